@@ -1,0 +1,3 @@
+//! What the words mean: pure and synchronous, without Kubernetes or Vault clients and without a clock.
+
+pub mod path;
