@@ -1,1 +1,8 @@
+//! Waypost distributes operator-generated Secrets between namespaces through Vault or OpenBao, with the External Secrets
+//! API.
+#![forbid(unsafe_code)]
+
+pub mod cluster;
+pub mod controller;
 pub mod domain;
+pub mod store;

@@ -1,3 +1,6 @@
-//! What the words mean: pure and synchronous, without Kubernetes or Vault clients and without a clock.
+//! What the words mean: pure and synchronous, without Kubernetes, Vault, a runtime or a clock.
 
+pub mod fingerprint;
 pub mod path;
+pub mod remote;
+pub mod secret;

@@ -44,9 +44,7 @@ pub struct RemotePath {
 pub enum PathError {
     #[error("the key is empty: name an entry, such as `platform-data/postgres/temporal`")]
     Empty,
-    #[error(
-        "key {key:?}… has {length} bytes with its mount, and {MAX_BYTES} is the limit: shorten it"
-    )]
+    #[error("key {key:?}… has {length} bytes with its mount, and {MAX_BYTES} is the limit: shorten it")]
     TooLong { key: String, length: usize },
     #[error("key {key:?} begins with a slash: remove it, keys are relative to the mount")]
     LeadingSlash { key: String },
@@ -54,16 +52,10 @@ pub enum PathError {
     TrailingSlash { key: String },
     #[error("key {key:?} has an empty segment: remove the doubled slash")]
     EmptySegment { key: String },
-    #[error(
-        "key {key:?} has the segment {segment:?}, which could leave the mount: write the path out"
-    )]
+    #[error("key {key:?} has the segment {segment:?}, which could leave the mount: write the path out")]
     DotSegment { key: String, segment: String },
     #[error("key {key:?} contains {character:?}, {why}")]
-    Forbidden {
-        key: String,
-        character: char,
-        why: &'static str,
-    },
+    Forbidden { key: String, character: char, why: &'static str },
     #[error(
         "key {key:?} names no mount, and neither does the store: set `spec.provider.vault.path` of the store (such as `secret`), or write `<mount>/{key}`"
     )]
@@ -114,10 +106,7 @@ impl RemotePath {
             }
             None => split_mount(remote_key)?,
         };
-        let parsed = Self {
-            path: LogicalPath::parse(path)?,
-            mount,
-        };
+        let parsed = Self { path: LogicalPath::parse(path)?, mount };
         let length = parsed.mount.0.len() + 1 + parsed.path.0.len();
         if length > MAX_BYTES {
             return Err(too_long(remote_key, length));
@@ -157,10 +146,7 @@ impl fmt::Display for RemotePath {
 
 /// Takes a spelled-out mount off a key, and then a `data/`; a `data/` alone is a folder of that name.
 fn below<'k>(mount: &Mount, key: &'k str) -> &'k str {
-    match key
-        .strip_prefix(mount.as_str())
-        .and_then(|rest| rest.strip_prefix('/'))
-    {
+    match key.strip_prefix(mount.as_str()).and_then(|rest| rest.strip_prefix('/')) {
         Some(rest) => rest.strip_prefix("data/").unwrap_or(rest),
         None => key,
     }
@@ -170,9 +156,7 @@ fn split_mount(key: &str) -> Result<(Mount, &str), PathError> {
     let (mount, path) = key
         .split_once("/data/")
         .or_else(|| key.split_once('/'))
-        .ok_or_else(|| PathError::NoMount {
-            key: key.to_owned(),
-        })?;
+        .ok_or_else(|| PathError::NoMount { key: key.to_owned() })?;
     Ok((Mount::parse(mount)?, path))
 }
 
@@ -186,11 +170,7 @@ fn check(text: &str) -> Result<(), PathError> {
     }
     for character in text.chars() {
         if let Some(why) = forbidden(character) {
-            return Err(PathError::Forbidden {
-                key: key(),
-                character,
-                why,
-            });
+            return Err(PathError::Forbidden { key: key(), character, why });
         }
     }
     if text.starts_with('/') {
@@ -203,10 +183,7 @@ fn check(text: &str) -> Result<(), PathError> {
         match segment {
             "" => return Err(PathError::EmptySegment { key: key() }),
             "." | ".." => {
-                return Err(PathError::DotSegment {
-                    key: key(),
-                    segment: segment.to_owned(),
-                });
+                return Err(PathError::DotSegment { key: key(), segment: segment.to_owned() });
             }
             _named => {}
         }
@@ -227,8 +204,5 @@ fn forbidden(character: char) -> Option<&'static str> {
 }
 
 fn too_long(key: &str, length: usize) -> PathError {
-    PathError::TooLong {
-        key: key.chars().take(40).collect(),
-        length,
-    }
+    PathError::TooLong { key: key.chars().take(40).collect(), length }
 }

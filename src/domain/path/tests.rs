@@ -3,10 +3,7 @@ use proptest::prelude::*;
 use super::{LogicalPath, MAX_BYTES, Mount, PathError, RemotePath};
 
 fn entry(mount: &str, path: &str) -> RemotePath {
-    RemotePath {
-        mount: Mount::parse(mount).unwrap(),
-        path: LogicalPath::parse(path).unwrap(),
-    }
+    RemotePath { mount: Mount::parse(mount).unwrap(), path: LogicalPath::parse(path).unwrap() }
 }
 
 #[test]
@@ -16,20 +13,14 @@ fn every_spelling_of_an_entry_is_one_entry() {
         (Some("secret"), "platform-data/postgres/temporal"),
         (Some("secret/"), "platform-data/postgres/temporal"),
         (Some("secret"), "secret/platform-data/postgres/temporal"),
-        (
-            Some("secret"),
-            "secret/data/platform-data/postgres/temporal",
-        ),
+        (Some("secret"), "secret/data/platform-data/postgres/temporal"),
         (None, "secret/platform-data/postgres/temporal"),
         (None, "secret/data/platform-data/postgres/temporal"),
     ] {
         assert_eq!(RemotePath::parse(store, key), Ok(want.clone()), "{key}");
     }
     assert_eq!(want.to_string(), "secret/platform-data/postgres/temporal");
-    assert_eq!(
-        want.metadata_url(),
-        "secret/metadata/platform-data/postgres/temporal"
-    );
+    assert_eq!(want.metadata_url(), "secret/metadata/platform-data/postgres/temporal");
 }
 
 #[test]
@@ -47,18 +38,9 @@ fn a_mount_may_be_named_after_the_convention() {
 
 #[test]
 fn data_is_an_ordinary_name_where_no_mount_precedes_it() {
-    assert_eq!(
-        RemotePath::parse(Some("secret"), "data/x"),
-        Ok(entry("secret", "data/x"))
-    );
-    assert_eq!(
-        RemotePath::parse(Some("secret"), "secretive/x"),
-        Ok(entry("secret", "secretive/x"))
-    );
-    assert_eq!(
-        RemotePath::parse(None, "team-a/kv/data/x/data/y"),
-        Ok(entry("team-a/kv", "x/data/y"))
-    );
+    assert_eq!(RemotePath::parse(Some("secret"), "data/x"), Ok(entry("secret", "data/x")));
+    assert_eq!(RemotePath::parse(Some("secret"), "secretive/x"), Ok(entry("secret", "secretive/x")));
+    assert_eq!(RemotePath::parse(None, "team-a/kv/data/x/data/y"), Ok(entry("team-a/kv", "x/data/y")));
 }
 
 #[test]
@@ -91,14 +73,8 @@ fn what_could_leave_the_mount_is_refused() {
             assert!(refused.to_string().contains(": "), "{refused}");
         }
     }
-    assert!(matches!(
-        RemotePath::parse(None, "alone"),
-        Err(PathError::NoMount { .. })
-    ));
-    assert!(matches!(
-        RemotePath::parse(Some("secret"), &"a".repeat(MAX_BYTES)),
-        Err(PathError::TooLong { .. })
-    ));
+    assert!(matches!(RemotePath::parse(None, "alone"), Err(PathError::NoMount { .. })));
+    assert!(matches!(RemotePath::parse(Some("secret"), &"a".repeat(MAX_BYTES)), Err(PathError::TooLong { .. })));
     assert!(RemotePath::parse(Some("a/../b"), "x").is_err());
 }
 

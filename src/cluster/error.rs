@@ -1,0 +1,107 @@
+//! What can go wrong between us and the Kubernetes API, without the bodies that kube's own errors quote.
+
+use thiserror::Error;
+
+/// A failed request to the Kubernetes API.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ClusterError {
+    /// The object is not there.
+    #[error("{step} {object}: not found")]
+    NotFound {
+        /// get, create, update, …
+        step: &'static str,
+        /// kind namespace/name
+        object: String,
+    },
+    /// It is there already.
+    #[error("{step} {object}: it exists already")]
+    AlreadyExists {
+        /// get, create, update, …
+        step: &'static str,
+        /// kind namespace/name
+        object: String,
+    },
+    /// Somebody wrote in between, or a uid or resourceVersion precondition failed.
+    #[error("{step} {object}: it changed meanwhile")]
+    Conflict {
+        /// get, create, update, …
+        step: &'static str,
+        /// kind namespace/name
+        object: String,
+    },
+    /// RBAC, a quota or an admission policy said no.
+    #[error("{step} {object}: forbidden by the API server (RBAC, quota or an admission policy): {reason}")]
+    Forbidden {
+        /// get, create, update, …
+        step: &'static str,
+        /// kind namespace/name
+        object: String,
+        /// The machine-readable reason, `Forbidden` where there is none.
+        reason: String,
+    },
+    /// The object does not validate.
+    #[error("{step} {object}: the API server finds it invalid")]
+    Invalid {
+        /// get, create, update, …
+        step: &'static str,
+        /// kind namespace/name
+        object: String,
+    },
+    /// The namespace is being deleted.
+    #[error("{step} {object}: its namespace is being deleted")]
+    NamespaceTerminating {
+        /// get, create, update, …
+        step: &'static str,
+        /// kind namespace/name
+        object: String,
+    },
+    /// Any other status of the API server.
+    #[error("{step} {object}: the API server answered {code}")]
+    Api {
+        /// get, create, update, …
+        step: &'static str,
+        /// kind namespace/name
+        object: String,
+        /// The HTTP status.
+        code: u16,
+    },
+    /// No answer in time.
+    #[error("{step} {object}: no answer from the API server in time")]
+    Timeout {
+        /// get, create, update, …
+        step: &'static str,
+        /// kind namespace/name
+        object: String,
+    },
+    /// No connection, or a reply that could not be read.
+    #[error("{step} {object}: the API server cannot be reached or its reply cannot be read")]
+    Transport {
+        /// get, create, update, …
+        step: &'static str,
+        /// kind namespace/name
+        object: String,
+    },
+}
+
+impl ClusterError {
+    /// Keeps step, object and status of a kube error, and drops its texts, which may quote an object.
+    pub fn from_kube(step: &'static str, object: &str, error: &kube::Error) -> Self {
+        let object = object.to_owned();
+        let kube::Error::Api(status) = error else {
+            return ClusterError::Transport { step, object };
+        };
+        let terminating = status
+            .details
+            .as_ref()
+            .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"));
+        match status.code {
+            404 => ClusterError::NotFound { step, object },
+            409 if status.reason == "AlreadyExists" => ClusterError::AlreadyExists { step, object },
+            409 => ClusterError::Conflict { step, object },
+            403 if terminating => ClusterError::NamespaceTerminating { step, object },
+            401 | 403 => ClusterError::Forbidden { step, object, reason: status.reason.clone() },
+            400 | 413 | 422 => ClusterError::Invalid { step, object },
+            code => ClusterError::Api { step, object, code },
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Thin functions over the Kubernetes API: each one request with a deadline, an error that names step and object, and no
+//! decision.
+
+pub mod error;
+
+use std::future::Future;
+use std::time::Duration;
+
+use kube::Client;
+
+pub use error::ClusterError;
+
+/// No request of ours to the API server may take longer (watches apart).
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Access to the Kubernetes API with this process's own rights.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+}
+
+impl Cluster {
+    /// Wraps a client whose default retries are off: back-off is ours, per object.
+    pub fn new(client: Client) -> Self {
+        Cluster { client }
+    }
+
+    /// The client itself, for watches.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Runs one request under the deadline and names it in the error.
+    pub async fn request<T>(
+        &self,
+        step: &'static str,
+        object: &str,
+        call: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, ClusterError> {
+        match tokio::time::timeout(REQUEST_TIMEOUT, call).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(ClusterError::from_kube(step, object, &error)),
+            Err(_elapsed) => Err(ClusterError::Timeout { step, object: object.to_owned() }),
+        }
+    }
+}

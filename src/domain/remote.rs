@@ -1,0 +1,138 @@
+//! What an entry of a KV v2 store holds, whoever wrote it.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use super::secret::SecretBytes;
+
+/// A property's value as the store holds it: JSON text, kept byte for byte, so that a number beyond 2^53 or a nested
+/// object of another writer goes back exactly as it came.
+pub struct RemoteValue(SecretBytes);
+
+/// All properties of one version of an entry.
+pub type RemoteData = BTreeMap<String, RemoteValue>;
+
+impl RemoteValue {
+    /// The JSON string with this text.
+    pub fn text(text: &str) -> Self {
+        let json = serde_json::to_vec(text).expect("a str always serialises");
+        RemoteValue(SecretBytes::new(json))
+    }
+
+    /// Any JSON value, as parsed from a reply.
+    pub fn raw(json: Box<RawValue>) -> Self {
+        RemoteValue(SecretBytes::new(String::from(Box::<str>::from(json)).into_bytes()))
+    }
+
+    /// The JSON text in the clear.
+    pub fn expose_json(&self) -> &str {
+        self.0.expose_utf8().expect("made from JSON text only")
+    }
+
+    /// What a consumer gets: a string's own text, nothing for null, the JSON text of anything else.
+    pub fn rendered(&self) -> SecretBytes {
+        let json = self.expose_json();
+        match json.as_bytes().first() {
+            Some(b'"') => {
+                SecretBytes::new(serde_json::from_str::<String>(json).expect("made from JSON text only").into_bytes())
+            }
+            Some(b'n') => SecretBytes::new(Vec::new()),
+            Some(_) | None => self.0.duplicate(),
+        }
+    }
+
+    /// A second copy of the value.
+    pub fn duplicate(&self) -> Self {
+        RemoteValue(self.0.duplicate())
+    }
+}
+
+/// Same meaning, not same spelling: `"\u0061"` equals `"a"`.
+impl PartialEq for RemoteValue {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0 || {
+            let is_text = |v: &Self| v.expose_json().starts_with('"');
+            is_text(self) && is_text(other) && self.rendered() == other.rendered()
+        }
+    }
+}
+
+/// One entry of the store, as one read saw it.
+pub struct Entry {
+    /// Whether there is data, and at which version.
+    pub state: EntryState,
+    /// The entry's own labels; claims live here. Empty for an absent entry.
+    pub custom_metadata: BTreeMap<String, String>,
+}
+
+/// The latest version of an entry.
+pub enum EntryState {
+    /// Nothing at all at this path.
+    Absent,
+    /// Metadata without any version.
+    Empty,
+    /// The latest version was deleted or destroyed.
+    Deleted {
+        /// Its number, which a check-and-set write has to name.
+        version: u64,
+    },
+    /// The latest version has data.
+    Live {
+        /// Its number, from 1.
+        version: u64,
+        /// Its properties.
+        data: RemoteData,
+    },
+}
+
+impl Entry {
+    /// An entry that is not there.
+    pub fn absent() -> Self {
+        Entry { state: EntryState::Absent, custom_metadata: BTreeMap::new() }
+    }
+
+    /// The number a check-and-set write must give to follow exactly this state.
+    pub fn cas(&self) -> u64 {
+        match self.state {
+            EntryState::Absent | EntryState::Empty => 0,
+            EntryState::Deleted { version } | EntryState::Live { version, .. } => version,
+        }
+    }
+
+    /// The properties of a live entry.
+    pub fn data(&self) -> Option<&RemoteData> {
+        match &self.state {
+            EntryState::Live { data, .. } => Some(data),
+            EntryState::Absent | EntryState::Empty | EntryState::Deleted { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(json: &str) -> RemoteValue {
+        RemoteValue::raw(RawValue::from_string(json.to_owned()).unwrap())
+    }
+
+    #[test]
+    fn values_render_as_consumers_expect() {
+        for (json, rendered) in [
+            (r#""p\"w\u00fc""#, "p\"wü"),
+            ("9007199254740993", "9007199254740993"),
+            ("true", "true"),
+            ("null", ""),
+            (r#"{"a": [1]}"#, r#"{"a": [1]}"#),
+        ] {
+            assert_eq!(raw(json).rendered().expose_utf8(), Some(rendered), "{json}");
+        }
+    }
+
+    #[test]
+    fn another_spelling_of_one_text_is_equal() {
+        assert!(raw(r#""\u0061""#) == RemoteValue::text("a"));
+        assert!(raw("1") != RemoteValue::text("1"));
+    }
+}

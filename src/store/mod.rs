@@ -1,0 +1,84 @@
+//! The store as the rest of the program sees it: a port with two implementations, Vault/OpenBao and an in-memory fake.
+
+pub mod error;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::domain::path::RemotePath;
+use crate::domain::remote::{Entry, RemoteData};
+pub use error::StoreError;
+
+/// One place in one server, however stores spell it: what wake-ups and shared version checks are keyed by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PathKey {
+    /// The server (`cluster_id` of its health reply, else its address) and the Vault namespace where that matters.
+    pub server: Arc<str>,
+    /// The mount's accessor, else the mount as spelled.
+    pub mount: Arc<str>,
+    /// The path below the mount.
+    pub path: Arc<str>,
+}
+
+/// Who reads: reads are shared only between consumers whose own login would see the same (spec S12).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity(pub Arc<str>);
+
+/// What a check-and-set write left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The new version's number.
+    pub version: u64,
+    /// The entry's labels at the moment of the write, from the same reply.
+    pub custom_metadata: BTreeMap<String, String>,
+}
+
+/// What metadata alone says about an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The latest version's number; 0 when there is none or no entry.
+    pub version: u64,
+    /// Whether that version still has data.
+    pub live: bool,
+    /// The entry's own labels.
+    pub custom_metadata: BTreeMap<String, String>,
+}
+
+/// An authenticated client of one store identity. Implementations log in, renew, limit and retry as needed; each method is
+/// one logical request. All are safe to repeat. Paths name their own mount, because a store without `path` serves many.
+#[async_trait]
+pub trait StoreClient: Send + Sync {
+    /// Who reads through this client.
+    fn identity(&self) -> &Identity;
+
+    /// Where this path is, so that two stores that mean one place agree.
+    async fn path_key(&self, path: &RemotePath) -> Result<PathKey, StoreError>;
+
+    /// Reads data, version and labels in one request (a second one tells an absent entry from one without versions).
+    /// `version` asks for an old one. A missing or wrong mount is an error, never [`Entry::absent`].
+    async fn read(&self, path: &RemotePath, version: Option<u64>) -> Result<Entry, StoreError>;
+
+    /// Reads the latest version's number and the labels, no data. Falls back on a data read where metadata is forbidden.
+    async fn head(&self, path: &RemotePath) -> Result<Head, StoreError>;
+
+    /// Makes sure the entry exists, without a version, leaving labels that are there as they are.
+    async fn create_entry(&self, path: &RemotePath) -> Result<(), StoreError>;
+
+    /// Changes single labels: `Some` sets, `None` removes, others stay. The entry must exist.
+    async fn patch_metadata(
+        &self,
+        path: &RemotePath,
+        changes: &BTreeMap<String, Option<String>>,
+    ) -> Result<(), StoreError>;
+
+    /// Writes a whole version if the latest one is still `cas` (0: there is none), else [`StoreError::CasMismatch`].
+    async fn write(&self, path: &RemotePath, data: &RemoteData, cas: u64) -> Result<Written, StoreError>;
+
+    /// Soft-deletes exactly these versions.
+    async fn delete_versions(&self, path: &RemotePath, versions: &[u64]) -> Result<(), StoreError>;
+
+    /// Destroys the data of exactly these versions.
+    async fn destroy_versions(&self, path: &RemotePath, versions: &[u64]) -> Result<(), StoreError>;
+}
