@@ -87,7 +87,7 @@ mod tests {
         referrers.declare(push.clone(), BTreeSet::from([Name::new("db", "a")]));
         referrers.declare(push.clone(), BTreeSet::from([Name::new("db", "b")]));
         assert!(referrers.of(&Name::new("db", "a")).is_empty());
-        assert_eq!(referrers.of(&Name::new("db", "b")), [push.clone()]);
+        assert_eq!(referrers.of(&Name::new("db", "b")), std::slice::from_ref(&push));
         referrers.declare(push, BTreeSet::new());
         assert!(referrers.of(&Name::new("db", "b")).is_empty());
     }
