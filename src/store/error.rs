@@ -124,6 +124,12 @@ pub enum StoreError {
         /// The entry.
         path: String,
     },
+    /// Somebody removed the entry in between.
+    #[error("{path}: the entry is not there (any more); it is read again")]
+    EntryMissing {
+        /// The entry.
+        path: String,
+    },
     /// A standby that is behind.
     #[error("{path}: the server that answered is behind; trying again")]
     Stale {
@@ -188,6 +194,7 @@ impl StoreError {
             | StoreError::RateLimited { .. }
             | StoreError::CircuitOpen { .. }
             | StoreError::CasMismatch { .. }
+            | StoreError::EntryMissing { .. }
             | StoreError::Stale { .. }
             | StoreError::Server { .. }
             | StoreError::BadReply { .. } => Family::Failed,

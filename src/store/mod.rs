@@ -1,6 +1,7 @@
 //! The store as the rest of the program sees it: a port with two implementations, Vault/OpenBao and an in-memory fake.
 
 pub mod error;
+pub mod fake;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,6 +39,8 @@ pub struct Written {
 /// What metadata alone says about an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
+    /// Whether there is an entry at all.
+    pub exists: bool,
     /// The latest version's number; 0 when there is none or no entry.
     pub version: u64,
     /// Whether that version still has data.
@@ -57,7 +60,8 @@ pub trait StoreClient: Send + Sync {
     async fn path_key(&self, path: &RemotePath) -> Result<PathKey, StoreError>;
 
     /// Reads data, version and labels in one request (a second one tells an absent entry from one without versions).
-    /// `version` asks for an old one. A missing or wrong mount is an error, never [`Entry::absent`].
+    /// `version` asks for an old one (an entry without that version is `Deleted` at that number; its labels are the entry's). A
+    /// missing or wrong mount is an error, never [`Entry::absent`].
     async fn read(&self, path: &RemotePath, version: Option<u64>) -> Result<Entry, StoreError>;
 
     /// Reads the latest version's number and the labels, no data. Falls back on a data read where metadata is forbidden.
@@ -66,7 +70,7 @@ pub trait StoreClient: Send + Sync {
     /// Makes sure the entry exists, without a version, leaving labels that are there as they are.
     async fn create_entry(&self, path: &RemotePath) -> Result<(), StoreError>;
 
-    /// Changes single labels: `Some` sets, `None` removes, others stay. The entry must exist.
+    /// Changes single labels: `Some` sets, `None` removes, others stay. Without an entry: [`StoreError::EntryMissing`].
     async fn patch_metadata(
         &self,
         path: &RemotePath,

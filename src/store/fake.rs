@@ -1,0 +1,367 @@
+//! A store in memory with the semantics of KV v2, for tests of whatever uses [`StoreClient`]; `tests/store_contract.rs` holds
+//! it and a real server to the same assertions.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+
+use super::{Head, Identity, PathKey, StoreClient, StoreError, Written};
+use crate::domain::path::RemotePath;
+use crate::domain::remote::{Entry, EntryState, RemoteData};
+
+/// Which method of [`StoreClient`] was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operation {
+    /// [`StoreClient::path_key`]; free of requests on a real server once the mount is known.
+    PathKey,
+    /// [`StoreClient::read`].
+    Read,
+    /// [`StoreClient::head`].
+    Head,
+    /// [`StoreClient::create_entry`].
+    CreateEntry,
+    /// [`StoreClient::patch_metadata`].
+    PatchMetadata,
+    /// [`StoreClient::write`].
+    Write,
+    /// [`StoreClient::delete_versions`].
+    DeleteVersions,
+    /// [`StoreClient::destroy_versions`].
+    DestroyVersions,
+}
+
+impl Operation {
+    /// Whether the request can change the store.
+    pub fn mutates(self) -> bool {
+        match self {
+            Operation::PathKey | Operation::Read | Operation::Head => false,
+            Operation::CreateEntry
+            | Operation::PatchMetadata
+            | Operation::Write
+            | Operation::DeleteVersions
+            | Operation::DestroyVersions => true,
+        }
+    }
+}
+
+/// One request as the fake saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What was asked.
+    pub operation: Operation,
+    /// `mount/path`.
+    pub path: String,
+    /// Who asked.
+    pub identity: Identity,
+}
+
+/// What a test does to a request.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// It never reaches the store.
+    Refuse(StoreError),
+    /// The store carries it out, and the reply is lost.
+    LoseReply(StoreError),
+}
+
+type Hook = Box<dyn FnMut(&FakeStore, &Request) -> Option<Fault> + Send>;
+
+/// The store, or one client of it: clones share the content.
+#[derive(Clone)]
+pub struct FakeStore {
+    identity: Identity,
+    world: Arc<World>,
+}
+
+struct World {
+    content: Mutex<Content>,
+    hook: Mutex<Option<Hook>>,
+}
+
+#[derive(Default)]
+struct Content {
+    mounts: BTreeSet<String>,
+    entries: BTreeMap<RemotePath, Stored>,
+    faults: VecDeque<Fault>,
+    requests: Vec<Request>,
+}
+
+#[derive(Default)]
+struct Stored {
+    /// The data of version `n` is at `n - 1`; `None` once deleted or destroyed.
+    versions: Vec<Option<RemoteData>>,
+    custom_metadata: BTreeMap<String, String>,
+}
+
+impl Default for FakeStore {
+    fn default() -> Self {
+        FakeStore::new()
+    }
+}
+
+impl FakeStore {
+    /// An empty store with a KV v2 mount at `secret/`.
+    pub fn new() -> Self {
+        let content = Content { mounts: BTreeSet::from(["secret".to_owned()]), ..Content::default() };
+        FakeStore {
+            identity: Identity("fake".into()),
+            world: Arc::new(World { content: Mutex::new(content), hook: Mutex::new(None) }),
+        }
+    }
+
+    /// Another client of the same store.
+    pub fn with_identity(&self, identity: &str) -> Self {
+        FakeStore { identity: Identity(identity.into()), world: self.world.clone() }
+    }
+
+    /// Lets the next `count` requests fail; after earlier faults.
+    pub fn fail_next(&self, count: usize, error: StoreError) {
+        self.content().faults.extend(std::iter::repeat_n(Fault::Refuse(error), count));
+    }
+
+    /// Lets the next request happen, and loses its reply; after earlier faults.
+    pub fn lose_next_reply(&self, error: StoreError) {
+        self.content().faults.push_back(Fault::LoseReply(error));
+    }
+
+    /// Runs `hook` before each request, until replaced. It may change the store through [`FakeStore::put`] and the like,
+    /// to play another writer between two requests, and may answer with a fault.
+    pub fn before_each(&self, hook: impl FnMut(&FakeStore, &Request) -> Option<Fault> + Send + 'static) {
+        *self.world.hook.lock().expect("no test panics in a hook") = Some(Box::new(hook));
+    }
+
+    /// All requests so far, [`Operation::PathKey`] apart.
+    pub fn requests(&self) -> Vec<Request> {
+        self.content().requests.clone()
+    }
+
+    /// How many requests of this kind there were so far.
+    pub fn count(&self, operation: Operation) -> usize {
+        self.content().requests.iter().filter(|request| request.operation == operation).count()
+    }
+
+    /// How many requests so far could change the store.
+    pub fn mutations(&self) -> usize {
+        self.content().requests.iter().filter(|request| request.operation.mutates()).count()
+    }
+
+    /// Adds a KV v2 mount.
+    pub fn add_mount(&self, mount: &str) {
+        self.content().mounts.insert(mount.to_owned());
+    }
+
+    /// Removes a mount with all it holds.
+    pub fn remove_mount(&self, mount: &str) {
+        let mut content = self.content();
+        content.mounts.remove(mount);
+        content.entries.retain(|path, _| path.mount.as_str() != mount);
+    }
+
+    /// Another writer's new version, without check-and-set and without being counted. Returns its number.
+    pub fn put(&self, path: &RemotePath, data: RemoteData) -> u64 {
+        self.content().stored(path).push(data)
+    }
+
+    /// Another writer's labels: replaces all of them, as a plain POST of metadata does.
+    pub fn put_metadata(&self, path: &RemotePath, labels: BTreeMap<String, String>) {
+        self.content().stored(path).custom_metadata = labels;
+    }
+
+    /// Another's soft delete of the latest version.
+    pub fn soft_delete(&self, path: &RemotePath) {
+        if let Some(latest) = self.content().stored(path).versions.last_mut() {
+            *latest = None;
+        }
+    }
+
+    /// Another's removal of the whole entry with its metadata and numbering.
+    pub fn purge(&self, path: &RemotePath) {
+        self.content().entries.remove(path);
+    }
+
+    /// What is there, without being counted.
+    pub fn peek(&self, path: &RemotePath) -> Entry {
+        self.content().entry(path, None)
+    }
+
+    /// The data of one version, without being counted; `None` where it is deleted, destroyed or was never written.
+    pub fn peek_version(&self, path: &RemotePath, version: u64) -> Option<RemoteData> {
+        let content = self.content();
+        let stored = content.entries.get(path)?;
+        stored.at(version).map(duplicate)
+    }
+
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.world.content.lock().expect("no method of the fake panics")
+    }
+
+    /// Counts the request, plays the faults and hooks, and only then lets it happen.
+    fn serve<T>(
+        &self,
+        operation: Operation,
+        path: &RemotePath,
+        act: impl FnOnce(&mut Content) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let request = Request { operation, path: path.to_string(), identity: self.identity.clone() };
+        let fault = self.disturb(&request);
+        let mut content = self.content();
+        content.requests.push(request);
+        match fault {
+            Some(Fault::Refuse(error)) => Err(error),
+            Some(Fault::LoseReply(error)) => content.at_mount(path).and_then(|()| act(&mut content)).and(Err(error)),
+            None => content.at_mount(path).and_then(|()| act(&mut content)),
+        }
+    }
+
+    fn disturb(&self, request: &Request) -> Option<Fault> {
+        let hook = self.world.hook.lock().expect("no test panics in a hook").take();
+        let from_hook = hook.and_then(|mut hook| {
+            let fault = hook(self, request);
+            self.world.hook.lock().expect("no test panics in a hook").get_or_insert(hook);
+            fault
+        });
+        from_hook.or_else(|| self.content().faults.pop_front())
+    }
+}
+
+impl Content {
+    fn at_mount(&self, path: &RemotePath) -> Result<(), StoreError> {
+        match self.mounts.contains(path.mount.as_str()) {
+            true => Ok(()),
+            false => Err(StoreError::MountMissing { mount: path.mount.to_string() }),
+        }
+    }
+
+    fn stored(&mut self, path: &RemotePath) -> &mut Stored {
+        self.entries.entry(path.clone()).or_default()
+    }
+
+    fn entry(&self, path: &RemotePath, version: Option<u64>) -> Entry {
+        let Some(stored) = self.entries.get(path) else {
+            return Entry::absent();
+        };
+        let latest = stored.latest();
+        let asked = version.filter(|version| *version != 0).unwrap_or(latest);
+        let state = match stored.at(asked) {
+            Some(data) => EntryState::Live { version: asked, data: duplicate(data) },
+            None if latest == 0 => EntryState::Empty,
+            None => EntryState::Deleted { version: asked },
+        };
+        Entry { state, custom_metadata: stored.custom_metadata.clone() }
+    }
+
+    fn existing(&mut self, path: &RemotePath) -> Result<&mut Stored, StoreError> {
+        self.entries.get_mut(path).ok_or_else(|| StoreError::EntryMissing { path: path.to_string() })
+    }
+
+    fn blank(&mut self, path: &RemotePath, versions: &[u64]) {
+        let Some(stored) = self.entries.get_mut(path) else { return };
+        for version in versions {
+            if let Some(data) = index(*version).and_then(|at| stored.versions.get_mut(at)) {
+                *data = None;
+            }
+        }
+    }
+}
+
+impl Stored {
+    fn latest(&self) -> u64 {
+        self.versions.len() as u64
+    }
+
+    fn at(&self, version: u64) -> Option<&RemoteData> {
+        self.versions.get(index(version)?)?.as_ref()
+    }
+
+    fn push(&mut self, data: RemoteData) -> u64 {
+        self.versions.push(Some(data));
+        self.latest()
+    }
+}
+
+fn index(version: u64) -> Option<usize> {
+    usize::try_from(version).ok()?.checked_sub(1)
+}
+
+fn duplicate(data: &RemoteData) -> RemoteData {
+    data.iter().map(|(property, value)| (property.clone(), value.duplicate())).collect()
+}
+
+#[async_trait]
+impl StoreClient for FakeStore {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    async fn path_key(&self, path: &RemotePath) -> Result<PathKey, StoreError> {
+        self.content().at_mount(path)?;
+        Ok(PathKey { server: "fake".into(), mount: path.mount.as_str().into(), path: path.path.as_str().into() })
+    }
+
+    async fn read(&self, path: &RemotePath, version: Option<u64>) -> Result<Entry, StoreError> {
+        self.serve(Operation::Read, path, |content| Ok(content.entry(path, version)))
+    }
+
+    async fn head(&self, path: &RemotePath) -> Result<Head, StoreError> {
+        self.serve(Operation::Head, path, |content| {
+            let entry = content.entry(path, None);
+            Ok(Head {
+                exists: !matches!(entry.state, EntryState::Absent),
+                version: entry.cas(),
+                live: entry.data().is_some(),
+                custom_metadata: entry.custom_metadata,
+            })
+        })
+    }
+
+    async fn create_entry(&self, path: &RemotePath) -> Result<(), StoreError> {
+        self.serve(Operation::CreateEntry, path, |content| {
+            content.stored(path);
+            Ok(())
+        })
+    }
+
+    async fn patch_metadata(
+        &self,
+        path: &RemotePath,
+        changes: &BTreeMap<String, Option<String>>,
+    ) -> Result<(), StoreError> {
+        self.serve(Operation::PatchMetadata, path, |content| {
+            let labels = &mut content.existing(path)?.custom_metadata;
+            for (key, value) in changes {
+                match value {
+                    Some(value) => labels.insert(key.clone(), value.clone()),
+                    None => labels.remove(key),
+                };
+            }
+            Ok(())
+        })
+    }
+
+    async fn write(&self, path: &RemotePath, data: &RemoteData, cas: u64) -> Result<Written, StoreError> {
+        self.serve(Operation::Write, path, |content| {
+            let latest = content.entries.get(path).map_or(0, Stored::latest);
+            if latest != cas {
+                return Err(StoreError::CasMismatch { path: path.to_string() });
+            }
+            let stored = content.stored(path);
+            let version = stored.push(duplicate(data));
+            Ok(Written { version, custom_metadata: stored.custom_metadata.clone() })
+        })
+    }
+
+    async fn delete_versions(&self, path: &RemotePath, versions: &[u64]) -> Result<(), StoreError> {
+        self.serve(Operation::DeleteVersions, path, |content| {
+            content.blank(path, versions);
+            Ok(())
+        })
+    }
+
+    async fn destroy_versions(&self, path: &RemotePath, versions: &[u64]) -> Result<(), StoreError> {
+        self.serve(Operation::DestroyVersions, path, |content| {
+            content.blank(path, versions);
+            Ok(())
+        })
+    }
+}
