@@ -1,0 +1,173 @@
+//! The path convention: what may be published where, judged the same by admission, reconcilers and `waypost lint`.
+//!
+//! Everything comes from one table ([`RULES`]) and one set of words ([`Convention`]): the checks below, the admission
+//! policies ([`admission`]) and the reference page ([`reference`]).
+
+pub mod admission;
+mod path_rules;
+mod push_rules;
+pub mod reference;
+mod rules;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::domain::path::RemotePath;
+
+pub use push_rules::{LocatedFinding, MappingFacts, PushFacts, StoreFacts};
+pub use rules::{RULES, Rule, RuleId};
+pub use words::{CONFIGURATION_PREFIX, SECRET_PREFIX};
+
+/// How strictly the convention is applied to what is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Errors stop a push.
+    #[default]
+    Enforce,
+    /// Errors are reported as warnings, and the push goes on.
+    Warn,
+    /// Nothing is judged.
+    Off,
+}
+
+/// A mode that is none of `enforce`, `warn` and `off`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no mode of the path convention: use `enforce`, `warn` or `off`")]
+pub struct UnknownMode(String);
+
+impl FromStr for Mode {
+    type Err = UnknownMode;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "enforce" => Ok(Self::Enforce),
+            "warn" => Ok(Self::Warn),
+            "off" => Ok(Self::Off),
+            other => Err(UnknownMode(other.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Enforce => "enforce",
+            Self::Warn => "warn",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// What a finding means for the object it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth changing; nothing is stopped.
+    Warning,
+    /// Not written while this stands.
+    Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// One rule that one path or property breaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub rule: RuleId,
+    pub severity: Severity,
+    /// What is wrong, naming the key.
+    pub message: String,
+    /// What to write instead, where it can be told.
+    pub fix: Option<String>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule, self.message)?;
+        match &self.fix {
+            Some(fix) => write!(f, " ({fix})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The convention of one installation: its mode and its words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Convention {
+    pub mode: Mode,
+    /// The systems that generate values, the second segment of a path: a closed list, extended by the platform team.
+    pub datasources: BTreeSet<String>,
+    /// Words that name an environment, which no segment may contain.
+    pub environments: BTreeSet<String>,
+}
+
+impl Default for Convention {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            datasources: owned(&words::DATASOURCES),
+            environments: owned(&words::ENVIRONMENTS),
+        }
+    }
+}
+
+impl Convention {
+    /// The default words in this mode.
+    pub fn with_mode(mode: Mode) -> Self {
+        Self { mode, ..Self::default() }
+    }
+
+    /// Judges one entry that is written, and the property of it where one is named: rules V1–V3 and V5–V8.
+    pub fn judge(&self, path: &RemotePath, property: Option<&str>) -> Vec<Finding> {
+        let mut findings = path_rules::judge_path(self, path, property);
+        if let Some(property) = property {
+            findings.extend(path_rules::judge_property(path, property));
+        }
+        self.in_mode(findings)
+    }
+
+    /// Judges one entry that is only read. The convention binds what is written, so these are warnings.
+    pub fn judge_read(&self, path: &RemotePath, property: Option<&str>) -> Vec<Finding> {
+        let findings = path_rules::judge_path(self, path, property);
+        self.in_mode(path_rules::as_warnings(findings))
+    }
+
+    /// Judges a folder that is searched (`dataFrom[].find.path`); none is the whole mount. Warnings only.
+    pub fn judge_find(&self, folder: Option<&str>) -> Vec<Finding> {
+        self.in_mode(path_rules::as_warnings(path_rules::judge_folder(self, folder)))
+    }
+
+    /// Judges a PushSecret as a whole: P1–P3, V4 within it, and every mapping by [`Convention::judge`].
+    pub fn judge_push_secret(&self, facts: &PushFacts<'_>) -> Vec<LocatedFinding> {
+        let mut located = push_rules::judge_push_secret(self, facts);
+        match self.mode {
+            Mode::Enforce => {}
+            Mode::Warn => located.iter_mut().for_each(|found| found.finding.severity = Severity::Warning),
+            Mode::Off => located.clear(),
+        }
+        located
+    }
+
+    fn in_mode(&self, findings: Vec<Finding>) -> Vec<Finding> {
+        match self.mode {
+            Mode::Enforce => findings,
+            Mode::Warn => path_rules::as_warnings(findings),
+            Mode::Off => Vec::new(),
+        }
+    }
+}
+
+fn owned(words: &[&str]) -> BTreeSet<String> {
+    words.iter().copied().map(str::to_owned).collect()
+}

@@ -1,0 +1,207 @@
+//! P1–P3 and V4: one PushSecret as a whole, as plain facts that both reconcilers and lint can fill.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::words::DEFAULT_MOUNT;
+use super::{Convention, Finding, RuleId, Severity};
+use crate::domain::path::RemotePath;
+
+/// What the convention has to know of a PushSecret.
+#[derive(Clone, Debug)]
+pub struct PushFacts<'a> {
+    /// Where the PushSecret's fields are in the object: `spec`, or `spec.pushSecretSpec`.
+    pub root: &'a str,
+    /// `secretStoreRefs`, in order.
+    pub stores: Vec<StoreFacts<'a>>,
+    /// `data`, in order.
+    pub mappings: Vec<MappingFacts<'a>>,
+    /// How many entries `dataTo` has.
+    pub data_to: usize,
+}
+
+/// One entry of `secretStoreRefs`.
+#[derive(Clone, Debug)]
+pub struct StoreFacts<'a> {
+    /// `kind` as written; none means `SecretStore`.
+    pub kind: Option<&'a str>,
+    /// `spec.provider.vault.path` of the store (the caller's assumption where the store is not known); none if unset.
+    pub mount: Option<&'a str>,
+}
+
+/// One entry of `data`.
+#[derive(Clone, Debug)]
+pub struct MappingFacts<'a> {
+    /// `match.secretKey`; none or empty means the whole Secret.
+    pub secret_key: Option<&'a str>,
+    /// `match.remoteRef.remoteKey`.
+    pub remote_key: &'a str,
+    /// `match.remoteRef.property`; none or empty means the whole entry.
+    pub property: Option<&'a str>,
+}
+
+/// A finding, and the field that it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocatedFinding {
+    /// E.g. `spec.data[0].match.remoteRef.remoteKey`.
+    pub field: String,
+    pub finding: Finding,
+}
+
+pub fn judge_push_secret(convention: &Convention, facts: &PushFacts<'_>) -> Vec<LocatedFinding> {
+    let mut found = Vec::new();
+    for (index, store) in facts.stores.iter().enumerate() {
+        if let Some(finding) = store_kind(store) {
+            found.push(LocatedFinding { field: format!("{}.secretStoreRefs[{index}].kind", facts.root), finding });
+        }
+    }
+    let mounts = mounts(facts);
+    for (index, mapping) in facts.mappings.iter().enumerate() {
+        let at = format!("{}.data[{index}].match", facts.root);
+        found.extend(named_keys(mapping, &at));
+        for mount in &mounts {
+            // Several stores may have one path, or several that are wrong in one way: each thing is said once.
+            for located in remote(convention, mapping, *mount, &at) {
+                if !found.contains(&located) {
+                    found.push(located);
+                }
+            }
+        }
+    }
+    found.extend(one_producer(facts, &mounts));
+    if facts.data_to > 0 {
+        found.push(LocatedFinding {
+            field: format!("{}.dataTo", facts.root),
+            finding: error(
+                RuleId::P2,
+                "`dataTo` pushes whatever keys the source has".into(),
+                "list each key in `data`",
+            ),
+        });
+    }
+    found
+}
+
+fn mounts<'a>(facts: &PushFacts<'a>) -> BTreeSet<Option<&'a str>> {
+    match facts.stores.is_empty() {
+        true => BTreeSet::from([Some(DEFAULT_MOUNT)]),
+        false => facts.stores.iter().map(|store| store.mount).collect(),
+    }
+}
+
+fn store_kind(store: &StoreFacts<'_>) -> Option<Finding> {
+    let message = match store.kind {
+        Some("ClusterSecretStore") => return None,
+        None => "a store reference without `kind` means a namespaced SecretStore".to_owned(),
+        Some(kind) => format!("a PushSecret references a ClusterSecretStore, not a {kind}"),
+    };
+    Some(error(RuleId::P1, message, "set `kind: ClusterSecretStore`"))
+}
+
+fn named_keys(mapping: &MappingFacts<'_>, at: &str) -> Vec<LocatedFinding> {
+    let key = mapping.remote_key;
+    let mut found = Vec::new();
+    let mut wrong = |field: &str, message: String, fix: &str| {
+        found.push(LocatedFinding { field: format!("{at}{field}"), finding: error(RuleId::P2, message, fix) });
+    };
+    if is_absent(mapping.secret_key) {
+        wrong(
+            "",
+            format!("the mapping to `{key}` names no `secretKey`, which pushes the whole Secret"),
+            "add one mapping a key, each with `secretKey` and `remoteRef.property`",
+        );
+    }
+    if is_absent(mapping.property) {
+        wrong(
+            ".remoteRef",
+            format!("the mapping to `{key}` names no `property`, which replaces the whole entry"),
+            "add `remoteRef.property`, such as `password`",
+        );
+    }
+    for (field, text) in [
+        (".secretKey", mapping.secret_key),
+        (".remoteRef.remoteKey", Some(key)),
+        (".remoteRef.property", mapping.property),
+    ] {
+        if let Some(text) = text.filter(|text| text.contains('*')) {
+            wrong(field, format!("`{text}` has a wildcard, and each key is named"), "write out each key");
+        }
+    }
+    found
+}
+
+fn remote(convention: &Convention, mapping: &MappingFacts<'_>, mount: Option<&str>, at: &str) -> Vec<LocatedFinding> {
+    let key_field = format!("{at}.remoteRef.remoteKey");
+    let path = match RemotePath::parse(mount, mapping.remote_key) {
+        Ok(path) => path,
+        Err(refused) => {
+            return vec![LocatedFinding {
+                field: key_field,
+                finding: Finding {
+                    rule: RuleId::P3,
+                    severity: Severity::Error,
+                    message: refused.to_string(),
+                    fix: None,
+                },
+            }];
+        }
+    };
+    let property = mapping.property.filter(|p| !p.is_empty() && !p.contains('*'));
+    convention
+        .judge(&path, property)
+        .into_iter()
+        .map(|finding| LocatedFinding {
+            field: match finding.rule {
+                RuleId::V7 | RuleId::V8 => format!("{at}.remoteRef.property"),
+                RuleId::P1
+                | RuleId::P2
+                | RuleId::P3
+                | RuleId::V1
+                | RuleId::V2
+                | RuleId::V3
+                | RuleId::V4
+                | RuleId::V5
+                | RuleId::V6 => key_field.clone(),
+            },
+            finding,
+        })
+        .collect()
+}
+
+/// Two mappings of one PushSecret to one property: whichever were written last would win.
+fn one_producer(facts: &PushFacts<'_>, mounts: &BTreeSet<Option<&str>>) -> Vec<LocatedFinding> {
+    let mut found = Vec::new();
+    for mount in mounts {
+        let mut first = BTreeMap::new();
+        for (index, mapping) in facts.mappings.iter().enumerate() {
+            let (Ok(path), Some(property)) =
+                (RemotePath::parse(*mount, mapping.remote_key), mapping.property.filter(|p| !p.is_empty()))
+            else {
+                continue;
+            };
+            let earlier = *first.entry((path.clone(), property)).or_insert(index);
+            if earlier == index {
+                continue;
+            }
+            let located = LocatedFinding {
+                field: format!("{}.data[{index}].match.remoteRef", facts.root),
+                finding: error(
+                    RuleId::V4,
+                    format!("`data[{earlier}]` already writes `{property}` of `{}`", path.path),
+                    "remove one of the two mappings, or give it another property",
+                ),
+            };
+            if !found.contains(&located) {
+                found.push(located);
+            }
+        }
+    }
+    found
+}
+
+fn is_absent(text: Option<&str>) -> bool {
+    text.is_none_or(str::is_empty)
+}
+
+fn error(rule: RuleId, message: String, fix: &str) -> Finding {
+    Finding { rule, severity: Severity::Error, message, fix: Some(fix.to_owned()) }
+}

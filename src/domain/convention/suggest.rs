@@ -1,0 +1,61 @@
+//! What to write instead: a path or a name that keeps the rules, or nothing.
+
+use super::Convention;
+use super::words::{
+    CONFIGURATION_PREFIX, DATASOURCE_ALIASES, ENDPOINT_PROPERTIES, PROPERTY_ALIASES, SECRET_PREFIX, is_property,
+    is_segment,
+};
+use crate::domain::path::RemotePath;
+
+/// A path like this one that keeps V1–V6, if it takes no guess at what the consumer is called.
+pub fn path(convention: &Convention, path: &RemotePath, property: Option<&str>) -> Option<String> {
+    let mut segments: Vec<String> =
+        path.path.segments().map(|segment| plain(convention, segment)).filter(|segment| !segment.is_empty()).collect();
+    let prefix = match segments.first()?.as_str() {
+        SECRET_PREFIX | CONFIGURATION_PREFIX => segments.remove(0),
+        _other => {
+            if segments.len() == 3 {
+                segments.remove(0);
+            }
+            match property {
+                Some(property) if ENDPOINT_PROPERTIES.contains(&property) => CONFIGURATION_PREFIX,
+                Some(_) | None => SECRET_PREFIX,
+            }
+            .to_owned()
+        }
+    };
+    let [named, consumer] = <[String; 2]>::try_from(segments).ok()?;
+    let datasource = datasource(convention, &named)?;
+    is_segment(&consumer).then(|| format!("{prefix}/{datasource}/{consumer}"))
+}
+
+/// The known datasource that this word means, allowing for another name or a slip of the keyboard.
+pub fn datasource(convention: &Convention, word: &str) -> Option<String> {
+    let known = |name: &str| convention.datasources.get(name).cloned();
+    let alias = || DATASOURCE_ALIASES.iter().find(|(alias, _)| *alias == word).and_then(|(_, name)| known(name));
+    known(word).or_else(alias).or_else(|| {
+        convention
+            .datasources
+            .iter()
+            .filter(|name| strsim::damerau_levenshtein(name, word) <= name.len() / 5)
+            .min_by_key(|name| strsim::damerau_levenshtein(name, word))
+            .cloned()
+    })
+}
+
+/// A property name like this one that keeps V7.
+pub fn property(name: &str) -> Option<String> {
+    let lower = name.to_ascii_lowercase().replace([' ', '/'], "-");
+    let shared = PROPERTY_ALIASES.iter().find(|(alias, _)| *alias == lower).map(|(_, shared)| (*shared).to_owned());
+    shared.or_else(|| is_property(&lower).then_some(lower))
+}
+
+/// The segment in lowercase words joined by hyphens, without the words that name an environment.
+fn plain(convention: &Convention, segment: &str) -> String {
+    segment
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .map(str::to_ascii_lowercase)
+        .filter(|word| !word.is_empty() && !convention.environments.contains(word))
+        .collect::<Vec<_>>()
+        .join("-")
+}

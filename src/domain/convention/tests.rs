@@ -1,0 +1,168 @@
+use super::*;
+use crate::domain::path::RemotePath;
+
+fn judged(key: &str, property: Option<&str>) -> Vec<(RuleId, Severity)> {
+    let path = RemotePath::parse(Some("secret"), key).unwrap();
+    Convention::default().judge(&path, property).into_iter().map(|finding| (finding.rule, finding.severity)).collect()
+}
+
+fn fixed(key: &str, property: Option<&str>) -> String {
+    let path = RemotePath::parse(Some("secret"), key).unwrap();
+    Convention::default().judge(&path, property)[0].fix.clone().unwrap_or_default()
+}
+
+#[test]
+fn the_table_is_in_the_order_of_its_ids() {
+    for (index, rule) in RULES.iter().enumerate() {
+        assert_eq!(rule.id as usize, index);
+        assert_eq!(rule.id.rule().id, rule.id);
+    }
+}
+
+#[test]
+fn the_framework_s_own_examples_are_clean() {
+    for (key, property) in [
+        ("platform-data/postgres/temporal", "username"),
+        ("platform-data/postgres/temporal", "password"),
+        ("platform-data/redis/temporal", "password"),
+        ("platform-config/postgres/platform-postgres", "host"),
+        ("platform-config/postgres/platform-postgres", "port"),
+        ("platform-data/cert-manager/ingress-ca2", "tls.crt"),
+        ("platform-data/postgres/latest-dev2-prodigy", "dsn"),
+    ] {
+        assert_eq!(judged(key, Some(property)), [], "{key} {property}");
+    }
+}
+
+#[test]
+fn each_rule_finds_what_it_is_for() {
+    use RuleId::*;
+    use Severity::*;
+    for (key, property, want) in [
+        ("other/postgres/temporal", Some("password"), vec![(V1, Error)]),
+        ("postgres/temporal", None, vec![(V1, Error)]),
+        ("config/postgres/main", Some("host"), vec![(V2, Error)]),
+        ("platform-data/oracle/temporal", None, vec![(V3, Error)]),
+        ("platform-data/postgres/prod", None, vec![(V5, Error)]),
+        ("platform-data/postgres/temporal-dev", None, vec![(V5, Error)]),
+        ("platform-data/postgres/Temporal_PROD", None, vec![(V5, Error), (V6, Error)]),
+        ("platform-data/postgres", None, vec![(V6, Error)]),
+        ("platform-data/postgres/a/b", None, vec![(V6, Error)]),
+        ("platform-data/postgres/a--b", None, vec![(V6, Error)]),
+        ("platform-data/postgres/1a", None, vec![(V6, Error)]),
+        ("platform-data/postgres/a-", None, vec![(V6, Error)]),
+        ("platform-data/postgres/a", Some("Password"), vec![(V7, Error)]),
+        ("platform-data/postgres/a", Some("passwd"), vec![(V7, Warning)]),
+        ("platform-config/postgres/a", Some("password"), vec![(V8, Error)]),
+        ("platform-data/postgres/a", Some("port"), vec![(V8, Warning)]),
+    ] {
+        assert_eq!(judged(key, property), want, "{key} {property:?}");
+    }
+}
+
+#[test]
+fn a_fix_is_a_path_that_keeps_the_rules() {
+    assert_eq!(
+        fixed("platform-data/postgres/temporal-prod", None),
+        "use `platform-data/postgres/temporal` and a Vault namespace for `prod`"
+    );
+    for (key, property, want) in [
+        ("platform-data/prod/postgres/temporal", None, "platform-data/postgres/temporal"),
+        ("platform-data/postgresql/temporal", None, "platform-data/postgres/temporal"),
+        ("platform-data/postgers/temporal", None, "platform-data/postgres/temporal"),
+        ("platform_data/Postgres/Temporal_DB", None, "platform-data/postgres/temporal-db"),
+        ("postgres/temporal", Some("host"), "platform-config/postgres/temporal"),
+        ("platform-config/postgres/main", Some("password"), "platform-data/postgres/main"),
+    ] {
+        let fix = fixed(key, property);
+        assert!(fix.contains(&format!("`{want}`")), "{key}: {fix}");
+        assert_eq!(judged(want, property), [], "{want}");
+    }
+}
+
+#[test]
+fn a_store_without_a_path_is_told_to_set_it() {
+    let path = RemotePath::parse(None, "platform-data/postgres/temporal").unwrap();
+    let found = &Convention::default().judge(&path, None)[0];
+    assert_eq!(found.rule, RuleId::V1);
+    assert!(found.fix.as_deref().unwrap().contains("spec.provider.vault.path"));
+}
+
+#[test]
+fn modes_lower_or_silence() {
+    let path = RemotePath::parse(Some("secret"), "x/y").unwrap();
+    let severities = |mode| {
+        let found = Convention::with_mode(mode).judge(&path, None);
+        found.into_iter().map(|f| f.severity).collect::<Vec<_>>()
+    };
+    assert_eq!(severities(Mode::Enforce), [Severity::Error]);
+    assert_eq!(severities(Mode::Warn), [Severity::Warning]);
+    assert_eq!(severities(Mode::Off), []);
+    for mode in [Mode::Enforce, Mode::Warn, Mode::Off] {
+        assert_eq!(mode.to_string().parse(), Ok(mode));
+    }
+    assert!("Enforce".parse::<Mode>().is_err());
+}
+
+#[test]
+fn reading_elsewhere_is_a_warning() {
+    let convention = Convention::default();
+    let path = RemotePath::parse(Some("secret"), "legacy/App").unwrap();
+    let found = convention.judge_read(&path, None);
+    assert!(!found.is_empty() && found.iter().all(|f| f.severity == Severity::Warning));
+    assert_eq!(convention.judge_find(Some("platform-data/postgres/")), []);
+    assert_eq!(convention.judge_find(Some("platform-config")), []);
+    assert_eq!(convention.judge_find(Some("apps"))[0].rule, RuleId::V1);
+    assert_eq!(convention.judge_find(None)[0].severity, Severity::Warning);
+    assert_eq!(Convention::with_mode(Mode::Off).judge_find(None), []);
+}
+
+fn facts<'a>(mappings: &[(Option<&'a str>, &'a str, Option<&'a str>)]) -> PushFacts<'a> {
+    PushFacts {
+        root: "spec",
+        stores: vec![StoreFacts { kind: Some("ClusterSecretStore"), mount: Some("secret") }],
+        mappings: mappings
+            .iter()
+            .map(|&(secret_key, remote_key, property)| MappingFacts { secret_key, remote_key, property })
+            .collect(),
+        data_to: 0,
+    }
+}
+
+fn located(facts: &PushFacts<'_>) -> Vec<(String, RuleId)> {
+    Convention::default().judge_push_secret(facts).into_iter().map(|l| (l.field, l.finding.rule)).collect()
+}
+
+#[test]
+fn a_push_secret_is_judged_field_by_field() {
+    let good = "platform-data/postgres/temporal";
+    assert_eq!(located(&facts(&[(Some("password"), good, Some("password"))])), []);
+
+    let mut all = facts(&[
+        (None, good, Some("password")),
+        (Some("user*"), good, None),
+        (Some("x"), "platform-data/postgres/../x", Some("x")),
+        (Some("x"), "secret/data/platform-data/postgres/temporal", Some("password")),
+        (Some("x"), "platform-config/postgres/main", Some("token")),
+    ]);
+    all.stores.insert(0, StoreFacts { kind: None, mount: Some("secret") });
+    all.data_to = 1;
+    let want = [
+        ("spec.secretStoreRefs[0].kind", RuleId::P1),
+        ("spec.data[0].match", RuleId::P2),
+        ("spec.data[1].match.remoteRef", RuleId::P2),
+        ("spec.data[1].match.secretKey", RuleId::P2),
+        ("spec.data[2].match.remoteRef.remoteKey", RuleId::P3),
+        ("spec.data[4].match.remoteRef.property", RuleId::V8),
+        ("spec.data[3].match.remoteRef", RuleId::V4),
+        ("spec.dataTo", RuleId::P2),
+    ];
+    assert_eq!(located(&all), want.map(|(field, rule)| (field.to_owned(), rule)));
+}
+
+#[test]
+fn each_store_s_mount_is_judged() {
+    let mut facts = facts(&[(Some("x"), "platform-data/postgres/temporal", Some("password"))]);
+    facts.stores.push(StoreFacts { kind: Some("ClusterSecretStore"), mount: None });
+    assert_eq!(located(&facts), [("spec.data[0].match.remoteRef.remoteKey".to_owned(), RuleId::V1)]);
+}
