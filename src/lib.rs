@@ -2,6 +2,7 @@
 //! API.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod cluster;
 pub mod controller;
 pub mod domain;

@@ -1,0 +1,78 @@
+//! ClusterPushSecret: one PushSecret in every namespace that matches.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::condition::Condition;
+use super::duration::DurationText;
+use super::push_secret::PushSecretSpec;
+use super::selector::{ChildMetadata, DNS_SUBDOMAIN, FailedNamespace};
+
+/// The PushSecret, and the namespaces that get it.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "external-secrets.io",
+    version = "v1alpha1",
+    kind = "ClusterPushSecret",
+    plural = "clusterpushsecrets",
+    category = "external-secrets",
+    status = "ClusterPushSecretStatus",
+    derive = "PartialEq",
+    doc = "Keeps a PushSecret in every namespace that matches.",
+    label("external-secrets.io/component", "controller"),
+    printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Status", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        priority = "1",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterPushSecretSpec {
+    /// Spec of each PushSecret.
+    pub push_secret_spec: PushSecretSpec,
+    /// Name of each PushSecret; absent means the name of the ClusterPushSecret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    pub push_secret_name: Option<String>,
+    /// Labels and annotations of each PushSecret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push_secret_metadata: Option<ChildMetadata>,
+    /// The namespaces that any of these selectors matches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub namespace_selectors: Vec<LabelSelector>,
+    /// How often all namespaces are compared; absent means an hour. Changes are followed at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_time: Option<DurationText>,
+}
+
+/// Which namespaces have the PushSecret, and which failed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterPushSecretStatus {
+    /// Name of the PushSecrets that were made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub push_secret_name: Option<String>,
+    /// The generation that this status speaks about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The namespaces that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10_000))]
+    pub failed_namespaces: Vec<FailedNamespace>,
+    /// The namespaces that have the PushSecret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10_000), inner(length(max = 63)))]
+    pub provisioned_namespaces: Vec<String>,
+    /// Whether every namespace has it, and if not, why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,209 @@
+//! Conditions as ESO shapes them, plus `observedGeneration`, and the closed set of reasons that users see.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The condition that every kind carries: is it as its spec says?
+pub const READY: &str = "Ready";
+/// A condition type that ESO still declares and no longer sets.
+pub const DELETED: &str = "Deleted";
+
+/// The longest message that a condition carries, in characters.
+pub const MAX_MESSAGE: usize = 32_768;
+
+/// One aspect of an object's state, for people and for tools that wait.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// The aspect: Ready says whether the object is as its spec asks.
+    #[serde(rename = "type")]
+    #[schemars(length(min = 1, max = 316))]
+    pub type_: String,
+    /// True, False or Unknown.
+    pub status: ConditionStatus,
+    /// One word for why the status is what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub reason: Option<String>,
+    /// A sentence for people: what is wrong and what to do about it. It never holds a secret value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_MESSAGE))]
+    pub message: Option<String>,
+    /// When the status last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_transition_time: Option<Time>,
+    /// The generation of the spec that this condition speaks about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+/// The status of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ConditionStatus {
+    /// The aspect holds.
+    True,
+    /// The aspect does not hold.
+    False,
+    /// It cannot be said.
+    Unknown,
+}
+
+impl ConditionStatus {
+    /// The word in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+impl Condition {
+    /// A condition of type Ready; `upsert` sets its transition time.
+    pub fn ready(status: ConditionStatus, reason: Reason, message: impl Into<String>, generation: Option<i64>) -> Self {
+        Self {
+            type_: READY.to_owned(),
+            status,
+            reason: Some(reason.as_str().to_owned()),
+            message: Some(message.into()),
+            last_transition_time: None,
+            observed_generation: generation,
+        }
+    }
+}
+
+/// The condition of that type.
+pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Puts `new` in the place of the condition of its type. Its transition time is the old one where the status is the
+/// same, else `now`. Returns whether anything changed, so that an unchanged status is not written.
+pub fn upsert(conditions: &mut Vec<Condition>, mut new: Condition, now: Time) -> Upsert {
+    let old = conditions.iter_mut().find(|old| old.type_ == new.type_);
+    let Some(old) = old else {
+        new.last_transition_time = Some(now);
+        conditions.push(new);
+        return Upsert::Changed;
+    };
+    new.last_transition_time = match &old.last_transition_time {
+        Some(time) if old.status == new.status => Some(time.clone()),
+        _ => Some(now),
+    };
+    if *old == new {
+        return Upsert::Unchanged;
+    }
+    *old = new;
+    Upsert::Changed
+}
+
+/// What `upsert` did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upsert {
+    /// The conditions are what they were.
+    Unchanged,
+    /// A condition was added or differs now.
+    Changed,
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Why a condition is what it is. ESO's words keep ESO's meaning; the rest say what ESO only puts into events.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Reason {
+            /// Every reason, in the order of their declaration.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The word in the API.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// ExternalSecret: the target is a render of the spec and of what the store holds.
+    SecretSynced,
+    /// ExternalSecret: the target could not be brought up to date and no other reason fits.
+    SecretSyncedError,
+    /// ExternalSecret: the value is gone and the target was deleted, as `deletionPolicy` asks.
+    SecretDeleted,
+    /// ExternalSecret: the target does not exist and `creationPolicy` forbids to create it.
+    SecretMissing,
+    /// ExternalSecret with a manifest target: it is up to date.
+    ResourceSynced,
+    /// ExternalSecret with a manifest target: it could not be brought up to date.
+    ResourceSyncedError,
+    /// ExternalSecret with a manifest target: it was deleted, as `deletionPolicy` asks.
+    ResourceDeleted,
+    /// ExternalSecret with a manifest target: it does not exist and must not be created.
+    ResourceMissing,
+    /// PushSecret: every mapped property stands in the store.
+    Synced,
+    /// PushSecret: not everything could be pushed and no other reason fits.
+    Errored,
+    /// PushSecret: the source is gone and what was pushed was deleted, as `deletionPolicy` asks.
+    SourceDeleted,
+    /// Store: reachable, logged in.
+    Valid,
+    /// Store: it cannot be used; the message says what to do.
+    InvalidProviderConfig,
+    /// Store: whether it can be used depends on the namespace that uses it.
+    ValidationUnknown,
+    /// The spec contradicts itself or cannot be read; nothing happens until it is edited.
+    InvalidSpec,
+    /// The spec asks for something that this version does not do.
+    Unsupported,
+    /// The spec breaks a rule of the framework, which the message names.
+    ConventionViolated,
+    /// The store that the spec names does not exist.
+    StoreNotFound,
+    /// The store exists and cannot be used now.
+    StoreNotReady,
+    /// The store does not serve this namespace, or its credential may not do this.
+    NotPermitted,
+    /// PushSecret: the source Secret does not exist.
+    SourceNotFound,
+    /// The source Secret was there, was pushed, and is gone.
+    SourceGone,
+    /// PushSecret: the source Secret lacks a mapped key, or the key is not text.
+    SourceInvalid,
+    /// PushSecret: another PushSecret owns the property.
+    PathConflict,
+    /// PushSecret: the path holds data that no External Secrets controller wrote.
+    PathNotManaged,
+    /// ExternalSecret: nothing stands at the path.
+    PathNotFound,
+    /// ExternalSecret: the path lacks the property.
+    PropertyNotFound,
+    /// ExternalSecret: a Secret of that name exists and is not ours.
+    TargetNotOwned,
+    /// ExternalSecret: the rendered target is not a legal Secret.
+    TargetInvalid,
+    /// ExternalSecret: the target is immutable and its data must change.
+    TargetImmutable,
+    /// A value or a whole object is larger than Kubernetes or the store takes.
+    TooLarge,
+    /// Deletions inferred from absence in the store exceed the bound and wait for a person.
+    MassDeletionBlocked,
+    /// Removing what was pushed is not possible yet; the object stays until it is, or until the deadline.
+    CleanupPending,
+    /// A cluster-wide kind: one or more namespaces failed.
+    NamespacesFailed,
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,35 @@
+//! What users write and what we answer: the six kinds of `external-secrets.io` with their schemas, names and conditions.
+//!
+//! Everything here is data. Decoding is lenient where the other side of the API may carry more than we know (durations
+//! stay text until somebody parses them, foreign providers keep only their name, reasons are strings), because one odd
+//! object must never stop the list it came in.
+
+#![expect(clippy::duplicated_attributes, reason = "every printer column has a type and a path")]
+
+pub mod cluster_external_secret;
+pub mod cluster_push_secret;
+pub mod condition;
+pub mod duration;
+pub mod external_secret;
+pub mod generator_ref;
+pub mod names;
+pub mod path_status;
+pub mod push_secret;
+pub mod secret_store;
+pub mod selector;
+pub mod store_auth;
+pub mod store_spec;
+pub mod template;
+
+pub use cluster_external_secret::{ClusterExternalSecret, ClusterExternalSecretSpec};
+pub use cluster_push_secret::{ClusterPushSecret, ClusterPushSecretSpec};
+pub use condition::{Condition, ConditionStatus, Reason};
+pub use duration::{DurationError, DurationText, GoDuration};
+pub use external_secret::{ExternalSecret, ExternalSecretSpec, ExternalSecretStatus};
+pub use push_secret::{PushSecret, PushSecretSpec, PushSecretStatus};
+pub use secret_store::{ClusterSecretStore, ClusterSecretStoreSpec, SecretStore, SecretStoreSpec};
+pub use selector::{StoreKind, StoreRef};
+pub use store_spec::{SecretStoreStatus, StoreSpec};
+
+/// The API group of all six kinds.
+pub const GROUP: &str = "external-secrets.io";

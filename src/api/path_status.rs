@@ -1,0 +1,105 @@
+//! What status says about each path: which version, which properties, since when, and what is in the way.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// The most paths that a status lists; a resource with more shows the first in order of store and path.
+pub const MAX_PATHS: usize = 100;
+
+/// How a path stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum PathState {
+    /// It is as the spec asks.
+    Synced,
+    /// Something else must happen first.
+    Pending,
+    /// It was decided not to touch it; the message says why.
+    Refused,
+    /// Nothing stands there.
+    Missing,
+    /// A request failed; it is tried again.
+    Failed,
+}
+
+impl PathState {
+    /// The word in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Synced => "Synced",
+            Self::Pending => "Pending",
+            Self::Refused => "Refused",
+            Self::Missing => "Missing",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+/// A state that a newer version wrote decodes as none, so that going back to an older one works.
+fn known_state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathState>, D::Error> {
+    let word = Option::<String>::deserialize(deserializer)?;
+    Ok(word.and_then(|word| serde_json::from_value(serde_json::Value::String(word)).ok()))
+}
+
+/// A path that a PushSecret writes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PushedPath {
+    /// The store, as `<kind>/<name>`.
+    #[schemars(length(max = 512))]
+    pub store: String,
+    /// Mount and path, as one would read it with `vault kv get`.
+    #[schemars(length(max = 2048))]
+    pub path: String,
+    /// The version that holds our properties.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<i64>,
+    /// The properties that this PushSecret owns at the path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(max = 1024)))]
+    pub properties: Vec<String>,
+    /// When we last wrote the path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_at: Option<Time>,
+    /// Who owns a property that we may not write, as `<cluster>/<namespace>/<name>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub owner: Option<String>,
+    /// How the path stands.
+    #[serde(default, deserialize_with = "known_state", skip_serializing_if = "Option::is_none")]
+    pub state: Option<PathState>,
+    /// What is in the way and what to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub message: Option<String>,
+}
+
+/// A path that an ExternalSecret reads.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PulledPath {
+    /// The store, as `<kind>/<name>`.
+    #[schemars(length(max = 512))]
+    pub store: String,
+    /// Mount and path, as one would read it with `vault kv get`.
+    #[schemars(length(max = 2048))]
+    pub path: String,
+    /// The version that the target was rendered from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<i64>,
+    /// The properties that the target takes from the path; empty means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(max = 1024)))]
+    pub properties: Vec<String>,
+    /// When the version was first read for this target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<Time>,
+    /// How the path stands.
+    #[serde(default, deserialize_with = "known_state", skip_serializing_if = "Option::is_none")]
+    pub state: Option<PathState>,
+    /// What is in the way and what to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub message: Option<String>,
+}

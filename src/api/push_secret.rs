@@ -1,0 +1,328 @@
+//! PushSecret: which keys of a source Secret go to which properties of which paths.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::condition::Condition;
+use super::duration::DurationText;
+use super::external_secret::{RewriteRegexp, RewriteTransform};
+use super::generator_ref::GeneratorRef;
+use super::path_status::PushedPath;
+use super::selector::{DNS_SUBDOMAIN, StoreKind};
+use super::template::SecretTemplate;
+
+/// What is published, from where, to which stores.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "external-secrets.io",
+    version = "v1alpha1",
+    kind = "PushSecret",
+    plural = "pushsecrets",
+    shortname = "ps",
+    category = "external-secrets",
+    namespaced,
+    status = "PushSecretStatus",
+    derive = "PartialEq",
+    doc = "Publishes keys of a Secret of the same namespace to paths of a store, at once whenever the Secret changes.",
+    label("external-secrets.io/component", "controller"),
+    printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Status", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Last Sync", type_ = "date", json_path = ".status.refreshTime"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        priority = "1",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#
+    ),
+    printcolumn(name = "Paths", type_ = "string", priority = "1", json_path = ".status.paths[*].path"),
+    printcolumn(name = "Versions", type_ = "string", priority = "1", json_path = ".status.paths[*].version")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct PushSecretSpec {
+    /// How often the store is compared with the source; zero or less means only when something changes. A change of
+    /// the source is pushed at once, whatever the interval.
+    #[serde(default = "DurationText::one_hour")]
+    pub refresh_interval: DurationText,
+    /// The stores to publish to. The framework asks for a ClusterSecretStore (rule P1).
+    #[schemars(length(max = 32))]
+    pub secret_store_refs: Vec<PushStoreRef>,
+    /// Whether a property that exists already is replaced (Replace, the default) or left (IfNotExists).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_policy: Option<UpdatePolicy>,
+    /// Whether what was pushed is deleted with its mapping, the source or the PushSecret (Delete) or stays (None, the
+    /// default).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<PushDeletionPolicy>,
+    /// The source.
+    pub selector: PushSelector,
+    /// The mappings: which key goes to which property of which path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub data: Vec<PushSecretData>,
+    /// Mappings of many keys at once. The framework asks for explicit mappings instead (rule P2).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub data_to: Vec<DataTo>,
+    /// Renders the values before they are pushed; the source stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<SecretTemplate>,
+}
+
+impl PushSecretSpec {
+    /// The update policy, or what its absence means.
+    pub fn update_policy(&self) -> UpdatePolicy {
+        self.update_policy.unwrap_or_default()
+    }
+
+    /// The deletion policy, or what its absence means.
+    pub fn deletion_policy(&self) -> PushDeletionPolicy {
+        self.deletion_policy.unwrap_or_default()
+    }
+}
+
+impl Default for PushSecretSpec {
+    fn default() -> Self {
+        Self {
+            refresh_interval: DurationText::one_hour(),
+            secret_store_refs: Vec::new(),
+            update_policy: None,
+            deletion_policy: None,
+            selector: PushSelector::default(),
+            data: Vec::new(),
+            data_to: Vec::new(),
+            template: None,
+        }
+    }
+}
+
+/// What happens to a property that exists already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum UpdatePolicy {
+    /// It is replaced.
+    #[default]
+    Replace,
+    /// It stays.
+    IfNotExists,
+}
+
+/// What happens to a property that is no longer pushed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum PushDeletionPolicy {
+    /// It is deleted.
+    Delete,
+    /// It stays.
+    #[default]
+    None,
+}
+
+impl PushDeletionPolicy {
+    /// The word in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delete => "Delete",
+            Self::None => "None",
+        }
+    }
+}
+
+/// A store, or all stores with certain labels.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PushStoreRef {
+    /// Name of the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    pub name: Option<String>,
+    /// The stores with these labels, when no name is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_selector: Option<LabelSelector>,
+    /// Kind of the store; absent means a SecretStore of the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<StoreKind>,
+}
+
+impl PushStoreRef {
+    /// The kind, or what its absence means.
+    pub fn kind(&self) -> StoreKind {
+        self.kind.unwrap_or_default()
+    }
+}
+
+/// The source of a PushSecret.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.secret) != has(self.generatorRef)")
+        .message("set exactly one of secret and generatorRef")
+)]
+pub struct PushSelector {
+    /// A Secret of the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<PushSourceSecret>,
+    /// A generator. Waypost has none; a resource that asks for one is reported as unsupported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generator_ref: Option<GeneratorRef>,
+}
+
+/// One source Secret by its name, or several by their labels.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+pub struct PushSourceSecret {
+    /// Name of the Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    pub name: Option<String>,
+    /// The Secrets with these labels, when no name is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+}
+
+/// One mapping. Status keeps what was pushed in the same form.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PushSecretData {
+    /// The key and where it goes.
+    #[serde(rename = "match")]
+    pub match_: PushMatch,
+    /// Options of the provider: an object with apiVersion kubernetes.external-secrets.io/v1alpha1, kind
+    /// PushSecretMetadata and a spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_json")]
+    pub metadata: Option<serde_json::Value>,
+    /// How the key is changed on its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversion_strategy: Option<PushConversionStrategy>,
+}
+
+/// Any JSON value, kept as it is.
+fn any_json(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "x-kubernetes-preserve-unknown-fields": true })
+}
+
+/// A key and where it goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PushMatch {
+    /// Key in the source; absent means all of them as one JSON object, which the framework does not allow (rule P2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub secret_key: Option<String>,
+    /// Where the value goes.
+    pub remote_ref: PushRemoteRef,
+}
+
+/// A property of a path in the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PushRemoteRef {
+    /// Path in the store, for example `platform-data/postgres/temporal`.
+    #[schemars(length(min = 1, max = 1024))]
+    pub remote_key: String,
+    /// Property at the path; absent means the value is the whole secret, which the framework does not allow (rule P2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub property: Option<String>,
+}
+
+/// How keys are changed on their way into a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum PushConversionStrategy {
+    /// Not at all.
+    #[default]
+    None,
+    /// Code points such as `_U002f_` become the characters they stand for.
+    ReverseUnicode,
+}
+
+/// A mapping of many keys at once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.storeRef) || has(self.storeRef.name) || has(self.storeRef.labelSelector)")
+        .message("storeRef needs a name or a labelSelector"),
+    validation = Rule::new("!has(self.remoteKey) || self.remoteKey == '' || !has(self.rewrite) || size(self.rewrite) == 0")
+        .message("remoteKey puts all keys into one secret and cannot be combined with rewrite: remove one of them")
+)]
+pub struct DataTo {
+    /// The store of these mappings; it must be one of secretStoreRefs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_ref: Option<PushStoreRef>,
+    /// One path for all matching keys; absent means one path for each key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub remote_key: Option<String>,
+    /// Which keys of the source.
+    #[serde(rename = "match", default, skip_serializing_if = "Option::is_none")]
+    pub match_: Option<DataToMatch>,
+    /// Changes of the keys, one after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub rewrite: Vec<PushRewrite>,
+    /// Options of the provider for each of these mappings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_json")]
+    pub metadata: Option<serde_json::Value>,
+    /// How the keys are changed on their way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversion_strategy: Option<PushConversionStrategy>,
+}
+
+/// Which keys of the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct DataToMatch {
+    /// A regular expression (RE2) that must match somewhere in the key; absent means all keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub regexp: Option<String>,
+}
+
+/// One change of keys on their way into a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new("has(self.regexp) != has(self.transform)")
+        .message("set exactly one of regexp and transform")
+)]
+pub struct PushRewrite {
+    /// Replaces what a regular expression matches in a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regexp: Option<RewriteRegexp>,
+    /// Makes a key by a template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transform: Option<RewriteTransform>,
+}
+
+/// What was pushed, by store (`<kind>/<name>`) and then by path or `<path>/<property>`.
+pub type SyncedPushSecrets = BTreeMap<String, BTreeMap<String, PushSecretData>>;
+
+/// What was pushed and how that stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PushSecretStatus {
+    /// When the store was last brought up to date, or last seen to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_time: Option<Time>,
+    /// The generation that was synced, and a digest of the resource's labels and annotations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub synced_resource_version: Option<String>,
+    /// The generation that this status speaks about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The ledger: what was pushed, by store (kind and name) and then by path and property.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub synced_push_secrets: SyncedPushSecrets,
+    /// Whether everything is pushed, and if not, why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The paths that are written, each with its version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub paths: Vec<PushedPath>,
+}

@@ -1,0 +1,362 @@
+//! How to log in to Vault and OpenBao: one struct a method.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::selector::{SecretKeySelector, ServiceAccountSelector};
+
+/// How to log in to Vault. When several methods are set, the first in the order of these fields counts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultAuth {
+    /// Vault namespace of the login, when it is another than that of the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub namespace: Option<String>,
+    /// A token that stands in a Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_secret_ref: Option<SecretKeySelector>,
+    /// Login with a role id and a secret id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_role: Option<AppRoleAuth>,
+    /// Login with the token of a ServiceAccount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesAuth>,
+    /// Login with a user of an LDAP directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ldap: Option<LdapAuth>,
+    /// Login with a user of the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_pass: Option<UserPassAuth>,
+    /// Login with a JSON Web Token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<JwtAuth>,
+    /// Login with a client certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert: Option<CertAuth>,
+    /// Login with an identity of Amazon Web Services.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iam: Option<IamAuth>,
+    /// Login with an identity of Google Cloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gcp: Option<GcpAuth>,
+}
+
+/// How to log in to OpenBao.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("[has(self.tokenSecretRef), has(self.appRole), has(self.kubernetes), has(self.userPass)].filter(set, set).size() == 1")
+        .message("set exactly one of tokenSecretRef, appRole, kubernetes and userPass")
+)]
+pub struct OpenBaoAuth {
+    /// OpenBao namespace of the login, when it is another than that of the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub namespace: Option<String>,
+    /// A token that stands in a Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_secret_ref: Option<SecretKeySelector>,
+    /// Login with a role id and a secret id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_role: Option<AppRoleAuth>,
+    /// Login with the token of a ServiceAccount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesAuth>,
+    /// Login with a user of the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_pass: Option<UserPassAuth>,
+}
+
+/// Login with a role id and a secret id.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.roleId) || has(self.roleRef)").message("set roleId, or roleRef to the key that holds it")
+)]
+pub struct AppRoleAuth {
+    /// Mount of the auth method; absent means `approle`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub path: Option<String>,
+    /// The role id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub role_id: Option<String>,
+    /// The key that holds the role id, when roleId is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_ref: Option<SecretKeySelector>,
+    /// The key that holds the secret id.
+    pub secret_ref: SecretKeySelector,
+}
+
+impl AppRoleAuth {
+    /// The mount of the auth method.
+    pub fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or("approle")
+    }
+}
+
+/// Login with the token of a ServiceAccount: a requested one, one that stands in a Secret, or that of Waypost's own pod.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KubernetesAuth {
+    /// Mount of the auth method; absent means `kubernetes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub mount_path: Option<String>,
+    /// Role to log in as.
+    #[schemars(length(min = 1, max = 1024))]
+    pub role: String,
+    /// The ServiceAccount for which a short-lived token is requested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_ref: Option<ServiceAccountSelector>,
+    /// The key that holds a token; the usual key is `token`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKeySelector>,
+}
+
+impl KubernetesAuth {
+    /// The mount of the auth method.
+    pub fn mount_path(&self) -> &str {
+        self.mount_path.as_deref().unwrap_or("kubernetes")
+    }
+}
+
+/// Login with a user of an LDAP directory.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LdapAuth {
+    /// Mount of the auth method; absent means `ldap`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub path: Option<String>,
+    /// The user.
+    #[schemars(length(min = 1, max = 1024))]
+    pub username: String,
+    /// The key that holds the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKeySelector>,
+}
+
+impl LdapAuth {
+    /// The mount of the auth method.
+    pub fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or("ldap")
+    }
+}
+
+/// Login with a user of the server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserPassAuth {
+    /// Mount of the auth method; absent means `userpass`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub path: Option<String>,
+    /// The user.
+    #[schemars(length(min = 1, max = 1024))]
+    pub username: String,
+    /// The key that holds the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKeySelector>,
+}
+
+impl UserPassAuth {
+    /// The mount of the auth method.
+    pub fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or("userpass")
+    }
+}
+
+/// Login with a JSON Web Token.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.secretRef) != has(self.kubernetesServiceAccountToken)")
+        .message("set exactly one of secretRef and kubernetesServiceAccountToken")
+)]
+pub struct JwtAuth {
+    /// Mount of the auth method; absent means `jwt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub path: Option<String>,
+    /// Role to log in as; absent means the mount's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub role: Option<String>,
+    /// The key that holds the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKeySelector>,
+    /// A token that is requested for a ServiceAccount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes_service_account_token: Option<ServiceAccountToken>,
+}
+
+impl JwtAuth {
+    /// The mount of the auth method.
+    pub fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or("jwt")
+    }
+}
+
+/// A token that is requested for a ServiceAccount.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAccountToken {
+    /// The ServiceAccount.
+    pub service_account_ref: ServiceAccountSelector,
+    /// More audiences of the token; deprecated in favour of those of serviceAccountRef. With none at all it is `vault`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 1024)))]
+    pub audiences: Vec<String>,
+    /// How long the token is valid, in seconds; absent means 600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub expiration_seconds: Option<i64>,
+}
+
+/// Login with a client certificate.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CertAuth {
+    /// Mount of the auth method; absent means `cert`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub path: Option<String>,
+    /// Role to log in as; absent means any that accepts the certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub vault_role: Option<String>,
+    /// The certificate; the usual key is `tls.crt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_cert: Option<SecretKeySelector>,
+    /// Its private key; the usual key is `tls.key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKeySelector>,
+}
+
+impl CertAuth {
+    /// The mount of the auth method.
+    pub fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or("cert")
+    }
+}
+
+/// Login with an identity of Amazon Web Services.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IamAuth {
+    /// Mount of the auth method; absent means `aws`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub path: Option<String>,
+    /// Region of the request that is signed; absent means `us-east-1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub region: Option<String>,
+    /// An AWS role to take on first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub role: Option<String>,
+    /// Role to log in as.
+    #[schemars(length(min = 1, max = 1024))]
+    pub vault_role: String,
+    /// The external id with which the AWS role is taken on.
+    #[serde(default, rename = "externalID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub external_id: Option<String>,
+    /// Value of the header that ties the signed request to one server.
+    #[serde(default, rename = "vaultAwsIamServerID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub vault_aws_iam_server_id: Option<String>,
+    /// Access keys that stand in Secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<AwsKeys>,
+    /// A ServiceAccount that AWS trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<AwsJwt>,
+}
+
+/// Access keys that stand in Secrets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AwsKeys {
+    /// The key that holds the access key id.
+    #[serde(default, rename = "accessKeyIDSecretRef", skip_serializing_if = "Option::is_none")]
+    pub access_key_id_secret_ref: Option<SecretKeySelector>,
+    /// The key that holds the secret access key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_access_key_secret_ref: Option<SecretKeySelector>,
+    /// The key that holds the session token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_token_secret_ref: Option<SecretKeySelector>,
+}
+
+/// A ServiceAccount that AWS trusts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AwsJwt {
+    /// The ServiceAccount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_ref: Option<ServiceAccountSelector>,
+}
+
+/// Login with an identity of Google Cloud.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GcpAuth {
+    /// Mount of the auth method; absent means `gcp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub path: Option<String>,
+    /// Role to log in as.
+    #[schemars(length(min = 1, max = 1024))]
+    pub role: String,
+    /// The project.
+    #[serde(default, rename = "projectID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub project_id: Option<String>,
+    /// The region or zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub location: Option<String>,
+    /// The key of a Google service account, in a Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<GcpKey>,
+    /// A ServiceAccount that stands for a Google service account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload_identity: Option<GcpWorkloadIdentity>,
+    /// A ServiceAccount whose token is exchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_ref: Option<ServiceAccountSelector>,
+}
+
+/// The key of a Google service account, in a Secret.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GcpKey {
+    /// The key that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_access_key_secret_ref: Option<SecretKeySelector>,
+}
+
+/// A ServiceAccount that stands for a Google service account.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GcpWorkloadIdentity {
+    /// The ServiceAccount.
+    pub service_account_ref: ServiceAccountSelector,
+    /// Region or zone of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub cluster_location: Option<String>,
+    /// Name of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub cluster_name: Option<String>,
+    /// Project of the cluster.
+    #[serde(default, rename = "clusterProjectID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub cluster_project_id: Option<String>,
+}
