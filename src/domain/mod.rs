@@ -1,7 +1,9 @@
 //! What the words mean: pure and synchronous, without Kubernetes, Vault, a runtime or a clock.
 
+pub mod claim;
 pub mod convention;
 pub mod fingerprint;
+pub mod mapping;
 pub mod path;
 pub mod remote;
 pub mod secret;

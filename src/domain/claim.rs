@@ -1,0 +1,331 @@
+//! Who owns a property of an entry: claims in the entry's `custom_metadata`, readable with `bao kv metadata get`.
+//!
+//! | key | value | meaning |
+//! |---|---|---|
+//! | `managed-by` | `external-secrets` | the entry may be written by External Secrets controllers |
+//! | `claim.waypost.io/<property>` | an [`Owner`] | the property is this PushSecret's |
+//! | `intent.waypost.io/<uid>/<property>` | an [`Owner`] | this PushSecret is about to claim it |
+//!
+//! Metadata has no check-and-set in Vault. So each claimant announces itself under a key of its own, reads again, and goes on
+//! only when it stands alone; of two, the one with the lower UID goes on and the other withdraws. Whichever read comes last
+//! sees both, so both never go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::fingerprint::short_digest;
+
+/// The label with which External Secrets controllers mark what they may write.
+pub const MARKER: &str = "managed-by";
+/// The marker's value.
+pub const MARKER_VALUE: &str = "external-secrets";
+/// More claims than this on one entry are refused: `custom_metadata` holds 64 keys, and some are other people's.
+pub const MAX_CLAIMS: usize = 60;
+/// What KV v2 takes in `custom_metadata`.
+pub const MAX_KEYS: usize = 64;
+
+const CLAIM: &str = "claim.waypost.io/";
+const INTENT: &str = "intent.waypost.io/";
+/// With the intent prefix and a UID it fits the 128 bytes of a key.
+const MAX_READABLE: usize = 64;
+
+/// The labels of an entry.
+pub type Labels = BTreeMap<String, String>;
+/// Changes of single labels: `Some` sets, `None` removes.
+pub type LabelChanges = BTreeMap<String, Option<String>>;
+
+/// The PushSecret that owns, or wants to own, a property.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner {
+    /// UID of the PushSecret; of two claimants the lower one wins.
+    pub uid: String,
+    /// Which cluster it is in (the UID of its `kube-system` namespace).
+    pub cluster: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// What was found out about other claimants, since a pure function cannot look.
+#[derive(Clone, Debug, Default)]
+pub struct Inquiry {
+    /// UIDs of owners that are there.
+    pub alive: BTreeSet<String>,
+    /// UIDs of owners that are gone: what they claimed counts no longer.
+    pub gone: BTreeSet<String>,
+    /// Keys of intents that have not moved for too long: they count no longer.
+    pub stale: BTreeSet<String>,
+}
+
+/// How a PushSecret stands towards a property.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Its claim is confirmed.
+    Mine,
+    /// Its intent stands, and no other.
+    Intended,
+    /// Nobody claims it.
+    Claimable,
+    /// Its intent stands beside one with a lower UID: it has to withdraw.
+    Outbid {
+        /// Whose intent is lower.
+        by: Owner,
+    },
+    /// Another intent stands that will be confirmed or withdrawn soon.
+    Contested {
+        /// The intent's key.
+        key: String,
+        /// Whose it is.
+        by: Owner,
+    },
+    /// Another's claim is confirmed.
+    Taken {
+        /// Whose it is; `None` where the claim cannot be read.
+        by: Option<Owner>,
+    },
+}
+
+impl Owner {
+    fn encode(&self) -> String {
+        format!("cluster={} namespace={} name={} uid={}", self.cluster, self.namespace, self.name, self.uid)
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let fields: BTreeMap<&str, &str> = text.split(' ').filter_map(|field| field.split_once('=')).collect();
+        let field = |name: &str| fields.get(name).map(|value| (*value).to_owned());
+        Some(Owner {
+            uid: field("uid")?,
+            cluster: field("cluster")?,
+            namespace: field("namespace")?,
+            name: field("name")?,
+        })
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PushSecret {}/{} of cluster {}", self.namespace, self.name, self.cluster)
+    }
+}
+
+/// The key of a property's claim.
+pub fn claim_key(property: &str) -> String {
+    format!("{CLAIM}{}", token(property))
+}
+
+/// The key of one claimant's intent.
+pub fn intent_key(property: &str, uid: &str) -> String {
+    format!("{INTENT}{uid}/{}", token(property))
+}
+
+/// Whether External Secrets controllers may write the entry.
+pub fn is_marked(labels: &Labels) -> bool {
+    labels.get(MARKER).is_some_and(|value| value == MARKER_VALUE)
+}
+
+/// How `me` stands towards `property` of an entry with these labels.
+pub fn standing(labels: &Labels, property: &str, me: &Owner, inquiry: &Inquiry) -> Standing {
+    if let Some(text) = labels.get(&claim_key(property)) {
+        match Owner::decode(text) {
+            Some(owner) if owner.uid == me.uid => return Standing::Mine,
+            Some(owner) if inquiry.gone.contains(&owner.uid) => {}
+            by => return Standing::Taken { by },
+        }
+    }
+    let intended = labels.contains_key(&intent_key(property, &me.uid));
+    match rival_intents(labels, property, me).find(|(key, by)| !inquiry.voids(key, by)) {
+        None if intended => Standing::Intended,
+        None => Standing::Claimable,
+        Some((_, by)) if intended && by.uid < me.uid => Standing::Outbid { by },
+        Some((key, by)) => Standing::Contested { key: key.to_owned(), by },
+    }
+}
+
+/// Announces `me` for these properties, with the marker, and sweeps void intents away.
+pub fn intend<'a>(
+    labels: &Labels,
+    properties: impl IntoIterator<Item = &'a str>,
+    me: &Owner,
+    inquiry: &Inquiry,
+) -> LabelChanges {
+    let mut changes = LabelChanges::new();
+    if !is_marked(labels) {
+        changes.insert(MARKER.to_owned(), Some(MARKER_VALUE.to_owned()));
+    }
+    for property in properties {
+        changes.insert(intent_key(property, &me.uid), Some(me.encode()));
+        for (key, by) in rival_intents(labels, property, me) {
+            if inquiry.voids(key, &by) {
+                changes.insert(key.to_owned(), None);
+            }
+        }
+    }
+    changes
+}
+
+/// Turns intents into claims: one request, so that no reader sees neither.
+pub fn confirm<'a>(properties: impl IntoIterator<Item = &'a str>, me: &Owner) -> LabelChanges {
+    properties
+        .into_iter()
+        .flat_map(|property| [(claim_key(property), Some(me.encode())), (intent_key(property, &me.uid), None)])
+        .collect()
+}
+
+/// Drops what `me` has on these properties, claims and intents; others' stay.
+pub fn release<'a>(labels: &Labels, properties: impl IntoIterator<Item = &'a str>, me: &Owner) -> LabelChanges {
+    let mut changes = LabelChanges::new();
+    for property in properties {
+        let (claim, intent) = (claim_key(property), intent_key(property, &me.uid));
+        let mine = labels.get(&claim).and_then(|text| Owner::decode(text)).is_some_and(|owner| owner.uid == me.uid);
+        if mine {
+            changes.insert(claim, None);
+        }
+        if labels.contains_key(&intent) {
+            changes.insert(intent, None);
+        }
+    }
+    changes
+}
+
+/// Whether a write by `me` that left these labels behind may count as its own: its claim or intent still stands, and no
+/// other's claim does.
+pub fn still_held(labels: &Labels, property: &str, me: &Owner, inquiry: &Inquiry) -> bool {
+    match standing(labels, property, me, inquiry) {
+        Standing::Mine | Standing::Intended => true,
+        Standing::Outbid { .. } | Standing::Contested { .. } => labels.contains_key(&intent_key(property, &me.uid)),
+        Standing::Claimable | Standing::Taken { .. } => false,
+    }
+}
+
+/// How many labels, and how many claims among them, there would be after `changes`.
+pub fn count_after(labels: &Labels, changes: &LabelChanges) -> (usize, usize) {
+    let kept = labels.keys().filter(|key| !changes.contains_key(*key));
+    let set = changes.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| key);
+    let keys: Vec<&String> = kept.chain(set).collect();
+    let claims = keys.iter().filter(|key| key.starts_with(CLAIM) || key.starts_with(INTENT)).count();
+    (keys.len(), claims)
+}
+
+impl Inquiry {
+    fn voids(&self, key: &str, by: &Owner) -> bool {
+        self.stale.contains(key) || self.gone.contains(&by.uid)
+    }
+}
+
+/// Others' intents on a property. One that cannot be read counts as that of nobody alive: it can only be swept as stale.
+fn rival_intents<'a>(labels: &'a Labels, property: &str, me: &Owner) -> impl Iterator<Item = (&'a str, Owner)> {
+    let token = token(property);
+    let mine = me.uid.clone();
+    labels.iter().filter_map(move |(key, text)| {
+        let (uid, of) = key.strip_prefix(INTENT)?.split_once('/')?;
+        let by = Owner::decode(text).unwrap_or_else(|| Owner {
+            uid: uid.to_owned(),
+            cluster: "unknown".to_owned(),
+            namespace: "unknown".to_owned(),
+            name: "unknown".to_owned(),
+        });
+        (of == token && uid != mine).then_some((key.as_str(), by))
+    })
+}
+
+/// A property as part of a label's key: itself where a key can hold it, else its digest.
+fn token(property: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let readable =
+        (1..=MAX_READABLE).contains(&property.len()) && property.chars().all(plain) && !property.starts_with("sha3-");
+    if readable { property.to_owned() } else { format!("sha3-{}", short_digest(property)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(uid: &str) -> Owner {
+        Owner { uid: uid.into(), cluster: "c1".into(), namespace: "db".into(), name: format!("push-{uid}") }
+    }
+
+    fn apply(labels: &mut Labels, changes: LabelChanges) {
+        for (key, value) in changes {
+            match value {
+                Some(value) => labels.insert(key, value),
+                None => labels.remove(&key),
+            };
+        }
+    }
+
+    fn stand(labels: &Labels, uid: &str) -> Standing {
+        standing(labels, "password", &owner(uid), &Inquiry::default())
+    }
+
+    fn announce(labels: &mut Labels, uid: &str) {
+        let changes = intend(labels, ["password"], &owner(uid), &Inquiry::default());
+        apply(labels, changes);
+    }
+
+    #[test]
+    fn a_claim_is_announced_then_confirmed_then_released() {
+        let mut labels = Labels::new();
+        assert_eq!(stand(&labels, "a"), Standing::Claimable);
+        announce(&mut labels, "a");
+        assert!(is_marked(&labels));
+        assert_eq!(stand(&labels, "a"), Standing::Intended);
+        apply(&mut labels, confirm(["password"], &owner("a")));
+        assert_eq!(stand(&labels, "a"), Standing::Mine);
+        assert_eq!(stand(&labels, "b"), Standing::Taken { by: Some(owner("a")) });
+        assert!(release(&labels, ["password"], &owner("b")).is_empty());
+        let changes = release(&labels, ["password"], &owner("a"));
+        apply(&mut labels, changes);
+        assert_eq!(labels.keys().collect::<Vec<_>>(), [MARKER]);
+    }
+
+    #[test]
+    fn of_two_intents_the_lower_uid_stays() {
+        let mut labels = Labels::new();
+        announce(&mut labels, "b");
+        announce(&mut labels, "a");
+        assert_eq!(stand(&labels, "b"), Standing::Outbid { by: owner("a") });
+        assert!(matches!(stand(&labels, "a"), Standing::Contested { .. }));
+        let changes = release(&labels, ["password"], &owner("b"));
+        apply(&mut labels, changes);
+        assert_eq!(stand(&labels, "a"), Standing::Intended);
+        assert!(matches!(stand(&labels, "b"), Standing::Contested { .. }));
+    }
+
+    #[test]
+    fn void_claims_do_not_count_and_are_swept() {
+        let mut labels = Labels::new();
+        apply(&mut labels, confirm(["password"], &owner("dead")));
+        let inquiry = Inquiry { gone: BTreeSet::from(["dead".to_owned()]), ..Inquiry::default() };
+        assert_eq!(standing(&labels, "password", &owner("a"), &inquiry), Standing::Claimable);
+
+        let mut labels = Labels::new();
+        announce(&mut labels, "dead");
+        let key = intent_key("password", "dead");
+        let inquiry = Inquiry { stale: BTreeSet::from([key.clone()]), ..Inquiry::default() };
+        assert_eq!(standing(&labels, "password", &owner("a"), &inquiry), Standing::Claimable);
+        let changes = intend(&labels, ["password"], &owner("a"), &inquiry);
+        apply(&mut labels, changes);
+        assert!(!labels.contains_key(&key));
+        assert_eq!(stand(&labels, "a"), Standing::Intended);
+    }
+
+    #[test]
+    fn a_claim_that_cannot_be_read_is_somebodys() {
+        let labels = Labels::from([(claim_key("password"), "garbage".to_owned())]);
+        assert_eq!(stand(&labels, "a"), Standing::Taken { by: None });
+    }
+
+    #[test]
+    fn keys_and_values_fit_the_store() {
+        let uid = "4b5c6d7e-0000-4000-8000-123456789abc";
+        let long = Owner { uid: uid.into(), cluster: uid.into(), namespace: "n".repeat(63), name: "p".repeat(253) };
+        assert!(long.encode().len() <= 512);
+        for property in ["password", &"x".repeat(64), &"x".repeat(500), "a b", "a/b", "", "sha3-x", "ü"] {
+            assert!(claim_key(property).len() <= 128);
+            assert!(intent_key(property, uid).len() <= 128, "{property}");
+        }
+        assert_ne!(claim_key("a b"), claim_key("a/b"));
+        assert_eq!(claim_key("tls.crt"), "claim.waypost.io/tls.crt");
+    }
+}

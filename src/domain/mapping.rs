@@ -1,0 +1,145 @@
+//! Which key of a source goes to which property of which entry, and the values that follow from it.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use super::remote::{RemoteData, RemoteValue};
+use super::secret::{SecretBytes, SecretMap};
+
+/// How the keys of a source are read before a mapping names one of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyConversion {
+    /// As they are.
+    #[default]
+    None,
+    /// `_U002f_` and the like stand for the character with that code point.
+    ReverseUnicode,
+}
+
+/// One key of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceKey {
+    /// The key as the mapping names it.
+    pub key: String,
+    /// How the source's keys are read.
+    pub conversion: KeyConversion,
+}
+
+/// What one entry gets: property by property, from which key.
+pub type Mapping = BTreeMap<String, SourceKey>;
+
+/// Why a source gives no value for a property. Names keys, never values.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SourceError {
+    /// The key is not there.
+    #[error("the source has no key {key:?} (for property {property:?}): add it, or change the mapping")]
+    KeyMissing {
+        /// The key.
+        key: String,
+        /// Where it would go.
+        property: String,
+    },
+    /// The value is not text.
+    #[error(
+        "key {key:?} of the source is not UTF-8 text (for property {property:?}): store it as text, e.g. in base64"
+    )]
+    NotText {
+        /// The key.
+        key: String,
+        /// Where it would go.
+        property: String,
+    },
+}
+
+/// The values of all properties of one entry, or the first key that gives none: an entry is written whole or not at all.
+pub fn values(mapping: &Mapping, source: &SecretMap) -> Result<RemoteData, SourceError> {
+    mapping
+        .iter()
+        .map(|(property, source_key)| {
+            let key = source_key.key.clone();
+            let Some(bytes) = find(source, source_key) else {
+                return Err(SourceError::KeyMissing { key, property: property.clone() });
+            };
+            match bytes.expose_utf8() {
+                Some(text) => Ok((property.clone(), RemoteValue::text(text))),
+                None => Err(SourceError::NotText { key, property: property.clone() }),
+            }
+        })
+        .collect()
+}
+
+fn find<'a>(source: &'a SecretMap, wanted: &SourceKey) -> Option<&'a SecretBytes> {
+    match wanted.conversion {
+        KeyConversion::None => source.get(&wanted.key),
+        KeyConversion::ReverseUnicode => {
+            source.iter().find(|(key, _)| reverse_unicode(key) == wanted.key).map(|(_, value)| value)
+        }
+    }
+}
+
+/// Puts characters in the place of `_U<hex>_`.
+fn reverse_unicode(key: &str) -> String {
+    let mut text = String::with_capacity(key.len());
+    let mut rest = key;
+    while let Some(start) = rest.find("_U") {
+        let (before, escape) = rest.split_at(start);
+        text.push_str(before);
+        match decode_escape(escape) {
+            Some((character, after)) => {
+                text.push(character);
+                rest = after;
+            }
+            None => {
+                text.push_str("_U");
+                rest = &escape[2..];
+            }
+        }
+    }
+    text.push_str(rest);
+    text
+}
+
+fn decode_escape(escape: &str) -> Option<(char, &str)> {
+    let (digits, after) = escape.strip_prefix("_U")?.split_once('_')?;
+    let hex = (4..=6).contains(&digits.len()) && digits.chars().all(|c| c.is_ascii_hexdigit());
+    let character = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
+    hex.then_some((character, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapping(property: &str, key: &str, conversion: KeyConversion) -> Mapping {
+        Mapping::from([(property.into(), SourceKey { key: key.into(), conversion })])
+    }
+
+    #[test]
+    fn an_entry_is_whole_or_an_error_that_names_the_key() {
+        let source = SecretMap::from([
+            ("text".into(), SecretBytes::from("ü")),
+            ("binary".into(), SecretBytes::new(vec![0xff, 0xfe])),
+        ]);
+        let text = mapping("p", "text", KeyConversion::None);
+        assert!(values(&text, &source).is_ok_and(|data| data["p"] == RemoteValue::text("ü")));
+        let mut both = text;
+        both.extend(mapping("q", "binary", KeyConversion::None));
+        let named = |key: &str, property: &str| (key.to_owned(), property.to_owned());
+        let (key, property) = named("binary", "q");
+        assert_eq!(values(&both, &source).err(), Some(SourceError::NotText { key, property }));
+        let (key, property) = named("none", "p");
+        let missing = mapping("p", "none", KeyConversion::None);
+        assert_eq!(values(&missing, &source).err(), Some(SourceError::KeyMissing { key, property }));
+    }
+
+    #[test]
+    fn converted_keys_are_found_by_what_they_mean() {
+        let source = SecretMap::from([("a_U002f_b".into(), SecretBytes::from("v"))]);
+        assert!(values(&mapping("p", "a/b", KeyConversion::ReverseUnicode), &source).is_ok());
+        assert!(values(&mapping("p", "a/b", KeyConversion::None), &source).is_err());
+        for (key, meaning) in [("x_U_y", "x_U_y"), ("_Uzzzz_", "_Uzzzz_"), ("_U00e4_U", "äU"), ("_U_U0041_", "_UA")] {
+            assert_eq!(reverse_unicode(key), meaning);
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The protocol against the store in memory: races, other writers, erased claims, and a stop at every request.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use futures::FutureExt;
+
+use super::apply::{Applied, Applier, ApplyError, Owners, Place, Wrote};
+use super::intents::Intents;
+use super::plan::{Existing, Foreign, Goal, Refusal};
+use crate::cluster::ClusterError;
+use crate::domain::claim::{self, Owner};
+use crate::domain::path::RemotePath;
+use crate::domain::remote::{EntryState, RemoteData, RemoteValue};
+use crate::store::fake::{FakeStore, Fault, Operation};
+use crate::store::{StoreClient, StoreError};
+
+/// The cluster as far as claims ask after it: the UIDs of the PushSecrets that exist.
+struct Living(BTreeSet<String>);
+
+#[async_trait]
+impl Owners for Living {
+    async fn exists(&self, owner: &Owner) -> Result<bool, ClusterError> {
+        Ok(self.0.contains(&owner.uid))
+    }
+}
+
+fn owner(uid: &str) -> Owner {
+    Owner { uid: uid.into(), cluster: "here".into(), namespace: "db".into(), name: format!("push-{uid}") }
+}
+
+fn path() -> RemotePath {
+    RemotePath::parse(Some("secret"), "platform-data/postgres/temporal").unwrap()
+}
+
+fn data(entries: &[(&str, &str)]) -> RemoteData {
+    entries.iter().map(|(property, text)| ((*property).to_owned(), RemoteValue::text(text))).collect()
+}
+
+fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn set(entries: &[(&str, &str)]) -> Goal {
+    Goal { set: data(entries), ..Goal::default() }
+}
+
+fn remove(properties: &[&str]) -> Goal {
+    Goal { remove: names(properties), ..Goal::default() }
+}
+
+async fn push(store: &FakeStore, uid: &str, goal: &Goal) -> Result<Applied, ApplyError> {
+    push_among(store, uid, goal, &["a", "b"]).await
+}
+
+/// One reconcile of one path by a PushSecret with this UID, in a cluster where these exist.
+async fn push_among(store: &FakeStore, uid: &str, goal: &Goal, living: &[&str]) -> Result<Applied, ApplyError> {
+    let (me, owners, intents, path) = (owner(uid), Living(names(living)), Intents::default(), path());
+    let recorded = goal.set.keys().chain(&goal.remove).cloned().collect();
+    let entry = store.read(&path, None).await.map_err(ApplyError::Store)?;
+    let place = Place { client: store, path: &path, recorded: &recorded, announce: &|_version| {} };
+    Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() }.converge(&place, goal, entry).await
+}
+
+fn texts(store: &FakeStore) -> BTreeMap<String, String> {
+    let entry = store.peek(&path());
+    let render = |value: &RemoteValue| value.rendered().expose_utf8().unwrap().to_owned();
+    entry.data().map(|data| data.iter().map(|(p, v)| (p.clone(), render(v))).collect()).unwrap_or_default()
+}
+
+fn expect(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+    entries.iter().map(|(p, v)| ((*p).to_owned(), (*v).to_owned())).collect()
+}
+
+fn labels(store: &FakeStore) -> Vec<String> {
+    store.peek(&path()).custom_metadata.into_keys().collect()
+}
+
+fn marked() -> claim::Labels {
+    claim::Labels::from([(claim::MARKER.to_owned(), claim::MARKER_VALUE.to_owned())])
+}
+
+#[tokio::test]
+async fn a_first_push_claims_and_writes_one_version() {
+    let store = FakeStore::new();
+    let applied = push(&store, "a", &set(&[("username", "u"), ("password", "p")])).await.unwrap();
+    assert_eq!((applied.settled.version, applied.wrote), (Some(1), Wrote::Version));
+    assert_eq!(texts(&store), expect(&[("username", "u"), ("password", "p")]));
+    assert_eq!(labels(&store), ["claim.waypost.io/password", "claim.waypost.io/username", "managed-by"]);
+}
+
+#[tokio::test]
+async fn a_change_costs_one_read_and_one_write_and_silence_one_read() {
+    let store = FakeStore::new();
+    push(&store, "a", &set(&[("password", "1")])).await.unwrap();
+    let before = store.requests().len();
+    push(&store, "a", &set(&[("password", "2")])).await.unwrap();
+    assert_eq!(store.requests().len() - before, 2);
+    let (before, mutations) = (store.requests().len(), store.mutations());
+    push(&store, "a", &set(&[("password", "2")])).await.unwrap();
+    assert_eq!((store.requests().len() - before, store.mutations() - mutations), (1, 0));
+    assert_eq!(store.peek(&path()).cas(), 2);
+}
+
+#[tokio::test]
+async fn the_first_owner_wins_and_the_second_is_told_who() {
+    let store = FakeStore::new();
+    push(&store, "b", &set(&[("password", "b")])).await.unwrap();
+    let mutations = store.mutations();
+    let refused = push(&store, "a", &set(&[("password", "a"), ("username", "a")])).await.unwrap_err();
+    let conflict =
+        Refusal::Conflict { property: "password".into(), owner: owner("b"), key: "claim.waypost.io/password".into() };
+    assert_eq!(refused, ApplyError::Refused { refusal: conflict, mine: BTreeSet::new() });
+    assert!(refused.to_string().contains("PushSecret db/push-b of cluster here"));
+    assert_eq!(store.mutations(), mutations);
+    assert_eq!(texts(&store), expect(&[("password", "b")]));
+}
+
+#[tokio::test]
+async fn two_owners_share_a_path() {
+    let store = FakeStore::new();
+    push(&store, "a", &set(&[("username", "u")])).await.unwrap();
+    push(&store, "b", &set(&[("password", "p")])).await.unwrap();
+    push(&store, "a", &set(&[("username", "v")])).await.unwrap();
+    assert_eq!(texts(&store), expect(&[("username", "v"), ("password", "p")]));
+    push(&store, "a", &remove(&["username", "password"])).await.unwrap();
+    assert_eq!(texts(&store), expect(&[("password", "p")]));
+}
+
+#[tokio::test]
+async fn the_claim_of_an_owner_that_is_gone_is_taken_over() {
+    let store = FakeStore::new();
+    push(&store, "b", &set(&[("password", "b")])).await.unwrap();
+    push_among(&store, "a", &set(&[("password", "a")]), &["a"]).await.unwrap();
+    assert_eq!(texts(&store), expect(&[("password", "a")]));
+    assert!(push(&store, "b", &set(&[("password", "b")])).await.is_err());
+}
+
+#[tokio::test]
+async fn a_path_of_somebody_else_is_left_alone_unless_adopted() {
+    let store = FakeStore::new();
+    store.put(&path(), data(&[("password", "theirs")]));
+    let refused = push(&store, "a", &set(&[("password", "a")])).await.unwrap_err();
+    assert!(matches!(refused, ApplyError::Refused { refusal: Refusal::NotManaged, .. }));
+    assert_eq!(store.mutations(), 0);
+    let adopting = Goal { foreign: Foreign::Adopt, ..set(&[("username", "a")]) };
+    push(&store, "a", &adopting).await.unwrap();
+    assert_eq!(texts(&store), expect(&[("password", "theirs"), ("username", "a")]));
+}
+
+#[tokio::test]
+async fn an_erased_claim_is_made_again_and_never_by_two() {
+    let store = FakeStore::new();
+    push(&store, "a", &set(&[("password", "a")])).await.unwrap();
+    store.put_metadata(&path(), marked());
+    let applied = push(&store, "a", &set(&[("password", "a")])).await.unwrap();
+    assert_eq!(applied.wrote, Wrote::Nothing);
+    assert!(push(&store, "b", &set(&[("password", "b")])).await.is_err());
+    store.put_metadata(&path(), marked());
+    push(&store, "a", &remove(&["password"])).await.unwrap();
+    assert!(matches!(store.peek(&path()).state, EntryState::Deleted { version: 2 }));
+}
+
+#[tokio::test]
+async fn existing_properties_are_kept_and_never_deleted_when_asked() {
+    let store = FakeStore::new();
+    store.put(&path(), data(&[("password", "theirs")]));
+    store.put_metadata(&path(), marked());
+    let keep = |entries: &[(&str, &str)]| Goal { existing: Existing::Keep, ..set(entries) };
+    let applied = push(&store, "a", &keep(&[("password", "a"), ("username", "a")])).await.unwrap();
+    assert_eq!((applied.settled.owned, applied.settled.kept), (names(&["username"]), names(&["password"])));
+    push(&store, "a", &keep(&[("password", "a2"), ("username", "a2")])).await.unwrap();
+    assert_eq!(texts(&store), expect(&[("password", "theirs"), ("username", "a")]));
+    let gone = Goal { existing: Existing::Keep, ..remove(&["password", "username"]) };
+    push(&store, "a", &gone).await.unwrap();
+    assert_eq!(texts(&store), expect(&[("password", "theirs")]));
+}
+
+#[tokio::test]
+async fn the_last_property_goes_with_its_version_and_claims() {
+    let store = FakeStore::new();
+    push(&store, "a", &set(&[("password", "a")])).await.unwrap();
+    push(&store, "a", &remove(&["password"])).await.unwrap();
+    assert!(matches!(store.peek(&path()).state, EntryState::Deleted { version: 2 }));
+    assert_eq!(labels(&store), ["managed-by"]);
+    push(&store, "b", &set(&[("password", "b")])).await.unwrap();
+    assert_eq!(store.peek(&path()).cas(), 3);
+}
+
+#[tokio::test]
+async fn a_released_property_stays_and_is_free() {
+    let store = FakeStore::new();
+    push(&store, "a", &set(&[("password", "a")])).await.unwrap();
+    push(&store, "a", &Goal { release: names(&["password"]), ..Goal::default() }).await.unwrap();
+    assert_eq!(texts(&store), expect(&[("password", "a")]));
+    push(&store, "b", &set(&[("password", "b")])).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sibling_written_between_read_and_write_survives() {
+    let store = FakeStore::new();
+    push(&store, "a", &set(&[("password", "1")])).await.unwrap();
+    let person = AtomicUsize::new(0);
+    store.before_each(move |store, request| {
+        if request.operation == Operation::Write && person.fetch_add(1, Ordering::Relaxed) < 2 {
+            let mut theirs = data(&[("note", "theirs")]);
+            theirs.extend(store.peek(&path()).data().unwrap().iter().map(|(p, v)| (p.clone(), v.duplicate())));
+            store.put(&path(), theirs);
+        }
+        None
+    });
+    push(&store, "a", &set(&[("password", "2")])).await.unwrap();
+    assert_eq!(texts(&store), expect(&[("password", "2"), ("note", "theirs")]));
+}
+
+#[tokio::test]
+async fn nothing_is_written_that_the_ledger_does_not_list() {
+    let (store, me, owners, intents) = (FakeStore::new(), owner("a"), Living(names(&["a"])), Intents::default());
+    let (path, recorded) = (path(), names(&["username"]));
+    let place = Place { client: &store, path: &path, recorded: &recorded, announce: &|_version| {} };
+    let entry = store.read(&path, None).await.unwrap();
+    let applier = Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() };
+    let refused = applier.converge(&place, &set(&[("username", "u"), ("password", "p")]), entry).await;
+    assert_eq!(refused.err(), Some(ApplyError::Unrecorded));
+    assert_eq!(store.mutations(), 0);
+}
+
+/// Before request `k` of one racer the other runs as far as it can, for every `k`, in both roles.
+#[tokio::test]
+async fn two_racers_for_one_property_have_one_winner_wherever_they_cross() {
+    for (first, second) in [("a", "b"), ("b", "a")] {
+        for crossing in 0..8 {
+            let at = format!("{first} crossed by {second} at {crossing}");
+            let store = FakeStore::new();
+            let outcome: Arc<Mutex<Option<bool>>> = Arc::default();
+            let mut seen = 0;
+            store.before_each({
+                let (outcome, crossing_store) = (outcome.clone(), store.with_identity("crossing"));
+                move |_, request| {
+                    seen += usize::from(request.identity.0.as_ref() == "fake");
+                    if seen == crossing + 1 && outcome.lock().unwrap().is_none() {
+                        // Where it would pause it is taken for stopped, its intent standing.
+                        let goal = set(&[("password", second)]);
+                        let other = push(&crossing_store, second, &goal).now_or_never();
+                        *outcome.lock().unwrap() = Some(matches!(other, Some(Ok(_))));
+                    }
+                    None
+                }
+            });
+            let won = push(&store, first, &set(&[("password", first)])).await.is_ok();
+            let other_won = outcome.lock().unwrap().unwrap_or(false);
+            assert!(!(won && other_won), "{at}: both won");
+            let mut owners = Vec::new();
+            for uid in [first, second, first, second] {
+                if push(&store, uid, &set(&[("password", uid)])).await.is_ok() {
+                    owners.push(uid);
+                }
+            }
+            owners.dedup();
+            assert_eq!(owners.len(), 1, "{at}: one and only one owns it");
+            assert!(!won || owners == [first], "{at}: it was told that it won");
+            assert!(!other_won || owners == [second], "{at}: the other was told that it won");
+            assert_eq!(texts(&store), expect(&[("password", owners[0])]), "{at}");
+        }
+    }
+}
+
+/// A process that stops before request `k`, or after it was carried out, for every `k`: the next one ends where an
+/// undisturbed one would, with no version more than the sources and the lost replies account for.
+#[tokio::test]
+async fn a_stop_at_any_request_is_repaired_by_the_next_reconcile() {
+    let down = || StoreError::Standby { server: "fake".into() };
+    let faults: [fn(StoreError) -> Fault; 2] = [Fault::Refuse, Fault::LoseReply];
+    for fault in faults {
+        for stop in 0..24 {
+            let store = FakeStore::new();
+            let seen = AtomicUsize::new(0);
+            store.before_each(move |_, _| (seen.fetch_add(1, Ordering::Relaxed) == stop).then(|| fault(down())));
+            let goals = [
+                set(&[("username", "u"), ("password", "1")]),
+                set(&[("username", "u"), ("password", "2")]),
+                Goal { remove: names(&["username"]), ..set(&[("password", "2")]) },
+                remove(&["password"]),
+            ];
+            let states = [
+                expect(&[("username", "u"), ("password", "1")]),
+                expect(&[("username", "u"), ("password", "2")]),
+                expect(&[("password", "2")]),
+                expect(&[]),
+            ];
+            for (goal, state) in goals.iter().zip(&states) {
+                if push(&store, "a", goal).await.is_err() {
+                    push(&store, "a", goal).await.unwrap();
+                }
+                assert_eq!(&texts(&store), state, "stopped at {stop}");
+            }
+            let entry = store.peek(&path());
+            assert!(matches!(entry.state, EntryState::Deleted { version: 4 }), "stopped at {stop}");
+            assert_eq!(labels(&store), ["managed-by"], "stopped at {stop}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_intent_that_stands_still_is_swept_after_a_minute() {
+    let store = FakeStore::new();
+    let stranger = Owner { cluster: "elsewhere".into(), ..owner("0") };
+    let changes = claim::intend(&claim::Labels::new(), ["password"], &stranger, &claim::Inquiry::default());
+    store.put_metadata(&path(), changes.into_iter().filter_map(|(key, value)| Some((key, value?))).collect());
+    let (me, owners, intents, path) = (owner("a"), Living(names(&["a"])), Intents::default(), path());
+    let (recorded, goal) = (names(&["password"]), set(&[("password", "p")]));
+    let place = Place { client: &store, path: &path, recorded: &recorded, announce: &|_version| {} };
+    let applier = Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() };
+    let entry = store.read(&path, None).await.unwrap();
+    let waiting = applier.converge(&place, &goal, entry).await;
+    assert_eq!(waiting.err(), Some(ApplyError::Contested { by: stranger }));
+    assert_eq!(store.mutations(), 0);
+    let applier = Applier { now: Instant::now() + super::intents::STALE_AFTER, ..applier };
+    let entry = store.read(&path, None).await.unwrap();
+    applier.converge(&place, &goal, entry).await.unwrap();
+    assert_eq!(labels(&store), ["claim.waypost.io/password", "managed-by"]);
+}
