@@ -27,6 +27,9 @@ pub enum Transport {
     /// The server's certificate is not trusted, expired, or for another host.
     #[error("the server's certificate is not trusted (check caBundle or caProvider, the host name, and its dates)")]
     Tls,
+    /// Its addresses are all link-local, where clouds keep their own credentials.
+    #[error("its address is link-local, which no server of secrets has (check the store's `server`)")]
+    LinkLocal,
     /// No answer in time.
     #[error("no answer in time")]
     Timeout,
@@ -66,6 +69,16 @@ pub enum StoreError {
         /// The pause the server asked for.
         retry_after: Option<Duration>,
     },
+    /// The server points elsewhere, where our token must not go.
+    #[error(
+        "{server} redirects to {to}, where the token is not sent: set `server` to the active node's address or a load balancer's, or give the store the CA that vouches for both"
+    )]
+    RedirectRefused {
+        /// The address as the store says it.
+        server: String,
+        /// Scheme, host and port it points to.
+        to: String,
+    },
     /// After repeated failures we wait before the next attempt.
     #[error("{server} failed repeatedly; the next attempt is in {wait:?}")]
     CircuitOpen {
@@ -99,13 +112,15 @@ pub enum StoreError {
         path: String,
     },
     /// There is no such mount.
-    #[error("there is no secrets engine at {mount}/: check the store's `path`, or enable KV v2 there")]
+    #[error(
+        "there is no secrets engine at {mount}/, or this login has no rights there: check the store's `path`, that KV v2 is enabled there, and the role's policy"
+    )]
     MountMissing {
         /// The mount.
         mount: String,
     },
     /// The mount is not what the store says.
-    #[error("{mount}/ is KV version {found}, but the store says v2: set `version`, or upgrade the mount")]
+    #[error("{mount}/ is {found}, and Waypost needs KV version 2: check the store's `path`, or upgrade the mount")]
     WrongVersion {
         /// The mount.
         mount: String,
@@ -180,7 +195,8 @@ impl StoreError {
     /// What to do about it.
     pub fn family(&self) -> Family {
         match self {
-            StoreError::LoginRefused { .. }
+            StoreError::RedirectRefused { .. }
+            | StoreError::LoginRefused { .. }
             | StoreError::Credential { .. }
             | StoreError::Forbidden { .. }
             | StoreError::MountMissing { .. }

@@ -294,6 +294,10 @@ impl StoreClient for FakeStore {
         &self.identity
     }
 
+    fn mount(&self) -> Option<&str> {
+        Some("secret")
+    }
+
     async fn path_key(&self, path: &RemotePath) -> Result<PathKey, StoreError> {
         self.content().at_mount(path)?;
         Ok(PathKey { server: "fake".into(), mount: path.mount.as_str().into(), path: path.path.as_str().into() })

@@ -2,6 +2,8 @@
 
 pub mod error;
 pub mod fake;
+pub mod observer;
+pub mod vault;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,6 +57,10 @@ pub struct Head {
 pub trait StoreClient: Send + Sync {
     /// Who reads through this client.
     fn identity(&self) -> &Identity;
+
+    /// The store's `path`, which remote keys are spelled relative to (see [`RemotePath::parse`]); none when keys name their
+    /// own mount.
+    fn mount(&self) -> Option<&str>;
 
     /// Where this path is, so that two stores that mean one place agree.
     async fn path_key(&self, path: &RemotePath) -> Result<PathKey, StoreError>;

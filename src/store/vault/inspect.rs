@@ -1,0 +1,92 @@
+//! What a store can do for us, for its status: asked without a new login.
+
+use reqwest::Method;
+use zeroize::Zeroizing;
+
+use super::mounts::Certainty;
+use super::reply::{self, Data, Health};
+use super::transport::{Outgoing, Payload};
+use super::{VaultClient, error};
+use crate::domain::path::Mount;
+use crate::store::StoreError;
+use crate::store::observer::Call;
+
+/// A path of the convention that nobody uses: rights are asked about, nothing is read.
+const SAMPLE: &str = "platform-data/waypost/check";
+
+/// What the server says about itself and about us.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// Version of the server.
+    pub version: Option<String>,
+    /// The server's cluster.
+    pub cluster_id: Option<String>,
+    /// What our login may do under the paths of the convention; unknown where the server does not tell, or the store names
+    /// no mount.
+    pub rights: Option<Rights>,
+}
+
+/// Which of the convention's steps policy allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// Read a version.
+    pub read: bool,
+    /// Write a version (which needs reading too, since a write merges over what is there).
+    pub write: bool,
+    /// Create an entry and patch its labels: claims need it.
+    pub claim: bool,
+}
+
+impl VaultClient {
+    /// Checks that the server answers, that we are logged in, that the mount is KV v2, and asks what we may do there.
+    pub async fn inspect(&self) -> Result<Inspection, StoreError> {
+        let health_reply = self.transport.health().await?;
+        if !error::serves(health_reply.status) {
+            return Err(self.health_error(&health_reply));
+        }
+        let health: Health = reply::parse(&health_reply.body).unwrap_or(Health { cluster_id: None, version: None });
+        let rights = match &self.mount {
+            Some(mount) => {
+                let mount = Mount::parse(mount)
+                    .map_err(|_checked_with_the_spec| StoreError::MountMissing { mount: mount.clone() })?;
+                self.confirm(&mount, Certainty::Fresh).await?;
+                self.rights(&mount).await?
+            }
+            None => {
+                self.session.token().await?;
+                None
+            }
+        };
+        Ok(Inspection { version: health.version, cluster_id: health.cluster_id, rights })
+    }
+
+    async fn rights(&self, mount: &Mount) -> Result<Option<Rights>, StoreError> {
+        let (data, metadata) = (format!("{mount}/data/{SAMPLE}"), format!("{mount}/metadata/{SAMPLE}"));
+        let body = serde_json::json!({ "paths": [data, metadata] }).to_string().into_bytes();
+        let request = Outgoing {
+            call: Call::Capabilities,
+            method: Method::POST,
+            path: "sys/capabilities-self".to_owned(),
+            query: None,
+            body: Some(Payload::json(Zeroizing::new(body))),
+            token: None,
+            namespace: None,
+        };
+        let reply = self.authed(request).await?;
+        if reply.status.is_server_error() {
+            return Err(self.judge(&reply, "ask for rights at", "sys/capabilities-self", mount, 0));
+        }
+        // A login that may not ask is still a login.
+        let Some(answer) = reply::parse::<Data<std::collections::BTreeMap<String, Vec<String>>>>(&reply.body) else {
+            return Ok(None);
+        };
+        let may = |path: &str, right: &str| {
+            answer.data.get(path).is_some_and(|rights| rights.iter().any(|has| has == right || has == "root"))
+        };
+        Ok(Some(Rights {
+            read: may(&data, "read"),
+            write: may(&data, "create") && may(&data, "update"),
+            claim: may(&metadata, "create") && may(&metadata, "update") && may(&metadata, "patch"),
+        }))
+    }
+}

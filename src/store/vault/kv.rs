@@ -1,0 +1,199 @@
+//! The requests of KV v2 and what their replies mean.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use reqwest::Method;
+use serde_json::value::RawValue;
+use vaultrs::api::kv2::requests::{
+    DeleteSecretVersionsRequest, DestroySecretVersionsRequest, ReadSecretMetadataRequest, ReadSecretRequest,
+};
+use zeroize::Zeroizing;
+
+use super::auth::outgoing;
+use super::reply::{self, Data, Metadata, Version, VersionMetadata};
+use super::transport::{Outgoing, Payload, Reply};
+use crate::domain::path::RemotePath;
+use crate::domain::remote::{Entry, EntryState, RemoteData, RemoteValue};
+use crate::store::observer::Call;
+use crate::store::{Head, StoreError, Written};
+
+/// What the server said about the data of an entry.
+pub enum DataReply {
+    /// An entry whose asked version has data or had it.
+    Entry(Entry),
+    /// KV's bare 404: no entry, no version, or not even a mount.
+    Nothing,
+}
+
+/// Asks for the latest version or an old one.
+pub fn read(path: &RemotePath, version: Option<u64>) -> Result<Outgoing, StoreError> {
+    let endpoint = ReadSecretRequest { mount: path.mount.to_string(), path: path.path.to_string(), version };
+    outgoing(Call::ReadSecretData, &endpoint, None, None)
+}
+
+/// Asks for the metadata.
+pub fn read_metadata(path: &RemotePath) -> Result<Outgoing, StoreError> {
+    let endpoint = ReadSecretMetadataRequest { mount: path.mount.to_string(), path: path.path.to_string() };
+    outgoing(Call::ReadSecretMetadata, &endpoint, None, None)
+}
+
+/// Makes an entry without a version. Where the server knows check-and-set on metadata (OpenBao), an entry that is there
+/// keeps all its settings; Vault does not know the option and would set `max_versions` back to the mount's.
+pub fn create_entry(path: &RemotePath) -> Outgoing {
+    let body = Zeroizing::new(br#"{"max_versions":0,"metadata_cas":0}"#.to_vec());
+    ours(Call::WriteSecretMetadata, Method::POST, path.metadata_url(), Payload::json(body))
+}
+
+/// Changes single labels.
+pub fn patch_metadata(path: &RemotePath, changes: &BTreeMap<String, Option<String>>) -> Outgoing {
+    let body = serde_json::json!({ "custom_metadata": changes }).to_string().into_bytes();
+    let payload = Payload::merge_patch(Zeroizing::new(body));
+    ours(Call::PatchSecretMetadata, Method::PATCH, path.metadata_url(), payload)
+}
+
+/// Writes a version with check-and-set. The body is put together by hand, so that each value goes out byte for byte.
+pub fn write(path: &RemotePath, data: &RemoteData, cas: u64) -> Outgoing {
+    let payload = Payload::json(body_of(data, cas));
+    ours(Call::WriteSecretData, Method::POST, path.data_url(), payload)
+}
+
+/// Soft-deletes versions by number.
+pub fn delete_versions(path: &RemotePath, versions: &[u64]) -> Result<Outgoing, StoreError> {
+    let (mount, path) = (path.mount.to_string(), path.path.to_string());
+    let endpoint = DeleteSecretVersionsRequest { mount, path, versions: versions.to_vec() };
+    outgoing(Call::DeleteSecret, &endpoint, None, None)
+}
+
+/// Destroys versions by number.
+pub fn destroy_versions(path: &RemotePath, versions: &[u64]) -> Result<Outgoing, StoreError> {
+    let (mount, path) = (path.mount.to_string(), path.path.to_string());
+    let endpoint = DestroySecretVersionsRequest { mount, path, versions: versions.to_vec() };
+    outgoing(Call::DeleteSecret, &endpoint, None, None)
+}
+
+/// Understands the reply to [`read`], which is a success or a 404.
+pub fn data_reply(reply: &Reply, path: &RemotePath) -> Result<DataReply, StoreError> {
+    let parsed: Option<Data<Version>> = reply::parse(&reply.body);
+    match parsed {
+        Some(Data { data: Version { data, metadata } }) => {
+            let version = metadata.version;
+            let state = match data {
+                Some(data) => EntryState::Live { version, data: values(data) },
+                None => EntryState::Deleted { version },
+            };
+            Ok(DataReply::Entry(Entry { state, custom_metadata: metadata.custom_metadata.unwrap_or_default() }))
+        }
+        None if !reply.status.is_success() => Ok(DataReply::Nothing),
+        None => Err(StoreError::BadReply {
+            operation: "read",
+            path: path.data_url(),
+            what: "`data.data` or `data.metadata.version` is missing: is the mount KV version 2?",
+        }),
+    }
+}
+
+/// Understands a successful reply to [`read_metadata`].
+pub fn head(reply: &Reply, path: &RemotePath) -> Result<Head, StoreError> {
+    let metadata = metadata(reply, path)?;
+    let state = metadata.versions.get(&metadata.current_version.to_string());
+    let live = state.is_some_and(|state| !state.destroyed && !is_past(&state.deletion_time));
+    let custom_metadata = metadata.custom_metadata.unwrap_or_default();
+    Ok(Head { exists: true, version: metadata.current_version, live, custom_metadata })
+}
+
+/// What metadata alone tells of an entry whose data could not be found: it has no versions, or not the asked one.
+pub fn without_data(reply: &Reply, path: &RemotePath, asked: Option<u64>) -> Result<Entry, StoreError> {
+    let metadata = metadata(reply, path)?;
+    let state = match metadata.current_version {
+        0 => EntryState::Empty,
+        current => EntryState::Deleted { version: asked.unwrap_or(current) },
+    };
+    Ok(Entry { state, custom_metadata: metadata.custom_metadata.unwrap_or_default() })
+}
+
+/// Understands a successful reply to [`write`].
+pub fn written(reply: &Reply, path: &RemotePath) -> Result<Written, StoreError> {
+    let Data { data } = reply::parse::<Data<VersionMetadata>>(&reply.body).ok_or_else(|| StoreError::BadReply {
+        operation: "write",
+        path: path.data_url(),
+        what: "`data.version` is missing: is the mount KV version 2?",
+    })?;
+    Ok(Written { version: data.version, custom_metadata: data.custom_metadata.unwrap_or_default() })
+}
+
+fn metadata(reply: &Reply, path: &RemotePath) -> Result<Metadata, StoreError> {
+    let Data { data } = reply::parse::<Data<Metadata>>(&reply.body).ok_or_else(|| StoreError::BadReply {
+        operation: "read the metadata of",
+        path: path.metadata_url(),
+        what: "`data.current_version` is missing: is the mount KV version 2?",
+    })?;
+    Ok(data)
+}
+
+fn values(data: BTreeMap<String, Box<RawValue>>) -> RemoteData {
+    data.into_iter().map(|(property, json)| (property, RemoteValue::raw(json))).collect()
+}
+
+fn body_of(data: &RemoteData, cas: u64) -> Zeroizing<Vec<u8>> {
+    let keys: Vec<String> =
+        data.keys().map(|key| serde_json::to_string(key).expect("a str always serialises")).collect();
+    let head = format!(r#"{{"options":{{"cas":{cas}}},"data":{{"#);
+    let size =
+        keys.iter().zip(data.values()).map(|(key, value)| key.len() + value.expose_json().len() + 2).sum::<usize>();
+    // Reserved at once, since a buffer that grows leaves copies behind.
+    let mut body = Zeroizing::new(Vec::with_capacity(head.len() + size + 2));
+    body.extend_from_slice(head.as_bytes());
+    for (at, (key, value)) in keys.iter().zip(data.values()).enumerate() {
+        if at > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(key.as_bytes());
+        body.push(b':');
+        body.extend_from_slice(value.expose_json().as_bytes());
+    }
+    body.extend_from_slice(b"}}");
+    body
+}
+
+/// Whether a deletion time has come; an empty one never does.
+fn is_past(deletion_time: &str) -> bool {
+    !deletion_time.is_empty()
+        && deletion_time.parse::<Timestamp>().map_or(true, |deletion_time| deletion_time <= Timestamp::now())
+}
+
+fn ours(call: Call, method: Method, path: String, payload: Payload) -> Outgoing {
+    Outgoing { call, method, path, query: None, body: Some(payload), token: None, namespace: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(json: &str) -> RemoteValue {
+        RemoteValue::raw(RawValue::from_string(json.to_owned()).unwrap())
+    }
+
+    #[test]
+    fn a_body_carries_each_value_byte_for_byte() {
+        let data = RemoteData::from([
+            ("a\"b".to_owned(), RemoteValue::text("ü\n")),
+            ("n".to_owned(), raw("9007199254740993")),
+            ("o".to_owned(), raw(r#"{"x": [1, null]}"#)),
+        ]);
+        let body = body_of(&data, 7);
+        assert_eq!(
+            std::str::from_utf8(&body).unwrap(),
+            r#"{"options":{"cas":7},"data":{"a\"b":"ü\n","n":9007199254740993,"o":{"x": [1, null]}}}"#
+        );
+        assert_eq!(body.capacity(), body.len(), "reserved exactly");
+        assert_eq!(std::str::from_utf8(&body_of(&RemoteData::new(), 1)).unwrap(), r#"{"options":{"cas":1},"data":{}}"#);
+    }
+
+    #[test]
+    fn a_version_expires_when_its_time_has_come() {
+        assert!(!is_past(""));
+        assert!(is_past("2020-01-01T00:00:00.123456789Z"));
+        assert!(!is_past("2999-01-01T00:00:00Z"));
+    }
+}

@@ -1,0 +1,295 @@
+//! The store behind Vault's API: an authenticated client of one store identity.
+
+pub mod auth;
+pub mod connect;
+mod error;
+mod guard;
+mod inspect;
+mod kv;
+mod mounts;
+mod reply;
+mod session;
+pub mod transport;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::header::HeaderValue;
+use reqwest::{Method, StatusCode};
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use self::auth::LoginSource;
+use self::error::Asked;
+use self::kv::DataReply;
+use self::mounts::{Certainty, Confirmed, Mounts};
+use self::reply::{Data, Health, MountInfo};
+use self::session::{Session, Token, Verdict};
+use self::transport::{Outgoing, Reply, Transport};
+use crate::domain::path::{Mount, RemotePath};
+use crate::domain::remote::{Entry, RemoteData};
+use crate::store::observer::Call;
+use crate::store::{Head, Identity, PathKey, StoreClient, StoreError, Written};
+pub use inspect::{Inspection, Rights};
+
+/// No server takes a larger request by default.
+const MAX_REQUEST: usize = 32 * 1024 * 1024;
+/// A standby that is behind catches up within these pauses, or the request fails.
+const STALE_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(300)];
+
+/// What a client is made of, besides its transport.
+pub struct ClientSettings {
+    /// Who reads through it.
+    pub identity: Identity,
+    /// The store's `path`.
+    pub mount: Option<String>,
+    /// The Vault namespace of the data.
+    pub namespace: Option<HeaderValue>,
+    /// The Vault namespace of the login.
+    pub login_namespace: Option<HeaderValue>,
+    /// Where its credential comes from.
+    pub source: Box<dyn LoginSource>,
+}
+
+/// An authenticated client of one store identity.
+pub struct VaultClient {
+    identity: Identity,
+    mount: Option<String>,
+    namespace: Option<HeaderValue>,
+    transport: Arc<Transport>,
+    session: Session,
+    mounts: Mounts,
+    server: OnceCell<Arc<str>>,
+}
+
+impl VaultClient {
+    /// A client that connects and logs in when it is first used.
+    pub fn new(transport: Arc<Transport>, settings: ClientSettings) -> Self {
+        let ClientSettings { identity, mount, namespace, login_namespace, source } = settings;
+        let session = Session::new(transport.clone(), source, login_namespace);
+        VaultClient {
+            identity,
+            mount,
+            namespace,
+            transport,
+            session,
+            mounts: Mounts::default(),
+            server: OnceCell::new(),
+        }
+    }
+
+    /// Revokes the session and makes no other.
+    pub async fn close(&self) {
+        self.session.close().await;
+    }
+
+    /// Sends a request with our token. A 403 is asked about once: if the token is gone there is a new one and another try.
+    async fn authed(&self, mut request: Outgoing) -> Result<Reply, StoreError> {
+        request.namespace = self.namespace.clone();
+        let token = self.session.token().await?;
+        let sent = Instant::now();
+        let reply = self.caught_up(&mut request, &token).await?;
+        if reply.status != StatusCode::FORBIDDEN || self.session.question(&token, sent).await? == Verdict::Policy {
+            return Ok(reply);
+        }
+        let token = self.session.token().await?;
+        let reply = self.caught_up(&mut request, &token).await?;
+        if reply.status == StatusCode::FORBIDDEN {
+            self.session.forbidden_when_fresh().await;
+        }
+        Ok(reply)
+    }
+
+    /// Gives a standby that lags behind our own writes the time to catch up.
+    async fn caught_up(&self, request: &mut Outgoing, token: &Arc<Token>) -> Result<Reply, StoreError> {
+        request.token = token.header().cloned();
+        for pause in STALE_PAUSES {
+            let reply = self.transport.send(request).await?;
+            if reply.status != StatusCode::PRECONDITION_FAILED {
+                return Ok(reply);
+            }
+            tokio::time::sleep(pause).await;
+        }
+        self.transport.send(request).await
+    }
+
+    async fn confirm(&self, mount: &Mount, certainty: Certainty) -> Result<Confirmed, StoreError> {
+        self.mounts.confirm(mount, certainty, || self.ask_mount(mount)).await
+    }
+
+    async fn ask_mount(&self, mount: &Mount) -> Result<MountInfo, StoreError> {
+        let path = format!("sys/internal/ui/mounts/{mount}");
+        let reply = self.authed(plain(Call::MountInfo, Method::GET, path.clone())).await?;
+        match reply.status {
+            status if status.is_success() => {}
+            // The server does not tell a mount that is missing from one where this login has no rights at all.
+            StatusCode::FORBIDDEN => return Err(StoreError::MountMissing { mount: mount.to_string() }),
+            _ => return Err(self.judge(&reply, "ask about the mount at", &path, mount, 0)),
+        }
+        let bad =
+            StoreError::BadReply { operation: "ask about the mount at", path, what: "it does not describe a mount" };
+        reply::parse::<Data<MountInfo>>(&reply.body).map(|reply| reply.data).ok_or(bad)
+    }
+
+    /// Sends a request that must succeed.
+    async fn demand(&self, request: Outgoing, operation: &'static str, path: &RemotePath) -> Result<Reply, StoreError> {
+        let bytes = request.body.as_ref().map_or(0, transport::Payload::len);
+        let url = request.path.clone();
+        if bytes > MAX_REQUEST {
+            return Err(StoreError::TooLarge { path: url, bytes });
+        }
+        let reply = self.authed(request).await?;
+        match reply.status.is_success() {
+            true => Ok(reply),
+            false => Err(self.judge(&reply, operation, &url, &path.mount, bytes)),
+        }
+    }
+
+    fn judge(&self, reply: &Reply, operation: &'static str, path: &str, mount: &Mount, bytes: usize) -> StoreError {
+        let asked = Asked { operation, path, mount: mount.as_str(), namespace: self.namespace(), bytes };
+        error::judge(reply, self.transport.server(), asked)
+    }
+
+    fn namespace(&self) -> &str {
+        self.namespace.as_ref().and_then(|namespace| namespace.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The server's own name for itself, or its address and namespace where it does not say.
+    async fn server_id(&self) -> Result<Arc<str>, StoreError> {
+        let id = self.server.get_or_try_init(async || {
+            let reply = self.transport.health().await?;
+            if !error::serves(reply.status) {
+                return Err(self.health_error(&reply));
+            }
+            let health: Option<Health> = reply::parse(&reply.body);
+            let spelled = || format!("{} {}", self.transport.server(), self.namespace());
+            Ok(health.and_then(|health| health.cluster_id).unwrap_or_else(spelled).into())
+        });
+        id.await.cloned()
+    }
+
+    fn health_error(&self, reply: &Reply) -> StoreError {
+        let server = self.transport.server().to_owned();
+        match reply.status.as_u16() {
+            503 => StoreError::Sealed { server },
+            _ => StoreError::Standby { server },
+        }
+    }
+
+    /// Tells an entry without that version from no entry, and both from no mount.
+    async fn read_nothing(&self, path: &RemotePath, version: Option<u64>) -> Result<Entry, StoreError> {
+        self.confirm(&path.mount, Certainty::Fresh).await?;
+        let url = path.metadata_url();
+        let reply = self.authed(kv::read_metadata(path)?).await?;
+        match reply.status {
+            status if status.is_success() => kv::without_data(&reply, path, version),
+            // Without the right to see metadata an entry without versions looks like none, which is as harmless: creating
+            // an entry that exists changes nothing.
+            StatusCode::FORBIDDEN => Ok(Entry::absent()),
+            StatusCode::NOT_FOUND => match self.judge(&reply, "read", &url, &path.mount, 0) {
+                StoreError::Rejected { .. } => Ok(Entry::absent()),
+                other => Err(other),
+            },
+            _ => Err(self.judge(&reply, "read", &url, &path.mount, 0)),
+        }
+    }
+}
+
+#[async_trait]
+impl StoreClient for VaultClient {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn mount(&self) -> Option<&str> {
+        self.mount.as_deref()
+    }
+
+    async fn path_key(&self, path: &RemotePath) -> Result<PathKey, StoreError> {
+        let server = self.server_id().await?;
+        let mount = self.confirm(&path.mount, Certainty::Known).await?.accessor;
+        Ok(PathKey { server, mount, path: path.path.as_str().into() })
+    }
+
+    async fn read(&self, path: &RemotePath, version: Option<u64>) -> Result<Entry, StoreError> {
+        self.confirm(&path.mount, Certainty::Known).await?;
+        let reply = self.authed(kv::read(path, version)?).await?;
+        let understood = match reply.status {
+            status if status.is_success() => kv::data_reply(&reply, path)?,
+            StatusCode::NOT_FOUND => match self.judge(&reply, "read", &path.data_url(), &path.mount, 0) {
+                StoreError::Rejected { .. } => kv::data_reply(&reply, path)?,
+                other => return Err(other),
+            },
+            _ => return Err(self.judge(&reply, "read", &path.data_url(), &path.mount, 0)),
+        };
+        match understood {
+            DataReply::Entry(entry) => Ok(entry),
+            DataReply::Nothing => self.read_nothing(path, version).await,
+        }
+    }
+
+    async fn head(&self, path: &RemotePath) -> Result<Head, StoreError> {
+        self.confirm(&path.mount, Certainty::Known).await?;
+        let reply = self.authed(kv::read_metadata(path)?).await?;
+        match reply.status {
+            status if status.is_success() => return kv::head(&reply, path),
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {}
+            _ => return Err(self.judge(&reply, "read", &path.metadata_url(), &path.mount, 0)),
+        }
+        // Absence is judged, and rights are missing, in one place: where data is read.
+        let entry = self.read(path, None).await?;
+        let exists = !matches!(entry.state, crate::domain::remote::EntryState::Absent);
+        Ok(Head { exists, version: entry.cas(), live: entry.data().is_some(), custom_metadata: entry.custom_metadata })
+    }
+
+    async fn create_entry(&self, path: &RemotePath) -> Result<(), StoreError> {
+        self.confirm(&path.mount, Certainty::Known).await?;
+        match self.demand(kv::create_entry(path), "create", path).await {
+            // OpenBao: the entry is there, and stays as it is.
+            Ok(_) | Err(StoreError::CasMismatch { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn patch_metadata(
+        &self,
+        path: &RemotePath,
+        changes: &BTreeMap<String, Option<String>>,
+    ) -> Result<(), StoreError> {
+        self.confirm(&path.mount, Certainty::Known).await?;
+        match self.demand(kv::patch_metadata(path, changes), "patch the metadata of", path).await {
+            Ok(_) => Ok(()),
+            Err(StoreError::Rejected { status: 404, .. }) => {
+                self.confirm(&path.mount, Certainty::Fresh).await?;
+                Err(StoreError::EntryMissing { path: path.to_string() })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn write(&self, path: &RemotePath, data: &RemoteData, cas: u64) -> Result<Written, StoreError> {
+        // A KV v1 mount would take the request for a value: it is never sent to a mount that was not confirmed.
+        self.confirm(&path.mount, Certainty::Known).await?;
+        let reply = self.demand(kv::write(path, data, cas), "write", path).await.map_err(|error| match error {
+            StoreError::CasMismatch { .. } => StoreError::CasMismatch { path: path.to_string() },
+            other => other,
+        })?;
+        kv::written(&reply, path)
+    }
+
+    async fn delete_versions(&self, path: &RemotePath, versions: &[u64]) -> Result<(), StoreError> {
+        self.confirm(&path.mount, Certainty::Known).await?;
+        self.demand(kv::delete_versions(path, versions)?, "delete versions of", path).await.map(|_done| ())
+    }
+
+    async fn destroy_versions(&self, path: &RemotePath, versions: &[u64]) -> Result<(), StoreError> {
+        self.confirm(&path.mount, Certainty::Known).await?;
+        self.demand(kv::destroy_versions(path, versions)?, "destroy versions of", path).await.map(|_done| ())
+    }
+}
+
+fn plain(call: Call, method: Method, path: String) -> Outgoing {
+    Outgoing { call, method, path, query: None, body: None, token: None, namespace: None }
+}

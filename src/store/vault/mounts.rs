@@ -1,0 +1,112 @@
+//! What the server says about its mounts: is there one, is it KV v2, and which one is it whatever it is called.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::reply::MountInfo;
+use crate::domain::path::Mount;
+use crate::store::StoreError;
+
+/// A confirmation as young as this is as good as a new one.
+const FRESH: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// A mount that is there and is KV v2.
+#[derive(Clone)]
+pub struct Confirmed {
+    /// The server's own id of it: the same for every spelling, another after the mount was made anew.
+    pub accessor: Arc<str>,
+    at: Instant,
+}
+
+/// How certain a caller must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certainty {
+    /// Confirmed at any time by this client.
+    Known,
+    /// Confirmed just now: absence is about to be believed.
+    Fresh,
+}
+
+/// The mounts that one client knows.
+#[derive(Default)]
+pub struct Mounts {
+    known: Mutex<HashMap<Mount, Confirmed>>,
+}
+
+impl Mounts {
+    /// The mount, asked for with `ask` where what is known is not enough. One asks, the others wait.
+    pub async fn confirm<F>(
+        &self,
+        mount: &Mount,
+        certainty: Certainty,
+        ask: impl FnOnce() -> F,
+    ) -> Result<Confirmed, StoreError>
+    where
+        F: Future<Output = Result<MountInfo, StoreError>>,
+    {
+        let asked = Instant::now();
+        let mut known = self.known.lock().await;
+        if let Some(confirmed) = known.get(mount) {
+            // A confirmation that began before we asked may be older than the reply in question, but never by more than this.
+            let enough = match certainty {
+                Certainty::Known => true,
+                Certainty::Fresh => confirmed.at + FRESH >= asked,
+            };
+            if enough {
+                return Ok(confirmed.clone());
+            }
+        }
+        let at = Instant::now();
+        match ask().await.and_then(|info| judge(mount, info)) {
+            Ok(accessor) => {
+                let confirmed = Confirmed { accessor, at };
+                known.insert(mount.clone(), confirmed.clone());
+                Ok(confirmed)
+            }
+            Err(error) => {
+                known.remove(mount);
+                Err(error)
+            }
+        }
+    }
+}
+
+fn judge(mount: &Mount, info: MountInfo) -> Result<Arc<str>, StoreError> {
+    if info.path.trim_matches('/') != mount.as_str() {
+        return Err(StoreError::MountMissing { mount: mount.to_string() });
+    }
+    let wrong = |found: String| Err(StoreError::WrongVersion { mount: mount.to_string(), found });
+    if info.engine != "kv" {
+        return wrong(format!("a {:?} engine", info.engine));
+    }
+    match info.options.as_ref().and_then(|options| options.get("version")).map(String::as_str) {
+        Some("2") => Ok(info.accessor.into()),
+        Some(other) => wrong(format!("KV version {other}")),
+        None => wrong("KV version 1".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(path: &str, engine: &str, version: Option<&str>) -> MountInfo {
+        let options = version.map(|version| std::collections::BTreeMap::from([("version".into(), version.into())]));
+        MountInfo { accessor: "kv_1".into(), path: path.into(), engine: engine.into(), options }
+    }
+
+    #[test]
+    fn only_kv_v2_under_its_own_name_is_confirmed() {
+        let secret = Mount::parse("secret").unwrap();
+        assert_eq!(&*judge(&secret, info("secret/", "kv", Some("2"))).unwrap(), "kv_1");
+        for (path, engine, version) in [("secret/", "kv", Some("1")), ("secret/", "kv", None), ("secret/", "pki", None)]
+        {
+            assert!(matches!(judge(&secret, info(path, engine, version)), Err(StoreError::WrongVersion { .. })));
+        }
+        let below = Mount::parse("secret/team").unwrap();
+        assert!(matches!(judge(&below, info("secret/", "kv", Some("2"))), Err(StoreError::MountMissing { .. })));
+    }
+}

@@ -1,0 +1,90 @@
+//! The parts of the server's replies that we use, parsed without copies of values and without parser texts, which quote them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+/// `{"data": …}`.
+#[derive(Deserialize)]
+pub struct Data<T> {
+    pub data: T,
+}
+
+/// `GET <mount>/data/<path>`, also of a deleted version.
+#[derive(Deserialize)]
+pub struct Version {
+    pub data: Option<BTreeMap<String, Box<RawValue>>>,
+    pub metadata: VersionMetadata,
+}
+
+/// The metadata of one version; the reply to a write is this alone.
+#[derive(Deserialize)]
+pub struct VersionMetadata {
+    pub version: u64,
+    #[serde(default)]
+    pub custom_metadata: Option<BTreeMap<String, String>>,
+}
+
+/// `GET <mount>/metadata/<path>`.
+#[derive(Deserialize)]
+pub struct Metadata {
+    pub current_version: u64,
+    #[serde(default)]
+    pub custom_metadata: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    pub versions: BTreeMap<String, VersionState>,
+}
+
+/// One version in the metadata.
+#[derive(Deserialize)]
+pub struct VersionState {
+    /// RFC 3339, empty for none; it lies in the future when the version expires by itself.
+    #[serde(default)]
+    pub deletion_time: String,
+    #[serde(default)]
+    pub destroyed: bool,
+}
+
+/// `GET sys/internal/ui/mounts/<mount>`.
+#[derive(Deserialize)]
+pub struct MountInfo {
+    pub accessor: String,
+    pub path: String,
+    #[serde(rename = "type")]
+    pub engine: String,
+    #[serde(default)]
+    pub options: Option<BTreeMap<String, String>>,
+}
+
+/// `GET sys/health`.
+#[derive(Deserialize)]
+pub struct Health {
+    #[serde(default)]
+    pub cluster_id: Option<String>,
+    #[serde(default)]
+    pub version: Option<String>,
+}
+
+/// The reply to a login or a renewal.
+#[derive(Deserialize)]
+pub struct Authenticated {
+    pub auth: Auth,
+}
+
+/// A token and its lease.
+#[derive(Deserialize)]
+pub struct Auth {
+    pub client_token: String,
+    /// Seconds; 0 for a token that does not expire.
+    #[serde(default)]
+    pub lease_duration: u64,
+    #[serde(default)]
+    pub renewable: bool,
+}
+
+/// Parses a body; `None` when it is not what it should be.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    serde_json::from_slice(body).ok()
+}

@@ -1,0 +1,318 @@
+//! One login, kept alive: made once for all who ask at the same time, renewed at two thirds of its life, replaced only
+//! when it is really gone, revoked at the end.
+
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::HeaderValue;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use vaultrs::api::token::requests::{LookupTokenSelfRequest, RenewTokenSelfRequest, RevokeTokenSelfRequest};
+
+use super::auth::{self, Applicant, Login, LoginSource};
+use super::error::{self, Asked};
+use super::reply::{self, Auth, Authenticated};
+use super::transport::{Outgoing, Reply, Transport};
+use crate::domain::secret::SecretBytes;
+use crate::store::StoreError;
+use crate::store::observer::Call;
+
+/// How long the answer to a refused login is repeated before the next attempt: doubled from the first to the last.
+const FIRST_REFUSAL: Duration = Duration::from_secs(1);
+const LAST_REFUSAL: Duration = Duration::from_secs(16);
+/// Where a token may not even look itself up, a 403 leads to a new login no oftener than this.
+const BLIND_PAUSE: Duration = Duration::from_secs(60);
+/// After a renewal failed for other reasons than the token, the next attempt.
+const RENEW_AGAIN: Duration = Duration::from_secs(5);
+
+/// A token in use.
+pub struct Token {
+    header: Option<HeaderValue>,
+    /// From a login of ours, so ours to revoke.
+    ours: bool,
+    /// Life at the first login or renewal.
+    life: Option<Duration>,
+    lease: Option<Lease>,
+}
+
+#[derive(Clone, Copy)]
+struct Lease {
+    expires: Instant,
+    /// When to renew it, or to log in again where it cannot be renewed.
+    due: Instant,
+    renewable: bool,
+}
+
+/// What a 403 meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The token is alive: policy forbids the request.
+    Policy,
+    /// The token was gone and there is a new one.
+    Replaced,
+}
+
+/// The session of one client.
+pub struct Session {
+    transport: Arc<Transport>,
+    source: Box<dyn LoginSource>,
+    /// The Vault namespace of the login; a token is looked up, renewed and revoked where it was made.
+    namespace: Option<HeaderValue>,
+    current: RwLock<Option<Arc<Token>>>,
+    /// Held by the one who logs in, renews or looks up.
+    gate: Mutex<Gate>,
+}
+
+#[derive(Default)]
+struct Gate {
+    closed: bool,
+    refusal: Option<Refusal>,
+    /// When the current token was last known to be alive.
+    alive: Option<Instant>,
+    /// Until when a 403 is taken for policy without asking.
+    blind_until: Option<Instant>,
+}
+
+struct Refusal {
+    at: Instant,
+    wait: Duration,
+    error: StoreError,
+}
+
+impl Token {
+    /// The header that carries it; none behind an agent.
+    pub fn header(&self) -> Option<&HeaderValue> {
+        self.header.as_ref()
+    }
+
+    fn is_expired(&self, now: Instant) -> bool {
+        self.lease.is_some_and(|lease| lease.expires <= now)
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.lease.is_some_and(|lease| lease.due <= now)
+    }
+
+    fn from_auth(auth: &Auth, header: HeaderValue, before: Option<&Token>) -> Self {
+        let now = Instant::now();
+        let ttl = (auth.lease_duration > 0).then(|| Duration::from_secs(auth.lease_duration));
+        let life = before.and_then(|before| before.life).or(ttl);
+        let lease = ttl.map(|ttl| Lease {
+            expires: now + ttl,
+            due: now + ttl * 2 / 3,
+            // A lease that a renewal could not stretch nears its maximum: a new login is better than ever shorter renewals.
+            renewable: auth.renewable && life.is_none_or(|life| ttl * 2 >= life),
+        });
+        Token { header: Some(header), ours: true, life, lease }
+    }
+}
+
+impl Session {
+    /// A session that logs in when it is first needed.
+    pub fn new(transport: Arc<Transport>, source: Box<dyn LoginSource>, namespace: Option<HeaderValue>) -> Self {
+        Session { transport, source, namespace, current: RwLock::new(None), gate: Mutex::new(Gate::default()) }
+    }
+
+    /// The token to use now.
+    pub async fn token(&self) -> Result<Arc<Token>, StoreError> {
+        let asked = Instant::now();
+        let current = self.current();
+        if let Some(token) = &current {
+            if !token.is_due(asked) {
+                return Ok(token.clone());
+            }
+            if !token.is_expired(asked) {
+                // Somebody else renews it already: it is still good meanwhile.
+                let Ok(mut gate) = self.gate.try_lock() else { return Ok(token.clone()) };
+                return self.refresh(&mut gate, asked).await;
+            }
+        }
+        let mut gate = self.gate.lock().await;
+        self.refresh(&mut gate, asked).await
+    }
+
+    /// Finds out what a 403 to a request sent with `used` at `sent` meant, and replaces a token that is gone.
+    pub async fn question(&self, used: &Arc<Token>, sent: Instant) -> Result<Verdict, StoreError> {
+        let mut gate = self.gate.lock().await;
+        match self.current() {
+            Some(current) if Arc::ptr_eq(&current, used) => {}
+            Some(_renewed_or_replaced) => return Ok(Verdict::Replaced),
+            None => {}
+        }
+        if used.header.is_none() || gate.alive.is_some_and(|alive| alive >= sent) {
+            return Ok(Verdict::Policy);
+        }
+        if gate.blind_until.is_some_and(|until| Instant::now() < until) {
+            return Ok(Verdict::Policy);
+        }
+        if self.is_alive(used).await? {
+            gate.alive = Some(Instant::now());
+            return Ok(Verdict::Policy);
+        }
+        let before = used.header.clone();
+        let token = self.log_in(&mut gate, sent).await?;
+        // A token from a Secret may be the very same one: then there is nothing to try again with.
+        match token.header == before {
+            true => Ok(Verdict::Policy),
+            false => Ok(Verdict::Replaced),
+        }
+    }
+
+    /// Told that a token fresh from a login got a 403 too: it was policy, and this token may not look itself up.
+    pub async fn forbidden_when_fresh(&self) {
+        self.gate.lock().await.blind_until = Some(Instant::now() + BLIND_PAUSE);
+    }
+
+    /// Revokes the token if it was ours, and makes no other.
+    pub async fn close(&self) {
+        let mut gate = self.gate.lock().await;
+        gate.closed = true;
+        let token = self.current.write().expect("no code panics while it holds the token").take();
+        let Some(token) = token.filter(|token| token.ours) else { return };
+        if let Ok(request) = self.about_token(Call::RevokeSelf, &RevokeTokenSelfRequest {}, &token) {
+            // Best effort: a token that cannot be revoked expires.
+            let _ = self.transport.send(&request).await;
+        }
+    }
+
+    async fn refresh(&self, gate: &mut Gate, asked: Instant) -> Result<Arc<Token>, StoreError> {
+        let now = Instant::now();
+        let Some(token) = self.current() else { return self.log_in(gate, asked).await };
+        if !token.is_due(now) {
+            return Ok(token);
+        }
+        let renewable = token.lease.is_some_and(|lease| lease.renewable);
+        if token.is_expired(now) || !renewable {
+            return match self.log_in(gate, asked).await {
+                Err(error) if !token.is_expired(Instant::now()) => self.postpone(&token, error),
+                other => other,
+            };
+        }
+        match self.renew(&token).await {
+            Ok(renewed) => Ok(self.keep(renewed)),
+            Err(StoreError::Forbidden { .. } | StoreError::Rejected { .. }) => self.log_in(gate, asked).await,
+            Err(error) => self.postpone(&token, error),
+        }
+    }
+
+    /// Goes on with a token that is still good though it could not be renewed.
+    fn postpone(&self, token: &Token, error: StoreError) -> Result<Arc<Token>, StoreError> {
+        let Some(lease) = token.lease else { return Err(error) };
+        let due = (Instant::now() + RENEW_AGAIN).min(lease.expires);
+        Ok(self.keep(Token {
+            header: token.header.clone(),
+            ours: token.ours,
+            life: token.life,
+            lease: Some(Lease { due, ..lease }),
+        }))
+    }
+
+    async fn log_in(&self, gate: &mut Gate, asked: Instant) -> Result<Arc<Token>, StoreError> {
+        if gate.closed {
+            return Err(StoreError::Credential { what: "the store was changed or removed meanwhile".to_owned() });
+        }
+        if let Some(refusal) = &gate.refusal {
+            // Whoever waited for this attempt shares its outcome; and nobody hammers the server with a wrong login.
+            if refusal.at >= asked || refusal.at + refusal.wait > Instant::now() {
+                return Err(refusal.error.clone());
+            }
+        }
+        match self.new_token().await {
+            Ok(token) => {
+                gate.refusal = None;
+                gate.alive = None;
+                Ok(self.keep(token))
+            }
+            Err(error) => {
+                let before = gate.refusal.take().map(|refusal| refusal.wait * 2);
+                let wait = match &error {
+                    StoreError::LoginRefused { .. } => before.unwrap_or(FIRST_REFUSAL).min(LAST_REFUSAL),
+                    // The circuit breaker takes care of a server in trouble, and a credential may be there any moment.
+                    _ => Duration::ZERO,
+                };
+                gate.refusal = Some(Refusal { at: Instant::now(), wait, error: error.clone() });
+                Err(error)
+            }
+        }
+    }
+
+    async fn new_token(&self) -> Result<Token, StoreError> {
+        let login = self.source.credential().await?;
+        let Some((request, applicant)) = auth::request(&login, self.namespace.as_ref())? else {
+            let header = match &login {
+                Login::Token(token) => Some(auth::token_header(token)?),
+                Login::Nothing | Login::Kubernetes { .. } | Login::AppRole { .. } => None,
+            };
+            return Ok(Token { header, ours: false, life: None, lease: None });
+        };
+        let reply = self.transport.send(&request).await?;
+        if !reply.status.is_success() {
+            return Err(self.login_error(&reply, &request, applicant));
+        }
+        token_of(&reply, &request, None)
+    }
+
+    fn login_error(&self, reply: &Reply, request: &Outgoing, applicant: Applicant) -> StoreError {
+        let error = self.judge(reply, request, "log in at");
+        match error {
+            StoreError::Forbidden { .. } | StoreError::Rejected { .. } | StoreError::MountMissing { .. } => {
+                let Applicant { mount, role } = applicant;
+                StoreError::LoginRefused { mount, role }
+            }
+            other => other,
+        }
+    }
+
+    async fn renew(&self, token: &Token) -> Result<Token, StoreError> {
+        let request = self.about_token(Call::RenewSelf, &RenewTokenSelfRequest { increment: None }, token)?;
+        let reply = self.transport.send(&request).await?;
+        match reply.status.is_success() {
+            true => token_of(&reply, &request, Some(token)),
+            false => Err(self.judge(&reply, &request, "renew the token at")),
+        }
+    }
+
+    async fn is_alive(&self, token: &Token) -> Result<bool, StoreError> {
+        let request = self.about_token(Call::LookupSelf, &LookupTokenSelfRequest {}, token)?;
+        let reply = self.transport.send(&request).await?;
+        match reply.status {
+            status if status.is_success() => Ok(true),
+            StatusCode::FORBIDDEN => Ok(false),
+            _ => Err(self.judge(&reply, &request, "look the token up at")),
+        }
+    }
+
+    fn about_token(
+        &self,
+        call: Call,
+        endpoint: &impl rustify::endpoint::Endpoint,
+        token: &Token,
+    ) -> Result<Outgoing, StoreError> {
+        auth::outgoing(call, endpoint, token.header(), self.namespace.as_ref())
+    }
+
+    fn judge(&self, reply: &Reply, request: &Outgoing, operation: &'static str) -> StoreError {
+        let namespace = self.namespace.as_ref().and_then(|namespace| namespace.to_str().ok()).unwrap_or_default();
+        let asked = Asked { operation, path: &request.path, mount: "", namespace, bytes: 0 };
+        error::judge(reply, self.transport.server(), asked)
+    }
+
+    fn current(&self) -> Option<Arc<Token>> {
+        self.current.read().expect("no code panics while it holds the token").clone()
+    }
+
+    fn keep(&self, token: Token) -> Arc<Token> {
+        let token = Arc::new(token);
+        *self.current.write().expect("no code panics while it holds the token") = Some(token.clone());
+        token
+    }
+}
+
+fn token_of(reply: &Reply, request: &Outgoing, before: Option<&Token>) -> Result<Token, StoreError> {
+    let bad = || StoreError::BadReply { operation: "log in at", path: request.path.clone(), what: "there is no token" };
+    let Authenticated { mut auth } = reply::parse(&reply.body).ok_or_else(bad)?;
+    let secret = SecretBytes::new(std::mem::take(&mut auth.client_token).into_bytes());
+    let header = auth::token_header(&secret)?;
+    Ok(Token::from_auth(&auth, header, before))
+}

@@ -1,0 +1,300 @@
+//! One HTTP request to a server and its reply, within limits of time, size and place.
+//!
+//! **Redirects.** A standby may answer 307 with the active node's address. One such redirect is followed, by hand, because
+//! the token goes along: to the same origin, or with https to a host that the store's own CA (`caBundle`, `caProvider`)
+//! vouches for. A public CA vouches for the whole world, so there another host never gets the token.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Method, Response, StatusCode, Url};
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::guard::{Failure, Guard};
+use super::{connect, error};
+use crate::store::StoreError;
+use crate::store::observer::{Call, RequestObserver};
+
+/// The largest reply that is read; an entry is at most 1 MiB on most servers, and JSON escapes it.
+const MAX_REPLY: usize = 8 * 1024 * 1024;
+/// How often a server in trouble is asked for its health.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
+const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
+const INDEX: HeaderName = HeaderName::from_static("x-vault-index");
+const INCONSISTENT: HeaderName = HeaderName::from_static("x-vault-inconsistent");
+
+/// Whether a redirect may lead to another host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redirects {
+    /// Only to the same scheme, host and port.
+    SameOrigin,
+    /// With https, wherever the pinned CA vouches for the host.
+    PinnedCa,
+}
+
+/// What a standby that lags behind our own writes is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lagging {
+    /// Answer 412, and we ask again.
+    Refuse,
+    /// Forward the request to the active node.
+    Forward,
+}
+
+/// Everything a transport is made of.
+pub struct Settings {
+    /// The connections, shared between clients of one server.
+    pub http: reqwest::Client,
+    /// The address, checked by [`connect::address`].
+    pub address: Url,
+    /// Where redirects may lead.
+    pub redirects: Redirects,
+    /// The store's own headers.
+    pub headers: HeaderMap,
+    /// What a standby that lags does.
+    pub lagging: Lagging,
+    /// Kind and name of the store, for the observer.
+    pub store: String,
+    /// Who counts the requests.
+    pub observer: Arc<dyn RequestObserver>,
+    /// Called when the server answers again after it failed repeatedly.
+    pub recovered: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// The way to one server.
+pub struct Transport {
+    settings: Settings,
+    server: String,
+    guard: Guard,
+    /// The state of the server that our latest write reached (Vault Enterprise); later requests ask for no older one.
+    index: Mutex<Option<HeaderValue>>,
+}
+
+/// One request.
+pub struct Outgoing {
+    pub call: Call,
+    pub method: Method,
+    /// Below `/v1/`.
+    pub path: String,
+    pub query: Option<String>,
+    pub body: Option<Payload>,
+    pub token: Option<HeaderValue>,
+    pub namespace: Option<HeaderValue>,
+}
+
+/// A body, wiped when the last clone is dropped.
+#[derive(Clone)]
+pub struct Payload {
+    bytes: Bytes,
+    content_type: &'static str,
+}
+
+impl Payload {
+    /// JSON.
+    pub fn json(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Payload { bytes: Bytes::from_owner(bytes), content_type: "application/json" }
+    }
+
+    /// A JSON merge patch.
+    pub fn merge_patch(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Payload { bytes: Bytes::from_owner(bytes), content_type: "application/merge-patch+json" }
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// True when there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+/// What the server answered, whatever the status.
+pub struct Reply {
+    pub status: StatusCode,
+    /// Wiped when dropped. It may hold a value or a token: nothing prints it.
+    pub body: Zeroizing<Vec<u8>>,
+    pub retry_after: Option<Duration>,
+}
+
+impl Transport {
+    /// The way to the server of `settings`; nothing is sent yet.
+    pub fn new(settings: Settings) -> Arc<Self> {
+        let server = settings.address.as_str().trim_end_matches('/').to_owned();
+        let guard = Guard::new(&server);
+        Arc::new(Transport { settings, server, guard, index: Mutex::new(None) })
+    }
+
+    /// The address, for errors and keys.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Sends one request. Every status is a reply; an error means that none came, or that the request was held back.
+    pub async fn send(self: &Arc<Self>, request: &Outgoing) -> Result<Reply, StoreError> {
+        let _slot = self.guard.admit().await?;
+        let outcome = self.observed(request).await;
+        match &outcome {
+            Ok(reply) if reply.status == StatusCode::TOO_MANY_REQUESTS => {
+                self.guard.pause(reply.retry_after.unwrap_or(Duration::from_secs(1)));
+                self.guard.succeeded();
+            }
+            Ok(reply) if !error::blames_server(reply) => self.guard.succeeded(),
+            Ok(_) | Err(StoreError::Unreachable { .. }) => self.count_failure(),
+            // Our own refusals (a redirect, a reply too large) say nothing about the server's health.
+            Err(_) => self.guard.succeeded(),
+        }
+        outcome
+    }
+
+    /// Asks the server how it is, past the limits.
+    pub async fn health(&self) -> Result<Reply, StoreError> {
+        let request = Outgoing {
+            call: Call::Health,
+            method: Method::GET,
+            path: "sys/health".to_owned(),
+            query: None,
+            body: None,
+            token: None,
+            // The endpoint exists in the root namespace only.
+            namespace: None,
+        };
+        self.observed(&request).await
+    }
+
+    fn count_failure(self: &Arc<Self>) {
+        let Failure::Opened(wait) = self.guard.failed() else { return };
+        let transport = Arc::downgrade(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            while let Some(transport) = transport.upgrade() {
+                if transport.health().await.is_ok_and(|reply| error::serves(reply.status)) {
+                    transport.guard.half_open();
+                    (transport.settings.recovered)();
+                    return;
+                }
+                drop(transport);
+                tokio::time::sleep(PROBE_EVERY).await;
+            }
+        });
+    }
+
+    async fn observed(&self, request: &Outgoing) -> Result<Reply, StoreError> {
+        let started = Instant::now();
+        let outcome = self.exchange(request).await;
+        let ok = outcome.as_ref().is_ok_and(|reply| reply.status.is_success() || reply.status == StatusCode::NOT_FOUND);
+        self.settings.observer.observed(&self.settings.store, request.call, ok, started.elapsed());
+        outcome
+    }
+
+    async fn exchange(&self, request: &Outgoing) -> Result<Reply, StoreError> {
+        let url = self.url(request)?;
+        let response = self.once(request, url.clone()).await?;
+        let response = match self.redirect(&url, &response)? {
+            Some(active) => self.once(request, active).await?,
+            None => response,
+        };
+        if let Some(index) = response.headers().get(INDEX) {
+            *self.index.lock().expect("no code panics while it holds the index") = Some(index.clone());
+        }
+        self.read(response).await
+    }
+
+    fn url(&self, request: &Outgoing) -> Result<Url, StoreError> {
+        let mut text = format!("{}/v1/{}", self.server, request.path);
+        if let Some(query) = &request.query {
+            text.push('?');
+            text.push_str(query);
+        }
+        Url::parse(&text).map_err(|_unparsable| StoreError::Rejected {
+            operation: "ask for",
+            path: request.path.clone(),
+            status: StatusCode::BAD_REQUEST.as_u16(),
+        })
+    }
+
+    async fn once(&self, request: &Outgoing, url: Url) -> Result<Response, StoreError> {
+        let mut builder = self.settings.http.request(request.method.clone(), url).headers(self.headers(request));
+        if let Some(payload) = &request.body {
+            builder = builder.header(CONTENT_TYPE, payload.content_type).body(payload.bytes.clone());
+        }
+        builder.send().await.map_err(|error| self.unreachable(&error))
+    }
+
+    fn headers(&self, request: &Outgoing) -> HeaderMap {
+        let mut headers = self.settings.headers.clone();
+        let index = self.index.lock().expect("no code panics while it holds the index").clone();
+        if self.settings.lagging == Lagging::Forward {
+            headers.insert(INCONSISTENT, HeaderValue::from_static("forward-active-node"));
+        }
+        let ours = [(TOKEN, request.token.clone()), (NAMESPACE, request.namespace.clone()), (INDEX, index)];
+        headers.extend(ours.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        headers
+    }
+
+    fn redirect(&self, from: &Url, response: &Response) -> Result<Option<Url>, StoreError> {
+        let status = response.status();
+        if !status.is_redirection() {
+            return Ok(None);
+        }
+        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        let to = location.and_then(|location| from.join(location).ok());
+        let refused = |to: Option<&Url>| StoreError::RedirectRefused {
+            server: self.server.clone(),
+            to: to.map_or_else(|| "nowhere".to_owned(), |to| to.origin().ascii_serialization()),
+        };
+        let Some(to) = to else { return Err(refused(None)) };
+        let keeps_method = matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+        let allowed = match self.settings.redirects {
+            Redirects::SameOrigin => from.origin() == to.origin(),
+            Redirects::PinnedCa => {
+                from.origin() == to.origin() || (to.scheme() == "https" && !connect::names_link_local(&to))
+            }
+        };
+        match keeps_method && allowed {
+            true => Ok(Some(to)),
+            false => Err(refused(Some(&to))),
+        }
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Reply, StoreError> {
+        let status = response.status();
+        let retry_after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+            .map(Duration::from_secs);
+        // Reserved at once, since a buffer that grows leaves copies behind.
+        let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(16 * 1024);
+        let mut body = Zeroizing::new(Vec::with_capacity(expected.min(MAX_REPLY)));
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            if body.len() + chunk.len() > MAX_REPLY {
+                let path = response.url().path().to_owned();
+                return Err(StoreError::BadReply { operation: "read", path, what: "it is larger than 8 MiB" });
+            }
+            body = append(body, &chunk);
+        }
+        Ok(Reply { status, body, retry_after })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> StoreError {
+        StoreError::Unreachable { server: self.server.clone(), cause: error::cause(error) }
+    }
+}
+
+/// Appends without leaving an unwiped buffer behind when there is no room.
+fn append(mut body: Zeroizing<Vec<u8>>, chunk: &[u8]) -> Zeroizing<Vec<u8>> {
+    if body.capacity() - body.len() < chunk.len() {
+        let mut larger = Zeroizing::new(Vec::with_capacity((body.len() + chunk.len()).saturating_mul(2)));
+        larger.extend_from_slice(&body);
+        body = larger;
+    }
+    body.extend_from_slice(chunk);
+    body
+}
