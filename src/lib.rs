@@ -6,5 +6,6 @@ pub mod api;
 pub mod cluster;
 pub mod controller;
 pub mod domain;
+pub mod feed;
 pub mod push;
 pub mod store;

@@ -1,0 +1,415 @@
+//! The feed's memory, without a clock and without requests: who reads what, what they have got, and what is due.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::{Follow, ReadKey, Seen, Source};
+use crate::controller::referrers::Name;
+use crate::store::{Identity, PathKey};
+
+/// No path is checked more often than this, whatever its consumers say.
+const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
+/// How long bytes are held for a consumer that was woken and has not come yet.
+const WOKEN_HOLD: Duration = Duration::from_secs(5);
+/// How long a start lasts at most: objects far apart in the queue still share one read.
+const LONGEST_START: Duration = Duration::from_secs(30);
+/// A start is over when no new consumer came for this long.
+const START_PAUSE: Duration = Duration::from_secs(3);
+/// Two announcements of one path may overtake each other by no more than this.
+const OVERTAKING: Duration = Duration::from_secs(5);
+/// No standby lags longer than this: what is still absent then, is absent.
+const LONGEST_LAG: Duration = Duration::from_secs(10);
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Index {
+    consumers: HashMap<Name, Consumer>,
+    paths: HashMap<PathKey, Path>,
+    due: BTreeSet<(Instant, PathKey)>,
+    awaited: HashMap<ReadKey, Awaited>,
+    start: Option<Start>,
+}
+
+struct Consumer {
+    sources: BTreeMap<ReadKey, Held>,
+    follow: Follow,
+    queued: bool,
+}
+
+struct Held {
+    source: Source,
+    taken: Option<Seen>,
+}
+
+struct Path {
+    consumers: BTreeSet<Name>,
+    known: Option<Known>,
+    failing: BTreeSet<Identity>,
+    due: Option<Instant>,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    seen: Seen,
+    at: Instant,
+}
+
+/// Consumers that were woken for a read and have not come yet.
+struct Awaited {
+    names: HashSet<Name>,
+    until: Instant,
+}
+
+struct Start {
+    at: Timestamp,
+    ends: Instant,
+    latest: Instant,
+}
+
+/// What a read found, in view of what is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It may be used.
+    Good,
+    /// Older than what is known, by a server that may lag: ask again.
+    Behind,
+    /// Older than what has been known for so long that no server can lag by it.
+    WentBack {
+        /// What was known.
+        from: u64,
+    },
+}
+
+impl Index {
+    /// The controller starts: until no new consumer comes any more, reads are held for those who may follow.
+    pub fn started(&mut self, at: Timestamp, now: Instant) {
+        self.start = Some(Start { at, ends: now + 3 * START_PAUSE, latest: now + LONGEST_START });
+    }
+
+    pub fn in_first_wave(&self, created: Option<Timestamp>, now: Instant) -> bool {
+        self.start.as_ref().is_some_and(|start| now < start.ends && created.is_some_and(|created| created < start.at))
+    }
+
+    /// Whether reads are held for consumers that nobody knows yet.
+    pub fn starting(&self, now: Instant) -> bool {
+        self.start.as_ref().is_some_and(|start| now < start.ends)
+    }
+
+    pub fn subscribe(
+        &mut self,
+        name: &Name,
+        sources: Vec<Source>,
+        follow: Follow,
+        now: Instant,
+        jitter: impl Fn(Duration) -> Duration,
+    ) {
+        let mut before = self.remove(name);
+        if before.is_none()
+            && let Some(start) = &mut self.start
+        {
+            start.ends = start.ends.max(now + START_PAUSE).min(start.latest);
+        }
+        let mut consumer = Consumer { sources: BTreeMap::new(), follow, queued: false };
+        for source in sources {
+            let key = source.read_key();
+            let taken = before.as_mut().and_then(|before| before.sources.remove(&key)).and_then(|held| held.taken);
+            self.path(&key.key).consumers.insert(name.clone());
+            consumer.sources.insert(key, Held { source, taken });
+        }
+        let keys: BTreeSet<PathKey> = consumer.sources.keys().map(|key| key.key.clone()).collect();
+        self.consumers.insert(name.clone(), consumer);
+        for key in keys {
+            self.schedule(&key, now, &jitter);
+        }
+        self.sweep_paths(before);
+    }
+
+    pub fn forget(&mut self, name: &Name) {
+        let before = self.remove(name);
+        for awaited in before.iter().flat_map(|before| before.sources.keys()) {
+            if let Some(awaited) = self.awaited.get_mut(awaited) {
+                awaited.names.remove(name);
+            }
+        }
+        self.sweep_paths(before);
+    }
+
+    /// Clears the mark that keeps a consumer from being queued twice, and says whether it has something to read.
+    pub fn begin(&mut self, name: &Name) -> bool {
+        let Some(consumer) = self.consumers.get_mut(name) else { return true };
+        consumer.queued = false;
+        consumer.sources.iter().any(|(key, held)| match held.taken {
+            None => true,
+            Some(taken) => {
+                consumer.follow != Follow::Never
+                    && key.version.is_none()
+                    && self.paths.get(&key.key).is_some_and(|path| path.differs(taken))
+            }
+        })
+    }
+
+    /// A write's own reply: the truth, unless a later one overtook it.
+    pub fn announce(&mut self, key: &PathKey, version: u64, now: Instant) -> Vec<Name> {
+        let Some(path) = self.paths.get_mut(key) else { return Vec::new() };
+        let overtaken =
+            path.known.is_some_and(|known| known.seen.version > version && now.duration_since(known.at) < OVERTAKING);
+        if overtaken {
+            return Vec::new();
+        }
+        let seen = Seen { version, live: true };
+        path.known = Some(Known { seen, at: now });
+        self.wake_behind(key, seen, now)
+    }
+
+    /// A check of the path by `identity`: wakes the followers that have something else, or could not read until now.
+    pub fn checked(&mut self, key: &PathKey, identity: &Identity, seen: Seen, now: Instant) -> Vec<Name> {
+        let Some(path) = self.paths.get_mut(key) else { return Vec::new() };
+        let recovered = path.failing.remove(identity);
+        let older = path.known.filter(|known| seen.version < known.seen.version);
+        let lagging = older.is_some_and(|known| now.duration_since(known.at) < LONGEST_LAG);
+        if older.is_none() && path.known.is_none_or(|known| known.seen != seen) {
+            path.known = Some(Known { seen, at: now });
+        }
+        let mut woken = if recovered { self.wake_readers(key, identity, now) } else { Vec::new() };
+        if !lagging {
+            woken.extend(self.wake_behind(key, seen, now));
+        }
+        woken
+    }
+
+    /// A failed check: wakes those who read by `identity`, once, so that they find out and say so.
+    pub fn check_failed(&mut self, key: &PathKey, identity: &Identity, now: Instant) -> Vec<Name> {
+        let Some(path) = self.paths.get_mut(key) else { return Vec::new() };
+        if !path.failing.insert(identity.clone()) {
+            return Vec::new();
+        }
+        self.wake_readers(key, identity, now)
+    }
+
+    /// How far a fresh read of the latest version is; records it where it is good.
+    pub fn judge(&mut self, key: &ReadKey, seen: Seen, accept_older: bool, now: Instant) -> Progress {
+        let Some(path) = self.paths.get_mut(&key.key).filter(|_| key.version.is_none()) else { return Progress::Good };
+        if let Some(known) = path.known.filter(|known| seen.version < known.seen.version && !accept_older) {
+            let settled = now.duration_since(known.at) >= LONGEST_LAG;
+            match (settled, seen.version) {
+                (false, _) => return Progress::Behind,
+                (true, 0) => {}
+                (true, _) => return Progress::WentBack { from: known.seen.version },
+            }
+        }
+        if path.known.is_none_or(|known| known.seen != seen) {
+            path.known = Some(Known { seen, at: now });
+        }
+        Progress::Good
+    }
+
+    /// Whether a held read is still the latest that is known.
+    pub fn is_current(&self, key: &ReadKey, seen: Seen) -> bool {
+        key.version.is_some() || self.paths.get(&key.key).is_none_or(|path| !path.differs(seen))
+    }
+
+    /// A consumer got this read. Whether the bytes are to be kept for others.
+    pub fn taken(&mut self, name: &Name, key: &ReadKey, seen: Seen, now: Instant) -> bool {
+        if let Some(held) = self.consumers.get_mut(name).and_then(|consumer| consumer.sources.get_mut(key)) {
+            held.taken = Some(seen);
+        }
+        if let Some(awaited) = self.awaited.get_mut(key) {
+            awaited.names.remove(name);
+            if awaited.names.is_empty() {
+                self.awaited.remove(key);
+            }
+        }
+        self.is_awaited(key, now)
+    }
+
+    /// Whether somebody is still to come for this read.
+    pub fn is_awaited(&self, key: &ReadKey, now: Instant) -> bool {
+        self.starting(now) || self.awaited.get(key).is_some_and(|awaited| now < awaited.until)
+    }
+
+    /// A consumer could not read: it is to look again when the path is known to be well.
+    pub fn failed(&mut self, name: &Name, key: &ReadKey) {
+        if let Some(held) = self.consumers.get_mut(name).and_then(|consumer| consumer.sources.get_mut(key)) {
+            held.taken = None;
+        }
+    }
+
+    /// When the next check is due.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the paths that are due, each with the logins to ask in turn, and schedules their next check.
+    pub fn take_due(&mut self, now: Instant, jitter: impl Fn(Duration) -> Duration) -> Vec<(PathKey, Vec<Check>)> {
+        let mut checks = Vec::new();
+        while let Some((at, key)) = self.due.pop_first() {
+            if at > now {
+                self.due.insert((at, key));
+                break;
+            }
+            if let Some(path) = self.paths.get_mut(&key) {
+                path.due = None;
+            }
+            checks.push((key.clone(), self.checks(&key)));
+            self.schedule(&key, now, &jitter);
+        }
+        checks
+    }
+
+    /// A read is as good as a check: the window begins anew.
+    pub fn postpone(&mut self, key: &PathKey, now: Instant, jitter: impl Fn(Duration) -> Duration) {
+        if let Some(due) = self.paths.get_mut(key).and_then(|path| path.due.take()) {
+            self.due.remove(&(due, key.clone()));
+        }
+        self.schedule(key, now, &jitter);
+    }
+
+    /// Forgets those who were woken and did not come.
+    pub fn expire(&mut self, now: Instant) {
+        self.awaited.retain(|_, awaited| now < awaited.until);
+    }
+
+    fn checks(&self, key: &PathKey) -> Vec<Check> {
+        let Some(path) = self.paths.get(key) else { return Vec::new() };
+        let mut checks: BTreeMap<Identity, Check> = BTreeMap::new();
+        for held in self.following(path, key).map(|(_, held)| held) {
+            let identity = held.source.client.identity();
+            if !checks.contains_key(identity) {
+                let failing = path.failing.contains(identity);
+                checks.insert(identity.clone(), Check { source: held.source.clone(), failing });
+            }
+        }
+        checks.into_values().collect()
+    }
+
+    fn following<'a>(&'a self, path: &'a Path, key: &'a PathKey) -> impl Iterator<Item = (&'a Name, &'a Held)> {
+        path.consumers
+            .iter()
+            .filter_map(|name| self.consumers.get_key_value(name))
+            .filter(|(_, consumer)| consumer.follow != Follow::Never)
+            .flat_map(|(name, consumer)| consumer.sources.iter().map(move |(read, held)| (name, read, held)))
+            .filter(move |(_, read, _)| read.key == *key && read.version.is_none())
+            .map(|(name, _, held)| (name, held))
+    }
+
+    fn wake_behind(&mut self, key: &PathKey, seen: Seen, now: Instant) -> Vec<Name> {
+        let Some(path) = self.paths.get(key) else { return Vec::new() };
+        let behind: BTreeSet<Name> = self
+            .following(path, key)
+            .filter(|(_, held)| held.taken != Some(seen))
+            .map(|(name, _)| name.clone())
+            .collect();
+        self.wake(behind, now)
+    }
+
+    fn wake_readers(&mut self, key: &PathKey, identity: &Identity, now: Instant) -> Vec<Name> {
+        let Some(path) = self.paths.get(key) else { return Vec::new() };
+        let readers: BTreeSet<Name> = self
+            .following(path, key)
+            .filter(|(_, held)| held.source.client.identity() == identity)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &readers {
+            for (read, held) in self.consumers.get_mut(name).into_iter().flat_map(|consumer| &mut consumer.sources) {
+                if read.key == *key && read.identity == *identity {
+                    held.taken = None;
+                }
+            }
+        }
+        self.wake(readers, now)
+    }
+
+    /// Marks them as expected at everything they read, and returns those that are not queued yet.
+    fn wake(&mut self, names: BTreeSet<Name>, now: Instant) -> Vec<Name> {
+        let mut woken = Vec::new();
+        for name in names {
+            let Some(consumer) = self.consumers.get_mut(&name) else { continue };
+            for key in consumer.sources.keys() {
+                let awaited = self
+                    .awaited
+                    .entry(key.clone())
+                    .or_insert_with(|| Awaited { names: HashSet::new(), until: now + WOKEN_HOLD });
+                awaited.names.insert(name.clone());
+                awaited.until = now + WOKEN_HOLD;
+            }
+            if !std::mem::replace(&mut consumer.queued, true) {
+                woken.push(name);
+            }
+        }
+        woken
+    }
+
+    fn schedule(&mut self, key: &PathKey, now: Instant, jitter: &impl Fn(Duration) -> Duration) {
+        let Some(path) = self.paths.get(key) else { return };
+        let window = self
+            .following(path, key)
+            .filter_map(|(name, _)| match self.consumers[name].follow {
+                Follow::Every(interval) => Some(interval.max(SHORTEST_WINDOW)),
+                Follow::Never => None,
+            })
+            .min();
+        let before = path.due;
+        let next = window.map(|window| now + jitter(window));
+        // A new consumer may shorten the wait and never prolongs it, or a busy path would not be checked at all.
+        let due = match (before, next) {
+            (_, None) => None,
+            (None, Some(next)) => Some(next),
+            (Some(before), Some(next)) => Some(before.min(next)),
+        };
+        if due == before {
+            return;
+        }
+        if let Some(before) = before {
+            self.due.remove(&(before, key.clone()));
+        }
+        if let Some(due) = due {
+            self.due.insert((due, key.clone()));
+        }
+        self.path(key).due = due;
+    }
+
+    fn path(&mut self, key: &PathKey) -> &mut Path {
+        self.paths.entry(key.clone()).or_insert_with(|| Path {
+            consumers: BTreeSet::new(),
+            known: None,
+            failing: BTreeSet::new(),
+            due: None,
+        })
+    }
+
+    fn remove(&mut self, name: &Name) -> Option<Consumer> {
+        let consumer = self.consumers.remove(name)?;
+        for key in consumer.sources.keys() {
+            if let Some(path) = self.paths.get_mut(&key.key) {
+                path.consumers.remove(name);
+            }
+        }
+        Some(consumer)
+    }
+
+    /// Drops the paths that lost their last consumer.
+    fn sweep_paths(&mut self, before: Option<Consumer>) {
+        for key in before.into_iter().flat_map(|before| before.sources.into_keys()) {
+            if self.paths.get(&key.key).is_some_and(|path| path.consumers.is_empty())
+                && let Some(due) = self.paths.remove(&key.key).and_then(|path| path.due)
+            {
+                self.due.remove(&(due, key.key));
+            }
+        }
+    }
+}
+
+/// One login to check a path by.
+pub(super) struct Check {
+    pub source: Source,
+    /// Whether its last check failed.
+    pub failing: bool,
+}
+
+impl Path {
+    fn differs(&self, seen: Seen) -> bool {
+        self.known.is_some_and(|known| known.seen != seen)
+    }
+}

@@ -1,0 +1,192 @@
+//! Who reads which path at which version: consumers are woken when a push writes, one read serves all of them, and one
+//! check a window per path finds the edits that nobody announced.
+//!
+//! The feed carries versions, never data: what a woken consumer gets, it reads with its own login. Only readers of one
+//! identity share bytes (spec S12), and only while some of them are still to be served; then the bytes are dropped, which
+//! wipes them.
+
+mod index;
+mod schedule;
+mod shelf;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use thiserror::Error;
+use tokio::sync::{Notify, mpsc};
+
+use crate::controller::referrers::Name;
+use crate::domain::path::RemotePath;
+use crate::domain::remote::{Entry, EntryState};
+use crate::store::{Identity, PathKey, StoreClient, StoreError};
+use index::Index;
+use shelf::Shelf;
+
+/// What a consumer reads, and with whose login.
+#[derive(Clone)]
+pub struct Source {
+    /// The login that reads.
+    pub client: Arc<dyn StoreClient>,
+    /// The place, however the store spells it.
+    pub key: PathKey,
+    /// The path as this client asks for it.
+    pub path: RemotePath,
+    /// A pinned version; `None` is the latest.
+    pub version: Option<u64>,
+}
+
+impl Source {
+    fn read_key(&self) -> ReadKey {
+        ReadKey { identity: self.client.identity().clone(), key: self.key.clone(), version: self.version }
+    }
+}
+
+/// What one read can be shared by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct ReadKey {
+    identity: Identity,
+    key: PathKey,
+    version: Option<u64>,
+}
+
+/// Whether a consumer wants to hear of changes that nobody made to its own resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// At once when a push writes, and by a check at least this often.
+    Every(Duration),
+    /// Never: it asked to be synced once, or on its own changes only.
+    Never,
+}
+
+/// How fresh a shared read must be. An announced version is always waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// Whatever is still held for others: the consumer was woken together with them, or stood in line at the start.
+    Shared,
+    /// Begun no earlier than this.
+    Since(Instant),
+    /// Begun no earlier than this, on a person's word: a version that went backwards is taken as the truth.
+    Asked(Instant),
+}
+
+/// What is known of a path without its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The latest version's number; 0 when there is none.
+    pub version: u64,
+    /// Whether that version has data.
+    pub live: bool,
+}
+
+impl Seen {
+    fn of(entry: &Entry) -> Self {
+        Seen { version: entry.cas(), live: matches!(entry.state, EntryState::Live { .. }) }
+    }
+}
+
+/// Why a read gave nothing that may be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ReadError {
+    /// The store's own error.
+    #[error(transparent)]
+    Store(StoreError),
+    /// History was rewritten: a restored snapshot, or an entry that was purged and made anew.
+    #[error(
+        "{path} went back from version {from} to {to} (restored, or purged and made anew?): check it, then annotate this resource (for example waypost.io/force-sync with the time) to accept what is there now"
+    )]
+    WentBack {
+        /// `mount/path`.
+        path: String,
+        /// The version that stood there.
+        from: u64,
+        /// The version that stands there now.
+        to: u64,
+    },
+}
+
+/// The consumers of all paths, with what they have got. One per process.
+pub struct Feed {
+    index: Mutex<Index>,
+    shelf: Shelf,
+    wake: mpsc::UnboundedSender<Name>,
+    woken: Mutex<Option<mpsc::UnboundedReceiver<Name>>>,
+    rescheduled: Notify,
+}
+
+impl Feed {
+    /// A feed without consumers. Nothing is checked before [`Feed::run`].
+    pub fn new() -> Arc<Self> {
+        let (wake, woken) = mpsc::unbounded_channel();
+        Arc::new(Feed {
+            index: Mutex::new(Index::default()),
+            shelf: Shelf::default(),
+            wake,
+            woken: Mutex::new(Some(woken)),
+            rescheduled: Notify::new(),
+        })
+    }
+
+    /// The ExternalSecrets to reconcile next; there is one receiver, and the second call gets none.
+    pub fn wakeups(&self) -> Option<mpsc::UnboundedReceiver<Name>> {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Says that `version` of this path was just written. Its followers are queued at once.
+    pub fn announce(&self, key: &PathKey, version: u64) {
+        let woken = self.index().announce(key, version, Instant::now());
+        tracing::debug!(path = %key.path, version, consumers = woken.len(), "version announced");
+        self.wake(woken);
+    }
+
+    /// Begins a reconcile: whether the feed knows of something that this consumer has not got yet, or does not know it.
+    pub fn is_behind(&self, name: &Name) -> bool {
+        self.index().begin(name)
+    }
+
+    /// Whether this object stands in line with all others that were there when the controller started, so that a read made
+    /// for another of them is good enough for it.
+    pub fn in_first_wave(&self, created: Option<Timestamp>) -> bool {
+        self.index().in_first_wave(created, Instant::now())
+    }
+
+    /// Declares everything that a consumer reads, in place of what it declared before. To be called before it reads.
+    pub fn subscribe(&self, name: &Name, sources: Vec<Source>, follow: Follow) {
+        self.index().subscribe(name, sources, follow, Instant::now(), schedule::jittered);
+        self.rescheduled.notify_one();
+    }
+
+    /// Drops a consumer that is gone.
+    pub fn forget(&self, name: &Name) {
+        self.index().forget(name);
+    }
+
+    /// Reads a path for a subscribed consumer, or shares a read that was made for another.
+    ///
+    /// # Errors
+    /// [`ReadError`]; whoever waited for the same read gets the same error.
+    pub async fn read(&self, name: &Name, source: &Source, freshness: Freshness) -> Result<Arc<Entry>, ReadError> {
+        let outcome = self.shelf.read(&self.index, name, source, freshness).await;
+        if !self.shelf.is_empty() {
+            self.rescheduled.notify_one();
+        }
+        outcome
+    }
+
+    fn wake(&self, names: Vec<Name>) {
+        for name in names {
+            // Without a receiver the controller has not started or has stopped: it reconciles everything when it does.
+            self.wake.send(name).ok();
+        }
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        lock(&self.index)
+    }
+}
+
+fn lock(index: &Mutex<Index>) -> MutexGuard<'_, Index> {
+    index.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,202 @@
+//! Shared reads: one request for all who want the same, and bytes that are held no longer than somebody waits for them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::index::{Index, Progress};
+use super::{Freshness, ReadError, ReadKey, Seen, Source, lock, schedule};
+use crate::controller::referrers::Name;
+use crate::domain::remote::{Entry, EntryState};
+use crate::store::StoreError;
+
+/// Bytes that may be held for consumers still to come; beyond it, they read for themselves.
+const MOST_HELD: usize = 16 * 1024 * 1024;
+/// How long an error answers others who ask for the same, so that ten consumers of a dead server time out once.
+const ERROR_HOLD: Duration = Duration::from_secs(1);
+/// Pauses before asking again where a server is behind: together longer than a standby usually lags.
+const LAG_PAUSES: [Duration; 5] = [
+    Duration::from_millis(20),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+];
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Shelf {
+    slots: Mutex<HashMap<ReadKey, Arc<Slot>>>,
+    held: Arc<AtomicUsize>,
+}
+
+/// Locked while its read is under way: whoever wants the same waits at the lock.
+type Slot = tokio::sync::Mutex<Option<Read>>;
+
+struct Read {
+    begun: Instant,
+    ended: Instant,
+    outcome: Result<Kept, ReadError>,
+}
+
+/// Bytes on the shelf, counted while they are there.
+struct Kept {
+    entry: Arc<Entry>,
+    bytes: usize,
+    held: Arc<AtomicUsize>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Shelf {
+    pub async fn read(
+        &self,
+        index: &Mutex<Index>,
+        name: &Name,
+        source: &Source,
+        freshness: Freshness,
+    ) -> Result<Arc<Entry>, ReadError> {
+        let key = source.read_key();
+        let slot = self.slots().entry(key.clone()).or_default().clone();
+        let mut read = slot.lock().await;
+        if !read.as_ref().is_some_and(|read| serves(read, &lock(index), &key, freshness, Instant::now())) {
+            // The old bytes go before the new ones come.
+            *read = None;
+            *read = Some(self.fetch(index, &key, source, freshness).await);
+        }
+        let outcome = read.as_ref().map_or(Err(ReadError::Store(stale(source))), |read| match &read.outcome {
+            Ok(kept) => Ok(kept.entry.clone()),
+            Err(error) => Err(error.clone()),
+        });
+        let others = Arc::strong_count(&slot) > 2;
+        let keep = match &outcome {
+            Ok(entry) => lock(index).taken(name, &key, Seen::of(entry), Instant::now()) && self.has_room(),
+            Err(_) => {
+                lock(index).failed(name, &key);
+                true
+            }
+        };
+        if !(keep || others) {
+            *read = None;
+        }
+        drop(read);
+        drop(slot);
+        self.sweep_slot(&key);
+        outcome
+    }
+
+    /// Drops what nobody waits for any more.
+    pub fn expire(&self, index: &Mutex<Index>, now: Instant) {
+        let mut slots = self.slots();
+        slots.retain(|key, slot| {
+            let Ok(mut read) = slot.try_lock() else { return true };
+            let keep = read.as_ref().is_some_and(|read| match &read.outcome {
+                Ok(_) => lock(index).is_awaited(key, now),
+                Err(_) => now.duration_since(read.ended) < ERROR_HOLD,
+            });
+            if !keep {
+                *read = None;
+            }
+            keep || Arc::strong_count(slot) > 1
+        });
+    }
+
+    /// Whether nothing is held or under way.
+    pub fn is_empty(&self) -> bool {
+        self.slots().is_empty()
+    }
+
+    async fn fetch(&self, index: &Mutex<Index>, key: &ReadKey, source: &Source, freshness: Freshness) -> Read {
+        let begun = Instant::now();
+        let outcome = self.fetch_current(index, key, source, freshness).await;
+        let ended = Instant::now();
+        match &outcome {
+            Ok(_) => lock(index).postpone(&key.key, ended, schedule::jittered),
+            Err(error) => tracing::debug!(path = %source.path, %error, "read failed"),
+        }
+        Read { begun, ended, outcome: outcome.map(|entry| self.kept(entry)) }
+    }
+
+    /// Asks until the answer is no older than what is known of the path.
+    async fn fetch_current(
+        &self,
+        index: &Mutex<Index>,
+        key: &ReadKey,
+        source: &Source,
+        freshness: Freshness,
+    ) -> Result<Entry, ReadError> {
+        let accept_older = matches!(freshness, Freshness::Asked(_));
+        let mut pauses = LAG_PAUSES.iter();
+        loop {
+            let entry = source.client.read(&source.path, source.version).await.map_err(ReadError::Store)?;
+            let seen = Seen::of(&entry);
+            let progress = lock(index).judge(key, seen, accept_older, Instant::now());
+            match (progress, pauses.next()) {
+                (Progress::Good, _) => {
+                    tracing::debug!(path = %source.path, version = seen.version, "read");
+                    return Ok(entry);
+                }
+                (Progress::WentBack { from }, _) => {
+                    return Err(ReadError::WentBack { path: source.path.to_string(), from, to: seen.version });
+                }
+                (Progress::Behind, Some(pause)) => tokio::time::sleep(*pause).await,
+                (Progress::Behind, None) => return Err(ReadError::Store(stale(source))),
+            }
+        }
+    }
+
+    fn kept(&self, entry: Entry) -> Kept {
+        let bytes = size(&entry);
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+        Kept { entry: Arc::new(entry), bytes, held: self.held.clone() }
+    }
+
+    fn has_room(&self) -> bool {
+        self.held.load(Ordering::Relaxed) <= MOST_HELD
+    }
+
+    fn sweep_slot(&self, key: &ReadKey) {
+        let mut slots = self.slots();
+        let unused = slots
+            .get(key)
+            .is_some_and(|slot| Arc::strong_count(slot) == 1 && slot.try_lock().is_ok_and(|read| read.is_none()));
+        if unused {
+            slots.remove(key);
+        }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<ReadKey, Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn serves(read: &Read, index: &Index, key: &ReadKey, freshness: Freshness, now: Instant) -> bool {
+    match &read.outcome {
+        Err(_) => now.duration_since(read.ended) < ERROR_HOLD,
+        Ok(kept) => {
+            let fresh = match freshness {
+                Freshness::Shared => true,
+                Freshness::Since(since) | Freshness::Asked(since) => read.begun >= since,
+            };
+            fresh && index.is_current(key, Seen::of(&kept.entry))
+        }
+    }
+}
+
+fn stale(source: &Source) -> StoreError {
+    StoreError::Stale { path: source.path.to_string() }
+}
+
+fn size(entry: &Entry) -> usize {
+    match &entry.state {
+        EntryState::Live { data, .. } => {
+            data.iter().map(|(property, value)| property.len() + value.expose_json().len()).sum()
+        }
+        EntryState::Absent | EntryState::Empty | EntryState::Deleted { .. } => 0,
+    }
+}

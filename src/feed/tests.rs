@@ -1,0 +1,238 @@
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use super::*;
+use crate::domain::remote::{RemoteData, RemoteValue};
+use crate::store::fake::{FakeStore, Operation};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn path(path: &str) -> RemotePath {
+    RemotePath::parse(Some("secret"), path).unwrap()
+}
+
+fn data(password: &str) -> RemoteData {
+    BTreeMap::from([("password".to_owned(), RemoteValue::raw(RawValue::from_string(format!("{password:?}")).unwrap()))])
+}
+
+async fn source(store: &FakeStore, at: &str) -> Source {
+    let path = path(at);
+    let key = store.path_key(&path).await.unwrap();
+    Source { client: Arc::new(store.clone()), key, path, version: None }
+}
+
+fn consumer(number: usize) -> Name {
+    Name::new("team", format!("consumer-{number}"))
+}
+
+fn exactly(window: Duration) -> Duration {
+    window
+}
+
+/// Checks what is due at `now`; the number of paths.
+async fn check_due(feed: &Feed, now: Instant) -> usize {
+    let due = feed.index().take_due(now, exactly);
+    let paths = due.len();
+    for (key, logins) in due {
+        feed.check(key, logins).await;
+    }
+    paths
+}
+
+/// Ten consumers of one path that all have its first version.
+async fn ten_served(store: &FakeStore) -> (Arc<Feed>, Source) {
+    let feed = Feed::new();
+    store.put(&path("platform-data/redis/a"), data("1"));
+    let source = source(store, "platform-data/redis/a").await;
+    for number in 0..10 {
+        feed.subscribe(&consumer(number), vec![source.clone()], Follow::Every(HOUR));
+        feed.read(&consumer(number), &source, Freshness::Shared).await.unwrap();
+    }
+    (feed, source)
+}
+
+fn drained(receiver: &mut mpsc::UnboundedReceiver<Name>) -> Vec<Name> {
+    std::iter::from_fn(|| receiver.try_recv().ok()).collect()
+}
+
+#[tokio::test]
+async fn consumers_woken_together_share_one_read_and_leave_nothing_held() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let mut wakeups = feed.wakeups().unwrap();
+    let before = store.count(Operation::Read);
+    let version = store.put(&source.path, data("2"));
+
+    feed.announce(&source.key, version);
+    let woken = drained(&mut wakeups);
+    assert_eq!(woken.len(), 10);
+    for name in &woken {
+        assert!(feed.is_behind(name));
+        feed.subscribe(name, vec![source.clone()], Follow::Every(HOUR));
+        let entry = feed.read(name, &source, Freshness::Shared).await.unwrap();
+        assert_eq!(entry.cas(), version);
+        assert!(!feed.is_behind(name));
+    }
+    assert_eq!(store.count(Operation::Read) - before, 1);
+    assert!(feed.shelf.is_empty(), "bytes stay on the shelf after the last consumer was served");
+}
+
+#[tokio::test]
+async fn an_announcement_wakes_each_follower_once_and_nobody_else() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let once = Name::new("team", "once");
+    feed.subscribe(&once, vec![source.clone()], Follow::Never);
+    feed.read(&once, &source, Freshness::Shared).await.unwrap();
+    let mut wakeups = feed.wakeups().unwrap();
+    feed.announce(&source.key, 2);
+    feed.announce(&source.key, 3);
+    let woken = drained(&mut wakeups);
+    assert_eq!(woken.len(), 10);
+    assert!(!woken.contains(&once));
+    assert!(!feed.is_behind(&once));
+}
+
+#[tokio::test]
+async fn a_read_older_than_the_announcement_is_repeated() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let mut lag = 2;
+    let at = source.path.clone();
+    store.before_each(move |store, request| {
+        if request.operation == Operation::Read {
+            lag -= 1;
+            if lag == 0 {
+                store.put(&at, data("2"));
+            }
+        }
+        None
+    });
+    feed.announce(&source.key, 2);
+    let entry = feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
+    assert_eq!(entry.cas(), 2);
+}
+
+#[tokio::test]
+async fn identities_never_share_bytes() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let other = store.with_identity("other");
+    let theirs = self::source(&other, "platform-data/redis/a").await;
+    let stranger = Name::new("other", "consumer");
+    feed.subscribe(&stranger, vec![theirs.clone()], Follow::Every(HOUR));
+    feed.announce(&source.key, 1);
+    let before = store.count(Operation::Read);
+    feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
+    feed.read(&stranger, &theirs, Freshness::Shared).await.unwrap();
+    assert_eq!(store.count(Operation::Read) - before, 2);
+}
+
+#[tokio::test]
+async fn at_the_start_consumers_far_apart_share_one_read() {
+    let store = FakeStore::new();
+    store.put(&path("platform-data/redis/a"), data("1"));
+    let source = source(&store, "platform-data/redis/a").await;
+    let feed = Feed::new();
+    let now = Instant::now();
+    feed.index().started(Timestamp::now(), now);
+    for number in 0..10 {
+        feed.subscribe(&consumer(number), vec![source.clone()], Follow::Every(HOUR));
+        feed.read(&consumer(number), &source, Freshness::Shared).await.unwrap();
+    }
+    assert_eq!(store.count(Operation::Read), 1);
+    feed.shelf.expire(&feed.index, now + HOUR);
+    assert!(feed.shelf.is_empty());
+}
+
+#[tokio::test]
+async fn an_unchanged_window_costs_one_check_a_path_and_wakes_nobody() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let mut wakeups = feed.wakeups().unwrap();
+    let mut now = Instant::now() + 2 * HOUR;
+    for window in 1..=3 {
+        assert_eq!(check_due(&feed, now).await, 1);
+        assert_eq!(store.count(Operation::Head), window);
+        assert!(feed.index().take_due(now, exactly).is_empty());
+        now += HOUR;
+    }
+    assert_eq!(drained(&mut wakeups), []);
+    store.put(&source.path, data("2"));
+    check_due(&feed, now).await;
+    assert_eq!(drained(&mut wakeups).len(), 10);
+}
+
+#[tokio::test]
+async fn a_failing_check_is_told_once_and_so_is_its_recovery() {
+    let store = FakeStore::new();
+    let (feed, _) = ten_served(&store).await;
+    let mut wakeups = feed.wakeups().unwrap();
+    let mut now = Instant::now() + 2 * HOUR;
+    let mut window = async |now: Instant| {
+        check_due(&feed, now).await;
+        let woken = drained(&mut wakeups);
+        for name in &woken {
+            assert!(feed.is_behind(name));
+        }
+        woken.len()
+    };
+    store.fail_next(2, StoreError::Sealed { server: "fake".into() });
+    assert_eq!(window(now).await, 10);
+    now += HOUR;
+    assert_eq!(window(now).await, 0);
+    now += HOUR;
+    assert_eq!(window(now).await, 10);
+}
+
+#[tokio::test]
+async fn ten_consumers_of_a_dead_server_ask_it_once() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let before = store.count(Operation::Read);
+    store.fail_next(10, StoreError::Sealed { server: "fake".into() });
+    let reads = (0..10).map(|number| {
+        let (feed, source) = (feed.clone(), source.clone());
+        async move { feed.read(&consumer(number), &source, Freshness::Shared).await.is_err() }
+    });
+    assert!(futures::future::join_all(reads).await.into_iter().all(|failed| failed));
+    assert_eq!(store.count(Operation::Read) - before, 1);
+}
+
+#[tokio::test]
+async fn history_that_went_back_is_refused_until_a_person_says_so() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+    feed.index().announce(&source.key, 7, long_ago);
+    let name = consumer(0);
+    let error = feed.read(&name, &source, Freshness::Since(Instant::now())).await.err().unwrap();
+    assert_eq!(error, ReadError::WentBack { path: "secret/platform-data/redis/a".into(), from: 7, to: 1 });
+    feed.shelf.expire(&feed.index, Instant::now() + HOUR);
+    let entry = feed.read(&name, &source, Freshness::Asked(Instant::now())).await.unwrap();
+    assert_eq!(entry.cas(), 1);
+}
+
+#[tokio::test]
+async fn a_deleted_version_is_a_change_of_the_same_number() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let mut wakeups = feed.wakeups().unwrap();
+    store.soft_delete(&source.path);
+    check_due(&feed, Instant::now() + 2 * HOUR).await;
+    assert_eq!(drained(&mut wakeups).len(), 10);
+}
+
+#[tokio::test]
+async fn a_forgotten_consumer_is_neither_woken_nor_checked_for() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let mut wakeups = feed.wakeups().unwrap();
+    for number in 0..10 {
+        feed.forget(&consumer(number));
+    }
+    feed.announce(&source.key, 2);
+    assert_eq!(drained(&mut wakeups), []);
+    assert_eq!(feed.index().next_due(), None);
+}
