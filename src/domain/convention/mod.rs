@@ -15,6 +15,7 @@ mod words;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::domain::path::RemotePath;
@@ -149,12 +150,17 @@ impl Convention {
     }
 
     /// Judges a PushSecret as a whole: P1–P3, V4 within it, and every mapping by [`Convention::judge`].
+    ///
+    /// A key that is no path at all (P3) is an error in every mode: no mode makes it name an entry.
     pub fn judge_push_secret(&self, facts: &PushFacts<'_>) -> Vec<LocatedFinding> {
         let mut located = push_rules::judge_push_secret(self, facts);
         match self.mode {
             Mode::Enforce => {}
-            Mode::Warn => located.iter_mut().for_each(|found| found.finding.severity = Severity::Warning),
-            Mode::Off => located.clear(),
+            Mode::Warn => located
+                .iter_mut()
+                .filter(|found| found.finding.rule != RuleId::P3)
+                .for_each(|found| found.finding.severity = Severity::Warning),
+            Mode::Off => located.retain(|found| found.finding.rule == RuleId::P3),
         }
         located
     }
@@ -166,6 +172,14 @@ impl Convention {
             Mode::Off => Vec::new(),
         }
     }
+}
+
+/// The files generated from the table with the default words: path from the top of the repository, and content.
+pub fn generated_files() -> Vec<(PathBuf, String)> {
+    let convention = Convention::default();
+    let mut files = admission::policies(&convention);
+    files.push((PathBuf::from("docs/reference/rules.md"), reference::page(&convention)));
+    files
 }
 
 fn owned(words: &[&str]) -> BTreeSet<String> {

@@ -34,8 +34,8 @@ The convention binds what a PushSecret or ClusterPushSecret writes. The same tab
 | mode | controller and lint | admission |
 |---|---|---|
 | `enforce` (default) | errors stop the push | apply `convention-enforce.yaml`, and `convention-warn.yaml` for the warnings |
-| `warn` | errors are reported as warnings | apply `convention-warn.yaml` |
-| `off` | nothing is judged | apply neither |
+| `warn` | errors are reported as warnings, but a key that is no path (P3) | apply `convention-warn.yaml` |
+| `off` | nothing is judged but P3 | apply neither |
 
 A remote key is judged by the entry that it means. With `path: secret` in the store, `K`, `secret/K` and `secret/data/K`
 are one entry. A store without a `path` takes the mount from the key: `secret/K` and `secret/data/K` are in the mount

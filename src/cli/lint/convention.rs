@@ -1,0 +1,158 @@
+//! The path convention over documents: fills the same facts as the reconciler does, and asks the same judge.
+
+use std::collections::HashMap;
+
+use super::document::Node;
+use super::facts::Stores;
+use super::judge::{Object, span_of};
+use super::problem::Problem;
+use crate::domain::convention::{Convention, Finding, MappingFacts, Mode, PushFacts, RuleId, Severity, StoreFacts};
+use crate::domain::path::RemotePath;
+
+/// Every finding about one object.
+pub fn check(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec<Problem> {
+    match object.kind.name.as_str() {
+        "PushSecret" => pushed(object, "spec", convention, stores),
+        "ClusterPushSecret" => pushed(object, "spec.pushSecretSpec", convention, stores),
+        "ExternalSecret" => read(object, "spec", convention, stores),
+        "ClusterExternalSecret" => read(object, "spec.externalSecretSpec", convention, stores),
+        _store => Vec::new(),
+    }
+}
+
+fn pushed(object: &Object<'_>, root: &str, convention: &Convention, stores: &Stores) -> Vec<Problem> {
+    let Some(facts) = push_facts(object, root, stores) else {
+        return Vec::new();
+    };
+    convention
+        .judge_push_secret(&facts)
+        .into_iter()
+        .map(|located| Problem::of(located.finding, span_of(&object.node, &located.field)))
+        .collect()
+}
+
+fn push_facts<'o>(object: &'o Object<'_>, root: &'o str, stores: &'o Stores) -> Option<PushFacts<'o>> {
+    let spec = object.node.at(root)?;
+    let list = |name: &str| spec.get(name).map(Node::items).unwrap_or_default();
+    Some(PushFacts {
+        root,
+        stores: list("secretStoreRefs")
+            .iter()
+            .map(|store| StoreFacts {
+                kind: store.text_at("kind"),
+                mount: stores.mount(store, object.metadata("namespace")),
+            })
+            .collect(),
+        mappings: list("data").iter().map(mapping).collect(),
+        data_to: list("dataTo").len(),
+    })
+}
+
+fn mapping(entry: &Node) -> MappingFacts<'_> {
+    let remote = |field| entry.at("match.remoteRef").and_then(|r| r.text_at(field));
+    MappingFacts {
+        secret_key: entry.get("match").and_then(|m| m.text_at("secretKey")),
+        remote_key: remote("remoteKey").unwrap_or_default(),
+        property: remote("property"),
+    }
+}
+
+/// What is read: outside the convention is a warning, and a key that is no path an error in every mode.
+fn read(object: &Object<'_>, root: &str, convention: &Convention, stores: &Stores) -> Vec<Problem> {
+    let Some(spec) = object.node.at(root) else {
+        return Vec::new();
+    };
+    let mut problems = Vec::new();
+    for (list, reference) in [("data", "remoteRef"), ("dataFrom", "extract")] {
+        for entry in spec.get(list).map(Node::items).unwrap_or_default() {
+            let Some(key) = entry.get(reference).and_then(|r| r.get("key")) else {
+                continue;
+            };
+            let store = entry.at("sourceRef.storeRef").or(spec.get("secretStoreRef"));
+            let mount = store.map_or(Some(stores.assumed()), |store| stores.mount(store, object.metadata("namespace")));
+            let property = entry.get(reference).and_then(|r| r.text_at("property"));
+            let findings = match RemotePath::parse(mount, key.text().unwrap_or_default()) {
+                Ok(path) => convention.judge_read(&path, property),
+                Err(refused) => vec![Finding {
+                    rule: RuleId::P3,
+                    severity: Severity::Error,
+                    message: refused.to_string(),
+                    fix: None,
+                }],
+            };
+            problems.extend(findings.into_iter().map(|f| Problem::of(f, key.span.clone())));
+        }
+    }
+    for entry in spec.get("dataFrom").map(Node::items).unwrap_or_default() {
+        if let Some(find) = entry.get("find") {
+            let findings = convention.judge_find(find.text_at("path"));
+            let span = span_of(find, "path");
+            problems.extend(findings.into_iter().map(|f| Problem::of(f, span.clone())));
+        }
+    }
+    problems
+}
+
+/// V4 across objects: each problem with the index of the second writer.
+///
+/// One object may stand in several files (overlays of one base); it is one producer.
+pub fn one_producer(objects: &[Object<'_>], convention: &Convention, stores: &Stores) -> Vec<(usize, Problem)> {
+    let mut first: HashMap<(String, RemotePath, &str), &Object<'_>> = HashMap::new();
+    let mut problems = Vec::new();
+    for (index, object) in objects.iter().enumerate() {
+        let root = match object.kind.name.as_str() {
+            "PushSecret" => "spec",
+            "ClusterPushSecret" => "spec.pushSecretSpec",
+            _other => continue,
+        };
+        let Some(spec) = object.node.at(root) else {
+            continue;
+        };
+        let list = |name: &str| spec.get(name).map(Node::items).unwrap_or_default();
+        for (at, entry) in list("data").iter().enumerate() {
+            let facts = mapping(entry);
+            let Some(property) = facts.property.filter(|property| !property.is_empty()) else {
+                continue;
+            };
+            for store in list("secretStoreRefs") {
+                let mount = stores.mount(store, object.metadata("namespace"));
+                let Ok(path) = RemotePath::parse(mount, facts.remote_key) else {
+                    continue;
+                };
+                let place = (stores.identity(store, object.metadata("namespace")), path, property);
+                let owner = *first.entry(place).or_insert(object);
+                if is_same(owner, object) {
+                    continue;
+                }
+                let field = format!("{root}.data[{at}].match.remoteRef.remoteKey");
+                problems.push((
+                    index,
+                    Problem {
+                        rule: RuleId::V4.to_string(),
+                        severity: match convention.mode {
+                            Mode::Enforce => Severity::Error,
+                            Mode::Warn => Severity::Warning,
+                            Mode::Off => return Vec::new(),
+                        },
+                        span: span_of(&object.node, &field),
+                        message: format!(
+                            "{} {}/{} already writes `{property}` of `{}`",
+                            owner.kind.name,
+                            owner.metadata("namespace"),
+                            owner.metadata("name"),
+                            facts.remote_key
+                        ),
+                        fix: Some("give one of them a path or a property of its own".into()),
+                    },
+                ));
+            }
+        }
+    }
+    problems
+}
+
+fn is_same(one: &Object<'_>, other: &Object<'_>) -> bool {
+    one.kind.name == other.kind.name
+        && one.metadata("namespace") == other.metadata("namespace")
+        && one.metadata("name") == other.metadata("name")
+}

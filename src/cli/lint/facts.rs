@@ -1,0 +1,147 @@
+//! What a schema cannot say: durations, legal target keys and names (K1), and where stores keep their entries.
+
+use std::collections::HashMap;
+
+use super::document::{Node, Value};
+use super::judge::{Object, span_of};
+use super::problem::Problem;
+use crate::api::DurationText;
+
+/// The fields that are durations, by kind.
+const DURATIONS: [(&str, &str); 7] = [
+    ("ExternalSecret", "spec.refreshInterval"),
+    ("ClusterExternalSecret", "spec.refreshTime"),
+    ("ClusterExternalSecret", "spec.externalSecretSpec.refreshInterval"),
+    ("PushSecret", "spec.refreshInterval"),
+    ("ClusterPushSecret", "spec.refreshTime"),
+    ("ClusterPushSecret", "spec.pushSecretSpec.refreshInterval"),
+    ("ClusterSecretStore", "spec.refreshInterval"),
+];
+
+/// Durations and K1 of one object.
+pub fn check(object: &Object<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (kind, field) in DURATIONS {
+        let node = object.node.at(field).filter(|_| kind == object.kind.name);
+        problems.extend(node.and_then(|node| duration(node, field)));
+    }
+    match object.kind.name.as_str() {
+        "ExternalSecret" => problems.extend(target(object, "spec", object.metadata("name"))),
+        "ClusterExternalSecret" => {
+            let own = object.metadata("name");
+            let name = object.node.at("spec.externalSecretName").and_then(Node::text);
+            problems.extend(target(object, "spec.externalSecretSpec", name.unwrap_or(own)));
+        }
+        _pushes_or_stores => {}
+    }
+    problems
+}
+
+fn duration(node: &Node, field: &str) -> Option<Problem> {
+    let refused = DurationText::new(node.text()?).parse().err()?;
+    Some(Problem::error("duration", node.span.clone(), format!("`{field}`: {refused}"), None))
+}
+
+/// K1: what the target Secret and its keys are called.
+fn target(object: &Object<'_>, root: &str, object_name: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let Some(spec) = object.node.at(root) else {
+        return problems;
+    };
+    let name = spec.at("target.name").and_then(Node::text).unwrap_or(object_name);
+    if !name.is_empty() && !is_dns_subdomain(name) {
+        problems.push(Problem::error(
+            "K1",
+            span_of(spec, "target.name"),
+            format!("`{name}` is no name of a Secret"),
+            Some("use lowercase letters, digits, hyphens and dots, at most 253, a letter or digit at both ends".into()),
+        ));
+    }
+    let entries = spec.get("data").map(Node::items).unwrap_or_default();
+    for key in entries.iter().filter_map(|entry| entry.get("secretKey")) {
+        problems.extend(key.text().filter(|text| !is_data_key(text)).map(|text| {
+            Problem::error(
+                "K1",
+                key.span.clone(),
+                format!("`{text}` is no key of a Secret"),
+                Some("use letters, digits, `-`, `_` and `.`, at most 253; not `.`, and not `..` at the start".into()),
+            )
+        }));
+    }
+    if let Some(Value::Map(rendered)) = spec.at("target.template.data").map(|node| &node.value) {
+        for entry in rendered.iter().filter(|entry| !is_data_key(&entry.name)) {
+            problems.push(Problem::error(
+                "K1",
+                entry.name_span.clone(),
+                format!("`{}` is no key of a Secret", entry.name),
+                None,
+            ));
+        }
+    }
+    problems
+}
+
+fn is_data_key(text: &str) -> bool {
+    (1..=253).contains(&text.len())
+        && text != "."
+        && !text.starts_with("..")
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+}
+
+fn is_dns_subdomain(text: &str) -> bool {
+    let label = |label: &str| {
+        let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        label.starts_with(ends) && label.ends_with(ends) && label.chars().all(|c| ends(c) || c == '-')
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+/// The mounts of the stores that stand in the same files.
+pub struct Stores {
+    mounts: HashMap<String, Option<String>>,
+    assumed: String,
+}
+
+impl Stores {
+    /// The mount of a referenced store: what its manifest says, or the assumed one where that is not at hand.
+    pub fn mount(&self, reference: &Node, namespace: &str) -> Option<&str> {
+        match self.mounts.get(&self.identity(reference, namespace)) {
+            Some(known) => known.as_deref(),
+            None => Some(&self.assumed),
+        }
+    }
+
+    /// The mount of a store that is not at hand.
+    pub fn assumed(&self) -> &str {
+        &self.assumed
+    }
+
+    /// Which store a reference means.
+    pub fn identity(&self, reference: &Node, namespace: &str) -> String {
+        let name = reference.text_at("name").unwrap_or_default();
+        match reference.text_at("kind") {
+            Some("ClusterSecretStore") => name.to_owned(),
+            Some(_) | None => format!("{namespace}/{name}"),
+        }
+    }
+}
+
+/// The stores among the objects; the others are assumed to have `store_path`.
+pub fn stores(objects: &[Object<'_>], store_path: &str) -> Stores {
+    let mut mounts = HashMap::new();
+    for object in objects {
+        let name = object.metadata("name");
+        let identity = match object.kind.name.as_str() {
+            "ClusterSecretStore" => name.to_owned(),
+            "SecretStore" => format!("{}/{name}", object.metadata("namespace")),
+            _secrets => continue,
+        };
+        let provider =
+            ["spec.provider.vault", "spec.provider.openBao"].into_iter().find_map(|provider| object.node.at(provider));
+        if let Some(provider) = provider {
+            let path = provider.text_at("path").filter(|path| !path.is_empty());
+            mounts.insert(identity, path.map(str::to_owned));
+        }
+    }
+    Stores { mounts, assumed: store_path.to_owned() }
+}

@@ -1,0 +1,65 @@
+//! `waypost lint`: judges manifests before a cluster sees them, by the reconcilers' own rules.
+
+mod convention;
+mod document;
+mod facts;
+mod judge;
+mod output;
+mod problem;
+mod schema;
+mod source;
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::domain::convention::{Convention, Mode, Severity};
+
+pub use judge::{Source, judge};
+pub use output::{Colour, Format, render};
+pub use problem::{Located, Problem};
+
+/// Judge manifests before a cluster sees them: fields, durations, names, and the path convention.
+///
+/// Exit code: 0 when there are no errors (warnings are shown), 1 when there are, 2 when a file cannot be read.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Files of YAML or JSON, folders of them, or `-` for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// How to print what was found
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// How strictly to apply the path convention: enforce, warn or off
+    #[arg(long, default_value_t, value_name = "MODE")]
+    pub path_convention: Mode,
+    /// The mount of stores whose manifests are not among the files
+    #[arg(long, default_value = "secret", value_name = "MOUNT")]
+    pub store_path: String,
+}
+
+/// Reads, judges and prints.
+pub fn run(args: &Args) -> ExitCode {
+    let (sources, unread) = source::read(&args.files);
+    for refused in &unread {
+        eprintln!("waypost lint: {refused}");
+    }
+    let convention = Convention::with_mode(args.path_convention);
+    let found = judge(&sources, &convention, &args.store_path);
+    let mut out = std::io::stdout();
+    let colour = match out.is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        true => Colour::Terminal,
+        false => Colour::None,
+    };
+    if let Err(error) = out.write_all(render(&found, args.format, colour).as_bytes()) {
+        eprintln!("waypost lint: cannot write to standard output: {error}");
+        return ExitCode::from(2);
+    }
+    let errors = output::count(&found, Severity::Error);
+    eprintln!("{errors} errors and {} warnings in {} files", output::count(&found, Severity::Warning), sources.len());
+    match (unread.is_empty(), errors) {
+        (false, _) => ExitCode::from(2),
+        (true, 0) => ExitCode::SUCCESS,
+        (true, _) => ExitCode::from(1),
+    }
+}

@@ -1,0 +1,75 @@
+//! What lint found, and where.
+
+use std::ops::Range;
+
+use crate::domain::convention::{Finding, Severity};
+
+/// Something wrong at a place of one document.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// A rule of the convention (`V5`), a fact of Kubernetes (`K1`), or what kind of mistake it is (`unknown-field`).
+    pub rule: String,
+    pub severity: Severity,
+    /// Bytes of the file.
+    pub span: Range<usize>,
+    pub message: String,
+    pub fix: Option<String>,
+}
+
+impl Problem {
+    pub fn error(rule: &str, span: Range<usize>, message: String, fix: Option<String>) -> Self {
+        Self { rule: rule.to_owned(), severity: Severity::Error, span, message, fix }
+    }
+
+    /// A finding of the convention, at the node it is about.
+    pub fn of(finding: Finding, span: Range<usize>) -> Self {
+        Self {
+            rule: finding.rule.to_string(),
+            severity: finding.severity,
+            span,
+            message: finding.message,
+            fix: finding.fix,
+        }
+    }
+}
+
+/// A problem with its place in a file, as people and editors count: lines and columns from 1.
+#[derive(Clone, Debug)]
+pub struct Located {
+    pub file: String,
+    pub line: usize,
+    pub column: usize,
+    /// The line itself, unless it may hold a value that is secret.
+    pub excerpt: Option<String>,
+    /// How many characters of the line, from `column`, the problem is about; at least 1.
+    pub width: usize,
+    pub problem: Problem,
+}
+
+impl Located {
+    /// Finds the line and column of a problem in the text of its file.
+    pub fn new(file: &str, text: &str, problem: Problem) -> Self {
+        let start = floor(text, problem.span.start);
+        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let rest = &text[line_start..];
+        let line_text = rest.split(['\n', '\r']).next().unwrap_or_default();
+        let line_end = line_start + line_text.len();
+        let end = floor(text, problem.span.end).min(line_end);
+        Self {
+            file: file.to_owned(),
+            line: text[..start].matches('\n').count() + 1,
+            column: text[line_start..start].chars().count() + 1,
+            excerpt: (problem.rule != "syntax").then(|| line_text.to_owned()),
+            width: text.get(start..end).map_or(0, |s| s.trim_end().chars().count()).max(1),
+            problem,
+        }
+    }
+}
+
+fn floor(text: &str, offset: usize) -> usize {
+    let mut offset = offset.min(text.len());
+    while !text.is_char_boundary(offset) {
+        offset -= 1;
+    }
+    offset
+}

@@ -1,0 +1,3 @@
+//! What people and pipelines run, besides the controller: one module a command.
+
+pub mod lint;

@@ -1,0 +1,177 @@
+//! `waypost lint` over the corpus of good and bad manifests, and its output formats.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use waypost::cli::lint::{Colour, Format, Located, Source, judge, render};
+use waypost::domain::convention::{Convention, Mode, Severity};
+
+fn corpus(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(folder);
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() > 5, "the corpus is there");
+    files
+}
+
+fn source(path: &Path) -> Source {
+    Source {
+        name: path.file_name().unwrap().to_string_lossy().into_owned(),
+        text: std::fs::read_to_string(path).unwrap(),
+    }
+}
+
+fn text(text: &str) -> Vec<Source> {
+    vec![Source { name: "test.yaml".into(), text: text.into() }]
+}
+
+fn lint(sources: &[Source], mode: Mode) -> Vec<Located> {
+    judge(sources, &Convention::with_mode(mode), "secret")
+}
+
+fn shown(found: &[Located]) -> String {
+    render(found, Format::Text, Colour::None)
+}
+
+#[test]
+fn the_good_corpus_is_clean() {
+    for path in corpus("good") {
+        let found = lint(&[source(&path)], Mode::Enforce);
+        assert!(found.is_empty(), "{}", shown(&found));
+    }
+}
+
+#[test]
+fn the_bad_corpus_breaks_what_it_says() {
+    for path in corpus("bad") {
+        let source = source(&path);
+        let want: BTreeSet<&str> = source
+            .text
+            .lines()
+            .find_map(|line| line.strip_prefix("# expect: "))
+            .expect("a line `# expect: `")
+            .split(", ")
+            .collect();
+        let found = lint(std::slice::from_ref(&source), Mode::Enforce);
+        let rules: BTreeSet<&str> = found.iter().map(|l| l.problem.rule.as_str()).collect();
+        assert_eq!(rules, want, "{}\n{}", source.name, shown(&found));
+        for located in &found {
+            let line = source.text.lines().nth(located.line - 1).unwrap();
+            assert!(located.column <= line.chars().count(), "{}", shown(&found));
+        }
+    }
+}
+
+#[test]
+fn what_admission_denies_for_the_convention_is_an_error_here() {
+    for path in corpus("bad") {
+        let source = source(&path);
+        let found = lint(std::slice::from_ref(&source), Mode::Enforce);
+        if source.text.contains("\n# admission: deny\n") {
+            assert!(
+                found.iter().any(|l| l.problem.severity == Severity::Error),
+                "{} is denied, and lint only warns",
+                source.name
+            );
+        }
+    }
+}
+
+#[test]
+fn a_finding_points_at_its_field_and_proposes_a_path() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/bad/v5-consumer.yaml");
+    let found = lint(&[source(&path)], Mode::Enforce);
+    let text = shown(&found);
+    for part in [
+        "error[V5]: `platform-data/postgres/temporal-prod` names the environment `prod`",
+        "--> v5-consumer.yaml:20:20",
+        "remoteKey: platform-data/postgres/temporal-prod",
+        "^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^",
+        "help: use `platform-data/postgres/temporal` and a Vault namespace for `prod`",
+    ] {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&render(&found, Format::Json, Colour::None)).unwrap();
+    assert_eq!(json["findings"][0]["rule"], "V5");
+    assert_eq!(json["findings"][0]["line"], 20);
+    assert_eq!(json["findings"][0]["column"], 20);
+    assert_eq!(json["errors"], 1);
+    let sarif: serde_json::Value = serde_json::from_str(&render(&found, Format::Sarif, Colour::None)).unwrap();
+    let result = &sarif["runs"][0]["results"][0];
+    assert_eq!(result["ruleId"], "V5");
+    assert_eq!(result["level"], "error");
+    assert_eq!(result["locations"][0]["physicalLocation"]["region"]["startLine"], 20);
+}
+
+#[test]
+fn a_misspelt_field_gets_its_name() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/bad/unknown-field.yaml");
+    let text = shown(&lint(&[source(&path)], Mode::Enforce));
+    assert!(text.contains("did you mean `property`?"), "{text}");
+}
+
+#[test]
+fn modes_lower_or_silence_the_convention_and_nothing_else() {
+    for path in corpus("bad") {
+        let source = source(&path);
+        let rules = |mode, severity| -> BTreeSet<String> {
+            lint(std::slice::from_ref(&source), mode)
+                .into_iter()
+                .filter(|l| l.problem.severity == severity)
+                .map(|l| l.problem.rule)
+                .collect()
+        };
+        let convention =
+            |rules: &BTreeSet<String>| rules.iter().any(|rule| rule != "P3" && rule.starts_with(['P', 'V']));
+        assert!(!convention(&rules(Mode::Warn, Severity::Error)), "{}", source.name);
+        assert!(!convention(&rules(Mode::Off, Severity::Warning)), "{}", source.name);
+        let others = |rules: BTreeSet<String>| -> Vec<String> {
+            rules.into_iter().filter(|rule| !convention(&BTreeSet::from([rule.clone()]))).collect()
+        };
+        assert_eq!(
+            others(rules(Mode::Enforce, Severity::Error)),
+            others(rules(Mode::Off, Severity::Error)),
+            "{}",
+            source.name
+        );
+    }
+}
+
+#[test]
+fn a_secret_s_contents_are_never_shown() {
+    let secret =
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData:\n  password: hunter2\n  password: hunter2\n";
+    for broken in [
+        secret.to_owned(),
+        format!("{secret}  token: \"hunter2\n"),
+        format!("{secret}\tx: *hunter2\n"),
+        format!("{secret}  other: *hunter2\n"),
+        format!("{secret}  other: [hunter2\n"),
+        format!("{secret}  other: !hunter2!x hunter2\n"),
+    ] {
+        let found = lint(&text(&broken), Mode::Enforce);
+        for format in [Format::Text, Format::Json, Format::Sarif] {
+            let output = render(&found, format, Colour::None);
+            assert!(!output.contains("hunter2"), "{output}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_yaml_is_an_error_with_its_place() {
+    let found = lint(&text("a: b\nc: [d\ne: f\n"), Mode::Off);
+    assert_eq!(found[0].problem.rule, "syntax");
+    assert_eq!(found[0].problem.severity, Severity::Error);
+    assert!(found[0].line >= 2);
+}
+
+#[test]
+fn aliases_cannot_expand_without_end() {
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        let before = format!("*a{}", level - 1);
+        bomb += &format!("a{level}: &a{level} [{}]\n", [before.as_str(); 10].join(", "));
+    }
+    let found = lint(&text(&bomb), Mode::Enforce);
+    assert_eq!(found[0].problem.rule, "syntax");
+}
