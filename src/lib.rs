@@ -2,11 +2,15 @@
 //! API.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod api;
 pub mod cli;
 pub mod cluster;
+pub mod config;
 pub mod controller;
 pub mod domain;
 pub mod feed;
+pub mod metrics;
 pub mod push;
 pub mod store;
+pub mod telemetry;

@@ -11,7 +11,7 @@ use super::condition::Condition;
 use super::duration::DurationText;
 use super::generator_ref::GeneratorRef;
 use super::path_status::PulledPath;
-use super::selector::{DATA_KEY, StoreRef};
+use super::selector::{DATA_KEY, DNS_SUBDOMAIN, StoreRef};
 use super::template::SecretTemplate;
 
 /// What the target Secret shall hold, and where that comes from.
@@ -110,7 +110,6 @@ impl ExternalSecretSpec {
 
 /// When the store is read again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum RefreshPolicy {
     /// Every refreshInterval, and when the resource changes.
     #[default]
@@ -133,7 +132,6 @@ pub struct SyncWindows {
 
 /// What a sync window does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = super::crd::leave_description_to_field)]
 #[serde(rename_all = "lowercase")]
 pub enum SyncWindowKind {
     /// Refreshes happen only within a window.
@@ -193,7 +191,6 @@ pub struct ExternalSecretTarget {
 
 /// Whether the target is created, and whose it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum CreationPolicy {
     /// Created, owned, and deleted with the ExternalSecret.
     #[default]
@@ -223,7 +220,6 @@ impl CreationPolicy {
 
 /// What happens to the target when the value is gone from the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum DeletionPolicy {
     /// It is deleted once everything is gone.
     Delete,
@@ -302,7 +298,6 @@ pub struct RemoteRef {
 
 /// Whether custom metadata is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum MetadataPolicy {
     /// Data is read.
     #[default]
@@ -313,7 +308,6 @@ pub enum MetadataPolicy {
 
 /// How characters that a key must not have are replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum ConversionStrategy {
     /// By an underscore.
     #[default]
@@ -324,7 +318,6 @@ pub enum ConversionStrategy {
 
 /// How a value is decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum DecodingStrategy {
     /// As base64, else as URL-safe base64, else not at all.
     Auto,
@@ -339,7 +332,6 @@ pub enum DecodingStrategy {
 
 /// What a zero byte in a value means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum NullBytePolicy {
     /// Nothing.
     #[default]
@@ -465,7 +457,6 @@ pub struct RewriteMerge {
 
 /// What a missing priority key means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum MergePriorityPolicy {
     /// An error.
     #[default]
@@ -476,7 +467,6 @@ pub enum MergePriorityPolicy {
 
 /// What a key that two objects hold means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum MergeConflictPolicy {
     /// An error.
     #[default]
@@ -487,7 +477,6 @@ pub enum MergeConflictPolicy {
 
 /// What a merge results in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum MergeStrategy {
     /// The keys of the merged object.
     #[default]
@@ -548,7 +537,7 @@ pub struct ExternalSecretStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct Binding {
     /// Name of the Secret.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 253))]
+    #[serde(default)]
+    #[schemars(length(max = 253), regex(pattern = DNS_SUBDOMAIN))]
     pub name: String,
 }

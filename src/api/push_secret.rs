@@ -102,7 +102,6 @@ impl Default for PushSecretSpec {
 
 /// What happens to a property that exists already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum UpdatePolicy {
     /// It is replaced.
     #[default]
@@ -113,7 +112,6 @@ pub enum UpdatePolicy {
 
 /// What happens to a property that is no longer pushed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum PushDeletionPolicy {
     /// It is deleted.
     Delete,
@@ -232,7 +230,6 @@ pub struct PushRemoteRef {
 
 /// How keys are changed on their way into a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum PushConversionStrategy {
     /// Not at all.
     #[default]

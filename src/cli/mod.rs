@@ -1,3 +1,25 @@
-//! What people and pipelines run, besides the controller: one module a command.
+//! The command line: one module a command.
 
 pub mod lint;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+
+/// Distributes operator-generated Secrets between namespaces through Vault or OpenBao, with the External Secrets API.
+#[derive(Parser, Debug)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the controller, in a cluster or against the one that --kubeconfig names.
+    Controller(Box<Config>),
+    /// Judge manifests by the schema and the path convention before they reach a cluster.
+    Lint(lint::Args),
+}

@@ -1,7 +1,10 @@
 //! Thin functions over the Kubernetes API: each one request with a deadline, an error that names step and object, and no
 //! decision.
 
+pub mod client;
 pub mod error;
+pub mod events;
+pub mod status;
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,3 +1,13 @@
 //! What the reconcilers share: how objects are watched and queued, and how their reports reach people.
 
+pub mod backoff;
+pub mod context;
+pub mod drive;
+pub mod kind;
+pub mod lease;
+pub mod liveness;
+pub mod publish;
 pub mod referrers;
+pub mod report;
+pub mod undecodable;
+pub mod watch;

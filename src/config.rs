@@ -1,0 +1,127 @@
+//! The controller's settings: flags and environment, read here and nowhere else.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, ValueEnum};
+
+use crate::domain::convention::Mode;
+
+/// The namespace file of a pod's ServiceAccount, which says where the Lease goes in a cluster.
+const POD_NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+/// Settings of `waypost controller`. Each flag can be given in the environment as well; the flag wins.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// Where /metrics is served.
+    #[arg(long, env = "WAYPOST_METRICS_ADDR", default_value = "0.0.0.0:8080", value_name = "ADDR")]
+    pub metrics_addr: SocketAddr,
+
+    /// Where /livez and /readyz are served.
+    #[arg(long, env = "WAYPOST_HEALTH_ADDR", default_value = "0.0.0.0:8082", value_name = "ADDR")]
+    pub health_addr: SocketAddr,
+
+    /// Objects of one kind that are reconciled at the same time.
+    #[arg(long, env = "WAYPOST_CONCURRENT", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
+    pub concurrent: u16,
+
+    /// The class we serve: stores whose spec.controller says so.
+    #[arg(long, env = "WAYPOST_CONTROLLER_CLASS", default_value = "default", value_name = "CLASS")]
+    pub controller_class: String,
+
+    /// Also serve stores without spec.controller. Switch it off to run beside another controller.
+    #[arg(long, env = "WAYPOST_SERVE_UNCLASSIFIED", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub serve_unclassified: bool,
+
+    /// Watch this namespace only (cluster-scoped stores are served for it as well) [default: all namespaces].
+    #[arg(long, env = "WAYPOST_NAMESPACE", value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+
+    /// How often status.refreshTime moves although nothing changed; 0 means at every refresh.
+    #[arg(long, env = "WAYPOST_STATUS_HEARTBEAT", default_value = "1h", value_parser = parse_duration, value_name = "DURATION")]
+    pub status_heartbeat: Duration,
+
+    /// What happens to a PushSecret that breaks the path convention (rules P1-P3 and V1-V8).
+    #[arg(long, env = "WAYPOST_PATH_CONVENTION", default_value = "enforce", value_parser = parse_mode, value_name = "enforce|warn|off")]
+    pub path_convention: Mode,
+
+    /// Names this cluster in claims; needed where several clusters share one Vault and one was rebuilt [default: the UID of namespace kube-system].
+    #[arg(long, env = "WAYPOST_CLUSTER_NAME", value_name = "NAME")]
+    pub cluster_name: Option<String>,
+
+    /// How log lines are written.
+    #[arg(long, env = "WAYPOST_LOG_FORMAT", default_value = "json", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level, or directives such as `info,waypost::push=debug`. Libraries that could log secrets stay capped.
+    #[arg(long, env = "WAYPOST_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
+    pub log_level: String,
+
+    /// Let several replicas agree on one that works, by a Lease.
+    #[arg(long, env = "WAYPOST_LEADER_ELECT", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub leader_elect: bool,
+
+    /// Where the Lease is [default: the pod's namespace, or external-secrets outside a cluster].
+    #[arg(long, env = "WAYPOST_LEADER_ELECTION_NAMESPACE", value_name = "NAMESPACE")]
+    pub leader_election_namespace: Option<String>,
+
+    /// The Lease's name.
+    #[arg(long, env = "WAYPOST_LEADER_ELECTION_ID", default_value = "waypost-controller", value_name = "NAME")]
+    pub leader_election_id: String,
+
+    /// Talk to this cluster instead of the one we run in.
+    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Export traces by OTLP to this endpoint; the other OTEL_* variables of the standard are honoured too.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line, for machines.
+    Json,
+    /// Plain lines, for people.
+    Text,
+}
+
+impl Config {
+    /// The namespace of the Lease.
+    pub fn lease_namespace(&self) -> String {
+        self.leader_election_namespace
+            .clone()
+            .or_else(|| std::fs::read_to_string(POD_NAMESPACE_FILE).ok().map(|text| text.trim().to_owned()))
+            .unwrap_or_else(|| "external-secrets".to_owned())
+    }
+}
+
+fn parse_mode(text: &str) -> Result<Mode, String> {
+    text.parse().map_err(|_unknown| "must be enforce, warn or off".to_owned())
+}
+
+/// A humantime duration, less the units that people confuse with minutes and that no setting here is as long as.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    if text.contains('M') || text.contains('y') {
+        return Err("months and years are not durations here; write minutes as `m`, days as `d`".to_owned());
+    }
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 30s, 5m or 1h"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_month_is_not_a_minute() {
+        assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
+        assert!(parse_duration("5M").is_err());
+        assert!(parse_duration("soon").is_err());
+    }
+}

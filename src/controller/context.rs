@@ -1,0 +1,40 @@
+//! What every reconcile may use.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::publish::Pruned;
+use super::referrers::Referrers;
+use crate::cluster::Cluster;
+use crate::cluster::events::Events;
+use crate::domain::convention::Convention;
+use crate::feed::Feed;
+use crate::metrics::Metrics;
+
+/// Settings that reconcilers decide by.
+pub struct Settings {
+    /// The rules of paths, with the mode they are applied in.
+    pub convention: Convention,
+    /// How often `status.refreshTime` moves although nothing changed; zero means at every refresh.
+    pub status_heartbeat: Duration,
+    /// This cluster's name in claims.
+    pub cluster: String,
+}
+
+/// Shared by all reconcilers of the process.
+pub struct Context {
+    /// The Kubernetes API.
+    pub cluster: Cluster,
+    /// Who reads which path.
+    pub feed: Arc<Feed>,
+    /// Settings.
+    pub settings: Settings,
+    /// Who refers to which Secret.
+    pub referrers: Referrers,
+    /// Statuses that the server cuts.
+    pub pruned: Pruned,
+    /// Events.
+    pub events: Events,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+}

@@ -1,0 +1,208 @@
+//! Watches one kind and runs its reconciler: on edits, on wake-ups, and when a requeue is due.
+
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures::{FutureExt, Stream, StreamExt};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::watcher::Event;
+use kube::runtime::{Controller, PredicateConfig, WatchStreamExt, reflector, watcher};
+use kube::{Api, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::backoff::Backoff;
+use super::context::Context;
+use super::kind::Kind;
+use super::publish::Subject;
+use super::referrers::Name;
+use super::report::{Report, Requeue};
+use super::undecodable;
+
+/// The server ends each watch request after this many seconds and we open the next; a silent connection is given up 5 s
+/// later, so this bounds how long a half-open one can hide a change.
+pub const WATCH_SECONDS: u32 = 60;
+
+/// An object of the API that may not decode: one bad object must not stop the watch of all others.
+pub type Guarded<K> = DeserializeGuard<K>;
+
+/// Decides about the objects of one kind.
+#[async_trait]
+pub trait Reconciler: Send + Sync + 'static {
+    /// The kind's Rust type.
+    type Object: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static;
+    /// Its status.
+    type Status: Serialize + Send + Sync;
+
+    /// Which kind it is.
+    const KIND: Kind;
+
+    /// Access to the kind in a namespace, or to the cluster-scoped kind.
+    fn api(&self, namespace: &str) -> Api<Guarded<Self::Object>>;
+
+    /// Brings the world nearer to the object's spec and says how it stands.
+    async fn reconcile(&self, object: Arc<Self::Object>, name: &Name) -> Report<Self::Status>;
+
+    /// The object is gone.
+    fn forget(&self, name: &Name);
+}
+
+/// A kind being watched.
+pub struct Driven<R: Reconciler> {
+    reconciler: Arc<R>,
+    context: Arc<Context>,
+    backoff: Backoff,
+}
+
+impl<R: Reconciler> Driven<R> {
+    /// Puts the reconciler together with what it needs.
+    pub fn new(reconciler: Arc<R>, context: Arc<Context>) -> Arc<Self> {
+        Arc::new(Driven { reconciler, context, backoff: Backoff::default() })
+    }
+
+    /// Runs until `stop` is cancelled and the reconciles under way are done. `ready` is called once with the cache, which
+    /// fills while this runs; `wakeups` names objects to look at now.
+    pub async fn run(
+        self: Arc<Self>,
+        api: Api<Guarded<R::Object>>,
+        cache: Cache<R::Object>,
+        wakeups: impl Stream<Item = Name> + Send + 'static,
+        concurrent: u16,
+        stop: CancellationToken,
+    ) {
+        let forgetful = self.clone();
+        let events = watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))
+            .default_backoff()
+            .modify(trim)
+            .inspect(move |event| forgetful.observe(event));
+        let edits = reflector(cache.writer, events)
+            .filter_map(|event| std::future::ready(touched(event)))
+            .predicate_filter(edited, PredicateConfig::default());
+        let wakeups = wakeups.map(|name| object_ref::<R::Object>(&name));
+        Controller::for_stream(edits, cache.reader)
+            .with_config(Config::default().concurrency(concurrent))
+            .reconcile_on(wakeups)
+            .graceful_shutdown_on(stop.cancelled_owned())
+            .run(|object, driven| driven.reconcile(object), |_, never, _| match *never {}, self)
+            .for_each(|_| std::future::ready(()))
+            .await;
+    }
+
+    async fn reconcile(self: Arc<Self>, object: Arc<Guarded<R::Object>>) -> Result<Action, Infallible> {
+        let name = Name::new(object.namespace().unwrap_or_default(), object.name_any());
+        let began = Instant::now();
+        let requeue = match AssertUnwindSafe(self.attempt(&object, &name)).catch_unwind().await {
+            Ok(requeue) => requeue,
+            Err(_panic) => {
+                error!(kind = R::KIND.as_str(), object = %name, "the reconcile panicked: please report this");
+                Requeue::BackOff
+            }
+        };
+        let ok = requeue != Requeue::BackOff;
+        self.context.metrics.reconciled(R::KIND, &name, ok, began.elapsed());
+        Ok(self.action(&name, requeue))
+    }
+
+    async fn attempt(&self, object: &Guarded<R::Object>, name: &Name) -> Requeue {
+        let api = self.reconciler.api(&name.namespace);
+        match &object.0 {
+            Ok(object) => {
+                let report = self.reconciler.reconcile(Arc::new(object.clone()), name).await;
+                Subject { kind: R::KIND, name, object, api }.publish(&self.context, report).await
+            }
+            Err(invalid) => undecodable::publish(&self.context, R::KIND, name, &api, invalid).await,
+        }
+    }
+
+    fn action(&self, name: &Name, requeue: Requeue) -> Action {
+        match requeue {
+            Requeue::BackOff => return Action::requeue(self.backoff.failed(name)),
+            Requeue::AwaitChange | Requeue::After(_) => self.backoff.reset(name),
+        }
+        match requeue {
+            Requeue::After(pause) => Action::requeue(pause.max(Duration::from_millis(1))),
+            Requeue::AwaitChange | Requeue::BackOff => Action::await_change(),
+        }
+    }
+
+    fn observe(&self, event: &Result<Event<Guarded<R::Object>>, watcher::Error>) {
+        match event {
+            Ok(Event::Delete(object)) => {
+                let name = Name::new(object.namespace().unwrap_or_default(), object.name_any());
+                self.backoff.reset(&name);
+                self.context.metrics.forget(R::KIND, &name);
+                self.reconciler.forget(&name);
+            }
+            Ok(Event::Apply(_) | Event::Init | Event::InitApply(_) | Event::InitDone) => {}
+            Err(error) => warn!(kind = R::KIND.as_str(), error = watch_error(error), "the watch failed and is retried"),
+        }
+    }
+}
+
+/// The cache of a kind before it is filled.
+pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
+    writer: reflector::store::Writer<Guarded<K>>,
+    /// The side that reads.
+    pub reader: Store<Guarded<K>>,
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + 'static> Default for Cache<K> {
+    fn default() -> Self {
+        let (reader, writer) = store();
+        Cache { writer, reader }
+    }
+}
+
+/// How a watch failed, without the texts that may quote an object.
+pub fn watch_error(error: &watcher::Error) -> &'static str {
+    match error {
+        watcher::Error::InitialListFailed(_) => "the list failed",
+        watcher::Error::WatchStartFailed(_) => "the watch could not be started",
+        watcher::Error::WatchError(_) => "the watch was ended by the API server",
+        watcher::Error::WatchFailed(_) => "the connection broke off",
+        watcher::Error::NoResourceVersion => "the list has no resourceVersion",
+    }
+}
+
+/// Drops what nobody here reads and what makes up most of an object.
+fn trim<K: Resource>(object: &mut Guarded<K>) {
+    object.managed_fields_mut().clear();
+    object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
+}
+
+fn touched<K: Resource>(
+    event: Result<Event<Guarded<K>>, watcher::Error>,
+) -> Option<Result<Guarded<K>, watcher::Error>> {
+    match event {
+        Ok(Event::Apply(object) | Event::InitApply(object)) => Some(Ok(object)),
+        Ok(Event::Delete(_) | Event::Init | Event::InitDone) => None,
+        Err(error) => Some(Err(error)),
+    }
+}
+
+/// A fingerprint of what makes us look again: our own status writes do not.
+fn edited<K: Resource>(object: &Guarded<K>) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    let meta = object.meta();
+    meta.uid.hash(&mut hasher);
+    meta.generation.hash(&mut hasher);
+    meta.finalizers.hash(&mut hasher);
+    meta.labels.hash(&mut hasher);
+    meta.annotations.hash(&mut hasher);
+    meta.deletion_timestamp.is_some().hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+fn object_ref<K: Resource<DynamicType = ()>>(name: &Name) -> ObjectRef<Guarded<K>> {
+    let reference = ObjectRef::new(&name.name);
+    if name.namespace.is_empty() { reference } else { reference.within(&name.namespace) }
+}

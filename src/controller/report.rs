@@ -1,0 +1,62 @@
+//! What a reconcile says about its object: one value from which status, Event, metric and requeue are made.
+
+use std::time::Duration;
+
+use crate::api::condition::Reason;
+
+/// When the object is looked at again. Changes of the object, of what it refers to, and wake-ups of the feed come on top.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requeue {
+    /// Only when something changes: the resource itself is wrong, or asked to be synced once.
+    AwaitChange,
+    /// After this time.
+    After(Duration),
+    /// After a pause that doubles with each failure in a row (1 s to 7 min, with jitter).
+    BackOff,
+}
+
+/// The `Ready` condition that a reconcile arrived at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// True, or False with the cause in `message`.
+    pub ready: bool,
+    /// From the closed set that users and dashboards see.
+    pub reason: Reason,
+    /// What is wrong and what to do, or what is in place. Names, paths and versions, never a value.
+    pub message: String,
+}
+
+/// The end of a reconcile.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Report<S> {
+    /// The object belongs to another controller: nothing about it is touched.
+    NotOurs,
+    /// The object is gone or has been released: nothing left to say.
+    Gone,
+    /// It is as it was found before: nothing to write, nothing new to say.
+    Unchanged {
+        /// When to look again.
+        requeue: Requeue,
+    },
+    /// What users should see.
+    Verdict {
+        /// The condition, which `status` holds too.
+        verdict: Verdict,
+        /// The status to write where it differs from the one found.
+        status: Box<StatusChange<S>>,
+        /// When to look again.
+        requeue: Requeue,
+    },
+}
+
+/// The status as found and as it should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatusChange<S> {
+    /// As found, or as our own last write in this reconcile left it.
+    pub before: Option<S>,
+    /// As it should be.
+    pub after: S,
+    /// Refuse the write when the object is no longer at this version, for a status that others must not overwrite (a
+    /// ledger). Without it only the UID must match.
+    pub resource_version: Option<String>,
+}

@@ -1,0 +1,69 @@
+//! An object that does not decode: it is told so in its own status, and everything else goes on.
+
+use std::fmt::Debug;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::Resource;
+use kube::api::Api;
+use kube::core::error_boundary::InvalidObject;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tracing::warn;
+
+use super::context::Context;
+use super::drive::Guarded;
+use super::kind::Kind;
+use super::referrers::Name;
+use super::report::Requeue;
+use crate::api::condition::{Condition, ConditionStatus, Reason, Upsert, upsert};
+use crate::cluster::status::Precondition;
+
+/// Says in the object's status what does not decode. Only an edit helps, so nothing is retried.
+pub async fn publish<K>(
+    context: &Context,
+    kind: Kind,
+    name: &Name,
+    api: &Api<Guarded<K>>,
+    invalid: &InvalidObject,
+) -> Requeue
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    context.metrics.condition(kind, name, false);
+    let message =
+        format!("the resource does not decode: {}; correct the field and apply it again", unquoted(&invalid.error));
+    let generation = invalid.metadata.generation;
+    let condition = Condition::ready(ConditionStatus::False, Reason::InvalidSpec, message, generation);
+    let mut conditions = Vec::new();
+    match upsert(&mut conditions, condition, Time(Timestamp::now())) {
+        Upsert::Changed | Upsert::Unchanged => {}
+    }
+    let uid = invalid.metadata.uid.as_deref().unwrap_or_default();
+    let precondition = Precondition { uid, resource_version: None };
+    let subject = format!("{} {name}", kind.as_str());
+    let change = json!({ "conditions": conditions, "observedGeneration": generation });
+    match context.cluster.patch_status(api, &subject, &name.name, &precondition, change).await {
+        Ok(_stored) => Requeue::AwaitChange,
+        Err(error) => {
+            warn!(kind = kind.as_str(), object = %name, %error, "the status was not written");
+            Requeue::BackOff
+        }
+    }
+}
+
+/// The decoder's text without what it quotes: that is a piece of the object.
+fn unquoted(error: &str) -> String {
+    error.split('"').step_by(2).collect::<Vec<_>>().join("…")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_decoder_quotes_is_left_out() {
+        let error = r#"invalid type: string "hunter2", expected a map"#;
+        assert_eq!(unquoted(error), "invalid type: string …, expected a map");
+    }
+}

@@ -1,0 +1,275 @@
+//! What we measure of ourselves. Names and labels are External Secrets Operator's where it has them, so that dashboards
+//! keep working; no metric carries a remote key or a target's key.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::controller::kind::Kind;
+use crate::controller::referrers::Name;
+use crate::store::observer::{Call, RequestObserver};
+
+/// A stage of the way from a source to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Stage {
+    /// From the event of a source to the version in the store.
+    Push,
+    /// From the version in the store to the target in Kubernetes.
+    Pull,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ObjectLabels {
+    namespace: String,
+    name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConditionLabels {
+    namespace: String,
+    name: String,
+    condition: &'static str,
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProviderCallLabels {
+    provider: &'static str,
+    call: &'static str,
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StoreCallLabels {
+    store: String,
+    call: &'static str,
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReconcileLabels {
+    controller: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ControllerLabels {
+    controller: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabels {
+    stage: Stage,
+}
+
+/// The families that exist once per kind.
+#[derive(Default)]
+struct KindFamilies {
+    condition: Family<ConditionLabels, Gauge>,
+    duration: Family<ObjectLabels, Gauge>,
+    synced: Family<ObjectLabels, Gauge<f64, AtomicU64>>,
+}
+
+/// All metrics of the process.
+pub struct Metrics {
+    registry: Registry,
+    kinds: [KindFamilies; Kind::ALL.len()],
+    sync_calls: Family<ObjectLabels, Counter>,
+    sync_errors: Family<ObjectLabels, Gauge>,
+    provider_calls: Family<ProviderCallLabels, Gauge>,
+    store_seconds: Family<StoreCallLabels, Histogram>,
+    reconciles: Family<ReconcileLabels, Counter>,
+    reconcile_seconds: Family<ControllerLabels, Histogram>,
+    propagation: Family<StageLabels, Histogram>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Metrics {
+            registry: Registry::default(),
+            kinds: std::array::from_fn(|_| KindFamilies::default()),
+            sync_calls: Family::default(),
+            sync_errors: Family::default(),
+            provider_calls: Family::default(),
+            store_seconds: Family::new_with_constructor(latencies),
+            reconciles: Family::default(),
+            reconcile_seconds: Family::new_with_constructor(latencies),
+            propagation: Family::new_with_constructor(latencies),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+/// From half a millisecond to a minute.
+fn latencies() -> Histogram {
+    Histogram::new(exponential_buckets(0.0005, 2.0, 18))
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        for (kind, families) in Kind::ALL.iter().zip(&self.kinds) {
+            let prefix = kind.metric_prefix();
+            registry.register(
+                format!("{prefix}_status_condition"),
+                "1 for the status the condition has",
+                families.condition.clone(),
+            );
+            registry.register(
+                format!("{prefix}_reconcile_duration"),
+                "Nanoseconds of the last reconcile",
+                families.duration.clone(),
+            );
+            registry.register(
+                format!("{prefix}_last_ready_timestamp_seconds"),
+                "When the object was last found in order (Unix time); its age is the staleness",
+                families.synced.clone(),
+            );
+        }
+        registry.register("externalsecret_sync_calls", "Reconciles of ExternalSecrets", self.sync_calls.clone());
+        registry.register(
+            "externalsecret_sync_calls_error",
+            "Failed reconciles, ever rising",
+            self.sync_errors.clone(),
+        );
+        registry.register(
+            "externalsecret_provider_api_calls_count",
+            "Requests to stores by call and outcome, ever rising",
+            self.provider_calls.clone(),
+        );
+        registry.register("controller_runtime_reconcile", "Reconciles by outcome", self.reconciles.clone());
+        registry.register_with_unit(
+            "controller_runtime_reconcile_time",
+            "Time of a reconcile",
+            Unit::Seconds,
+            self.reconcile_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "waypost_store_request",
+            "Time of a request to a store",
+            Unit::Seconds,
+            self.store_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "waypost_propagation",
+            "Time of each stage from a source's change to its targets",
+            Unit::Seconds,
+            self.propagation.clone(),
+        );
+    }
+
+    /// The page for a scraper, in OpenMetrics text.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a String cannot fail");
+        text
+    }
+
+    /// A reconcile ended, well or not.
+    pub fn reconciled(&self, kind: Kind, name: &Name, ok: bool, took: Duration) {
+        let object = object_labels(name);
+        let nanos = i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
+        self.kinds[kind.index()].duration.get_or_create(&object).set(nanos);
+        if kind == Kind::ExternalSecret {
+            self.sync_calls.get_or_create(&object).inc();
+            if !ok {
+                self.sync_errors.get_or_create(&object).inc();
+            }
+        }
+        let controller = kind.metric_prefix();
+        let result = if ok { "success" } else { "error" };
+        self.reconciles.get_or_create(&ReconcileLabels { controller, result }).inc();
+        self.reconcile_seconds.get_or_create(&ControllerLabels { controller }).observe(took.as_secs_f64());
+    }
+
+    /// The `Ready` condition as last decided.
+    pub fn condition(&self, kind: Kind, name: &Name, ready: bool) {
+        let families = &self.kinds[kind.index()];
+        for (status, value) in [("True", ready), ("False", !ready)] {
+            let labels = condition_labels(name, status);
+            families.condition.get_or_create(&labels).set(i64::from(value));
+        }
+        if ready {
+            let now = Timestamp::now().as_duration().as_secs_f64();
+            families.synced.get_or_create(&object_labels(name)).set(now);
+        }
+    }
+
+    /// The object is gone: its series go too.
+    pub fn forget(&self, kind: Kind, name: &Name) {
+        let (object, families) = (object_labels(name), &self.kinds[kind.index()]);
+        families.duration.remove(&object);
+        families.synced.remove(&object);
+        for status in ["True", "False"] {
+            families.condition.remove(&condition_labels(name, status));
+        }
+        if kind == Kind::ExternalSecret {
+            self.sync_calls.remove(&object);
+            self.sync_errors.remove(&object);
+        }
+    }
+
+    /// A change got through a stage.
+    pub fn propagated(&self, stage: Stage, took: Duration) {
+        self.propagation.get_or_create(&StageLabels { stage }).observe(took.as_secs_f64());
+    }
+}
+
+impl RequestObserver for Metrics {
+    fn observed(&self, store: &str, call: Call, ok: bool, took: Duration) {
+        let (call, status) = (call.as_str(), if ok { "success" } else { "error" });
+        self.provider_calls.get_or_create(&ProviderCallLabels { provider: "HashiCorp/Vault", call, status }).inc();
+        self.store_seconds
+            .get_or_create(&StoreCallLabels { store: store.to_owned(), call, status })
+            .observe(took.as_secs_f64());
+    }
+}
+
+fn object_labels(name: &Name) -> ObjectLabels {
+    ObjectLabels { namespace: name.namespace.clone(), name: name.name.clone() }
+}
+
+fn condition_labels(name: &Name, status: &'static str) -> ConditionLabels {
+    ConditionLabels { namespace: name.namespace.clone(), name: name.name.clone(), condition: "Ready", status }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dashboards_find_the_names_they_know() {
+        let (metrics, name) = (Metrics::default(), Name::new("ns", "app"));
+        metrics.reconciled(Kind::ExternalSecret, &name, false, Duration::from_millis(3));
+        metrics.condition(Kind::ExternalSecret, &name, true);
+        metrics.observed("ClusterSecretStore/vault", Call::ReadSecretData, true, Duration::from_millis(1));
+        let page = metrics.encode();
+        for line in [
+            r#"externalsecret_sync_calls_total{namespace="ns",name="app"} 1"#,
+            r#"externalsecret_sync_calls_error{namespace="ns",name="app"} 1"#,
+            r#"externalsecret_status_condition{namespace="ns",name="app",condition="Ready",status="True"} 1"#,
+            r#"externalsecret_provider_api_calls_count{provider="HashiCorp/Vault",call="ReadSecretData",status="success"} 1"#,
+            r#"controller_runtime_reconcile_total{controller="externalsecret",result="error"} 1"#,
+        ] {
+            assert!(page.contains(line), "{line} is missing in\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_forgotten_object_leaves_no_series() {
+        let (metrics, name) = (Metrics::default(), Name::new("ns", "app"));
+        metrics.reconciled(Kind::PushSecret, &name, true, Duration::ZERO);
+        metrics.condition(Kind::PushSecret, &name, false);
+        metrics.forget(Kind::PushSecret, &name);
+        assert!(!metrics.encode().contains(r#"name="app""#));
+    }
+}
