@@ -1,0 +1,36 @@
+//! The commands, one file each.
+
+mod lab;
+mod provision;
+
+use clap::{Parser, Subcommand};
+
+/// Runs the real servers that Waypost is tested against.
+#[derive(Debug, Parser)]
+#[command(name = "waypost-e2e", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build and install the servers of the lab into the user's cache, once per machine.
+    Provision(provision::Args),
+    /// Start, stop or show a lab that outlives this command.
+    #[command(subcommand)]
+    Lab(lab::Command),
+}
+
+impl Cli {
+    /// Runs the command to its end. Each command makes its own tokio runtime if it needs one.
+    ///
+    /// # Errors
+    /// What failed and what to do about it.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Provision(args) => provision::run(&args),
+            Command::Lab(command) => lab::run(command),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! `waypost-e2e provision`: make the programs of the lab.
+
+use crate::provision::{self, Programs};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Also build Helm.
+    #[arg(long)]
+    helm: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let programs = Programs::provision()?;
+    for program in
+        [programs.etcd, programs.kube_apiserver, programs.kube_controller_manager, programs.kubectl, programs.bao]
+    {
+        println!("{program}");
+    }
+    if args.helm {
+        println!("{}", provision::helm()?);
+    }
+    Ok(())
+}

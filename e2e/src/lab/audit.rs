@@ -1,0 +1,108 @@
+//! What OpenBao's audit device recorded: which requests were made, by path and operation. Values in it are hashed.
+
+use std::{
+    fs::{self, File},
+    io::{Read, Seek, SeekFrom},
+    path::PathBuf,
+};
+
+use anyhow::Context;
+use serde::Deserialize;
+
+/// An audit file.
+#[derive(Debug, Clone)]
+pub struct AuditLog {
+    file: PathBuf,
+}
+
+/// A place in an audit file; what was recorded later is after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark(u64);
+
+/// One request that the server answered.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Request {
+    /// `create`, `update`, `read`, `list`, `scan`, `patch`, `delete`
+    pub operation: String,
+    /// Without `v1/`, for instance `secret/data/platform-data/postgres/temporal`.
+    #[serde(default)]
+    pub path: String,
+}
+
+impl Request {
+    /// Whether the request could have changed something in a secrets engine.
+    pub fn is_write(&self) -> bool {
+        ["create", "update", "patch", "delete"].contains(&self.operation.as_str())
+    }
+}
+
+#[derive(Deserialize)]
+struct Line {
+    r#type: String,
+    request: Request,
+}
+
+impl AuditLog {
+    pub(super) fn at(file: PathBuf) -> Self {
+        AuditLog { file }
+    }
+
+    /// The end of the file as it is now.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn mark(&self) -> anyhow::Result<Mark> {
+        fs::metadata(&self.file).map(|file| Mark(file.len())).with_context(|| self.unreadable())
+    }
+
+    /// The requests answered since the mark, in order. A request that is still being answered is not among them.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn since(&self, mark: Mark) -> anyhow::Result<Vec<Request>> {
+        let mut text = String::new();
+        let mut file = File::open(&self.file).with_context(|| self.unreadable())?;
+        file.seek(SeekFrom::Start(mark.0)).with_context(|| self.unreadable())?;
+        file.read_to_string(&mut text).with_context(|| self.unreadable())?;
+        let finished = text.rfind('\n').map_or("", |end| &text[..end]);
+        let lines = finished.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+        Ok(lines.filter(|line| line.r#type == "response").map(|line| line.request).collect())
+    }
+
+    /// The requests since the mark whose path starts with `prefix`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn since_under(&self, mark: Mark, prefix: &str) -> anyhow::Result<Vec<Request>> {
+        let mut requests = self.since(mark)?;
+        requests.retain(|request| request.path.starts_with(prefix));
+        Ok(requests)
+    }
+
+    fn unreadable(&self) -> String {
+        format!("read the audit file {}", self.file.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn responses_since_a_mark_are_counted_once() {
+        let file = std::env::temp_dir().join(format!("waypost-audit-{}", std::process::id()));
+        let line = |kind: &str, path: &str| {
+            format!("{{\"type\":\"{kind}\",\"request\":{{\"operation\":\"read\",\"path\":\"{path}\"}}}}\n")
+        };
+        fs::write(&file, line("response", "secret/data/old")).unwrap();
+        let log = AuditLog::at(file.clone());
+        let mark = log.mark().unwrap();
+        let later = line("request", "secret/data/a") + &line("response", "secret/data/a") + "{\"type\":\"resp";
+        fs::write(&file, line("response", "secret/data/old") + &later).unwrap();
+        let requests = log.since(mark).unwrap();
+        let under_other = log.since_under(mark, "other/").unwrap();
+        fs::remove_file(&file).unwrap();
+        assert_eq!(requests.iter().map(|request| request.path.as_str()).collect::<Vec<_>>(), ["secret/data/a"]);
+        assert!(under_other.is_empty());
+    }
+}

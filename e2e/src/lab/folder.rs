@@ -1,0 +1,98 @@
+//! State folders: each belongs to one living lab, and those of dead labs are removed by the next start.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use anyhow::{Context, bail};
+
+use crate::provision::cache_folder;
+
+/// Held, by an advisory lock, for as long as the owner lives; the kernel lets it go however the owner ends.
+const LOCK: &str = "lock";
+
+/// A folder that only its user can read, with the lock that says it is in use. It is removed on drop.
+#[derive(Debug)]
+pub(super) struct StateFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Where the folders of labs without a name are, with the locks of their ports.
+pub(super) fn labs_folder() -> anyhow::Result<PathBuf> {
+    let folder = cache_folder()?.join("labs");
+    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+    Ok(folder)
+}
+
+impl StateFolder {
+    /// A new folder among those of all labs, after removing those whose owner is gone.
+    pub(super) fn unnamed() -> anyhow::Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let labs = labs_folder()?;
+        // A folder is unlocked for a moment when it is new, so nobody may sweep at that moment.
+        let sweep = File::create(labs.join("sweep.lock")).context("open the lock of the labs")?;
+        sweep.lock().context("lock the labs")?;
+        for entry in fs::read_dir(&labs).context("list the labs")? {
+            let path = entry?.path();
+            if path.join(LOCK).is_file() && !is_in_use(&path)? {
+                fs::remove_dir_all(&path).with_context(|| format!("remove {} of a dead lab", path.display()))?;
+            }
+        }
+        let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        Self::create(&labs.join(name))
+    }
+
+    /// The folder at `path`; what a dead lab left there is removed.
+    pub(super) fn named(path: &Path) -> anyhow::Result<Self> {
+        if path.exists() {
+            if is_in_use(path)? {
+                bail!("a lab is already running in {}; stop it with `make lab-down`", path.display());
+            }
+            fs::remove_dir_all(path).with_context(|| format!("remove {} of a dead lab", path.display()))?;
+        }
+        Self::create(path)
+    }
+
+    fn create(path: &Path) -> anyhow::Result<Self> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(|| format!("make {}", path.display()))?;
+        let lock = File::create(path.join(LOCK)).with_context(|| format!("lock {}", path.display()))?;
+        lock.lock().with_context(|| format!("lock {}", path.display()))?;
+        Ok(StateFolder { path: path.to_owned(), _lock: lock })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for StateFolder {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "could not remove a lab's state");
+        }
+    }
+}
+
+/// Whether the lab that owns the folder lives.
+pub(super) fn is_in_use(path: &Path) -> anyhow::Result<bool> {
+    match File::open(path.join(LOCK)) {
+        Ok(lock) => Ok(lock.try_lock().is_err()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("open the lock of {}", path.display())),
+    }
+}
+
+/// Writes a file that only its user can read.
+pub(super) fn write_private(path: &Path, content: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    let written = File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
+    written.and_then(|mut file| file.write_all(content.as_bytes())).with_context(|| format!("write {}", path.display()))
+}

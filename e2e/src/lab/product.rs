@@ -1,0 +1,131 @@
+//! What an administrator installs: CRDs, RBAC and admission policies in the cluster, policies and roles in OpenBao.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+use super::{bao::Brand, vault_admin::VaultAdmin};
+
+/// The mount of the shipped policies.
+pub const MOUNT: &str = "secret";
+
+/// The repository's own folder, whose shipped files are installed.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// Asks the cluster who a token belongs to, as an identity that may do nothing else.
+pub(super) struct Reviewer<'a> {
+    pub(super) url: &'a str,
+    pub(super) ca_pem: &'a str,
+    pub(super) token: &'a str,
+}
+
+/// The ServiceAccount that OpenBao reviews tokens with.
+pub(super) const REVIEWER: [&str; 2] = ["openbao", "token-reviewer"];
+
+/// Its manifests.
+pub(super) fn reviewer_manifest() -> String {
+    let [namespace, name] = REVIEWER;
+    json!({
+        "apiVersion": "v1",
+        "kind": "List",
+        "items": [
+            { "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } },
+            { "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name, "namespace": namespace } },
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "ClusterRoleBinding",
+                "metadata": { "name": "openbao-token-reviewer" },
+                "roleRef": {
+                    "apiGroup": "rbac.authorization.k8s.io",
+                    "kind": "ClusterRole",
+                    "name": "system:auth-delegator",
+                },
+                "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": namespace }],
+            },
+        ],
+    })
+    .to_string()
+}
+
+/// Mounts KV v2 and sets up Kubernetes auth, as the framework names them.
+pub(super) async fn prepare_bao(admin: &VaultAdmin, reviewer: &Reviewer<'_>) -> anyhow::Result<()> {
+    admin.enable_mount(MOUNT, "kv", &json!({ "version": "2" })).await?;
+    admin.enable_auth("kubernetes", "kubernetes").await?;
+    let config = json!({
+        "kubernetes_host": reviewer.url,
+        "kubernetes_ca_cert": reviewer.ca_pem,
+        "token_reviewer_jwt": reviewer.token,
+    });
+    admin.post("auth/kubernetes/config", &config).await.map(drop)
+}
+
+/// Installs `policies/vault/`: each policy as `waypost-FILE`, each role under its file's name.
+pub(super) async fn install_vault_policies(admin: &VaultAdmin, brand: Brand) -> anyhow::Result<()> {
+    let folder = repository().join("policies/vault");
+    for file in files(&folder, "hcl")? {
+        let name = format!("waypost-{}", stem(&file)?);
+        // Vault refuses the capability of this one; its README says to leave it out there.
+        if name == "waypost-scan" && brand == Brand::Vault {
+            continue;
+        }
+        admin.put_policy(&name, &read(&file)?.replace("{{mount}}", MOUNT)).await?;
+    }
+    for file in files(&folder.join("roles"), "json")? {
+        let role: Value = serde_json::from_str(&read(&file)?).with_context(|| format!("parse {}", file.display()))?;
+        admin.post(&format!("auth/kubernetes/role/{}", stem(&file)?), &role).await?;
+    }
+    Ok(())
+}
+
+/// Applies `crds/`, the kustomize base and `policies/admission/` with kubectl, as an administrator does.
+pub(super) fn install_manifests(kubectl: impl Fn() -> Command) -> anyhow::Result<()> {
+    let crds = repository().join("crds");
+    if crds.is_dir() {
+        apply(kubectl(), &["-f"], &crds)?;
+        let mut wait = kubectl();
+        wait.args(["wait", "--for=condition=Established", "--timeout=60s", "-f"]).arg(&crds);
+        run(wait)?;
+    }
+    apply(kubectl(), &["-k"], &repository().join("deploy/kustomize/base"))?;
+    let admission = repository().join("policies/admission");
+    if admission.is_dir() { apply(kubectl(), &["-f"], &admission) } else { Ok(()) }
+}
+
+fn apply(mut kubectl: Command, how: &[&str], path: &Path) -> anyhow::Result<()> {
+    kubectl.args(["apply", "--server-side", "--field-manager=lab"]).args(how).arg(path);
+    run(kubectl)
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// With what it printed, when it fails.
+pub(super) fn run(mut command: Command) -> anyhow::Result<()> {
+    let output = command.output().with_context(|| format!("start {:?}", command.get_program()))?;
+    ensure!(output.status.success(), "{command:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// The files of a folder with this extension, in order.
+fn files(folder: &Path, extension: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
+    let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+    paths.retain(|path| path.extension().is_some_and(|found| found == extension));
+    paths.sort();
+    Ok(paths)
+}
+
+fn stem(path: &Path) -> anyhow::Result<&str> {
+    path.file_stem().and_then(|stem| stem.to_str()).with_context(|| format!("{} has no name", path.display()))
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+}
