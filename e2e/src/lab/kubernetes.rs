@@ -74,9 +74,9 @@ impl Kubernetes {
         let etcd_command = etcd_command(programs, folder, pki, &server_identity, [etcd_port, peer_port], durability);
         let etcd = Server::start(&programs.tied, "etcd", &etcd_command, folder)?;
 
-        let signing_key = pki.signing_key("service-account")?;
+        let signing_keys = pki.signing_key("service-account")?;
         let apiserver_command =
-            apiserver_command(programs, folder, pki, &server_identity, [etcd_port, api_port], &signing_key);
+            apiserver_command(programs, folder, pki, &server_identity, [etcd_port, api_port], &signing_keys);
         let apiserver = Server::start(&programs.tied, "kube-apiserver", &apiserver_command, folder)?;
         let url = format!("https://{}", api_port.address());
         let admin_kubeconfig = folder.join("admin.kubeconfig");
@@ -87,7 +87,7 @@ impl Kubernetes {
         let manager_kubeconfig = folder.join("kube-controller-manager.kubeconfig");
         let manager = pki.client("kube-controller-manager", "system:kube-controller-manager", None)?;
         kubeconfig::with_certificate(&manager_kubeconfig, &url, &pki.ca_pem(), &manager)?;
-        let manager_command = controller_manager_command(programs, &manager_kubeconfig, pki, &signing_key);
+        let manager_command = controller_manager_command(programs, &manager_kubeconfig, pki, &signing_keys[0]);
         let controller_manager = Server::start(&programs.tied, "kube-controller-manager", &manager_command, folder)?;
         wait_controllers(&client(&admin_kubeconfig).await?, &controller_manager).await?;
         Ok(Kubernetes {
@@ -172,7 +172,7 @@ fn apiserver_command(
     pki: &Pki,
     identity: &Identity,
     [etcd_port, api_port]: [&Port; 2],
-    signing_key: &Path,
+    [signing_key, public_key]: &[PathBuf; 2],
 ) -> Command {
     let mut command = programs.kube_apiserver.command();
     command
@@ -190,7 +190,7 @@ fn apiserver_command(
         .arg(file_flag("--cert-dir", folder))
         .args(["--authorization-mode=RBAC", "--service-cluster-ip-range=10.0.0.0/24", "--allow-privileged=true"])
         .arg("--service-account-issuer=https://kubernetes.default.svc.cluster.local")
-        .arg(file_flag("--service-account-key-file", signing_key))
+        .arg(file_flag("--service-account-key-file", public_key))
         .arg(file_flag("--service-account-signing-key-file", signing_key));
     command
 }

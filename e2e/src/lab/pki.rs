@@ -69,11 +69,13 @@ impl Pki {
         self.issue(file, params)
     }
 
-    /// A key without certificate, for signing ServiceAccount tokens.
-    pub(super) fn signing_key(&self, name: &str) -> anyhow::Result<PathBuf> {
-        let file = self.folder.join(format!("{name}.key"));
-        write_private(&file, &KeyPair::generate().context("generate a signing key")?.serialize_pem())?;
-        Ok(file)
+    /// A key pair without certificate, for ServiceAccount tokens: the private key's file, and the public one's.
+    pub(super) fn signing_key(&self, name: &str) -> anyhow::Result<[PathBuf; 2]> {
+        let key = KeyPair::generate().context("generate a signing key")?;
+        let files = [self.folder.join(format!("{name}.key")), self.folder.join(format!("{name}.pub"))];
+        write_private(&files[0], &key.serialize_pem())?;
+        write_private(&files[1], &key.public_key_pem())?;
+        Ok(files)
     }
 
     fn issue(&self, name: &str, mut params: CertificateParams) -> anyhow::Result<Identity> {

@@ -1,1 +1,183 @@
 //! The lab itself, on its real servers.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::{
+    Api,
+    api::{DeleteParams, PostParams},
+};
+use serde_json::json;
+
+use super::{CONTROLLER_ACCOUNT, Lab, LabOptions, MOUNT, Transport, folder};
+use crate::{provision::cache_folder, wait};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Every process of a lab in this folder, from the process ids that its servers reported.
+fn pids_in(folder: &Path) -> Vec<u32> {
+    let mut pids = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            pids.extend(pids_in(&path));
+        } else if path.extension().is_some_and(|extension| extension == "pid") {
+            pids.push(fs::read_to_string(&path).unwrap().trim().parse().unwrap());
+        }
+    }
+    pids
+}
+
+fn alive(pid: &u32) -> bool {
+    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // A zombie is dead; it only waits for its parent.
+    !state.is_empty() && !state.contains(") Z ")
+}
+
+#[tokio::test]
+async fn kubectl_parses_the_versions_of_client_and_server() {
+    let lab = Lab::shared().await.unwrap();
+    let output = lab.kubectl().args(["version", "-o", "json"]).output().unwrap();
+    let versions: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for side in ["clientVersion", "serverVersion"] {
+        assert!(versions[side]["gitVersion"].as_str().unwrap().starts_with("v1."), "{versions}");
+        assert_eq!(versions[side]["major"], "1");
+        assert!(versions[side]["minor"].as_str().unwrap().parse::<u32>().is_ok(), "{versions}");
+    }
+}
+
+#[tokio::test]
+async fn deleting_a_namespace_deletes_what_is_in_it() {
+    let client = Lab::shared().await.unwrap().kube_admin().await.unwrap();
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let maps: Api<ConfigMap> = Api::namespaced(client, "lab-deleted");
+    let namespace = serde_json::from_value(json!({ "metadata": { "name": "lab-deleted" } })).unwrap();
+    let map = serde_json::from_value(json!({ "metadata": { "name": "content" } })).unwrap();
+    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+    maps.create(&PostParams::default(), &map).await.unwrap();
+    namespaces.delete("lab-deleted", &DeleteParams::default()).await.unwrap();
+    wait::until("the namespace to go", DEADLINE, async || {
+        Ok(namespaces.get_opt("lab-deleted").await?.is_none().then_some(()))
+    })
+    .await
+    .unwrap();
+    assert!(maps.get_opt("content").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_service_account_logs_in_to_openbao_with_exactly_its_policies() {
+    let lab = Lab::shared().await.unwrap();
+    let [namespace, account] = CONTROLLER_ACCOUNT;
+    let jwt = lab.token_for(namespace, account, &[]).await.unwrap();
+    let admin = lab.vault_admin().unwrap();
+    let token = admin.login_kubernetes("external-secrets", &jwt).await.unwrap();
+    let controller = lab.vault_admin().unwrap().with_token(&token);
+    let mark = lab.bao().unwrap().audit().mark().unwrap();
+    let path = "platform-data/postgres/lab-login";
+    assert_eq!(controller.write(MOUNT, path, &json!({ "username": "x" })).await.unwrap(), 1);
+    assert_eq!(admin.read(MOUNT, path).await.unwrap().unwrap().version(), 1);
+    let (status, _) = controller.request("GET", "secret/data/elsewhere", None).await.unwrap();
+    assert_eq!(status, 403);
+    let audited = lab.bao().unwrap().audit().since_under(mark, &format!("secret/data/{path}")).unwrap();
+    assert_eq!(audited.iter().filter(|request| request.is_write()).count(), 1, "{audited:?}");
+
+    let stranger = lab.token_for("default", "default", &[]).await.unwrap();
+    let refused = admin.login_kubernetes("external-secrets", &stranger).await.unwrap_err().to_string();
+    assert!(refused.contains("403"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_extra_openbao_keeps_its_data_through_stop_seal_and_snapshot() {
+    let lab = Lab::shared().await.unwrap();
+    let bao = lab.extra_bao(Transport::Plain).await.unwrap();
+    let admin = bao.admin().unwrap();
+    admin.write(MOUNT, "kept", &json!({ "a": "1" })).await.unwrap();
+    let snapshot = admin.snapshot().await.unwrap();
+    bao.stop();
+    assert!(admin.health().await.is_err());
+    bao.start_sealed().await.unwrap();
+    assert_eq!(admin.health().await.unwrap(), 503);
+    bao.unseal().await.unwrap();
+    admin.write(MOUNT, "kept", &json!({ "a": "2" })).await.unwrap();
+    bao.seal().await.unwrap();
+    assert_eq!(admin.health().await.unwrap(), 503);
+    bao.unseal().await.unwrap();
+    assert_eq!(admin.read(MOUNT, "kept").await.unwrap().unwrap().version(), 2);
+    admin.restore(snapshot).await.unwrap();
+    wait::until("the snapshot's version to be back", DEADLINE, async || {
+        Ok(admin.read(MOUNT, "kept").await?.filter(|entry| entry.version() == 1))
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_restarted_apiserver_keeps_its_objects_and_its_address() {
+    let lab = Lab::start(LabOptions::default()).await.unwrap();
+    let namespaces: Api<Namespace> = Api::all(lab.kube_admin().await.unwrap());
+    let before = namespaces.get("openbao").await.unwrap().metadata.uid;
+    lab.restart_apiserver().await.unwrap();
+    let after = wait::until("the client to reconnect", DEADLINE, async || Ok(namespaces.get_opt("openbao").await?));
+    assert_eq!(after.await.unwrap().metadata.uid, before);
+}
+
+#[tokio::test]
+async fn a_dropped_lab_leaves_nothing_and_does_not_disturb_another() {
+    let other = Lab::shared().await.unwrap();
+    let lab = Lab::start(LabOptions::default()).await.unwrap();
+    let folder = lab.folder().to_owned();
+    let pids = pids_in(&folder);
+    assert_eq!(pids.iter().filter(|pid| alive(pid)).count(), 4, "{pids:?}");
+    assert_ne!(lab.vault_addr(), other.vault_addr());
+    drop(lab);
+    assert_eq!(pids.iter().filter(|pid| alive(pid)).count(), 0, "{pids:?}");
+    assert!(!folder.exists());
+    assert_eq!(other.vault_admin().unwrap().health().await.unwrap(), 200);
+}
+
+/// Kills its process on drop, so that a failed test leaves nothing either.
+struct Owner(Child);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Run by the next test in a process of its own: says where its lab is, and holds it until it is killed.
+#[tokio::test]
+async fn holds_a_lab_if_told_to() {
+    let Some(told) = std::env::var_os("WAYPOST_LAB_TEST_HOLD") else { return };
+    let lab = Lab::start(LabOptions::default()).await.unwrap();
+    folder::write_private(&PathBuf::from(told), &lab.folder().display().to_string()).unwrap();
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn a_killed_owner_leaves_no_server_and_the_next_start_removes_its_state() {
+    let told = cache_folder().unwrap().join(format!("held-{}", std::process::id()));
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "lab::tests::holds_a_lab_if_told_to"]).env("WAYPOST_LAB_TEST_HOLD", &told);
+    let mut owner = Owner(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let held = wait::until("the other process to start its lab", DEADLINE * 4, async || {
+        Ok(fs::read_to_string(&told).ok().filter(|text| !text.is_empty()).map(PathBuf::from))
+    });
+    let held = held.await.unwrap();
+    fs::remove_file(&told).unwrap();
+    let pids = pids_in(&held);
+    assert_eq!(pids.iter().filter(|pid| alive(pid)).count(), 4, "{pids:?}");
+
+    owner.0.kill().unwrap();
+    owner.0.wait().unwrap();
+    let gone = wait::until("the servers to end", DEADLINE, async || Ok((!pids.iter().any(alive)).then_some(())));
+    gone.await.unwrap();
+    assert!(held.exists());
+    drop(folder::StateFolder::unnamed().unwrap());
+    assert!(!held.exists());
+}
