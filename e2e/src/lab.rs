@@ -16,8 +16,6 @@ mod pki;
 mod ports;
 mod product;
 mod server;
-#[cfg(test)]
-mod tests;
 mod vault_admin;
 
 use std::{

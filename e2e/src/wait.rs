@@ -1,9 +1,6 @@
 //! Waiting for a condition with a deadline: the only way tests and the lab wait.
 
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
@@ -16,10 +13,11 @@ const PERIOD: Duration = Duration::from_millis(25);
 ///
 /// # Errors
 /// After `deadline`: what was waited for, and the last error of the condition, if any.
-pub async fn until<T, F>(what: &str, deadline: Duration, mut condition: impl FnMut() -> F) -> anyhow::Result<T>
-where
-    F: Future<Output = anyhow::Result<Option<T>>>,
-{
+pub async fn until<T>(
+    what: &str,
+    deadline: Duration,
+    mut condition: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
     let start = Instant::now();
     loop {
         let last = match condition().await {

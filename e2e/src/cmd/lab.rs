@@ -1,5 +1,7 @@
 //! `waypost-e2e lab`: a lab for a person.
 
+use std::path::PathBuf;
+
 use anyhow::Context;
 
 use crate::lab::{
@@ -19,7 +21,13 @@ pub(super) enum Command {
     ControllerKubeconfig,
     /// Run the lab in this process until SIGTERM or ^C; `up` starts this.
     #[command(hide = true)]
-    Serve(Start),
+    Serve {
+        #[command(flatten)]
+        start: Start,
+        /// Its state folder instead of the repository's own.
+        #[arg(long)]
+        folder: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -47,9 +55,9 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             let running = detached::running()?.context("no lab is running; start one with `make lab-up`")?;
             println!("{}", running.controller_kubeconfig().display());
         }
-        Command::Serve(start) => {
+        Command::Serve { start, folder } => {
             let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
-            runtime.block_on(detached::serve(start.transport()))?;
+            runtime.block_on(detached::serve(start.transport(), folder))?;
         }
     }
     Ok(())

@@ -69,12 +69,12 @@ pub(crate) fn up(transport: Transport) -> anyhow::Result<Running> {
     })
 }
 
-/// Runs a lab until it is told to end.
-pub(crate) async fn serve(transport: Transport) -> anyhow::Result<()> {
+/// Runs a lab in `folder`, or in the repository's own, until it is told to end.
+pub(crate) async fn serve(transport: Transport, folder: Option<PathBuf>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let lab = tokio::select! {
-        lab = start(transport) => lab?,
+        lab = start(transport, folder.unwrap_or_else(state)) => lab?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
@@ -86,8 +86,8 @@ pub(crate) async fn serve(transport: Transport) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn start(transport: Transport) -> anyhow::Result<Lab> {
-    let lab = Lab::start(LabOptions { transport, folder: Some(state()), ..LabOptions::default() }).await?;
+async fn start(transport: Transport, folder: PathBuf) -> anyhow::Result<Lab> {
+    let lab = Lab::start(LabOptions { transport, folder: Some(folder), ..LabOptions::default() }).await?;
     lab.install_product().await?;
     let [namespace, account] = CONTROLLER_ACCOUNT;
     let token_file = lab.folder().join("token");
@@ -100,9 +100,9 @@ async fn start(transport: Transport) -> anyhow::Result<Lab> {
         ca: lab.vault_ca_pem().map(|_| lab.folder().join("pki/ca.crt")),
         token_file,
     };
-    let unfinished = state().join("lab.json.new");
+    let unfinished = lab.folder().join("lab.json.new");
     folder::write_private(&unfinished, &serde_json::to_string(&running)?)?;
-    fs::rename(&unfinished, state().join("lab.json")).context("say that the lab is ready")?;
+    fs::rename(&unfinished, lab.folder().join("lab.json")).context("say that the lab is ready")?;
     Ok(lab)
 }
 

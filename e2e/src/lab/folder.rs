@@ -96,3 +96,32 @@ pub(super) fn write_private(path: &Path, content: &str) -> anyhow::Result<()> {
     let written = File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
     written.and_then(|mut file| file.write_all(content.as_bytes())).with_context(|| format!("write {}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_removes_the_folders_of_the_dead_and_keeps_those_of_the_living() {
+        let living = StateFolder::unnamed().unwrap();
+        let dead = labs_folder().unwrap().join(format!("dead-{}", std::process::id()));
+        fs::create_dir(&dead).unwrap();
+        fs::write(dead.join(LOCK), "").unwrap();
+        let next = StateFolder::unnamed().unwrap();
+        assert!(!dead.exists());
+        assert!(living.path().exists() && next.path() != living.path());
+        let path = living.path().to_owned();
+        drop(living);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_named_folder_belongs_to_one_lab_at_a_time() {
+        let path = labs_folder().unwrap().join(format!("named-{}", std::process::id()));
+        let first = StateFolder::named(&path).unwrap();
+        let refused = StateFolder::named(&path).unwrap_err().to_string();
+        assert!(refused.contains("already running"), "{refused}");
+        drop(first);
+        drop(StateFolder::named(&path).unwrap());
+    }
+}

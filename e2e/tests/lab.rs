@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -14,8 +14,10 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{CONTROLLER_ACCOUNT, Lab, LabOptions, MOUNT, Transport, folder};
-use crate::{provision::cache_folder, wait};
+use waypost_e2e::{
+    lab::{CONTROLLER_ACCOUNT, Lab, LabOptions, MOUNT, Transport},
+    wait,
+};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -150,34 +152,28 @@ impl Drop for Owner {
     }
 }
 
-/// Run by the next test in a process of its own: says where its lab is, and holds it until it is killed.
-#[tokio::test]
-async fn holds_a_lab_if_told_to() {
-    let Some(told) = std::env::var_os("WAYPOST_LAB_TEST_HOLD") else { return };
-    let lab = Lab::start(LabOptions::default()).await.unwrap();
-    folder::write_private(&PathBuf::from(told), &lab.folder().display().to_string()).unwrap();
-    std::future::pending::<()>().await;
-}
-
 #[tokio::test]
 async fn a_killed_owner_leaves_no_server_and_the_next_start_removes_its_state() {
-    let told = cache_folder().unwrap().join(format!("held-{}", std::process::id()));
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "lab::tests::holds_a_lab_if_told_to"]).env("WAYPOST_LAB_TEST_HOLD", &told);
-    let mut owner = Owner(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    let held = wait::until("the other process to start its lab", DEADLINE * 4, async || {
-        Ok(fs::read_to_string(&told).ok().filter(|text| !text.is_empty()).map(PathBuf::from))
-    });
-    let held = held.await.unwrap();
-    fs::remove_file(&told).unwrap();
-    let pids = pids_in(&held);
+    let folder = std::env::temp_dir().join(format!("waypost-lab-killed-{}", std::process::id()));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_waypost-e2e"));
+    command.args(["lab", "serve", "--folder"]).arg(&folder).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut owner = Owner(command.spawn().unwrap());
+    wait::until("the other process to start its lab", DEADLINE * 4, async || {
+        assert!(owner.0.try_wait().unwrap().is_none(), "it ended early");
+        Ok(folder.join("lab.json").exists().then_some(()))
+    })
+    .await
+    .unwrap();
+    let pids = pids_in(&folder);
     assert_eq!(pids.iter().filter(|pid| alive(pid)).count(), 4, "{pids:?}");
 
     owner.0.kill().unwrap();
     owner.0.wait().unwrap();
     let gone = wait::until("the servers to end", DEADLINE, async || Ok((!pids.iter().any(alive)).then_some(())));
     gone.await.unwrap();
-    assert!(held.exists());
-    drop(folder::StateFolder::unnamed().unwrap());
-    assert!(!held.exists());
+    std::fs::write(folder.join("left-behind"), "").unwrap();
+    let lab = Lab::start(LabOptions { folder: Some(folder.clone()), ..LabOptions::default() }).await.unwrap();
+    assert!(!folder.join("left-behind").exists());
+    drop(lab);
+    assert!(!folder.exists());
 }
