@@ -2,6 +2,7 @@
 //! decision.
 
 pub mod client;
+pub mod credentials;
 pub mod error;
 pub mod events;
 pub mod status;

@@ -103,6 +103,12 @@ pub enum StoreError {
         /// Which object and key, and what is wrong with it.
         what: String,
     },
+    /// A credential could not be read this time.
+    #[error("the store's credential cannot be read now: {what}")]
+    CredentialUnread {
+        /// Which object, and what happened.
+        what: String,
+    },
     /// Policy forbids it.
     #[error("permission denied to {operation} {path}: let the role's policy allow it (see policies/vault)")]
     Forbidden {
@@ -205,6 +211,7 @@ impl StoreError {
             | StoreError::TooLarge { .. }
             | StoreError::Rejected { .. } => Family::Refused,
             StoreError::Unreachable { .. }
+            | StoreError::CredentialUnread { .. }
             | StoreError::Sealed { .. }
             | StoreError::Standby { .. }
             | StoreError::RateLimited { .. }

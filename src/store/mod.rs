@@ -1,8 +1,15 @@
 //! The store as the rest of the program sees it: a port with two implementations, Vault/OpenBao and an in-memory fake.
 
+pub mod admit;
+pub mod connection;
+mod credentials;
 pub mod error;
 pub mod fake;
+pub mod name;
+pub mod object;
 pub mod observer;
+pub mod refusal;
+pub mod registry;
 pub mod vault;
 
 use std::collections::BTreeMap;
@@ -13,6 +20,10 @@ use async_trait::async_trait;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, RemoteData};
 pub use error::StoreError;
+pub use name::StoreName;
+pub use object::StoreObject;
+pub use refusal::StoreRefusal;
+pub use registry::{Registry, RegistrySettings};
 
 /// One place in one server, however stores spell it: what wake-ups and shared version checks are keyed by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -45,6 +45,9 @@ pub enum ConnectError {
     Client,
 }
 
+/// Pooled connections; clones share them.
+pub type HttpClient = reqwest::Client;
+
 /// A certificate and its key as PEM.
 pub struct ClientCertificate {
     pub certificate: SecretBytes,

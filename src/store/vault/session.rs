@@ -210,7 +210,7 @@ impl Session {
 
     async fn log_in(&self, gate: &mut Gate, asked: Instant) -> Result<Arc<Token>, StoreError> {
         if gate.closed {
-            return Err(StoreError::Credential { what: "the store was changed or removed meanwhile".to_owned() });
+            return Err(StoreError::CredentialUnread { what: "the store was changed or removed meanwhile".to_owned() });
         }
         if let Some(refusal) = &gate.refusal {
             // Whoever waited for this attempt shares its outcome; and nobody hammers the server with a wrong login.

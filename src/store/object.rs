@@ -1,0 +1,67 @@
+//! A store's object, whichever of the two kinds it is.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+
+use crate::api::store_spec::SecretStoreStatus;
+use crate::api::{ClusterSecretStore, SecretStore, StoreKind, StoreSpec};
+
+use super::StoreName;
+
+/// A SecretStore or ClusterSecretStore as the watch delivered it.
+#[derive(Clone)]
+pub enum StoreObject {
+    /// For one namespace.
+    Namespaced(Arc<SecretStore>),
+    /// For the cluster.
+    Cluster(Arc<ClusterSecretStore>),
+}
+
+impl StoreObject {
+    /// Which store it is.
+    pub fn store_name(&self) -> StoreName {
+        match self {
+            StoreObject::Namespaced(store) => StoreName {
+                kind: StoreKind::SecretStore,
+                namespace: Some(store.namespace().unwrap_or_default()),
+                name: store.name_any(),
+            },
+            StoreObject::Cluster(store) => StoreName::cluster(&store.name_any()),
+        }
+    }
+
+    /// The spec that both kinds share.
+    pub fn spec(&self) -> &StoreSpec {
+        match self {
+            StoreObject::Namespaced(store) => &store.spec,
+            StoreObject::Cluster(store) => &store.spec,
+        }
+    }
+
+    /// The status as last seen.
+    pub fn status(&self) -> Option<&SecretStoreStatus> {
+        match self {
+            StoreObject::Namespaced(store) => store.status.as_ref(),
+            StoreObject::Cluster(store) => store.status.as_ref(),
+        }
+    }
+
+    /// The object's UID.
+    pub fn uid(&self) -> &str {
+        let meta = match self {
+            StoreObject::Namespaced(store) => &store.metadata,
+            StoreObject::Cluster(store) => &store.metadata,
+        };
+        meta.uid.as_deref().unwrap_or_default()
+    }
+
+    /// The spec's generation.
+    pub fn generation(&self) -> i64 {
+        let meta = match self {
+            StoreObject::Namespaced(store) => &store.metadata,
+            StoreObject::Cluster(store) => &store.metadata,
+        };
+        meta.generation.unwrap_or_default()
+    }
+}

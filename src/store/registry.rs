@@ -1,0 +1,332 @@
+//! One authenticated client per store identity, made when first used and kept for all who share the identity.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::{OnceCell, broadcast};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::admit::{self, Admission, Class};
+use super::connection::{self, CaSource, Connection};
+use super::credentials::{self, ClusterCredential};
+use super::observer::RequestObserver;
+use super::vault::connect::{self, ClientCertificate, ConnectError};
+use super::vault::transport::{Lagging, Redirects, Settings, Transport};
+use super::vault::{ClientSettings, VaultClient};
+use super::{Identity, StoreClient, StoreError, StoreName, StoreObject, StoreRefusal};
+use crate::cluster::Cluster;
+
+/// Changes that nobody has taken yet; who falls behind by more must take all stores for changed.
+const CHANGES: usize = 1024;
+/// After its store changed, a session serves the requests under way for this long before it is revoked.
+const GRACE: Duration = Duration::from_secs(20);
+/// At shutdown, all revocations together may take this long.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What of the configuration concerns stores.
+#[derive(Clone, Debug)]
+pub struct RegistrySettings {
+    /// Which stores are ours.
+    pub class: Class,
+}
+
+/// All stores and the clients made from them.
+pub struct Registry {
+    cluster: Cluster,
+    settings: RegistrySettings,
+    observer: Arc<dyn RequestObserver>,
+    stores: RwLock<HashMap<StoreName, StoreObject>>,
+    clients: Mutex<HashMap<ClientKey, Arc<OnceCell<Made>>>>,
+    /// Connections by address, CA and client certificate (as a digest), so that the namespaces of one store share them.
+    connections: Mutex<HashMap<[u8; 32], connect::HttpClient>>,
+    changes: broadcast::Sender<StoreName>,
+    closing: CancellationToken,
+    farewells: TaskTracker,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct ClientKey {
+    store: StoreName,
+    uid: String,
+    generation: i64,
+    /// Where the credential is read in the consumer's namespace.
+    consumer: Option<String>,
+}
+
+#[derive(Clone)]
+struct Made {
+    client: Arc<VaultClient>,
+    /// Of the CA and client certificate it was made with.
+    certificates: [u8; 32],
+}
+
+impl Registry {
+    /// An empty registry; the store watches feed it.
+    pub fn new(cluster: Cluster, settings: RegistrySettings, observer: Arc<dyn RequestObserver>) -> Arc<Self> {
+        Arc::new(Registry {
+            cluster,
+            settings,
+            observer,
+            stores: RwLock::default(),
+            clients: Mutex::default(),
+            connections: Mutex::default(),
+            changes: broadcast::Sender::new(CHANGES),
+            closing: CancellationToken::new(),
+            farewells: TaskTracker::new(),
+        })
+    }
+
+    /// Takes a store over from the watch. Only a new generation (or another object of that name) changes anything.
+    pub fn upsert(&self, name: StoreName, object: StoreObject) {
+        let same = {
+            let mut stores = self.stores.write().expect("no code panics while it holds the stores");
+            let version = (object.uid().to_owned(), object.generation());
+            let old = stores.insert(name.clone(), object);
+            old.is_some_and(|old| (old.uid().to_owned(), old.generation()) == version)
+        };
+        if !same {
+            self.retire(&name);
+            self.announce(&name);
+        }
+    }
+
+    /// Forgets a store that was deleted.
+    pub fn remove(&self, name: &StoreName) {
+        let known = self.stores.write().expect("no code panics while it holds the stores").remove(name).is_some();
+        if known {
+            self.retire(name);
+            self.announce(name);
+        }
+    }
+
+    /// The store as last seen by the watch.
+    pub fn store(&self, name: &StoreName) -> Option<StoreObject> {
+        self.stores.read().expect("no code panics while it holds the stores").get(name).cloned()
+    }
+
+    /// Stores that were created, edited or deleted, that answer again after they failed, or whose certificates changed:
+    /// whoever depends on them tries again. A receiver that lagged takes every store for changed.
+    pub fn changes(&self) -> broadcast::Receiver<StoreName> {
+        self.changes.subscribe()
+    }
+
+    /// The client with which a resource of `namespace` uses this store. Logs in only when the client is used.
+    pub async fn client(
+        self: &Arc<Self>,
+        namespace: &str,
+        store: &StoreName,
+    ) -> Result<Arc<dyn StoreClient>, StoreRefusal> {
+        let object = self.ours(store)?;
+        self.admit(namespace, store, &object).await?;
+        let made = self.made(namespace, store, &object).await?;
+        Ok(made.client)
+    }
+
+    /// The store, if it is there and of our class.
+    pub fn ours(&self, store: &StoreName) -> Result<StoreObject, StoreRefusal> {
+        let object = self.store(store).ok_or_else(|| StoreRefusal::NotFound { store: store.clone() })?;
+        let controller = object.spec().controller.clone();
+        match self.settings.class.serves(controller.as_deref()) {
+            true => Ok(object),
+            false => Err(StoreRefusal::OtherController { store: store.clone(), class: controller.unwrap_or_default() }),
+        }
+    }
+
+    /// The store's own client for its check, with the connection it stands for; made anew when its certificates changed.
+    /// `None` when the credential is read in each consumer's namespace, so that the store alone has no login.
+    pub async fn inspected(
+        self: &Arc<Self>,
+        store: &StoreName,
+    ) -> Result<(Connection, Option<Arc<VaultClient>>), StoreRefusal> {
+        let object = self.ours(store)?;
+        let home = store.namespace.clone().unwrap_or_default();
+        let connection = connection::parse(store, object.spec(), &home)?;
+        if connection.referent {
+            return Ok((connection, None));
+        }
+        let made = self.made(&home, store, &object).await?;
+        let (ca, certificate) = self.certificates(&connection).await?;
+        if digest(&connection.server, &ca, &certificate) != made.certificates {
+            self.retire(store);
+            self.announce(store);
+            let made = self.made(&home, store, &object).await?;
+            return Ok((connection, Some(made.client)));
+        }
+        Ok((connection, Some(made.client)))
+    }
+
+    /// Revokes every session. Clients that are still held can do nothing afterwards.
+    pub async fn shutdown(&self) {
+        self.closing.cancel();
+        let clients: Vec<_> = self.clients.lock().expect("no code panics while it holds the clients").drain().collect();
+        for made in clients.into_iter().filter_map(|(_, cell)| cell.get().cloned()) {
+            self.farewells.spawn(async move { made.client.close().await });
+        }
+        self.farewells.close();
+        // What cannot be revoked in time expires.
+        let _ = tokio::time::timeout(FAREWELL, self.farewells.wait()).await;
+    }
+
+    async fn admit(&self, namespace: &str, store: &StoreName, object: &StoreObject) -> Result<(), StoreRefusal> {
+        let StoreObject::Cluster(_) = object else { return Ok(()) };
+        let invalid = |what| StoreRefusal::Invalid { store: store.clone(), what };
+        let admission = match admit::by_name(object.spec(), namespace).map_err(invalid)? {
+            Admission::ByLabels => {
+                let labels =
+                    self.cluster.namespace_labels(namespace).await.map_err(|error| {
+                        StoreRefusal::Failed(StoreError::CredentialUnread { what: error.to_string() })
+                    })?;
+                admit::by_labels(object.spec(), &labels).map_err(invalid)?
+            }
+            known => known,
+        };
+        match admission {
+            Admission::Yes => Ok(()),
+            Admission::No | Admission::ByLabels => {
+                Err(StoreRefusal::NotAllowed { store: store.clone(), namespace: namespace.to_owned() })
+            }
+        }
+    }
+
+    async fn made(
+        self: &Arc<Self>,
+        namespace: &str,
+        store: &StoreName,
+        object: &StoreObject,
+    ) -> Result<Made, StoreRefusal> {
+        let connection = connection::parse(store, object.spec(), namespace)?;
+        let key = ClientKey {
+            store: store.clone(),
+            uid: object.uid().to_owned(),
+            generation: object.generation(),
+            consumer: connection.referent.then(|| namespace.to_owned()),
+        };
+        let cell = self
+            .clients
+            .lock()
+            .expect("no code panics while it holds the clients")
+            .entry(key.clone())
+            .or_default()
+            .clone();
+        cell.get_or_try_init(|| self.make(&key, connection)).await.cloned()
+    }
+
+    async fn make(self: &Arc<Self>, key: &ClientKey, connection: Connection) -> Result<Made, StoreRefusal> {
+        let invalid = |error: ConnectError| StoreRefusal::Invalid { store: key.store.clone(), what: error.to_string() };
+        let address = connect::address(&connection.server).map_err(invalid)?;
+        let headers = connect::headers(&connection.headers.0).map_err(invalid)?;
+        let namespace = connect::namespace(connection.namespace.as_deref()).map_err(invalid)?;
+        let login_namespace = connect::namespace(connection.login_namespace.as_deref()).map_err(invalid)?;
+        let (ca, certificate) = self.certificates(&connection).await?;
+        let certificates = digest(&connection.server, &ca, &certificate);
+        let http = self.http(certificates, &ca, &certificate).map_err(invalid)?;
+        let transport = Transport::new(Settings {
+            http,
+            address,
+            redirects: match connection.ca {
+                CaSource::System => Redirects::SameOrigin,
+                CaSource::Bundle(_) | CaSource::Secret(_) | CaSource::ConfigMap(_) => Redirects::PinnedCa,
+            },
+            headers,
+            lagging: match connection.forward_inconsistent {
+                true => Lagging::Forward,
+                false => Lagging::Refuse,
+            },
+            store: format!("{}/{}", key.store.kind, key.store.name),
+            observer: self.observer.clone(),
+            recovered: self.announcer(&key.store),
+        });
+        let consumer = key.consumer.as_deref().unwrap_or_default();
+        let identity = format!("{}#{}@{} {consumer}", key.store, key.uid, key.generation);
+        let client = VaultClient::new(
+            transport,
+            ClientSettings {
+                identity: Identity(identity.into()),
+                mount: connection.mount,
+                namespace,
+                login_namespace,
+                source: Box::new(ClusterCredential { cluster: self.cluster.clone(), method: connection.auth }),
+            },
+        );
+        Ok(Made { client: Arc::new(client), certificates })
+    }
+
+    async fn certificates(&self, connection: &Connection) -> Result<(Ca, Option<ClientCertificate>), StoreRefusal> {
+        let ca = credentials::ca(&self.cluster, &connection.ca).await.map_err(StoreRefusal::Failed)?;
+        let certificate =
+            credentials::client_certificate(&self.cluster, connection).await.map_err(StoreRefusal::Failed)?;
+        Ok((ca, certificate))
+    }
+
+    fn http(
+        &self,
+        digest: [u8; 32],
+        ca: &Ca,
+        certificate: &Option<ClientCertificate>,
+    ) -> Result<connect::HttpClient, ConnectError> {
+        let mut connections = self.connections.lock().expect("no code panics while it holds the connections");
+        if let Some(shared) = connections.get(&digest) {
+            return Ok(shared.clone());
+        }
+        let ca = ca.as_ref().map(|(name, pem)| (name.as_str(), pem.as_slice()));
+        let client = connect::client(ca, certificate.as_ref())?;
+        connections.insert(digest, client.clone());
+        Ok(client)
+    }
+
+    /// Drops a store's clients, and revokes their sessions once the requests under way had time to end.
+    fn retire(&self, name: &StoreName) {
+        let mut retired = Vec::new();
+        self.clients.lock().expect("no code panics while it holds the clients").retain(|key, cell| {
+            let keep = key.store != *name;
+            if !keep {
+                retired.extend(cell.get().cloned());
+            }
+            keep
+        });
+        let mut connections = self.connections.lock().expect("no code panics while it holds the connections");
+        for made in retired {
+            // Another store may share them: it keeps its own handle.
+            connections.remove(&made.certificates);
+            let closing = self.closing.clone();
+            self.farewells.spawn(async move {
+                let _ = tokio::time::timeout(GRACE, closing.cancelled()).await;
+                made.client.close().await;
+            });
+        }
+    }
+
+    fn announce(&self, name: &StoreName) {
+        // Without receivers there is nobody to tell.
+        let _ = self.changes.send(name.clone());
+    }
+
+    fn announcer(&self, name: &StoreName) -> Arc<dyn Fn() + Send + Sync> {
+        let (changes, name) = (self.changes.clone(), name.clone());
+        Arc::new(move || {
+            let _ = changes.send(name.clone());
+        })
+    }
+}
+
+/// A CA bundle with the name of its source.
+type Ca = Option<(String, Vec<u8>)>;
+
+fn digest(server: &str, ca: &Ca, certificate: &Option<ClientCertificate>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let none: &[u8] = &[];
+    let parts = [
+        server.as_bytes(),
+        ca.as_ref().map_or(none, |(_, pem)| pem),
+        certificate.as_ref().map_or(none, |pair| pair.certificate.expose()),
+        certificate.as_ref().map_or(none, |pair| pair.key.expose()),
+    ];
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
