@@ -41,6 +41,7 @@ pub struct Condition {
 
 /// The status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum ConditionStatus {
     /// The aspect holds.
     True,

@@ -11,7 +11,7 @@ use super::condition::Condition;
 use super::duration::DurationText;
 use super::generator_ref::GeneratorRef;
 use super::path_status::PulledPath;
-use super::selector::{DATA_KEY, DNS_SUBDOMAIN, StoreRef};
+use super::selector::{DATA_KEY, StoreRef};
 use super::template::SecretTemplate;
 
 /// What the target Secret shall hold, and where that comes from.
@@ -44,8 +44,20 @@ use super::template::SecretTemplate;
         priority = "1",
         json_path = r#".status.conditions[?(@.type=="Ready")].message"#
     ),
-    printcolumn(name = "Paths", type_ = "string", priority = "1", json_path = ".status.paths[*].path"),
-    printcolumn(name = "Versions", type_ = "string", priority = "1", json_path = ".status.paths[*].version")
+    printcolumn(
+        name = "Path",
+        type_ = "string",
+        priority = "1",
+        description = "The first path; describe shows all of them.",
+        json_path = ".status.paths[0].path"
+    ),
+    printcolumn(
+        name = "Version",
+        type_ = "integer",
+        priority = "1",
+        description = "The version at the first path; describe shows all of them.",
+        json_path = ".status.paths[0].version"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -110,6 +122,7 @@ impl ExternalSecretSpec {
 
 /// When the store is read again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum RefreshPolicy {
     /// Every refreshInterval, and when the resource changes.
     #[default]
@@ -132,6 +145,7 @@ pub struct SyncWindows {
 
 /// What a sync window does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 #[serde(rename_all = "lowercase")]
 pub enum SyncWindowKind {
     /// Refreshes happen only within a window.
@@ -191,6 +205,7 @@ pub struct ExternalSecretTarget {
 
 /// Whether the target is created, and whose it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum CreationPolicy {
     /// Created, owned, and deleted with the ExternalSecret.
     #[default]
@@ -220,6 +235,7 @@ impl CreationPolicy {
 
 /// What happens to the target when the value is gone from the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum DeletionPolicy {
     /// It is deleted once everything is gone.
     Delete,
@@ -298,6 +314,7 @@ pub struct RemoteRef {
 
 /// Whether custom metadata is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum MetadataPolicy {
     /// Data is read.
     #[default]
@@ -308,6 +325,7 @@ pub enum MetadataPolicy {
 
 /// How characters that a key must not have are replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum ConversionStrategy {
     /// By an underscore.
     #[default]
@@ -318,6 +336,7 @@ pub enum ConversionStrategy {
 
 /// How a value is decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum DecodingStrategy {
     /// As base64, else as URL-safe base64, else not at all.
     Auto,
@@ -332,6 +351,7 @@ pub enum DecodingStrategy {
 
 /// What a zero byte in a value means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum NullBytePolicy {
     /// Nothing.
     #[default]
@@ -457,6 +477,7 @@ pub struct RewriteMerge {
 
 /// What a missing priority key means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum MergePriorityPolicy {
     /// An error.
     #[default]
@@ -467,6 +488,7 @@ pub enum MergePriorityPolicy {
 
 /// What a key that two objects hold means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum MergeConflictPolicy {
     /// An error.
     #[default]
@@ -477,6 +499,7 @@ pub enum MergeConflictPolicy {
 
 /// What a merge results in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum MergeStrategy {
     /// The keys of the merged object.
     #[default]
@@ -537,7 +560,7 @@ pub struct ExternalSecretStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct Binding {
     /// Name of the Secret.
-    #[serde(default)]
-    #[schemars(length(max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
     pub name: String,
 }

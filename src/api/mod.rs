@@ -9,6 +9,7 @@
 pub mod cluster_external_secret;
 pub mod cluster_push_secret;
 pub mod condition;
+pub mod crd;
 pub mod duration;
 pub mod external_secret;
 pub mod generator_ref;

@@ -10,6 +10,7 @@ pub const MAX_PATHS: usize = 100;
 
 /// How a path stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum PathState {
     /// It is as the spec asks.
     Synced,

@@ -39,8 +39,20 @@ use super::template::SecretTemplate;
         priority = "1",
         json_path = r#".status.conditions[?(@.type=="Ready")].message"#
     ),
-    printcolumn(name = "Paths", type_ = "string", priority = "1", json_path = ".status.paths[*].path"),
-    printcolumn(name = "Versions", type_ = "string", priority = "1", json_path = ".status.paths[*].version")
+    printcolumn(
+        name = "Path",
+        type_ = "string",
+        priority = "1",
+        description = "The first path; describe shows all of them.",
+        json_path = ".status.paths[0].path"
+    ),
+    printcolumn(
+        name = "Version",
+        type_ = "integer",
+        priority = "1",
+        description = "The version at the first path; describe shows all of them.",
+        json_path = ".status.paths[0].version"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PushSecretSpec {
@@ -102,6 +114,7 @@ impl Default for PushSecretSpec {
 
 /// What happens to a property that exists already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum UpdatePolicy {
     /// It is replaced.
     #[default]
@@ -112,6 +125,7 @@ pub enum UpdatePolicy {
 
 /// What happens to a property that is no longer pushed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum PushDeletionPolicy {
     /// It is deleted.
     Delete,
@@ -230,6 +244,7 @@ pub struct PushRemoteRef {
 
 /// How keys are changed on their way into a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum PushConversionStrategy {
     /// Not at all.
     #[default]

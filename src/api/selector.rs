@@ -16,6 +16,7 @@ pub const DATA_KEY: &str = "^[-._a-zA-Z0-9]+$";
 
 /// The two kinds of store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum StoreKind {
     /// A store of one namespace.
     #[default]
@@ -115,6 +116,7 @@ pub struct CaProvider {
 
 /// The kinds of object that can hold a CA certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum CaProviderKind {
     /// A key of a Secret.
     Secret,

@@ -91,7 +91,7 @@ impl<'de> Deserialize<'de> for Foreign {
 #[x_kube(
     validation = Rule::new("!has(self.tls) || has(self.tls.certSecretRef) == has(self.tls.keySecretRef)")
         .message("a client certificate needs both tls.certSecretRef and tls.keySecretRef"),
-    validation = Rule::new("!has(self.checkAndSet) || !self.checkAndSet.required || !has(self.version) || self.version == 'v2'")
+    validation = Rule::new("!has(self.checkAndSet) || !has(self.checkAndSet.required) || !self.checkAndSet.required || !has(self.version) || self.version == 'v2'")
         .message("checkAndSet needs version v2: KV version 1 has no versions to check")
 )]
 pub struct VaultProvider {
@@ -150,6 +150,7 @@ fn base64_pem(_: &mut SchemaGenerator) -> Schema {
 
 /// The versions of the KV engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 #[serde(rename_all = "lowercase")]
 pub enum KvVersion {
     /// One value a path, no versions.
@@ -185,7 +186,7 @@ pub struct ClientTls {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct CheckAndSet {
     /// Whether a write must say which version it replaces.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required: bool,
 }
 
@@ -364,6 +365,7 @@ pub struct SecretStoreStatus {
 
 /// What one can do through a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum Capabilities {
     /// Read.
     ReadOnly,

@@ -41,6 +41,7 @@ pub struct SecretTemplate {
 
 /// The template language.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum EngineVersion {
     /// Go templates with Sprig's functions.
     #[default]
@@ -50,6 +51,7 @@ pub enum EngineVersion {
 
 /// What becomes of the fetched values beside a template.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum TemplateMergePolicy {
     /// Only what the template makes.
     #[default]
@@ -130,6 +132,7 @@ pub struct TemplateSourceItem {
 
 /// What a template renders to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crd::leave_description_to_field)]
 pub enum TemplateAs {
     /// The value of the key of the same name.
     #[default]
