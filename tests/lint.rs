@@ -1,7 +1,9 @@
 //! `waypost lint` over the corpus of good and bad manifests, and its output formats.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use waypost::cli::lint::{Colour, Format, Located, Source, judge, render};
 use waypost::domain::convention::{Convention, Mode, Severity};
@@ -174,4 +176,53 @@ fn aliases_cannot_expand_without_end() {
     }
     let found = lint(&text(&bomb), Mode::Enforce);
     assert_eq!(found[0].problem.rule, "syntax");
+}
+
+/// Runs the program as a pipeline would: exit code, standard output.
+fn waypost_lint(arguments: &[&str], input: &str) -> (Option<i32>, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_waypost"))
+        .arg("lint")
+        .args(arguments)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn the_exit_code_tells_clean_from_wrong_from_unreadable() {
+    let code = |arguments: &[&str]| waypost_lint(arguments, "").0;
+    assert_eq!(code(&["good"]), Some(0));
+    assert_eq!(code(&["bad"]), Some(1));
+    assert_eq!(code(&["bad/v7-synonym.yaml"]), Some(0), "only a warning");
+    assert_eq!(code(&["bad/v5-word.yaml", "--path-convention", "warn"]), Some(0));
+    assert_eq!(code(&["bad/v5-word.yaml", "--path-convention", "off"]), Some(0));
+    assert_eq!(code(&["good", "no-such-file.yaml"]), Some(2));
+    assert_eq!(code(&["good", "--path-convention", "strict"]), Some(2));
+    assert_eq!(code(&[]), Some(2));
+}
+
+#[test]
+fn standard_input_is_read_and_plain_text_is_written() {
+    let manifest = std::fs::read_to_string(corpus("bad").iter().find(|p| p.ends_with("v5-word.yaml")).unwrap());
+    let (code, output) = waypost_lint(&["-"], &manifest.unwrap());
+    assert_eq!(code, Some(1));
+    assert!(output.contains("error[V5]") && output.contains("--> <stdin>:20:20"), "{output}");
+    assert!(!output.contains('\u{1b}'), "no colour without a terminal");
+}
+
+#[test]
+fn the_mount_of_an_unknown_store_can_be_given() {
+    let found = |path: &str| {
+        let path = corpus("bad").into_iter().find(|p| p.ends_with("v1-other-mount-in-key.yaml")).map(|p| (p, path));
+        let (file, mount) = path.unwrap();
+        judge(&[source(&file)], &Convention::default(), mount).len()
+    };
+    assert_eq!(found("secret"), 1);
+    assert_eq!(found("other-mount"), 0);
 }

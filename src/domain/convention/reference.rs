@@ -33,8 +33,8 @@ The convention binds what a PushSecret or ClusterPushSecret writes. The same tab
 
 | mode | controller and lint | admission |
 |---|---|---|
-| `enforce` (default) | errors stop the push | apply `convention-enforce.yaml`, and `convention-warn.yaml` for the warnings |
-| `warn` | errors are reported as warnings, but a key that is no path (P3) | apply `convention-warn.yaml` |
+| `enforce` (default) | errors stop the push | apply `convention-enforce.yaml` (its warnings are left to the controller and lint) |
+| `warn` | errors are reported as warnings, but a key that is no path (P3) | apply `convention-warn.yaml`: errors and warnings |
 | `off` | nothing is judged but P3 | apply neither |
 
 A remote key is judged by the entry that it means. With `path: secret` in the store, `K`, `secret/K` and `secret/data/K`
