@@ -6,12 +6,11 @@ use std::sync::LazyLock;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
-use kube::CustomResourceExt;
 use regex::Regex;
 
 use super::document::{Entry, Node, Value};
 use super::problem::Problem;
-use crate::api;
+use crate::api::crd;
 
 /// One of the six kinds, as its CRD says.
 pub struct Kind {
@@ -21,21 +20,10 @@ pub struct Kind {
     schema: JSONSchemaProps,
 }
 
-static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
-    [
-        api::ExternalSecret::crd(),
-        api::ClusterExternalSecret::crd(),
-        api::PushSecret::crd(),
-        api::ClusterPushSecret::crd(),
-        api::SecretStore::crd(),
-        api::ClusterSecretStore::crd(),
-    ]
-    .into_iter()
-    .filter_map(kind)
-    .collect()
-});
+static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| crd::definitions().into_iter().filter_map(kind).collect());
 
-fn kind(crd: CustomResourceDefinition) -> Option<Kind> {
+fn kind(definition: serde_json::Value) -> Option<Kind> {
+    let crd: CustomResourceDefinition = serde_json::from_value(definition).ok()?;
     let version = crd.spec.versions.into_iter().next()?;
     let mut schema = version.schema?.open_api_v3_schema?;
     // What every object has, and a CRD leaves to the API server.
