@@ -12,6 +12,7 @@ pub mod controller;
 pub mod domain;
 pub mod feed;
 pub mod metrics;
+pub mod pull;
 pub mod push;
 pub mod store;
 pub mod telemetry;

@@ -6,6 +6,7 @@ pub mod credentials;
 pub mod error;
 pub mod events;
 pub mod status;
+pub mod target;
 
 use std::future::Future;
 use std::time::Duration;

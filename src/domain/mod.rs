@@ -5,5 +5,7 @@ pub mod convention;
 pub mod fingerprint;
 pub mod mapping;
 pub mod path;
+pub mod property;
 pub mod remote;
 pub mod secret;
+pub mod target;

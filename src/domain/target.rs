@@ -1,0 +1,147 @@
+//! A target Secret: what we want it to be, what stands in the cluster, and whose that is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::secret::SecretMap;
+
+/// The most bytes of keys and values that a Secret may hold.
+pub const MOST_BYTES: usize = 1024 * 1024;
+/// The longest name of a Secret, and the longest key in it.
+pub const LONGEST_NAME: usize = 253;
+
+/// The Secret that an ExternalSecret renders.
+pub struct Target {
+    /// Its namespace, that of the ExternalSecret.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its type, `Opaque` by default.
+    pub kind: String,
+    /// Whether it is made immutable.
+    pub immutable: bool,
+    /// The labels we keep on it.
+    pub labels: BTreeMap<String, String>,
+    /// The annotations we keep on it.
+    pub annotations: BTreeMap<String, String>,
+    /// The ExternalSecret, as the controlling owner.
+    pub owner: Owner,
+    /// Its data.
+    pub data: SecretMap,
+}
+
+/// An owner reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// For example `external-secrets.io/v1`.
+    pub api_version: String,
+    /// For example `ExternalSecret`.
+    pub kind: String,
+    /// The owner's name.
+    pub name: String,
+    /// The owner's UID: what ownership is judged by.
+    pub uid: String,
+    /// Whether it is the one owner that controls.
+    pub controller: bool,
+    /// Whether its foreground deletion waits for the target.
+    pub blocks_deletion: bool,
+}
+
+/// One state of one object: the precondition of every write but the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The object, which a namesake made later is not.
+    pub uid: String,
+    /// Its state.
+    pub resource_version: String,
+}
+
+/// The Secret of the target's name as it stands.
+pub struct Live {
+    /// Which object, in which state.
+    pub stamp: Stamp,
+    /// Its type.
+    pub kind: String,
+    /// Whether its data can no longer be changed.
+    pub immutable: bool,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Its owners.
+    pub owners: Vec<Owner>,
+    /// Labels that our field manager set.
+    pub our_labels: BTreeSet<String>,
+    /// Annotations that our field manager set.
+    pub our_annotations: BTreeSet<String>,
+    /// Its data.
+    pub data: SecretMap,
+}
+
+/// What a write takes away; apply alone cannot remove what another manager, or an earlier create, has set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removals {
+    /// Data keys.
+    pub keys: BTreeSet<String>,
+    /// Labels.
+    pub labels: BTreeSet<String>,
+    /// Annotations.
+    pub annotations: BTreeSet<String>,
+}
+
+impl Removals {
+    /// True when nothing is taken away.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.labels.is_empty() && self.annotations.is_empty()
+    }
+}
+
+impl Target {
+    /// Bytes of keys and values, as the API server counts them.
+    pub fn size(&self) -> usize {
+        self.data.iter().map(|(key, value)| key.len() + value.len()).sum()
+    }
+}
+
+/// Whether a Secret may have this name: a DNS subdomain (rule K1).
+pub fn is_legal_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= LONGEST_NAME
+        && name.split('.').all(|part| {
+            !part.is_empty()
+                && !part.starts_with('-')
+                && !part.ends_with('-')
+                && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        })
+}
+
+/// Whether a Secret's data may have this key (rule K1).
+pub fn is_legal_key(key: &str) -> bool {
+    !key.is_empty()
+        && key.len() <= LONGEST_NAME
+        && key != "."
+        && !key.starts_with("..")
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_keys_are_judged_as_the_api_server_does() {
+        for name in ["a", "postgres.acid.zalan.do", "a-1"] {
+            assert!(is_legal_name(name), "{name}");
+        }
+        for name in ["", "A", "a_b", "-a", "a-", "a..b", &"a".repeat(254)] {
+            assert!(!is_legal_name(name), "{name}");
+        }
+        for key in ["tls.crt", ".dockerconfigjson", "_", "A-b.c_1"] {
+            assert!(is_legal_key(key), "{key}");
+        }
+        for key in ["", ".", "..", "..a", "a/b", "ü", &"a".repeat(254)] {
+            assert!(!is_legal_key(key), "{key}");
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! What an ExternalSecret asks for: the raw spec parsed once, with everything that is not supported named.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::api::condition::Reason;
+use crate::api::external_secret::{
+    CreationPolicy, DecodingStrategy, DeletionPolicy, ExternalSecretData, MetadataPolicy, NullBytePolicy, RefreshPolicy,
+};
+use crate::api::names;
+use crate::api::{DurationError, ExternalSecret, StoreRef};
+use crate::domain::fingerprint;
+use crate::domain::property::Decoding;
+use crate::domain::target::{LONGEST_NAME, is_legal_key, is_legal_name};
+
+/// Prefixes of labels and annotations that make other controllers act, or that repeat the whole manifest: never carried over
+/// to the target (SC10).
+const NOT_CARRIED: [&str; 12] = [
+    "argocd.argoproj.io/",
+    "cert-manager.io/",
+    "app.kubernetes.io/instance",
+    "kubectl.kubernetes.io/",
+    "config.kubernetes.io/",
+    "kustomize.toolkit.fluxcd.io/",
+    "helm.toolkit.fluxcd.io/",
+    "helm.sh/",
+    "meta.helm.sh/",
+    "reconcile.external-secrets.io/",
+    names::ANNOTATION_FORCE_SYNC,
+    "waypost.io/",
+];
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Desired {
+    /// Namespace of the ExternalSecret and of its target.
+    pub namespace: String,
+    /// Name of the ExternalSecret.
+    pub name: String,
+    /// UID of the ExternalSecret.
+    pub uid: String,
+    /// Name of the target.
+    pub target: String,
+    /// The values, in the order of the spec.
+    pub entries: Vec<Wanted>,
+    /// What happens when values are gone from the store.
+    pub deletion: Deletion,
+    /// When the store is read again.
+    pub refresh: Refresh,
+    /// What to do with a Secret of the target's name that is not ours.
+    pub strangers: Strangers,
+    /// What to do with an immutable target whose data must change.
+    pub immutable_targets: ImmutableTargets,
+    /// Whether the target is made immutable.
+    pub immutable: bool,
+    /// Labels that the target takes over from the ExternalSecret.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations that the target takes over from the ExternalSecret.
+    pub annotations: BTreeMap<String, String>,
+    /// What `status.syncedResourceVersion` will say.
+    pub synced_resource_version: String,
+}
+
+/// One value and the key it goes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The key in the target.
+    pub key: String,
+    /// Where it is.
+    pub from: Reference,
+    /// The property; `None` is the whole secret as JSON.
+    pub property: Option<String>,
+    /// How its bytes are decoded.
+    pub decoding: Decoding,
+    /// What a zero byte in it means.
+    pub null_bytes: NullBytePolicy,
+}
+
+/// An entry as the manifest spells it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Reference {
+    /// The store.
+    pub store: StoreRef,
+    /// The key in it.
+    pub key: String,
+    /// A pinned version; `None` is the latest.
+    pub version: Option<u64>,
+}
+
+/// What happens when values are gone from the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// The target stays as it is, and the absence is reported.
+    Retain,
+    /// Missing keys go, and with the last one the target.
+    Delete,
+}
+
+/// When the store is read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// When it changed, found out at least this often; and when the resource changes.
+    Follow(Duration),
+    /// When the resource changes.
+    OnChange,
+    /// Once; later only to repair the target.
+    Once,
+}
+
+/// What to do with a Secret that is not ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strangers {
+    /// Leave it and say so.
+    Leave,
+    /// Take it over.
+    Adopt,
+}
+
+/// What to do with an immutable target whose data must change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImmutableTargets {
+    /// Leave it and say so.
+    Leave,
+    /// Delete it and create it anew.
+    Recreate,
+}
+
+/// Why a spec cannot be acted on. Nothing helps but an edit.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SpecError {
+    /// A field of a feature that this version does not have.
+    #[error("{field} is not supported by this version of Waypost: remove it; the target stays as it is")]
+    Unsupported {
+        /// Path of the field.
+        field: String,
+    },
+    /// There is nothing to read.
+    #[error("nothing to read: list at least one entry in spec.data")]
+    NoData,
+    /// An entry without a store.
+    #[error("spec.data[{index}] names no store: set spec.secretStoreRef.name, or sourceRef.storeRef.name of the entry")]
+    NoStore {
+        /// Position in `spec.data`.
+        index: usize,
+    },
+    /// Two entries for one key.
+    #[error("spec.data names the key {key:?} twice: a key of the target has one value")]
+    DuplicateKey {
+        /// The key.
+        key: String,
+    },
+    /// A malformed interval.
+    #[error("spec.refreshInterval: {cause}")]
+    Interval {
+        /// What is wrong with it.
+        cause: DurationError,
+    },
+    /// A malformed version.
+    #[error("spec.data[{index}].remoteRef.version is not a version number: write a number such as \"3\", or remove it")]
+    Version {
+        /// Position in `spec.data`.
+        index: usize,
+    },
+    /// Rule K1 for the name.
+    #[error(
+        "the target's name {name:?} is not a legal name of a Secret (K1): use lowercase letters, digits, '-' and '.', at most {LONGEST_NAME} characters"
+    )]
+    TargetName {
+        /// The name.
+        name: String,
+    },
+    /// Rule K1 for a key.
+    #[error(
+        "{key:?} is not a legal key of a Secret (K1): use letters, digits, '-', '_' and '.', at most {LONGEST_NAME} characters, not '.' and not starting with '..'"
+    )]
+    TargetKey {
+        /// The key.
+        key: String,
+    },
+}
+
+impl SpecError {
+    /// The word in the condition.
+    pub fn reason(&self) -> Reason {
+        match self {
+            SpecError::Unsupported { .. } => Reason::Unsupported,
+            SpecError::TargetName { .. } | SpecError::TargetKey { .. } => Reason::TargetInvalid,
+            SpecError::NoData
+            | SpecError::NoStore { .. }
+            | SpecError::DuplicateKey { .. }
+            | SpecError::Interval { .. }
+            | SpecError::Version { .. } => Reason::InvalidSpec,
+        }
+    }
+}
+
+impl Desired {
+    /// Parses the spec.
+    ///
+    /// # Errors
+    /// The first thing that is wrong or not supported, in the order of the spec.
+    pub fn parse(object: &ExternalSecret) -> Result<Self, SpecError> {
+        supported(object)?;
+        let spec = &object.spec;
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let target = spec.target_name(&name).to_owned();
+        if !is_legal_name(&target) {
+            return Err(SpecError::TargetName { name: target });
+        }
+        let (labels, annotations) = metadata(object);
+        Ok(Desired {
+            namespace: object.metadata.namespace.clone().unwrap_or_default(),
+            uid: object.metadata.uid.clone().unwrap_or_default(),
+            target,
+            entries: entries(object)?,
+            deletion: match spec.target.deletion_policy {
+                DeletionPolicy::Retain => Deletion::Retain,
+                DeletionPolicy::Delete => Deletion::Delete,
+                DeletionPolicy::Merge => return Err(unsupported("spec.target.deletionPolicy Merge")),
+            },
+            refresh: refresh(object)?,
+            strangers: match is_true(&annotations, names::ANNOTATION_ADOPT) {
+                true => Strangers::Adopt,
+                false => Strangers::Leave,
+            },
+            immutable_targets: match is_true(&annotations, names::ANNOTATION_RECREATE_IMMUTABLE) {
+                true => ImmutableTargets::Recreate,
+                false => ImmutableTargets::Leave,
+            },
+            immutable: spec.target.immutable.unwrap_or(false),
+            synced_resource_version: synced_resource_version(object),
+            labels: carried(labels),
+            annotations: carried(annotations),
+            name,
+        })
+    }
+}
+
+/// What `status.syncedResourceVersion` says once this state of the object is synced.
+pub fn synced_resource_version(object: &ExternalSecret) -> String {
+    let (labels, annotations) = metadata(object);
+    fingerprint::synced_resource_version(object.metadata.generation.unwrap_or_default(), &annotations, &labels)
+}
+
+fn metadata(object: &ExternalSecret) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+    let metadata = &object.metadata;
+    (metadata.labels.clone().unwrap_or_default(), metadata.annotations.clone().unwrap_or_default())
+}
+
+fn supported(object: &ExternalSecret) -> Result<(), SpecError> {
+    let spec = &object.spec;
+    let policy = spec.target.creation_policy;
+    let features = [
+        (!spec.data_from.is_empty(), "spec.dataFrom"),
+        (spec.sync_windows.is_some(), "spec.syncWindows"),
+        (spec.target.template.is_some(), "spec.target.template"),
+        (spec.target.manifest.is_some(), "spec.target.manifest"),
+    ];
+    if let Some((_, field)) = features.into_iter().find(|(used, _)| *used) {
+        return Err(unsupported(field));
+    }
+    if policy != CreationPolicy::Owner {
+        return Err(unsupported(&format!("spec.target.creationPolicy {}", policy.as_str())));
+    }
+    if spec.data.is_empty() {
+        return Err(SpecError::NoData);
+    }
+    Ok(())
+}
+
+fn entries(object: &ExternalSecret) -> Result<Vec<Wanted>, SpecError> {
+    let mut keys = BTreeSet::new();
+    let mut entries = Vec::with_capacity(object.spec.data.len());
+    for (index, entry) in object.spec.data.iter().enumerate() {
+        if !is_legal_key(&entry.secret_key) {
+            return Err(SpecError::TargetKey { key: entry.secret_key.clone() });
+        }
+        if !keys.insert(&entry.secret_key) {
+            return Err(SpecError::DuplicateKey { key: entry.secret_key.clone() });
+        }
+        entries.push(wanted(object, index, entry)?);
+    }
+    Ok(entries)
+}
+
+fn wanted(object: &ExternalSecret, index: usize, entry: &ExternalSecretData) -> Result<Wanted, SpecError> {
+    let remote = &entry.remote_ref;
+    if entry.source_ref.as_ref().is_some_and(|source| source.generator_ref.is_some()) {
+        return Err(unsupported(&format!("spec.data[{index}].sourceRef.generatorRef")));
+    }
+    if remote.metadata_policy == Some(MetadataPolicy::Fetch) {
+        return Err(unsupported(&format!("spec.data[{index}].remoteRef.metadataPolicy Fetch")));
+    }
+    let own = entry.source_ref.as_ref().and_then(|source| source.store_ref.as_ref());
+    let store = own
+        .or(object.spec.secret_store_ref.as_ref())
+        .filter(|store| store.name.as_deref().is_some_and(|name| !name.is_empty()));
+    let version = match remote.version.as_deref() {
+        None | Some("") => None,
+        Some(text) => Some(text.parse().map_err(|_| SpecError::Version { index })?),
+    };
+    Ok(Wanted {
+        key: entry.secret_key.clone(),
+        from: Reference {
+            store: store.cloned().ok_or(SpecError::NoStore { index })?,
+            key: remote.key.clone(),
+            version: version.filter(|version| *version != 0),
+        },
+        property: remote.property.clone().filter(|property| !property.is_empty()),
+        decoding: match remote.decoding_strategy.unwrap_or_default() {
+            DecodingStrategy::Auto => Decoding::Auto,
+            DecodingStrategy::Base64 => Decoding::Base64,
+            DecodingStrategy::Base64URL => Decoding::Base64Url,
+            DecodingStrategy::None => Decoding::Plain,
+        },
+        null_bytes: remote.null_byte_policy.unwrap_or_default(),
+    })
+}
+
+fn refresh(object: &ExternalSecret) -> Result<Refresh, SpecError> {
+    let interval = object.spec.refresh_interval.parse().map_err(|cause| SpecError::Interval { cause })?;
+    Ok(match (object.spec.refresh_policy(), interval.positive()) {
+        (RefreshPolicy::Periodic, Some(interval)) => Refresh::Follow(interval),
+        (RefreshPolicy::Periodic, None) | (RefreshPolicy::CreatedOnce, _) => Refresh::Once,
+        (RefreshPolicy::OnChange, _) => Refresh::OnChange,
+    })
+}
+
+fn carried(all: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    all.into_iter().filter(|(key, _)| is_carried(key)).collect()
+}
+
+/// Whether the target takes over a label or annotation of this name.
+pub fn is_carried(key: &str) -> bool {
+    !NOT_CARRIED.iter().any(|prefix| key.starts_with(prefix))
+}
+
+fn is_true(annotations: &BTreeMap<String, String>, name: &str) -> bool {
+    annotations.get(name).is_some_and(|value| value == names::TRUE)
+}
+
+fn unsupported(field: &str) -> SpecError {
+    SpecError::Unsupported { field: field.to_owned() }
+}

@@ -1,0 +1,274 @@
+//! ExternalSecret: keeps a Secret equal to what stands at paths of a store.
+//!
+//! One reconcile reads as desired → observe → plan → apply → report. Most end before the first request: the feed knows of
+//! nothing new, the resource is the one that was tried last, and the target is as our last write left it.
+
+pub mod apply;
+pub mod desired;
+pub mod observe;
+pub mod plan;
+pub mod records;
+pub mod report;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use k8s_openapi::jiff::Timestamp;
+use kube::Api;
+
+use crate::api::condition::{self, ConditionStatus, READY};
+use crate::api::external_secret::ExternalSecretStatus;
+use crate::api::{ExternalSecret, names};
+use crate::cluster::ClusterError;
+use crate::controller::context::Context;
+use crate::controller::drive::{Guarded, Reconciler};
+use crate::controller::kind::Kind;
+use crate::controller::referrers::{Name, Referrer};
+use crate::controller::report::Report;
+use crate::feed::{Follow, Freshness};
+use apply::Applied;
+use desired::{Desired, Reference, Refresh};
+use observe::{Located, Stores};
+use plan::{Observed, PathVersion, Snapshot, TargetState, Written, plan};
+use records::{Record, Records};
+use report::{Failure, Moment, Synced, report};
+
+/// How often a write is decided anew because the target moved meanwhile, before the object waits its turn again.
+const ATTEMPTS: usize = 4;
+/// How often a resource that asks to be synced once looks for its value until it is there.
+const UNTIL_SYNCED: Duration = Duration::from_secs(3600);
+
+/// Reconciles ExternalSecrets.
+pub struct Pull<S> {
+    context: Arc<Context>,
+    stores: S,
+    records: Arc<Records>,
+}
+
+#[async_trait]
+impl<S: Stores> Reconciler for Pull<S> {
+    type Object = ExternalSecret;
+    type Status = ExternalSecretStatus;
+    const KIND: Kind = Kind::ExternalSecret;
+
+    fn api(&self, namespace: &str) -> Api<Guarded<ExternalSecret>> {
+        Api::namespaced(self.context.cluster.client(), namespace)
+    }
+
+    async fn reconcile(&self, object: Arc<ExternalSecret>, name: &Name) -> Report<ExternalSecretStatus> {
+        if object.metadata.deletion_timestamp.is_some() {
+            // The garbage collector takes the target, which names us as its owner.
+            self.forget(name);
+            return Report::Gone;
+        }
+        let moment = Moment { now: Timestamp::now(), heartbeat: self.context.settings.status_heartbeat };
+        let desired = match Desired::parse(&object) {
+            Ok(desired) => desired,
+            Err(error) => {
+                self.forget(name);
+                return report(&object, None, Err(Failure::Spec(error)), &moment);
+            }
+        };
+        // Before anything is read, so that no event falls between.
+        let target = BTreeSet::from([Name::new(&desired.namespace, &desired.target)]);
+        self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), target);
+        let result = self.sync(&object, &desired, name).await;
+        report(&object, Some(&desired), result, &moment)
+    }
+
+    fn forget(&self, name: &Name) {
+        self.context.feed.forget(name);
+        self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), BTreeSet::new());
+        self.records.forget(name);
+    }
+}
+
+impl<S: Stores> Pull<S> {
+    /// Puts the reconciler together. `records` is shared with the Secret watch, which asks it whether an event is our own.
+    pub fn new(context: Arc<Context>, stores: S, records: Arc<Records>) -> Self {
+        Pull { context, stores, records }
+    }
+
+    async fn sync(&self, object: &ExternalSecret, desired: &Desired, name: &Name) -> Result<Synced, Failure> {
+        let began = Instant::now();
+        let behind = self.context.feed.is_behind(name);
+        let record = self.records.of(name);
+        if self.is_settled(object, desired, name, record.as_ref(), behind).await? {
+            return Ok(Synced::Unchanged);
+        }
+        let freshness = match &record {
+            None if self.context.feed.in_first_wave(created(object)) => Freshness::Shared,
+            Some(record) if record.tried != desired.synced_resource_version => Freshness::Asked(began),
+            Some(_) if behind => Freshness::Shared,
+            Some(_) | None => Freshness::Since(began),
+        };
+        let attempt = self.bring_up(object, desired, name, record.as_ref(), freshness).await;
+        let target = match &attempt {
+            Ok((Applied::Kept(written) | Applied::Wrote(written), ..)) => Some(written.clone()),
+            Ok((Applied::Deleted | Applied::Absent, ..)) => None,
+            // What was written for another state of the resource says nothing about this one.
+            Err(_) => record
+                .filter(|record| record.tried == desired.synced_resource_version)
+                .and_then(|record| record.target.map(|(_, written)| written)),
+        };
+        self.note(desired, name, target);
+        let (applied, versions, warnings) = attempt?;
+        Ok(Synced::Done { applied, versions, warnings })
+    }
+
+    async fn bring_up(
+        &self,
+        object: &ExternalSecret,
+        desired: &Desired,
+        name: &Name,
+        record: Option<&Record>,
+        freshness: Freshness,
+    ) -> Result<(Applied, Vec<PathVersion>, Vec<String>), Failure> {
+        let feed = &self.context.feed;
+        let located = observe::locate(desired, &self.stores).await.map_err(Failure::Observe)?;
+        observe::subscribe(feed, name, &located, until_synced(object, desired));
+        let snapshots = observe::read(feed, name, &located, freshness).await.map_err(Failure::Observe)?;
+        let (applied, versions) = self.settle(desired, record, snapshots).await?;
+        self.retire_former(object, desired, &applied).await?;
+        if !matches!(desired.refresh, Refresh::Follow(_)) {
+            observe::subscribe(feed, name, &located, Follow::Never);
+        }
+        Ok((applied, versions, self.warnings(desired, &located)))
+    }
+
+    /// Whether there is nothing to do, found out by looking at the target's metadata at most.
+    async fn is_settled(
+        &self,
+        object: &ExternalSecret,
+        desired: &Desired,
+        name: &Name,
+        record: Option<&Record>,
+        behind: bool,
+    ) -> Result<bool, Failure> {
+        let frozen = is_frozen(object, desired);
+        let tried = record.is_some_and(|record| record.tried == desired.synced_resource_version);
+        if !is_ready(object, desired) || !(frozen || tried && !behind) {
+            return Ok(false);
+        }
+        let cluster = &self.context.cluster;
+        if let Some(Record { target: Some((target, written)), .. }) = record
+            && target.name == desired.target
+        {
+            let stamp = cluster.target_stamp(&desired.namespace, &desired.target).await.map_err(Failure::Write)?;
+            if stamp.as_ref() == Some(&written.stamp) {
+                return Ok(true);
+            }
+        }
+        if !frozen {
+            return Ok(false);
+        }
+        match observe::live(cluster, desired).await.map_err(Failure::Write)? {
+            TargetState::Present(live) if plan::is_intact(desired, &live) => {
+                let data_hash = live.annotations.get(names::ANNOTATION_DATA_HASH).cloned().unwrap_or_default();
+                self.note(desired, name, Some(Written { stamp: live.stamp, data_hash }));
+                Ok(true)
+            }
+            TargetState::Present(_) | TargetState::Absent | TargetState::AsWritten(_) => Ok(false),
+        }
+    }
+
+    /// Decides and writes, anew when the target moved in between.
+    async fn settle(
+        &self,
+        desired: &Desired,
+        record: Option<&Record>,
+        snapshots: Vec<(Reference, Snapshot)>,
+    ) -> Result<(Applied, Vec<PathVersion>), Failure> {
+        let cluster = &self.context.cluster;
+        let mut target = observe::target(cluster, desired, record).await.map_err(Failure::Write)?;
+        let mut attempt = 1;
+        loop {
+            let plan = plan(desired, Observed { snapshots: snapshots.clone(), target }).map_err(Failure::Refused)?;
+            match apply::apply(cluster, desired, plan.step).await {
+                Ok(applied) => return Ok((applied, plan.versions)),
+                Err(
+                    ClusterError::Conflict { .. } | ClusterError::AlreadyExists { .. } | ClusterError::NotFound { .. },
+                ) if attempt < ATTEMPTS => {
+                    attempt += 1;
+                    target = observe::live(cluster, desired).await.map_err(Failure::Write)?;
+                }
+                Err(error) => return Err(Failure::Write(error)),
+            }
+        }
+    }
+
+    /// After a change of `target.name`: the former target goes once the new one is there (KG1).
+    async fn retire_former(
+        &self,
+        object: &ExternalSecret,
+        desired: &Desired,
+        applied: &Applied,
+    ) -> Result<(), Failure> {
+        let former = object.status.as_ref().and_then(|status| status.binding.as_ref()).map(|binding| &binding.name);
+        let Some(former) = former.filter(|former| !former.is_empty() && **former != desired.target) else {
+            return Ok(());
+        };
+        let (Applied::Kept(_) | Applied::Wrote(_)) = applied else { return Ok(()) };
+        let cluster = &self.context.cluster;
+        let manager = names::target_manager(&desired.name);
+        let live = cluster.target(&desired.namespace, former, &manager).await.map_err(Failure::Write)?;
+        match live.filter(|live| live.owners.iter().any(|owner| owner.controller && owner.uid == desired.uid)) {
+            Some(live) => apply::delete(cluster, desired, former, &live.stamp).await.map_err(Failure::Write),
+            None => Ok(()),
+        }
+    }
+
+    fn warnings(&self, desired: &Desired, located: &[Located]) -> Vec<String> {
+        let convention = &self.context.settings.convention;
+        let mut warnings = BTreeSet::new();
+        for wanted in &desired.entries {
+            for located in located.iter().filter(|located| located.leads_from(&wanted.from)) {
+                let found = convention.judge_read(located.path(), wanted.property.as_deref());
+                warnings.extend(found.iter().map(ToString::to_string));
+            }
+        }
+        warnings.into_iter().collect()
+    }
+
+    fn note(&self, desired: &Desired, name: &Name, written: Option<Written>) {
+        let target = written.map(|written| (Name::new(&desired.namespace, &desired.target), written));
+        self.records.note(name, Record { tried: desired.synced_resource_version.clone(), target });
+    }
+}
+
+/// Whether the resource asked not to be read again in its present state, save to repair the target.
+fn is_frozen(object: &ExternalSecret, desired: &Desired) -> bool {
+    let synced = object.status.as_ref().and_then(|status| status.synced_resource_version.as_ref());
+    match desired.refresh {
+        Refresh::Follow(_) => false,
+        Refresh::OnChange => synced == Some(&desired.synced_resource_version),
+        Refresh::Once => synced.is_some(),
+    }
+}
+
+/// Whether status says that all is well with this generation; a resource that is read once is well in any.
+fn is_ready(object: &ExternalSecret, desired: &Desired) -> bool {
+    let ready = object.status.as_ref().and_then(|status| condition::find(&status.conditions, READY));
+    ready.is_some_and(|ready| {
+        ready.status == ConditionStatus::True
+            && (desired.refresh == Refresh::Once
+                || ready.observed_generation.is_none_or(|seen| Some(seen) == object.metadata.generation))
+    })
+}
+
+/// Until the first sync everything follows: the value may come later than the resource (KG4).
+fn until_synced(object: &ExternalSecret, desired: &Desired) -> Follow {
+    match desired.refresh {
+        Refresh::Follow(interval) => Follow::Every(interval),
+        Refresh::OnChange | Refresh::Once if is_frozen(object, desired) => Follow::Never,
+        Refresh::OnChange | Refresh::Once => Follow::Every(UNTIL_SYNCED),
+    }
+}
+
+fn created(object: &ExternalSecret) -> Option<Timestamp> {
+    object.metadata.creation_timestamp.as_ref().map(|time| time.0)
+}

@@ -1,0 +1,202 @@
+//! Reads what a sync is decided by: the stores' snapshots, each path once, and the target as it stands.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::try_join_all;
+use thiserror::Error;
+
+use super::desired::{Deletion, Desired, Reference};
+use super::plan::{Snapshot, TargetState};
+use super::records::Record;
+use crate::api::condition::Reason;
+use crate::api::{StoreRef, names};
+use crate::cluster::{Cluster, ClusterError};
+use crate::controller::referrers::Name;
+use crate::domain::path::{PathError, RemotePath};
+use crate::domain::remote::Entry;
+use crate::feed::{Feed, Follow, Freshness, ReadError, Source};
+use crate::store::{StoreClient, StoreError};
+
+/// Opens the stores that manifests refer to.
+#[async_trait]
+pub trait Stores: Send + Sync + 'static {
+    /// The client with which a resource of `namespace` uses this store.
+    async fn open(&self, namespace: &str, store: &StoreRef) -> Result<Opened, StoreProblem>;
+}
+
+/// A store in use.
+#[derive(Clone)]
+pub struct Opened {
+    /// Its client.
+    pub client: Arc<dyn StoreClient>,
+    /// Its `path`, where it names one.
+    pub mount: Option<String>,
+}
+
+/// Why a store cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum StoreProblem {
+    /// Another controller serves it: the resource is not ours to touch.
+    #[error("the store belongs to another controller")]
+    NotOurs,
+    /// It said no, or is not there.
+    #[error("{message}")]
+    Refused {
+        /// The word in the condition.
+        reason: Reason,
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// It could not be reached this time.
+    #[error(transparent)]
+    Failed(StoreError),
+}
+
+/// Why nothing can be decided. The target stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ObserveError {
+    /// A store.
+    #[error(transparent)]
+    Store(StoreProblem),
+    /// A key that names no entry.
+    #[error("spec.data: {0}")]
+    Path(PathError),
+    /// A read. The target keeps its data.
+    #[error("{store}: {cause}; the target keeps its data meanwhile")]
+    Read {
+        /// `Kind/name`.
+        store: String,
+        /// What the store said.
+        cause: ReadError,
+    },
+    /// The cluster.
+    #[error(transparent)]
+    Cluster(ClusterError),
+}
+
+/// A reference of the spec with where it leads.
+pub struct Located {
+    reference: Reference,
+    source: Source,
+}
+
+impl Located {
+    /// Whether it is where this reference leads.
+    pub fn leads_from(&self, reference: &Reference) -> bool {
+        self.reference == *reference
+    }
+
+    /// The path it leads to.
+    pub fn path(&self) -> &RemotePath {
+        &self.source.path
+    }
+}
+
+/// Opens each store once and finds out where each reference leads.
+pub async fn locate(desired: &Desired, stores: &impl Stores) -> Result<Vec<Located>, ObserveError> {
+    let mut opened: Vec<(&StoreRef, Opened)> = Vec::new();
+    let mut located: Vec<Located> = Vec::new();
+    for wanted in &desired.entries {
+        let reference = &wanted.from;
+        if located.iter().any(|known| known.reference == *reference) {
+            continue;
+        }
+        let store = match opened.iter().find(|(store, _)| **store == reference.store) {
+            Some((_, store)) => store.clone(),
+            None => {
+                let store = stores.open(&desired.namespace, &reference.store).await.map_err(ObserveError::Store)?;
+                opened.push((&reference.store, store.clone()));
+                store
+            }
+        };
+        let path = RemotePath::parse(store.mount.as_deref(), &reference.key).map_err(ObserveError::Path)?;
+        let key = store.client.path_key(&path).await.map_err(|error| read_error(reference, ReadError::Store(error)))?;
+        let source = Source { client: store.client, key, path, version: reference.version };
+        located.push(Located { reference: reference.clone(), source });
+    }
+    Ok(located)
+}
+
+/// Declares to the feed what is read and whether changes matter.
+pub fn subscribe(feed: &Feed, name: &Name, located: &[Located], follow: Follow) {
+    feed.subscribe(name, located.iter().map(|located| located.source.clone()).collect(), follow);
+}
+
+/// Reads every path, each once however it is spelled, all at the same time.
+pub async fn read(
+    feed: &Feed,
+    name: &Name,
+    located: &[Located],
+    freshness: Freshness,
+) -> Result<Vec<(Reference, Snapshot)>, ObserveError> {
+    let mut places: BTreeMap<_, &Located> = BTreeMap::new();
+    for located in located {
+        places.entry(place(located)).or_insert(located);
+    }
+    let reads = places.into_iter().map(|(place, located)| async move {
+        let entry = feed.read(name, &located.source, freshness).await;
+        entry.map(|entry| (place, entry)).map_err(|error| read_error(&located.reference, error))
+    });
+    let entries: BTreeMap<_, Arc<Entry>> = try_join_all(reads).await?.into_iter().collect();
+    check_whole(located, &entries)?;
+    Ok(located
+        .iter()
+        .filter_map(|located| {
+            let entry = entries.get(&place(located))?.clone();
+            Some((located.reference.clone(), Snapshot { path: located.source.path.to_string(), entry }))
+        })
+        .collect())
+}
+
+/// The target as our last write left it, where that may be relied on, else as it stands. A write that relies on the former
+/// carries its state as a precondition, and looks when that fails.
+pub async fn target(
+    cluster: &Cluster,
+    desired: &Desired,
+    record: Option<&Record>,
+) -> Result<TargetState, ClusterError> {
+    let unchanged = record.filter(|record| record.tried == desired.synced_resource_version);
+    match unchanged.and_then(|record| record.target.as_ref()) {
+        // Keys that go, and data that cannot be changed, need a look first.
+        Some((name, written))
+            if name.name == desired.target && desired.deletion == Deletion::Retain && !desired.immutable =>
+        {
+            Ok(TargetState::AsWritten(written.clone()))
+        }
+        Some(_) | None => live(cluster, desired).await,
+    }
+}
+
+/// The target as it stands.
+pub async fn live(cluster: &Cluster, desired: &Desired) -> Result<TargetState, ClusterError> {
+    let manager = names::target_manager(&desired.name);
+    let live = cluster.target(&desired.namespace, &desired.target, &manager).await?;
+    Ok(live.map_or(TargetState::Absent, |live| TargetState::Present(Box::new(live))))
+}
+
+type Place = (crate::store::Identity, crate::store::PathKey, Option<u64>);
+
+fn place(located: &Located) -> Place {
+    let source = &located.source;
+    (source.client.identity().clone(), source.key.clone(), source.version)
+}
+
+/// I8: two logins that read one path must have read one version of it.
+fn check_whole(located: &[Located], entries: &BTreeMap<Place, Arc<Entry>>) -> Result<(), ObserveError> {
+    let mut versions = BTreeMap::new();
+    for located in located.iter().filter(|located| located.source.version.is_none()) {
+        let Some(entry) = entries.get(&place(located)) else { continue };
+        let version = *versions.entry(&located.source.key).or_insert(entry.cas());
+        if version != entry.cas() {
+            let stale = StoreError::Stale { path: located.source.path.to_string() };
+            return Err(read_error(&located.reference, ReadError::Store(stale)));
+        }
+    }
+    Ok(())
+}
+
+fn read_error(reference: &Reference, cause: ReadError) -> ObserveError {
+    ObserveError::Read { store: super::plan::store_name(reference), cause }
+}

@@ -1,0 +1,269 @@
+//! Turns what happened into what users see. Pure: the time comes from outside.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use super::apply::Applied;
+use super::desired::{Desired, Refresh, SpecError};
+use super::observe::{ObserveError, StoreProblem};
+use super::plan::{PathVersion, Refusal};
+use crate::api::ExternalSecret;
+use crate::api::condition::{self, Condition, ConditionStatus, READY, Reason};
+use crate::api::external_secret::{Binding, ExternalSecretStatus};
+use crate::api::path_status::{MAX_PATHS, PathState, PulledPath};
+use crate::cluster::ClusterError;
+use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
+
+/// Warnings that a message repeats at most; the rest is counted.
+const MOST_WARNINGS: usize = 3;
+/// When a resource that is read once is tried again while it was not.
+const UNSYNCED_RETRY: Duration = Duration::from_secs(3600);
+
+/// How a reconcile ended well.
+pub enum Synced {
+    /// Nothing had changed since the last one.
+    Unchanged,
+    /// The target was looked at, and written where it had to be.
+    Done {
+        /// What was written.
+        applied: Applied,
+        /// What it was rendered from.
+        versions: Vec<PathVersion>,
+        /// What the convention says about these reads.
+        warnings: Vec<String>,
+    },
+}
+
+/// Why a reconcile did not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The spec.
+    Spec(SpecError),
+    /// Something could not be read.
+    Observe(ObserveError),
+    /// The target must stay as it is.
+    Refused(Refusal),
+    /// Something could not be written.
+    Write(ClusterError),
+}
+
+/// The circumstances of a report.
+pub struct Moment {
+    /// The time.
+    pub now: Timestamp,
+    /// How often `status.refreshTime` moves although nothing changed.
+    pub heartbeat: Duration,
+}
+
+/// What users see after this reconcile.
+pub fn report(
+    object: &ExternalSecret,
+    desired: Option<&Desired>,
+    result: Result<Synced, Failure>,
+    moment: &Moment,
+) -> Report<ExternalSecretStatus> {
+    match (result, desired) {
+        (Ok(Synced::Unchanged), Some(desired)) => unchanged(object, desired, moment),
+        (Ok(Synced::Done { applied, versions, warnings }), Some(desired)) => {
+            synced(object, desired, &applied, versions, &warnings, moment)
+        }
+        (Err(Failure::Observe(ObserveError::Store(StoreProblem::NotOurs))), _) => Report::NotOurs,
+        (Err(failure), desired) => failed(object, desired, &failure, moment),
+        (Ok(_), None) => Report::Unchanged { requeue: Requeue::AwaitChange },
+    }
+}
+
+fn unchanged(object: &ExternalSecret, desired: &Desired, moment: &Moment) -> Report<ExternalSecretStatus> {
+    let Some(before) = &object.status else { return Report::Unchanged { requeue: Requeue::AwaitChange } };
+    let Refresh::Follow(_) = desired.refresh else { return Report::Unchanged { requeue: Requeue::AwaitChange } };
+    if !heartbeat_due(before, moment) {
+        return Report::Unchanged { requeue: next(before, desired, moment) };
+    }
+    let after = ExternalSecretStatus { refresh_time: Some(Time(moment.now)), ..before.clone() };
+    let ready = condition::find(&before.conditions, READY);
+    let verdict = Verdict {
+        ready: true,
+        reason: Reason::SecretSynced,
+        message: ready.and_then(|ready| ready.message.clone()).unwrap_or_default(),
+    };
+    let requeue = next(&after, desired, moment);
+    changed(object, verdict, after, requeue)
+}
+
+fn synced(
+    object: &ExternalSecret,
+    desired: &Desired,
+    applied: &Applied,
+    versions: Vec<PathVersion>,
+    warnings: &[String],
+    moment: &Moment,
+) -> Report<ExternalSecretStatus> {
+    let before = object.status.clone().unwrap_or_default();
+    let (reason, binding) = match applied {
+        Applied::Kept(_) | Applied::Wrote(_) => (Reason::SecretSynced, Some(Binding { name: desired.target.clone() })),
+        Applied::Deleted | Applied::Absent => (Reason::SecretDeleted, None),
+    };
+    let message = message(desired, reason, &versions, warnings);
+    let paths = paths(&before.paths, versions, moment);
+    let moved = match applied {
+        Applied::Wrote(_) | Applied::Deleted => true,
+        Applied::Kept(_) | Applied::Absent => {
+            before.synced_resource_version.as_ref() != Some(&desired.synced_resource_version)
+                || before.paths != paths
+                || heartbeat_due(&before, moment)
+        }
+    };
+    let mut after = ExternalSecretStatus {
+        refresh_time: if moved { Some(Time(moment.now)) } else { before.refresh_time.clone() },
+        synced_resource_version: Some(desired.synced_resource_version.clone()),
+        binding,
+        observed_generation: object.metadata.generation,
+        conditions: before.conditions,
+        paths,
+    };
+    let verdict = Verdict { ready: true, reason, message };
+    set_condition(&mut after, object, &verdict, moment);
+    if moved && desired.refresh == Refresh::OnChange {
+        // Argo CD takes an OnChange resource for stale while the condition is older than the refresh.
+        for ready in after.conditions.iter_mut().filter(|condition| condition.type_ == READY) {
+            ready.last_transition_time = Some(Time(moment.now));
+        }
+    }
+    let requeue = next(&after, desired, moment);
+    changed(object, verdict, after, requeue)
+}
+
+fn failed(
+    object: &ExternalSecret,
+    desired: Option<&Desired>,
+    failure: &Failure,
+    moment: &Moment,
+) -> Report<ExternalSecretStatus> {
+    let mut after = object.status.clone().unwrap_or_default();
+    let verdict = Verdict { ready: false, reason: reason(failure), message: text(failure) };
+    after.observed_generation = object.metadata.generation;
+    set_condition(&mut after, object, &verdict, moment);
+    let requeue = requeue(failure, desired);
+    changed(object, verdict, after, requeue)
+}
+
+fn reason(failure: &Failure) -> Reason {
+    match failure {
+        Failure::Spec(error) => error.reason(),
+        Failure::Refused(refusal) => refusal.reason(),
+        Failure::Observe(ObserveError::Path(_)) => Reason::InvalidSpec,
+        Failure::Observe(ObserveError::Store(StoreProblem::Refused { reason, .. })) => *reason,
+        Failure::Observe(ObserveError::Store(StoreProblem::NotOurs | StoreProblem::Failed(_)))
+        | Failure::Observe(ObserveError::Read { .. } | ObserveError::Cluster(_))
+        | Failure::Write(_) => Reason::SecretSyncedError,
+    }
+}
+
+fn text(failure: &Failure) -> String {
+    match failure {
+        Failure::Spec(error) => error.to_string(),
+        Failure::Observe(error) => error.to_string(),
+        Failure::Refused(refusal) => refusal.to_string(),
+        Failure::Write(error) => error.to_string(),
+    }
+}
+
+/// The feed and the watches wake what they can; the rest is for what they cannot see.
+fn requeue(failure: &Failure, desired: Option<&Desired>) -> Requeue {
+    match failure {
+        Failure::Spec(_) | Failure::Observe(ObserveError::Path(_)) => Requeue::AwaitChange,
+        Failure::Refused(Refusal::Terminating { .. }) | Failure::Observe(_) => Requeue::BackOff,
+        Failure::Write(ClusterError::NamespaceTerminating { .. }) => Requeue::AwaitChange,
+        Failure::Write(_) => Requeue::BackOff,
+        Failure::Refused(_) => Requeue::After(match desired.map(|desired| desired.refresh) {
+            Some(Refresh::Follow(interval)) => interval.max(Duration::from_secs(1)),
+            Some(Refresh::OnChange | Refresh::Once) | None => UNSYNCED_RETRY,
+        }),
+    }
+}
+
+fn message(desired: &Desired, reason: Reason, versions: &[PathVersion], warnings: &[String]) -> String {
+    let sources: Vec<String> = versions
+        .iter()
+        .map(|path| match path.live {
+            true => format!("{} version {}", path.path, path.version),
+            false => format!("{} (gone)", path.path),
+        })
+        .collect();
+    let mut message = match reason {
+        Reason::SecretDeleted => {
+            format!(
+                "every value is gone from the store ({}); there is no Secret {}, as deletionPolicy Delete asks",
+                sources.join(", "),
+                desired.target
+            )
+        }
+        _synced => format!("Secret {} holds {}", desired.target, sources.join(", ")),
+    };
+    for warning in warnings.iter().take(MOST_WARNINGS) {
+        message.push_str("; warning ");
+        message.push_str(warning);
+    }
+    if warnings.len() > MOST_WARNINGS {
+        message.push_str(&format!("; and {} more warnings", warnings.len() - MOST_WARNINGS));
+    }
+    message.chars().take(condition::MAX_MESSAGE).collect()
+}
+
+fn paths(before: &[PulledPath], versions: Vec<PathVersion>, moment: &Moment) -> Vec<PulledPath> {
+    versions.into_iter().take(MAX_PATHS).map(|path| pulled(before, path, moment)).collect()
+}
+
+fn pulled(before: &[PulledPath], path: PathVersion, moment: &Moment) -> PulledPath {
+    let version = i64::try_from(path.version).ok().filter(|_| path.live);
+    let old = before.iter().find(|old| old.store == path.store && old.path == path.path && old.version == version);
+    PulledPath {
+        store: path.store,
+        path: path.path,
+        version,
+        properties: path.properties.into_iter().collect(),
+        read_at: old.and_then(|old| old.read_at.clone()).or(Some(Time(moment.now))),
+        state: Some(if path.live { PathState::Synced } else { PathState::Missing }),
+        message: None,
+    }
+}
+
+fn set_condition(status: &mut ExternalSecretStatus, object: &ExternalSecret, verdict: &Verdict, moment: &Moment) {
+    let word = if verdict.ready { ConditionStatus::True } else { ConditionStatus::False };
+    let ready = Condition::ready(word, verdict.reason, verdict.message.clone(), object.metadata.generation);
+    condition::upsert(&mut status.conditions, ready, Time(moment.now));
+}
+
+fn heartbeat_due(status: &ExternalSecretStatus, moment: &Moment) -> bool {
+    age(status, moment).is_none_or(|age| age >= moment.heartbeat)
+}
+
+/// Time since the last refresh; `None` when there was none, or it lies in the future.
+fn age(status: &ExternalSecretStatus, moment: &Moment) -> Option<Duration> {
+    let refreshed = status.refresh_time.as_ref()?;
+    Duration::try_from(moment.now.duration_since(refreshed.0)).ok()
+}
+
+/// The next heartbeat. Changes of the store come through the feed.
+fn next(status: &ExternalSecretStatus, desired: &Desired, moment: &Moment) -> Requeue {
+    match desired.refresh {
+        Refresh::Follow(interval) if moment.heartbeat.is_zero() => Requeue::After(interval.max(Duration::from_secs(1))),
+        Refresh::Follow(_) => {
+            let age = age(status, moment).unwrap_or_default();
+            Requeue::After(moment.heartbeat.saturating_sub(age).max(Duration::from_secs(1)))
+        }
+        Refresh::OnChange | Refresh::Once => Requeue::AwaitChange,
+    }
+}
+
+fn changed(
+    object: &ExternalSecret,
+    verdict: Verdict,
+    after: ExternalSecretStatus,
+    requeue: Requeue,
+) -> Report<ExternalSecretStatus> {
+    let status = StatusChange { before: object.status.clone(), after, resource_version: None };
+    Report::Verdict { verdict, status: Box::new(status), requeue }
+}

@@ -1,0 +1,297 @@
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::desired::SpecError;
+use super::plan::{Refusal, Step, written};
+use super::*;
+use crate::api::condition::Reason;
+use crate::controller::report::Requeue;
+use crate::domain::fingerprint::data_hash;
+use crate::domain::remote::{Entry, EntryState, RemoteValue};
+use crate::domain::secret::SecretBytes;
+use crate::domain::target::{Live, Owner, Stamp};
+
+fn object(spec: serde_json::Value) -> ExternalSecret {
+    serde_json::from_value(json!({
+        "apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret",
+        "metadata": {
+            "name": "db", "namespace": "team", "uid": "es-uid", "generation": 1,
+            "labels": {"app": "web", "app.kubernetes.io/instance": "no"},
+            "annotations": {"note": "yes", "argocd.argoproj.io/sync-wave": "1"},
+        },
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn spec() -> serde_json::Value {
+    json!({
+        "secretStoreRef": {"name": "vault", "kind": "ClusterSecretStore"},
+        "refreshInterval": "1h",
+        "data": [{"secretKey": "password", "remoteRef": {"key": "platform-data/redis/db", "property": "password"}}],
+    })
+}
+
+fn spec_with(pointer: &str, value: serde_json::Value) -> serde_json::Value {
+    let mut spec = spec();
+    let (parent, field) = pointer.rsplit_once('/').unwrap();
+    spec.pointer_mut(parent).unwrap()[field] = value;
+    spec
+}
+
+fn desired(spec: serde_json::Value) -> Desired {
+    Desired::parse(&object(spec)).unwrap()
+}
+
+fn live_entry(version: u64, json: &str) -> EntryState {
+    let data: BTreeMap<String, Box<RawValue>> = serde_json::from_str(json).unwrap();
+    EntryState::Live { version, data: data.into_iter().map(|(key, value)| (key, RemoteValue::raw(value))).collect() }
+}
+
+fn observed(desired: &Desired, state: EntryState, target: TargetState) -> Observed {
+    let entry = Arc::new(Entry { state, custom_metadata: BTreeMap::new() });
+    let snapshot = Snapshot { path: "secret/platform-data/redis/db".into(), entry };
+    Observed { snapshots: vec![(desired.entries[0].from.clone(), snapshot)], target }
+}
+
+fn created(desired: &Desired, state: EntryState) -> crate::domain::target::Target {
+    match plan(desired, observed(desired, state, TargetState::Absent)).unwrap().step {
+        Step::Create(target) => target,
+        _other => panic!("an absent target is created"),
+    }
+}
+
+/// The target as the cluster holds it after we created it.
+fn standing(desired: &Desired, state: EntryState) -> Box<Live> {
+    let target = created(desired, state);
+    Box::new(Live {
+        stamp: Stamp { uid: "s".into(), resource_version: "1".into() },
+        kind: target.kind,
+        immutable: false,
+        terminating: false,
+        our_labels: target.labels.keys().cloned().collect(),
+        our_annotations: target.annotations.keys().cloned().collect(),
+        labels: target.labels,
+        annotations: target.annotations,
+        owners: vec![target.owner],
+        data: target.data,
+    })
+}
+
+fn step(desired: &Desired, state: EntryState, live: Box<Live>) -> Result<Step, Refusal> {
+    plan(desired, observed(desired, state, TargetState::Present(live))).map(|plan| plan.step)
+}
+
+const ONE: &str = r#"{"password": "1"}"#;
+
+#[test]
+fn what_is_wrong_in_a_spec_is_named() {
+    let cases = [
+        (spec_with("/refreshInterval", json!("1h-5m")), Reason::InvalidSpec, "refreshInterval"),
+        (spec_with("/data", json!([])), Reason::InvalidSpec, "spec.data"),
+        (spec_with("/secretStoreRef", json!({})), Reason::InvalidSpec, "secretStoreRef"),
+        (spec_with("/data/0/remoteRef/version", json!("x")), Reason::InvalidSpec, "version"),
+        (spec_with("/data/0/secretKey", json!("a/b")), Reason::TargetInvalid, "a/b"),
+        (spec_with("/target", json!({"name": "A_B"})), Reason::TargetInvalid, "A_B"),
+        (spec_with("/dataFrom", json!([{"extract": {"key": "a"}}])), Reason::Unsupported, "spec.dataFrom"),
+        (spec_with("/target", json!({"template": {}})), Reason::Unsupported, "template"),
+        (spec_with("/target", json!({"creationPolicy": "Merge"})), Reason::Unsupported, "creationPolicy Merge"),
+        (spec_with("/target", json!({"deletionPolicy": "Merge"})), Reason::Unsupported, "deletionPolicy Merge"),
+        (spec_with("/data/0/remoteRef/metadataPolicy", json!("Fetch")), Reason::Unsupported, "metadataPolicy"),
+    ];
+    for (spec, reason, part) in cases {
+        let error = Desired::parse(&object(spec)).unwrap_err();
+        assert_eq!(error.reason(), reason, "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    let twice = spec_with("/data", json!([spec()["data"][0], spec()["data"][0]]));
+    assert_eq!(Desired::parse(&object(twice)), Err(SpecError::DuplicateKey { key: "password".into() }));
+}
+
+#[test]
+fn intervals_that_are_not_positive_mean_once() {
+    for (interval, refresh) in
+        [("0", Refresh::Once), ("-5m", Refresh::Once), ("90s", Refresh::Follow(Duration::from_secs(90)))]
+    {
+        assert_eq!(desired(spec_with("/refreshInterval", json!(interval))).refresh, refresh);
+    }
+    assert_eq!(desired(spec_with("/refreshPolicy", json!("OnChange"))).refresh, Refresh::OnChange);
+}
+
+#[test]
+fn a_target_carries_our_marks_and_nothing_that_makes_others_act() {
+    let desired = desired(spec());
+    let target = created(&desired, live_entry(3, ONE));
+    assert_eq!(target.labels.keys().collect::<Vec<_>>(), ["app", names::LABEL_CREATED_BY, names::LABEL_MANAGED]);
+    assert_eq!(
+        target.annotations.keys().collect::<Vec<_>>(),
+        ["note", names::ANNOTATION_DATA_HASH, names::ANNOTATION_ORIGIN]
+    );
+    assert_eq!(target.annotations[names::ANNOTATION_DATA_HASH], data_hash(&target.data));
+    assert!(target.annotations[names::ANNOTATION_ORIGIN].contains("\"version\":3"));
+    assert_eq!(target.owner.uid, "es-uid");
+}
+
+#[test]
+fn another_version_with_the_same_values_rewrites_nothing() {
+    let desired = desired(spec());
+    let live = standing(&desired, live_entry(1, ONE));
+    let other = live_entry(2, r#"{"password": "1", "username": "x"}"#);
+    assert!(matches!(step(&desired, other, live), Ok(Step::Keep(_))));
+}
+
+#[test]
+fn edits_of_data_and_of_our_labels_are_reverted_and_foreign_metadata_stays() {
+    let desired = desired(spec());
+    let mut edited = standing(&desired, live_entry(1, ONE));
+    edited.data.insert("password".into(), SecretBytes::from("x"));
+    assert!(matches!(step(&desired, live_entry(1, ONE), edited), Ok(Step::Apply(..))));
+
+    let mut unmarked = standing(&desired, live_entry(1, ONE));
+    unmarked.labels.remove(names::LABEL_MANAGED);
+    assert!(matches!(step(&desired, live_entry(1, ONE), unmarked), Ok(Step::Apply(..))));
+
+    let mut noted = standing(&desired, live_entry(1, ONE));
+    noted.annotations.insert("theirs".into(), "1".into());
+    assert!(matches!(step(&desired, live_entry(1, ONE), noted), Ok(Step::Keep(_))));
+
+    let mut foreign = standing(&desired, live_entry(1, ONE));
+    foreign.data.insert("extra".into(), SecretBytes::from("x"));
+    match step(&desired, live_entry(1, ONE), foreign) {
+        Ok(Step::Replace(_, _, removals)) => assert_eq!(removals.keys, BTreeSet::from(["extra".to_owned()])),
+        _other => panic!("foreign keys are removed"),
+    }
+}
+
+#[test]
+fn metadata_that_the_other_controller_carried_over_goes_with_the_next_change_only() {
+    let desired = desired(spec());
+    let inherited = |live: &mut Live| {
+        live.labels.insert("app.kubernetes.io/instance".into(), "no".into());
+        live.our_labels.insert("app.kubernetes.io/instance".into());
+    };
+    let mut live = standing(&desired, live_entry(1, ONE));
+    inherited(&mut live);
+    assert!(matches!(step(&desired, live_entry(1, ONE), live), Ok(Step::Keep(_))));
+    let mut live = standing(&desired, live_entry(1, ONE));
+    inherited(&mut live);
+    assert!(matches!(step(&desired, live_entry(2, r#"{"password": "2"}"#), live), Ok(Step::Replace(..))));
+}
+
+#[test]
+fn a_secret_that_only_looks_like_ours_is_left_alone() {
+    let mut live = standing(&desired(spec()), live_entry(1, ONE));
+    live.owners.clear();
+    live.our_annotations.clear();
+    let mut object = object(spec());
+    let refused = step(&Desired::parse(&object).unwrap(), live_entry(2, ONE), live).err().unwrap();
+    assert_eq!(refused.reason(), Reason::TargetNotOwned);
+
+    let mut live = standing(&desired(spec()), live_entry(1, ONE));
+    live.owners.clear();
+    live.our_annotations.clear();
+    object.metadata.annotations.get_or_insert_default().insert(names::ANNOTATION_ADOPT.into(), "true".into());
+    assert!(matches!(step(&Desired::parse(&object).unwrap(), live_entry(1, ONE), live), Ok(Step::Apply(..))));
+
+    let mut live = standing(&desired(spec()), live_entry(1, ONE));
+    live.owners = vec![Owner { uid: "other".into(), name: "other-es".into(), ..live.owners[0].clone() }];
+    let refused = step(&Desired::parse(&object).unwrap(), live_entry(1, ONE), live).err().unwrap();
+    assert!(refused.to_string().contains("ExternalSecret other-es"), "{refused}");
+}
+
+#[test]
+fn what_is_missing_never_empties_a_target_unless_the_spec_says_so() {
+    let retain = desired(spec());
+    for state in [EntryState::Absent, EntryState::Deleted { version: 2 }] {
+        let live = standing(&retain, live_entry(1, ONE));
+        assert_eq!(step(&retain, state, live).err().unwrap().reason(), Reason::PathNotFound);
+    }
+    let delete = desired(spec_with("/target", json!({"deletionPolicy": "Delete"})));
+    let live = standing(&delete, live_entry(1, ONE));
+    assert!(matches!(step(&delete, EntryState::Deleted { version: 2 }, live), Ok(Step::Delete(_))));
+    let mut strangers = standing(&delete, live_entry(1, ONE));
+    strangers.owners.clear();
+    strangers.our_annotations.clear();
+    assert!(matches!(step(&delete, EntryState::Absent, strangers), Ok(Step::StayAbsent)));
+    let live = standing(&delete, live_entry(1, ONE));
+    assert_eq!(step(&delete, live_entry(2, "{}"), live).err().unwrap().reason(), Reason::PropertyNotFound);
+}
+
+#[test]
+fn a_target_over_a_mebibyte_is_refused_before_any_write() {
+    let desired = desired(spec());
+    let large = format!(r#"{{"password": "{}"}}"#, "x".repeat(1024 * 1024));
+    let refused = plan(&desired, observed(&desired, live_entry(1, &large), TargetState::Absent)).err().unwrap();
+    assert_eq!(refused.reason(), Reason::TooLarge);
+}
+
+#[test]
+fn immutable_targets_and_other_types_are_recreated_only_where_allowed() {
+    let desired = desired(spec());
+    let mut live = standing(&desired, live_entry(1, ONE));
+    live.immutable = true;
+    let two = || live_entry(2, r#"{"password": "2"}"#);
+    assert_eq!(step(&desired, two(), live).err().unwrap().reason(), Reason::TargetImmutable);
+    let allowed = Desired { immutable_targets: desired::ImmutableTargets::Recreate, ..desired.clone() };
+    let mut live = standing(&desired, live_entry(1, ONE));
+    live.immutable = true;
+    assert!(matches!(step(&allowed, two(), live), Ok(Step::Recreate(..))));
+    let mut typed = standing(&desired, live_entry(1, ONE));
+    typed.kind = "kubernetes.io/tls".into();
+    assert!(matches!(step(&desired, live_entry(1, ONE), typed), Ok(Step::Recreate(..))));
+}
+
+fn moment(seconds: i64) -> Moment {
+    Moment { now: Timestamp::from_second(seconds).unwrap(), heartbeat: Duration::from_secs(3600) }
+}
+
+fn done(desired: &Desired, version: u64) -> Synced {
+    let target = created(desired, live_entry(version, ONE));
+    let stamp = Stamp { uid: "s".into(), resource_version: "1".into() };
+    let versions = plan(desired, observed(desired, live_entry(version, ONE), TargetState::Absent)).unwrap().versions;
+    Synced::Done { applied: Applied::Kept(written(&target, stamp)), versions, warnings: Vec::new() }
+}
+
+#[test]
+fn an_unchanged_status_is_not_written_before_the_heartbeat() {
+    let mut object = object(spec());
+    let desired = Desired::parse(&object).unwrap();
+    let mut status_after = |result, seconds| match report(&object, Some(&desired), Ok(result), &moment(seconds)) {
+        Report::Verdict { status, requeue, .. } => {
+            let changed = status.before.as_ref() != Some(&status.after);
+            object.status = Some(status.after);
+            (changed, Some(requeue))
+        }
+        Report::Unchanged { requeue } => (false, Some(requeue)),
+        Report::NotOurs | Report::Gone => (false, None),
+    };
+    assert!(status_after(done(&desired, 1), 1000).0);
+    assert!(!status_after(done(&desired, 1), 1010).0);
+    assert_eq!(status_after(Synced::Unchanged, 1010), (false, Some(Requeue::After(Duration::from_secs(3590)))));
+    assert!(status_after(Synced::Unchanged, 4600).0);
+    assert!(status_after(done(&desired, 2), 4601).0);
+}
+
+#[test]
+fn a_failure_keeps_what_was_synced_and_says_why() {
+    let mut object = object(spec());
+    let desired = Desired::parse(&object).unwrap();
+    let Report::Verdict { status, .. } = report(&object, Some(&desired), Ok(done(&desired, 1)), &moment(1000)) else {
+        panic!("a sync has a verdict");
+    };
+    object.status = Some(status.after.clone());
+    let sealed = crate::feed::ReadError::Store(crate::store::StoreError::Sealed { server: "https://vault".into() });
+    let failure =
+        Failure::Observe(observe::ObserveError::Read { store: "ClusterSecretStore/vault".into(), cause: sealed });
+    let Report::Verdict { verdict, status: failed, requeue } =
+        report(&object, Some(&desired), Err(failure), &moment(1010))
+    else {
+        panic!("a failure has a verdict");
+    };
+    assert_eq!((verdict.ready, verdict.reason, requeue), (false, Reason::SecretSyncedError, Requeue::BackOff));
+    assert!(verdict.message.contains("sealed"), "{}", verdict.message);
+    assert_eq!(failed.after.paths, status.after.paths);
+    assert_eq!(failed.after.synced_resource_version, status.after.synced_resource_version);
+}
