@@ -84,16 +84,12 @@ pub(super) async fn install_vault_policies(admin: &VaultAdmin, brand: Brand) -> 
     Ok(())
 }
 
-/// Applies `crds/`, the kustomize base and `policies/admission/` with kubectl, as an administrator does.
+/// Applies the kustomize base, CRDs included, and `policies/admission/` with kubectl, as an administrator does.
 pub(super) fn install_manifests(kubectl: impl Fn() -> Command) -> anyhow::Result<()> {
-    let crds = repository().join("crds");
-    if crds.is_dir() {
-        apply(kubectl(), &["-f"], &crds)?;
-        let mut wait = kubectl();
-        wait.args(["wait", "--for=condition=Established", "--timeout=60s", "-f"]).arg(&crds);
-        run(wait)?;
-    }
     apply(kubectl(), &["-k"], &repository().join("deploy/kustomize/base"))?;
+    let mut wait = kubectl();
+    wait.args(["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
+    run(wait)?;
     let admission = repository().join("policies/admission");
     if admission.is_dir() { apply(kubectl(), &["-f"], &admission) } else { Ok(()) }
 }
