@@ -8,6 +8,9 @@ use crate::domain::path::Mount;
 
 use super::{StoreName, StoreRefusal};
 
+#[cfg(test)]
+mod tests;
+
 /// One key of a Secret, with the namespace that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRef {

@@ -56,12 +56,13 @@ pub struct ClientCertificate {
 
 /// Parses a store's `server`.
 pub fn address(text: &str) -> Result<Url, ConnectError> {
+    // A text with credentials in it must not be repeated, whatever else is wrong with it.
+    if text.contains('@') {
+        return Err(ConnectError::AddressParts);
+    }
     let wrong = || ConnectError::Address { address: text.to_owned() };
-    let url = Url::parse(text).map_err(|_unparsable| {
-        // A text with credentials in it must not be repeated.
-        if text.contains('@') { ConnectError::AddressParts } else { wrong() }
-    })?;
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+    let url = Url::parse(text).map_err(|_unparsable| wrong())?;
+    if url.query().is_some() || url.fragment().is_some() {
         return Err(ConnectError::AddressParts);
     }
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {

@@ -83,8 +83,9 @@ fn link_cause(link: &(dyn std::error::Error + 'static)) -> Option<Cause> {
         });
     }
     let io = link.downcast_ref::<std::io::Error>()?;
-    if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-        return Some(Cause::Tls);
+    // An I/O error hides what it wraps: its `source` is that of the wrapped one.
+    if let Some(found) = io.get_ref().and_then(|inner| link_cause(inner)) {
+        return Some(found);
     }
     match io.kind() {
         std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::ConnectionReset => Some(Cause::Connect),

@@ -142,7 +142,7 @@ fn body_of(data: &RemoteData, cas: u64) -> Zeroizing<Vec<u8>> {
     let size =
         keys.iter().zip(data.values()).map(|(key, value)| key.len() + value.expose_json().len() + 2).sum::<usize>();
     // Reserved at once, since a buffer that grows leaves copies behind.
-    let mut body = Zeroizing::new(Vec::with_capacity(head.len() + size + 2));
+    let mut body = Zeroizing::new(Vec::with_capacity(head.len() + size + 2 - usize::from(!data.is_empty())));
     body.extend_from_slice(head.as_bytes());
     for (at, (key, value)) in keys.iter().zip(data.values()).enumerate() {
         if at > 0 {

@@ -10,9 +10,6 @@ use super::reply::MountInfo;
 use crate::domain::path::Mount;
 use crate::store::StoreError;
 
-/// A confirmation as young as this is as good as a new one.
-const FRESH: std::time::Duration = std::time::Duration::from_secs(1);
-
 /// A mount that is there and is KV v2.
 #[derive(Clone)]
 pub struct Confirmed {
@@ -26,7 +23,7 @@ pub struct Confirmed {
 pub enum Certainty {
     /// Confirmed at any time by this client.
     Known,
-    /// Confirmed just now: absence is about to be believed.
+    /// Confirmed after the reply in question: absence is about to be believed.
     Fresh,
 }
 
@@ -50,10 +47,10 @@ impl Mounts {
         let asked = Instant::now();
         let mut known = self.known.lock().await;
         if let Some(confirmed) = known.get(mount) {
-            // A confirmation that began before we asked may be older than the reply in question, but never by more than this.
             let enough = match certainty {
                 Certainty::Known => true,
-                Certainty::Fresh => confirmed.at + FRESH >= asked,
+                // Those who waited share a confirmation that began after they asked.
+                Certainty::Fresh => confirmed.at >= asked,
             };
             if enough {
                 return Ok(confirmed.clone());

@@ -1,0 +1,94 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn cluster(vault: Value) -> Result<Connection, StoreRefusal> {
+    judged(&StoreName::cluster("s"), json!({ "vault": vault }))
+}
+
+fn namespaced(vault: Value) -> Result<Connection, StoreRefusal> {
+    judged(&StoreName::referred("team-a", StoreKind::SecretStore, "s"), json!({ "vault": vault }))
+}
+
+fn judged(store: &StoreName, provider: Value) -> Result<Connection, StoreRefusal> {
+    let spec: StoreSpec = serde_json::from_value(json!({ "provider": provider })).unwrap();
+    parse(store, &spec, "consumer")
+}
+
+fn invalid(result: Result<Connection, StoreRefusal>, part: &str) {
+    match result {
+        Err(StoreRefusal::Invalid { what, .. }) => assert!(what.contains(part), "{what}"),
+        other => panic!("{part}: {other:?}"),
+    }
+}
+
+fn unsupported(result: Result<Connection, StoreRefusal>, part: &str) {
+    match result {
+        Err(StoreRefusal::Unsupported { what, .. }) => assert!(what.contains(part), "{what}"),
+        other => panic!("{part}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_secret_store_reads_in_its_own_namespace_only() {
+    let token = |namespace: Value| json!({ "server": "https://v", "auth": { "tokenSecretRef": { "name": "t", "namespace": namespace } } });
+    let own = namespaced(token(json!("team-a"))).unwrap();
+    assert_eq!(
+        own.auth,
+        AuthMethod::Token(KeyRef { namespace: "team-a".into(), name: "t".into(), key: "token".into() })
+    );
+    assert!(!own.referent);
+    invalid(namespaced(token(json!("other"))), "another namespace");
+    let ca =
+        json!({ "server": "https://v", "caProvider": { "type": "ConfigMap", "name": "ca", "namespace": "other" } });
+    invalid(namespaced(ca), "caProvider");
+}
+
+#[test]
+fn a_cluster_store_without_a_namespace_reads_where_the_consumer_is() {
+    let referent = cluster(json!({ "server": "https://v", "auth": { "tokenSecretRef": { "name": "t" } } })).unwrap();
+    assert!(referent.referent);
+    assert!(matches!(referent.auth, AuthMethod::Token(KeyRef { namespace, .. }) if namespace == "consumer"));
+    let named = json!({ "server": "https://v", "auth": { "tokenSecretRef": { "name": "t", "namespace": "vault" } } });
+    assert!(!cluster(named).unwrap().referent);
+}
+
+#[test]
+fn only_a_cluster_store_may_log_in_as_waypost_itself() {
+    let own = json!({ "server": "https://v", "auth": { "kubernetes": { "role": "r" } } });
+    assert!(matches!(cluster(own.clone()).unwrap().auth, AuthMethod::Kubernetes { jwt: JwtSource::Own, .. }));
+    invalid(namespaced(own), "serviceAccountRef");
+}
+
+#[test]
+fn the_first_method_counts() {
+    let both = json!({ "server": "https://v", "auth": {
+        "kubernetes": { "role": "r" },
+        "appRole": { "roleId": "id", "secretRef": { "name": "s", "key": "k", "namespace": "n" } },
+    } });
+    assert!(matches!(cluster(both).unwrap().auth, AuthMethod::AppRole { mount, .. } if mount == "approle"));
+    assert_eq!(cluster(json!({ "server": "https://v" })).unwrap().auth, AuthMethod::Nothing);
+    invalid(cluster(json!({ "server": "https://v", "auth": {} })), "names no method");
+}
+
+#[test]
+fn what_is_not_built_is_named() {
+    unsupported(cluster(json!({ "server": "https://v", "version": "v1" })), "KV version 1");
+    let ldap = json!({ "server": "https://v", "auth": { "ldap": { "username": "u" } } });
+    unsupported(cluster(ldap), "`ldap`");
+    let other = json!({ "aws": { "region": "x" } });
+    unsupported(judged(&StoreName::cluster("s"), other), "aws");
+    invalid(judged(&StoreName::cluster("s"), json!({})), "exactly one");
+    invalid(cluster(json!({ "server": "https://v", "path": "a//b" })), "`path`");
+}
+
+#[test]
+fn openbao_is_served_like_vault() {
+    let openbao = json!({ "openBao": {
+        "server": "https://b", "path": "secret", "namespace": "team-a",
+        "auth": { "appRole": { "roleId": "id", "secretRef": { "name": "s", "key": "k", "namespace": "n" } } },
+    } });
+    let connection = judged(&StoreName::cluster("s"), openbao).unwrap();
+    assert_eq!(connection.login_namespace.as_deref(), Some("team-a"));
+    assert!(matches!(connection.auth, AuthMethod::AppRole { .. }));
+}

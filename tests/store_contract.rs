@@ -1,0 +1,513 @@
+//! The store port on its two implementations: the fake and a real OpenBao answer the same assertions, and the real one is
+//! put through the faults that a store meets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use waypost::api::store_spec::Capabilities;
+use waypost::api::{ClusterSecretStore, ConditionStatus, Reason};
+use waypost::check;
+use waypost::cluster::Cluster;
+use waypost::domain::path::RemotePath;
+use waypost::domain::remote::{Entry, EntryState, RemoteData, RemoteValue};
+use waypost::store::admit::{Class, Unclassified};
+use waypost::store::error::Transport as Cause;
+use waypost::store::fake::FakeStore;
+use waypost::store::observer::Unobserved;
+use waypost::store::{Registry, RegistrySettings, StoreClient, StoreError, StoreName, StoreObject, StoreRefusal};
+use waypost_e2e::lab::{AuditLog, Bao, CONTROLLER_ACCOUNT, Lab, Mark, Transport};
+use waypost_e2e::wait;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn the_fake_keeps_the_contract() {
+    contract(&FakeStore::new()).await;
+}
+
+#[tokio::test]
+async fn openbao_keeps_the_contract() {
+    let bench = Bench::on_shared().await;
+    contract(&*bench.kubernetes("contract", json!({})).await).await;
+}
+
+async fn contract(store: &dyn StoreClient) {
+    let path = path("platform-data/contract/entry");
+
+    assert!(matches!(store.read(&path, None).await.unwrap().state, EntryState::Absent));
+    let head = store.head(&path).await.unwrap();
+    assert!(!head.exists && head.version == 0 && !head.live);
+    let key = store.path_key(&path).await.unwrap();
+    assert_eq!(key, store.path_key(&path).await.unwrap());
+    let nobody = store.patch_metadata(&path, &labels(&[("a", Some("1"))])).await.unwrap_err();
+    assert!(matches!(nobody, StoreError::EntryMissing { .. }), "{nobody}");
+    store.destroy_versions(&path, &[1]).await.unwrap();
+
+    store.create_entry(&path).await.unwrap();
+    assert!(matches!(store.read(&path, None).await.unwrap().state, EntryState::Empty));
+    store.patch_metadata(&path, &labels(&[("a", Some("1")), ("b", Some("2"))])).await.unwrap();
+    store.create_entry(&path).await.unwrap();
+    let head = store.head(&path).await.unwrap();
+    assert!(head.exists && head.version == 0 && !head.live);
+    assert_eq!(head.custom_metadata.len(), 2, "creating again keeps the labels");
+
+    let data = RemoteData::from([
+        ("text".to_owned(), RemoteValue::text("p\"w\u{fc}\n")),
+        // What no server alters: OpenBao rounds integers beyond 2^53 and sorts the keys of objects before it stores them.
+        ("large".to_owned(), raw("9007199254740991")),
+        ("nested".to_owned(), raw(r#"{"a":"b","z":[1.5,null,true]}"#)),
+    ]);
+    let written = store.write(&path, &data, 0).await.unwrap();
+    assert_eq!((written.version, written.custom_metadata.len()), (1, 2));
+    let entry = store.read(&path, None).await.unwrap();
+    assert_eq!(live(&entry).0, 1);
+    for (property, value) in &data {
+        assert!(live(&entry).1[property] == *value, "{property} comes back as it went");
+    }
+    let stale = store.write(&path, &data, 0).await.unwrap_err();
+    assert!(matches!(stale, StoreError::CasMismatch { .. }), "{stale}");
+
+    assert_eq!(store.write(&path, &text("second"), 1).await.unwrap().version, 2);
+    let first = store.read(&path, Some(1)).await.unwrap();
+    assert!(live(&first).0 == 1 && live(&first).1.contains_key("large"));
+    let never = store.read(&path, Some(9)).await.unwrap();
+    assert!(matches!(never.state, EntryState::Deleted { version: 9 }));
+
+    store.delete_versions(&path, &[2]).await.unwrap();
+    let deleted = store.read(&path, None).await.unwrap();
+    assert!(matches!(deleted.state, EntryState::Deleted { version: 2 }) && deleted.custom_metadata.len() == 2);
+    let head = store.head(&path).await.unwrap();
+    assert!(head.exists && head.version == 2 && !head.live);
+    let stale = store.write(&path, &text("third"), 0).await.unwrap_err();
+    assert!(matches!(stale, StoreError::CasMismatch { .. }), "{stale}");
+    assert_eq!(store.write(&path, &text("third"), 2).await.unwrap().version, 3);
+
+    store.patch_metadata(&path, &labels(&[("a", None), ("b", Some("3"))])).await.unwrap();
+    store.destroy_versions(&path, &[3]).await.unwrap();
+    let destroyed = store.read(&path, None).await.unwrap();
+    assert!(matches!(destroyed.state, EntryState::Deleted { version: 3 }));
+    assert_eq!(destroyed.custom_metadata, BTreeMap::from([("b".to_owned(), "3".to_owned())]));
+    let head = store.head(&path).await.unwrap();
+    assert!(head.version == 3 && !head.live);
+
+    let elsewhere = RemotePath::parse(Some("nowhere"), "platform-data/contract/entry").unwrap();
+    for error in [
+        store.read(&elsewhere, None).await.err(),
+        store.head(&elsewhere).await.err(),
+        store.write(&elsewhere, &text("x"), 0).await.err(),
+        store.path_key(&elsewhere).await.err(),
+    ] {
+        assert!(matches!(error, Some(StoreError::MountMissing { .. })), "a missing mount is no absent entry");
+    }
+}
+
+#[tokio::test]
+async fn many_first_requests_log_in_once_and_shutdown_revokes() {
+    let bench = Bench::on_extra().await;
+    let client = bench.kubernetes("once", json!({})).await;
+    let mark = bench.audit().mark().unwrap();
+    let entry = path("platform-data/once/entry");
+    futures::future::join_all((0..40).map(|_| client.read(&entry, None))).await.into_iter().for_each(|read| {
+        read.unwrap();
+    });
+    assert_eq!(bench.logins(mark), 1);
+    bench.registry.shutdown().await;
+    let revoked = bench.audit().since_under(mark, "auth/token/revoke-self").unwrap();
+    assert_eq!(revoked.len(), 1);
+    let after = client.read(&entry, None).await.err().unwrap();
+    assert!(matches!(after, StoreError::CredentialUnread { .. }), "{after}");
+    assert_eq!(bench.logins(mark), 1, "no login after shutdown");
+}
+
+#[tokio::test]
+async fn a_revoked_token_costs_one_login_and_no_request_fails() {
+    let bench = Bench::on_extra().await;
+    let client = bench.kubernetes("revoked", json!({})).await;
+    let entry = path("platform-data/revoked/entry");
+    client.read(&entry, None).await.unwrap();
+    let admin = bench.bao().admin().unwrap();
+    admin.post("sys/leases/revoke-prefix/auth/kubernetes/login", &json!({})).await.unwrap();
+    let mark = bench.audit().mark().unwrap();
+    for read in futures::future::join_all((0..20).map(|_| client.read(&entry, None))).await {
+        read.unwrap();
+    }
+    assert_eq!(bench.logins(mark), 1);
+}
+
+#[tokio::test]
+async fn a_policys_403_causes_no_login() {
+    let bench = Bench::on_extra().await;
+    let client = bench.kubernetes("policy", json!({})).await;
+    client.read(&path("platform-data/policy/entry"), None).await.unwrap();
+    let mark = bench.audit().mark().unwrap();
+    for _ in 0..10 {
+        let error = client.read(&path("elsewhere/policy/entry"), None).await.err().unwrap();
+        assert!(matches!(error, StoreError::Forbidden { .. }), "{error}");
+    }
+    assert_eq!(bench.logins(mark), 0);
+    client.read(&path("platform-data/policy/entry"), None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_short_lease_is_renewed_not_replaced() {
+    let bench = Bench::on_extra().await;
+    let admin = bench.bao().admin().unwrap();
+    let role = admin.get("auth/kubernetes/role/external-secrets").await.unwrap().unwrap();
+    let mut role = role.get("data").cloned().unwrap_or(role);
+    role["token_ttl"] = json!(3);
+    role["token_max_ttl"] = json!(600);
+    admin.post("auth/kubernetes/role/external-secrets", &role).await.unwrap();
+    let client = bench.kubernetes("short", json!({})).await;
+    let mark = bench.audit().mark().unwrap();
+    let entry = path("platform-data/short/entry");
+    wait::until("two renewals", DEADLINE, async || {
+        client.read(&entry, None).await?;
+        Ok((bench.audit().since_under(mark, "auth/token/renew-self")?.len() >= 2).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(bench.logins(mark), 1);
+}
+
+#[tokio::test]
+async fn a_sealed_server_is_said_to_be_sealed_and_its_return_is_announced() {
+    let bench = Bench::on_extra().await;
+    let client = bench.kubernetes("sealed", json!({})).await;
+    let entry = path("platform-data/sealed/entry");
+    client.write(&entry, &text("kept"), 0).await.unwrap();
+    let mut changes = bench.registry.changes();
+    bench.bao().seal().await.unwrap();
+    let first = client.read(&entry, None).await.err().unwrap();
+    assert!(matches!(first, StoreError::Sealed { .. }), "{first}");
+    wait::until("the circuit to open", DEADLINE, async || {
+        let error = client.read(&entry, None).await.err();
+        Ok(matches!(error, Some(StoreError::CircuitOpen { .. })).then_some(()))
+    })
+    .await
+    .unwrap();
+    bench.bao().unseal().await.unwrap();
+    let recovered = tokio::time::timeout(Duration::from_secs(5), changes.recv()).await.unwrap().unwrap();
+    assert_eq!(recovered, StoreName::cluster("sealed"));
+    assert_eq!(live(&client.read(&entry, None).await.unwrap()).0, 1);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_and_returns_is_served_at_once() {
+    let bench = Bench::on_extra().await;
+    let client = bench.kubernetes("stopped", json!({})).await;
+    let entry = path("platform-data/stopped/entry");
+    client.write(&entry, &text("kept"), 0).await.unwrap();
+    bench.bao().stop();
+    let error = client.read(&entry, None).await.err().unwrap();
+    let refused = matches!(error, StoreError::Unreachable { cause: Cause::Connect | Cause::Cut, .. });
+    assert!(refused, "{error}");
+    bench.bao().start().await.unwrap();
+    assert_eq!(live(&client.read(&entry, None).await.unwrap()).0, 1);
+}
+
+#[tokio::test]
+async fn a_ca_that_did_not_sign_the_server_is_named_as_the_cause() {
+    let bench = Bench::on_shared().await;
+    let other = rcgen_ca();
+    let client = bench.kubernetes("wrong-ca", json!({ "caBundle": base64(&other) })).await;
+    let error = client.read(&path("platform-data/ca/entry"), None).await.err().unwrap();
+    assert!(matches!(error, StoreError::Unreachable { cause: Cause::Tls, .. }), "{error}");
+    let outcome = bench.check("wrong-ca").await;
+    assert_eq!((outcome.status, outcome.reason), (ConditionStatus::False, Reason::InvalidProviderConfig));
+    assert!(outcome.message.contains("caBundle"), "{}", outcome.message);
+}
+
+#[tokio::test]
+async fn a_wrong_role_is_refused_without_a_storm_of_logins() {
+    let bench = Bench::on_extra().await;
+    let client = bench.client("wrong-role", bench.provider(kubernetes_auth("nobody"), json!({}))).await;
+    let mark = bench.audit().mark().unwrap();
+    for read in
+        futures::future::join_all((0..20).map(|_| async { client.read(&path("platform-data/role/entry"), None).await }))
+            .await
+    {
+        let error = read.err().unwrap();
+        assert!(matches!(error, StoreError::LoginRefused { .. }), "{error}");
+        assert!(error.to_string().contains("nobody"), "{error}");
+    }
+    assert_eq!(bench.logins(mark), 1);
+}
+
+#[tokio::test]
+async fn a_mount_that_is_missing_or_kv_v1_is_named_and_never_written_to() {
+    let bench = Bench::on_extra().await;
+    let admin = bench.bao().admin().unwrap();
+    admin.enable_mount("one", "kv", &json!({ "version": "1" })).await.unwrap();
+    let rules = r#"path "one/*" { capabilities = ["create", "read", "update"] }"#;
+    admin.put_policy("one", rules).await.unwrap();
+    let token = admin.create_token(&["one"], "10m").await.unwrap();
+    bench.secret("one-token", "token", &token).await;
+    let client = bench.client("kv-one", bench.provider(bench.token_auth("one-token"), json!({ "path": "one" }))).await;
+    let entry = RemotePath::parse(Some("one"), "platform-data/v1/entry").unwrap();
+    for error in [client.read(&entry, None).await.err(), client.write(&entry, &text("x"), 0).await.err()] {
+        let error = error.unwrap();
+        assert!(matches!(&error, StoreError::WrongVersion { found, .. } if found == "KV version 1"), "{error}");
+    }
+    assert_eq!(admin.get("one/data/platform-data/v1/entry").await.unwrap(), None, "nothing was written");
+
+    bench.client("nowhere", bench.provider(kubernetes_auth("external-secrets"), json!({ "path": "nowhere" }))).await;
+    let outcome = bench.check("nowhere").await;
+    assert_eq!(outcome.status, ConditionStatus::False);
+    assert!(outcome.message.contains("nowhere/"), "{}", outcome.message);
+}
+
+#[tokio::test]
+async fn a_mount_made_anew_as_v1_turns_absence_into_an_error() {
+    let bench = Bench::on_extra().await;
+    let admin = bench.bao().admin().unwrap();
+    let client = bench.kubernetes("anew", json!({})).await;
+    let entry = path("platform-data/anew/entry");
+    client.write(&entry, &text("kept"), 0).await.unwrap();
+    admin.delete("sys/mounts/secret").await.unwrap();
+    let gone = client.read(&entry, None).await.err().unwrap();
+    assert!(matches!(gone, StoreError::MountMissing { .. }), "{gone}");
+    admin.enable_mount("secret", "kv", &json!({ "version": "1" })).await.unwrap();
+    let error = client.read(&entry, None).await.err().unwrap();
+    assert!(matches!(error, StoreError::WrongVersion { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_token_with_a_trailing_newline_works() {
+    let bench = Bench::on_extra().await;
+    let admin = bench.bao().admin().unwrap();
+    let token = admin.create_token(&["waypost-combined"], "10m").await.unwrap();
+    bench.secret("newline", "token", &format!("{token}\n")).await;
+    let client = bench.client("newline", bench.provider(bench.token_auth("newline"), json!({}))).await;
+    client.read(&path("platform-data/newline/entry"), None).await.unwrap();
+    bench.secret("odd", "token", "s.two words").await;
+    let odd = bench.client("odd", bench.provider(bench.token_auth("odd"), json!({}))).await;
+    let error = odd.read(&path("platform-data/newline/entry"), None).await.err().unwrap();
+    assert!(matches!(error, StoreError::Credential { .. }) && !error.to_string().contains("s.two"), "{error}");
+}
+
+#[tokio::test]
+async fn an_entry_over_the_servers_limit_is_too_large() {
+    let bench = Bench::on_shared().await;
+    let client = bench.kubernetes("large", json!({})).await;
+    let entry = path("platform-data/large/entry");
+    for size in [1_100_000, 33 * 1024 * 1024] {
+        let error = client.write(&entry, &text(&"x".repeat(size)), 0).await.err().unwrap();
+        assert!(matches!(error, StoreError::TooLarge { bytes, .. } if bytes > size), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_vault_namespace_that_is_missing_is_named() {
+    let bench = Bench::on_shared().await;
+    let client = bench.kubernetes("namespace", json!({ "namespace": "no-such-team" })).await;
+    let error = client.read(&path("platform-data/namespace/entry"), None).await.err().unwrap();
+    assert!(matches!(&error, StoreError::NamespaceMissing { namespace } if namespace == "no-such-team"), "{error}");
+}
+
+#[tokio::test]
+async fn the_check_tells_rights_and_logs_in_once() {
+    let bench = Bench::on_extra().await;
+    for (role, capabilities) in
+        [("external-secrets", Capabilities::ReadWrite), ("waypost-consumer", Capabilities::ReadOnly)]
+    {
+        let mut auth = kubernetes_auth(role);
+        if role != "external-secrets" {
+            auth["kubernetes"]["serviceAccountRef"]["audiences"] = json!(["vault"]);
+        }
+        bench.client(role, bench.provider(auth, json!({}))).await;
+        let mark = bench.audit().mark().unwrap();
+        for _ in 0..3 {
+            let outcome = bench.check(role).await;
+            assert_eq!((outcome.status, outcome.reason), (ConditionStatus::True, Reason::Valid), "{}", outcome.message);
+            assert_eq!(outcome.capabilities, Some(capabilities), "{role}");
+        }
+        assert_eq!(bench.logins(mark), 1, "{role}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_serves_only_the_namespaces_of_its_conditions() {
+    let bench = Bench::on_shared().await;
+    let mut store = bench.object("conditions", bench.provider(kubernetes_auth("external-secrets"), json!({})));
+    store.spec.0.conditions = serde_json::from_value(json!([{ "namespaceRegexes": ["team-.*"] }])).unwrap();
+    bench.registry.upsert(StoreName::cluster("conditions"), StoreObject::Cluster(Arc::new(store.clone())));
+    let name = StoreName::cluster("conditions");
+    assert!(bench.registry.client("team-a", &name).await.is_ok());
+    let refusal = bench.registry.client("other-team-a", &name).await.err().unwrap();
+    assert!(matches!(refusal, StoreRefusal::NotAllowed { .. }), "{refusal}");
+    store.spec.0.controller = Some("somebody-else".to_owned());
+    store.metadata.generation = Some(2);
+    bench.registry.upsert(name.clone(), StoreObject::Cluster(Arc::new(store)));
+    let refusal = bench.registry.client("team-a", &name).await.err().unwrap();
+    assert!(matches!(refusal, StoreRefusal::OtherController { .. }), "{refusal}");
+    assert!(check::check(&bench.registry, &name).await.is_none(), "nothing is written on another's store");
+    bench.registry.remove(&name);
+    let refusal = bench.registry.client("team-a", &name).await.err().unwrap();
+    assert!(matches!(refusal, StoreRefusal::NotFound { .. }), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_host_never_gets_the_token() {
+    let bench = Bench::on_shared().await;
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let standby = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = other.local_addr().unwrap();
+    let server = format!("http://{}", standby.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = standby.accept().await {
+            let mut buffer = [0; 4096];
+            let _ = connection.read(&mut buffer).await;
+            let reply = format!(
+                "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://{target}/v1/x\r\nContent-Length: 0\r\n\r\n"
+            );
+            let _ = connection.write_all(reply.as_bytes()).await;
+        }
+    });
+    bench.secret("redirected", "token", "s.canary").await;
+    let provider = json!({ "server": server, "path": "secret", "auth": bench.token_auth("redirected") });
+    let client = bench.client("redirected", provider).await;
+    let error = client.read(&path("platform-data/redirected/entry"), None).await.err().unwrap();
+    assert!(matches!(error, StoreError::RedirectRefused { .. }), "{error}");
+    let visited = tokio::time::timeout(Duration::from_millis(200), other.accept()).await;
+    assert!(visited.is_err(), "nobody connects to the other host");
+}
+
+/// A registry on the lab's cluster, and the OpenBao its stores name.
+struct Bench {
+    lab: &'static Lab,
+    extra: Option<Bao>,
+    registry: Arc<Registry>,
+    kube: kube::Client,
+    namespace: String,
+}
+
+impl Bench {
+    async fn on_shared() -> Self {
+        Self::new(None).await
+    }
+
+    /// With a server of its own, for tests that disturb it or count its requests.
+    async fn on_extra() -> Self {
+        let lab = Lab::shared().await.unwrap();
+        Self::new(Some(lab.extra_bao(Transport::Tls).await.unwrap())).await
+    }
+
+    async fn new(extra: Option<Bao>) -> Self {
+        let lab = Lab::shared().await.unwrap();
+        let [namespace, account] = CONTROLLER_ACCOUNT;
+        let cluster = Cluster::new(lab.kube_as(namespace, account).await.unwrap());
+        let class = Class { name: "waypost".to_owned(), unclassified: Unclassified::Serve };
+        let registry = Registry::new(cluster, RegistrySettings { class }, Arc::new(Unobserved));
+        let kube = lab.kube_admin().await.unwrap();
+        let created = Namespace {
+            metadata: kube::api::ObjectMeta { generate_name: Some("store-".to_owned()), ..Default::default() },
+            ..Namespace::default()
+        };
+        let created = Api::<Namespace>::all(kube.clone()).create(&PostParams::default(), &created).await.unwrap();
+        Bench { lab, extra, registry, kube, namespace: created.metadata.name.unwrap() }
+    }
+
+    fn bao(&self) -> &Bao {
+        self.extra.as_ref().unwrap_or_else(|| self.lab.bao().unwrap())
+    }
+
+    fn audit(&self) -> AuditLog {
+        self.bao().audit()
+    }
+
+    fn logins(&self, since: Mark) -> usize {
+        self.audit().since_under(since, "auth/kubernetes/login").unwrap().len()
+    }
+
+    fn provider(&self, auth: Value, more: Value) -> Value {
+        let mut provider = json!({
+            "server": self.bao().address(),
+            "path": "secret",
+            "caBundle": base64(self.bao().ca_pem().unwrap()),
+            "auth": auth,
+        });
+        provider.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        provider
+    }
+
+    fn token_auth(&self, secret: &str) -> Value {
+        json!({ "tokenSecretRef": { "namespace": self.namespace, "name": secret, "key": "token" } })
+    }
+
+    fn object(&self, name: &str, vault: Value) -> ClusterSecretStore {
+        serde_json::from_value(json!({
+            "apiVersion": "external-secrets.io/v1",
+            "kind": "ClusterSecretStore",
+            "metadata": { "name": name, "uid": name, "generation": 1 },
+            "spec": { "provider": { "vault": vault } },
+        }))
+        .unwrap()
+    }
+
+    async fn client(&self, name: &str, vault: Value) -> Arc<dyn StoreClient> {
+        let store = StoreName::cluster(name);
+        self.registry.upsert(store.clone(), StoreObject::Cluster(Arc::new(self.object(name, vault))));
+        self.registry.client(&self.namespace, &store).await.unwrap()
+    }
+
+    async fn kubernetes(&self, name: &str, more: Value) -> Arc<dyn StoreClient> {
+        self.client(name, self.provider(kubernetes_auth("external-secrets"), more)).await
+    }
+
+    async fn secret(&self, name: &str, key: &str, value: &str) {
+        let secret: Secret =
+            serde_json::from_value(json!({ "metadata": { "name": name }, "stringData": { key: value } })).unwrap();
+        let api: Api<Secret> = Api::namespaced(self.kube.clone(), &self.namespace);
+        api.create(&PostParams::default(), &secret).await.unwrap();
+    }
+
+    async fn check(&self, name: &str) -> check::CheckOutcome {
+        check::check(&self.registry, &StoreName::cluster(name)).await.unwrap()
+    }
+}
+
+fn kubernetes_auth(role: &str) -> Value {
+    let [namespace, account] = CONTROLLER_ACCOUNT;
+    json!({ "kubernetes": { "role": role, "serviceAccountRef": { "namespace": namespace, "name": account } } })
+}
+
+fn path(key: &str) -> RemotePath {
+    RemotePath::parse(Some("secret"), key).unwrap()
+}
+
+fn text(value: &str) -> RemoteData {
+    RemoteData::from([("value".to_owned(), RemoteValue::text(value))])
+}
+
+fn raw(json: &str) -> RemoteValue {
+    RemoteValue::raw(RawValue::from_string(json.to_owned()).unwrap())
+}
+
+fn live(entry: &Entry) -> (u64, &RemoteData) {
+    match &entry.state {
+        EntryState::Live { version, data } => (*version, data),
+        EntryState::Absent | EntryState::Empty | EntryState::Deleted { .. } => panic!("no data"),
+    }
+}
+
+fn labels(changes: &[(&str, Option<&str>)]) -> BTreeMap<String, Option<String>> {
+    changes.iter().map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned))).collect()
+}
+
+fn base64(text: &str) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+fn rcgen_ca() -> String {
+    let key = rcgen::KeyPair::generate().unwrap();
+    rcgen::CertificateParams::new(vec!["other".to_owned()]).unwrap().self_signed(&key).unwrap().pem()
+}
