@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, DirBuilder, File},
+    io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
@@ -71,11 +72,24 @@ impl StateFolder {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// The lock goes last: while anything is left, the folder is in use.
+    fn remove_content(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else if entry.file_name() != LOCK {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Drop for StateFolder {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
+        if let Err(error) = self.remove_content().and_then(|()| fs::remove_dir_all(&self.path)) {
             tracing::warn!(path = %self.path.display(), %error, "could not remove a lab's state");
         }
     }
@@ -85,14 +99,13 @@ impl Drop for StateFolder {
 pub(super) fn is_in_use(path: &Path) -> anyhow::Result<bool> {
     match File::open(path.join(LOCK)) {
         Ok(lock) => Ok(lock.try_lock().is_err()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error).with_context(|| format!("open the lock of {}", path.display())),
     }
 }
 
 /// Writes a file that only its user can read.
 pub(super) fn write_private(path: &Path, content: &str) -> anyhow::Result<()> {
-    use std::io::Write;
     let written = File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
     written.and_then(|mut file| file.write_all(content.as_bytes())).with_context(|| format!("write {}", path.display()))
 }

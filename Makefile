@@ -1,0 +1,75 @@
+# Everything a person or CI runs. `make help` lists it.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.PHONY: help prerequisites provision build fmt lint generate verify test test-fast demo lab-up lab-down lab-status bench run image clean
+
+# Tests wait for servers more than they compute.
+export RUST_TEST_THREADS ?= 8
+E2E := cargo run --quiet --package waypost-e2e --
+ENGINE ?= $(shell command -v podman || command -v docker)
+IMAGE ?= waypost:dev
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+prerequisites: ## Say which programs are missing or too old (every target that builds runs this first)
+	@e2e/prerequisites
+
+provision: prerequisites ## Build and install the lab's servers into the cache folder, once per machine
+	@$(E2E) provision
+
+build: prerequisites ## Build the program, optimised: target/release/waypost
+	cargo build --release --bin waypost
+
+fmt: prerequisites ## Format all sources
+	cargo fmt --all
+	gofmt -w e2e/controlplane e2e/tied
+
+lint: prerequisites ## Check formatting, clippy, go vet, and that one TLS provider is used
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@tree=$$(cargo tree --workspace --target all --prefix none --format '{p}' --locked); \
+	  if grep '^ring ' <<<"$$tree"; then echo "lint: ring is in the tree; aws-lc-rs is to be the only TLS provider" >&2; exit 1; fi
+	@unformatted=$$(gofmt -l e2e/controlplane e2e/tied); \
+	  if [ -n "$$unformatted" ]; then echo "lint: run make fmt for $$unformatted" >&2; exit 1; fi
+	cd e2e/tied && go vet ./...
+
+generate: prerequisites ## Write what is generated: CRDs, admission policies, reference pages
+	cargo run --bin waypost-generate
+
+verify: prerequisites ## Check that what is generated is current
+	cargo run --quiet --bin waypost-generate -- --check
+
+test: provision ## Run all tests; the control plane's first build takes some minutes, once per machine
+	cargo test --workspace --locked
+
+test-fast: prerequisites ## Run the tests that need no servers
+	cargo test --workspace --lib --bins --locked
+
+demo: provision ## Show a secret on its way, on real servers; KEEP=1 leaves them running
+	@cargo build --quiet --bin waypost
+	@$(E2E) demo
+
+lab-up: provision ## Start real servers that keep running, and print how to use them
+	@$(E2E) lab up
+
+lab-down: prerequisites ## Stop them
+	@$(E2E) lab down
+
+lab-status: prerequisites ## Say whether they run, and how to use them
+	@$(E2E) lab status
+
+bench: provision ## Measure on real servers; prints a table and JSON
+	cargo build --release --bin waypost
+	cargo run --quiet --release --package waypost-e2e -- bench
+
+run: lab-up ## Run the controller of this checkout against the running lab
+	KUBECONFIG=$$($(E2E) lab controller-kubeconfig) cargo run --bin waypost -- controller
+
+image: prerequisites ## Build the container image (IMAGE=name:tag) with podman or docker
+	@if [ -z "$(ENGINE)" ]; then echo "image: install podman or docker, or name one: make image ENGINE=..." >&2; exit 1; fi
+	$(ENGINE) build --tag $(IMAGE) --file Containerfile .
+
+clean: ## Remove what cargo built; the lab's servers stay in the cache folder
+	cargo clean
