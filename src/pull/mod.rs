@@ -9,6 +9,7 @@ pub mod observe;
 pub mod plan;
 pub mod records;
 pub mod report;
+mod stores;
 #[cfg(test)]
 mod tests;
 
