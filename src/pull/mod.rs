@@ -40,6 +40,8 @@ use report::{Failure, Moment, Synced, report};
 
 /// How often a write is decided anew because the target moved meanwhile, before the object waits its turn again.
 const ATTEMPTS: usize = 4;
+/// How long the cache may take to show a status that we wrote.
+const CACHE_LAG: Duration = Duration::from_secs(2);
 /// How often a resource that asks to be synced once looks for its value until it is there.
 const UNTIL_SYNCED: Duration = Duration::from_secs(3600);
 
@@ -116,7 +118,7 @@ impl<S: Stores> Pull<S> {
                 .filter(|record| record.tried == desired.synced_resource_version)
                 .and_then(|record| record.target.map(|(_, written)| written)),
         };
-        self.note(desired, name, target);
+        self.note(desired, name, target, attempt.is_ok().then(Instant::now));
         let (applied, versions, warnings) = attempt?;
         Ok(Synced::Done { applied, versions, warnings })
     }
@@ -151,8 +153,9 @@ impl<S: Stores> Pull<S> {
         behind: bool,
     ) -> Result<bool, Failure> {
         let frozen = is_frozen(object, desired);
-        let tried = record.is_some_and(|record| record.tried == desired.synced_resource_version);
-        if !is_ready(object, desired) || !(frozen || tried && !behind) {
+        let tried = record.filter(|record| record.tried == desired.synced_resource_version);
+        let just_synced = tried.and_then(|record| record.synced).is_some_and(|at| at.elapsed() < CACHE_LAG);
+        if !(is_ready(object, desired) || just_synced) || !(frozen || tried.is_some() && !behind) {
             return Ok(false);
         }
         let cluster = &self.context.cluster;
@@ -170,7 +173,7 @@ impl<S: Stores> Pull<S> {
         match observe::live(cluster, desired).await.map_err(Failure::Write)? {
             TargetState::Present(live) if plan::is_intact(desired, &live) => {
                 let data_hash = live.annotations.get(names::ANNOTATION_DATA_HASH).cloned().unwrap_or_default();
-                self.note(desired, name, Some(Written { stamp: live.stamp, data_hash }));
+                self.note(desired, name, Some(Written { stamp: live.stamp, data_hash }), Some(Instant::now()));
                 Ok(true)
             }
             TargetState::Present(_) | TargetState::Absent | TargetState::AsWritten(_) => Ok(false),
@@ -235,9 +238,9 @@ impl<S: Stores> Pull<S> {
         warnings.into_iter().collect()
     }
 
-    fn note(&self, desired: &Desired, name: &Name, written: Option<Written>) {
+    fn note(&self, desired: &Desired, name: &Name, written: Option<Written>, synced: Option<Instant>) {
         let target = written.map(|written| (Name::new(&desired.namespace, &desired.target), written));
-        self.records.note(name, Record { tried: desired.synced_resource_version.clone(), target });
+        self.records.note(name, Record { tried: desired.synced_resource_version.clone(), target, synced });
     }
 }
 

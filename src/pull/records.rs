@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use super::plan::Written;
 use crate::controller::referrers::Name;
@@ -24,6 +25,8 @@ pub struct Record {
     pub tried: String,
     /// The target, where that succeeded.
     pub target: Option<(Name, Written)>,
+    /// When it last succeeded; `None` after a failure. The cached status may lag behind that for a moment.
+    pub synced: Option<Instant>,
 }
 
 impl Records {

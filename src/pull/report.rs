@@ -18,6 +18,8 @@ use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
 
 /// Warnings that a message repeats at most; the rest is counted.
 const MOST_WARNINGS: usize = 3;
+/// When a resource is looked at again whose cached status is older than our last write; longer than the cache lags.
+const CACHE_PAUSE: Duration = Duration::from_secs(3);
 /// When a resource that is read once is tried again while it was not.
 const UNSYNCED_RETRY: Duration = Duration::from_secs(3600);
 
@@ -76,18 +78,20 @@ pub fn report(
 }
 
 fn unchanged(object: &ExternalSecret, desired: &Desired, moment: &Moment) -> Report<ExternalSecretStatus> {
-    let Some(before) = &object.status else { return Report::Unchanged { requeue: Requeue::AwaitChange } };
+    let ready = object.status.as_ref().and_then(|status| condition::find(&status.conditions, READY));
+    let Some((before, ready)) =
+        object.status.as_ref().zip(ready).filter(|(_, ready)| ready.status == ConditionStatus::True)
+    else {
+        // The cache does not show yet what we wrote, or the write failed: soon we know which.
+        return Report::Unchanged { requeue: Requeue::After(CACHE_PAUSE) };
+    };
     let Refresh::Follow(_) = desired.refresh else { return Report::Unchanged { requeue: Requeue::AwaitChange } };
     if !heartbeat_due(before, moment) {
         return Report::Unchanged { requeue: next(before, desired, moment) };
     }
     let after = ExternalSecretStatus { refresh_time: Some(Time(moment.now)), ..before.clone() };
-    let ready = condition::find(&before.conditions, READY);
-    let verdict = Verdict {
-        ready: true,
-        reason: Reason::SecretSynced,
-        message: ready.and_then(|ready| ready.message.clone()).unwrap_or_default(),
-    };
+    let message = ready.message.clone().unwrap_or_default();
+    let verdict = Verdict { ready: true, reason: Reason::SecretSynced, message };
     let requeue = next(&after, desired, moment);
     changed(object, verdict, after, requeue)
 }
