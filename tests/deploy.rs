@@ -300,7 +300,7 @@ fn difference(left: &Value, right: &Value) -> Option<String> {
     match (left, right) {
         (Value::Object(left), Value::Object(right)) => left
             .keys()
-            .chain(right.keys())
+            .chain(right.keys().filter(|key| !left.contains_key(*key)))
             .find_map(|key| inside(key, left.get(key).unwrap_or(&Value::Null), right.get(key).unwrap_or(&Value::Null))),
         (Value::Array(left), Value::Array(right)) if left.len() == right.len() => {
             left.iter().zip(right).enumerate().find_map(|(at, (left, right))| inside(&at.to_string(), left, right))
