@@ -177,3 +177,29 @@ async fn a_killed_owner_leaves_no_server_and_the_next_start_removes_its_state() 
     drop(lab);
     assert!(!folder.exists());
 }
+
+#[tokio::test]
+async fn an_existing_cluster_is_used_only_by_its_own_variables_and_starts_no_server() {
+    let existing = Lab::shared().await.unwrap();
+    let token = existing.vault_admin().unwrap().create_token(&["root"], "1h").await.unwrap();
+    let folder = std::env::temp_dir().join(format!("waypost-lab-existing-{}", std::process::id()));
+    let ca = existing.folder().join("existing-ca.crt");
+    fs::write(&ca, existing.vault_ca_pem().unwrap()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_waypost-e2e"));
+    command.args(["lab", "serve", "--folder"]).arg(&folder).env("LAB", "existing");
+    command.env("LAB_KUBECONFIG", existing.kubeconfig_admin()).env("LAB_VAULT_ADDR", existing.vault_addr());
+    command.env("LAB_VAULT_TOKEN", &token).env("LAB_VAULT_CACERT", &ca);
+    // Somebody's production, which nothing may look at.
+    command.env("KUBECONFIG", "/nowhere").env("VAULT_ADDR", "https://nowhere").env("BAO_ADDR", "https://nowhere");
+    let mut user = Owner(command.stdin(Stdio::null()).spawn().unwrap());
+    let ready = wait::until("the other process to use this lab", DEADLINE, async || {
+        assert!(user.0.try_wait().unwrap().is_none(), "it ended early");
+        Ok(fs::read_to_string(folder.join("lab.json")).ok())
+    });
+    let described = ready.await.unwrap();
+    assert!(described.contains(existing.vault_addr()), "{described}");
+    assert_eq!(pids_in(&folder), [0; 0]);
+    drop(user);
+    fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(existing.vault_admin().unwrap().health().await.unwrap(), 200);
+}

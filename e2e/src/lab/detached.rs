@@ -92,12 +92,16 @@ async fn start(transport: Transport, folder: PathBuf) -> anyhow::Result<Lab> {
     let [namespace, account] = CONTROLLER_ACCOUNT;
     let token_file = lab.folder().join("token");
     folder::write_private(&token_file, &lab.vault.token)?;
+    let ca = lab.vault_ca_pem().map(|pem| (lab.folder().join("vault-ca.crt"), pem));
+    if let Some((path, pem)) = &ca {
+        folder::write_private(path, pem)?;
+    }
     let running = Running {
         pid: std::process::id(),
         kubeconfig: lab.kubeconfig_admin().to_owned(),
         controller_kubeconfig: lab.kubeconfig_for(namespace, account).await?,
         address: lab.vault_addr().to_owned(),
-        ca: lab.vault_ca_pem().map(|_| lab.folder().join("pki/ca.crt")),
+        ca: ca.map(|(path, _)| path),
         token_file,
     };
     let unfinished = lab.folder().join("lab.json.new");
