@@ -5,6 +5,8 @@ pub mod client;
 pub mod credentials;
 pub mod error;
 pub mod events;
+pub mod ledger;
+pub mod source;
 pub mod status;
 pub mod target;
 

@@ -1,232 +1,148 @@
-//! Carries one entry's steps out, one request each, and reads again after each that others could cross.
+//! Carries a plan out: everything new first, everything old after, and only when all of the new is there.
 
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::Arc;
 
-use async_trait::async_trait;
-use thiserror::Error;
+use super::entry::{Applied, Applier, Place, Recorder};
+use super::ledger::{Spot, StoreKey};
+use super::plan::{Job, Places, Plan, Problem};
+use crate::store::{PathKey, StoreClient};
 
-use super::intents::Intents;
-use super::plan::{self, Goal, Refusal, Settled, Step, Write};
-use crate::cluster::ClusterError;
-use crate::domain::claim::{self, Inquiry, LabelChanges, Owner};
-use crate::domain::path::RemotePath;
-use crate::domain::remote::{Entry, EntryState};
-use crate::store::{StoreClient, StoreError};
+/// The clients of the stores that can be used.
+pub type Clients = BTreeMap<StoreKey, Arc<dyn StoreClient>>;
 
-/// How often a lost check-and-set or a crossed claim is tried again at once, before the back-off of the whole object.
-const MAX_LOSSES: u32 = 5;
-/// No chain of steps without a loss is longer; more would be a fault of the plan.
-const MAX_STEPS: u32 = 24;
+/// What became of the entries.
+pub type Results = BTreeMap<Spot, Outcome>;
 
-/// Whether a PushSecret of our own cluster still exists.
-#[async_trait]
-pub trait Owners: Send + Sync {
-    /// Looks live, never in a cache: a claim is taken over on this word.
-    async fn exists(&self, owner: &Owner) -> Result<bool, ClusterError>;
+/// What became of one entry.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How it stands, or why not.
+    pub result: Result<Applied, Problem>,
+    /// What became of the properties that were to go.
+    pub removal: Removal,
 }
 
-/// What all entries of one PushSecret share while they are applied.
-pub struct Applier<'a> {
-    /// The PushSecret.
-    pub me: &'a Owner,
-    /// Looks for other claimants.
-    pub owners: &'a dyn Owners,
-    /// Remembers others' intents.
-    pub intents: &'a Intents,
-    /// When this reconcile began.
-    pub now: Instant,
-}
-
-/// One entry in one store.
-pub struct Place<'a> {
-    /// The store.
-    pub client: &'a dyn StoreClient,
-    /// The entry.
-    pub path: &'a RemotePath,
-    /// The properties that the ledger lists there: no other may be written.
-    pub recorded: &'a BTreeSet<String>,
-    /// Told at once about each new version.
-    pub announce: &'a (dyn Fn(u64) + Send + Sync),
-}
-
-/// What became of an entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Applied {
-    /// How it stands.
-    pub settled: Settled,
-    /// Whether data was written, so that its time is to be noted.
-    pub wrote: Wrote,
-}
-
-/// Whether an entry got a new version from us.
+/// What became of the properties that were to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrote {
-    /// It was as wanted.
-    Nothing,
-    /// It has one more version.
-    Version,
+pub enum Removal {
+    /// They are gone, or there were none.
+    Done,
+    /// They wait until everything new is written.
+    Postponed,
 }
 
-/// Why an entry is not as wanted.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ApplyError {
-    /// It must not be written.
-    #[error("{refusal}")]
-    Refused {
-        /// Why.
-        refusal: Refusal,
-        /// Our properties there, which stay ours.
-        mine: BTreeSet<String>,
-    },
-    /// Another claimant is at work.
-    #[error("{by} announced a claim on a property: waiting for it to finish")]
-    Contested {
-        /// Who.
-        by: Owner,
-    },
-    /// Others write it all the time.
-    #[error("others wrote the path each time we tried: trying again")]
-    Busy,
-    /// A property would be written that the ledger does not list yet.
-    #[error("the path changed while it was being recorded: starting again")]
-    Unrecorded,
-    /// The store.
-    #[error("{0}")]
-    Store(StoreError),
-    /// The API server, asked after another claimant.
-    #[error("{0}")]
-    Cluster(ClusterError),
+/// Gives a recorder for each entry.
+pub trait Ledgers: Send + Sync {
+    /// The recorder of this entry.
+    fn at<'a>(&'a self, spot: &'a Spot) -> Box<dyn Recorder + 'a>;
 }
 
-/// The state of one entry's chain of steps.
-struct Chain {
-    entry: Entry,
-    inquiry: Inquiry,
-    losses: u32,
-    wrote: Wrote,
+/// Everything that is needed to carry a plan out.
+pub struct Apply<'a> {
+    /// Who we are.
+    pub applier: Applier<'a>,
+    /// The stores.
+    pub clients: &'a Clients,
+    /// Where the entries are.
+    pub places: &'a Places,
+    /// The ledger.
+    pub ledgers: &'a dyn Ledgers,
+    /// Told at once about each new version.
+    pub announce: &'a (dyn Fn(&PathKey, u64) + Send + Sync),
 }
 
-impl Applier<'_> {
-    /// Brings an entry, last seen as `entry`, to its goal. Stopped anywhere, the next call goes on from there.
-    pub async fn converge(&self, place: &Place<'_>, goal: &Goal, entry: Entry) -> Result<Applied, ApplyError> {
-        let mut chain = Chain { entry, inquiry: Inquiry::default(), losses: 0, wrote: Wrote::Nothing };
-        for _ in 0..MAX_STEPS {
-            let step = plan::next(goal, &chain.entry, self.me, &chain.inquiry);
-            if let Some(settled) = self.take(place, &mut chain, step).await? {
-                self.intents.forget(place.path);
-                return Ok(Applied { settled, wrote: chain.wrote });
-            }
+impl Apply<'_> {
+    /// Writes, then removes.
+    pub async fn run(&self, plan: &mut Plan) -> Results {
+        let mut results = Results::new();
+        let mut new: Vec<(&Spot, &mut Job)> = plan.iter_mut().filter(|(_, job)| job.is_new()).collect();
+        // A path that also loses a property comes last, so that it gets one version and not two.
+        new.sort_by_key(|(_, job)| !job.goal.remove.is_empty());
+        let last = new.len().saturating_sub(1);
+        for (index, (spot, job)) in new.into_iter().enumerate() {
+            let whole = index == last && results.values().all(Outcome::is_well);
+            let outcome = match whole || job.goal.remove.is_empty() {
+                true => self.one(spot, job).await,
+                false => self.without_removal(spot, job).await,
+            };
+            results.insert(spot.clone(), outcome);
         }
-        Err(ApplyError::Busy)
-    }
-
-    /// One step; `Some` when it was the last.
-    async fn take(&self, place: &Place<'_>, chain: &mut Chain, step: Step) -> Result<Option<Settled>, ApplyError> {
-        match step {
-            Step::Done(settled) => return Ok(Some(settled)),
-            Step::Refuse { refusal, mine } => return Err(ApplyError::Refused { refusal, mine }),
-            Step::AskAfter(owner) => return self.ask_after(chain, owner).await.map(|()| None),
-            Step::Wait { key, by } => return self.wait(place, chain, key, by).await.map(|()| None),
-            Step::Announce { changes, properties } => announce(place, chain, &changes, &properties).await?,
-            Step::Settle(changes) => patch(place, chain, &changes).await?,
-            Step::Bury { version } => {
-                place.client.delete_versions(place.path, &[version]).await.map_err(ApplyError::Store)?;
-            }
-            Step::Write(write) => {
-                if let Some(settled) = self.write(place, chain, write).await? {
-                    return Ok(Some(settled));
+        let well = results.values().all(Outcome::is_well);
+        for (spot, job) in plan.iter() {
+            match results.get(spot).map(|outcome| outcome.removal) {
+                Some(Removal::Done) => {}
+                Some(Removal::Postponed) if !well => {}
+                None if !well => {
+                    results.insert(spot.clone(), job.untouched());
+                }
+                Some(Removal::Postponed) | None => {
+                    let earlier = results.remove(spot);
+                    let outcome = self.one(spot, job).await.after(earlier);
+                    results.insert(spot.clone(), outcome);
                 }
             }
         }
-        chain.entry = place.client.read(place.path, None).await.map_err(ApplyError::Store)?;
-        Ok(None)
+        results
     }
 
-    /// `None` when the entry has to be read again: the check-and-set was lost, or the claim was while we wrote.
-    async fn write(&self, place: &Place<'_>, chain: &mut Chain, write: Write) -> Result<Option<Settled>, ApplyError> {
-        if !write.sets.is_subset(place.recorded) {
-            return Err(ApplyError::Unrecorded);
-        }
-        let written = match place.client.write(place.path, &write.data, write.cas).await {
-            Ok(written) => written,
-            Err(StoreError::CasMismatch { .. }) => return chain.lose().await.map(|()| None),
-            Err(error) => return Err(ApplyError::Store(error)),
+    async fn without_removal(&self, spot: &Spot, job: &mut Job) -> Outcome {
+        let remove = mem::take(&mut job.goal.remove);
+        let outcome = self.one(spot, job).await;
+        job.goal.remove = remove;
+        Outcome { removal: Removal::Postponed, ..outcome }
+    }
+
+    async fn one(&self, spot: &Spot, job: &Job) -> Outcome {
+        let removal = |result: &Result<Applied, Problem>| match result {
+            Ok(_) => Removal::Done,
+            Err(_) if job.goal.remove.is_empty() => Removal::Done,
+            Err(_) => Removal::Postponed,
         };
-        chain.wrote = Wrote::Version;
-        (place.announce)(written.version);
-        let held = |property: &String| claim::still_held(&written.custom_metadata, property, self.me, &chain.inquiry);
-        if !write.holds.iter().all(held) {
-            return chain.lose().await.map(|()| None);
-        }
-        if write.data.is_empty() {
-            return Ok(None);
-        }
-        if !write.settle.is_empty() {
-            patch(place, chain, &write.settle).await?;
-        }
-        Ok(Some(Settled { version: Some(written.version), ..write.settled }))
+        let result = self.converge(spot, job).await;
+        Outcome { removal: removal(&result), result }
     }
 
-    async fn ask_after(&self, chain: &mut Chain, owner: Owner) -> Result<(), ApplyError> {
-        let found = match self.owners.exists(&owner).await.map_err(ApplyError::Cluster)? {
-            true => &mut chain.inquiry.alive,
-            false => &mut chain.inquiry.gone,
+    async fn converge(&self, spot: &Spot, job: &Job) -> Result<Applied, Problem> {
+        if let Some(problem) = &job.blocked {
+            return Err(problem.clone());
+        }
+        if job.goal.is_idle() {
+            return Ok(Applied::default());
+        }
+        let (Some(client), Some(Ok(key))) = (self.clients.get(&spot.store), self.places.get(spot)) else {
+            // Spots come from stores that can be used, and places that are not known block their jobs.
+            return Ok(Applied::default());
         };
-        found.insert(owner.uid);
-        Ok(())
-    }
-
-    /// An intent of a claimant that is gone, or that stands still, is passed over; another is given a few moments.
-    async fn wait(&self, place: &Place<'_>, chain: &mut Chain, key: String, by: Owner) -> Result<(), ApplyError> {
-        if self.intents.is_stale(place.path, &key, self.now) {
-            chain.inquiry.stale.insert(key);
-            return Ok(());
-        }
-        if by.cluster == self.me.cluster && !chain.inquiry.alive.contains(&by.uid) {
-            return self.ask_after(chain, by).await;
-        }
-        chain.lose().await.map_err(|_busy| ApplyError::Contested { by })?;
-        chain.entry = place.client.read(place.path, None).await.map_err(ApplyError::Store)?;
-        Ok(())
+        let announce = |version| (self.announce)(key, version);
+        let ledger = self.ledgers.at(spot);
+        let place = Place { client: client.as_ref(), path: &spot.path, ledger: ledger.as_ref(), announce: &announce };
+        self.applier.converge(&place, &job.goal).await.map_err(Problem::Apply)
     }
 }
 
-impl Chain {
-    /// Counts a loss and pauses, longer each time and never as long as a rival.
-    async fn lose(&mut self) -> Result<(), ApplyError> {
-        self.losses += 1;
-        if self.losses > MAX_LOSSES {
-            return Err(ApplyError::Busy);
+impl Job {
+    /// Whether the entry is to get something.
+    fn is_new(&self) -> bool {
+        !self.lines.is_empty()
+    }
+
+    fn untouched(&self) -> Outcome {
+        Outcome { result: Ok(Applied::default()), removal: Removal::Postponed }
+    }
+}
+
+impl Outcome {
+    fn is_well(&self) -> bool {
+        self.result.is_ok()
+    }
+
+    /// A second pass over an entry: what the first one wrote was written.
+    fn after(mut self, earlier: Option<Outcome>) -> Self {
+        if let (Ok(now), Some(Outcome { result: Ok(before), .. })) = (&mut self.result, earlier) {
+            now.wrote = now.wrote.max(before.wrote);
         }
-        let most = 4u64 << self.losses;
-        tokio::time::sleep(Duration::from_millis(rand::random_range(1..=most))).await;
-        Ok(())
-    }
-}
-
-/// Creates the entry where there is none, without labels, so that a rival's stay; then adds ours.
-async fn announce(
-    place: &Place<'_>,
-    chain: &mut Chain,
-    changes: &LabelChanges,
-    properties: &BTreeSet<String>,
-) -> Result<(), ApplyError> {
-    if !properties.is_subset(place.recorded) {
-        return Err(ApplyError::Unrecorded);
-    }
-    match chain.entry.state {
-        EntryState::Absent => place.client.create_entry(place.path).await.map_err(ApplyError::Store)?,
-        EntryState::Empty | EntryState::Deleted { .. } | EntryState::Live { .. } => {}
-    }
-    patch(place, chain, changes).await
-}
-
-async fn patch(place: &Place<'_>, chain: &mut Chain, changes: &LabelChanges) -> Result<(), ApplyError> {
-    match place.client.patch_metadata(place.path, changes).await {
-        Ok(()) => Ok(()),
-        // It was removed meanwhile: the next read shows that.
-        Err(StoreError::EntryMissing { .. }) => chain.lose().await,
-        Err(error) => Err(ApplyError::Store(error)),
+        self
     }
 }

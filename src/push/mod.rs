@@ -1,7 +1,21 @@
 //! PushSecret: publishes named keys of a source Secret to properties of paths in a store.
+//!
+//! `desired` parses, `observe` reads, `plan` decides for the whole, `step` for one entry, `entry` and `apply` write, `record`
+//! writes down what is about to be written, `report` says how it went.
 
 pub mod apply;
+pub mod desired;
+pub mod entry;
 pub mod intents;
+pub mod ledger;
+pub mod observe;
 pub mod plan;
+pub mod pusher;
+pub mod reconcile;
+pub mod record;
+pub mod report;
+pub mod step;
 #[cfg(test)]
-mod protocol_tests;
+mod tests;
+
+pub use pusher::Pusher;

@@ -1,421 +1,137 @@
-//! Decides, for one entry, the next request from what the last read saw, and nothing else.
-//!
-//! The protocol is a chain of steps, each derived from the entry alone: announce → read again → write → confirm. So it can
-//! stop anywhere and go on from there, whoever stopped it.
+//! Decides what every entry of a PushSecret is to get, lose or be left with.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::claim::{self, Inquiry, LabelChanges, Owner, Standing};
-use crate::domain::remote::{Entry, EntryState, RemoteData};
+use thiserror::Error;
 
-/// The largest entry, in bytes of JSON: the storage behind a KV mount takes no larger one.
-pub const MAX_ENTRY_BYTES: usize = 1024 * 1024;
+use super::desired::{Desired, Wanted};
+use super::entry::ApplyError;
+use super::ledger::{Ledger, Line, Spot};
+use super::step::{Existing, Goal};
+use crate::api::push_secret::PushDeletionPolicy;
+use crate::domain::convention::Finding;
+use crate::domain::mapping::{self, SourceError};
+use crate::domain::secret::SecretMap;
+use crate::store::{PathKey, StoreError};
 
-/// What is wanted of one entry.
+/// What a reconcile is for.
+pub enum Aim<'a> {
+    /// The spec is to be carried out.
+    Publish {
+        /// The spec.
+        desired: &'a Desired,
+        /// The source's data.
+        source: &'a SecretMap,
+    },
+    /// Everything that was pushed is to go.
+    Withdraw(Existing),
+}
+
+/// Where each entry is, so that two stores that mean one place are seen as one.
+pub type Places = BTreeMap<Spot, Result<PathKey, StoreError>>;
+
+/// What is to be done, entry by entry.
+pub type Plan = BTreeMap<Spot, Job>;
+
+/// What is to be done to one entry.
 #[derive(Default)]
-pub struct Goal {
-    /// Properties that are to have these values.
-    pub set: RemoteData,
-    /// Properties that are to be deleted, if they are ours.
-    pub remove: BTreeSet<String>,
-    /// Properties that are ours no longer and stay as they are.
-    pub release: BTreeSet<String>,
-    /// What happens to a property that is there already.
-    pub existing: Existing,
-    /// What happens to an entry without the marker.
-    pub foreign: Foreign,
+pub struct Job {
+    /// What is wanted of it.
+    pub goal: Goal,
+    /// The ledger's lines for what is set.
+    pub lines: BTreeMap<String, Line>,
+    /// What keeps it from being touched.
+    pub blocked: Option<Problem>,
 }
 
-/// What happens to a property that is there already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Existing {
-    /// It gets our value.
-    #[default]
-    Replace,
-    /// It stays, and is neither claimed nor ever deleted by us.
-    Keep,
+/// Why an entry is not as wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Problem {
+    /// It breaks rules of the convention.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Rules(Vec<Finding>),
+    /// The source gives no value for it.
+    #[error("{0}")]
+    Source(SourceError),
+    /// The store could not say where it is.
+    #[error("{0}")]
+    Store(StoreError),
+    /// It could not be brought to its goal.
+    #[error("{0}")]
+    Apply(ApplyError),
 }
 
-/// What happens to an entry that no External Secrets controller manages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Foreign {
-    /// It is left alone.
-    #[default]
-    Refuse,
-    /// It is taken over, its other properties kept.
-    Adopt,
-}
-
-/// The next thing to do to an entry.
-pub enum Step {
-    /// Nothing: it is as wanted.
-    Done(Settled),
-    /// Somebody of our own cluster is in the way: look whether it still exists.
-    AskAfter(Owner),
-    /// Somebody announced a claim: give way for a moment.
-    Wait {
-        /// The intent's key.
-        key: String,
-        /// Who.
-        by: Owner,
-    },
-    /// Change labels, creating the entry first where there is none: intents before a write.
-    Announce {
-        /// The labels to change.
-        changes: LabelChanges,
-        /// The properties that will be ours, and must stand in the ledger by now.
-        properties: BTreeSet<String>,
-    },
-    /// Write a whole version.
-    Write(Write),
-    /// The latest version has no property left: delete it.
-    Bury {
-        /// Its number.
-        version: u64,
-    },
-    /// Change labels: intents become claims, what is no longer ours is released.
-    Settle(LabelChanges),
-    /// It must not be written.
-    Refuse {
-        /// Why.
-        refusal: Refusal,
-        /// Which of our properties we own nevertheless.
-        mine: BTreeSet<String>,
-    },
-}
-
-/// A version to write.
-pub struct Write {
-    /// All properties, others' included.
-    pub data: RemoteData,
-    /// The version it must follow.
-    pub cas: u64,
-    /// The properties that must still be ours, by the write's reply.
-    pub holds: BTreeSet<String>,
-    /// Labels to change when they are.
-    pub settle: LabelChanges,
-    /// The properties that this write sets, and that must stand in the ledger by now.
-    pub sets: BTreeSet<String>,
-    /// What stands then.
-    pub settled: Settled,
-}
-
-/// An entry that is as wanted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settled {
-    /// The latest version with data.
-    pub version: Option<u64>,
-    /// The properties that we own.
-    pub owned: BTreeSet<String>,
-    /// The properties that were there already and are not ours.
-    pub kept: BTreeSet<String>,
-}
-
-/// Why an entry must not be written.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Another PushSecret owns the property.
-    #[error(
-        "property {property:?} belongs to {owner}: choose another path or property, or delete that mapping (the claim is custom_metadata {key:?})"
-    )]
-    Conflict {
-        /// The property.
-        property: String,
-        /// Who owns it.
-        owner: Owner,
-        /// Where that is written down.
-        key: String,
-    },
-    /// The property's claim cannot be read.
-    #[error(
-        "property {property:?} has a claim that cannot be read: look at custom_metadata {key:?}, and remove it if nobody owns it"
-    )]
-    UnreadableClaim {
-        /// The property.
-        property: String,
-        /// Where the claim is.
-        key: String,
-    },
-    /// The entry was written by somebody else.
-    #[error(
-        "the path holds data that no External Secrets controller wrote: choose another path, or annotate the PushSecret with waypost.io/adopt: \"true\" to add its properties there"
-    )]
-    NotManaged,
-    /// The entry has no room for more claims.
-    #[error(
-        "the path would have {claims} claims and {keys} keys of custom_metadata, and the limits are {} and {}: spread its properties over several paths",
-        claim::MAX_CLAIMS,
-        claim::MAX_KEYS
-    )]
-    TooManyClaims {
-        /// Claims there would be.
-        claims: usize,
-        /// Keys there would be.
-        keys: usize,
-    },
-    /// The entry would be too large.
-    #[error(
-        "the path would hold {bytes} bytes, and {MAX_ENTRY_BYTES} is the limit: make the values smaller, or spread them over several paths"
-    )]
-    TooLarge {
-        /// The size as JSON.
-        bytes: usize,
-    },
-}
-
-/// Everything about one decision that does not change while it is made.
-struct View<'a> {
-    goal: &'a Goal,
-    entry: &'a Entry,
-    me: &'a Owner,
-    inquiry: &'a Inquiry,
-}
-
-/// What each property asks for.
-#[derive(Default)]
-struct Sorted<'a> {
-    /// Ours, or announced by us alone.
-    holds: BTreeSet<&'a str>,
-    /// To be announced.
-    announce: BTreeSet<&'a str>,
-    /// To be deleted; ours or announced.
-    drops: BTreeSet<&'a str>,
-    /// Whatever we have on these goes.
-    releases: BTreeSet<&'a str>,
-    /// There already, and not ours.
-    kept: BTreeSet<&'a str>,
-    /// What stops us, if anything.
-    obstacle: Option<Obstacle>,
-}
-
-/// In the order of weight: a refusal is final, the others pass.
-enum Obstacle {
-    Wait { key: String, by: Owner },
-    Withdraw,
-    AskAfter(Owner),
-    Refuse(Refusal),
-}
-
-/// The next step for an entry that looks like `entry`.
-pub fn next(goal: &Goal, entry: &Entry, me: &Owner, inquiry: &Inquiry) -> Step {
-    let view = View { goal, entry, me, inquiry };
-    let mut sorted = Sorted::default();
-    view.sort_wanted(&mut sorted);
-    view.sort_unwanted(&mut sorted);
-    if let Some(obstacle) = sorted.obstacle.take() {
-        return view.stop(&sorted, obstacle);
-    }
-    if !sorted.announce.is_empty() {
-        return view.announce(&sorted);
-    }
-    view.write(&sorted).unwrap_or_else(|| view.settle(&sorted))
-}
-
-impl<'a> View<'a> {
-    fn standing(&self, property: &str) -> Standing {
-        claim::standing(&self.entry.custom_metadata, property, self.me, self.inquiry)
-    }
-
-    fn has(&self, property: &str) -> bool {
-        self.entry.data().is_some_and(|data| data.contains_key(property))
-    }
-
-    /// Data, or data that can be undeleted, which no External Secrets controller wrote.
-    fn is_foreign(&self) -> bool {
-        let filled = match self.entry.state {
-            EntryState::Absent | EntryState::Empty => false,
-            EntryState::Deleted { .. } | EntryState::Live { .. } => true,
-        };
-        filled && !claim::is_marked(&self.entry.custom_metadata)
-    }
-
-    fn sort_wanted(&self, sorted: &mut Sorted<'a>) {
-        for (property, value) in &self.goal.set {
-            let keep = self.goal.existing == Existing::Keep && self.has(property);
-            match self.standing(property) {
-                Standing::Mine => {
-                    sorted.holds.insert(property);
+/// Makes the plan. What the ledger lists and the spec no longer maps goes, or stays and is free, as `deletion` says.
+pub fn plan(aim: &Aim<'_>, ledger: &Ledger, places: &Places, deletion: PushDeletionPolicy) -> Plan {
+    let mut plan = match aim {
+        Aim::Publish { desired, source } => desired
+            .entries
+            .iter()
+            .map(|(spot, wanted)| (spot.clone(), publish(desired, wanted, source, places.get(spot))))
+            .collect(),
+        Aim::Withdraw(_) => Plan::new(),
+    };
+    let existing = match aim {
+        Aim::Publish { desired, .. } => desired.existing,
+        Aim::Withdraw(existing) => *existing,
+    };
+    let wanted = wanted_places(&plan, places);
+    for (spot, lines) in &ledger.pushed {
+        let job = plan.entry(spot.clone()).or_insert_with(|| Job {
+            goal: Goal { existing, ..Goal::default() },
+            blocked: unknown_place(places.get(spot)),
+            ..Job::default()
+        });
+        let place = places.get(spot).and_then(|place| place.as_ref().ok());
+        for property in lines.keys() {
+            // The same place under another store's name, or another spelling: it is still wanted.
+            let is_wanted = job.lines.contains_key(property)
+                || place.is_some_and(|place| wanted.contains(&(place.clone(), property.clone())));
+            match (is_wanted, deletion) {
+                (true, PushDeletionPolicy::Delete | PushDeletionPolicy::None) => {}
+                (false, PushDeletionPolicy::Delete) => {
+                    job.goal.remove.insert(property.clone());
                 }
-                // An announced write may have happened or not: the value tells.
-                Standing::Intended if keep && self.entry.data().and_then(|data| data.get(property)) != Some(value) => {
-                    sorted.releases.insert(property);
-                    sorted.kept.insert(property);
-                }
-                Standing::Intended => {
-                    sorted.holds.insert(property);
-                }
-                Standing::Claimable | Standing::Taken { .. } | Standing::Contested { .. } if keep => {
-                    sorted.kept.insert(property);
-                }
-                Standing::Claimable if self.is_foreign() && self.goal.foreign == Foreign::Refuse => {
-                    sorted.hinder(Obstacle::Refuse(Refusal::NotManaged));
-                }
-                Standing::Claimable => {
-                    sorted.announce.insert(property);
-                }
-                Standing::Outbid { .. } => sorted.hinder(Obstacle::Withdraw),
-                Standing::Contested { key, by } => sorted.hinder(Obstacle::Wait { key, by }),
-                Standing::Taken { by } => sorted.hinder(self.taken(property, by)),
-            }
-        }
-    }
-
-    fn taken(&self, property: &str, by: Option<Owner>) -> Obstacle {
-        let (property, key) = (property.to_owned(), claim::claim_key(property));
-        match by {
-            None => Obstacle::Refuse(Refusal::UnreadableClaim { property, key }),
-            Some(owner) if owner.cluster == self.me.cluster && !self.inquiry.alive.contains(&owner.uid) => {
-                Obstacle::AskAfter(owner)
-            }
-            Some(owner) => Obstacle::Refuse(Refusal::Conflict { property, owner, key }),
-        }
-    }
-
-    /// Whatever is not provably ours stays: a deletion cannot be taken back.
-    fn sort_unwanted(&self, sorted: &mut Sorted<'a>) {
-        for property in &self.goal.remove {
-            match self.standing(property) {
-                Standing::Mine | Standing::Intended => {
-                    sorted.drops.insert(property);
-                }
-                // The ledger says we pushed it, and an External Secrets Operator's write erased our claim.
-                Standing::Claimable
-                    if self.has(property) && !self.is_foreign() && self.goal.existing == Existing::Replace =>
-                {
-                    sorted.announce.insert(property);
-                }
-                Standing::Claimable | Standing::Outbid { .. } | Standing::Contested { .. } | Standing::Taken { .. } => {
-                    sorted.releases.insert(property);
+                (false, PushDeletionPolicy::None) => {
+                    job.goal.release.insert(property.clone());
                 }
             }
         }
-        sorted.releases.extend(self.goal.release.iter().map(String::as_str));
     }
+    plan
+}
 
-    fn stop(&self, sorted: &Sorted<'a>, obstacle: Obstacle) -> Step {
-        let labels = &self.entry.custom_metadata;
-        let wanted = || self.goal.set.keys().map(String::as_str);
-        let intents: BTreeSet<&str> =
-            wanted().filter(|property| labels.contains_key(&claim::intent_key(property, &self.me.uid))).collect();
-        let withdraw = || Step::Settle(intents.iter().map(|p| (claim::intent_key(p, &self.me.uid), None)).collect());
-        match obstacle {
-            Obstacle::AskAfter(owner) => Step::AskAfter(owner),
-            Obstacle::Wait { key, by } => Step::Wait { key, by },
-            Obstacle::Withdraw => withdraw(),
-            Obstacle::Refuse(_) if !intents.is_empty() => withdraw(),
-            Obstacle::Refuse(refusal) => Step::Refuse { refusal, mine: owned(&sorted.holds) },
-        }
+fn publish(desired: &Desired, wanted: &Wanted, source: &SecretMap, place: Option<&Result<PathKey, StoreError>>) -> Job {
+    let mut job = Job {
+        goal: Goal { existing: desired.existing, foreign: desired.foreign, ..Goal::default() },
+        lines: wanted.lines.clone(),
+        blocked: unknown_place(place),
+    };
+    if !wanted.violations.is_empty() {
+        job.blocked = Some(Problem::Rules(wanted.violations.clone()));
     }
-
-    fn announce(&self, sorted: &Sorted<'a>) -> Step {
-        let labels = &self.entry.custom_metadata;
-        let changes = claim::intend(labels, sorted.announce.iter().copied(), self.me, self.inquiry);
-        let (keys, claims) = claim::count_after(labels, &changes);
-        if claims > claim::MAX_CLAIMS || keys > claim::MAX_KEYS {
-            return self.stop(sorted, Obstacle::Refuse(Refusal::TooManyClaims { claims, keys }));
-        }
-        Step::Announce { changes, properties: owned(&sorted.announce) }
+    match mapping::values(&wanted.mapping, source) {
+        Ok(values) => job.goal.set = values,
+        Err(error) => job.blocked = job.blocked.or(Some(Problem::Source(error))),
     }
+    job
+}
 
-    /// A version that has our values and lacks what we drop; nothing if the latest one does already.
-    fn write(&self, sorted: &Sorted<'a>) -> Option<Step> {
-        let empty = RemoteData::new();
-        let present = self.entry.data().unwrap_or(&empty);
-        let sets: BTreeSet<&str> = (sorted.holds.iter().copied())
-            .filter(|property| match (present.get(*property), self.goal.existing) {
-                (None, Existing::Keep | Existing::Replace) => true,
-                (Some(_), Existing::Keep) => false,
-                (Some(value), Existing::Replace) => *value != self.goal.set[*property],
-            })
-            .collect();
-        let drops = sorted.drops.iter().any(|property| present.contains_key(*property));
-        if sets.is_empty() && !drops {
-            return None;
-        }
-        let mut data: RemoteData = (present.iter())
-            .filter(|(property, _)| !sorted.drops.contains(property.as_str()))
-            .map(|(property, value)| (property.clone(), value.duplicate()))
-            .collect();
-        for property in &sets {
-            data.insert((*property).to_owned(), self.goal.set[*property].duplicate());
-        }
-        let bytes = json_size(&data);
-        if bytes > MAX_ENTRY_BYTES {
-            return Some(self.stop(sorted, Obstacle::Refuse(Refusal::TooLarge { bytes })));
-        }
-        // Without properties it is not settled yet: the empty version is deleted first, then the claims go.
-        let settle = if data.is_empty() { LabelChanges::new() } else { self.settling(sorted) };
-        Some(Step::Write(Write {
-            cas: self.entry.cas(),
-            holds: sorted.holds.union(&sorted.drops).map(|property| (*property).to_owned()).collect(),
-            settle,
-            sets: owned(&sets),
-            settled: self.settled(sorted),
-            data,
-        }))
-    }
-
-    fn settle(&self, sorted: &Sorted<'a>) -> Step {
-        if let EntryState::Live { version, data } = &self.entry.state
-            && data.is_empty()
-            && !sorted.drops.is_empty()
-        {
-            return Step::Bury { version: *version };
-        }
-        let changes = self.settling(sorted);
-        match changes.is_empty() {
-            false => Step::Settle(changes),
-            true => Step::Done(self.settled(sorted)),
-        }
-    }
-
-    /// The labels that differ from what they should be once the data is as wanted.
-    fn settling(&self, sorted: &Sorted<'a>) -> LabelChanges {
-        let labels = &self.entry.custom_metadata;
-        let to_confirm = sorted.holds.iter().copied().filter(|property| self.standing(property) != Standing::Mine);
-        let mut changes = claim::confirm(to_confirm, self.me);
-        changes.extend(claim::release(labels, sorted.drops.union(&sorted.releases).copied(), self.me));
-        // A claim that was confirmed while its intent could not be removed.
-        for property in &sorted.holds {
-            let intent = claim::intent_key(property, &self.me.uid);
-            if labels.contains_key(&intent) {
-                changes.insert(intent, None);
-            }
-        }
-        if !sorted.holds.is_empty() && !claim::is_marked(labels) {
-            changes.insert(claim::MARKER.to_owned(), Some(claim::MARKER_VALUE.to_owned()));
-        }
-        changes
-    }
-
-    fn settled(&self, sorted: &Sorted<'a>) -> Settled {
-        let version = match self.entry.state {
-            EntryState::Live { version, .. } => Some(version),
-            EntryState::Absent | EntryState::Empty | EntryState::Deleted { .. } => None,
-        };
-        Settled { version, owned: owned(&sorted.holds), kept: owned(&sorted.kept) }
+fn unknown_place(place: Option<&Result<PathKey, StoreError>>) -> Option<Problem> {
+    match place {
+        Some(Err(error)) => Some(Problem::Store(error.clone())),
+        Some(Ok(_)) | None => None,
     }
 }
 
-impl Sorted<'_> {
-    fn hinder(&mut self, obstacle: Obstacle) {
-        let weight = |obstacle: &Obstacle| match obstacle {
-            Obstacle::Wait { .. } => 0,
-            Obstacle::Withdraw => 1,
-            Obstacle::AskAfter(_) => 2,
-            Obstacle::Refuse(_) => 3,
-        };
-        if self.obstacle.as_ref().is_none_or(|present| weight(present) < weight(&obstacle)) {
-            self.obstacle = Some(obstacle);
-        }
+fn wanted_places(plan: &Plan, places: &Places) -> BTreeSet<(PathKey, String)> {
+    let placed = plan.iter().filter_map(|(spot, job)| Some((places.get(spot)?.as_ref().ok()?, job)));
+    placed.flat_map(|(place, job)| job.lines.keys().map(|property| (place.clone(), property.clone()))).collect()
+}
+
+impl Goal {
+    /// An entry that only keeps what others have: nothing to do.
+    pub fn is_idle(&self) -> bool {
+        self.set.is_empty() && self.remove.is_empty() && self.release.is_empty()
     }
-}
-
-fn owned(properties: &BTreeSet<&str>) -> BTreeSet<String> {
-    properties.iter().map(|property| (*property).to_owned()).collect()
-}
-
-/// The size of `{"property":value,…}`; names are counted without their escapes.
-fn json_size(data: &RemoteData) -> usize {
-    2 + data.iter().map(|(property, value)| property.len() + value.expose_json().len() + 4).sum::<usize>()
 }

@@ -8,15 +8,15 @@ use std::time::Instant;
 use async_trait::async_trait;
 use futures::FutureExt;
 
-use super::apply::{Applied, Applier, ApplyError, Owners, Place, Wrote};
-use super::intents::Intents;
-use super::plan::{Existing, Foreign, Goal, Refusal};
 use crate::cluster::ClusterError;
 use crate::domain::claim::{self, Owner};
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{EntryState, RemoteData, RemoteValue};
+use crate::push::entry::{Applied, Applier, ApplyError, Owners, Place, Recorder, Wrote};
+use crate::push::intents::Intents;
+use crate::push::step::{Existing, Foreign, Goal, Refusal};
+use crate::store::StoreError;
 use crate::store::fake::{FakeStore, Fault, Operation};
-use crate::store::{StoreClient, StoreError};
 
 /// The cluster as far as claims ask after it: the UIDs of the PushSecrets that exist.
 struct Living(BTreeSet<String>);
@@ -26,6 +26,21 @@ impl Owners for Living {
     async fn exists(&self, owner: &Owner) -> Result<bool, ClusterError> {
         Ok(self.0.contains(&owner.uid))
     }
+}
+
+/// A ledger in memory that notes how many mutations the store had seen when it was asked.
+struct Book(FakeStore, Mutex<Vec<(BTreeSet<String>, usize)>>);
+
+#[async_trait]
+impl Recorder for Book {
+    async fn ensure(&self, properties: &BTreeSet<String>) -> Result<(), ClusterError> {
+        self.1.lock().unwrap().push((properties.clone(), self.0.mutations()));
+        Ok(())
+    }
+}
+
+fn book(store: &FakeStore) -> Book {
+    Book(store.clone(), Mutex::default())
 }
 
 fn owner(uid: &str) -> Owner {
@@ -59,10 +74,8 @@ async fn push(store: &FakeStore, uid: &str, goal: &Goal) -> Result<Applied, Appl
 /// One reconcile of one path by a PushSecret with this UID, in a cluster where these exist.
 async fn push_among(store: &FakeStore, uid: &str, goal: &Goal, living: &[&str]) -> Result<Applied, ApplyError> {
     let (me, owners, intents, path) = (owner(uid), Living(names(living)), Intents::default(), path());
-    let recorded = goal.set.keys().chain(&goal.remove).cloned().collect();
-    let entry = store.read(&path, None).await.map_err(ApplyError::Store)?;
-    let place = Place { client: store, path: &path, recorded: &recorded, announce: &|_version| {} };
-    Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() }.converge(&place, goal, entry).await
+    let place = Place { client: store, path: &path, ledger: &book(store), announce: &|_version| {} };
+    Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() }.converge(&place, goal).await
 }
 
 fn texts(store: &FakeStore) -> BTreeMap<String, String> {
@@ -217,15 +230,13 @@ async fn a_sibling_written_between_read_and_write_survives() {
 }
 
 #[tokio::test]
-async fn nothing_is_written_that_the_ledger_does_not_list() {
+async fn what_is_pushed_stands_in_the_ledger_before_the_first_mutation() {
     let (store, me, owners, intents) = (FakeStore::new(), owner("a"), Living(names(&["a"])), Intents::default());
-    let (path, recorded) = (path(), names(&["username"]));
-    let place = Place { client: &store, path: &path, recorded: &recorded, announce: &|_version| {} };
-    let entry = store.read(&path, None).await.unwrap();
+    let (path, book) = (path(), book(&store));
+    let place = Place { client: &store, path: &path, ledger: &book, announce: &|_version| {} };
     let applier = Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() };
-    let refused = applier.converge(&place, &set(&[("username", "u"), ("password", "p")]), entry).await;
-    assert_eq!(refused.err(), Some(ApplyError::Unrecorded));
-    assert_eq!(store.mutations(), 0);
+    applier.converge(&place, &set(&[("username", "u"), ("password", "p")])).await.unwrap();
+    assert_eq!(book.1.lock().unwrap()[0], (names(&["username", "password"]), 0));
 }
 
 /// Before request `k` of one racer the other runs as far as it can, for every `k`, in both roles.
@@ -311,15 +322,13 @@ async fn an_intent_that_stands_still_is_swept_after_a_minute() {
     let changes = claim::intend(&claim::Labels::new(), ["password"], &stranger, &claim::Inquiry::default());
     store.put_metadata(&path(), changes.into_iter().filter_map(|(key, value)| Some((key, value?))).collect());
     let (me, owners, intents, path) = (owner("a"), Living(names(&["a"])), Intents::default(), path());
-    let (recorded, goal) = (names(&["password"]), set(&[("password", "p")]));
-    let place = Place { client: &store, path: &path, recorded: &recorded, announce: &|_version| {} };
+    let (book, goal) = (book(&store), set(&[("password", "p")]));
+    let place = Place { client: &store, path: &path, ledger: &book, announce: &|_version| {} };
     let applier = Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() };
-    let entry = store.read(&path, None).await.unwrap();
-    let waiting = applier.converge(&place, &goal, entry).await;
+    let waiting = applier.converge(&place, &goal).await;
     assert_eq!(waiting.err(), Some(ApplyError::Contested { by: stranger }));
     assert_eq!(store.mutations(), 0);
-    let applier = Applier { now: Instant::now() + super::intents::STALE_AFTER, ..applier };
-    let entry = store.read(&path, None).await.unwrap();
-    applier.converge(&place, &goal, entry).await.unwrap();
+    let applier = Applier { now: Instant::now() + crate::push::intents::STALE_AFTER, ..applier };
+    applier.converge(&place, &goal).await.unwrap();
     assert_eq!(labels(&store), ["claim.waypost.io/password", "managed-by"]);
 }

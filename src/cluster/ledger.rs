@@ -1,0 +1,89 @@
+//! Writes on PushSecrets that go before a push or after a clean-up: the ledger and the finalizer. Each names the uid and the
+//! resourceVersion it follows, so that of two controllers only one writes.
+
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+use super::status::difference;
+use super::{Cluster, ClusterError};
+use crate::api::PushSecret;
+use crate::api::names::{FINALIZER_PUSH_SECRET, MANAGER_LEDGER, MANAGER_META};
+use crate::api::push_secret::SyncedPushSecrets;
+
+impl Cluster {
+    /// Makes `status.syncedPushSecrets` exactly this. Returns the object as written.
+    pub async fn write_ledger(
+        &self,
+        push: &PushSecret,
+        ledger: &SyncedPushSecrets,
+    ) -> Result<PushSecret, ClusterError> {
+        let present = push.status.as_ref().map(|status| json!(status.synced_push_secrets)).unwrap_or_else(|| json!({}));
+        let change = difference(&present, &json!(ledger)).unwrap_or_else(|| json!({}));
+        let patch = json!({ "metadata": precondition(push), "status": { "syncedPushSecrets": change } });
+        let params = PatchParams { field_manager: Some(MANAGER_LEDGER.to_owned()), ..PatchParams::default() };
+        let (api, object) = self.push_secrets(push);
+        self.request(
+            "record the pushed paths of",
+            &object,
+            api.patch_status(&push.name_any(), &params, &Patch::Merge(patch)),
+        )
+        .await
+    }
+
+    /// Adds our finalizer. Returns the object as written, or `None` where the finalizer was there already.
+    pub async fn add_push_finalizer(&self, push: &PushSecret) -> Result<Option<PushSecret>, ClusterError> {
+        if push.finalizers().iter().any(|finalizer| finalizer == FINALIZER_PUSH_SECRET) {
+            return Ok(None);
+        }
+        let mut finalizers = push.finalizers().to_vec();
+        finalizers.push(FINALIZER_PUSH_SECRET.to_owned());
+        self.write_finalizers(push, finalizers).await.map(Some)
+    }
+
+    /// Removes our finalizer. Returns the object as written, or `None` where the finalizer was not there.
+    pub async fn remove_push_finalizer(&self, push: &PushSecret) -> Result<Option<PushSecret>, ClusterError> {
+        let kept: Vec<String> =
+            push.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER_PUSH_SECRET).cloned().collect();
+        if kept.len() == push.finalizers().len() {
+            return Ok(None);
+        }
+        match self.write_finalizers(push, kept).await {
+            // It went with its finalizer.
+            Err(ClusterError::NotFound { .. }) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    async fn write_finalizers(&self, push: &PushSecret, finalizers: Vec<String>) -> Result<PushSecret, ClusterError> {
+        let mut metadata = precondition(push);
+        metadata["finalizers"] = json!(finalizers);
+        let params = PatchParams { field_manager: Some(MANAGER_META.to_owned()), ..PatchParams::default() };
+        let patch = Patch::Merge(json!({ "metadata": metadata }));
+        let (api, object) = self.push_secrets(push);
+        self.request("change the finalizers of", &object, api.patch(&push.name_any(), &params, &patch)).await
+    }
+
+    /// The UID of a PushSecret as the API server has it now; `None` when there is none of that name.
+    pub async fn push_secret_uid(&self, namespace: &str, name: &str) -> Result<Option<String>, ClusterError> {
+        let api: Api<PushSecret> = Api::namespaced(self.client(), namespace);
+        let object = format!("PushSecret {namespace}/{name}");
+        let found = self.request("get", &object, api.get_metadata_opt(name)).await?;
+        Ok(found.and_then(|push| push.metadata.uid))
+    }
+
+    /// The PushSecret as the API server has it now.
+    pub async fn fresh_push_secret(&self, push: &PushSecret) -> Result<PushSecret, ClusterError> {
+        let (api, object) = self.push_secrets(push);
+        self.request("get", &object, api.get(&push.name_any())).await
+    }
+
+    fn push_secrets(&self, push: &PushSecret) -> (Api<PushSecret>, String) {
+        let namespace = push.namespace().unwrap_or_default();
+        (Api::namespaced(self.client(), &namespace), format!("PushSecret {namespace}/{}", push.name_any()))
+    }
+}
+
+fn precondition(push: &PushSecret) -> Value {
+    json!({ "uid": push.metadata.uid, "resourceVersion": push.metadata.resource_version })
+}

@@ -1,0 +1,235 @@
+//! Carries one entry's steps out, one request each, and reads again after each that others could cross.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+use super::intents::Intents;
+use super::step::{self, Goal, Refusal, Settled, Step, Write};
+use crate::cluster::ClusterError;
+use crate::domain::claim::{self, Inquiry, LabelChanges, Owner};
+use crate::domain::path::RemotePath;
+use crate::domain::remote::{Entry, EntryState};
+use crate::store::{StoreClient, StoreError};
+
+/// How often a lost check-and-set or a crossed claim is tried again at once, before the back-off of the whole object.
+const MAX_LOSSES: u32 = 5;
+/// No chain of steps without a loss is longer; more would be a fault of the decision.
+const MAX_STEPS: u32 = 24;
+
+/// Whether a PushSecret of our own cluster still exists.
+#[async_trait]
+pub trait Owners: Send + Sync {
+    /// Looks live, never in a cache: a claim is taken over on this word.
+    async fn exists(&self, owner: &Owner) -> Result<bool, ClusterError>;
+}
+
+/// The ledger of one PushSecret.
+#[async_trait]
+pub trait Recorder: Send + Sync {
+    /// Makes sure that the ledger lists these properties, before anything is written: a stop then leaves a line too many
+    /// in the ledger, never a value in the store that nobody knows of.
+    async fn ensure(&self, properties: &BTreeSet<String>) -> Result<(), ClusterError>;
+}
+
+/// What all entries of one PushSecret share while they are applied.
+pub struct Applier<'a> {
+    /// The PushSecret.
+    pub me: &'a Owner,
+    /// Looks for other claimants.
+    pub owners: &'a dyn Owners,
+    /// Remembers others' intents.
+    pub intents: &'a Intents,
+    /// When this reconcile began.
+    pub now: Instant,
+}
+
+/// One entry in one store.
+pub struct Place<'a> {
+    /// The store.
+    pub client: &'a dyn StoreClient,
+    /// The entry.
+    pub path: &'a RemotePath,
+    /// Writes down what is about to be pushed.
+    pub ledger: &'a dyn Recorder,
+    /// Told at once about each new version.
+    pub announce: &'a (dyn Fn(u64) + Send + Sync),
+}
+
+/// What became of an entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// How it stands.
+    pub settled: Settled,
+    /// Whether data was written, so that its time is to be noted.
+    pub wrote: Wrote,
+}
+
+/// Whether an entry got a new version from us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wrote {
+    /// It was as wanted.
+    #[default]
+    Nothing,
+    /// It has one more version.
+    Version,
+}
+
+/// Why an entry is not as wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ApplyError {
+    /// It must not be written.
+    #[error("{refusal}")]
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// Our properties there, which stay ours.
+        mine: BTreeSet<String>,
+    },
+    /// Another claimant is at work.
+    #[error("{by} announced a claim on a property: waiting for it to finish")]
+    Contested {
+        /// Who.
+        by: Owner,
+    },
+    /// Others write it all the time.
+    #[error("others wrote the path each time we tried: trying again")]
+    Busy,
+    /// The store.
+    #[error("{0}")]
+    Store(StoreError),
+    /// The API server, asked after another claimant or told what is pushed.
+    #[error("{0}")]
+    Cluster(ClusterError),
+}
+
+/// The state of one entry's chain of steps.
+struct Chain {
+    entry: Entry,
+    inquiry: Inquiry,
+    losses: u32,
+    wrote: Wrote,
+}
+
+impl Applier<'_> {
+    /// Brings an entry to its goal. Stopped anywhere, the next call goes on from there.
+    pub async fn converge(&self, place: &Place<'_>, goal: &Goal) -> Result<Applied, ApplyError> {
+        let entry = place.client.read(place.path, None).await.map_err(ApplyError::Store)?;
+        let mut chain = Chain { entry, inquiry: Inquiry::default(), losses: 0, wrote: Wrote::Nothing };
+        for _ in 0..MAX_STEPS {
+            let step = step::next(goal, &chain.entry, self.me, &chain.inquiry);
+            if let Some(settled) = self.take(place, &mut chain, step).await? {
+                self.intents.forget(place.path);
+                return Ok(Applied { settled, wrote: chain.wrote });
+            }
+        }
+        Err(ApplyError::Busy)
+    }
+
+    /// One step; `Some` when it was the last.
+    async fn take(&self, place: &Place<'_>, chain: &mut Chain, step: Step) -> Result<Option<Settled>, ApplyError> {
+        match step {
+            Step::Done(settled) => return Ok(Some(settled)),
+            Step::Refuse { refusal, mine } => return Err(ApplyError::Refused { refusal, mine }),
+            Step::AskAfter(owner) => return self.ask_after(chain, owner).await.map(|()| None),
+            Step::Wait { key, by } => return self.wait(place, chain, key, by).await.map(|()| None),
+            Step::Announce { changes, properties } => announce(place, chain, &changes, &properties).await?,
+            Step::Settle(changes) => patch(place, chain, &changes).await?,
+            Step::Bury { version } => {
+                place.client.delete_versions(place.path, &[version]).await.map_err(ApplyError::Store)?;
+            }
+            Step::Write(write) => {
+                if let Some(settled) = self.write(place, chain, write).await? {
+                    return Ok(Some(settled));
+                }
+            }
+        }
+        chain.entry = place.client.read(place.path, None).await.map_err(ApplyError::Store)?;
+        Ok(None)
+    }
+
+    /// `None` when the entry has to be read again: the check-and-set was lost, or the claim was while we wrote.
+    async fn write(&self, place: &Place<'_>, chain: &mut Chain, write: Write) -> Result<Option<Settled>, ApplyError> {
+        place.ledger.ensure(&write.sets).await.map_err(ApplyError::Cluster)?;
+        let written = match place.client.write(place.path, &write.data, write.cas).await {
+            Ok(written) => written,
+            Err(StoreError::CasMismatch { .. }) => return chain.lose().await.map(|()| None),
+            Err(error) => return Err(ApplyError::Store(error)),
+        };
+        chain.wrote = Wrote::Version;
+        (place.announce)(written.version);
+        let held = |property: &String| claim::still_held(&written.custom_metadata, property, self.me, &chain.inquiry);
+        if !write.holds.iter().all(held) {
+            return chain.lose().await.map(|()| None);
+        }
+        if write.data.is_empty() {
+            return Ok(None);
+        }
+        if !write.settle.is_empty() {
+            patch(place, chain, &write.settle).await?;
+        }
+        Ok(Some(Settled { version: Some(written.version), ..write.settled }))
+    }
+
+    async fn ask_after(&self, chain: &mut Chain, owner: Owner) -> Result<(), ApplyError> {
+        let found = match self.owners.exists(&owner).await.map_err(ApplyError::Cluster)? {
+            true => &mut chain.inquiry.alive,
+            false => &mut chain.inquiry.gone,
+        };
+        found.insert(owner.uid);
+        Ok(())
+    }
+
+    /// An intent of a claimant that is gone, or that stands still, is passed over; another is given a few moments.
+    async fn wait(&self, place: &Place<'_>, chain: &mut Chain, key: String, by: Owner) -> Result<(), ApplyError> {
+        if self.intents.is_stale(place.path, &key, self.now) {
+            chain.inquiry.stale.insert(key);
+            return Ok(());
+        }
+        if by.cluster == self.me.cluster && !chain.inquiry.alive.contains(&by.uid) {
+            return self.ask_after(chain, by).await;
+        }
+        chain.lose().await.map_err(|_busy| ApplyError::Contested { by })?;
+        chain.entry = place.client.read(place.path, None).await.map_err(ApplyError::Store)?;
+        Ok(())
+    }
+}
+
+impl Chain {
+    /// Counts a loss and pauses, longer each time and never as long as a rival.
+    async fn lose(&mut self) -> Result<(), ApplyError> {
+        self.losses += 1;
+        if self.losses > MAX_LOSSES {
+            return Err(ApplyError::Busy);
+        }
+        let most = 4u64 << self.losses;
+        tokio::time::sleep(Duration::from_millis(rand::random_range(1..=most))).await;
+        Ok(())
+    }
+}
+
+/// Creates the entry where there is none, without labels, so that a rival's stay; then adds ours.
+async fn announce(
+    place: &Place<'_>,
+    chain: &mut Chain,
+    changes: &LabelChanges,
+    properties: &BTreeSet<String>,
+) -> Result<(), ApplyError> {
+    place.ledger.ensure(properties).await.map_err(ApplyError::Cluster)?;
+    match chain.entry.state {
+        EntryState::Absent => place.client.create_entry(place.path).await.map_err(ApplyError::Store)?,
+        EntryState::Empty | EntryState::Deleted { .. } | EntryState::Live { .. } => {}
+    }
+    patch(place, chain, changes).await
+}
+
+async fn patch(place: &Place<'_>, chain: &mut Chain, changes: &LabelChanges) -> Result<(), ApplyError> {
+    match place.client.patch_metadata(place.path, changes).await {
+        Ok(()) => Ok(()),
+        // It was removed meanwhile: the next read shows that.
+        Err(StoreError::EntryMissing { .. }) => chain.lose().await,
+        Err(error) => Err(ApplyError::Store(error)),
+    }
+}

@@ -1,0 +1,166 @@
+//! The ledger: `status.syncedPushSecrets`, which says what was pushed and so what may have to be removed.
+//!
+//! It has External Secrets Operator's form: `<kind>/<store>` → `<remoteKey>/<property>` → the mapping that was pushed. The
+//! inner key is ambiguous where a property has a slash; what counts is the mapping behind it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::api::push_secret::{PushSecretData, SyncedPushSecrets};
+use crate::api::selector::StoreKind;
+use crate::domain::path::RemotePath;
+
+/// A store as the ledger names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoreKey {
+    /// Its kind.
+    pub kind: StoreKind,
+    /// Its name.
+    pub name: String,
+}
+
+/// An entry of a store.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Spot {
+    /// The store.
+    pub store: StoreKey,
+    /// The entry.
+    pub path: RemotePath,
+}
+
+/// The `path` of each store that can be used, as remote keys are spelled relative to it.
+pub type Mounts = BTreeMap<StoreKey, Option<String>>;
+
+/// One line of the ledger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    /// The inner key.
+    pub key: String,
+    /// The mapping that was pushed.
+    pub data: PushSecretData,
+}
+
+/// The ledger, sorted by what it is about.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ledger {
+    /// What was pushed, by entry and property.
+    pub pushed: BTreeMap<Spot, BTreeMap<String, Line>>,
+    /// Lines of stores that cannot be used now.
+    pub unreachable: BTreeMap<StoreKey, Vec<Line>>,
+    /// Lines that name no single property: pushed as a whole by another controller, and not ours to take apart.
+    pub whole: Vec<(String, Line)>,
+}
+
+impl fmt::Display for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.name)
+    }
+}
+
+impl StoreKey {
+    fn parse(text: &str) -> Option<Self> {
+        let (kind, name) = text.split_once('/')?;
+        let kind = [StoreKind::SecretStore, StoreKind::ClusterSecretStore].into_iter().find(|k| k.as_str() == kind)?;
+        Some(StoreKey { kind, name: name.to_owned() })
+    }
+}
+
+/// The stores that the ledger names.
+pub fn stores(synced: &SyncedPushSecrets) -> BTreeSet<StoreKey> {
+    synced.keys().filter_map(|key| StoreKey::parse(key)).collect()
+}
+
+/// The inner key of a mapping.
+pub fn key_of(data: &PushSecretData) -> String {
+    let remote = &data.match_.remote_ref;
+    match remote.property.as_deref() {
+        None | Some("") => remote.remote_key.clone(),
+        Some(property) => format!("{}/{property}", remote.remote_key),
+    }
+}
+
+impl Ledger {
+    /// Sorts a status's ledger, given the stores that can be used.
+    pub fn read(synced: &SyncedPushSecrets, mounts: &Mounts) -> Self {
+        let mut ledger = Ledger::default();
+        for (store_key, lines) in synced {
+            for (key, data) in lines {
+                let line = Line { key: key.clone(), data: data.clone() };
+                match StoreKey::parse(store_key) {
+                    Some(store) => ledger.sort(store, line, mounts),
+                    None => ledger.whole.push((store_key.clone(), line)),
+                }
+            }
+        }
+        ledger
+    }
+
+    fn sort(&mut self, store: StoreKey, line: Line, mounts: &Mounts) {
+        let Some(mount) = mounts.get(&store) else {
+            self.unreachable.entry(store).or_default().push(line);
+            return;
+        };
+        let remote = &line.data.match_.remote_ref;
+        let property = remote.property.clone().filter(|property| !property.is_empty());
+        match (RemotePath::parse(mount.as_deref(), &remote.remote_key), property) {
+            (Ok(path), Some(property)) => {
+                self.pushed.entry(Spot { store, path }).or_default().insert(property, line);
+            }
+            (Ok(_) | Err(_), _) => self.whole.push((store.to_string(), line)),
+        }
+    }
+
+    /// Adds a line.
+    pub fn insert(&mut self, spot: Spot, property: String, line: Line) {
+        self.pushed.entry(spot).or_default().insert(property, line);
+    }
+
+    /// The form of the status.
+    pub fn write(&self) -> SyncedPushSecrets {
+        let pushed =
+            self.pushed.iter().flat_map(|(spot, lines)| lines.values().map(|line| (spot.store.to_string(), line)));
+        let unreachable =
+            (self.unreachable.iter()).flat_map(|(store, lines)| lines.iter().map(|line| (store.to_string(), line)));
+        let whole = self.whole.iter().map(|(store, line)| (store.clone(), line));
+        let mut synced = SyncedPushSecrets::new();
+        for (store, line) in pushed.chain(unreachable).chain(whole) {
+            synced.entry(store).or_default().insert(line.key.clone(), line.data.clone());
+        }
+        synced
+    }
+
+    /// Whether nothing is recorded.
+    pub fn is_empty(&self) -> bool {
+        self.pushed.values().all(BTreeMap::is_empty) && self.unreachable.is_empty() && self.whole.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::push_secret::{PushMatch, PushRemoteRef};
+
+    fn line(remote_key: &str, property: Option<&str>) -> Line {
+        let remote_ref = PushRemoteRef { remote_key: remote_key.into(), property: property.map(Into::into) };
+        let match_ = PushMatch { secret_key: Some("k".into()), remote_ref };
+        let data = PushSecretData { match_, ..PushSecretData::default() };
+        Line { key: key_of(&data), data }
+    }
+
+    #[test]
+    fn what_is_read_is_written_back_unchanged() {
+        let lines = [line("a/b", Some("p")), line("secret/a/c", Some("q")), line("a/d", None)];
+        let of = |lines: &[Line]| lines.iter().map(|line| (line.key.clone(), line.data.clone())).collect();
+        let synced = SyncedPushSecrets::from([
+            ("ClusterSecretStore/vault".to_owned(), of(&lines)),
+            ("SecretStore/gone".to_owned(), of(&lines[..1])),
+            ("odd".to_owned(), of(&lines[..1])),
+        ]);
+        let vault = StoreKey { kind: StoreKind::ClusterSecretStore, name: "vault".into() };
+        let ledger = Ledger::read(&synced, &Mounts::from([(vault.clone(), Some("secret".into()))]));
+        let paths: Vec<String> = ledger.pushed.keys().map(|spot| spot.path.to_string()).collect();
+        assert_eq!(paths, ["secret/a/b", "secret/a/c"]);
+        assert_eq!((ledger.unreachable.len(), ledger.whole.len()), (1, 2));
+        assert_eq!(ledger.write(), synced);
+    }
+}

@@ -1,0 +1,65 @@
+//! Binds the reconcile of PushSecrets to what the controller shares.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use k8s_openapi::jiff::Timestamp;
+use kube::Api;
+
+use super::intents::Intents;
+use super::observe::Stores;
+use super::reconcile::{World, reconcile};
+use crate::api::PushSecret;
+use crate::api::push_secret::PushSecretStatus;
+use crate::controller::context::Context;
+use crate::controller::drive::{Guarded, Reconciler};
+use crate::controller::kind::Kind;
+use crate::controller::referrers::{Name, Referrer};
+use crate::controller::report::Report;
+
+/// Reconciles PushSecrets.
+pub struct Pusher {
+    context: Arc<Context>,
+    stores: Arc<dyn Stores>,
+    intents: Intents,
+}
+
+impl Pusher {
+    /// Has seen no claim of others yet.
+    pub fn new(context: Arc<Context>, stores: Arc<dyn Stores>) -> Self {
+        Pusher { context, stores, intents: Intents::default() }
+    }
+}
+
+#[async_trait]
+impl Reconciler for Pusher {
+    type Object = PushSecret;
+    type Status = PushSecretStatus;
+
+    const KIND: Kind = Kind::PushSecret;
+
+    fn api(&self, namespace: &str) -> Api<Guarded<PushSecret>> {
+        Api::namespaced(self.context.cluster.client(), namespace)
+    }
+
+    async fn reconcile(&self, object: Arc<PushSecret>, _name: &Name) -> Report<PushSecretStatus> {
+        let context = &self.context;
+        let world = World {
+            cluster: &context.cluster,
+            stores: self.stores.as_ref(),
+            announce: &|key, version| context.feed.announce(key, version),
+            referrers: &context.referrers,
+            convention: &context.settings.convention,
+            heartbeat: context.settings.status_heartbeat,
+            cluster_name: &context.settings.cluster,
+            intents: &self.intents,
+            now: Timestamp::now(),
+        };
+        reconcile(object, &world).await
+    }
+
+    fn forget(&self, name: &Name) {
+        self.context.referrers.declare(Referrer::PushSecret(name.clone()), BTreeSet::new());
+    }
+}

@@ -1,0 +1,343 @@
+//! One reconcile of a PushSecret, as a table of contents.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::apply::{Apply, Results};
+use super::desired::{self, Desired};
+use super::entry::{Applier, Wrote};
+use super::intents::Intents;
+use super::ledger::{self, Ledger, StoreKey};
+use super::observe::{self, Absence, SeenStores, Stores};
+use super::plan::{self, Aim, Plan};
+use super::record::Record;
+use super::report::{self, Done, Said, Setting};
+use super::step::Existing;
+use crate::api::PushSecret;
+use crate::api::condition::{self, Reason};
+use crate::api::names::FINALIZER_PUSH_SECRET;
+use crate::api::push_secret::{PushDeletionPolicy, PushSecretStatus};
+use crate::cluster::source::Source;
+use crate::cluster::{Cluster, ClusterError};
+use crate::controller::referrers::{Name, Referrer, Referrers};
+use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
+use crate::domain::claim::Owner;
+use crate::domain::convention::Convention;
+use crate::domain::fingerprint::synced_resource_version;
+use crate::store::PathKey;
+
+/// A PushSecret that is being deleted is let go after this time, where what it pushed can never be removed: its store is
+/// gone, or its namespace is going.
+const CLEANUP_DEADLINE: Duration = Duration::from_secs(600);
+
+/// Everything outside the object that a reconcile may use.
+pub struct World<'a> {
+    /// The Kubernetes API.
+    pub cluster: &'a Cluster,
+    /// The stores.
+    pub stores: &'a dyn Stores,
+    /// Told at once about each new version.
+    pub announce: &'a (dyn Fn(&PathKey, u64) + Send + Sync),
+    /// Who wants to hear about which Secret.
+    pub referrers: &'a Referrers,
+    /// The rules of paths.
+    pub convention: &'a Convention,
+    /// How often `status.refreshTime` moves without a change.
+    pub heartbeat: Duration,
+    /// This cluster's name in claims.
+    pub cluster_name: &'a str,
+    /// Others' announced claims.
+    pub intents: &'a Intents,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// One reconcile's own facts.
+struct Turn<'a> {
+    world: &'a World<'a>,
+    object: Arc<PushSecret>,
+    before: PushSecretStatus,
+    namespace: String,
+    me: Owner,
+}
+
+/// Brings the stores nearer to the PushSecret, and says how it stands.
+pub async fn reconcile(object: Arc<PushSecret>, world: &World<'_>) -> Report<PushSecretStatus> {
+    let turn = Turn::new(object, world);
+    if turn.object.metadata.deletion_timestamp.is_some() {
+        return turn.clean_up().await;
+    }
+    turn.listen();
+    let seen = turn.see_stores(desired::stores(&turn.object.spec)).await;
+    if turn.belongs_to_others(&seen) {
+        return Report::NotOurs;
+    }
+    if let Err(error) = turn.drop_needless_finalizer().await {
+        return turn.failed(&error);
+    }
+    let desired = match turn.parse(&seen) {
+        Ok(desired) => desired,
+        Err(verdict) => return turn.halt(verdict, Requeue::AwaitChange),
+    };
+    match world.cluster.source(&turn.namespace, &desired.source).await {
+        Ok(Some(source)) => turn.publish(&seen, &desired, &source).await,
+        Ok(None) => turn.without_source(&seen, &desired).await,
+        Err(error) => turn.failed(&error),
+    }
+}
+
+impl<'a> Turn<'a> {
+    fn new(object: Arc<PushSecret>, world: &'a World<'a>) -> Self {
+        let namespace = object.namespace().unwrap_or_default();
+        let me = Owner {
+            uid: object.uid().unwrap_or_default(),
+            cluster: world.cluster_name.to_owned(),
+            namespace: namespace.clone(),
+            name: object.name_any(),
+        };
+        let before = object.status.clone().unwrap_or_default();
+        Turn { world, object, before, namespace, me }
+    }
+
+    /// Before the source is read, so that no change of it falls between.
+    fn listen(&self) {
+        let source = desired::source(&self.object.spec).map(|name| Name::new(&self.namespace, name));
+        let referrer = Referrer::PushSecret(Name::new(&self.namespace, self.object.name_any()));
+        self.world.referrers.declare(referrer, source.into_iter().collect());
+    }
+
+    async fn see_stores(&self, wanted: BTreeSet<StoreKey>) -> SeenStores {
+        let listed = ledger::stores(&self.before.synced_push_secrets);
+        observe::stores(self.world.stores, &self.namespace, wanted.union(&listed).cloned().collect()).await
+    }
+
+    /// Whether every store of the spec is another controller's.
+    fn belongs_to_others(&self, seen: &SeenStores) -> bool {
+        let others = |store: &StoreKey| seen.absent.get(store).is_some_and(|no| no.why == Absence::OtherController);
+        let wanted = desired::stores(&self.object.spec);
+        !wanted.is_empty() && wanted.iter().all(others)
+    }
+
+    async fn drop_needless_finalizer(&self) -> Result<(), ClusterError> {
+        match self.object.spec.deletion_policy() {
+            PushDeletionPolicy::Delete => Ok(()),
+            PushDeletionPolicy::None => self.world.cluster.remove_push_finalizer(&self.object).await.map(|_written| ()),
+        }
+    }
+
+    fn parse(&self, seen: &SeenStores) -> Result<Desired, Verdict> {
+        desired::parse(&self.object.spec, self.object.annotations(), &seen.mounts, self.world.convention)
+            .map_err(|invalid| Verdict { ready: false, reason: invalid.reason(), message: invalid.to_string() })
+    }
+
+    async fn publish(&self, seen: &SeenStores, desired: &Desired, source: &Source) -> Report<PushSecretStatus> {
+        let aim = Aim::Publish { desired, source: &source.data };
+        let (object, plan, results, ledger) = self.carry_out(seen, &aim).await;
+        self.announce_missed(seen, &results).await;
+        let before = object.status.clone().unwrap_or_default();
+        let wanted = desired::stores(&self.object.spec);
+        let done = Done { plan: &plan, results: &results, absent: &seen.absent, wanted: &wanted };
+        let said = report::published(&before, &ledger, &done, &self.setting(desired.refresh, &desired.warnings));
+        verdict(&object, said)
+    }
+
+    /// The source is gone. What was pushed from it goes only if this very spec was in place before: a source that was
+    /// renamed in the spec, and is not there yet, deletes nothing.
+    async fn without_source(&self, seen: &SeenStores, desired: &Desired) -> Report<PushSecretStatus> {
+        let name = format!("Secret {}/{}", self.namespace, desired.source);
+        let listed = !self.before.synced_push_secrets.is_empty();
+        let deletes = self.object.spec.deletion_policy() == PushDeletionPolicy::Delete;
+        if listed && deletes && self.was_synced() {
+            let gone = source_deleted(&name);
+            return self.withdraw(seen, desired.existing, gone).await;
+        }
+        let said_deleted = condition::find(&self.before.conditions, condition::READY)
+            .is_some_and(|ready| ready.reason.as_deref() == Some(Reason::SourceDeleted.as_str()));
+        let verdict = match (listed, said_deleted && self.was_synced()) {
+            (false, true) => source_deleted(&name),
+            (true, _) => Verdict {
+                ready: false,
+                reason: Reason::SourceGone,
+                message: format!(
+                    "{name} is gone, and what was pushed from it stays: create it again, or delete this PushSecret"
+                ),
+            },
+            (false, false) => Verdict {
+                ready: false,
+                reason: Reason::SourceNotFound,
+                message: format!(
+                    "{name} does not exist: create it, or correct spec.selector.secret.name; it is pushed at once"
+                ),
+            },
+        };
+        self.halt(verdict, Requeue::AwaitChange)
+    }
+
+    /// Whether the spec as it is now was in place once.
+    fn was_synced(&self) -> bool {
+        let generation = self.before.synced_resource_version.as_deref().and_then(|text| text.split_once('-'));
+        generation.is_some_and(|(generation, _)| generation == self.generation().to_string())
+    }
+
+    async fn withdraw(&self, seen: &SeenStores, existing: Existing, gone: Verdict) -> Report<PushSecretStatus> {
+        let (object, plan, results, ledger) = self.carry_out(seen, &Aim::Withdraw(existing)).await;
+        let before = object.status.clone().unwrap_or_default();
+        let done = Done { plan: &plan, results: &results, absent: &seen.absent, wanted: &BTreeSet::new() };
+        let said = report::withdrawn(&before, &ledger, &done, &self.setting(None, &[]), gone);
+        verdict(&object, said)
+    }
+
+    /// The PushSecret is being deleted.
+    async fn clean_up(&self) -> Report<PushSecretStatus> {
+        let ours = self.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER_PUSH_SECRET);
+        self.world
+            .referrers
+            .declare(Referrer::PushSecret(Name::new(&self.namespace, self.object.name_any())), BTreeSet::new());
+        if !ours {
+            return Report::Gone;
+        }
+        if self.object.spec.deletion_policy() == PushDeletionPolicy::None {
+            return self.let_go(&self.object).await;
+        }
+        let seen = self.see_stores(BTreeSet::new()).await;
+        let existing = desired::existing(self.object.spec.update_policy());
+        let gone =
+            Verdict { ready: false, reason: Reason::SourceDeleted, message: "what was pushed is removed".into() };
+        let report = self.withdraw(&seen, existing, gone).await;
+        match &report {
+            Report::Verdict { status, .. } if status.after.synced_push_secrets.is_empty() => {
+                self.let_go(&self.object).await
+            }
+            Report::Verdict { verdict, .. } if self.is_beyond_hope(&seen).await => {
+                tracing::warn!(
+                    push_secret = %format!("{}/{}", self.namespace, self.object.name_any()), left = verdict.message,
+                    "let go without removing what was pushed"
+                );
+                self.let_go(&self.object).await
+            }
+            Report::Verdict { .. } | Report::NotOurs | Report::Gone | Report::Unchanged { .. } => report,
+        }
+    }
+
+    async fn let_go(&self, object: &PushSecret) -> Report<PushSecretStatus> {
+        match self.world.cluster.remove_push_finalizer(object).await {
+            Ok(_written) => Report::Gone,
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// Past the deadline, and waiting cannot help: nobody must be held for good by a store or namespace that goes away.
+    async fn is_beyond_hope(&self, seen: &SeenStores) -> bool {
+        let Some(Time(since)) = &self.object.metadata.deletion_timestamp else { return false };
+        if self.world.now.duration_since(*since).unsigned_abs() < CLEANUP_DEADLINE {
+            return false;
+        }
+        let store_gone = seen.absent.values().any(|absent| absent.why == Absence::Missing);
+        store_gone || self.world.cluster.is_namespace_terminating(&self.namespace).await.unwrap_or(false)
+    }
+
+    /// Plans, writes what is about to be written into the ledger, and writes. Gives back the object as that left it.
+    async fn carry_out(&self, seen: &SeenStores, aim: &Aim<'_>) -> (PushSecret, Plan, Results, Ledger) {
+        let ledger = Ledger::read(&self.before.synced_push_secrets, &seen.mounts);
+        let wanted = match aim {
+            Aim::Publish { desired, .. } => desired.entries.keys().collect(),
+            Aim::Withdraw(_) => Vec::new(),
+        };
+        let places = observe::places(&seen.clients, wanted.into_iter().chain(ledger.pushed.keys())).await;
+        let mut plan = plan::plan(aim, &ledger, &places, self.object.spec.deletion_policy());
+        let record = Record::new(self.world.cluster, (*self.object).clone(), &plan);
+        let results = {
+            let applier =
+                Applier { me: &self.me, owners: self.world.cluster, intents: self.world.intents, now: Instant::now() };
+            let apply = Apply {
+                applier,
+                clients: &seen.clients,
+                places: &places,
+                ledgers: &record,
+                announce: self.world.announce,
+            };
+            apply.run(&mut plan).await
+        };
+        let object = record.into_object();
+        let synced = object.status.as_ref().map(|status| status.synced_push_secrets.clone()).unwrap_or_default();
+        let ledger = Ledger::read(&synced, &seen.mounts);
+        (object, plan, results, ledger)
+    }
+
+    /// A version that was written when we could not say so any more (a lost reply, a restart) is announced late.
+    async fn announce_missed(&self, seen: &SeenStores, results: &Results) {
+        for (spot, outcome) in results {
+            let unsaid = outcome.result.as_ref().ok().filter(|applied| applied.wrote == Wrote::Nothing);
+            let Some(version) = unsaid.and_then(|applied| applied.settled.version) else { continue };
+            let (store, path) = (spot.store.to_string(), spot.path.to_string());
+            let known = self.before.paths.iter().find(|known| known.store == store && known.path == path);
+            if known.and_then(|known| known.version).and_then(|known| u64::try_from(known).ok()) == Some(version) {
+                continue;
+            }
+            if let Some(client) = seen.clients.get(&spot.store)
+                && let Ok(key) = client.path_key(&spot.path).await
+            {
+                (self.world.announce)(&key, version);
+            }
+        }
+    }
+
+    fn halt(&self, verdict: Verdict, requeue: Requeue) -> Report<PushSecretStatus> {
+        let said = report::halted(&self.before, verdict, requeue, &self.setting(None, &[]));
+        self::verdict(&self.object, said)
+    }
+
+    fn failed(&self, error: &ClusterError) -> Report<PushSecretStatus> {
+        let verdict = Verdict { ready: false, reason: Reason::Errored, message: error.to_string() };
+        self.halt(verdict, Requeue::BackOff)
+    }
+
+    fn generation(&self) -> i64 {
+        self.object.metadata.generation.unwrap_or_default()
+    }
+
+    fn setting<'s>(&self, refresh: Option<Duration>, warnings: &'s [String]) -> Setting<'s> {
+        let none = BTreeMap::new();
+        let annotations = self.object.metadata.annotations.as_ref().unwrap_or(&none);
+        let labels = self.object.metadata.labels.as_ref().unwrap_or(&none);
+        Setting {
+            generation: self.generation(),
+            synced_version: synced_resource_version(self.generation(), annotations, labels),
+            now: self.world.now,
+            heartbeat: self.world.heartbeat,
+            refresh,
+            warnings,
+        }
+    }
+}
+
+fn source_deleted(name: &str) -> Verdict {
+    Verdict {
+        ready: false,
+        reason: Reason::SourceDeleted,
+        message: format!(
+            "{name} was deleted, and so was what had been pushed from it; it is pushed again once it is back"
+        ),
+    }
+}
+
+/// The ledger must not be overwritten by a reconcile that saw an older one; the rest of the status may.
+fn verdict(object: &PushSecret, said: Said) -> Report<PushSecretStatus> {
+    let ledger = object.status.as_ref().map(|status| &status.synced_push_secrets);
+    let moves =
+        ledger.map_or(!said.status.synced_push_secrets.is_empty(), |ledger| *ledger != said.status.synced_push_secrets);
+    Report::Verdict {
+        verdict: said.verdict,
+        status: Box::new(StatusChange {
+            before: object.status.clone(),
+            after: said.status,
+            resource_version: moves.then(|| object.resource_version()).flatten(),
+        }),
+        requeue: said.requeue,
+    }
+}

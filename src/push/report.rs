@@ -1,0 +1,352 @@
+//! Says how a PushSecret stands: condition, ledger, paths and when to look again, from what became of its entries.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use super::apply::{Outcome, Removal, Results};
+use super::entry::{ApplyError, Wrote};
+use super::ledger::{Ledger, Line, Spot, StoreKey};
+use super::observe::{Absence, NoStore};
+use super::plan::{Job, Plan, Problem};
+use super::step::Refusal;
+use crate::api::PushSecretStatus;
+use crate::api::condition::{self, Condition, ConditionStatus, Reason};
+use crate::api::path_status::{MAX_PATHS, PathState, PushedPath};
+use crate::controller::report::{Requeue, Verdict};
+use crate::store::error::Family;
+
+/// A refusal that another PushSecret's edit can end is looked at again after this time at most.
+const CONFLICT_RETRY: Duration = Duration::from_secs(60);
+/// So is any other refusal, where the spec has no interval.
+const REFUSED_RETRY: Duration = Duration::from_secs(300);
+/// A message names this many problems, and counts the rest.
+const MAX_PROBLEMS: usize = 8;
+/// The longest message of one path in status, in characters.
+const MAX_PATH_MESSAGE: usize = 1024;
+
+/// What reports depend on besides what was done.
+pub struct Setting<'a> {
+    /// The generation that was reconciled.
+    pub generation: i64,
+    /// What `status.syncedResourceVersion` is when everything is pushed.
+    pub synced_version: String,
+    /// The time.
+    pub now: Timestamp,
+    /// How often `status.refreshTime` moves without a change.
+    pub heartbeat: Duration,
+    /// `None`: only when something changes.
+    pub refresh: Option<Duration>,
+    /// What the convention warns about.
+    pub warnings: &'a [String],
+}
+
+/// What was done.
+pub struct Done<'a> {
+    /// What was wanted.
+    pub plan: &'a Plan,
+    /// What became of it.
+    pub results: &'a Results,
+    /// Stores that could not be used, of the spec and of the ledger.
+    pub absent: &'a BTreeMap<StoreKey, NoStore>,
+    /// The stores of the spec.
+    pub wanted: &'a BTreeSet<StoreKey>,
+}
+
+/// One thing that is not as it should be.
+struct Trouble {
+    reason: Reason,
+    family: Family,
+    text: String,
+}
+
+/// The report on a PushSecret that is carried out.
+pub fn published(before: &PushSecretStatus, ledger: &Ledger, done: &Done<'_>, setting: &Setting<'_>) -> Said {
+    let troubles = troubles(done);
+    let mut status = before.clone();
+    status.synced_push_secrets = remaining(ledger, done.plan, done.results).write();
+    status.paths = paths(before, done, setting.now);
+    let (verdict, requeue) = match troubles.is_empty() {
+        true => (in_place(done, setting, &status.paths), setting.refresh.map_or(Requeue::AwaitChange, Requeue::After)),
+        false => (summary(&troubles), retry(&troubles, setting.refresh)),
+    };
+    if verdict.ready {
+        status.synced_resource_version = Some(setting.synced_version.clone());
+        if wrote(done.results) || is_heartbeat_due(before, setting) {
+            status.refresh_time = Some(Time(setting.now));
+        }
+    }
+    conclude(status, verdict, requeue, setting)
+}
+
+/// The report on a PushSecret whose pushed values are to go: what is left, and in which words it is said when nothing is.
+pub fn withdrawn(
+    before: &PushSecretStatus,
+    ledger: &Ledger,
+    done: &Done<'_>,
+    setting: &Setting<'_>,
+    when_gone: Verdict,
+) -> Said {
+    let mut troubles = troubles(done);
+    let left = remaining(ledger, done.plan, done.results);
+    for (store, lines) in &left.unreachable {
+        if !done.wanted.contains(store) {
+            let why = done.absent.get(store).map_or("it cannot be used", |absent| absent.text.as_str());
+            let family = done.absent.get(store).map_or(Family::Refused, |absent| absent.family);
+            let text = format!("{} in {store} cannot be removed: {why}", lines_text(lines));
+            troubles.push(Trouble { reason: Reason::CleanupPending, family, text });
+        }
+    }
+    let mut status = before.clone();
+    status.synced_push_secrets = left.write();
+    status.paths = Vec::new();
+    if troubles.is_empty() {
+        return conclude(status, when_gone, Requeue::AwaitChange, setting);
+    }
+    let mut verdict = summary(&troubles);
+    verdict.reason = Reason::CleanupPending;
+    let requeue = retry(&troubles, Some(CONFLICT_RETRY));
+    conclude(status, verdict, requeue, setting)
+}
+
+/// The report on a PushSecret that cannot be carried out at all: everything else stays as it was.
+pub fn halted(before: &PushSecretStatus, verdict: Verdict, requeue: Requeue, setting: &Setting<'_>) -> Said {
+    conclude(before.clone(), verdict, requeue, setting)
+}
+
+/// A verdict with the status that goes with it.
+pub struct Said {
+    /// The condition.
+    pub verdict: Verdict,
+    /// The whole status.
+    pub status: PushSecretStatus,
+    /// When to look again.
+    pub requeue: Requeue,
+}
+
+fn conclude(mut status: PushSecretStatus, verdict: Verdict, requeue: Requeue, setting: &Setting<'_>) -> Said {
+    status.observed_generation = Some(setting.generation);
+    let word = if verdict.ready { ConditionStatus::True } else { ConditionStatus::False };
+    let condition = Condition::ready(word, verdict.reason, verdict.message.clone(), Some(setting.generation));
+    condition::upsert(&mut status.conditions, condition, Time(setting.now));
+    Said { verdict, status, requeue }
+}
+
+/// What the ledger lists once everything is done: what is ours, and what could not be removed yet.
+fn remaining(ledger: &Ledger, plan: &Plan, results: &Results) -> Ledger {
+    let mut left = Ledger { pushed: BTreeMap::new(), ..ledger.clone() };
+    for (spot, job) in plan {
+        let known = ledger.pushed.get(spot);
+        let outcome = results.get(spot);
+        let mut keep = |property: &String, line: &Line| left.insert(spot.clone(), property.clone(), line.clone());
+        for (property, line) in &job.lines {
+            if is_ours(property, job, outcome, known) {
+                keep(property, line);
+            }
+        }
+        for (property, line) in known.into_iter().flatten() {
+            let leaving = job.goal.remove.contains(property) || job.goal.release.contains(property);
+            if leaving && !outcome.is_some_and(Outcome::is_removed) {
+                keep(property, line);
+            }
+        }
+    }
+    left
+}
+
+fn is_ours(property: &String, job: &Job, outcome: Option<&Outcome>, known: Option<&BTreeMap<String, Line>>) -> bool {
+    let listed = known.is_some_and(|lines| lines.contains_key(property));
+    match outcome.map(|outcome| &outcome.result) {
+        None => listed,
+        // An entry that was not touched.
+        Some(Ok(_)) if job.goal.set.is_empty() => listed,
+        Some(Ok(applied)) => applied.settled.owned.contains(property),
+        Some(Err(Problem::Apply(ApplyError::Refused { mine, .. }))) => mine.contains(property),
+        Some(Err(Problem::Rules(_) | Problem::Source(_) | Problem::Store(_) | Problem::Apply(_))) => listed,
+    }
+}
+
+fn troubles(done: &Done<'_>) -> Vec<Trouble> {
+    let stores = done.absent.iter().filter(|(store, _)| done.wanted.contains(*store)).map(|(_, absent)| Trouble {
+        reason: match absent.why {
+            Absence::Missing => Reason::StoreNotFound,
+            Absence::OtherController | Absence::NotPermitted => Reason::NotPermitted,
+            Absence::Unusable => Reason::StoreNotReady,
+        },
+        family: absent.family,
+        text: absent.text.clone(),
+    });
+    let entries = done.results.iter().filter_map(|(spot, outcome)| {
+        let problem = outcome.result.as_ref().err()?;
+        let (reason, family) = classify(problem);
+        Some(Trouble { reason, family, text: format!("{}: {problem}", spot.path) })
+    });
+    stores.chain(entries).collect()
+}
+
+fn classify(problem: &Problem) -> (Reason, Family) {
+    match problem {
+        Problem::Rules(_) => (Reason::ConventionViolated, Family::Refused),
+        Problem::Source(_) => (Reason::SourceInvalid, Family::Refused),
+        Problem::Store(error) => (store_reason(error), error.family()),
+        Problem::Apply(ApplyError::Store(error)) => (store_reason(error), error.family()),
+        Problem::Apply(ApplyError::Refused { refusal, .. }) => match refusal {
+            Refusal::Conflict { .. } | Refusal::UnreadableClaim { .. } => (Reason::PathConflict, Family::Refused),
+            Refusal::NotManaged => (Reason::PathNotManaged, Family::Refused),
+            Refusal::TooManyClaims { .. } | Refusal::TooLarge { .. } => (Reason::TooLarge, Family::Refused),
+        },
+        Problem::Apply(ApplyError::Contested { .. }) => (Reason::PathConflict, Family::Failed),
+        Problem::Apply(ApplyError::Busy | ApplyError::Cluster(_)) => (Reason::Errored, Family::Failed),
+    }
+}
+
+fn store_reason(error: &crate::store::StoreError) -> Reason {
+    use crate::store::StoreError;
+    match error {
+        StoreError::TooLarge { .. } => Reason::TooLarge,
+        StoreError::Forbidden { .. } => Reason::NotPermitted,
+        StoreError::Unreachable { .. }
+        | StoreError::Sealed { .. }
+        | StoreError::Standby { .. }
+        | StoreError::RateLimited { .. }
+        | StoreError::CircuitOpen { .. }
+        | StoreError::LoginRefused { .. }
+        | StoreError::RedirectRefused { .. }
+        | StoreError::Credential { .. }
+        | StoreError::MountMissing { .. }
+        | StoreError::WrongVersion { .. }
+        | StoreError::NamespaceMissing { .. } => Reason::StoreNotReady,
+        StoreError::CasMismatch { .. }
+        | StoreError::EntryMissing { .. }
+        | StoreError::Stale { .. }
+        | StoreError::Rejected { .. }
+        | StoreError::Server { .. }
+        | StoreError::BadReply { .. } => Reason::Errored,
+    }
+}
+
+/// One reason for all: that of the first problem. The message names each.
+fn summary(troubles: &[Trouble]) -> Verdict {
+    let mut texts: Vec<&str> = troubles.iter().map(|trouble| trouble.text.as_str()).collect();
+    texts.dedup();
+    let more = texts.len().saturating_sub(MAX_PROBLEMS);
+    texts.truncate(MAX_PROBLEMS);
+    let mut message = texts.join("; ");
+    if more > 0 {
+        message.push_str(&format!("; and {more} more (see status.paths)"));
+    }
+    let reason = troubles.first().map_or(Reason::Errored, |trouble| trouble.reason);
+    Verdict { ready: false, reason, message }
+}
+
+fn retry(troubles: &[Trouble], refresh: Option<Duration>) -> Requeue {
+    if troubles.iter().any(|trouble| trouble.family == Family::Failed) {
+        return Requeue::BackOff;
+    }
+    let refresh = refresh.unwrap_or(REFUSED_RETRY);
+    match troubles.iter().any(|trouble| trouble.reason == Reason::PathConflict) {
+        true => Requeue::After(refresh.min(CONFLICT_RETRY)),
+        false => Requeue::After(refresh),
+    }
+}
+
+fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath]) -> Verdict {
+    let place = |path: &PushedPath| {
+        let version = path.version.map(|version| format!(" version {version}")).unwrap_or_default();
+        format!("{}{version}", path.path)
+    };
+    let mut message = match paths {
+        [] => "there is nothing to push: spec.data is empty".to_owned(),
+        [path] => format!("in place: {}", place(path)),
+        [first, rest @ ..] => format!("in place: {} and {} more", place(first), rest.len()),
+    };
+    let kept: BTreeSet<&str> =
+        applied(done.results).flat_map(|applied| applied.kept.iter().map(String::as_str)).collect();
+    if !kept.is_empty() {
+        let kept: Vec<&str> = kept.into_iter().collect();
+        message.push_str(&format!("; left as they were (updatePolicy IfNotExists): {}", kept.join(", ")));
+    }
+    for (store, absent) in done.absent.iter().filter(|(store, _)| !done.wanted.contains(*store)) {
+        message.push_str(&format!("; what was pushed to {store} earlier is still there: {}", absent.text));
+    }
+    for warning in setting.warnings.iter().take(MAX_PROBLEMS) {
+        message.push_str(&format!("; warning: {warning}"));
+    }
+    Verdict { ready: true, reason: Reason::Synced, message }
+}
+
+fn applied(results: &Results) -> impl Iterator<Item = &super::step::Settled> {
+    results.values().filter_map(|outcome| outcome.result.as_ref().ok().map(|applied| &applied.settled))
+}
+
+fn wrote(results: &Results) -> bool {
+    results.values().any(|outcome| outcome.result.as_ref().is_ok_and(|applied| applied.wrote == Wrote::Version))
+}
+
+fn is_heartbeat_due(before: &PushSecretStatus, setting: &Setting<'_>) -> bool {
+    let Some(Time(last)) = before.refresh_time else { return true };
+    // A clock that went back must not silence the heartbeat for good.
+    let elapsed = setting.now.duration_since(last);
+    elapsed.is_negative() || elapsed.unsigned_abs() >= setting.heartbeat
+}
+
+fn paths(before: &PushSecretStatus, done: &Done<'_>, now: Timestamp) -> Vec<PushedPath> {
+    let wanted = done.plan.iter().filter(|(_, job)| !job.lines.is_empty());
+    let of = |(spot, _): (&Spot, &Job)| Some(path(before, spot, done.results.get(spot)?, now));
+    wanted.filter_map(of).take(MAX_PATHS).collect()
+}
+
+fn path(before: &PushSecretStatus, spot: &Spot, outcome: &Outcome, now: Timestamp) -> PushedPath {
+    let (store, name) = (spot.store.to_string(), spot.path.to_string());
+    let earlier = before.paths.iter().find(|path| path.store == store && path.path == name);
+    let blank = || PushedPath { store: store.clone(), path: name.clone(), ..PushedPath::default() };
+    match &outcome.result {
+        Ok(applied) => {
+            let version = applied.settled.version.and_then(|version| i64::try_from(version).ok());
+            let written_at = match applied.wrote {
+                Wrote::Version => Some(Time(now)),
+                Wrote::Nothing => earlier.and_then(|earlier| earlier.written_at.clone()),
+            };
+            // A version that others made for their own properties is no news about ours.
+            let known = earlier.filter(|_| applied.wrote == Wrote::Nothing).and_then(|earlier| earlier.version);
+            PushedPath {
+                version: known.filter(|known| Some(*known) <= version).or(version),
+                properties: applied.settled.owned.iter().cloned().collect(),
+                written_at,
+                state: Some(PathState::Synced),
+                ..blank()
+            }
+        }
+        Err(problem) => {
+            let (_, family) = classify(problem);
+            let mut path = earlier.cloned().unwrap_or_else(blank);
+            path.state = Some(match (problem, family) {
+                (Problem::Apply(ApplyError::Contested { .. }), _) => PathState::Pending,
+                (_, Family::Failed) => PathState::Failed,
+                (_, Family::Refused | Family::Invalid) => PathState::Refused,
+            });
+            path.owner = match problem {
+                Problem::Apply(ApplyError::Refused { refusal: Refusal::Conflict { owner, .. }, .. }) => {
+                    Some(format!("{}/{}/{}", owner.cluster, owner.namespace, owner.name))
+                }
+                Problem::Rules(_) | Problem::Source(_) | Problem::Store(_) | Problem::Apply(_) => None,
+            };
+            path.message = Some(problem.to_string().chars().take(MAX_PATH_MESSAGE).collect());
+            path
+        }
+    }
+}
+
+fn lines_text(lines: &[Line]) -> String {
+    let keys: Vec<&str> = lines.iter().map(|line| line.key.as_str()).collect();
+    keys.join(", ")
+}
+
+impl Outcome {
+    /// Whether what was to go is gone.
+    fn is_removed(&self) -> bool {
+        self.result.is_ok() && self.removal == Removal::Done
+    }
+}

@@ -1,0 +1,522 @@
+//! Whole reconciles: what is published, what is refused, what is removed, and that any stop is repaired.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::api_server::{ApiServer, Fault};
+use crate::api::condition::{self, Reason};
+use crate::api::names::FINALIZER_PUSH_SECRET;
+use crate::api::push_secret::PushSecretStatus;
+use crate::cluster::status::{Precondition, difference};
+use crate::controller::referrers::Referrers;
+use crate::controller::report::{Report, Requeue};
+use crate::domain::convention::{Convention, Mode};
+use crate::domain::path::RemotePath;
+use crate::domain::remote::EntryState;
+use crate::push::intents::Intents;
+use crate::push::ledger::StoreKey;
+use crate::push::observe::{Absence, NoStore, Stores};
+use crate::push::reconcile::{World, reconcile};
+use crate::store::error::Family;
+use crate::store::fake::{self, FakeStore};
+use crate::store::{StoreClient, StoreError};
+
+const PUSH: &str = "/namespaces/db/pushsecrets/push";
+const SOURCE: &str = "/namespaces/db/secrets/source";
+const TEMPORAL: &str = "platform-data/postgres/temporal";
+
+/// Stores by name.
+struct Shelf(BTreeMap<&'static str, FakeStore>);
+
+#[async_trait]
+impl Stores for Shelf {
+    async fn client(&self, _namespace: &str, store: &StoreKey) -> Result<Arc<dyn StoreClient>, NoStore> {
+        match self.0.get(store.name.as_str()) {
+            Some(client) => Ok(Arc::new(client.clone())),
+            None => Err(NoStore {
+                why: Absence::Missing,
+                family: Family::Refused,
+                text: format!("{store} does not exist: create it, or correct the reference"),
+            }),
+        }
+    }
+}
+
+/// A cluster with a store, and what a controller keeps between reconciles.
+struct Bench {
+    server: ApiServer,
+    store: FakeStore,
+    stores: Shelf,
+    referrers: Referrers,
+    intents: Intents,
+    convention: Convention,
+    announced: Arc<Mutex<Vec<u64>>>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let store = FakeStore::new();
+        let bench = Bench {
+            server: ApiServer::default(),
+            stores: Shelf(BTreeMap::from([("vault", store.clone())])),
+            store,
+            referrers: Referrers::default(),
+            intents: Intents::default(),
+            convention: Convention::default(),
+            announced: Arc::default(),
+        };
+        bench.source(&[("user", b"u"), ("pass", b"p")]);
+        bench
+    }
+
+    fn source(&self, entries: &[(&str, &[u8])]) {
+        let encode = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+        let data: BTreeMap<&str, String> = entries.iter().map(|(key, value)| (*key, encode(value))).collect();
+        let secret =
+            json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "source", "uid": "s" }, "data": data });
+        self.server.put(SOURCE, secret);
+    }
+
+    /// Applies a spec: everything else of the object stays.
+    fn spec(&self, generation: i64, spec: Value) {
+        let present = self.server.push_secret(PUSH).map(|push| json!(push));
+        let mut push = present.unwrap_or_else(|| {
+            json!({ "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret",
+                "metadata": { "name": "push", "namespace": "db", "uid": "a" } })
+        });
+        push["metadata"]["generation"] = json!(generation);
+        push["spec"] = spec;
+        self.server.put(PUSH, push);
+    }
+
+    /// One reconcile with its status written, as the controller does it.
+    async fn turn(&self) -> Report<PushSecretStatus> {
+        let object = self.server.push_secret(PUSH).expect("the PushSecret is there");
+        let cluster = self.server.cluster();
+        let announced = self.announced.clone();
+        let world = World {
+            cluster: &cluster,
+            stores: &self.stores,
+            announce: &move |_key, version| announced.lock().unwrap().push(version),
+            referrers: &self.referrers,
+            convention: &self.convention,
+            heartbeat: Duration::from_secs(3600),
+            cluster_name: "here",
+            intents: &self.intents,
+            now: Timestamp::now(),
+        };
+        let uid = object.metadata.uid.clone().unwrap();
+        let report = reconcile(Arc::new(object), &world).await;
+        if let Report::Verdict { status, .. } = &report
+            && let Some(change) = difference(&json!(status.before), &json!(status.after))
+        {
+            let api = kube::Api::<crate::api::PushSecret>::namespaced(cluster.client(), "db");
+            let precondition = Precondition { uid: &uid, resource_version: status.resource_version.as_deref() };
+            // A status that cannot be written is written by the next turn.
+            let _written = cluster.patch_status(&api, "PushSecret db/push", "push", &precondition, change).await;
+        }
+        report
+    }
+
+    fn ready(&self) -> (bool, String, String) {
+        let status = self.server.push_secret(PUSH).unwrap().status.unwrap_or_default();
+        let ready = condition::find(&status.conditions, condition::READY).unwrap();
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        (ready.status == condition::ConditionStatus::True, text(&ready.reason), text(&ready.message))
+    }
+
+    fn ledger(&self) -> Vec<String> {
+        let status = self.server.push_secret(PUSH).unwrap().status.unwrap_or_default();
+        status.synced_push_secrets.values().flat_map(|lines| lines.keys().cloned()).collect()
+    }
+
+    fn texts(&self, path: &str) -> BTreeMap<String, String> {
+        texts(&self.store, path)
+    }
+}
+
+fn texts(store: &FakeStore, path: &str) -> BTreeMap<String, String> {
+    let entry = store.peek(&at(path));
+    let data = entry
+        .data()
+        .map(|data| data.iter().map(|(p, v)| (p.clone(), v.rendered().expose_utf8().unwrap().to_owned())).collect());
+    data.unwrap_or_default()
+}
+
+fn at(path: &str) -> RemotePath {
+    RemotePath::parse(Some("secret"), path).unwrap()
+}
+
+fn mapping(key: &str, path: &str, property: &str) -> Value {
+    json!({ "match": { "secretKey": key, "remoteRef": { "remoteKey": path, "property": property } } })
+}
+
+fn spec(mappings: &[Value]) -> Value {
+    json!({
+        "refreshInterval": "1h", "deletionPolicy": "Delete",
+        "secretStoreRefs": [{ "name": "vault", "kind": "ClusterSecretStore" }],
+        "selector": { "secret": { "name": "source" } },
+        "data": mappings,
+    })
+}
+
+fn both() -> Value {
+    spec(&[mapping("user", TEMPORAL, "username"), mapping("pass", TEMPORAL, "password")])
+}
+
+fn expect(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+    entries.iter().map(|(p, v)| ((*p).to_owned(), (*v).to_owned())).collect()
+}
+
+#[tokio::test]
+async fn a_push_is_recorded_written_announced_and_reported() {
+    let bench = Bench::new();
+    bench.spec(1, both());
+    let report = bench.turn().await;
+    assert!(
+        matches!(report, Report::Verdict { requeue: Requeue::After(pause), .. } if pause == Duration::from_secs(3600))
+    );
+    assert_eq!(bench.texts(TEMPORAL), expect(&[("username", "u"), ("password", "p")]));
+    let (ready, reason, message) = bench.ready();
+    assert!(
+        ready && reason == "Synced" && message.contains("secret/platform-data/postgres/temporal version 1"),
+        "{message}"
+    );
+    assert_eq!(bench.ledger(), [format!("{TEMPORAL}/password"), format!("{TEMPORAL}/username")]);
+    assert_eq!(*bench.announced.lock().unwrap(), [1]);
+    let push = bench.server.push_secret(PUSH).unwrap();
+    assert_eq!(push.metadata.finalizers.unwrap(), [FINALIZER_PUSH_SECRET]);
+    assert_eq!(push.status.unwrap().paths[0].properties, ["password", "username"]);
+}
+
+#[tokio::test]
+async fn a_source_change_costs_one_get_and_one_write_and_an_unchanged_one_no_write_at_all() {
+    let bench = Bench::new();
+    bench.spec(1, both());
+    bench.turn().await;
+    bench.source(&[("user", b"u"), ("pass", b"p2")]);
+    let (kube, vault) = (bench.server.requests().len(), bench.store.requests().len());
+    bench.turn().await;
+    assert_eq!(bench.server.requests()[kube..], [format!("GET {SOURCE}"), format!("PATCH {PUSH}/status")]);
+    assert_eq!(bench.store.requests().len() - vault, 2);
+    assert_eq!(bench.store.peek(&at(TEMPORAL)).cas(), 2);
+    let (kube, vault) = (bench.server.requests().len(), bench.store.mutations());
+    bench.turn().await;
+    assert_eq!(bench.server.requests()[kube..], [format!("GET {SOURCE}")]);
+    assert_eq!(bench.store.mutations(), vault);
+}
+
+#[tokio::test]
+async fn a_renamed_path_gets_its_new_value_before_the_old_one_goes() {
+    let bench = Bench::new();
+    bench.spec(1, spec(&[mapping("pass", TEMPORAL, "password")]));
+    bench.turn().await;
+    let renamed = "platform-data/postgres/backstage";
+    bench.spec(2, spec(&[mapping("pass", renamed, "password")]));
+    bench.store.fail_next(1, StoreError::Standby { server: "fake".into() });
+    bench.turn().await;
+    assert_eq!(bench.texts(TEMPORAL), expect(&[("password", "p")]));
+    bench.turn().await;
+    assert_eq!(bench.texts(renamed), expect(&[("password", "p")]));
+    assert!(matches!(bench.store.peek(&at(TEMPORAL)).state, EntryState::Deleted { .. }));
+    assert_eq!(bench.ledger(), [format!("{renamed}/password")]);
+}
+
+#[tokio::test]
+async fn a_renamed_property_is_one_version() {
+    let bench = Bench::new();
+    bench.spec(1, both());
+    bench.turn().await;
+    bench.spec(2, spec(&[mapping("user", TEMPORAL, "username"), mapping("pass", TEMPORAL, "token")]));
+    bench.turn().await;
+    assert_eq!(bench.texts(TEMPORAL), expect(&[("username", "u"), ("token", "p")]));
+    assert_eq!(bench.store.peek(&at(TEMPORAL)).cas(), 2);
+    let claims: Vec<String> = bench.store.peek(&at(TEMPORAL)).custom_metadata.into_keys().collect();
+    assert_eq!(claims, ["claim.waypost.io/token", "claim.waypost.io/username", "managed-by"]);
+}
+
+#[tokio::test]
+async fn a_store_renamed_over_the_same_place_deletes_nothing() {
+    let mut bench = Bench::new();
+    bench.stores.0.insert("other-name", bench.store.clone());
+    bench.spec(1, both());
+    bench.turn().await;
+    let mut moved = both();
+    moved["secretStoreRefs"][0]["name"] = json!("other-name");
+    bench.spec(2, moved);
+    bench.turn().await;
+    assert_eq!(bench.texts(TEMPORAL), expect(&[("username", "u"), ("password", "p")]));
+    assert_eq!(bench.store.peek(&at(TEMPORAL)).cas(), 1);
+    assert_eq!(bench.ledger().len(), 2);
+}
+
+#[tokio::test]
+async fn a_changed_store_is_written_before_the_old_one_is_cleaned() {
+    let mut bench = Bench::new();
+    let second = FakeStore::new();
+    bench.stores.0.insert("second", second.with_identity("second"));
+    second.add_mount("elsewhere");
+    bench.spec(1, both());
+    bench.turn().await;
+    // Another mount makes another place: the fake knows no servers.
+    let mut moved = spec(&[mapping("pass", "platform-data/redis/temporal", "password")]);
+    moved["secretStoreRefs"][0]["name"] = json!("second");
+    bench.spec(2, moved);
+    bench.turn().await;
+    assert_eq!(texts(&second, "platform-data/redis/temporal"), expect(&[("password", "p")]));
+    assert!(bench.texts(TEMPORAL).is_empty());
+    assert_eq!(bench.ledger(), ["platform-data/redis/temporal/password"]);
+}
+
+#[tokio::test]
+async fn a_deleted_push_secret_takes_its_values_along_and_waits_for_a_store_that_is_down() {
+    let bench = Bench::new();
+    bench.spec(1, both());
+    bench.turn().await;
+    let mut push = json!(bench.server.push_secret(PUSH).unwrap());
+    push["metadata"]["deletionTimestamp"] = json!(Timestamp::now());
+    bench.server.put(PUSH, push);
+    bench.store.fail_next(1, StoreError::Sealed { server: "fake".into() });
+    let report = bench.turn().await;
+    assert!(matches!(report, Report::Verdict { requeue: Requeue::BackOff, .. }));
+    assert_eq!(bench.ready().1, "CleanupPending");
+    assert_eq!(bench.turn().await, Report::Gone);
+    assert!(bench.server.push_secret(PUSH).is_none());
+    assert!(matches!(bench.store.peek(&at(TEMPORAL)).state, EntryState::Deleted { .. }));
+}
+
+#[tokio::test]
+async fn a_deleted_push_secret_whose_store_is_gone_is_let_go_after_the_deadline() {
+    let mut bench = Bench::new();
+    bench.spec(1, both());
+    bench.turn().await;
+    bench.stores.0.clear();
+    let mut push = json!(bench.server.push_secret(PUSH).unwrap());
+    push["metadata"]["deletionTimestamp"] = json!(Timestamp::now());
+    bench.server.put(PUSH, push.clone());
+    bench.turn().await;
+    let (_, reason, message) = bench.ready();
+    assert!(reason == "CleanupPending" && message.contains(TEMPORAL), "{message}");
+    push = json!(bench.server.push_secret(PUSH).unwrap());
+    push["metadata"]["deletionTimestamp"] = json!("2020-01-01T00:00:00Z");
+    bench.server.put(PUSH, push);
+    assert_eq!(bench.turn().await, Report::Gone);
+}
+
+#[tokio::test]
+async fn without_deletion_policy_there_is_no_finalizer_and_nothing_goes() {
+    let bench = Bench::new();
+    let mut keep = both();
+    keep["deletionPolicy"] = json!("None");
+    bench.spec(1, keep.clone());
+    bench.turn().await;
+    assert_eq!(bench.server.push_secret(PUSH).unwrap().metadata.finalizers, None);
+    keep["data"] = json!([mapping("user", TEMPORAL, "username")]);
+    bench.spec(2, keep);
+    bench.turn().await;
+    assert_eq!(bench.texts(TEMPORAL), expect(&[("username", "u"), ("password", "p")]));
+    assert_eq!(bench.ledger(), [format!("{TEMPORAL}/username")]);
+    bench.server.remove(SOURCE);
+    bench.turn().await;
+    assert_eq!(bench.ready().1, "SourceGone");
+    assert_eq!(bench.texts(TEMPORAL), expect(&[("username", "u"), ("password", "p")]));
+}
+
+#[tokio::test]
+async fn a_deleted_source_takes_its_values_along_and_a_new_one_brings_them_back() {
+    let bench = Bench::new();
+    bench.spec(1, both());
+    bench.turn().await;
+    bench.server.remove(SOURCE);
+    for _ in 0..2 {
+        bench.turn().await;
+        assert_eq!(bench.ready().1, "SourceDeleted");
+        assert!(bench.texts(TEMPORAL).is_empty() && bench.ledger().is_empty());
+    }
+    bench.source(&[("user", b"u"), ("pass", b"p3")]);
+    bench.turn().await;
+    assert_eq!(bench.texts(TEMPORAL), expect(&[("username", "u"), ("password", "p3")]));
+    assert!(bench.ready().0);
+}
+
+#[tokio::test]
+async fn a_source_that_was_only_renamed_in_the_spec_deletes_nothing() {
+    let bench = Bench::new();
+    bench.spec(1, both());
+    bench.turn().await;
+    let mut renamed = both();
+    renamed["selector"]["secret"]["name"] = json!("not-yet-there");
+    bench.spec(2, renamed);
+    bench.turn().await;
+    assert_eq!(bench.texts(TEMPORAL), expect(&[("username", "u"), ("password", "p")]));
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_text_keep_their_path_as_it_was_and_no_other() {
+    let bench = Bench::new();
+    let redis = "platform-data/redis/temporal";
+    let spec = || spec(&[mapping("user", TEMPORAL, "username"), mapping("pass", redis, "password")]);
+    bench.spec(1, spec());
+    bench.turn().await;
+    bench.source(&[("user", &[0xff, 0xfe]), ("pass", b"p2")]);
+    bench.turn().await;
+    let (ready, reason, message) = bench.ready();
+    assert!(
+        !ready && reason == "SourceInvalid" && message.contains("\"user\"") && message.contains(TEMPORAL),
+        "{message}"
+    );
+    assert_eq!(bench.texts(TEMPORAL), expect(&[("username", "u")]));
+    assert_eq!(bench.texts(redis), expect(&[("password", "p2")]));
+    assert_eq!(bench.ledger().len(), 2);
+}
+
+#[tokio::test]
+async fn more_than_a_mebibyte_is_refused_before_it_is_sent() {
+    let bench = Bench::new();
+    bench.spec(1, both());
+    bench.turn().await;
+    let mutations = bench.store.mutations();
+    bench.source(&[("user", b"u"), ("pass", &vec![b'x'; 1024 * 1024])]);
+    bench.turn().await;
+    let (ready, reason, _) = bench.ready();
+    assert!(!ready && reason == "TooLarge");
+    assert_eq!(bench.store.mutations(), mutations);
+    assert_eq!(bench.ledger().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_not_done_is_said_and_nothing_happens() {
+    let at_index = |spec: &Value, pointer: &str, value: Value| {
+        let mut spec = spec.clone();
+        match (spec.pointer_mut(pointer).is_some(), pointer.rsplit_once('/').unwrap()) {
+            (true, _) => *spec.pointer_mut(pointer).unwrap() = value,
+            (false, (parent, field)) => spec.pointer_mut(parent).unwrap()[field] = value,
+        }
+        spec
+    };
+    let base = both();
+    let cases = [
+        (
+            at_index(&base, "/selector/generatorRef", json!({ "kind": "Password", "name": "g" })),
+            "Unsupported",
+            "generatorRef",
+        ),
+        (at_index(&base, "/template", json!({})), "Unsupported", "spec.template"),
+        (at_index(&base, "/data/0/metadata", json!({})), "Unsupported", "spec.data[0].metadata"),
+        (at_index(&base, "/refreshInterval", json!("1d")), "InvalidSpec", "spec.refreshInterval"),
+        (at_index(&base, "/secretStoreRefs/0/kind", json!("SecretStore")), "ConventionViolated", "P1"),
+        (at_index(&base, "/data/0/match/secretKey", json!("")), "ConventionViolated", "P2"),
+        (at_index(&base, "/dataTo", json!([{}])), "ConventionViolated", "P2"),
+        (
+            at_index(&base, "/data/1", mapping("pass", &format!("secret/{TEMPORAL}"), "username")),
+            "ConventionViolated",
+            "V4",
+        ),
+        (
+            at_index(&base, "/data/1", mapping("pass", "platform-data/postgres/temporal-dev", "password")),
+            "ConventionViolated",
+            "V5",
+        ),
+        (at_index(&base, "/secretStoreRefs/0/name", json!("nowhere")), "StoreNotFound", "nowhere"),
+        (at_index(&base, "/data/1/match/secretKey", json!("none")), "SourceInvalid", "\"none\""),
+    ];
+    for (spec, reason, named) in cases {
+        let bench = Bench::new();
+        bench.spec(1, spec);
+        bench.turn().await;
+        let (ready, found, message) = bench.ready();
+        assert!(!ready && found == reason && message.contains(named), "{reason} {named}: {found} {message}");
+        let password = bench.store.peek(&at(TEMPORAL)).data().is_some_and(|data| data.contains_key("password"));
+        assert!(!password, "{reason} {named}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_convention_two_mappings_to_one_property_are_still_refused() {
+    let bench = Bench { convention: Convention::with_mode(Mode::Off), ..Bench::new() };
+    bench.spec(1, spec(&[mapping("user", TEMPORAL, "password"), mapping("pass", TEMPORAL, "password")]));
+    bench.turn().await;
+    let (_, reason, message) = bench.ready();
+    assert_eq!(reason, Reason::InvalidSpec.as_str());
+    assert!(message.contains("spec.data[0]") && message.contains("spec.data[1]"), "{message}");
+}
+
+#[tokio::test]
+async fn an_existing_property_is_left_and_never_listed_when_asked() {
+    let bench = Bench::new();
+    let other = crate::domain::remote::RemoteData::from([(
+        "password".to_owned(),
+        crate::domain::remote::RemoteValue::text("theirs"),
+    )]);
+    bench.store.put(&at(TEMPORAL), other);
+    bench.store.put_metadata(&at(TEMPORAL), BTreeMap::from([("managed-by".into(), "external-secrets".into())]));
+    let mut keep = both();
+    keep["updatePolicy"] = json!("IfNotExists");
+    bench.spec(1, keep);
+    bench.turn().await;
+    assert_eq!(bench.texts(TEMPORAL), expect(&[("username", "u"), ("password", "theirs")]));
+    assert_eq!(bench.ledger(), [format!("{TEMPORAL}/username")]);
+    assert!(bench.ready().2.contains("IfNotExists"));
+}
+
+/// A controller that stops at request `k`, of either server and on either side of it, for every `k`: the next ones end
+/// where an undisturbed one would.
+#[tokio::test]
+async fn a_stop_at_any_request_is_repaired() {
+    for lost in [false, true] {
+        for stop in 0..40 {
+            let bench = Bench::new();
+            let count = Arc::new(AtomicUsize::new(0));
+            let due = {
+                let count = count.clone();
+                move || count.fetch_add(1, Ordering::Relaxed) == stop
+            };
+            bench.store.before_each({
+                let due = due.clone();
+                move |_, _| {
+                    let down = StoreError::Standby { server: "fake".into() };
+                    due().then(|| if lost { fake::Fault::LoseReply(down) } else { fake::Fault::Refuse(down) })
+                }
+            });
+            bench.server.before_each(Box::new(move |_, _| {
+                due().then_some(if lost { Fault::LoseReply } else { Fault::Refuse })
+            }));
+            let renamed = "platform-data/redis/temporal";
+            bench.spec(1, both());
+            bench.turn().await;
+            bench.spec(2, spec(&[mapping("user", renamed, "username"), mapping("pass", TEMPORAL, "password")]));
+            for _ in 0..2 {
+                bench.turn().await;
+            }
+            for _ in 0..2 {
+                if count.load(Ordering::Relaxed) >= stop {
+                    bench.turn().await;
+                }
+            }
+            assert!(bench.ready().0, "stopped at {stop}: {:?}", bench.ready());
+            assert_eq!(bench.texts(TEMPORAL), expect(&[("password", "p")]), "stopped at {stop}");
+            assert_eq!(bench.texts(renamed), expect(&[("username", "u")]), "stopped at {stop}");
+            assert_eq!(bench.ledger(), [format!("{TEMPORAL}/password"), format!("{renamed}/username")]);
+            let (first, second) = (bench.store.peek(&at(TEMPORAL)).cas(), bench.store.peek(&at(renamed)).cas());
+            assert!(first <= 2 && second == 1, "stopped at {stop}: versions {first} and {second}");
+            assert_eq!(bench.announced.lock().unwrap().iter().max(), Some(&first), "stopped at {stop}");
+            let mut push = json!(bench.server.push_secret(PUSH).unwrap());
+            push["metadata"]["deletionTimestamp"] = json!(Timestamp::now());
+            bench.server.put(PUSH, push);
+            for _ in 0..3 {
+                if bench.server.push_secret(PUSH).is_some() {
+                    bench.turn().await;
+                }
+            }
+            assert!(bench.server.push_secret(PUSH).is_none(), "stopped at {stop}");
+            assert!(bench.texts(TEMPORAL).is_empty() && bench.texts(renamed).is_empty(), "stopped at {stop}");
+        }
+    }
+}
