@@ -15,7 +15,9 @@ pub mod reconcile;
 pub mod record;
 pub mod report;
 pub mod step;
+mod stores;
 #[cfg(test)]
 mod tests;
 
 pub use pusher::Pusher;
+pub use stores::FromRegistry;

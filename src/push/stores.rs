@@ -1,0 +1,33 @@
+//! Clients of stores, from the registry.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::ledger::StoreKey;
+use super::observe::{Absence, NoStore, Stores};
+use crate::store::{Registry, StoreClient, StoreName, StoreRefusal};
+
+/// The registry as pushes use it.
+pub struct FromRegistry(pub Arc<Registry>);
+
+#[async_trait]
+impl Stores for FromRegistry {
+    async fn client(&self, namespace: &str, store: &StoreKey) -> Result<Arc<dyn StoreClient>, NoStore> {
+        let name = StoreName::referred(namespace, store.kind, &store.name);
+        self.0.client(namespace, &name).await.map_err(|refusal| NoStore {
+            why: absence(&refusal),
+            family: refusal.family(),
+            text: refusal.to_string(),
+        })
+    }
+}
+
+fn absence(refusal: &StoreRefusal) -> Absence {
+    match refusal {
+        StoreRefusal::NotFound { .. } => Absence::Missing,
+        StoreRefusal::OtherController { .. } => Absence::OtherController,
+        StoreRefusal::NotAllowed { .. } => Absence::NotPermitted,
+        StoreRefusal::Unsupported { .. } | StoreRefusal::Invalid { .. } | StoreRefusal::Failed(_) => Absence::Unusable,
+    }
+}
