@@ -215,6 +215,7 @@ fn store_reason(error: &crate::store::StoreError) -> Reason {
         | StoreError::LoginRefused { .. }
         | StoreError::RedirectRefused { .. }
         | StoreError::Credential { .. }
+        | StoreError::CredentialUnread { .. }
         | StoreError::MountMissing { .. }
         | StoreError::WrongVersion { .. }
         | StoreError::NamespaceMissing { .. } => Reason::StoreNotReady,
