@@ -482,7 +482,7 @@ async fn a_stop_at_any_request_is_repaired() {
                 let due = due.clone();
                 move |_, _| {
                     let down = StoreError::Standby { server: "fake".into() };
-                    due().then(|| if lost { fake::Fault::LoseReply(down) } else { fake::Fault::Refuse(down) })
+                    due().then_some(if lost { fake::Fault::LoseReply(down) } else { fake::Fault::Refuse(down) })
                 }
             });
             bench.server.before_each(Box::new(move |_, _| {
