@@ -47,7 +47,7 @@ pub struct Config {
     pub path_convention: Mode,
 
     /// Names this cluster in claims; needed where several clusters share one Vault and one was rebuilt [default: the UID of namespace kube-system].
-    #[arg(long, env = "WAYPOST_CLUSTER_NAME", value_name = "NAME")]
+    #[arg(long, env = "WAYPOST_CLUSTER_NAME", value_parser = parse_cluster_name, value_name = "NAME")]
     pub cluster_name: Option<String>,
 
     /// How log lines are written.
@@ -102,6 +102,15 @@ fn parse_mode(text: &str) -> Result<Mode, String> {
     text.parse().map_err(|_unknown| "must be enforce, warn or off".to_owned())
 }
 
+/// A claim's value has room for this much and splits its words at spaces.
+fn parse_cluster_name(text: &str) -> Result<String, String> {
+    let fits = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
+    match !text.is_empty() && text.len() <= 63 && text.chars().all(fits) {
+        true => Ok(text.to_owned()),
+        false => Err("must be 1 to 63 letters, digits, dots, underscores or hyphens".to_owned()),
+    }
+}
+
 /// A humantime duration, less the units that people confuse with minutes and that no setting here is as long as.
 fn parse_duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
@@ -123,5 +132,13 @@ mod tests {
         assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
         assert!(parse_duration("5M").is_err());
         assert!(parse_duration("soon").is_err());
+    }
+
+    #[test]
+    fn a_cluster_name_fits_into_a_claim() {
+        assert_eq!(parse_cluster_name("eu-1.prod"), Ok("eu-1.prod".to_owned()));
+        for wrong in ["", "two words", &"x".repeat(64)] {
+            assert!(parse_cluster_name(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

@@ -14,5 +14,6 @@ pub mod feed;
 pub mod metrics;
 pub mod pull;
 pub mod push;
+pub mod run;
 pub mod store;
 pub mod telemetry;

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use waypost::cli::{Cli, Command, lint};
+use waypost::run;
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Controller(_config) => ExitCode::from(2),
+        Command::Controller(config) => run::controller(*config),
         Command::Lint(args) => lint::run(&args),
     }
 }

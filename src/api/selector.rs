@@ -33,6 +33,11 @@ impl StoreKind {
             Self::ClusterSecretStore => "ClusterSecretStore",
         }
     }
+
+    /// The kind that is spelled so.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::SecretStore, Self::ClusterSecretStore].into_iter().find(|kind| kind.as_str() == word)
+    }
 }
 
 impl fmt::Display for StoreKind {

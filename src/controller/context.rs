@@ -10,6 +10,7 @@ use crate::cluster::events::Events;
 use crate::domain::convention::Convention;
 use crate::feed::Feed;
 use crate::metrics::Metrics;
+use crate::store::registry::Registry;
 
 /// Settings that reconcilers decide by.
 pub struct Settings {
@@ -25,6 +26,8 @@ pub struct Settings {
 pub struct Context {
     /// The Kubernetes API.
     pub cluster: Cluster,
+    /// Authenticated clients of stores.
+    pub stores: Arc<Registry>,
     /// Who reads which path.
     pub feed: Arc<Feed>,
     /// Settings.

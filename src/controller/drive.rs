@@ -49,6 +49,9 @@ pub trait Reconciler: Send + Sync + 'static {
     /// Access to the kind in a namespace, or to the cluster-scoped kind.
     fn api(&self, namespace: &str) -> Api<Guarded<Self::Object>>;
 
+    /// The watch delivered the object, before anything is reconciled.
+    fn observe(&self, _object: &Self::Object) {}
+
     /// Brings the world nearer to the object's spec and says how it stands.
     async fn reconcile(&self, object: Arc<Self::Object>, name: &Name) -> Report<Self::Status>;
 
@@ -142,7 +145,12 @@ impl<R: Reconciler> Driven<R> {
                 self.context.metrics.forget(R::KIND, &name);
                 self.reconciler.forget(&name);
             }
-            Ok(Event::Apply(_) | Event::Init | Event::InitApply(_) | Event::InitDone) => {}
+            Ok(Event::Apply(object) | Event::InitApply(object)) => {
+                if let Ok(object) = &object.0 {
+                    self.reconciler.observe(object);
+                }
+            }
+            Ok(Event::Init | Event::InitDone) => {}
             Err(error) => warn!(kind = R::KIND.as_str(), error = watch_error(error), "the watch failed and is retried"),
         }
     }

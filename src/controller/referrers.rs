@@ -43,7 +43,6 @@ pub struct Referrers(Mutex<Index>);
 struct Index {
     by_secret: HashMap<Name, BTreeSet<Referrer>>,
     by_referrer: HashMap<Referrer, BTreeSet<Name>>,
-    own_writes: HashMap<Name, String>,
 }
 
 impl Referrers {
@@ -56,7 +55,6 @@ impl Referrers {
                 set.remove(&referrer);
                 if set.is_empty() {
                     index.by_secret.remove(gone);
-                    index.own_writes.remove(gone);
                 }
             }
         }
@@ -78,21 +76,6 @@ impl Referrers {
         self.lock().by_secret.keys().cloned().collect()
     }
 
-    /// Notes the resourceVersion that our own write gave a Secret, so that its event wakes nobody.
-    pub fn wrote(&self, secret: &Name, resource_version: &str) {
-        let mut index = self.lock();
-        if index.by_secret.contains_key(secret) {
-            index.own_writes.insert(secret.clone(), resource_version.to_owned());
-        }
-    }
-
-    /// Whether this version of the Secret is our own last write and nobody but its writer wants to hear about it.
-    pub fn is_own_write(&self, secret: &Name, resource_version: &str) -> bool {
-        let index = self.lock();
-        let alone = index.by_secret.get(secret).is_some_and(|set| set.len() == 1);
-        alone && index.own_writes.get(secret).is_some_and(|own| own == resource_version)
-    }
-
     fn lock(&self) -> MutexGuard<'_, Index> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -112,16 +95,5 @@ mod tests {
         assert_eq!(referrers.of(&Name::new("db", "b")), std::slice::from_ref(&push));
         referrers.declare(push, BTreeSet::new());
         assert!(referrers.of(&Name::new("db", "b")).is_empty());
-    }
-
-    #[test]
-    fn our_own_write_wakes_nobody_unless_somebody_else_refers_to_it() {
-        let (referrers, target) = (Referrers::default(), Name::new("app", "t"));
-        referrers.declare(Referrer::ExternalSecret(Name::new("app", "es")), BTreeSet::from([target.clone()]));
-        referrers.wrote(&target, "7");
-        assert!(referrers.is_own_write(&target, "7"));
-        assert!(!referrers.is_own_write(&target, "8"));
-        referrers.declare(Referrer::PushSecret(Name::new("app", "ps")), BTreeSet::from([target.clone()]));
-        assert!(!referrers.is_own_write(&target, "7"));
     }
 }

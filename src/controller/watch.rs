@@ -16,8 +16,10 @@ use tracing::warn;
 use super::context::Context;
 use super::drive::{WATCH_SECONDS, watch_error};
 use super::referrers::{Name, Referrer};
+use crate::pull::records::Records;
 
 /// Where wake-ups go.
+#[derive(Clone)]
 pub struct Wakeups {
     /// To the reconciler of PushSecrets.
     pub push: UnboundedSender<Name>,
@@ -28,6 +30,7 @@ pub struct Wakeups {
 /// The stream of Secrets, and what was last seen of those that somebody refers to.
 struct Secrets {
     context: Arc<Context>,
+    records: Arc<Records>,
     wakeups: Wakeups,
     seen: HashMap<Name, String>,
     listed: HashSet<Name>,
@@ -37,12 +40,13 @@ struct Secrets {
 pub async fn secrets(
     api: Api<PartialObjectMeta<Secret>>,
     context: Arc<Context>,
+    records: Arc<Records>,
     wakeups: Wakeups,
     stop: CancellationToken,
 ) {
     let config = watcher::Config::default().timeout(WATCH_SECONDS);
     let events = watcher(api, config).default_backoff().take_until(stop.cancelled_owned());
-    let secrets = Secrets { context, wakeups, seen: HashMap::new(), listed: HashSet::new() };
+    let secrets = Secrets { context, records, wakeups, seen: HashMap::new(), listed: HashSet::new() };
     secrets.follow(events).await;
 }
 
@@ -86,10 +90,14 @@ impl Secrets {
         if self.seen.get(&name) == Some(&version) {
             return;
         }
-        let ours = self.context.referrers.is_own_write(&name, &version);
+        let uid = secret.uid().unwrap_or_default();
+        let ours = self.records.is_own_write(&name, &uid, &version);
         self.seen.insert(name.clone(), version);
-        if !ours {
-            self.wake(&name);
+        for referrer in self.context.referrers.of(&name) {
+            // A target of ours may be somebody's source as well.
+            if !(ours && matches!(referrer, Referrer::ExternalSecret(_))) {
+                self.send(referrer);
+            }
         }
     }
 
@@ -105,13 +113,15 @@ impl Secrets {
     }
 
     fn wake(&self, secret: &Name) {
-        for referrer in self.context.referrers.of(secret) {
-            // A closed channel means that we are shutting down.
-            let _closed = match referrer {
-                Referrer::PushSecret(name) => self.wakeups.push.send(name).is_err(),
-                Referrer::ExternalSecret(name) => self.wakeups.pull.send(name).is_err(),
-            };
-        }
+        self.context.referrers.of(secret).into_iter().for_each(|referrer| self.send(referrer));
+    }
+
+    fn send(&self, referrer: Referrer) {
+        // A closed channel means that we are shutting down.
+        let _closed = match referrer {
+            Referrer::PushSecret(name) => self.wakeups.push.send(name).is_err(),
+            Referrer::ExternalSecret(name) => self.wakeups.pull.send(name).is_err(),
+        };
     }
 }
 

@@ -27,8 +27,10 @@ impl Feed {
             self.index().expire(now);
             self.shelf.expire(&self.index, now);
             let due = self.index().take_due(now, jittered);
-            let checks = futures::stream::iter(due)
-                .for_each_concurrent(CONCURRENT_CHECKS, |(key, logins)| self.check(key, logins));
+            let checks = futures::stream::iter(due).for_each_concurrent(CONCURRENT_CHECKS, |(key, logins)| {
+                let feed = self.clone();
+                async move { feed.check(key, logins).await }
+            });
             if token.run_until_cancelled(checks).await.is_none() {
                 return;
             }

@@ -1,3 +1,5 @@
+//! Wake-ups, shared reads and the schedule, on the store in memory and paused time.
+
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;

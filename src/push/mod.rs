@@ -15,7 +15,7 @@ pub mod reconcile;
 pub mod record;
 pub mod report;
 pub mod step;
-mod stores;
+pub mod stores;
 #[cfg(test)]
 mod tests;
 

@@ -1,3 +1,5 @@
+//! Each rule with a path that keeps it and one that breaks it.
+
 use super::*;
 use crate::domain::path::RemotePath;
 

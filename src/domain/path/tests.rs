@@ -1,3 +1,5 @@
+//! Spellings of keys, and the property that none of them leaves its mount.
+
 use proptest::prelude::*;
 
 use super::{LogicalPath, MAX_BYTES, Mount, PathError, RemotePath};

@@ -1,0 +1,99 @@
+//! When a store was edited or came back, whoever refers to it tries again at once.
+
+use kube::ResourceExt;
+use kube::runtime::reflector::Store;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{ExternalSecret, PushSecret, StoreKind};
+use crate::controller::drive::Guarded;
+use crate::controller::referrers::Name;
+use crate::controller::watch::Wakeups;
+use crate::store::StoreName;
+
+/// Where the stores' own wake-ups go.
+pub struct StoreWakeups {
+    /// To the check of ClusterSecretStores.
+    pub cluster: UnboundedSender<Name>,
+    /// To the check of SecretStores.
+    pub namespaced: UnboundedSender<Name>,
+}
+
+/// The caches in which references are looked up, and where wake-ups go.
+pub struct Dependants {
+    /// All PushSecrets.
+    pub pushes: Store<Guarded<PushSecret>>,
+    /// All ExternalSecrets.
+    pub pulls: Store<Guarded<ExternalSecret>>,
+    /// The stores themselves.
+    pub stores: StoreWakeups,
+    /// Their reconcilers.
+    pub wakeups: Wakeups,
+}
+
+impl Dependants {
+    /// Follows the changes of stores until `stop` is cancelled.
+    pub async fn follow(self, mut changes: Receiver<StoreName>, stop: CancellationToken) {
+        loop {
+            let change = tokio::select! { change = changes.recv() => change, () = stop.cancelled() => return };
+            match change {
+                Ok(store) => self.wake(Some(&store)),
+                Err(RecvError::Lagged(_)) => self.wake(None),
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    /// Wakes the dependants of one store, or of all of them. A closed channel means that we are shutting down.
+    fn wake(&self, changed: Option<&StoreName>) {
+        let concerned = |store: StoreName| changed.is_none_or(|changed| *changed == store);
+        for object in self.pushes.state() {
+            let name = name_of(&object);
+            let refers = object.0.as_ref().is_ok_and(|push| stores_of_push(push, &name.namespace).any(concerned));
+            if refers && self.wakeups.push.send(name).is_err() {
+                return;
+            }
+        }
+        for object in self.pulls.state() {
+            let name = name_of(&object);
+            let refers = object.0.as_ref().is_ok_and(|pull| stores_of_pull(pull, &name.namespace).any(concerned));
+            if refers && self.wakeups.pull.send(name).is_err() {
+                return;
+            }
+        }
+        if let Some(store) = changed {
+            self.recheck(store);
+        }
+    }
+
+    fn recheck(&self, store: &StoreName) {
+        let name = Name::new(store.namespace.clone().unwrap_or_default(), &store.name);
+        let _closed = match store.kind {
+            StoreKind::ClusterSecretStore => self.stores.cluster.send(name).is_err(),
+            StoreKind::SecretStore => self.stores.namespaced.send(name).is_err(),
+        };
+    }
+}
+
+fn stores_of_push<'a>(push: &'a PushSecret, namespace: &'a str) -> impl Iterator<Item = StoreName> + 'a {
+    let named = push.spec.secret_store_refs.iter().filter_map(move |reference| {
+        reference.name.as_deref().map(|name| StoreName::referred(namespace, reference.kind(), name))
+    });
+    let ledger = push.status.iter().flat_map(|status| status.synced_push_secrets.keys()).filter_map(move |key| {
+        let (kind, name) = key.split_once('/')?;
+        Some(StoreName::referred(namespace, StoreKind::from_word(kind)?, name))
+    });
+    named.chain(ledger)
+}
+
+fn stores_of_pull<'a>(pull: &'a ExternalSecret, namespace: &'a str) -> impl Iterator<Item = StoreName> + 'a {
+    let of_entries = pull.spec.data.iter().filter_map(|entry| entry.source_ref.as_ref()?.store_ref.as_ref());
+    pull.spec.secret_store_ref.iter().chain(of_entries).filter_map(move |reference| {
+        reference.name.as_deref().map(|name| StoreName::referred(namespace, reference.kind(), name))
+    })
+}
+
+fn name_of<K: kube::Resource>(object: &Guarded<K>) -> Name {
+    Name::new(object.namespace().unwrap_or_default(), object.name_any())
+}

@@ -1,0 +1,315 @@
+//! The composition root: clients, watches, lease, controllers, admin server, and an orderly end.
+
+mod dependants;
+mod fanout;
+
+mod store;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client, Resource, ResourceExt};
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info};
+
+use crate::admin::{self, Health, ListenError};
+use crate::cluster::client::{ConnectError, connect};
+use crate::cluster::events::Events;
+use crate::cluster::{Cluster, ClusterError};
+use crate::config::Config;
+use crate::controller::context::{Context, Settings};
+use crate::controller::drive::{Cache, Driven, Guarded, Reconciler};
+use crate::controller::lease::Elector;
+use crate::controller::publish::Pruned;
+use crate::controller::referrers::{Name, Referrers};
+use crate::controller::watch::{self, Wakeups};
+use crate::domain::convention::Convention;
+use crate::feed::Feed;
+use crate::metrics::Metrics;
+use crate::pull::Pull;
+use crate::pull::records::Records;
+use crate::push::pusher::Pusher;
+use crate::push::stores::FromRegistry;
+use crate::store::admit::{Class, Unclassified};
+use crate::store::registry::{Registry, RegistrySettings};
+use crate::telemetry::{self, TelemetryError};
+use dependants::Dependants;
+
+/// Two workers are enough for a program that waits, and each costs memory of its own.
+const WORKERS: usize = 2;
+/// Reconciles under way get this long to finish after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Why the controller cannot run, or stopped.
+#[derive(Debug, Error)]
+enum RunError {
+    #[error(transparent)]
+    Telemetry(TelemetryError),
+    #[error(transparent)]
+    Connect(ConnectError),
+    #[error(transparent)]
+    Listen(ListenError),
+    #[error("cannot tell this cluster's name: {0}; give it with --cluster-name")]
+    ClusterName(ClusterError),
+    #[error("cannot listen for signals: {0}")]
+    Signals(std::io::Error),
+    #[error("the lease was lost: another replica may lead now")]
+    LeaseLost,
+}
+
+/// `waypost controller`: runs until a signal, or until the lease is lost (exit code 1).
+pub fn controller(config: Config) -> ExitCode {
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        eprintln!("waypost: another TLS provider is installed already");
+        return ExitCode::FAILURE;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(run(&config)),
+        Err(failure) => {
+            eprintln!("waypost: cannot start: {failure}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("waypost: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: &Config) -> Result<(), RunError> {
+    let telemetry = telemetry::install(config).map_err(RunError::Telemetry)?;
+    let stop = stop_on_signal()?;
+    let health = Health::default();
+    let client = connect(config.kubeconfig.as_deref(), health.liveness.clone()).await.map_err(RunError::Connect)?;
+    let metrics = Arc::new(Metrics::default());
+    admin::serve(config.metrics_addr, config.health_addr, metrics.clone(), health.clone(), stop.clone())
+        .await
+        .map_err(RunError::Listen)?;
+    let ended = lead(config, Cluster::new(client), metrics, health, stop).await;
+    telemetry.shutdown();
+    ended
+}
+
+/// Waits for leadership where it is asked for, works, and hands over.
+async fn lead(
+    config: &Config,
+    cluster: Cluster,
+    metrics: Arc<Metrics>,
+    health: Health,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    if !config.leader_elect {
+        return work(config, cluster, metrics, health, stop).await;
+    }
+    let mut elector = Elector::new(cluster.clone(), &config.lease_namespace(), &config.leader_election_id);
+    // A replica that stands by is ready to: a rollout must not wait for it to lead.
+    health.set_ready(true);
+    if !elector.acquire(&stop).await {
+        return Ok(());
+    }
+    health.set_ready(false);
+    let working = work(config, cluster, metrics, health, stop.clone());
+    tokio::pin!(working);
+    tokio::select! {
+        ended = &mut working => { elector.release().await; ended }
+        held = elector.hold(&stop) => {
+            if !held {
+                return Err(RunError::LeaseLost);
+            }
+            let ended = working.await;
+            elector.release().await;
+            ended
+        }
+    }
+}
+
+async fn work(
+    config: &Config,
+    cluster: Cluster,
+    metrics: Arc<Metrics>,
+    health: Health,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    let context = context(config, cluster, metrics).await?;
+    let tasks = TaskTracker::new();
+    let starter = Starter { config, context: context.clone(), tasks: tasks.clone(), stop: stop.clone() };
+    tokio::select! {
+        () = starter.start() => { health.set_ready(true); info!("every cache is filled: working"); }
+        () = stop.cancelled() => {}
+    }
+    stop.cancelled().await;
+    info!("stopping: reconciles under way may finish");
+    health.set_ready(false);
+    tasks.close();
+    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+        error!("some reconciles did not finish in time; the next start goes on from what they left");
+    }
+    context.stores.shutdown().await;
+    Ok(())
+}
+
+async fn context(config: &Config, cluster: Cluster, metrics: Arc<Metrics>) -> Result<Arc<Context>, RunError> {
+    let cluster_name = match &config.cluster_name {
+        Some(name) => name.clone(),
+        None => cluster_uid(&cluster).await.map_err(RunError::ClusterName)?,
+    };
+    let unclassified = if config.serve_unclassified { Unclassified::Serve } else { Unclassified::Leave };
+    let class = Class { name: config.controller_class.clone(), unclassified };
+    Ok(Arc::new(Context {
+        stores: Registry::new(cluster.clone(), RegistrySettings { class }, metrics.clone()),
+        feed: Feed::new(),
+        settings: Settings {
+            convention: Convention::with_mode(config.path_convention),
+            status_heartbeat: config.status_heartbeat,
+            cluster: cluster_name,
+        },
+        referrers: Referrers::default(),
+        pruned: Pruned::default(),
+        events: Events::new(&cluster),
+        metrics,
+        cluster,
+    }))
+}
+
+/// The UID of kube-system, which lives as long as its cluster.
+async fn cluster_uid(cluster: &Cluster) -> Result<String, ClusterError> {
+    let namespaces: Api<Namespace> = Api::all(cluster.client());
+    let found = cluster.request("get", "Namespace kube-system", namespaces.get_metadata("kube-system")).await?;
+    Ok(found.uid().unwrap_or_default())
+}
+
+fn stop_on_signal() -> Result<CancellationToken, RunError> {
+    let stop = CancellationToken::new();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals = signal(kind).map_err(RunError::Signals)?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            signals.recv().await;
+            stop.cancel();
+        });
+    }
+    Ok(stop)
+}
+
+/// Starts everything in the order in which it depends on each other.
+struct Starter<'a> {
+    config: &'a Config,
+    context: Arc<Context>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Starter<'_> {
+    /// Returns when every cache is filled.
+    async fn start(&self) {
+        let stores = self.start_stores().await;
+        let (push_wakeups, push_wakes) = mpsc::unbounded_channel();
+        let (pull_wakeups, pull_wakes) = mpsc::unbounded_channel();
+        let records = Arc::new(Records::default());
+        let wakeups = Wakeups { push: push_wakeups, pull: pull_wakeups };
+        self.forward_feed(wakeups.pull.clone());
+        let pushes = self.drive(
+            Arc::new(Pusher::new(self.context.clone(), Arc::new(FromRegistry(self.context.stores.clone())))),
+            self.scoped(),
+            push_wakes,
+        );
+        let pulls = self.drive(
+            Arc::new(Pull::new(self.context.clone(), self.context.stores.clone(), records.clone())),
+            self.scoped(),
+            pull_wakes,
+        );
+        self.drive(
+            fanout::ClusterExternalSecrets::new(&self.context),
+            Api::all(self.client()),
+            mpsc::unbounded_channel().1,
+        );
+        self.drive(
+            fanout::ClusterPushSecrets::new(&self.context),
+            Api::all(self.client()),
+            mpsc::unbounded_channel().1,
+        );
+        let dependants = Dependants { pushes: pushes.clone(), pulls: pulls.clone(), stores, wakeups: wakeups.clone() };
+        self.tasks.spawn(dependants.follow(self.context.stores.changes(), self.stop.clone()));
+        self.tasks.spawn(watch::secrets(self.scoped(), self.context.clone(), records, wakeups, self.stop.clone()));
+        self.tasks.spawn(self.context.feed.clone().run(self.stop.clone()));
+        filled(&pushes).await;
+        filled(&pulls).await;
+    }
+
+    /// Stores first: whoever refers to one must not find it missing only because we have not looked yet.
+    async fn start_stores(&self) -> dependants::StoreWakeups {
+        let (cluster_wakeups, cluster_wakes) = mpsc::unbounded_channel();
+        let (namespaced_wakeups, namespaced_wakes) = mpsc::unbounded_channel();
+        let cluster = self.drive(store::ClusterStores::new(&self.context), Api::all(self.client()), cluster_wakes);
+        let namespaced = self.drive(store::NamespacedStores::new(&self.context), self.scoped(), namespaced_wakes);
+        filled(&cluster).await;
+        filled(&namespaced).await;
+        dependants::StoreWakeups { cluster: cluster_wakeups, namespaced: namespaced_wakeups }
+    }
+
+    fn drive<R: Reconciler>(
+        &self,
+        reconciler: Arc<R>,
+        api: Api<Guarded<R::Object>>,
+        wakes: mpsc::UnboundedReceiver<Name>,
+    ) -> kube::runtime::reflector::Store<Guarded<R::Object>> {
+        let cache = Cache::default();
+        let reader = cache.reader.clone();
+        let wakeups =
+            futures::stream::unfold(wakes, |mut wakes| async { wakes.recv().await.map(|name| (name, wakes)) });
+        // The stream of wake-ups must not end before the controller: an ended one counts as nothing more to come.
+        let wakeups = wakeups.chain(futures::stream::pending());
+        let driven = Driven::new(reconciler, self.context.clone());
+        self.tasks.spawn(driven.run(api, cache, wakeups, self.config.concurrent, self.stop.clone()));
+        reader
+    }
+
+    fn forward_feed(&self, pull: mpsc::UnboundedSender<Name>) {
+        let Some(mut woken) = self.context.feed.wakeups() else { return };
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            loop {
+                let name = tokio::select! { name = woken.recv() => name, () = stop.cancelled() => None };
+                let Some(name) = name else { return };
+                if pull.send(name).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// A namespaced kind in the namespace we were told, else everywhere.
+    fn scoped<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        match &self.config.namespace {
+            Some(namespace) => Api::namespaced(self.client(), namespace),
+            None => Api::all(self.client()),
+        }
+    }
+
+    fn client(&self) -> Client {
+        self.context.cluster.client()
+    }
+}
+
+async fn filled<K>(cache: &kube::runtime::reflector::Store<K>)
+where
+    K: kube::runtime::reflector::Lookup<DynamicType = ()> + Clone + 'static,
+{
+    // An error means that the writer is gone: we are shutting down.
+    let _stopping = cache.wait_until_ready().await;
+}

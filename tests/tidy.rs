@@ -1,0 +1,167 @@
+//! What a machine can check of the house rules: which module may name which, sizes, and opening lines.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use syn::visit::Visit;
+use syn::{ItemUse, UseTree};
+
+/// A file longer than this has more than one job.
+const MAX_LINES: usize = 600;
+
+/// Module names that say nothing about their job.
+const EMPTY_NAMES: [&str; 6] = ["utils", "util", "helpers", "common", "types", "misc"];
+
+/// `(files below, must not name, except below)`: the arrows of the architecture.
+const ARROWS: &[(&str, &[&str], &[&str])] = &[
+    (
+        "src/domain",
+        &["kube", "vaultrs", "rustify", "reqwest", "tokio", "axum", "std::time::Instant", "std::time::SystemTime"],
+        &[],
+    ),
+    (
+        "src/domain",
+        &["crate::api", "crate::store", "crate::cluster", "crate::controller", "crate::push", "crate::pull"],
+        &[],
+    ),
+    (
+        "src/api",
+        &["crate::store", "crate::cluster", "crate::controller", "crate::push", "crate::pull", "tokio", "reqwest"],
+        &[],
+    ),
+    ("src/push", &["crate::pull"], &[]),
+    ("src/pull", &["crate::push"], &[]),
+    ("src/store", &["crate::push", "crate::pull", "crate::feed", "crate::run"], &[]),
+    ("src/feed", &["crate::push", "crate::pull", "crate::run", "kube", "reqwest"], &[]),
+    ("src", &["vaultrs", "rustify", "rustify_derive"], &["src/store/vault"]),
+    ("src", &["reqwest"], &["src/store/vault"]),
+    ("src", &["hyper"], &["src/store/vault", "src/cluster"]),
+    ("src", &["std::env"], &["src/config.rs", "src/cli", "src/bin"]),
+    ("src/push/plan.rs", &["crate::cluster", "kube", "tokio", "async_trait", "std::time::Instant"], &[]),
+    ("src/push/desired.rs", &["crate::cluster", "kube", "tokio", "async_trait"], &[]),
+    ("src/push/report.rs", &["crate::cluster", "tokio", "async_trait"], &[]),
+    ("src/pull/plan.rs", &["crate::cluster", "kube", "tokio", "async_trait", "std::time::Instant"], &[]),
+    ("src/pull/desired.rs", &["crate::cluster", "kube", "tokio", "async_trait"], &[]),
+    ("src/pull/report.rs", &["crate::cluster", "tokio", "async_trait"], &[]),
+];
+
+#[test]
+fn modules_name_only_what_the_architecture_lets_them() {
+    let mut broken = Vec::new();
+    for file in sources("src") {
+        let named = named_paths(&file);
+        for (below, forbidden, except) in ARROWS {
+            if !is_below(&file, below) || except.iter().any(|folder| is_below(&file, folder)) {
+                continue;
+            }
+            for path in &named {
+                if forbidden.iter().any(|name| path == name || path.starts_with(&format!("{name}::"))) {
+                    broken.push(format!("{} names {path}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "arrows of docs/architecture.md are broken:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_file_opens_with_its_job_and_has_one() {
+    let mut wrong = Vec::new();
+    for file in ["src", "e2e/src", "tests"].iter().flat_map(|folder| sources(folder)) {
+        let text = fs::read_to_string(&file).expect("a listed file can be read");
+        if !text.starts_with("//!") {
+            wrong.push(format!("{} does not open with `//!` and its job", file.display()));
+        }
+        if text.lines().count() > MAX_LINES {
+            wrong.push(format!("{} has more than {MAX_LINES} lines", file.display()));
+        }
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+        if EMPTY_NAMES.contains(&stem.as_ref()) {
+            wrong.push(format!("{} has a name that says nothing", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_broken_arrow_is_found_in_grouped_imports_and_in_paths() {
+    let text = "use crate::{api, pull::{desired, plan}}; fn f() -> reqwest::Client { std::env::var(\"X\"); loop {} }";
+    let named = names_in(&syn::parse_file(text).expect("it parses"));
+    for path in ["crate::pull::plan", "reqwest::Client", "std::env::var"] {
+        assert!(named.contains(path), "{path} was not found in {named:?}");
+    }
+}
+
+fn sources(folder: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::from(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.expect("an entry of a folder can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no sources below {folder}");
+    found
+}
+
+fn is_below(file: &Path, folder: &str) -> bool {
+    file.starts_with(folder)
+}
+
+fn named_paths(file: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(file).expect("a listed file can be read");
+    let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    names_in(&parsed)
+}
+
+fn names_in(file: &syn::File) -> BTreeSet<String> {
+    let mut names = Names::default();
+    names.visit_file(file);
+    names.0
+}
+
+/// Every path that a file imports or writes out. Test modules are left out: they may use what they test with.
+#[derive(Default)]
+struct Names(BTreeSet<String>);
+
+impl<'ast> Visit<'ast> for Names {
+    fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {
+        let is_test = module.attrs.iter().any(|attribute| {
+            attribute.path().is_ident("cfg") && attribute.parse_args::<syn::Ident>().is_ok_and(|what| what == "test")
+        });
+        if !is_test {
+            syn::visit::visit_item_mod(self, module);
+        }
+    }
+
+    fn visit_item_use(&mut self, item: &'ast ItemUse) {
+        self.import("", &item.tree);
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        if segments.len() > 1 {
+            self.0.insert(segments.join("::"));
+        }
+        syn::visit::visit_path(self, path);
+    }
+}
+
+impl Names {
+    fn import(&mut self, prefix: &str, tree: &UseTree) {
+        let join = |name: &syn::Ident| if prefix.is_empty() { name.to_string() } else { format!("{prefix}::{name}") };
+        match tree {
+            UseTree::Path(path) => self.import(&join(&path.ident), &path.tree),
+            UseTree::Group(group) => group.items.iter().for_each(|item| self.import(prefix, item)),
+            UseTree::Name(name) => drop(self.0.insert(join(&name.ident))),
+            UseTree::Rename(rename) => drop(self.0.insert(join(&rename.ident))),
+            UseTree::Glob(_) => drop(self.0.insert(prefix.to_owned())),
+        }
+    }
+}
