@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::controller::liveness::Liveness;
+use crate::cluster::liveness::Liveness;
 use crate::metrics::Metrics;
 
 /// A listener could not be opened.

@@ -30,6 +30,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["crate::store", "crate::cluster", "crate::controller", "crate::push", "crate::pull", "tokio", "reqwest"],
         &[],
     ),
+    ("src/cluster", &["crate::controller", "crate::push", "crate::pull", "crate::store", "crate::feed"], &[]),
     ("src/push", &["crate::pull"], &[]),
     ("src/pull", &["crate::push"], &[]),
     ("src/store", &["crate::push", "crate::pull", "crate::feed", "crate::run"], &[]),
@@ -40,10 +41,10 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("src", &["std::env"], &["src/config.rs", "src/cli", "src/bin"]),
     ("src/push/plan.rs", &["crate::cluster", "kube", "tokio", "async_trait", "std::time::Instant"], &[]),
     ("src/push/desired.rs", &["crate::cluster", "kube", "tokio", "async_trait"], &[]),
-    ("src/push/report.rs", &["crate::cluster", "tokio", "async_trait"], &[]),
+    ("src/push/report.rs", &["crate::cluster::Cluster", "tokio", "async_trait"], &[]),
     ("src/pull/plan.rs", &["crate::cluster", "kube", "tokio", "async_trait", "std::time::Instant"], &[]),
     ("src/pull/desired.rs", &["crate::cluster", "kube", "tokio", "async_trait"], &[]),
-    ("src/pull/report.rs", &["crate::cluster", "tokio", "async_trait"], &[]),
+    ("src/pull/report.rs", &["crate::cluster::Cluster", "tokio", "async_trait"], &[]),
 ];
 
 #[test]

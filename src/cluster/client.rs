@@ -12,7 +12,7 @@ use kube::{Client, Config};
 use thiserror::Error;
 use tower::{Layer, Service};
 
-use crate::controller::liveness::Liveness;
+use super::liveness::Liveness;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -6,10 +6,11 @@ use kube::{Resource, ResourceExt};
 use tracing::debug;
 
 use super::Cluster;
-use crate::controller::report::Verdict;
 
 /// Who publishes our Events.
 const CONTROLLER: &str = "waypost";
+/// The API server takes notes of fewer than this many bytes.
+const MAX_NOTE: usize = 1024;
 
 /// Publishes Events on behalf of the controller.
 #[derive(Clone)]
@@ -25,14 +26,14 @@ impl Events {
     }
 
     /// Says that an object's state changed. An Event that cannot be published is no reason to do anything else.
-    pub async fn state_changed<K>(&self, object: &K, verdict: &Verdict)
+    pub async fn state_changed<K>(&self, object: &K, type_: EventType, reason: &str, message: &str)
     where
         K: Resource<DynamicType = ()>,
     {
         let event = Event {
-            type_: if verdict.ready { EventType::Normal } else { EventType::Warning },
-            reason: verdict.reason.as_str().to_owned(),
-            note: Some(verdict.message.chars().take(1000).collect()),
+            type_,
+            reason: reason.to_owned(),
+            note: Some(message[..message.floor_char_boundary(MAX_NOTE - 1)].to_owned()),
             action: "Reconcile".to_owned(),
             secondary: None,
         };

@@ -6,6 +6,7 @@ pub mod credentials;
 pub mod error;
 pub mod events;
 pub mod ledger;
+pub mod liveness;
 pub mod source;
 pub mod status;
 pub mod target;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::publish::Pruned;
+use super::pruned::Pruned;
 use super::referrers::Referrers;
 use crate::cluster::Cluster;
 use crate::cluster::events::Events;

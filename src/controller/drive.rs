@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::{FutureExt, Stream, StreamExt};
-use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher::Event;
@@ -22,6 +21,7 @@ use tracing::{error, warn};
 
 use super::backoff::Backoff;
 use super::context::Context;
+use super::guarded::Guarded;
 use super::kind::Kind;
 use super::publish::Subject;
 use super::referrers::Name;
@@ -31,9 +31,6 @@ use super::undecodable;
 /// The server ends each watch request after this many seconds and we open the next; a silent connection is given up 5 s
 /// later, so this bounds how long a half-open one can hide a change.
 pub const WATCH_SECONDS: u32 = 60;
-
-/// An object of the API that may not decode: one bad object must not stop the watch of all others.
-pub type Guarded<K> = DeserializeGuard<K>;
 
 /// Decides about the objects of one kind.
 #[async_trait]

@@ -3,9 +3,10 @@
 pub mod backoff;
 pub mod context;
 pub mod drive;
+pub mod guarded;
 pub mod kind;
 pub mod lease;
-pub mod liveness;
+pub mod pruned;
 pub mod publish;
 pub mod referrers;
 pub mod report;

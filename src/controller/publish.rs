@@ -1,11 +1,8 @@
 //! The one mouth: status, Event, metric and requeue leave from one report, here and nowhere else.
 
-use std::collections::HashMap;
-use std::collections::hash_map::DefaultHasher;
 use std::fmt::Debug;
-use std::hash::{Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
 
+use kube::runtime::events::EventType;
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,50 +10,13 @@ use serde_json::Value;
 use tracing::{info, warn};
 
 use super::context::Context;
-use super::drive::Guarded;
+use super::guarded::Guarded;
 use super::kind::Kind;
 use super::referrers::Name;
 use super::report::{Report, Requeue, StatusChange, Verdict};
 use crate::api::condition::READY;
 use crate::cluster::ClusterError;
 use crate::cluster::status::{Precondition, difference};
-
-/// Where a server keeps less of a status than we send (External Secrets Operator's own CRDs declare fewer fields), what
-/// was sent and what was kept, so that an unchanged status is not sent again and again.
-#[derive(Default)]
-pub struct Pruned(Mutex<HashMap<String, Kept>>);
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Kept {
-    sent: u64,
-    stored: u64,
-}
-
-impl Pruned {
-    fn is_known(&self, uid: &str, sent: &Value, found: &Value) -> bool {
-        let kept = Kept { sent: fingerprint(sent), stored: fingerprint(found) };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid) == Some(&kept)
-    }
-
-    fn note(&self, uid: &str, sent: &Value, stored: &Value) {
-        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if sent == stored {
-            notes.remove(uid);
-        } else {
-            notes.insert(uid.to_owned(), Kept { sent: fingerprint(sent), stored: fingerprint(stored) });
-        }
-    }
-
-    fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
-    }
-}
-
-fn fingerprint(value: &Value) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.to_string().hash(&mut hasher);
-    hasher.finish()
-}
 
 /// An object whose status we write.
 pub struct Subject<'a, K> {
@@ -118,7 +78,8 @@ where
                 kind = self.kind.as_str(), object = %self.name,
                 ready = verdict.ready, reason = verdict.reason.as_str(), message = verdict.message, "state changed"
             );
-            context.events.state_changed(self.object, verdict).await;
+            let type_ = if verdict.ready { EventType::Normal } else { EventType::Warning };
+            context.events.state_changed(self.object, type_, verdict.reason.as_str(), &verdict.message).await;
         }
         Ok(())
     }
@@ -142,17 +103,6 @@ fn ready_word(status: &Value) -> Option<(&str, &str)> {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn a_status_that_the_server_cuts_is_sent_once() {
-        let (pruned, sent, stored) = (Pruned::default(), json!({ "a": 1, "b": 2 }), json!({ "a": 1 }));
-        assert!(!pruned.is_known("uid", &sent, &stored));
-        pruned.note("uid", &sent, &stored);
-        assert!(pruned.is_known("uid", &sent, &stored));
-        assert!(!pruned.is_known("uid", &json!({ "a": 2, "b": 2 }), &stored));
-        pruned.note("uid", &sent, &sent);
-        assert!(!pruned.is_known("uid", &sent, &stored));
-    }
 
     #[test]
     fn an_event_announces_a_new_status_or_reason() {

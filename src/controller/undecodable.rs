@@ -12,7 +12,7 @@ use serde_json::json;
 use tracing::warn;
 
 use super::context::Context;
-use super::drive::Guarded;
+use super::guarded::Guarded;
 use super::kind::Kind;
 use super::referrers::Name;
 use super::report::Requeue;

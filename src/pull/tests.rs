@@ -1,3 +1,5 @@
+//! The decisions of a pull, from spec to report.
+
 use std::collections::BTreeMap;
 
 use serde_json::json;

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{ExternalSecret, PushSecret, StoreKind};
-use crate::controller::drive::Guarded;
+use crate::controller::guarded::Guarded;
 use crate::controller::referrers::Name;
 use crate::controller::watch::Wakeups;
 use crate::store::StoreName;

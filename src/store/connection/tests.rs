@@ -1,3 +1,5 @@
+//! What a spec means, and what is refused.
+
 use serde_json::{Value, json};
 
 use super::*;
