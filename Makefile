@@ -2,12 +2,13 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help prerequisites provision build fmt lint generate verify test test-fast demo lab-up lab-down lab-status bench run image clean
+.PHONY: help prerequisites programs provision build fmt lint generate verify test test-fast demo lab-up lab-down lab-status bench run image clean
 
 # Tests wait for servers more than they compute.
 export RUST_TEST_THREADS ?= 8
-E2E := cargo run --quiet --package waypost-e2e --
-ENGINE ?= $(shell command -v podman || command -v docker)
+PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
+E2E := $(PROGRAMS)/waypost-e2e
+ENGINE ?= $(shell command -v podman || command -v docker || command -v buildah)
 IMAGE ?= waypost:dev
 
 help: ## Show this list
@@ -16,7 +17,11 @@ help: ## Show this list
 prerequisites: ## Say which programs are missing or too old (every target that builds runs this first)
 	@e2e/prerequisites
 
-provision: prerequisites ## Build and install the lab's servers into the cache folder, once per machine
+# The whole workspace and one test: dependencies get the features that the tests need, so that nothing is compiled twice.
+programs: prerequisites
+	@cargo build --workspace --bins --test tidy --locked
+
+provision: programs ## Build and install the lab's servers into the cache folder, once per machine
 	@$(E2E) provision
 
 build: prerequisites ## Build the program, optimised: target/release/waypost
@@ -35,11 +40,11 @@ lint: prerequisites ## Check formatting, clippy, go vet, and that one TLS provid
 	  if [ -n "$$unformatted" ]; then echo "lint: run make fmt for $$unformatted" >&2; exit 1; fi
 	cd e2e/tied && go vet ./...
 
-generate: prerequisites ## Write what is generated: CRDs, admission policies, reference pages
-	cargo run --bin waypost-generate
+generate: programs ## Write what is generated: CRDs, admission policies, reference pages
+	$(PROGRAMS)/waypost-generate
 
-verify: prerequisites ## Check that what is generated is current
-	cargo run --quiet --bin waypost-generate -- --check
+verify: programs ## Check that what is generated is current
+	$(PROGRAMS)/waypost-generate --check
 
 test: provision ## Run all tests; the control plane's first build takes some minutes, once per machine
 	cargo test --workspace --locked
@@ -48,16 +53,15 @@ test-fast: prerequisites ## Run the tests that need no servers
 	cargo test --workspace --lib --bins --locked
 
 demo: provision ## Show a secret on its way, on real servers; KEEP=1 leaves them running
-	@cargo build --quiet --bin waypost
 	@$(E2E) demo
 
 lab-up: provision ## Start real servers that keep running, and print how to use them
 	@$(E2E) lab up
 
-lab-down: prerequisites ## Stop them
+lab-down: programs ## Stop them
 	@$(E2E) lab down
 
-lab-status: prerequisites ## Say whether they run, and how to use them
+lab-status: programs ## Say whether they run, and how to use them
 	@$(E2E) lab status
 
 bench: provision ## Measure on real servers; prints a table and JSON
@@ -65,10 +69,10 @@ bench: provision ## Measure on real servers; prints a table and JSON
 	cargo run --quiet --release --package waypost-e2e -- bench
 
 run: lab-up ## Run the controller of this checkout against the running lab
-	KUBECONFIG=$$($(E2E) lab controller-kubeconfig) cargo run --bin waypost -- controller
+	KUBECONFIG=$$($(E2E) lab controller-kubeconfig) $(PROGRAMS)/waypost controller --log-format text
 
-image: prerequisites ## Build the container image (IMAGE=name:tag) with podman or docker
-	@if [ -z "$(ENGINE)" ]; then echo "image: install podman or docker, or name one: make image ENGINE=..." >&2; exit 1; fi
+image: ## Build the container image (IMAGE=name:tag) with podman, docker or buildah
+	@if [ -z "$(ENGINE)" ]; then echo "image: install podman, docker or buildah, or name one: make image ENGINE=..." >&2; exit 1; fi
 	$(ENGINE) build --tag $(IMAGE) --file Containerfile .
 
 clean: ## Remove what cargo built; the lab's servers stay in the cache folder

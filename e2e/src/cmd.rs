@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod demo;
 mod lab;
 mod provision;
 
@@ -17,6 +18,8 @@ pub struct Cli {
 enum Command {
     /// Build and install the servers of the lab into the user's cache, once per machine.
     Provision(provision::Args),
+    /// Show a secret on its way from an operator to two services, on real servers.
+    Demo(demo::Args),
     /// Start, stop or show a lab that outlives this command.
     #[command(subcommand)]
     Lab(lab::Command),
@@ -30,6 +33,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Provision(args) => provision::run(&args),
+            Command::Demo(args) => demo::run(&args),
             Command::Lab(command) => lab::run(command),
         }
     }

@@ -42,7 +42,7 @@ pub use self::{
     vault_admin::{Entry, VaultAdmin},
 };
 use self::{folder::StateFolder, kubernetes::Kubernetes, pki::Pki, product::Reviewer};
-use crate::provision::Programs;
+use crate::provision::{Program, Programs};
 
 /// The namespace and the ServiceAccount of the controller.
 pub const CONTROLLER_ACCOUNT: [&str; 2] = ["external-secrets", "external-secrets"];
@@ -220,6 +220,11 @@ impl Lab {
         let mut command = self.programs.kubectl.command();
         command.env("KUBECONFIG", &self.cluster.admin_kubeconfig).env("HOME", self.folder.path());
         command
+    }
+
+    /// How a shell calls the kubectl of [`Lab::kubectl`].
+    pub fn kubectl_program(&self) -> &Program {
+        &self.programs.kubectl
     }
 
     /// The address of OpenBao.

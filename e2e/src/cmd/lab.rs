@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use crate::lab::{
     Transport,
@@ -27,6 +27,9 @@ pub(super) enum Command {
         /// Its state folder instead of the repository's own.
         #[arg(long)]
         folder: Option<PathBuf>,
+        /// Also run this program as the controller.
+        #[arg(long)]
+        controller: Option<PathBuf>,
     },
 }
 
@@ -45,7 +48,15 @@ impl Start {
 
 pub(super) fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Up(start) => show(&detached::up(start.transport())?),
+        Command::Up(start) => {
+            let running = runtime()?.block_on(async {
+                tokio::select! {
+                    kept = detached::up(start.transport()) => Ok(kept?.keep()),
+                    _ = tokio::signal::ctrl_c() => bail!("interrupted; nothing is left running"),
+                }
+            })?;
+            show(&running);
+        }
         Command::Down => println!("{}", if detached::down()? { "lab stopped" } else { "no lab is running" }),
         Command::Status => match detached::running()? {
             Some(running) => show(&running),
@@ -55,12 +66,15 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             let running = detached::running()?.context("no lab is running; start one with `make lab-up`")?;
             println!("{}", running.controller_kubeconfig().display());
         }
-        Command::Serve { start, folder } => {
-            let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
-            runtime.block_on(detached::serve(start.transport(), folder))?;
+        Command::Serve { start, folder, controller } => {
+            runtime()?.block_on(detached::serve(start.transport(), folder, controller))?;
         }
     }
     Ok(())
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Runtime::new().context("start the runtime")
 }
 
 fn show(running: &Running) {

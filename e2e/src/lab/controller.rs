@@ -139,6 +139,11 @@ impl Controller {
         self.server.pid()
     }
 
+    /// The file of everything it prints.
+    pub fn log_file(&self) -> &Path {
+        self.server.log()
+    }
+
     /// Everything it has printed.
     ///
     /// # Errors

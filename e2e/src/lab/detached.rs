@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -12,7 +12,10 @@ use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{CONTROLLER_ACCOUNT, Lab, LabOptions, Transport, folder, product::repository};
+use super::{
+    CONTROLLER_ACCOUNT, Controller, ControllerOptions, Lab, LabOptions, Transport, existing, folder,
+    product::repository,
+};
 use crate::wait;
 
 /// Building the control plane is part of the first start.
@@ -29,6 +32,8 @@ pub(crate) struct Running {
     address: String,
     ca: Option<PathBuf>,
     token_file: PathBuf,
+    /// Of the controller that runs with the lab, if one does.
+    controller_log: Option<PathBuf>,
 }
 
 /// `.lab` in the repository.
@@ -40,10 +45,61 @@ fn state() -> PathBuf {
     home().join("state")
 }
 
-/// Starts a lab in a process of its own, and returns when it is ready.
-pub(crate) fn up(transport: Transport) -> anyhow::Result<Running> {
+/// A detached lab that this process started or found.
+pub(crate) struct Kept {
+    running: Running,
+    /// Ends the lab unless it is kept.
+    guard: Option<Guard>,
+}
+
+impl Kept {
+    /// Where it is.
+    pub(crate) fn running(&self) -> &Running {
+        &self.running
+    }
+
+    /// Lets it run on after this process. A lab that is not kept is stopped on drop, unless it ran before.
+    pub(crate) fn keep(mut self) -> Running {
+        if let Some(guard) = &mut self.guard {
+            guard.child = None;
+        }
+        self.running
+    }
+}
+
+/// The process of a detached lab, which ends with this value.
+struct Guard {
+    child: Option<Child>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        let stopped = terminate(child.id()).and_then(|()| child.wait().context("wait for the lab"));
+        if let Err(error) = stopped {
+            tracing::warn!(%error, "could not stop the lab");
+        }
+    }
+}
+
+/// Starts a lab in a process of its own, or finds it running. Dropping the future, or what it gives, stops what it started.
+pub(crate) async fn up(transport: Transport) -> anyhow::Result<Kept> {
+    start_detached(transport, None).await
+}
+
+/// The same with a controller that runs as long as the lab.
+pub(crate) async fn up_with_controller(transport: Transport, program: &Path) -> anyhow::Result<Kept> {
+    let kept = start_detached(transport, Some(program)).await?;
+    ensure!(
+        kept.running.controller_log.is_some(),
+        "a lab without a controller is running; stop it with `make lab-down` and try again"
+    );
+    Ok(kept)
+}
+
+async fn start_detached(transport: Transport, controller: Option<&Path>) -> anyhow::Result<Kept> {
     if let Some(running) = running()? {
-        return Ok(running);
+        return Ok(Kept { running, guard: None });
     }
     // Here, where its progress is seen.
     crate::provision::Programs::provision()?;
@@ -58,23 +114,37 @@ pub(crate) fn up(transport: Transport) -> anyhow::Result<Running> {
             command.arg("--plain");
         }
     }
-    let mut server = command.spawn().context("start the lab's process")?;
-    wait::until_blocking("the lab to start", START, || match running() {
-        Ok(None) => server.try_wait().ok().flatten().map(|_| ()),
-        Ok(Some(_)) | Err(_) => Some(()),
-    })?;
-    running()?.with_context(|| {
+    if let Some(program) = controller {
+        command.arg("--controller").arg(program);
+    }
+    let mut guard = Guard { child: Some(command.spawn().context("start the lab's process")?) };
+    let started = wait::until("the lab to start", START, async || {
+        let ended = guard.child.as_mut().is_some_and(|child| child.try_wait().ok().flatten().is_some());
+        Ok(if ended { Some(None) } else { running()?.map(Some) })
+    });
+    let running = started.await?.with_context(|| {
         let log = fs::read_to_string(&log_path).unwrap_or_default();
         format!("the lab did not start; {} says:\n{log}", log_path.display())
-    })
+    })?;
+    Ok(Kept { running, guard: Some(guard) })
+}
+
+fn terminate(pid: u32) -> anyhow::Result<()> {
+    let status = Command::new("kill").args(["-TERM", &pid.to_string()]).status().context("start kill")?;
+    ensure!(status.success(), "could not signal the lab's process {pid}");
+    Ok(())
 }
 
 /// Runs a lab in `folder`, or in the repository's own, until it is told to end.
-pub(crate) async fn serve(transport: Transport, folder: Option<PathBuf>) -> anyhow::Result<()> {
+pub(crate) async fn serve(
+    transport: Transport,
+    folder: Option<PathBuf>,
+    controller: Option<PathBuf>,
+) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    let lab = tokio::select! {
-        lab = start(transport, folder.unwrap_or_else(state)) => lab?,
+    let (lab, controller) = tokio::select! {
+        started = start(transport, folder.unwrap_or_else(state), controller) => started?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
@@ -82,11 +152,16 @@ pub(crate) async fn serve(transport: Transport, folder: Option<PathBuf>) -> anyh
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    drop(controller);
     drop(lab);
     Ok(())
 }
 
-async fn start(transport: Transport, folder: PathBuf) -> anyhow::Result<Lab> {
+async fn start(
+    transport: Transport,
+    folder: PathBuf,
+    program: Option<PathBuf>,
+) -> anyhow::Result<(Lab, Option<Controller>)> {
     let lab = Lab::start(LabOptions { transport, folder: Some(folder), ..LabOptions::default() }).await?;
     lab.install_product().await?;
     let [namespace, account] = CONTROLLER_ACCOUNT;
@@ -96,18 +171,27 @@ async fn start(transport: Transport, folder: PathBuf) -> anyhow::Result<Lab> {
     if let Some((path, pem)) = &ca {
         folder::write_private(path, pem)?;
     }
+    let controller_kubeconfig = lab.kubeconfig_for(namespace, account).await?;
+    let controller = match program {
+        Some(program) => Some(lab.start_controller(&ControllerOptions::new(program, &controller_kubeconfig))?),
+        None => None,
+    };
+    if let Some(controller) = &controller {
+        controller.wait_ready().await?;
+    }
     let running = Running {
         pid: std::process::id(),
         kubeconfig: lab.kubeconfig_admin().to_owned(),
-        controller_kubeconfig: lab.kubeconfig_for(namespace, account).await?,
+        controller_kubeconfig,
         address: lab.vault_addr().to_owned(),
         ca: ca.map(|(path, _)| path),
         token_file,
+        controller_log: controller.as_ref().map(|controller| controller.log_file().to_owned()),
     };
     let unfinished = lab.folder().join("lab.json.new");
     folder::write_private(&unfinished, &serde_json::to_string(&running)?)?;
     fs::rename(&unfinished, lab.folder().join("lab.json")).context("say that the lab is ready")?;
-    Ok(lab)
+    Ok((lab, controller))
 }
 
 /// The detached lab, if one is running and ready.
@@ -130,8 +214,7 @@ pub(crate) fn down() -> anyhow::Result<bool> {
         return Ok(false);
     };
     // The process that holds the folder's lock wrote this id, so it is still its own.
-    let status = Command::new("kill").args(["-TERM", &lab.pid.to_string()]).status().context("start kill")?;
-    ensure!(status.success(), "could not signal the lab's process {}", lab.pid);
+    terminate(lab.pid)?;
     wait::until_blocking("the lab to stop", STOP, || (!folder_is_used(&state())).then_some(()))?;
     Ok(true)
 }
@@ -158,5 +241,23 @@ impl Running {
     /// What the controller runs as.
     pub(crate) fn controller_kubeconfig(&self) -> &Path {
         &self.controller_kubeconfig
+    }
+
+    /// Where the log of the controller is that runs with the lab, as a line for a person.
+    pub(crate) fn hints(&self) -> String {
+        self.controller_log
+            .as_ref()
+            .map(|log| format!("# the controller's log: {}\n", log.display()))
+            .unwrap_or_default()
+    }
+
+    /// The lab for this process to use: it does not end with it.
+    pub(crate) async fn attach(&self) -> anyhow::Result<Lab> {
+        let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("read {}", path.display()));
+        let ca_pem = match &self.ca {
+            Some(path) => Some(read(path)?),
+            None => None,
+        };
+        existing::use_servers(&self.kubeconfig, &self.address, ca_pem, read(&self.token_file)?).await
     }
 }

@@ -1,6 +1,10 @@
 //! `LAB=existing`: servers that somebody else runs, used because the user said so by name.
 
-use std::{env, path::PathBuf, sync::atomic::AtomicU32};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    sync::atomic::AtomicU32,
+};
 
 use anyhow::{Context, bail};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -33,13 +37,25 @@ pub(super) fn asked_for() -> anyhow::Result<Option<Access>> {
     }))
 }
 
+/// A lab of servers that another process runs.
+pub(super) async fn use_servers(
+    kubeconfig: &Path,
+    address: &str,
+    ca_pem: Option<String>,
+    token: String,
+) -> anyhow::Result<Lab> {
+    let vault = VaultAccess { address: address.to_owned(), ca_pem, token };
+    let access = Access { kubeconfig: kubeconfig.to_owned(), vault };
+    attach(access, Programs::provision()?, StateFolder::unnamed()?).await
+}
+
 /// A lab without servers of its own. Mount `secret/` and Kubernetes auth are expected to be there.
 pub(super) async fn attach(access: Access, programs: Programs, folder: StateFolder) -> anyhow::Result<Lab> {
     let path = access.kubeconfig;
-    let kubeconfig = Kubeconfig::read_from(&path).with_context(|| format!("read LAB_KUBECONFIG {}", path.display()))?;
+    let kubeconfig = Kubeconfig::read_from(&path).with_context(|| format!("read kubeconfig {}", path.display()))?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
-        .with_context(|| format!("use LAB_KUBECONFIG {}", path.display()))?;
+        .with_context(|| format!("use kubeconfig {}", path.display()))?;
     let authorities = config.root_cert.unwrap_or_default();
     Ok(Lab {
         servers: None,
