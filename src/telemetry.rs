@@ -1,8 +1,8 @@
 //! Logs, and traces where an OTLP endpoint is configured.
 
+mod export;
+
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::SpanExporter;
-use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use thiserror::Error;
 use tracing::{Level, Subscriber};
@@ -61,7 +61,8 @@ impl Telemetry {
 
 /// Installs the global subscriber.
 pub fn install(config: &Config) -> Result<Telemetry, TelemetryError> {
-    let provider = config.otlp_endpoint.as_ref().map(|_endpoint| exporting_provider()).transpose()?;
+    let provider = config.otlp_endpoint.as_deref().map(export::provider).transpose();
+    let provider = provider.map_err(|source| TelemetryError::Export { source })?;
     let traces =
         provider.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("waypost")));
     tracing_subscriber::registry()
@@ -93,12 +94,6 @@ where
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
         LogFormat::Text => lines.boxed(),
     }
-}
-
-fn exporting_provider() -> Result<SdkTracerProvider, TelemetryError> {
-    let exporter = SpanExporter::builder().with_http().build().map_err(|source| TelemetryError::Export { source })?;
-    let resource = Resource::builder().with_service_name("waypost").build();
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }
 
 #[cfg(test)]
