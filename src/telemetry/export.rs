@@ -31,15 +31,13 @@ struct OnRuntime {
 }
 
 impl SpanExporter for OnRuntime {
-    fn export(&self, batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
-        async move {
-            let mut export = pin!(self.otlp.export(batch));
-            poll_fn(|context| {
-                let _entered = self.runtime.enter();
-                export.as_mut().poll(context)
-            })
-            .await
-        }
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let mut export = pin!(self.otlp.export(batch));
+        poll_fn(|context| {
+            let _entered = self.runtime.enter();
+            export.as_mut().poll(context)
+        })
+        .await
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
