@@ -73,6 +73,7 @@ run: lab-up ## Run the controller of this checkout against the running lab
 
 image: ## Build the container image (IMAGE=name:tag) with podman, docker or buildah
 	@if [ -z "$(ENGINE)" ]; then echo "image: install podman, docker or buildah, or name one: make image ENGINE=..." >&2; exit 1; fi
+	@$(ENGINE) info >/dev/null 2>&1 || { echo "image: $(ENGINE) is here but its engine does not answer: start it, or name another: make image ENGINE=..." >&2; exit 1; }
 	$(ENGINE) build --tag $(IMAGE) --file Containerfile .
 
 clean: ## Remove what cargo built; the lab's servers stay in the cache folder

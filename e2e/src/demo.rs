@@ -21,6 +21,14 @@ const ROTATIONS: usize = 5;
 /// The address of Vault in the examples.
 const EXAMPLE_ADDRESS: &str = "https://vault.vault.svc:8200";
 
+/// What the examples make, by namespace. A lab that was kept may hold other objects too, in whatever state.
+const READY: [&[&str]; 4] = [
+    &["platform-postgres", "pushsecrets/temporal-postgres", "pushsecrets/platform-postgres-endpoint"],
+    &["platform-redis", "pushsecrets/temporal-redis"],
+    &["temporal", "externalsecrets/temporal-postgres", "externalsecrets/temporal-redis"],
+    &["backstage", "externalsecrets/temporal-postgres"],
+];
+
 /// What becomes of the servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -101,8 +109,11 @@ async fn publish_and_consume(place: &Place, narrator: &Narrator) -> anyhow::Resu
     for folder in ["examples/gitops/2-publish", "examples/gitops/3-consume"] {
         place.kubectl(narrator, &["apply", "-k", folder]).await?;
     }
-    let ready = ["wait", "--for=condition=Ready", "--timeout=60s", "-A", "--all", "pushsecrets,externalsecrets"];
-    place.kubectl(narrator, &ready).await
+    for ready in READY {
+        let wait = ["wait", "--for=condition=Ready", "--timeout=60s", "-n"];
+        place.kubectl(narrator, &[&wait[..], ready].concat()).await?;
+    }
+    Ok(())
 }
 
 async fn look(place: &Place, narrator: &Narrator) -> anyhow::Result<()> {
