@@ -22,7 +22,7 @@ programs: prerequisites
 	@cargo build --workspace --bins --test tidy --locked
 
 provision: programs ## Build and install the lab's servers into the cache folder, once per machine
-	@$(E2E) provision
+	@$(E2E) provision >/dev/null
 
 build: prerequisites ## Build the program, optimised: target/release/waypost
 	cargo build --release --bin waypost
