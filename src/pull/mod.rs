@@ -35,7 +35,7 @@ use crate::feed::{Follow, Freshness};
 use apply::Applied;
 use desired::{Desired, Reference, Refresh};
 use observe::{Located, Stores};
-use plan::{Observed, PathVersion, Snapshot, TargetState, Written, plan};
+use plan::{Observed, PathVersion, Snapshot, Step, TargetState, Written, plan};
 use records::{Record, Records};
 use report::{Failure, Moment, Synced, report};
 
@@ -162,11 +162,9 @@ impl<S: Stores> Pull<S> {
         let cluster = &self.context.cluster;
         if let Some(Record { target: Some((target, written)), .. }) = record
             && target.name == desired.target
+            && self.is_as_written(desired, written).await?
         {
-            let stamp = cluster.target_stamp(&desired.namespace, &desired.target).await.map_err(Failure::Write)?;
-            if stamp.as_ref() == Some(&written.stamp) {
-                return Ok(true);
-            }
+            return Ok(true);
         }
         if !frozen {
             return Ok(false);
@@ -192,7 +190,15 @@ impl<S: Stores> Pull<S> {
         let mut target = observe::target(cluster, desired, record).await.map_err(Failure::Write)?;
         let mut attempt = 1;
         loop {
+            let unseen = matches!(target, TargetState::AsWritten(_));
             let plan = plan(desired, Observed { snapshots: snapshots.clone(), target }).map_err(Failure::Refused)?;
+            if let Step::Keep(written) = &plan.step
+                && unseen
+                && !self.is_as_written(desired, written).await?
+            {
+                target = observe::live(cluster, desired).await.map_err(Failure::Write)?;
+                continue;
+            }
             match apply::apply(cluster, desired, plan.step).await {
                 Ok(applied) => return Ok((applied, plan.versions)),
                 Err(
@@ -204,6 +210,12 @@ impl<S: Stores> Pull<S> {
                 Err(error) => return Err(Failure::Write(error)),
             }
         }
+    }
+
+    /// Where nothing is written, no precondition finds out that somebody else edited or deleted the target.
+    async fn is_as_written(&self, desired: &Desired, written: &Written) -> Result<bool, Failure> {
+        let stamp = self.context.cluster.target_stamp(&desired.namespace, &desired.target).await;
+        Ok(stamp.map_err(Failure::Write)?.as_ref() == Some(&written.stamp))
     }
 
     /// After a change of `target.name`: the former target goes once the new one is there (KG1).

@@ -35,7 +35,7 @@ pub struct Snapshot {
 
 /// The Secret of the target's name.
 pub enum TargetState {
-    /// Not looked at: as our last write left it, or that write's precondition will fail.
+    /// Not looked at: as our last write left it, or the next write's precondition will fail. Who writes nothing must look.
     AsWritten(Written),
     /// Not there.
     Absent,

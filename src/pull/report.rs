@@ -15,6 +15,8 @@ use crate::api::external_secret::{Binding, ExternalSecretStatus};
 use crate::api::path_status::{MAX_PATHS, PathState, PulledPath};
 use crate::cluster::ClusterError;
 use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
+use crate::feed::ReadError;
+use crate::store::StoreError;
 
 /// Warnings that a message repeats at most; the rest is counted.
 const MOST_WARNINGS: usize = 3;
@@ -146,7 +148,8 @@ fn failed(
     moment: &Moment,
 ) -> Report<ExternalSecretStatus> {
     let mut after = object.status.clone().unwrap_or_default();
-    let verdict = Verdict { ready: false, reason: reason(failure), message: text(failure) };
+    let message = known_cause(object, failure).unwrap_or_else(|| text(failure));
+    let verdict = Verdict { ready: false, reason: reason(failure), message };
     after.observed_generation = object.metadata.generation;
     set_condition(&mut after, object, &verdict, moment);
     let requeue = requeue(failure, desired);
@@ -163,6 +166,21 @@ fn reason(failure: &Failure) -> Reason {
         | Failure::Observe(ObserveError::Read { .. } | ObserveError::Cluster(_))
         | Failure::Write(_) => Reason::SecretSyncedError,
     }
+}
+
+/// While requests are held back nothing new is known of the server: the condition keeps the cause that is in it, and the
+/// countdown does not become a write for each attempt.
+fn known_cause(object: &ExternalSecret, failure: &Failure) -> Option<String> {
+    let held_back = match failure {
+        Failure::Observe(ObserveError::Read { cause: ReadError::Store(error), .. })
+        | Failure::Observe(ObserveError::Store(StoreProblem::Failed(error))) => {
+            matches!(error, StoreError::CircuitOpen { .. })
+        }
+        Failure::Observe(_) | Failure::Spec(_) | Failure::Refused(_) | Failure::Write(_) => false,
+    };
+    let ready = condition::find(&object.status.as_ref()?.conditions, READY)?;
+    let same = ready.status == ConditionStatus::False && ready.reason.as_deref() == Some(reason(failure).as_str());
+    if held_back && same { ready.message.clone() } else { None }
 }
 
 fn text(failure: &Failure) -> String {

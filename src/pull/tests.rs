@@ -297,3 +297,26 @@ fn a_failure_keeps_what_was_synced_and_says_why() {
     assert_eq!(failed.after.paths, status.after.paths);
     assert_eq!(failed.after.synced_resource_version, status.after.synced_resource_version);
 }
+
+#[test]
+fn an_open_circuit_does_not_hide_the_cause_behind_a_countdown() {
+    let mut object = object(spec());
+    let desired = Desired::parse(&object).unwrap();
+    let mut failed_with = |error: crate::store::StoreError| {
+        let cause = crate::feed::ReadError::Store(error);
+        let failure = Failure::Observe(observe::ObserveError::Read { store: "ClusterSecretStore/vault".into(), cause });
+        let Report::Verdict { verdict, status, .. } = report(&object, Some(&desired), Err(failure), &moment(1000))
+        else {
+            panic!("a failure has a verdict");
+        };
+        let written = status.before.as_ref() != Some(&status.after);
+        object.status = Some(status.after);
+        (verdict.message, written)
+    };
+    let server = || "https://vault".to_owned();
+    let (sealed, _) = failed_with(crate::store::StoreError::Sealed { server: server() });
+    for seconds in [1, 2, 4] {
+        let open = crate::store::StoreError::CircuitOpen { server: server(), wait: Duration::from_secs(seconds) };
+        assert_eq!(failed_with(open), (sealed.clone(), false));
+    }
+}
