@@ -1,19 +1,175 @@
 //! What an ExternalSecret makes of the store, and how a change gets there.
 
-use serde_json::json;
-use waypost::api::ExternalSecret;
+use std::time::{Duration, Instant};
 
-use crate::stage::Stage;
+use anyhow::ensure;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use waypost::api::{ExternalSecret, PushSecret, names};
+use waypost_e2e::lab::{Lab, Request};
+use waypost_e2e::wait;
+
+use crate::stage::{SOON, Stage};
+
+/// ES1 promises the store this much after a source change.
+const PUBLISHED: Duration = Duration::from_secs(2);
 
 #[tokio::test]
-async fn es1_a_source_change_reaches_the_target_with_both_intervals_at_a_day() -> anyhow::Result<()> {
+async fn es1_a_source_change_reaches_the_store_and_all_targets_with_both_intervals_at_a_day() -> anyhow::Result<()> {
     let stage = Stage::new("es1").await?;
     stage.secret(&stage.producer, "source", &[("password", "first")]).await?;
     stage.push("push", "source", &[("password", "password")], json!({})).await?;
-    stage.pull("pull", &[("PGPASSWORD", "password")], json!({})).await?;
-    stage.holds(&stage.consumer, "pull", &[("PGPASSWORD", "first")]).await?;
-    stage.ready::<ExternalSecret>(&stage.consumer, "pull", "True", "SecretSynced").await?;
+    for name in ["one", "two", "three"] {
+        stage.pull(name, &[("PGPASSWORD", "password")], json!({})).await?;
+        stage.holds(&stage.consumer, name, &[("PGPASSWORD", "first")]).await?;
+        stage.ready::<ExternalSecret>(&stage.consumer, name, "True", "SecretSynced").await?;
+    }
+    let changed = Instant::now();
     stage.secret(&stage.producer, "source", &[("password", "second")]).await?;
-    stage.holds(&stage.consumer, "pull", &[("PGPASSWORD", "second")]).await?;
+    wait::until("the store has the new value", PUBLISHED, async || {
+        Ok((stage.stored().await? == json!({ "password": "second" })).then_some(()))
+    })
+    .await?;
+    for name in ["one", "two", "three"] {
+        let left = SOON.saturating_sub(changed.elapsed());
+        stage.holds_within(left, &stage.consumer, name, &[("PGPASSWORD", "second")]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn es8_ten_consumers_of_one_path_share_its_read() -> anyhow::Result<()> {
+    let stage = Stage::new("es8").await?;
+    stage.secret(&stage.producer, "source", &[("password", "first")]).await?;
+    stage.push("push", "source", &[("password", "password")], json!({})).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    let names: Vec<String> = (0..10).map(|number| format!("pull-{number}")).collect();
+    for name in &names {
+        stage.pull(name, &[("password", "password")], json!({})).await?;
+    }
+    for name in &names {
+        stage.ready::<ExternalSecret>(&stage.consumer, name, "True", "SecretSynced").await?;
+    }
+    for value in ["second", "third"] {
+        let audit = Lab::shared().await?.bao()?.audit();
+        let mark = audit.mark()?;
+        stage.secret(&stage.producer, "source", &[("password", value)]).await?;
+        for name in &names {
+            stage.holds(&stage.consumer, name, &[("password", value)]).await?;
+        }
+        let entry = format!("secret/data/{}", stage.path());
+        let requests = audit.since_under(mark, &entry)?;
+        let written = requests.iter().position(Request::is_write);
+        let reads = requests.iter().skip(written.map_or(0, |at| at + 1)).filter(|request| !request.is_write());
+        assert_eq!(reads.count(), 1, "one read after the write serves all: {requests:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn kg4_a_consumer_that_was_there_before_the_source_syncs_once_it_is() -> anyhow::Result<()> {
+    let stage = Stage::new("kg4").await?;
+    stage.pull("early", &[("password", "password")], json!({})).await?;
+    let message = stage.ready::<ExternalSecret>(&stage.consumer, "early", "False", "PathNotFound").await?;
+    assert!(message.contains(&stage.path()), "{message}");
+    stage.secret(&stage.producer, "source", &[("password", "there")]).await?;
+    stage.push("push", "source", &[("password", "password")], json!({})).await?;
+    stage.holds(&stage.consumer, "early", &[("password", "there")]).await?;
+    stage.pull("late", &[("password", "password")], json!({})).await?;
+    stage.holds(&stage.consumer, "late", &[("password", "there")]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn kg1_retargeting_creates_the_new_secret_before_it_removes_the_old() -> anyhow::Result<()> {
+    let stage = Stage::new("kg1").await?;
+    stage.secret(&stage.producer, "source", &[("password", "same")]).await?;
+    stage.push("push", "source", &[("password", "password")], json!({})).await?;
+    stage.pull("pull", &[("password", "password")], json!({ "target": { "name": "old" } })).await?;
+    stage.holds(&stage.consumer, "old", &[("password", "same")]).await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "pull", "True", "SecretSynced").await?;
+
+    // The new name is taken: nothing may be removed before that is cleared.
+    stage.secret(&stage.consumer, "new", &[("theirs", "x")]).await?;
+    stage.pull("pull", &[("password", "password")], json!({ "target": { "name": "new" } })).await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "pull", "False", "TargetNotOwned").await?;
+    stage.holds(&stage.consumer, "old", &[("password", "same")]).await?;
+    stage.delete::<Secret>(&stage.consumer, "new").await?;
+    stage.holds(&stage.consumer, "new", &[("password", "same")]).await?;
+    let secrets = stage.api::<Secret>(&stage.consumer);
+    wait::until("the old target is gone", SOON, async || Ok(secrets.get_opt("old").await?.is_none().then_some(())))
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn rp4_a_key_dropped_from_the_mapping_disappears_from_the_target() -> anyhow::Result<()> {
+    let stage = Stage::new("rp4").await?;
+    stage.secret(&stage.producer, "source", &[("user", "u"), ("pass", "p")]).await?;
+    stage.push("push", "source", &[("user", "username"), ("pass", "password")], json!({})).await?;
+    stage.pull("pull", &[("u", "username"), ("p", "password")], json!({})).await?;
+    stage.holds(&stage.consumer, "pull", &[("u", "u"), ("p", "p")]).await?;
+    stage.pull("pull", &[("p", "password")], json!({})).await?;
+    stage.holds(&stage.consumer, "pull", &[("p", "p")]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn sc10_and_rp6_what_makes_other_controllers_act_is_not_carried_over() -> anyhow::Result<()> {
+    let stage = Stage::new("sc10").await?;
+    let source = stage.secret(&stage.producer, "source", &[("password", "p")]).await?;
+    let owner = json!([{ "apiVersion": "v1", "kind": "Secret", "name": "source", "uid": source.uid() }]);
+    stage.secret(&stage.producer, "owned", &[("password", "p")]).await?;
+    let secrets = stage.api::<Secret>(&stage.producer);
+    let owned = json!({ "metadata": { "ownerReferences": owner, "labels": { "source": "only" } } });
+    secrets.patch("owned", &PatchParams::default(), &Patch::Merge(owned)).await?;
+    stage.push("push", "owned", &[("password", "password")], json!({})).await?;
+    let marked = json!({ "metadata": {
+        "labels": { "team": "ours", "app.kubernetes.io/instance": "argo", "argocd.argoproj.io/instance": "argo" },
+        "annotations": {
+            "note": "kept", "argocd.argoproj.io/sync-wave": "3", "cert-manager.io/issuer": "x",
+            "kubectl.kubernetes.io/last-applied-configuration": "{}",
+        },
+    } });
+    stage.pull("pull", &[("password", "password")], json!({})).await?;
+    let pulls = stage.api::<ExternalSecret>(&stage.consumer);
+    let pull = pulls.patch("pull", &PatchParams::default(), &Patch::Merge(marked)).await?;
+    let targets = stage.api::<Secret>(&stage.consumer);
+    let target = wait::until("the target has the labels of its own", SOON, async || {
+        Ok(targets.get_opt("pull").await?.filter(|target| target.labels().contains_key("team")))
+    })
+    .await?;
+    let labels: Vec<&String> = target.labels().keys().collect();
+    assert_eq!(labels, [names::LABEL_CREATED_BY, names::LABEL_MANAGED, "team"]);
+    let annotations: Vec<&String> = target.annotations().keys().collect();
+    assert_eq!(annotations, ["note", names::ANNOTATION_DATA_HASH, names::ANNOTATION_ORIGIN]);
+    let owners: Vec<&str> = target.owner_references().iter().map(|owner| owner.uid.as_str()).collect();
+    assert_eq!(owners, [pull.uid().unwrap_or_default()], "the ExternalSecret owns it, and nobody else");
+    Ok(())
+}
+
+#[tokio::test]
+async fn rp8_a_denied_consumer_sees_it_in_kubectl_get() -> anyhow::Result<()> {
+    let stage = Stage::new("rp8").await?;
+    let lab = Lab::shared().await?;
+    let store = format!("store-{}", stage.word);
+    let only = json!([{ "namespaces": [stage.producer] }]);
+    crate::stage::store(lab, &store, lab.vault_addr(), lab.vault_ca_pem()).await?;
+    stage.admit(&store, only).await?;
+    let reference = json!({ "secretStoreRef": { "kind": "ClusterSecretStore", "name": store } });
+    stage.pull("pull", &[("password", "password")], reference).await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "pull", "False", "NotPermitted").await?;
+    let mut kubectl = lab.kubectl();
+    let shown = kubectl.args(["get", "externalsecret", "pull", "--no-headers", "-n", &stage.consumer]).output()?;
+    let columns = String::from_utf8(shown.stdout)?;
+    let words: Vec<&str> = columns.split_whitespace().collect();
+    ensure!(words.contains(&"NotPermitted") && words.contains(&"False"), "kubectl shows {columns:?}");
+
+    stage.secret(&stage.producer, "source", &[("password", "p")]).await?;
+    stage.push("push", "source", &[("password", "password")], json!({})).await?;
+    stage.admit(&store, json!([{ "namespaces": [stage.consumer] }])).await?;
+    stage.holds(&stage.consumer, "pull", &[("password", "p")]).await?;
     Ok(())
 }

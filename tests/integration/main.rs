@@ -2,5 +2,10 @@
 //! policies that we ship. Every test has its own namespaces and paths, so all run side by side on one lab.
 
 mod consume;
+mod drift;
+mod gitops;
+mod health;
+mod limits;
 mod publish;
+mod refresh;
 mod stage;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -154,6 +154,23 @@ impl Stage {
         let params = PatchParams::apply("gitops").force();
         let applied = self.api::<K>(namespace).patch(name, &params, &Patch::Apply(object)).await;
         applied.with_context(|| format!("apply {} {namespace}/{name}", K::kind(&())))
+    }
+
+    /// Deletes an object; the API server has accepted it, and the object may still be going.
+    pub async fn delete<K>(&self, namespace: &str, name: &str) -> anyhow::Result<()>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let deleted = self.api::<K>(namespace).delete(name, &DeleteParams::default()).await;
+        deleted.map(drop).with_context(|| format!("delete {} {namespace}/{name}", K::kind(&())))
+    }
+
+    /// Says which namespaces a ClusterSecretStore of this test serves.
+    pub async fn admit(&self, store: &str, conditions: Value) -> anyhow::Result<()> {
+        let stores: Api<ClusterSecretStore> = Api::all(self.client.clone());
+        let change = json!({ "spec": { "conditions": conditions } });
+        stores.patch(store, &PatchParams::default(), &Patch::Merge(change)).await?;
+        Ok(())
     }
 
     /// Waits until the object's Ready condition has this status and reason for its present generation; gives its message.
