@@ -220,6 +220,8 @@ impl Starter<'_> {
         let (pull_wakeups, pull_wakes) = mpsc::unbounded_channel();
         let records = Arc::new(Records::default());
         let wakeups = Wakeups { push: push_wakeups, pull: pull_wakeups };
+        // Before the pulls: it opens the wave in which everything is read once.
+        self.tasks.spawn(self.context.feed.clone().run(self.stop.clone()));
         self.forward_feed(wakeups.pull.clone());
         let pushes = self.drive(
             Arc::new(Pusher::new(self.context.clone(), Arc::new(FromRegistry(self.context.stores.clone())))),
@@ -244,7 +246,6 @@ impl Starter<'_> {
         let dependants = Dependants { pushes: pushes.clone(), pulls: pulls.clone(), stores, wakeups: wakeups.clone() };
         self.tasks.spawn(dependants.follow(self.context.stores.changes(), self.stop.clone()));
         self.tasks.spawn(watch::secrets(self.scoped(), self.context.clone(), records, wakeups, self.stop.clone()));
-        self.tasks.spawn(self.context.feed.clone().run(self.stop.clone()));
         filled(&pushes).await;
         filled(&pulls).await;
     }
