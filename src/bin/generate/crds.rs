@@ -52,7 +52,7 @@ fn strip(definition: &mut Value) {
         }
     }
     if let Value::Array(columns) = &mut version["additionalPrinterColumns"] {
-        columns.retain(|column| column["priority"].is_null());
+        columns.retain(|column| column["name"] != "Message");
     }
 }
 

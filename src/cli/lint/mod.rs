@@ -56,10 +56,17 @@ pub fn run(args: &Args) -> ExitCode {
         return ExitCode::from(2);
     }
     let errors = output::count(&found, Severity::Error);
-    eprintln!("{errors} errors and {} warnings in {} files", output::count(&found, Severity::Warning), sources.len());
+    let (warnings, files) = (output::count(&found, Severity::Warning), sources.len());
+    eprintln!("{}, {}, {}", counted(errors, "error"), counted(warnings, "warning"), counted(files, "file"));
     match (unread.is_empty(), errors) {
         (false, _) => ExitCode::from(2),
         (true, 0) => ExitCode::SUCCESS,
         (true, _) => ExitCode::from(1),
     }
+}
+
+/// `1 error`, `2 errors`.
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }
