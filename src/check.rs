@@ -17,6 +17,10 @@ pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(300);
 /// A store is checked no oftener than this, whatever it says.
 pub const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Said of a store whose spec has a field that does nothing here.
+const RETRY_SETTINGS: &str =
+    "; spec.retrySettings has no effect: Waypost paces retries itself, by what the server answers; remove the field";
+
 /// What a check found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckOutcome {
@@ -44,7 +48,13 @@ pub async fn check(registry: &Arc<Registry>, name: &StoreName) -> Option<CheckOu
         Err(refusal) => Err(refusal),
     };
     match inspected {
-        Ok((connection, inspection)) => Some(usable(&connection, inspection)),
+        Ok((connection, inspection)) => {
+            let mut outcome = usable(&connection, inspection);
+            if registry.store(name).is_some_and(|store| store.spec().retry_settings.is_some()) {
+                outcome.message.push_str(RETRY_SETTINGS);
+            }
+            Some(outcome)
+        }
         Err(refusal) => refused(&refusal),
     }
 }

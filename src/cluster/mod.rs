@@ -5,6 +5,7 @@ pub mod client;
 pub mod credentials;
 pub mod error;
 pub mod events;
+pub mod finalizers;
 pub mod ledger;
 pub mod liveness;
 pub mod source;

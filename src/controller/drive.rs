@@ -84,7 +84,13 @@ impl<R: Reconciler> Driven<R> {
             .default_backoff()
             .modify(trim)
             .inspect(move |event| forgetful.observe(event));
+        let filled = cache.filled;
         let edits = reflector(cache.writer, events)
+            .inspect(move |event| {
+                if matches!(event, Ok(Event::InitDone)) {
+                    filled.cancel();
+                }
+            })
             .filter_map(|event| std::future::ready(touched(event)))
             .predicate_filter(edited, PredicateConfig::default());
         let wakeups = wakeups.map(|name| object_ref::<R::Object>(&name));
@@ -158,12 +164,15 @@ pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
     writer: reflector::store::Writer<Guarded<K>>,
     /// The side that reads.
     pub reader: Store<Guarded<K>>,
+    /// Cancelled once the cache is filled. kube's own `wait_until_ready` wakes only the last of several waiters, and its
+    /// Controller is one: another would wait for ever, or let the Controller do so.
+    pub filled: CancellationToken,
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Default for Cache<K> {
     fn default() -> Self {
         let (reader, writer) = store();
-        Cache { writer, reader }
+        Cache { writer, reader, filled: CancellationToken::new() }
     }
 }
 

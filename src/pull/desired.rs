@@ -238,6 +238,13 @@ impl Desired {
     }
 }
 
+/// Every store that the spec names, whether the spec can be acted on or not.
+pub fn store_refs(object: &ExternalSecret) -> impl Iterator<Item = &StoreRef> {
+    let of_data = object.spec.data.iter().filter_map(|entry| entry.source_ref.as_ref()?.store_ref.as_ref());
+    let of_data_from = object.spec.data_from.iter().filter_map(|from| from.source_ref.as_ref()?.store_ref.as_ref());
+    object.spec.secret_store_ref.iter().chain(of_data).chain(of_data_from)
+}
+
 /// What `status.syncedResourceVersion` says once this state of the object is synced.
 pub fn synced_resource_version(object: &ExternalSecret) -> String {
     let (labels, annotations) = metadata(object);

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use k8s_openapi::jiff::Timestamp;
-use kube::Api;
+use kube::{Api, ResourceExt};
 
 use crate::api::condition::{self, ConditionStatus, READY};
 use crate::api::external_secret::ExternalSecretStatus;
@@ -30,8 +30,9 @@ use crate::controller::drive::Reconciler;
 use crate::controller::guarded::Guarded;
 use crate::controller::kind::Kind;
 use crate::controller::referrers::{Name, Referrer};
-use crate::controller::report::Report;
+use crate::controller::report::{Report, Requeue};
 use crate::feed::{Follow, Freshness};
+use crate::store::StoreName;
 use apply::Applied;
 use desired::{Desired, Reference, Refresh};
 use observe::{Located, Stores};
@@ -65,9 +66,8 @@ impl<S: Stores> Reconciler for Pull<S> {
 
     async fn reconcile(&self, object: Arc<ExternalSecret>, name: &Name) -> Report<ExternalSecretStatus> {
         if object.metadata.deletion_timestamp.is_some() {
-            // The garbage collector takes the target, which names us as its owner.
             self.forget(name);
-            return Report::Gone;
+            return self.let_go(&object).await;
         }
         let moment = Moment { now: Timestamp::now(), heartbeat: self.context.settings.status_heartbeat };
         let desired = match Desired::parse(&object) {
@@ -122,6 +122,26 @@ impl<S: Stores> Pull<S> {
         self.note(desired, name, target, attempt.is_ok().then(Instant::now));
         let (applied, versions, warnings) = attempt?;
         Ok(Synced::Done { applied, versions, warnings })
+    }
+
+    /// The garbage collector takes the target, which names the resource as its owner. We set no finalizer, but an External
+    /// Secrets Operator that served the resource before us did, and nobody else would remove it.
+    async fn let_go(&self, object: &ExternalSecret) -> Report<ExternalSecretStatus> {
+        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+        let mut stores = desired::store_refs(object).filter_map(|store| {
+            let name = store.name.as_deref().filter(|name| !name.is_empty())?;
+            Some(StoreName::referred(namespace, store.kind(), name))
+        });
+        if stores.any(|store| self.context.stores.is_foreign(&store)) {
+            return Report::NotOurs;
+        }
+        match self.context.cluster.release_external_secret(object).await {
+            Ok(()) => Report::Gone,
+            Err(error) => {
+                tracing::warn!(external_secret = %format!("{namespace}/{}", object.name_any()), %error, "it cannot be let go");
+                Report::Unchanged { requeue: Requeue::BackOff }
+            }
+        }
     }
 
     async fn bring_up(

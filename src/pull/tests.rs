@@ -9,7 +9,6 @@ use super::desired::SpecError;
 use super::plan::{Refusal, Step, written};
 use super::*;
 use crate::api::condition::Reason;
-use crate::controller::report::Requeue;
 use crate::domain::fingerprint::data_hash;
 use crate::domain::remote::{Entry, EntryState, RemoteValue};
 use crate::domain::secret::SecretBytes;

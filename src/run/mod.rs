@@ -223,12 +223,12 @@ impl Starter<'_> {
         // Before the pulls: it opens the wave in which everything is read once.
         self.tasks.spawn(self.context.feed.clone().run(self.stop.clone()));
         self.forward_feed(wakeups.pull.clone());
-        let pushes = self.drive(
+        let (pushes, pushes_filled) = self.drive(
             Arc::new(Pusher::new(self.context.clone(), Arc::new(FromRegistry(self.context.stores.clone())))),
             self.scoped(),
             push_wakes,
         );
-        let pulls = self.drive(
+        let (pulls, pulls_filled) = self.drive(
             Arc::new(Pull::new(self.context.clone(), self.context.stores.clone(), records.clone())),
             self.scoped(),
             pull_wakes,
@@ -243,39 +243,40 @@ impl Starter<'_> {
             Api::all(self.client()),
             mpsc::unbounded_channel().1,
         );
-        let dependants = Dependants { pushes: pushes.clone(), pulls: pulls.clone(), stores, wakeups: wakeups.clone() };
+        let dependants = Dependants { pushes, pulls, stores, wakeups: wakeups.clone() };
         self.tasks.spawn(dependants.follow(self.context.stores.changes(), self.stop.clone()));
         self.tasks.spawn(watch::secrets(self.scoped(), self.context.clone(), records, wakeups, self.stop.clone()));
-        filled(&pushes).await;
-        filled(&pulls).await;
+        pushes_filled.cancelled().await;
+        pulls_filled.cancelled().await;
     }
 
     /// Stores first: whoever refers to one must not find it missing only because we have not looked yet.
     async fn start_stores(&self) -> dependants::StoreWakeups {
         let (cluster_wakeups, cluster_wakes) = mpsc::unbounded_channel();
         let (namespaced_wakeups, namespaced_wakes) = mpsc::unbounded_channel();
-        let cluster = self.drive(store::ClusterStores::new(&self.context), Api::all(self.client()), cluster_wakes);
-        let namespaced = self.drive(store::NamespacedStores::new(&self.context), self.scoped(), namespaced_wakes);
-        filled(&cluster).await;
-        filled(&namespaced).await;
+        let (_, cluster) = self.drive(store::ClusterStores::new(&self.context), Api::all(self.client()), cluster_wakes);
+        let (_, namespaced) = self.drive(store::NamespacedStores::new(&self.context), self.scoped(), namespaced_wakes);
+        cluster.cancelled().await;
+        namespaced.cancelled().await;
         dependants::StoreWakeups { cluster: cluster_wakeups, namespaced: namespaced_wakeups }
     }
 
+    /// Gives the cache, and what is cancelled once the cache is filled.
     fn drive<R: Reconciler>(
         &self,
         reconciler: Arc<R>,
         api: Api<Guarded<R::Object>>,
         wakes: mpsc::UnboundedReceiver<Name>,
-    ) -> kube::runtime::reflector::Store<Guarded<R::Object>> {
+    ) -> (kube::runtime::reflector::Store<Guarded<R::Object>>, CancellationToken) {
         let cache = Cache::default();
-        let reader = cache.reader.clone();
+        let (reader, filled) = (cache.reader.clone(), cache.filled.clone());
         let wakeups =
             futures::stream::unfold(wakes, |mut wakes| async { wakes.recv().await.map(|name| (name, wakes)) });
         // The stream of wake-ups must not end before the controller: an ended one counts as nothing more to come.
         let wakeups = wakeups.chain(futures::stream::pending());
         let driven = Driven::new(reconciler, self.context.clone());
         self.tasks.spawn(driven.run(api, cache, wakeups, self.config.concurrent, self.stop.clone()));
-        reader
+        (reader, filled)
     }
 
     fn forward_feed(&self, pull: mpsc::UnboundedSender<Name>) {
@@ -306,12 +307,4 @@ impl Starter<'_> {
     fn client(&self) -> Client {
         self.context.cluster.client()
     }
-}
-
-async fn filled<K>(cache: &kube::runtime::reflector::Store<K>)
-where
-    K: kube::runtime::reflector::Lookup<DynamicType = ()> + Clone + 'static,
-{
-    // An error means that the writer is gone: we are shutting down.
-    let _stopping = cache.wait_until_ready().await;
 }

@@ -1,6 +1,8 @@
 //! SecretStores and ClusterSecretStores: told to the registry as soon as they are seen, checked in turn.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -18,21 +20,25 @@ use crate::controller::referrers::Name;
 use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
 use crate::store::{StoreName, StoreObject};
 
+/// A store that cannot be used is checked again after this time, so that a role or a CA that was put right shows soon. A
+/// refused login is not repeated to the server oftener than the session allows.
+const RECHECK: Duration = Duration::from_secs(10);
+
 /// Checks ClusterSecretStores.
-pub struct ClusterStores(Arc<Context>);
+pub struct ClusterStores(Checks);
 
 /// Checks SecretStores.
-pub struct NamespacedStores(Arc<Context>);
+pub struct NamespacedStores(Checks);
 
 impl ClusterStores {
     pub fn new(context: &Arc<Context>) -> Arc<Self> {
-        Arc::new(ClusterStores(context.clone()))
+        Arc::new(ClusterStores(Checks::new(context)))
     }
 }
 
 impl NamespacedStores {
     pub fn new(context: &Arc<Context>) -> Arc<Self> {
-        Arc::new(NamespacedStores(context.clone()))
+        Arc::new(NamespacedStores(Checks::new(context)))
     }
 }
 
@@ -44,20 +50,20 @@ impl Reconciler for ClusterStores {
     const KIND: Kind = Kind::ClusterSecretStore;
 
     fn api(&self, _namespace: &str) -> Api<Guarded<ClusterSecretStore>> {
-        Api::all(self.0.cluster.client())
+        Api::all(self.0.context.cluster.client())
     }
 
     fn observe(&self, object: &ClusterSecretStore) {
         let object = StoreObject::Cluster(Arc::new(object.clone()));
-        self.0.stores.upsert(object.store_name(), object);
+        self.0.context.stores.upsert(object.store_name(), object);
     }
 
     async fn reconcile(&self, object: Arc<ClusterSecretStore>, _name: &Name) -> Report<SecretStoreStatus> {
-        checked(&self.0, &StoreObject::Cluster(object)).await
+        self.0.check(&StoreObject::Cluster(object)).await
     }
 
     fn forget(&self, name: &Name) {
-        self.0.stores.remove(&StoreName::cluster(&name.name));
+        self.0.forget(&StoreName::cluster(&name.name));
     }
 }
 
@@ -69,39 +75,71 @@ impl Reconciler for NamespacedStores {
     const KIND: Kind = Kind::SecretStore;
 
     fn api(&self, namespace: &str) -> Api<Guarded<SecretStore>> {
-        Api::namespaced(self.0.cluster.client(), namespace)
+        Api::namespaced(self.0.context.cluster.client(), namespace)
     }
 
     fn observe(&self, object: &SecretStore) {
         let object = StoreObject::Namespaced(Arc::new(object.clone()));
-        self.0.stores.upsert(object.store_name(), object);
+        self.0.context.stores.upsert(object.store_name(), object);
     }
 
     async fn reconcile(&self, object: Arc<SecretStore>, _name: &Name) -> Report<SecretStoreStatus> {
-        checked(&self.0, &StoreObject::Namespaced(object)).await
+        self.0.check(&StoreObject::Namespaced(object)).await
     }
 
     fn forget(&self, name: &Name) {
-        self.0.stores.remove(&StoreName::referred(&name.namespace, StoreKind::SecretStore, &name.name));
+        self.0.forget(&StoreName::referred(&name.namespace, StoreKind::SecretStore, &name.name));
     }
 }
 
-async fn checked(context: &Context, object: &StoreObject) -> Report<SecretStoreStatus> {
-    let Some(outcome) = check::check(&context.stores, &object.store_name()).await else {
-        return Report::NotOurs;
-    };
-    let requeue = Requeue::After(check::interval(object.spec()));
-    let now = Time(Timestamp::now());
-    match check::status(object.status(), &outcome, object.generation(), now) {
-        None => Report::Unchanged { requeue },
-        Some(after) => Report::Verdict {
-            verdict: Verdict {
-                ready: outcome.status == ConditionStatus::True,
-                reason: outcome.reason,
-                message: outcome.message,
+/// What both kinds share.
+struct Checks {
+    context: Arc<Context>,
+    /// Stores whose last check failed.
+    failing: Mutex<HashSet<StoreName>>,
+}
+
+impl Checks {
+    fn new(context: &Arc<Context>) -> Self {
+        Checks { context: context.clone(), failing: Mutex::default() }
+    }
+
+    async fn check(&self, object: &StoreObject) -> Report<SecretStoreStatus> {
+        let name = object.store_name();
+        let Some(outcome) = check::check(&self.context.stores, &name).await else {
+            return Report::NotOurs;
+        };
+        let ready = outcome.status == ConditionStatus::True;
+        let interval = check::interval(object.spec());
+        let requeue = Requeue::After(if ready { interval } else { interval.min(RECHECK) });
+        if self.note(&name, ready) {
+            self.context.stores.recovered(&name);
+        }
+        let now = Time(Timestamp::now());
+        match check::status(object.status(), &outcome, object.generation(), now) {
+            None => Report::Unchanged { requeue },
+            Some(after) => Report::Verdict {
+                verdict: Verdict { ready, reason: outcome.reason, message: outcome.message },
+                status: Box::new(StatusChange { before: object.status().cloned(), after, resource_version: None }),
+                requeue,
             },
-            status: Box::new(StatusChange { before: object.status().cloned(), after, resource_version: None }),
-            requeue,
-        },
+        }
+    }
+
+    /// Remembers how the check ended; whether the store could not be used before and can be now.
+    fn note(&self, name: &StoreName, ready: bool) -> bool {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        match ready {
+            true => failing.remove(name),
+            false => {
+                failing.insert(name.clone());
+                false
+            }
+        }
+    }
+
+    fn forget(&self, name: &StoreName) {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.context.stores.remove(name);
     }
 }

@@ -19,22 +19,24 @@ pub enum Family {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Transport {
     /// The name does not resolve.
-    #[error("the server's name does not resolve")]
+    #[error("its name does not resolve (check the store's `server`)")]
     Dns,
     /// Nobody listens, or the connection was refused or reset.
-    #[error("the connection was refused or reset")]
+    #[error("the connection was refused or reset (check that the server runs, and the store's `server`)")]
     Connect,
     /// The server's certificate is not trusted, expired, or for another host.
-    #[error("the server's certificate is not trusted (check caBundle or caProvider, the host name, and its dates)")]
+    #[error(
+        "its certificate is not trusted (check the store's `caBundle` or `caProvider`, the host name in `server`, and the certificate's dates)"
+    )]
     Tls,
     /// Its addresses are all link-local, where clouds keep their own credentials.
     #[error("its address is link-local, which no server of secrets has (check the store's `server`)")]
     LinkLocal,
     /// No answer in time.
-    #[error("no answer in time")]
+    #[error("no answer in time (check that the server runs, the store's `server`, and network policies)")]
     Timeout,
     /// The reply broke off or was not HTTP.
-    #[error("the reply was cut off or is not HTTP")]
+    #[error("the reply was cut off or is not HTTP (check `http` or `https` and the port in the store's `server`)")]
     Cut,
 }
 
@@ -56,13 +58,17 @@ pub enum StoreError {
         server: String,
     },
     /// The server is up but not initialised, or a standby that cannot serve.
-    #[error("{server} is not ready to serve (standby or not initialised)")]
+    #[error(
+        "{server} does not serve requests (standby or not initialised): name the active node or a load balancer in the store's `server`, or initialise it"
+    )]
     Standby {
         /// The address as the store says it.
         server: String,
     },
     /// Too many requests.
-    #[error("{server} limits our requests; trying again after its pause")]
+    #[error(
+        "{server} limits the rate of requests: raise its quota for this login if this lasts; Waypost goes on after the pause that it asks for"
+    )]
     RateLimited {
         /// The address as the store says it.
         server: String,
@@ -80,12 +86,12 @@ pub enum StoreError {
         to: String,
     },
     /// After repeated failures we wait before the next attempt.
-    #[error("{server} failed repeatedly; the next attempt is in {wait:?}")]
+    #[error("{server} failed repeatedly and gets a pause; Waypost goes on by itself. The last failure: {cause}")]
     CircuitOpen {
         /// The address as the store says it.
         server: String,
-        /// Time until the next attempt.
-        wait: Duration,
+        /// The last failure.
+        cause: Box<StoreError>,
     },
     /// The login was refused.
     #[error(
@@ -140,25 +146,27 @@ pub enum StoreError {
         namespace: String,
     },
     /// Somebody wrote in between.
-    #[error("{path} changed while we were writing it")]
+    #[error("somebody else wrote {path} at the same time; it is read again and tried again")]
     CasMismatch {
         /// The entry.
         path: String,
     },
     /// Somebody removed the entry in between.
-    #[error("{path}: the entry is not there (any more); it is read again")]
+    #[error("somebody removed {path} at the same time; it is read again and tried again")]
     EntryMissing {
         /// The entry.
         path: String,
     },
     /// A standby that is behind.
-    #[error("{path}: the server that answered is behind; trying again")]
+    #[error("the server that answered for {path} is behind the others; it is tried again")]
     Stale {
         /// The entry.
         path: String,
     },
     /// The server takes no entry or request of this size.
-    #[error("{path}: the server refuses an entry this large ({bytes} bytes after encoding)")]
+    #[error(
+        "the server refuses an entry as large as {path} would be ({bytes} bytes): make its values smaller, or spread them over several paths"
+    )]
     TooLarge {
         /// The entry.
         path: String,
@@ -166,7 +174,7 @@ pub enum StoreError {
         bytes: usize,
     },
     /// Any other answer that blames the request.
-    #[error("{operation} {path} was rejected with status {status}")]
+    #[error("cannot {operation} {path}: the server rejects the request with status {status}; its log says why")]
     Rejected {
         /// read, write, …
         operation: &'static str,
@@ -176,7 +184,7 @@ pub enum StoreError {
         status: u16,
     },
     /// Any other answer that blames the server.
-    #[error("{operation} {path} failed with status {status}")]
+    #[error("cannot {operation} {path}: the server failed with status {status}; its log says why; it is tried again")]
     Server {
         /// read, write, …
         operation: &'static str,
@@ -186,7 +194,9 @@ pub enum StoreError {
         status: u16,
     },
     /// An answer that is not what the API says it should be.
-    #[error("{operation} {path}: the reply is not what the KV v2 API promises ({what})")]
+    #[error(
+        "cannot {operation} {path}: the reply is not one of Vault or OpenBao ({what}): check the store's `server`, and proxies on the way"
+    )]
     BadReply {
         /// read, write, …
         operation: &'static str,

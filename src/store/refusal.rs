@@ -31,7 +31,7 @@ pub enum StoreRefusal {
         namespace: String,
     },
     /// The store asks for something this version does not do.
-    #[error("{store} uses {what}, which Waypost does not support")]
+    #[error("{store} uses {what}, which is not supported by this version of Waypost: change the store")]
     Unsupported {
         /// The store.
         store: StoreName,

@@ -113,6 +113,21 @@ impl Registry {
         self.changes.subscribe()
     }
 
+    /// Whether another controller serves this store, or may: of one that does not exist only a controller that serves
+    /// every class it meets can say that nobody else does.
+    pub fn is_foreign(&self, store: &StoreName) -> bool {
+        match self.ours(store) {
+            Ok(_) => false,
+            Err(StoreRefusal::NotFound { .. }) => !self.settings.class.serves(None),
+            Err(_) => true,
+        }
+    }
+
+    /// Wakes whoever depends on the store, which can be used again.
+    pub fn recovered(&self, name: &StoreName) {
+        self.announce(name);
+    }
+
     /// The client with which a resource of `namespace` uses this store. Logs in only when the client is used.
     pub async fn client(
         self: &Arc<Self>,

@@ -1,6 +1,9 @@
 //! The product on real servers: etcd, kube-apiserver, kube-controller-manager and OpenBao, with the RBAC and the Vault
 //! policies that we ship. Every test has its own namespaces and paths, so all run side by side on one lab.
 
+mod bad_pull;
+mod bad_push;
+mod bad_store;
 mod consume;
 mod drift;
 mod gitops;

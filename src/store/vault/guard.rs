@@ -32,14 +32,16 @@ struct State {
     /// How long the circuit stays open the next time.
     wait: Duration,
     paused_until: Option<Instant>,
+    /// The last failure, which an open circuit repeats.
+    cause: Option<StoreError>,
 }
 
 #[derive(Clone, Copy)]
 enum Circuit {
     /// Requests pass.
     Closed,
-    /// Requests fail at once. The server is asked for its health from the instant on.
-    Open { until: Instant },
+    /// Requests fail at once, until the server says that it is well.
+    Open,
     /// The server says it is well; the next real request decides.
     HalfOpen,
 }
@@ -56,7 +58,7 @@ pub enum Failure {
 impl Guard {
     /// All closed, nothing under way.
     pub fn new(server: &str) -> Self {
-        let state = State { failures: 0, circuit: Circuit::Closed, wait: FIRST_WAIT, paused_until: None };
+        let state = State { failures: 0, circuit: Circuit::Closed, wait: FIRST_WAIT, paused_until: None, cause: None };
         Guard { server: server.to_owned(), slots: Semaphore::new(CONCURRENT), state: Mutex::new(state) }
     }
 
@@ -87,26 +89,27 @@ impl Guard {
         let mut state = self.state();
         state.failures = 0;
         // A late answer from before the failures does not close an open circuit: the health probe does.
-        if !matches!(state.circuit, Circuit::Open { .. }) {
+        if !matches!(state.circuit, Circuit::Open) {
             state.circuit = Circuit::Closed;
             state.wait = FIRST_WAIT;
         }
     }
 
     /// A request failed in a way that blames the server.
-    pub fn failed(&self) -> Failure {
+    pub fn failed(&self, cause: StoreError) -> Failure {
         let mut state = self.state();
+        state.cause = Some(cause);
         state.failures = state.failures.saturating_add(1);
         let opens = match state.circuit {
             Circuit::Closed => state.failures >= THRESHOLD,
             Circuit::HalfOpen => true,
-            Circuit::Open { .. } => false,
+            Circuit::Open => false,
         };
         if !opens {
             return Failure::Counted;
         }
         let wait = state.wait;
-        state.circuit = Circuit::Open { until: Instant::now() + wait };
+        state.circuit = Circuit::Open;
         state.wait = (wait * 2).min(LONGEST_WAIT);
         Failure::Opened(wait)
     }
@@ -117,12 +120,12 @@ impl Guard {
     }
 
     fn check_circuit(&self) -> Result<(), StoreError> {
-        match self.state().circuit {
-            Circuit::Closed | Circuit::HalfOpen => Ok(()),
-            Circuit::Open { until } => {
-                let wait = until.saturating_duration_since(Instant::now()).max(FIRST_WAIT);
-                Err(StoreError::CircuitOpen { server: self.server.clone(), wait })
+        let state = self.state();
+        match (&state.circuit, &state.cause) {
+            (Circuit::Open, Some(cause)) => {
+                Err(StoreError::CircuitOpen { server: self.server.clone(), cause: Box::new(cause.clone()) })
             }
+            (Circuit::Open, None) | (Circuit::Closed | Circuit::HalfOpen, _) => Ok(()),
         }
     }
 
@@ -140,29 +143,34 @@ impl Guard {
 mod tests {
     use super::*;
 
+    fn sealed() -> StoreError {
+        StoreError::Sealed { server: "s".into() }
+    }
+
     #[test]
     fn five_failures_in_a_row_open_and_waits_double() {
         let guard = Guard::new("s");
         for _ in 0..4 {
-            assert_eq!(guard.failed(), Failure::Counted);
+            assert_eq!(guard.failed(sealed()), Failure::Counted);
         }
         guard.succeeded();
         for _ in 0..4 {
-            assert_eq!(guard.failed(), Failure::Counted);
+            assert_eq!(guard.failed(sealed()), Failure::Counted);
         }
         assert!(guard.check_circuit().is_ok());
-        assert_eq!(guard.failed(), Failure::Opened(Duration::from_secs(1)));
-        assert!(guard.check_circuit().is_err());
+        assert_eq!(guard.failed(sealed()), Failure::Opened(Duration::from_secs(1)));
+        let open = guard.check_circuit().unwrap_err();
+        assert_eq!(open, StoreError::CircuitOpen { server: "s".into(), cause: Box::new(sealed()) });
         guard.succeeded();
         assert!(guard.check_circuit().is_err(), "a late answer does not close it");
         for seconds in [2, 4, 8, 16, 30, 30] {
             guard.half_open();
             assert!(guard.check_circuit().is_ok());
-            assert_eq!(guard.failed(), Failure::Opened(Duration::from_secs(seconds)));
+            assert_eq!(guard.failed(sealed()), Failure::Opened(Duration::from_secs(seconds)));
         }
         guard.half_open();
         guard.succeeded();
-        assert_eq!(guard.failed(), Failure::Counted);
+        assert_eq!(guard.failed(sealed()), Failure::Counted);
     }
 
     #[tokio::test]

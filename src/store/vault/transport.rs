@@ -13,6 +13,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use super::error::Asked;
 use super::guard::{Failure, Guard};
 use super::{connect, error};
 use crate::store::StoreError;
@@ -146,7 +147,8 @@ impl Transport {
                 self.guard.succeeded();
             }
             Ok(reply) if !error::blames_server(reply) => self.guard.succeeded(),
-            Ok(_) | Err(StoreError::Unreachable { .. }) => self.count_failure(),
+            Ok(reply) => self.count_failure(self.meaning(reply, request)),
+            Err(error @ StoreError::Unreachable { .. }) => self.count_failure(error.clone()),
             // Our own refusals (a redirect, a reply too large) say nothing about the server's health.
             Err(_) => self.guard.succeeded(),
         }
@@ -168,8 +170,13 @@ impl Transport {
         self.observed(&request).await
     }
 
-    fn count_failure(self: &Arc<Self>) {
-        let Failure::Opened(wait) = self.guard.failed() else { return };
+    fn meaning(&self, reply: &Reply, request: &Outgoing) -> StoreError {
+        let asked = Asked { operation: "ask for", path: &request.path, mount: "", namespace: "", bytes: 0 };
+        error::judge(reply, &self.server, asked)
+    }
+
+    fn count_failure(self: &Arc<Self>, cause: StoreError) {
+        let Failure::Opened(wait) = self.guard.failed(cause) else { return };
         let transport = Arc::downgrade(self);
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;

@@ -1,0 +1,191 @@
+//! ExternalSecrets that cannot be carried out: what users are told, that targets keep their data, and that all recover.
+
+use anyhow::ensure;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use waypost::api::{ClusterExternalSecret, ExternalSecret, names};
+use waypost_e2e::wait;
+
+use crate::stage::{LATER, SOON, STORE, Stage, condition};
+
+/// Waits for this condition and checks that its message has all of these words.
+async fn says(stage: &Stage, name: &str, reason: &str, words: &[&str]) -> anyhow::Result<()> {
+    let said = stage.ready::<ExternalSecret>(&stage.consumer, name, "False", reason).await?;
+    for word in words {
+        ensure!(said.contains(word), "{name}: {word:?} is missing in {said:?}");
+    }
+    Ok(())
+}
+
+/// So often that an edit made straight in the store shows soon.
+fn often(mut more: Value) -> Value {
+    more["refreshInterval"] = json!("1s");
+    more
+}
+
+async fn write(stage: &Stage, data: Value) -> anyhow::Result<()> {
+    stage.vault.write("secret", &stage.path(), &data).await.map(drop)
+}
+
+#[tokio::test]
+async fn rp5_what_is_missing_is_named_and_the_target_keeps_its_data() -> anyhow::Result<()> {
+    let stage = Stage::new("missing").await?;
+    stage.pull("pull", &[("PASSWORD", "password")], often(json!({}))).await?;
+    says(&stage, "pull", "PathNotFound", &[&stage.path(), "push it, or correct the key"]).await?;
+    ensure!(stage.api::<Secret>(&stage.consumer).get_opt("pull").await?.is_none(), "nothing to hold, so no target");
+    write(&stage, json!({ "password": "good" })).await?;
+    stage.holds_within(LATER, &stage.consumer, "pull", &[("PASSWORD", "good")]).await?;
+
+    let both = [("PASSWORD", "password"), ("USER", "username")];
+    stage.pull("pull", &both, often(json!({}))).await?;
+    says(&stage, "pull", "PropertyNotFound", &[&stage.path(), "no property \"username\"", "keeps its data"]).await?;
+    stage.holds(&stage.consumer, "pull", &[("PASSWORD", "good")]).await?;
+    write(&stage, json!({ "password": "good", "username": "me" })).await?;
+    stage.holds_within(LATER, &stage.consumer, "pull", &[("PASSWORD", "good"), ("USER", "me")]).await?;
+
+    stage.vault.delete_latest("secret", &stage.path()).await?;
+    says(&stage, "pull", "PathNotFound", &[&stage.path(), "keeps its data"]).await?;
+    stage.holds(&stage.consumer, "pull", &[("PASSWORD", "good"), ("USER", "me")]).await?;
+    write(&stage, json!({ "password": "back", "username": "me" })).await?;
+    stage.holds_within(LATER, &stage.consumer, "pull", &[("PASSWORD", "back"), ("USER", "me")]).await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "pull", "True", "SecretSynced").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_pull_asks_for_in_vain_is_named() -> anyhow::Result<()> {
+    let stage = Stage::new("pullvain").await?;
+    write(&stage, json!({ "password": "good" })).await?;
+    let generator = json!({ "apiVersion": "generators.external-secrets.io/v1alpha1", "kind": "Password", "name": "x" });
+    let data = |more: Value| {
+        let mut entry =
+            json!({ "secretKey": "PASSWORD", "remoteRef": { "key": stage.path(), "property": "password" } });
+        for (field, value) in more.as_object().cloned().unwrap_or_default() {
+            entry[field] = value;
+        }
+        json!({ "data": [entry] })
+    };
+    let fetch = json!({ "key": stage.path(), "metadataPolicy": "Fetch" });
+    let asked = [
+        ("datafrom", json!({ "dataFrom": [{ "extract": { "key": stage.path() } }] }), "spec.dataFrom"),
+        (
+            "template",
+            json!({ "target": { "template": { "data": { "a": "{{ .PASSWORD }}" } } } }),
+            "spec.target.template",
+        ),
+        (
+            "windows",
+            json!({ "syncWindows": { "kind": "allow", "windows": [{ "schedule": "@daily", "duration": "1h" }] } }),
+            "spec.syncWindows",
+        ),
+        (
+            "manifest",
+            json!({ "target": { "manifest": { "apiVersion": "v1", "kind": "ConfigMap" } } }),
+            "spec.target.manifest",
+        ),
+        ("merge", json!({ "target": { "creationPolicy": "Merge" } }), "spec.target.creationPolicy Merge"),
+        ("generator", data(json!({ "sourceRef": { "generatorRef": generator } })), "sourceRef.generatorRef"),
+        ("fetch", data(json!({ "remoteRef": fetch })), "metadataPolicy Fetch"),
+    ];
+    for (name, spec, field) in asked {
+        stage.pull(name, &[("PASSWORD", "password")], spec).await?;
+        says(&stage, name, "Unsupported", &[field, "remove it"]).await?;
+        ensure!(stage.api::<Secret>(&stage.consumer).get_opt(name).await?.is_none(), "{name} has a target");
+    }
+    let refused = stage.pull("soon", &[("PASSWORD", "password")], json!({ "refreshInterval": "soon" })).await.err();
+    let refused = refused.map(|error| format!("{error:#}")).unwrap_or_default();
+    ensure!(refused.contains("30s, 15m or 1h0m0s"), "{refused}");
+    for (name, once) in [("zero", "0"), ("negative", "-1h")] {
+        stage.pull(name, &[("PASSWORD", "password")], json!({ "refreshInterval": once })).await?;
+        stage.holds(&stage.consumer, name, &[("PASSWORD", "good")]).await?;
+    }
+    cluster_wide(&stage).await
+}
+
+async fn cluster_wide(stage: &Stage) -> anyhow::Result<()> {
+    let all: Api<ClusterExternalSecret> = Api::all(stage.client.clone());
+    let everywhere: ClusterExternalSecret = serde_json::from_value(json!({
+        "apiVersion": "external-secrets.io/v1", "kind": "ClusterExternalSecret", "metadata": { "name": stage.word },
+        "spec": {
+            "namespaceSelectors": [{ "matchLabels": { "a": stage.word } }],
+            "externalSecretSpec": {
+                "secretStoreRef": { "kind": "ClusterSecretStore", "name": STORE },
+                "data": [{ "secretKey": "a", "remoteRef": { "key": stage.path(), "property": "password" } }],
+            },
+        },
+    }))?;
+    all.create(&PostParams::default(), &everywhere).await?;
+    wait::until("the ClusterExternalSecret is told that it is not supported", LATER, async || {
+        let found = serde_json::to_value(all.get(&stage.word).await?)?;
+        Ok(condition(&found).filter(|ready| ready["reason"] == "Unsupported").map(drop))
+    })
+    .await?;
+    all.delete(&stage.word, &DeleteParams::default()).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn f13_a_resource_that_does_not_decode_stops_no_other() -> anyhow::Result<()> {
+    let stage = Stage::new("decode").await?;
+    // As older or foreign definitions do, the server lets a field of another shape pass.
+    let definitions: Api<CustomResourceDefinition> = Api::all(stage.client.clone());
+    let lenient = json!([{
+        "op": "replace",
+        "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/syncWindows",
+        "value": { "x-kubernetes-preserve-unknown-fields": true },
+    }]);
+    let patch = Patch::Json::<()>(serde_json::from_value(lenient)?);
+    definitions.patch("externalsecrets.external-secrets.io", &PatchParams::default(), &patch).await?;
+
+    let resource = kube::core::ApiResource::erase::<ExternalSecret>(&());
+    let anything: Api<kube::core::DynamicObject> =
+        Api::namespaced_with(stage.client.clone(), &stage.consumer, &resource);
+    write(&stage, json!({ "password": "good" })).await?;
+    wait::until("the lenient definition is in force", SOON, async || {
+        let object = json!({
+            "apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": { "name": "odd" },
+            "spec": { "syncWindows": "hunter2 at night", "data": [{ "secretKey": "a", "remoteRef": { "key": "b" } }] },
+        });
+        let applied = anything.patch("odd", &PatchParams::apply("gitops").force(), &Patch::Apply(object)).await;
+        Ok(Some(applied?))
+    })
+    .await?;
+    let message = wait::until("the resource is told that it does not decode", LATER, async || {
+        let found = anything.get("odd").await?.data;
+        let ready = condition(&found).filter(|ready| ready["reason"] == "InvalidSpec");
+        Ok(ready.and_then(|ready| ready["message"].as_str()).map(str::to_owned))
+    })
+    .await?;
+    ensure!(message.contains("does not decode") && message.contains("correct the field"), "{message}");
+    ensure!(!message.contains("hunter2"), "the status quotes the object: {message}");
+    stage.pull("next", &[("PASSWORD", "password")], json!({})).await?;
+    stage.holds(&stage.consumer, "next", &[("PASSWORD", "good")]).await?;
+    stage.pull("odd", &[("PASSWORD", "password")], json!({ "syncWindows": null })).await?;
+    stage.holds(&stage.consumer, "odd", &[("PASSWORD", "good")]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_migrated_resource_is_not_held_by_the_former_operators_finalizer() -> anyhow::Result<()> {
+    let stage = Stage::new("migrated").await?;
+    write(&stage, json!({ "password": "good" })).await?;
+    stage.pull("pull", &[("PASSWORD", "password")], json!({})).await?;
+    stage.holds(&stage.consumer, "pull", &[("PASSWORD", "good")]).await?;
+    let pulls = stage.api::<ExternalSecret>(&stage.consumer);
+    let others = "tests.waypost.io/hold";
+    let held = json!({ "metadata": { "finalizers": [names::FINALIZER_EXTERNAL_SECRET, others] } });
+    pulls.patch("pull", &PatchParams::default(), &Patch::Merge(held)).await?;
+    pulls.delete("pull", &DeleteParams::default()).await?;
+    wait::until("only the other finalizer is left", SOON, async || {
+        let finalizers = pulls.get("pull").await?.metadata.finalizers.unwrap_or_default();
+        Ok((finalizers == [others]).then_some(()))
+    })
+    .await?;
+    pulls.patch("pull", &PatchParams::default(), &Patch::Merge(json!({ "metadata": { "finalizers": null } }))).await?;
+    wait::until("the target goes with its owner", LATER, async || {
+        Ok(stage.api::<Secret>(&stage.consumer).get_opt("pull").await?.is_none().then_some(()))
+    })
+    .await
+}

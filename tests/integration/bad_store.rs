@@ -1,0 +1,175 @@
+//! Stores that cannot be used: what users are told, that targets keep their data, and that everything recovers by itself.
+
+use std::time::Duration;
+
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use serde_json::{Value, json};
+use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret, SecretStore};
+use waypost_e2e::lab::{Bao, Lab, Transport};
+use waypost_e2e::wait;
+
+use crate::stage::{self, LATER, Stage, condition};
+
+const UNTIL_CHECKED: Duration = Duration::from_secs(30);
+
+/// Waits until the store's condition has this status and reason and a message with all of these words.
+async fn store_says(stage: &Stage, name: &str, status: &str, reason: &str, words: &[&str]) -> anyhow::Result<String> {
+    let stores: Api<ClusterSecretStore> = Api::all(stage.client.clone());
+    wait::until(&format!("ClusterSecretStore {name} is {status} {reason}: {words:?}"), UNTIL_CHECKED, async || {
+        let store = serde_json::to_value(stores.get(name).await?)?;
+        let Some(ready) = condition(&store) else { anyhow::bail!("it has no condition yet") };
+        let message = ready["message"].as_str().unwrap_or_default();
+        let fits = ready["status"] == status && ready["reason"] == reason;
+        match fits && words.iter().all(|word| message.contains(word)) {
+            true => Ok(Some(message.to_owned())),
+            false => anyhow::bail!("its condition is {ready}"),
+        }
+    })
+    .await
+}
+
+async fn remove_store(stage: &Stage, name: &str) -> anyhow::Result<()> {
+    let stores: Api<ClusterSecretStore> = Api::all(stage.client.clone());
+    stores.delete(name, &DeleteParams::default()).await?;
+    Ok(())
+}
+
+fn store_ref(name: &str) -> Value {
+    json!({ "kind": "ClusterSecretStore", "name": name })
+}
+
+/// A store of the test's own with a push and a pull through it that are in sync.
+async fn in_sync_through(stage: &Stage, bao: &Bao) -> anyhow::Result<String> {
+    let (lab, name) = (Lab::shared().await?, format!("{}-store", stage.word));
+    stage::store(lab, &name, bao.address(), bao.ca_pem()).await?;
+    stage.secret(&stage.producer, "source", &[("password", "good")]).await?;
+    stage.push("push", "source", &[("password", "password")], json!({ "secretStoreRefs": [store_ref(&name)] })).await?;
+    stage.pull("pull", &[("PASSWORD", "password")], json!({ "secretStoreRef": store_ref(&name) })).await?;
+    stage.holds_within(LATER, &stage.consumer, "pull", &[("PASSWORD", "good")]).await?;
+    Ok(name)
+}
+
+/// Makes both sides look at the store again.
+async fn touch(stage: &Stage, mark: &str) -> anyhow::Result<()> {
+    stage.secret(&stage.producer, "source", &[("password", mark)]).await?;
+    annotate(stage, mark).await
+}
+
+async fn annotate(stage: &Stage, mark: &str) -> anyhow::Result<()> {
+    let patch = json!({ "metadata": { "annotations": { "touched": mark } } });
+    let pulls = stage.api::<ExternalSecret>(&stage.consumer);
+    pulls.patch("pull", &PatchParams::default(), &Patch::Merge(patch)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn es9_sealed_or_unreachable_keeps_the_last_good_data_and_recovers() -> anyhow::Result<()> {
+    let stage = Stage::new("es9").await?;
+    let bao = Lab::shared().await?.extra_bao(Transport::Tls).await?;
+    let store = in_sync_through(&stage, &bao).await?;
+
+    bao.seal().await?;
+    touch(&stage, "while-sealed").await?;
+    let pushed = stage.ready::<PushSecret>(&stage.producer, "push", "False", "StoreNotReady").await?;
+    assert!(pushed.contains("is sealed: unseal it"), "{pushed}");
+    let pulled = stage.ready::<ExternalSecret>(&stage.consumer, "pull", "False", "SecretSyncedError").await?;
+    assert!(pulled.contains("is sealed: unseal it") && pulled.contains("keeps its data"), "{pulled}");
+    stage.holds(&stage.consumer, "pull", &[("PASSWORD", "good")]).await?;
+    bao.unseal().await?;
+    stage.holds_within(LATER, &stage.consumer, "pull", &[("PASSWORD", "while-sealed")]).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+
+    bao.stop();
+    touch(&stage, "while-stopped").await?;
+    let pushed = stage.ready::<PushSecret>(&stage.producer, "push", "False", "StoreNotReady").await?;
+    assert!(pushed.contains("cannot reach https://") && pushed.contains("the store's `server`"), "{pushed}");
+    let pulled = stage.ready::<ExternalSecret>(&stage.consumer, "pull", "False", "SecretSyncedError").await?;
+    assert!(pulled.contains("cannot reach https://"), "{pulled}");
+    stage.holds(&stage.consumer, "pull", &[("PASSWORD", "while-sealed")]).await?;
+    bao.start().await?;
+    stage.holds_within(LATER, &stage.consumer, "pull", &[("PASSWORD", "while-stopped")]).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "pull", "True", "SecretSynced").await?;
+    remove_store(&stage, &store).await
+}
+
+#[tokio::test]
+async fn a_v1_mount_is_told_from_a_v2_mount() -> anyhow::Result<()> {
+    let stage = Stage::new("kvone").await?;
+    let bao = Lab::shared().await?.extra_bao(Transport::Tls).await?;
+    let admin = bao.admin()?;
+    admin.delete("sys/mounts/secret").await?;
+    admin.enable_mount("secret", "kv", &json!({ "version": "1" })).await?;
+    let name = format!("{}-store", stage.word);
+    stage::store(Lab::shared().await?, &name, bao.address(), bao.ca_pem()).await?;
+    store_says(&stage, &name, "False", "InvalidProviderConfig", &["secret/ is", "needs KV version 2", "`path`"])
+        .await?;
+    remove_store(&stage, &name).await
+}
+
+#[tokio::test]
+async fn an_unknown_store_is_named_and_used_once_it_is_there() -> anyhow::Result<()> {
+    let stage = Stage::new("nostore").await?;
+    let name = format!("{}-store", stage.word);
+    stage.secret(&stage.producer, "source", &[("password", "good")]).await?;
+    stage.push("push", "source", &[("password", "password")], json!({ "secretStoreRefs": [store_ref(&name)] })).await?;
+    stage.pull("pull", &[("PASSWORD", "password")], json!({ "secretStoreRef": store_ref(&name) })).await?;
+    for said in [
+        stage.ready::<PushSecret>(&stage.producer, "push", "False", "StoreNotFound").await?,
+        stage.ready::<ExternalSecret>(&stage.consumer, "pull", "False", "StoreNotFound").await?,
+    ] {
+        assert!(said.contains(&name) && said.contains("create it, or correct the reference"), "{said}");
+    }
+    let lab = Lab::shared().await?;
+    stage::store(lab, &name, lab.vault_addr(), lab.vault_ca_pem()).await?;
+    stage.holds(&stage.consumer, "pull", &[("PASSWORD", "good")]).await?;
+    remove_store(&stage, &name).await
+}
+
+#[tokio::test]
+async fn a_store_of_another_class_and_its_users_are_not_touched() -> anyhow::Result<()> {
+    let stage = Stage::new("otherclass").await?;
+    let lab = Lab::shared().await?;
+    let name = format!("{}-store", stage.word);
+    let stores: Api<ClusterSecretStore> = Api::all(stage.client.clone());
+    let object = json!({
+        "apiVersion": "external-secrets.io/v1", "kind": "ClusterSecretStore", "metadata": { "name": name },
+        "spec": { "controller": "somebody-else", "provider": { "vault": { "server": lab.vault_addr() } } },
+    });
+    stores.patch(&name, &PatchParams::apply("gitops"), &Patch::Apply(object)).await?;
+    stage.secret(&stage.producer, "source", &[("password", "good")]).await?;
+    stage
+        .push("other", "source", &[("password", "password")], json!({ "secretStoreRefs": [store_ref(&name)] }))
+        .await?;
+    stage.pull("other", &[("PASSWORD", "password")], json!({ "secretStoreRef": store_ref(&name) })).await?;
+    // Objects made later and served tell that the earlier ones had their turn.
+    stage.push("ours", "source", &[("password", "password")], json!({})).await?;
+    stage.pull("ours", &[("PASSWORD", "password")], json!({})).await?;
+    stage.ready::<PushSecret>(&stage.producer, "ours", "True", "Synced").await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "ours", "True", "SecretSynced").await?;
+    let push = stage.api::<PushSecret>(&stage.producer).get("other").await?;
+    assert!(push.status.is_none() && push.metadata.finalizers.is_none(), "{:?}", push.status);
+    let pull = stage.api::<ExternalSecret>(&stage.consumer).get("other").await?;
+    assert!(pull.status.is_none(), "{:?}", pull.status);
+    assert!(stores.get(&name).await?.status.is_none());
+    remove_store(&stage, &name).await
+}
+
+#[tokio::test]
+async fn what_a_store_asks_for_in_vain_is_named() -> anyhow::Result<()> {
+    let stage = Stage::new("vain").await?;
+    let lab = Lab::shared().await?;
+    let name = format!("{}-store", stage.word);
+    stage::store(lab, &name, lab.vault_addr(), lab.vault_ca_pem()).await?;
+    let stores: Api<ClusterSecretStore> = Api::all(stage.client.clone());
+    let patch = json!({ "spec": { "retrySettings": { "maxRetries": 3 } } });
+    stores.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    store_says(&stage, &name, "True", "Valid", &["spec.retrySettings has no effect", "remove the field"]).await?;
+    remove_store(&stage, &name).await?;
+
+    let foreign = json!({ "provider": { "aws": { "service": "SecretsManager", "region": "eu-west-1" } } });
+    let refused =
+        stage.apply::<SecretStore>(&stage.consumer, "aws", foreign).await.err().map(|error| format!("{error:#}"));
+    assert!(refused.as_deref().is_some_and(|said| said.contains("vault")), "{refused:?}");
+    Ok(())
+}
