@@ -4,8 +4,12 @@
 mod bad_pull;
 mod bad_push;
 mod bad_store;
+mod claims;
 mod consume;
+mod corpus;
+mod deletion;
 mod drift;
+mod eso_crds;
 mod gitops;
 mod health;
 mod limits;

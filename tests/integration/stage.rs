@@ -44,6 +44,11 @@ impl Stage {
     /// Namespaces `<word>-producer` and `<word>-consumer`, made from the test's name.
     pub async fn new(test: &str) -> anyhow::Result<Self> {
         let (lab, controller) = shared().await?;
+        Stage::on(lab, controller, test).await
+    }
+
+    /// The same on a lab of the test's own.
+    pub async fn on(lab: &Lab, controller: &'static Controller, test: &str) -> anyhow::Result<Self> {
         let client = lab.kube_admin().await?;
         let word = format!("{test}{:04x}", rand::random::<u16>());
         let stage = Stage {
@@ -274,21 +279,22 @@ fn merge(target: &mut Value, more: Value) {
 async fn shared() -> anyhow::Result<(&'static Lab, &'static Controller)> {
     static CONTROLLER: OnceCell<Controller> = OnceCell::const_new();
     let lab = Lab::shared().await?;
-    let controller = CONTROLLER
-        .get_or_try_init(async || {
-            store(lab, STORE, lab.vault_addr(), lab.vault_ca_pem()).await?;
-            let [namespace, name] = CONTROLLER_ACCOUNT;
-            let kubeconfig = lab.kubeconfig_for(namespace, name).await?;
-            let options = ControllerOptions::new(env!("CARGO_BIN_EXE_waypost"), kubeconfig)
-                .arg("--log-format=text")
-                .env("NO_COLOR", "1")
-                .arg("--log-level=info,waypost=debug");
-            let controller = lab.start_controller(&options)?;
-            controller.wait_ready().await?;
-            anyhow::Ok(controller)
-        })
-        .await?;
+    let controller = CONTROLLER.get_or_try_init(async || start_controller(lab).await).await?;
     Ok((lab, controller))
+}
+
+/// The store that all tests share, and a controller with the rights that we ship.
+pub async fn start_controller(lab: &Lab) -> anyhow::Result<Controller> {
+    store(lab, STORE, lab.vault_addr(), lab.vault_ca_pem()).await?;
+    let [namespace, name] = CONTROLLER_ACCOUNT;
+    let kubeconfig = lab.kubeconfig_for(namespace, name).await?;
+    let options = ControllerOptions::new(env!("CARGO_BIN_EXE_waypost"), kubeconfig)
+        .arg("--log-format=text")
+        .env("NO_COLOR", "1")
+        .arg("--log-level=info,waypost=debug");
+    let controller = lab.start_controller(&options)?;
+    controller.wait_ready().await?;
+    Ok(controller)
 }
 
 /// Makes a ClusterSecretStore for a server, with the framework's names.

@@ -1,0 +1,178 @@
+//! Who owns what stands at a path: other writers, other PushSecrets, other clusters.
+
+use anyhow::ensure;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::{Value, json};
+use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret};
+use waypost_e2e::lab::{CONTROLLER_ACCOUNT, ControllerOptions, Lab};
+use waypost_e2e::wait;
+
+use crate::stage::{SOON, Stage, store};
+
+const PASSWORD: &[(&str, &str)] = &[("password", "password")];
+
+#[tokio::test]
+async fn es4_a_persons_property_survives_our_update_and_our_delete() -> anyhow::Result<()> {
+    let stage = Stage::new("es4").await?;
+    let pushes = stage.api::<PushSecret>(&stage.producer);
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    stage.push("push", "source", PASSWORD, json!({ "deletionPolicy": "Delete" })).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    stage
+        .vault
+        .write("secret", &stage.path(), &json!({ "password": "one", "theirs": 9_007_199_254_740_993_u64 }))
+        .await?;
+    // From now on the server itself refuses a write without check-and-set.
+    stage.vault.post(&format!("secret/metadata/{}", stage.path()), &json!({ "cas_required": true })).await?;
+    assert!(stage.vault.write("secret", &stage.path(), &json!({})).await.is_err());
+
+    stage.secret(&stage.producer, "source", &[("password", "two")]).await?;
+    let updated = json!({ "password": "two", "theirs": 9_007_199_254_740_993_u64 });
+    wait::until("the update", SOON, async || {
+        ensure!(
+            stage.stored().await? == updated,
+            "it is not there; status says {:?}",
+            pushes.get("push").await?.status
+        );
+        Ok(Some(()))
+    })
+    .await?;
+    pushes.delete("push", &DeleteParams::default()).await?;
+    let left = json!({ "theirs": 9_007_199_254_740_993_u64 });
+    wait::until("ours to go", SOON, async || Ok((stage.stored().await? == left).then_some(()))).await?;
+    wait::until("our claims to go", SOON, async || Ok(labels(&stage).await?.is_empty().then_some(()))).await?;
+    assert_eq!(stage.version().await?, 4);
+    Ok(())
+}
+
+#[tokio::test]
+async fn kg3_of_two_push_secrets_the_first_wins_until_it_goes() -> anyhow::Result<()> {
+    let stage = Stage::new("kg3a").await?;
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    stage.secret(&stage.producer, "rival", &[("password", "two"), ("username", "rival")]).await?;
+    stage.push("first", "source", PASSWORD, json!({ "deletionPolicy": "Delete" })).await?;
+    stage.ready::<PushSecret>(&stage.producer, "first", "True", "Synced").await?;
+    let before = labels(&stage).await?;
+    stage.push("second", "rival", PASSWORD, json!({ "refreshInterval": "1s" })).await?;
+    let message = stage.ready::<PushSecret>(&stage.producer, "second", "False", "PathConflict").await?;
+    let cluster = kube_system_uid(&stage).await?;
+    let owner = format!("PushSecret {}/first of cluster {cluster}", stage.producer);
+    assert!(message.contains(&owner), "{message}");
+    assert_eq!((stage.version().await?, stage.stored().await?), (1, json!({ "password": "one" })));
+    assert_eq!(labels(&stage).await?, before, "the second leaves no trace");
+
+    stage.api::<PushSecret>(&stage.producer).delete("first", &DeleteParams::default()).await?;
+    stage.ready::<PushSecret>(&stage.producer, "second", "True", "Synced").await?;
+    assert_eq!(stage.stored().await?, json!({ "password": "two" }));
+    Ok(())
+}
+
+/// The other cluster is a second controller with another name on the same OpenBao, which alone serves the store's class.
+#[tokio::test]
+async fn kg3_of_two_clusters_the_first_wins_until_it_goes() -> anyhow::Result<()> {
+    let stage = Stage::new("kg3b").await?;
+    let lab = Lab::shared().await?;
+    let far = format!("far-{}", stage.word);
+    store(lab, &far, lab.vault_addr(), lab.vault_ca_pem()).await?;
+    let stores: kube::Api<ClusterSecretStore> = kube::Api::all(stage.client.clone());
+    let class = json!({ "spec": { "controller": stage.word } });
+    stores.patch(&far, &PatchParams::default(), &Patch::Merge(class)).await?;
+    let elsewhere = json!({
+        "refreshInterval": "1s",
+        "secretStoreRefs": [{ "kind": "ClusterSecretStore", "name": far }],
+    });
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    stage.secret(&stage.producer, "rival", &[("password", "two")]).await?;
+    stage.push("first", "source", PASSWORD, json!({ "deletionPolicy": "Delete" })).await?;
+    stage.ready::<PushSecret>(&stage.producer, "first", "True", "Synced").await?;
+    stage.push("second", "rival", PASSWORD, elsewhere).await?;
+
+    let [namespace, name] = CONTROLLER_ACCOUNT;
+    let options = ControllerOptions::new(env!("CARGO_BIN_EXE_waypost"), lab.kubeconfig_for(namespace, name).await?)
+        .arg("--cluster-name=far-away")
+        .arg(format!("--namespace={}", stage.producer))
+        .arg(format!("--controller-class={}", stage.word))
+        .arg("--serve-unclassified=false")
+        .arg("--leader-elect=false");
+    let other = lab.start_controller(&options)?;
+    other.wait_ready().await?;
+    let message = stage.ready::<PushSecret>(&stage.producer, "second", "False", "PathConflict").await?;
+    let owner = format!("PushSecret {}/first of cluster {}", stage.producer, kube_system_uid(&stage).await?);
+    assert!(message.contains(&owner), "{message}");
+    assert_eq!((stage.version().await?, stage.stored().await?), (1, json!({ "password": "one" })));
+
+    stage.api::<PushSecret>(&stage.producer).delete("first", &DeleteParams::default()).await?;
+    stage.ready::<PushSecret>(&stage.producer, "second", "True", "Synced").await?;
+    assert_eq!(stage.stored().await?, json!({ "password": "two" }));
+    let claims = labels(&stage).await?;
+    assert!(claims.iter().any(|claim| claim.contains("cluster=far-away ")), "{claims:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_foreign_path_is_left_alone_unless_adopted() -> anyhow::Result<()> {
+    let stage = Stage::new("foreign").await?;
+    stage.vault.write("secret", &stage.path(), &json!({ "password": "theirs", "other": "stays" })).await?;
+    stage.secret(&stage.producer, "source", &[("password", "ours")]).await?;
+    stage.push("push", "source", PASSWORD, json!({})).await?;
+    let message = stage.ready::<PushSecret>(&stage.producer, "push", "False", "PathNotManaged").await?;
+    assert!(message.contains(&stage.path()) && message.contains("waypost.io/adopt"), "{message}");
+    assert_eq!(stage.stored().await?, json!({ "password": "theirs", "other": "stays" }));
+    let metadata = stage.vault.metadata("secret", &stage.path()).await?.unwrap_or_default();
+    assert_eq!(metadata["custom_metadata"], Value::Null);
+
+    let adopt = json!({ "metadata": { "annotations": { "waypost.io/adopt": "true" } } });
+    let pushes = stage.api::<PushSecret>(&stage.producer);
+    pushes.patch("push", &PatchParams::default(), &Patch::Merge(adopt)).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    assert_eq!(stage.stored().await?, json!({ "password": "ours", "other": "stays" }));
+    assert_eq!(stage.version().await?, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn objects_of_a_store_of_another_controller_are_not_touched() -> anyhow::Result<()> {
+    let stage = Stage::new("class").await?;
+    let lab = Lab::shared().await?;
+    let theirs = format!("theirs-{}", stage.word);
+    let stores: kube::Api<ClusterSecretStore> = kube::Api::all(stage.client.clone());
+    let object = json!({
+        "apiVersion": "external-secrets.io/v1", "kind": "ClusterSecretStore", "metadata": { "name": theirs },
+        "spec": { "controller": "other", "provider": { "vault": {
+            "server": lab.vault_addr(), "path": "secret", "version": "v2",
+            "auth": { "kubernetes": { "mountPath": "kubernetes", "role": "external-secrets" } },
+        } } },
+    });
+    stores.patch(&theirs, &PatchParams::apply("gitops").force(), &Patch::Apply(object)).await?;
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    let refs = json!([{ "kind": "ClusterSecretStore", "name": theirs }]);
+    let more = json!({ "deletionPolicy": "Delete", "secretStoreRefs": refs });
+    let push = stage.push("theirs", "source", PASSWORD, more).await?;
+    let more = json!({ "secretStoreRef": { "kind": "ClusterSecretStore", "name": theirs } });
+    let pull = stage.pull("theirs", PASSWORD, more).await?;
+    // What we do serve goes on; both controllers of ours have looked at everything older by then.
+    stage.push("ours", "source", PASSWORD, json!({})).await?;
+    stage.ready::<PushSecret>(&stage.producer, "ours", "True", "Synced").await?;
+    stage.pull("ours", PASSWORD, json!({})).await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "ours", "True", "SecretSynced").await?;
+    let push_now = stage.api::<PushSecret>(&stage.producer).get("theirs").await?;
+    let pull_now = stage.api::<ExternalSecret>(&stage.consumer).get("theirs").await?;
+    assert_eq!(push_now.metadata.resource_version, push.metadata.resource_version);
+    assert_eq!(pull_now.metadata.resource_version, pull.metadata.resource_version);
+    assert!(push_now.status.is_none() && push_now.metadata.finalizers.is_none() && pull_now.status.is_none());
+    assert!(stores.get(&theirs).await?.status.is_none());
+    Ok(())
+}
+
+/// Claims and intents at this test's path, as `key=value`; the marker apart.
+async fn labels(stage: &Stage) -> anyhow::Result<Vec<String>> {
+    let metadata = stage.vault.metadata("secret", &stage.path()).await?.unwrap_or_default();
+    let labels = metadata["custom_metadata"].as_object().cloned().unwrap_or_default();
+    let ours = labels.iter().filter(|(key, _)| key.contains("waypost.io/"));
+    Ok(ours.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect())
+}
+
+async fn kube_system_uid(stage: &Stage) -> anyhow::Result<String> {
+    let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(stage.client.clone());
+    Ok(namespaces.get("kube-system").await?.metadata.uid.unwrap_or_default())
+}

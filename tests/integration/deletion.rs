@@ -1,0 +1,113 @@
+//! What goes from the store, and when: nothing before its reason, everything after it.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+use waypost::api::{ExternalSecret, PushSecret};
+use waypost_e2e::lab::Lab;
+use waypost_e2e::wait;
+
+use crate::stage::{SOON, Stage, mapping};
+
+const PASSWORD: &[(&str, &str)] = &[("password", "password")];
+
+#[tokio::test]
+async fn rp4_a_key_dropped_from_the_mapping_goes_and_its_consumer_is_told() -> anyhow::Result<()> {
+    let stage = Stage::new("rp4").await?;
+    let both = [("user", "username"), ("pass", "password")];
+    stage.secret(&stage.producer, "source", &[("user", "one"), ("pass", "two")]).await?;
+    stage.push("push", "source", &both, json!({ "deletionPolicy": "Delete" })).await?;
+    stage.pull("pull", &[("username", "username")], json!({})).await?;
+    stage.holds(&stage.consumer, "pull", &[("username", "one")]).await?;
+    stage.push("push", "source", &both[1..], json!({ "deletionPolicy": "Delete" })).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    assert_eq!((stage.version().await?, stage.stored().await?), (2, json!({ "password": "two" })));
+    let message = stage.ready::<ExternalSecret>(&stage.consumer, "pull", "False", "PropertyNotFound").await?;
+    assert!(message.contains("username") && message.contains(&stage.path()), "{message}");
+    stage.holds(&stage.consumer, "pull", &[("username", "one")]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn es6_a_deleted_push_secret_takes_its_values_along() -> anyhow::Result<()> {
+    let stage = Stage::new("es6a").await?;
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    stage.push("push", "source", PASSWORD, json!({ "deletionPolicy": "Delete" })).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    delete(&stage, "push").await?;
+    assert_eq!(stage.stored().await?, Value::Null);
+    let metadata = stage.vault.metadata("secret", &stage.path()).await?.unwrap_or_default();
+    let latest = metadata["versions"].as_object().and_then(|versions| versions.values().next_back()).cloned();
+    assert_ne!(latest.unwrap_or_default()["deletion_time"], "", "the latest version is deleted: {metadata}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn es6_without_a_deletion_policy_a_deleted_push_secret_leaves_its_values() -> anyhow::Result<()> {
+    let stage = Stage::new("es6b").await?;
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    stage.push("push", "source", PASSWORD, json!({ "deletionPolicy": "None" })).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    assert_eq!(stage.api::<PushSecret>(&stage.producer).get("push").await?.metadata.finalizers, None);
+    stage.api::<Secret>(&stage.producer).delete("source", &DeleteParams::default()).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "False", "SourceGone").await?;
+    delete(&stage, "push").await?;
+    assert_eq!((stage.version().await?, stage.stored().await?), (1, json!({ "password": "one" })));
+    // The owner is gone, so its successor may go on.
+    stage.secret(&stage.producer, "source", &[("password", "two")]).await?;
+    stage.push("successor", "source", PASSWORD, json!({})).await?;
+    stage.ready::<PushSecret>(&stage.producer, "successor", "True", "Synced").await?;
+    assert_eq!(stage.stored().await?, json!({ "password": "two" }));
+    Ok(())
+}
+
+#[tokio::test]
+async fn es6_a_deleted_source_takes_its_values_along_and_a_new_one_brings_them_back() -> anyhow::Result<()> {
+    let stage = Stage::new("es6c").await?;
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    stage.push("push", "source", PASSWORD, json!({ "deletionPolicy": "Delete" })).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    stage.api::<Secret>(&stage.producer).delete("source", &DeleteParams::default()).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "False", "SourceDeleted").await?;
+    assert_eq!(stage.stored().await?, Value::Null);
+    stage.secret(&stage.producer, "source", &[("password", "two")]).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    assert_eq!(stage.stored().await?, json!({ "password": "two" }));
+    Ok(())
+}
+
+#[tokio::test]
+async fn es6_a_renamed_path_is_written_before_the_old_one_goes() -> anyhow::Result<()> {
+    let stage = Stage::new("es6d").await?;
+    let audit = Lab::shared().await?.bao()?.audit();
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    stage.push("push", "source", PASSWORD, json!({ "deletionPolicy": "Delete" })).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    let (new, mark) = (format!("platform-data/mysql/{}", stage.word), audit.mark()?);
+    let renamed = json!({ "deletionPolicy": "Delete", "data": [mapping("password", &new, "password")] });
+    stage.push("push", "source", &[], renamed).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    let written = stage.vault.read("secret", &new).await?.and_then(|entry| entry.data);
+    assert_eq!(written, Some(json!({ "password": "one" })));
+    assert_eq!(stage.stored().await?, Value::Null);
+    let requests = audit.since(mark)?;
+    let changes: Vec<&str> = (requests.iter())
+        .filter(|request| request.is_write() && !request.path.contains("/metadata/"))
+        .filter_map(|request| request.path.strip_prefix("secret/"))
+        .filter(|path| path.ends_with(&stage.word))
+        .collect();
+    let (new, old) = (format!("data/{new}"), format!("data/{}", stage.path()));
+    let place = |path: &str| changes.iter().position(|change| *change == path);
+    assert!(place(&new).is_some() && place(&new) < place(&old), "{changes:?}");
+    Ok(())
+}
+
+async fn delete(stage: &Stage, name: &str) -> anyhow::Result<()> {
+    let pushes = stage.api::<PushSecret>(&stage.producer);
+    pushes.delete(name, &DeleteParams::default()).await?;
+    let what = format!("PushSecret {name} to go");
+    wait::until(&what, SOON + Duration::from_secs(5), async || Ok(pushes.get_opt(name).await?.is_none().then_some(())))
+        .await
+}
