@@ -190,7 +190,12 @@ impl Index {
 
     /// How far a fresh read of the latest version is; records it where it is good.
     pub fn judge(&mut self, key: &ReadKey, seen: Seen, accept_older: bool, now: Instant) -> Progress {
-        let Some(path) = self.paths.get_mut(&key.key).filter(|_| key.version.is_none()) else { return Progress::Good };
+        let Some(path) = self.paths.get_mut(&key.key) else { return Progress::Good };
+        // The login works after all; the next failed check is news again.
+        path.failing.remove(&key.identity);
+        if key.version.is_some() {
+            return Progress::Good;
+        }
         if let Some(known) = path.known.filter(|known| seen.version < known.seen.version && !accept_older) {
             let settled = now.duration_since(known.at) >= LONGEST_LAG;
             match (settled, seen.version) {
@@ -205,9 +210,11 @@ impl Index {
         Progress::Good
     }
 
-    /// Whether a held read is still the latest that is known.
+    /// Whether a held read is still the latest that is known, by a login that is not known to fail.
     pub fn is_current(&self, key: &ReadKey, seen: Seen) -> bool {
-        key.version.is_some() || self.paths.get(&key.key).is_none_or(|path| !path.differs(seen))
+        self.paths
+            .get(&key.key)
+            .is_none_or(|path| !path.failing.contains(&key.identity) && (key.version.is_some() || !path.differs(seen)))
     }
 
     /// A consumer got this read. Whether the bytes are to be kept for others.

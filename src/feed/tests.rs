@@ -238,3 +238,20 @@ async fn a_forgotten_consumer_is_neither_woken_nor_checked_for() {
     assert_eq!(drained(&mut wakeups), []);
     assert_eq!(feed.index().next_due(), None);
 }
+
+#[tokio::test]
+async fn a_read_that_is_held_does_not_hide_that_a_login_fails() {
+    let store = FakeStore::new();
+    let feed = Feed::new();
+    feed.index().started(Timestamp::now(), Instant::now());
+    store.put(&path("platform-data/redis/a"), data("1"));
+    let source = source(&store, "platform-data/redis/a").await;
+    feed.subscribe(&consumer(0), vec![source.clone()], Follow::Every(HOUR));
+    feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
+    let mut wakeups = feed.wakeups().unwrap();
+    store.fail_next(2, StoreError::Sealed { server: "fake".into() });
+    check_due(&feed, Instant::now() + 2 * HOUR).await;
+    assert_eq!(drained(&mut wakeups), [consumer(0)]);
+    assert!(feed.is_behind(&consumer(0)));
+    assert!(feed.read(&consumer(0), &source, Freshness::Shared).await.is_err());
+}

@@ -13,6 +13,7 @@ mod eso_crds;
 mod gitops;
 mod health;
 mod limits;
+mod outage;
 mod publish;
 mod refresh;
 mod stage;
