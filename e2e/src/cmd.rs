@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod bench;
 mod demo;
 mod lab;
 mod provision;
@@ -20,6 +21,8 @@ enum Command {
     Provision(provision::Args),
     /// Show a secret on its way from an operator to two services, on real servers.
     Demo(demo::Args),
+    /// Measure the product on real servers, beside the least raw requests that do the same.
+    Bench(bench::Args),
     /// Start, stop or show a lab that outlives this command.
     #[command(subcommand)]
     Lab(lab::Command),
@@ -32,6 +35,7 @@ impl Cli {
     /// What failed and what to do about it.
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
+            Command::Bench(args) => bench::run(args),
             Command::Provision(args) => provision::run(&args),
             Command::Demo(args) => demo::run(&args),
             Command::Lab(command) => lab::run(command),

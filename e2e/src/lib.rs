@@ -3,6 +3,7 @@
 //! [`lab::Lab`] starts the servers and hands out clients; [`provision`] makes the programs it starts; [`demo`] shows the
 //! product at work; [`cmd`] is the command line.
 
+pub mod bench;
 pub mod cmd;
 pub mod demo;
 pub mod lab;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::moves::Moves;
 use super::pruned::Pruned;
 use super::referrers::Referrers;
 use crate::cluster::Cluster;
@@ -34,6 +35,8 @@ pub struct Context {
     pub settings: Settings,
     /// Who refers to which Secret.
     pub referrers: Referrers,
+    /// Sources that moved.
+    pub moves: Moves,
     /// Statuses that the server cuts.
     pub pruned: Pruned,
     /// Events.

@@ -6,6 +6,7 @@ pub mod drive;
 pub mod guarded;
 pub mod kind;
 pub mod lease;
+pub mod moves;
 pub mod pruned;
 pub mod publish;
 pub mod referrers;

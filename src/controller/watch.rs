@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Secret;
@@ -95,6 +96,9 @@ impl Secrets {
         self.seen.insert(name.clone(), version);
         for referrer in self.context.referrers.of(&name) {
             // A target of ours may be somebody's source as well.
+            if let Referrer::PushSecret(push) = &referrer {
+                self.context.moves.note(push.clone(), Instant::now());
+            }
             if !(ours && matches!(referrer, Referrer::ExternalSecret(_))) {
                 self.send(referrer);
             }

@@ -36,6 +36,8 @@ struct Consumer {
     sources: BTreeMap<ReadKey, Held>,
     follow: Follow,
     queued: bool,
+    /// When the version was announced that it is to get.
+    announced: Option<Instant>,
 }
 
 struct Held {
@@ -111,7 +113,8 @@ impl Index {
         {
             start.ends = start.ends.max(now + START_PAUSE).min(start.latest);
         }
-        let mut consumer = Consumer { sources: BTreeMap::new(), follow, queued: false };
+        let announced = before.as_ref().and_then(|before| before.announced);
+        let mut consumer = Consumer { sources: BTreeMap::new(), follow, queued: false, announced };
         for source in sources {
             let key = source.read_key();
             let taken = before.as_mut().and_then(|before| before.sources.remove(&key)).and_then(|held| held.taken);
@@ -160,7 +163,18 @@ impl Index {
         }
         let seen = Seen { version, live: true };
         path.known = Some(Known { seen, at: now });
-        self.wake_behind(key, seen, now)
+        let behind = self.behind(key, seen);
+        for name in &behind {
+            if let Some(consumer) = self.consumers.get_mut(name) {
+                consumer.announced.get_or_insert(now);
+            }
+        }
+        self.wake(behind, now)
+    }
+
+    /// When the version was announced that this consumer has got now; nothing when it did not wait for one.
+    pub fn take_announced(&mut self, name: &Name) -> Option<Instant> {
+        self.consumers.get_mut(name)?.announced.take()
     }
 
     /// A check of the path by `identity`: wakes the followers that have something else, or could not read until now.
@@ -302,13 +316,15 @@ impl Index {
     }
 
     fn wake_behind(&mut self, key: &PathKey, seen: Seen, now: Instant) -> Vec<Name> {
-        let Some(path) = self.paths.get(key) else { return Vec::new() };
-        let behind: BTreeSet<Name> = self
-            .following(path, key)
-            .filter(|(_, held)| held.taken != Some(seen))
-            .map(|(name, _)| name.clone())
-            .collect();
+        let behind = self.behind(key, seen);
         self.wake(behind, now)
+    }
+
+    /// The followers that have something else.
+    fn behind(&self, key: &PathKey, seen: Seen) -> BTreeSet<Name> {
+        let Some(path) = self.paths.get(key) else { return BTreeSet::new() };
+        let following = self.following(path, key);
+        following.filter(|(_, held)| held.taken != Some(seen)).map(|(name, _)| name.clone()).collect()
     }
 
     fn wake_readers(&mut self, key: &PathKey, identity: &Identity, now: Instant) -> Vec<Name> {

@@ -158,6 +158,11 @@ impl Feed {
         self.rescheduled.notify_one();
     }
 
+    /// When the version was announced that this consumer has got now; to be asked when its target is written.
+    pub fn take_announced(&self, name: &Name) -> Option<Instant> {
+        self.index().take_announced(name)
+    }
+
     /// Drops a consumer that is gone.
     pub fn forget(&self, name: &Name) {
         self.index().forget(name);

@@ -32,6 +32,7 @@ use crate::controller::kind::Kind;
 use crate::controller::referrers::{Name, Referrer};
 use crate::controller::report::{Report, Requeue};
 use crate::feed::{Follow, Freshness};
+use crate::metrics::Stage;
 use crate::store::StoreName;
 use apply::Applied;
 use desired::{Desired, Reference, Refresh};
@@ -121,6 +122,11 @@ impl<S: Stores> Pull<S> {
         };
         self.note(desired, name, target, attempt.is_ok().then(Instant::now));
         let (applied, versions, warnings) = attempt?;
+        if let Some(announced) = self.context.feed.take_announced(name)
+            && matches!(applied, Applied::Wrote(_))
+        {
+            self.context.metrics.propagated(Stage::Pull, announced.elapsed());
+        }
         Ok(Synced::Done { applied, versions, warnings })
     }
 

@@ -17,7 +17,9 @@ use crate::controller::drive::Reconciler;
 use crate::controller::guarded::Guarded;
 use crate::controller::kind::Kind;
 use crate::controller::referrers::{Name, Referrer};
-use crate::controller::report::Report;
+use crate::controller::report::{Report, Requeue};
+use crate::metrics::Stage;
+use crate::store::PathKey;
 
 /// Reconciles PushSecrets.
 pub struct Pusher {
@@ -44,12 +46,19 @@ impl Reconciler for Pusher {
         Api::namespaced(self.context.cluster.client(), namespace)
     }
 
-    async fn reconcile(&self, object: Arc<PushSecret>, _name: &Name) -> Report<PushSecretStatus> {
+    async fn reconcile(&self, object: Arc<PushSecret>, name: &Name) -> Report<PushSecretStatus> {
         let context = &self.context;
+        let moved = context.moves.take(name);
+        let announce = |key: &PathKey, version| {
+            context.feed.announce(key, version);
+            if let Some(moved) = moved {
+                context.metrics.propagated(Stage::Push, moved.elapsed());
+            }
+        };
         let world = World {
             cluster: &context.cluster,
             stores: self.stores.as_ref(),
-            announce: &|key, version| context.feed.announce(key, version),
+            announce: &announce,
             referrers: &context.referrers,
             convention: &context.settings.convention,
             heartbeat: context.settings.status_heartbeat,
@@ -57,10 +66,16 @@ impl Reconciler for Pusher {
             intents: &self.intents,
             now: Timestamp::now(),
         };
-        reconcile(object, &world).await
+        let report = reconcile(object, &world).await;
+        if let (Some(moved), Report::Verdict { requeue: Requeue::BackOff, .. }) = (moved, &report) {
+            // It is still on its way.
+            context.moves.note(name.clone(), moved);
+        }
+        report
     }
 
     fn forget(&self, name: &Name) {
+        self.context.moves.take(name);
         self.context.referrers.declare(Referrer::PushSecret(name.clone()), BTreeSet::new());
     }
 }

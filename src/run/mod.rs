@@ -29,6 +29,7 @@ use crate::controller::context::{Context, Settings};
 use crate::controller::drive::{Cache, Driven, Reconciler};
 use crate::controller::guarded::Guarded;
 use crate::controller::lease::Elector;
+use crate::controller::moves::Moves;
 use crate::controller::pruned::Pruned;
 use crate::controller::referrers::{Name, Referrers};
 use crate::controller::watch::{self, Wakeups};
@@ -177,6 +178,7 @@ async fn context(config: &Config, cluster: Cluster, metrics: Arc<Metrics>) -> Re
             cluster: cluster_name,
         },
         referrers: Referrers::default(),
+        moves: Moves::default(),
         pruned: Pruned::default(),
         events: Events::new(&cluster),
         metrics,

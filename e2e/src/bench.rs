@@ -1,0 +1,52 @@
+//! What the product costs on real servers, each figure beside a floor: the least raw requests that do the same work, made
+//! in the same run on the same servers.
+
+mod cold_start;
+mod figure;
+mod fleet;
+mod ground;
+mod propagation;
+mod silence;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use self::figure::{Figure, Verdict, json, table};
+use self::{fleet::Fleet, ground::Ground};
+
+/// Requests of a floor that are under way at once: as many as the controller's own default.
+const CONCURRENT: usize = 8;
+
+/// What is measured, and how much of it.
+#[derive(Debug, Clone)]
+pub struct Sizes {
+    /// The `waypost` program.
+    pub binary: PathBuf,
+    /// Changes of a source, one a second.
+    pub changes: usize,
+    /// ExternalSecrets; each path has ten of them, and each namespace a hundred.
+    pub objects: usize,
+    /// Their refresh interval: a window of the silence.
+    pub window: Duration,
+}
+
+/// Runs every scenario on a lab of its own.
+///
+/// # Errors
+/// What did not work; a figure over its bound is no error.
+pub async fn run(sizes: &Sizes) -> anyhow::Result<Vec<Figure>> {
+    let ground = Ground::prepare(&sizes.binary).await?;
+    eprintln!("propagation: {} changes", sizes.changes);
+    let mut figures = propagation::measure(&ground, sizes.changes).await?;
+    eprintln!("cold start: {} ExternalSecrets", sizes.objects);
+    let fleet = Fleet::assemble(&ground, sizes.objects, sizes.window).await?;
+    let (controller, cold) = cold_start::measure(&ground, &fleet).await?;
+    eprintln!("silence: three windows of {:?}", sizes.window);
+    figures.extend(cold);
+    figures.extend(silence::measure(&ground, &fleet, &controller, sizes.window).await?);
+    ground.retire(controller).await?;
+    eprintln!("cold start: the floor");
+    let floor = cold_start::floor(&ground, &fleet).await?;
+    cold_start::compare(&mut figures, floor);
+    Ok(figures)
+}

@@ -1,0 +1,43 @@
+//! `waypost-e2e bench`: the figures, as a table and as JSON.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::Context;
+
+use crate::bench::{self, Sizes};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The `waypost` program [default: the one beside this program].
+    #[arg(long, env = "BENCH_BINARY", value_name = "FILE")]
+    binary: Option<PathBuf>,
+    /// Changes of a source, one a second.
+    #[arg(long, env = "BENCH_CHANGES", default_value_t = 60, value_name = "N")]
+    changes: usize,
+    /// ExternalSecrets of the cold start and the silence, ten to a path.
+    #[arg(long, env = "BENCH_OBJECTS", default_value_t = 2000, value_name = "N")]
+    objects: usize,
+    /// Their refresh interval.
+    #[arg(long, env = "BENCH_WINDOW", default_value = "30s", value_name = "DURATION")]
+    window: humantime::Duration,
+    /// Where the JSON goes [default: bench.json in cargo's target folder].
+    #[arg(long, env = "BENCH_JSON", value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<()> {
+    let ours = std::env::current_exe().context("find this program")?;
+    let json = args.json.or_else(|| Some(ours.parent()?.parent()?.join("bench.json"))).context("choose --json FILE")?;
+    let sizes = Sizes {
+        binary: args.binary.unwrap_or_else(|| ours.with_file_name("waypost")),
+        changes: args.changes,
+        objects: args.objects,
+        window: args.window.into(),
+    };
+    let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
+    let figures = runtime.block_on(bench::run(&sizes))?;
+    print!("{}", bench::table(&figures));
+    fs::write(&json, bench::json(&figures)?).with_context(|| format!("write {}", json.display()))?;
+    println!("written to {}", json.display());
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! The benchmarks in small, so that they cannot rot: every scenario runs and gives its figures. No figure is judged here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use waypost_e2e::bench::{self, Sizes, Verdict};
+
+#[tokio::test]
+async fn every_scenario_gives_its_figures() -> anyhow::Result<()> {
+    let binary = PathBuf::from(env!("CARGO_BIN_EXE_waypost"));
+    let sizes = Sizes { binary, changes: 3, objects: 20, window: Duration::from_secs(5) };
+    let figures = bench::run(&sizes).await?;
+    let table = bench::table(&figures);
+    for name in [
+        "propagation p50",
+        "propagation p99",
+        "cold start to the last target",
+        "silence: requests to the store a window",
+        "silence: writes to Kubernetes",
+        "silence: RSS",
+    ] {
+        let figure = figures.iter().find(|figure| figure.name == name);
+        assert!(figure.is_some_and(|figure| figure.verdict.is_some()), "{name} is not judged in\n{table}");
+    }
+    let reads = figures.iter().find(|figure| figure.name == "cold start reads of data");
+    assert!(reads.is_some_and(|reads| reads.value >= 2.0), "two paths were not read in\n{table}");
+    assert!(bench::json(&figures)?.contains("\"verdict\""));
+    assert!(figures.iter().any(|figure| figure.verdict == Some(Verdict::Pass)), "everything is over in\n{table}");
+    Ok(())
+}
