@@ -54,6 +54,77 @@ async fn rp5_what_is_missing_is_named_and_the_target_keeps_its_data() -> anyhow:
     Ok(())
 }
 
+/// Entries of a pull, what else its spec says, the reason of the refusal, and words of its message.
+type Wrong<'a> = (&'a [(&'a str, &'a str)], Value, &'a str, &'a [&'a str]);
+
+#[tokio::test]
+async fn k1_to_k3_a_target_that_would_be_no_secret_stays_as_it_is() -> anyhow::Result<()> {
+    let stage = Stage::new("illegal").await?;
+    write(&stage, json!({ "password": "good", "note": "no base64!" })).await?;
+    let right = [("PASSWORD", "password")];
+    stage.pull("pull", &right, often(json!({}))).await?;
+    stage.holds(&stage.consumer, "pull", &[("PASSWORD", "good")]).await?;
+
+    let wrongs: [Wrong; 4] = [
+        (&[("..data", "password")], json!({}), "TargetInvalid", &["\"..data\"", "K1", "use letters"]),
+        (
+            &[("PASSWORD", "password"), ("PASSWORD", "other")],
+            json!({}),
+            "InvalidSpec",
+            &["\"PASSWORD\" twice", "one value"],
+        ),
+        (
+            &[],
+            json!({ "data": [{ "secretKey": "PASSWORD", "remoteRef": {
+                "key": stage.path(), "property": "note", "decodingStrategy": "Base64",
+            } }] }),
+            "TargetInvalid",
+            &["\"PASSWORD\"", "decodingStrategy", "correct the value or the strategy"],
+        ),
+        (
+            &[],
+            json!({ "data": [{ "secretKey": "PASSWORD", "remoteRef": { "key": "platform-data//x", "property": "y" } }] }),
+            "InvalidSpec",
+            &["platform-data//x", "doubled slash"],
+        ),
+    ];
+    for (entries, more, reason, words) in wrongs {
+        stage.pull("pull", entries, often(more)).await?;
+        says(&stage, "pull", reason, words).await?;
+        stage.holds(&stage.consumer, "pull", &[("PASSWORD", "good")]).await?;
+    }
+    let large = "x".repeat(600_000);
+    stage.vault.write("secret", &format!("{}-more", stage.path()), &json!({ "large": large })).await?;
+    let entry = |key: &str| json!({ "secretKey": key, "remoteRef": { "key": format!("{}-more", stage.path()), "property": "large" } });
+    stage.pull("pull", &[], often(json!({ "data": [entry("A"), entry("B")] }))).await?;
+    says(&stage, "pull", "TooLarge", &["1048576 at most (K3)", "name fewer or smaller values"]).await?;
+    stage.holds(&stage.consumer, "pull", &[("PASSWORD", "good")]).await?;
+
+    let illegal = stage.pull("pull", &right, json!({ "target": { "name": "Not_A_Name" } })).await.err();
+    let illegal = illegal.map(|error| format!("{error:#}")).unwrap_or_default();
+    ensure!(illegal.contains("spec.target.name"), "{illegal}");
+
+    stage.pull("pull", &right, often(json!({}))).await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "pull", "True", "SecretSynced").await?;
+    stage.holds(&stage.consumer, "pull", &[("PASSWORD", "good")]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn sc9_a_secret_of_somebody_else_stays_as_it_is() -> anyhow::Result<()> {
+    let stage = Stage::new("theirs").await?;
+    write(&stage, json!({ "password": "ours" })).await?;
+    let before = stage.secret(&stage.consumer, "pull", &[("their", "data")]).await?;
+    stage.pull("pull", &[("PASSWORD", "password")], often(json!({}))).await?;
+    says(&stage, "pull", "TargetNotOwned", &["pull exists and is not ours", "waypost.io/adopt"]).await?;
+    let secrets = stage.api::<Secret>(&stage.consumer);
+    ensure!(secrets.get("pull").await?.metadata.resource_version == before.metadata.resource_version);
+    secrets.delete("pull", &DeleteParams::default()).await?;
+    stage.holds_within(LATER, &stage.consumer, "pull", &[("PASSWORD", "ours")]).await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "pull", "True", "SecretSynced").await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_a_pull_asks_for_in_vain_is_named() -> anyhow::Result<()> {
     let stage = Stage::new("pullvain").await?;

@@ -1,5 +1,7 @@
 //! PushSecrets that cannot be carried out: what users are told, that what was pushed stays, and that a correction suffices.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
@@ -105,6 +107,41 @@ async fn es5_each_rule_is_named_and_nothing_is_written() -> anyhow::Result<()> {
     stage.push("v8", "source", &[("password", "Password")], json!({})).await?;
     says(&stage, "v8", "ConventionViolated", &["V7"]).await?;
     assert_eq!(stage.stored().await?, json!({ "password": "good" }));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_source_that_gives_no_value_is_named_until_it_does() -> anyhow::Result<()> {
+    let stage = Stage::new("nosource").await?;
+    stage.push("push", "source", &[("password", "password")], json!({})).await?;
+    let source = format!("Secret {}/source does not exist", stage.producer);
+    says(&stage, "push", "SourceNotFound", &[&source, "create it"]).await?;
+    stage.secret(&stage.producer, "source", &[("password", "good")]).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+
+    stage.secret(&stage.producer, "source", &[("passwort", "typo")]).await?;
+    says(&stage, "push", "SourceInvalid", &["no key \"password\"", "add it, or change the mapping"]).await?;
+    assert_eq!(stage.stored().await?, json!({ "password": "good" }));
+
+    let bytes = BTreeMap::from([("password".to_owned(), vec![0xff, 0xfe, 0x00])]);
+    stage.secret_bytes(&stage.producer, "source", bytes).await?;
+    says(&stage, "push", "SourceInvalid", &["\"password\"", "is not UTF-8 text", "base64"]).await?;
+    assert_eq!(stage.stored().await?, json!({ "password": "good" }));
+
+    // Control characters take six bytes in JSON: a legal Secret that is no legal entry.
+    let large = "\u{1}".repeat(300_000);
+    stage.secret(&stage.producer, "source", &[("password", &large)]).await?;
+    says(&stage, "push", "TooLarge", &["1048576 is the limit", "make the values smaller"]).await?;
+    assert_eq!(stage.stored().await?, json!({ "password": "good" }));
+    assert_eq!(stage.version().await?, 1);
+
+    stage.secret(&stage.producer, "source", &[("password", "better")]).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    assert_eq!(stage.stored().await?, json!({ "password": "better" }));
+
+    stage.api::<k8s_openapi::api::core::v1::Secret>(&stage.producer).delete("source", &DeleteParams::default()).await?;
+    says(&stage, "push", "SourceGone", &["is gone, and what was pushed from it stays"]).await?;
+    assert_eq!(stage.stored().await?, json!({ "password": "better" }));
     Ok(())
 }
 

@@ -12,8 +12,22 @@ use crate::stage::{self, LATER, Stage, condition};
 
 const UNTIL_CHECKED: Duration = Duration::from_secs(30);
 
+/// Changes the vault provider of a ClusterSecretStore by a merge patch.
+pub async fn edit_store(stage: &Stage, name: &str, vault: Value) -> anyhow::Result<()> {
+    let stores: Api<ClusterSecretStore> = Api::all(stage.client.clone());
+    let patch = json!({ "spec": { "provider": { "vault": vault } } });
+    stores.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    Ok(())
+}
+
 /// Waits until the store's condition has this status and reason and a message with all of these words.
-async fn store_says(stage: &Stage, name: &str, status: &str, reason: &str, words: &[&str]) -> anyhow::Result<String> {
+pub async fn store_says(
+    stage: &Stage,
+    name: &str,
+    status: &str,
+    reason: &str,
+    words: &[&str],
+) -> anyhow::Result<String> {
     let stores: Api<ClusterSecretStore> = Api::all(stage.client.clone());
     wait::until(&format!("ClusterSecretStore {name} is {status} {reason}: {words:?}"), UNTIL_CHECKED, async || {
         let store = serde_json::to_value(stores.get(name).await?)?;
@@ -93,6 +107,82 @@ async fn es9_sealed_or_unreachable_keeps_the_last_good_data_and_recovers() -> an
     remove_store(&stage, &store).await
 }
 
+/// A store that is edited until it is wrong, what its condition says, and what those of its users say.
+struct Wrong {
+    vault: Value,
+    store: &'static [&'static str],
+    push: &'static str,
+    pull: &'static str,
+}
+
+#[tokio::test]
+async fn a_store_that_is_written_wrong_says_what_to_correct() -> anyhow::Result<()> {
+    let stage = Stage::new("wrongstore").await?;
+    let lab = Lab::shared().await?;
+    let store = in_sync_through(&stage, lab.bao()?).await?;
+    stage.vault.enable_mount(&format!("{}-v1", stage.word), "kv", &json!({ "version": "1" })).await?;
+    let right = json!({
+        "path": "secret", "version": "v2", "caBundle": stage::base64(lab.vault_ca_pem().unwrap_or_default()),
+        "auth": { "kubernetes": { "role": "external-secrets", "mountPath": "kubernetes" }, "ldap": null },
+    });
+    let role = |role: &str| json!({ "auth": { "kubernetes": { "role": role } } });
+    let foreign_ca = stage::base64(&foreign_ca()?);
+    let wrongs = [
+        Wrong {
+            vault: role("no-such-role"),
+            store: &["login refused by auth/kubernetes", "no-such-role", "check that the role exists"],
+            push: "StoreNotReady",
+            pull: "SecretSyncedError",
+        },
+        Wrong {
+            vault: json!({ "caBundle": foreign_ca }),
+            store: &["certificate is not trusted", "caBundle"],
+            push: "StoreNotReady",
+            pull: "SecretSyncedError",
+        },
+        Wrong {
+            vault: json!({ "path": "no-such-mount" }),
+            store: &["no-such-mount/", "check the store's `path`"],
+            push: "StoreNotReady",
+            pull: "SecretSyncedError",
+        },
+        Wrong {
+            vault: json!({ "version": "v1" }),
+            store: &["KV version 1", "upgrade the mount to v2"],
+            push: "StoreNotReady",
+            pull: "StoreNotReady",
+        },
+        Wrong {
+            vault: json!({ "auth": { "kubernetes": null, "ldap": {
+                "username": "someone", "secretRef": { "name": "ldap", "namespace": stage.producer, "key": "password" },
+            } } }),
+            store: &["auth method `ldap`", "use `kubernetes`, `appRole` or `tokenSecretRef`"],
+            push: "StoreNotReady",
+            pull: "StoreNotReady",
+        },
+    ];
+    for wrong in wrongs {
+        edit_store(&stage, &store, wrong.vault.clone()).await?;
+        // A target that is up to date needs no store; an edit of its resource does.
+        annotate(&stage, wrong.store[0]).await?;
+        store_says(&stage, &store, "False", "InvalidProviderConfig", wrong.store).await?;
+        let pushed = stage.ready::<PushSecret>(&stage.producer, "push", "False", wrong.push).await?;
+        assert!(pushed.contains(wrong.store[0]), "{pushed}");
+        let pulled = stage.ready::<ExternalSecret>(&stage.consumer, "pull", "False", wrong.pull).await?;
+        assert!(pulled.contains(wrong.store[0]), "{pulled}");
+        stage.holds(&stage.consumer, "pull", &[("PASSWORD", "good")]).await?;
+
+        let mut kubernetes_again = right.clone();
+        kubernetes_again["auth"]["kubernetes"]["serviceAccountRef"] =
+            json!({ "name": "external-secrets", "namespace": "external-secrets" });
+        edit_store(&stage, &store, kubernetes_again).await?;
+        store_says(&stage, &store, "True", "Valid", &["store validated"]).await?;
+        stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+        stage.ready::<ExternalSecret>(&stage.consumer, "pull", "True", "SecretSynced").await?;
+    }
+    remove_store(&stage, &store).await
+}
+
 #[tokio::test]
 async fn a_v1_mount_is_told_from_a_v2_mount() -> anyhow::Result<()> {
     let stage = Stage::new("kvone").await?;
@@ -105,6 +195,33 @@ async fn a_v1_mount_is_told_from_a_v2_mount() -> anyhow::Result<()> {
     store_says(&stage, &name, "False", "InvalidProviderConfig", &["secret/ is", "needs KV version 2", "`path`"])
         .await?;
     remove_store(&stage, &name).await
+}
+
+#[tokio::test]
+async fn a_role_that_is_put_right_in_the_server_shows_soon() -> anyhow::Result<()> {
+    let stage = Stage::new("rolelater").await?;
+    let bao = Lab::shared().await?.extra_bao(Transport::Tls).await?;
+    let store = in_sync_through(&stage, &bao).await?;
+    let admin = bao.admin()?;
+    let role = "auth/kubernetes/role/external-secrets";
+    let before = admin.get(role).await?.map(|reply| reply["data"].clone()).unwrap_or_default();
+    admin.delete(role).await?;
+    // A new generation is a new login.
+    edit_store(&stage, &store, json!({ "headers": { "X-Note": "again" } })).await?;
+    annotate(&stage, "without a role").await?;
+    store_says(&stage, &store, "False", "InvalidProviderConfig", &["login refused"]).await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "pull", "False", "SecretSyncedError").await?;
+    let right = json!({
+        "bound_service_account_names": before["bound_service_account_names"],
+        "bound_service_account_namespaces": before["bound_service_account_namespaces"],
+        "token_policies": before["token_policies"],
+        "token_no_default_policy": before["token_no_default_policy"],
+    });
+    admin.post(role, &right).await?;
+    store_says(&stage, &store, "True", "Valid", &["store validated"]).await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "pull", "True", "SecretSynced").await?;
+    stage.holds(&stage.consumer, "pull", &[("PASSWORD", "good")]).await?;
+    remove_store(&stage, &store).await
 }
 
 #[tokio::test]
@@ -172,4 +289,11 @@ async fn what_a_store_asks_for_in_vain_is_named() -> anyhow::Result<()> {
         stage.apply::<SecretStore>(&stage.consumer, "aws", foreign).await.err().map(|error| format!("{error:#}"));
     assert!(refused.as_deref().is_some_and(|said| said.contains("vault")), "{refused:?}");
     Ok(())
+}
+
+/// A certificate authority that signed nothing here.
+fn foreign_ca() -> anyhow::Result<String> {
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    Ok(params.self_signed(&rcgen::KeyPair::generate()?)?.pem())
 }

@@ -318,7 +318,8 @@ pub async fn store(lab: &Lab, name: &str, server: &str, ca_pem: Option<&str>) ->
     Ok(())
 }
 
-fn base64(text: &str) -> String {
+/// As a manifest carries bytes.
+pub fn base64(text: &str) -> String {
     use ::base64::Engine;
     ::base64::engine::general_purpose::STANDARD.encode(text)
 }
