@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use waypost_e2e::bench::{self, Sizes, Verdict};
+use waypost_e2e::lab::Storage;
 
 #[tokio::test]
 async fn every_scenario_gives_its_figures() -> anyhow::Result<()> {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_waypost"));
-    let sizes = Sizes { binary, changes: 3, objects: 20, window: Duration::from_secs(5) };
+    let storage = Storage::fastest();
+    let sizes = Sizes { binary, storage, changes: 3, objects: 20, window: Duration::from_secs(5) };
     let figures = bench::run(&sizes).await?;
     let table = bench::table(&figures);
     for name in [

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 pub use self::figure::{Figure, Verdict, json, table};
 use self::{fleet::Fleet, ground::Ground};
+use crate::lab::Storage;
 
 /// Requests of a floor that are under way at once: as many as the controller's own default.
 const CONCURRENT: usize = 8;
@@ -22,6 +23,8 @@ const CONCURRENT: usize = 8;
 pub struct Sizes {
     /// The `waypost` program.
     pub binary: PathBuf,
+    /// Where the servers keep their state.
+    pub storage: Storage,
     /// Changes of a source, one a second.
     pub changes: usize,
     /// ExternalSecrets; each path has ten of them, and each namespace a hundred.
@@ -35,7 +38,7 @@ pub struct Sizes {
 /// # Errors
 /// What did not work; a figure over its bound is no error.
 pub async fn run(sizes: &Sizes) -> anyhow::Result<Vec<Figure>> {
-    let ground = Ground::prepare(&sizes.binary).await?;
+    let ground = Ground::prepare(&sizes.binary, sizes.storage).await?;
     eprintln!("propagation: {} changes", sizes.changes);
     let mut figures = propagation::measure(&ground, sizes.changes).await?;
     eprintln!("cold start: {} ExternalSecrets", sizes.objects);

@@ -36,7 +36,7 @@ pub use self::{
     audit::{AuditLog, Mark, Request},
     bao::{Bao, Brand, Transport},
     controller::{Controller, ControllerOptions},
-    kubernetes::Durability,
+    folder::Storage,
     product::{MOUNT, repository},
     server::{Server, Signal},
     vault_admin::{Entry, VaultAdmin},
@@ -55,9 +55,9 @@ const TOKEN_SECONDS: i64 = 365 * 24 * 3600;
 pub struct LabOptions {
     /// How its OpenBao is spoken to.
     pub transport: Transport,
-    /// How its etcd writes.
-    pub durability: Durability,
-    /// Its state folder; one of its own in the user's cache folder if none is given.
+    /// Where its servers keep their state, if no folder is given.
+    pub storage: Storage,
+    /// Its state folder; one of its own if none is given.
     pub folder: Option<PathBuf>,
 }
 
@@ -102,7 +102,7 @@ impl Lab {
         let programs = Programs::provision()?;
         let folder = match &options.folder {
             Some(path) => StateFolder::named(path)?,
-            None => StateFolder::unnamed()?,
+            None => StateFolder::unnamed(options.storage)?,
         };
         match existing::asked_for()? {
             Some(access) => existing::attach(access, programs, folder).await,
@@ -130,7 +130,7 @@ impl Lab {
         let pki = Pki::create(&folder.path().join("pki"))?;
         let bao_folder = folder.path().join("openbao");
         let (kubernetes, bao) = tokio::try_join!(
-            Kubernetes::start(&programs, folder.path(), &ports_folder, &pki, options.durability),
+            Kubernetes::start(&programs, folder.path(), &ports_folder, &pki),
             Bao::start_new(&programs, &bao_folder, &ports_folder, &pki, options.transport),
         )?;
         let lab = Lab {

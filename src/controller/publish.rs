@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 
-use kube::runtime::events::EventType;
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,6 +15,7 @@ use super::referrers::Name;
 use super::report::{Report, Requeue, StatusChange, Verdict};
 use crate::api::condition::READY;
 use crate::cluster::ClusterError;
+use crate::cluster::events::Tone;
 use crate::cluster::status::{Precondition, difference};
 
 /// An object whose status we write.
@@ -78,8 +78,8 @@ where
                 kind = self.kind.as_str(), object = %self.name,
                 ready = verdict.ready, reason = verdict.reason.as_str(), message = verdict.message, "state changed"
             );
-            let type_ = if verdict.ready { EventType::Normal } else { EventType::Warning };
-            context.events.state_changed(self.object, type_, verdict.reason.as_str(), &verdict.message).await;
+            let tone = if verdict.ready { Tone::Normal } else { Tone::Warning };
+            context.events.state_changed(self.object, tone, verdict.reason.as_str(), &verdict.message).await;
         }
         Ok(())
     }

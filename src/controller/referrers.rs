@@ -39,10 +39,11 @@ pub enum Referrer {
 #[derive(Default)]
 pub struct Referrers(Mutex<Index>);
 
+/// Most of these lists have one entry, for which a tree would set aside room for eleven.
 #[derive(Default)]
 struct Index {
-    by_secret: HashMap<Name, BTreeSet<Referrer>>,
-    by_referrer: HashMap<Referrer, BTreeSet<Name>>,
+    by_secret: HashMap<Name, Vec<Referrer>>,
+    by_referrer: HashMap<Referrer, Vec<Name>>,
 }
 
 impl Referrers {
@@ -50,25 +51,25 @@ impl Referrers {
     pub fn declare(&self, referrer: Referrer, secrets: BTreeSet<Name>) {
         let mut index = self.lock();
         let before = index.by_referrer.remove(&referrer).unwrap_or_default();
-        for gone in before.difference(&secrets) {
-            if let Some(set) = index.by_secret.get_mut(gone) {
-                set.remove(&referrer);
-                if set.is_empty() {
+        for gone in before.iter().filter(|secret| !secrets.contains(*secret)) {
+            if let Some(referrers) = index.by_secret.get_mut(gone) {
+                referrers.retain(|known| *known != referrer);
+                if referrers.is_empty() {
                     index.by_secret.remove(gone);
                 }
             }
         }
-        for secret in &secrets {
-            index.by_secret.entry(secret.clone()).or_default().insert(referrer.clone());
+        for secret in secrets.iter().filter(|secret| !before.contains(secret)) {
+            index.by_secret.entry(secret.clone()).or_default().push(referrer.clone());
         }
         if !secrets.is_empty() {
-            index.by_referrer.insert(referrer, secrets);
+            index.by_referrer.insert(referrer, secrets.into_iter().collect());
         }
     }
 
     /// Who wants to hear about this Secret.
     pub fn of(&self, secret: &Name) -> Vec<Referrer> {
-        self.lock().by_secret.get(secret).map(|set| set.iter().cloned().collect()).unwrap_or_default()
+        self.lock().by_secret.get(secret).cloned().unwrap_or_default()
     }
 
     /// Every Secret that anybody refers to.

@@ -33,11 +33,18 @@ pub(super) struct Index {
 }
 
 struct Consumer {
-    sources: BTreeMap<ReadKey, Held>,
+    /// Each read key once. Most consumers have one, for which a tree would set aside room for eleven.
+    sources: Vec<(ReadKey, Held)>,
     follow: Follow,
     queued: bool,
     /// When the version was announced that it is to get.
     announced: Option<Instant>,
+}
+
+impl Consumer {
+    fn held(&mut self, key: &ReadKey) -> Option<&mut Held> {
+        self.sources.iter_mut().find(|(known, _)| known == key).map(|(_, held)| held)
+    }
 }
 
 struct Held {
@@ -114,14 +121,17 @@ impl Index {
             start.ends = start.ends.max(now + START_PAUSE).min(start.latest);
         }
         let announced = before.as_ref().and_then(|before| before.announced);
-        let mut consumer = Consumer { sources: BTreeMap::new(), follow, queued: false, announced };
+        let mut consumer = Consumer { sources: Vec::with_capacity(sources.len()), follow, queued: false, announced };
         for source in sources {
             let key = source.read_key();
-            let taken = before.as_mut().and_then(|before| before.sources.remove(&key)).and_then(|held| held.taken);
+            let taken = before.as_mut().and_then(|before| before.held(&key)).and_then(|held| held.taken);
             self.path(&key.key).consumers.insert(name.clone());
-            consumer.sources.insert(key, Held { source, taken });
+            match consumer.held(&key) {
+                Some(held) => *held = Held { source, taken },
+                None => consumer.sources.push((key, Held { source, taken })),
+            }
         }
-        let keys: BTreeSet<PathKey> = consumer.sources.keys().map(|key| key.key.clone()).collect();
+        let keys: BTreeSet<PathKey> = consumer.sources.iter().map(|(key, _)| key.key.clone()).collect();
         self.consumers.insert(name.clone(), consumer);
         for key in keys {
             self.schedule(&key, now, &jitter);
@@ -131,8 +141,8 @@ impl Index {
 
     pub fn forget(&mut self, name: &Name) {
         let before = self.remove(name);
-        for awaited in before.iter().flat_map(|before| before.sources.keys()) {
-            if let Some(awaited) = self.awaited.get_mut(awaited) {
+        for (key, _) in before.iter().flat_map(|before| &before.sources) {
+            if let Some(awaited) = self.awaited.get_mut(key) {
                 awaited.names.remove(name);
             }
         }
@@ -233,7 +243,7 @@ impl Index {
 
     /// A consumer got this read. Whether the bytes are to be kept for others.
     pub fn taken(&mut self, name: &Name, key: &ReadKey, seen: Seen, now: Instant) -> bool {
-        if let Some(held) = self.consumers.get_mut(name).and_then(|consumer| consumer.sources.get_mut(key)) {
+        if let Some(held) = self.consumers.get_mut(name).and_then(|consumer| consumer.held(key)) {
             held.taken = Some(seen);
         }
         if let Some(awaited) = self.awaited.get_mut(key) {
@@ -252,7 +262,7 @@ impl Index {
 
     /// A consumer could not read: it is to look again when the path is known to be well.
     pub fn failed(&mut self, name: &Name, key: &ReadKey) {
-        if let Some(held) = self.consumers.get_mut(name).and_then(|consumer| consumer.sources.get_mut(key)) {
+        if let Some(held) = self.consumers.get_mut(name).and_then(|consumer| consumer.held(key)) {
             held.taken = None;
         }
     }
@@ -349,7 +359,7 @@ impl Index {
         let mut woken = Vec::new();
         for name in names {
             let Some(consumer) = self.consumers.get_mut(&name) else { continue };
-            for key in consumer.sources.keys() {
+            for (key, _) in &consumer.sources {
                 let awaited = self
                     .awaited
                     .entry(key.clone())
@@ -404,7 +414,7 @@ impl Index {
 
     fn remove(&mut self, name: &Name) -> Option<Consumer> {
         let consumer = self.consumers.remove(name)?;
-        for key in consumer.sources.keys() {
+        for (key, _) in &consumer.sources {
             if let Some(path) = self.paths.get_mut(&key.key) {
                 path.consumers.remove(name);
             }
@@ -414,7 +424,7 @@ impl Index {
 
     /// Drops the paths that lost their last consumer.
     fn sweep_paths(&mut self, before: Option<Consumer>) {
-        for key in before.into_iter().flat_map(|before| before.sources.into_keys()) {
+        for (key, _) in before.into_iter().flat_map(|before| before.sources) {
             if self.paths.get(&key.key).is_some_and(|path| path.consumers.is_empty())
                 && let Some(due) = self.paths.remove(&key.key).and_then(|path| path.due)
             {

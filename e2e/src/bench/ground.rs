@@ -13,7 +13,9 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::lab::{AuditLog, CONTROLLER_ACCOUNT, Controller, ControllerOptions, Lab, LabOptions, MOUNT, VaultAdmin};
+use crate::lab::{
+    AuditLog, CONTROLLER_ACCOUNT, Controller, ControllerOptions, Lab, LabOptions, MOUNT, Storage, VaultAdmin,
+};
 use crate::wait;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -34,9 +36,9 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    pub(super) async fn prepare(binary: &Path) -> anyhow::Result<Self> {
+    pub(super) async fn prepare(binary: &Path, storage: Storage) -> anyhow::Result<Self> {
         ensure!(binary.is_file(), "there is no {}: run `cargo build --release --bin waypost`", binary.display());
-        let lab = Lab::start(LabOptions::default()).await?;
+        let lab = Lab::start(LabOptions { storage, ..LabOptions::default() }).await?;
         lab.install_product().await?;
         let [namespace, name] = CONTROLLER_ACCOUNT;
         let ground = Ground {

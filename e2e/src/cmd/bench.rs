@@ -4,13 +4,20 @@ use std::{fs, path::PathBuf};
 
 use anyhow::Context;
 
-use crate::bench::{self, Sizes};
+use crate::{
+    bench::{self, Sizes},
+    lab::Storage,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The `waypost` program [default: the one beside this program].
     #[arg(long, env = "BENCH_BINARY", value_name = "FILE")]
     binary: Option<PathBuf>,
+    /// Where the servers keep their state [default: memory, where the system has it]. On a disk each of the four writes on
+    /// the way from a source to a target waits for it, by hand as well.
+    #[arg(long, env = "BENCH_STORAGE", value_name = "WHERE")]
+    storage: Option<Storage>,
     /// Changes of a source, one a second.
     #[arg(long, env = "BENCH_CHANGES", default_value_t = 60, value_name = "N")]
     changes: usize,
@@ -28,7 +35,9 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let ours = std::env::current_exe().context("find this program")?;
     let json = args.json.or_else(|| Some(ours.parent()?.parent()?.join("bench.json"))).context("choose --json FILE")?;
+    let storage = args.storage.unwrap_or_else(Storage::fastest);
     let sizes = Sizes {
+        storage,
         binary: args.binary.unwrap_or_else(|| ours.with_file_name("waypost")),
         changes: args.changes,
         objects: args.objects,
@@ -36,6 +45,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     };
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     let figures = runtime.block_on(bench::run(&sizes))?;
+    println!("servers' state: {storage}");
     print!("{}", bench::table(&figures));
     fs::write(&json, bench::json(&figures)?).with_context(|| format!("write {}", json.display()))?;
     println!("written to {}", json.display());

@@ -10,7 +10,10 @@ use anyhow::{Context, bail};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-use super::{ClusterAccess, Lab, VaultAccess, folder::StateFolder};
+use super::{
+    ClusterAccess, Lab, VaultAccess,
+    folder::{StateFolder, Storage},
+};
 use crate::provision::Programs;
 
 /// What the `LAB_*` variables say.
@@ -46,7 +49,7 @@ pub(super) async fn use_servers(
 ) -> anyhow::Result<Lab> {
     let vault = VaultAccess { address: address.to_owned(), ca_pem, token };
     let access = Access { kubeconfig: kubeconfig.to_owned(), vault };
-    attach(access, Programs::provision()?, StateFolder::unnamed()?).await
+    attach(access, Programs::provision()?, StateFolder::unnamed(Storage::Disk)?).await
 }
 
 /// A lab without servers of its own. Mount `secret/` and Kubernetes auth are expected to be there.

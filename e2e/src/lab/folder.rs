@@ -1,9 +1,10 @@
 //! State folders: each belongs to one living lab, and those of dead labs are removed by the next start.
 
 use std::{
+    fmt,
     fs::{self, DirBuilder, File},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -22,6 +23,50 @@ pub(super) struct StateFolder {
     _lock: File,
 }
 
+/// Memory that looks like a disk, where the system has it.
+const SHARED_MEMORY: &str = "/dev/shm";
+
+/// Where the servers of a lab keep their state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Storage {
+    /// In the user's cache folder. Each write waits for the disk, as in production.
+    #[default]
+    Disk,
+    /// In shared memory (Linux: `/dev/shm`): the same servers with the same settings, without the disk.
+    Memory,
+}
+
+impl Storage {
+    /// Memory, or the disk of a system that offers none.
+    pub fn fastest() -> Self {
+        if Path::new(SHARED_MEMORY).is_dir() { Storage::Memory } else { Storage::Disk }
+    }
+
+    /// Where the state folders are.
+    fn labs(self) -> anyhow::Result<PathBuf> {
+        match self {
+            Storage::Disk => labs_folder(),
+            Storage::Memory => {
+                // Shared by all users of the machine, so each has a folder there.
+                let user = fs::metadata("/proc/self").context("find out whose process this is")?.uid();
+                let folder = Path::new(SHARED_MEMORY).join(format!("waypost-labs-{user}"));
+                let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+                made.with_context(|| format!("make {}; use the disk instead", folder.display()))?;
+                Ok(folder)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Storage::Disk => "disk",
+            Storage::Memory => "memory",
+        })
+    }
+}
+
 /// Where the folders of labs without a name are, with the locks of their ports.
 pub(super) fn labs_folder() -> anyhow::Result<PathBuf> {
     let folder = cache_folder()?.join("labs");
@@ -30,10 +75,10 @@ pub(super) fn labs_folder() -> anyhow::Result<PathBuf> {
 }
 
 impl StateFolder {
-    /// A new folder among those of all labs, after removing those whose owner is gone.
-    pub(super) fn unnamed() -> anyhow::Result<Self> {
+    /// A new folder among those of all labs of this storage, after removing those whose owner is gone.
+    pub(super) fn unnamed(storage: Storage) -> anyhow::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let labs = labs_folder()?;
+        let labs = storage.labs()?;
         // A folder is unlocked for a moment when it is new, so nobody may sweep at that moment.
         let sweep = File::create(labs.join("sweep.lock")).context("open the lock of the labs")?;
         sweep.lock().context("lock the labs")?;
@@ -116,11 +161,17 @@ mod tests {
 
     #[test]
     fn a_start_removes_the_folders_of_the_dead_and_keeps_those_of_the_living() {
-        let living = StateFolder::unnamed().unwrap();
-        let dead = labs_folder().unwrap().join(format!("dead-{}", std::process::id()));
+        for storage in [Storage::Disk, Storage::fastest()] {
+            removes_only_the_dead(storage);
+        }
+    }
+
+    fn removes_only_the_dead(storage: Storage) {
+        let living = StateFolder::unnamed(storage).unwrap();
+        let dead = storage.labs().unwrap().join(format!("dead-{}", std::process::id()));
         fs::create_dir(&dead).unwrap();
         fs::write(dead.join(LOCK), "").unwrap();
-        let next = StateFolder::unnamed().unwrap();
+        let next = StateFolder::unnamed(storage).unwrap();
         assert!(!dead.exists());
         assert!(living.path().exists() && next.path() != living.path());
         let path = living.path().to_owned();

@@ -8,11 +8,15 @@ use std::{
 };
 
 use anyhow::Context;
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioExecutor};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::{
     Api, Client,
+    client::ConfigExt,
     config::{KubeConfigOptions, Kubeconfig},
 };
+
+use tower::ServiceBuilder;
 
 use super::{
     http, kubeconfig,
@@ -33,16 +37,6 @@ const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,ser
     serviceaccount-token-controller,root-ca-certificate-publisher-controller,resourcequota-controller,\
     deployment-controller,replicaset-controller,statefulset-controller,daemonset-controller,\
     clusterrole-aggregation-controller,validatingadmissionpolicy-status-controller";
-
-/// Whether etcd waits for the disk on each write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// As in production.
-    #[default]
-    Fsync,
-    /// Faster, and honest only where no time is measured.
-    NoFsync,
-}
 
 /// The running control plane.
 #[derive(Debug)]
@@ -66,12 +60,11 @@ impl Kubernetes {
         folder: &Path,
         ports_folder: &Path,
         pki: &Pki,
-        durability: Durability,
     ) -> anyhow::Result<Self> {
         let ports = [Port::reserve(ports_folder)?, Port::reserve(ports_folder)?, Port::reserve(ports_folder)?];
         let [etcd_port, peer_port, api_port] = &ports;
         let server_identity = pki.server("kubernetes")?;
-        let etcd_command = etcd_command(programs, folder, pki, &server_identity, [etcd_port, peer_port], durability);
+        let etcd_command = etcd_command(programs, folder, pki, &server_identity, [etcd_port, peer_port]);
         let etcd = Server::start(&programs.tied, "etcd", &etcd_command, folder)?;
 
         let signing_keys = pki.signing_key("service-account")?;
@@ -129,7 +122,22 @@ pub(super) async fn client(path: &Path) -> anyhow::Result<Client> {
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .with_context(|| format!("use {}", path.display()))?;
-    Client::try_from(config).with_context(|| format!("make a client for {}", path.display()))
+    prompt_client(&config).with_context(|| format!("make a client for {}", path.display()))
+}
+
+/// Like the product's, it sends at once: kube's own client leaves Nagle's algorithm on, and a floor with pauses would be none.
+fn prompt_client(config: &kube::Config) -> anyhow::Result<Client> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    let connector = config.rustls_https_connector_with_connector(connector)?;
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .map_err(tower::BoxError::from)
+        .service(client);
+    Ok(Client::new(service, config.default_namespace.clone()))
 }
 
 fn etcd_command(
@@ -138,7 +146,6 @@ fn etcd_command(
     pki: &Pki,
     identity: &Identity,
     [client_port, peer_port]: [&Port; 2],
-    durability: Durability,
 ) -> Command {
     let (client_url, peer_url) =
         (format!("https://{}", client_port.address()), format!("https://{}", peer_port.address()));
@@ -156,12 +163,6 @@ fn etcd_command(
             .arg(file_flag(&format!("{prefix}trusted-ca-file"), &pki.ca_file()))
             .arg(file_flag(&format!("{prefix}cert-file"), &identity.certificate_file))
             .arg(file_flag(&format!("{prefix}key-file"), &identity.key_file));
-    }
-    match durability {
-        Durability::Fsync => {}
-        Durability::NoFsync => {
-            command.arg("--unsafe-no-fsync");
-        }
     }
     command
 }
