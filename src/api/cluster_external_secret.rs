@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
+use validator::Validate;
 
 use super::condition::Condition;
 use super::duration::DurationText;
@@ -10,7 +11,7 @@ use super::external_secret::ExternalSecretSpec;
 use super::selector::{ChildMetadata, DNS_LABEL, DNS_SUBDOMAIN, FailedNamespace};
 
 /// The ExternalSecret, and the namespaces that get it.
-#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[kube(
     group = "external-secrets.io",
     version = "v1",
@@ -30,24 +31,27 @@ use super::selector::{ChildMetadata, DNS_LABEL, DNS_SUBDOMAIN, FailedNamespace};
 #[serde(rename_all = "camelCase")]
 pub struct ClusterExternalSecretSpec {
     /// Spec of each ExternalSecret.
+    #[validate(nested)]
     pub external_secret_spec: ExternalSecretSpec,
     /// Name of each ExternalSecret; absent means the name of the ClusterExternalSecret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[validate(length(min = 1, max = 253))]
+    #[schemars(regex(pattern = DNS_SUBDOMAIN))]
     pub external_secret_name: Option<String>,
     /// Labels and annotations of each ExternalSecret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_secret_metadata: Option<ChildMetadata>,
     /// The namespaces that any of these selectors matches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100))]
+    #[validate(length(max = 100))]
     pub namespace_selectors: Vec<LabelSelector>,
     /// One more selector; deprecated in favour of namespaceSelectors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
     /// Namespaces by name; deprecated in favour of namespaceSelectors on the label kubernetes.io/metadata.name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000), inner(length(min = 1, max = 63), regex(pattern = DNS_LABEL)))]
+    #[validate(length(max = 1000))]
+    #[schemars(inner(length(min = 1, max = 63), regex(pattern = DNS_LABEL)))]
     pub namespaces: Vec<String>,
     /// How often all namespaces are compared; absent means an hour. Changes are followed at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]

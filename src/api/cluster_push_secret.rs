@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
+use validator::Validate;
 
 use super::condition::Condition;
 use super::duration::DurationText;
@@ -10,7 +11,7 @@ use super::push_secret::PushSecretSpec;
 use super::selector::{ChildMetadata, DNS_SUBDOMAIN, FailedNamespace};
 
 /// The PushSecret, and the namespaces that get it.
-#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[kube(
     group = "external-secrets.io",
     version = "v1alpha1",
@@ -29,17 +30,19 @@ use super::selector::{ChildMetadata, DNS_SUBDOMAIN, FailedNamespace};
 #[serde(rename_all = "camelCase")]
 pub struct ClusterPushSecretSpec {
     /// Spec of each PushSecret.
+    #[validate(nested)]
     pub push_secret_spec: PushSecretSpec,
     /// Name of each PushSecret; absent means the name of the ClusterPushSecret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[validate(length(min = 1, max = 253))]
+    #[schemars(regex(pattern = DNS_SUBDOMAIN))]
     pub push_secret_name: Option<String>,
     /// Labels and annotations of each PushSecret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push_secret_metadata: Option<ChildMetadata>,
     /// The namespaces that any of these selectors matches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100))]
+    #[validate(length(max = 100))]
     pub namespace_selectors: Vec<LabelSelector>,
     /// How often all namespaces are compared; absent means an hour. Changes are followed at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use validator::Validate;
 
 use super::condition::Condition;
 use super::duration::DurationText;
@@ -15,7 +16,7 @@ use super::selector::{DATA_KEY, StoreRef};
 use super::template::SecretTemplate;
 
 /// What the target Secret shall hold, and where that comes from.
-#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[kube(
     group = "external-secrets.io",
     version = "v1",
@@ -48,6 +49,7 @@ use super::template::SecretTemplate;
 pub struct ExternalSecretSpec {
     /// The store of every entry that names no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub secret_store_ref: Option<StoreRef>,
     /// When the store is read again: Periodic (the default), OnChange of this resource, or once (CreatedOnce).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,17 +60,19 @@ pub struct ExternalSecretSpec {
     pub refresh_interval: DurationText,
     /// When periodic refreshes may happen. The first sync, edits and repairs are not held back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub sync_windows: Option<SyncWindows>,
     /// The Secret that is kept.
     #[serde(default)]
+    #[validate(nested)]
     pub target: ExternalSecretTarget,
     /// Single values and the keys they go to. They win over dataFrom.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000))]
+    #[validate(length(max = 1000), nested)]
     pub data: Vec<ExternalSecretData>,
     /// Whole secrets, or all that are found; later entries win over earlier ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100))]
+    #[validate(length(max = 100), nested)]
     pub data_from: Vec<DataFrom>,
 }
 
@@ -115,12 +119,12 @@ pub enum RefreshPolicy {
 }
 
 /// Spans of time in which periodic refreshes are allowed or denied; all times are UTC.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 pub struct SyncWindows {
     /// Whether the windows allow refreshes, so that none happens outside, or deny them.
     pub kind: SyncWindowKind,
     /// The windows.
-    #[schemars(length(min = 1, max = 64))]
+    #[validate(length(min = 1, max = 64), nested)]
     pub windows: Vec<SyncWindow>,
 }
 
@@ -136,22 +140,20 @@ pub enum SyncWindowKind {
 }
 
 /// One window: it opens at each firing of the schedule and lasts for the duration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 pub struct SyncWindow {
     /// Five cron fields, a word such as @daily, or @every with a duration.
-    #[schemars(
-        length(min = 1, max = 256),
-        regex(
-            pattern = r"^(@(annually|yearly|monthly|weekly|daily|midnight|hourly)|@every [-+.0-9a-zµμ]+|[^\s@]\S*(\s+\S+){4})$"
-        )
-    )]
+    #[validate(length(min = 1, max = 256))]
+    #[schemars(regex(
+        pattern = r"^(@(annually|yearly|monthly|weekly|daily|midnight|hourly)|@every [-+.0-9a-zµμ]+|[^\s@]\S*(\s+\S+){4})$"
+    ))]
     pub schedule: String,
     /// How long the window stays open.
     pub duration: DurationText,
 }
 
 /// The object that is kept, and how.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.deletionPolicy) || self.deletionPolicy != 'Delete' || !has(self.creationPolicy) || self.creationPolicy == 'Owner'")
@@ -162,10 +164,8 @@ pub struct SyncWindow {
 pub struct ExternalSecretTarget {
     /// Name of the Secret; absent means the name of the ExternalSecret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(max = 253),
-        regex(pattern = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$")
-    )]
+    #[validate(length(max = 253))]
+    #[schemars(regex(pattern = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$"))]
     pub name: Option<String>,
     /// Whether the target is created, and whose it is.
     #[serde(default)]
@@ -178,9 +178,11 @@ pub struct ExternalSecretTarget {
     pub immutable: Option<bool>,
     /// A target of another kind than Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub manifest: Option<TargetManifest>,
     /// How the target is made of the fetched values; absent means the values as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub template: Option<SecretTemplate>,
 }
 
@@ -239,45 +241,48 @@ impl DeletionPolicy {
 }
 
 /// The kind of a target that is not a Secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetManifest {
     /// API version of the target.
-    #[schemars(length(min = 1, max = 253))]
+    #[validate(length(min = 1, max = 253))]
     pub api_version: String,
     /// Kind of the target.
-    #[schemars(length(min = 1, max = 63))]
+    #[validate(length(min = 1, max = 63))]
     pub kind: String,
 }
 
 /// One value and the key it goes to.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalSecretData {
     /// Key in the target.
-    #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
+    #[validate(length(min = 1, max = 253))]
+    #[schemars(regex(pattern = DATA_KEY))]
     pub secret_key: String,
     /// The value in the store.
+    #[validate(nested)]
     pub remote_ref: RemoteRef,
     /// Another store than that of the ExternalSecret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub source_ref: Option<SourceRef>,
 }
 
 /// A secret in a store, or one property of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct RemoteRef {
     /// Path in the store, for example `platform-data/postgres/temporal`.
-    #[schemars(length(min = 1, max = 1024))]
+    #[validate(length(min = 1, max = 1024))]
     pub key: String,
     /// One property of the secret; absent means the whole secret as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub property: Option<String>,
     /// A version of the secret; absent means the latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
+    #[validate(length(max = 64))]
     pub version: Option<String>,
     /// Whether the secret's custom metadata is read instead of its data (Fetch) or not (None, the default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -342,7 +347,7 @@ pub enum NullBytePolicy {
 }
 
 /// Another source than the store of the ExternalSecret.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.storeRef) != has(self.generatorRef)")
@@ -351,14 +356,16 @@ pub enum NullBytePolicy {
 pub struct SourceRef {
     /// The store to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub store_ref: Option<StoreRef>,
     /// A generator. Waypost has none; a resource that asks for one is reported as unsupported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub generator_ref: Option<GeneratorRef>,
 }
 
 /// Many values: all of one secret, or of all secrets that are found.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("(has(self.extract) ? 1 : 0) + (has(self.find) ? 1 : 0) + (has(self.sourceRef) && has(self.sourceRef.generatorRef) ? 1 : 0) == 1")
@@ -367,29 +374,33 @@ pub struct SourceRef {
 pub struct DataFrom {
     /// All properties of one secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub extract: Option<RemoteRef>,
     /// All secrets that match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub find: Option<Find>,
     /// Changes of the keys, one after the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
+    #[validate(length(max = 32), nested)]
     pub rewrite: Vec<Rewrite>,
     /// Another source than the store of the ExternalSecret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub source_ref: Option<SourceRef>,
 }
 
 /// Which secrets are found.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct Find {
     /// The folder to search; absent means the whole mount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub path: Option<String>,
     /// Secrets whose path matches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub name: Option<FindName>,
     /// Secrets whose custom metadata holds all these pairs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -407,16 +418,16 @@ pub struct Find {
 }
 
 /// Which paths match.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 pub struct FindName {
     /// A regular expression (RE2) that must match somewhere in the path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub regexp: Option<String>,
 }
 
 /// One change of keys.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 #[x_kube(
     validation = Rule::new("(has(self.merge) ? 1 : 0) + (has(self.regexp) ? 1 : 0) + (has(self.transform) ? 1 : 0) == 1")
         .message("set exactly one of merge, regexp and transform")
@@ -424,26 +435,30 @@ pub struct FindName {
 pub struct Rewrite {
     /// Merges values that are JSON objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub merge: Option<RewriteMerge>,
     /// Replaces what a regular expression matches in a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub regexp: Option<RewriteRegexp>,
     /// Makes a key by a template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub transform: Option<RewriteTransform>,
 }
 
 /// A merge of values that are JSON objects.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct RewriteMerge {
     /// The key that the merged object is written to, for strategy JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
+    #[validate(length(max = 253))]
     pub into: Option<String>,
     /// Keys in rising priority: they are merged last and win.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(max = 1024)))]
+    #[validate(length(max = 256))]
+    #[schemars(inner(length(max = 1024)))]
     pub priority: Vec<String>,
     /// Whether a priority key that is not there is an error (Strict, the default) or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -490,21 +505,21 @@ pub enum MergeStrategy {
 }
 
 /// A replacement in keys.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 pub struct RewriteRegexp {
     /// The regular expression (RE2).
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub source: String,
     /// What replaces every match; `$1` and `${name}` stand for groups.
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub target: String,
 }
 
 /// A template for keys.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 pub struct RewriteTransform {
     /// A Go template; `.value` is the key.
-    #[schemars(length(max = 4096))]
+    #[validate(length(max = 4096))]
     pub template: String,
 }
 

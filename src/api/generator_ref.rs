@@ -2,6 +2,7 @@
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
+use validator::Validate;
 
 use super::selector::DNS_SUBDOMAIN;
 
@@ -10,25 +11,24 @@ pub const GENERATOR_API_VERSION: &str = "generators.external-secrets.io/v1alpha1
 
 /// A generator of values. Waypost distributes values that operators made; it has no generators and says so in the
 /// condition of a resource that asks for one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct GeneratorRef {
     /// API version of the generator; absent means `generators.external-secrets.io/v1alpha1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
+    #[validate(length(max = 253))]
     pub api_version: Option<String>,
     /// Kind of the generator.
-    #[schemars(
-        length(max = 63),
-        extend("enum" = [
-            "ACRAccessToken", "BeyondtrustWorkloadCredentialsDynamicSecret", "ClusterGenerator", "CloudsmithAccessToken",
-            "ECRAuthorizationToken", "Fake", "GCRAccessToken", "GithubAccessToken", "GitlabDeployToken",
-            "QuayAccessToken", "Password", "SSHKey", "STSSessionToken", "UUID", "VaultDynamicSecret", "Webhook",
-            "Grafana", "MFA",
-        ])
-    )]
+    #[validate(length(max = 63))]
+    #[schemars(extend("enum" = [
+        "ACRAccessToken", "BeyondtrustWorkloadCredentialsDynamicSecret", "ClusterGenerator", "CloudsmithAccessToken",
+        "ECRAuthorizationToken", "Fake", "GCRAccessToken", "GithubAccessToken", "GitlabDeployToken",
+        "QuayAccessToken", "Password", "SSHKey", "STSSessionToken", "UUID", "VaultDynamicSecret", "Webhook",
+        "Grafana", "MFA",
+    ]))]
     pub kind: String,
     /// Name of the generator.
-    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[validate(length(min = 1, max = 253))]
+    #[schemars(regex(pattern = DNS_SUBDOMAIN))]
     pub name: String,
 }

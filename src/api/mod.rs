@@ -2,10 +2,11 @@
 //!
 //! Everything here is data. Decoding is lenient where the other side of the API may carry more than we know (durations
 //! stay text until somebody parses them, foreign providers keep only their name, reasons are strings), because one odd
-//! object must never stop the list it came in.
+//! object must never stop the list it came in. What is too much is found later, by [`bounds::check`].
 
 #![expect(clippy::duplicated_attributes, reason = "every printer column has a type and a path")]
 
+pub mod bounds;
 pub mod cluster_external_secret;
 pub mod cluster_push_secret;
 pub mod condition;

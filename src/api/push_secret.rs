@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use validator::Validate;
 
 use super::condition::Condition;
 use super::duration::DurationText;
@@ -16,7 +17,7 @@ use super::selector::{DNS_SUBDOMAIN, StoreKind};
 use super::template::SecretTemplate;
 
 /// What is published, from where, to which stores.
-#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[kube(
     group = "external-secrets.io",
     version = "v1alpha1",
@@ -42,7 +43,7 @@ pub struct PushSecretSpec {
     #[serde(default = "DurationText::one_hour")]
     pub refresh_interval: DurationText,
     /// The stores to publish to. The framework asks for a ClusterSecretStore (rule P1).
-    #[schemars(length(max = 32))]
+    #[validate(length(max = 32), nested)]
     pub secret_store_refs: Vec<PushStoreRef>,
     /// Whether a property that exists already is replaced (Replace, the default) or left (IfNotExists).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,17 +53,19 @@ pub struct PushSecretSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<PushDeletionPolicy>,
     /// The source.
+    #[validate(nested)]
     pub selector: PushSelector,
     /// The mappings: which key goes to which property of which path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000))]
+    #[validate(length(max = 1000), nested)]
     pub data: Vec<PushSecretData>,
     /// Mappings of many keys at once. The framework asks for explicit mappings instead (rule P2).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100))]
+    #[validate(length(max = 100), nested)]
     pub data_to: Vec<DataTo>,
     /// Renders the values before they are pushed; the source stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub template: Option<SecretTemplate>,
 }
 
@@ -126,12 +129,13 @@ impl PushDeletionPolicy {
 }
 
 /// A store, or all stores with certain labels.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct PushStoreRef {
     /// Name of the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[validate(length(min = 1, max = 253))]
+    #[schemars(regex(pattern = DNS_SUBDOMAIN))]
     pub name: Option<String>,
     /// The stores with these labels, when no name is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,7 +153,7 @@ impl PushStoreRef {
 }
 
 /// The source of a PushSecret.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.secret) != has(self.generatorRef)")
@@ -158,18 +162,21 @@ impl PushStoreRef {
 pub struct PushSelector {
     /// A Secret of the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub secret: Option<PushSourceSecret>,
     /// A generator. Waypost has none; a resource that asks for one is reported as unsupported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub generator_ref: Option<GeneratorRef>,
 }
 
 /// One source Secret by its name, or several by their labels.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 pub struct PushSourceSecret {
     /// Name of the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[validate(length(min = 1, max = 253))]
+    #[schemars(regex(pattern = DNS_SUBDOMAIN))]
     pub name: Option<String>,
     /// The Secrets with these labels, when no name is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,11 +184,12 @@ pub struct PushSourceSecret {
 }
 
 /// One mapping. Status keeps what was pushed in the same form.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct PushSecretData {
     /// The key and where it goes.
     #[serde(rename = "match")]
+    #[validate(nested)]
     pub match_: PushMatch,
     /// Options of the provider: an object with apiVersion kubernetes.external-secrets.io/v1alpha1, kind
     /// PushSecretMetadata and a spec.
@@ -199,27 +207,28 @@ fn any_json(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// A key and where it goes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct PushMatch {
     /// Key in the source; absent means all of them as one JSON object, which the framework does not allow (rule P2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
+    #[validate(length(max = 253))]
     pub secret_key: Option<String>,
     /// Where the value goes.
+    #[validate(nested)]
     pub remote_ref: PushRemoteRef,
 }
 
 /// A property of a path in the store.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct PushRemoteRef {
     /// Path in the store, for example `platform-data/postgres/temporal`.
-    #[schemars(length(min = 1, max = 1024))]
+    #[validate(length(min = 1, max = 1024))]
     pub remote_key: String,
     /// Property at the path; absent means the value is the whole secret, which the framework does not allow (rule P2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub property: Option<String>,
 }
 
@@ -235,7 +244,7 @@ pub enum PushConversionStrategy {
 }
 
 /// A mapping of many keys at once.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.storeRef) || has(self.storeRef.name) || has(self.storeRef.labelSelector)")
@@ -246,17 +255,19 @@ pub enum PushConversionStrategy {
 pub struct DataTo {
     /// The store of these mappings; it must be one of secretStoreRefs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub store_ref: Option<PushStoreRef>,
     /// One path for all matching keys; absent means one path for each key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub remote_key: Option<String>,
     /// Which keys of the source.
     #[serde(rename = "match", default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub match_: Option<DataToMatch>,
     /// Changes of the keys, one after the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
+    #[validate(length(max = 32), nested)]
     pub rewrite: Vec<PushRewrite>,
     /// Options of the provider for each of these mappings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -268,16 +279,16 @@ pub struct DataTo {
 }
 
 /// Which keys of the source.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 pub struct DataToMatch {
     /// A regular expression (RE2) that must match somewhere in the key; absent means all keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub regexp: Option<String>,
 }
 
 /// One change of keys on their way into a store.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 #[x_kube(
     validation = Rule::new("has(self.regexp) != has(self.transform)")
         .message("set exactly one of regexp and transform")
@@ -285,9 +296,11 @@ pub struct DataToMatch {
 pub struct PushRewrite {
     /// Replaces what a regular expression matches in a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub regexp: Option<RewriteRegexp>,
     /// Makes a key by a template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub transform: Option<RewriteTransform>,
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use validator::Validate;
 
 /// The pattern of a DNS-1123 subdomain: the name of most objects.
 pub const DNS_SUBDOMAIN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
@@ -47,11 +48,12 @@ impl fmt::Display for StoreKind {
 }
 
 /// The store that an ExternalSecret reads.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema, Validate)]
 pub struct StoreRef {
     /// Name of the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[validate(length(min = 1, max = 253))]
+    #[schemars(regex(pattern = DNS_SUBDOMAIN))]
     pub name: Option<String>,
     /// Kind of the store; absent means a SecretStore of the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,56 +68,65 @@ impl StoreRef {
 }
 
 /// One key of a Secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema, Validate)]
 pub struct SecretKeySelector {
     /// Name of the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[validate(length(min = 1, max = 253))]
+    #[schemars(regex(pattern = DNS_SUBDOMAIN))]
     pub name: Option<String>,
     /// Namespace of the Secret. A SecretStore may only name its own; a ClusterSecretStore that names none reads the
     /// Secret in the namespace of the resource that uses the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
+    #[validate(length(min = 1, max = 63))]
+    #[schemars(regex(pattern = DNS_LABEL))]
     pub namespace: Option<String>,
     /// Key in the Secret's data. Where a field has a usual key, it may be left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
+    #[validate(length(min = 1, max = 253))]
+    #[schemars(regex(pattern = DATA_KEY))]
     pub key: Option<String>,
 }
 
 /// A ServiceAccount for which a token is requested.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema, Validate)]
 pub struct ServiceAccountSelector {
     /// Name of the ServiceAccount.
-    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[validate(length(min = 1, max = 253))]
+    #[schemars(regex(pattern = DNS_SUBDOMAIN))]
     pub name: String,
     /// Namespace of the ServiceAccount. A SecretStore may only name its own; a ClusterSecretStore that names none uses
     /// the ServiceAccount in the namespace of the resource that uses the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
+    #[validate(length(min = 1, max = 63))]
+    #[schemars(regex(pattern = DNS_LABEL))]
     pub namespace: Option<String>,
     /// Audiences of the requested token.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(max = 1024)))]
+    #[validate(length(max = 16))]
+    #[schemars(inner(length(max = 1024)))]
     pub audiences: Vec<String>,
 }
 
 /// Where a CA certificate is read.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema, Validate)]
 pub struct CaProvider {
     /// Kind of the object that holds the certificate.
     #[serde(rename = "type")]
     pub type_: CaProviderKind,
     /// Name of the object.
-    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[validate(length(min = 1, max = 253))]
+    #[schemars(regex(pattern = DNS_SUBDOMAIN))]
     pub name: String,
     /// Key in the object's data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
+    #[validate(length(min = 1, max = 253))]
+    #[schemars(regex(pattern = DATA_KEY))]
     pub key: Option<String>,
     /// Namespace of the object: for a ClusterSecretStore only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
+    #[validate(length(min = 1, max = 63))]
+    #[schemars(regex(pattern = DNS_LABEL))]
     pub namespace: Option<String>,
 }
 

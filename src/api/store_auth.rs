@@ -2,48 +2,58 @@
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
+use validator::Validate;
 
 use super::selector::{SecretKeySelector, ServiceAccountSelector};
 
 /// How to log in to Vault. When several methods are set, the first in the order of these fields counts.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct VaultAuth {
     /// Vault namespace of the login, when it is another than that of the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub namespace: Option<String>,
     /// A token that stands in a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub token_secret_ref: Option<SecretKeySelector>,
     /// Login with a role id and a secret id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub app_role: Option<AppRoleAuth>,
     /// Login with the token of a ServiceAccount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub kubernetes: Option<KubernetesAuth>,
     /// Login with a user of an LDAP directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub ldap: Option<LdapAuth>,
     /// Login with a user of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub user_pass: Option<UserPassAuth>,
     /// Login with a JSON Web Token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub jwt: Option<JwtAuth>,
     /// Login with a client certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub cert: Option<CertAuth>,
     /// Login with an identity of Amazon Web Services.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub iam: Option<IamAuth>,
     /// Login with an identity of Google Cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub gcp: Option<GcpAuth>,
 }
 
 /// How to log in to OpenBao.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("[has(self.tokenSecretRef), has(self.appRole), has(self.kubernetes), has(self.userPass)].filter(set, set).size() == 1")
@@ -52,24 +62,28 @@ pub struct VaultAuth {
 pub struct OpenBaoAuth {
     /// OpenBao namespace of the login, when it is another than that of the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub namespace: Option<String>,
     /// A token that stands in a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub token_secret_ref: Option<SecretKeySelector>,
     /// Login with a role id and a secret id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub app_role: Option<AppRoleAuth>,
     /// Login with the token of a ServiceAccount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub kubernetes: Option<KubernetesAuth>,
     /// Login with a user of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub user_pass: Option<UserPassAuth>,
 }
 
 /// Login with a role id and a secret id.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.roleId) || has(self.roleRef)").message("set roleId, or roleRef to the key that holds it")
@@ -77,16 +91,18 @@ pub struct OpenBaoAuth {
 pub struct AppRoleAuth {
     /// Mount of the auth method; absent means `approle`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub path: Option<String>,
     /// The role id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub role_id: Option<String>,
     /// The key that holds the role id, when roleId is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub role_ref: Option<SecretKeySelector>,
     /// The key that holds the secret id.
+    #[validate(nested)]
     pub secret_ref: SecretKeySelector,
 }
 
@@ -98,21 +114,23 @@ impl AppRoleAuth {
 }
 
 /// Login with the token of a ServiceAccount: a requested one, one that stands in a Secret, or that of Waypost's own pod.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct KubernetesAuth {
     /// Mount of the auth method; absent means `kubernetes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub mount_path: Option<String>,
     /// Role to log in as.
-    #[schemars(length(min = 1, max = 1024))]
+    #[validate(length(min = 1, max = 1024))]
     pub role: String,
     /// The ServiceAccount for which a short-lived token is requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub service_account_ref: Option<ServiceAccountSelector>,
     /// The key that holds a token; the usual key is `token`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub secret_ref: Option<SecretKeySelector>,
 }
 
@@ -124,18 +142,19 @@ impl KubernetesAuth {
 }
 
 /// Login with a user of an LDAP directory.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct LdapAuth {
     /// Mount of the auth method; absent means `ldap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub path: Option<String>,
     /// The user.
-    #[schemars(length(min = 1, max = 1024))]
+    #[validate(length(min = 1, max = 1024))]
     pub username: String,
     /// The key that holds the password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub secret_ref: Option<SecretKeySelector>,
 }
 
@@ -147,18 +166,19 @@ impl LdapAuth {
 }
 
 /// Login with a user of the server.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct UserPassAuth {
     /// Mount of the auth method; absent means `userpass`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub path: Option<String>,
     /// The user.
-    #[schemars(length(min = 1, max = 1024))]
+    #[validate(length(min = 1, max = 1024))]
     pub username: String,
     /// The key that holds the password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub secret_ref: Option<SecretKeySelector>,
 }
 
@@ -170,7 +190,7 @@ impl UserPassAuth {
 }
 
 /// Login with a JSON Web Token.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.secretRef) != has(self.kubernetesServiceAccountToken)")
@@ -179,17 +199,19 @@ impl UserPassAuth {
 pub struct JwtAuth {
     /// Mount of the auth method; absent means `jwt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub path: Option<String>,
     /// Role to log in as; absent means the mount's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub role: Option<String>,
     /// The key that holds the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub secret_ref: Option<SecretKeySelector>,
     /// A token that is requested for a ServiceAccount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub kubernetes_service_account_token: Option<ServiceAccountToken>,
 }
 
@@ -201,38 +223,42 @@ impl JwtAuth {
 }
 
 /// A token that is requested for a ServiceAccount.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccountToken {
     /// The ServiceAccount.
+    #[validate(nested)]
     pub service_account_ref: ServiceAccountSelector,
     /// More audiences of the token; deprecated in favour of those of serviceAccountRef. With none at all it is `vault`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(max = 1024)))]
+    #[validate(length(max = 16))]
+    #[schemars(inner(length(max = 1024)))]
     pub audiences: Vec<String>,
     /// How long the token is valid, in seconds; absent means 600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[validate(range(min = 0))]
     pub expiration_seconds: Option<i64>,
 }
 
 /// Login with a client certificate.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct CertAuth {
     /// Mount of the auth method; absent means `cert`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub path: Option<String>,
     /// Role to log in as; absent means any that accepts the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub vault_role: Option<String>,
     /// The certificate; the usual key is `tls.crt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub client_cert: Option<SecretKeySelector>,
     /// Its private key; the usual key is `tls.key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub secret_ref: Option<SecretKeySelector>,
 }
 
@@ -244,119 +270,130 @@ impl CertAuth {
 }
 
 /// Login with an identity of Amazon Web Services.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct IamAuth {
     /// Mount of the auth method; absent means `aws`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub path: Option<String>,
     /// Region of the request that is signed; absent means `us-east-1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
+    #[validate(length(max = 64))]
     pub region: Option<String>,
     /// An AWS role to take on first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048))]
+    #[validate(length(max = 2048))]
     pub role: Option<String>,
     /// Role to log in as.
-    #[schemars(length(min = 1, max = 1024))]
+    #[validate(length(min = 1, max = 1024))]
     pub vault_role: String,
     /// The external id with which the AWS role is taken on.
     #[serde(default, rename = "externalID", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048))]
+    #[validate(length(max = 2048))]
     pub external_id: Option<String>,
     /// Value of the header that ties the signed request to one server.
     #[serde(default, rename = "vaultAwsIamServerID", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048))]
+    #[validate(length(max = 2048))]
     pub vault_aws_iam_server_id: Option<String>,
     /// Access keys that stand in Secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub secret_ref: Option<AwsKeys>,
     /// A ServiceAccount that AWS trusts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub jwt: Option<AwsJwt>,
 }
 
 /// Access keys that stand in Secrets.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct AwsKeys {
     /// The key that holds the access key id.
     #[serde(default, rename = "accessKeyIDSecretRef", skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub access_key_id_secret_ref: Option<SecretKeySelector>,
     /// The key that holds the secret access key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub secret_access_key_secret_ref: Option<SecretKeySelector>,
     /// The key that holds the session token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub session_token_secret_ref: Option<SecretKeySelector>,
 }
 
 /// A ServiceAccount that AWS trusts.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct AwsJwt {
     /// The ServiceAccount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub service_account_ref: Option<ServiceAccountSelector>,
 }
 
 /// Login with an identity of Google Cloud.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct GcpAuth {
     /// Mount of the auth method; absent means `gcp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub path: Option<String>,
     /// Role to log in as.
-    #[schemars(length(min = 1, max = 1024))]
+    #[validate(length(min = 1, max = 1024))]
     pub role: String,
     /// The project.
     #[serde(default, rename = "projectID", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
+    #[validate(length(max = 256))]
     pub project_id: Option<String>,
     /// The region or zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
+    #[validate(length(max = 256))]
     pub location: Option<String>,
     /// The key of a Google service account, in a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub secret_ref: Option<GcpKey>,
     /// A ServiceAccount that stands for a Google service account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub workload_identity: Option<GcpWorkloadIdentity>,
     /// A ServiceAccount whose token is exchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub service_account_ref: Option<ServiceAccountSelector>,
 }
 
 /// The key of a Google service account, in a Secret.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct GcpKey {
     /// The key that holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub secret_access_key_secret_ref: Option<SecretKeySelector>,
 }
 
 /// A ServiceAccount that stands for a Google service account.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct GcpWorkloadIdentity {
     /// The ServiceAccount.
+    #[validate(nested)]
     pub service_account_ref: ServiceAccountSelector,
     /// Region or zone of the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
+    #[validate(length(max = 256))]
     pub cluster_location: Option<String>,
     /// Name of the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
+    #[validate(length(max = 256))]
     pub cluster_name: Option<String>,
     /// Project of the cluster.
     #[serde(default, rename = "clusterProjectID", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
+    #[validate(length(max = 256))]
     pub cluster_project_id: Option<String>,
 }

@@ -10,6 +10,7 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use validator::Validate;
 
 use super::condition::Condition;
 use super::duration::{DurationError, DurationText, GoDuration, MAX_TEXT};
@@ -17,31 +18,33 @@ use super::selector::{CaProvider, SecretKeySelector};
 use super::store_auth::{OpenBaoAuth, VaultAuth};
 
 /// A server, how to log in there, and who may use it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct StoreSpec {
     /// The class of the controller that serves this store; absent means any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
+    #[validate(length(max = 253))]
     pub controller: Option<String>,
     /// The server.
+    #[validate(nested)]
     pub provider: Provider,
     /// How often a failed request is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub retry_settings: Option<RetrySettings>,
     /// How often the store is checked: a number of seconds, or a duration. Absent or zero means every five minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_interval: Option<StoreInterval>,
     /// Which namespaces may use a ClusterSecretStore: those that any condition matches; none listed means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[validate(length(max = 64), nested)]
     pub conditions: Vec<StoreCondition>,
 }
 
 /// The server of a store.
 ///
 /// Unknown providers pass the structural schema, so that the rule below can name what is wrong with them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 #[schemars(
     description = "The server of a store.",
@@ -58,9 +61,11 @@ pub struct StoreSpec {
 pub struct Provider {
     /// HashiCorp Vault, or a server with the same API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub vault: Option<VaultProvider>,
     /// OpenBao.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub open_bao: Option<OpenBaoProvider>,
     /// Providers that other controllers serve. Only their names are kept.
     #[serde(flatten, skip_serializing)]
@@ -86,7 +91,7 @@ impl<'de> Deserialize<'de> for Foreign {
 }
 
 /// A Vault server and a KV mount on it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.tls) || has(self.tls.certSecretRef) == has(self.tls.keySecretRef)")
@@ -96,18 +101,18 @@ impl<'de> Deserialize<'de> for Foreign {
 )]
 pub struct VaultProvider {
     /// Address of the server, for example `https://vault.example:8200`.
-    #[schemars(length(min = 1, max = 2048))]
+    #[validate(length(min = 1, max = 2048))]
     pub server: String,
     /// Mount of the KV engine, for example `secret`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub path: Option<String>,
     /// Version of the KV engine; absent means v2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<KvVersion>,
     /// Vault namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub namespace: Option<String>,
     /// Certificates (PEM) of the authorities that may vouch for the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,9 +120,11 @@ pub struct VaultProvider {
     pub ca_bundle: Option<ByteString>,
     /// Where those certificates are read instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub ca_provider: Option<CaProvider>,
     /// The certificate that Waypost shows to the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub tls: Option<ClientTls>,
     /// Asks a cluster for its own latest write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -133,6 +140,7 @@ pub struct VaultProvider {
     pub check_and_set: Option<CheckAndSet>,
     /// How to log in; absent means that the server needs no token, as behind an agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub auth: Option<VaultAuth>,
 }
 
@@ -171,14 +179,16 @@ impl KvVersion {
 }
 
 /// A client certificate and its key.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientTls {
     /// The certificate; the usual key is `tls.crt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub cert_secret_ref: Option<SecretKeySelector>,
     /// The private key; the usual key is `tls.key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub key_secret_ref: Option<SecretKeySelector>,
 }
 
@@ -231,7 +241,7 @@ impl JsonSchema for Headers {
 }
 
 /// An OpenBao server and a KV mount on it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!(has(self.caBundle) && has(self.caProvider))")
@@ -241,18 +251,18 @@ impl JsonSchema for Headers {
 )]
 pub struct OpenBaoProvider {
     /// Address of the server, for example `https://openbao.example:8200`.
-    #[schemars(length(min = 1, max = 2048))]
+    #[validate(length(min = 1, max = 2048))]
     pub server: String,
     /// Mount of the KV engine, for example `secret`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub path: Option<String>,
     /// Version of the KV engine; absent means v2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<KvVersion>,
     /// OpenBao namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub namespace: Option<String>,
     /// Certificates (PEM) of the authorities that may vouch for the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -260,12 +270,15 @@ pub struct OpenBaoProvider {
     pub ca_bundle: Option<ByteString>,
     /// Where those certificates are read instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub ca_provider: Option<CaProvider>,
     /// The certificate that Waypost shows to the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub tls: Option<ClientTls>,
     /// How to log in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub auth: Option<OpenBaoAuth>,
 }
 
@@ -277,12 +290,12 @@ impl OpenBaoProvider {
 }
 
 /// How often a failed request is tried again.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct RetrySettings {
     /// How often at most; absent means not at all when retrySettings is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 100))]
+    #[validate(range(min = 0, max = 100))]
     pub max_retries: Option<i32>,
     /// How long to wait before each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -327,7 +340,7 @@ impl JsonSchema for StoreInterval {
 }
 
 /// Which namespaces may use a ClusterSecretStore: any match counts.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct StoreCondition {
     /// Namespaces with these labels.
@@ -335,11 +348,13 @@ pub struct StoreCondition {
     pub namespace_selector: Option<LabelSelector>,
     /// Namespaces of these names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000), inner(length(min = 1, max = 63), regex(pattern = super::selector::DNS_LABEL)))]
+    #[validate(length(max = 1000))]
+    #[schemars(inner(length(min = 1, max = 63), regex(pattern = super::selector::DNS_LABEL)))]
     pub namespaces: Vec<String>,
     /// Namespaces whose whole name matches one of these regular expressions (RE2).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100), inner(length(max = 1024)))]
+    #[validate(length(max = 100))]
+    #[schemars(inner(length(max = 1024)))]
     pub namespace_regexes: Vec<String>,
 }
 

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use validator::Validate;
 
 use super::selector::{DATA_KEY, DNS_SUBDOMAIN};
 
 /// How a Secret is made of the fetched values.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.type) || !(self.type in ['kubernetes.io/service-account-token', 'bootstrap.kubernetes.io/token'])")
@@ -18,7 +19,7 @@ use super::selector::{DATA_KEY, DNS_SUBDOMAIN};
 pub struct SecretTemplate {
     /// Type of the Secret; absent means Opaque.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
+    #[validate(length(max = 253))]
     pub type_: Option<String>,
     /// Version of the template language; there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,6 +29,7 @@ pub struct SecretTemplate {
     pub merge_policy: Option<TemplateMergePolicy>,
     /// Labels, annotations and finalizers of the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub metadata: Option<TemplateMetadata>,
     /// Data keys, each with the template of its value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -35,7 +37,7 @@ pub struct SecretTemplate {
     pub data: BTreeMap<String, String>,
     /// Templates that stand in ConfigMaps, in Secrets or here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100))]
+    #[validate(length(max = 100), nested)]
     pub template_from: Vec<TemplateFrom>,
 }
 
@@ -68,7 +70,7 @@ impl SecretTemplate {
 }
 
 /// Metadata of the target; every value is itself a template.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 pub struct TemplateMetadata {
     /// Annotations of the target.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -80,27 +82,30 @@ pub struct TemplateMetadata {
     pub labels: BTreeMap<String, String>,
     /// Finalizers that are put on the target.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(max = 316)))]
+    #[validate(length(max = 32))]
+    #[schemars(inner(length(max = 316)))]
     pub finalizers: Vec<String>,
 }
 
 /// A source of templates.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct TemplateFrom {
     /// Templates in a ConfigMap of the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub config_map: Option<TemplateSource>,
     /// Templates in a Secret of the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
     pub secret: Option<TemplateSource>,
     /// A template that renders to a YAML map of keys and values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 262_144))]
+    #[validate(length(max = 262_144))]
     pub literal: Option<String>,
     /// The part of the target that the result goes to: Data (the default), Annotations or Labels of a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[validate(length(max = 1024))]
     pub target: Option<String>,
     /// How rendered values are decoded before they go into the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,22 +113,24 @@ pub struct TemplateFrom {
 }
 
 /// A ConfigMap or Secret with templates.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 pub struct TemplateSource {
     /// Name of the object.
-    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[validate(length(min = 1, max = 253))]
+    #[schemars(regex(pattern = DNS_SUBDOMAIN))]
     pub name: String,
     /// The keys to use.
-    #[schemars(length(max = 256))]
+    #[validate(length(max = 256), nested)]
     pub items: Vec<TemplateSourceItem>,
 }
 
 /// One key of a template source.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct TemplateSourceItem {
     /// The key in the object's data.
-    #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
+    #[validate(length(min = 1, max = 253))]
+    #[schemars(regex(pattern = DATA_KEY))]
     pub key: String,
     /// Whether the template makes the value of that key (Values, the default) or a map of keys and values.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::api::bounds::{self, OutOfBounds};
 use crate::api::condition::Reason;
 use crate::api::external_secret::{
     CreationPolicy, DecodingStrategy, DeletionPolicy, ExternalSecretData, MetadataPolicy, NullBytePolicy, RefreshPolicy,
@@ -163,6 +164,9 @@ pub enum SpecError {
         /// Position in `spec.data`.
         index: usize,
     },
+    /// More, or less, than the API allows.
+    #[error("{0}")]
+    Bounds(OutOfBounds),
     /// Rule K1 for the name.
     #[error(
         "the target's name {name:?} is not a legal name of a Secret (K1): use lowercase letters, digits, '-' and '.', at most {LONGEST_NAME} characters"
@@ -191,7 +195,8 @@ impl SpecError {
             | SpecError::NoStore { .. }
             | SpecError::DuplicateKey { .. }
             | SpecError::Interval { .. }
-            | SpecError::Version { .. } => Reason::InvalidSpec,
+            | SpecError::Version { .. }
+            | SpecError::Bounds(_) => Reason::InvalidSpec,
         }
     }
 }
@@ -200,7 +205,7 @@ impl Desired {
     /// Parses the spec.
     ///
     /// # Errors
-    /// The first thing that is wrong or not supported, in the order of the spec.
+    /// The first thing that is wrong or not supported, in the order of the spec; then what is out of its bounds.
     pub fn parse(object: &ExternalSecret) -> Result<Self, SpecError> {
         supported(object)?;
         let spec = &object.spec;
@@ -210,7 +215,7 @@ impl Desired {
             return Err(SpecError::TargetName { name: target });
         }
         let (labels, annotations) = metadata(object);
-        Ok(Desired {
+        let desired = Desired {
             namespace: object.metadata.namespace.clone().unwrap_or_default(),
             uid: object.metadata.uid.clone().unwrap_or_default(),
             target,
@@ -234,7 +239,10 @@ impl Desired {
             labels: carried(labels),
             annotations: carried(annotations),
             name,
-        })
+        };
+        // Last: whatever has a rule of its own is better told by that.
+        bounds::check(spec).map_err(SpecError::Bounds)?;
+        Ok(desired)
     }
 }
 

@@ -94,6 +94,12 @@ fn what_is_wrong_in_a_spec_is_named() {
         (spec_with("/data", json!([])), Reason::InvalidSpec, "spec.data"),
         (spec_with("/secretStoreRef", json!({})), Reason::InvalidSpec, "secretStoreRef"),
         (spec_with("/data/0/remoteRef/version", json!("x")), Reason::InvalidSpec, "version"),
+        (
+            spec_with("/data/0/remoteRef/key", json!("k".repeat(1025))),
+            Reason::InvalidSpec,
+            "spec.data[0].remoteRef.key has 1025 characters: at most 1024",
+        ),
+        (spec_with("/data/0/secretKey", json!("k".repeat(254))), Reason::TargetInvalid, "K1"),
         (spec_with("/data/0/secretKey", json!("a/b")), Reason::TargetInvalid, "a/b"),
         (spec_with("/target", json!({"name": "A_B"})), Reason::TargetInvalid, "A_B"),
         (spec_with("/dataFrom", json!([{"extract": {"key": "a"}}])), Reason::Unsupported, "spec.dataFrom"),

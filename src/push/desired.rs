@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::ledger::{Line, Mounts, Spot, StoreKey, key_of};
 use super::step::{Existing, Foreign};
+use crate::api::bounds::{self, OutOfBounds};
 use crate::api::condition::Reason;
 use crate::api::names::{ANNOTATION_ADOPT, TRUE};
 use crate::api::push_secret::{PushConversionStrategy, PushSecretData, PushSecretSpec, UpdatePolicy};
@@ -97,6 +98,9 @@ pub enum InvalidSpec {
         /// The ledger's key.
         key: String,
     },
+    /// More, or less, than the API allows.
+    #[error("{0}")]
+    Bounds(OutOfBounds),
     /// Rules of the framework that concern the whole PushSecret.
     #[error("{}", .0.join("; "))]
     Convention(Vec<String>),
@@ -111,7 +115,8 @@ impl InvalidSpec {
             | InvalidSpec::Interval(_)
             | InvalidSpec::Path { .. }
             | InvalidSpec::Duplicate { .. }
-            | InvalidSpec::Ambiguous { .. } => Reason::InvalidSpec,
+            | InvalidSpec::Ambiguous { .. }
+            | InvalidSpec::Bounds(_) => Reason::InvalidSpec,
             InvalidSpec::Convention(_) => Reason::ConventionViolated,
         }
     }
@@ -164,6 +169,8 @@ pub fn parse(
             desired.add_store(&store, mount.as_deref(), &spec.data, convention)?;
         }
     }
+    // Last: whatever has a rule of its own is better told by that.
+    bounds::check(spec).map_err(InvalidSpec::Bounds)?;
     Ok(desired)
 }
 

@@ -1,5 +1,6 @@
 //! A store's spec, parsed once: where the server is, what is read to reach it and to log in, and in which namespace.
 
+use crate::api::bounds;
 use crate::api::selector::{CaProvider, CaProviderKind, SecretKeySelector, ServiceAccountSelector};
 use crate::api::store_auth::{AppRoleAuth, KubernetesAuth, OpenBaoAuth, VaultAuth};
 use crate::api::store_spec::{ClientTls, Headers, KvVersion, OpenBaoProvider, VaultProvider};
@@ -97,6 +98,8 @@ pub fn parse(store: &StoreName, spec: &StoreSpec, consumer: &str) -> Result<Conn
     if let Some(mount) = &connection.mount {
         Mount::parse(mount).map_err(|error| parser.invalid(format!("`path`: {error}")))?;
     }
+    // Last: whatever has a rule of its own is better told by that.
+    bounds::check(spec).map_err(|error| parser.invalid(error.to_string()))?;
     Ok(Connection { referent: parser.referent, ..connection })
 }
 

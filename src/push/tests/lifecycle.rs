@@ -411,6 +411,11 @@ async fn what_is_not_done_is_said_and_nothing_happens() {
         (at_index(&base, "/template", json!({})), "Unsupported", "spec.template"),
         (at_index(&base, "/data/0/metadata", json!({})), "Unsupported", "spec.data[0].metadata"),
         (at_index(&base, "/refreshInterval", json!("1d")), "InvalidSpec", "spec.refreshInterval"),
+        (
+            at_index(&base, "/data/1/match/secretKey", json!("k".repeat(254))),
+            "InvalidSpec",
+            "spec.data[1].match.secretKey has 254 characters: at most 253",
+        ),
         (at_index(&base, "/secretStoreRefs/0/kind", json!("SecretStore")), "ConventionViolated", "P1"),
         (at_index(&base, "/data/0/match/secretKey", json!("")), "ConventionViolated", "P2"),
         (at_index(&base, "/dataTo", json!([{}])), "ConventionViolated", "P2"),

@@ -85,6 +85,13 @@ fn what_is_not_built_is_named() {
 }
 
 #[test]
+fn what_is_longer_than_the_api_allows_is_named() {
+    let server = |length: usize| json!({ "server": "s".repeat(length) });
+    assert!(cluster(server(2048)).is_ok());
+    invalid(cluster(server(2049)), "spec.provider.vault.server has 2049 characters: at most 2048");
+}
+
+#[test]
 fn openbao_is_served_like_vault() {
     let openbao = json!({ "openBao": {
         "server": "https://b", "path": "secret", "namespace": "team-a",
