@@ -1,30 +1,44 @@
-//! With definitions that another installation of the External Secrets API left behind: fewer status fields, and no rules of
-//! ours. A lab of its own, since definitions are the whole cluster's.
+//! With definitions that another installation of the External Secrets API left behind: fewer status fields, and no rules and
+//! bounds of ours. A lab of its own, since definitions are the whole cluster's.
 
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
-use kube::api::{ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret};
-use waypost_e2e::lab::{Lab, LabOptions, Mark};
+use waypost_e2e::lab::{Controller, Lab, LabOptions, Mark};
 use waypost_e2e::wait;
 
-use crate::stage::{LATER, STORE, Stage, condition, start_controller};
+use crate::bad_store::{edit_store, store_says};
+use crate::stage::{self, LATER, STORE, Stage, condition, start_controller};
 
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 
+/// What a schema says about lengths, counts and numbers.
+const BOUNDS: [&str; 6] = ["minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum"];
+
+/// A stage in the lab with the bare definitions, which all tests here share.
+async fn bare(test: &str) -> anyhow::Result<(&'static Lab, Stage)> {
+    static BARE: OnceCell<(Lab, Controller)> = OnceCell::const_new();
+    let start = async || {
+        let lab = Lab::start(LabOptions::default()).await?;
+        lab.install_product().await?;
+        strip_definitions(&lab).await?;
+        let controller = start_controller(&lab).await?;
+        anyhow::Ok((lab, controller))
+    };
+    let (lab, controller) = BARE.get_or_try_init(start).await?;
+    Ok((lab, Stage::on(lab, controller, test).await?))
+}
+
 #[tokio::test]
 async fn es11_everything_works_and_comes_to_rest_with_definitions_that_declare_less() -> anyhow::Result<()> {
-    // They live as long as the process, like those that all other tests share.
-    let lab: &'static Lab = Box::leak(Box::new(Lab::start(LabOptions::default()).await?));
-    lab.install_product().await?;
-    strip_definitions(lab).await?;
-    let controller = Box::leak(Box::new(start_controller(lab).await?));
-    let stage = Stage::on(lab, controller, "bare").await?;
-
+    let (lab, stage) = bare("bare").await?;
     stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
     let often = || json!({ "refreshInterval": "1s" });
     stage.push("push", "source", PASSWORD, often()).await?;
@@ -64,6 +78,42 @@ async fn es11_everything_works_and_comes_to_rest_with_definitions_that_declare_l
     Ok(())
 }
 
+#[tokio::test]
+async fn es11_bounds_hold_where_the_definitions_have_none() -> anyhow::Result<()> {
+    let (lab, stage) = bare("bounds").await?;
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    let long = "k".repeat(1025);
+    stage.push("push", "source", &[("password", &long)], json!({})).await?;
+    let said = says(&stage, "push", "False InvalidSpec").await?;
+    let field = "spec.data[0].match.remoteRef.property";
+    assert_eq!(said, format!("{field} has 1025 characters: at most 1024"));
+    assert_eq!(stage.version().await?, 0, "nothing is written of a spec that is refused");
+    stage.push("push", "source", PASSWORD, json!({})).await?;
+    says(&stage, "push", "True Synced").await?;
+
+    let keys: Vec<String> = (0..=1000).map(|number| format!("KEY_{number}")).collect();
+    let entries: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), "password")).collect();
+    stage.pull("pull", &entries, json!({})).await?;
+    let said = says(&stage, "pull", "False InvalidSpec").await?;
+    assert_eq!(said, "spec.data has 1001 items: at most 1000");
+    ensure!(stage.api::<Secret>(&stage.consumer).get_opt("pull").await?.is_none(), "no target of a refused spec");
+    stage.pull("pull", PASSWORD, json!({})).await?;
+    says(&stage, "pull", "True SecretSynced").await?;
+    stage.holds(&stage.consumer, "pull", &[("password", "one")]).await?;
+
+    let name = format!("{}-store", stage.word);
+    stage::store(lab, &name, lab.vault_addr(), lab.vault_ca_pem()).await?;
+    let role = |role: &str| json!({ "auth": { "kubernetes": { "role": role } } });
+    edit_store(&stage, &name, role(&long)).await?;
+    let field = "spec.provider.vault.auth.kubernetes.role has 1025 characters: at most 1024";
+    let said = store_says(&stage, &name, "False", "InvalidProviderConfig", &[field]).await?;
+    ensure!(!said.contains(&long), "the value is not repeated: {said}");
+    edit_store(&stage, &name, role("external-secrets")).await?;
+    store_says(&stage, &name, "True", "Valid", &[]).await?;
+    Api::<ClusterSecretStore>::all(stage.client.clone()).delete(&name, &DeleteParams::default()).await?;
+    Ok(())
+}
+
 /// Makes an object and then gives it a field that our types refuse, which is why kubectl does it.
 async fn edit(lab: &Lab, [kind, namespace, name]: [&str; 3], spec: Value, stage: &Stage) -> anyhow::Result<()> {
     match kind {
@@ -74,8 +124,9 @@ async fn edit(lab: &Lab, [kind, namespace, name]: [&str; 3], spec: Value, stage:
     run(lab.kubectl().args(["patch", kind, name, "--namespace", namespace, "--type=merge", "--patch", &patch]))
 }
 
-/// Waits until `push`, `pull`, `bad push` or `bad pull` has this Ready condition, which does not say its generation here.
-async fn says(stage: &Stage, which: &str, wanted: &str) -> anyhow::Result<()> {
+/// Waits until `push`, `pull`, `bad push` or `bad pull` has this Ready condition, which does not say its generation here;
+/// gives its message.
+async fn says(stage: &Stage, which: &str, wanted: &str) -> anyhow::Result<String> {
     let name = which.split(' ').next().unwrap_or_default();
     let (plural, version, namespace) = match which.ends_with("push") {
         true => ("pushsecrets", "v1alpha1", &stage.producer),
@@ -88,7 +139,7 @@ async fn says(stage: &Stage, which: &str, wanted: &str) -> anyhow::Result<()> {
         let ready = condition(&object).context("no condition yet")?;
         let words = [&ready["status"], &ready["reason"]].map(|word| word.as_str().unwrap_or_default()).join(" ");
         ensure!(words == wanted, "it says {ready}");
-        Ok(Some(()))
+        Ok(Some(ready["message"].as_str().unwrap_or_default().to_owned()))
     })
     .await
 }
@@ -133,11 +184,14 @@ async fn strip_definitions(lab: &Lab) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes patterns and enums from a schema.
+/// Removes patterns, enums and bounds from a schema.
 fn loosen(schema: &mut Value) {
     let Value::Object(fields) = schema else { return };
     let is_word = fields.get("type").is_some_and(|kind| kind == "string");
-    fields.retain(|key, _| !(is_word && ["pattern", "enum"].contains(&key.as_str())));
+    fields.retain(|key, _| match key.as_str() {
+        "pattern" | "enum" => !is_word,
+        key => !BOUNDS.contains(&key),
+    });
     fields.values_mut().for_each(loosen);
 }
 
