@@ -90,6 +90,14 @@ pub fn helm() -> anyhow::Result<Program> {
     go::HELM.provision().map(Program::at)
 }
 
+/// The judges of [`crate::health`], built on first use.
+///
+/// # Errors
+/// What the build lacks.
+pub fn health() -> anyhow::Result<Program> {
+    go::HEALTH.provision().map(Program::at)
+}
+
 fn kubernetes_program(assets: Option<&Path>, name: &str) -> anyhow::Result<Program> {
     if let Some(path) = assets.map(|folder| folder.join(name)).filter(|path| path.is_file()) {
         return Ok(Program::at(path));

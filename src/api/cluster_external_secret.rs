@@ -66,7 +66,8 @@ pub struct ClusterExternalSecretStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub external_secret_name: Option<String>,
-    /// The generation that this status speaks about.
+    /// The generation that this status speaks about; -1 until somebody has looked at the object, which tools that wait
+    /// take for in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// The namespaces that failed.

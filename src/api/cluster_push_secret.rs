@@ -57,7 +57,8 @@ pub struct ClusterPushSecretStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub push_secret_name: Option<String>,
-    /// The generation that this status speaks about.
+    /// The generation that this status speaks about; -1 until somebody has looked at the object, which tools that wait
+    /// take for in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// The namespaces that failed.

@@ -3,7 +3,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use schemars::Schema;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{ClusterExternalSecret, ClusterPushSecret, ClusterSecretStore, ExternalSecret, PushSecret, SecretStore};
 
@@ -33,7 +33,14 @@ fn definition(crd: CustomResourceDefinition) -> Value {
     each_schema(schema, forbid_null);
     each_schema(schema, bound);
     each_schema(schema, unwrap_description);
+    schema["properties"]["status"]["default"] = unobserved();
     crd
+}
+
+/// The status of an object that nobody has looked at yet. Without any status kstatus takes an object for done, and Flux
+/// would go on before we have begun; a generation that was not observed it takes for in progress.
+fn unobserved() -> Value {
+    json!({ "observedGeneration": -1 })
 }
 
 /// Removes an enum's own description from its schema: it would replace that of an optional field that has the type.

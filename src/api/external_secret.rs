@@ -537,7 +537,8 @@ pub struct ExternalSecretStatus {
     /// The Secret that was made, as the Service Binding specification wants it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
-    /// The generation that this status speaks about.
+    /// The generation that this status speaks about; -1 until somebody has looked at the object, which tools that wait
+    /// take for in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Whether the target is as the spec says, and if not, why.

@@ -318,7 +318,8 @@ pub struct PushSecretStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub synced_resource_version: Option<String>,
-    /// The generation that this status speaks about.
+    /// The generation that this status speaks about; -1 until somebody has looked at the object, which tools that wait
+    /// take for in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// The ledger: what was pushed, by store (kind and name) and then by path and property.

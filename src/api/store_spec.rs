@@ -365,7 +365,8 @@ pub struct SecretStoreStatus {
     /// Whether one can read, write or both through this store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
-    /// The generation that this status speaks about.
+    /// The generation that this status speaks about; -1 until somebody has looked at the object, which tools that wait
+    /// take for in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Whether the store can be used, and if not, why.

@@ -24,6 +24,9 @@ const MOST_WARNINGS: usize = 3;
 const CACHE_PAUSE: Duration = Duration::from_secs(3);
 /// When a resource that is read once is tried again while it was not.
 const UNSYNCED_RETRY: Duration = Duration::from_secs(3600);
+/// Said of a resource that is read once, when its spec was edited afterwards.
+const READ_ONCE: &str = "; the spec was edited since and is not read again, as refreshPolicy or refreshInterval asks: \
+     delete the Secret to have it made anew";
 
 /// How a reconcile ended well.
 pub enum Synced {
@@ -87,7 +90,13 @@ fn unchanged(object: &ExternalSecret, desired: &Desired, moment: &Moment) -> Rep
         // The cache does not show yet what we wrote, or the write failed: soon we know which.
         return Report::Unchanged { requeue: Requeue::After(CACHE_PAUSE) };
     };
-    let Refresh::Follow(_) = desired.refresh else { return Report::Unchanged { requeue: Requeue::AwaitChange } };
+    let Refresh::Follow(_) = desired.refresh else {
+        return if was_edited(object, before, ready) {
+            noted(object, before, ready, moment)
+        } else {
+            Report::Unchanged { requeue: Requeue::AwaitChange }
+        };
+    };
     if !heartbeat_due(before, moment) {
         return Report::Unchanged { requeue: next(before, desired, moment) };
     }
@@ -96,6 +105,27 @@ fn unchanged(object: &ExternalSecret, desired: &Desired, moment: &Moment) -> Rep
     let verdict = Verdict { ready: true, reason: Reason::SecretSynced, message };
     let requeue = next(&after, desired, moment);
     changed(object, verdict, after, requeue)
+}
+
+/// Where the definitions let a status say so: whether the spec is another one than that of the status.
+fn was_edited(object: &ExternalSecret, before: &ExternalSecretStatus, ready: &Condition) -> bool {
+    let generation = object.metadata.generation;
+    [before.observed_generation, ready.observed_generation].into_iter().flatten().any(|seen| Some(seen) != generation)
+}
+
+/// An edit of a resource that was read once as it asked. Nothing follows from it, and whoever waits for it is told so.
+fn noted(
+    object: &ExternalSecret,
+    before: &ExternalSecretStatus,
+    ready: &Condition,
+    moment: &Moment,
+) -> Report<ExternalSecretStatus> {
+    let mut after = ExternalSecretStatus { observed_generation: object.metadata.generation, ..before.clone() };
+    let former = ready.message.as_deref().unwrap_or_default();
+    let message = format!("{}{READ_ONCE}", former.strip_suffix(READ_ONCE).unwrap_or(former));
+    let verdict = Verdict { ready: true, reason: Reason::SecretSynced, message };
+    set_condition(&mut after, object, &verdict, moment);
+    changed(object, verdict, after, Requeue::AwaitChange)
 }
 
 fn synced(
@@ -132,7 +162,8 @@ fn synced(
     let verdict = Verdict { ready: true, reason, message };
     set_condition(&mut after, object, &verdict, moment);
     if moved && desired.refresh == Refresh::OnChange {
-        // Argo CD takes an OnChange resource for stale while the condition is older than the refresh.
+        // A check proposed for Argo CD (argoproj/argo-cd#22707) takes an OnChange resource for stale while its condition is
+        // older than the refresh.
         for ready in after.conditions.iter_mut().filter(|condition| condition.type_ == READY) {
             ready.last_transition_time = Some(Time(moment.now));
         }

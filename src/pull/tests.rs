@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -279,6 +280,32 @@ fn an_unchanged_status_is_not_written_before_the_heartbeat() {
     assert_eq!(status_after(Synced::Unchanged, 1010), (false, Some(Requeue::After(Duration::from_secs(3590)))));
     assert!(status_after(Synced::Unchanged, 4600).0);
     assert!(status_after(done(&desired, 2), 4601).0);
+}
+
+#[test]
+fn an_edit_of_what_is_read_once_is_noted_and_said_once() {
+    let mut object = object(spec_with("/refreshInterval", json!("0")));
+    let desired = Desired::parse(&object).unwrap();
+    let Report::Verdict { status, .. } = report(&object, Some(&desired), Ok(done(&desired, 1)), &moment(1000)) else {
+        panic!("a sync has a verdict");
+    };
+    object.status = Some(status.after);
+    let idle = Report::Unchanged { requeue: Requeue::AwaitChange };
+    for generation in [2, 3] {
+        object.metadata.generation = Some(generation);
+        let Report::Verdict { verdict, status, requeue } =
+            report(&object, Some(&desired), Ok(Synced::Unchanged), &moment(1010))
+        else {
+            panic!("generation {generation} was not noted");
+        };
+        assert_eq!((verdict.ready, requeue), (true, Requeue::AwaitChange));
+        assert_eq!(verdict.message.matches("is not read again").count(), 1, "{}", verdict.message);
+        let ready = condition::find(&status.after.conditions, READY).unwrap();
+        assert_eq!([status.after.observed_generation, ready.observed_generation], [Some(generation); 2]);
+        assert_eq!(ready.last_transition_time, Some(Time(moment(1000).now)));
+        object.status = Some(status.after);
+        assert_eq!(report(&object, Some(&desired), Ok(Synced::Unchanged), &moment(1020)), idle);
+    }
 }
 
 #[test]

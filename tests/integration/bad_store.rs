@@ -253,22 +253,20 @@ async fn a_store_of_another_class_and_its_users_are_not_touched() -> anyhow::Res
         "apiVersion": "external-secrets.io/v1", "kind": "ClusterSecretStore", "metadata": { "name": name },
         "spec": { "controller": "somebody-else", "provider": { "vault": { "server": lab.vault_addr() } } },
     });
-    stores.patch(&name, &PatchParams::apply("gitops"), &Patch::Apply(object)).await?;
+    let store = stores.patch(&name, &PatchParams::apply("gitops"), &Patch::Apply(object)).await?;
     stage.secret(&stage.producer, "source", &[("password", "good")]).await?;
-    stage
+    let push = stage
         .push("other", "source", &[("password", "password")], json!({ "secretStoreRefs": [store_ref(&name)] }))
         .await?;
-    stage.pull("other", &[("PASSWORD", "password")], json!({ "secretStoreRef": store_ref(&name) })).await?;
+    let pull = stage.pull("other", &[("PASSWORD", "password")], json!({ "secretStoreRef": store_ref(&name) })).await?;
     // Objects made later and served tell that the earlier ones had their turn.
     stage.push("ours", "source", &[("password", "password")], json!({})).await?;
     stage.pull("ours", &[("PASSWORD", "password")], json!({})).await?;
     stage.ready::<PushSecret>(&stage.producer, "ours", "True", "Synced").await?;
     stage.ready::<ExternalSecret>(&stage.consumer, "ours", "True", "SecretSynced").await?;
-    let push = stage.api::<PushSecret>(&stage.producer).get("other").await?;
-    assert!(push.status.is_none() && push.metadata.finalizers.is_none(), "{:?}", push.status);
-    let pull = stage.api::<ExternalSecret>(&stage.consumer).get("other").await?;
-    assert!(pull.status.is_none(), "{:?}", pull.status);
-    assert!(stores.get(&name).await?.status.is_none());
+    assert_eq!(stage.api::<PushSecret>(&stage.producer).get("other").await?, push);
+    assert_eq!(stage.api::<ExternalSecret>(&stage.consumer).get("other").await?, pull);
+    assert_eq!(stores.get(&name).await?, store);
     remove_store(&stage, &name).await
 }
 

@@ -4,9 +4,9 @@ use crate::provision::{self, Programs};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Also build Helm.
+    /// Also build what only tests need: Helm, and the judges of our status.
     #[arg(long)]
-    helm: bool,
+    tests: bool,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
@@ -16,8 +16,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     {
         println!("{program}");
     }
-    if args.helm {
+    if args.tests {
         println!("{}", provision::helm()?);
+        println!("{}", provision::health()?);
     }
     Ok(())
 }

@@ -56,6 +56,15 @@ pub(super) const HELM: GoProgram = GoProgram {
     hint: "about two minutes on two cores, once per machine",
 };
 
+/// What GitOps tools read objects with, for tests of our status.
+pub(super) const HEALTH: GoProgram = GoProgram {
+    name: "health",
+    module: "health",
+    package: ".",
+    link_flags: "-s -w",
+    hint: "about half a minute on two cores, once per machine",
+};
+
 /// How often progress is reported.
 const REPORT: Duration = Duration::from_secs(5);
 

@@ -42,7 +42,11 @@ fn strip(definition: &mut Value) {
     let version = &mut definition["spec"]["versions"][0];
     let schema = &mut version["schema"]["openAPIV3Schema"];
     remove_keys(schema, &["x-kubernetes-validations"]);
-    let status = &mut schema["properties"]["status"]["properties"];
+    let status = &mut schema["properties"]["status"];
+    if let Value::Object(status) = status {
+        status.remove("default");
+    }
+    let status = &mut status["properties"];
     if let Value::Object(fields) = status {
         for field in ADDED_STATUS {
             fields.remove(field);
