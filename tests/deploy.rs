@@ -1,7 +1,7 @@
 //! What is shipped beside the program: manifests that agree with each other, rights that are explained and bounded, pods that are confined.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -38,8 +38,13 @@ fn the_chart_keeps_the_crds_of_a_removed_release() {
 #[test]
 fn the_chart_beside_eso_renders_the_overlay() {
     let overlay = kustomize("overlays/beside-eso");
-    let values =
-        ["serviceAccount.name=waypost", "controllerClass=waypost", "serveUnclassified=false", "crds.install=false"];
+    let values = [
+        "serviceAccount.name=waypost",
+        "clusterRolePrefix=waypost-system",
+        "controllerClass=waypost",
+        "serveUnclassified=false",
+        "crds.install=false",
+    ];
     let chart = helm_template_in("waypost-system", &values);
     for (name, object) in &chart {
         let (mut ours, mut theirs) = (object.clone(), overlay[name].clone());
@@ -61,6 +66,23 @@ fn beside_eso_neither_its_crds_nor_its_names_nor_its_stores_are_touched() {
     let deployment = &of_kind(overlay, "Deployment")[0];
     let args = deployment["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
     assert!(args.contains("--controller-class=waypost") && args.contains("--serve-unclassified=false"), "{args}");
+}
+
+#[test]
+fn beside_eso_no_object_is_one_of_the_base_or_of_another_name_than_ours() {
+    let identities = |folder: &str| -> BTreeSet<[String; 3]> {
+        let identity = |object: &Value| {
+            ["/kind", "/metadata/namespace", "/metadata/name"]
+                .map(|at| object.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned())
+        };
+        kustomize(folder).values().map(identity).collect()
+    };
+    let (base, overlay) = (identities("base"), identities("overlays/beside-eso"));
+    assert_eq!(base.intersection(&overlay).collect::<Vec<_>>(), Vec::<&[String; 3]>::new());
+    for [kind, namespace, name] in &overlay {
+        let ours = if namespace.is_empty() { name } else { namespace };
+        assert!(ours.starts_with("waypost-system"), "{kind} {namespace}/{name}");
+    }
 }
 
 #[test]
@@ -134,12 +156,19 @@ fn no_policy_lets_a_plain_delete_through() {
 
 #[test]
 fn the_roles_name_shipped_policies_and_leave_the_default_one_out() {
+    let installed =
+        ["base", "overlays/beside-eso"].into_iter().flat_map(|folder| of_kind(kustomize(folder), "ServiceAccount"));
+    let accounts: Vec<Value> = installed.map(|account| account["metadata"].clone()).collect();
     let roles = sources(&["policies/vault/roles"], "json");
-    assert_eq!(roles.len(), 3);
+    assert_eq!(roles.len(), 4);
     for (file, text) in roles {
         let role: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(role["token_no_default_policy"], true, "{}", file.display());
-        assert_eq!(role["bound_service_account_names"], json!(["external-secrets"]), "{}", file.display());
+        let bound = |account: &Value| {
+            role["bound_service_account_names"] == json!([account["name"]])
+                && role["bound_service_account_namespaces"] == json!([account["namespace"]])
+        };
+        assert!(accounts.iter().any(bound), "{} is bound to no ServiceAccount that we install", file.display());
         for policy in strings(&role["token_policies"]) {
             let stem = policy.strip_prefix("waypost-").unwrap();
             assert!(root().join(format!("policies/vault/{stem}.hcl")).is_file(), "{policy} in {}", file.display());

@@ -16,6 +16,7 @@ mod pki;
 mod ports;
 mod product;
 mod server;
+mod shell;
 mod vault_admin;
 
 use std::{
@@ -225,6 +226,15 @@ impl Lab {
     /// How a shell calls the kubectl of [`Lab::kubectl`].
     pub fn kubectl_program(&self) -> &Program {
         &self.programs.kubectl
+    }
+
+    /// A shell in the repository as an administrator has it: `kubectl` and `bao` are there and have all rights in the lab. It stops at
+    /// the first failure; add `-c` and the script.
+    ///
+    /// # Errors
+    /// When its files cannot be written.
+    pub fn shell(&self) -> anyhow::Result<Command> {
+        shell::shell(&self.programs, &self.cluster.admin_kubeconfig, &self.vault, &self.own_folder("shell"))
     }
 
     /// The address of OpenBao.

@@ -29,6 +29,13 @@ impl Program {
         Program { path: path.into(), first_args: Vec::new() }
     }
 
+    /// What a shell runs to start the program with the arguments that it was given itself.
+    pub fn script(&self) -> String {
+        let words = std::iter::once(self.path.as_os_str()).chain(self.first_args.iter().map(OsString::as_os_str));
+        let quoted: Vec<_> = words.map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"))).collect();
+        format!("#!/bin/sh\nexec {} \"$@\"\n", quoted.join(" "))
+    }
+
     /// A command that starts the program in an environment without anything that could point it at somebody's real cluster.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
@@ -129,6 +136,13 @@ mod tests {
         std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(program.path, folder.join("etcd"));
         assert!(program.first_args.is_empty());
+    }
+
+    #[test]
+    fn a_script_starts_the_program_whatever_its_path_and_arguments() {
+        let program = Program { path: "printf".into(), first_args: vec!["%s|".into(), "it's one".into()] };
+        let output = Command::new("sh").args(["-c", &program.script(), "sh", "two words"]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "it's one|two words|");
     }
 
     #[test]

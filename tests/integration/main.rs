@@ -4,6 +4,7 @@
 mod bad_pull;
 mod bad_push;
 mod bad_store;
+mod beside;
 mod canary;
 mod claims;
 mod consume;
