@@ -1,8 +1,10 @@
-//! Writes the files that are made of code: definitions, the API reference, and what follows from the path convention.
+//! Writes the files that are made of code: definitions, the API reference, what follows from the path convention, and the
+//! Vault policy that follows from another.
 
 mod crds;
 mod drift;
 mod reference;
+mod vault_policies;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,6 +34,7 @@ type Output = (PathBuf, String);
 fn outputs() -> Vec<Output> {
     let mut outputs = crds::outputs();
     outputs.push(reference::output());
+    outputs.push(vault_policies::output());
     outputs.extend(waypost::domain::convention::generated_files());
     outputs
 }
