@@ -101,6 +101,17 @@ pub fn upsert(conditions: &mut Vec<Condition>, mut new: Condition, now: Time) ->
     Upsert::Changed
 }
 
+/// Puts a Ready condition that is False into `conditions`, by `upsert`: what is wrong and what to do about it.
+pub fn refuse(
+    conditions: &mut Vec<Condition>,
+    reason: Reason,
+    message: impl Into<String>,
+    generation: Option<i64>,
+    now: Time,
+) {
+    upsert(conditions, Condition::ready(ConditionStatus::False, reason, message, generation), now);
+}
+
 /// What `upsert` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upsert {

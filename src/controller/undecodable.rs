@@ -16,7 +16,7 @@ use super::guarded::Guarded;
 use super::kind::Kind;
 use super::referrers::Name;
 use super::report::Requeue;
-use crate::api::condition::{Condition, ConditionStatus, Reason, Upsert, upsert};
+use crate::api::condition::{self, Reason};
 use crate::cluster::status::Precondition;
 
 /// Says in the object's status what does not decode. Only an edit helps, so nothing is retried.
@@ -34,11 +34,8 @@ where
     let message =
         format!("the resource does not decode: {}; correct the field and apply it again", unquoted(&invalid.error));
     let generation = invalid.metadata.generation;
-    let condition = Condition::ready(ConditionStatus::False, Reason::InvalidSpec, message, generation);
     let mut conditions = Vec::new();
-    match upsert(&mut conditions, condition, Time(Timestamp::now())) {
-        Upsert::Changed | Upsert::Unchanged => {}
-    }
+    condition::refuse(&mut conditions, Reason::InvalidSpec, message, generation, Time(Timestamp::now()));
     let uid = invalid.metadata.uid.as_deref().unwrap_or_default();
     let precondition = Precondition { uid, resource_version: None };
     let subject = format!("{} {name}", kind.as_str());

@@ -1,15 +1,18 @@
 //! The cluster-wide kinds, which this version does not serve yet: each is told so instead of being ignored.
 
+use std::fmt::Debug;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::Api;
+use kube::core::object::HasStatus;
+use kube::{Api, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::api::cluster_external_secret::ClusterExternalSecretStatus;
-use crate::api::cluster_push_secret::ClusterPushSecretStatus;
-use crate::api::condition::{Condition, ConditionStatus, Reason, Upsert, upsert};
+use crate::api::condition::{self, Condition, Reason};
 use crate::api::{ClusterExternalSecret, ClusterPushSecret};
 use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
@@ -18,78 +21,71 @@ use crate::controller::kind::Kind;
 use crate::controller::referrers::Name;
 use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
 
-/// Reports on ClusterExternalSecrets.
-pub struct ClusterExternalSecrets(Arc<Context>);
+/// A kind that makes others in namespaces.
+pub trait FanOut: HasStatus + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize {
+    /// Which kind it is.
+    const KIND: Kind;
+    /// What to create by hand in each namespace.
+    const INSTEAD: &'static str;
 
-/// Reports on ClusterPushSecrets.
-pub struct ClusterPushSecrets(Arc<Context>);
-
-impl ClusterExternalSecrets {
-    pub fn new(context: &Arc<Context>) -> Arc<Self> {
-        Arc::new(ClusterExternalSecrets(context.clone()))
-    }
+    /// What a report sets: the generation observed, and the conditions.
+    fn reported(status: &mut Self::Status) -> (&mut Option<i64>, &mut Vec<Condition>);
 }
 
-impl ClusterPushSecrets {
-    pub fn new(context: &Arc<Context>) -> Arc<Self> {
-        Arc::new(ClusterPushSecrets(context.clone()))
-    }
-}
-
-#[async_trait]
-impl Reconciler for ClusterExternalSecrets {
-    type Object = ClusterExternalSecret;
-    type Status = ClusterExternalSecretStatus;
-
+impl FanOut for ClusterExternalSecret {
     const KIND: Kind = Kind::ClusterExternalSecret;
+    const INSTEAD: &'static str = "an ExternalSecret";
 
-    fn api(&self, _namespace: &str) -> Api<Guarded<ClusterExternalSecret>> {
-        Api::all(self.0.cluster.client())
+    fn reported(status: &mut Self::Status) -> (&mut Option<i64>, &mut Vec<Condition>) {
+        (&mut status.observed_generation, &mut status.conditions)
     }
+}
 
-    async fn reconcile(&self, object: Arc<ClusterExternalSecret>, _name: &Name) -> Report<ClusterExternalSecretStatus> {
-        let mut after = object.status.clone().unwrap_or_default();
-        let generation = object.metadata.generation;
-        after.observed_generation = generation;
-        let verdict = unsupported("ClusterExternalSecret", "an ExternalSecret", generation, &mut after.conditions);
-        report(verdict, object.status.clone(), after)
+impl FanOut for ClusterPushSecret {
+    const KIND: Kind = Kind::ClusterPushSecret;
+    const INSTEAD: &'static str = "a PushSecret";
+
+    fn reported(status: &mut Self::Status) -> (&mut Option<i64>, &mut Vec<Condition>) {
+        (&mut status.observed_generation, &mut status.conditions)
     }
+}
 
-    fn forget(&self, _name: &Name) {}
+/// Reports on the objects of such a kind.
+pub struct Unserved<K>(Arc<Context>, PhantomData<fn() -> K>);
+
+impl<K> Unserved<K> {
+    pub fn new(context: &Arc<Context>) -> Arc<Self> {
+        Arc::new(Unserved(context.clone(), PhantomData))
+    }
 }
 
 #[async_trait]
-impl Reconciler for ClusterPushSecrets {
-    type Object = ClusterPushSecret;
-    type Status = ClusterPushSecretStatus;
+impl<K> Reconciler for Unserved<K>
+where
+    K: FanOut<Status: Serialize + Clone + Default + Send + Sync> + Send + Sync + 'static,
+{
+    type Object = K;
+    type Status = K::Status;
 
-    const KIND: Kind = Kind::ClusterPushSecret;
+    const KIND: Kind = K::KIND;
 
-    fn api(&self, _namespace: &str) -> Api<Guarded<ClusterPushSecret>> {
+    fn api(&self, _namespace: &str) -> Api<Guarded<K>> {
         Api::all(self.0.cluster.client())
     }
 
-    async fn reconcile(&self, object: Arc<ClusterPushSecret>, _name: &Name) -> Report<ClusterPushSecretStatus> {
-        let mut after = object.status.clone().unwrap_or_default();
-        let generation = object.metadata.generation;
-        after.observed_generation = generation;
-        let verdict = unsupported("ClusterPushSecret", "a PushSecret", generation, &mut after.conditions);
-        report(verdict, object.status.clone(), after)
+    async fn reconcile(&self, object: Arc<K>, _name: &Name) -> Report<K::Status> {
+        let (kind, instead) = (K::KIND.as_str(), K::INSTEAD);
+        let message =
+            format!("this version of Waypost does not serve {kind}: create {instead} in each namespace instead");
+        let (before, generation) = (object.status().cloned(), object.meta().generation);
+        let mut after = before.clone().unwrap_or_default();
+        let (observed, conditions) = K::reported(&mut after);
+        *observed = generation;
+        condition::refuse(conditions, Reason::Unsupported, message.clone(), generation, Time(Timestamp::now()));
+        let verdict = Verdict { ready: false, reason: Reason::Unsupported, message };
+        let status = Box::new(StatusChange { before, after, resource_version: None });
+        Report::Verdict { verdict, status, requeue: Requeue::AwaitChange }
     }
 
     fn forget(&self, _name: &Name) {}
-}
-
-fn unsupported(kind: &str, instead: &str, generation: Option<i64>, conditions: &mut Vec<Condition>) -> Verdict {
-    let message = format!("this version of Waypost does not serve {kind}: create {instead} in each namespace instead");
-    let ready = Condition::ready(ConditionStatus::False, Reason::Unsupported, message.clone(), generation);
-    match upsert(conditions, ready, Time(Timestamp::now())) {
-        Upsert::Changed | Upsert::Unchanged => {}
-    }
-    Verdict { ready: false, reason: Reason::Unsupported, message }
-}
-
-fn report<S>(verdict: Verdict, before: Option<S>, after: S) -> Report<S> {
-    let status = Box::new(StatusChange { before, after, resource_version: None });
-    Report::Verdict { verdict, status, requeue: Requeue::AwaitChange }
 }

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use crate::admin::{self, Health, ListenError};
+use crate::api::{ClusterExternalSecret, ClusterPushSecret};
 use crate::cluster::client::{ConnectError, connect};
 use crate::cluster::events::Events;
 use crate::cluster::{Cluster, ClusterError};
@@ -236,12 +237,12 @@ impl Starter<'_> {
             pull_wakes,
         );
         self.drive(
-            fanout::ClusterExternalSecrets::new(&self.context),
+            fanout::Unserved::<ClusterExternalSecret>::new(&self.context),
             Api::all(self.client()),
             mpsc::unbounded_channel().1,
         );
         self.drive(
-            fanout::ClusterPushSecrets::new(&self.context),
+            fanout::Unserved::<ClusterPushSecret>::new(&self.context),
             Api::all(self.client()),
             mpsc::unbounded_channel().1,
         );
