@@ -19,10 +19,9 @@ pub fn data_hash(data: &SecretMap) -> String {
         digest.update(key);
         digest.update(":[");
         for (position, byte) in value.expose().iter().enumerate() {
-            if position > 0 {
-                digest.update(" ");
-            }
-            digest.update(decimal(*byte));
+            let number = DECIMALS[usize::from(*byte)].as_bytes();
+            // Numbers carry the blank that parts them from the one before.
+            digest.update(if position == 0 { &number[1..] } else { number });
         }
         digest.update("]");
     }
@@ -50,8 +49,41 @@ pub fn short_digest(text: &str) -> String {
     hex(&Sha3_224::digest(text))
 }
 
-fn decimal(byte: u8) -> String {
-    byte.to_string()
+/// A byte in decimal after a blank, at the end of four characters.
+struct Decimal {
+    text: [u8; 4],
+    start: usize,
+}
+
+/// One for each byte, so that hashing makes no text of a value, which would have to be wiped.
+static DECIMALS: [Decimal; 256] = decimals();
+
+impl Decimal {
+    const fn of(byte: u8) -> Self {
+        let (mut text, mut start, mut rest) = ([b' '; 4], 3, byte);
+        loop {
+            text[start] = b'0' + rest % 10;
+            start -= 1;
+            rest /= 10;
+            if rest == 0 {
+                return Decimal { text, start };
+            }
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.text[self.start..]
+    }
+}
+
+const fn decimals() -> [Decimal; 256] {
+    let mut decimals = [const { Decimal::of(0) }; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        decimals[byte] = Decimal::of(byte as u8);
+        byte += 1;
+    }
+    decimals
 }
 
 fn go_map(map: &BTreeMap<String, String>) -> String {
@@ -86,6 +118,15 @@ mod tests {
             let data = data.iter().map(|(key, value)| ((*key).into(), SecretBytes::from(*value))).collect();
             assert_eq!(data_hash(&data), hash);
         }
+    }
+
+    #[test]
+    fn every_byte_is_hashed_as_its_decimal() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let numbers: Vec<String> = bytes.iter().map(u8::to_string).collect();
+        let text = format!("map[k:[{}]]", numbers.join(" "));
+        let data = SecretMap::from([("k".to_owned(), SecretBytes::new(bytes))]);
+        assert_eq!(data_hash(&data), hex(&Sha3_224::digest(text)));
     }
 
     #[test]
