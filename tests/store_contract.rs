@@ -1,7 +1,7 @@
 //! The store port on its two implementations: the fake and a real OpenBao answer the same assertions, and the real one is
 //! put through the faults that a store meets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,11 +22,13 @@ use waypost::store::admit::{Class, Unclassified};
 use waypost::store::error::Transport as Cause;
 use waypost::store::fake::FakeStore;
 use waypost::store::observer::Unobserved;
-use waypost::store::{Registry, RegistrySettings, StoreClient, StoreError, StoreName, StoreObject, StoreRefusal};
+use waypost::store::{Heads, Latest, Registry, RegistrySettings, StoreClient, StoreError, StoreName, StoreObject, StoreRefusal};
 use waypost_e2e::lab::{AuditLog, Bao, CONTROLLER_ACCOUNT, Lab, Mark, Transport};
 use waypost_e2e::wait;
 
 const DEADLINE: Duration = Duration::from_secs(30);
+/// Bytes that a listing of the contract may have.
+const LISTING: usize = 64 * 1024;
 
 #[tokio::test]
 async fn the_fake_keeps_the_contract() {
@@ -45,6 +47,7 @@ async fn contract(store: &dyn StoreClient) {
     assert!(matches!(store.read(&path, None).await.unwrap().state, EntryState::Absent));
     let head = store.head(&path).await.unwrap();
     assert!(!head.exists && head.version == 0 && !head.live);
+    assert_eq!(listed(store, &path).await, None);
     let key = store.path_key(&path).await.unwrap();
     assert_eq!(key, store.path_key(&path).await.unwrap());
     let nobody = store.patch_metadata(&path, &labels(&[("a", Some("1"))])).await.unwrap_err();
@@ -57,6 +60,7 @@ async fn contract(store: &dyn StoreClient) {
     store.create_entry(&path).await.unwrap();
     let head = store.head(&path).await.unwrap();
     assert!(head.exists && head.version == 0 && !head.live);
+    assert_eq!(listed(store, &path).await, Some(Latest { version: 0, live: false }));
     assert_eq!(head.custom_metadata.len(), 2, "creating again keeps the labels");
 
     let data = RemoteData::from([
@@ -69,6 +73,7 @@ async fn contract(store: &dyn StoreClient) {
     assert_eq!((written.version, written.custom_metadata.len()), (1, 2));
     let entry = store.read(&path, None).await.unwrap();
     assert_eq!(live(&entry).0, 1);
+    assert_eq!(listed(store, &path).await, Some(Latest { version: 1, live: true }));
     for (property, value) in &data {
         assert!(live(&entry).1[property] == *value, "{property} comes back as it went");
     }
@@ -86,6 +91,7 @@ async fn contract(store: &dyn StoreClient) {
     assert!(matches!(deleted.state, EntryState::Deleted { version: 2 }) && deleted.custom_metadata.len() == 2);
     let head = store.head(&path).await.unwrap();
     assert!(head.exists && head.version == 2 && !head.live);
+    assert_eq!(listed(store, &path).await, Some(Latest { version: 2, live: false }));
     let stale = store.write(&path, &text("third"), 0).await.unwrap_err();
     assert!(matches!(stale, StoreError::CasMismatch { .. }), "{stale}");
     assert_eq!(store.write(&path, &text("third"), 2).await.unwrap().version, 3);
@@ -97,16 +103,54 @@ async fn contract(store: &dyn StoreClient) {
     assert_eq!(destroyed.custom_metadata, BTreeMap::from([("b".to_owned(), "3".to_owned())]));
     let head = store.head(&path).await.unwrap();
     assert!(head.version == 3 && !head.live);
+    assert_eq!(listed(store, &path).await, Some(Latest { version: 3, live: false }));
+    listings(store).await;
 
     let elsewhere = RemotePath::parse(Some("nowhere"), "platform-data/contract/entry").unwrap();
     for error in [
         store.read(&elsewhere, None).await.err(),
         store.head(&elsewhere).await.err(),
+        store.heads(&elsewhere, LISTING).await.err(),
         store.write(&elsewhere, &text("x"), 0).await.err(),
         store.path_key(&elsewhere).await.err(),
     ] {
         assert!(matches!(error, Some(StoreError::MountMissing { .. })), "a missing mount is no absent entry");
     }
+}
+
+/// Everything below a folder is listed, an entry beside it is not, and no more is read than was allowed.
+async fn listings(store: &dyn StoreClient) {
+    let (deep, beside) = (path("platform-data/contract/a/deep.er"), path("platform-data/contract-b/entry"));
+    for path in [&deep, &beside] {
+        store.write(path, &text("x"), 0).await.unwrap();
+    }
+    assert_eq!(listed(store, &deep).await, Some(Latest { version: 1, live: true }));
+    assert_eq!(listed(store, &beside).await, None);
+    let folder = path("platform-data/contract");
+    assert_eq!(store.heads(&folder, 100).await.unwrap(), Heads::TooLarge);
+    let nothing = path("platform-data/contract-c");
+    assert_eq!(store.heads(&nothing, LISTING).await.unwrap(), Heads::Listed(HashMap::new()));
+}
+
+/// What the listing of `platform-data/contract` says of an entry.
+async fn listed(store: &dyn StoreClient, entry: &RemotePath) -> Option<Latest> {
+    match store.heads(&path("platform-data/contract"), LISTING).await.unwrap() {
+        Heads::Listed(entries) => entries.get(entry.path.as_str()).copied(),
+        Heads::TooLarge | Heads::Unavailable => panic!("the folder is not listed"),
+    }
+}
+
+#[tokio::test]
+async fn a_login_without_the_right_to_list_is_told_so_and_keeps_its_session() {
+    let bench = Bench::on_extra().await;
+    let token = bench.bao().admin().unwrap().create_token(&["waypost-combined"], "10m").await.unwrap();
+    bench.secret("unlisted", "token", &token).await;
+    let client = bench.client("unlisted", bench.provider(bench.token_auth("unlisted"), json!({}))).await;
+    let entry = path("platform-data/unlisted/entry");
+    client.write(&entry, &text("kept"), 0).await.unwrap();
+    let folder = path("platform-data/unlisted");
+    assert_eq!(client.heads(&folder, LISTING).await.unwrap(), Heads::Unavailable);
+    assert_eq!(client.head(&entry).await.unwrap().version, 1);
 }
 
 #[tokio::test]

@@ -22,17 +22,6 @@ path "{{mount}}/metadata/platform-config/*" {
   capabilities = ["read", "list"]
 }
 
-# OpenBao only: one request a level returns the current version of every path, which replaces a read of each unchanged path. Vault has
-# no such endpoint, and the rule does nothing there; scan.hcl adds the recursive form.
-path "{{mount}}/detailed-metadata/platform-data/*" {
-  capabilities = ["list"]
-}
-
-# The same for configuration.
-path "{{mount}}/detailed-metadata/platform-config/*" {
-  capabilities = ["list"]
-}
-
 # Tells the mount's accessor, type and KV version, so that a v1 mount is reported as such and two spellings of one mount are known as one.
 path "sys/internal/ui/mounts/{{mount}}" {
   capabilities = ["read"]

@@ -43,17 +43,6 @@ path "{{mount}}/destroy/platform-config/*" {
   capabilities = ["update"]
 }
 
-# OpenBao only: one request a level returns the current version of every path, which replaces a read of each unchanged path. Vault has
-# no such endpoint, and the rule does nothing there; scan.hcl adds the recursive form.
-path "{{mount}}/detailed-metadata/platform-data/*" {
-  capabilities = ["list"]
-}
-
-# The same for configuration.
-path "{{mount}}/detailed-metadata/platform-config/*" {
-  capabilities = ["list"]
-}
-
 # Optional: lets a purge remove an entry with all its versions and its metadata. Without these two rules a purge is refused by the server.
 # path "{{mount}}/metadata/platform-data/*"   { capabilities = ["create", "read", "update", "patch", "list", "delete"] }
 # path "{{mount}}/metadata/platform-config/*" { capabilities = ["create", "read", "update", "patch", "list", "delete"] }

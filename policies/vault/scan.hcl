@@ -1,12 +1,14 @@
-# OpenBao only, beside any of the other policies: Vault does not know the capability `scan` and refuses a policy that names it.
+# Beside consumer.hcl or combined.hcl, on OpenBao only: Vault does not know the capability `scan` and refuses a policy that names it.
 # `{{mount}}` stands for the KV v2 mount (`secret` unless the store says otherwise); see README.md for the commands that fill it in; unfilled, it grants nothing.
 
-# One recursive request returns the current version of every secret, whatever the number of datasources.
+# Tells the current versions of all secrets in one request, which replaces a request for each unchanged path in every refresh interval.
+# The reply holds what `read` on the metadata of each path shows, labels included, and no value. `list` is absent on purpose: it would
+# tell one level of the same.
 path "{{mount}}/detailed-metadata/platform-data/*" {
-  capabilities = ["list", "scan"]
+  capabilities = ["scan"]
 }
 
-# The same for configuration.
+# The same for configuration (V2), which lies beside the secrets (V1).
 path "{{mount}}/detailed-metadata/platform-config/*" {
-  capabilities = ["list", "scan"]
+  capabilities = ["scan"]
 }

@@ -124,6 +124,11 @@ impl RemotePath {
     pub fn metadata_url(&self) -> String {
         format!("{}/metadata/{}", self.mount, self.path)
     }
+
+    /// The listing of the folder of this name below `/v1/`, e.g. `secret/detailed-metadata/platform-data/postgres/`.
+    pub fn listing_url(&self) -> String {
+        format!("{}/detailed-metadata/{}/", self.mount, self.path)
+    }
 }
 
 impl fmt::Display for Mount {

@@ -224,6 +224,7 @@ fn store_reason(error: &crate::store::StoreError) -> Reason {
         | StoreError::Stale { .. }
         | StoreError::Rejected { .. }
         | StoreError::Server { .. }
+        | StoreError::ReplyTooLarge { .. }
         | StoreError::BadReply { .. } => Reason::Errored,
     }
 }

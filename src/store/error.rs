@@ -193,6 +193,16 @@ pub enum StoreError {
         /// The HTTP status.
         status: u16,
     },
+    /// An answer that is larger than anything we ask for.
+    #[error(
+        "the reply about {path} has more than {limit} bytes, which no entry has: check the store's `server`, and proxies on the way"
+    )]
+    ReplyTooLarge {
+        /// The API path.
+        path: String,
+        /// What was still read.
+        limit: usize,
+    },
     /// An answer that is not what the API says it should be.
     #[error(
         "cannot {operation} {path}: the reply is not one of Vault or OpenBao ({what}): check the store's `server`, and proxies on the way"
@@ -230,6 +240,7 @@ impl StoreError {
             | StoreError::EntryMissing { .. }
             | StoreError::Stale { .. }
             | StoreError::Server { .. }
+            | StoreError::ReplyTooLarge { .. }
             | StoreError::BadReply { .. } => Family::Failed,
         }
     }

@@ -1,14 +1,17 @@
 //! A store in memory with the semantics of KV v2, for tests of whatever uses [`StoreClient`]; `tests/store_contract.rs` holds
 //! it and a real server to the same assertions.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 
-use super::{Head, Identity, PathKey, StoreClient, StoreError, Written};
+use super::{Head, Heads, Identity, Latest, PathKey, StoreClient, StoreError, Written};
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
+
+/// What an entry takes in a real server's listing, in bytes: one version, and no labels.
+const LISTED_BYTES: usize = 400;
 
 /// Which method of [`StoreClient`] was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +22,8 @@ pub enum Operation {
     Read,
     /// [`StoreClient::head`].
     Head,
+    /// [`StoreClient::heads`]; its request's path is the folder.
+    Heads,
     /// [`StoreClient::create_entry`].
     CreateEntry,
     /// [`StoreClient::patch_metadata`].
@@ -35,7 +40,7 @@ impl Operation {
     /// Whether the request can change the store.
     pub fn mutates(self) -> bool {
         match self {
-            Operation::PathKey | Operation::Read | Operation::Head => false,
+            Operation::PathKey | Operation::Read | Operation::Head | Operation::Heads => false,
             Operation::CreateEntry
             | Operation::PatchMetadata
             | Operation::Write
@@ -65,6 +70,16 @@ pub enum Fault {
     LoseReply(StoreError),
 }
 
+/// Whether listings are answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Listing {
+    /// As OpenBao does for a login with the right to it.
+    #[default]
+    Offered,
+    /// As OpenBao does without the right, and Vault always.
+    Refused,
+}
+
 type Hook = Box<dyn FnMut(&FakeStore, &Request) -> Option<Fault> + Send>;
 
 /// The store, or one client of it: clones share the content.
@@ -83,6 +98,9 @@ struct World {
 struct Content {
     mounts: BTreeSet<String>,
     entries: BTreeMap<RemotePath, Stored>,
+    listing: Listing,
+    /// Left out of listings.
+    hidden: BTreeSet<RemotePath>,
     faults: VecDeque<Fault>,
     requests: Vec<Request>,
 }
@@ -180,6 +198,16 @@ impl FakeStore {
         self.content().entries.remove(path);
     }
 
+    /// Answers listings from now on, or refuses them.
+    pub fn set_listing(&self, listing: Listing) {
+        self.content().listing = listing;
+    }
+
+    /// Leaves an entry out of listings, as a server does where a policy filters them.
+    pub fn hide(&self, path: &RemotePath) {
+        self.content().hidden.insert(path.clone());
+    }
+
     /// What is there, without being counted.
     pub fn peek(&self, path: &RemotePath) -> Entry {
         self.content().entry(path, None)
@@ -251,6 +279,21 @@ impl Content {
         Entry { state, custom_metadata: stored.custom_metadata.clone() }
     }
 
+    fn heads(&self, folder: &RemotePath, limit: usize) -> Heads {
+        match self.listing {
+            Listing::Offered => {}
+            Listing::Refused => return Heads::Unavailable,
+        }
+        let prefix = format!("{}/", folder.path);
+        let below = |path: &RemotePath| path.mount == folder.mount && path.path.as_str().starts_with(&prefix);
+        let seen = self.entries.iter().filter(|(path, _)| below(path) && !self.hidden.contains(*path));
+        let entries: HashMap<_, _> = seen.map(|(path, stored)| (path.path.to_string(), stored.head())).collect();
+        match entries.len() * LISTED_BYTES <= limit {
+            true => Heads::Listed(entries),
+            false => Heads::TooLarge,
+        }
+    }
+
     fn existing(&mut self, path: &RemotePath) -> Result<&mut Stored, StoreError> {
         self.entries.get_mut(path).ok_or_else(|| StoreError::EntryMissing { path: path.to_string() })
     }
@@ -268,6 +311,11 @@ impl Content {
 impl Stored {
     fn latest(&self) -> u64 {
         self.versions.len() as u64
+    }
+
+    fn head(&self) -> Latest {
+        let version = self.latest();
+        Latest { version, live: self.at(version).is_some() }
     }
 
     fn at(&self, version: u64) -> Option<&RemoteData> {
@@ -317,6 +365,10 @@ impl StoreClient for FakeStore {
                 custom_metadata: entry.custom_metadata,
             })
         })
+    }
+
+    async fn heads(&self, folder: &RemotePath, limit: usize) -> Result<Heads, StoreError> {
+        self.serve(Operation::Heads, folder, |content| Ok(content.heads(folder, limit)))
     }
 
     async fn create_entry(&self, path: &RemotePath) -> Result<(), StoreError> {

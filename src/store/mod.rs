@@ -12,7 +12,7 @@ pub mod refusal;
 pub mod registry;
 pub mod vault;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -62,6 +62,27 @@ pub struct Head {
     pub custom_metadata: BTreeMap<String, String>,
 }
 
+/// The latest version of an entry, as a listing tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Latest {
+    /// Its number; 0 when the entry has no version.
+    pub version: u64,
+    /// Whether it still has data.
+    pub live: bool,
+}
+
+/// What one listing of a folder gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heads {
+    /// The latest versions of the entries below the folder, by path below the mount. An entry that is not among them need
+    /// not be gone: servers leave out what a login may not see, so it has to be asked for by itself.
+    Listed(HashMap<String, Latest>),
+    /// The reply would have more bytes than were allowed.
+    TooLarge,
+    /// This server has no such listing, or this login no right to it.
+    Unavailable,
+}
+
 /// An authenticated client of one store identity. Implementations log in, renew, limit and retry as needed; each method is
 /// one logical request. All are safe to repeat. Paths name their own mount, because a store without `path` serves many.
 #[async_trait]
@@ -83,6 +104,10 @@ pub trait StoreClient: Send + Sync {
 
     /// Reads the latest version's number and the labels, no data. Falls back on a data read where metadata is forbidden.
     async fn head(&self, path: &RemotePath) -> Result<Head, StoreError>;
+
+    /// Lists the latest versions of all entries below a folder, however deep, reading no more than `limit` bytes. Whether
+    /// the server lets this login do so is in [`Heads`]; errors are those of any request, and say nothing about an entry.
+    async fn heads(&self, folder: &RemotePath, limit: usize) -> Result<Heads, StoreError>;
 
     /// Makes sure the entry exists, without a version, leaving labels that are there as they are.
     async fn create_entry(&self, path: &RemotePath) -> Result<(), StoreError>;

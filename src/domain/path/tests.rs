@@ -23,6 +23,7 @@ fn every_spelling_of_an_entry_is_one_entry() {
     }
     assert_eq!(want.to_string(), "secret/platform-data/postgres/temporal");
     assert_eq!(want.metadata_url(), "secret/metadata/platform-data/postgres/temporal");
+    assert_eq!(want.listing_url(), "secret/detailed-metadata/platform-data/postgres/temporal/");
 }
 
 #[test]
@@ -101,11 +102,17 @@ fn hostile() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// S9: whatever is written in a manifest, the request stays under the mount's data and metadata.
+    /// S9: whatever is written in a manifest, the request stays under the mount's own endpoints.
     #[test]
     fn a_request_stays_under_its_mount(store in prop::option::of(hostile()), key in hostile()) {
         if let Ok(parsed) = RemotePath::parse(store.as_deref(), &key) {
-            for (url, endpoint) in [(parsed.data_url(), "data"), (parsed.metadata_url(), "metadata")] {
+            let listing = parsed.listing_url();
+            let urls = [
+                (parsed.data_url(), "data"),
+                (parsed.metadata_url(), "metadata"),
+                (listing.trim_end_matches('/').to_owned(), "detailed-metadata"),
+            ];
+            for (url, endpoint) in urls {
                 let url = reqwest::Url::parse(&format!("https://vault.test/v1/{url}")).unwrap();
                 let prefix = reqwest::Url::parse(&format!("https://vault.test/v1/{}/{endpoint}/", parsed.mount)).unwrap();
                 prop_assert!(url.path().starts_with(prefix.path()), "{url}");

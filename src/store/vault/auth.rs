@@ -8,7 +8,7 @@ use vaultrs::api::auth::approle::requests::LoginWithApproleRequest;
 use vaultrs::api::auth::kubernetes::requests::LoginWithKubernetesRequest;
 use zeroize::Zeroizing;
 
-use super::transport::{Outgoing, Payload};
+use super::transport::{MAX_REPLY, Outgoing, Payload};
 use crate::domain::secret::SecretBytes;
 use crate::store::StoreError;
 use crate::store::observer::Call;
@@ -76,7 +76,8 @@ pub fn outgoing(
     let body = endpoint.body().map_err(|_quotes_input| malformed())?.map(|body| Payload::json(Zeroizing::new(body)));
     let query = endpoint.query().map_err(|_quotes_input| malformed())?;
     let method: Method = endpoint.method().into();
-    Ok(Outgoing { call, method, path, query, body, token: token.cloned(), namespace: namespace.cloned() })
+    let (token, namespace) = (token.cloned(), namespace.cloned());
+    Ok(Outgoing { call, method, path, query, body, token, namespace, largest: MAX_REPLY })
 }
 
 /// A token as a header. Files and Secrets often end in a newline, which no header can carry.

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::mounts::Certainty;
 use super::reply::{self, Data, Health};
-use super::transport::{Outgoing, Payload};
+use super::transport::{MAX_REPLY, Outgoing, Payload};
 use super::{VaultClient, error};
 use crate::domain::path::Mount;
 use crate::store::StoreError;
@@ -71,6 +71,7 @@ impl VaultClient {
             body: Some(Payload::json(Zeroizing::new(body))),
             token: None,
             namespace: None,
+            largest: MAX_REPLY,
         };
         let reply = self.authed(request).await?;
         if reply.status.is_server_error() {

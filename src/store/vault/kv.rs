@@ -11,8 +11,8 @@ use vaultrs::api::kv2::requests::{
 use zeroize::Zeroizing;
 
 use super::auth::outgoing;
-use super::reply::{self, Data, Metadata, Version, VersionMetadata};
-use super::transport::{Outgoing, Payload, Reply};
+use super::reply::{self, Data, Metadata, Version, VersionMetadata, VersionState};
+use super::transport::{MAX_REPLY, Outgoing, Payload, Reply};
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteData, RemoteValue};
 use crate::store::observer::Call;
@@ -96,8 +96,7 @@ pub fn data_reply(reply: &Reply, path: &RemotePath) -> Result<DataReply, StoreEr
 /// Understands a successful reply to [`read_metadata`].
 pub fn head(reply: &Reply, path: &RemotePath) -> Result<Head, StoreError> {
     let metadata = metadata(reply, path)?;
-    let state = metadata.versions.get(&metadata.current_version.to_string());
-    let live = state.is_some_and(|state| !state.destroyed && !is_past(&state.deletion_time));
+    let live = is_live(metadata.current_version, &metadata.versions);
     let custom_metadata = metadata.custom_metadata.unwrap_or_default();
     Ok(Head { exists: true, version: metadata.current_version, live, custom_metadata })
 }
@@ -156,6 +155,12 @@ fn body_of(data: &RemoteData, cas: u64) -> Zeroizing<Vec<u8>> {
     body
 }
 
+/// Whether the latest version still has data.
+pub fn is_live(current_version: u64, versions: &BTreeMap<String, VersionState>) -> bool {
+    let state = versions.get(&current_version.to_string());
+    state.is_some_and(|state| !state.destroyed && !is_past(&state.deletion_time))
+}
+
 /// Whether a deletion time has come; an empty one never does.
 fn is_past(deletion_time: &str) -> bool {
     !deletion_time.is_empty()
@@ -163,7 +168,7 @@ fn is_past(deletion_time: &str) -> bool {
 }
 
 fn ours(call: Call, method: Method, path: String, payload: Payload) -> Outgoing {
-    Outgoing { call, method, path, query: None, body: Some(payload), token: None, namespace: None }
+    Outgoing { call, method, path, query: None, body: Some(payload), token: None, namespace: None, largest: MAX_REPLY }
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@ mod error;
 mod guard;
 mod inspect;
 mod kv;
+mod listing;
 mod mounts;
 mod reply;
 mod session;
 pub mod transport;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,11 +28,11 @@ use self::kv::DataReply;
 use self::mounts::{Certainty, Confirmed, Mounts};
 use self::reply::{Data, Health, MountInfo};
 use self::session::{Session, Token, Verdict};
-use self::transport::{Outgoing, Reply, Transport};
+use self::transport::{MAX_REPLY, Outgoing, Reply, Transport};
 use crate::domain::path::{Mount, RemotePath};
 use crate::domain::remote::{Entry, RemoteData};
 use crate::store::observer::Call;
-use crate::store::{Head, Identity, PathKey, StoreClient, StoreError, Written};
+use crate::store::{Head, Heads, Identity, PathKey, StoreClient, StoreError, Written};
 pub use inspect::{Inspection, Rights};
 
 /// No server takes a larger request by default.
@@ -244,6 +245,24 @@ impl StoreClient for VaultClient {
         Ok(Head { exists, version: entry.cas(), live: entry.data().is_some(), custom_metadata: entry.custom_metadata })
     }
 
+    async fn heads(&self, folder: &RemotePath, limit: usize) -> Result<Heads, StoreError> {
+        self.confirm(&folder.mount, Certainty::Known).await?;
+        let reply = match self.authed(listing::request(folder, limit)).await {
+            Err(StoreError::ReplyTooLarge { .. }) => return Ok(Heads::TooLarge),
+            other => other?,
+        };
+        match reply.status {
+            status if status.is_success() => listing::listed(&reply, folder).map(Heads::Listed),
+            status if listing::is_unavailable(status) => Ok(Heads::Unavailable),
+            _ => match self.judge(&reply, "list", &folder.listing_url(), &folder.mount, 0) {
+                // Vault says so of a request that it does not know; a mount that is really gone shows in the next read.
+                StoreError::MountMissing { .. } => Ok(Heads::Unavailable),
+                StoreError::Rejected { status: 404, .. } => Ok(Heads::Listed(HashMap::new())),
+                error => Err(error),
+            },
+        }
+    }
+
     async fn create_entry(&self, path: &RemotePath) -> Result<(), StoreError> {
         self.confirm(&path.mount, Certainty::Known).await?;
         match self.demand(kv::create_entry(path), "create", path).await {
@@ -291,5 +310,5 @@ impl StoreClient for VaultClient {
 }
 
 fn plain(call: Call, method: Method, path: String) -> Outgoing {
-    Outgoing { call, method, path, query: None, body: None, token: None, namespace: None }
+    Outgoing { call, method, path, query: None, body: None, token: None, namespace: None, largest: MAX_REPLY }
 }

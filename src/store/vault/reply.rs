@@ -1,6 +1,6 @@
 //! The parts of the server's replies that we use, parsed without copies of values and without parser texts, which quote them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -33,6 +33,21 @@ pub struct Metadata {
     pub current_version: u64,
     #[serde(default)]
     pub custom_metadata: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    pub versions: BTreeMap<String, VersionState>,
+}
+
+/// `SCAN <mount>/detailed-metadata/<folder>/`: entries by path below the folder. An empty folder has no list at all.
+#[derive(Deserialize)]
+pub struct Listing {
+    #[serde(default)]
+    pub key_info: HashMap<String, ListedEntry>,
+}
+
+/// What of an entry's metadata a listing is asked for.
+#[derive(Deserialize)]
+pub struct ListedEntry {
+    pub current_version: u64,
     #[serde(default)]
     pub versions: BTreeMap<String, VersionState>,
 }

@@ -19,8 +19,8 @@ use super::{connect, error};
 use crate::store::StoreError;
 use crate::store::observer::{Call, RequestObserver};
 
-/// The largest reply that is read; an entry is at most 1 MiB on most servers, and JSON escapes it.
-const MAX_REPLY: usize = 8 * 1024 * 1024;
+/// The largest reply that is read, in bytes; an entry is at most 1 MiB on most servers, and JSON escapes it.
+pub const MAX_REPLY: usize = 8 * 1024 * 1024;
 /// How often a server in trouble is asked for its health.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
@@ -85,6 +85,8 @@ pub struct Outgoing {
     pub body: Option<Payload>,
     pub token: Option<HeaderValue>,
     pub namespace: Option<HeaderValue>,
+    /// The largest reply that is read, in bytes.
+    pub largest: usize,
 }
 
 /// A body, wiped when the last clone is dropped.
@@ -166,6 +168,7 @@ impl Transport {
             token: None,
             // The endpoint exists in the root namespace only.
             namespace: None,
+            largest: MAX_REPLY,
         };
         self.observed(&request).await
     }
@@ -210,7 +213,7 @@ impl Transport {
         if let Some(index) = response.headers().get(INDEX) {
             *self.index.lock().expect("no code panics while it holds the index") = Some(index.clone());
         }
-        self.read(response).await
+        self.read(response, request).await
     }
 
     fn url(&self, request: &Outgoing) -> Result<Url, StoreError> {
@@ -270,7 +273,7 @@ impl Transport {
         }
     }
 
-    async fn read(&self, mut response: Response) -> Result<Reply, StoreError> {
+    async fn read(&self, mut response: Response, request: &Outgoing) -> Result<Reply, StoreError> {
         let status = response.status();
         let retry_after = response
             .headers()
@@ -279,11 +282,10 @@ impl Transport {
             .map(Duration::from_secs);
         // Reserved at once, since a buffer that grows leaves copies behind.
         let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(16 * 1024);
-        let mut body = Zeroizing::new(Vec::with_capacity(expected.min(MAX_REPLY)));
+        let mut body = Zeroizing::new(Vec::with_capacity(expected.min(request.largest)));
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
-            if body.len() + chunk.len() > MAX_REPLY {
-                let path = response.url().path().to_owned();
-                return Err(StoreError::BadReply { operation: "read", path, what: "it is larger than 8 MiB" });
+            if body.len() + chunk.len() > request.largest {
+                return Err(StoreError::ReplyTooLarge { path: request.path.clone(), limit: request.largest });
             }
             body = append(body, &chunk);
         }

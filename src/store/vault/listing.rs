@@ -1,0 +1,97 @@
+//! One request for the versions of all entries below a folder: OpenBao has it, Vault does not.
+
+use std::collections::HashMap;
+
+use reqwest::{Method, StatusCode};
+
+use super::kv;
+use super::reply::{self, Data, ListedEntry, Listing};
+use super::transport::{Outgoing, Reply};
+use crate::domain::path::RemotePath;
+use crate::store::observer::Call;
+use crate::store::{Latest, StoreError};
+
+/// Asks for everything below the folder, however deep. GET says the same as OpenBao's own method SCAN, which a proxy may
+/// not know.
+pub fn request(folder: &RemotePath, limit: usize) -> Outgoing {
+    Outgoing {
+        call: Call::ListSecrets,
+        method: Method::GET,
+        path: folder.listing_url(),
+        query: Some("scan=true".to_owned()),
+        body: None,
+        token: None,
+        namespace: None,
+        largest: limit,
+    }
+}
+
+/// Whether the reply means that policy, the server or a proxy does not let us list. 501 is a proxy's word for a request
+/// that it does not know; a server that is not initialised says so to every other request too.
+pub fn is_unavailable(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::FORBIDDEN
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::NOT_IMPLEMENTED
+    )
+}
+
+/// Understands a successful reply. The entries are by path below the mount.
+pub fn listed(reply: &Reply, folder: &RemotePath) -> Result<HashMap<String, Latest>, StoreError> {
+    let Data { data: Listing { key_info } } = reply::parse(&reply.body).ok_or_else(|| StoreError::BadReply {
+        operation: "list",
+        path: folder.listing_url(),
+        what: "`data.key_info` has an entry without `current_version`",
+    })?;
+    Ok(key_info.into_iter().map(|(name, entry)| (format!("{}/{name}", folder.path), latest(&entry))).collect())
+}
+
+fn latest(entry: &ListedEntry) -> Latest {
+    Latest { version: entry.current_version, live: kv::is_live(entry.current_version, &entry.versions) }
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    fn folder() -> RemotePath {
+        RemotePath::parse(Some("secret"), "platform-data/postgres").unwrap()
+    }
+
+    fn parsed(body: &str) -> Result<HashMap<String, Latest>, StoreError> {
+        let body = Zeroizing::new(body.as_bytes().to_vec());
+        listed(&Reply { status: StatusCode::OK, body, retry_after: None }, &folder())
+    }
+
+    #[test]
+    fn entries_are_told_by_path_version_and_life() {
+        let entries = parsed(
+            r#"{"data": {"keys": ["a", "b", "c/d", "e"], "key_info": {
+                "a": {"current_version": 2, "versions": {"1": {"deletion_time": "2020-01-01T00:00:00Z"}, "2": {}}},
+                "b": {"current_version": 1, "versions": {"1": {"deletion_time": "2020-01-01T00:00:00Z"}}},
+                "c/d": {"current_version": 7, "versions": {"7": {"destroyed": true}}},
+                "e": {"current_version": 0, "versions": {}}
+            }}}"#,
+        )
+        .unwrap();
+        let latest = |version, live| Some(&Latest { version, live }).copied();
+        let found = |path: &str| entries.get(&format!("platform-data/postgres/{path}")).copied();
+        assert_eq!(entries.len(), 4);
+        assert_eq!(found("a"), latest(2, true));
+        assert_eq!(found("b"), latest(1, false));
+        assert_eq!(found("c/d"), latest(7, false));
+        assert_eq!(found("e"), latest(0, false));
+    }
+
+    #[test]
+    fn an_empty_folder_has_no_entries_and_another_reply_is_an_error() {
+        assert_eq!(parsed(r#"{"data": {}}"#), Ok(HashMap::new()));
+        for odd in ["", "[]", r#"{"data": {"key_info": {"a": {"version": 1}}}}"#] {
+            assert!(matches!(parsed(odd), Err(StoreError::BadReply { .. })), "{odd}");
+        }
+    }
+}
