@@ -22,7 +22,9 @@ use waypost::store::admit::{Class, Unclassified};
 use waypost::store::error::Transport as Cause;
 use waypost::store::fake::FakeStore;
 use waypost::store::observer::Unobserved;
-use waypost::store::{Heads, Latest, Registry, RegistrySettings, StoreClient, StoreError, StoreName, StoreObject, StoreRefusal};
+use waypost::store::{
+    Heads, Latest, Registry, RegistrySettings, StoreClient, StoreError, StoreName, StoreObject, StoreRefusal,
+};
 use waypost_e2e::lab::{AuditLog, Bao, CONTROLLER_ACCOUNT, Lab, Mark, Transport};
 use waypost_e2e::wait;
 

@@ -1,5 +1,7 @@
 //! The feed's memory, without a clock and without requests: who reads what, what they have got, and what is due.
 
+mod due;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
@@ -8,9 +10,8 @@ use jiff::Timestamp;
 use super::{Follow, ReadKey, Seen, Source};
 use crate::controller::referrers::Name;
 use crate::store::{Identity, PathKey};
+pub(super) use due::{Check, Due};
 
-/// No path is checked more often than this, whatever its consumers say.
-const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
 /// How long bytes are held for a consumer that was woken and has not come yet.
 const WOKEN_HOLD: Duration = Duration::from_secs(5);
 /// How long a start lasts at most: objects far apart in the queue still share one read.
@@ -56,7 +57,15 @@ struct Path {
     consumers: BTreeSet<Name>,
     known: Option<Known>,
     failing: BTreeSet<Identity>,
-    due: Option<Instant>,
+    next: Option<Next>,
+}
+
+/// The next check of a path.
+#[derive(Clone, Copy)]
+struct Next {
+    at: Instant,
+    /// The shortest that a follower asked for.
+    window: Duration,
 }
 
 #[derive(Clone, Copy)]
@@ -267,52 +276,9 @@ impl Index {
         }
     }
 
-    /// When the next check is due.
-    pub fn next_due(&self) -> Option<Instant> {
-        self.due.first().map(|(at, _)| *at)
-    }
-
-    /// Takes the paths that are due, each with the logins to ask in turn, and schedules their next check.
-    pub fn take_due(&mut self, now: Instant, jitter: impl Fn(Duration) -> Duration) -> Vec<(PathKey, Vec<Check>)> {
-        let mut checks = Vec::new();
-        while let Some((at, key)) = self.due.pop_first() {
-            if at > now {
-                self.due.insert((at, key));
-                break;
-            }
-            if let Some(path) = self.paths.get_mut(&key) {
-                path.due = None;
-            }
-            checks.push((key.clone(), self.checks(&key)));
-            self.schedule(&key, now, &jitter);
-        }
-        checks
-    }
-
-    /// A read is as good as a check: the window begins anew.
-    pub fn postpone(&mut self, key: &PathKey, now: Instant, jitter: impl Fn(Duration) -> Duration) {
-        if let Some(due) = self.paths.get_mut(key).and_then(|path| path.due.take()) {
-            self.due.remove(&(due, key.clone()));
-        }
-        self.schedule(key, now, &jitter);
-    }
-
     /// Forgets those who were woken and did not come.
     pub fn expire(&mut self, now: Instant) {
         self.awaited.retain(|_, awaited| now < awaited.until);
-    }
-
-    fn checks(&self, key: &PathKey) -> Vec<Check> {
-        let Some(path) = self.paths.get(key) else { return Vec::new() };
-        let mut checks: BTreeMap<Identity, Check> = BTreeMap::new();
-        for held in self.following(path, key).map(|(_, held)| held) {
-            let identity = held.source.client.identity();
-            if !checks.contains_key(identity) {
-                let failing = path.failing.contains(identity);
-                checks.insert(identity.clone(), Check { source: held.source.clone(), failing });
-            }
-        }
-        checks.into_values().collect()
     }
 
     fn following<'a>(&'a self, path: &'a Path, key: &'a PathKey) -> impl Iterator<Item = (&'a Name, &'a Held)> {
@@ -374,41 +340,12 @@ impl Index {
         woken
     }
 
-    fn schedule(&mut self, key: &PathKey, now: Instant, jitter: &impl Fn(Duration) -> Duration) {
-        let Some(path) = self.paths.get(key) else { return };
-        let window = self
-            .following(path, key)
-            .filter_map(|(name, _)| match self.consumers[name].follow {
-                Follow::Every(interval) => Some(interval.max(SHORTEST_WINDOW)),
-                Follow::Never => None,
-            })
-            .min();
-        let before = path.due;
-        let next = window.map(|window| now + jitter(window));
-        // A new consumer may shorten the wait and never prolongs it, or a busy path would not be checked at all.
-        let due = match (before, next) {
-            (_, None) => None,
-            (None, Some(next)) => Some(next),
-            (Some(before), Some(next)) => Some(before.min(next)),
-        };
-        if due == before {
-            return;
-        }
-        if let Some(before) = before {
-            self.due.remove(&(before, key.clone()));
-        }
-        if let Some(due) = due {
-            self.due.insert((due, key.clone()));
-        }
-        self.path(key).due = due;
-    }
-
     fn path(&mut self, key: &PathKey) -> &mut Path {
         self.paths.entry(key.clone()).or_insert_with(|| Path {
             consumers: BTreeSet::new(),
             known: None,
             failing: BTreeSet::new(),
-            due: None,
+            next: None,
         })
     }
 
@@ -426,19 +363,12 @@ impl Index {
     fn sweep_paths(&mut self, before: Option<Consumer>) {
         for (key, _) in before.into_iter().flat_map(|before| before.sources) {
             if self.paths.get(&key.key).is_some_and(|path| path.consumers.is_empty())
-                && let Some(due) = self.paths.remove(&key.key).and_then(|path| path.due)
+                && let Some(next) = self.paths.remove(&key.key).and_then(|path| path.next)
             {
-                self.due.remove(&(due, key.key));
+                self.due.remove(&(next.at, key.key));
             }
         }
     }
-}
-
-/// One login to check a path by.
-pub(super) struct Check {
-    pub source: Source,
-    /// Whether its last check failed.
-    pub failing: bool,
 }
 
 impl Path {

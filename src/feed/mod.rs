@@ -1,11 +1,12 @@
-//! Who reads which path at which version: consumers are woken when a push writes, one read serves all of them, and one
-//! check a window per path finds the edits that nobody announced.
+//! Who reads which path at which version: consumers are woken when a push writes, one read serves all of them, and a
+//! check once a window, of one path or of many by one listing, finds the edits that nobody announced.
 //!
 //! The feed carries versions, never data: what a woken consumer gets, it reads with its own login. Only readers of one
 //! identity share bytes (spec S12), and only while some of them are still to be served; then the bytes are dropped, which
 //! wipes them.
 
 mod index;
+mod listing;
 mod schedule;
 mod shelf;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState};
 use crate::store::{Identity, PathKey, StoreClient, StoreError};
 use index::Index;
+use listing::Listings;
 use shelf::Shelf;
 
 /// What a consumer reads, and with whose login.
@@ -110,6 +112,7 @@ pub enum ReadError {
 /// The consumers of all paths, with what they have got. One per process.
 pub struct Feed {
     index: Mutex<Index>,
+    listings: Mutex<Listings>,
     shelf: Shelf,
     wake: mpsc::UnboundedSender<Name>,
     woken: Mutex<Option<mpsc::UnboundedReceiver<Name>>>,
@@ -122,6 +125,7 @@ impl Feed {
         let (wake, woken) = mpsc::unbounded_channel();
         Arc::new(Feed {
             index: Mutex::new(Index::default()),
+            listings: Mutex::new(Listings::default()),
             shelf: Shelf::default(),
             wake,
             woken: Mutex::new(Some(woken)),
@@ -185,6 +189,10 @@ impl Feed {
             // Without a receiver the controller has not started or has stopped: it reconciles everything when it does.
             self.wake.send(name).ok();
         }
+    }
+
+    fn listings(&self) -> MutexGuard<'_, Listings> {
+        self.listings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {

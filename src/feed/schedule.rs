@@ -1,22 +1,37 @@
 //! The feed's own task: checks each followed path once a window, and drops held bytes whose time is over.
 
+use std::collections::HashMap;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::index::Check;
-use super::{Feed, Seen};
+use super::index::{Check, Due};
+use super::listing::{Folder, Listing, Plan};
+use super::{Feed, Seen, Source};
+use crate::domain::path::{LogicalPath, RemotePath};
 use crate::store::error::Family;
-use crate::store::{Head, PathKey};
+use crate::store::{Head, Heads, Latest};
 
 /// Checks under way at once, so that a slow server delays no other's paths for long.
 const CONCURRENT_CHECKS: usize = 8;
 /// How often held bytes are looked through.
 const EXPIRY: Duration = Duration::from_secs(1);
+
+/// How a window is varied.
+type Jitter = fn(Duration) -> Duration;
+
+/// How the check of one path ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// Every login that was asked could see the path.
+    Given,
+    /// One could not.
+    Failed,
+}
 
 impl Feed {
     /// Runs until cancelled. To be started when reconciling starts: both begin the wave in which everything is read once.
@@ -26,12 +41,7 @@ impl Feed {
             let now = Instant::now();
             self.index().expire(now);
             self.shelf.expire(&self.index, now);
-            let due = self.index().take_due(now, jittered);
-            let checks = futures::stream::iter(due).for_each_concurrent(CONCURRENT_CHECKS, |(key, logins)| {
-                let feed = self.clone();
-                async move { feed.check(key, logins).await }
-            });
-            if token.run_until_cancelled(checks).await.is_none() {
+            if token.run_until_cancelled(self.clone().check_due(now, jittered)).await.is_none() {
                 return;
             }
         }
@@ -58,9 +68,84 @@ impl Feed {
         }
     }
 
+    /// Checks what is due, many paths at a time where a listing serves them.
+    pub(super) async fn check_due(self: Arc<Self>, now: Instant, jitter: Jitter) {
+        let Plan { listings, alone } = {
+            let mut index = self.index();
+            let due = index.take_due(now, jitter);
+            self.listings().plan(due, now, |tree| index.followed(tree))
+        };
+        let listed = stream::iter(listings)
+            .for_each_concurrent(CONCURRENT_CHECKS, |listing| self.clone().check_listed(listing, now, jitter));
+        futures::join!(listed, self.clone().check_each(alone));
+    }
+
+    /// Whatever is wrong with a listing, each path that is due is asked about by itself, and that answer counts.
+    async fn check_listed(self: Arc<Self>, listing: Listing, now: Instant, jitter: Jitter) {
+        let Listing { folder, limit, source, sample, others } = listing;
+        let asked = sample.key.clone();
+        let entries = match self.check(sample).await {
+            Answer::Given => self.list(&source, &folder, limit, now).await,
+            Answer::Failed => None,
+        };
+        let alone = match entries {
+            Some(entries) => {
+                let (woken, mut unlisted) = self.index().listed(&folder, others, &entries, now, jitter);
+                self.wake(woken);
+                unlisted.retain(|path| path.key != asked);
+                unlisted
+            }
+            None => others,
+        };
+        self.check_each(alone).await;
+    }
+
+    /// The entries below the folder, or none, which is remembered for listings to come.
+    async fn list(
+        &self,
+        source: &Source,
+        folder: &Folder,
+        limit: usize,
+        now: Instant,
+    ) -> Option<HashMap<String, Latest>> {
+        let path = LogicalPath::parse(&folder.path).ok()?;
+        let at = RemotePath { mount: source.path.mount.clone(), path };
+        match source.client.heads(&at, limit).await {
+            Ok(Heads::Listed(entries)) => {
+                tracing::debug!(folder = %at, entries = entries.len(), "listed");
+                return Some(entries);
+            }
+            Ok(Heads::TooLarge) => {
+                tracing::debug!(folder = %at, limit, "a listing would be too large");
+                self.listings().too_large(folder, limit, now);
+            }
+            Ok(Heads::Unavailable) => {
+                tracing::debug!(folder = %at, "no listing here: each path is checked by itself");
+                self.listings().refused(folder, now);
+            }
+            Err(error) => {
+                tracing::debug!(folder = %at, %error, "listing failed");
+                self.listings().failed(folder, now);
+            }
+        }
+        None
+    }
+
+    async fn check_each(self: Arc<Self>, paths: Vec<Due>) {
+        stream::iter(paths)
+            .for_each_concurrent(CONCURRENT_CHECKS, |due| {
+                let feed = self.clone();
+                async move {
+                    feed.check(due).await;
+                }
+            })
+            .await;
+    }
+
     /// Asks for the version by the first login that may see it, and by each whose last check failed.
-    pub(super) async fn check(&self, key: PathKey, logins: Vec<Check>) {
-        let mut answered = false;
+    async fn check(&self, due: Due) -> Answer {
+        let Due { key, logins, .. } = due;
+        let (mut answered, mut answer) = (false, Answer::Given);
         for Check { source, failing } in logins {
             if answered && !failing {
                 continue;
@@ -78,13 +163,15 @@ impl Feed {
                     self.wake(woken);
                     // A server that is down is down for every login; a refusal is one login's own.
                     answered |= error.family() == Family::Failed;
+                    answer = Answer::Failed;
                 }
             }
         }
+        answer
     }
 }
 
-/// A window within 5 % of what was asked, so that paths that came together do not stay together.
+/// A window within 5 % of what was asked, so that what came together and is not listed together does not stay together.
 pub(super) fn jittered(window: Duration) -> Duration {
     window.mul_f64(rand::random_range(0.95..=1.05))
 }

@@ -1,12 +1,14 @@
 //! Wake-ups, shared reads and the schedule, on the store in memory and paused time.
 
+mod listings;
+
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
 use super::*;
 use crate::domain::remote::{RemoteData, RemoteValue};
-use crate::store::fake::{FakeStore, Operation};
+use crate::store::fake::{FakeStore, Fault, Operation};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -30,16 +32,6 @@ fn consumer(number: usize) -> Name {
 
 fn exactly(window: Duration) -> Duration {
     window
-}
-
-/// Checks what is due at `now`; the number of paths.
-async fn check_due(feed: &Feed, now: Instant) -> usize {
-    let due = feed.index().take_due(now, exactly);
-    let paths = due.len();
-    for (key, logins) in due {
-        feed.check(key, logins).await;
-    }
-    paths
 }
 
 /// Ten consumers of one path that all have its first version.
@@ -155,14 +147,14 @@ async fn an_unchanged_window_costs_one_check_a_path_and_wakes_nobody() {
     let mut wakeups = feed.wakeups().unwrap();
     let mut now = Instant::now() + 2 * HOUR;
     for window in 1..=3 {
-        assert_eq!(check_due(&feed, now).await, 1);
+        feed.clone().check_due(now, exactly).await;
         assert_eq!(store.count(Operation::Head), window);
         assert!(feed.index().take_due(now, exactly).is_empty());
         now += HOUR;
     }
     assert_eq!(drained(&mut wakeups), []);
     store.put(&source.path, data("2"));
-    check_due(&feed, now).await;
+    feed.clone().check_due(now, exactly).await;
     assert_eq!(drained(&mut wakeups).len(), 10);
 }
 
@@ -173,7 +165,7 @@ async fn a_failing_check_is_told_once_and_so_is_its_recovery() {
     let mut wakeups = feed.wakeups().unwrap();
     let mut now = Instant::now() + 2 * HOUR;
     let mut window = async |now: Instant| {
-        check_due(&feed, now).await;
+        feed.clone().check_due(now, exactly).await;
         let woken = drained(&mut wakeups);
         for name in &woken {
             assert!(feed.is_behind(name));
@@ -222,7 +214,7 @@ async fn a_deleted_version_is_a_change_of_the_same_number() {
     let (feed, source) = ten_served(&store).await;
     let mut wakeups = feed.wakeups().unwrap();
     store.soft_delete(&source.path);
-    check_due(&feed, Instant::now() + 2 * HOUR).await;
+    feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await;
     assert_eq!(drained(&mut wakeups).len(), 10);
 }
 
@@ -250,7 +242,7 @@ async fn a_read_that_is_held_does_not_hide_that_a_login_fails() {
     feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
     let mut wakeups = feed.wakeups().unwrap();
     store.fail_next(2, StoreError::Sealed { server: "fake".into() });
-    check_due(&feed, Instant::now() + 2 * HOUR).await;
+    feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await;
     assert_eq!(drained(&mut wakeups), [consumer(0)]);
     assert!(feed.is_behind(&consumer(0)));
     assert!(feed.read(&consumer(0), &source, Freshness::Shared).await.is_err());

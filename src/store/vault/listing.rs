@@ -31,10 +31,7 @@ pub fn request(folder: &RemotePath, limit: usize) -> Outgoing {
 pub fn is_unavailable(status: StatusCode) -> bool {
     matches!(
         status,
-        StatusCode::BAD_REQUEST
-            | StatusCode::FORBIDDEN
-            | StatusCode::METHOD_NOT_ALLOWED
-            | StatusCode::NOT_IMPLEMENTED
+        StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
     )
 }
 

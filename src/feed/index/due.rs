@@ -1,0 +1,136 @@
+//! When each path is checked next, by which logins, and what one listing says of all that is followed below a folder.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Index, Next};
+use crate::controller::referrers::Name;
+use crate::feed::listing::{Folder, Tree};
+use crate::feed::{Follow, Seen, Source};
+use crate::store::{Identity, Latest, PathKey};
+
+/// No path is checked more often than this, whatever its consumers say.
+const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
+
+/// A path whose check is due.
+pub(in crate::feed) struct Due {
+    pub key: PathKey,
+    /// Who may be asked with, in turn.
+    pub logins: Vec<Check>,
+    /// The shortest time between two checks that a follower asked for.
+    pub window: Duration,
+}
+
+/// One login to check a path by.
+pub(in crate::feed) struct Check {
+    pub source: Source,
+    /// Whether its last check failed.
+    pub failing: bool,
+}
+
+impl Index {
+    /// When the next check is due.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the paths that are due, and schedules their next check.
+    pub fn take_due(&mut self, now: Instant, jitter: impl Fn(Duration) -> Duration) -> Vec<Due> {
+        let mut due = Vec::new();
+        while let Some((at, key)) = self.due.pop_first() {
+            if at > now {
+                self.due.insert((at, key));
+                break;
+            }
+            if let Some(Next { window, .. }) = self.paths.get_mut(&key).and_then(|path| path.next.take()) {
+                due.push(Due { logins: self.checks(&key), key: key.clone(), window });
+            }
+            self.schedule(&key, now, &jitter);
+        }
+        due
+    }
+
+    /// A read is as good as a check: the window begins anew.
+    pub fn postpone(&mut self, key: &PathKey, now: Instant, jitter: impl Fn(Duration) -> Duration) {
+        if let Some(next) = self.paths.get_mut(key).and_then(|path| path.next.take()) {
+            self.due.remove(&(next.at, key.clone()));
+        }
+        self.schedule(key, now, &jitter);
+    }
+
+    /// What is followed in a tree, with the windows.
+    pub fn followed(&self, tree: &Tree) -> Vec<(Arc<str>, Duration)> {
+        self.of(tree).map(|path| (path.key.path, path.window)).collect()
+    }
+
+    /// A listing of a folder, which is a check of the `due` paths and of everything else that is followed there, as far as
+    /// it was listed. Gives whom that wakes, and the paths that were not listed: they are to be checked by themselves. All
+    /// windows begin anew, so that the next listing serves all of these paths again.
+    pub fn listed(
+        &mut self,
+        folder: &Folder,
+        due: Vec<Due>,
+        entries: &HashMap<String, Latest>,
+        now: Instant,
+        jitter: impl Fn(Duration) -> Duration,
+    ) -> (Vec<Name>, Vec<Due>) {
+        let (mut woken, mut unlisted) = (Vec::new(), Vec::new());
+        let there = self.of(&folder.tree).filter(|path| folder.contains(&path.key.path));
+        let paths: BTreeMap<PathKey, Due> = there.chain(due).map(|path| (path.key.clone(), path)).collect();
+        for (key, path) in paths {
+            match entries.get(&*key.path) {
+                Some(&Latest { version, live }) => {
+                    woken.extend(self.checked(&key, &folder.tree.identity, Seen { version, live }, now));
+                }
+                None => unlisted.push(path),
+            }
+            self.postpone(&key, now, &jitter);
+        }
+        (woken, unlisted)
+    }
+
+    pub(super) fn schedule(&mut self, key: &PathKey, now: Instant, jitter: &impl Fn(Duration) -> Duration) {
+        let Some(path) = self.paths.get(key) else { return };
+        let window = self
+            .following(path, key)
+            .filter_map(|(name, _)| match self.consumers[name].follow {
+                Follow::Every(interval) => Some(interval.max(SHORTEST_WINDOW)),
+                Follow::Never => None,
+            })
+            .min();
+        let before = path.next.map(|next| next.at);
+        let next = window.map(|window| {
+            let at = now + jitter(window);
+            // A new consumer may shorten the wait and never prolongs it, or a busy path would not be checked at all.
+            Next { at: before.map_or(at, |before| before.min(at)), window }
+        });
+        if let Some(before) = before {
+            self.due.remove(&(before, key.clone()));
+        }
+        if let Some(next) = next {
+            self.due.insert((next.at, key.clone()));
+        }
+        self.path(key).next = next;
+    }
+
+    fn of(&self, tree: &Tree) -> impl Iterator<Item = Due> {
+        self.paths.iter().filter(|(key, _)| tree.has_room_for(key)).filter_map(|(key, path)| {
+            let followed = Due { key: key.clone(), logins: self.checks(key), window: path.next?.window };
+            (Tree::of(&followed).as_ref() == Some(tree)).then_some(followed)
+        })
+    }
+
+    fn checks(&self, key: &PathKey) -> Vec<Check> {
+        let Some(path) = self.paths.get(key) else { return Vec::new() };
+        let mut checks: BTreeMap<Identity, Check> = BTreeMap::new();
+        for held in self.following(path, key).map(|(_, held)| held) {
+            let identity = held.source.client.identity();
+            if !checks.contains_key(identity) {
+                let failing = path.failing.contains(identity);
+                checks.insert(identity.clone(), Check { source: held.source.clone(), failing });
+            }
+        }
+        checks.into_values().collect()
+    }
+}
