@@ -2,7 +2,7 @@
 
 mod due;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -293,6 +293,8 @@ impl Index {
 
     fn wake_behind(&mut self, key: &PathKey, seen: Seen, now: Instant) -> Vec<Name> {
         let behind = self.behind(key, seen);
+        // What is known may still be what they have: where the number went back, only a read can tell.
+        self.outdate(&behind, |read| read.key == *key);
         self.wake(behind, now)
     }
 
@@ -310,14 +312,19 @@ impl Index {
             .filter(|(_, held)| held.source.client.identity() == identity)
             .map(|(name, _)| name.clone())
             .collect();
-        for name in &readers {
+        self.outdate(&readers, |read| read.key == *key && read.identity == *identity);
+        self.wake(readers, now)
+    }
+
+    /// They are to read again, whatever they have.
+    fn outdate(&mut self, names: &BTreeSet<Name>, which: impl Fn(&ReadKey) -> bool) {
+        for name in names {
             for (read, held) in self.consumers.get_mut(name).into_iter().flat_map(|consumer| &mut consumer.sources) {
-                if read.key == *key && read.identity == *identity {
+                if which(read) && read.version.is_none() {
                     held.taken = None;
                 }
             }
         }
-        self.wake(readers, now)
     }
 
     /// Marks them as expected at everything they read, and returns those that are not queued yet.

@@ -219,6 +219,25 @@ async fn a_deleted_version_is_a_change_of_the_same_number() {
 }
 
 #[tokio::test]
+async fn an_entry_that_was_purged_is_noticed_by_the_check() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let mut wakeups = feed.wakeups().unwrap();
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+    feed.index().announce(&source.key, 1, long_ago);
+    store.purge(&source.path);
+    feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await;
+    let woken = drained(&mut wakeups);
+    assert_eq!(woken.len(), 10);
+    for name in &woken {
+        assert!(feed.is_behind(name));
+        let entry = feed.read(name, &source, Freshness::Shared).await.unwrap();
+        assert!(matches!(entry.state, EntryState::Absent));
+        assert!(!feed.is_behind(name));
+    }
+}
+
+#[tokio::test]
 async fn a_forgotten_consumer_is_neither_woken_nor_checked_for() {
     let store = FakeStore::new();
     let (feed, source) = ten_served(&store).await;

@@ -15,6 +15,7 @@ mod eso_crds;
 mod gitops;
 mod health;
 mod limits;
+mod listing;
 mod outage;
 mod publish;
 mod refresh;
