@@ -1,6 +1,5 @@
 //! What a fleet costs while nothing changes: requests to the store, writes to the cluster, memory.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -32,8 +31,9 @@ pub(super) async fn measure(
     let a_window = requests.len() as f64 / WINDOWS as f64;
     let paths = fleet.paths.len() as f64;
     Ok(vec![
+        // One listing tells every version.
         Figure::new("silence: requests to the store a window", a_window, "requests")
-            .beside(paths)
+            .beside(1.0)
             .at_most(paths + MORE_THAN_PATHS),
         Figure::new("silence: writes to Kubernetes", writes as f64, "writes").beside(0.0).at_most(0.0),
         Figure::new("silence: RSS", mebibytes(controller)?, "MiB").at_most(MOST_MEMORY),
@@ -61,14 +61,8 @@ async fn windows(ground: &Ground, fleet: &Fleet, mark: Mark, window: Duration) -
     let began = Instant::now();
     loop {
         let requests = ground.audit.since(mark)?;
-        let mut checks: HashMap<&str, usize> = HashMap::new();
-        for request in &requests {
-            if let Some(path) = checked_path(request) {
-                *checks.entry(path).or_default() += 1;
-            }
-        }
-        let done = fleet.paths.iter().all(|path| checks.get(path.as_str()).is_some_and(|count| *count >= WINDOWS));
-        if done {
+        let checks = |path: &String| requests.iter().filter(|request| is_check_of(request, path)).count();
+        if fleet.paths.iter().all(|path| checks(path) >= WINDOWS) {
             return Ok(requests);
         }
         ensure!(began.elapsed() < window * 6, "some paths are not checked once a window");
@@ -76,7 +70,34 @@ async fn windows(ground: &Ground, fleet: &Fleet, mark: Mark, window: Duration) -
     }
 }
 
-fn checked_path(request: &Request) -> Option<&str> {
-    let below = request.path.strip_prefix(MOUNT)?.strip_prefix('/')?;
-    below.strip_prefix("metadata/").or_else(|| below.strip_prefix("data/"))
+/// Whether a request told the path's version: by itself, or by a listing of a folder that it lies in.
+fn is_check_of(request: &Request, path: &str) -> bool {
+    if request.refused {
+        return false;
+    }
+    let below = request.path.strip_prefix(MOUNT).and_then(|path| path.strip_prefix('/'));
+    match below.and_then(|below| below.split_once('/')) {
+        Some(("metadata" | "data", entry)) => entry == path,
+        Some(("detailed-metadata", folder)) => path.starts_with(folder),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_checked_by_itself_or_with_its_folder() {
+        let path = "platform-data/postgres/fleet-1";
+        let request = |at: &str| Request { operation: "read".to_owned(), path: at.to_owned(), refused: false };
+        let is_check = |at: &str| is_check_of(&request(at), path);
+        assert!(is_check("secret/metadata/platform-data/postgres/fleet-1"));
+        assert!(is_check("secret/detailed-metadata/platform-data/postgres/"));
+        assert!(!is_check("secret/metadata/platform-data/postgres/fleet-10"));
+        assert!(!is_check("secret/detailed-metadata/platform-data/redis/"));
+        assert!(!is_check("auth/token/renew-self"));
+        let refused = Request { refused: true, ..request("secret/detailed-metadata/platform-data/") };
+        assert!(!is_check_of(&refused, path));
+    }
 }

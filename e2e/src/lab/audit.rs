@@ -27,6 +27,9 @@ pub struct Request {
     /// Without `v1/`, for instance `secret/data/platform-data/postgres/temporal`.
     #[serde(default)]
     pub path: String,
+    /// Whether the server refused it, or failed.
+    #[serde(skip)]
+    pub refused: bool,
 }
 
 impl Request {
@@ -40,6 +43,15 @@ impl Request {
 struct Line {
     r#type: String,
     request: Request,
+    #[serde(default)]
+    error: String,
+}
+
+impl Line {
+    fn answered(self) -> Option<Request> {
+        let refused = !self.error.is_empty();
+        (self.r#type == "response").then_some(Request { refused, ..self.request })
+    }
 }
 
 impl AuditLog {
@@ -66,7 +78,7 @@ impl AuditLog {
         file.read_to_string(&mut text).with_context(|| self.unreadable())?;
         let finished = text.rfind('\n').map_or("", |end| &text[..end]);
         let lines = finished.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-        Ok(lines.filter(|line| line.r#type == "response").map(|line| line.request).collect())
+        Ok(lines.filter_map(Line::answered).collect())
     }
 
     /// The requests since the mark whose path starts with `prefix`.
@@ -97,12 +109,15 @@ mod tests {
         fs::write(&file, line("response", "secret/data/old")).unwrap();
         let log = AuditLog::at(file.clone());
         let mark = log.mark().unwrap();
-        let later = line("request", "secret/data/a") + &line("response", "secret/data/a") + "{\"type\":\"resp";
+        let refused = line("response", "secret/data/b").replace("{\"type\"", "{\"error\":\"denied\",\"type\"");
+        let later =
+            line("request", "secret/data/a") + &line("response", "secret/data/a") + &refused + "{\"type\":\"resp";
         fs::write(&file, line("response", "secret/data/old") + &later).unwrap();
         let requests = log.since(mark).unwrap();
         let under_other = log.since_under(mark, "other/").unwrap();
         fs::remove_file(&file).unwrap();
-        assert_eq!(requests.iter().map(|request| request.path.as_str()).collect::<Vec<_>>(), ["secret/data/a"]);
+        let seen: Vec<_> = requests.iter().map(|request| (request.path.as_str(), request.refused)).collect();
+        assert_eq!(seen, [("secret/data/a", false), ("secret/data/b", true)]);
         assert!(under_other.is_empty());
     }
 }
