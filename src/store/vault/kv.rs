@@ -101,14 +101,16 @@ pub fn head(reply: &Reply, path: &RemotePath) -> Result<Head, StoreError> {
     Ok(Head { exists: true, version: metadata.current_version, live, custom_metadata })
 }
 
-/// What metadata alone tells of an entry whose data could not be found: it has no versions, or not the asked one.
-pub fn without_data(reply: &Reply, path: &RemotePath, asked: Option<u64>) -> Result<Entry, StoreError> {
+/// What metadata alone tells of an entry whose data could not be found: it has no versions, or not the asked one. `None` when
+/// it lists that very data: it came to be between the two requests, and taking it for deleted would write over it.
+pub fn without_data(reply: &Reply, path: &RemotePath, asked: Option<u64>) -> Result<Option<Entry>, StoreError> {
     let metadata = metadata(reply, path)?;
-    let state = match metadata.current_version {
-        0 => EntryState::Empty,
-        current => EntryState::Deleted { version: asked.unwrap_or(current) },
+    let state = match (metadata.current_version, asked.unwrap_or(metadata.current_version)) {
+        (0, _) => EntryState::Empty,
+        (_, version) if is_live(version, &metadata.versions) => return Ok(None),
+        (_, version) => EntryState::Deleted { version },
     };
-    Ok(Entry { state, custom_metadata: metadata.custom_metadata.unwrap_or_default() })
+    Ok(Some(Entry { state, custom_metadata: metadata.custom_metadata.unwrap_or_default() }))
 }
 
 /// Understands a successful reply to [`write`].
@@ -155,9 +157,9 @@ fn body_of(data: &RemoteData, cas: u64) -> Zeroizing<Vec<u8>> {
     body
 }
 
-/// Whether the latest version still has data.
-pub fn is_live(current_version: u64, versions: &BTreeMap<String, VersionState>) -> bool {
-    let state = versions.get(&current_version.to_string());
+/// Whether a version has data.
+pub fn is_live(version: u64, versions: &BTreeMap<String, VersionState>) -> bool {
+    let state = versions.get(&version.to_string());
     state.is_some_and(|state| !state.destroyed && !is_past(&state.deletion_time))
 }
 

@@ -39,6 +39,8 @@ pub use inspect::{Inspection, Rights};
 const MAX_REQUEST: usize = 32 * 1024 * 1024;
 /// A standby that is behind catches up within these pauses, or the request fails.
 const STALE_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(300)];
+/// How often data is asked for that is not there and yet listed: somebody wrote it in between, or a standby is behind.
+const MOST_READS: usize = 3;
 
 /// What a client is made of, besides its transport.
 pub struct ClientSettings {
@@ -179,8 +181,20 @@ impl VaultClient {
         }
     }
 
-    /// Tells an entry without that version from no entry, and both from no mount.
-    async fn read_nothing(&self, path: &RemotePath, version: Option<u64>) -> Result<Entry, StoreError> {
+    async fn read_data(&self, path: &RemotePath, version: Option<u64>) -> Result<DataReply, StoreError> {
+        let reply = self.authed(kv::read(path, version)?).await?;
+        match reply.status {
+            status if status.is_success() => kv::data_reply(&reply, path),
+            StatusCode::NOT_FOUND => match self.judge(&reply, "read", &path.data_url(), &path.mount, 0) {
+                StoreError::Rejected { .. } => kv::data_reply(&reply, path),
+                other => Err(other),
+            },
+            _ => Err(self.judge(&reply, "read", &path.data_url(), &path.mount, 0)),
+        }
+    }
+
+    /// Tells an entry without that version from no entry, and both from no mount; `None` when it has that version by now.
+    async fn read_nothing(&self, path: &RemotePath, version: Option<u64>) -> Result<Option<Entry>, StoreError> {
         self.confirm(&path.mount, Certainty::Fresh).await?;
         let url = path.metadata_url();
         let reply = self.authed(kv::read_metadata(path)?).await?;
@@ -188,9 +202,9 @@ impl VaultClient {
             status if status.is_success() => kv::without_data(&reply, path, version),
             // Without the right to see metadata an entry without versions looks like none, which is as harmless: creating
             // an entry that exists changes nothing.
-            StatusCode::FORBIDDEN => Ok(Entry::absent()),
+            StatusCode::FORBIDDEN => Ok(Some(Entry::absent())),
             StatusCode::NOT_FOUND => match self.judge(&reply, "read", &url, &path.mount, 0) {
-                StoreError::Rejected { .. } => Ok(Entry::absent()),
+                StoreError::Rejected { .. } => Ok(Some(Entry::absent())),
                 other => Err(other),
             },
             _ => Err(self.judge(&reply, "read", &url, &path.mount, 0)),
@@ -216,19 +230,15 @@ impl StoreClient for VaultClient {
 
     async fn read(&self, path: &RemotePath, version: Option<u64>) -> Result<Entry, StoreError> {
         self.confirm(&path.mount, Certainty::Known).await?;
-        let reply = self.authed(kv::read(path, version)?).await?;
-        let understood = match reply.status {
-            status if status.is_success() => kv::data_reply(&reply, path)?,
-            StatusCode::NOT_FOUND => match self.judge(&reply, "read", &path.data_url(), &path.mount, 0) {
-                StoreError::Rejected { .. } => kv::data_reply(&reply, path)?,
-                other => return Err(other),
-            },
-            _ => return Err(self.judge(&reply, "read", &path.data_url(), &path.mount, 0)),
-        };
-        match understood {
-            DataReply::Entry(entry) => Ok(entry),
-            DataReply::Nothing => self.read_nothing(path, version).await,
+        for _ in 0..MOST_READS {
+            if let DataReply::Entry(entry) = self.read_data(path, version).await? {
+                return Ok(entry);
+            }
+            if let Some(entry) = self.read_nothing(path, version).await? {
+                return Ok(entry);
+            }
         }
+        Err(StoreError::Stale { path: path.to_string() })
     }
 
     async fn head(&self, path: &RemotePath) -> Result<Head, StoreError> {
