@@ -162,7 +162,18 @@ impl Lab {
     /// What was refused.
     pub async fn install_product(&self) -> anyhow::Result<()> {
         product::install_manifests(|| self.kubectl())?;
-        product::install_vault_policies(&self.vault_admin()?, self.brand()?).await
+        self.install_in_vault(&self.vault_admin()?).await
+    }
+
+    /// Lets the controller of another lab's cluster log in to this lab's OpenBao as well: Kubernetes auth at `auth_mount`, with the
+    /// shipped roles. Their policies come with [`Lab::install_product`].
+    ///
+    /// # Errors
+    /// What was refused.
+    pub async fn admit_cluster(&self, other: &Lab, auth_mount: &str) -> anyhow::Result<()> {
+        let admin = self.vault_admin()?;
+        other.introduce_to(&admin, auth_mount).await?;
+        product::install_vault_roles(&admin, auth_mount).await
     }
 
     /// A client with all rights, bound to the caller's runtime.
@@ -272,7 +283,7 @@ impl Lab {
         let folder = self.own_folder("openbao");
         let bao = Bao::start_new(&self.programs, &folder, &ports_folder()?, &servers.pki, transport).await?;
         self.prepare(&bao).await?;
-        product::install_vault_policies(&bao.admin()?, self.brand()?).await?;
+        self.install_in_vault(&bao.admin()?).await?;
         Ok(bao)
     }
 
@@ -320,10 +331,22 @@ impl Lab {
 
     /// Gives a server its mount and an auth method that knows this cluster.
     async fn prepare(&self, bao: &Bao) -> anyhow::Result<()> {
+        let admin = bao.admin()?;
+        product::mount_kv(&admin).await?;
+        self.introduce_to(&admin, product::AUTH_MOUNT).await
+    }
+
+    /// Gives a server an auth method that asks this cluster whose a token is.
+    async fn introduce_to(&self, admin: &VaultAdmin, auth_mount: &str) -> anyhow::Result<()> {
         let [namespace, name] = product::REVIEWER;
         let token = self.token_for(namespace, name, &[]).await?;
         let reviewer = Reviewer { url: &self.cluster.url, ca_pem: &self.cluster.ca_pem, token: &token };
-        product::prepare_bao(&bao.admin()?, &reviewer).await
+        product::trust_cluster(admin, auth_mount, &reviewer).await
+    }
+
+    async fn install_in_vault(&self, admin: &VaultAdmin) -> anyhow::Result<()> {
+        product::install_vault_policies(admin, self.brand()?).await?;
+        product::install_vault_roles(admin, product::AUTH_MOUNT).await
     }
 }
 

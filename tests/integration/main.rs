@@ -20,3 +20,4 @@ mod outage;
 mod publish;
 mod refresh;
 mod stage;
+mod two_clusters;

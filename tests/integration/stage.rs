@@ -286,12 +286,18 @@ async fn shared() -> anyhow::Result<(&'static Lab, &'static Controller)> {
 /// The store that all tests share, and a controller with the rights that we ship.
 pub async fn start_controller(lab: &Lab) -> anyhow::Result<Controller> {
     store(lab, STORE, lab.vault_addr(), lab.vault_ca_pem()).await?;
+    start_controller_with(lab, &[]).await
+}
+
+/// A controller with the rights that we ship and these arguments besides.
+pub async fn start_controller_with(lab: &Lab, args: &[&str]) -> anyhow::Result<Controller> {
     let [namespace, name] = CONTROLLER_ACCOUNT;
     let kubeconfig = lab.kubeconfig_for(namespace, name).await?;
     let options = ControllerOptions::new(env!("CARGO_BIN_EXE_waypost"), kubeconfig)
         .arg("--log-format=text")
         .env("NO_COLOR", "1")
         .arg("--log-level=info,waypost=debug");
+    let options = args.iter().fold(options, |options, arg| options.arg(*arg));
     let controller = lab.start_controller(&options)?;
     controller.wait_ready().await?;
     Ok(controller)
@@ -299,10 +305,21 @@ pub async fn start_controller(lab: &Lab) -> anyhow::Result<Controller> {
 
 /// Makes a ClusterSecretStore for a server, with the framework's names.
 pub async fn store(lab: &Lab, name: &str, server: &str, ca_pem: Option<&str>) -> anyhow::Result<()> {
+    store_by_login(lab, name, server, ca_pem, "kubernetes").await
+}
+
+/// The same for a server that knows the lab's cluster under another auth mount.
+pub async fn store_by_login(
+    lab: &Lab,
+    name: &str,
+    server: &str,
+    ca_pem: Option<&str>,
+    auth_mount: &str,
+) -> anyhow::Result<()> {
     let mut vault = json!({
         "server": server, "path": "secret", "version": "v2",
         "auth": { "kubernetes": {
-            "mountPath": "kubernetes", "role": "external-secrets",
+            "mountPath": auth_mount, "role": "external-secrets",
             "serviceAccountRef": { "name": "external-secrets", "namespace": "external-secrets" },
         } },
     });

@@ -13,6 +13,8 @@ use super::{bao::Brand, vault_admin::VaultAdmin};
 
 /// The mount of the shipped policies.
 pub const MOUNT: &str = "secret";
+/// Where the lab's own cluster logs in.
+pub(super) const AUTH_MOUNT: &str = "kubernetes";
 
 /// The repository's own folder, whose shipped files are installed.
 pub fn repository() -> PathBuf {
@@ -54,22 +56,25 @@ pub(super) fn reviewer_manifest() -> String {
     .to_string()
 }
 
-/// Mounts KV v2 and sets up Kubernetes auth, as the framework names them.
-pub(super) async fn prepare_bao(admin: &VaultAdmin, reviewer: &Reviewer<'_>) -> anyhow::Result<()> {
-    admin.enable_mount(MOUNT, "kv", &json!({ "version": "2" })).await?;
-    admin.enable_auth("kubernetes", "kubernetes").await?;
+/// Mounts KV v2, as the framework names it.
+pub(super) async fn mount_kv(admin: &VaultAdmin) -> anyhow::Result<()> {
+    admin.enable_mount(MOUNT, "kv", &json!({ "version": "2" })).await
+}
+
+/// Enables Kubernetes auth at `auth_mount` for the cluster that the reviewer asks.
+pub(super) async fn trust_cluster(admin: &VaultAdmin, auth_mount: &str, reviewer: &Reviewer<'_>) -> anyhow::Result<()> {
+    admin.enable_auth(auth_mount, "kubernetes").await?;
     let config = json!({
         "kubernetes_host": reviewer.url,
         "kubernetes_ca_cert": reviewer.ca_pem,
         "token_reviewer_jwt": reviewer.token,
     });
-    admin.post("auth/kubernetes/config", &config).await.map(drop)
+    admin.post(&format!("auth/{auth_mount}/config"), &config).await.map(drop)
 }
 
-/// Installs `policies/vault/`: each policy as `waypost-FILE`, each role under its file's name.
+/// Installs the policies of `policies/vault/`, each as `waypost-FILE`.
 pub(super) async fn install_vault_policies(admin: &VaultAdmin, brand: Brand) -> anyhow::Result<()> {
-    let folder = repository().join("policies/vault");
-    for file in files(&folder, "hcl")? {
+    for file in files(&repository().join("policies/vault"), "hcl")? {
         let name = format!("waypost-{}", stem(&file)?);
         // Vault refuses the capability of this one; its README says to leave it out there.
         if name == "waypost-scan" && brand == Brand::Vault {
@@ -77,9 +82,14 @@ pub(super) async fn install_vault_policies(admin: &VaultAdmin, brand: Brand) -> 
         }
         admin.put_policy(&name, &read(&file)?.replace("{{mount}}", MOUNT)).await?;
     }
-    for file in files(&folder.join("roles"), "json")? {
+    Ok(())
+}
+
+/// Installs the roles of `policies/vault/roles/` at an auth mount, each under its file's name.
+pub(super) async fn install_vault_roles(admin: &VaultAdmin, auth_mount: &str) -> anyhow::Result<()> {
+    for file in files(&repository().join("policies/vault/roles"), "json")? {
         let role: Value = serde_json::from_str(&read(&file)?).with_context(|| format!("parse {}", file.display()))?;
-        admin.post(&format!("auth/kubernetes/role/{}", stem(&file)?), &role).await?;
+        admin.post(&format!("auth/{auth_mount}/role/{}", stem(&file)?), &role).await?;
     }
     Ok(())
 }
