@@ -3,6 +3,7 @@
 //! Ambient `KUBECONFIG`, `VAULT_*` and `BAO_*` are never read: only `LAB=existing` with `LAB_KUBECONFIG` and `LAB_VAULT_ADDR` leads to
 //! servers that the lab did not start. Nothing here belongs to a runtime, so tests with one each can share a lab.
 
+mod api_audit;
 mod audit;
 mod bao;
 mod controller;
@@ -10,6 +11,7 @@ pub(crate) mod detached;
 mod existing;
 mod folder;
 mod http;
+mod json_lines;
 mod kubeconfig;
 mod kubernetes;
 mod pki;
@@ -34,10 +36,12 @@ use kube::{Api, Client, api::PostParams};
 use tokio::sync::OnceCell;
 
 pub use self::{
-    audit::{AuditLog, Mark, Request},
+    api_audit::{ApiAudit, ApiObject, ApiRequest},
+    audit::{AuditLog, Request},
     bao::{Bao, Brand, Transport},
     controller::{Controller, ControllerOptions},
     folder::Storage,
+    json_lines::Mark,
     product::{MOUNT, repository},
     server::{Server, Signal},
     vault_admin::{Entry, VaultAdmin},
@@ -272,6 +276,14 @@ impl Lab {
     /// In an existing cluster, whose servers are not ours to stop.
     pub fn bao(&self) -> anyhow::Result<&Bao> {
         self.servers().map(|servers| &servers.bao)
+    }
+
+    /// What the controller asked of the API server.
+    ///
+    /// # Errors
+    /// In an existing cluster, whose audit log is not ours to read.
+    pub fn api_audit(&self) -> anyhow::Result<ApiAudit> {
+        self.servers().map(|servers| servers.kubernetes.audit())
     }
 
     /// One more OpenBao with the same mount, Kubernetes auth, policies and roles, to be sealed, stopped and restarted at will.

@@ -19,5 +19,6 @@ mod listing;
 mod outage;
 mod publish;
 mod refresh;
+mod rights;
 mod stage;
 mod two_clusters;

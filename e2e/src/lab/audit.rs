@@ -1,23 +1,14 @@
 //! What OpenBao's audit device recorded: which requests were made, by path and operation. Values in it are hashed.
 
-use std::{
-    fs::{self, File},
-    io::{Read, Seek, SeekFrom},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use serde::Deserialize;
+
+use super::json_lines::{JsonLines, Mark};
 
 /// An audit file.
 #[derive(Debug, Clone)]
-pub struct AuditLog {
-    file: PathBuf,
-}
-
-/// A place in an audit file; what was recorded later is after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mark(u64);
+pub struct AuditLog(JsonLines);
 
 /// One request that the server answered.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -56,7 +47,7 @@ impl Line {
 
 impl AuditLog {
     pub(super) fn at(file: PathBuf) -> Self {
-        AuditLog { file }
+        AuditLog(JsonLines::at(file))
     }
 
     /// The end of the file as it is now.
@@ -64,7 +55,7 @@ impl AuditLog {
     /// # Errors
     /// When the file cannot be read.
     pub fn mark(&self) -> anyhow::Result<Mark> {
-        fs::metadata(&self.file).map(|file| Mark(file.len())).with_context(|| self.unreadable())
+        self.0.mark()
     }
 
     /// The requests answered since the mark, in order. A request that is still being answered is not among them.
@@ -72,13 +63,8 @@ impl AuditLog {
     /// # Errors
     /// When the file cannot be read.
     pub fn since(&self, mark: Mark) -> anyhow::Result<Vec<Request>> {
-        let mut text = String::new();
-        let mut file = File::open(&self.file).with_context(|| self.unreadable())?;
-        file.seek(SeekFrom::Start(mark.0)).with_context(|| self.unreadable())?;
-        file.read_to_string(&mut text).with_context(|| self.unreadable())?;
-        let finished = text.rfind('\n').map_or("", |end| &text[..end]);
-        let lines = finished.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-        Ok(lines.filter_map(Line::answered).collect())
+        let lines: Vec<Line> = self.0.since(mark)?;
+        Ok(lines.into_iter().filter_map(Line::answered).collect())
     }
 
     /// The requests since the mark whose path starts with `prefix`.
@@ -90,14 +76,12 @@ impl AuditLog {
         requests.retain(|request| request.path.starts_with(prefix));
         Ok(requests)
     }
-
-    fn unreadable(&self) -> String {
-        format!("read the audit file {}", self.file.display())
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -19,6 +19,7 @@ use kube::{
 use tower::ServiceBuilder;
 
 use super::{
+    api_audit::{self, ApiAudit},
     http, kubeconfig,
     pki::{Identity, Pki},
     ports::Port,
@@ -68,8 +69,11 @@ impl Kubernetes {
         let etcd = Server::start(&programs.tied, "etcd", &etcd_command, folder)?;
 
         let signing_keys = pki.signing_key("service-account")?;
-        let apiserver_command =
+        let mut apiserver_command =
             apiserver_command(programs, folder, pki, &server_identity, [etcd_port, api_port], &signing_keys);
+        apiserver_command
+            .arg(file_flag("--audit-policy-file", &api_audit::write_policy(folder)?))
+            .arg(file_flag("--audit-log-path", &api_audit::log_file(folder)));
         let apiserver = Server::start(&programs.tied, "kube-apiserver", &apiserver_command, folder)?;
         let url = format!("https://{}", api_port.address());
         let admin_kubeconfig = folder.join("admin.kubeconfig");
@@ -103,6 +107,11 @@ impl Kubernetes {
 
     pub(super) fn admin_kubeconfig(&self) -> &Path {
         &self.admin_kubeconfig
+    }
+
+    /// What the controller asked of the apiserver.
+    pub(super) fn audit(&self) -> ApiAudit {
+        ApiAudit::in_folder(&self.folder)
     }
 
     /// Kills the apiserver, which ends every watch and request, and starts it again on its port.
@@ -190,6 +199,8 @@ fn apiserver_command(
         .arg(file_flag("--client-ca-file", &pki.ca_file()))
         .arg(file_flag("--cert-dir", folder))
         .args(["--authorization-mode=RBAC", "--service-cluster-ip-range=10.0.0.0/24", "--allow-privileged=true"])
+        // As OpenShift has it: who makes an object block its owner's deletion must have the right to.
+        .arg("--enable-admission-plugins=OwnerReferencesPermissionEnforcement")
         .arg("--service-account-issuer=https://kubernetes.default.svc.cluster.local")
         .arg(file_flag("--service-account-key-file", public_key))
         .arg(file_flag("--service-account-signing-key-file", signing_key));
