@@ -26,7 +26,8 @@ impl Cluster {
         } });
         let params = PatchParams { field_manager: Some(MANAGER_META.to_owned()), ..PatchParams::default() };
         let subject = format!("ExternalSecret {namespace}/{name}");
-        match self.request("release", &subject, api.patch(&name, &params, &Patch::Merge(patch))).await {
+        // The reply is metadata alone: the rest may be what does not decode.
+        match self.request("release", &subject, api.patch_metadata(&name, &params, &Patch::Merge(patch))).await {
             // It went with its finalizer.
             Ok(_) | Err(ClusterError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),

@@ -38,30 +38,27 @@ impl Cluster {
         }
         let mut finalizers = push.finalizers().to_vec();
         finalizers.push(FINALIZER_PUSH_SECRET.to_owned());
-        self.write_finalizers(push, finalizers).await.map(Some)
+        let (params, patch) = finalizers_patch(push, finalizers);
+        let (api, object) = self.push_secrets(push);
+        self.request("add a finalizer to", &object, api.patch(&push.name_any(), &params, &patch)).await.map(Some)
     }
 
-    /// Removes our finalizer. Returns the object as written, or `None` where the finalizer was not there.
-    pub async fn remove_push_finalizer(&self, push: &PushSecret) -> Result<Option<PushSecret>, ClusterError> {
+    /// Removes our finalizer where it stands; others stay.
+    pub async fn remove_push_finalizer(&self, push: &PushSecret) -> Result<(), ClusterError> {
         let kept: Vec<String> =
             push.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER_PUSH_SECRET).cloned().collect();
         if kept.len() == push.finalizers().len() {
-            return Ok(None);
+            return Ok(());
         }
-        match self.write_finalizers(push, kept).await {
-            // It went with its finalizer.
-            Err(ClusterError::NotFound { .. }) => Ok(None),
-            other => other.map(Some),
-        }
-    }
-
-    async fn write_finalizers(&self, push: &PushSecret, finalizers: Vec<String>) -> Result<PushSecret, ClusterError> {
-        let mut metadata = precondition(push);
-        metadata["finalizers"] = json!(finalizers);
-        let params = PatchParams { field_manager: Some(MANAGER_META.to_owned()), ..PatchParams::default() };
-        let patch = Patch::Merge(json!({ "metadata": metadata }));
+        let (params, patch) = finalizers_patch(push, kept);
         let (api, object) = self.push_secrets(push);
-        self.request("change the finalizers of", &object, api.patch(&push.name_any(), &params, &patch)).await
+        // The reply is metadata alone: the rest may be what does not decode.
+        let name = push.name_any();
+        match self.request("remove a finalizer from", &object, api.patch_metadata(&name, &params, &patch)).await {
+            // It went with its finalizer.
+            Ok(_) | Err(ClusterError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The UID of a PushSecret as the API server has it now; `None` when there is none of that name.
@@ -82,6 +79,13 @@ impl Cluster {
         let namespace = push.namespace().unwrap_or_default();
         (Api::namespaced(self.client(), &namespace), format!("PushSecret {namespace}/{}", push.name_any()))
     }
+}
+
+fn finalizers_patch(push: &PushSecret, finalizers: Vec<String>) -> (PatchParams, Patch<Value>) {
+    let mut metadata = precondition(push);
+    metadata["finalizers"] = json!(finalizers);
+    let params = PatchParams { field_manager: Some(MANAGER_META.to_owned()), ..PatchParams::default() };
+    (params, Patch::Merge(json!({ "metadata": metadata })))
 }
 
 fn precondition(push: &PushSecret) -> Value {

@@ -8,6 +8,7 @@ pub mod events;
 pub mod finalizers;
 pub mod ledger;
 pub mod liveness;
+pub mod raw;
 pub mod source;
 pub mod status;
 pub mod target;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::{FutureExt, Stream, StreamExt};
+use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher::Event;
@@ -26,7 +27,8 @@ use super::kind::Kind;
 use super::publish::Subject;
 use super::referrers::Name;
 use super::report::{Report, Requeue};
-use super::undecodable;
+use super::undecodable::{self, Advice, Fate};
+use crate::cluster::ClusterError;
 
 /// The server ends each watch request after this many seconds and we open the next; a silent connection is given up 5 s
 /// later, so this bounds how long a half-open one can hide a change.
@@ -51,6 +53,14 @@ pub trait Reconciler: Send + Sync + 'static {
 
     /// Brings the world nearer to the object's spec and says how it stands.
     async fn reconcile(&self, object: Arc<Self::Object>, name: &Name) -> Report<Self::Status>;
+
+    /// Judges an object that does not decode, by what stands there now.
+    ///
+    /// # Errors
+    /// When it cannot be looked at.
+    async fn undecodable(&self, _name: &Name) -> Result<Fate<Self::Object>, ClusterError> {
+        Ok(Fate::Told(Advice::correct()))
+    }
 
     /// The object is gone.
     fn forget(&self, name: &Name);
@@ -119,13 +129,33 @@ impl<R: Reconciler> Driven<R> {
     }
 
     async fn attempt(&self, object: &Guarded<R::Object>, name: &Name) -> Requeue {
-        let api = self.reconciler.api(&name.namespace);
         match &object.0 {
-            Ok(object) => {
-                let report = self.reconciler.reconcile(Arc::new(object.clone()), name).await;
-                Subject { kind: R::KIND, name, object, api }.publish(&self.context, report).await
+            Ok(object) => self.decide(object, name).await,
+            Err(invalid) => self.judge(invalid, name).await,
+        }
+    }
+
+    async fn decide(&self, object: &R::Object, name: &Name) -> Requeue {
+        let api = self.reconciler.api(&name.namespace);
+        let report = self.reconciler.reconcile(Arc::new(object.clone()), name).await;
+        Subject { kind: R::KIND, name, object, api }.publish(&self.context, report).await
+    }
+
+    async fn judge(&self, invalid: &InvalidObject, name: &Name) -> Requeue {
+        match self.reconciler.undecodable(name).await {
+            Ok(Fate::Left) => {
+                self.context.metrics.forget(R::KIND, name);
+                Requeue::AwaitChange
             }
-            Err(invalid) => undecodable::publish(&self.context, R::KIND, name, &api, invalid).await,
+            Ok(Fate::Ends(object)) => self.decide(&object, name).await,
+            Ok(Fate::Told(advice)) => {
+                let api = self.reconciler.api(&name.namespace);
+                undecodable::publish(&self.context, R::KIND, name, &api, invalid, &advice).await
+            }
+            Err(error) => {
+                warn!(kind = R::KIND.as_str(), object = %name, %error, "what does not decode cannot be looked at");
+                Requeue::BackOff
+            }
         }
     }
 

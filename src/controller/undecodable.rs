@@ -1,4 +1,4 @@
-//! An object that does not decode: it is told so in its own status, and everything else goes on.
+//! An object that does not decode: it is told so in its own status, it can be deleted like any other, and everything else goes on.
 
 use std::fmt::Debug;
 
@@ -19,29 +19,59 @@ use super::report::Requeue;
 use crate::api::condition::{self, Reason};
 use crate::cluster::status::Precondition;
 
-/// Says in the object's status what does not decode. Only an edit helps, so nothing is retried.
+/// What becomes of an object that does not decode.
+#[derive(Debug, PartialEq)]
+pub enum Fate<K> {
+    /// Nothing: it is another controller's, or gone by now.
+    Left,
+    /// It is being deleted, and what can be read of it is all that its end takes: it goes on like any other.
+    Ends(Box<K>),
+    /// It is told so in its status.
+    Told(Advice),
+}
+
+/// What is said of an object besides that it does not decode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// The word in the condition.
+    pub reason: Reason,
+    /// What to do.
+    pub text: String,
+    /// When it is looked at again.
+    pub requeue: Requeue,
+}
+
+impl Advice {
+    /// Only an edit helps, so nothing is retried.
+    pub fn correct() -> Self {
+        let text = "correct the field and apply it again".to_owned();
+        Advice { reason: Reason::InvalidSpec, text, requeue: Requeue::AwaitChange }
+    }
+}
+
+/// Says in the object's status what does not decode, and what to do.
 pub async fn publish<K>(
     context: &Context,
     kind: Kind,
     name: &Name,
     api: &Api<Guarded<K>>,
     invalid: &InvalidObject,
+    advice: &Advice,
 ) -> Requeue
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
     context.metrics.condition(kind, name, false);
-    let message =
-        format!("the resource does not decode: {}; correct the field and apply it again", unquoted(&invalid.error));
+    let message = format!("the resource does not decode: {}; {}", unquoted(&invalid.error), advice.text);
     let generation = invalid.metadata.generation;
     let mut conditions = Vec::new();
-    condition::refuse(&mut conditions, Reason::InvalidSpec, message, generation, Time(Timestamp::now()));
+    condition::refuse(&mut conditions, advice.reason, message, generation, Time(Timestamp::now()));
     let uid = invalid.metadata.uid.as_deref().unwrap_or_default();
     let precondition = Precondition { uid, resource_version: None };
     let subject = format!("{} {name}", kind.as_str());
     let change = json!({ "conditions": conditions, "observedGeneration": generation });
     match context.cluster.patch_status(api, &subject, &name.name, &precondition, change).await {
-        Ok(_stored) => Requeue::AwaitChange,
+        Ok(_stored) => advice.requeue,
         Err(error) => {
             warn!(kind = kind.as_str(), object = %name, %error, "the status was not written");
             Requeue::BackOff

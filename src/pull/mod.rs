@@ -8,6 +8,7 @@ pub mod desired;
 pub mod observe;
 pub mod plan;
 pub mod records;
+mod remains;
 pub mod report;
 mod stores;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use crate::controller::guarded::Guarded;
 use crate::controller::kind::Kind;
 use crate::controller::referrers::{Name, Referrer};
 use crate::controller::report::{Report, Requeue};
+use crate::controller::undecodable::{Advice, Fate};
 use crate::feed::{Follow, Freshness};
 use crate::metrics::Stage;
 use crate::store::StoreName;
@@ -66,6 +68,10 @@ impl<S: Stores> Reconciler for Pull<S> {
     }
 
     async fn reconcile(&self, object: Arc<ExternalSecret>, name: &Name) -> Report<ExternalSecretStatus> {
+        if self.is_foreign(&object) {
+            self.forget(name);
+            return Report::NotOurs;
+        }
         if object.metadata.deletion_timestamp.is_some() {
             self.forget(name);
             return self.let_go(&object).await;
@@ -83,6 +89,16 @@ impl<S: Stores> Reconciler for Pull<S> {
         self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), target);
         let result = self.sync(&object, &desired, name).await;
         report(&object, Some(&desired), result, &moment)
+    }
+
+    async fn undecodable(&self, name: &Name) -> Result<Fate<ExternalSecret>, ClusterError> {
+        self.forget(name);
+        let object = self.context.cluster.raw::<ExternalSecret>(&name.namespace, &name.name).await?;
+        let Some(rest) = object.map(remains::of).filter(|rest| !self.is_foreign(rest)) else { return Ok(Fate::Left) };
+        match rest.metadata.deletion_timestamp {
+            Some(_) => Ok(Fate::Ends(Box::new(rest))),
+            None => Ok(Fate::Told(Advice::correct())),
+        }
     }
 
     fn forget(&self, name: &Name) {
@@ -130,20 +146,26 @@ impl<S: Stores> Pull<S> {
         Ok(Synced::Done { applied, versions, warnings })
     }
 
-    /// The garbage collector takes the target, which names the resource as its owner. We set no finalizer, but an External
-    /// Secrets Operator that served the resource before us did, and nobody else would remove it.
-    async fn let_go(&self, object: &ExternalSecret) -> Report<ExternalSecretStatus> {
+    /// Whether another controller serves a store that it names, or may; one that names none goes with those that name no
+    /// controller.
+    fn is_foreign(&self, object: &ExternalSecret) -> bool {
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-        let mut stores = desired::store_refs(object).filter_map(|store| {
+        let stores = desired::store_refs(object).filter_map(|store| {
             let name = store.name.as_deref().filter(|name| !name.is_empty())?;
             Some(StoreName::referred(namespace, store.kind(), name))
         });
-        if stores.any(|store| self.context.stores.is_foreign(&store)) {
-            return Report::NotOurs;
-        }
+        let registry = &self.context.stores;
+        let foreign: Vec<bool> = stores.map(|store| registry.is_foreign(&store)).collect();
+        if foreign.is_empty() { !registry.serves_unclassified() } else { foreign.contains(&true) }
+    }
+
+    /// The garbage collector takes the target, which names the resource as its owner. We set no finalizer, but an External
+    /// Secrets Operator that served the resource before us did, and nobody else would remove it.
+    async fn let_go(&self, object: &ExternalSecret) -> Report<ExternalSecretStatus> {
         match self.context.cluster.release_external_secret(object).await {
             Ok(()) => Report::Gone,
             Err(error) => {
+                let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
                 tracing::warn!(external_secret = %format!("{namespace}/{}", object.name_any()), %error, "it cannot be let go");
                 Report::Unchanged { requeue: Requeue::BackOff }
             }

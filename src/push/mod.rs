@@ -13,6 +13,7 @@ pub mod plan;
 pub mod pusher;
 pub mod reconcile;
 pub mod record;
+pub mod remains;
 pub mod report;
 pub mod step;
 pub mod stores;

@@ -5,21 +5,25 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use k8s_openapi::jiff::Timestamp;
-use kube::Api;
+use kube::{Api, ResourceExt};
 
 use super::intents::Intents;
+use super::ledger::StoreKey;
 use super::observe::Stores;
 use super::reconcile::{World, reconcile};
+use super::{desired, ledger, remains};
 use crate::api::PushSecret;
 use crate::api::push_secret::PushSecretStatus;
+use crate::cluster::ClusterError;
 use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
 use crate::controller::guarded::Guarded;
 use crate::controller::kind::Kind;
 use crate::controller::referrers::{Name, Referrer};
 use crate::controller::report::{Report, Requeue};
+use crate::controller::undecodable::Fate;
 use crate::metrics::Stage;
-use crate::store::PathKey;
+use crate::store::{PathKey, StoreName};
 
 /// Reconciles PushSecrets.
 pub struct Pusher {
@@ -32,6 +36,16 @@ impl Pusher {
     /// Has seen no claim of others yet.
     pub fn new(context: Arc<Context>, stores: Arc<dyn Stores>) -> Self {
         Pusher { context, stores, intents: Intents::default() }
+    }
+
+    /// Whether another controller serves every store that it names, or may.
+    fn is_foreign(&self, push: &PushSecret) -> bool {
+        let namespace = push.namespace().unwrap_or_default();
+        let mut named = desired::stores(&push.spec);
+        named.extend(push.status.iter().flat_map(|status| ledger::stores(&status.synced_push_secrets)));
+        let registry = &self.context.stores;
+        let is_foreign = |store: &StoreKey| registry.is_foreign(&StoreName::referred(&namespace, store.kind, &store.name));
+        if named.is_empty() { !registry.serves_unclassified() } else { named.iter().all(is_foreign) }
     }
 }
 
@@ -72,6 +86,18 @@ impl Reconciler for Pusher {
             context.moves.note(name.clone(), moved);
         }
         report
+    }
+
+    async fn undecodable(&self, name: &Name) -> Result<Fate<PushSecret>, ClusterError> {
+        self.forget(name);
+        let Some(object) = self.context.cluster.raw::<PushSecret>(&name.namespace, &name.name).await? else {
+            return Ok(Fate::Left);
+        };
+        let remains = remains::of(object);
+        match self.is_foreign(&remains.push) {
+            true => Ok(Fate::Left),
+            false => Ok(remains.fate(Timestamp::now())),
+        }
     }
 
     fn forget(&self, name: &Name) {

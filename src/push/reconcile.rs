@@ -32,8 +32,8 @@ use crate::domain::fingerprint::synced_resource_version;
 use crate::store::PathKey;
 
 /// A PushSecret that is being deleted is let go after this time, where what it pushed can never be removed: its store is
-/// gone, or its namespace is going.
-const CLEANUP_DEADLINE: Duration = Duration::from_secs(600);
+/// gone, its namespace is going, or it does not say what is to be removed.
+pub(super) const CLEANUP_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Everything outside the object that a reconcile may use.
 pub struct World<'a> {
@@ -73,8 +73,9 @@ pub async fn reconcile(object: Arc<PushSecret>, world: &World<'_>) -> Report<Pus
         return turn.clean_up().await;
     }
     turn.listen();
-    let seen = turn.see_stores(desired::stores(&turn.object.spec)).await;
-    if turn.belongs_to_others(&seen) {
+    let wanted = desired::stores(&turn.object.spec);
+    let seen = turn.see_stores(wanted.clone()).await;
+    if turn.belongs_to_others(&seen, &wanted) {
         return Report::NotOurs;
     }
     if let Err(error) = turn.drop_needless_finalizer().await {
@@ -116,17 +117,16 @@ impl<'a> Turn<'a> {
         observe::stores(self.world.stores, &self.namespace, wanted.union(&listed).cloned().collect()).await
     }
 
-    /// Whether every store of the spec is another controller's.
-    fn belongs_to_others(&self, seen: &SeenStores) -> bool {
+    /// Whether all of these stores are another controller's.
+    fn belongs_to_others(&self, seen: &SeenStores, stores: &BTreeSet<StoreKey>) -> bool {
         let others = |store: &StoreKey| seen.absent.get(store).is_some_and(|no| no.why == Absence::OtherController);
-        let wanted = desired::stores(&self.object.spec);
-        !wanted.is_empty() && wanted.iter().all(others)
+        !stores.is_empty() && stores.iter().all(others)
     }
 
     async fn drop_needless_finalizer(&self) -> Result<(), ClusterError> {
         match self.object.spec.deletion_policy() {
             PushDeletionPolicy::Delete => Ok(()),
-            PushDeletionPolicy::None => self.world.cluster.remove_push_finalizer(&self.object).await.map(|_written| ()),
+            PushDeletionPolicy::None => self.world.cluster.remove_push_finalizer(&self.object).await,
         }
     }
 
@@ -201,10 +201,15 @@ impl<'a> Turn<'a> {
         if !ours {
             return Report::Gone;
         }
+        let mut stores = desired::stores(&self.object.spec);
+        let seen = self.see_stores(stores.clone()).await;
+        stores.extend(ledger::stores(&self.before.synced_push_secrets));
+        if self.belongs_to_others(&seen, &stores) {
+            return Report::NotOurs;
+        }
         if self.object.spec.deletion_policy() == PushDeletionPolicy::None {
             return self.let_go(&self.object).await;
         }
-        let seen = self.see_stores(BTreeSet::new()).await;
         let existing = desired::existing(self.object.spec.update_policy());
         let gone =
             Verdict { ready: false, reason: Reason::SourceDeleted, message: "what was pushed is removed".into() };
@@ -226,7 +231,7 @@ impl<'a> Turn<'a> {
 
     async fn let_go(&self, object: &PushSecret) -> Report<PushSecretStatus> {
         match self.world.cluster.remove_push_finalizer(object).await {
-            Ok(_written) => Report::Gone,
+            Ok(()) => Report::Gone,
             Err(error) => self.failed(&error),
         }
     }
@@ -237,7 +242,9 @@ impl<'a> Turn<'a> {
         if self.world.now.duration_since(*since).unsigned_abs() < CLEANUP_DEADLINE {
             return false;
         }
-        let store_gone = seen.absent.values().any(|absent| absent.why == Absence::Missing);
+        let listed = ledger::stores(&self.before.synced_push_secrets);
+        let is_gone = |store: &StoreKey| seen.absent.get(store).is_some_and(|absent| absent.why == Absence::Missing);
+        let store_gone = listed.iter().any(is_gone);
         store_gone || self.world.cluster.is_namespace_terminating(&self.namespace).await.unwrap_or(false)
     }
 

@@ -118,9 +118,14 @@ impl Registry {
     pub fn is_foreign(&self, store: &StoreName) -> bool {
         match self.ours(store) {
             Ok(_) => false,
-            Err(StoreRefusal::NotFound { .. }) => !self.settings.class.serves(None),
+            Err(StoreRefusal::NotFound { .. }) => !self.serves_unclassified(),
             Err(_) => true,
         }
+    }
+
+    /// Whether we serve whatever names no controller: then what names no store at all is nobody else's.
+    pub fn serves_unclassified(&self) -> bool {
+        self.settings.class.serves(None)
     }
 
     /// Wakes whoever depends on the store, which can be used again.

@@ -9,6 +9,7 @@ use waypost::api::{ClusterExternalSecret, ExternalSecret, names};
 use waypost_e2e::wait;
 
 use crate::stage::{LATER, SOON, STORE, Stage, condition};
+use crate::undecodable::anything;
 
 /// Waits for this condition and checks that its message has all of these words.
 async fn says(stage: &Stage, name: &str, reason: &str, words: &[&str]) -> anyhow::Result<()> {
@@ -200,7 +201,20 @@ async fn cluster_wide(stage: &Stage) -> anyhow::Result<()> {
 #[tokio::test]
 async fn f13_a_resource_that_does_not_decode_stops_no_other() -> anyhow::Result<()> {
     let stage = Stage::new("decode").await?;
-    // As older or foreign definitions do, the server lets a field of another shape pass.
+    write(&stage, json!({ "password": "good" })).await?;
+    let message = told_that_it_does_not_decode(&stage, "odd").await?;
+    ensure!(message.contains("does not decode") && message.contains("correct the field"), "{message}");
+    ensure!(!message.contains("hunter2"), "the status quotes the object: {message}");
+    stage.pull("next", &[("PASSWORD", "password")], json!({})).await?;
+    stage.holds(&stage.consumer, "next", &[("PASSWORD", "good")]).await?;
+    stage.pull("odd", &[("PASSWORD", "password")], json!({ "syncWindows": null })).await?;
+    stage.holds(&stage.consumer, "odd", &[("PASSWORD", "good")]).await?;
+    Ok(())
+}
+
+/// Lets the server take a field of another shape, as older or foreign definitions do, makes an ExternalSecret with one, and gives what
+/// it is told.
+pub async fn told_that_it_does_not_decode(stage: &Stage, name: &str) -> anyhow::Result<String> {
     let definitions: Api<CustomResourceDefinition> = Api::all(stage.client.clone());
     let lenient = json!([{
         "op": "replace",
@@ -209,33 +223,22 @@ async fn f13_a_resource_that_does_not_decode_stops_no_other() -> anyhow::Result<
     }]);
     let patch = Patch::Json::<()>(serde_json::from_value(lenient)?);
     definitions.patch("externalsecrets.external-secrets.io", &PatchParams::default(), &patch).await?;
-
-    let resource = kube::core::ApiResource::erase::<ExternalSecret>(&());
-    let anything: Api<kube::core::DynamicObject> =
-        Api::namespaced_with(stage.client.clone(), &stage.consumer, &resource);
-    write(&stage, json!({ "password": "good" })).await?;
+    let anything = anything::<ExternalSecret>(stage, &stage.consumer);
     wait::until("the lenient definition is in force", SOON, async || {
         let object = json!({
-            "apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": { "name": "odd" },
+            "apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": { "name": name },
             "spec": { "syncWindows": "hunter2 at night", "data": [{ "secretKey": "a", "remoteRef": { "key": "b" } }] },
         });
-        let applied = anything.patch("odd", &PatchParams::apply("gitops").force(), &Patch::Apply(object)).await;
+        let applied = anything.patch(name, &PatchParams::apply("gitops").force(), &Patch::Apply(object)).await;
         Ok(Some(applied?))
     })
     .await?;
-    let message = wait::until("the resource is told that it does not decode", LATER, async || {
-        let found = anything.get("odd").await?.data;
+    wait::until("the resource is told that it does not decode", LATER, async || {
+        let found = anything.get(name).await?.data;
         let ready = condition(&found).filter(|ready| ready["reason"] == "InvalidSpec");
         Ok(ready.and_then(|ready| ready["message"].as_str()).map(str::to_owned))
     })
-    .await?;
-    ensure!(message.contains("does not decode") && message.contains("correct the field"), "{message}");
-    ensure!(!message.contains("hunter2"), "the status quotes the object: {message}");
-    stage.pull("next", &[("PASSWORD", "password")], json!({})).await?;
-    stage.holds(&stage.consumer, "next", &[("PASSWORD", "good")]).await?;
-    stage.pull("odd", &[("PASSWORD", "password")], json!({ "syncWindows": null })).await?;
-    stage.holds(&stage.consumer, "odd", &[("PASSWORD", "good")]).await?;
-    Ok(())
+    .await
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret};
+use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret, names};
 use waypost_e2e::lab::Lab;
 use waypost_e2e::wait;
 
@@ -108,6 +108,17 @@ async fn objects_of_a_store_of_another_controller_are_not_touched() -> anyhow::R
     let push = stage.push("theirs", "source", PASSWORD, more).await?;
     let more = json!({ "secretStoreRef": { "kind": "ClusterSecretStore", "name": theirs } });
     let pull = stage.pull("theirs", PASSWORD, more).await?;
+    // Nor when it asks for what we do not serve, or is being deleted.
+    let more = json!({ "secretStoreRef": { "kind": "ClusterSecretStore", "name": theirs },
+        "data": [], "dataFrom": [{ "extract": { "key": stage.path() } }] });
+    let odd_pull = stage.pull("odd", &[], more).await?;
+    let more = json!({ "deletionPolicy": "Delete", "secretStoreRefs": refs });
+    stage.push("going", "source", PASSWORD, more).await?;
+    let held = json!({ "metadata": { "finalizers": [names::FINALIZER_PUSH_SECRET] } });
+    let pushes = stage.api::<PushSecret>(&stage.producer);
+    pushes.patch("going", &PatchParams::default(), &Patch::Merge(held)).await?;
+    stage.delete::<PushSecret>(&stage.producer, "going").await?;
+    let going = pushes.get("going").await?;
     // What we do serve goes on; both controllers of ours have looked at everything older by then.
     stage.push("ours", "source", PASSWORD, json!({})).await?;
     stage.ready::<PushSecret>(&stage.producer, "ours", "True", "Synced").await?;
@@ -118,6 +129,9 @@ async fn objects_of_a_store_of_another_controller_are_not_touched() -> anyhow::R
     assert_eq!(push_now.metadata.resource_version, push.metadata.resource_version);
     assert_eq!(pull_now.metadata.resource_version, pull.metadata.resource_version);
     assert_eq!(stores.get(&theirs).await?.metadata.resource_version, store.metadata.resource_version);
+    let odd_now = stage.api::<ExternalSecret>(&stage.consumer).get("odd").await?;
+    assert_eq!(odd_now.metadata.resource_version, odd_pull.metadata.resource_version);
+    assert_eq!(pushes.get("going").await?.metadata.resource_version, going.metadata.resource_version);
     Ok(())
 }
 

@@ -22,8 +22,8 @@ const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 /// What a schema says about lengths, counts and numbers.
 const BOUNDS: [&str; 6] = ["minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum"];
 
-/// A stage in the lab with the bare definitions, which all tests here share.
-async fn bare(test: &str) -> anyhow::Result<(&'static Lab, Stage)> {
+/// A stage in the lab with the bare definitions, which all tests that need such ones share.
+pub async fn bare(test: &str) -> anyhow::Result<(&'static Lab, Stage)> {
     static BARE: OnceCell<(Lab, Controller)> = OnceCell::const_new();
     let start = async || {
         let lab = Lab::start(LabOptions::default()).await?;

@@ -22,3 +22,4 @@ mod refresh;
 mod rights;
 mod stage;
 mod two_clusters;
+mod undecodable;

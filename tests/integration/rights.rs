@@ -17,6 +17,7 @@ use waypost::api::{ClusterExternalSecret, ClusterPushSecret, ExternalSecret, Pus
 use waypost_e2e::lab::{ApiRequest, CONTROLLER_ACCOUNT, Lab, LabOptions, repository};
 use waypost_e2e::wait;
 
+use crate::bad_pull::told_that_it_does_not_decode;
 use crate::bad_store::edit_store;
 use crate::stage::{self, LATER, SOON, STORE, Stage, condition, mapping, start_controller};
 
@@ -62,6 +63,7 @@ async fn s6_every_right_that_we_ship_is_used_and_nothing_is_refused() -> anyhow:
     let stage = Stage::on(lab, controller, "rights").await?;
     publish(lab, &stage).await?;
     consume(lab, &stage).await?;
+    told_that_it_does_not_decode(&stage, "odd").await?;
     fan_out(&stage).await?;
     a_target_needs_it(lab, &stage).await?;
 

@@ -1,0 +1,52 @@
+//! What can be read of an ExternalSecret that does not decode: the stores that it names, which say whose it is.
+
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use crate::api::external_secret::{DataFrom, ExternalSecretSpec, SourceRef};
+use crate::api::{ExternalSecret, StoreRef};
+
+/// An ExternalSecret with the metadata and the stores of this object and nothing else: enough to let it go, and to be acted on in no
+/// other way.
+pub fn of(object: DynamicObject) -> ExternalSecret {
+    let spec = &object.data["spec"];
+    let entries = ["data", "dataFrom"].into_iter().flat_map(|list| spec[list].as_array().into_iter().flatten());
+    let data_from = entries
+        .filter_map(|entry| store_ref(&entry["sourceRef"]["storeRef"]))
+        .map(|store| SourceRef { store_ref: Some(store), generator_ref: None })
+        .map(|source| DataFrom { source_ref: Some(source), ..DataFrom::default() })
+        .collect();
+    let secret_store_ref = store_ref(&spec["secretStoreRef"]);
+    let spec = ExternalSecretSpec { secret_store_ref, data_from, ..ExternalSecretSpec::default() };
+    ExternalSecret { metadata: object.metadata, spec, status: None }
+}
+
+fn store_ref(value: &Value) -> Option<StoreRef> {
+    serde_json::from_value(value.clone()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::pull::desired::store_refs;
+
+    #[test]
+    fn every_store_that_can_be_read_is_found_wherever_the_rest_is_wrong() {
+        let store = |name: &str| json!({ "storeRef": { "name": name, "kind": "ClusterSecretStore" } });
+        let object = serde_json::from_value(json!({
+            "apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": { "name": "odd" },
+            "spec": {
+                "secretStoreRef": { "name": "a" },
+                "target": "odd",
+                "data": [{ "secretKey": 7, "sourceRef": store("b") }, "odd", { "sourceRef": { "storeRef": { "kind": "Odd" } } }],
+                "dataFrom": [{ "find": "odd", "sourceRef": store("c") }],
+            },
+        }));
+        let read = of(object.unwrap());
+        let names: Vec<&str> = store_refs(&read).filter_map(|store| store.name.as_deref()).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        assert_eq!(read.metadata.name.as_deref(), Some("odd"));
+    }
+}

@@ -1,0 +1,158 @@
+//! What can be read of a PushSecret that does not decode: enough to tell whose it is, and mostly enough to remove what it pushed.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::core::DynamicObject;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::reconcile::CLEANUP_DEADLINE;
+use crate::api::PushSecret;
+use crate::api::condition::Reason;
+use crate::api::names::FINALIZER_PUSH_SECRET;
+use crate::api::push_secret::{PushDeletionPolicy, PushSecretSpec, PushSecretStatus};
+use crate::controller::report::Requeue;
+use crate::controller::undecodable::{Advice, Fate};
+
+/// A PushSecret as far as it decodes.
+pub struct Remains {
+    /// What matters when it is deleted: its policies, its stores and its ledger. Nothing else may be done with it.
+    pub push: PushSecret,
+    /// The field that says what becomes of what was pushed, and cannot be read.
+    illegible: Option<&'static str>,
+}
+
+/// Reads each part by itself.
+pub fn of(object: DynamicObject) -> Remains {
+    let (spec, status) = (&object.data["spec"], &object.data["status"]);
+    let (deletion, update) = (field(spec, "deletionPolicy"), field(spec, "updatePolicy"));
+    let ledger = field(status, "syncedPushSecrets");
+    let illegible = match (&deletion, &update, &ledger) {
+        (Err(Illegible), _, _) => Some("spec.deletionPolicy"),
+        (_, Err(Illegible), _) => Some("spec.updatePolicy"),
+        (_, _, Err(Illegible)) => Some("status.syncedPushSecrets"),
+        (Ok(_), Ok(_), Ok(_)) => None,
+    };
+    let stores = spec["secretStoreRefs"].as_array().into_iter().flatten();
+    let spec = PushSecretSpec {
+        secret_store_refs: stores.filter_map(|store| serde_json::from_value(store.clone()).ok()).collect(),
+        deletion_policy: deletion.ok().flatten(),
+        update_policy: update.ok().flatten(),
+        ..PushSecretSpec::default()
+    };
+    let status = PushSecretStatus {
+        synced_push_secrets: ledger.ok().flatten().unwrap_or_default(),
+        conditions: field(status, "conditions").ok().flatten().unwrap_or_default(),
+        ..PushSecretStatus::default()
+    };
+    Remains { push: PushSecret { metadata: object.metadata, spec, status: Some(status) }, illegible }
+}
+
+/// It cannot be read.
+#[derive(Debug)]
+struct Illegible;
+
+fn field<T: DeserializeOwned>(value: &Value, name: &str) -> Result<Option<T>, Illegible> {
+    value.get(name).map(|value| serde_json::from_value(value.clone()).map_err(|_quotes_it| Illegible)).transpose()
+}
+
+impl Remains {
+    /// What becomes of it at `now`. While nobody knows whether what it pushed is to go, that stays, and after the deadline of every
+    /// clean-up the PushSecret goes without it.
+    pub fn fate(self, now: Timestamp) -> Fate<PushSecret> {
+        let Some(Time(since)) = self.push.metadata.deletion_timestamp else { return Fate::Told(Advice::correct()) };
+        let held = self.push.finalizers().iter().any(|finalizer| finalizer == FINALIZER_PUSH_SECRET);
+        let left = CLEANUP_DEADLINE.saturating_sub(now.duration_since(since).unsigned_abs());
+        match self.illegible {
+            Some(field) if held && !left.is_zero() => Fate::Told(pending(field, left)),
+            Some(field) if held => {
+                tracing::warn!(
+                    push_secret = %format!("{}/{}", self.push.namespace().unwrap_or_default(), self.push.name_any()),
+                    left = self.pushed(), illegible = field,
+                    "let go without removing what was pushed"
+                );
+                let spec = PushSecretSpec { deletion_policy: Some(PushDeletionPolicy::None), ..self.push.spec };
+                Fate::Ends(Box::new(PushSecret { spec, ..self.push }))
+            }
+            Some(_) | None => Fate::Ends(Box::new(self.push)),
+        }
+    }
+
+    /// The ledger's lines, as far as they can be read.
+    fn pushed(&self) -> String {
+        let lines = self.push.status.iter().flat_map(|status| status.synced_push_secrets.iter());
+        let lines = lines.flat_map(|(store, lines)| lines.keys().map(move |line| format!("{line} in {store}")));
+        lines.collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn pending(field: &str, left: Duration) -> Advice {
+    let text = format!(
+        "it is being deleted, and its {field} says what becomes of what was pushed: correct that field, or remove the finalizer {FINALIZER_PUSH_SECRET} and leave it in the store, as happens {} minutes after the deletion",
+        CLEANUP_DEADLINE.as_secs() / 60
+    );
+    Advice { reason: Reason::CleanupPending, text, requeue: Requeue::After(left) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(spec: Value, status: Value) -> Remains {
+        let deleted = Timestamp::UNIX_EPOCH.to_string();
+        let object = serde_json::from_value(json!({
+            "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret", "spec": spec, "status": status,
+            "metadata": { "name": "odd", "deletionTimestamp": deleted, "finalizers": [FINALIZER_PUSH_SECRET] },
+        }));
+        of(object.unwrap())
+    }
+
+    fn ledger() -> Value {
+        let line = json!({ "match": { "secretKey": "a", "remoteRef": { "remoteKey": "x/y", "property": "a" } } });
+        json!({ "ClusterSecretStore/vault": { "x/y/a": line } })
+    }
+
+    fn at(elapsed: Duration) -> Timestamp {
+        Timestamp::UNIX_EPOCH + elapsed
+    }
+
+    #[test]
+    fn one_whose_policies_and_ledger_can_be_read_ends_like_any_other() {
+        let stores = json!([{ "name": "vault", "kind": "ClusterSecretStore" }, { "kind": "Odd" }]);
+        let spec = json!({ "deletionPolicy": "Delete", "secretStoreRefs": stores, "selector": 7, "data": "odd" });
+        let status = json!({ "syncedPushSecrets": ledger(), "paths": "odd" });
+        let Fate::Ends(push) = read(spec, status).fate(at(Duration::ZERO)) else { panic!("it does not end") };
+        assert_eq!(push.spec.deletion_policy(), PushDeletionPolicy::Delete);
+        assert_eq!(push.spec.secret_store_refs.len(), 1);
+        assert_eq!(json!(push.status.unwrap().synced_push_secrets), ledger());
+    }
+
+    #[test]
+    fn one_that_does_not_say_what_becomes_of_its_values_waits_and_then_goes_without_them() {
+        let odd = [
+            (json!({ "deletionPolicy": "Sometimes" }), json!({}), "spec.deletionPolicy"),
+            (json!({ "deletionPolicy": "Delete", "updatePolicy": 7 }), json!({}), "spec.updatePolicy"),
+            (json!({ "deletionPolicy": "Delete" }), json!({ "syncedPushSecrets": [] }), "status.syncedPushSecrets"),
+        ];
+        for (spec, status, field) in odd {
+            let minute = Duration::from_secs(60);
+            let Fate::Told(advice) = read(spec.clone(), status.clone()).fate(at(minute)) else { panic!("{field}") };
+            assert_eq!((advice.reason, advice.requeue), (Reason::CleanupPending, Requeue::After(9 * minute)));
+            assert!(advice.text.contains(field) && advice.text.contains(FINALIZER_PUSH_SECRET), "{}", advice.text);
+            let Fate::Ends(push) = read(spec, status).fate(at(10 * minute)) else { panic!("{field}: it is held for good") };
+            assert_eq!(push.spec.deletion_policy(), PushDeletionPolicy::None);
+        }
+    }
+
+    #[test]
+    fn one_that_is_not_being_deleted_only_has_to_be_corrected() {
+        let mut remains = read(json!({ "deletionPolicy": "Sometimes" }), json!({}));
+        remains.push.metadata.deletion_timestamp = None;
+        assert_eq!(remains.fate(at(Duration::ZERO)), Fate::Told(Advice::correct()));
+    }
+}
