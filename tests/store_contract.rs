@@ -28,7 +28,7 @@ use waypost::store::observer::Unobserved;
 use waypost::store::{
     Heads, Latest, Registry, RegistrySettings, StoreClient, StoreError, StoreName, StoreObject, StoreRefusal,
 };
-use waypost_e2e::lab::{AuditLog, Bao, CONTROLLER_ACCOUNT, Lab, Mark, Transport, VaultAdmin};
+use waypost_e2e::lab::{AuditLog, Bao, CONTROLLER_ACCOUNT, Lab, Mark, Transport, VaultAdmin, ca_bundle};
 use waypost_e2e::wait;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -266,7 +266,7 @@ async fn a_server_that_stops_and_returns_is_served_at_once() {
 async fn a_ca_that_did_not_sign_the_server_is_named_as_the_cause() {
     let bench = Bench::on_shared().await;
     let other = rcgen_ca();
-    let client = bench.kubernetes("wrong-ca", json!({ "caBundle": base64(&other) })).await;
+    let client = bench.kubernetes("wrong-ca", json!({ "caBundle": ca_bundle(&other) })).await;
     let error = client.read(&path("platform-data/ca/entry"), None).await.err().unwrap();
     assert!(matches!(error, StoreError::Unreachable { cause: Cause::Tls, .. }), "{error}");
     let outcome = bench.check("wrong-ca").await;
@@ -531,7 +531,7 @@ impl Bench {
         let mut provider = json!({
             "server": self.bao().address(),
             "path": "secret",
-            "caBundle": base64(self.bao().ca_pem().unwrap()),
+            "caBundle": ca_bundle(self.bao().ca_pem().unwrap()),
             "auth": auth,
         });
         provider.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -600,11 +600,6 @@ fn live(entry: &Entry) -> (u64, &RemoteData) {
 
 fn labels(changes: &[(&str, Option<&str>)]) -> BTreeMap<String, Option<String>> {
     changes.iter().map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned))).collect()
-}
-
-fn base64(text: &str) -> String {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD.encode(text)
 }
 
 fn rcgen_ca() -> String {

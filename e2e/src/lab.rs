@@ -19,6 +19,7 @@ mod ports;
 mod product;
 mod server;
 mod shell;
+mod store;
 mod vault_admin;
 
 use std::{
@@ -37,13 +38,14 @@ use tokio::sync::OnceCell;
 
 pub use self::{
     api_audit::{ApiAudit, ApiObject, ApiRequest},
-    audit::{AuditLog, Request},
-    bao::{Bao, Brand, Transport},
+    audit::{AuditLog, Caller, Namespace, Request},
+    bao::{Bao, BaoOptions, Brand, Clients, Transport},
     controller::{Controller, ControllerOptions},
     folder::Storage,
     json_lines::Mark,
     product::{MOUNT, repository},
     server::{Server, Signal},
+    store::{ca_bundle, cluster_secret_store, point_at},
     vault_admin::{Entry, VaultAdmin},
 };
 use self::{folder::StateFolder, kubernetes::Kubernetes, pki::Pki, product::Reviewer};
@@ -136,7 +138,7 @@ impl Lab {
         let bao_folder = folder.path().join("openbao");
         let (kubernetes, bao) = tokio::try_join!(
             Kubernetes::start(&programs, folder.path(), &ports_folder, &pki),
-            Bao::start_new(&programs, &bao_folder, &ports_folder, &pki, options.transport),
+            Bao::start_new(&programs, &bao_folder, &ports_folder, &pki, BaoOptions::from(options.transport)),
         )?;
         let lab = Lab {
             cluster: ClusterAccess {
@@ -267,7 +269,7 @@ impl Lab {
     /// # Errors
     /// When no HTTP client can be made.
     pub fn vault_admin(&self) -> anyhow::Result<VaultAdmin> {
-        VaultAdmin::new(&self.vault.address, self.vault_ca_pem(), &self.vault.token)
+        VaultAdmin::new(&self.vault.address, self.vault_ca_pem(), None, &self.vault.token)
     }
 
     /// The lab's OpenBao as a process. Who stops or seals it disturbs every user of the lab: see [`Lab::extra_bao`].
@@ -290,10 +292,10 @@ impl Lab {
     ///
     /// # Errors
     /// When it does not start, or in an existing cluster.
-    pub async fn extra_bao(&self, transport: Transport) -> anyhow::Result<Bao> {
+    pub async fn extra_bao(&self, options: impl Into<BaoOptions>) -> anyhow::Result<Bao> {
         let servers = self.servers()?;
         let folder = self.own_folder("openbao");
-        let bao = Bao::start_new(&self.programs, &folder, &ports_folder()?, &servers.pki, transport).await?;
+        let bao = Bao::start_new(&self.programs, &folder, &ports_folder()?, &servers.pki, options.into()).await?;
         self.prepare(&bao).await?;
         self.install_in_vault(&bao.admin()?).await?;
         Ok(bao)

@@ -1,9 +1,9 @@
 //! The lab itself, on its real servers.
 
+mod processes;
+
 use std::{
-    fs,
-    path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -19,27 +19,9 @@ use waypost_e2e::{
     wait,
 };
 
+use processes::{Owner, running, servers_in};
+
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Every process of a lab in this folder, from the process ids that its servers reported.
-fn pids_in(folder: &Path) -> Vec<u32> {
-    let mut pids = Vec::new();
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        let path = entry.path();
-        if path.is_dir() {
-            pids.extend(pids_in(&path));
-        } else if path.extension().is_some_and(|extension| extension == "pid") {
-            pids.push(fs::read_to_string(&path).unwrap().trim().parse().unwrap());
-        }
-    }
-    pids
-}
-
-fn alive(pid: &u32) -> bool {
-    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // A zombie is dead; it only waits for its parent.
-    !state.is_empty() && !state.contains(") Z ")
-}
 
 #[tokio::test]
 async fn kubectl_parses_the_versions_of_client_and_server() {
@@ -111,11 +93,10 @@ async fn an_extra_openbao_keeps_its_data_through_stop_seal_and_snapshot() {
     bao.unseal().await.unwrap();
     assert_eq!(admin.read(MOUNT, "kept").await.unwrap().unwrap().version(), 2);
     admin.restore(snapshot).await.unwrap();
-    wait::until("the snapshot's version to be back", DEADLINE, async || {
+    let restored = wait::until("the snapshot's version to be back", DEADLINE, async || {
         Ok(admin.read(MOUNT, "kept").await?.filter(|entry| entry.version() == 1))
-    })
-    .await
-    .unwrap();
+    });
+    assert_eq!(restored.await.unwrap().data, Some(json!({ "a": "1" })));
 }
 
 #[tokio::test]
@@ -133,23 +114,13 @@ async fn a_dropped_lab_leaves_nothing_and_does_not_disturb_another() {
     let other = Lab::shared().await.unwrap();
     let lab = Lab::start(LabOptions::default()).await.unwrap();
     let folder = lab.folder().to_owned();
-    let pids = pids_in(&folder);
-    assert_eq!(pids.iter().filter(|pid| alive(pid)).count(), 4, "{pids:?}");
+    let servers = servers_in(&folder);
+    assert_eq!(running(&servers), 4, "{servers:?}");
     assert_ne!(lab.vault_addr(), other.vault_addr());
     drop(lab);
-    assert_eq!(pids.iter().filter(|pid| alive(pid)).count(), 0, "{pids:?}");
+    assert_eq!(running(&servers), 0, "{servers:?}");
     assert!(!folder.exists());
     assert_eq!(other.vault_admin().unwrap().health().await.unwrap(), 200);
-}
-
-/// Kills its process on drop, so that a failed test leaves nothing either.
-struct Owner(Child);
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[tokio::test]
@@ -164,42 +135,16 @@ async fn a_killed_owner_leaves_no_server_and_the_next_start_removes_its_state() 
     })
     .await
     .unwrap();
-    let pids = pids_in(&folder);
-    assert_eq!(pids.iter().filter(|pid| alive(pid)).count(), 4, "{pids:?}");
+    let servers = servers_in(&folder);
+    assert_eq!(running(&servers), 4, "{servers:?}");
 
     owner.0.kill().unwrap();
     owner.0.wait().unwrap();
-    let gone = wait::until("the servers to end", DEADLINE, async || Ok((!pids.iter().any(alive)).then_some(())));
+    let gone = wait::until("the servers to end", DEADLINE, async || Ok((running(&servers) == 0).then_some(())));
     gone.await.unwrap();
     std::fs::write(folder.join("left-behind"), "").unwrap();
     let lab = Lab::start(LabOptions { folder: Some(folder.clone()), ..LabOptions::default() }).await.unwrap();
     assert!(!folder.join("left-behind").exists());
     drop(lab);
     assert!(!folder.exists());
-}
-
-#[tokio::test]
-async fn an_existing_cluster_is_used_only_by_its_own_variables_and_starts_no_server() {
-    let existing = Lab::shared().await.unwrap();
-    let token = existing.vault_admin().unwrap().create_token(&["root"], "1h").await.unwrap();
-    let folder = std::env::temp_dir().join(format!("waypost-lab-existing-{}", std::process::id()));
-    let ca = existing.folder().join("existing-ca.crt");
-    fs::write(&ca, existing.vault_ca_pem().unwrap()).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_waypost-e2e"));
-    command.args(["lab", "serve", "--folder"]).arg(&folder).env("LAB", "existing");
-    command.env("LAB_KUBECONFIG", existing.kubeconfig_admin()).env("LAB_VAULT_ADDR", existing.vault_addr());
-    command.env("LAB_VAULT_TOKEN", &token).env("LAB_VAULT_CACERT", &ca);
-    // Somebody's production, which nothing may look at.
-    command.env("KUBECONFIG", "/nowhere").env("VAULT_ADDR", "https://nowhere").env("BAO_ADDR", "https://nowhere");
-    let mut user = Owner(command.stdin(Stdio::null()).spawn().unwrap());
-    let ready = wait::until("the other process to use this lab", DEADLINE, async || {
-        assert!(user.0.try_wait().unwrap().is_none(), "it ended early");
-        Ok(fs::read_to_string(folder.join("lab.json")).ok())
-    });
-    let described = ready.await.unwrap();
-    assert!(described.contains(existing.vault_addr()), "{described}");
-    assert_eq!(pids_in(&folder), [0; 0]);
-    drop(user);
-    fs::remove_dir_all(&folder).unwrap();
-    assert_eq!(existing.vault_admin().unwrap().health().await.unwrap(), 200);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret, SecretStore};
-use waypost_e2e::lab::{Bao, Lab, Transport};
+use waypost_e2e::lab::{Bao, Lab, Transport, ca_bundle};
 use waypost_e2e::wait;
 
 use crate::stage::{self, LATER, Stage, condition};
@@ -122,11 +122,11 @@ async fn a_store_that_is_written_wrong_says_what_to_correct() -> anyhow::Result<
     let store = in_sync_through(&stage, lab.bao()?).await?;
     stage.vault.enable_mount(&format!("{}-v1", stage.word), "kv", &json!({ "version": "1" })).await?;
     let right = json!({
-        "path": "secret", "version": "v2", "caBundle": stage::base64(lab.vault_ca_pem().unwrap_or_default()),
+        "path": "secret", "version": "v2", "caBundle": ca_bundle(lab.vault_ca_pem().unwrap_or_default()),
         "auth": { "kubernetes": { "role": "external-secrets", "mountPath": "kubernetes" }, "ldap": null },
     });
     let role = |role: &str| json!({ "auth": { "kubernetes": { "role": role } } });
-    let foreign_ca = stage::base64(&foreign_ca()?);
+    let foreign_ca = ca_bundle(&foreign_ca()?);
     let wrongs = [
         Wrong {
             vault: role("no-such-role"),

@@ -9,7 +9,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret};
-use waypost_e2e::lab::{Bao, CONTROLLER_ACCOUNT, Controller, ControllerOptions, Lab, Transport, VaultAdmin};
+use waypost_e2e::lab::{Bao, CONTROLLER_ACCOUNT, Controller, ControllerOptions, Lab, Transport, VaultAdmin, ca_bundle};
 
 use crate::bad_store::store_says;
 use crate::stage::{self, LATER, Stage, mapping};
@@ -142,7 +142,7 @@ impl<'a> Watched<'a> {
         let stores: Api<ClusterSecretStore> = Api::all(self.stage.client.clone());
         let vault = json!({
             "server": self.bao.address(), "path": "secret", "auth": auth,
-            "caBundle": stage::base64(self.bao.ca_pem().unwrap_or_default()),
+            "caBundle": ca_bundle(self.bao.ca_pem().unwrap_or_default()),
         });
         let object = json!({
             "apiVersion": "external-secrets.io/v1", "kind": "ClusterSecretStore",

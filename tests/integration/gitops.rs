@@ -6,13 +6,12 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use anyhow::{Context, bail, ensure};
-use base64::Engine;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::DynamicObject;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use waypost::api::{ExternalSecret, PushSecret};
-use waypost_e2e::lab::{Lab, repository};
+use waypost_e2e::lab::{Lab, point_at, repository};
 use waypost_e2e::wait;
 
 use crate::stage::{LATER, Stage};
@@ -200,12 +199,7 @@ fn adapted(lab: &Lab, word: &str, mut object: Value) -> Value {
         Some("Namespace") => ended(&mut object["metadata"]["name"]),
         Some("ClusterSecretStore") => {
             ended(&mut object["metadata"]["name"]);
-            let vault = &mut object["spec"]["provider"]["vault"];
-            vault["server"] = json!(lab.vault_addr());
-            if let Some(pem) = lab.vault_ca_pem() {
-                vault["caBundle"] = json!(base64::engine::general_purpose::STANDARD.encode(pem));
-            }
-            vault.as_object_mut().map(|vault| vault.remove("caProvider"));
+            point_at(&mut object, lab.vault_addr(), lab.vault_ca_pem());
         }
         Some("PushSecret") => {
             ended(&mut object["spec"]["secretStoreRefs"][0]["name"]);

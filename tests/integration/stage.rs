@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret};
-use waypost_e2e::lab::{CONTROLLER_ACCOUNT, Controller, ControllerOptions, Lab, VaultAdmin};
+use waypost_e2e::lab::{CONTROLLER_ACCOUNT, Controller, ControllerOptions, Lab, VaultAdmin, cluster_secret_store};
 use waypost_e2e::wait;
 
 /// What users are promised in the slowest case; a test that waits longer has failed.
@@ -305,7 +305,7 @@ pub async fn start_controller_with(lab: &Lab, args: &[&str]) -> anyhow::Result<C
 
 /// Makes a ClusterSecretStore for a server, with the framework's names.
 pub async fn store(lab: &Lab, name: &str, server: &str, ca_pem: Option<&str>) -> anyhow::Result<()> {
-    store_by_login(lab, name, server, ca_pem, "kubernetes").await
+    apply_store(lab, cluster_secret_store(name, server, ca_pem)).await
 }
 
 /// The same for a server that knows the lab's cluster under another auth mount.
@@ -316,27 +316,14 @@ pub async fn store_by_login(
     ca_pem: Option<&str>,
     auth_mount: &str,
 ) -> anyhow::Result<()> {
-    let mut vault = json!({
-        "server": server, "path": "secret", "version": "v2",
-        "auth": { "kubernetes": {
-            "mountPath": auth_mount, "role": "external-secrets",
-            "serviceAccountRef": { "name": "external-secrets", "namespace": "external-secrets" },
-        } },
-    });
-    if let Some(pem) = ca_pem {
-        vault["caBundle"] = json!(base64(pem));
-    }
-    let stores: Api<ClusterSecretStore> = Api::all(lab.kube_admin().await?);
-    let object = json!({
-        "apiVersion": "external-secrets.io/v1", "kind": "ClusterSecretStore",
-        "metadata": { "name": name }, "spec": { "provider": { "vault": vault } },
-    });
-    stores.patch(name, &PatchParams::apply("gitops").force(), &Patch::Apply(object)).await?;
-    Ok(())
+    let mut manifest = cluster_secret_store(name, server, ca_pem);
+    manifest["spec"]["provider"]["vault"]["auth"]["kubernetes"]["mountPath"] = json!(auth_mount);
+    apply_store(lab, manifest).await
 }
 
-/// As a manifest carries bytes.
-pub fn base64(text: &str) -> String {
-    use ::base64::Engine;
-    ::base64::engine::general_purpose::STANDARD.encode(text)
+async fn apply_store(lab: &Lab, manifest: Value) -> anyhow::Result<()> {
+    let stores: Api<ClusterSecretStore> = Api::all(lab.kube_admin().await?);
+    let name = manifest["metadata"]["name"].as_str().context("a store has a name")?.to_owned();
+    stores.patch(&name, &PatchParams::apply("gitops").force(), &Patch::Apply(manifest)).await?;
+    Ok(())
 }

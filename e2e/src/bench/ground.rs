@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client,
@@ -14,7 +13,8 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::lab::{
-    AuditLog, CONTROLLER_ACCOUNT, Controller, ControllerOptions, Lab, LabOptions, MOUNT, Storage, VaultAdmin,
+    AuditLog, CONTROLLER_ACCOUNT, Controller, ControllerOptions, Lab, LabOptions, Storage, VaultAdmin,
+    cluster_secret_store,
 };
 use crate::wait;
 
@@ -114,23 +114,13 @@ impl Ground {
     }
 
     async fn make_store(&self) -> anyhow::Result<()> {
-        let [namespace, name] = CONTROLLER_ACCOUNT;
-        let mut vault = json!({
-            "server": self.lab.vault_addr(), "path": MOUNT, "version": "v2",
-            "auth": { "kubernetes": {
-                "mountPath": "kubernetes", "role": "external-secrets",
-                "serviceAccountRef": { "name": name, "namespace": namespace },
-            } },
-        });
-        if let Some(pem) = self.lab.vault_ca_pem() {
-            vault["caBundle"] = json!(STANDARD.encode(pem));
-        }
-        let spec = json!({ "provider": { "vault": vault } });
+        let store = cluster_secret_store(STORE, self.lab.vault_addr(), self.lab.vault_ca_pem());
+        let store: DynamicObject = serde_json::from_value(store).context("the store's manifest")?;
         let stores = Api::all_with(self.client.clone(), &resource("ClusterSecretStore", "v1", "clustersecretstores"));
         // The API server serves a new kind a moment after its definition is established.
         wait::until("the kind ClusterSecretStore to be served", SOON, async || {
-            match self.create(stores.clone(), "ClusterSecretStore", STORE, spec.clone()).await {
-                Ok(()) => Ok(Some(())),
+            match stores.create(&PostParams::default(), &store).await {
+                Ok(_created) => Ok(Some(())),
                 Err(error) => bail!(error),
             }
         })

@@ -1,6 +1,6 @@
 //! What OpenBao's audit device recorded: which requests were made, by path and operation. Values in it are hashed.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -21,6 +21,34 @@ pub struct Request {
     /// Whether the server refused it, or failed.
     #[serde(skip)]
     pub refused: bool,
+    /// Where it was asked.
+    #[serde(default)]
+    pub namespace: Namespace,
+    /// Those that `sys/config/auditing/request-headers` names, in lower case.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Vec<String>>,
+    /// Who asked.
+    #[serde(skip)]
+    pub caller: Caller,
+}
+
+/// A namespace of the server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Namespace {
+    /// With a trailing slash; empty for the root.
+    #[serde(default)]
+    pub path: String,
+}
+
+/// Who a token belongs to, as far as the server knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Caller {
+    /// For instance `token-NAME` for a token that was created with a name.
+    #[serde(default)]
+    pub display_name: String,
+    /// What the auth method noted: the role, for instance.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
 }
 
 impl Request {
@@ -35,13 +63,15 @@ struct Line {
     r#type: String,
     request: Request,
     #[serde(default)]
+    auth: Caller,
+    #[serde(default)]
     error: String,
 }
 
 impl Line {
     fn answered(self) -> Option<Request> {
         let refused = !self.error.is_empty();
-        (self.r#type == "response").then_some(Request { refused, ..self.request })
+        (self.r#type == "response").then_some(Request { refused, caller: self.auth, ..self.request })
     }
 }
 
@@ -67,6 +97,17 @@ impl AuditLog {
         Ok(lines.into_iter().filter_map(Line::answered).collect())
     }
 
+    /// The requests since the mark that a rate limit quota turned away. They are recorded where `sys/quotas/config` sets
+    /// `enable_rate_limit_audit_logging`, and are not among those of [`AuditLog::since`].
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn turned_away_since(&self, mark: Mark) -> anyhow::Result<Vec<Request>> {
+        let mut lines: Vec<Line> = self.0.since(mark)?;
+        lines.retain(|line| line.error.ends_with("rate limit quota exceeded"));
+        Ok(lines.into_iter().map(|line| line.request).collect())
+    }
+
     /// The requests since the mark whose path starts with `prefix`.
     ///
     /// # Errors
@@ -85,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn responses_since_a_mark_are_counted_once() {
+    fn requests_since_a_mark_are_counted_once() {
         let file = std::env::temp_dir().join(format!("waypost-audit-{}", std::process::id()));
         let line = |kind: &str, path: &str| {
             format!("{{\"type\":\"{kind}\",\"request\":{{\"operation\":\"read\",\"path\":\"{path}\"}}}}\n")
@@ -93,15 +134,22 @@ mod tests {
         fs::write(&file, line("response", "secret/data/old")).unwrap();
         let log = AuditLog::at(file.clone());
         let mark = log.mark().unwrap();
-        let refused = line("response", "secret/data/b").replace("{\"type\"", "{\"error\":\"denied\",\"type\"");
-        let later =
-            line("request", "secret/data/a") + &line("response", "secret/data/a") + &refused + "{\"type\":\"resp";
+        let refused = line("response", "secret/data/c").replace("{\"type\"", "{\"error\":\"denied\",\"type\"");
+        let throttled = r#"{"type":"request","auth":{"token_type":"default"},"request":{"operation":"read","path":"secret/data/b"},"error":"request path \"secret/data/b\": rate limit quota exceeded"}"#;
+        let later = throttled.to_owned()
+            + "\n"
+            + &line("request", "secret/data/a")
+            + &line("response", "secret/data/a")
+            + &refused
+            + "{\"type\":\"resp";
         fs::write(&file, line("response", "secret/data/old") + &later).unwrap();
         let requests = log.since(mark).unwrap();
+        let turned_away = log.turned_away_since(mark).unwrap();
         let under_other = log.since_under(mark, "other/").unwrap();
         fs::remove_file(&file).unwrap();
         let seen: Vec<_> = requests.iter().map(|request| (request.path.as_str(), request.refused)).collect();
-        assert_eq!(seen, [("secret/data/a", false), ("secret/data/b", true)]);
+        assert_eq!(seen, [("secret/data/a", false), ("secret/data/c", true)]);
         assert!(under_other.is_empty());
+        assert_eq!(turned_away.iter().map(|request| request.path.as_str()).collect::<Vec<_>>(), ["secret/data/b"]);
     }
 }

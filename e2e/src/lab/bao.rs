@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{
     audit::AuditLog,
     folder::write_private,
-    pki::Pki,
+    pki::{Identity, Pki},
     ports::Port,
     server::{Server, Signal},
     vault_admin::VaultAdmin,
@@ -32,6 +32,33 @@ pub enum Transport {
     #[default]
     Tls,
     Plain,
+}
+
+/// Whom the server talks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Clients {
+    /// Anybody.
+    #[default]
+    Anybody,
+    /// Those with a certificate of the lab's CA: see [`Bao::client_certificate`].
+    Certified,
+}
+
+/// How a server differs from the usual one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BaoOptions {
+    /// How it is spoken to.
+    pub transport: Transport,
+    /// Whom it talks to, over TLS.
+    pub clients: Clients,
+    /// The largest entry of its storage in bytes, if it is not to be the server's own choice of 1 MiB.
+    pub max_entry_size: Option<u32>,
+}
+
+impl From<Transport> for BaoOptions {
+    fn from(transport: Transport) -> Self {
+        BaoOptions { transport, ..BaoOptions::default() }
+    }
 }
 
 /// Which of the two servers a binary is.
@@ -58,6 +85,8 @@ pub struct Bao {
     command: Command,
     address: String,
     ca_pem: Option<String>,
+    /// The certificate and key that its clients show.
+    client: Option<Identity>,
     keys: Option<Keys>,
     server: Mutex<Option<Server>>,
     _ports: [Port; 2],
@@ -82,17 +111,21 @@ impl Bao {
         folder: &Path,
         ports_folder: &Path,
         pki: &Pki,
-        transport: Transport,
+        options: BaoOptions,
     ) -> anyhow::Result<Self> {
         fs::create_dir_all(folder.join("raft")).with_context(|| format!("make {}", folder.display()))?;
         let ports = [Port::reserve(ports_folder)?, Port::reserve(ports_folder)?];
         let config_file = folder.join("config.hcl");
-        write_private(&config_file, &config(folder, pki, transport, &ports)?)?;
+        write_private(&config_file, &config(folder, pki, options, &ports)?)?;
         let mut command = programs.bao.command();
         command.arg("server").arg("-config").arg(&config_file).env("HOME", folder);
-        let (scheme, ca_pem) = match transport {
+        let (scheme, ca_pem) = match options.transport {
             Transport::Tls => ("https", Some(pki.ca_pem())),
             Transport::Plain => ("http", None),
+        };
+        let client = match options.clients {
+            Clients::Anybody => None,
+            Clients::Certified => Some(pki.client(&format!("openbao-client-{}", ports[0].number()), "client", None)?),
         };
         let mut bao = Bao {
             folder: folder.to_owned(),
@@ -100,6 +133,7 @@ impl Bao {
             command,
             address: format!("{scheme}://{}", ports[0].address()),
             ca_pem,
+            client,
             keys: None,
             server: Mutex::new(None),
             _ports: ports,
@@ -129,7 +163,13 @@ impl Bao {
     /// # Errors
     /// When no HTTP client can be made.
     pub fn admin(&self) -> anyhow::Result<VaultAdmin> {
-        VaultAdmin::new(&self.address, self.ca_pem(), self.root_token())
+        let identity = self.client.as_ref().map(|client| format!("{}\n{}", client.certificate_pem, client.key_pem));
+        VaultAdmin::new(&self.address, self.ca_pem(), identity.as_deref(), self.root_token())
+    }
+
+    /// The certificate and the key, both PEM, that a client must show; none where anybody may come.
+    pub fn client_certificate(&self) -> Option<(&str, &str)> {
+        self.client.as_ref().map(|client| (client.certificate_pem.as_str(), client.key_pem.as_str()))
     }
 
     /// What requests the server has seen.
@@ -243,15 +283,23 @@ impl Bao {
     }
 }
 
-fn config(folder: &Path, pki: &Pki, transport: Transport, [api, cluster]: &[Port; 2]) -> anyhow::Result<String> {
-    let (scheme, tls) = match transport {
+fn config(folder: &Path, pki: &Pki, options: BaoOptions, [api, cluster]: &[Port; 2]) -> anyhow::Result<String> {
+    let (scheme, tls) = match options.transport {
         Transport::Tls => {
             let identity = pki.server(&format!("openbao-{}", api.number()))?;
             let (certificate, key) = (hcl(&identity.certificate_file)?, hcl(&identity.key_file)?);
-            ("https", format!("tls_cert_file = {certificate}\n  tls_key_file = {key}"))
+            let clients = match options.clients {
+                Clients::Anybody => String::new(),
+                Clients::Certified => {
+                    let ca = hcl(&pki.ca_file())?;
+                    format!("\n  tls_client_ca_file = {ca}\n  tls_require_and_verify_client_cert = true")
+                }
+            };
+            ("https", format!("tls_cert_file = {certificate}\n  tls_key_file = {key}{clients}"))
         }
         Transport::Plain => ("http", "tls_disable = true".to_owned()),
     };
+    let entry_size = options.max_entry_size.map(|bytes| format!("\n  max_entry_size = {bytes}")).unwrap_or_default();
     let (raft, audit) = (hcl(&folder.join("raft"))?, hcl(&folder.join("audit.log"))?);
     let (address, cluster) = (api.address(), cluster.address());
     Ok(format!(
@@ -261,7 +309,7 @@ cluster_addr = "https://{cluster}"
 storage "raft" {{
   path = {raft}
   node_id = "lab"
-  performance_multiplier = 1
+  performance_multiplier = 1{entry_size}
 }}
 listener "tcp" {{
   address = "{address}"

@@ -103,7 +103,7 @@ impl Controller {
     /// # Errors
     /// When there is no answer.
     pub async fn health(&self, check: &str) -> anyhow::Result<u16> {
-        let answer = http::client(None)?.get(format!("{}/{check}", self.health_url)).send().await;
+        let answer = http::client(None, None)?.get(format!("{}/{check}", self.health_url)).send().await;
         Ok(answer.with_context(|| format!("ask {check}"))?.status().as_u16())
     }
 
@@ -112,7 +112,7 @@ impl Controller {
     /// # Errors
     /// When there is no answer.
     pub async fn metrics(&self) -> anyhow::Result<String> {
-        let answer = http::client(None)?.get(&self.metrics_url).send().await.context("ask for metrics")?;
+        let answer = http::client(None, None)?.get(&self.metrics_url).send().await.context("ask for metrics")?;
         answer.error_for_status().context("ask for metrics")?.text().await.context("read the metrics")
     }
 

@@ -226,7 +226,7 @@ fn file_flag(flag: &str, path: &Path) -> std::ffi::OsString {
 
 /// Asks as nobody, which the apiserver allows for this path once its own roles are there.
 async fn wait_ready(url: &str, ca_pem: &str, servers: &[&Server]) -> anyhow::Result<()> {
-    let http = http::client(Some(ca_pem))?;
+    let http = http::client(Some(ca_pem), None)?;
     wait::until("kube-apiserver to be ready", READY, async || {
         if servers.iter().any(|server| server.exited().is_some()) {
             return Ok(Some(()));

@@ -94,14 +94,16 @@ pub(super) async fn install_vault_roles(admin: &VaultAdmin, auth_mount: &str) ->
     Ok(())
 }
 
-/// Applies the kustomize base, CRDs included, and `policies/admission/` with kubectl, as an administrator does.
+/// The admission policies that the README tells an administrator to apply. The others are a matter of choice.
+const ADMISSION: [&str; 2] = ["convention-enforce.yaml", "who-may-refer.yaml"];
+
+/// Applies the kustomize base, CRDs included, and the admission policies with kubectl, as an administrator does.
 pub(super) fn install_manifests(kubectl: impl Fn() -> Command) -> anyhow::Result<()> {
     apply(kubectl(), &["-k"], &repository().join("deploy/kustomize/base"))?;
     let mut wait = kubectl();
     wait.args(["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
     run(wait)?;
-    let admission = repository().join("policies/admission");
-    if admission.is_dir() { apply(kubectl(), &["-f"], &admission) } else { Ok(()) }
+    ADMISSION.iter().try_for_each(|file| apply(kubectl(), &["-f"], &repository().join("policies/admission").join(file)))
 }
 
 fn apply(mut kubectl: Command, how: &[&str], path: &Path) -> anyhow::Result<()> {

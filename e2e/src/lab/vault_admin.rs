@@ -31,8 +31,13 @@ impl Entry {
 }
 
 impl VaultAdmin {
-    pub(super) fn new(address: &str, ca_pem: Option<&str>, token: &str) -> anyhow::Result<Self> {
-        let http = http::client(ca_pem)?;
+    pub(super) fn new(
+        address: &str,
+        ca_pem: Option<&str>,
+        identity_pem: Option<&str>,
+        token: &str,
+    ) -> anyhow::Result<Self> {
+        let http = http::client(ca_pem, identity_pem)?;
         Ok(VaultAdmin { http, address: address.to_owned(), token: token.to_owned(), namespace: None })
     }
 
