@@ -67,6 +67,7 @@ impl Secrets {
             Event::Apply(secret) => self.moved(&secret),
             Event::Delete(secret) => {
                 let name = name_of(&secret);
+                self.context.stores.secret_moved(&name.namespace, &name.name);
                 self.seen.remove(&name);
                 self.wake(&name);
             }
@@ -83,6 +84,8 @@ impl Secrets {
     /// own write.
     fn moved(&mut self, secret: &PartialObjectMeta<Secret>) {
         let name = name_of(secret);
+        // Stores compare what they read, so a repeated event costs them a look at most.
+        self.context.stores.secret_moved(&name.namespace, &name.name);
         if self.context.referrers.of(&name).is_empty() {
             self.seen.remove(&name);
             return;

@@ -18,8 +18,9 @@ use crate::api::path_status::{MAX_PATHS, PathState, PushedPath};
 use crate::controller::report::{Requeue, Verdict};
 use crate::store::error::Family;
 
-/// A refusal that another PushSecret's edit can end is looked at again after this time at most.
-const CONFLICT_RETRY: Duration = Duration::from_secs(60);
+/// What can end without an edit of this PushSecret, such as another one's claim or a policy that forbids, is looked at again
+/// after this time at most.
+const OUTSIDE_RETRY: Duration = Duration::from_secs(60);
 /// So is any other refusal, where the spec has no interval.
 const REFUSED_RETRY: Duration = Duration::from_secs(300);
 /// A message names this many problems, and counts the rest.
@@ -107,7 +108,7 @@ pub fn withdrawn(
     }
     let mut verdict = summary(&troubles);
     verdict.reason = Reason::CleanupPending;
-    let requeue = retry(&troubles, Some(CONFLICT_RETRY));
+    let requeue = retry(&troubles, Some(OUTSIDE_RETRY));
     conclude(status, verdict, requeue, setting)
 }
 
@@ -213,6 +214,7 @@ fn store_reason(error: &crate::store::StoreError) -> Reason {
         | StoreError::RateLimited { .. }
         | StoreError::CircuitOpen { .. }
         | StoreError::LoginRefused { .. }
+        | StoreError::TokenRefused { .. }
         | StoreError::RedirectRefused { .. }
         | StoreError::Credential { .. }
         | StoreError::CredentialUnread { .. }
@@ -244,17 +246,21 @@ fn summary(troubles: &[Trouble]) -> Verdict {
 }
 
 fn retry(troubles: &[Trouble], refresh: Option<Duration>) -> Requeue {
-    if troubles.iter().any(|trouble| trouble.family == Family::Failed) {
+    let any = |family| troubles.iter().any(|trouble| trouble.family == family);
+    if any(Family::Failed) {
         return Requeue::BackOff;
     }
     let refresh = refresh.unwrap_or(REFUSED_RETRY);
-    match troubles.iter().any(|trouble| trouble.reason == Reason::PathConflict) {
-        true => Requeue::After(refresh.min(CONFLICT_RETRY)),
-        false => Requeue::After(refresh),
+    let because = |reasons: &[Reason]| troubles.iter().any(|trouble| reasons.contains(&trouble.reason));
+    // Nothing but an edit or another limit of the server helps, and each try would send it all again.
+    if because(&[Reason::TooLarge]) {
+        return Requeue::After(refresh.max(REFUSED_RETRY));
     }
 }
 
 fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath]) -> Verdict {
+    let from_outside = [Reason::PathConflict, Reason::NotPermitted, Reason::StoreNotReady, Reason::Errored];
+    Requeue::After(if because(&from_outside) { refresh.min(OUTSIDE_RETRY) } else { refresh })
     let place = |path: &PushedPath| {
         let version = path.version.map(|version| format!(" version {version}")).unwrap_or_default();
         format!("{}{version}", path.path)

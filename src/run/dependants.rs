@@ -33,10 +33,23 @@ pub struct Dependants {
 }
 
 impl Dependants {
-    /// Follows the changes of stores until `stop` is cancelled.
-    pub async fn follow(self, mut changes: Receiver<StoreName>, stop: CancellationToken) {
+    /// Follows the changes and the troubles of stores until `stop` is cancelled.
+    pub async fn follow(
+        self,
+        mut changes: Receiver<StoreName>,
+        mut troubles: Receiver<StoreName>,
+        stop: CancellationToken,
+    ) {
         loop {
-            let change = tokio::select! { change = changes.recv() => change, () = stop.cancelled() => return };
+            let change = tokio::select! {
+                change = changes.recv() => change,
+                trouble = troubles.recv() => {
+                    // One that was missed is found by the store's next check.
+                    trouble.iter().for_each(|store| self.recheck(store));
+                    continue;
+                }
+                () = stop.cancelled() => return,
+            };
             match change {
                 Ok(store) => self.wake(Some(&store)),
                 Err(RecvError::Lagged(_)) => self.wake(None),

@@ -247,7 +247,8 @@ impl Starter<'_> {
             mpsc::unbounded_channel().1,
         );
         let dependants = Dependants { pushes, pulls, stores, wakeups: wakeups.clone() };
-        self.tasks.spawn(dependants.follow(self.context.stores.changes(), self.stop.clone()));
+        let stores = &self.context.stores;
+        self.tasks.spawn(dependants.follow(stores.changes(), stores.troubles(), self.stop.clone()));
         self.tasks.spawn(watch::secrets(self.scoped(), self.context.clone(), records, wakeups, self.stop.clone()));
         pushes_filled.cancelled().await;
         pulls_filled.cancelled().await;

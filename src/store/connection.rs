@@ -82,6 +82,32 @@ pub struct Connection {
     pub referent: bool,
 }
 
+impl Connection {
+    /// Every key of a Secret that the connection or its logins are made with.
+    pub fn secrets(&self) -> impl Iterator<Item = &KeyRef> {
+        let ca = match &self.ca {
+            CaSource::Secret(key) => Some(key),
+            CaSource::System | CaSource::Bundle(_) | CaSource::ConfigMap(_) => None,
+        };
+        let certificate = self.client_certificate.iter().flat_map(|(certificate, key)| [certificate, key]);
+        self.auth.secrets().into_iter().chain(ca).chain(certificate)
+    }
+}
+
+impl AuthMethod {
+    /// The keys of Secrets that hold the credential; none where each login gets another one.
+    pub fn secrets(&self) -> Vec<&KeyRef> {
+        match self {
+            AuthMethod::Nothing => Vec::new(),
+            AuthMethod::Token(key) => vec![key],
+            AuthMethod::AppRole { role_id: RoleId::Literal(_), secret_id, .. } => vec![secret_id],
+            AuthMethod::AppRole { role_id: RoleId::Secret(role_id), secret_id, .. } => vec![role_id, secret_id],
+            AuthMethod::Kubernetes { jwt: JwtSource::Secret(key), .. } => vec![key],
+            AuthMethod::Kubernetes { jwt: JwtSource::Requested { .. } | JwtSource::Own, .. } => Vec::new(),
+        }
+    }
+}
+
 /// Parses the spec for a consumer in that namespace.
 pub fn parse(store: &StoreName, spec: &StoreSpec, consumer: &str) -> Result<Connection, StoreRefusal> {
     let mut parser = Parser { store, consumer, referent: false };

@@ -1,4 +1,7 @@
-//! Reads a store's credential and certificates in the cluster, at the moment they are needed.
+//! Reads a store's credential and certificates in the cluster, at the moment they are needed, and tells when they changed.
+
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use base64::Engine;
@@ -16,29 +19,95 @@ const OWN_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// The credential of one store identity.
 pub struct ClusterCredential {
-    pub cluster: Cluster,
-    pub method: AuthMethod,
+    cluster: Cluster,
+    method: AuthMethod,
+    last_read: Mutex<LastRead>,
+    /// A random key of our own, so that a fingerprint tells nobody anything about the credential.
+    key: RandomState,
 }
 
-#[async_trait]
-impl LoginSource for ClusterCredential {
-    async fn credential(&self) -> Result<Login, StoreError> {
+/// What the Secrets hold, compared with what was read for the last login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Currency {
+    /// The same; or there was no login yet, or each gets another credential anyway.
+    Current,
+    /// Something else.
+    Outdated,
+    /// There was nothing to log in with.
+    Missing,
+}
+
+/// How the credential was found when it was read for a login.
+#[derive(Clone, Copy, Debug, Default)]
+enum LastRead {
+    /// Nobody logged in yet.
+    #[default]
+    Never,
+    /// It could not be read.
+    Failed,
+    /// Its fingerprint.
+    Found(u64),
+}
+
+impl ClusterCredential {
+    /// A credential that was not read yet.
+    pub fn new(cluster: Cluster, method: AuthMethod) -> Self {
+        ClusterCredential { cluster, method, last_read: Mutex::default(), key: RandomState::new() }
+    }
+
+    /// Whether the next login would be another one.
+    pub async fn currency(&self) -> Result<Currency, StoreError> {
+        let last_read = *self.last_read();
+        match last_read {
+            LastRead::Never => Ok(Currency::Current),
+            LastRead::Failed => Ok(Currency::Missing),
+            LastRead::Found(_) if self.method.secrets().is_empty() => Ok(Currency::Current),
+            LastRead::Found(used) if self.fingerprint(&self.read().await?) == used => Ok(Currency::Current),
+            LastRead::Found(_) => Ok(Currency::Outdated),
+        }
+    }
+
+    async fn read(&self) -> Result<Login, StoreError> {
         match &self.method {
             AuthMethod::Nothing => Ok(Login::Nothing),
-            AuthMethod::Token(key) => Ok(Login::Token(secret_key(&self.cluster, key).await?)),
-            AuthMethod::AppRole { mount, role_id, secret_id } => {
+            AuthMethod::Token(key) => {
+                Ok(Login::Token { token: secret_key(&self.cluster, key).await?, source_name: secret_name(key) })
+            }
+            AuthMethod::AppRole { mount, role_id, secret_id: key } => {
                 let role_id = match role_id {
                     RoleId::Literal(literal) => SecretBytes::from(literal.as_str()),
                     RoleId::Secret(key) => secret_key(&self.cluster, key).await?,
                 };
-                let secret_id = secret_key(&self.cluster, secret_id).await?;
-                Ok(Login::AppRole { mount: mount.clone(), role_id, secret_id })
+                let secret_id = secret_key(&self.cluster, key).await?;
+                Ok(Login::AppRole { mount: mount.clone(), role_id, secret_id, source_name: secret_name(key) })
             }
             AuthMethod::Kubernetes { mount, role, jwt } => {
                 let jwt = service_account_token(&self.cluster, jwt).await?;
                 Ok(Login::Kubernetes { mount: mount.clone(), role: role.clone(), jwt })
             }
         }
+    }
+
+    fn fingerprint(&self, login: &Login) -> u64 {
+        let mut hasher = self.key.build_hasher();
+        login.secrets().iter().for_each(|secret| secret.expose().hash(&mut hasher));
+        hasher.finish()
+    }
+
+    fn last_read(&self) -> MutexGuard<'_, LastRead> {
+        self.last_read.lock().expect("no code panics while it holds the fingerprint")
+    }
+}
+
+#[async_trait]
+impl LoginSource for ClusterCredential {
+    async fn credential(&self) -> Result<Login, StoreError> {
+        let read = self.read().await;
+        *self.last_read() = match &read {
+            Ok(login) => LastRead::Found(self.fingerprint(login)),
+            Err(_) => LastRead::Failed,
+        };
+        read
     }
 }
 

@@ -29,6 +29,11 @@ pub enum Transport {
         "its certificate is not trusted (check the store's `caBundle` or `caProvider`, the host name in `server`, and the certificate's dates)"
     )]
     Tls,
+    /// The server wants a client certificate, or not this one.
+    #[error(
+        "it refuses our client certificate or wants one (check the store's `tls`, the certificate's dates, and which authority the server trusts)"
+    )]
+    ClientCertificate,
     /// Its addresses are all link-local, where clouds keep their own credentials.
     #[error("its address is link-local, which no server of secrets has (check the store's `server`)")]
     LinkLocal,
@@ -36,8 +41,41 @@ pub enum Transport {
     #[error("no answer in time (check that the server runs, the store's `server`, and network policies)")]
     Timeout,
     /// The reply broke off or was not HTTP.
-    #[error("the reply was cut off or is not HTTP (check `http` or `https` and the port in the store's `server`)")]
+    #[error(
+        "the reply was cut off or is not HTTP (check `http` or `https` and the port in the store's `server`, and `tls` if the server asks for a client certificate)"
+    )]
     Cut,
+}
+
+/// Who wanted to log in.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Applicant {
+    /// A ServiceAccount.
+    #[error("role {role:?}")]
+    ServiceAccount {
+        /// The role it asked for.
+        role: String,
+    },
+    /// A machine with a role id and a secret id.
+    #[error("AppRole")]
+    AppRole {
+        /// The Secret that holds the secret id.
+        secret_id_in: String,
+    },
+}
+
+impl Applicant {
+    fn advice(&self) -> String {
+        match self {
+            Applicant::ServiceAccount { .. } => {
+                "check that the role exists, names this ServiceAccount and audience, and that the mount is right"
+                    .to_owned()
+            }
+            Applicant::AppRole { secret_id_in } => format!(
+                "check the role id, that the secret id in {secret_id_in} is that role's and neither expired nor used up, and that the mount is right"
+            ),
+        }
+    }
 }
 
 /// A failed request to a store. Each text says what is wrong and what to do about it.
@@ -94,14 +132,20 @@ pub enum StoreError {
         cause: Box<StoreError>,
     },
     /// The login was refused.
-    #[error(
-        "login refused by auth/{mount} (role or user {role:?}): check that the role exists, names this ServiceAccount and audience, and that the mount is right"
-    )]
+    #[error("login refused by auth/{mount} ({applicant}): {}", .applicant.advice())]
     LoginRefused {
         /// The auth mount.
         mount: String,
-        /// The role, user or `token`.
-        role: String,
+        /// Who wanted to log in.
+        applicant: Applicant,
+    },
+    /// The token that somebody made for us does not work.
+    #[error(
+        "the server refuses the token in {source_name}: it is expired, revoked or of another server, or its policies allow neither this nor auth/token/lookup-self: put a valid token there"
+    )]
+    TokenRefused {
+        /// The Secret that holds it.
+        source_name: String,
     },
     /// A credential that the store refers to cannot be had.
     #[error("the store's credential is not usable: {what}")]
@@ -221,6 +265,7 @@ impl StoreError {
     /// What to do about it.
     pub fn family(&self) -> Family {
         match self {
+            | StoreError::TokenRefused { .. }
             StoreError::RedirectRefused { .. }
             | StoreError::LoginRefused { .. }
             | StoreError::Credential { .. }

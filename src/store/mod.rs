@@ -8,6 +8,7 @@ pub mod fake;
 pub mod name;
 pub mod object;
 pub mod observer;
+mod readers;
 pub mod refusal;
 pub mod registry;
 pub mod vault;

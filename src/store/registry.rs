@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, broadcast};
@@ -11,8 +11,9 @@ use tokio_util::task::TaskTracker;
 
 use super::admit::{self, Admission, Class};
 use super::connection::{self, CaSource, Connection};
-use super::credentials::{self, ClusterCredential};
+use super::credentials::{self, ClusterCredential, Currency};
 use super::observer::RequestObserver;
+use super::readers::Readers;
 use super::vault::connect::{self, ClientCertificate, ConnectError};
 use super::vault::transport::{Lagging, Redirects, Settings, Transport};
 use super::vault::{ClientSettings, VaultClient};
@@ -23,6 +24,8 @@ use crate::cluster::Cluster;
 const CHANGES: usize = 1024;
 /// After its store changed, a session serves the requests under way for this long before it is revoked.
 const GRACE: Duration = Duration::from_secs(20);
+/// A store that fails is checked no oftener than this for it.
+const TROUBLE_PAUSE: Duration = Duration::from_secs(10);
 /// At shutdown, all revocations together may take this long.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -40,9 +43,11 @@ pub struct Registry {
     observer: Arc<dyn RequestObserver>,
     stores: RwLock<HashMap<StoreName, StoreObject>>,
     clients: Mutex<HashMap<ClientKey, Arc<OnceCell<Made>>>>,
+    readers: Readers<ClientKey>,
     /// Connections by address, CA and client certificate (as a digest), so that the namespaces of one store share them.
     connections: Mutex<HashMap<[u8; 32], connect::HttpClient>>,
     changes: broadcast::Sender<StoreName>,
+    troubles: broadcast::Sender<StoreName>,
     closing: CancellationToken,
     farewells: TaskTracker,
 }
@@ -59,6 +64,8 @@ struct ClientKey {
 #[derive(Clone)]
 struct Made {
     client: Arc<VaultClient>,
+    connection: Arc<Connection>,
+    credential: Arc<ClusterCredential>,
     /// Of the CA and client certificate it was made with.
     certificates: [u8; 32],
 }
@@ -72,8 +79,10 @@ impl Registry {
             observer,
             stores: RwLock::default(),
             clients: Mutex::default(),
+            readers: Readers::default(),
             connections: Mutex::default(),
             changes: broadcast::Sender::new(CHANGES),
+            troubles: broadcast::Sender::new(CHANGES),
             closing: CancellationToken::new(),
             farewells: TaskTracker::new(),
         })
@@ -88,7 +97,7 @@ impl Registry {
             old.is_some_and(|old| (old.uid().to_owned(), old.generation()) == version)
         };
         if !same {
-            self.retire(&name);
+            self.retire(|key| key.store == name);
             self.announce(&name);
         }
     }
@@ -97,7 +106,7 @@ impl Registry {
     pub fn remove(&self, name: &StoreName) {
         let known = self.stores.write().expect("no code panics while it holds the stores").remove(name).is_some();
         if known {
-            self.retire(name);
+            self.retire(|key| key.store == *name);
             self.announce(name);
         }
     }
@@ -111,6 +120,12 @@ impl Registry {
     /// whoever depends on them tries again. A receiver that lagged takes every store for changed.
     pub fn changes(&self) -> broadcast::Receiver<StoreName> {
         self.changes.subscribe()
+    }
+
+    /// Stores whose server fails or refuses us: their condition should say so before their next check is due. A receiver
+    /// that lagged misses some, which that check makes good.
+    pub fn troubles(&self) -> broadcast::Receiver<StoreName> {
+        self.troubles.subscribe()
     }
 
     /// Whether another controller serves this store, or may: of one that does not exist only a controller that serves
@@ -155,7 +170,23 @@ impl Registry {
         }
     }
 
-    /// The store's own client for its check, with the connection it stands for; made anew when its certificates changed.
+    /// Told that a Secret was written or deleted: whoever logs in or connects with what stood there does so anew, and whoever
+    /// depends on it tries again. A credential that was rotated is used at once, and the old session ends.
+    pub fn secret_moved(self: &Arc<Self>, namespace: &str, name: &str) {
+        let readers = self.readers.of(namespace, name);
+        if readers.is_empty() {
+            return;
+        }
+        let registry = self.clone();
+        tokio::spawn(async move {
+            for key in readers {
+                registry.renew(&key).await;
+            }
+        });
+    }
+
+    /// The store's own client for its check, with the connection it stands for; made anew when its certificates or its
+    /// credential changed.
     /// `None` when the credential is read in each consumer's namespace, so that the store alone has no login.
     pub async fn inspected(
         self: &Arc<Self>,
@@ -167,13 +198,11 @@ impl Registry {
         if connection.referent {
             return Ok((connection, None));
         }
-        let made = self.made(&home, store, &object).await?;
-        let (ca, certificate) = self.certificates(&connection).await?;
-        if digest(&connection.server, &ca, &certificate) != made.certificates {
-            self.retire(store);
+        let mut made = self.made(&home, store, &object).await?;
+        if self.currency(&made).await.map_err(StoreRefusal::Failed)? == Currency::Outdated {
+            self.retire(|key| key.store == *store);
             self.announce(store);
-            let made = self.made(&home, store, &object).await?;
-            return Ok((connection, Some(made.client)));
+            made = self.made(&home, store, &object).await?;
         }
         Ok((connection, Some(made.client)))
     }
@@ -224,6 +253,7 @@ impl Registry {
             generation: object.generation(),
             consumer: connection.referent.then(|| namespace.to_owned()),
         };
+        connection.secrets().for_each(|secret| self.readers.add(secret, &key));
         let cell = self
             .clients
             .lock()
@@ -234,13 +264,41 @@ impl Registry {
         cell.get_or_try_init(|| self.make(&key, connection)).await.cloned()
     }
 
+    /// Drops a client whose credential or certificates are not what they were, and wakes those who waited for either.
+    async fn renew(&self, key: &ClientKey) {
+        let cell = self.clients.lock().expect("no code panics while it holds the clients").get(key).cloned();
+        let currency = match cell.and_then(|cell| cell.get().cloned()) {
+            Some(made) => self.currency(&made).await,
+            None => Ok(Currency::Missing),
+        };
+        match currency {
+            Ok(Currency::Current) => {}
+            // The API server did not answer: the store's next check looks again.
+            Err(StoreError::CredentialUnread { .. }) => {}
+            // There is no session to end.
+            Ok(Currency::Missing) => self.announce(&key.store),
+            Ok(Currency::Outdated) | Err(_) => {
+                self.retire(|retired| retired == key);
+                self.announce(&key.store);
+            }
+        }
+    }
+
+    async fn currency(&self, made: &Made) -> Result<Currency, StoreError> {
+        let (ca, certificate) = self.certificates(&made.connection).await?;
+        match digest(&made.connection.server, &ca, &certificate) == made.certificates {
+            true => made.credential.currency().await,
+            false => Ok(Currency::Outdated),
+        }
+    }
+
     async fn make(self: &Arc<Self>, key: &ClientKey, connection: Connection) -> Result<Made, StoreRefusal> {
         let invalid = |error: ConnectError| StoreRefusal::Invalid { store: key.store.clone(), what: error.to_string() };
         let address = connect::address(&connection.server).map_err(invalid)?;
         let headers = connect::headers(&connection.headers.0).map_err(invalid)?;
         let namespace = connect::namespace(connection.namespace.as_deref()).map_err(invalid)?;
         let login_namespace = connect::namespace(connection.login_namespace.as_deref()).map_err(invalid)?;
-        let (ca, certificate) = self.certificates(&connection).await?;
+        let (ca, certificate) = self.certificates(&connection).await.map_err(StoreRefusal::Failed)?;
         let certificates = digest(&connection.server, &ca, &certificate);
         let http = self.http(certificates, &ca, &certificate).map_err(invalid)?;
         let transport = Transport::new(Settings {
@@ -257,27 +315,28 @@ impl Registry {
             },
             store: format!("{}/{}", key.store.kind, key.store.name),
             observer: self.observer.clone(),
-            recovered: self.announcer(&key.store),
+            recovered: announcer(&self.changes, &key.store),
+            troubled: rarely(announcer(&self.troubles, &key.store)),
         });
         let consumer = key.consumer.as_deref().unwrap_or_default();
         let identity = format!("{}#{}@{} {consumer}", key.store, key.uid, key.generation);
+        let credential = Arc::new(ClusterCredential::new(self.cluster.clone(), connection.auth.clone()));
         let client = VaultClient::new(
             transport,
             ClientSettings {
                 identity: Identity(identity.into()),
-                mount: connection.mount,
+                mount: connection.mount.clone(),
                 namespace,
                 login_namespace,
-                source: Box::new(ClusterCredential { cluster: self.cluster.clone(), method: connection.auth }),
+                source: credential.clone(),
             },
         );
-        Ok(Made { client: Arc::new(client), certificates })
+        Ok(Made { client: Arc::new(client), connection: Arc::new(connection), credential, certificates })
     }
 
-    async fn certificates(&self, connection: &Connection) -> Result<(Ca, Option<ClientCertificate>), StoreRefusal> {
-        let ca = credentials::ca(&self.cluster, &connection.ca).await.map_err(StoreRefusal::Failed)?;
-        let certificate =
-            credentials::client_certificate(&self.cluster, connection).await.map_err(StoreRefusal::Failed)?;
+    async fn certificates(&self, connection: &Connection) -> Result<(Ca, Option<ClientCertificate>), StoreError> {
+        let ca = credentials::ca(&self.cluster, &connection.ca).await?;
+        let certificate = credentials::client_certificate(&self.cluster, connection).await?;
         Ok((ca, certificate))
     }
 
@@ -297,16 +356,17 @@ impl Registry {
         Ok(client)
     }
 
-    /// Drops a store's clients, and revokes their sessions once the requests under way had time to end.
-    fn retire(&self, name: &StoreName) {
+    /// Drops clients, and revokes their sessions once the requests under way had time to end.
+    fn retire(&self, goes: impl Fn(&ClientKey) -> bool) {
         let mut retired = Vec::new();
         self.clients.lock().expect("no code panics while it holds the clients").retain(|key, cell| {
-            let keep = key.store != *name;
+            let keep = !goes(key);
             if !keep {
                 retired.extend(cell.get().cloned());
             }
             keep
         });
+        self.readers.remove(&goes);
         let mut connections = self.connections.lock().expect("no code panics while it holds the connections");
         for made in retired {
             // Another store may share them: it keeps its own handle.
@@ -323,13 +383,25 @@ impl Registry {
         // Without receivers there is nobody to tell.
         let _ = self.changes.send(name.clone());
     }
+}
 
-    fn announcer(&self, name: &StoreName) -> Arc<dyn Fn() + Send + Sync> {
-        let (changes, name) = (self.changes.clone(), name.clone());
-        Arc::new(move || {
-            let _ = changes.send(name.clone());
-        })
-    }
+fn announcer(listeners: &broadcast::Sender<StoreName>, name: &StoreName) -> Arc<dyn Fn() + Send + Sync> {
+    let (listeners, name) = (listeners.clone(), name.clone());
+    Arc::new(move || {
+        let _ = listeners.send(name.clone());
+    })
+}
+
+/// The same, no oftener than once a [`TROUBLE_PAUSE`].
+fn rarely(call: Arc<dyn Fn() + Send + Sync>) -> Arc<dyn Fn() + Send + Sync> {
+    let last: Mutex<Option<Instant>> = Mutex::default();
+    Arc::new(move || {
+        let mut last = last.lock().expect("no code panics while it holds the time");
+        if last.is_none_or(|last| last.elapsed() >= TROUBLE_PAUSE) {
+            *last = Some(Instant::now());
+            call();
+        }
+    })
 }
 
 /// A CA bundle with the name of its source.

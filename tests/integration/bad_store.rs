@@ -42,13 +42,13 @@ pub async fn store_says(
     .await
 }
 
-async fn remove_store(stage: &Stage, name: &str) -> anyhow::Result<()> {
+pub async fn remove_store(stage: &Stage, name: &str) -> anyhow::Result<()> {
     let stores: Api<ClusterSecretStore> = Api::all(stage.client.clone());
     stores.delete(name, &DeleteParams::default()).await?;
     Ok(())
 }
 
-fn store_ref(name: &str) -> Value {
+pub fn store_ref(name: &str) -> Value {
     json!({ "kind": "ClusterSecretStore", "name": name })
 }
 
@@ -290,7 +290,7 @@ async fn what_a_store_asks_for_in_vain_is_named() -> anyhow::Result<()> {
 }
 
 /// A certificate authority that signed nothing here.
-fn foreign_ca() -> anyhow::Result<String> {
+pub fn foreign_ca() -> anyhow::Result<String> {
     let mut params = rcgen::CertificateParams::default();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     Ok(params.self_signed(&rcgen::KeyPair::generate()?)?.pem())

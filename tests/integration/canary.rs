@@ -211,7 +211,7 @@ impl<'a> Watched<'a> {
         let token = stage::bytes_of(&token).remove("token").context("the token")?;
         admin.post("auth/token/revoke", &json!({ "token": String::from_utf8(token)? })).await?;
         stage.secret(&stage.producer, "source", &[("password", &source.value)]).await?;
-        stage.ready::<PushSecret>(&stage.producer, "token", "False", "NotPermitted").await?;
+        stage.ready::<PushSecret>(&stage.producer, "token", "False", "StoreNotReady").await?;
         self.bao.seal().await?;
         stage.secret(&stage.producer, "source", &[("password", &format!("{}.", source.value))]).await?;
         stage.ready::<PushSecret>(&stage.producer, "kubernetes", "False", "StoreNotReady").await?;

@@ -12,8 +12,12 @@ use waypost_e2e::wait;
 
 use crate::stage::{LATER, Stage, bytes_of, condition, store};
 
-/// May look after its own session, and nothing else.
-const NOTHING: &str = r#"path "auth/token/lookup-self" { capabilities = ["read"] }"#;
+/// May look after its own session and find the mount, and nothing else.
+const NOTHING: &str = r#"
+path "auth/token/lookup-self" { capabilities = ["read"] }
+path "sys/internal/ui/mounts/secret" { capabilities = ["read"] }
+path "secret/data/elsewhere/*" { capabilities = ["read"] }
+"#;
 const POLICIES: [&str; 2] = ["waypost-combined", "waypost-scan"];
 
 #[tokio::test]

@@ -11,18 +11,19 @@ use zeroize::Zeroizing;
 use super::transport::{MAX_REPLY, Outgoing, Payload};
 use crate::domain::secret::SecretBytes;
 use crate::store::StoreError;
+use crate::store::error::Applicant;
 use crate::store::observer::Call;
 
 /// A credential, ready to log in with.
 pub enum Login {
     /// The server, or an agent before it, needs no token.
     Nothing,
-    /// A token that somebody else made; never renewed or revoked by us.
-    Token(SecretBytes),
+    /// A token that somebody else made, and the name of the Secret it stands in; never renewed or revoked by us.
+    Token { token: SecretBytes, source_name: String },
     /// A ServiceAccount's token.
     Kubernetes { mount: String, role: String, jwt: SecretBytes },
-    /// A role id and a secret id.
-    AppRole { mount: String, role_id: SecretBytes, secret_id: SecretBytes },
+    /// A role id and a secret id, and the name of the Secret that the latter stands in.
+    AppRole { mount: String, role_id: SecretBytes, secret_id: SecretBytes, source_name: String },
 }
 
 /// Where the credential comes from, read anew for each login.
@@ -32,16 +33,28 @@ pub trait LoginSource: Send + Sync {
     async fn credential(&self) -> Result<Login, StoreError>;
 }
 
-/// A login's mount and role, for the error.
-pub struct Applicant {
-    pub mount: String,
-    pub role: String,
+impl Login {
+    /// Everything in it that is secret.
+    pub fn secrets(&self) -> Vec<&SecretBytes> {
+        match self {
+            Login::Nothing => Vec::new(),
+            Login::Token { token, .. } => vec![token],
+            Login::Kubernetes { jwt, .. } => vec![jwt],
+            Login::AppRole { role_id, secret_id, .. } => vec![role_id, secret_id],
+        }
+    }
 }
 
-/// The request that logs in, and who it is for.
-pub fn request(login: &Login, namespace: Option<&HeaderValue>) -> Result<Option<(Outgoing, Applicant)>, StoreError> {
+/// A request that logs in, and what is said when it is refused.
+pub struct Application {
+    pub request: Outgoing,
+    pub refused: StoreError,
+}
+
+/// The request that logs in; none where no login is needed.
+pub fn application(login: &Login, namespace: Option<&HeaderValue>) -> Result<Option<Application>, StoreError> {
     match login {
-        Login::Nothing | Login::Token(_) => Ok(None),
+        Login::Nothing | Login::Token { .. } => Ok(None),
         Login::Kubernetes { mount, role, jwt } => {
             let endpoint = LoginWithKubernetesRequest {
                 mount: mount.clone(),
@@ -49,16 +62,18 @@ pub fn request(login: &Login, namespace: Option<&HeaderValue>) -> Result<Option<
                 jwt: text(jwt, "the ServiceAccount's token")?,
             };
             let request = outgoing(Call::Login, &endpoint, None, namespace)?;
-            Ok(Some((request, Applicant { mount: mount.clone(), role: role.clone() })))
+            let applicant = Applicant::ServiceAccount { role: role.clone() };
+            Ok(Some(Application { request, refused: StoreError::LoginRefused { mount: mount.clone(), applicant } }))
         }
-        Login::AppRole { mount, role_id, secret_id } => {
+        Login::AppRole { mount, role_id, secret_id, source_name } => {
             let endpoint = LoginWithApproleRequest {
                 mount: mount.clone(),
                 role_id: text(role_id, "the role id")?,
                 secret_id: text(secret_id, "the secret id")?,
             };
             let request = outgoing(Call::Login, &endpoint, None, namespace)?;
-            Ok(Some((request, Applicant { mount: mount.clone(), role: "the role id of the store".to_owned() })))
+            let applicant = Applicant::AppRole { secret_id_in: source_name.clone() };
+            Ok(Some(Application { request, refused: StoreError::LoginRefused { mount: mount.clone(), applicant } }))
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a reply or a broken connection means. Bodies are looked at here and never quoted.
 
 use reqwest::StatusCode;
+use rustls::AlertDescription;
 
 use super::connect::ResolveError;
 use super::transport::Reply;
@@ -73,8 +74,9 @@ pub fn cause(error: &reqwest::Error) -> Cause {
 }
 
 fn link_cause(link: &(dyn std::error::Error + 'static)) -> Option<Cause> {
-    if link.is::<rustls::Error>() {
-        return Some(Cause::Tls);
+    if let Some(error) = link.downcast_ref::<rustls::Error>() {
+        let about_ours = is_about_our_certificate(&error.to_string());
+        return Some(if about_ours { Cause::ClientCertificate } else { Cause::Tls });
     }
     if let Some(error) = link.downcast_ref::<ResolveError>() {
         return Some(match error {
@@ -87,10 +89,29 @@ fn link_cause(link: &(dyn std::error::Error + 'static)) -> Option<Cause> {
     if let Some(found) = io.get_ref().and_then(|inner| link_cause(inner)) {
         return Some(found);
     }
+    if is_about_our_certificate(&io.to_string()) {
+        return Some(Cause::ClientCertificate);
+    }
     match io.kind() {
         std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::ConnectionReset => Some(Cause::Connect),
         _ => None,
     }
+}
+
+/// Whether the error is an alert about the certificate that we showed or did not show: a server sends none about its own.
+/// It is known by its text, because HTTP/2 keeps nothing else of it.
+fn is_about_our_certificate(error: &str) -> bool {
+    const ALERTS: [AlertDescription; 8] = [
+        AlertDescription::CertificateRequired,
+        AlertDescription::BadCertificate,
+        AlertDescription::UnsupportedCertificate,
+        AlertDescription::CertificateRevoked,
+        AlertDescription::CertificateExpired,
+        AlertDescription::CertificateUnknown,
+        AlertDescription::UnknownCA,
+        AlertDescription::AccessDenied,
+    ];
+    ALERTS.iter().any(|alert| rustls::Error::AlertReceived(*alert).to_string() == error)
 }
 
 /// Whether the body contains the words, whatever the case.

@@ -53,7 +53,7 @@ pub struct ClientSettings {
     /// The Vault namespace of the login.
     pub login_namespace: Option<HeaderValue>,
     /// Where its credential comes from.
-    pub source: Box<dyn LoginSource>,
+    pub source: Arc<dyn LoginSource>,
 }
 
 /// An authenticated client of one store identity.
@@ -128,7 +128,10 @@ impl VaultClient {
         match reply.status {
             status if status.is_success() => {}
             // The server does not tell a mount that is missing from one where this login has no rights at all.
-            StatusCode::FORBIDDEN => return Err(StoreError::MountMissing { mount: mount.to_string() }),
+            StatusCode::FORBIDDEN => {
+                let missing = || StoreError::MountMissing { mount: mount.to_string() };
+                return Err(self.session.doubt().unwrap_or_else(missing));
+            }
             _ => return Err(self.judge(&reply, "ask about the mount at", &path, mount, 0)),
         }
         let bad =
@@ -152,7 +155,10 @@ impl VaultClient {
 
     fn judge(&self, reply: &Reply, operation: &'static str, path: &str, mount: &Mount, bytes: usize) -> StoreError {
         let asked = Asked { operation, path, mount: mount.as_str(), namespace: self.namespace(), bytes };
-        error::judge(reply, self.transport.server(), asked)
+        match error::judge(reply, self.transport.server(), asked) {
+            forbidden @ StoreError::Forbidden { .. } => self.session.doubt().unwrap_or(forbidden),
+            other => other,
+        }
     }
 
     fn namespace(&self) -> &str {

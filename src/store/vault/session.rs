@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use vaultrs::api::token::requests::{LookupTokenSelfRequest, RenewTokenSelfRequest, RevokeTokenSelfRequest};
 
-use super::auth::{self, Applicant, Login, LoginSource};
+use super::auth::{self, Application, Login, LoginSource};
 use super::error::{self, Asked};
 use super::reply::{self, Auth, Authenticated};
 use super::transport::{Outgoing, Reply, Transport};
@@ -29,11 +29,21 @@ const RENEW_AGAIN: Duration = Duration::from_secs(5);
 /// A token in use.
 pub struct Token {
     header: Option<HeaderValue>,
-    /// From a login of ours, so ours to revoke.
-    ours: bool,
+    origin: Origin,
     /// Life at the first login or renewal.
     life: Option<Duration>,
     lease: Option<Lease>,
+}
+
+/// Where a token comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Origin {
+    /// A login of ours: it is ours to renew and to revoke.
+    Login,
+    /// A Secret, whose name this is: somebody else looks after it.
+    Secret(String),
+    /// There is none: an agent before the server adds one.
+    Agent,
 }
 
 #[derive(Clone, Copy)]
@@ -56,10 +66,12 @@ pub enum Verdict {
 /// The session of one client.
 pub struct Session {
     transport: Arc<Transport>,
-    source: Box<dyn LoginSource>,
+    source: Arc<dyn LoginSource>,
     /// The Vault namespace of the login; a token is looked up, renewed and revoked where it was made.
     namespace: Option<HeaderValue>,
     current: RwLock<Option<Arc<Token>>>,
+    /// Why the current token may be good for nothing at all, since the server does not even let it look itself up.
+    doubt: RwLock<Option<StoreError>>,
     /// Held by the one who logs in, renews or looks up.
     gate: Mutex<Gate>,
 }
@@ -104,14 +116,15 @@ impl Token {
             // A lease that a renewal could not stretch nears its maximum: a new login is better than ever shorter renewals.
             renewable: auth.renewable && life.is_none_or(|life| ttl * 2 >= life),
         });
-        Token { header: Some(header), ours: true, life, lease }
+        Token { header: Some(header), origin: Origin::Login, life, lease }
     }
 }
 
 impl Session {
     /// A session that logs in when it is first needed.
-    pub fn new(transport: Arc<Transport>, source: Box<dyn LoginSource>, namespace: Option<HeaderValue>) -> Self {
-        Session { transport, source, namespace, current: RwLock::new(None), gate: Mutex::new(Gate::default()) }
+    pub fn new(transport: Arc<Transport>, source: Arc<dyn LoginSource>, namespace: Option<HeaderValue>) -> Self {
+        let (current, doubt, gate) = (RwLock::new(None), RwLock::new(None), Mutex::new(Gate::default()));
+        Session { transport, source, namespace, current, doubt, gate }
     }
 
     /// The token to use now.
@@ -135,10 +148,9 @@ impl Session {
     /// Finds out what a 403 to a request sent with `used` at `sent` meant, and replaces a token that is gone.
     pub async fn question(&self, used: &Arc<Token>, sent: Instant) -> Result<Verdict, StoreError> {
         let mut gate = self.gate.lock().await;
-        match self.current() {
-            Some(current) if Arc::ptr_eq(&current, used) => {}
-            Some(_renewed_or_replaced) => return Ok(Verdict::Replaced),
-            None => {}
+        // A renewed token is still the one that was used.
+        if self.current().is_some_and(|current| current.header != used.header) {
+            return Ok(Verdict::Replaced);
         }
         if used.header.is_none() || gate.alive.is_some_and(|alive| alive >= sent) {
             return Ok(Verdict::Policy);
@@ -146,17 +158,28 @@ impl Session {
         if gate.blind_until.is_some_and(|until| Instant::now() < until) {
             return Ok(Verdict::Policy);
         }
+        self.transport.refused();
         if self.is_alive(used).await? {
             gate.alive = Some(Instant::now());
+            self.set_doubt(None);
             return Ok(Verdict::Policy);
         }
         let before = used.header.clone();
         let token = self.log_in(&mut gate, sent).await?;
-        // A token from a Secret may be the very same one: then there is nothing to try again with.
-        match token.header == before {
-            true => Ok(Verdict::Policy),
-            false => Ok(Verdict::Replaced),
+        match &token.origin {
+            // The very same one: there is nothing to try again with.
+            Origin::Secret(source_name) if token.header == before => {
+                gate.blind_until = Some(Instant::now() + BLIND_PAUSE);
+                self.set_doubt(Some(StoreError::TokenRefused { source_name: source_name.clone() }));
+                Ok(Verdict::Policy)
+            }
+            Origin::Secret(_) | Origin::Login | Origin::Agent => Ok(Verdict::Replaced),
         }
+    }
+
+    /// What to say instead of "permission denied" where the token itself may be the cause.
+    pub fn doubt(&self) -> Option<StoreError> {
+        self.doubt.read().expect("no code panics while it holds the doubt").clone()
     }
 
     /// Told that a token fresh from a login got a 403 too: it was policy, and this token may not look itself up.
@@ -169,7 +192,7 @@ impl Session {
         let mut gate = self.gate.lock().await;
         gate.closed = true;
         let token = self.current.write().expect("no code panics while it holds the token").take();
-        let Some(token) = token.filter(|token| token.ours) else { return };
+        let Some(token) = token.filter(|token| token.origin == Origin::Login) else { return };
         if let Ok(request) = self.about_token(Call::RevokeSelf, &RevokeTokenSelfRequest {}, &token) {
             // Best effort: a token that cannot be revoked expires.
             let _ = self.transport.send(&request).await;
@@ -202,7 +225,7 @@ impl Session {
         let due = (Instant::now() + RENEW_AGAIN).min(lease.expires);
         Ok(self.keep(Token {
             header: token.header.clone(),
-            ours: token.ours,
+            origin: token.origin.clone(),
             life: token.life,
             lease: Some(Lease { due, ..lease }),
         }))
@@ -222,9 +245,11 @@ impl Session {
             Ok(token) => {
                 gate.refusal = None;
                 gate.alive = None;
+                self.set_doubt(None);
                 Ok(self.keep(token))
             }
             Err(error) => {
+                self.transport.refused();
                 let before = gate.refusal.take().map(|refusal| refusal.wait * 2);
                 let wait = match &error {
                     StoreError::LoginRefused { .. } => before.unwrap_or(FIRST_REFUSAL).min(LAST_REFUSAL),
@@ -239,29 +264,21 @@ impl Session {
 
     async fn new_token(&self) -> Result<Token, StoreError> {
         let login = self.source.credential().await?;
-        let Some((request, applicant)) = auth::request(&login, self.namespace.as_ref())? else {
-            let header = match &login {
-                Login::Token(token) => Some(auth::token_header(token)?),
-                Login::Nothing | Login::Kubernetes { .. } | Login::AppRole { .. } => None,
+        let Some(Application { request, refused }) = auth::application(&login, self.namespace.as_ref())? else {
+            let (header, origin) = match login {
+                Login::Token { token, source_name } => (Some(auth::token_header(&token)?), Origin::Secret(source_name)),
+                Login::Nothing | Login::Kubernetes { .. } | Login::AppRole { .. } => (None, Origin::Agent),
             };
-            return Ok(Token { header, ours: false, life: None, lease: None });
+            return Ok(Token { header, origin, life: None, lease: None });
         };
         let reply = self.transport.send(&request).await?;
-        if !reply.status.is_success() {
-            return Err(self.login_error(&reply, &request, applicant));
+        if reply.status.is_success() {
+            return token_of(&reply, &request, None);
         }
-        token_of(&reply, &request, None)
-    }
-
-    fn login_error(&self, reply: &Reply, request: &Outgoing, applicant: Applicant) -> StoreError {
-        let error = self.judge(reply, request, "log in at");
-        match error {
-            StoreError::Forbidden { .. } | StoreError::Rejected { .. } | StoreError::MountMissing { .. } => {
-                let Applicant { mount, role } = applicant;
-                StoreError::LoginRefused { mount, role }
-            }
+        Err(match self.judge(&reply, &request, "log in at") {
+            StoreError::Forbidden { .. } | StoreError::Rejected { .. } | StoreError::MountMissing { .. } => refused,
             other => other,
-        }
+        })
     }
 
     async fn renew(&self, token: &Token) -> Result<Token, StoreError> {
@@ -296,6 +313,10 @@ impl Session {
         let namespace = self.namespace.as_ref().and_then(|namespace| namespace.to_str().ok()).unwrap_or_default();
         let asked = Asked { operation, path: &request.path, mount: "", namespace, bytes: 0 };
         error::judge(reply, self.transport.server(), asked)
+    }
+
+    fn set_doubt(&self, doubt: Option<StoreError>) {
+        *self.doubt.write().expect("no code panics while it holds the doubt") = doubt;
     }
 
     fn current(&self) -> Option<Arc<Token>> {

@@ -64,6 +64,8 @@ pub struct Settings {
     pub observer: Arc<dyn RequestObserver>,
     /// Called when the server answers again after it failed repeatedly.
     pub recovered: Arc<dyn Fn() + Send + Sync>,
+    /// Called when the server fails repeatedly, or refuses us: the store may be worth a check.
+    pub troubled: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// The way to one server.
@@ -178,6 +180,11 @@ impl Transport {
         error::judge(reply, &self.server, asked)
     }
 
+    /// Says that the server refuses us, which only the session can tell.
+    pub fn refused(&self) {
+        (self.settings.troubled)();
+    }
+
     fn count_failure(self: &Arc<Self>, cause: StoreError) {
         let Failure::Opened(wait) = self.guard.failed(cause) else { return };
         let transport = Arc::downgrade(self);
@@ -185,6 +192,7 @@ impl Transport {
             tokio::time::sleep(wait).await;
             while let Some(transport) = transport.upgrade() {
                 if transport.health().await.is_ok_and(|reply| error::serves(reply.status)) {
+        (self.settings.troubled)();
                     transport.guard.half_open();
                     (transport.settings.recovered)();
                     return;

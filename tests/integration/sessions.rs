@@ -1,0 +1,136 @@
+//! Sessions in use: a token that is revoked costs one login, and a policy that forbids costs none.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use serde_json::{Value, json};
+use waypost::api::{ExternalSecret, PushSecret};
+use waypost_e2e::lab::{Lab, VaultAdmin};
+use waypost_e2e::wait;
+
+use crate::bad_store::{remove_store, store_ref};
+use crate::logins::{AppRole, Login};
+use crate::stage::{LATER, Stage};
+
+/// More consumers of one session.
+const CONSUMERS: usize = 12;
+
+/// Lets a session look after itself and find its mount, and no more.
+const NO_DATA: &str = r#"
+path "auth/token/lookup-self" { capabilities = ["read"] }
+path "sys/internal/ui/mounts/secret" { capabilities = ["read"] }
+path "secret/data/elsewhere/*" { capabilities = ["read"] }
+"#;
+
+/// A store with one session that many use all the time, and may do what a policy of its own lets it.
+struct Session {
+    login: Login,
+    role: AppRole,
+    admin: VaultAdmin,
+    rules: String,
+}
+
+impl Session {
+    async fn begin(test: &str) -> anyhow::Result<Self> {
+        let stage = Stage::new(test).await?;
+        let admin = Lab::shared().await?.vault_admin()?;
+        let rules = admin.get("sys/policies/acl/waypost-combined").await?.unwrap_or_default();
+        let rules = rules["data"]["policy"].as_str().unwrap_or_default().to_owned();
+        admin.put_policy(&stage.word, &rules).await?;
+        let role = AppRole::enable(Lab::shared().await?.vault_admin()?, &stage.word, &[&stage.word]).await?;
+        stage.secret(&stage.producer, "approle", &[("secret-id", &role.new_secret_id().await?)]).await?;
+        let auth = role.auth(&stage.producer);
+        let login = Login::by(stage, "vault", auth, json!({})).await?;
+        login.carries("good").await?;
+        let more = json!({ "secretStoreRef": store_ref(&login.store), "refreshInterval": "1s" });
+        for number in 0..CONSUMERS {
+            login.stage.pull(&format!("pull{number}"), &[("PASSWORD", "password")], more.clone()).await?;
+        }
+        let session = Session { login, role, admin, rules };
+        session.all_hold("good").await?;
+        Ok(session)
+    }
+
+    async fn all_hold(&self, value: &str) -> anyhow::Result<Vec<Secret>> {
+        let (stage, mut targets) = (&self.login.stage, Vec::new());
+        for number in 0..CONSUMERS {
+            let name = format!("pull{number}");
+            targets.push(stage.holds_within(LATER, &stage.consumer, &name, &[("PASSWORD", value)]).await?);
+        }
+        Ok(targets)
+    }
+
+    async fn push(&self, value: &str) -> anyhow::Result<()> {
+        let stage = &self.login.stage;
+        stage.secret(&stage.producer, "source", &[("password", value)]).await.map(drop)
+    }
+
+    /// Revokes the tokens of this session's login by their accessors, as an administrator does.
+    async fn revoke(&self) -> anyhow::Result<usize> {
+        let listed = self.admin.get("auth/token/accessors?list=true").await?.unwrap_or_default();
+        let (path, mut revoked) = (format!("auth/{}/login", self.login.stage.word), 0);
+        for accessor in listed["data"]["keys"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            let accessor = json!({ "accessor": accessor });
+            // Tokens of other tests end while we look.
+            let (_, token) = self.admin.request("POST", "auth/token/lookup-accessor", Some(&accessor)).await?;
+            if token["data"]["path"] == path {
+                self.admin.post("auth/token/revoke-accessor", &accessor).await?;
+                revoked += 1;
+            }
+        }
+        Ok(revoked)
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_token_costs_one_login_and_no_data() -> anyhow::Result<()> {
+    let session = Session::begin("revoked").await?;
+    let before = session.all_hold("good").await?;
+    let mark = session.login.audit.mark()?;
+    assert_eq!(session.revoke().await?, 1, "all consumers share one session");
+    wait::until("the session to be replaced", LATER, async || {
+        Ok((session.role.logins(&session.login.audit, mark)? > 0).then_some(()))
+    })
+    .await?;
+    let after = session.all_hold("good").await?;
+    let versions = |targets: &[Secret]| targets.iter().map(ResourceExt::resource_version).collect::<Vec<_>>();
+    assert_eq!(versions(&after), versions(&before), "nothing was written for it");
+
+    session.push("better").await?;
+    session.all_hold("better").await?;
+    let stage = &session.login.stage;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "pull0", "True", "SecretSynced").await?;
+    assert_eq!(session.role.logins(&session.login.audit, mark)?, 1, "one login for all");
+    remove_store(stage, &session.login.store).await
+}
+
+#[tokio::test]
+async fn a_policy_that_forbids_causes_no_login() -> anyhow::Result<()> {
+    let session = Session::begin("forbidden").await?;
+    let before = session.all_hold("good").await?;
+    let (stage, audit) = (&session.login.stage, &session.login.audit);
+    let mark = audit.mark()?;
+    session.admin.put_policy(&stage.word, NO_DATA).await?;
+    session.push("meanwhile").await?;
+    let said = stage.ready::<PushSecret>(&stage.producer, "push", "False", "NotPermitted").await?;
+    assert!(said.contains("permission denied to read secret/data/") && said.contains("policy"), "{said}");
+    for number in 0..CONSUMERS {
+        let name = format!("pull{number}");
+        let said = stage.ready::<ExternalSecret>(&stage.consumer, &name, "False", "SecretSyncedError").await?;
+        assert!(said.contains("permission denied"), "{said}");
+    }
+    // Each looks again on its own, and the token is asked about once for each request that was refused.
+    wait::until("twenty requests to be refused", LATER, async || {
+        let requests = audit.since_under(mark, "secret/")?;
+        Ok((requests.iter().filter(|request| request.path.ends_with(&stage.path())).count() >= 20).then_some(()))
+    })
+    .await?;
+    assert_eq!(session.role.logins(audit, mark)?, 0);
+    let after = session.all_hold("good").await?;
+    assert_eq!(after[0].resource_version(), before[0].resource_version());
+
+    session.admin.put_policy(&stage.word, &session.rules).await?;
+    session.all_hold("meanwhile").await?;
+    assert_eq!(session.role.logins(audit, mark)?, 0);
+    remove_store(stage, &session.login.store).await
+}
