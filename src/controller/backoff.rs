@@ -8,6 +8,7 @@ use super::referrers::Name;
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(7 * 60);
+const STEADY: Duration = Duration::from_secs(20);
 
 /// How often each object has failed since it last did not.
 #[derive(Default)]
@@ -28,6 +29,11 @@ impl Backoff {
     pub fn reset(&self, name: &Name) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
+}
+
+/// The pause before the next try where failures say nothing about the next one, with a quarter of jitter to either side.
+pub fn steady() -> Duration {
+    STEADY.mul_f64(rand::random_range(0.75..1.25))
 }
 
 fn pause_after(failures: u32) -> Duration {

@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::backoff::Backoff;
+use super::backoff::{self, Backoff};
 use super::context::Context;
 use super::guarded::Guarded;
 use super::kind::Kind;
@@ -123,7 +123,7 @@ impl<R: Reconciler> Driven<R> {
                 Requeue::BackOff
             }
         };
-        let ok = requeue != Requeue::BackOff;
+        let ok = !matches!(requeue, Requeue::BackOff | Requeue::Throttled);
         self.context.metrics.reconciled(R::KIND, &name, ok, began.elapsed());
         Ok(self.action(&name, requeue))
     }
@@ -162,11 +162,12 @@ impl<R: Reconciler> Driven<R> {
     fn action(&self, name: &Name, requeue: Requeue) -> Action {
         match requeue {
             Requeue::BackOff => return Action::requeue(self.backoff.failed(name)),
+            Requeue::Throttled => return Action::requeue(backoff::steady()),
             Requeue::AwaitChange | Requeue::After(_) => self.backoff.reset(name),
         }
         match requeue {
             Requeue::After(pause) => Action::requeue(pause.max(Duration::from_millis(1))),
-            Requeue::AwaitChange | Requeue::BackOff => Action::await_change(),
+            Requeue::AwaitChange | Requeue::BackOff | Requeue::Throttled => Action::await_change(),
         }
     }
 

@@ -13,6 +13,8 @@ pub enum Requeue {
     After(Duration),
     /// After a pause that doubles with each failure in a row (1 s to 7 min, with jitter).
     BackOff,
+    /// After a pause that stays the same (15 to 25 s): a store limits the rate of requests, and nobody says when it stops.
+    Throttled,
 }
 
 /// The `Ready` condition that a reconcile arrived at.

@@ -162,7 +162,7 @@ impl Feed {
                     let woken = self.index().check_failed(&key, identity, Instant::now());
                     self.wake(woken);
                     // A server that is down is down for every login; a refusal is one login's own.
-                    answered |= error.family() == Family::Failed;
+                    answered |= matches!(error.family(), Family::Failed | Family::Throttled);
                     answer = Answer::Failed;
                 }
             }

@@ -17,6 +17,7 @@ use crate::controller::referrers::Name;
 use crate::domain::path::{PathError, RemotePath};
 use crate::domain::remote::Entry;
 use crate::feed::{Feed, Follow, Freshness, ReadError, Source};
+use crate::store::error::Family;
 use crate::store::{StoreClient, StoreError};
 
 /// Opens the stores that manifests refer to.
@@ -74,6 +75,20 @@ pub enum ObserveError {
     /// The cluster.
     #[error(transparent)]
     Cluster(ClusterError),
+}
+
+impl ObserveError {
+    /// Whether a store asks for fewer requests, and nothing else is wrong.
+    pub fn is_throttled(&self) -> bool {
+        match self {
+            ObserveError::Store(StoreProblem::Failed(error))
+            | ObserveError::Read { cause: ReadError::Store(error), .. } => error.family() == Family::Throttled,
+            ObserveError::Store(StoreProblem::NotOurs | StoreProblem::Refused { .. })
+            | ObserveError::Read { cause: ReadError::WentBack { .. }, .. }
+            | ObserveError::Path(_)
+            | ObserveError::Cluster(_) => false,
+        }
+    }
 }
 
 /// A reference of the spec with where it leads.

@@ -227,6 +227,7 @@ fn text(failure: &Failure) -> String {
 fn requeue(failure: &Failure, desired: Option<&Desired>) -> Requeue {
     match failure {
         Failure::Spec(_) | Failure::Observe(ObserveError::Path(_)) => Requeue::AwaitChange,
+        Failure::Observe(error) if error.is_throttled() => Requeue::Throttled,
         Failure::Refused(Refusal::Terminating { .. }) | Failure::Observe(_) => Requeue::BackOff,
         Failure::Write(ClusterError::NamespaceTerminating { .. }) => Requeue::AwaitChange,
         Failure::Write(_) => Requeue::BackOff,

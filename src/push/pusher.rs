@@ -81,7 +81,8 @@ impl Reconciler for Pusher {
             now: Timestamp::now(),
         };
         let report = reconcile(object, &world).await;
-        if let (Some(moved), Report::Verdict { requeue: Requeue::BackOff, .. }) = (moved, &report) {
+        if let (Some(moved), Report::Verdict { requeue: Requeue::BackOff | Requeue::Throttled, .. }) = (moved, &report)
+        {
             // It is still on its way.
             context.moves.note(name.clone(), moved);
         }

@@ -250,6 +250,9 @@ fn retry(troubles: &[Trouble], refresh: Option<Duration>) -> Requeue {
     if any(Family::Failed) {
         return Requeue::BackOff;
     }
+    if any(Family::Throttled) {
+        return Requeue::Throttled;
+    }
     let refresh = refresh.unwrap_or(REFUSED_RETRY);
     let because = |reasons: &[Reason]| troubles.iter().any(|trouble| reasons.contains(&trouble.reason));
     // Nothing but an edit or another limit of the server helps, and each try would send it all again.
@@ -332,7 +335,7 @@ fn path(before: &PushSecretStatus, spot: &Spot, outcome: &Outcome, now: Timestam
             let mut path = earlier.cloned().unwrap_or_else(blank);
             path.state = Some(match (problem, family) {
                 (Problem::Apply(ApplyError::Contested { .. }), _) => PathState::Pending,
-                (_, Family::Failed) => PathState::Failed,
+                (_, Family::Failed | Family::Throttled) => PathState::Failed,
                 (_, Family::Refused | Family::Invalid) => PathState::Refused,
             });
             path.owner = match problem {

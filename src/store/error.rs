@@ -1,10 +1,8 @@
 //! What can go wrong between us and a store, as a closed set that holds names, paths and numbers, never a body or a value.
 
-use std::time::Duration;
-
 use thiserror::Error;
 
-/// What to do about an error: wait for somebody's change, report and try at the next refresh, or back off and retry.
+/// What to do about an error: wait for somebody's change, report and try at the next refresh, back off, or keep a steady pace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// The resource itself is wrong: nothing helps but an edit.
@@ -13,6 +11,8 @@ pub enum Family {
     Refused,
     /// It did not work this time: retried with back-off.
     Failed,
+    /// The other side asks for fewer requests: retried after a steady pause, since a growing one would outlast the limit.
+    Throttled,
 }
 
 /// Why a request could not reach the server.
@@ -105,13 +105,11 @@ pub enum StoreError {
     },
     /// Too many requests.
     #[error(
-        "{server} limits the rate of requests: raise its quota for this login if this lasts; Waypost goes on after the pause that it asks for"
+        "{server} limits the rate of requests: raise its quota (sys/quotas/rate-limit) if this lasts; Waypost sends fewer and goes on by itself"
     )]
     RateLimited {
         /// The address as the store says it.
         server: String,
-        /// The pause the server asked for.
-        retry_after: Option<Duration>,
     },
     /// The server points elsewhere, where our token must not go.
     #[error(
@@ -279,7 +277,6 @@ impl StoreError {
             | StoreError::CredentialUnread { .. }
             | StoreError::Sealed { .. }
             | StoreError::Standby { .. }
-            | StoreError::RateLimited { .. }
             | StoreError::CircuitOpen { .. }
             | StoreError::CasMismatch { .. }
             | StoreError::EntryMissing { .. }
@@ -287,6 +284,7 @@ impl StoreError {
             | StoreError::Server { .. }
             | StoreError::ReplyTooLarge { .. }
             | StoreError::BadReply { .. } => Family::Failed,
+            StoreError::RateLimited { .. } => Family::Throttled,
         }
     }
 }

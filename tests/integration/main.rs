@@ -24,5 +24,6 @@ mod refresh;
 mod rights;
 mod sessions;
 mod stage;
+mod throttled;
 mod two_clusters;
 mod undecodable;

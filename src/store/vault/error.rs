@@ -38,7 +38,7 @@ pub fn judge(reply: &Reply, server: &str, asked: Asked<'_>) -> StoreError {
             StoreError::MountMissing { mount: mount.to_owned() }
         }
         412 => StoreError::Stale { path },
-        429 => StoreError::RateLimited { server, retry_after: reply.retry_after },
+        429 => StoreError::RateLimited { server },
         472 | 473 | 501 => StoreError::Standby { server },
         503 if says("sealed") => StoreError::Sealed { server },
         status @ 500..=599 => StoreError::Server { operation, path, status },

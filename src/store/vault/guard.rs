@@ -1,10 +1,14 @@
 //! What holds requests back: at most so many at once, the server's own pauses, and a circuit breaker.
+//!
+//! **Rate limits.** A server that limits the rate of requests turns away whatever comes too early. So a 429 stops all requests
+//! for as long as the server asks, and then one at a time may try: each that is answered lets one more go beside it, until
+//! as many are under way as usual. While a limit lasts, no more than one or two requests a pause are turned away.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::store::StoreError;
 
@@ -14,8 +18,10 @@ const CONCURRENT: usize = 16;
 const THRESHOLD: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// A pause the server asks for is waited out in place up to this, and reported beyond it.
-const SHORT_PAUSE: Duration = Duration::from_secs(2);
+/// How long a request is held back in place while the server limits their rate; beyond it, it fails and says so.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// The pause after a 429 that asks for none, and the shortest: `Retry-After: 0` would be no pause at all.
+const USUAL_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause we accept from a server.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -32,8 +38,23 @@ struct State {
     /// How long the circuit stays open the next time.
     wait: Duration,
     paused_until: Option<Instant>,
+    /// How many requests may be under way at once just now.
+    window: usize,
+    /// How many slots there are, taken or free; more than the window only until enough of them are given back.
+    slots: usize,
     /// The last failure, which an open circuit repeats.
     cause: Option<StoreError>,
+}
+
+impl State {
+    fn answered(&mut self) {
+        self.failures = 0;
+        // A late answer from before the failures does not close an open circuit: the health probe does.
+        if !matches!(self.circuit, Circuit::Open) {
+            self.circuit = Circuit::Closed;
+            self.wait = FIRST_WAIT;
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -55,21 +76,59 @@ pub enum Failure {
     Opened(Duration),
 }
 
+/// The right to have one request under way, given back when dropped.
+pub struct Slot<'a> {
+    guard: &'a Guard,
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        let mut state = self.guard.state();
+        if state.slots > state.window
+            && let Some(permit) = self.permit.take()
+        {
+            permit.forget();
+            state.slots -= 1;
+        }
+    }
+}
+
 impl Guard {
     /// All closed, nothing under way.
     pub fn new(server: &str) -> Self {
-        let state = State { failures: 0, circuit: Circuit::Closed, wait: FIRST_WAIT, paused_until: None, cause: None };
+        let state = State {
+            failures: 0,
+            circuit: Circuit::Closed,
+            wait: FIRST_WAIT,
+            paused_until: None,
+            window: CONCURRENT,
+            slots: CONCURRENT,
+            cause: None,
+        };
         Guard { server: server.to_owned(), slots: Semaphore::new(CONCURRENT), state: Mutex::new(state) }
     }
 
-    /// Waits for a free slot, and for a short pause to end; fails at once when the circuit is open or the pause is long.
-    pub async fn admit(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+    /// Waits for a free slot, and for a pause to end. Fails at once when the circuit is open or the pause lasts beyond
+    /// `deadline`; where the server limits the rate, no request waits longer than that for its turn.
+    pub async fn admit(&self, deadline: Instant) -> Result<Slot<'_>, StoreError> {
         self.check_circuit()?;
-        let slot = self.slots.acquire().await.expect("the semaphore is never closed");
-        while let Some(left) = self.pause_left() {
-            if left > SHORT_PAUSE {
-                return Err(StoreError::RateLimited { server: self.server.clone(), retry_after: Some(left) });
+        let slot = loop {
+            self.check_pause(deadline)?;
+            let now = Instant::now();
+            let patience = if deadline > now { deadline } else { now + USUAL_PAUSE };
+            match timeout_at(patience, self.slots.acquire()).await {
+                Ok(permit) => {
+                    let permit = permit.expect("the semaphore is never closed");
+                    break Slot { guard: self, permit: Some(permit) };
+                }
+                Err(_elapsed) if self.is_throttled() => return Err(self.rate_limited()),
+                // A server that is slow, not limiting: the requests under way have their own time limit.
+                Err(_elapsed) => {}
             }
+        };
+        while let Some(left) = self.pause_left() {
+            self.check_pause(deadline)?;
             tokio::time::sleep(left).await;
         }
         // Whoever waited may have waited for a server that failed meanwhile.
@@ -77,21 +136,28 @@ impl Guard {
         Ok(slot)
     }
 
-    /// Keeps requests back for as long as the server asked, within reason.
-    pub fn pause(&self, asked: Duration) {
-        let until = Instant::now() + asked.min(LONGEST_PAUSE);
+    /// The server turned a request away: keeps all back for as long as it asked, within reason, and then lets one try.
+    pub fn throttled(&self, asked: Option<Duration>) {
+        let pause = asked.unwrap_or(USUAL_PAUSE).clamp(USUAL_PAUSE, LONGEST_PAUSE);
+        let until = Instant::now() + pause;
         let mut state = self.state();
         state.paused_until = Some(state.paused_until.map_or(until, |old| old.max(until)));
+        state.window = 1;
+        // Those under way give their slots back when they end.
+        state.slots -= self.slots.forget_permits(state.slots - 1);
+        state.answered();
     }
 
     /// A request was answered.
     pub fn succeeded(&self) {
         let mut state = self.state();
-        state.failures = 0;
-        // A late answer from before the failures does not close an open circuit: the health probe does.
-        if !matches!(state.circuit, Circuit::Open) {
-            state.circuit = Circuit::Closed;
-            state.wait = FIRST_WAIT;
+        state.answered();
+        if state.window < CONCURRENT {
+            state.window += 1;
+            if state.slots < state.window {
+                state.slots += 1;
+                self.slots.add_permits(1);
+            }
         }
     }
 
@@ -127,6 +193,22 @@ impl Guard {
             }
             (Circuit::Open, None) | (Circuit::Closed | Circuit::HalfOpen, _) => Ok(()),
         }
+    }
+
+    /// A pause that ends in time is waited out; a longer one is reported.
+    fn check_pause(&self, deadline: Instant) -> Result<(), StoreError> {
+        match self.state().paused_until.is_some_and(|until| until > deadline && until > Instant::now()) {
+            true => Err(self.rate_limited()),
+            false => Ok(()),
+        }
+    }
+
+    fn rate_limited(&self) -> StoreError {
+        StoreError::RateLimited { server: self.server.clone() }
+    }
+
+    fn is_throttled(&self) -> bool {
+        self.state().window < CONCURRENT
     }
 
     fn pause_left(&self) -> Option<Duration> {
@@ -173,16 +255,53 @@ mod tests {
         assert_eq!(guard.failed(sealed()), Failure::Counted);
     }
 
+    fn within(patience: Duration) -> Instant {
+        Instant::now() + patience
+    }
+
     #[tokio::test]
-    async fn a_long_pause_is_reported_and_never_longer_than_a_minute() {
+    async fn a_pause_within_patience_is_waited_out_even_where_the_server_asks_for_none() {
         let guard = Guard::new("s");
-        guard.pause(Duration::from_secs(1000));
-        guard.pause(Duration::from_secs(1));
-        match guard.admit().await {
-            Err(StoreError::RateLimited { retry_after: Some(left), .. }) => {
-                assert!(left > SHORT_PAUSE && left <= LONGEST_PAUSE, "{left:?}");
-            }
-            other => panic!("{:?}", other.map(|_slot| ())),
-        };
+        let began = Instant::now();
+        guard.throttled(Some(Duration::ZERO));
+        assert!(guard.admit(within(PATIENCE)).await.is_ok());
+        assert!(began.elapsed() >= USUAL_PAUSE && began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_long_pause_is_reported_at_once_and_never_longer_than_a_minute() {
+        let guard = Guard::new("s");
+        let began = Instant::now();
+        guard.throttled(Some(Duration::from_secs(1000)));
+        guard.throttled(Some(Duration::from_secs(1)));
+        let refused = guard.admit(within(PATIENCE)).await.err();
+        assert_eq!(refused, Some(StoreError::RateLimited { server: "s".into() }));
+        assert!(began.elapsed() < USUAL_PAUSE, "{:?}", began.elapsed());
+        let left = guard.pause_left().unwrap();
+        assert!(left > PATIENCE && left <= LONGEST_PAUSE, "{left:?}");
+    }
+
+    #[tokio::test]
+    async fn after_a_429_one_may_try_and_each_answer_lets_one_more_go() {
+        const SOON: Duration = Duration::from_millis(50);
+        let guard = Guard::new("s");
+        let mut under_way = Vec::new();
+        for _ in 0..CONCURRENT {
+            under_way.push(guard.admit(within(SOON)).await.ok());
+        }
+        guard.throttled(None);
+        under_way.clear();
+        let first = guard.admit(within(PATIENCE)).await;
+        assert!(first.is_ok() && guard.admit(within(SOON)).await.is_err(), "one at a time");
+        guard.succeeded();
+        let second = guard.admit(within(SOON)).await;
+        assert!(second.is_ok() && guard.admit(within(SOON)).await.is_err(), "two at a time");
+        drop((first, second));
+        for _ in 0..2 * CONCURRENT {
+            guard.succeeded();
+        }
+        let all = futures::future::join_all((0..CONCURRENT).map(|_| guard.admit(within(SOON)))).await;
+        assert!(all.iter().all(Result::is_ok));
+        assert!(guard.slots.try_acquire().is_err(), "no slot was made up");
     }
 }

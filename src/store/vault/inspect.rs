@@ -3,10 +3,10 @@
 use reqwest::Method;
 use zeroize::Zeroizing;
 
+use super::VaultClient;
 use super::mounts::Certainty;
 use super::reply::{self, Data, Health};
 use super::transport::{MAX_REPLY, Outgoing, Payload};
-use super::{VaultClient, error};
 use crate::domain::path::Mount;
 use crate::store::StoreError;
 use crate::store::observer::Call;
@@ -41,10 +41,9 @@ impl VaultClient {
     /// Checks that the server answers, that we are logged in, that the mount is KV v2, and asks what we may do there.
     pub async fn inspect(&self) -> Result<Inspection, StoreError> {
         let health_reply = self.transport.health().await?;
-        if !error::serves(health_reply.status) {
-            return Err(self.health_error(&health_reply));
-        }
-        let health: Health = reply::parse(&health_reply.body).unwrap_or(Health { cluster_id: None, version: None });
+        let health: Option<Health> = reply::parse(&health_reply.body);
+        self.check_health(&health_reply, health.as_ref())?;
+        let health = health.unwrap_or_default();
         let rights = match &self.mount {
             Some(mount) => {
                 let mount = Mount::parse(mount)

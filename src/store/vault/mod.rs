@@ -169,21 +169,24 @@ impl VaultClient {
     async fn server_id(&self) -> Result<Arc<str>, StoreError> {
         let id = self.server.get_or_try_init(async || {
             let reply = self.transport.health().await?;
-            if !error::serves(reply.status) {
-                return Err(self.health_error(&reply));
-            }
             let health: Option<Health> = reply::parse(&reply.body);
+            self.check_health(&reply, health.as_ref())?;
             let spelled = || format!("{} {}", self.transport.server(), self.namespace());
             Ok(health.and_then(|health| health.cluster_id).unwrap_or_else(spelled).into())
         });
         id.await.cloned()
     }
 
-    fn health_error(&self, reply: &Reply) -> StoreError {
+    fn check_health(&self, reply: &Reply, health: Option<&Health>) -> Result<(), StoreError> {
         let server = self.transport.server().to_owned();
-        match reply.status.as_u16() {
-            503 => StoreError::Sealed { server },
-            _ => StoreError::Standby { server },
+        match reply.status {
+            StatusCode::SERVICE_UNAVAILABLE => Err(StoreError::Sealed { server }),
+            status if !error::serves(status) => Err(StoreError::Standby { server }),
+            // A standby answers so too, and tells of itself; a server that limits the rate of all requests does not.
+            StatusCode::TOO_MANY_REQUESTS if health.is_none_or(|health| health.initialized.is_none()) => {
+                Err(StoreError::RateLimited { server })
+            }
+            _ => Ok(()),
         }
     }
 

@@ -74,8 +74,11 @@ pub struct MountInfo {
 }
 
 /// `GET sys/health`.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub struct Health {
+    /// A server that answers for itself always says it.
+    #[serde(default)]
+    pub initialized: Option<bool>,
     #[serde(default)]
     pub cluster_id: Option<String>,
     #[serde(default)]

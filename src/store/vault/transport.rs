@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::error::Asked;
-use super::guard::{Failure, Guard};
+use super::guard::{Failure, Guard, PATIENCE};
 use super::{connect, error};
 use crate::store::StoreError;
 use crate::store::observer::{Call, RequestObserver};
@@ -125,6 +125,7 @@ pub struct Reply {
     pub status: StatusCode,
     /// Wiped when dropped. It may hold a value or a token: nothing prints it.
     pub body: Zeroizing<Vec<u8>>,
+    /// The pause that the server asks for.
     pub retry_after: Option<Duration>,
 }
 
@@ -141,22 +142,26 @@ impl Transport {
         &self.server
     }
 
-    /// Sends one request. Every status is a reply; an error means that none came, or that the request was held back.
+    /// Sends one request. Every status is a reply; an error means that none came, or that the request was held back. What a
+    /// server turns away because it limits the rate is sent again after the pause, within [`PATIENCE`].
     pub async fn send(self: &Arc<Self>, request: &Outgoing) -> Result<Reply, StoreError> {
-        let _slot = self.guard.admit().await?;
-        let outcome = self.observed(request).await;
-        match &outcome {
-            Ok(reply) if reply.status == StatusCode::TOO_MANY_REQUESTS => {
-                self.guard.pause(reply.retry_after.unwrap_or(Duration::from_secs(1)));
-                self.guard.succeeded();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let _slot = self.guard.admit(deadline).await?;
+            let outcome = self.observed(request).await;
+            match &outcome {
+                Ok(reply) if reply.status == StatusCode::TOO_MANY_REQUESTS => {
+                    self.guard.throttled(reply.retry_after);
+                    continue;
+                }
+                Ok(reply) if !error::blames_server(reply) => self.guard.succeeded(),
+                Ok(reply) => self.count_failure(self.meaning(reply, request)),
+                Err(error @ StoreError::Unreachable { .. }) => self.count_failure(error.clone()),
+                // Our own refusals (a redirect, a reply too large) say nothing about the server's health.
+                Err(_) => self.guard.succeeded(),
             }
-            Ok(reply) if !error::blames_server(reply) => self.guard.succeeded(),
-            Ok(reply) => self.count_failure(self.meaning(reply, request)),
-            Err(error @ StoreError::Unreachable { .. }) => self.count_failure(error.clone()),
-            // Our own refusals (a redirect, a reply too large) say nothing about the server's health.
-            Err(_) => self.guard.succeeded(),
+            return outcome;
         }
-        outcome
     }
 
     /// Asks the server how it is, past the limits.
@@ -175,24 +180,24 @@ impl Transport {
         self.observed(&request).await
     }
 
-    fn meaning(&self, reply: &Reply, request: &Outgoing) -> StoreError {
-        let asked = Asked { operation: "ask for", path: &request.path, mount: "", namespace: "", bytes: 0 };
-        error::judge(reply, &self.server, asked)
-    }
-
     /// Says that the server refuses us, which only the session can tell.
     pub fn refused(&self) {
         (self.settings.troubled)();
     }
 
+    fn meaning(&self, reply: &Reply, request: &Outgoing) -> StoreError {
+        let asked = Asked { operation: "ask for", path: &request.path, mount: "", namespace: "", bytes: 0 };
+        error::judge(reply, &self.server, asked)
+    }
+
     fn count_failure(self: &Arc<Self>, cause: StoreError) {
         let Failure::Opened(wait) = self.guard.failed(cause) else { return };
+        (self.settings.troubled)();
         let transport = Arc::downgrade(self);
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             while let Some(transport) = transport.upgrade() {
                 if transport.health().await.is_ok_and(|reply| error::serves(reply.status)) {
-        (self.settings.troubled)();
                     transport.guard.half_open();
                     (transport.settings.recovered)();
                     return;
