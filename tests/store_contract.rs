@@ -351,6 +351,10 @@ async fn an_entry_over_the_servers_limit_is_too_large() {
         let error = client.write(&entry, &text(&"x".repeat(size)), 0).await.err().unwrap();
         assert!(matches!(error, StoreError::TooLarge { bytes, .. } if bytes > size), "{error}");
     }
+    // OpenBao takes so many strings in one request, names and values together.
+    let many = (0..600).map(|number| (format!("property-{number}"), RemoteValue::text("x"))).collect();
+    let error = client.write(&entry, &many, 0).await.err().unwrap();
+    assert!(matches!(error, StoreError::TooLarge { .. }), "{error}");
 }
 
 #[tokio::test]

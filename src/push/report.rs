@@ -259,11 +259,11 @@ fn retry(troubles: &[Trouble], refresh: Option<Duration>) -> Requeue {
     if because(&[Reason::TooLarge]) {
         return Requeue::After(refresh.max(REFUSED_RETRY));
     }
+    let from_outside = [Reason::PathConflict, Reason::NotPermitted, Reason::StoreNotReady, Reason::Errored];
+    Requeue::After(if because(&from_outside) { refresh.min(OUTSIDE_RETRY) } else { refresh })
 }
 
 fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath]) -> Verdict {
-    let from_outside = [Reason::PathConflict, Reason::NotPermitted, Reason::StoreNotReady, Reason::Errored];
-    Requeue::After(if because(&from_outside) { refresh.min(OUTSIDE_RETRY) } else { refresh })
     let place = |path: &PushedPath| {
         let version = path.version.map(|version| format!(" version {version}")).unwrap_or_default();
         format!("{}{version}", path.path)

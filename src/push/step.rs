@@ -205,10 +205,16 @@ pub fn next(goal: &Goal, entry: &Entry, me: &Owner, inquiry: &Inquiry) -> Step {
     if let Some(obstacle) = sorted.obstacle.take() {
         return view.stop(&sorted, obstacle);
     }
+    let sets = view.sets(&sorted);
+    // Before anything is announced: a claim on what cannot be written would only be withdrawn again.
+    let bytes = view.size_after(&sorted, &sets);
+    if !sets.is_empty() && bytes > MAX_ENTRY_BYTES {
+        return view.stop(&sorted, Obstacle::Refuse(Refusal::TooLarge { bytes }));
+    }
     if !sorted.announce.is_empty() {
         return view.announce(&sorted);
     }
-    view.write(&sorted).unwrap_or_else(|| view.settle(&sorted))
+    view.write(&sorted, &sets).unwrap_or_else(|| view.settle(&sorted))
 }
 
 impl<'a> View<'a> {
@@ -317,17 +323,31 @@ impl<'a> View<'a> {
         Step::Announce { changes, properties: owned(&sorted.announce) }
     }
 
+    /// The properties that are not there with our value, once they are ours.
+    fn sets(&self, sorted: &Sorted<'a>) -> BTreeSet<&'a str> {
+        let present = |property: &str| self.entry.data().and_then(|data| data.get(property));
+        let ours = |property: &str| sorted.holds.contains(property) || sorted.announce.contains(property);
+        let wanted = self.goal.set.iter().filter(|(property, _)| ours(property));
+        let missing = wanted.filter(|(property, value)| match (present(property), self.goal.existing) {
+            (None, Existing::Keep | Existing::Replace) => true,
+            (Some(_), Existing::Keep) => false,
+            (Some(present), Existing::Replace) => present != *value,
+        });
+        missing.map(|(property, _)| property.as_str()).collect()
+    }
+
+    /// The size of the version that sets these: the JSON `{"property":value,…}`, names counted without their escapes.
+    fn size_after(&self, sorted: &Sorted<'a>, sets: &BTreeSet<&'a str>) -> usize {
+        let present = self.entry.data().into_iter().flatten().map(|(property, value)| (property.as_str(), value));
+        let kept = present.filter(|(property, _)| !sorted.drops.contains(property) && !sets.contains(property));
+        let set = sets.iter().map(|property| (*property, &self.goal.set[*property]));
+        2 + kept.chain(set).map(|(property, value)| property.len() + value.expose_json().len() + 4).sum::<usize>()
+    }
+
     /// A version that has our values and lacks what we drop; nothing if the latest one does already.
-    fn write(&self, sorted: &Sorted<'a>) -> Option<Step> {
+    fn write(&self, sorted: &Sorted<'a>, sets: &BTreeSet<&'a str>) -> Option<Step> {
         let empty = RemoteData::new();
         let present = self.entry.data().unwrap_or(&empty);
-        let sets: BTreeSet<&str> = (sorted.holds.iter().copied())
-            .filter(|property| match (present.get(*property), self.goal.existing) {
-                (None, Existing::Keep | Existing::Replace) => true,
-                (Some(_), Existing::Keep) => false,
-                (Some(value), Existing::Replace) => *value != self.goal.set[*property],
-            })
-            .collect();
         let drops = sorted.drops.iter().any(|property| present.contains_key(*property));
         if sets.is_empty() && !drops {
             return None;
@@ -336,12 +356,8 @@ impl<'a> View<'a> {
             .filter(|(property, _)| !sorted.drops.contains(property.as_str()))
             .map(|(property, value)| (property.clone(), value.duplicate()))
             .collect();
-        for property in &sets {
+        for property in sets {
             data.insert((*property).to_owned(), self.goal.set[*property].duplicate());
-        }
-        let bytes = json_size(&data);
-        if bytes > MAX_ENTRY_BYTES {
-            return Some(self.stop(sorted, Obstacle::Refuse(Refusal::TooLarge { bytes })));
         }
         // Without properties it is not settled yet: the empty version is deleted first, then the claims go.
         let settle = if data.is_empty() { LabelChanges::new() } else { self.settling(sorted) };
@@ -349,7 +365,7 @@ impl<'a> View<'a> {
             cas: self.entry.cas(),
             holds: sorted.holds.union(&sorted.drops).map(|property| (*property).to_owned()).collect(),
             settle,
-            sets: owned(&sets),
+            sets: owned(sets),
             settled: self.settled(sorted),
             data,
         }))
@@ -413,9 +429,4 @@ impl Sorted<'_> {
 
 fn owned(properties: &BTreeSet<&str>) -> BTreeSet<String> {
     properties.iter().map(|property| (*property).to_owned()).collect()
-}
-
-/// The size of `{"property":value,…}`; names are counted without their escapes.
-fn json_size(data: &RemoteData) -> usize {
-    2 + data.iter().map(|(property, value)| property.len() + value.expose_json().len() + 4).sum::<usize>()
 }

@@ -207,10 +207,10 @@ pub enum StoreError {
     },
     /// The server takes no entry or request of this size.
     #[error(
-        "the server refuses an entry as large as {path} would be ({bytes} bytes): make its values smaller, or spread them over several paths"
+        "the server refuses an entry as large as {path} would be ({bytes} bytes as a request; what is there stays): make its values smaller or fewer, spread them over several paths, or raise the server's limits (max_entry_size, max_request_size, max_request_json_strings)"
     )]
     TooLarge {
-        /// The entry.
+        /// The API path.
         path: String,
         /// The size of our request.
         bytes: usize,
@@ -263,9 +263,9 @@ impl StoreError {
     /// What to do about it.
     pub fn family(&self) -> Family {
         match self {
-            | StoreError::TokenRefused { .. }
             StoreError::RedirectRefused { .. }
             | StoreError::LoginRefused { .. }
+            | StoreError::TokenRefused { .. }
             | StoreError::Credential { .. }
             | StoreError::Forbidden { .. }
             | StoreError::MountMissing { .. }

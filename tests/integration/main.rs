@@ -15,6 +15,7 @@ mod drift;
 mod eso_crds;
 mod gitops;
 mod health;
+mod large;
 mod limits;
 mod listing;
 mod logins;

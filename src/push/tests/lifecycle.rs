@@ -392,6 +392,18 @@ async fn more_than_a_mebibyte_is_refused_before_it_is_sent() {
 }
 
 #[tokio::test]
+async fn more_than_a_mebibyte_is_not_even_announced() {
+    let bench = Bench::new();
+    bench.spec(1, both());
+    bench.source(&[("user", b"u"), ("pass", &vec![b'x'; 1024 * 1024])]);
+    bench.turn().await;
+    let (ready, reason, _) = bench.ready();
+    assert!(!ready && reason == "TooLarge", "{reason}");
+    assert_eq!(bench.store.mutations(), 0);
+    assert!(bench.ledger().is_empty());
+}
+
+#[tokio::test]
 async fn what_is_not_done_is_said_and_nothing_happens() {
     let at_index = |spec: &Value, pointer: &str, value: Value| {
         let mut spec = spec.clone();

@@ -30,7 +30,7 @@ pub fn judge(reply: &Reply, server: &str, asked: Asked<'_>) -> StoreError {
     let says = |words: &str| mentions(&reply.body, words);
     match reply.status.as_u16() {
         400 if says("check-and-set") => StoreError::CasMismatch { path },
-        400 | 500 if says("too large") => StoreError::TooLarge { path, bytes },
+        400 | 500 if says("too large") || says("high complexity") => StoreError::TooLarge { path, bytes },
         413 => StoreError::TooLarge { path, bytes },
         403 => StoreError::Forbidden { operation, path },
         404 if says("namespace not found") => StoreError::NamespaceMissing { namespace: namespace.to_owned() },
