@@ -1,5 +1,6 @@
 //! How stores log in: each way on the real servers, what a wrong credential says, and that a rotated one is used at once.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -227,12 +228,7 @@ async fn a_token_is_used_until_its_secret_holds_another_and_a_dead_one_is_said_t
     let stage = Stage::new("token").await?;
     let namespace = stage.producer.clone();
     let admin = Lab::shared().await?.vault_admin()?;
-    let made = async |name: &str| {
-        let wanted = json!({ "policies": POLICIES, "no_default_policy": true, "display_name": name, "ttl": "1h" });
-        let made = admin.post("auth/token/create", &wanted).await?;
-        made["auth"]["client_token"].as_str().map(str::to_owned).context("a token")
-    };
-    let (first, second) = (made("first").await?, made("second").await?);
+    let (first, second) = (new_token(&admin, "first").await?, new_token(&admin, "second").await?);
     stage.secret(&namespace, "token", &[("token", &first)]).await?;
     let auth = json!({ "tokenSecretRef": { "name": "token", "namespace": namespace } });
     let login = Login::by(stage, "vault", auth, json!({})).await?;
@@ -258,15 +254,63 @@ async fn a_token_is_used_until_its_secret_holds_another_and_a_dead_one_is_said_t
     login.stage.holds(&login.stage.consumer, "pull", &[("PASSWORD", "by the second")]).await?;
     let lookups = login.calls("LookupSelf").await?;
     assert!(lookups <= 4.0, "{lookups} lookups of a token that is dead");
-    login.stage.secret(&namespace, "token", &[("token", &made("third").await?)]).await?;
+    login.stage.secret(&namespace, "token", &[("token", &new_token(&admin, "third").await?)]).await?;
     login.recovers(&waiting).await?;
 
     let wrong = "s.this-token-was-never-made";
     login.stage.secret(&namespace, "token", &[("token", wrong)]).await?;
     let waiting = login.is_refused(&[&holder, "put a valid token there"], &[wrong]).await?;
-    login.stage.secret(&namespace, "token", &[("token", &made("fourth").await?)]).await?;
+    login.stage.secret(&namespace, "token", &[("token", &new_token(&admin, "fourth").await?)]).await?;
     login.recovers(&waiting).await?;
     remove_store(&login.stage, &login.store).await
+}
+
+/// A token with the rights of the shipped policies, which the audit log knows as `token-NAME`.
+async fn new_token(admin: &VaultAdmin, name: &str) -> anyhow::Result<String> {
+    let wanted = json!({ "policies": POLICIES, "no_default_policy": true, "display_name": name, "ttl": "1h" });
+    let made = admin.post("auth/token/create", &wanted).await?;
+    made["auth"]["client_token"].as_str().map(str::to_owned).context("a token")
+}
+
+#[tokio::test]
+async fn each_namespace_brings_its_own_token_to_a_store_that_names_none() -> anyhow::Result<()> {
+    let stage = Stage::new("referent").await?;
+    let admin = Lab::shared().await?.vault_admin()?;
+    let [one, other] = [stage.producer.clone(), stage.consumer.clone()];
+    admin.write("secret", &stage.path(), &json!({ "password": "good" })).await?;
+    stage.secret(&one, "token", &[("token", &new_token(&admin, "one").await?)]).await?;
+    let auth = json!({ "tokenSecretRef": { "name": "token" } });
+    let login = Login::by(stage, "vault", auth, json!({})).await?;
+    let (stage, start) = (&login.stage, login.audit.mark()?);
+    let entry = json!({ "secretKey": "PASSWORD", "remoteRef": { "key": stage.path(), "property": "password" } });
+    let spec = json!({ "refreshInterval": "24h", "secretStoreRef": store_ref(&login.store), "data": [entry] });
+    for namespace in [&one, &other] {
+        stage.apply::<ExternalSecret>(namespace, "pull", spec.clone()).await?;
+    }
+    stage.holds(&one, "pull", &[("PASSWORD", "good")]).await?;
+    let said = stage.ready::<ExternalSecret>(&other, "pull", "False", "SecretSyncedError").await?;
+    assert!(said.contains(&format!("Secret {other}/token: not found")), "{said}");
+
+    stage.secret(&other, "token", &[("token", &new_token(&admin, "other").await?)]).await?;
+    stage.holds(&other, "pull", &[("PASSWORD", "good")]).await?;
+    let callers = |mark: Mark| -> anyhow::Result<BTreeSet<String>> {
+        Ok(login.requests(mark)?.into_iter().map(|request| request.caller.display_name).collect())
+    };
+    assert_eq!(callers(start)?, ["token-one", "token-other"].map(str::to_owned).into());
+
+    // A namespace that changes its token changes no other's session.
+    stage.secret(&other, "token", &[("token", &new_token(&admin, "another").await?)]).await?;
+    let mark = login.audit.mark()?;
+    admin.write("secret", &stage.path(), &json!({ "password": "better" })).await?;
+    for namespace in [&one, &other] {
+        let patch = json!({ "metadata": { "annotations": { "force-sync": "now" } } });
+        let pulls = stage.api::<ExternalSecret>(namespace);
+        pulls.patch("pull", &PatchParams::default(), &Patch::Merge(patch)).await?;
+        stage.holds(namespace, "pull", &[("PASSWORD", "better")]).await?;
+    }
+    let last = callers(mark)?;
+    assert!(last.contains("token-one") && last.contains("token-another"), "{last:?}");
+    remove_store(stage, &login.store).await
 }
 
 #[tokio::test]
