@@ -8,13 +8,15 @@ use thiserror::Error;
 use crate::api::bounds::{self, OutOfBounds};
 use crate::api::condition::Reason;
 use crate::api::external_secret::{
-    CreationPolicy, DecodingStrategy, DeletionPolicy, ExternalSecretData, MetadataPolicy, NullBytePolicy, RefreshPolicy,
+    CreationPolicy, DecodingStrategy, DeletionPolicy, ExternalSecretData, ExternalSecretSpec, MetadataPolicy,
+    NullBytePolicy, RefreshPolicy,
 };
 use crate::api::names;
 use crate::api::{DurationError, ExternalSecret, StoreRef};
 use crate::domain::fingerprint;
 use crate::domain::property::Decoding;
 use crate::domain::target::{LONGEST_NAME, is_legal_key, is_legal_name};
+use crate::store::StoreName;
 
 /// Prefixes of labels and annotations that make other controllers act, or that repeat the whole manifest: never carried over
 /// to the target (SC10).
@@ -246,11 +248,14 @@ impl Desired {
     }
 }
 
-/// Every store that the spec names, whether the spec can be acted on or not.
-pub fn store_refs(object: &ExternalSecret) -> impl Iterator<Item = &StoreRef> {
-    let of_data = object.spec.data.iter().filter_map(|entry| entry.source_ref.as_ref()?.store_ref.as_ref());
-    let of_data_from = object.spec.data_from.iter().filter_map(|from| from.source_ref.as_ref()?.store_ref.as_ref());
-    object.spec.secret_store_ref.iter().chain(of_data).chain(of_data_from)
+/// Every store that a spec names in this namespace, whether the spec can be acted on or not.
+pub fn stores(spec: &ExternalSecretSpec, namespace: &str) -> impl Iterator<Item = StoreName> {
+    let of_data = spec.data.iter().filter_map(|entry| entry.source_ref.as_ref()?.store_ref.as_ref());
+    let of_data_from = spec.data_from.iter().filter_map(|from| from.source_ref.as_ref()?.store_ref.as_ref());
+    spec.secret_store_ref.iter().chain(of_data).chain(of_data_from).filter_map(move |store| {
+        let name = store.name.as_deref().filter(|name| !name.is_empty())?;
+        Some(StoreName::referred(namespace, store.kind(), name))
+    })
 }
 
 /// What `status.syncedResourceVersion` says once this state of the object is synced.

@@ -35,7 +35,7 @@ use crate::controller::report::{Report, Requeue};
 use crate::controller::undecodable::{Advice, Fate};
 use crate::feed::{Follow, Freshness};
 use crate::metrics::Stage;
-use crate::store::StoreName;
+use crate::store::Foreign;
 use apply::Applied;
 use desired::{Desired, Reference, Refresh};
 use observe::{Located, Stores};
@@ -146,17 +146,10 @@ impl<S: Stores> Pull<S> {
         Ok(Synced::Done { applied, versions, warnings })
     }
 
-    /// Whether another controller serves a store that it names, or may; one that names none goes with those that name no
-    /// controller.
+    /// Whether a store that it names is another controller's, or may be.
     fn is_foreign(&self, object: &ExternalSecret) -> bool {
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-        let stores = desired::store_refs(object).filter_map(|store| {
-            let name = store.name.as_deref().filter(|name| !name.is_empty())?;
-            Some(StoreName::referred(namespace, store.kind(), name))
-        });
-        let registry = &self.context.stores;
-        let foreign: Vec<bool> = stores.map(|store| registry.is_foreign(&store)).collect();
-        if foreign.is_empty() { !registry.serves_unclassified() } else { foreign.contains(&true) }
+        self.context.stores.foreign(desired::stores(&object.spec, namespace)) != Foreign::None
     }
 
     /// The garbage collector takes the target, which names the resource as its owner. We set no finalizer, but an External

@@ -30,7 +30,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::pull::desired::store_refs;
+    use crate::pull::desired::stores;
 
     #[test]
     fn every_store_that_can_be_read_is_found_wherever_the_rest_is_wrong() {
@@ -45,7 +45,7 @@ mod tests {
             },
         }));
         let read = of(object.unwrap());
-        let names: Vec<&str> = store_refs(&read).filter_map(|store| store.name.as_deref()).collect();
+        let names: Vec<String> = stores(&read.spec, "team").map(|store| store.name).collect();
         assert_eq!(names, ["a", "b", "c"]);
         assert_eq!(read.metadata.name.as_deref(), Some("odd"));
     }

@@ -43,6 +43,9 @@ pub enum Absence {
 pub trait Stores: Send + Sync {
     /// The client of a store for a resource in `namespace`.
     async fn client(&self, namespace: &str, store: &StoreKey) -> Result<Arc<dyn StoreClient>, NoStore>;
+
+    /// Whether stores that name no controller are ours, and with them whatever names no store.
+    fn serves_unclassified(&self) -> bool;
 }
 
 /// The stores of one reconcile.

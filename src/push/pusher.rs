@@ -8,7 +8,6 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt};
 
 use super::intents::Intents;
-use super::ledger::StoreKey;
 use super::observe::Stores;
 use super::reconcile::{World, reconcile};
 use super::{desired, ledger, remains};
@@ -23,7 +22,7 @@ use crate::controller::referrers::{Name, Referrer};
 use crate::controller::report::{Report, Requeue};
 use crate::controller::undecodable::Fate;
 use crate::metrics::Stage;
-use crate::store::{PathKey, StoreName};
+use crate::store::{Foreign, PathKey, StoreName};
 
 /// Reconciles PushSecrets.
 pub struct Pusher {
@@ -38,14 +37,13 @@ impl Pusher {
         Pusher { context, stores, intents: Intents::default() }
     }
 
-    /// Whether another controller serves every store that it names, or may.
+    /// Whether every store that it names is another controller's, or may be.
     fn is_foreign(&self, push: &PushSecret) -> bool {
         let namespace = push.namespace().unwrap_or_default();
         let mut named = desired::stores(&push.spec);
         named.extend(push.status.iter().flat_map(|status| ledger::stores(&status.synced_push_secrets)));
-        let registry = &self.context.stores;
-        let is_foreign = |store: &StoreKey| registry.is_foreign(&StoreName::referred(&namespace, store.kind, &store.name));
-        if named.is_empty() { !registry.serves_unclassified() } else { named.iter().all(is_foreign) }
+        let named = named.iter().map(|store| StoreName::referred(&namespace, store.kind, &store.name));
+        self.context.stores.foreign(named) == Foreign::All
     }
 }
 

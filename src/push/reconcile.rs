@@ -117,10 +117,17 @@ impl<'a> Turn<'a> {
         observe::stores(self.world.stores, &self.namespace, wanted.union(&listed).cloned().collect()).await
     }
 
-    /// Whether all of these stores are another controller's.
+    /// Whether all of these stores are another controller's. Where none is named, and where one does not exist, that may be; but a
+    /// PushSecret that is being deleted is not held by a store that is gone.
     fn belongs_to_others(&self, seen: &SeenStores, stores: &BTreeSet<StoreKey>) -> bool {
-        let others = |store: &StoreKey| seen.absent.get(store).is_some_and(|no| no.why == Absence::OtherController);
-        !stores.is_empty() && stores.iter().all(others)
+        let alone = self.world.stores.serves_unclassified();
+        let goes = self.object.metadata.deletion_timestamp.is_some();
+        let others = |store: &StoreKey| match seen.absent.get(store).map(|absent| absent.why) {
+            Some(Absence::OtherController) => true,
+            Some(Absence::Missing) => !alone && !goes,
+            Some(Absence::NotPermitted | Absence::Unusable) | None => false,
+        };
+        if stores.is_empty() { !alone } else { stores.iter().all(others) }
     }
 
     async fn drop_needless_finalizer(&self) -> Result<(), ClusterError> {

@@ -144,7 +144,9 @@ mod tests {
             let Fate::Told(advice) = read(spec.clone(), status.clone()).fate(at(minute)) else { panic!("{field}") };
             assert_eq!((advice.reason, advice.requeue), (Reason::CleanupPending, Requeue::After(9 * minute)));
             assert!(advice.text.contains(field) && advice.text.contains(FINALIZER_PUSH_SECRET), "{}", advice.text);
-            let Fate::Ends(push) = read(spec, status).fate(at(10 * minute)) else { panic!("{field}: it is held for good") };
+            let Fate::Ends(push) = read(spec, status).fate(at(10 * minute)) else {
+                panic!("{field}: it is held for good")
+            };
             assert_eq!(push.spec.deletion_policy(), PushDeletionPolicy::None);
         }
     }

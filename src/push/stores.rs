@@ -21,6 +21,10 @@ impl Stores for FromRegistry {
             text: refusal.to_string(),
         })
     }
+
+    fn serves_unclassified(&self) -> bool {
+        self.0.serves_unclassified()
+    }
 }
 
 fn absence(refusal: &StoreRefusal) -> Absence {

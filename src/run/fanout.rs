@@ -20,6 +20,11 @@ use crate::controller::guarded::Guarded;
 use crate::controller::kind::Kind;
 use crate::controller::referrers::Name;
 use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
+use crate::store::{Foreign, Registry, StoreName};
+use crate::{pull, push};
+
+/// A SecretStore that a cluster-wide resource names is one of each namespace: there is none of its own.
+const NO_NAMESPACE: &str = "";
 
 /// A kind that makes others in namespaces.
 pub trait FanOut: HasStatus + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize {
@@ -30,6 +35,9 @@ pub trait FanOut: HasStatus + Resource<DynamicType = ()> + Clone + Debug + Deser
 
     /// What a report sets: the generation observed, and the conditions.
     fn reported(status: &mut Self::Status) -> (&mut Option<i64>, &mut Vec<Condition>);
+
+    /// Whether another controller makes them, or may: their stores say so.
+    fn is_foreign(&self, stores: &Registry) -> bool;
 }
 
 impl FanOut for ClusterExternalSecret {
@@ -39,6 +47,10 @@ impl FanOut for ClusterExternalSecret {
     fn reported(status: &mut Self::Status) -> (&mut Option<i64>, &mut Vec<Condition>) {
         (&mut status.observed_generation, &mut status.conditions)
     }
+
+    fn is_foreign(&self, stores: &Registry) -> bool {
+        stores.foreign(pull::desired::stores(&self.spec.external_secret_spec, NO_NAMESPACE)) != Foreign::None
+    }
 }
 
 impl FanOut for ClusterPushSecret {
@@ -47,6 +59,12 @@ impl FanOut for ClusterPushSecret {
 
     fn reported(status: &mut Self::Status) -> (&mut Option<i64>, &mut Vec<Condition>) {
         (&mut status.observed_generation, &mut status.conditions)
+    }
+
+    fn is_foreign(&self, stores: &Registry) -> bool {
+        let named = push::desired::stores(&self.spec.push_secret_spec);
+        let named = named.iter().map(|store| StoreName::referred(NO_NAMESPACE, store.kind, &store.name));
+        stores.foreign(named) == Foreign::All
     }
 }
 
@@ -74,6 +92,9 @@ where
     }
 
     async fn reconcile(&self, object: Arc<K>, _name: &Name) -> Report<K::Status> {
+        if object.is_foreign(&self.0.stores) {
+            return Report::NotOurs;
+        }
         let (kind, instead) = (K::KIND.as_str(), K::INSTEAD);
         let message =
             format!("this version of Waypost does not serve {kind}: create {instead} in each namespace instead");

@@ -24,7 +24,7 @@ pub use error::StoreError;
 pub use name::StoreName;
 pub use object::StoreObject;
 pub use refusal::StoreRefusal;
-pub use registry::{Registry, RegistrySettings};
+pub use registry::{Foreign, Registry, RegistrySettings};
 
 /// One place in one server, however stores spell it: what wake-ups and shared version checks are keyed by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

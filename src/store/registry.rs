@@ -36,6 +36,17 @@ pub struct RegistrySettings {
     pub class: Class,
 }
 
+/// How many of the stores that a resource names are another controller's, or may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// None of them.
+    None,
+    /// Some, and others are ours.
+    Some,
+    /// All of them.
+    All,
+}
+
 /// All stores and the clients made from them.
 pub struct Registry {
     cluster: Cluster,
@@ -128,19 +139,29 @@ impl Registry {
         self.troubles.subscribe()
     }
 
-    /// Whether another controller serves this store, or may: of one that does not exist only a controller that serves
-    /// every class it meets can say that nobody else does.
-    pub fn is_foreign(&self, store: &StoreName) -> bool {
+    /// Whether stores that name no controller are ours, and with them whatever names no store.
+    pub fn serves_unclassified(&self) -> bool {
+        self.settings.class.serves(None)
+    }
+
+    /// How many of these stores are another controller's, or may be.
+    pub fn foreign(&self, stores: impl IntoIterator<Item = StoreName>) -> Foreign {
+        let foreign: Vec<bool> = stores.into_iter().map(|store| self.is_foreign(&store)).collect();
+        match (foreign.contains(&true), foreign.contains(&false)) {
+            (false, false) if !self.serves_unclassified() => Foreign::All,
+            (false, _) => Foreign::None,
+            (true, true) => Foreign::Some,
+            (true, false) => Foreign::All,
+        }
+    }
+
+    /// Of a store that does not exist only a controller that serves every class it meets can say that nobody else does.
+    fn is_foreign(&self, store: &StoreName) -> bool {
         match self.ours(store) {
             Ok(_) => false,
             Err(StoreRefusal::NotFound { .. }) => !self.serves_unclassified(),
             Err(_) => true,
         }
-    }
-
-    /// Whether we serve whatever names no controller: then what names no store at all is nobody else's.
-    pub fn serves_unclassified(&self) -> bool {
-        self.settings.class.serves(None)
     }
 
     /// Wakes whoever depends on the store, which can be used again.

@@ -8,7 +8,7 @@ use waypost::api::{
     ClusterExternalSecret, ClusterPushSecret, ClusterSecretStore, ExternalSecret, PushSecret, SecretStore,
 };
 use waypost_e2e::health;
-use waypost_e2e::lab::Lab;
+use waypost_e2e::lab::{Lab, ca_bundle};
 use waypost_e2e::wait;
 
 use crate::stage::{self, LATER, Stage, condition, mapping};
@@ -180,7 +180,7 @@ async fn subjects(stage: &Stage) -> anyhow::Result<[Subject<'_>; 4]> {
     stage.secret(&stage.consumer, "login", &[("token", &token)]).await?;
     stage.secret(&stage.producer, "source", &[("password", "p"), ("user", "u")]).await?;
     let vault = |auth: Value, path: &str| {
-        let ca = stage::base64(lab.vault_ca_pem().unwrap_or_default());
+        let ca = ca_bundle(lab.vault_ca_pem().unwrap_or_default());
         json!({ "vault": { "server": lab.vault_addr(), "caBundle": ca, "path": path, "version": "v2", "auth": auth } })
     };
     let account = json!({ "name": "external-secrets", "namespace": "external-secrets" });

@@ -5,6 +5,7 @@ mod bad_pull;
 mod bad_push;
 mod bad_store;
 mod beside;
+mod beside_eso;
 mod canary;
 mod claims;
 mod connections;

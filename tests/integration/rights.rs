@@ -14,12 +14,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use waypost::api::{ClusterExternalSecret, ClusterPushSecret, ExternalSecret, PushSecret, SecretStore, names};
-use waypost_e2e::lab::{ApiRequest, CONTROLLER_ACCOUNT, Lab, LabOptions, repository};
+use waypost_e2e::lab::{ApiRequest, CONTROLLER_ACCOUNT, Lab, LabOptions, ca_bundle, repository};
 use waypost_e2e::wait;
 
 use crate::bad_pull::told_that_it_does_not_decode;
 use crate::bad_store::edit_store;
-use crate::stage::{self, LATER, SOON, STORE, Stage, condition, mapping, start_controller};
+use crate::stage::{LATER, SOON, STORE, Stage, condition, mapping, start_controller};
 
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 
@@ -181,7 +181,7 @@ async fn consume(lab: &Lab, stage: &Stage) -> anyhow::Result<()> {
     stage.secret(&stage.consumer, "token", &[("token", &token)]).await?;
     let vault = json!({
         "server": lab.vault_addr(), "path": "secret", "version": "v2",
-        "caBundle": stage::base64(lab.vault_ca_pem().unwrap_or_default()),
+        "caBundle": ca_bundle(lab.vault_ca_pem().unwrap_or_default()),
         "auth": { "tokenSecretRef": { "name": "token", "key": "token" } },
     });
     stage.apply::<SecretStore>(&stage.consumer, "own", json!({ "provider": { "vault": vault } })).await?;

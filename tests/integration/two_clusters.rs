@@ -8,7 +8,7 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use waypost::api::{PushSecret, names};
-use waypost_e2e::lab::{Controller, Durability, Lab, LabOptions, MOUNT};
+use waypost_e2e::lab::{Controller, Lab, LabOptions, MOUNT, Storage};
 use waypost_e2e::wait;
 
 use crate::stage::{LATER, STORE, Stage, condition, mapping, start_controller_with, store_by_login};
@@ -47,7 +47,7 @@ impl Clusters {
 
     async fn start() -> anyhow::Result<Self> {
         // No time is measured here.
-        let options = || LabOptions { durability: Durability::NoFsync, ..LabOptions::default() };
+        let options = || LabOptions { storage: Storage::fastest(), ..LabOptions::default() };
         let (east, west) = try_join(Lab::start(options()), Lab::start(options())).await?;
         east.install_product().await?;
         west.install_product().await?;

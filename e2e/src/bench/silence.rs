@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_path_is_checked_by_itself_or_with_its_folder() {
         let path = "platform-data/postgres/fleet-1";
-        let request = |at: &str| Request { operation: "read".to_owned(), path: at.to_owned(), refused: false };
+        let request = |at: &str| Request { operation: "read".to_owned(), path: at.to_owned(), ..Request::default() };
         let is_check = |at: &str| is_check_of(&request(at), path);
         assert!(is_check("secret/metadata/platform-data/postgres/fleet-1"));
         assert!(is_check("secret/detailed-metadata/platform-data/postgres/"));

@@ -11,7 +11,7 @@ use super::json_lines::{JsonLines, Mark};
 pub struct AuditLog(JsonLines);
 
 /// One request that the server answered.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Request {
     /// `create`, `update`, `read`, `list`, `scan`, `patch`, `delete`
     pub operation: String,

@@ -47,6 +47,10 @@ impl Stores for Shelf {
             }),
         }
     }
+
+    fn serves_unclassified(&self) -> bool {
+        true
+    }
 }
 
 /// A cluster with a store, and what a controller keeps between reconciles.
