@@ -5,7 +5,7 @@ use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams}
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 use waypost::api::{ClusterExternalSecret, ClusterPushSecret, ClusterSecretStore, ExternalSecret, PushSecret, names};
-use waypost_e2e::lab::{Durability, Lab, LabOptions};
+use waypost_e2e::lab::{Lab, LabOptions, Storage};
 
 use crate::stage::{self, STORE, Stage, mapping, start_controller_with};
 
@@ -13,7 +13,7 @@ const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 
 #[tokio::test]
 async fn f49_beside_another_controller_only_what_goes_with_our_class_is_touched() -> anyhow::Result<()> {
-    let options = LabOptions { durability: Durability::NoFsync, ..LabOptions::default() };
+    let options = LabOptions { storage: Storage::fastest(), ..LabOptions::default() };
     // They live as long as the process, like those that all other tests share.
     let lab: &'static Lab = Box::leak(Box::new(Lab::start(options).await?));
     lab.install_product().await?;
