@@ -12,7 +12,7 @@
 //! `platform-data`: what External Secrets Operator reads too, never a guess at a mount nobody named. Where `secret` was
 //! meant, the store must say `path: secret`.
 //!
-//! Nothing parsed here can leave its mount: a request for it stays under `/v1/<mount>/(data|metadata)/`.
+//! Nothing parsed here can leave its mount: a request for it stays under `/v1/<mount>/(data|metadata|detailed-metadata)/`.
 
 use std::fmt;
 

@@ -91,7 +91,7 @@ impl Tree {
     }
 
     /// Whether the path lies there, whoever follows it.
-    pub fn has_room_for(&self, key: &PathKey) -> bool {
+    pub fn covers(&self, key: &PathKey) -> bool {
         let below = key.path.strip_prefix(&self.top).is_some_and(|rest| rest.starts_with('/'));
         below && key.server == self.server && key.mount == self.mount
     }

@@ -115,7 +115,7 @@ impl Index {
     }
 
     fn of(&self, tree: &Tree) -> impl Iterator<Item = Due> {
-        self.paths.iter().filter(|(key, _)| tree.has_room_for(key)).filter_map(|(key, path)| {
+        self.paths.iter().filter(|(key, _)| tree.covers(key)).filter_map(|(key, path)| {
             let followed = Due { key: key.clone(), logins: self.checks(key), window: path.next?.window };
             (Tree::of(&followed).as_ref() == Some(tree)).then_some(followed)
         })
