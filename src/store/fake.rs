@@ -1,4 +1,4 @@
-//! A store in memory with the semantics of KV v2, for tests of whatever uses [`StoreClient`]; `tests/store_contract.rs` holds
+//! A store in memory with the semantics of KV v2, for tests of whatever uses [`StoreClient`]; `tests/store_contract/main.rs` holds
 //! it and a real server to the same assertions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};

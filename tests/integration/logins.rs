@@ -1,19 +1,17 @@
 //! How stores log in: each way on the real servers, what a wrong credential says, and that a rotated one is used at once.
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::Context;
-use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
-use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret, SecretStore};
+use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret};
 use waypost_e2e::lab::{AuditLog, Lab, Mark, Request, VaultAdmin, ca_bundle};
 use waypost_e2e::wait;
 
 use crate::bad_store::{edit_store, remove_store, store_ref, store_says};
-use crate::stage::{LATER, Stage, condition};
+use crate::stage::{LATER, Stage};
 
 /// A ClusterSecretStore of a test's own on the lab's server.
 pub struct Login {
@@ -97,7 +95,7 @@ impl Login {
     }
 
     /// The requests to this test's path since the mark, by anybody but the administrator.
-    fn requests(&self, mark: Mark) -> anyhow::Result<Vec<Request>> {
+    pub fn requests(&self, mark: Mark) -> anyhow::Result<Vec<Request>> {
         let path = self.stage.path();
         let mut requests = self.audit.since_under(mark, "secret/")?;
         requests.retain(|request| request.path.ends_with(&path) && request.caller.display_name != "root");
@@ -266,51 +264,10 @@ async fn a_token_is_used_until_its_secret_holds_another_and_a_dead_one_is_said_t
 }
 
 /// A token with the rights of the shipped policies, which the audit log knows as `token-NAME`.
-async fn new_token(admin: &VaultAdmin, name: &str) -> anyhow::Result<String> {
+pub async fn new_token(admin: &VaultAdmin, name: &str) -> anyhow::Result<String> {
     let wanted = json!({ "policies": POLICIES, "no_default_policy": true, "display_name": name, "ttl": "1h" });
     let made = admin.post("auth/token/create", &wanted).await?;
     made["auth"]["client_token"].as_str().map(str::to_owned).context("a token")
-}
-
-#[tokio::test]
-async fn each_namespace_brings_its_own_token_to_a_store_that_names_none() -> anyhow::Result<()> {
-    let stage = Stage::new("referent").await?;
-    let admin = Lab::shared().await?.vault_admin()?;
-    let [one, other] = [stage.producer.clone(), stage.consumer.clone()];
-    admin.write("secret", &stage.path(), &json!({ "password": "good" })).await?;
-    stage.secret(&one, "token", &[("token", &new_token(&admin, "one").await?)]).await?;
-    let auth = json!({ "tokenSecretRef": { "name": "token" } });
-    let login = Login::by(stage, "vault", auth, json!({})).await?;
-    let (stage, start) = (&login.stage, login.audit.mark()?);
-    let entry = json!({ "secretKey": "PASSWORD", "remoteRef": { "key": stage.path(), "property": "password" } });
-    let spec = json!({ "refreshInterval": "24h", "secretStoreRef": store_ref(&login.store), "data": [entry] });
-    for namespace in [&one, &other] {
-        stage.apply::<ExternalSecret>(namespace, "pull", spec.clone()).await?;
-    }
-    stage.holds(&one, "pull", &[("PASSWORD", "good")]).await?;
-    let said = stage.ready::<ExternalSecret>(&other, "pull", "False", "SecretSyncedError").await?;
-    assert!(said.contains(&format!("Secret {other}/token: not found")), "{said}");
-
-    stage.secret(&other, "token", &[("token", &new_token(&admin, "other").await?)]).await?;
-    stage.holds(&other, "pull", &[("PASSWORD", "good")]).await?;
-    let callers = |mark: Mark| -> anyhow::Result<BTreeSet<String>> {
-        Ok(login.requests(mark)?.into_iter().map(|request| request.caller.display_name).collect())
-    };
-    assert_eq!(callers(start)?, ["token-one", "token-other"].map(str::to_owned).into());
-
-    // A namespace that changes its token changes no other's session.
-    stage.secret(&other, "token", &[("token", &new_token(&admin, "another").await?)]).await?;
-    let mark = login.audit.mark()?;
-    admin.write("secret", &stage.path(), &json!({ "password": "better" })).await?;
-    for namespace in [&one, &other] {
-        let patch = json!({ "metadata": { "annotations": { "force-sync": "now" } } });
-        let pulls = stage.api::<ExternalSecret>(namespace);
-        pulls.patch("pull", &PatchParams::default(), &Patch::Merge(patch)).await?;
-        stage.holds(namespace, "pull", &[("PASSWORD", "better")]).await?;
-    }
-    let last = callers(mark)?;
-    assert!(last.contains("token-one") && last.contains("token-another"), "{last:?}");
-    remove_store(stage, &login.store).await
 }
 
 #[tokio::test]
@@ -322,103 +279,4 @@ async fn openbao_is_a_provider_of_its_own_name() -> anyhow::Result<()> {
     login.carries("good").await?;
     login.carries("better").await?;
     remove_store(&login.stage, &login.store).await
-}
-
-#[tokio::test]
-async fn a_tenant_logs_in_with_a_service_account_of_its_own_once_it_allows_that() -> anyhow::Result<()> {
-    let tenant = Tenant::new("tenant").await?;
-    let stage = &tenant.stage;
-    tenant.store(json!({ "serviceAccountRef": { "name": "reader" } })).await?;
-    tenant.pull().await?;
-    let refused = stage.ready::<ExternalSecret>(&stage.consumer, "pull", "False", "SecretSyncedError").await?;
-    let object = format!("a token of ServiceAccount {}/reader", stage.consumer);
-    assert!(refused.contains(&object) && refused.contains("forbidden by the API server (RBAC"), "{refused}");
-
-    tenant.allow_token_requests().await?;
-    stage.holds_within(LATER, &stage.consumer, "pull", &[("PASSWORD", "good")]).await?;
-    let stores = stage.api::<SecretStore>(&stage.consumer);
-    wait::until("the SecretStore to be valid", LATER, async || {
-        let store = serde_json::to_value(stores.get("vault").await?)?;
-        Ok(condition(&store).filter(|ready| ready["reason"] == "Valid").map(drop))
-    })
-    .await
-}
-
-#[tokio::test]
-async fn a_legacy_service_account_token_in_a_secret_logs_in_too() -> anyhow::Result<()> {
-    let tenant = Tenant::new("legacy").await?;
-    let stage = &tenant.stage;
-    let secrets = stage.api::<Secret>(&stage.consumer);
-    let holder: Secret = serde_json::from_value(json!({
-        "metadata": { "name": "reader-token", "annotations": { "kubernetes.io/service-account.name": "reader" } },
-        "type": "kubernetes.io/service-account-token",
-    }))?;
-    secrets.create(&PostParams::default(), &holder).await?;
-    wait::until("the token controller to fill it", LATER, async || {
-        let data = secrets.get("reader-token").await?.data.unwrap_or_default();
-        Ok(data.contains_key("token").then_some(()))
-    })
-    .await?;
-    tenant.store(json!({ "secretRef": { "name": "reader-token" } })).await?;
-    tenant.pull().await?;
-    stage.holds_within(LATER, &stage.consumer, "pull", &[("PASSWORD", "good")]).await.map(drop)
-}
-
-/// A namespace with a ServiceAccount that a role of its own lets read.
-struct Tenant {
-    stage: Stage,
-}
-
-impl Tenant {
-    async fn new(test: &str) -> anyhow::Result<Self> {
-        let stage = Stage::new(test).await?;
-        stage.vault.write("secret", &stage.path(), &json!({ "password": "good" })).await?;
-        let role = json!({
-            "bound_service_account_names": ["reader"], "bound_service_account_namespaces": [stage.consumer],
-            "token_policies": ["waypost-consumer"], "token_no_default_policy": true,
-        });
-        stage.vault.post(&format!("auth/kubernetes/role/{}", stage.word), &role).await?;
-        let reader: ServiceAccount = serde_json::from_value(json!({ "metadata": { "name": "reader" } }))?;
-        stage.api(&stage.consumer).create(&PostParams::default(), &reader).await?;
-        Ok(Tenant { stage })
-    }
-
-    /// A SecretStore that logs in by Kubernetes auth with this.
-    async fn store(&self, jwt: Value) -> anyhow::Result<()> {
-        let lab = Lab::shared().await?;
-        let mut kubernetes = json!({ "mountPath": "kubernetes", "role": self.stage.word });
-        for (field, value) in jwt.as_object().cloned().unwrap_or_default() {
-            kubernetes[field] = value;
-        }
-        let vault = json!({
-            "server": lab.vault_addr(), "path": "secret", "auth": { "kubernetes": kubernetes },
-            "caBundle": ca_bundle(lab.vault_ca_pem().unwrap_or_default()),
-        });
-        let spec = json!({ "provider": { "vault": vault } });
-        self.stage.apply::<SecretStore>(&self.stage.consumer, "vault", spec).await.map(drop)
-    }
-
-    async fn pull(&self) -> anyhow::Result<()> {
-        let reference = json!({ "secretStoreRef": { "kind": "SecretStore", "name": "vault" } });
-        self.stage.pull("pull", &[("PASSWORD", "password")], reference).await.map(drop)
-    }
-
-    /// The Role and RoleBinding that `deploy/kustomize/rbac/token-request.yaml` tells a tenant to add.
-    async fn allow_token_requests(&self) -> anyhow::Result<()> {
-        let role: Role = serde_json::from_value(json!({
-            "metadata": { "name": "waypost-token-request" },
-            "rules": [{
-                "apiGroups": [""], "resources": ["serviceaccounts/token"],
-                "resourceNames": ["reader"], "verbs": ["create"],
-            }],
-        }))?;
-        let binding: RoleBinding = serde_json::from_value(json!({
-            "metadata": { "name": "waypost-token-request" },
-            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "waypost-token-request" },
-            "subjects": [{ "kind": "ServiceAccount", "name": "external-secrets", "namespace": "external-secrets" }],
-        }))?;
-        self.stage.api(&self.stage.consumer).create(&PostParams::default(), &role).await?;
-        self.stage.api(&self.stage.consumer).create(&PostParams::default(), &binding).await?;
-        Ok(())
-    }
 }

@@ -26,6 +26,7 @@ mod refresh;
 mod rights;
 mod sessions;
 mod stage;
+mod tenants;
 mod throttled;
 mod two_clusters;
 mod undecodable;

@@ -14,9 +14,10 @@ use crate::stage::{LATER, Stage};
 /// More consumers of one session.
 const CONSUMERS: usize = 12;
 
-/// Lets a session look after itself and find its mount, and no more.
+/// Lets a session look after itself and find its mount, and what it may do there is nothing.
 const NO_DATA: &str = r#"
 path "auth/token/lookup-self" { capabilities = ["read"] }
+path "sys/capabilities-self" { capabilities = ["update"] }
 path "sys/internal/ui/mounts/secret" { capabilities = ["read"] }
 path "secret/data/elsewhere/*" { capabilities = ["read"] }
 "#;

@@ -13,7 +13,7 @@ use crate::bad_store::{remove_store, store_ref};
 use crate::stage::{LATER, Stage, condition, mapping, store};
 
 /// Pushes, and as many pulls.
-const PAIRS: usize = 8;
+const PAIRS: usize = 20;
 const SAYS: &str = "limits the rate of requests: raise its quota";
 /// As many requests of one store may be under way when the first is turned away.
 const UNDER_WAY: usize = 16;
