@@ -191,8 +191,9 @@ pub struct PushSecretData {
     #[serde(rename = "match")]
     #[validate(nested)]
     pub match_: PushMatch,
-    /// Options of the provider: an object with apiVersion kubernetes.external-secrets.io/v1alpha1, kind
-    /// PushSecretMetadata and a spec.
+    /// An object with apiVersion kubernetes.external-secrets.io/v1alpha1, kind PushSecretMetadata and a spec: encoding
+    /// (None, or Base64 for bytes that are not UTF-8), customMetadata (labels that the path gets), mergePolicy (Merge keeps
+    /// other labels of the path, Replace removes them; claims always stay).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_json")]
     pub metadata: Option<serde_json::Value>,

@@ -29,6 +29,7 @@ use super::referrers::Name;
 use super::report::{Report, Requeue};
 use super::undecodable::{self, Advice, Fate};
 use crate::cluster::ClusterError;
+use crate::store::serving::serving;
 
 /// The server ends each watch request after this many seconds and we open the next; a silent connection is given up 5 s
 /// later, so this bounds how long a half-open one can hide a change.
@@ -137,7 +138,8 @@ impl<R: Reconciler> Driven<R> {
 
     async fn decide(&self, object: &R::Object, name: &Name) -> Requeue {
         let api = self.reconciler.api(&name.namespace);
-        let report = self.reconciler.reconcile(Arc::new(object.clone()), name).await;
+        let resource = format!("{}/{name}", R::KIND.as_str());
+        let report = serving(&resource, self.reconciler.reconcile(Arc::new(object.clone()), name)).await;
         Subject { kind: R::KIND, name, object, api }.publish(&self.context, report).await
     }
 

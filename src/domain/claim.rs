@@ -103,6 +103,13 @@ impl Owner {
     }
 }
 
+impl Owner {
+    /// `namespace/name`.
+    pub fn object(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PushSecret {}/{} of cluster {}", self.namespace, self.name, self.cluster)
@@ -122,6 +129,11 @@ pub fn intent_key(property: &str, uid: &str) -> String {
 /// Whether External Secrets controllers may write the entry.
 pub fn is_marked(labels: &Labels) -> bool {
     labels.get(MARKER).is_some_and(|value| value == MARKER_VALUE)
+}
+
+/// Whether a label says who owns what, so that nobody may set it by a manifest.
+pub fn is_ours(key: &str) -> bool {
+    key == MARKER || key.starts_with(CLAIM) || key.starts_with(INTENT)
 }
 
 /// How `me` stands towards `property` of an entry with these labels.

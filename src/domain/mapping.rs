@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
+use super::push_options::Encoding;
 use super::remote::{RemoteData, RemoteValue};
 use super::secret::{SecretBytes, SecretMap};
 
@@ -24,6 +28,8 @@ pub struct SourceKey {
     pub key: String,
     /// How the source's keys are read.
     pub conversion: KeyConversion,
+    /// How its bytes become text.
+    pub encoding: Encoding,
 }
 
 /// What one entry gets: property by property, from which key.
@@ -42,7 +48,7 @@ pub enum SourceError {
     },
     /// The value is not text.
     #[error(
-        "key {key:?} of the source is not UTF-8 text (for property {property:?}): store it as text, e.g. in base64"
+        "key {key:?} of the source is not UTF-8 text (for property {property:?}): declare metadata.spec.encoding: Base64, or store it as text"
     )]
     NotText {
         /// The key.
@@ -61,12 +67,22 @@ pub fn values(mapping: &Mapping, source: &SecretMap) -> Result<RemoteData, Sourc
             let Some(bytes) = find(source, source_key) else {
                 return Err(SourceError::KeyMissing { key, property: property.clone() });
             };
-            match bytes.expose_utf8() {
-                Some(text) => Ok((property.clone(), RemoteValue::text(text))),
+            match text(bytes, source_key.encoding) {
+                Some(value) => Ok((property.clone(), value)),
                 None => Err(SourceError::NotText { key, property: property.clone() }),
             }
         })
         .collect()
+}
+
+fn text(bytes: &SecretBytes, encoding: Encoding) -> Option<RemoteValue> {
+    match encoding {
+        Encoding::Text => bytes.expose_utf8().map(RemoteValue::text),
+        Encoding::Base64 => {
+            let encoded = Zeroizing::new(STANDARD.encode(bytes.expose()));
+            Some(RemoteValue::text(&encoded))
+        }
+    }
 }
 
 fn find<'a>(source: &'a SecretMap, wanted: &SourceKey) -> Option<&'a SecretBytes> {
@@ -112,7 +128,7 @@ mod tests {
     use super::*;
 
     fn mapping(property: &str, key: &str, conversion: KeyConversion) -> Mapping {
-        Mapping::from([(property.into(), SourceKey { key: key.into(), conversion })])
+        Mapping::from([(property.into(), SourceKey { key: key.into(), conversion, encoding: Encoding::Text })])
     }
 
     #[test]
@@ -131,6 +147,14 @@ mod tests {
         let (key, property) = named("none", "p");
         let missing = mapping("p", "none", KeyConversion::None);
         assert_eq!(values(&missing, &source).err(), Some(SourceError::KeyMissing { key, property }));
+    }
+
+    #[test]
+    fn declared_base64_carries_any_bytes() {
+        let source = SecretMap::from([("binary".into(), SecretBytes::new(vec![0xff, 0x00, 0xfe]))]);
+        let key = SourceKey { key: "binary".into(), conversion: KeyConversion::None, encoding: Encoding::Base64 };
+        let data = values(&Mapping::from([("p".into(), key)]), &source);
+        assert!(data.is_ok_and(|data| data["p"] == RemoteValue::text("/wD+")));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod fingerprint;
 pub mod mapping;
 pub mod path;
 pub mod property;
+pub mod push_options;
 pub mod remote;
 pub mod secret;
 pub mod target;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::labels::{Disagreement, LabelGoal};
 use super::ledger::{Line, Mounts, Spot, StoreKey, key_of};
 use super::step::{Existing, Foreign};
 use crate::api::bounds::{self, OutOfBounds};
@@ -14,6 +15,7 @@ use crate::api::push_secret::{PushConversionStrategy, PushSecretData, PushSecret
 use crate::domain::convention::{Convention, Finding, MappingFacts, PushFacts, RuleId, Severity, StoreFacts};
 use crate::domain::mapping::{KeyConversion, Mapping, SourceKey};
 use crate::domain::path::{PathError, RemotePath};
+use crate::domain::push_options::{PushOptions, PushOptionsError};
 
 /// Everything that is to be published.
 pub struct Desired {
@@ -40,6 +42,10 @@ pub struct Wanted {
     pub lines: BTreeMap<String, Line>,
     /// The rules that keep this entry from being written.
     pub violations: Vec<Finding>,
+    /// What the mappings ask for beside their values.
+    options: Vec<(usize, PushOptions)>,
+    /// The same, added up.
+    pub labels: LabelGoal,
 }
 
 /// Why a spec cannot be carried out. Nothing happens until it is edited.
@@ -71,6 +77,28 @@ pub enum InvalidSpec {
         index: usize,
         /// Why.
         error: PathError,
+    },
+    /// An envelope that cannot be understood.
+    #[error("spec.data[{index}].metadata: {error}")]
+    Options {
+        /// Which mapping.
+        index: usize,
+        /// Why.
+        error: PushOptionsError,
+    },
+    /// Two mappings ask for different things of one path.
+    #[error(
+        "spec.data[{first}] and spec.data[{second}] say different things in metadata.spec.{field} for one path, {path}: let them agree"
+    )]
+    Disagreement {
+        /// The earlier mapping.
+        first: usize,
+        /// The later mapping.
+        second: usize,
+        /// The field.
+        field: String,
+        /// The entry.
+        path: RemotePath,
     },
     /// Two mappings to one property.
     #[error(
@@ -114,6 +142,8 @@ impl InvalidSpec {
             InvalidSpec::Missing { .. }
             | InvalidSpec::Interval(_)
             | InvalidSpec::Path { .. }
+            | InvalidSpec::Options { .. }
+            | InvalidSpec::Disagreement { .. }
             | InvalidSpec::Duplicate { .. }
             | InvalidSpec::Ambiguous { .. }
             | InvalidSpec::Bounds(_) => Reason::InvalidSpec,
@@ -164,14 +194,33 @@ pub fn parse(
         foreign: if adopt { Foreign::Adopt } else { Foreign::Refuse },
         warnings,
     };
+    let mappings = mappings(spec)?;
     for store in stores(spec) {
         if let Some(mount) = mounts.get(&store) {
-            desired.add_store(&store, mount.as_deref(), &spec.data, convention)?;
+            desired.add_store(&store, mount.as_deref(), &mappings, convention)?;
         }
     }
+    desired.agree_on_labels()?;
     // Last: whatever has a rule of its own is better told by that.
     bounds::check(spec).map_err(InvalidSpec::Bounds)?;
     Ok(desired)
+}
+
+/// One mapping of the spec.
+struct Entry<'a> {
+    index: usize,
+    data: &'a PushSecretData,
+    options: PushOptions,
+}
+
+fn mappings(spec: &PushSecretSpec) -> Result<Vec<Entry<'_>>, InvalidSpec> {
+    let mut entries = Vec::with_capacity(spec.data.len());
+    for (index, data) in spec.data.iter().enumerate() {
+        let options = data.metadata.as_ref().map(PushOptions::parse).transpose();
+        let options = options.map_err(|error| InvalidSpec::Options { index, error })?.unwrap_or_default();
+        entries.push(Entry { index, data, options });
+    }
+    Ok(entries)
 }
 
 /// P1–P3 and V4, as an error where the convention is enforced and as warnings where it only warns.
@@ -263,9 +312,6 @@ fn check_supported(spec: &PushSecretSpec) -> Result<(), InvalidSpec> {
         if is_empty(&data.match_.remote_ref.property) {
             return Err(unsupported(field("match.remoteRef without property (the whole entry)"), "name each property"));
         }
-        if data.metadata.is_some() {
-            return Err(unsupported(field("metadata"), "remove it"));
-        }
     }
     Ok(())
 }
@@ -275,12 +321,13 @@ impl Desired {
         &mut self,
         store: &StoreKey,
         mount: Option<&str>,
-        mappings: &[PushSecretData],
+        mappings: &[Entry<'_>],
         convention: &Convention,
     ) -> Result<(), InvalidSpec> {
         let mut places: BTreeMap<(RemotePath, String), usize> = BTreeMap::new();
         let mut keys: BTreeMap<String, usize> = BTreeMap::new();
-        for (index, data) in mappings.iter().enumerate() {
+        for entry in mappings {
+            let (index, data) = (entry.index, entry.data);
             let remote = &data.match_.remote_ref;
             let path =
                 RemotePath::parse(mount, &remote.remote_key).map_err(|error| InvalidSpec::Path { index, error })?;
@@ -292,12 +339,12 @@ impl Desired {
             if let Some(first) = keys.insert(line.key.clone(), index) {
                 return Err(InvalidSpec::Ambiguous { first, second: index, key: line.key });
             }
-            self.add(Spot { store: store.clone(), path }, property, line, convention);
+            self.add(Spot { store: store.clone(), path }, property, line, entry, convention);
         }
         Ok(())
     }
 
-    fn add(&mut self, spot: Spot, property: String, line: Line, convention: &Convention) {
+    fn add(&mut self, spot: Spot, property: String, line: Line, entry: &Entry<'_>, convention: &Convention) {
         let findings = convention.judge(&spot.path, Some(&property));
         let wanted = self.entries.entry(spot).or_default();
         for finding in findings {
@@ -313,8 +360,23 @@ impl Desired {
             PushConversionStrategy::ReverseUnicode => KeyConversion::ReverseUnicode,
         };
         let key = line.data.match_.secret_key.clone().unwrap_or_default();
-        wanted.mapping.insert(property.clone(), SourceKey { key, conversion });
+        let encoding = entry.options.encoding;
+        wanted.mapping.insert(property.clone(), SourceKey { key, conversion, encoding });
         wanted.lines.insert(property, line);
+        wanted.options.push((entry.index, entry.options.clone()));
+    }
+
+    fn agree_on_labels(&mut self) -> Result<(), InvalidSpec> {
+        for (spot, wanted) in &mut self.entries {
+            let agreed = LabelGoal::of(&wanted.options);
+            wanted.labels = agreed.map_err(|Disagreement { first, second, field }| InvalidSpec::Disagreement {
+                first,
+                second,
+                field,
+                path: spot.path.clone(),
+            })?;
+        }
+        Ok(())
     }
 }
 

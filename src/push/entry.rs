@@ -135,10 +135,11 @@ impl Applier<'_> {
             Step::Refuse { refusal, mine } => return Err(ApplyError::Refused { refusal, mine }),
             Step::AskAfter(owner) => return self.ask_after(chain, owner).await.map(|()| None),
             Step::Wait { key, by } => return self.wait(place, chain, key, by).await.map(|()| None),
-            Step::Announce { changes, properties } => announce(place, chain, &changes, &properties).await?,
-            Step::Settle(changes) => patch(place, chain, &changes).await?,
+            Step::Announce { changes, properties } => self.announce(place, chain, &changes, &properties).await?,
+            Step::Settle(changes) => self.patch(place, chain, &changes).await?,
             Step::Bury { version } => {
                 place.client.delete_versions(place.path, &[version]).await.map_err(ApplyError::Store)?;
+                tracing::info!(push_secret = %self.me.object(), path = %place.path, version, "version deleted");
             }
             Step::Write(write) => {
                 if let Some(settled) = self.write(place, chain, write).await? {
@@ -160,6 +161,7 @@ impl Applier<'_> {
         };
         chain.wrote = Wrote::Version;
         (place.announce)(written.version);
+        tracing::info!(push_secret = %self.me.object(), path = %place.path, version = written.version, "version written");
         let held = |property: &String| claim::still_held(&written.custom_metadata, property, self.me, &chain.inquiry);
         if !write.holds.iter().all(held) {
             return chain.lose().await.map(|()| None);
@@ -168,7 +170,7 @@ impl Applier<'_> {
             return Ok(None);
         }
         if !write.settle.is_empty() {
-            patch(place, chain, &write.settle).await?;
+            self.patch(place, chain, &write.settle).await?;
         }
         Ok(Some(Settled { version: Some(written.version), ..write.settled }))
     }
@@ -195,6 +197,38 @@ impl Applier<'_> {
         chain.entry = place.client.read(place.path, None).await.map_err(ApplyError::Store)?;
         Ok(())
     }
+
+    /// Creates the entry where there is none, without labels, so that a rival's stay; then adds ours.
+    async fn announce(
+        &self,
+        place: &Place<'_>,
+        chain: &mut Chain,
+        changes: &LabelChanges,
+        properties: &BTreeSet<String>,
+    ) -> Result<(), ApplyError> {
+        place.ledger.ensure(properties).await.map_err(ApplyError::Cluster)?;
+        match chain.entry.state {
+            EntryState::Absent => {
+                place.client.create_entry(place.path).await.map_err(ApplyError::Store)?;
+                tracing::info!(push_secret = %self.me.object(), path = %place.path, "entry created");
+            }
+            EntryState::Empty | EntryState::Deleted { .. } | EntryState::Live { .. } => {}
+        }
+        self.patch(place, chain, changes).await
+    }
+
+    async fn patch(&self, place: &Place<'_>, chain: &mut Chain, changes: &LabelChanges) -> Result<(), ApplyError> {
+        match place.client.patch_metadata(place.path, changes).await {
+            Ok(()) => {
+                let labels: Vec<&str> = changes.keys().map(String::as_str).collect();
+                tracing::info!(push_secret = %self.me.object(), path = %place.path, ?labels, "labels changed");
+                Ok(())
+            }
+            // It was removed meanwhile: the next read shows that.
+            Err(StoreError::EntryMissing { .. }) => chain.lose().await,
+            Err(error) => Err(ApplyError::Store(error)),
+        }
+    }
 }
 
 impl Chain {
@@ -207,29 +241,5 @@ impl Chain {
         let most = 4u64 << self.losses;
         tokio::time::sleep(Duration::from_millis(rand::random_range(1..=most))).await;
         Ok(())
-    }
-}
-
-/// Creates the entry where there is none, without labels, so that a rival's stay; then adds ours.
-async fn announce(
-    place: &Place<'_>,
-    chain: &mut Chain,
-    changes: &LabelChanges,
-    properties: &BTreeSet<String>,
-) -> Result<(), ApplyError> {
-    place.ledger.ensure(properties).await.map_err(ApplyError::Cluster)?;
-    match chain.entry.state {
-        EntryState::Absent => place.client.create_entry(place.path).await.map_err(ApplyError::Store)?,
-        EntryState::Empty | EntryState::Deleted { .. } | EntryState::Live { .. } => {}
-    }
-    patch(place, chain, changes).await
-}
-
-async fn patch(place: &Place<'_>, chain: &mut Chain, changes: &LabelChanges) -> Result<(), ApplyError> {
-    match place.client.patch_metadata(place.path, changes).await {
-        Ok(()) => Ok(()),
-        // It was removed meanwhile: the next read shows that.
-        Err(StoreError::EntryMissing { .. }) => chain.lose().await,
-        Err(error) => Err(ApplyError::Store(error)),
     }
 }

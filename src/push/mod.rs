@@ -7,6 +7,7 @@ pub mod apply;
 pub mod desired;
 pub mod entry;
 pub mod intents;
+pub mod labels;
 pub mod ledger;
 pub mod observe;
 pub mod plan;

@@ -83,13 +83,14 @@ pub fn plan(aim: &Aim<'_>, ledger: &Ledger, places: &Places, deletion: PushDelet
             ..Job::default()
         });
         let place = places.get(spot).and_then(|place| place.as_ref().ok());
-        for property in lines.keys() {
+        for (property, line) in lines {
             // The same place under another store's name, or another spelling: it is still wanted.
             let is_wanted = job.lines.contains_key(property)
                 || place.is_some_and(|place| wanted.contains(&(place.clone(), property.clone())));
             match (is_wanted, deletion) {
-                (true, PushDeletionPolicy::Delete | PushDeletionPolicy::None) => {}
+                (true, PushDeletionPolicy::Delete | PushDeletionPolicy::None) => job.goal.labels.retire(line),
                 (false, PushDeletionPolicy::Delete) => {
+                    job.goal.labels.retire(line);
                     job.goal.remove.insert(property.clone());
                 }
                 (false, PushDeletionPolicy::None) => {
@@ -103,7 +104,12 @@ pub fn plan(aim: &Aim<'_>, ledger: &Ledger, places: &Places, deletion: PushDelet
 
 fn publish(desired: &Desired, wanted: &Wanted, source: &SecretMap, place: Option<&Result<PathKey, StoreError>>) -> Job {
     let mut job = Job {
-        goal: Goal { existing: desired.existing, foreign: desired.foreign, ..Goal::default() },
+        goal: Goal {
+            existing: desired.existing,
+            foreign: desired.foreign,
+            labels: wanted.labels.clone(),
+            ..Goal::default()
+        },
         lines: wanted.lines.clone(),
         blocked: unknown_place(place),
     };

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::labels::LabelGoal;
 use crate::domain::claim::{self, Inquiry, LabelChanges, Owner, Standing};
 use crate::domain::remote::{Entry, EntryState, RemoteData};
 
@@ -24,6 +25,8 @@ pub struct Goal {
     pub existing: Existing,
     /// What happens to an entry without the marker.
     pub foreign: Foreign,
+    /// What its labels are to be, as long as something there is ours.
+    pub labels: LabelGoal,
 }
 
 /// What happens to a property that is there already.
@@ -211,6 +214,9 @@ pub fn next(goal: &Goal, entry: &Entry, me: &Owner, inquiry: &Inquiry) -> Step {
     if !sets.is_empty() && bytes > MAX_ENTRY_BYTES {
         return view.stop(&sorted, Obstacle::Refuse(Refusal::TooLarge { bytes }));
     }
+    if let Some(refusal) = view.crowding(&sorted) {
+        return view.stop(&sorted, Obstacle::Refuse(refusal));
+    }
     if !sorted.announce.is_empty() {
         return view.announce(&sorted);
     }
@@ -313,14 +319,24 @@ impl<'a> View<'a> {
         }
     }
 
+    fn intents(&self, sorted: &Sorted<'a>) -> LabelChanges {
+        claim::intend(&self.entry.custom_metadata, sorted.announce.iter().copied(), self.me, self.inquiry)
+    }
+
     fn announce(&self, sorted: &Sorted<'a>) -> Step {
+        Step::Announce { changes: self.intents(sorted), properties: owned(&sorted.announce) }
+    }
+
+    /// Whether the labels that are to come find no room. An intent takes as much as the claim that follows it.
+    fn crowding(&self, sorted: &Sorted<'a>) -> Option<Refusal> {
         let labels = &self.entry.custom_metadata;
-        let changes = claim::intend(labels, sorted.announce.iter().copied(), self.me, self.inquiry);
+        let mut changes = self.intents(sorted);
+        changes.extend(self.settling(sorted));
+        changes.extend(self.goal.labels.changes(labels));
+        let grows = changes.iter().any(|(key, value)| value.is_some() && !labels.contains_key(key));
         let (keys, claims) = claim::count_after(labels, &changes);
-        if claims > claim::MAX_CLAIMS || keys > claim::MAX_KEYS {
-            return self.stop(sorted, Obstacle::Refuse(Refusal::TooManyClaims { claims, keys }));
-        }
-        Step::Announce { changes, properties: owned(&sorted.announce) }
+        let crowded = claims > claim::MAX_CLAIMS || keys > claim::MAX_KEYS;
+        (grows && crowded).then_some(Refusal::TooManyClaims { claims, keys })
     }
 
     /// The properties that are not there with our value, once they are ours.
@@ -400,6 +416,9 @@ impl<'a> View<'a> {
         }
         if !sorted.holds.is_empty() && !claim::is_marked(labels) {
             changes.insert(claim::MARKER.to_owned(), Some(claim::MARKER_VALUE.to_owned()));
+        }
+        if !sorted.holds.is_empty() || !sorted.drops.is_empty() {
+            changes.extend(self.goal.labels.changes(labels));
         }
         changes
     }

@@ -11,6 +11,7 @@ pub mod observer;
 mod readers;
 pub mod refusal;
 pub mod registry;
+pub mod serving;
 pub mod vault;
 
 use std::collections::{BTreeMap, HashMap};

@@ -74,6 +74,20 @@ impl Node {
         self.get(name)?.text()
     }
 
+    /// The node as JSON; of a name that is written twice, the last.
+    pub fn json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(truth) => (*truth).into(),
+            Value::Number(digits) => {
+                digits.parse().map_or_else(|_huge| digits.as_str().into(), serde_json::Value::Number)
+            }
+            Value::Text(text) => text.as_str().into(),
+            Value::List(items) => items.iter().map(Node::json).collect(),
+            Value::Map(entries) => entries.iter().map(|entry| (entry.name.clone(), entry.node.json())).collect(),
+        }
+    }
+
     /// The items of a list; none if it is no list.
     pub fn items(&self) -> &[Node] {
         match &self.value {

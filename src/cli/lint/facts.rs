@@ -1,4 +1,5 @@
-//! What a schema cannot say: durations, legal target keys and names (K1), and where stores keep their entries.
+//! What a schema cannot say: durations, legal target keys and names (K1), envelopes of mappings, and where stores keep their
+//! entries.
 
 use std::collections::HashMap;
 
@@ -6,6 +7,7 @@ use super::document::{Node, Value};
 use super::judge::{Object, span_of};
 use super::problem::Problem;
 use crate::api::DurationText;
+use crate::domain::push_options::PushOptions;
 
 /// The fields that are durations, by kind.
 const DURATIONS: [(&str, &str); 7] = [
@@ -32,7 +34,9 @@ pub fn check(object: &Object<'_>) -> Vec<Problem> {
             let name = object.node.at("spec.externalSecretName").and_then(Node::text);
             problems.extend(target(object, "spec.externalSecretSpec", name.unwrap_or(own)));
         }
-        _pushes_or_stores => {}
+        "PushSecret" => problems.extend(envelopes(object, "spec")),
+        "ClusterPushSecret" => problems.extend(envelopes(object, "spec.pushSecretSpec")),
+        _stores => {}
     }
     problems
 }
@@ -40,6 +44,17 @@ pub fn check(object: &Object<'_>) -> Vec<Problem> {
 fn duration(node: &Node, field: &str) -> Option<Problem> {
     let refused = DurationText::new(node.text()?).parse().err()?;
     Some(Problem::error("duration", node.span.clone(), format!("`{field}`: {refused}"), None))
+}
+
+/// The `metadata` of each mapping.
+fn envelopes(object: &Object<'_>, root: &str) -> Vec<Problem> {
+    let mappings = object.node.at(root).and_then(|spec| spec.get("data")).map(Node::items).unwrap_or_default();
+    let envelopes = mappings.iter().filter_map(|mapping| mapping.get("metadata"));
+    let refused = envelopes.filter_map(|envelope| {
+        let refused = PushOptions::parse(&envelope.json()).err()?;
+        Some(Problem::error("envelope", envelope.span.clone(), format!("`metadata` of the mapping: {refused}"), None))
+    });
+    refused.collect()
 }
 
 /// K1: what the target Secret and its keys are called.

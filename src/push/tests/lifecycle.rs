@@ -425,7 +425,7 @@ async fn what_is_not_done_is_said_and_nothing_happens() {
             "generatorRef",
         ),
         (at_index(&base, "/template", json!({})), "Unsupported", "spec.template"),
-        (at_index(&base, "/data/0/metadata", json!({})), "Unsupported", "spec.data[0].metadata"),
+        (at_index(&base, "/data/0/metadata", json!({})), "InvalidSpec", "spec.data[0].metadata"),
         (at_index(&base, "/refreshInterval", json!("1d")), "InvalidSpec", "spec.refreshInterval"),
         (
             at_index(&base, "/data/1/match/secretKey", json!("k".repeat(254))),

@@ -14,6 +14,7 @@ use crate::domain::path::RemotePath;
 use crate::domain::remote::{EntryState, RemoteData, RemoteValue};
 use crate::push::entry::{Applied, Applier, ApplyError, Owners, Place, Recorder, Wrote};
 use crate::push::intents::Intents;
+use crate::push::labels::LabelGoal;
 use crate::push::step::{Existing, Foreign, Goal, Refusal};
 use crate::store::StoreError;
 use crate::store::fake::{FakeStore, Fault, Operation};
@@ -61,6 +62,11 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 
 fn set(entries: &[(&str, &str)]) -> Goal {
     Goal { set: data(entries), ..Goal::default() }
+}
+
+fn labelled(goal: Goal, labels: &[(&str, &str)]) -> Goal {
+    let set = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Goal { labels: LabelGoal { set, ..LabelGoal::default() }, ..goal }
 }
 
 fn remove(properties: &[&str]) -> Goal {
@@ -116,6 +122,36 @@ async fn a_change_costs_one_read_and_one_write_and_silence_one_read() {
     push(&store, "a", &set(&[("password", "2")])).await.unwrap();
     assert_eq!((store.requests().len() - before, store.mutations() - mutations), (1, 0));
     assert_eq!(store.peek(&path()).cas(), 2);
+}
+
+#[tokio::test]
+async fn labels_come_with_the_claims_and_cost_neither_a_version_nor_a_second_look() {
+    let store = FakeStore::new();
+    let goal = |team: &str| labelled(set(&[("password", "1")]), &[("team", team)]);
+    push(&store, "a", &goal("x")).await.unwrap();
+    assert_eq!(labels(&store), ["claim.waypost.io/password", "managed-by", "team"]);
+    push(&store, "a", &goal("y")).await.unwrap();
+    assert_eq!((store.peek(&path()).cas(), &*store.peek(&path()).custom_metadata["team"]), (1, "y"));
+    let mutations = store.mutations();
+    push(&store, "a", &goal("y")).await.unwrap();
+    assert_eq!(store.mutations(), mutations);
+    // Whoever owns nothing there labels nothing either.
+    push(&store, "b", &labelled(set(&[("password", "2")]), &[("team", "z")])).await.unwrap_err();
+    assert_eq!(store.mutations(), mutations);
+    let gone = Goal { labels: LabelGoal { remove: names(&["team"]), ..LabelGoal::default() }, ..remove(&["password"]) };
+    push(&store, "a", &gone).await.unwrap();
+    assert_eq!(labels(&store), ["managed-by"]);
+}
+
+#[tokio::test]
+async fn labels_for_which_there_is_no_room_are_refused_before_anything_is_written() {
+    let store = FakeStore::new();
+    let many: Vec<(String, String)> = (0..63).map(|number| (format!("label-{number}"), String::new())).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let refused = push(&store, "a", &labelled(set(&[("password", "1")]), &many)).await.unwrap_err();
+    let crowded = Refusal::TooManyClaims { claims: 1, keys: 65 };
+    assert_eq!(refused, ApplyError::Refused { refusal: crowded, mine: BTreeSet::new() });
+    assert_eq!(store.mutations(), 0);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the first byte sent to the last byte read.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Headers that only we set.
-const RESERVED: [&str; 3] = ["x-vault-token", "x-vault-namespace", "host"];
+const RESERVED: [&str; 4] = ["x-vault-token", "x-vault-namespace", "x-waypost-resource", "host"];
 
 /// What is wrong with the way to a server that a store describes. Names only; never a header's or a certificate's content.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -18,6 +18,7 @@ use super::guard::{Failure, Guard, PATIENCE};
 use super::{connect, error};
 use crate::store::StoreError;
 use crate::store::observer::{Call, RequestObserver};
+use crate::store::serving::served;
 
 /// The largest reply that is read, in bytes; an entry is at most 1 MiB on most servers, and JSON escapes it.
 pub const MAX_REPLY: usize = 8 * 1024 * 1024;
@@ -26,6 +27,8 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
 const INDEX: HeaderName = HeaderName::from_static("x-vault-index");
+/// The resource that a request serves; servers note it in their audit log where they are told to.
+const RESOURCE: HeaderName = HeaderName::from_static("x-waypost-resource");
 const INCONSISTENT: HeaderName = HeaderName::from_static("x-vault-inconsistent");
 
 /// Whether a redirect may lead to another host.
@@ -256,7 +259,13 @@ impl Transport {
         if self.settings.lagging == Lagging::Forward {
             headers.insert(INCONSISTENT, HeaderValue::from_static("forward-active-node"));
         }
-        let ours = [(TOKEN, request.token.clone()), (NAMESPACE, request.namespace.clone()), (INDEX, index)];
+        let resource = served().and_then(|resource| HeaderValue::from_str(&resource).ok());
+        let ours = [
+            (TOKEN, request.token.clone()),
+            (NAMESPACE, request.namespace.clone()),
+            (INDEX, index),
+            (RESOURCE, resource),
+        ];
         headers.extend(ours.into_iter().filter_map(|(name, value)| Some((name, value?))));
         headers
     }

@@ -1,0 +1,117 @@
+//! The labels (`custom_metadata`) of an entry beside those that say who owns what: what mappings ask for, and what that changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ledger::Line;
+use crate::domain::claim::{self, LabelChanges, Labels};
+use crate::domain::push_options::{OtherLabels, PushOptions};
+
+/// What is wanted of an entry's labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabelGoal {
+    /// Labels that are to have these values.
+    pub set: BTreeMap<String, String>,
+    /// Labels that we set earlier and that no mapping names any more.
+    pub remove: BTreeSet<String>,
+    /// What happens to the others.
+    pub others: OtherLabels,
+}
+
+/// Two mappings of one entry that cannot both have their way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disagreement {
+    /// The earlier mapping.
+    pub first: usize,
+    /// The later mapping.
+    pub second: usize,
+    /// The field of the envelope.
+    pub field: String,
+}
+
+impl LabelGoal {
+    /// What all mappings of one entry ask for together. A mapping that says nothing of other labels goes along with the rest.
+    pub fn of(mappings: &[(usize, PushOptions)]) -> Result<Self, Disagreement> {
+        let mut set: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
+        let mut others: Option<(OtherLabels, usize)> = None;
+        for (second, options) in mappings {
+            let disagreement = |first, field: String| Disagreement { first, second: *second, field };
+            for (key, value) in &options.labels {
+                let (known, first) = *set.entry(key).or_insert((value, *second));
+                if known != value {
+                    return Err(disagreement(first, format!("customMetadata.{key}")));
+                }
+            }
+            match (options.other_labels, others) {
+                (Some(wanted), Some((known, first))) if wanted != known => {
+                    return Err(disagreement(first, "mergePolicy".to_owned()));
+                }
+                (Some(wanted), None) => others = Some((wanted, *second)),
+                (Some(_) | None, _) => {}
+            }
+        }
+        Ok(LabelGoal {
+            set: set.into_iter().map(|(key, (value, _))| (key.to_owned(), value.to_owned())).collect(),
+            remove: BTreeSet::new(),
+            others: others.map_or(OtherLabels::default(), |(others, _)| others),
+        })
+    }
+
+    /// What a line of the ledger had set goes, unless it is still wanted.
+    pub fn retire(&mut self, line: &Line) {
+        // An envelope that was pushed was understood once; another controller's that is not ours to read set nothing of ours.
+        let Some(Ok(options)) = line.data.metadata.as_ref().map(PushOptions::parse) else { return };
+        self.remove.extend(options.labels.into_keys().filter(|key| !self.set.contains_key(key)));
+    }
+
+    /// The changes that bring an entry with these labels to the goal.
+    pub fn changes(&self, labels: &Labels) -> LabelChanges {
+        let set = self.set.iter().filter(|(key, value)| labels.get(*key) != Some(*value));
+        let goes = |key: &&String| match self.others {
+            OtherLabels::Keep => self.remove.contains(*key),
+            OtherLabels::Remove => !self.set.contains_key(*key) && !claim::is_ours(key),
+        };
+        let removed = labels.keys().filter(goes).map(|key| (key.clone(), None));
+        set.map(|(key, value)| (key.clone(), Some(value.clone()))).chain(removed).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::push_options::Encoding;
+
+    fn options(labels: &[(&str, &str)], other_labels: Option<OtherLabels>) -> PushOptions {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        PushOptions { encoding: Encoding::Text, labels, other_labels }
+    }
+
+    fn labels(of: &[(&str, &str)]) -> Labels {
+        of.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn mappings_of_one_entry_add_up_or_are_named() {
+        let one = (0, options(&[("team", "a")], None));
+        let goal = LabelGoal::of(&[one.clone(), (1, options(&[("tier", "1")], Some(OtherLabels::Remove)))]).unwrap();
+        assert_eq!(goal.set, labels(&[("team", "a"), ("tier", "1")]));
+        assert_eq!(goal.others, OtherLabels::Remove);
+        let other = (2, options(&[("team", "b")], None));
+        let field = "customMetadata.team".to_owned();
+        assert_eq!(LabelGoal::of(&[one, other]), Err(Disagreement { first: 0, second: 2, field }));
+        let says = |others| options(&[], Some(others));
+        let field = "mergePolicy".to_owned();
+        let both = [(0, says(OtherLabels::Keep)), (1, says(OtherLabels::Remove))];
+        assert_eq!(LabelGoal::of(&both), Err(Disagreement { first: 0, second: 1, field }));
+    }
+
+    #[test]
+    fn others_stay_or_go_and_claims_always_stay() {
+        let claim = claim::claim_key("password");
+        let there =
+            labels(&[("team", "old"), ("note", "x"), (claim::MARKER, "external-secrets"), (&claim, "somebody")]);
+        let goal = |others| LabelGoal { set: labels(&[("team", "a")]), others, ..LabelGoal::default() };
+        let set = ("team".to_owned(), Some("a".to_owned()));
+        assert_eq!(goal(OtherLabels::Keep).changes(&there), LabelChanges::from([set.clone()]));
+        assert_eq!(goal(OtherLabels::Remove).changes(&there), LabelChanges::from([set, ("note".to_owned(), None)]));
+    }
+}
