@@ -1,8 +1,6 @@
 //! Beside another controller of the same API. The installed base plays that one: it has the namespace, the ServiceAccount and
 //! the Vault role that External Secrets Operator has, and serves the stores that name no controller.
 
-use std::fs;
-
 use anyhow::{Context, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
@@ -12,6 +10,7 @@ use waypost::api::{ExternalSecret, PushSecret};
 use waypost_e2e::lab::{Controller, ControllerOptions, Lab, repository};
 use waypost_e2e::wait;
 
+use crate::guide::Guide;
 use crate::stage::{self, LATER, Stage};
 
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
@@ -28,7 +27,7 @@ async fn es11_the_guide_beside_eso_can_be_followed_to_the_letter_and_back() -> a
     let target = stage.holds(&stage.consumer, "pull", &[("password", "one")]).await?;
     serves(&stage, stage.controller).await?;
 
-    let guide = Guide { lab, store };
+    let guide = Guide { lab, page: "beside-eso.md", store: &store };
     let before = installed(lab)?;
     guide.follow("Install")?;
     guide.follow("Vault")?;
@@ -51,30 +50,6 @@ async fn es11_the_guide_beside_eso_can_be_followed_to_the_letter_and_back() -> a
     leaves_alone(&stage, &ours).await?;
     assert_eq!(stage.version().await?, 3, "one version a change, whoever wrote it");
     Ok(())
-}
-
-/// docs/guides/beside-eso.md, with a store of the test's own.
-struct Guide<'a> {
-    lab: &'a Lab,
-    store: String,
-}
-
-impl Guide<'_> {
-    /// Runs the commands of a section as they stand there.
-    fn follow(&self, section: &str) -> anyhow::Result<()> {
-        let page = fs::read_to_string(repository().join("docs/guides/beside-eso.md"))?;
-        let (_, rest) = page.split_once(&format!("\n## {section}\n")).context("the guide has no such section")?;
-        let text = rest.split("\n## ").next().unwrap_or_default();
-        let blocks: Vec<&str> =
-            text.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n")).collect();
-        ensure!(!blocks.is_empty(), "{section} has no commands");
-        for block in blocks {
-            let commands = block.replace("vault-backend", &self.store);
-            let output = self.lab.shell()?.args(["-c", &commands]).output()?;
-            ensure!(output.status.success(), "{section}: {commands}\n{}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(())
-    }
 }
 
 /// What the base installed, as the cluster has it: everything but what moves by itself.

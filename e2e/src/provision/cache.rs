@@ -65,3 +65,27 @@ fn remove(path: &Path) -> anyhow::Result<()> {
         Ok(()) | Err(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use anyhow::bail;
+
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_try_left_half_done_is_made_anew() {
+        let name = format!("test-{}", std::process::id());
+        let stopped = entry(&name, |path| {
+            fs::create_dir(path)?;
+            fs::write(path.join("half"), "")?;
+            bail!("stopped half-way")
+        });
+        assert!(stopped.is_err());
+        let made = entry(&name, |path| Ok(fs::write(path, "whole")?)).unwrap();
+        assert_eq!(fs::read_to_string(&made).unwrap(), "whole");
+        let found = entry(&name, |_| bail!("it is there already")).unwrap();
+        assert_eq!(found, made);
+        fs::remove_file(&made).unwrap();
+        fs::remove_file(cache_folder().unwrap().join(format!("{name}.lock"))).unwrap();
+    }
+}

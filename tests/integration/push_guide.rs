@@ -1,0 +1,36 @@
+//! docs/guides/push.md, followed to the letter on the real servers.
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use serde_json::json;
+use waypost::api::PushSecret;
+use waypost_e2e::lab::Lab;
+use waypost_e2e::wait;
+
+use crate::guide::Guide;
+use crate::stage::{LATER, STORE, Stage};
+
+#[tokio::test]
+async fn the_guide_to_publishing_can_be_followed_to_the_letter() -> anyhow::Result<()> {
+    let (stage, lab) = (Stage::new("pushguide").await?, Lab::shared().await?);
+    let guide = Guide { lab, page: "push.md", store: STORE };
+    guide.follow("Publish")?;
+    guide.follow("Who owns a property")?;
+    let both = stage.vault.read("secret", "platform-data/postgres/shop").await?.and_then(|entry| entry.data);
+    assert_eq!(both, Some(json!({ "username": "orders", "password": "second", "token": "readonly" })));
+
+    guide.follow("A path that somebody else wrote")?;
+    guide.follow("Bytes and labels")?;
+    guide.follow("What goes with what")?;
+    let left = stage.vault.read("secret", "platform-data/postgres/shop").await?.and_then(|entry| entry.data);
+    assert_eq!(left, Some(json!({ "token": "readonly" })));
+    assert_eq!(stage.api::<PushSecret>("orders-db").list(&Default::default()).await?.items.len(), 2);
+
+    guide.follow("Clean up")?;
+    let namespaces: Api<Namespace> = Api::all(stage.client.clone());
+    wait::until("the namespaces of the guide to go", LATER, async || {
+        let left = [namespaces.get_opt("orders-db").await?, namespaces.get_opt("orders-replica").await?];
+        Ok(left.iter().all(Option::is_none).then_some(()))
+    })
+    .await
+}
