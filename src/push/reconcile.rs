@@ -20,7 +20,7 @@ use super::report::{self, Done, Said, Setting};
 use super::step::Existing;
 use crate::api::PushSecret;
 use crate::api::condition::{self, Reason};
-use crate::api::names::FINALIZER_PUSH_SECRET;
+use crate::api::names::{ANNOTATION_ABANDON, FINALIZER_PUSH_SECRET, TRUE};
 use crate::api::push_secret::{PushDeletionPolicy, PushSecretStatus};
 use crate::cluster::source::Source;
 use crate::cluster::{Cluster, ClusterError};
@@ -34,6 +34,9 @@ use crate::store::PathKey;
 /// A PushSecret that is being deleted is let go after this time, where what it pushed can never be removed: its store is
 /// gone, its namespace is going, or it does not say what is to be removed.
 pub(super) const CLEANUP_DEADLINE: Duration = Duration::from_secs(600);
+/// What a person can do who does not want to wait.
+const WAY_OUT: &str = "it goes by itself once that is possible; to let it go now and leave what it pushed, annotate it \
+     waypost.io/abandon: \"true\"";
 
 /// Everything outside the object that a reconcile may use.
 pub struct World<'a> {
@@ -161,7 +164,7 @@ impl<'a> Turn<'a> {
         let deletes = self.object.spec.deletion_policy() == PushDeletionPolicy::Delete;
         if listed && deletes && self.was_synced() {
             let gone = source_deleted(&name);
-            return self.withdraw(seen, desired.existing, gone).await;
+            return self.withdraw(seen, desired.existing, gone, None).await;
         }
         let said_deleted = condition::find(&self.before.conditions, condition::READY)
             .is_some_and(|ready| ready.reason.as_deref() == Some(Reason::SourceDeleted.as_str()));
@@ -191,11 +194,17 @@ impl<'a> Turn<'a> {
         generation.is_some_and(|(generation, _)| generation == self.generation().to_string())
     }
 
-    async fn withdraw(&self, seen: &SeenStores, existing: Existing, gone: Verdict) -> Report<PushSecretStatus> {
+    async fn withdraw(
+        &self,
+        seen: &SeenStores,
+        existing: Existing,
+        gone: Verdict,
+        way_out: Option<&str>,
+    ) -> Report<PushSecretStatus> {
         let (object, plan, results, ledger) = self.carry_out(seen, &Aim::Withdraw(existing)).await;
         let before = object.status.clone().unwrap_or_default();
         let done = Done { plan: &plan, results: &results, absent: &seen.absent, wanted: &BTreeSet::new() };
-        let said = report::withdrawn(&before, &ledger, &done, &self.setting(None, &[]), gone);
+        let said = report::withdrawn(&before, &ledger, &done, &self.setting(None, &[]), gone, way_out);
         verdict(&object, said)
     }
 
@@ -220,12 +229,12 @@ impl<'a> Turn<'a> {
         let existing = desired::existing(self.object.spec.update_policy());
         let gone =
             Verdict { ready: false, reason: Reason::SourceDeleted, message: "what was pushed is removed".into() };
-        let report = self.withdraw(&seen, existing, gone).await;
+        let report = self.withdraw(&seen, existing, gone, Some(WAY_OUT)).await;
         match &report {
             Report::Verdict { status, .. } if status.after.synced_push_secrets.is_empty() => {
                 self.let_go(&self.object).await
             }
-            Report::Verdict { verdict, .. } if self.is_beyond_hope(&seen).await => {
+            Report::Verdict { verdict, .. } if self.is_abandoned() || self.is_beyond_hope(&seen).await => {
                 tracing::warn!(
                     push_secret = %format!("{}/{}", self.namespace, self.object.name_any()), left = verdict.message,
                     "let go without removing what was pushed"
@@ -241,6 +250,11 @@ impl<'a> Turn<'a> {
             Ok(()) => Report::Gone,
             Err(error) => self.failed(&error),
         }
+    }
+
+    /// Whether a person said that what was pushed may stay.
+    fn is_abandoned(&self) -> bool {
+        self.object.annotations().get(ANNOTATION_ABANDON).is_some_and(|value| value == TRUE)
     }
 
     /// Past the deadline, and waiting cannot help: nobody must be held for good by a store or namespace that goes away.

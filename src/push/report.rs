@@ -89,6 +89,7 @@ pub fn withdrawn(
     done: &Done<'_>,
     setting: &Setting<'_>,
     when_gone: Verdict,
+    way_out: Option<&str>,
 ) -> Said {
     let mut troubles = troubles(done);
     let left = remaining(ledger, done.plan, done.results);
@@ -108,6 +109,9 @@ pub fn withdrawn(
     }
     let mut verdict = summary(&troubles);
     verdict.reason = Reason::CleanupPending;
+    if let Some(way_out) = way_out {
+        verdict.message.push_str(&format!("; {way_out}"));
+    }
     let requeue = retry(&troubles, Some(OUTSIDE_RETRY));
     conclude(status, verdict, requeue, setting)
 }

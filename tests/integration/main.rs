@@ -18,6 +18,7 @@ mod eso_crds;
 mod gitops;
 mod guide;
 mod health;
+mod held;
 mod large;
 mod limits;
 mod listing;

@@ -1,0 +1,68 @@
+//! A PushSecret that is deleted while its store cannot be reached: it waits and says so, and there is a way out.
+
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+use waypost::api::PushSecret;
+use waypost_e2e::lab::{Bao, Lab, Transport};
+use waypost_e2e::wait;
+
+use crate::stage::{LATER, Stage, store};
+
+#[tokio::test]
+async fn f53_a_deletion_waits_for_the_store_and_ends_by_itself_once_it_is_back() -> anyhow::Result<()> {
+    let held = Held::begin("f53w").await?;
+    held.bao.start().await?;
+    held.goes().await?;
+    assert_eq!(held.stored().await?, Value::Null);
+    Ok(())
+}
+
+#[tokio::test]
+async fn f53_a_deletion_that_is_abandoned_leaves_what_was_pushed() -> anyhow::Result<()> {
+    let held = Held::begin("f53a").await?;
+    let abandon = json!({ "metadata": { "annotations": { "waypost.io/abandon": "true" } } });
+    let pushes = held.stage.api::<PushSecret>(&held.stage.producer);
+    pushes.patch("push", &PatchParams::default(), &Patch::Merge(abandon)).await?;
+    held.goes().await?;
+    held.bao.start().await?;
+    assert_eq!(held.stored().await?, json!({ "password": "good" }));
+    Ok(())
+}
+
+/// A PushSecret that is being deleted, and cannot be cleaned up.
+struct Held {
+    stage: Stage,
+    bao: Bao,
+}
+
+impl Held {
+    async fn begin(test: &str) -> anyhow::Result<Self> {
+        let stage = Stage::new(test).await?;
+        let lab = Lab::shared().await?;
+        let bao = lab.extra_bao(Transport::Tls).await?;
+        let name = format!("store-{}", stage.word);
+        store(lab, &name, bao.address(), bao.ca_pem()).await?;
+        stage.secret(&stage.producer, "source", &[("password", "good")]).await?;
+        let more = json!({
+            "secretStoreRefs": [{ "kind": "ClusterSecretStore", "name": name }], "deletionPolicy": "Delete",
+        });
+        stage.push("push", "source", &[("password", "password")], more).await?;
+        stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+        bao.stop();
+        stage.delete::<PushSecret>(&stage.producer, "push").await?;
+        let said = stage.ready::<PushSecret>(&stage.producer, "push", "False", "CleanupPending").await?;
+        assert!(said.contains(&stage.path()) && said.contains("waypost.io/abandon"), "{said}");
+        Ok(Held { stage, bao })
+    }
+
+    async fn goes(&self) -> anyhow::Result<()> {
+        let pushes = self.stage.api::<PushSecret>(&self.stage.producer);
+        wait::until("the PushSecret to go", LATER, async || Ok(pushes.get_opt("push").await?.is_none().then_some(())))
+            .await
+    }
+
+    async fn stored(&self) -> anyhow::Result<Value> {
+        let entry = self.bao.admin()?.read("secret", &self.stage.path()).await?;
+        Ok(entry.and_then(|entry| entry.data).unwrap_or_default())
+    }
+}
