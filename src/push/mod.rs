@@ -1,7 +1,7 @@
 //! PushSecret: publishes named keys of a source Secret to properties of paths in a store.
 //!
 //! `desired` parses, `observe` reads, `plan` decides for the whole, `step` for one entry, `entry` and `apply` write, `record`
-//! writes down what is about to be written, `report` says how it went.
+//! writes down what is about to be written, `report` says how it went, `remains` is what can be read of one that does not decode.
 
 pub mod apply;
 pub mod desired;

@@ -37,13 +37,15 @@ impl Pusher {
         Pusher { context, stores, intents: Intents::default() }
     }
 
-    /// Whether every store that it names is another controller's, or may be.
+    /// Whether every store that it names is another controller's, or may be; but it is not held by a store that is gone.
     fn is_foreign(&self, push: &PushSecret) -> bool {
-        let namespace = push.namespace().unwrap_or_default();
+        let (namespace, registry) = (push.namespace().unwrap_or_default(), &self.context.stores);
         let mut named = desired::stores(&push.spec);
         named.extend(push.status.iter().flat_map(|status| ledger::stores(&status.synced_push_secrets)));
         let named = named.iter().map(|store| StoreName::referred(&namespace, store.kind, &store.name));
-        self.context.stores.foreign(named) == Foreign::All
+        let goes = push.metadata.deletion_timestamp.is_some();
+        let is_held_by_nobody = goes && named.clone().any(|store| registry.store(&store).is_none());
+        !is_held_by_nobody && registry.foreign(named) == Foreign::All
     }
 }
 
@@ -93,10 +95,17 @@ impl Reconciler for Pusher {
             return Ok(Fate::Left);
         };
         let remains = remains::of(object);
-        match self.is_foreign(&remains.push) {
-            true => Ok(Fate::Left),
-            false => Ok(remains.fate(Timestamp::now())),
+        if self.is_foreign(&remains.push) {
+            return Ok(Fate::Left);
         }
+        let fate = remains.fate(Timestamp::now());
+        if let (Fate::Ends(_), Some(field)) = (&fate, remains.illegible) {
+            tracing::warn!(
+                push_secret = %name, left = remains.pushed(), illegible = field,
+                "let go without removing what was pushed"
+            );
+        }
+        Ok(fate)
     }
 
     fn forget(&self, name: &Name) {

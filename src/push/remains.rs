@@ -22,7 +22,7 @@ pub struct Remains {
     /// What matters when it is deleted: its policies, its stores and its ledger. Nothing else may be done with it.
     pub push: PushSecret,
     /// The field that says what becomes of what was pushed, and cannot be read.
-    illegible: Option<&'static str>,
+    pub illegible: Option<&'static str>,
 }
 
 /// Reads each part by itself.
@@ -62,27 +62,23 @@ fn field<T: DeserializeOwned>(value: &Value, name: &str) -> Result<Option<T>, Il
 impl Remains {
     /// What becomes of it at `now`. While nobody knows whether what it pushed is to go, that stays, and after the deadline of every
     /// clean-up the PushSecret goes without it.
-    pub fn fate(self, now: Timestamp) -> Fate<PushSecret> {
+    pub fn fate(&self, now: Timestamp) -> Fate<PushSecret> {
         let Some(Time(since)) = self.push.metadata.deletion_timestamp else { return Fate::Told(Advice::correct()) };
         let held = self.push.finalizers().iter().any(|finalizer| finalizer == FINALIZER_PUSH_SECRET);
         let left = CLEANUP_DEADLINE.saturating_sub(now.duration_since(since).unsigned_abs());
         match self.illegible {
             Some(field) if held && !left.is_zero() => Fate::Told(pending(field, left)),
-            Some(field) if held => {
-                tracing::warn!(
-                    push_secret = %format!("{}/{}", self.push.namespace().unwrap_or_default(), self.push.name_any()),
-                    left = self.pushed(), illegible = field,
-                    "let go without removing what was pushed"
-                );
-                let spec = PushSecretSpec { deletion_policy: Some(PushDeletionPolicy::None), ..self.push.spec };
-                Fate::Ends(Box::new(PushSecret { spec, ..self.push }))
+            Some(_) => {
+                let mut push = self.push.clone();
+                push.spec.deletion_policy = Some(PushDeletionPolicy::None);
+                Fate::Ends(Box::new(push))
             }
-            Some(_) | None => Fate::Ends(Box::new(self.push)),
+            None => Fate::Ends(Box::new(self.push.clone())),
         }
     }
 
     /// The ledger's lines, as far as they can be read.
-    fn pushed(&self) -> String {
+    pub fn pushed(&self) -> String {
         let lines = self.push.status.iter().flat_map(|status| status.synced_push_secrets.iter());
         let lines = lines.flat_map(|(store, lines)| lines.keys().map(move |line| format!("{line} in {store}")));
         lines.collect::<Vec<_>>().join(", ")
