@@ -68,7 +68,8 @@ impl Events {
 fn event<K: Resource<DynamicType = ()>>(object: &K, tone: Tone, reason: &str, message: &str) -> Event {
     Event {
         metadata: ObjectMeta {
-            generate_name: Some(format!("{}.", object.name_any())),
+            // Names of Events usually have a dot there, which the API server refuses at the end of a prefix.
+            generate_name: Some(format!("{}-", object.name_any())),
             namespace: Some(object.namespace().unwrap_or_else(|| CLUSTER_SCOPED.to_owned())),
             ..ObjectMeta::default()
         },
