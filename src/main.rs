@@ -4,12 +4,13 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use waypost::cli::{Cli, Command, lint};
+use waypost::cli::{Cli, Command, lint, policy};
 use waypost::run;
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Controller(config) => run::controller(*config),
         Command::Lint(args) => lint::run(&args),
+        Command::Policy(args) => policy::run(&args),
     }
 }

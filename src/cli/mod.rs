@@ -1,6 +1,7 @@
 //! The command line: one module a command.
 
 pub mod lint;
+pub mod policy;
 
 use clap::{Parser, Subcommand};
 
@@ -22,4 +23,6 @@ pub enum Command {
     Controller(Box<Config>),
     /// Judge manifests by the schema and the path convention before they reach a cluster.
     Lint(lint::Args),
+    /// Print the Vault policy that manifests need, and nothing more.
+    Policy(policy::Args),
 }

@@ -32,6 +32,25 @@ impl Object<'_> {
 
 /// Every problem of every file, in the order of files and lines.
 pub fn judge(sources: &[Source], convention: &Convention, store_path: &str) -> Vec<Located> {
+    let (objects, mut found) = objects(sources);
+    let stores = facts::stores(&objects, store_path);
+    for object in &objects {
+        let mut problems = duplicates(&object.node);
+        problems.extend(schema::check(object.kind, &object.node));
+        problems.extend(facts::check(object));
+        problems.extend(convention::check(object, convention, &stores));
+        found.extend(problems.into_iter().map(|p| locate(object.source, p)));
+    }
+    found.extend(
+        convention::one_producer(&objects, convention, &stores)
+            .into_iter()
+            .map(|(index, problem)| locate(objects[index].source, problem)),
+    );
+    in_order(sources, found)
+}
+
+/// The objects of our API in these files, and what is wrong with others.
+pub fn objects(sources: &[Source]) -> (Vec<Object<'_>>, Vec<Located>) {
     let mut found = Vec::new();
     let mut objects = Vec::new();
     for source in sources {
@@ -48,20 +67,7 @@ pub fn judge(sources: &[Source], convention: &Convention, store_path: &str) -> V
         }
         found.extend(broken.map(|error| locate(source, syntax(source, error))));
     }
-    let stores = facts::stores(&objects, store_path);
-    for object in &objects {
-        let mut problems = duplicates(&object.node);
-        problems.extend(schema::check(object.kind, &object.node));
-        problems.extend(facts::check(object));
-        problems.extend(convention::check(object, convention, &stores));
-        found.extend(problems.into_iter().map(|p| locate(object.source, p)));
-    }
-    found.extend(
-        convention::one_producer(&objects, convention, &stores)
-            .into_iter()
-            .map(|(index, problem)| locate(objects[index].source, problem)),
-    );
-    in_order(sources, found)
+    (objects, found)
 }
 
 enum Recognised {

@@ -15,9 +15,13 @@ use std::process::ExitCode;
 
 use crate::domain::convention::{Convention, Mode, Severity};
 
+pub(super) use document::Node;
+pub(super) use facts::{Stores, stores};
+pub(super) use judge::{Object, objects};
 pub use judge::{Source, judge};
 pub use output::{Colour, Format, render};
 pub use problem::{Located, Problem};
+pub(super) use source::read;
 
 /// Judge manifests before a cluster sees them: fields, durations, names, and the path convention.
 ///

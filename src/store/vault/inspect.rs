@@ -12,7 +12,7 @@ use crate::store::StoreError;
 use crate::store::observer::Call;
 
 /// A path of the convention that nobody uses: rights are asked about, nothing is read.
-const SAMPLE: &str = "platform-data/waypost/check";
+pub const SAMPLE: &str = "platform-data/waypost/check";
 
 /// What the server says about itself and about us.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,61 @@
+//! `waypost policy`: the Vault policy that a set of manifests needs, and nothing more.
+
+mod hcl;
+mod needs;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+
+use super::lint;
+use needs::needs;
+
+/// Print the Vault policy that manifests need, and nothing more: a rule for each path, with who needs it.
+///
+/// A login with this policy can do for these PushSecrets or ExternalSecrets all that the controller does. A path that is added
+/// later needs the policy printed anew. Exit code: 0, or 2 when a file cannot be read or a key names no path.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Whose login the policy is for
+    #[arg(value_enum)]
+    pub role: Role,
+    /// Files of YAML or JSON, folders of them, or `-` for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Only what is in this namespace: for a store that one team has to itself
+    #[arg(long, short, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// The mount of stores whose manifests are not among the files
+    #[arg(long, default_value = "secret", value_name = "MOUNT")]
+    pub store_path: String,
+}
+
+/// Whose login a policy is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// The store of PushSecrets: reads, writes and claims their paths
+    Publisher,
+    /// The store of ExternalSecrets: reads their paths
+    Consumer,
+}
+
+/// Reads the manifests and prints the policy.
+pub fn run(args: &Args) -> ExitCode {
+    let (sources, unread) = lint::read(&args.files);
+    let (needs, refused) = needs(&sources, args.role, args.namespace.as_deref(), &args.store_path);
+    let mut problems: Vec<String> = unread.iter().map(ToString::to_string).collect();
+    problems.extend(refused);
+    if !problems.is_empty() {
+        problems.iter().for_each(|problem| eprintln!("waypost policy: {problem}"));
+        return ExitCode::from(2);
+    }
+    match std::io::stdout().write_all(hcl::policy(args.role, &needs).as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("waypost policy: cannot write to standard output: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

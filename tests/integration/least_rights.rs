@@ -1,0 +1,80 @@
+//! `waypost policy`: a login with what it prints can do what its manifests ask for, and nothing beside.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, ensure};
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::{Value, json};
+use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret};
+use waypost_e2e::lab::{Lab, cluster_secret_store};
+
+use crate::bad_store::{remove_store, store_says};
+use crate::stage::{Stage, mapping};
+
+#[tokio::test]
+async fn a_login_with_the_printed_policy_can_do_what_its_manifests_ask_and_nothing_beside() -> anyhow::Result<()> {
+    let stage = Stage::new("least").await?;
+    let (publisher, consumer) = (format!("{}-publisher", stage.word), format!("{}-consumer", stage.word));
+    let push = json!({
+        "refreshInterval": "24h", "deletionPolicy": "Delete", "selector": { "secret": { "name": "source" } },
+        "secretStoreRefs": [{ "kind": "ClusterSecretStore", "name": publisher }],
+        "data": [mapping("password", &stage.path(), "password")],
+    });
+    let pull = json!({
+        "refreshInterval": "24h", "secretStoreRef": { "kind": "ClusterSecretStore", "name": consumer },
+        "data": [{ "secretKey": "password", "remoteRef": { "key": stage.path(), "property": "password" } }],
+    });
+    login(&stage, &publisher, "publisher", manifest("external-secrets.io/v1alpha1", "PushSecret", &push)).await?;
+    login(&stage, &consumer, "consumer", manifest("external-secrets.io/v1", "ExternalSecret", &pull)).await?;
+
+    stage.secret(&stage.producer, "source", &[("password", "good")]).await?;
+    stage.apply::<PushSecret>(&stage.producer, "push", push.clone()).await?;
+    stage.apply::<ExternalSecret>(&stage.consumer, "pull", pull).await?;
+    stage.holds(&stage.consumer, "pull", &[("password", "good")]).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+
+    let mut beside = push;
+    beside["data"] = json!([mapping("password", &format!("{}-other", stage.path()), "password")]);
+    stage.apply::<PushSecret>(&stage.producer, "beside", beside).await?;
+    stage.ready::<PushSecret>(&stage.producer, "beside", "False", "NotPermitted").await?;
+
+    stage.delete::<PushSecret>(&stage.producer, "push").await?;
+    waypost_e2e::wait::until("the value to go with its PushSecret", crate::stage::LATER, async || {
+        Ok((stage.stored().await? == Value::Null).then_some(()))
+    })
+    .await?;
+    stage.delete::<PushSecret>(&stage.producer, "beside").await?;
+    remove_store(&stage, &publisher).await?;
+    remove_store(&stage, &consumer).await
+}
+
+fn manifest(version: &str, kind: &str, spec: &Value) -> Value {
+    json!({ "apiVersion": version, "kind": kind, "metadata": { "name": "printed-for" }, "spec": spec })
+}
+
+/// A store of this name, whose role has the policy that is printed for the manifest and no other.
+async fn login(stage: &Stage, name: &str, role: &str, manifest: Value) -> anyhow::Result<()> {
+    stage.vault.put_policy(name, &printed(role, &manifest)?).await?;
+    let bound = json!({
+        "bound_service_account_names": "external-secrets", "bound_service_account_namespaces": "external-secrets",
+        "token_policies": name, "token_no_default_policy": true,
+    });
+    stage.vault.post(&format!("auth/kubernetes/role/{name}"), &bound).await?;
+    let lab = Lab::shared().await?;
+    let mut store = cluster_secret_store(name, lab.vault_addr(), lab.vault_ca_pem());
+    store["spec"]["provider"]["vault"]["auth"]["kubernetes"]["role"] = json!(name);
+    let stores: Api<ClusterSecretStore> = Api::all(stage.client.clone());
+    stores.patch(name, &PatchParams::apply("gitops").force(), &Patch::Apply(store)).await?;
+    store_says(stage, name, "True", "Valid", &[]).await.map(drop)
+}
+
+fn printed(role: &str, manifest: &Value) -> anyhow::Result<String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_waypost"));
+    command.args(["policy", role, "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn()?;
+    child.stdin.take().context("a pipe")?.write_all(manifest.to_string().as_bytes())?;
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "waypost policy ends with {}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
+}
