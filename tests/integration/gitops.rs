@@ -42,7 +42,7 @@ async fn happened(fence: &Stage, name: &str) -> anyhow::Result<()> {
     fence.secret(&fence.producer, "fence", &[("fence", name)]).await?;
     fence.push("fence", "fence", &[("fence", "fence")], json!({})).await?;
     fence.pull("fence", &[("fence", "fence")], json!({})).await?;
-    fence.holds(&fence.consumer, "fence", &[("fence", name)]).await?;
+    fence.holds_within(LATER, &fence.consumer, "fence", &[("fence", name)]).await?;
     fence.ready::<ExternalSecret>(&fence.consumer, "fence", "True", "SecretSynced").await?;
     fence.ready::<PushSecret>(&fence.producer, "fence", "True", "Synced").await?;
     Ok(())

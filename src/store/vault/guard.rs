@@ -18,8 +18,9 @@ const CONCURRENT: usize = 16;
 const THRESHOLD: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// How long a request is held back in place while the server limits their rate; beyond it, it fails and says so.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a request is held back in place while the server limits their rate; beyond it, it fails and says so. Short,
+/// because whoever waits takes the place of somebody who reconciles an object of another store.
+pub const PATIENCE: Duration = Duration::from_secs(2);
 /// The pause after a 429 that asks for none, and the shortest: `Retry-After: 0` would be no pause at all.
 const USUAL_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause we accept from a server.
