@@ -221,7 +221,8 @@ impl Index {
         self.wake_readers(key, identity, now)
     }
 
-    /// How far a fresh read of the latest version is; records it where it is good.
+    /// How far a fresh read of the latest version is; records it where it is good. A person's word (`accept_older`) allows for
+    /// what was known long ago, not for what was announced just now: that is newer than the word, or a server lags.
     pub fn judge(&mut self, key: &ReadKey, seen: Seen, accept_older: bool, now: Instant) -> Progress {
         let Some(path) = self.paths.get_mut(&key.key) else { return Progress::Good };
         // The login works after all; the next failed check is news again.
@@ -229,11 +230,12 @@ impl Index {
         if key.version.is_some() {
             return Progress::Good;
         }
-        if let Some(known) = path.known.filter(|known| seen.version < known.seen.version && !accept_older) {
+        if let Some(known) = path.known.filter(|known| seen.version < known.seen.version) {
             let settled = now.duration_since(known.at) >= LONGEST_LAG;
             match (settled, seen.version) {
                 (false, _) => return Progress::Behind,
                 (true, 0) => {}
+                (true, _) if accept_older => {}
                 (true, _) => return Progress::WentBack { from: known.seen.version },
             }
         }

@@ -70,7 +70,8 @@ pub enum Freshness {
     Shared,
     /// Begun no earlier than this.
     Since(Instant),
-    /// Begun no earlier than this, on a person's word: a version that went backwards is taken as the truth.
+    /// Begun no earlier than this, on a person's word: a version that went backwards some time ago is taken as the
+    /// truth.
     Asked(Instant),
 }
 

@@ -209,6 +209,28 @@ async fn history_that_went_back_is_refused_until_a_person_says_so() {
 }
 
 #[tokio::test]
+async fn a_version_that_is_written_while_a_person_asks_is_read_too() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let name = consumer(0);
+    // A standby answers with the old version although the new one was announced already.
+    let (at, mut reads) = (source.path.clone(), 0);
+    store.before_each(move |store, request| {
+        if request.operation == Operation::Read {
+            reads += 1;
+            if reads == 2 {
+                store.put(&at, data("2"));
+            }
+        }
+        None
+    });
+    feed.announce(&source.key, 2);
+    let entry = feed.read(&name, &source, Freshness::Asked(Instant::now())).await.unwrap();
+    assert_eq!(entry.cas(), 2);
+    assert!(!feed.is_behind(&name));
+}
+
+#[tokio::test]
 async fn a_deleted_version_is_a_change_of_the_same_number() {
     let store = FakeStore::new();
     let (feed, source) = ten_served(&store).await;

@@ -127,6 +127,7 @@ impl<S: Stores> Pull<S> {
             Some(_) if behind => Freshness::Shared,
             Some(_) | None => Freshness::Since(began),
         };
+        let tried_before = record.as_ref().map(|record| record.tried.clone());
         let attempt = self.bring_up(object, desired, name, record.as_ref(), freshness).await;
         let target = match &attempt {
             Ok((Applied::Kept(written) | Applied::Wrote(written), ..)) => Some(written.clone()),
@@ -136,7 +137,12 @@ impl<S: Stores> Pull<S> {
                 .filter(|record| record.tried == desired.synced_resource_version)
                 .and_then(|record| record.target.map(|(_, written)| written)),
         };
-        self.note(desired, name, target, attempt.is_ok().then(Instant::now));
+        let tried = match (&attempt, tried_before) {
+            // A person's word that nothing could be read for still stands.
+            (Err(Failure::Observe(_)), Some(tried)) => tried,
+            (Ok(_) | Err(_), _) => desired.synced_resource_version.clone(),
+        };
+        self.note(desired, name, tried, target, attempt.is_ok().then(Instant::now));
         let (applied, versions, warnings) = attempt?;
         if let Some(announced) = self.context.feed.take_announced(name)
             && matches!(applied, Applied::Wrote(_))
@@ -213,7 +219,9 @@ impl<S: Stores> Pull<S> {
         match observe::live(cluster, desired).await.map_err(Failure::Write)? {
             TargetState::Present(live) if plan::is_intact(desired, &live) => {
                 let data_hash = live.annotations.get(names::ANNOTATION_DATA_HASH).cloned().unwrap_or_default();
-                self.note(desired, name, Some(Written { stamp: live.stamp, data_hash }), Some(Instant::now()));
+                let (tried, written) =
+                    (desired.synced_resource_version.clone(), Written { stamp: live.stamp, data_hash });
+                self.note(desired, name, tried, Some(written), Some(Instant::now()));
                 Ok(true)
             }
             TargetState::Present(_) | TargetState::Absent | TargetState::AsWritten(_) => Ok(false),
@@ -292,9 +300,9 @@ impl<S: Stores> Pull<S> {
         warnings.into_iter().collect()
     }
 
-    fn note(&self, desired: &Desired, name: &Name, written: Option<Written>, synced: Option<Instant>) {
+    fn note(&self, desired: &Desired, name: &Name, tried: String, written: Option<Written>, synced: Option<Instant>) {
         let target = written.map(|written| (Name::new(&desired.namespace, &desired.target), written));
-        self.records.note(name, Record { tried: desired.synced_resource_version.clone(), target, synced });
+        self.records.note(name, Record { tried, target, synced });
     }
 }
 

@@ -66,10 +66,13 @@ async fn i5_no_secret_leaves_in_any_output() -> anyhow::Result<()> {
     }
     let [source, token, secret_id, role_id, broken, large, not_base64] = &canaries;
     let watched = Watched::start(&stage).await?;
-    watched.credentials(token, role_id, secret_id).await?;
-    watched.succeed(source).await?;
-    watched.fail_by_content(broken, large, not_base64).await?;
-    watched.fail_by_store(source).await?;
+    let lived = async {
+        watched.credentials(token, role_id, secret_id).await?;
+        watched.succeed(source).await?;
+        watched.fail_by_content(broken, large, not_base64).await?;
+        watched.fail_by_store(source).await
+    };
+    lived.await.with_context(|| watched.own_log())?;
 
     let outputs = watched.outputs().await?;
     ensure!(outputs["log"].contains("TRACE"), "the log is not as detailed as it can be");
@@ -102,6 +105,13 @@ impl<'a> Watched<'a> {
         let (bao, controller) = (lab.extra_bao(Transport::Tls).await?, lab.start_controller(&options)?);
         controller.wait_ready().await?;
         Ok(Watched { stage, controller, bao, class })
+    }
+
+    /// What this test's own controller said last, without the details.
+    fn own_log(&self) -> String {
+        let log = self.controller.log().unwrap_or_default();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("waypost::")).collect();
+        format!("its own controller's log ends with\n{}", lines[lines.len().saturating_sub(60)..].join("\n"))
     }
 
     fn store(&self, way: &str) -> String {
