@@ -21,8 +21,13 @@ pub struct Cli {
 pub enum Command {
     /// Run the controller, in a cluster or against the one that --kubeconfig names.
     Controller(Box<Config>),
-    /// Judge manifests by the schema and the path convention before they reach a cluster.
+    /// Judge manifests before a cluster sees them: fields, durations, names, and the path convention.
+    ///
+    /// Exit code: 0 when there are no errors (warnings are shown), 1 when there are, 2 when a file cannot be read.
     Lint(lint::Args),
-    /// Print the Vault policy that manifests need, and nothing more.
+    /// Print the Vault policy that manifests need, and nothing more: a rule for each path, with who needs it.
+    ///
+    /// A login with this policy can do for these PushSecrets or ExternalSecrets all that the controller does. A path that is
+    /// added later needs the policy printed anew. Exit code: 0, or 2 when a file cannot be read or understood.
     Policy(policy::Args),
 }

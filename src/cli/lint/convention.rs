@@ -11,27 +11,26 @@ use crate::domain::path::RemotePath;
 
 /// Every finding about one object.
 pub fn check(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec<Problem> {
+    let mut problems = read(object, convention, stores);
+    if let Some(facts) = push_facts(object, stores) {
+        let found = convention.judge_push_secret(&facts).into_iter();
+        problems.extend(found.map(|located| Problem::of(located.finding, span_of(&object.node, &located.field))));
+    }
+    problems
+}
+
+/// Where the spec of a push is, in the kinds that push.
+fn push_root(object: &Object<'_>) -> Option<&'static str> {
     match object.kind.name.as_str() {
-        "PushSecret" => pushed(object, "spec", convention, stores),
-        "ClusterPushSecret" => pushed(object, "spec.pushSecretSpec", convention, stores),
-        "ExternalSecret" => read(object, "spec", convention, stores),
-        "ClusterExternalSecret" => read(object, "spec.externalSecretSpec", convention, stores),
-        _store => Vec::new(),
+        "PushSecret" => Some("spec"),
+        "ClusterPushSecret" => Some("spec.pushSecretSpec"),
+        _other => None,
     }
 }
 
-fn pushed(object: &Object<'_>, root: &str, convention: &Convention, stores: &Stores) -> Vec<Problem> {
-    let Some(facts) = push_facts(object, root, stores) else {
-        return Vec::new();
-    };
-    convention
-        .judge_push_secret(&facts)
-        .into_iter()
-        .map(|located| Problem::of(located.finding, span_of(&object.node, &located.field)))
-        .collect()
-}
-
-fn push_facts<'o>(object: &'o Object<'_>, root: &'o str, stores: &'o Stores) -> Option<PushFacts<'o>> {
+/// What an object pushes, and through which stores; `None` where it pushes nothing.
+pub fn push_facts<'o>(object: &'o Object<'_>, stores: &'o Stores) -> Option<PushFacts<'o>> {
+    let root = push_root(object)?;
     let spec = object.node.at(root)?;
     let list = |name: &str| spec.get(name).map(Node::items).unwrap_or_default();
     Some(PushFacts {
@@ -57,33 +56,57 @@ fn mapping(entry: &Node) -> MappingFacts<'_> {
     }
 }
 
-/// What is read: outside the convention is a warning, and a key that is no path an error in every mode.
-fn read(object: &Object<'_>, root: &str, convention: &Convention, stores: &Stores) -> Vec<Problem> {
-    let Some(spec) = object.node.at(root) else {
-        return Vec::new();
+/// One entry of a store that an object reads.
+pub struct Read<'o> {
+    /// The mount of the store that it is read through.
+    pub mount: Option<&'o str>,
+    /// The remote key, as written.
+    pub key: &'o Node,
+    property: Option<&'o str>,
+}
+
+/// What an object reads by name.
+pub fn reads<'o>(object: &'o Object<'_>, stores: &'o Stores) -> Vec<Read<'o>> {
+    let Some(spec) = read_spec(object) else { return Vec::new() };
+    let lists = [("data", "remoteRef"), ("dataFrom", "extract")].into_iter();
+    let entries = lists.flat_map(|(list, reference)| {
+        spec.get(list).map(Node::items).unwrap_or_default().iter().map(move |entry| (entry, reference))
+    });
+    let read = |(entry, reference): (&'o Node, &str)| {
+        let remote = entry.get(reference)?;
+        let store = entry.at("sourceRef.storeRef").or(spec.get("secretStoreRef"));
+        Some(Read {
+            mount: store.map_or(Some(stores.assumed()), |store| stores.mount(store, object.metadata("namespace"))),
+            key: remote.get("key")?,
+            property: remote.text_at("property"),
+        })
     };
-    let mut problems = Vec::new();
-    for (list, reference) in [("data", "remoteRef"), ("dataFrom", "extract")] {
-        for entry in spec.get(list).map(Node::items).unwrap_or_default() {
-            let Some(key) = entry.get(reference).and_then(|r| r.get("key")) else {
-                continue;
-            };
-            let store = entry.at("sourceRef.storeRef").or(spec.get("secretStoreRef"));
-            let mount = store.map_or(Some(stores.assumed()), |store| stores.mount(store, object.metadata("namespace")));
-            let property = entry.get(reference).and_then(|r| r.text_at("property"));
-            let findings = match RemotePath::parse(mount, key.text().unwrap_or_default()) {
-                Ok(path) => convention.judge_read(&path, property),
-                Err(refused) => vec![Finding {
-                    rule: RuleId::P3,
-                    severity: Severity::Error,
-                    message: refused.to_string(),
-                    fix: None,
-                }],
-            };
-            problems.extend(findings.into_iter().map(|f| Problem::of(f, key.span.clone())));
-        }
+    entries.filter_map(read).collect()
+}
+
+fn read_spec<'o>(object: &'o Object<'_>) -> Option<&'o Node> {
+    match object.kind.name.as_str() {
+        "ExternalSecret" => object.node.get("spec"),
+        "ClusterExternalSecret" => object.node.at("spec.externalSecretSpec"),
+        _other => None,
     }
-    for entry in spec.get("dataFrom").map(Node::items).unwrap_or_default() {
+}
+
+/// What is read: outside the convention is a warning, and a key that is no path an error in every mode.
+fn read(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for Read { mount, key, property } in reads(object, stores) {
+        let findings = match RemotePath::parse(mount, key.text().unwrap_or_default()) {
+            Ok(path) => convention.judge_read(&path, property),
+            Err(refused) => {
+                let (rule, severity, message) = (RuleId::P3, Severity::Error, refused.to_string());
+                vec![Finding { rule, severity, message, fix: None }]
+            }
+        };
+        problems.extend(findings.into_iter().map(|f| Problem::of(f, key.span.clone())));
+    }
+    let listed = read_spec(object).and_then(|spec| spec.get("dataFrom")).map(Node::items).unwrap_or_default();
+    for entry in listed {
         if let Some(find) = entry.get("find") {
             let findings = convention.judge_find(find.text_at("path"));
             let span = span_of(find, "path");
@@ -100,12 +123,7 @@ pub fn one_producer(objects: &[Object<'_>], convention: &Convention, stores: &St
     let mut first: HashMap<(String, RemotePath, &str), &Object<'_>> = HashMap::new();
     let mut problems = Vec::new();
     for (index, object) in objects.iter().enumerate() {
-        let root = match object.kind.name.as_str() {
-            "PushSecret" => "spec",
-            "ClusterPushSecret" => "spec.pushSecretSpec",
-            _other => continue,
-        };
-        let Some(spec) = object.node.at(root) else {
+        let Some((root, spec)) = push_root(object).and_then(|root| Some((root, object.node.at(root)?))) else {
             continue;
         };
         let list = |name: &str| spec.get(name).map(Node::items).unwrap_or_default();

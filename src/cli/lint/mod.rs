@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use crate::domain::convention::{Convention, Mode, Severity};
 
-pub(super) use document::Node;
+pub(super) use convention::{push_facts, reads};
 pub(super) use facts::{Stores, stores};
 pub(super) use judge::{Object, objects};
 pub use judge::{Source, judge};
@@ -23,9 +23,7 @@ pub use output::{Colour, Format, render};
 pub use problem::{Located, Problem};
 pub(super) use source::read;
 
-/// Judge manifests before a cluster sees them: fields, durations, names, and the path convention.
-///
-/// Exit code: 0 when there are no errors (warnings are shown), 1 when there are, 2 when a file cannot be read.
+/// What `waypost lint` is told.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Files of YAML or JSON, folders of them, or `-` for standard input

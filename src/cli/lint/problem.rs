@@ -1,5 +1,6 @@
 //! What lint found, and where.
 
+use std::fmt;
 use std::ops::Range;
 
 use crate::domain::convention::{Finding, Severity};
@@ -62,6 +63,17 @@ impl Located {
             excerpt: (problem.rule != "syntax").then(|| line_text.to_owned()),
             width: text.get(start..end).map_or(0, |s| s.trim_end().chars().count()).max(1),
             problem,
+        }
+    }
+}
+
+impl fmt::Display for Located {
+    /// One line, as compilers print them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.problem.message)?;
+        match &self.problem.fix {
+            Some(fix) => write!(f, ": {fix}"),
+            None => Ok(()),
         }
     }
 }

@@ -12,10 +12,7 @@ use clap::ValueEnum;
 use super::lint;
 use needs::needs;
 
-/// Print the Vault policy that manifests need, and nothing more: a rule for each path, with who needs it.
-///
-/// A login with this policy can do for these PushSecrets or ExternalSecrets all that the controller does. A path that is added
-/// later needs the policy printed anew. Exit code: 0, or 2 when a file cannot be read or a key names no path.
+/// What `waypost policy` is told.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Whose login the policy is for

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Role;
-use crate::cli::lint::{Node, Object, Source, Stores, objects, stores};
+use crate::cli::lint::{Object, Source, Stores, objects, push_facts, reads, stores};
 use crate::domain::path::RemotePath;
 
 /// What is needed of one path.
@@ -18,11 +18,12 @@ pub struct Need {
 /// The needs of all paths, in their order.
 pub type Needs = BTreeMap<RemotePath, Need>;
 
-/// What the manifests need, and the keys that name no path.
+/// What the manifests need; and whatever in them could not be understood, since a policy without it would lack rights.
 pub fn needs(sources: &[Source], role: Role, namespace: Option<&str>, store_path: &str) -> (Needs, Vec<String>) {
-    let (objects, _not_ours) = objects(sources);
+    let (objects, broken) = objects(sources);
     let stores = stores(&objects, store_path);
-    let (mut needs, mut refused) = (Needs::new(), Vec::new());
+    let mut needs = Needs::new();
+    let mut refused: Vec<String> = broken.iter().map(ToString::to_string).collect();
     for object in objects.iter().filter(|object| namespace.is_none_or(|only| object.metadata("namespace") == only)) {
         let (by, keys) = (named(object), keys(object, role, &stores));
         for (mount, key) in keys {
@@ -55,39 +56,16 @@ fn named(object: &Object<'_>) -> String {
 
 /// The remote keys of an object with the mounts of the stores that they go through.
 fn keys<'o>(object: &'o Object<'_>, role: Role, stores: &'o Stores) -> Vec<(Option<&'o str>, &'o str)> {
-    let Some(spec) = spec(object, role) else { return Vec::new() };
-    let mount = |store: &Node| stores.mount(store, object.metadata("namespace"));
     match role {
         Role::Publisher => {
-            let keys = items(spec, "data").iter().filter_map(|mapping| mapping.at("match.remoteRef.remoteKey")?.text());
-            let keys: Vec<&str> = keys.collect();
-            let mounts = items(spec, "secretStoreRefs").iter().map(mount);
-            mounts.flat_map(|mount| keys.iter().map(move |key| (mount, *key))).collect()
+            let Some(facts) = push_facts(object, stores) else { return Vec::new() };
+            let mounts = facts.stores.iter().map(|store| store.mount);
+            mounts.flat_map(|mount| facts.mappings.iter().map(move |mapping| (mount, mapping.remote_key))).collect()
         }
         Role::Consumer => {
-            let entries = ["data", "dataFrom"].into_iter().flat_map(|list| items(spec, list));
-            let key = |entry: &'o Node| {
-                let key = entry.at("remoteRef.key").or(entry.at("extract.key"))?.text()?;
-                let store = entry.at("sourceRef.storeRef").or(spec.get("secretStoreRef"));
-                Some((store.map_or(Some(stores.assumed()), mount), key))
-            };
-            entries.filter_map(key).collect()
+            reads(object, stores).iter().filter_map(|read| Some((read.mount, read.key.text()?))).collect()
         }
     }
-}
-
-fn spec<'o>(object: &'o Object<'_>, role: Role) -> Option<&'o Node> {
-    let root = match (role, object.kind.name.as_str()) {
-        (Role::Publisher, "PushSecret") | (Role::Consumer, "ExternalSecret") => "spec",
-        (Role::Publisher, "ClusterPushSecret") => "spec.pushSecretSpec",
-        (Role::Consumer, "ClusterExternalSecret") => "spec.externalSecretSpec",
-        (Role::Publisher | Role::Consumer, _other) => return None,
-    };
-    object.node.at(root)
-}
-
-fn items<'o>(spec: &'o Node, list: &str) -> &'o [Node] {
-    spec.get(list).map(Node::items).unwrap_or_default()
 }
 
 fn deletes(object: &Object<'_>) -> bool {
@@ -131,6 +109,13 @@ spec:
   dataFrom:
   - extract: {key: platform-config/postgres/main}
 "#;
+
+    #[test]
+    fn what_cannot_be_understood_is_refused_since_rights_would_be_missing() {
+        for broken in ["kind: [\n", "apiVersion: external-secrets.io/v1beta1\nkind: ExternalSecret\n"] {
+            assert_eq!(found(Role::Consumer, None, broken), (vec![], 1), "{broken}");
+        }
+    }
 
     #[test]
     fn each_path_is_needed_once_however_it_is_spelled_and_by_whom_is_told() {
