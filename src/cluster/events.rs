@@ -54,9 +54,9 @@ impl Events {
     where
         K: Resource<DynamicType = ()>,
     {
-        let event = event(object, tone, reason, message);
-        let namespace = event.metadata.namespace.as_deref().unwrap_or(CLUSTER_SCOPED);
-        let events: Api<Event> = Api::namespaced(self.cluster.client(), namespace);
+        let namespace = object.namespace().unwrap_or_else(|| CLUSTER_SCOPED.to_owned());
+        let events: Api<Event> = Api::namespaced(self.cluster.client(), &namespace);
+        let event = event(object, namespace, tone, reason, message);
         let params = PostParams::default();
         let created = events.create(&params, &event);
         if let Err(error) = self.cluster.request("publish an Event on", &object.name_any(), created).await {
@@ -65,12 +65,15 @@ impl Events {
     }
 }
 
-fn event<K: Resource<DynamicType = ()>>(object: &K, tone: Tone, reason: &str, message: &str) -> Event {
+fn event<K>(object: &K, namespace: String, tone: Tone, reason: &str, message: &str) -> Event
+where
+    K: Resource<DynamicType = ()>,
+{
     Event {
         metadata: ObjectMeta {
             // Names of Events usually have a dot there, which the API server refuses at the end of a prefix.
             generate_name: Some(format!("{}-", object.name_any())),
-            namespace: Some(object.namespace().unwrap_or_else(|| CLUSTER_SCOPED.to_owned())),
+            namespace: Some(namespace),
             ..ObjectMeta::default()
         },
         event_time: Some(MicroTime(Timestamp::now())),
@@ -94,9 +97,8 @@ mod tests {
     fn a_note_is_cut_between_characters_and_says_which_object_it_regards() {
         let mut store = ClusterSecretStore::new("vault", Default::default());
         store.metadata.uid = Some("u".into());
-        let event = event(&store, Tone::Warning, "StoreNotReady", &"ä".repeat(MAX_NOTE));
+        let event = event(&store, CLUSTER_SCOPED.to_owned(), Tone::Warning, "StoreNotReady", &"ä".repeat(MAX_NOTE));
         assert_eq!(event.note.map(|note| note.len()), Some(MAX_NOTE - 2));
-        assert_eq!(event.metadata.namespace.as_deref(), Some("default"));
         let regarding = event.regarding.unwrap_or_default();
         assert_eq!((regarding.kind.as_deref(), regarding.uid.as_deref()), (Some("ClusterSecretStore"), Some("u")));
     }
