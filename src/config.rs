@@ -1,6 +1,7 @@
 //! The controller's settings: flags and environment, read here and nowhere else.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,6 +38,10 @@ pub struct Config {
     /// Watch this namespace only (cluster-scoped stores are served for it as well) [default: all namespaces].
     #[arg(long, env = "WAYPOST_NAMESPACE", value_name = "NAMESPACE")]
     pub namespace: Option<String>,
+
+    /// Requests a second that a store's login may send on average; as many may come at once.
+    #[arg(long, env = "WAYPOST_STORE_REQUEST_RATE", default_value = "2000", value_name = "N")]
+    pub store_request_rate: NonZeroU32,
 
     /// How often status.refreshTime moves although nothing changed; 0 means at every refresh.
     #[arg(long, env = "WAYPOST_STATUS_HEARTBEAT", default_value = "1h", value_parser = parse_duration, value_name = "DURATION")]

@@ -216,6 +216,7 @@ fn store_reason(error: &crate::store::StoreError) -> Reason {
         | StoreError::Sealed { .. }
         | StoreError::Standby { .. }
         | StoreError::RateLimited { .. }
+        | StoreError::HeldBack { .. }
         | StoreError::CircuitOpen { .. }
         | StoreError::LoginRefused { .. }
         | StoreError::TokenRefused { .. }

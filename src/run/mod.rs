@@ -171,7 +171,11 @@ async fn context(config: &Config, cluster: Cluster, metrics: Arc<Metrics>) -> Re
     let unclassified = if config.serve_unclassified { Unclassified::Serve } else { Unclassified::Leave };
     let class = Class { name: config.controller_class.clone(), unclassified };
     Ok(Arc::new(Context {
-        stores: Registry::new(cluster.clone(), RegistrySettings { class }, metrics.clone()),
+        stores: Registry::new(
+            cluster.clone(),
+            RegistrySettings { class, rate: config.store_request_rate },
+            metrics.clone(),
+        ),
         feed: Feed::new(),
         settings: Settings {
             convention: Convention::with_mode(config.path_convention),

@@ -111,6 +111,16 @@ pub enum StoreError {
         /// The address as the store says it.
         server: String,
     },
+    /// More requests than we allow ourselves.
+    #[error(
+        "held back, since {server} gets no more than {rate} requests a second from this store: raise --store-request-rate if this lasts; it goes on by itself"
+    )]
+    HeldBack {
+        /// The address as the store says it.
+        server: String,
+        /// Requests a second.
+        rate: std::num::NonZeroU32,
+    },
     /// The server points elsewhere, where our token must not go.
     #[error(
         "{server} redirects to {to}, where the token is not sent: set `server` to the active node's address or a load balancer's, or give the store the CA that vouches for both"
@@ -284,7 +294,7 @@ impl StoreError {
             | StoreError::Server { .. }
             | StoreError::ReplyTooLarge { .. }
             | StoreError::BadReply { .. } => Family::Failed,
-            StoreError::RateLimited { .. } => Family::Throttled,
+            StoreError::RateLimited { .. } | StoreError::HeldBack { .. } => Family::Throttled,
         }
     }
 }

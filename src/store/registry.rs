@@ -1,6 +1,7 @@
 //! One authenticated client per store identity, made when first used and kept for all who share the identity.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub struct RegistrySettings {
     /// Which stores are ours.
     pub class: Class,
+    /// Requests a second that one client may send on average.
+    pub rate: NonZeroU32,
 }
 
 /// How many of the stores that a resource names are another controller's, or may be.
@@ -334,6 +337,7 @@ impl Registry {
                 true => Lagging::Forward,
                 false => Lagging::Refuse,
             },
+            rate: self.settings.rate,
             store: format!("{}/{}", key.store.kind, key.store.name),
             observer: self.observer.clone(),
             recovered: announcer(&self.changes, &key.store),

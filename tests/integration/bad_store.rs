@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret, SecretStore};
-use waypost_e2e::lab::{Bao, Lab, Transport, ca_bundle};
+use waypost_e2e::lab::{Lab, Transport, ca_bundle};
 use waypost_e2e::wait;
 
 use crate::stage::{self, LATER, Stage, condition};
@@ -52,15 +52,12 @@ pub fn store_ref(name: &str) -> Value {
     json!({ "kind": "ClusterSecretStore", "name": name })
 }
 
-/// A store of the test's own with a push and a pull through it that are in sync.
-async fn in_sync_through(stage: &Stage, bao: &Bao) -> anyhow::Result<String> {
-    let (lab, name) = (Lab::shared().await?, format!("{}-store", stage.word));
-    stage::store(lab, &name, bao.address(), bao.ca_pem()).await?;
+/// A push and a pull through this store that are in sync.
+async fn in_sync_through(stage: &Stage, name: &str) -> anyhow::Result<()> {
     stage.secret(&stage.producer, "source", &[("password", "good")]).await?;
-    stage.push("push", "source", &[("password", "password")], json!({ "secretStoreRefs": [store_ref(&name)] })).await?;
-    stage.pull("pull", &[("PASSWORD", "password")], json!({ "secretStoreRef": store_ref(&name) })).await?;
-    stage.holds_within(LATER, &stage.consumer, "pull", &[("PASSWORD", "good")]).await?;
-    Ok(name)
+    stage.push("push", "source", &[("password", "password")], json!({ "secretStoreRefs": [store_ref(name)] })).await?;
+    stage.pull("pull", &[("PASSWORD", "password")], json!({ "secretStoreRef": store_ref(name) })).await?;
+    stage.holds_within(LATER, &stage.consumer, "pull", &[("PASSWORD", "good")]).await.map(drop)
 }
 
 /// Makes both sides look at the store again.
@@ -79,8 +76,8 @@ async fn annotate(stage: &Stage, mark: &str) -> anyhow::Result<()> {
 #[tokio::test]
 async fn es9_sealed_or_unreachable_keeps_the_last_good_data_and_recovers() -> anyhow::Result<()> {
     let stage = Stage::new("es9").await?;
-    let bao = Lab::shared().await?.extra_bao(Transport::Tls).await?;
-    let store = in_sync_through(&stage, &bao).await?;
+    let (bao, store) = stage.own_store().await?;
+    in_sync_through(&stage, &store).await?;
 
     bao.seal().await?;
     touch(&stage, "while-sealed").await?;
@@ -118,8 +115,9 @@ struct Wrong {
 #[tokio::test]
 async fn a_store_that_is_written_wrong_says_what_to_correct() -> anyhow::Result<()> {
     let stage = Stage::new("wrongstore").await?;
-    let lab = Lab::shared().await?;
-    let store = in_sync_through(&stage, lab.bao()?).await?;
+    let (lab, store) = (Lab::shared().await?, format!("{}-store", stage.word));
+    stage::store(lab, &store, lab.bao()?.address(), lab.bao()?.ca_pem()).await?;
+    in_sync_through(&stage, &store).await?;
     stage.vault.enable_mount(&format!("{}-v1", stage.word), "kv", &json!({ "version": "1" })).await?;
     let right = json!({
         "path": "secret", "version": "v2", "caBundle": ca_bundle(lab.vault_ca_pem().unwrap_or_default()),
@@ -200,8 +198,8 @@ async fn a_v1_mount_is_told_from_a_v2_mount() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_role_that_is_put_right_in_the_server_shows_soon() -> anyhow::Result<()> {
     let stage = Stage::new("rolelater").await?;
-    let bao = Lab::shared().await?.extra_bao(Transport::Tls).await?;
-    let store = in_sync_through(&stage, &bao).await?;
+    let (bao, store) = stage.own_store().await?;
+    in_sync_through(&stage, &store).await?;
     let admin = bao.admin()?;
     let role = "auth/kubernetes/role/external-secrets";
     let before = admin.get(role).await?.map(|reply| reply["data"].clone()).unwrap_or_default();

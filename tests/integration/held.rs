@@ -3,10 +3,10 @@
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use waypost::api::PushSecret;
-use waypost_e2e::lab::{Bao, Lab, Transport};
+use waypost_e2e::lab::Bao;
 use waypost_e2e::wait;
 
-use crate::stage::{LATER, Stage, store};
+use crate::stage::{LATER, Stage};
 
 #[tokio::test]
 async fn f53_a_deletion_waits_for_the_store_and_ends_by_itself_once_it_is_back() -> anyhow::Result<()> {
@@ -38,10 +38,7 @@ struct Held {
 impl Held {
     async fn begin(test: &str) -> anyhow::Result<Self> {
         let stage = Stage::new(test).await?;
-        let lab = Lab::shared().await?;
-        let bao = lab.extra_bao(Transport::Tls).await?;
-        let name = format!("store-{}", stage.word);
-        store(lab, &name, bao.address(), bao.ca_pem()).await?;
+        let (bao, name) = stage.own_store().await?;
         stage.secret(&stage.producer, "source", &[("password", "good")]).await?;
         let more = json!({
             "secretStoreRefs": [{ "kind": "ClusterSecretStore", "name": name }], "deletionPolicy": "Delete",

@@ -9,10 +9,10 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 use waypost::api::{ClusterSecretStore, ExternalSecret};
-use waypost_e2e::lab::{AuditLog, Bao, Lab, Mark, Request, Transport, VaultAdmin};
+use waypost_e2e::lab::{AuditLog, Bao, Mark, Request, VaultAdmin};
 use waypost_e2e::wait;
 
-use crate::stage::{LATER, Stage, store};
+use crate::stage::{LATER, Stage};
 
 const PATHS: usize = 40;
 const WINDOW: Duration = Duration::from_secs(2);
@@ -113,10 +113,7 @@ struct Fleet {
 impl Fleet {
     async fn synced(test: &str) -> anyhow::Result<Self> {
         let stage = Stage::new(test).await?;
-        let lab = Lab::shared().await?;
-        let bao = lab.extra_bao(Transport::Tls).await?;
-        let name = format!("store-{}", stage.word);
-        store(lab, &name, bao.address(), bao.ca_pem()).await?;
+        let (bao, name) = stage.own_store().await?;
         let (admin, audit) = (bao.admin()?, bao.audit());
         let fleet = Fleet { stage, _bao: bao, admin, audit, store: name };
         try_join_all((0..PATHS).map(|number| fleet.pull(number))).await?;

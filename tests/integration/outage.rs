@@ -7,10 +7,10 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use serde_json::json;
 use waypost::api::ExternalSecret;
-use waypost_e2e::lab::{Bao, Lab, Transport, VaultAdmin};
+use waypost_e2e::lab::{Bao, VaultAdmin};
 use waypost_e2e::wait;
 
-use crate::stage::{LATER, Stage, bytes_of, condition, store};
+use crate::stage::{LATER, Stage, bytes_of, condition};
 
 /// May look after its own session and find the mount, and nothing else.
 const NOTHING: &str = r#"
@@ -75,12 +75,9 @@ struct Outage {
 impl Outage {
     async fn begin(test: &str) -> anyhow::Result<Self> {
         let stage = Stage::new(test).await?;
-        let lab = Lab::shared().await?;
-        let bao = lab.extra_bao(Transport::Tls).await?;
+        let (bao, name) = stage.own_store().await?;
         let admin = bao.admin()?;
         admin.write("secret", &stage.path(), &json!({ "password": "good" })).await?;
-        let name = format!("store-{}", stage.word);
-        store(lab, &name, bao.address(), bao.ca_pem()).await?;
         let more = json!({
             "secretStoreRef": { "kind": "ClusterSecretStore", "name": name },
             "refreshInterval": "1s",

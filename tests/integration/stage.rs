@@ -14,7 +14,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret};
-use waypost_e2e::lab::{CONTROLLER_ACCOUNT, Controller, ControllerOptions, Lab, VaultAdmin, cluster_secret_store};
+use waypost_e2e::lab::{
+    Bao, CONTROLLER_ACCOUNT, Controller, ControllerOptions, Lab, Transport, VaultAdmin, cluster_secret_store,
+};
 use waypost_e2e::wait;
 
 /// What users are promised in the slowest case; a test that waits longer has failed.
@@ -176,6 +178,14 @@ impl Stage {
         let change = json!({ "spec": { "conditions": conditions } });
         stores.patch(store, &PatchParams::default(), &Patch::Merge(change)).await?;
         Ok(())
+    }
+
+    /// An OpenBao for this test alone, to be disturbed, and a ClusterSecretStore for it.
+    pub async fn own_store(&self) -> anyhow::Result<(Bao, String)> {
+        let lab = Lab::shared().await?;
+        let (bao, name) = (lab.extra_bao(Transport::Tls).await?, format!("{}-store", self.word));
+        store(lab, &name, bao.address(), bao.ca_pem()).await?;
+        Ok((bao, name))
     }
 
     /// Waits until the object's Ready condition has this status and reason for its present generation; gives its message.

@@ -1,20 +1,22 @@
 //! A server that limits the rate of requests: fewer are sent, users are told, and everything arrives.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 use waypost::api::{ExternalSecret, PushSecret};
-use waypost_e2e::lab::{AuditLog, Bao, Lab, Transport, VaultAdmin};
+use waypost_e2e::lab::{AuditLog, Bao, VaultAdmin};
 use waypost_e2e::wait;
 
 use crate::bad_store::{remove_store, store_ref};
-use crate::stage::{LATER, Stage, condition, mapping, store};
+use crate::stage::{LATER, Stage, condition, mapping};
 
 /// Pushes, and as many pulls.
 const PAIRS: usize = 20;
 const SAYS: &str = "limits the rate of requests: raise its quota";
+/// What is in nobody's way arrives in a fraction of this, on a busy machine too.
+const PROMPT: Duration = Duration::from_secs(3);
 /// As many requests of one store may be under way when the first is turned away.
 const UNDER_WAY: usize = 16;
 
@@ -31,14 +33,11 @@ struct Throttled {
 impl Throttled {
     async fn begin(test: &str) -> anyhow::Result<Self> {
         let stage = Stage::new(test).await?;
-        let lab = Lab::shared().await?;
-        let bao = lab.extra_bao(Transport::Tls).await?;
+        let (bao, store) = stage.own_store().await?;
         let admin = bao.admin()?;
         let settings = json!({ "enable_rate_limit_audit_logging": true, "enable_rate_limit_response_headers": true });
         admin.post("sys/quotas/config", &settings).await?;
-        let name = format!("{}-store", stage.word);
-        store(lab, &name, bao.address(), bao.ca_pem()).await?;
-        let throttled = Throttled { audit: bao.audit(), stage, admin, store: name, _bao: bao };
+        let throttled = Throttled { audit: bao.audit(), stage, admin, store, _bao: bao };
         throttled.write("first").await?;
         for number in 0..PAIRS {
             throttled.pair(number).await?;
@@ -125,6 +124,27 @@ async fn a_quota_slows_pushes_and_pulls_down_and_everything_arrives_when_it_is_l
     throttled.all_hold("second").await?;
     throttled.write("third").await?;
     throttled.all_hold("third").await?;
+    remove_store(&throttled.stage, &throttled.store).await
+}
+
+#[tokio::test]
+async fn what_goes_through_another_store_is_not_delayed() -> anyhow::Result<()> {
+    let throttled = Throttled::begin("quotanext").await?;
+    let neighbour = Stage::new("quotafree").await?;
+    neighbour.secret(&neighbour.producer, "source", &[("password", "first")]).await?;
+    neighbour.push("push", "source", &[("password", "password")], json!({})).await?;
+    neighbour.pull("pull", &[("PASSWORD", "password")], json!({})).await?;
+    neighbour.holds_within(LATER, &neighbour.consumer, "pull", &[("PASSWORD", "first")]).await?;
+
+    throttled.limit(json!({ "path": "secret/", "rate": 1, "interval": "1s" })).await?;
+    throttled.write("second").await?;
+    throttled.is_said_by(1).await?;
+    for value in ["second", "third", "fourth"] {
+        neighbour.secret(&neighbour.producer, "source", &[("password", value)]).await?;
+        neighbour.holds_within(PROMPT, &neighbour.consumer, "pull", &[("PASSWORD", value)]).await?;
+    }
+    throttled.lift().await?;
+    throttled.all_hold("second").await?;
     remove_store(&throttled.stage, &throttled.store).await
 }
 

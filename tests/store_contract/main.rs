@@ -4,6 +4,7 @@
 mod veil;
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -457,7 +458,7 @@ impl Bench {
         let [namespace, account] = CONTROLLER_ACCOUNT;
         let cluster = Cluster::new(lab.kube_as(namespace, account).await.unwrap());
         let class = Class { name: "waypost".to_owned(), unclassified: Unclassified::Serve };
-        let registry = Registry::new(cluster, RegistrySettings { class }, Arc::new(Unobserved));
+        let registry = Registry::new(cluster, RegistrySettings { class, rate: NonZeroU32::MAX }, Arc::new(Unobserved));
         let kube = lab.kube_admin().await.unwrap();
         let created = Namespace {
             metadata: kube::api::ObjectMeta { generate_name: Some("store-".to_owned()), ..Default::default() },

@@ -1,15 +1,19 @@
-//! What holds requests back: at most so many at once, the server's own pauses, and a circuit breaker.
+//! What holds requests back: at most so many at once and a second, the server's own pauses, and a circuit breaker.
+//!
+//! **Our own rate.** A token bucket bounds what one client sends on average, whatever goes wrong above it (ADR 0016).
 //!
 //! **Rate limits.** A server that limits the rate of requests turns away whatever comes too early. So a 429 stops all requests
 //! for as long as the server asks, and then one at a time may try: each that is answered lets one more go beside it, until
 //! as many are under way as usual. While a limit lasts, no more than one or two requests a pause are turned away.
 
+use std::num::NonZeroU32;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
+use super::bucket::{Bucket, Empty};
 use crate::store::StoreError;
 
 /// Requests of one client that may be under way at once.
@@ -18,9 +22,12 @@ const CONCURRENT: usize = 16;
 const THRESHOLD: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// How long a request is held back in place while the server limits their rate; beyond it, it fails and says so. Short,
-/// because whoever waits takes the place of somebody who reconciles an object of another store.
+/// How long a request is held back in place while the server or our own bucket limits their rate; beyond it, it fails and
+/// says so.
 pub const PATIENCE: Duration = Duration::from_secs(2);
+/// How many requests may wait for a turn while the server limits the rate: whoever waits takes the place of somebody who
+/// reconciles an object of another store. The others fail at once and say so.
+const MOST_WAITING: usize = 2;
 /// The pause after a 429 that asks for none, and the shortest: `Retry-After: 0` would be no pause at all.
 const USUAL_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause we accept from a server.
@@ -29,6 +36,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// The limits of one client.
 pub struct Guard {
     server: String,
+    bucket: Bucket,
     slots: Semaphore,
     state: Mutex<State>,
 }
@@ -43,11 +51,26 @@ struct State {
     window: usize,
     /// How many slots there are, taken or free; more than the window only until enough of them are given back.
     slots: usize,
+    /// How many requests wait for a slot.
+    waiting: usize,
     /// The last failure, which an open circuit repeats.
     cause: Option<StoreError>,
 }
 
+/// One that waits for a slot, until it is dropped.
+struct Waiting<'a>(&'a Guard);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.state().waiting -= 1;
+    }
+}
+
 impl State {
+    fn is_throttled(&self) -> bool {
+        self.window < CONCURRENT
+    }
+
     fn answered(&mut self) {
         self.failures = 0;
         // A late answer from before the failures does not close an open circuit: the health probe does.
@@ -96,8 +119,8 @@ impl Drop for Slot<'_> {
 }
 
 impl Guard {
-    /// All closed, nothing under way.
-    pub fn new(server: &str) -> Self {
+    /// All closed, nothing under way; `rate` requests a second may follow.
+    pub fn new(server: &str, rate: NonZeroU32) -> Self {
         let state = State {
             failures: 0,
             circuit: Circuit::Closed,
@@ -105,36 +128,61 @@ impl Guard {
             paused_until: None,
             window: CONCURRENT,
             slots: CONCURRENT,
+            waiting: 0,
             cause: None,
         };
-        Guard { server: server.to_owned(), slots: Semaphore::new(CONCURRENT), state: Mutex::new(state) }
+        Guard {
+            server: server.to_owned(),
+            bucket: Bucket::new(rate),
+            slots: Semaphore::new(CONCURRENT),
+            state: Mutex::new(state),
+        }
     }
 
-    /// Waits for a free slot, and for a pause to end. Fails at once when the circuit is open or the pause lasts beyond
-    /// `deadline`; where the server limits the rate, no request waits longer than that for its turn.
+    /// Waits for a free slot, for a pause to end, and for a token of the bucket. Fails at once when the circuit is open or the
+    /// pause lasts beyond `deadline`; where the rate is limited, no request waits longer than that for its turn.
     pub async fn admit(&self, deadline: Instant) -> Result<Slot<'_>, StoreError> {
         self.check_circuit()?;
-        let slot = loop {
+        let slot = self.slot(deadline).await?;
+        while let Some(left) = self.pause_left() {
             self.check_pause(deadline)?;
-            let now = Instant::now();
-            let patience = if deadline > now { deadline } else { now + USUAL_PAUSE };
-            match timeout_at(patience, self.slots.acquire()).await {
+            tokio::time::sleep(left).await;
+        }
+        let held_back = |Empty { rate }| StoreError::HeldBack { server: self.server.clone(), rate };
+        self.bucket.take(patience(deadline)).await.map_err(held_back)?;
+        // Whoever waited may have waited for a server that failed meanwhile.
+        self.check_circuit()?;
+        Ok(slot)
+    }
+
+    async fn slot(&self, deadline: Instant) -> Result<Slot<'_>, StoreError> {
+        self.check_pause(deadline)?;
+        if let Ok(permit) = self.slots.try_acquire() {
+            return Ok(Slot { guard: self, permit: Some(permit) });
+        }
+        let _waiting = self.wait()?;
+        loop {
+            self.check_pause(deadline)?;
+            match timeout_at(patience(deadline), self.slots.acquire()).await {
                 Ok(permit) => {
                     let permit = permit.expect("the semaphore is never closed");
-                    break Slot { guard: self, permit: Some(permit) };
+                    return Ok(Slot { guard: self, permit: Some(permit) });
                 }
                 Err(_elapsed) if self.is_throttled() => return Err(self.rate_limited()),
                 // A server that is slow, not limiting: the requests under way have their own time limit.
                 Err(_elapsed) => {}
             }
-        };
-        while let Some(left) = self.pause_left() {
-            self.check_pause(deadline)?;
-            tokio::time::sleep(left).await;
         }
-        // Whoever waited may have waited for a server that failed meanwhile.
-        self.check_circuit()?;
-        Ok(slot)
+    }
+
+    fn wait(&self) -> Result<Waiting<'_>, StoreError> {
+        let mut state = self.state();
+        if state.is_throttled() && state.waiting >= MOST_WAITING {
+            drop(state);
+            return Err(self.rate_limited());
+        }
+        state.waiting += 1;
+        Ok(Waiting(self))
     }
 
     /// The server turned a request away: keeps all back for as long as it asked, within reason, and then lets one try.
@@ -209,7 +257,7 @@ impl Guard {
     }
 
     fn is_throttled(&self) -> bool {
-        self.state().window < CONCURRENT
+        self.state().is_throttled()
     }
 
     fn pause_left(&self) -> Option<Duration> {
@@ -222,9 +270,19 @@ impl Guard {
     }
 }
 
+/// Whoever waited out a pause beyond its deadline gets a little more, since it comes so near.
+fn patience(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    if deadline > now { deadline } else { now + USUAL_PAUSE }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn guard() -> Guard {
+        Guard::new("s", NonZeroU32::MAX)
+    }
 
     fn sealed() -> StoreError {
         StoreError::Sealed { server: "s".into() }
@@ -232,7 +290,7 @@ mod tests {
 
     #[test]
     fn five_failures_in_a_row_open_and_waits_double() {
-        let guard = Guard::new("s");
+        let guard = guard();
         for _ in 0..4 {
             assert_eq!(guard.failed(sealed()), Failure::Counted);
         }
@@ -262,7 +320,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_pause_within_patience_is_waited_out_even_where_the_server_asks_for_none() {
-        let guard = Guard::new("s");
+        let guard = guard();
         let began = Instant::now();
         guard.throttled(Some(Duration::ZERO));
         assert!(guard.admit(within(PATIENCE)).await.is_ok());
@@ -271,7 +329,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_pause_is_reported_at_once_and_never_longer_than_a_minute() {
-        let guard = Guard::new("s");
+        let guard = guard();
         let began = Instant::now();
         guard.throttled(Some(Duration::from_secs(1000)));
         guard.throttled(Some(Duration::from_secs(1)));
@@ -283,9 +341,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn our_own_rate_is_kept_and_said_to_be_ours() {
+        let guard = Guard::new("s", NonZeroU32::MIN);
+        assert!(guard.admit(within(PATIENCE)).await.is_ok());
+        let refused = guard.admit(within(Duration::from_millis(50))).await.err();
+        assert_eq!(refused, Some(StoreError::HeldBack { server: "s".into(), rate: NonZeroU32::MIN }));
+        assert!(!guard.is_throttled(), "the server said nothing");
+    }
+
+    #[tokio::test]
+    async fn while_the_rate_is_limited_few_wait_and_the_others_are_told_at_once() {
+        let guard = guard();
+        guard.throttled(None);
+        let deadline = within(PATIENCE);
+        let under_way = guard.admit(deadline).await.ok();
+        let waiting = futures::future::join_all((0..MOST_WAITING).map(|_| guard.admit(deadline)));
+        let one_more = async {
+            let began = Instant::now();
+            (guard.admit(deadline).await.err(), began.elapsed())
+        };
+        let (waited, (told, after)) = futures::join!(waiting, one_more);
+        assert!(waited.iter().all(Result::is_err), "nobody gave a slot back");
+        assert_eq!(told, Some(StoreError::RateLimited { server: "s".into() }));
+        assert!(after < Duration::from_millis(500), "{after:?}");
+        drop(under_way);
+        assert_eq!(guard.state().waiting, 0);
+        assert!(guard.admit(within(PATIENCE)).await.is_ok());
+    }
+
+    #[tokio::test]
     async fn after_a_429_one_may_try_and_each_answer_lets_one_more_go() {
         const SOON: Duration = Duration::from_millis(50);
-        let guard = Guard::new("s");
+        let guard = guard();
         let mut under_way = Vec::new();
         for _ in 0..CONCURRENT {
             under_way.push(guard.admit(within(SOON)).await.ok());

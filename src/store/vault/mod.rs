@@ -1,6 +1,7 @@
 //! The store behind Vault's API: an authenticated client of one store identity.
 
 pub mod auth;
+mod bucket;
 pub mod connect;
 mod error;
 mod guard;

@@ -4,6 +4,7 @@
 //! the token goes along: to the same origin, or with https to a host that the store's own CA (`caBundle`, `caProvider`)
 //! vouches for. A public CA vouches for the whole world, so there another host never gets the token.
 
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ pub struct Settings {
     pub headers: HeaderMap,
     /// What a standby that lags does.
     pub lagging: Lagging,
+    /// Requests a second, on average.
+    pub rate: NonZeroU32,
     /// Kind and name of the store, for the observer.
     pub store: String,
     /// Who counts the requests.
@@ -136,7 +139,7 @@ impl Transport {
     /// The way to the server of `settings`; nothing is sent yet.
     pub fn new(settings: Settings) -> Arc<Self> {
         let server = settings.address.as_str().trim_end_matches('/').to_owned();
-        let guard = Guard::new(&server);
+        let guard = Guard::new(&server, settings.rate);
         Arc::new(Transport { settings, server, guard, index: Mutex::new(None) })
     }
 
