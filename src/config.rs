@@ -55,6 +55,10 @@ pub struct Config {
     #[arg(long, env = "WAYPOST_CLUSTER_NAME", value_parser = parse_cluster_name, value_name = "NAME")]
     pub cluster_name: Option<String>,
 
+    /// Read only properties whose producer names the namespace as a consumer; without it, what nobody spoke about may be read.
+    #[arg(long, env = "WAYPOST_REQUIRE_CONSENT", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub require_consent: bool,
+
     /// How log lines are written.
     #[arg(long, env = "WAYPOST_LOG_FORMAT", default_value = "json", value_name = "FORMAT")]
     pub log_format: LogFormat,

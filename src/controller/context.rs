@@ -11,6 +11,7 @@ use crate::cluster::events::Events;
 use crate::domain::convention::Convention;
 use crate::feed::Feed;
 use crate::metrics::Metrics;
+use crate::pull::consent::Silence;
 use crate::store::registry::Registry;
 
 /// Settings that reconcilers decide by.
@@ -21,6 +22,8 @@ pub struct Settings {
     pub status_heartbeat: Duration,
     /// This cluster's name in claims.
     pub cluster: String,
+    /// What it means that a producer did not say who may read its properties.
+    pub silence: Silence,
 }
 
 /// Shared by all reconcilers of the process.

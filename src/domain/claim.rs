@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::consent;
 use super::fingerprint::short_digest;
 
 /// The label with which External Secrets controllers mark what they may write.
@@ -126,6 +127,11 @@ pub fn intent_key(property: &str, uid: &str) -> String {
     format!("{INTENT}{uid}/{}", token(property))
 }
 
+/// Who owns a property, by a claim that is confirmed.
+pub fn owner(labels: &Labels, property: &str) -> Option<Owner> {
+    Owner::decode(labels.get(&claim_key(property))?)
+}
+
 /// Whether External Secrets controllers may write the entry.
 pub fn is_marked(labels: &Labels) -> bool {
     labels.get(MARKER).is_some_and(|value| value == MARKER_VALUE)
@@ -133,7 +139,7 @@ pub fn is_marked(labels: &Labels) -> bool {
 
 /// Whether a label says who owns what, so that nobody may set it by a manifest.
 pub fn is_ours(key: &str) -> bool {
-    key == MARKER || key.starts_with(CLAIM) || key.starts_with(INTENT)
+    key == MARKER || key.starts_with(CLAIM) || key.starts_with(INTENT) || consent::is_consent(key)
 }
 
 /// How `me` stands towards `property` of an entry with these labels.
@@ -184,7 +190,7 @@ pub fn confirm<'a>(properties: impl IntoIterator<Item = &'a str>, me: &Owner) ->
         .collect()
 }
 
-/// Drops what `me` has on these properties, claims and intents; others' stay.
+/// Drops what `me` has on these properties, claims with their consents and intents; others' stay.
 pub fn release<'a>(labels: &Labels, properties: impl IntoIterator<Item = &'a str>, me: &Owner) -> LabelChanges {
     let mut changes = LabelChanges::new();
     for property in properties {
@@ -192,6 +198,10 @@ pub fn release<'a>(labels: &Labels, properties: impl IntoIterator<Item = &'a str
         let mine = labels.get(&claim).and_then(|text| Owner::decode(text)).is_some_and(|owner| owner.uid == me.uid);
         if mine {
             changes.insert(claim, None);
+            let consent = consent::key(property);
+            if labels.contains_key(&consent) {
+                changes.insert(consent, None);
+            }
         }
         if labels.contains_key(&intent) {
             changes.insert(intent, None);
@@ -242,7 +252,7 @@ fn rival_intents<'a>(labels: &'a Labels, property: &str, me: &Owner) -> impl Ite
 }
 
 /// A property as part of a label's key: itself where a key can hold it, else its digest.
-fn token(property: &str) -> String {
+pub(super) fn token(property: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let readable =
         (1..=MAX_READABLE).contains(&property.len()) && property.chars().all(plain) && !property.starts_with("sha3-");

@@ -1,6 +1,7 @@
 //! What the words mean: pure and synchronous, without Kubernetes, Vault, a runtime or a clock.
 
 pub mod claim;
+pub mod consent;
 pub mod convention;
 pub mod fingerprint;
 pub mod mapping;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::claim;
+use super::consent::{Consent, ConsentError};
 
 /// The envelope's `apiVersion`.
 const API_VERSION: &str = "kubernetes.external-secrets.io/v1alpha1";
@@ -27,6 +28,8 @@ pub struct PushOptions {
     pub labels: BTreeMap<String, String>,
     /// What happens to labels of the path that no mapping names; `None` where the mapping does not say.
     pub other_labels: Option<OtherLabels>,
+    /// Who may read the property; `None` where the mapping does not say.
+    pub consumers: Option<Consent>,
 }
 
 /// How the bytes of a source become the text of a property.
@@ -64,7 +67,7 @@ pub enum PushOptionsError {
         wanted: &'static str,
     },
     /// A field that nobody knows.
-    #[error("{field} is no field of {KIND}: the spec may have encoding, customMetadata and mergePolicy")]
+    #[error("{field} is no field of {KIND}: the spec may have encoding, customMetadata, mergePolicy and consumers")]
     Unknown {
         /// The field.
         field: String,
@@ -77,6 +80,9 @@ pub enum PushOptionsError {
         /// What it must be.
         wanted: &'static str,
     },
+    /// Who may read it.
+    #[error("spec.consumers {0}")]
+    Consumers(ConsentError),
     /// A label that says who owns what.
     #[error("spec.customMetadata.{key} says who owns the path, and Waypost alone sets it: choose another key")]
     Protected {
@@ -126,6 +132,9 @@ impl PushOptions {
                 ("mergePolicy", Some("Merge")) => self.other_labels = Some(OtherLabels::Keep),
                 ("mergePolicy", Some("Replace")) => self.other_labels = Some(OtherLabels::Remove),
                 ("mergePolicy", _) => return Err(wrong("Merge or Replace")),
+                ("consumers", _) => {
+                    self.consumers = Some(Consent::parse(value).map_err(PushOptionsError::Consumers)?);
+                }
                 ("customMetadata", _) => self.labels = labels(object("spec.customMetadata", value)?)?,
                 _unknown => return Err(PushOptionsError::Unknown { field: format!("spec.{field}") }),
             }
@@ -170,6 +179,7 @@ mod tests {
     fn an_envelope_says_encoding_labels_and_what_becomes_of_other_labels() {
         let options = parse(json!({
             "encoding": "Base64", "mergePolicy": "Replace", "customMetadata": { "team": "payments" },
+            "consumers": { "namespaces": ["shop"] },
         }));
         assert_eq!(
             options,
@@ -177,6 +187,7 @@ mod tests {
                 encoding: Encoding::Base64,
                 labels: BTreeMap::from([("team".into(), "payments".into())]),
                 other_labels: Some(OtherLabels::Remove),
+                consumers: Some(Consent { namespaces: vec!["shop".into()], ..Consent::default() }),
             })
         );
         assert_eq!(parse(json!({})), Ok(PushOptions::default()));
@@ -191,6 +202,8 @@ mod tests {
             (json!({ "customMetadata": { "team": 3 } }), "spec.customMetadata.team"),
             (json!({ "customMetadata": { "managed-by": "me" } }), "spec.customMetadata.managed-by"),
             (json!({ "customMetadata": { "claim.waypost.io/password": "me" } }), "claim.waypost.io/password"),
+            (json!({ "consumers": "hunter2" }), "spec.consumers"),
+            (json!({ "customMetadata": { "consent.waypost.io/password": "me" } }), "consent.waypost.io/password"),
             (json!({ "customMetadata": { "team": "hunter2".repeat(100) } }), "spec.customMetadata.team"),
             (json!("hunter2"), "spec"),
         ] {

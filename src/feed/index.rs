@@ -180,7 +180,9 @@ impl Index {
         if overtaken {
             return Vec::new();
         }
-        let seen = Seen { version, live: true };
+        // A write leaves consents as they are.
+        let consents = path.known.filter(|known| known.seen.version == version).and_then(|known| known.seen.consents);
+        let seen = Seen { version, live: true, consents };
         path.known = Some(Known { seen, at: now });
         let behind = self.behind(key, seen);
         for name in &behind {
@@ -189,6 +191,20 @@ impl Index {
             }
         }
         self.wake(behind, now)
+    }
+
+    /// Other labels at the same version: what was read before is good no longer.
+    pub fn consent_changed(&mut self, key: &PathKey, now: Instant) -> Vec<Name> {
+        let Some(path) = self.paths.get_mut(key) else { return Vec::new() };
+        if let Some(known) = &mut path.known {
+            known.seen.consents = None;
+        }
+        let following: BTreeSet<Name> = match self.paths.get(key) {
+            Some(path) => self.following(path, key).map(|(name, _)| name.clone()).collect(),
+            None => BTreeSet::new(),
+        };
+        self.outdate(&following, |read| read.key == *key);
+        self.wake(following, now)
     }
 
     /// When the version was announced that this consumer has got now; nothing when it did not wait for one.

@@ -20,6 +20,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, mpsc};
 
 use crate::controller::referrers::Name;
+use crate::domain::consent;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState};
 use crate::store::{Identity, PathKey, StoreClient, StoreError};
@@ -82,11 +83,14 @@ pub struct Seen {
     pub version: u64,
     /// Whether that version has data.
     pub live: bool,
+    /// A digest of who may read what; `None` where only a read can tell.
+    pub consents: Option<u64>,
 }
 
 impl Seen {
     fn of(entry: &Entry) -> Self {
-        Seen { version: entry.cas(), live: matches!(entry.state, EntryState::Live { .. }) }
+        let live = matches!(entry.state, EntryState::Live { .. });
+        Seen { version: entry.cas(), live, consents: Some(consent::digest(&entry.custom_metadata)) }
     }
 }
 
@@ -143,6 +147,13 @@ impl Feed {
     pub fn announce(&self, key: &PathKey, version: u64) {
         let woken = self.index().announce(key, version, Instant::now());
         tracing::debug!(path = %key.path, version, consumers = woken.len(), "version announced");
+        self.wake(woken);
+    }
+
+    /// Says that others may read this path than before. Its followers are queued at once.
+    pub fn consent_changed(&self, key: &PathKey) {
+        let woken = self.index().consent_changed(key, Instant::now());
+        tracing::debug!(path = %key.path, consumers = woken.len(), "consent announced");
         self.wake(woken);
     }
 

@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use super::index::{Check, Due};
 use super::listing::{Folder, Listing, Plan};
 use super::{Feed, Seen, Source};
+use crate::domain::consent;
 use crate::domain::path::{LogicalPath, RemotePath};
 use crate::store::error::Family;
-use crate::store::{Head, Heads, Latest};
+use crate::store::{Heads, Latest};
 
 /// Checks under way at once, so that a slow server delays no other's paths for long.
 const CONCURRENT_CHECKS: usize = 8;
@@ -152,9 +153,11 @@ impl Feed {
             }
             let identity = source.client.identity();
             match source.client.head(&source.path).await {
-                Ok(Head { version, live, .. }) => {
+                Ok(head) => {
                     answered = true;
-                    let woken = self.index().checked(&key, identity, Seen { version, live }, Instant::now());
+                    let consents = Some(consent::digest(&head.custom_metadata));
+                    let seen = Seen { version: head.version, live: head.live, consents };
+                    let woken = self.index().checked(&key, identity, seen, Instant::now());
                     self.wake(woken);
                 }
                 Err(error) => {

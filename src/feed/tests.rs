@@ -231,6 +231,31 @@ async fn a_version_that_is_written_while_a_person_asks_is_read_too() {
 }
 
 #[tokio::test]
+async fn a_changed_consent_is_read_anew_at_the_same_version() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let mut wakeups = feed.wakeups().unwrap();
+    let consent = BTreeMap::from([(consent::key("password"), Some("{}".to_owned()))]);
+    store.patch_metadata(&source.path, &consent).await.unwrap();
+    let before = store.count(Operation::Read);
+    feed.consent_changed(&source.key);
+    let woken = drained(&mut wakeups);
+    assert_eq!(woken.len(), 10);
+    for name in &woken {
+        assert!(feed.is_behind(name));
+        let entry = feed.read(name, &source, Freshness::Shared).await.unwrap();
+        assert!(entry.custom_metadata.contains_key(&consent::key("password")));
+        assert!(!feed.is_behind(name));
+    }
+    assert_eq!(store.count(Operation::Read) - before, 1, "one read serves all");
+    // Where nobody announces it, as from another cluster, the check finds it.
+    let consent = BTreeMap::from([(consent::key("password"), None)]);
+    store.patch_metadata(&source.path, &consent).await.unwrap();
+    feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await;
+    assert_eq!(drained(&mut wakeups).len(), 10);
+}
+
+#[tokio::test]
 async fn a_deleted_version_is_a_change_of_the_same_number() {
     let store = FakeStore::new();
     let (feed, source) = ten_served(&store).await;

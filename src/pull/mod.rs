@@ -4,6 +4,7 @@
 //! nothing new, the resource is the one that was tried last, and the target is as our last write left it.
 
 pub mod apply;
+pub mod consent;
 pub mod desired;
 pub mod observe;
 pub mod plan;
@@ -14,7 +15,7 @@ mod stores;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,9 +38,10 @@ use crate::feed::{Follow, Freshness};
 use crate::metrics::Stage;
 use crate::store::Foreign;
 use apply::Applied;
+use consent::Reader;
 use desired::{Desired, Reference, Refresh};
 use observe::{Located, Stores};
-use plan::{Observed, PathVersion, Snapshot, Step, TargetState, Written, plan};
+use plan::{Observed, PathVersion, Refusal, Snapshot, Step, TargetState, Written, plan};
 use records::{Record, Records};
 use report::{Failure, Moment, Synced, report};
 
@@ -236,11 +238,16 @@ impl<S: Stores> Pull<S> {
         snapshots: Vec<(Reference, Snapshot)>,
     ) -> Result<(Applied, Vec<PathVersion>), Failure> {
         let cluster = &self.context.cluster;
+        let reader = self.reader(desired, &snapshots).await.map_err(Failure::Write)?;
         let mut target = observe::target(cluster, desired, record).await.map_err(Failure::Write)?;
         let mut attempt = 1;
         loop {
             let unseen = matches!(target, TargetState::AsWritten(_));
-            let plan = plan(desired, Observed { snapshots: snapshots.clone(), target }).map_err(Failure::Refused)?;
+            let observed = Observed { snapshots: snapshots.clone(), target, reader: reader.clone() };
+            let plan = match plan(desired, observed) {
+                Ok(plan) => plan,
+                Err(refusal) => return self.refuse(desired, refusal).await,
+            };
             if let Step::Keep(written) = &plan.step
                 && unseen
                 && !self.is_as_written(desired, written).await?
@@ -259,6 +266,24 @@ impl<S: Stores> Pull<S> {
                 Err(error) => return Err(Failure::Write(error)),
             }
         }
+    }
+
+    async fn reader(&self, desired: &Desired, snapshots: &[(Reference, Snapshot)]) -> Result<Reader, ClusterError> {
+        let labels = match consent::asks_for_labels(snapshots) {
+            true => self.context.cluster.namespace_labels(&desired.namespace).await?,
+            false => BTreeMap::new(),
+        };
+        Ok(Reader { labels, silence: self.context.settings.silence })
+    }
+
+    /// A target whose producer withdrew its consent goes where the producer says so; otherwise it stays as it is.
+    async fn refuse(&self, desired: &Desired, refusal: Refusal) -> Result<(Applied, Vec<PathVersion>), Failure> {
+        if refusal.takes_target() {
+            let target = observe::live(&self.context.cluster, desired).await.map_err(Failure::Write)?;
+            let step = plan::remove(desired, target);
+            apply::apply(&self.context.cluster, desired, step).await.map_err(Failure::Write)?;
+        }
+        Err(Failure::Refused(refusal))
     }
 
     /// Where nothing is written, no precondition finds out that somebody else edited or deleted the target.

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use serde_json::json;
 use thiserror::Error;
 
+use super::consent::{self, Reader};
 use super::desired::{Deletion, Desired, ImmutableTargets, Reference, Strangers, Wanted, is_carried};
 use crate::api::condition::Reason;
 use crate::api::external_secret::NullBytePolicy;
 use crate::api::names;
+use crate::domain::consent::OnWithdrawal;
 use crate::domain::fingerprint;
 use crate::domain::property;
 use crate::domain::remote::{Entry, EntryState};
@@ -22,6 +24,8 @@ pub struct Observed {
     pub snapshots: Vec<(Reference, Snapshot)>,
     /// The Secret of the target's name.
     pub target: TargetState,
+    /// What consents are judged by.
+    pub reader: Reader,
 }
 
 /// One path at one version.
@@ -122,6 +126,28 @@ pub enum Refusal {
         /// The property.
         property: String,
     },
+    /// The producer does not let this namespace read it.
+    #[error(
+        "{store}: {producer} does not let namespace {namespace} read property {property:?} of {path}: ask for it to be named in that mapping's metadata.spec.consumers; the target {}",
+        match on_withdrawal {
+            OnWithdrawal::Retain => "gets nothing from it, and keeps what it has",
+            OnWithdrawal::Delete => "goes, as the producer asks",
+        }
+    )]
+    NotPermitted {
+        /// `Kind/name`.
+        store: String,
+        /// `mount/path`.
+        path: String,
+        /// The property.
+        property: String,
+        /// Where the resource is.
+        namespace: String,
+        /// Who can change that.
+        producer: String,
+        /// What becomes of the target.
+        on_withdrawal: OnWithdrawal,
+    },
     /// Not base64.
     #[error("the value for key {key:?} is not what its decodingStrategy says: correct the value or the strategy")]
     Undecodable {
@@ -188,6 +214,7 @@ impl Refusal {
         match self {
             Refusal::PathNotFound { .. } => Reason::PathNotFound,
             Refusal::PropertyNotFound { .. } => Reason::PropertyNotFound,
+            Refusal::NotPermitted { .. } => Reason::NotPermitted,
             Refusal::Undecodable { .. } | Refusal::NullByte { .. } | Refusal::TooDeep { .. } => Reason::TargetInvalid,
             Refusal::TooLarge { .. } => Reason::TooLarge,
             Refusal::NotOwned { .. } | Refusal::ControlledByAnother { .. } => Reason::TargetNotOwned,
@@ -197,25 +224,37 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// Whether a target of ours goes, although nothing can be said about what it should be.
+    pub fn takes_target(&self) -> bool {
+        matches!(self, Refusal::NotPermitted { on_withdrawal: OnWithdrawal::Delete, .. })
+    }
+}
+
 /// Decides.
 ///
 /// # Errors
 /// [`Refusal`]: nothing is written.
 pub fn plan(desired: &Desired, observed: Observed) -> Result<Plan, Refusal> {
     let versions = versions(desired, &observed.snapshots);
-    let values = values(desired, &observed.snapshots)?;
+    let values = values(desired, &observed.snapshots, &observed.reader)?;
     let step = match values {
         Some(data) => write(desired, render(desired, data, &versions)?, observed.target)?,
-        None => remove(desired, observed.target)?,
+        None => remove(desired, observed.target),
     };
     Ok(Plan { step, versions })
 }
 
 /// The values by key; `None` when every one is gone and the spec deletes for that.
-fn values(desired: &Desired, snapshots: &[(Reference, Snapshot)]) -> Result<Option<SecretMap>, Refusal> {
+fn values(
+    desired: &Desired,
+    snapshots: &[(Reference, Snapshot)],
+    reader: &Reader,
+) -> Result<Option<SecretMap>, Refusal> {
     let mut values = SecretMap::new();
     for wanted in &desired.entries {
         let Some((_, snapshot)) = snapshots.iter().find(|(reference, _)| *reference == wanted.from) else { continue };
+        consent::check(desired, wanted, snapshot, reader)?;
         match (value(wanted, snapshot)?, desired.deletion) {
             (Some(value), _) => {
                 values.insert(wanted.key.clone(), value);
@@ -358,14 +397,15 @@ fn only_left_over(removals: &Removals) -> bool {
     removals.keys.is_empty() && removals.labels.iter().chain(&removals.annotations).all(|key| !is_carried(key))
 }
 
-fn remove(desired: &Desired, state: TargetState) -> Result<Step, Refusal> {
+/// There shall be no target of ours.
+pub fn remove(desired: &Desired, state: TargetState) -> Step {
     match state {
-        TargetState::Absent => Ok(Step::StayAbsent),
-        TargetState::AsWritten(written) => Ok(Step::Delete(written.stamp)),
+        TargetState::Absent => Step::StayAbsent,
+        TargetState::AsWritten(written) => Step::Delete(written.stamp),
         TargetState::Present(live) => match whose(desired, &live) {
-            Whose::Ours => Ok(Step::Delete(live.stamp)),
+            Whose::Ours => Step::Delete(live.stamp),
             // Not ours: nothing of ours is there to be deleted.
-            Whose::Nobodys | Whose::Anothers(_) => Ok(Step::StayAbsent),
+            Whose::Nobodys | Whose::Anothers(_) => Step::StayAbsent,
         },
     }
 }

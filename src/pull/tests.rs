@@ -55,7 +55,7 @@ fn live_entry(version: u64, json: &str) -> EntryState {
 fn observed(desired: &Desired, state: EntryState, target: TargetState) -> Observed {
     let entry = Arc::new(Entry { state, custom_metadata: BTreeMap::new() });
     let snapshot = Snapshot { path: "secret/platform-data/redis/db".into(), entry };
-    Observed { snapshots: vec![(desired.entries[0].from.clone(), snapshot)], target }
+    Observed { snapshots: vec![(desired.entries[0].from.clone(), snapshot)], target, reader: Reader::default() }
 }
 
 fn created(desired: &Desired, state: EntryState) -> crate::domain::target::Target {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
-use super::entry::{Applied, Applier, Place, Recorder};
+use super::entry::{Applied, Applier, News, Place, Recorder};
 use super::ledger::{Spot, StoreKey};
 use super::plan::{Job, Places, Plan, Problem};
 use crate::store::{PathKey, StoreClient};
@@ -49,8 +49,8 @@ pub struct Apply<'a> {
     pub places: &'a Places,
     /// The ledger.
     pub ledgers: &'a dyn Ledgers,
-    /// Told at once about each new version.
-    pub announce: &'a (dyn Fn(&PathKey, u64) + Send + Sync),
+    /// Told at once what consumers of an entry are to know.
+    pub announce: &'a (dyn Fn(&PathKey, News) + Send + Sync),
 }
 
 impl Apply<'_> {
@@ -115,7 +115,7 @@ impl Apply<'_> {
             // Spots come from stores that can be used, and places that are not known block their jobs.
             return Ok(Applied::default());
         };
-        let announce = |version| (self.announce)(key, version);
+        let announce = |news| (self.announce)(key, news);
         let ledger = self.ledgers.at(spot);
         let place = Place { client: client.as_ref(), path: &spot.path, ledger: ledger.as_ref(), announce: &announce };
         self.applier.converge(&place, &job.goal).await.map_err(Problem::Apply)

@@ -12,6 +12,7 @@ use crate::api::bounds::{self, OutOfBounds};
 use crate::api::condition::Reason;
 use crate::api::names::{ANNOTATION_ADOPT, TRUE};
 use crate::api::push_secret::{PushConversionStrategy, PushSecretData, PushSecretSpec, UpdatePolicy};
+use crate::domain::consent::Consent;
 use crate::domain::convention::{Convention, Finding, MappingFacts, PushFacts, RuleId, Severity, StoreFacts};
 use crate::domain::mapping::{KeyConversion, Mapping, SourceKey};
 use crate::domain::path::{PathError, RemotePath};
@@ -40,6 +41,8 @@ pub struct Wanted {
     pub mapping: Mapping,
     /// The lines that the ledger gets.
     pub lines: BTreeMap<String, Line>,
+    /// Who may read which property; one that is not here, anybody.
+    pub consents: BTreeMap<String, Consent>,
     /// The rules that keep this entry from being written.
     pub violations: Vec<Finding>,
     /// What the mappings ask for beside their values.
@@ -362,6 +365,7 @@ impl Desired {
         let key = line.data.match_.secret_key.clone().unwrap_or_default();
         let encoding = entry.options.encoding;
         wanted.mapping.insert(property.clone(), SourceKey { key, conversion, encoding });
+        wanted.consents.extend(entry.options.consumers.clone().map(|consent| (property.clone(), consent)));
         wanted.lines.insert(property, line);
         wanted.options.push((entry.index, entry.options.clone()));
     }

@@ -10,6 +10,7 @@ use super::intents::Intents;
 use super::step::{self, Goal, Refusal, Settled, Step, Write};
 use crate::cluster::ClusterError;
 use crate::domain::claim::{self, Inquiry, LabelChanges, Owner};
+use crate::domain::consent;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState};
 use crate::store::{StoreClient, StoreError};
@@ -54,8 +55,17 @@ pub struct Place<'a> {
     pub path: &'a RemotePath,
     /// Writes down what is about to be pushed.
     pub ledger: &'a dyn Recorder,
-    /// Told at once about each new version.
-    pub announce: &'a (dyn Fn(u64) + Send + Sync),
+    /// Told at once what consumers are to know.
+    pub announce: &'a (dyn Fn(News) + Send + Sync),
+}
+
+/// What consumers of an entry are to know at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It has this new version.
+    Version(u64),
+    /// Others may read it than before.
+    Consent,
 }
 
 /// What became of an entry.
@@ -160,7 +170,7 @@ impl Applier<'_> {
             Err(error) => return Err(ApplyError::Store(error)),
         };
         chain.wrote = Wrote::Version;
-        (place.announce)(written.version);
+        (place.announce)(News::Version(written.version));
         tracing::info!(push_secret = %self.me.object(), path = %place.path, version = written.version, "version written");
         let held = |property: &String| claim::still_held(&written.custom_metadata, property, self.me, &chain.inquiry);
         if !write.holds.iter().all(held) {
@@ -222,6 +232,9 @@ impl Applier<'_> {
             Ok(()) => {
                 let labels: Vec<&str> = changes.keys().map(String::as_str).collect();
                 tracing::info!(push_secret = %self.me.object(), path = %place.path, ?labels, "labels changed");
+                if changes.keys().any(|key| consent::is_consent(key)) {
+                    (place.announce)(News::Consent);
+                }
                 Ok(())
             }
             // It was removed meanwhile: the next read shows that.

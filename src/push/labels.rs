@@ -82,7 +82,7 @@ mod tests {
 
     fn options(labels: &[(&str, &str)], other_labels: Option<OtherLabels>) -> PushOptions {
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        PushOptions { encoding: Encoding::Text, labels, other_labels }
+        PushOptions { encoding: Encoding::Text, labels, other_labels, consumers: None }
     }
 
     fn labels(of: &[(&str, &str)]) -> Labels {

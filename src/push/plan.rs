@@ -108,6 +108,7 @@ fn publish(desired: &Desired, wanted: &Wanted, source: &SecretMap, place: Option
             existing: desired.existing,
             foreign: desired.foreign,
             labels: wanted.labels.clone(),
+            consents: wanted.consents.clone(),
             ..Goal::default()
         },
         lines: wanted.lines.clone(),

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt};
 
+use super::entry::News;
 use super::intents::Intents;
 use super::observe::Stores;
 use super::reconcile::{World, reconcile};
@@ -63,8 +64,11 @@ impl Reconciler for Pusher {
     async fn reconcile(&self, object: Arc<PushSecret>, name: &Name) -> Report<PushSecretStatus> {
         let context = &self.context;
         let moved = context.moves.take(name);
-        let announce = |key: &PathKey, version| {
-            context.feed.announce(key, version);
+        let announce = |key: &PathKey, news| {
+            match news {
+                News::Version(version) => context.feed.announce(key, version),
+                News::Consent => return context.feed.consent_changed(key),
+            }
             if let Some(moved) = moved {
                 context.metrics.propagated(Stage::Push, moved.elapsed());
             }

@@ -10,7 +10,7 @@ use kube::ResourceExt;
 
 use super::apply::{Apply, Results};
 use super::desired::{self, Desired};
-use super::entry::{Applier, Wrote};
+use super::entry::{Applier, News, Wrote};
 use super::intents::Intents;
 use super::ledger::{self, Ledger, StoreKey};
 use super::observe::{self, Absence, SeenStores, Stores};
@@ -44,8 +44,8 @@ pub struct World<'a> {
     pub cluster: &'a Cluster,
     /// The stores.
     pub stores: &'a dyn Stores,
-    /// Told at once about each new version.
-    pub announce: &'a (dyn Fn(&PathKey, u64) + Send + Sync),
+    /// Told at once what consumers of an entry are to know.
+    pub announce: &'a (dyn Fn(&PathKey, News) + Send + Sync),
     /// Who wants to hear about which Secret.
     pub referrers: &'a Referrers,
     /// The rules of paths.
@@ -310,7 +310,7 @@ impl<'a> Turn<'a> {
             if let Some(client) = seen.clients.get(&spot.store)
                 && let Ok(key) = client.path_key(&spot.path).await
             {
-                (self.world.announce)(&key, version);
+                (self.world.announce)(&key, News::Version(version));
             }
         }
     }

@@ -3,10 +3,11 @@
 //! The protocol is a chain of steps, each derived from the entry alone: announce → read again → write → confirm. So it can
 //! stop anywhere and go on from there, whoever stopped it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::labels::LabelGoal;
 use crate::domain::claim::{self, Inquiry, LabelChanges, Owner, Standing};
+use crate::domain::consent::{self, Consent};
 use crate::domain::remote::{Entry, EntryState, RemoteData};
 
 /// The largest entry, in bytes of JSON: the storage behind a KV mount takes no larger one.
@@ -27,6 +28,8 @@ pub struct Goal {
     pub foreign: Foreign,
     /// What its labels are to be, as long as something there is ours.
     pub labels: LabelGoal,
+    /// Who may read which of the properties of `set`; a property that is not here, anybody.
+    pub consents: BTreeMap<String, Consent>,
 }
 
 /// What happens to a property that is there already.
@@ -220,6 +223,11 @@ pub fn next(goal: &Goal, entry: &Entry, me: &Owner, inquiry: &Inquiry) -> Step {
     if !sorted.announce.is_empty() {
         return view.announce(&sorted);
     }
+    // Before a new value, which nobody may read by an old consent.
+    let consents = view.consents(&sorted);
+    if !consents.is_empty() {
+        return Step::Settle(consents);
+    }
     view.write(&sorted, &sets).unwrap_or_else(|| view.settle(&sorted))
 }
 
@@ -324,7 +332,20 @@ impl<'a> View<'a> {
     }
 
     fn announce(&self, sorted: &Sorted<'a>) -> Step {
-        Step::Announce { changes: self.intents(sorted), properties: owned(&sorted.announce) }
+        let mut changes = self.intents(sorted);
+        changes.extend(self.consents(sorted));
+        Step::Announce { changes, properties: owned(&sorted.announce) }
+    }
+
+    /// The changes that bring the consents of what is ours, or is to be, to what is wanted.
+    fn consents(&self, sorted: &Sorted<'a>) -> LabelChanges {
+        let labels = &self.entry.custom_metadata;
+        let ours = sorted.holds.union(&sorted.announce).filter(|property| !sorted.drops.contains(*property));
+        let change = |property: &&str| {
+            let (key, wanted) = (consent::key(property), self.goal.consents.get(*property).map(Consent::encode));
+            (labels.get(&key) != wanted.as_ref()).then_some((key, wanted))
+        };
+        ours.filter_map(change).collect()
     }
 
     /// Whether the labels that are to come find no room. An intent takes as much as the claim that follows it.
@@ -332,6 +353,7 @@ impl<'a> View<'a> {
         let labels = &self.entry.custom_metadata;
         let mut changes = self.intents(sorted);
         changes.extend(self.settling(sorted));
+        changes.extend(self.consents(sorted));
         changes.extend(self.goal.labels.changes(labels));
         let grows = changes.iter().any(|(key, value)| value.is_some() && !labels.contains_key(key));
         let (keys, claims) = claim::count_after(labels, &changes);

@@ -38,6 +38,7 @@ use crate::domain::convention::Convention;
 use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::pull::Pull;
+use crate::pull::consent::Silence;
 use crate::pull::records::Records;
 use crate::push::pusher::Pusher;
 use crate::push::stores::FromRegistry;
@@ -181,6 +182,7 @@ async fn context(config: &Config, cluster: Cluster, metrics: Arc<Metrics>) -> Re
             convention: Convention::with_mode(config.path_convention),
             status_heartbeat: config.status_heartbeat,
             cluster: cluster_name,
+            silence: if config.require_consent { Silence::Forbids } else { Silence::Permits },
         },
         referrers: Referrers::default(),
         moves: Moves::default(),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 
 use super::{Head, Heads, Identity, Latest, PathKey, StoreClient, StoreError, Written};
+use crate::domain::consent;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
 
@@ -315,7 +316,7 @@ impl Stored {
 
     fn head(&self) -> Latest {
         let version = self.latest();
-        Latest { version, live: self.at(version).is_some() }
+        Latest { version, live: self.at(version).is_some(), consents: consent::digest(&self.custom_metadata) }
     }
 
     fn at(&self, version: u64) -> Option<&RemoteData> {

@@ -71,6 +71,8 @@ pub struct Latest {
     pub version: u64,
     /// Whether it still has data.
     pub live: bool,
+    /// A digest of who may read what ([`crate::domain::consent::digest`]).
+    pub consents: u64,
 }
 
 /// What one listing of a folder gave.

@@ -9,6 +9,7 @@ mod beside_eso;
 mod canary;
 mod claims;
 mod connections;
+mod consent;
 mod consume;
 mod corpus;
 mod deletion;

@@ -26,7 +26,7 @@ use waypost::store::error::Transport as Cause;
 use waypost::store::fake::FakeStore;
 use waypost::store::observer::Unobserved;
 use waypost::store::{
-    Heads, Latest, Registry, RegistrySettings, StoreClient, StoreError, StoreName, StoreObject, StoreRefusal,
+    Heads, Registry, RegistrySettings, StoreClient, StoreError, StoreName, StoreObject, StoreRefusal,
 };
 use waypost_e2e::lab::{AuditLog, Bao, CONTROLLER_ACCOUNT, Lab, Mark, Transport, ca_bundle};
 use waypost_e2e::wait;
@@ -65,7 +65,7 @@ async fn contract(store: &dyn StoreClient) {
     store.create_entry(&path).await.unwrap();
     let head = store.head(&path).await.unwrap();
     assert!(head.exists && head.version == 0 && !head.live);
-    assert_eq!(listed(store, &path).await, Some(Latest { version: 0, live: false }));
+    assert_eq!(listed(store, &path).await, Some((0, false)));
     assert_eq!(head.custom_metadata.len(), 2, "creating again keeps the labels");
 
     let data = RemoteData::from([
@@ -78,7 +78,7 @@ async fn contract(store: &dyn StoreClient) {
     assert_eq!((written.version, written.custom_metadata.len()), (1, 2));
     let entry = store.read(&path, None).await.unwrap();
     assert_eq!(live(&entry).0, 1);
-    assert_eq!(listed(store, &path).await, Some(Latest { version: 1, live: true }));
+    assert_eq!(listed(store, &path).await, Some((1, true)));
     for (property, value) in &data {
         assert!(live(&entry).1[property] == *value, "{property} comes back as it went");
     }
@@ -96,7 +96,7 @@ async fn contract(store: &dyn StoreClient) {
     assert!(matches!(deleted.state, EntryState::Deleted { version: 2 }) && deleted.custom_metadata.len() == 2);
     let head = store.head(&path).await.unwrap();
     assert!(head.exists && head.version == 2 && !head.live);
-    assert_eq!(listed(store, &path).await, Some(Latest { version: 2, live: false }));
+    assert_eq!(listed(store, &path).await, Some((2, false)));
     let stale = store.write(&path, &text("third"), 0).await.unwrap_err();
     assert!(matches!(stale, StoreError::CasMismatch { .. }), "{stale}");
     assert_eq!(store.write(&path, &text("third"), 2).await.unwrap().version, 3);
@@ -108,7 +108,7 @@ async fn contract(store: &dyn StoreClient) {
     assert_eq!(destroyed.custom_metadata, BTreeMap::from([("b".to_owned(), "3".to_owned())]));
     let head = store.head(&path).await.unwrap();
     assert!(head.version == 3 && !head.live);
-    assert_eq!(listed(store, &path).await, Some(Latest { version: 3, live: false }));
+    assert_eq!(listed(store, &path).await, Some((3, false)));
     listings(store).await;
 
     let elsewhere = RemotePath::parse(Some("nowhere"), "platform-data/contract/entry").unwrap();
@@ -129,7 +129,7 @@ async fn listings(store: &dyn StoreClient) {
     for path in [&deep, &beside] {
         store.write(path, &text("x"), 0).await.unwrap();
     }
-    assert_eq!(listed(store, &deep).await, Some(Latest { version: 1, live: true }));
+    assert_eq!(listed(store, &deep).await, Some((1, true)));
     assert_eq!(listed(store, &beside).await, None);
     let folder = path("platform-data/contract");
     assert_eq!(store.heads(&folder, 100).await.unwrap(), Heads::TooLarge);
@@ -138,9 +138,9 @@ async fn listings(store: &dyn StoreClient) {
 }
 
 /// What the listing of `platform-data/contract` says of an entry.
-async fn listed(store: &dyn StoreClient, entry: &RemotePath) -> Option<Latest> {
+async fn listed(store: &dyn StoreClient, entry: &RemotePath) -> Option<(u64, bool)> {
     match store.heads(&path("platform-data/contract"), LISTING).await.unwrap() {
-        Heads::Listed(entries) => entries.get(entry.path.as_str()).copied(),
+        Heads::Listed(entries) => entries.get(entry.path.as_str()).map(|latest| (latest.version, latest.live)),
         Heads::TooLarge | Heads::Unavailable => panic!("the folder is not listed"),
     }
 }

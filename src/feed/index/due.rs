@@ -80,8 +80,9 @@ impl Index {
         let paths: BTreeMap<PathKey, Due> = there.chain(due).map(|path| (path.key.clone(), path)).collect();
         for (key, path) in paths {
             match entries.get(&*key.path) {
-                Some(&Latest { version, live }) => {
-                    woken.extend(self.checked(&key, &folder.tree.identity, Seen { version, live }, now));
+                Some(&Latest { version, live, consents }) => {
+                    let seen = Seen { version, live, consents: Some(consents) };
+                    woken.extend(self.checked(&key, &folder.tree.identity, seen, now));
                 }
                 None => unlisted.push(path),
             }

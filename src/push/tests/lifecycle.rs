@@ -20,6 +20,7 @@ use crate::controller::report::{Report, Requeue};
 use crate::domain::convention::{Convention, Mode};
 use crate::domain::path::RemotePath;
 use crate::domain::remote::EntryState;
+use crate::push::entry::News;
 use crate::push::intents::Intents;
 use crate::push::ledger::StoreKey;
 use crate::push::observe::{Absence, NoStore, Stores};
@@ -108,7 +109,10 @@ impl Bench {
         let world = World {
             cluster: &cluster,
             stores: &self.stores,
-            announce: &move |_key, version| announced.lock().unwrap().push(version),
+            announce: &move |_key, news| match news {
+                News::Version(version) => announced.lock().unwrap().push(version),
+                News::Consent => {}
+            },
             referrers: &self.referrers,
             convention: &self.convention,
             heartbeat: Duration::from_secs(3600),

@@ -7,6 +7,8 @@ use reqwest::{Method, StatusCode};
 use super::kv;
 use super::reply::{self, Data, ListedEntry, Listing};
 use super::transport::{Outgoing, Reply};
+use crate::domain::claim::Labels;
+use crate::domain::consent;
 use crate::domain::path::RemotePath;
 use crate::store::observer::Call;
 use crate::store::{Latest, StoreError};
@@ -46,7 +48,11 @@ pub fn listed(reply: &Reply, folder: &RemotePath) -> Result<HashMap<String, Late
 }
 
 fn latest(entry: &ListedEntry) -> Latest {
-    Latest { version: entry.current_version, live: kv::is_live(entry.current_version, &entry.versions) }
+    Latest {
+        version: entry.current_version,
+        live: kv::is_live(entry.current_version, &entry.versions),
+        consents: entry.custom_metadata.as_ref().map_or_else(|| consent::digest(&Labels::new()), consent::digest),
+    }
 }
 
 #[cfg(test)]
@@ -75,7 +81,8 @@ mod tests {
             }}}"#,
         )
         .unwrap();
-        let latest = |version, live| Some(&Latest { version, live }).copied();
+        let consents = consent::digest(&Labels::new());
+        let latest = |version, live| Some(Latest { version, live, consents });
         let found = |path: &str| entries.get(&format!("platform-data/postgres/{path}")).copied();
         assert_eq!(entries.len(), 4);
         assert_eq!(found("a"), latest(2, true));

@@ -50,6 +50,8 @@ pub struct ListedEntry {
     pub current_version: u64,
     #[serde(default)]
     pub versions: BTreeMap<String, VersionState>,
+    #[serde(default)]
+    pub custom_metadata: Option<BTreeMap<String, String>>,
 }
 
 /// One version in the metadata.

@@ -1,0 +1,317 @@
+//! Who may read a property: the producer's word, kept beside the value in the entry's `custom_metadata`, so that it holds in
+//! every cluster that reads the path and comes with the very read that it is about.
+//!
+//! | key | value | meaning |
+//! |---|---|---|
+//! | `consent.waypost.io/<property>` | a [`Consent`] as JSON | only consumers in these namespaces may read the property |
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+
+use regex::{Regex, RegexBuilder};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+use super::claim::{self, Labels};
+
+const PREFIX: &str = "consent.waypost.io/";
+/// The memory that one compiled expression may take, in bytes: a bound on what a manifest can make us do.
+const MAX_REGEX: usize = 64 * 1024;
+/// What KV v2 takes as a value of `custom_metadata`, in bytes.
+const MAX_VALUE: usize = 512;
+
+/// The namespaces whose ExternalSecrets may read a property. Every list, and the selector, can let a namespace in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Consent {
+    /// By name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+    /// By regular expressions that match the whole name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespace_regexes: Vec<String>,
+    /// By labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_selector: Option<Selector>,
+    /// What becomes of a target whose namespace is let in no longer.
+    #[serde(default, skip_serializing_if = "OnWithdrawal::is_default")]
+    pub on_withdrawal: OnWithdrawal,
+}
+
+/// A label selector, as Kubernetes has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Selector {
+    /// Labels with these values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub match_labels: BTreeMap<String, String>,
+    /// And all of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub match_expressions: Vec<Requirement>,
+}
+
+/// One requirement of a selector.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Requirement {
+    /// The label.
+    pub key: String,
+    /// What is asked of it.
+    pub operator: Operator,
+    /// The values, for In and NotIn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+}
+
+/// What is asked of a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operator {
+    /// It has one of the values.
+    In,
+    /// It has none of them, or is not there.
+    NotIn,
+    /// It is there.
+    Exists,
+    /// It is not there.
+    DoesNotExist,
+}
+
+/// What becomes of a target whose namespace may read no longer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnWithdrawal {
+    /// It keeps its data, and gets no more.
+    #[default]
+    Retain,
+    /// It is deleted.
+    Delete,
+}
+
+/// What a consent says about a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// It may read.
+    Yes,
+    /// It may not.
+    No,
+}
+
+/// Why a consent is refused. Nothing of it is quoted but what a person has to find.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ConsentError {
+    /// Another shape.
+    #[error(
+        "may have namespaces, namespaceRegexes (lists of texts), namespaceSelector (matchLabels, matchExpressions) and onWithdrawal (Retain or Delete)"
+    )]
+    Shape,
+    /// No expression, or a huge one.
+    #[error("has {pattern:?} in namespaceRegexes, which is no regular expression, or too large a one")]
+    Regex {
+        /// The expression.
+        pattern: String,
+    },
+    /// In and NotIn ask for values, the others for none.
+    #[error(
+        "has an expression on label {key:?} whose values do not go with its operator: In and NotIn need some, Exists and DoesNotExist none"
+    )]
+    Expression {
+        /// The label.
+        key: String,
+    },
+    /// More than the store takes.
+    #[error("takes {bytes} bytes, and a store keeps {MAX_VALUE}: use a regular expression or a label selector")]
+    TooLong {
+        /// As JSON.
+        bytes: usize,
+    },
+}
+
+impl OnWithdrawal {
+    fn is_default(&self) -> bool {
+        *self == OnWithdrawal::default()
+    }
+}
+
+impl Consent {
+    /// Parses what a manifest says.
+    ///
+    /// # Errors
+    /// [`ConsentError`] for the first thing that is wrong.
+    pub fn parse(value: &Value) -> Result<Self, ConsentError> {
+        // The library's own message would quote what it read.
+        let consent: Consent = serde_json::from_value(value.clone()).map_err(|_quotes| ConsentError::Shape)?;
+        consent.check()?;
+        match consent.encode().len() {
+            bytes if bytes > MAX_VALUE => Err(ConsentError::TooLong { bytes }),
+            _fits => Ok(consent),
+        }
+    }
+
+    /// As it stands in the store.
+    pub fn encode(&self) -> String {
+        serde_json::to_string(self).expect("lists and texts always serialise")
+    }
+
+    /// What it says about a namespace with these labels.
+    pub fn judge(&self, namespace: &str, labels: &BTreeMap<String, String>) -> Word {
+        let named = self.namespaces.iter().any(|name| name == namespace);
+        let matched = || {
+            let patterns = self.namespace_regexes.iter().filter_map(|pattern| whole(pattern));
+            patterns.into_iter().any(|pattern| pattern.is_match(namespace))
+        };
+        let selected = || self.namespace_selector.as_ref().is_some_and(|selector| selector.matches(labels));
+        if named || matched() || selected() { Word::Yes } else { Word::No }
+    }
+
+    fn check(&self) -> Result<(), ConsentError> {
+        if let Some(pattern) = self.namespace_regexes.iter().find(|pattern| whole(pattern).is_none()) {
+            return Err(ConsentError::Regex { pattern: pattern.clone() });
+        }
+        let expressions = self.namespace_selector.iter().flat_map(|selector| &selector.match_expressions);
+        let odd = |requirement: &&Requirement| match requirement.operator {
+            Operator::In | Operator::NotIn => requirement.values.is_empty(),
+            Operator::Exists | Operator::DoesNotExist => !requirement.values.is_empty(),
+        };
+        match expressions.into_iter().find(odd) {
+            Some(requirement) => Err(ConsentError::Expression { key: requirement.key.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Selector {
+    fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && self.match_expressions.iter().all(|requirement| requirement.holds(labels.get(&requirement.key)))
+    }
+}
+
+impl Requirement {
+    fn holds(&self, value: Option<&String>) -> bool {
+        match self.operator {
+            Operator::In => value.is_some_and(|value| self.values.contains(value)),
+            Operator::NotIn => value.is_none_or(|value| !self.values.contains(value)),
+            Operator::Exists => value.is_some(),
+            Operator::DoesNotExist => value.is_none(),
+        }
+    }
+}
+
+/// Anchored: `team-a` must not let `evil-team-a2` in.
+fn whole(pattern: &str) -> Option<Regex> {
+    RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(MAX_REGEX).build().ok()
+}
+
+/// The label of a property's consent.
+pub fn key(property: &str) -> String {
+    format!("{PREFIX}{}", claim::token(property))
+}
+
+/// Whether a label is a consent.
+pub fn is_consent(key: &str) -> bool {
+    key.starts_with(PREFIX)
+}
+
+/// A digest of all consents of an entry, which tells one state of them from another.
+pub fn digest(labels: &Labels) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for consent in labels.iter().filter(|(key, _)| is_consent(key)) {
+        consent.hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// What the entry says of reading `property`; `None` where nobody said anything. What cannot be understood lets nobody in.
+pub fn of(labels: &Labels, property: &str) -> Option<Consent> {
+    labels.get(&key(property)).map(|text| serde_json::from_str(text).unwrap_or_default())
+}
+
+/// The consents of all properties of an entry.
+pub fn all(labels: &Labels) -> impl Iterator<Item = Consent> {
+    labels.iter().filter(|(key, _)| is_consent(key)).map(|(_, text)| serde_json::from_str(text).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn labels(of: &[(&str, &str)]) -> BTreeMap<String, String> {
+        of.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn lets_in(consent: Value, namespace: &str, of: &[(&str, &str)]) -> bool {
+        Consent::parse(&consent).unwrap().judge(namespace, &labels(of)) == Word::Yes
+    }
+
+    #[test]
+    fn rf1_names_whole_expressions_and_labels_let_in_each_by_itself() {
+        let consent = json!({
+            "namespaces": ["shop"], "namespaceRegexes": ["team-[a-z]+"],
+            "namespaceSelector": { "matchLabels": { "tier": "web" },
+                "matchExpressions": [{ "key": "stage", "operator": "NotIn", "values": ["dev"] }] },
+        });
+        assert!(lets_in(consent.clone(), "shop", &[]));
+        assert!(lets_in(consent.clone(), "team-a", &[]));
+        assert!(lets_in(consent.clone(), "any", &[("tier", "web")]));
+        for (namespace, of) in [
+            ("evil-team-a", vec![]),
+            ("team-a2", vec![]),
+            ("shops", vec![]),
+            ("any", vec![("tier", "web"), ("stage", "dev")]),
+            ("any", vec![("tier", "db")]),
+        ] {
+            assert!(!lets_in(consent.clone(), namespace, &of), "{namespace} {of:?}");
+        }
+        assert!(!lets_in(json!({}), "shop", &[]), "nobody is named");
+    }
+
+    #[test]
+    fn rp1_every_operator_is_that_of_kubernetes() {
+        for (operator, values, with, without) in [
+            ("In", json!(["a", "b"]), true, false),
+            ("NotIn", json!(["a"]), false, true),
+            ("Exists", json!([]), true, false),
+            ("DoesNotExist", json!([]), false, true),
+        ] {
+            let expression = json!({ "key": "team", "operator": operator, "values": values });
+            let consent = json!({ "namespaceSelector": { "matchExpressions": [expression] } });
+            assert_eq!(lets_in(consent.clone(), "any", &[("team", "a")]), with, "{operator}");
+            assert_eq!(lets_in(consent, "any", &[]), without, "{operator}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_and_quotes_no_value() {
+        for wrong in [
+            json!("hunter2"),
+            json!({ "namespace": ["hunter2"] }),
+            json!({ "namespaces": "hunter2" }),
+            json!({ "onWithdrawal": "hunter2" }),
+            json!({ "namespaceRegexes": ["("] }),
+            json!({ "namespaceRegexes": ["(a{1000}){1000}"] }),
+            json!({ "namespaceSelector": { "matchExpressions": [{ "key": "team", "operator": "In" }] } }),
+            json!({ "namespaces": ["hunter2".repeat(80)] }),
+        ] {
+            let text = Consent::parse(&wrong).map_err(|error| error.to_string()).unwrap_err();
+            assert!(!text.contains("hunter2"), "{wrong}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_consent_stands_beside_its_property_and_garbage_lets_nobody_in() {
+        let consent = Consent::parse(&json!({ "namespaces": ["shop"], "onWithdrawal": "Delete" })).unwrap();
+        let mut there = labels(&[(&key("password"), &consent.encode()), (&key("token"), "garbage"), ("team", "a")]);
+        assert_eq!(of(&there, "password"), Some(consent));
+        assert_eq!(of(&there, "token"), Some(Consent::default()));
+        assert_eq!(of(&there, "username"), None);
+        assert_eq!(all(&there).count(), 2);
+        let before = digest(&there);
+        there.insert("team".to_owned(), "b".to_owned());
+        assert_eq!(digest(&there), before);
+        there.remove(&key("token"));
+        assert_ne!(digest(&there), before);
+    }
+}

@@ -1,0 +1,79 @@
+//! Whether the producers of what a resource names let its namespace read it.
+
+use std::collections::BTreeMap;
+
+use super::desired::{Desired, Reference, Wanted};
+use super::plan::{Refusal, Snapshot, store_name};
+use crate::domain::claim::{self, Labels};
+use crate::domain::consent::{self, Consent, OnWithdrawal, Word};
+use crate::domain::remote::{EntryState, RemoteData};
+
+/// What it means that nobody said who may read a property.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Silence {
+    /// Anybody may.
+    #[default]
+    Permits,
+    /// Nobody may: every producer has to name its consumers.
+    Forbids,
+}
+
+/// Who reads.
+#[derive(Clone, Debug, Default)]
+pub struct Reader {
+    /// The labels of its namespace, where a consent asks for them.
+    pub labels: BTreeMap<String, String>,
+    /// What silence means.
+    pub silence: Silence,
+}
+
+/// Whether the labels of the namespace decide anything.
+pub fn asks_for_labels(snapshots: &[(Reference, Snapshot)]) -> bool {
+    let consents = snapshots.iter().flat_map(|(_, snapshot)| consent::all(&snapshot.entry.custom_metadata));
+    consents.into_iter().any(|consent| consent.namespace_selector.is_some())
+}
+
+/// Whether one entry of the spec may be read.
+///
+/// # Errors
+/// [`Refusal::NotPermitted`] names who can change that.
+pub fn check(desired: &Desired, wanted: &Wanted, snapshot: &Snapshot, reader: &Reader) -> Result<(), Refusal> {
+    let EntryState::Live { data, .. } = &snapshot.entry.state else { return Ok(()) };
+    let labels = &snapshot.entry.custom_metadata;
+    for property in concerned(wanted, data) {
+        if let Some(on_withdrawal) = objection(labels, property, &desired.namespace, reader) {
+            return Err(Refusal::NotPermitted {
+                store: store_name(&wanted.from),
+                path: snapshot.path.clone(),
+                property: property.to_owned(),
+                namespace: desired.namespace.clone(),
+                producer: claim::owner(labels, property).map_or("its producer".to_owned(), |owner| owner.to_string()),
+                on_withdrawal,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The properties that an entry of the spec reads: its own, or all where it takes the whole or a path into one of them.
+fn concerned<'a>(wanted: &'a Wanted, data: &'a RemoteData) -> Vec<&'a str> {
+    match &wanted.property {
+        Some(property) if data.contains_key(property) => vec![property],
+        Some(_) | None => data.keys().map(String::as_str).collect(),
+    }
+}
+
+/// Why the namespace may not read it: what becomes of a target that it has.
+fn objection(labels: &Labels, property: &str, namespace: &str, reader: &Reader) -> Option<OnWithdrawal> {
+    match (consent::of(labels, property), reader.silence) {
+        (Some(consent), _) => match consent.judge(namespace, &reader.labels) {
+            Word::Yes => None,
+            Word::No => {
+                let Consent { on_withdrawal, .. } = consent;
+                Some(on_withdrawal)
+            }
+        },
+        (None, Silence::Permits) => None,
+        (None, Silence::Forbids) => Some(OnWithdrawal::Retain),
+    }
+}

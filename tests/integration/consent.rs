@@ -1,0 +1,193 @@
+//! A producer says which namespaces may read its properties: who is not named gets nothing, and a word can be taken back.
+
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use waypost::api::{ExternalSecret, PushSecret};
+use waypost_e2e::lab::{Lab, cluster_secret_store};
+use waypost_e2e::wait;
+
+use crate::stage::{SOON, STORE, Stage, mapping, start_controller_with};
+
+/// A source with a password that is pushed for these consumers; `Value::Null` names none.
+async fn pushed(stage: &Stage, consumers: Value) -> anyhow::Result<()> {
+    let mut entry = mapping("password", &stage.path(), "password");
+    if !consumers.is_null() {
+        entry["metadata"] = json!({
+            "apiVersion": "kubernetes.external-secrets.io/v1alpha1", "kind": "PushSecretMetadata",
+            "spec": { "consumers": consumers },
+        });
+    }
+    stage.push("push", "source", &[], json!({ "data": [entry] })).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await.map(drop)
+}
+
+/// A source, what is pushed from it, and a target in sync.
+async fn in_sync(test: &str, consumers: impl Fn(&Stage) -> Value) -> anyhow::Result<Stage> {
+    let stage = Stage::new(test).await?;
+    stage.secret(&stage.producer, "source", &[("password", "first")]).await?;
+    pushed(&stage, consumers(&stage)).await?;
+    pull(&stage, &stage.consumer).await?;
+    stage.holds(&stage.consumer, "pull", &[("PASSWORD", "first")]).await?;
+    Ok(stage)
+}
+
+async fn pull(stage: &Stage, namespace: &str) -> anyhow::Result<()> {
+    let spec = json!({
+        "refreshInterval": "24h",
+        "secretStoreRef": { "kind": "ClusterSecretStore", "name": STORE },
+        "data": [{ "secretKey": "PASSWORD", "remoteRef": { "key": stage.path(), "property": "password" } }],
+    });
+    stage.apply::<ExternalSecret>(namespace, "pull", spec).await.map(drop)
+}
+
+/// It says who decides, and what to ask for.
+async fn is_refused(stage: &Stage, namespace: &str) -> anyhow::Result<()> {
+    let said = stage.ready::<ExternalSecret>(namespace, "pull", "False", "NotPermitted").await?;
+    let producer = format!("PushSecret {}/push", stage.producer);
+    for word in [&producer, namespace, "metadata.spec.consumers", &stage.path()] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    Ok(())
+}
+
+async fn target(stage: &Stage, namespace: &str) -> anyhow::Result<Option<Secret>> {
+    Ok(stage.api::<Secret>(namespace).get_opt("pull").await?)
+}
+
+#[tokio::test]
+async fn rf1_who_is_not_named_gets_no_secret_and_is_told_whom_to_ask() -> anyhow::Result<()> {
+    let stage = in_sync("rf1n", |stage| json!({ "namespaces": [stage.consumer] })).await?;
+    let stranger = format!("{}-stranger", stage.word);
+    stage.namespace(&stranger).await?;
+    pull(&stage, &stranger).await?;
+    is_refused(&stage, &stranger).await?;
+    assert!(target(&stage, &stranger).await?.is_none());
+
+    // A whole entry is read only by who may read all of it.
+    let whole = json!({
+        "secretStoreRef": { "kind": "ClusterSecretStore", "name": STORE },
+        "data": [{ "secretKey": "ALL", "remoteRef": { "key": stage.path() } }],
+    });
+    stage.apply::<ExternalSecret>(&stranger, "pull", whole).await?;
+    is_refused(&stage, &stranger).await?;
+
+    // Once named, at once: no interval passes.
+    pushed(&stage, json!({ "namespaces": [stage.consumer, stranger] })).await?;
+    stage.ready::<ExternalSecret>(&stranger, "pull", "True", "SecretSynced").await?;
+    assert_eq!(stage.version().await?, 1, "a consent is no new version");
+    Ok(())
+}
+
+#[tokio::test]
+async fn rp1_expressions_match_whole_names_and_selectors_match_labels() -> anyhow::Result<()> {
+    let stage = in_sync("rp1m", |stage| {
+        json!({
+            "namespaceRegexes": [format!("{}-con[a-z]+", stage.word)],
+            "namespaceSelector": { "matchLabels": { "reads": stage.word } },
+        })
+    })
+    .await?;
+    for (namespace, label, admitted) in [
+        (format!("x{}-consumer", stage.word), None, false),
+        (format!("{}-consumer2", stage.word), None, false),
+        (format!("{}-labelled", stage.word), Some(stage.word.as_str()), true),
+        (format!("{}-mislabelled", stage.word), Some("other"), false),
+    ] {
+        stage.namespace(&namespace).await?;
+        if let Some(label) = label {
+            let labels = json!({ "metadata": { "labels": { "reads": label } } });
+            let namespaces: Api<Namespace> = Api::all(stage.client.clone());
+            namespaces.patch(&namespace, &PatchParams::default(), &Patch::Merge(labels)).await?;
+        }
+        pull(&stage, &namespace).await?;
+        match admitted {
+            true => drop(stage.ready::<ExternalSecret>(&namespace, "pull", "True", "SecretSynced").await?),
+            false => is_refused(&stage, &namespace).await?,
+        }
+        assert_eq!(target(&stage, &namespace).await?.is_some(), admitted, "{namespace}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn rf2_what_is_withdrawn_gets_no_more_updates_and_keeps_what_it_has() -> anyhow::Result<()> {
+    let stage = in_sync("rf2k", |stage| json!({ "namespaces": [stage.consumer] })).await?;
+    let before = target(&stage, &stage.consumer).await?;
+    pushed(&stage, json!({ "namespaces": ["somebody-else"] })).await?;
+    is_refused(&stage, &stage.consumer).await?;
+    stage.secret(&stage.producer, "source", &[("password", "second")]).await?;
+    wait::until("the second version", SOON, async || Ok((stage.version().await? == 2).then_some(()))).await?;
+    is_refused(&stage, &stage.consumer).await?;
+    let after = target(&stage, &stage.consumer).await?;
+    assert_eq!(after.as_ref().and_then(Secret::resource_version), before.and_then(|before| before.resource_version()));
+
+    // A mapping that says nothing any more lets everybody read again.
+    pushed(&stage, Value::Null).await?;
+    stage.holds(&stage.consumer, "pull", &[("PASSWORD", "second")]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn rf2_and_rp2_narrowing_removes_the_secrets_that_no_longer_qualify_where_that_is_asked() -> anyhow::Result<()> {
+    let regex = |stage: &Stage, ends: &str| {
+        json!({
+            "namespaceRegexes": [format!("{}-({ends})", stage.word)], "onWithdrawal": "Delete",
+        })
+    };
+    let stage = in_sync("rp2d", |stage| regex(stage, "consumer|other")).await?;
+    let other = format!("{}-other", stage.word);
+    stage.namespace(&other).await?;
+    pull(&stage, &other).await?;
+    stage.holds(&other, "pull", &[("PASSWORD", "first")]).await?;
+    let kept = target(&stage, &stage.consumer).await?;
+
+    pushed(&stage, regex(&stage, "consumer")).await?;
+    wait::until("the target that no longer qualifies to go", SOON, async || {
+        Ok(target(&stage, &other).await?.is_none().then_some(()))
+    })
+    .await?;
+    is_refused(&stage, &other).await?;
+    let now = target(&stage, &stage.consumer).await?;
+    assert_eq!(now.as_ref().map(ResourceExt::uid), kept.as_ref().map(ResourceExt::uid));
+    Ok(())
+}
+
+#[tokio::test]
+async fn where_consent_is_required_silence_lets_nobody_read() -> anyhow::Result<()> {
+    let stage = Stage::new("strict").await?;
+    let lab = Lab::shared().await?;
+    let args = [
+        "--require-consent",
+        "--serve-unclassified=false",
+        "--leader-elect=false",
+        &format!("--controller-class={}", stage.word),
+    ];
+    let _controller = start_controller_with(lab, &args).await?;
+    let name = format!("{}-store", stage.word);
+    let mut store = cluster_secret_store(&name, lab.bao()?.address(), lab.bao()?.ca_pem());
+    store["spec"]["controller"] = json!(stage.word);
+    let stores: Api<waypost::api::ClusterSecretStore> = Api::all(stage.client.clone());
+    stores.patch(&name, &PatchParams::apply("gitops"), &Patch::Apply(store)).await?;
+
+    stage.secret(&stage.producer, "source", &[("password", "first")]).await?;
+    pushed(&stage, Value::Null).await?;
+    let through = json!({ "secretStoreRef": { "kind": "ClusterSecretStore", "name": name } });
+    stage.pull("pull", &[("PASSWORD", "password")], through).await?;
+    is_refused(&stage, &stage.consumer).await?;
+    assert!(target(&stage, &stage.consumer).await?.is_none());
+    pushed(&stage, json!({ "namespaces": [stage.consumer] })).await?;
+    annotate(&stage).await?;
+    stage.holds(&stage.consumer, "pull", &[("PASSWORD", "first")]).await?;
+    stores.delete(&name, &Default::default()).await?;
+    Ok(())
+}
+
+/// The push goes through another controller here, as it may in another cluster: whoever cannot wait for the interval asks.
+async fn annotate(stage: &Stage) -> anyhow::Result<()> {
+    let ask = json!({ "metadata": { "annotations": { "waypost.io/force-sync": "now" } } });
+    let pulls = stage.api::<ExternalSecret>(&stage.consumer);
+    pulls.patch("pull", &PatchParams::default(), &Patch::Merge(ask)).await?;
+    Ok(())
+}
