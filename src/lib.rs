@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod config;
 pub mod controller;
 pub mod domain;
+pub mod fanout;
 pub mod feed;
 pub mod metrics;
 pub mod pull;

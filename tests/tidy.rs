@@ -30,9 +30,14 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["crate::store", "crate::cluster", "crate::controller", "crate::push", "crate::pull", "tokio", "reqwest"],
         &[],
     ),
-    ("src/cluster", &["crate::controller", "crate::push", "crate::pull", "crate::store", "crate::feed"], &[]),
-    ("src/push", &["crate::pull"], &[]),
-    ("src/pull", &["crate::push"], &[]),
+    (
+        "src/cluster",
+        &["crate::controller", "crate::push", "crate::pull", "crate::fanout", "crate::store", "crate::feed"],
+        &[],
+    ),
+    ("src/push", &["crate::pull", "crate::fanout"], &[]),
+    ("src/pull", &["crate::push", "crate::fanout"], &[]),
+    ("src/fanout", &["crate::pull", "crate::feed", "crate::run"], &[]),
     ("src/store", &["crate::push", "crate::pull", "crate::feed", "crate::run"], &[]),
     ("src/feed", &["crate::push", "crate::pull", "crate::run", "kube", "reqwest"], &[]),
     ("src", &["vaultrs", "rustify", "rustify_derive"], &["src/store/vault"]),
@@ -45,6 +50,10 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("src/pull/plan.rs", &["crate::cluster", "kube", "tokio", "async_trait", "std::time::Instant"], &[]),
     ("src/pull/desired.rs", &["crate::cluster", "kube", "tokio", "async_trait"], &[]),
     ("src/pull/report.rs", &["crate::cluster::Cluster", "tokio", "async_trait"], &[]),
+    ("src/fanout/plan.rs", &["crate::cluster", "kube", "tokio", "async_trait", "std::time::Instant"], &[]),
+    ("src/fanout/desired.rs", &["crate::cluster", "kube", "tokio", "async_trait"], &[]),
+    ("src/fanout/change.rs", &["crate::cluster::Cluster", "kube", "tokio", "async_trait"], &[]),
+    ("src/fanout/report.rs", &["crate::cluster::Cluster", "tokio", "async_trait"], &[]),
 ];
 
 #[test]

@@ -32,19 +32,21 @@ pub struct ClusterPushSecretSpec {
     /// Spec of each PushSecret.
     #[validate(nested)]
     pub push_secret_spec: PushSecretSpec,
-    /// Name of each PushSecret; absent means the name of the ClusterPushSecret.
+    /// Name of each PushSecret; absent means the name of the ClusterPushSecret. After an edit the new PushSecrets are made before the
+    /// old ones go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(min = 1, max = 253))]
     #[schemars(regex(pattern = DNS_SUBDOMAIN))]
     pub push_secret_name: Option<String>,
-    /// Labels and annotations of each PushSecret.
+    /// Labels and annotations of each PushSecret. Others may add more to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push_secret_metadata: Option<ChildMetadata>,
-    /// The namespaces that any of these selectors matches.
+    /// The namespaces that any of these selectors matches, but for those that are being deleted or that opt out by the annotation
+    /// `waypost.io/opt-out: "true"`. No selector at all matches none, an empty one all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[validate(length(max = 100))]
     pub namespace_selectors: Vec<LabelSelector>,
-    /// How often all namespaces are compared; absent means an hour. Changes are followed at once.
+    /// How often all namespaces are compared; absent means an hour, zero only when something changes. Changes are followed at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_time: Option<DurationText>,
 }
@@ -61,7 +63,7 @@ pub struct ClusterPushSecretStatus {
     /// take for in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The namespaces that failed.
+    /// The namespaces that failed, and why: the first 500 of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10_000))]
     pub failed_namespaces: Vec<FailedNamespace>,

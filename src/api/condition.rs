@@ -210,6 +210,8 @@ reasons! {
     MassDeletionBlocked,
     /// Removing what was pushed is not possible yet; the object stays until it is, or until the deadline.
     CleanupPending,
+    /// A cluster-wide kind: every namespace that matches has its object.
+    Provisioned,
     /// A cluster-wide kind: one or more namespaces failed.
     NamespacesFailed,
 }

@@ -47,6 +47,8 @@ pub const MANAGER_STATUS: &str = "waypost-status";
 pub const MANAGER_LEDGER: &str = "waypost-ledger";
 /// Our field manager for finalizers and annotations on the resources themselves.
 pub const MANAGER_META: &str = "waypost-meta";
+/// Our field manager for the PushSecrets that a ClusterPushSecret makes.
+pub const MANAGER_FAN_OUT: &str = "waypost-fan-out";
 /// The field manager of a target starts with this, followed by the ExternalSecret's name or, when that is too long, by
 /// [`MANAGER_TARGET_HASHED`] and a digest.
 pub const MANAGER_TARGET_PREFIX: &str = "externalsecrets.external-secrets.io/";

@@ -1,6 +1,7 @@
 //! Thin functions over the Kubernetes API: each one request with a deadline, an error that names step and object, and no
 //! decision.
 
+pub mod children;
 pub mod client;
 pub mod credentials;
 pub mod error;

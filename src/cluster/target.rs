@@ -198,7 +198,7 @@ fn live(secret: Secret, manager: &str) -> Result<Live, ()> {
 }
 
 /// The keys below `metadata.<field>` that this manager set, by apply or by update.
-fn managed(metadata: &ObjectMeta, manager: &str, field: &str) -> BTreeSet<String> {
+pub(super) fn managed(metadata: &ObjectMeta, manager: &str, field: &str) -> BTreeSet<String> {
     metadata
         .managed_fields
         .iter()

@@ -17,6 +17,7 @@ use kube::runtime::{Controller, PredicateConfig, WatchStreamExt, reflector, watc
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -95,11 +96,15 @@ impl<R: Reconciler> Driven<R> {
             .default_backoff()
             .modify(trim)
             .inspect(move |event| forgetful.observe(event));
-        let filled = cache.filled;
+        let (filled, listener) = (cache.filled, cache.listener);
         let edits = reflector(cache.writer, events)
             .inspect(move |event| {
                 if matches!(event, Ok(Event::InitDone)) {
                     filled.cancel();
+                }
+                if let (Some(listener), Some(heard)) = (&listener, heard(event)) {
+                    // A closed channel means that we are shutting down.
+                    let _closed = listener.send(heard).is_err();
                 }
             })
             .filter_map(|event| std::future::ready(touched(event)))
@@ -200,12 +205,39 @@ pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
     /// Cancelled once the cache is filled. kube's own `wait_until_ready` wakes only the last of several waiters, and its
     /// Controller is one: another would wait for ever, or let the Controller do so.
     pub filled: CancellationToken,
+    listener: Option<UnboundedSender<Heard>>,
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + 'static> Cache<K> {
+    /// One that somebody besides the reconciler follows.
+    pub fn heard_by(listener: UnboundedSender<Heard>) -> Self {
+        Cache { listener: Some(listener), ..Cache::default() }
+    }
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Default for Cache<K> {
     fn default() -> Self {
         let (reader, writer) = store();
-        Cache { writer, reader, filled: CancellationToken::new() }
+        Cache { writer, reader, filled: CancellationToken::new(), listener: None }
+    }
+}
+
+/// What a listener hears, once the cache shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// This object was created, changed or deleted.
+    One(Name),
+    /// Everything was listed anew: any object may have.
+    All,
+}
+
+fn heard<K: Resource>(event: &Result<Event<Guarded<K>>, watcher::Error>) -> Option<Heard> {
+    match event {
+        Ok(Event::Apply(object) | Event::Delete(object)) => {
+            Some(Heard::One(Name::new(object.namespace().unwrap_or_default(), object.name_any())))
+        }
+        Ok(Event::InitDone) => Some(Heard::All),
+        Ok(Event::Init | Event::InitApply(_)) | Err(_) => None,
     }
 }
 

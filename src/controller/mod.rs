@@ -7,6 +7,7 @@ pub mod guarded;
 pub mod kind;
 pub mod lease;
 pub mod moves;
+pub mod namespaces;
 pub mod pruned;
 pub mod publish;
 pub mod referrers;

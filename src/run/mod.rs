@@ -2,8 +2,8 @@
 
 mod dependants;
 mod fanout;
-
 mod store;
+mod unserved;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,7 +12,9 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -21,20 +23,23 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use crate::admin::{self, Health, ListenError};
-use crate::api::{ClusterExternalSecret, ClusterPushSecret};
+use crate::api::{ClusterExternalSecret, ClusterPushSecret, PushSecret};
 use crate::cluster::client::{ConnectError, connect};
 use crate::cluster::events::Events;
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::Config;
 use crate::controller::context::{Context, Settings};
-use crate::controller::drive::{Cache, Driven, Reconciler};
+use crate::controller::drive::{Cache, Driven, Heard, Reconciler};
 use crate::controller::guarded::Guarded;
 use crate::controller::lease::Elector;
 use crate::controller::moves::Moves;
+use crate::controller::namespaces::Namespaces;
 use crate::controller::pruned::Pruned;
 use crate::controller::referrers::{Name, Referrers};
 use crate::controller::watch::{self, Wakeups};
 use crate::domain::convention::Convention;
+use crate::fanout::FanOut;
+use crate::fanout::observe::Caches;
 use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::pull::Pull;
@@ -46,6 +51,7 @@ use crate::store::admit::{Class, Unclassified};
 use crate::store::registry::{Registry, RegistrySettings};
 use crate::telemetry::{self, TelemetryError};
 use dependants::Dependants;
+use unserved::{Refused, Unserved};
 
 /// Two workers are enough for a program that waits, and each costs memory of its own.
 const WORKERS: usize = 2;
@@ -232,7 +238,9 @@ impl Starter<'_> {
         // Before the pulls: it opens the wave in which everything is read once.
         self.tasks.spawn(self.context.feed.clone().run(self.stop.clone()));
         self.forward_feed(wakeups.pull.clone());
-        let (pushes, pushes_filled) = self.drive(
+        let (pushes_moved, moved_pushes) = mpsc::unbounded_channel();
+        let (pushes, pushes_filled) = self.drive_into(
+            Cache::heard_by(pushes_moved),
             Arc::new(Pusher::new(self.context.clone(), Arc::new(FromRegistry(self.context.stores.clone())))),
             self.scoped(),
             push_wakes,
@@ -242,22 +250,40 @@ impl Starter<'_> {
             self.scoped(),
             pull_wakes,
         );
-        self.drive(
-            fanout::Unserved::<ClusterExternalSecret>::new(&self.context),
-            Api::all(self.client()),
-            mpsc::unbounded_channel().1,
-        );
-        self.drive(
-            fanout::Unserved::<ClusterPushSecret>::new(&self.context),
-            Api::all(self.client()),
-            mpsc::unbounded_channel().1,
-        );
-        let dependants = Dependants { pushes, pulls, stores, wakeups: wakeups.clone() };
+        self.refuse::<ClusterExternalSecret>();
+        let dependants = Dependants { pushes: pushes.clone(), pulls, stores, wakeups: wakeups.clone() };
         let stores = &self.context.stores;
         self.tasks.spawn(dependants.follow(stores.changes(), stores.troubles(), self.stop.clone()));
         self.tasks.spawn(watch::secrets(self.scoped(), self.context.clone(), records, wakeups, self.stop.clone()));
         pushes_filled.cancelled().await;
         pulls_filled.cancelled().await;
+        match self.config.namespace {
+            None => self.start_fan_out(pushes, moved_pushes).await,
+            Some(_) => self.refuse::<ClusterPushSecret>(),
+        }
+    }
+
+    /// Last: a PushSecret or a namespace that is not in the caches counts as not there.
+    async fn start_fan_out(&self, pushes: Store<Guarded<PushSecret>>, moved_pushes: mpsc::UnboundedReceiver<Heard>) {
+        let (namespaces_moved, moved_namespaces) = mpsc::unbounded_channel();
+        let (namespaces, filled) = (Namespaces::default(), CancellationToken::new());
+        let caches = Caches { namespaces: namespaces.reader.clone(), pushes };
+        let all = Api::all(self.client());
+        self.tasks.spawn(namespaces.follow(all, filled.clone(), namespaces_moved, self.stop.clone()));
+        filled.cancelled().await;
+        let (wakeups, wakes) = mpsc::unbounded_channel();
+        let fan_out = Arc::new(FanOut::new(self.context.clone(), caches));
+        let (parents, _) = self.drive(fan_out, Api::all(self.client()), wakes);
+        let parents = fanout::Parents { parents, wakeups };
+        self.tasks.spawn(parents.follow(moved_namespaces, moved_pushes, self.stop.clone()));
+    }
+
+    /// Tells the objects of a kind that they are not served.
+    fn refuse<K>(&self)
+    where
+        K: Refused<Status: Serialize + Clone + Default + Send + Sync> + Send + Sync + 'static,
+    {
+        self.drive(Unserved::<K>::new(&self.context), Api::all(self.client()), mpsc::unbounded_channel().1);
     }
 
     /// Stores first: whoever refers to one must not find it missing only because we have not looked yet.
@@ -277,8 +303,17 @@ impl Starter<'_> {
         reconciler: Arc<R>,
         api: Api<Guarded<R::Object>>,
         wakes: mpsc::UnboundedReceiver<Name>,
-    ) -> (kube::runtime::reflector::Store<Guarded<R::Object>>, CancellationToken) {
-        let cache = Cache::default();
+    ) -> (Store<Guarded<R::Object>>, CancellationToken) {
+        self.drive_into(Cache::default(), reconciler, api, wakes)
+    }
+
+    fn drive_into<R: Reconciler>(
+        &self,
+        cache: Cache<R::Object>,
+        reconciler: Arc<R>,
+        api: Api<Guarded<R::Object>>,
+        wakes: mpsc::UnboundedReceiver<Name>,
+    ) -> (Store<Guarded<R::Object>>, CancellationToken) {
         let (reader, filled) = (cache.reader.clone(), cache.filled.clone());
         let wakeups =
             futures::stream::unfold(wakes, |mut wakes| async { wakes.recv().await.map(|name| (name, wakes)) });

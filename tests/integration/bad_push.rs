@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use waypost::api::{ClusterPushSecret, PushSecret};
+use waypost::api::PushSecret;
 use waypost_e2e::wait;
 
-use crate::stage::{LATER, SOON, STORE, Stage, condition, mapping};
+use crate::stage::{LATER, SOON, STORE, Stage, mapping};
 
 /// A namespace with this label is left out by the admission policy of the convention.
-const UNGUARDED: &str = "tests.waypost.io/unguarded";
+pub const UNGUARDED: &str = "tests.waypost.io/unguarded";
 
 /// Lets the producer's namespace past admission, as a cluster without the policy would, so that the reconciler judges.
 async fn without_admission(stage: &Stage) -> anyhow::Result<()> {
@@ -211,25 +211,5 @@ async fn what_a_push_asks_for_in_vain_is_named() -> anyhow::Result<()> {
         says(&stage, name, "Unsupported", &[field, "not supported"]).await?;
     }
     assert_eq!(stage.version().await?, 0);
-
-    let all: Api<ClusterPushSecret> = Api::all(stage.client.clone());
-    let everywhere: ClusterPushSecret = serde_json::from_value(json!({
-        "apiVersion": "external-secrets.io/v1alpha1", "kind": "ClusterPushSecret", "metadata": { "name": stage.word },
-        "spec": {
-            "namespaceSelectors": [{ "matchLabels": { "a": stage.word } }],
-            "pushSecretSpec": {
-                "secretStoreRefs": [{ "kind": "ClusterSecretStore", "name": STORE }],
-                "selector": { "secret": { "name": "source" } },
-                "data": [mapping("password", &stage.path(), "password")],
-            },
-        },
-    }))?;
-    all.create(&PostParams::default(), &everywhere).await?;
-    wait::until("the ClusterPushSecret is told that it is not supported", LATER, async || {
-        let found = serde_json::to_value(all.get(&stage.word).await?)?;
-        Ok(condition(&found).filter(|ready| ready["reason"] == "Unsupported").map(drop))
-    })
-    .await?;
-    all.delete(&stage.word, &DeleteParams::default()).await?;
     Ok(())
 }

@@ -18,6 +18,7 @@ use waypost::domain::convention::{Convention, Mode, Severity};
 use waypost_e2e::lab::Lab;
 use waypost_e2e::wait;
 
+use crate::bad_push::UNGUARDED;
 use crate::stage::{LATER, SOON, Stage, condition};
 
 /// The namespaces of the corpus.
@@ -26,8 +27,6 @@ const NAMESPACES: [&str; 3] = ["platform-postgres", "temporal", "backstage"];
 const BEFORE_ADMISSION: &str = "duplicate-key.yaml";
 /// What lint calls a mistake in the `metadata` of a mapping, which no schema and no policy looks into.
 const ENVELOPE: &str = "envelope";
-/// On a namespace: PushSecrets outside the convention reach the reconciler.
-const LABEL_UNGUARDED: &str = "waypost-test/unguarded";
 
 struct Manifest {
     name: String,
@@ -154,10 +153,10 @@ impl Stage {
 /// Exempts this test's producer from the denying policy, as an administrator does: by the binding.
 async fn unguard(stage: &Stage) -> anyhow::Result<()> {
     let namespaces: Api<Namespace> = Api::all(stage.client.clone());
-    let label = json!({ "metadata": { "labels": { LABEL_UNGUARDED: "true" } } });
+    let label = json!({ "metadata": { "labels": { UNGUARDED: "true" } } });
     namespaces.patch(&stage.producer, &PatchParams::default(), &Patch::Merge(label)).await?;
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(stage.client.clone());
-    let selector = json!({ "matchExpressions": [{ "key": LABEL_UNGUARDED, "operator": "DoesNotExist" }] });
+    let selector = json!({ "matchExpressions": [{ "key": UNGUARDED, "operator": "DoesNotExist" }] });
     let exempt = json!({ "spec": { "matchResources": { "namespaceSelector": selector } } });
     bindings.patch("waypost-convention-enforce", &PatchParams::default(), &Patch::Merge(exempt)).await?;
     let manifests = corpus()?;

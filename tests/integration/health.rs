@@ -25,12 +25,11 @@ async fn what_nobody_has_looked_at_is_in_progress() -> anyhow::Result<()> {
         subject.apply(json!({})).await?;
         seen.push(Seen::new(&subject, "of another controller", subject.get().await?, "InProgress", "Progressing"));
     }
-    // Those are answered at once: what counts is how the API server made them.
-    for subject in fan_outs(&stage).await? {
-        let made = subject.apply(json!({})).await?;
-        seen.push(Seen::new(&subject, "just made", made, "InProgress", "Progressing"));
-        subject.delete().await?;
-    }
+    // That is answered at once: what counts is how the API server made it.
+    let unserved = unserved(&stage).await?;
+    let made = unserved.apply(json!({})).await?;
+    seen.push(Seen::new(&unserved, "just made", made, "InProgress", "Progressing"));
+    unserved.delete().await?;
     judged(&seen)?;
     remove_store(&stage).await
 }
@@ -173,7 +172,7 @@ struct Subject<'a> {
 }
 
 /// One of each kind, in an order in which each finds what it refers to; a push and a pull through a store of the test's own.
-async fn subjects(stage: &Stage) -> anyhow::Result<[Subject<'_>; 4]> {
+async fn subjects(stage: &Stage) -> anyhow::Result<[Subject<'_>; 5]> {
     let lab = Lab::shared().await?;
     // The namespace's own store logs in with a token: to ask for those of its ServiceAccount would take a grant.
     let token = stage.vault.create_token(&["waypost-combined"], "1h").await?;
@@ -207,9 +206,18 @@ async fn subjects(stage: &Stage) -> anyhow::Result<[Subject<'_>; 4]> {
         }),
         flaw: json!({ "selector": { "secret": { "name": "no-such-source" } } }),
     };
+    let malformed = json!([{ "matchExpressions": [{ "key": "a", "operator": "Is" }] }]);
+    let fan_out = Subject {
+        stage,
+        resource: ApiResource::erase::<ClusterPushSecret>(&()),
+        namespace: None,
+        spec: json!({ "namespaceSelectors": nowhere(), "pushSecretSpec": push.spec }),
+        flaw: json!({ "namespaceSelectors": malformed }),
+    };
     Ok([
         store(ApiResource::erase::<ClusterSecretStore>(&()), None, &kubernetes),
         store(ApiResource::erase::<SecretStore>(&()), Some(stage.consumer.as_str()), &static_token),
+        fan_out,
         push,
         pull(stage, &stage.word),
     ])
@@ -230,21 +238,17 @@ fn pull<'a>(stage: &'a Stage, store: &str) -> Subject<'a> {
     }
 }
 
-/// Both cluster-wide kinds, for no namespace at all.
-async fn fan_outs(stage: &Stage) -> anyhow::Result<[Subject<'_>; 2]> {
-    let [.., push, pull] = subjects(stage).await?;
-    let nowhere = json!([{ "matchLabels": { "kubernetes.io/metadata.name": "nowhere" } }]);
-    let fan_out = |resource, spec| Subject { stage, resource, namespace: None, spec, flaw: Value::Null };
-    Ok([
-        fan_out(
-            ApiResource::erase::<ClusterPushSecret>(&()),
-            json!({ "namespaceSelectors": nowhere, "pushSecretSpec": push.spec }),
-        ),
-        fan_out(
-            ApiResource::erase::<ClusterExternalSecret>(&()),
-            json!({ "namespaceSelectors": nowhere, "externalSecretSpec": pull.spec }),
-        ),
-    ])
+/// The cluster-wide kind that is not served, for no namespace at all.
+async fn unserved(stage: &Stage) -> anyhow::Result<Subject<'_>> {
+    let [.., pull] = subjects(stage).await?;
+    let spec = json!({ "namespaceSelectors": nowhere(), "externalSecretSpec": pull.spec });
+    let resource = ApiResource::erase::<ClusterExternalSecret>(&());
+    Ok(Subject { stage, resource, namespace: None, spec, flaw: Value::Null })
+}
+
+/// Selectors that match no namespace.
+fn nowhere() -> Value {
+    json!([{ "matchLabels": { "kubernetes.io/metadata.name": "nowhere" } }])
 }
 
 /// Takes a property of the test's path under its own name.

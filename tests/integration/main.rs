@@ -17,6 +17,8 @@ mod drift;
 mod envelope;
 mod eso_crds;
 mod events;
+mod fan_out;
+mod fan_out_faults;
 mod gitops;
 mod guide;
 mod health;

@@ -27,6 +27,10 @@ async fn the_guide_to_publishing_can_be_followed_to_the_letter() -> anyhow::Resu
     assert_eq!(left, Some(json!({ "token": "readonly" })));
     assert_eq!(stage.api::<PushSecret>("orders-db").list(&Default::default()).await?.items.len(), 2);
 
+    guide.follow("Where a label says so")?;
+    let moved = stage.vault.read("secret", "platform-data/kafka/shop-messages").await?.and_then(|entry| entry.data);
+    assert_eq!(moved, Some(json!({ "password": "other" })), "of the namespace that has the label now");
+
     guide.follow("Clean up")?;
     let namespaces: Api<Namespace> = Api::all(stage.client.clone());
     wait::until("the namespaces of the guide to go", LATER, async || {

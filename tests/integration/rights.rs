@@ -8,17 +8,18 @@ use anyhow::{Context, ensure};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use waypost::api::{ClusterExternalSecret, ClusterPushSecret, ExternalSecret, PushSecret, SecretStore, names};
+use waypost::api::{ClusterExternalSecret, ExternalSecret, PushSecret, SecretStore, names};
 use waypost_e2e::lab::{ApiRequest, CONTROLLER_ACCOUNT, Lab, LabOptions, ca_bundle, repository};
 use waypost_e2e::wait;
 
 use crate::bad_pull::told_that_it_does_not_decode;
 use crate::bad_store::edit_store;
+use crate::fan_out::{self, in_place, label};
 use crate::stage::{LATER, SOON, STORE, Stage, condition, mapping, start_controller};
 
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
@@ -47,9 +48,10 @@ impl Right {
             && self.name.as_ref().is_none_or(|name| *name == object.name)
     }
 
-    /// Asked for within the admission of another request, and so never in an audit log: [`a_target_needs_it`] shows that it is needed.
+    /// Asked for within the admission of another request, and so never in an audit log: [`a_blocking_owner_needs_it`] shows that it is needed.
     fn is_asked_for_in_admission(&self) -> bool {
-        (self.verb.as_str(), self.resource.as_str()) == ("update", "externalsecrets/finalizers")
+        let blocking = ["externalsecrets/finalizers", "clusterpushsecrets/finalizers"];
+        self.verb == "update" && blocking.contains(&self.resource.as_str())
     }
 }
 
@@ -64,8 +66,8 @@ async fn s6_every_right_that_we_ship_is_used_and_nothing_is_refused() -> anyhow:
     publish(lab, &stage).await?;
     consume(lab, &stage).await?;
     told_that_it_does_not_decode(&stage, "odd").await?;
-    fan_out(&stage).await?;
-    a_target_needs_it(lab, &stage).await?;
+    fan_out(lab, &stage).await?;
+    unserved(&stage).await?;
 
     let audit = lab.api_audit()?;
     wait::until("every right to be used", SOON, async || {
@@ -209,29 +211,30 @@ async fn consume(lab: &Lab, stage: &Stage) -> anyhow::Result<()> {
     gone::<ExternalSecret>(stage, &stage.consumer, "migrated").await
 }
 
-/// The cluster-wide kinds, which are told that they are not served.
-async fn fan_out(stage: &Stage) -> anyhow::Result<()> {
+/// A target and a child block the deletion of what they were made for; the child goes when its namespace no longer matches.
+async fn fan_out(lab: &Lab, stage: &Stage) -> anyhow::Result<()> {
+    let target = stage.api::<Secret>(&stage.consumer).get("renamed").await?;
+    a_blocking_owner_needs_it(lab, stage, "target", target.metadata.owner_references).await?;
+    label(stage, &stage.consumer, json!(stage.word)).await?;
+    fan_out::fan_out(stage, json!({})).await?;
+    in_place(stage, LATER, &[&stage.consumer]).await?;
+    let child = stage.api::<PushSecret>(&stage.consumer).get(&stage.word).await?;
+    a_blocking_owner_needs_it(lab, stage, "child", child.metadata.owner_references).await?;
+    label(stage, &stage.consumer, Value::Null).await?;
+    in_place(stage, SOON, &[]).await
+}
+
+/// The cluster-wide kind that is told that it is not served.
+async fn unserved(stage: &Stage) -> anyhow::Result<()> {
     let selectors = json!([{ "matchLabels": { "nobody": stage.word } }]);
-    let pull = json!({ "namespaceSelectors": selectors, "externalSecretSpec": {
+    let spec = json!({ "namespaceSelectors": selectors, "externalSecretSpec": {
         "secretStoreRef": { "kind": "ClusterSecretStore", "name": STORE },
         "data": [{ "secretKey": "a", "remoteRef": { "key": stage.path(), "property": "password" } }],
     } });
-    unserved::<ClusterExternalSecret>(stage, pull).await?;
-    let push = json!({ "namespaceSelectors": selectors, "pushSecretSpec": {
-        "secretStoreRefs": [{ "kind": "ClusterSecretStore", "name": STORE }],
-        "selector": { "secret": { "name": "source" } },
-        "data": [mapping("password", &stage.path(), "password")],
-    } });
-    unserved::<ClusterPushSecret>(stage, push).await
-}
-
-async fn unserved<K>(stage: &Stage, spec: Value) -> anyhow::Result<()>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
-{
-    let all: Api<K> = Api::all(stage.client.clone());
+    let all: Api<ClusterExternalSecret> = Api::all(stage.client.clone());
     let object = json!({
-        "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": { "name": stage.word }, "spec": spec,
+        "apiVersion": "external-secrets.io/v1", "kind": "ClusterExternalSecret",
+        "metadata": { "name": stage.word }, "spec": spec,
     });
     all.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
     wait::until("a cluster-wide resource is told that it is not served", LATER, async || {
@@ -241,29 +244,37 @@ where
     .await
 }
 
-/// A target blocks the deletion of its owner, and without the right to say so nobody may create it.
-async fn a_target_needs_it(lab: &Lab, stage: &Stage) -> anyhow::Result<()> {
-    let target = stage.api::<Secret>(&stage.consumer).get("renamed").await?;
-    let owners = target.metadata.owner_references.unwrap_or_default();
-    ensure!(owners.iter().any(|owner| owner.block_owner_deletion == Some(true)), "no target blocks: {owners:?}");
-    let account = json!({ "metadata": { "name": "creator" } });
-    stage
-        .api::<ServiceAccount>(&stage.consumer)
-        .create(&PostParams::default(), &serde_json::from_value(account)?)
-        .await?;
+/// These owners are blocked from going, and without the right to say so nobody may create what blocks them.
+async fn a_blocking_owner_needs_it(
+    lab: &Lab,
+    stage: &Stage,
+    account: &str,
+    owners: Option<Vec<OwnerReference>>,
+) -> anyhow::Result<()> {
+    let owners = owners.unwrap_or_default();
+    ensure!(owners.iter().any(|owner| owner.block_owner_deletion == Some(true)), "nothing blocks: {owners:?}");
+    let object = |more: Value| {
+        let mut object = json!({ "metadata": { "name": account } });
+        object
+            .as_object_mut()
+            .into_iter()
+            .for_each(|object| object.extend(more.as_object().cloned().unwrap_or_default()));
+        object
+    };
+    let accounts = stage.api::<ServiceAccount>(&stage.consumer);
+    accounts.create(&PostParams::default(), &serde_json::from_value(object(json!({})))?).await?;
     let secrets = json!({ "apiGroups": [""], "resources": ["secrets"], "verbs": ["create"] });
-    let role = json!({ "metadata": { "name": "creator" }, "rules": [secrets] });
-    stage.api::<Role>(&stage.consumer).create(&PostParams::default(), &serde_json::from_value(role)?).await?;
-    let binding = json!({
-        "metadata": { "name": "creator" },
-        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "creator" },
-        "subjects": [{ "kind": "ServiceAccount", "name": "creator", "namespace": stage.consumer }],
-    });
-    stage.api::<RoleBinding>(&stage.consumer).create(&PostParams::default(), &serde_json::from_value(binding)?).await?;
+    let role = serde_json::from_value(object(json!({ "rules": [secrets] })))?;
+    stage.api::<Role>(&stage.consumer).create(&PostParams::default(), &role).await?;
+    let binding = serde_json::from_value(object(json!({
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account },
+        "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": stage.consumer }],
+    })))?;
+    stage.api::<RoleBinding>(&stage.consumer).create(&PostParams::default(), &binding).await?;
 
-    let creator: Api<Secret> = Api::namespaced(lab.kube_as(&stage.consumer, "creator").await?, &stage.consumer);
+    let creator: Api<Secret> = Api::namespaced(lab.kube_as(&stage.consumer, account).await?, &stage.consumer);
     let mut blocking = Secret::default();
-    blocking.metadata.name = Some("blocking".to_owned());
+    blocking.metadata.name = Some(format!("blocking-{account}"));
     blocking.metadata.owner_references = Some(owners);
     let refused = creator.create(&PostParams::default(), &blocking).await.err().context("nobody asks for the right")?;
     ensure!(refused.to_string().contains("blockOwnerDeletion"), "{refused}");

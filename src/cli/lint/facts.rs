@@ -1,13 +1,16 @@
-//! What a schema cannot say: durations, legal target keys and names (K1), envelopes of mappings, and where stores keep their
+//! What a schema cannot say: durations, label selectors, legal target keys and names (K1), envelopes of mappings, and where stores keep their
 //! entries.
 
 use std::collections::HashMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::document::{Node, Value};
 use super::judge::{Object, span_of};
 use super::problem::Problem;
 use crate::api::DurationText;
 use crate::domain::push_options::PushOptions;
+use crate::fanout::selection::Selection;
 
 /// The fields that are durations, by kind.
 const DURATIONS: [(&str, &str); 7] = [
@@ -35,7 +38,10 @@ pub fn check(object: &Object<'_>) -> Vec<Problem> {
             problems.extend(target(object, "spec.externalSecretSpec", name.unwrap_or(own)));
         }
         "PushSecret" => problems.extend(envelopes(object, "spec")),
-        "ClusterPushSecret" => problems.extend(envelopes(object, "spec.pushSecretSpec")),
+        "ClusterPushSecret" => {
+            problems.extend(envelopes(object, "spec.pushSecretSpec"));
+            problems.extend(selectors(object));
+        }
         _stores => {}
     }
     problems
@@ -55,6 +61,16 @@ fn envelopes(object: &Object<'_>, root: &str) -> Vec<Problem> {
         Some(Problem::error("envelope", envelope.span.clone(), format!("`metadata` of the mapping: {refused}"), None))
     });
     refused.collect()
+}
+
+/// The namespaces of a fan-out.
+fn selectors(object: &Object<'_>) -> Option<Problem> {
+    let node = object.node.at("spec.namespaceSelectors")?;
+    // What is none by its shape, the schema says.
+    let selectors: Vec<LabelSelector> = serde_json::from_value(node.json()).ok()?;
+    let refused = Selection::parse(&selectors).err()?;
+    let span = node.items().get(refused.index).map_or(&node.span, |selector| &selector.span);
+    Some(Problem::error("selector", span.clone(), refused.to_string(), None))
 }
 
 /// K1: what the target Secret and its keys are called.

@@ -1,0 +1,108 @@
+//! Watches namespaces, by metadata only: who asks for them by label hears at once of a new, a relabelled and a leaving one.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{Store, store};
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt, reflector, watcher};
+use kube::{Api, ResourceExt};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::drive::{WATCH_SECONDS, watch_error};
+
+/// The namespaces of the cluster before they are watched.
+pub struct Namespaces {
+    /// The side that reads.
+    pub reader: Store<PartialObjectMeta<Namespace>>,
+    writer: Writer<PartialObjectMeta<Namespace>>,
+}
+
+impl Default for Namespaces {
+    fn default() -> Self {
+        let (reader, writer) = store();
+        Namespaces { reader, writer }
+    }
+}
+
+/// A namespace was made, deleted, or is another one to those who ask by label.
+pub struct NamespaceMoved;
+
+impl Namespaces {
+    /// Watches until `stop` is cancelled. `filled` is cancelled once all are known.
+    pub async fn follow(
+        self,
+        api: Api<PartialObjectMeta<Namespace>>,
+        filled: CancellationToken,
+        moved: UnboundedSender<NamespaceMoved>,
+        stop: CancellationToken,
+    ) {
+        let config = watcher::Config::default().timeout(WATCH_SECONDS);
+        let events = watcher(api, config).default_backoff().modify(|namespace| namespace.managed_fields_mut().clear());
+        let events = reflector(self.writer, events).take_until(stop.cancelled_owned());
+        futures::pin_mut!(events);
+        let mut seen = HashMap::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => {
+                    if matches!(event, Event::InitDone) {
+                        filled.cancel();
+                    }
+                    if is_news(&event, &mut seen) && moved.send(NamespaceMoved).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    warn!(kind = "Namespace", error = watch_error(&error), "the watch failed and is retried");
+                }
+            }
+        }
+    }
+}
+
+/// Whether anything about labels, annotations or an end is new. A list may hide what happened while nobody watched.
+fn is_news(event: &Event<PartialObjectMeta<Namespace>>, seen: &mut HashMap<String, u64>) -> bool {
+    match event {
+        Event::Apply(namespace) | Event::InitApply(namespace) => {
+            let look = look(namespace);
+            seen.insert(namespace.name_any(), look) != Some(look)
+        }
+        Event::Delete(namespace) => seen.remove(&namespace.name_any()).is_some(),
+        Event::Init => false,
+        Event::InitDone => true,
+    }
+}
+
+fn look(namespace: &PartialObjectMeta<Namespace>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let metadata = &namespace.metadata;
+    (&metadata.uid, &metadata.labels, &metadata.annotations, metadata.deletion_timestamp.is_some()).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn applied(labels: serde_json::Value, version: &str) -> Event<PartialObjectMeta<Namespace>> {
+        let metadata = json!({ "name": "team", "uid": "u", "labels": labels, "resourceVersion": version });
+        Event::Apply(serde_json::from_value(json!({ "metadata": metadata })).unwrap())
+    }
+
+    #[test]
+    fn only_what_a_selector_can_tell_is_news() {
+        let mut seen = HashMap::new();
+        assert!(is_news(&applied(json!({}), "1"), &mut seen));
+        assert!(!is_news(&applied(json!({}), "2"), &mut seen));
+        assert!(is_news(&applied(json!({ "a": "b" }), "3"), &mut seen));
+        assert!(is_news(&Event::InitDone, &mut seen));
+    }
+}

@@ -1,0 +1,172 @@
+//! Carries a plan out: everything new first, everything old after. One namespace that fails stops no other.
+
+use std::collections::BTreeMap;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use tracing::info;
+
+use super::change::{Problem, change, child};
+use super::desired::Desired;
+use super::known::{Found, Known};
+use super::plan::{Plan, Step, Unwanted, Why};
+use crate::cluster::{Cluster, ClusterError};
+
+/// Namespaces that are written to at the same time.
+const CONCURRENT: usize = 8;
+
+/// What became of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Results {
+    /// How the namespaces that match stand.
+    pub wanted: BTreeMap<String, Outcome>,
+    /// Why children that were to go are still there, by namespace.
+    pub unwanted: BTreeMap<String, Outcome>,
+}
+
+/// How one namespace stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As it should.
+    Done,
+    /// It is being deleted: nothing is to be done there.
+    Leaving,
+    /// Something moved while it was looked at: it is decided anew.
+    Moved,
+    /// Something is in the way.
+    Failed(Problem),
+}
+
+/// Everything that is needed to carry a plan out.
+pub struct Applier<'a> {
+    /// The Kubernetes API.
+    pub cluster: &'a Cluster,
+    /// What is wanted.
+    pub desired: &'a Desired,
+    /// What is remembered of children.
+    pub known: &'a Known,
+}
+
+impl Applier<'_> {
+    /// Creates and changes, then deletes.
+    pub async fn run(&self, plan: &Plan) -> Results {
+        let mut results = Results::default();
+        let steps = plan.wanted.iter().map(|(namespace, step)| self.one(namespace, step).boxed());
+        results.wanted = side_by_side(steps.collect()).await;
+        let ready = |unwanted: &&Unwanted| match unwanted.why {
+            Why::Unmatched => true,
+            Why::Renamed => results.wanted.get(&unwanted.namespace) == Some(&Outcome::Done),
+        };
+        let due: Vec<&Unwanted> = plan.unwanted.iter().filter(ready).collect();
+        if due.is_empty() {
+            return results;
+        }
+        results.unwanted = match self.is_current().await {
+            Ok(true) => side_by_side(due.iter().map(|due| self.remove(due).boxed()).collect()).await,
+            Ok(false) => due.iter().map(|due| (due.namespace.clone(), Outcome::Moved)).collect(),
+            Err(error) => due.iter().map(|due| (due.namespace.clone(), Outcome::from(error.clone()))).collect(),
+        };
+        results
+    }
+
+    async fn one(&self, namespace: &str, step: &Step) -> (String, Outcome) {
+        let done = match step {
+            Step::Keep => Ok(Outcome::Done),
+            Step::Leave(problem) => Ok(Outcome::Failed(problem.clone())),
+            Step::Create => self.create(namespace).await,
+            Step::Settle => self.settle(namespace).await,
+        };
+        (namespace.to_owned(), done.unwrap_or_else(Outcome::from))
+    }
+
+    async fn create(&self, namespace: &str) -> Result<Outcome, ClusterError> {
+        match self.cluster.create_child(namespace, &child(self.desired, namespace)).await {
+            Ok(()) => {
+                self.log(namespace, &self.desired.child.name, "created");
+                Ok(Outcome::Done)
+            }
+            // The cache did not show it yet, and it may be anybody's.
+            Err(ClusterError::AlreadyExists { .. }) => self.settle(namespace).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks at the child as it stands there now, and changes it where it differs.
+    async fn settle(&self, namespace: &str) -> Result<Outcome, ClusterError> {
+        let name = &self.desired.child.name;
+        let Some(live) = self.cluster.child(namespace, name).await? else { return Ok(Outcome::Moved) };
+        if let Some(problem) = Problem::with(self.desired, &live.metadata) {
+            return Ok(Outcome::Failed(problem));
+        }
+        let Some(patch) = change(self.desired, &live) else {
+            self.known.note(self.desired, &live.metadata, Found::InPlace);
+            return Ok(Outcome::Done);
+        };
+        let written = self.cluster.patch_child(namespace, name, patch).await?;
+        self.log(namespace, name, "updated");
+        let found = if change(self.desired, &written).is_none() { Found::InPlace } else { Found::ChangedBack };
+        self.known.note(self.desired, &written.metadata, found);
+        Ok(match found {
+            Found::InPlace => Outcome::Done,
+            Found::ChangedBack => Outcome::Failed(Problem::ChangedBack),
+        })
+    }
+
+    /// Whether the plan was made from the spec that stands there now. Deletions are not decided by the word of a cache.
+    async fn is_current(&self) -> Result<bool, ClusterError> {
+        let found = self.cluster.cluster_push_secret(&self.desired.name).await?;
+        Ok(found.is_some_and(|found| {
+            found.uid.as_ref() == Some(&self.desired.uid)
+                && found.generation == self.desired.generation
+                && found.deletion_timestamp.is_none()
+        }))
+    }
+
+    async fn remove(&self, unwanted: &Unwanted) -> (String, Outcome) {
+        (unwanted.namespace.clone(), self.delete(unwanted).await.unwrap_or_else(Outcome::from))
+    }
+
+    /// The one place where a child is deleted.
+    async fn delete(&self, unwanted: &Unwanted) -> Result<Outcome, ClusterError> {
+        let Unwanted { namespace, name, why } = unwanted;
+        let Some(found) = self.cluster.namespace(namespace).await? else { return Ok(Outcome::Leaving) };
+        if found.deletion_timestamp.is_some() {
+            return Ok(Outcome::Leaving);
+        }
+        if (*why == Why::Unmatched) == self.desired.wants(&found) {
+            return Ok(Outcome::Moved);
+        }
+        let Some(live) = self.cluster.child(namespace, name).await? else { return Ok(Outcome::Done) };
+        if !self.desired.owns(&live.metadata) || live.metadata.deletion_timestamp.is_some() {
+            return Ok(Outcome::Done);
+        }
+        self.cluster.delete_child(namespace, name, &live.metadata).await?;
+        self.log(namespace, name, "deleted");
+        Ok(Outcome::Done)
+    }
+
+    fn log(&self, namespace: &str, name: &str, what: &'static str) {
+        info!(namespace, push_secret = name, cluster_push_secret = self.desired.name, "child {what}");
+    }
+}
+
+impl From<ClusterError> for Outcome {
+    fn from(error: ClusterError) -> Self {
+        match error {
+            ClusterError::NamespaceTerminating { .. } => Outcome::Leaving,
+            ClusterError::NotFound { .. } | ClusterError::Conflict { .. } | ClusterError::AlreadyExists { .. } => {
+                Outcome::Moved
+            }
+            ClusterError::Forbidden { .. }
+            | ClusterError::Invalid { .. }
+            | ClusterError::Api { .. }
+            | ClusterError::Timeout { .. }
+            | ClusterError::Transport { .. } => Outcome::Failed(Problem::Cluster(error)),
+        }
+    }
+}
+
+/// Runs a few at a time.
+async fn side_by_side(work: Vec<BoxFuture<'_, (String, Outcome)>>) -> BTreeMap<String, Outcome> {
+    futures::stream::iter(work).buffer_unordered(CONCURRENT).collect().await
+}

@@ -1,0 +1,119 @@
+//! What a ClusterPushSecret asks for: the raw spec parsed once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use thiserror::Error;
+
+use super::selection::{Selection, SelectorError};
+use crate::api::bounds::{self, OutOfBounds};
+use crate::api::condition::Reason;
+use crate::api::names::{ANNOTATION_OPT_OUT, TRUE};
+use crate::api::push_secret::PushSecretSpec;
+use crate::api::{ClusterPushSecret, DurationError};
+
+/// How often everything is compared where the spec does not say.
+const DEFAULT_RESYNC: Duration = Duration::from_secs(3600);
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desired {
+    /// Name of the ClusterPushSecret.
+    pub name: String,
+    /// Its UID, by which its children are told.
+    pub uid: String,
+    /// The generation of its spec.
+    pub generation: Option<i64>,
+    /// The namespaces that get a child.
+    pub namespaces: Selection,
+    /// What each child is.
+    pub child: Child,
+    /// How often everything is compared; `None` means only when something changes.
+    pub resync: Option<Duration>,
+}
+
+/// The PushSecret that each namespace gets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Child {
+    /// Its name.
+    pub name: String,
+    /// Its labels. Others may add more.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations. Others may add more.
+    pub annotations: BTreeMap<String, String>,
+    /// Its whole spec.
+    pub spec: PushSecretSpec,
+}
+
+/// Why a spec cannot be carried out. Nothing is made and nothing is removed until it is edited.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SpecError {
+    /// A selector is malformed.
+    #[error("{0}; nothing is created or deleted until then")]
+    Selector(SelectorError),
+    /// The interval is no duration.
+    #[error("spec.refreshTime: {0}")]
+    Resync(DurationError),
+    /// More, or less, than the API allows.
+    #[error("{0}")]
+    Bounds(OutOfBounds),
+}
+
+impl SpecError {
+    /// The word in the condition.
+    pub fn reason(&self) -> Reason {
+        match self {
+            SpecError::Selector(_) | SpecError::Resync(_) | SpecError::Bounds(_) => Reason::InvalidSpec,
+        }
+    }
+}
+
+impl Desired {
+    /// Parses the spec.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, in the order of [`SpecError`].
+    pub fn parse(object: &ClusterPushSecret) -> Result<Self, SpecError> {
+        let spec = &object.spec;
+        let namespaces = Selection::parse(&spec.namespace_selectors).map_err(SpecError::Selector)?;
+        let resync = match &spec.refresh_time {
+            Some(text) => text.parse().map_err(SpecError::Resync)?.positive(),
+            None => Some(DEFAULT_RESYNC),
+        };
+        bounds::check(spec).map_err(SpecError::Bounds)?;
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let metadata = spec.push_secret_metadata.clone().unwrap_or_default();
+        Ok(Desired {
+            uid: object.metadata.uid.clone().unwrap_or_default(),
+            generation: object.metadata.generation,
+            namespaces,
+            child: Child {
+                name: spec.push_secret_name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| name.clone()),
+                labels: metadata.labels,
+                annotations: metadata.annotations,
+                spec: spec.push_secret_spec.clone(),
+            },
+            resync,
+            name,
+        })
+    }
+
+    /// Whether this namespace is to have a child. One that opts out counts as one that does not match.
+    pub fn wants(&self, namespace: &ObjectMeta) -> bool {
+        let no_labels = BTreeMap::new();
+        let opted_out = namespace.annotations.as_ref().and_then(|all| all.get(ANNOTATION_OPT_OUT));
+        opted_out.is_none_or(|value| value != TRUE)
+            && self.namespaces.matches(namespace.labels.as_ref().unwrap_or(&no_labels))
+    }
+
+    /// Whether an object is a child of this ClusterPushSecret: its controller's UID says so, never its name or a label.
+    pub fn owns(&self, object: &ObjectMeta) -> bool {
+        controller(object).is_some_and(|owner| owner.uid == self.uid)
+    }
+}
+
+/// The owner that an object is controlled by.
+pub fn controller(object: &ObjectMeta) -> Option<&OwnerReference> {
+    object.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+}

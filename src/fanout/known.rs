@@ -1,0 +1,79 @@
+//! What a live look, or the reply to our last write, showed of children that the cache alone cannot judge: labels that may be
+//! somebody else's, and what is changed on the way to the API server. Without it they would be looked at or written again and again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::desired::{Child, Desired};
+use super::plan::Children;
+
+/// The annotation that our caches drop.
+const NOT_CACHED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// How a child was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// As it should be; what it has besides is somebody else's.
+    InPlace,
+    /// Other than we had just written it.
+    ChangedBack,
+}
+
+/// How children were found, by their UIDs; only of those that are still as they were then.
+pub type Notes = BTreeMap<String, Found>;
+
+/// Remembers how children were found, by the names of their ClusterPushSecrets.
+#[derive(Default)]
+pub struct Known(Mutex<HashMap<String, HashMap<String, Note>>>);
+
+struct Note {
+    state: u64,
+    found: Found,
+}
+
+impl Known {
+    /// What holds of these children; what is known of others is dropped.
+    pub fn of(&self, desired: &Desired, children: &Children) -> Notes {
+        let mut all = self.lock();
+        let Some(known) = all.get_mut(&desired.name) else { return Notes::new() };
+        let mut notes = Notes::new();
+        for child in children.values().flatten() {
+            let uid = child.metadata().uid.as_deref().unwrap_or_default();
+            let note = known.get(uid).filter(|note| note.state == state(&desired.child, child.metadata()));
+            notes.extend(note.map(|note| (uid.to_owned(), note.found)));
+        }
+        known.retain(|uid, _| notes.contains_key(uid));
+        notes
+    }
+
+    /// Remembers how a child was found.
+    pub fn note(&self, desired: &Desired, child: &ObjectMeta, found: Found) {
+        let note = Note { state: state(&desired.child, child), found };
+        let uid = child.uid.clone().unwrap_or_default();
+        self.lock().entry(desired.name.clone()).or_default().insert(uid, note);
+    }
+
+    /// The ClusterPushSecret is gone.
+    pub fn forget(&self, name: &str) {
+        self.lock().remove(name);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, HashMap<String, Note>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was wanted and what was there. A generation stands for the whole spec.
+fn state(wanted: &Child, found: &ObjectMeta) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&wanted.labels, &wanted.annotations).hash(&mut hasher);
+    serde_json::to_string(&wanted.spec).unwrap_or_default().hash(&mut hasher);
+    (&found.uid, found.generation, &found.labels).hash(&mut hasher);
+    for annotation in found.annotations.iter().flatten().filter(|(key, _)| *key != NOT_CACHED) {
+        annotation.hash(&mut hasher);
+    }
+    hasher.finish()
+}

@@ -1,0 +1,122 @@
+//! Decides what each namespace is to get or to lose.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::change::Problem;
+use super::desired::Desired;
+use super::known::{Found, Notes};
+use super::observe::Present;
+
+/// What the caches show.
+#[derive(Default)]
+pub struct Observed {
+    /// All namespaces.
+    pub namespaces: Namespaces,
+    /// The PushSecrets that are children or stand in the way of one.
+    pub children: Children,
+    /// How some of them were found when they were looked at.
+    pub notes: Notes,
+}
+
+/// Namespaces by name.
+pub type Namespaces = BTreeMap<String, ObjectMeta>;
+
+/// By namespace, the PushSecrets that are children or have the name of one.
+pub type Children = BTreeMap<String, Vec<Present>>;
+
+/// What is to be done: first everything new, then everything old.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What each namespace that matches gets.
+    pub wanted: BTreeMap<String, Step>,
+    /// Children that are to go.
+    pub unwanted: Vec<Unwanted>,
+}
+
+/// What a namespace that matches gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing: its child is as it should be.
+    Keep,
+    /// There is none yet.
+    Create,
+    /// It is to be looked at, and changed if it differs.
+    Settle,
+    /// Nothing: something is in the way.
+    Leave(Problem),
+}
+
+/// A child that is to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unwanted {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Why it goes.
+    pub why: Why,
+}
+
+/// Why a child goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Its namespace does not match any more, or opts out.
+    Unmatched,
+    /// Another name is asked for; it goes once that one is in place.
+    Renamed,
+}
+
+/// Makes the plan. A namespace that is being deleted gets nothing and loses nothing: what is in it goes with it.
+pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
+    let mut plan = Plan::default();
+    for (name, namespace) in observed.namespaces.iter().filter(|(_, namespace)| !is_leaving(namespace)) {
+        if desired.wants(namespace) {
+            plan.wanted.insert(name.clone(), step(desired, observed, name));
+        }
+    }
+    for (namespace, children) in &observed.children {
+        if observed.namespaces.get(namespace).is_some_and(is_leaving) {
+            continue;
+        }
+        for child in children.iter().map(Present::metadata).filter(|child| desired.owns(child) && !is_leaving(child)) {
+            let name = child.name.clone().unwrap_or_default();
+            let why = match plan.wanted.contains_key(namespace) {
+                false => Why::Unmatched,
+                true if name != desired.child.name => Why::Renamed,
+                true => continue,
+            };
+            plan.unwanted.push(Unwanted { namespace: namespace.clone(), name, why });
+        }
+    }
+    plan
+}
+
+fn step(desired: &Desired, observed: &Observed, namespace: &str) -> Step {
+    let mut children = observed.children.get(namespace).into_iter().flatten();
+    let Some(child) = children.find(|child| child.metadata().name.as_deref() == Some(&desired.child.name)) else {
+        return Step::Create;
+    };
+    if let Some(problem) = Problem::with(desired, child.metadata()) {
+        return Step::Leave(problem);
+    }
+    match child.metadata().uid.as_deref().and_then(|uid| observed.notes.get(uid)) {
+        Some(Found::InPlace) => Step::Keep,
+        Some(Found::ChangedBack) => Step::Leave(Problem::ChangedBack),
+        None if is_exact(desired, child) => Step::Keep,
+        None => Step::Settle,
+    }
+}
+
+/// Whether a child is what is wanted and nothing besides, which takes no second look.
+fn is_exact(desired: &Desired, child: &Present) -> bool {
+    let metadata = child.metadata();
+    metadata.labels.as_ref().unwrap_or(&BTreeMap::new()) == &desired.child.labels
+        && metadata.annotations.as_ref().unwrap_or(&BTreeMap::new()) == &desired.child.annotations
+        && child.spec() == Some(&desired.child.spec)
+}
+
+fn is_leaving(object: &ObjectMeta) -> bool {
+    object.deletion_timestamp.is_some()
+}

@@ -1,0 +1,168 @@
+//! Says how a ClusterPushSecret stands, from what became of its namespaces. Pure: the time comes from outside.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use super::apply::{Outcome, Results};
+use super::change::Problem;
+use super::desired::{Desired, SpecError};
+use crate::api::ClusterPushSecret;
+use crate::api::cluster_push_secret::ClusterPushSecretStatus;
+use crate::api::condition::{self, Condition, ConditionStatus, READY, Reason};
+use crate::api::selector::FailedNamespace;
+use crate::cluster::ClusterError;
+use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
+
+/// A message names this many namespaces, and counts the rest.
+const NAMED: usize = 3;
+/// `status.failedNamespaces` lists this many.
+const MOST_FAILED: usize = 500;
+/// `status.provisionedNamespaces` lists this many: that many names are 640 kB, and an object may have 1.5 MB.
+const MOST_PROVISIONED: usize = 10_000;
+/// The longest reason of one namespace, in characters.
+const MAX_REASON: usize = 512;
+/// When it is decided anew after something moved; longer than the caches lag.
+const SOON: Duration = Duration::from_secs(1);
+/// What can end without an event that we see is looked at again after this time at most.
+const REFUSED_RETRY: Duration = Duration::from_secs(300);
+
+/// What users see after this reconcile.
+pub fn report(
+    object: &ClusterPushSecret,
+    desired: &Desired,
+    results: &Results,
+    now: Timestamp,
+) -> Report<ClusterPushSecretStatus> {
+    let requeue = requeue(desired, results);
+    if is_unsettled(results) {
+        return Report::Unchanged { requeue };
+    }
+    let provisioned: Vec<&String> =
+        results.wanted.iter().filter(|(_, outcome)| **outcome == Outcome::Done).map(|(name, _)| name).collect();
+    let failed = failures(results);
+    let verdict = match failed.is_empty() {
+        true => Verdict { ready: true, reason: Reason::Provisioned, message: in_place(desired, &provisioned) },
+        false => Verdict {
+            ready: false,
+            reason: Reason::NamespacesFailed,
+            message: summary(&failed, results.wanted.len().max(failed.len())),
+        },
+    };
+    let status = ClusterPushSecretStatus {
+        push_secret_name: Some(desired.child.name.clone()),
+        provisioned_namespaces: provisioned.into_iter().take(MOST_PROVISIONED).cloned().collect(),
+        failed_namespaces: failed.iter().take(MOST_FAILED).map(listed).collect(),
+        ..object.status.clone().unwrap_or_default()
+    };
+    conclude(object, status, verdict, requeue, now)
+}
+
+/// The report on a spec that cannot be carried out: what was made stays, and so does what is said of it.
+pub fn refused(object: &ClusterPushSecret, error: &SpecError, now: Timestamp) -> Report<ClusterPushSecretStatus> {
+    let verdict = Verdict { ready: false, reason: error.reason(), message: error.to_string() };
+    conclude(object, object.status.clone().unwrap_or_default(), verdict, Requeue::AwaitChange, now)
+}
+
+fn conclude(
+    object: &ClusterPushSecret,
+    mut after: ClusterPushSecretStatus,
+    verdict: Verdict,
+    requeue: Requeue,
+    now: Timestamp,
+) -> Report<ClusterPushSecretStatus> {
+    let generation = object.metadata.generation;
+    after.observed_generation = generation;
+    // Others of a former controller would be taken for ours: some readers take the last one for the verdict.
+    after.conditions.retain(|condition| condition.type_ == READY);
+    let word = if verdict.ready { ConditionStatus::True } else { ConditionStatus::False };
+    let ready = Condition::ready(word, verdict.reason, verdict.message.clone(), generation);
+    condition::upsert(&mut after.conditions, ready, Time(now));
+    let status = Box::new(StatusChange { before: object.status.clone(), after, resource_version: None });
+    Report::Verdict { verdict, status, requeue }
+}
+
+/// Whether something moved while it was looked at: what could be said now is wrong in a second.
+fn is_unsettled(results: &Results) -> bool {
+    results.wanted.values().chain(results.unwanted.values()).any(|outcome| *outcome == Outcome::Moved)
+}
+
+/// The namespaces that failed, with why, in the order of their names. One can have failed both ways: the first counts.
+fn failures(results: &Results) -> Vec<(&String, &Problem)> {
+    let mut failed: Vec<_> = (results.wanted.iter().chain(&results.unwanted))
+        .filter_map(|(name, outcome)| match outcome {
+            Outcome::Failed(problem) => Some((name, problem)),
+            Outcome::Done | Outcome::Leaving | Outcome::Moved => None,
+        })
+        .collect();
+    failed.sort_by_key(|(name, _)| *name);
+    failed.dedup_by_key(|(name, _)| *name);
+    failed
+}
+
+fn in_place(desired: &Desired, provisioned: &[&String]) -> String {
+    let name = &desired.child.name;
+    match provisioned.len() {
+        0 => format!("no namespace matches spec.namespaceSelectors: no PushSecret {name} is made"),
+        1 => format!("PushSecret {name} is in place in namespace {}", provisioned[0]),
+        count => {
+            let named: Vec<&str> = provisioned.iter().take(NAMED).map(|name| name.as_str()).collect();
+            format!("PushSecret {name} is in place in {count} namespaces: {}{}", named.join(", "), rest(count))
+        }
+    }
+}
+
+fn summary(failed: &[(&String, &Problem)], all: usize) -> String {
+    let named = failed.iter().take(NAMED).map(|(name, problem)| format!("{name}: {problem}"));
+    let texts = named.collect::<Vec<_>>().join("; ");
+    format!("{} of {all} namespaces failed: {texts}{}", failed.len(), rest(failed.len()))
+}
+
+fn rest(count: usize) -> String {
+    match count.saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more, listed in status"),
+    }
+}
+
+fn listed((namespace, problem): &(&String, &Problem)) -> FailedNamespace {
+    let reason: String = problem.to_string().chars().take(MAX_REASON).collect();
+    FailedNamespace { namespace: (*namespace).clone(), reason: Some(reason) }
+}
+
+fn requeue(desired: &Desired, results: &Results) -> Requeue {
+    let resync = desired.resync.map_or(Requeue::AwaitChange, Requeue::After);
+    let outcomes = results.wanted.values().chain(results.unwanted.values());
+    outcomes.map(|outcome| wish(outcome, desired.resync)).fold(resync, sooner)
+}
+
+fn wish(outcome: &Outcome, resync: Option<Duration>) -> Requeue {
+    let refused = Requeue::After(resync.unwrap_or(REFUSED_RETRY).min(REFUSED_RETRY));
+    match outcome {
+        Outcome::Done | Outcome::Leaving => Requeue::AwaitChange,
+        Outcome::Moved => Requeue::After(SOON),
+        Outcome::Failed(Problem::Taken { .. } | Problem::Leaving | Problem::ChangedBack) => refused,
+        Outcome::Failed(Problem::Cluster(error)) => match error {
+            ClusterError::Invalid { .. } => refused,
+            ClusterError::NotFound { .. }
+            | ClusterError::AlreadyExists { .. }
+            | ClusterError::Conflict { .. }
+            | ClusterError::Forbidden { .. }
+            | ClusterError::NamespaceTerminating { .. }
+            | ClusterError::Api { .. }
+            | ClusterError::Timeout { .. }
+            | ClusterError::Transport { .. } => Requeue::BackOff,
+        },
+    }
+}
+
+/// Of two wishes the one that is due sooner; a failure's back-off begins sooner than anything but a second look.
+fn sooner(one: Requeue, other: Requeue) -> Requeue {
+    match (one, other) {
+        (Requeue::After(one), Requeue::After(other)) => Requeue::After(one.min(other)),
+        (Requeue::BackOff | Requeue::Throttled, _) | (_, Requeue::BackOff | Requeue::Throttled) => Requeue::BackOff,
+        (Requeue::AwaitChange, other) => other,
+        (one, Requeue::AwaitChange) => one,
+    }
+}
