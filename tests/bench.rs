@@ -10,12 +10,21 @@ use waypost_e2e::lab::Storage;
 async fn every_scenario_gives_its_figures() -> anyhow::Result<()> {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_waypost"));
     let storage = Storage::fastest();
-    let sizes = Sizes { binary, storage, changes: 3, objects: 40, window: Duration::from_secs(5) };
+    let window = Duration::from_secs(5);
+    let sizes = Sizes { binary, storage, changes: 3, objects: 40, window, sources: 10, pushes: 5, intervals: 2 };
     let figures = bench::run(&sizes).await?;
     let table = bench::table(&figures);
     for name in [
         "propagation p50",
         "propagation p99",
+        "20 properties changed: versions",
+        "20 properties changed: requests to the path",
+        "a look without a change: requests to the path",
+        "looks without a change: versions",
+        "changes at once, to the last target",
+        "unchanged intervals: versions",
+        "unchanged intervals: writes to Kubernetes",
+        "unchanged intervals: requests a path and interval",
         "cold start to the last target",
         "silence: requests to the store a window",
         "silence: writes to Kubernetes",

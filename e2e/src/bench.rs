@@ -5,8 +5,11 @@ mod cold_start;
 mod figure;
 mod fleet;
 mod ground;
+mod looks;
 mod propagation;
 mod silence;
+mod storm;
+mod wide;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,13 +34,37 @@ pub struct Sizes {
     pub objects: usize,
     /// Their refresh interval: a window of the silence.
     pub window: Duration,
+    /// Sources that change at once.
+    pub sources: usize,
+    /// PushSecrets that do not change.
+    pub pushes: usize,
+    /// For so many of their intervals.
+    pub intervals: usize,
 }
 
-/// Runs every scenario on a lab of its own.
+/// Runs the scenarios, those of the size of a cluster and those of publishing each on a lab of their own, so that neither
+/// weighs on the other.
 ///
 /// # Errors
 /// What did not work; a figure over its bound is no error.
 pub async fn run(sizes: &Sizes) -> anyhow::Result<Vec<Figure>> {
+    let mut figures = of_size(sizes).await?;
+    figures.extend(of_publishing(sizes).await?);
+    Ok(figures)
+}
+
+async fn of_publishing(sizes: &Sizes) -> anyhow::Result<Vec<Figure>> {
+    let ground = Ground::prepare(&sizes.binary, sizes.storage).await?;
+    eprintln!("a path with twenty properties");
+    let mut figures = wide::measure(&ground).await?;
+    eprintln!("{} changes at once", sizes.sources);
+    figures.extend(storm::measure(&ground, sizes.sources).await?);
+    eprintln!("{} PushSecrets unchanged for {} intervals", sizes.pushes, sizes.intervals);
+    figures.extend(looks::measure(&ground, sizes.pushes, sizes.intervals).await?);
+    Ok(figures)
+}
+
+async fn of_size(sizes: &Sizes) -> anyhow::Result<Vec<Figure>> {
     let ground = Ground::prepare(&sizes.binary, sizes.storage).await?;
     eprintln!("propagation: {} changes", sizes.changes);
     let mut figures = propagation::measure(&ground, sizes.changes).await?;

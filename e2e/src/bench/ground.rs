@@ -82,18 +82,20 @@ impl Ground {
         self.create(external_secrets(&self.client, at[0]), "ExternalSecret", at[1], spec).await
     }
 
-    /// Creates a PushSecret that publishes `password` of the Secret of its own name.
-    pub(super) async fn push(&self, at: [&str; 2], path: &str, interval: &str) -> anyhow::Result<()> {
+    /// Creates a PushSecret that publishes these keys of the Secret of its own name.
+    pub(super) async fn push(&self, at: [&str; 2], path: &str, interval: &str, keys: &[String]) -> anyhow::Result<()> {
+        let mapping = |key| {
+            json!({ "match": {
+            "secretKey": key, "remoteRef": { "remoteKey": path, "property": key },
+        } })
+        };
         let spec = json!({
             "refreshInterval": interval,
             "secretStoreRefs": [{ "kind": "ClusterSecretStore", "name": STORE }],
             "selector": { "secret": { "name": at[1] } },
-            "data": [{ "match": {
-                "secretKey": "password", "remoteRef": { "remoteKey": path, "property": "password" },
-            } }],
+            "data": keys.iter().map(mapping).collect::<Vec<_>>(),
         });
-        let api = Api::namespaced_with(self.client.clone(), at[0], &resource("PushSecret", "v1alpha1", "pushsecrets"));
-        self.create(api, "PushSecret", at[1], spec).await
+        self.create(push_secrets(&self.client, at[0]), "PushSecret", at[1], spec).await
     }
 
     /// How many requests changed something in the cluster since it was started. Leases are heartbeats, and reviews and
@@ -131,6 +133,11 @@ impl Ground {
 /// ExternalSecrets of a namespace.
 pub(super) fn external_secrets(client: &Client, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &resource("ExternalSecret", "v1", "externalsecrets"))
+}
+
+/// PushSecrets of a namespace.
+pub(super) fn push_secrets(client: &Client, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), namespace, &resource("PushSecret", "v1alpha1", "pushsecrets"))
 }
 
 fn resource(kind: &str, version: &str, plural: &str) -> ApiResource {

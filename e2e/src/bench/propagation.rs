@@ -71,7 +71,7 @@ impl<'a> Pairs<'a> {
         }
         targets.create(&PostParams::default(), &secret("floor", "first")).await?;
         ground.vault.write(MOUNT, FLOOR_PATH, &json!({ "password": "first" })).await?;
-        ground.push([producer, "product"], PATH, DAY).await?;
+        ground.push([producer, "product"], PATH, DAY, &["password".to_owned()]).await?;
         ground.pull([consumer, "product"], PATH, DAY).await?;
         Ok(Pairs { ground, sources, targets })
     }

@@ -27,6 +27,15 @@ pub(super) struct Args {
     /// Their refresh interval.
     #[arg(long, env = "BENCH_WINDOW", default_value = "30s", value_name = "DURATION")]
     window: humantime::Duration,
+    /// Sources that change at once.
+    #[arg(long, env = "BENCH_SOURCES", default_value_t = 1000, value_name = "N")]
+    sources: usize,
+    /// PushSecrets that do not change.
+    #[arg(long, env = "BENCH_PUSHES", default_value_t = 500, value_name = "N")]
+    pushes: usize,
+    /// For so many of their intervals, of two seconds.
+    #[arg(long, env = "BENCH_INTERVALS", default_value_t = 24, value_name = "N")]
+    intervals: usize,
     /// Where the JSON goes [default: bench.json in cargo's target folder].
     #[arg(long, env = "BENCH_JSON", value_name = "FILE")]
     json: Option<PathBuf>,
@@ -42,6 +51,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         changes: args.changes,
         objects: args.objects,
         window: args.window.into(),
+        sources: args.sources,
+        pushes: args.pushes,
+        intervals: args.intervals,
     };
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     let figures = runtime.block_on(bench::run(&sizes))?;
