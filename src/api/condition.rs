@@ -184,11 +184,12 @@ reasons! {
     StoreNotReady,
     /// The store does not serve this namespace, or its credential may not do this.
     NotPermitted,
-    /// PushSecret: the source Secret does not exist.
+    /// PushSecret: the source Secret does not exist, or no Secret has the labels.
     SourceNotFound,
     /// The source Secret was there, was pushed, and is gone.
     SourceGone,
-    /// PushSecret: the source Secret lacks a mapped key, or the key is not text.
+    /// PushSecret: a source lacks a mapped key or metadata that a remote key asks for, a value is not text, or another source writes
+    /// the same property.
     SourceInvalid,
     /// PushSecret: another PushSecret owns the property.
     PathConflict,

@@ -14,6 +14,7 @@ pub mod crd;
 pub mod duration;
 pub mod external_secret;
 pub mod generator_ref;
+pub mod label_query;
 pub mod names;
 pub mod path_status;
 pub mod push_secret;

@@ -55,7 +55,7 @@ pub struct PushSecretSpec {
     /// The source.
     #[validate(nested)]
     pub selector: PushSelector,
-    /// The mappings: which key goes to which property of which path.
+    /// The mappings: which key of each source goes to which property of which path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[validate(length(max = 1000), nested)]
     pub data: Vec<PushSecretData>,
@@ -178,7 +178,8 @@ pub struct PushSourceSecret {
     #[validate(length(min = 1, max = 253))]
     #[schemars(regex(pattern = DNS_SUBDOMAIN))]
     pub name: Option<String>,
-    /// The Secrets with these labels, when no name is given.
+    /// The Secrets with these labels, when no name is given. Each mapping applies to each of them, so the remote keys need a
+    /// placeholder that tells them apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 }
@@ -224,7 +225,9 @@ pub struct PushMatch {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct PushRemoteRef {
-    /// Path in the store, for example `platform-data/postgres/temporal`.
+    /// Path in the store, for example `platform-data/postgres/temporal`. It may hold placeholders for metadata of the source,
+    /// `{{ .metadata.name }}`, `{{ .metadata.namespace }}`, `{{ .metadata.labels.team }}`, `{{ index .metadata.labels "app.kubernetes.io/name" }}`
+    /// and the same with annotations, each for a part of one segment.
     #[validate(length(min = 1, max = 1024))]
     pub remote_key: String,
     /// Property at the path; absent means the value is the whole secret, which the framework does not allow (rule P2).

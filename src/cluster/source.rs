@@ -1,35 +1,44 @@
 //! Reads source Secrets.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::Api;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
 
 use super::{Cluster, ClusterError};
-use crate::domain::secret::{SecretBytes, SecretMap};
+use crate::api::label_query::LabelQuery;
+use crate::domain::secret::SecretBytes;
+use crate::domain::source::Source;
 
-/// A source Secret as one live read saw it.
-pub struct Source {
-    /// Its keys and values.
-    pub data: SecretMap,
-    /// Its UID: another one means that it was deleted and created again.
-    pub uid: String,
-    /// Its version.
-    pub resource_version: String,
-}
+/// An annotation with the whole object in it, values included, which no key may be made of.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 impl Cluster {
     /// Reads a Secret from the API server itself; `None` when it is not there.
     pub async fn source(&self, namespace: &str, name: &str) -> Result<Option<Source>, ClusterError> {
         let secrets: Api<Secret> = Api::namespaced(self.client(), namespace);
         let object = format!("Secret {namespace}/{name}");
-        let Some(secret) = self.request("get", &object, secrets.get_opt(name)).await? else {
-            return Ok(None);
-        };
-        let data = secret.data.unwrap_or_default();
-        Ok(Some(Source {
-            data: data.into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect(),
-            uid: secret.metadata.uid.unwrap_or_default(),
-            resource_version: secret.metadata.resource_version.unwrap_or_default(),
-        }))
+        let found = self.request("get", &object, secrets.get_opt(name)).await?;
+        Ok(found.map(|secret| source_of(namespace, secret)))
+    }
+
+    /// The names of the Secrets with these labels, from the API server itself.
+    pub async fn source_names(&self, namespace: &str, query: &LabelQuery) -> Result<BTreeSet<String>, ClusterError> {
+        let secrets: Api<Secret> = Api::namespaced(self.client(), namespace);
+        let (object, wanted) = (format!("Secrets {namespace}/*"), ListParams::default().labels(&query.to_string()));
+        let found = self.request("list", &object, secrets.list_metadata(&wanted)).await?;
+        Ok(found.items.iter().map(ResourceExt::name_any).collect())
+    }
+
+    /// The Secrets with these labels, in the order of their names, from the API server itself.
+    pub async fn sources(&self, namespace: &str, query: &LabelQuery) -> Result<Vec<Source>, ClusterError> {
+        let secrets: Api<Secret> = Api::namespaced(self.client(), namespace);
+        let (object, wanted) = (format!("Secrets {namespace}/*"), ListParams::default().labels(&query.to_string()));
+        let found = self.request("list", &object, secrets.list(&wanted)).await?;
+        let mut sources: Vec<Source> = found.items.into_iter().map(|secret| source_of(namespace, secret)).collect();
+        sources.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(sources)
     }
 
     /// Whether a namespace is being deleted; so is one that is not there.
@@ -38,5 +47,19 @@ impl Cluster {
         let object = format!("Namespace {namespace}");
         let found = self.request("get", &object, namespaces.get_metadata_opt(namespace)).await?;
         Ok(found.is_none_or(|found| found.metadata.deletion_timestamp.is_some()))
+    }
+}
+
+fn source_of(namespace: &str, secret: Secret) -> Source {
+    let name = secret.name_any();
+    let mut annotations = secret.metadata.annotations.unwrap_or_default();
+    annotations.remove(LAST_APPLIED);
+    let data = secret.data.unwrap_or_default();
+    Source {
+        namespace: namespace.to_owned(),
+        name,
+        labels: secret.metadata.labels.unwrap_or_default(),
+        annotations,
+        data: data.into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect(),
     }
 }

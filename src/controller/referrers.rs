@@ -1,8 +1,10 @@
 //! Which of our objects refer to which Secret: the only names whose events anybody here wants to see.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::api::label_query::LabelQuery;
 
 /// A namespaced name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +37,22 @@ pub enum Referrer {
     ExternalSecret(Name),
 }
 
+/// What an object wants to hear about.
+#[derive(Default)]
+pub struct Interest {
+    /// Secrets by name, whether they are there or not.
+    pub secrets: BTreeSet<Name>,
+    /// Secrets of a namespace by their labels, as soon as they have them. One that loses them is only heard of by its name.
+    pub labelled: Option<(String, LabelQuery)>,
+}
+
+impl Interest {
+    /// In these Secrets alone.
+    pub fn named(secrets: BTreeSet<Name>) -> Self {
+        Interest { secrets, labelled: None }
+    }
+}
+
 /// The index in both directions. A reconcile declares its names before it reads them, so no event falls between.
 #[derive(Default)]
 pub struct Referrers(Mutex<Index>);
@@ -44,12 +62,22 @@ pub struct Referrers(Mutex<Index>);
 struct Index {
     by_secret: HashMap<Name, Vec<Referrer>>,
     by_referrer: HashMap<Referrer, Vec<Name>>,
+    /// By namespace.
+    queries: HashMap<String, Vec<(Referrer, LabelQuery)>>,
 }
 
 impl Referrers {
-    /// Replaces the Secrets that `referrer` wants to hear about; an empty set forgets it.
-    pub fn declare(&self, referrer: Referrer, secrets: BTreeSet<Name>) {
+    /// Replaces what `referrer` wants to hear about; no interest forgets it.
+    pub fn declare(&self, referrer: Referrer, interest: Interest) {
         let mut index = self.lock();
+        index.queries.retain(|_, queries| {
+            queries.retain(|(known, _)| *known != referrer);
+            !queries.is_empty()
+        });
+        let Interest { secrets, labelled } = interest;
+        if let Some((namespace, query)) = labelled {
+            index.queries.entry(namespace).or_default().push((referrer.clone(), query));
+        }
         let before = index.by_referrer.remove(&referrer).unwrap_or_default();
         for gone in before.iter().filter(|secret| !secrets.contains(*secret)) {
             if let Some(referrers) = index.by_secret.get_mut(gone) {
@@ -67,9 +95,21 @@ impl Referrers {
         }
     }
 
-    /// Who wants to hear about this Secret.
+    /// Who wants to hear about this Secret by its name.
     pub fn of(&self, secret: &Name) -> Vec<Referrer> {
         self.lock().by_secret.get(secret).cloned().unwrap_or_default()
+    }
+
+    /// Who wants to hear about this Secret, by its name or by the labels that it has now.
+    pub fn concerned(&self, secret: &Name, labels: &BTreeMap<String, String>) -> Vec<Referrer> {
+        let index = self.lock();
+        let mut concerned = index.by_secret.get(secret).cloned().unwrap_or_default();
+        for (referrer, query) in index.queries.get(&secret.namespace).into_iter().flatten() {
+            if query.matches(labels) && !concerned.contains(referrer) {
+                concerned.push(referrer.clone());
+            }
+        }
+        concerned
     }
 
     /// Every Secret that anybody refers to.
@@ -84,17 +124,42 @@ impl Referrers {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
     use super::*;
 
     #[test]
     fn a_new_declaration_replaces_the_old_one() {
         let referrers = Referrers::default();
         let push = Referrer::PushSecret(Name::new("db", "push"));
-        referrers.declare(push.clone(), BTreeSet::from([Name::new("db", "a")]));
-        referrers.declare(push.clone(), BTreeSet::from([Name::new("db", "b")]));
+        let named = |name: &str| Interest::named(BTreeSet::from([Name::new("db", name)]));
+        referrers.declare(push.clone(), named("a"));
+        referrers.declare(push.clone(), named("b"));
         assert!(referrers.of(&Name::new("db", "a")).is_empty());
         assert_eq!(referrers.of(&Name::new("db", "b")), std::slice::from_ref(&push));
-        referrers.declare(push, BTreeSet::new());
+        referrers.declare(push, Interest::default());
         assert!(referrers.of(&Name::new("db", "b")).is_empty());
+    }
+
+    #[test]
+    fn a_secret_concerns_who_asked_for_its_labels_and_who_knew_its_name() {
+        let referrers = Referrers::default();
+        let (by_name, by_labels) =
+            (Referrer::PushSecret(Name::new("db", "one")), Referrer::PushSecret(Name::new("db", "two")));
+        let labels = BTreeMap::from([("team".to_owned(), "shop".to_owned())]);
+        let selector = LabelSelector { match_labels: Some(labels.clone()), ..LabelSelector::default() };
+        let query = LabelQuery::parse(&selector).unwrap();
+        let secret = Name::new("db", "a");
+        referrers.declare(by_name.clone(), Interest::named(BTreeSet::from([secret.clone()])));
+        let labelled = || Some(("db".to_owned(), query.clone()));
+        referrers.declare(by_labels.clone(), Interest { labelled: labelled(), ..Interest::default() });
+        assert_eq!(referrers.concerned(&secret, &labels), [by_name.clone(), by_labels.clone()]);
+        assert_eq!(referrers.concerned(&secret, &BTreeMap::new()), std::slice::from_ref(&by_name));
+        assert!(referrers.concerned(&Name::new("elsewhere", "a"), &labels).is_empty());
+        let both = Interest { secrets: BTreeSet::from([secret.clone()]), labelled: labelled() };
+        referrers.declare(by_labels.clone(), both);
+        assert_eq!(referrers.concerned(&secret, &BTreeMap::new()), [by_name.clone(), by_labels.clone()]);
+        referrers.declare(by_labels, Interest::default());
+        assert_eq!(referrers.concerned(&secret, &labels), [by_name]);
     }
 }

@@ -86,7 +86,8 @@ impl Secrets {
         let name = name_of(secret);
         // Stores compare what they read, so a repeated event costs them a look at most.
         self.context.stores.secret_moved(&name.namespace, &name.name);
-        if self.context.referrers.of(&name).is_empty() {
+        let concerned = self.context.referrers.concerned(&name, secret.labels());
+        if concerned.is_empty() {
             self.seen.remove(&name);
             return;
         }
@@ -97,7 +98,7 @@ impl Secrets {
         let uid = secret.uid().unwrap_or_default();
         let ours = self.records.is_own_write(&name, &uid, &version);
         self.seen.insert(name.clone(), version);
-        for referrer in self.context.referrers.of(&name) {
+        for referrer in concerned {
             // A target of ours may be somebody's source as well.
             if let Referrer::PushSecret(push) = &referrer {
                 self.context.moves.note(push.clone(), Instant::now());

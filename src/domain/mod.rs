@@ -9,5 +9,7 @@ pub mod path;
 pub mod property;
 pub mod push_options;
 pub mod remote;
+pub mod remote_key;
 pub mod secret;
+pub mod source;
 pub mod target;

@@ -31,7 +31,7 @@ use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
 use crate::controller::guarded::Guarded;
 use crate::controller::kind::Kind;
-use crate::controller::referrers::{Name, Referrer};
+use crate::controller::referrers::{Interest, Name, Referrer};
 use crate::controller::report::{Report, Requeue};
 use crate::controller::undecodable::{Advice, Fate};
 use crate::feed::{Follow, Freshness};
@@ -88,7 +88,7 @@ impl<S: Stores> Reconciler for Pull<S> {
         };
         // Before anything is read, so that no event falls between.
         let target = BTreeSet::from([Name::new(&desired.namespace, &desired.target)]);
-        self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), target);
+        self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), Interest::named(target));
         let result = self.sync(&object, &desired, name).await;
         report(&object, Some(&desired), result, &moment)
     }
@@ -105,7 +105,7 @@ impl<S: Stores> Reconciler for Pull<S> {
 
     fn forget(&self, name: &Name) {
         self.context.feed.forget(name);
-        self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), BTreeSet::new());
+        self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), Interest::default());
         self.records.forget(name);
     }
 }

@@ -20,9 +20,9 @@ pub struct LabelGoal {
 /// Two mappings of one entry that cannot both have their way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disagreement {
-    /// The earlier mapping.
+    /// The place of the earlier mapping among them.
     pub first: usize,
-    /// The later mapping.
+    /// The place of the later one.
     pub second: usize,
     /// The field of the envelope.
     pub field: String,
@@ -30,13 +30,13 @@ pub struct Disagreement {
 
 impl LabelGoal {
     /// What all mappings of one entry ask for together. A mapping that says nothing of other labels goes along with the rest.
-    pub fn of(mappings: &[(usize, PushOptions)]) -> Result<Self, Disagreement> {
+    pub fn of(mappings: &[&PushOptions]) -> Result<Self, Disagreement> {
         let mut set: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
         let mut others: Option<(OtherLabels, usize)> = None;
-        for (second, options) in mappings {
-            let disagreement = |first, field: String| Disagreement { first, second: *second, field };
+        for (second, options) in mappings.iter().enumerate() {
+            let disagreement = |first, field: String| Disagreement { first, second, field };
             for (key, value) in &options.labels {
-                let (known, first) = *set.entry(key).or_insert((value, *second));
+                let (known, first) = *set.entry(key).or_insert((value, second));
                 if known != value {
                     return Err(disagreement(first, format!("customMetadata.{key}")));
                 }
@@ -45,7 +45,7 @@ impl LabelGoal {
                 (Some(wanted), Some((known, first))) if wanted != known => {
                     return Err(disagreement(first, "mergePolicy".to_owned()));
                 }
-                (Some(wanted), None) => others = Some((wanted, *second)),
+                (Some(wanted), None) => others = Some((wanted, second)),
                 (Some(_) | None, _) => {}
             }
         }
@@ -91,16 +91,16 @@ mod tests {
 
     #[test]
     fn mappings_of_one_entry_add_up_or_are_named() {
-        let one = (0, options(&[("team", "a")], None));
-        let goal = LabelGoal::of(&[one.clone(), (1, options(&[("tier", "1")], Some(OtherLabels::Remove)))]).unwrap();
+        let one = options(&[("team", "a")], None);
+        let goal = LabelGoal::of(&[&one, &options(&[("tier", "1")], Some(OtherLabels::Remove))]).unwrap();
         assert_eq!(goal.set, labels(&[("team", "a"), ("tier", "1")]));
         assert_eq!(goal.others, OtherLabels::Remove);
-        let other = (2, options(&[("team", "b")], None));
+        let other = options(&[("team", "b")], None);
         let field = "customMetadata.team".to_owned();
-        assert_eq!(LabelGoal::of(&[one, other]), Err(Disagreement { first: 0, second: 2, field }));
+        assert_eq!(LabelGoal::of(&[&one, &other]), Err(Disagreement { first: 0, second: 1, field }));
         let says = |others| options(&[], Some(others));
         let field = "mergePolicy".to_owned();
-        let both = [(0, says(OtherLabels::Keep)), (1, says(OtherLabels::Remove))];
+        let both = [&says(OtherLabels::Keep), &says(OtherLabels::Remove)];
         assert_eq!(LabelGoal::of(&both), Err(Disagreement { first: 0, second: 1, field }));
     }
 

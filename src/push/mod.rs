@@ -1,6 +1,6 @@
-//! PushSecret: publishes named keys of a source Secret to properties of paths in a store.
+//! PushSecret: publishes named keys of source Secrets to properties of paths in a store.
 //!
-//! `desired` parses, `observe` reads, `plan` decides for the whole, `step` for one entry, `entry` and `apply` write, `record`
+//! `desired` parses, `observe` reads, `mapped` lays the mappings out for each source, `plan` decides for the whole, `step` for one entry, `entry` and `apply` write, `record`
 //! writes down what is about to be written, `report` says how it went, `remains` is what can be read of one that does not decode.
 
 pub mod apply;
@@ -9,6 +9,7 @@ pub mod entry;
 pub mod intents;
 pub mod labels;
 pub mod ledger;
+pub mod mapped;
 pub mod observe;
 pub mod plan;
 pub mod pusher;
@@ -16,6 +17,7 @@ pub mod reconcile;
 pub mod record;
 pub mod remains;
 pub mod report;
+pub mod sources;
 pub mod step;
 pub mod stores;
 #[cfg(test)]

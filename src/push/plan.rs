@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
-use super::desired::{Desired, Wanted};
+use super::desired::Desired;
 use super::entry::ApplyError;
 use super::ledger::{Ledger, Line, Spot};
+use super::mapped::{Clash, Mapped, Wanted};
 use super::step::{Existing, Goal};
 use crate::api::push_secret::PushDeletionPolicy;
 use crate::domain::convention::Finding;
 use crate::domain::mapping::{self, SourceError};
-use crate::domain::secret::SecretMap;
+use crate::domain::remote::RemoteData;
+use crate::domain::source::Source;
 use crate::store::{PathKey, StoreError};
 
 /// What a reconcile is for.
@@ -20,8 +22,10 @@ pub enum Aim<'a> {
     Publish {
         /// The spec.
         desired: &'a Desired,
-        /// The source's data.
-        source: &'a SecretMap,
+        /// What of it goes where.
+        mapped: &'a Mapped,
+        /// The sources, in the order in which they were mapped.
+        sources: &'a [Source],
     },
     /// Everything that was pushed is to go.
     Withdraw(Existing),
@@ -40,6 +44,8 @@ pub struct Job {
     pub goal: Goal,
     /// The ledger's lines for what is set.
     pub lines: BTreeMap<String, Line>,
+    /// Properties that the ledger lists and that stay as they are: whether they are wanted is not known.
+    pub held: BTreeSet<String>,
     /// What keeps it from being touched.
     pub blocked: Option<Problem>,
 }
@@ -50,9 +56,17 @@ pub enum Problem {
     /// It breaks rules of the convention.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Rules(Vec<Finding>),
-    /// The source gives no value for it.
+    /// Two mappings cannot both have their way.
     #[error("{0}")]
-    Source(SourceError),
+    Clash(Box<Clash>),
+    /// A source gives no value for it.
+    #[error("{from}: {error}")]
+    Source {
+        /// Which.
+        from: String,
+        /// Why.
+        error: SourceError,
+    },
     /// The store could not say where it is.
     #[error("{0}")]
     Store(StoreError),
@@ -64,16 +78,17 @@ pub enum Problem {
 /// Makes the plan. What the ledger lists and the spec no longer maps goes, or stays and is free, as `deletion` says.
 pub fn plan(aim: &Aim<'_>, ledger: &Ledger, places: &Places, deletion: PushDeletionPolicy) -> Plan {
     let mut plan = match aim {
-        Aim::Publish { desired, source } => desired
+        Aim::Publish { desired, mapped, sources } => mapped
             .entries
             .iter()
-            .map(|(spot, wanted)| (spot.clone(), publish(desired, wanted, source, places.get(spot))))
+            .map(|(spot, wanted)| (spot.clone(), publish(desired, wanted, sources, places.get(spot))))
             .collect(),
         Aim::Withdraw(_) => Plan::new(),
     };
-    let existing = match aim {
-        Aim::Publish { desired, .. } => desired.existing,
-        Aim::Withdraw(existing) => *existing,
+    // What went astray may have led anywhere, so nothing counts as unwanted.
+    let (existing, is_known) = match aim {
+        Aim::Publish { desired, mapped, .. } => (desired.existing, mapped.astray.is_empty()),
+        Aim::Withdraw(existing) => (*existing, true),
     };
     let wanted = wanted_places(&plan, places);
     for (spot, lines) in &ledger.pushed {
@@ -89,6 +104,9 @@ pub fn plan(aim: &Aim<'_>, ledger: &Ledger, places: &Places, deletion: PushDelet
                 || place.is_some_and(|place| wanted.contains(&(place.clone(), property.clone())));
             match (is_wanted, deletion) {
                 (true, PushDeletionPolicy::Delete | PushDeletionPolicy::None) => job.goal.labels.retire(line),
+                (false, PushDeletionPolicy::Delete | PushDeletionPolicy::None) if !is_known => {
+                    job.held.insert(property.clone());
+                }
                 (false, PushDeletionPolicy::Delete) => {
                     job.goal.labels.retire(line);
                     job.goal.remove.insert(property.clone());
@@ -102,7 +120,7 @@ pub fn plan(aim: &Aim<'_>, ledger: &Ledger, places: &Places, deletion: PushDelet
     plan
 }
 
-fn publish(desired: &Desired, wanted: &Wanted, source: &SecretMap, place: Option<&Result<PathKey, StoreError>>) -> Job {
+fn publish(desired: &Desired, wanted: &Wanted, sources: &[Source], place: Option<&Result<PathKey, StoreError>>) -> Job {
     let mut job = Job {
         goal: Goal {
             existing: desired.existing,
@@ -113,15 +131,29 @@ fn publish(desired: &Desired, wanted: &Wanted, source: &SecretMap, place: Option
         },
         lines: wanted.lines.clone(),
         blocked: unknown_place(place),
+        ..Job::default()
     };
+    if let Some(clash) = &wanted.clash {
+        job.blocked = Some(Problem::Clash(clash.clone()));
+    }
     if !wanted.violations.is_empty() {
         job.blocked = Some(Problem::Rules(wanted.violations.clone()));
     }
-    match mapping::values(&wanted.mapping, source) {
+    match values(wanted, sources) {
         Ok(values) => job.goal.set = values,
-        Err(error) => job.blocked = job.blocked.or(Some(Problem::Source(error))),
+        Err((from, error)) => job.blocked = job.blocked.or(Some(Problem::Source { from: from.to_string(), error })),
     }
     job
+}
+
+fn values<'s>(wanted: &Wanted, sources: &'s [Source]) -> Result<RemoteData, (&'s Source, SourceError)> {
+    let mut data = RemoteData::new();
+    for (index, mapping) in &wanted.mappings {
+        let source = &sources[*index];
+        let values = mapping::values(mapping, &source.data);
+        data.extend(values.map_err(|error| (source, error))?);
+    }
+    Ok(data)
 }
 
 fn unknown_place(place: Option<&Result<PathKey, StoreError>>) -> Option<Problem> {

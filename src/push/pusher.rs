@@ -1,6 +1,5 @@
 //! Binds the reconcile of PushSecrets to what the controller shares.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -19,7 +18,7 @@ use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
 use crate::controller::guarded::Guarded;
 use crate::controller::kind::Kind;
-use crate::controller::referrers::{Name, Referrer};
+use crate::controller::referrers::{Interest, Name, Referrer};
 use crate::controller::report::{Report, Requeue};
 use crate::controller::undecodable::Fate;
 use crate::metrics::Stage;
@@ -114,6 +113,6 @@ impl Reconciler for Pusher {
 
     fn forget(&self, name: &Name) {
         self.context.moves.take(name);
-        self.context.referrers.declare(Referrer::PushSecret(name.clone()), BTreeSet::new());
+        self.context.referrers.declare(Referrer::PushSecret(name.clone()), Interest::default());
     }
 }

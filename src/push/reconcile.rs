@@ -9,26 +9,29 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::apply::{Apply, Results};
-use super::desired::{self, Desired};
+use super::desired::{self, Desired, InvalidSpec};
 use super::entry::{Applier, News, Wrote};
 use super::intents::Intents;
 use super::ledger::{self, Ledger, StoreKey};
+use super::mapped::{self, Mapped};
 use super::observe::{self, Absence, SeenStores, Stores};
 use super::plan::{self, Aim, Plan};
 use super::record::Record;
 use super::report::{self, Done, Said, Setting};
+use super::sources::Sources;
 use super::step::Existing;
 use crate::api::PushSecret;
+use crate::api::bounds;
 use crate::api::condition::{self, Reason};
 use crate::api::names::{ANNOTATION_ABANDON, FINALIZER_PUSH_SECRET, TRUE};
 use crate::api::push_secret::{PushDeletionPolicy, PushSecretStatus};
-use crate::cluster::source::Source;
 use crate::cluster::{Cluster, ClusterError};
-use crate::controller::referrers::{Name, Referrer, Referrers};
+use crate::controller::referrers::{Interest, Name, Referrer, Referrers};
 use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
 use crate::domain::claim::Owner;
 use crate::domain::convention::Convention;
 use crate::domain::fingerprint::synced_resource_version;
+use crate::domain::source::Source;
 use crate::store::PathKey;
 
 /// A PushSecret that is being deleted is let go after this time, where what it pushed can never be removed: its store is
@@ -88,9 +91,9 @@ pub async fn reconcile(object: Arc<PushSecret>, world: &World<'_>) -> Report<Pus
         Ok(desired) => desired,
         Err(verdict) => return turn.halt(verdict, Requeue::AwaitChange),
     };
-    match world.cluster.source(&turn.namespace, &desired.source).await {
-        Ok(Some(source)) => turn.publish(&seen, &desired, &source).await,
-        Ok(None) => turn.without_source(&seen, &desired).await,
+    match turn.see_sources(&desired.sources).await {
+        Ok(sources) if sources.is_empty() => turn.without_sources(&seen, &desired).await,
+        Ok(sources) => turn.publish(&seen, &desired, &sources).await,
         Err(error) => turn.failed(&error),
     }
 }
@@ -108,11 +111,36 @@ impl<'a> Turn<'a> {
         Turn { world, object, before, namespace, me }
     }
 
-    /// Before the source is read, so that no change of it falls between.
+    /// Before the sources are read, so that no change of them falls between.
     fn listen(&self) {
-        let source = desired::source(&self.object.spec).map(|name| Name::new(&self.namespace, name));
+        let interest = match desired::sources(&self.object.spec) {
+            Ok(Sources::Named(name)) => Interest::named(BTreeSet::from([Name::new(&self.namespace, name)])),
+            Ok(Sources::Labelled(query)) => {
+                Interest { labelled: Some((self.namespace.clone(), query)), ..Interest::default() }
+            }
+            Err(_) => Interest::default(),
+        };
+        self.declare(interest);
+    }
+
+    fn declare(&self, interest: Interest) {
         let referrer = Referrer::PushSecret(Name::new(&self.namespace, self.object.name_any()));
-        self.world.referrers.declare(referrer, source.into_iter().collect());
+        self.world.referrers.declare(referrer, interest);
+    }
+
+    /// A Secret that loses its labels is heard of by its name alone. So the names come first and are declared, and what is read
+    /// after that is what counts.
+    async fn see_sources(&self, sources: &Sources) -> Result<Vec<Source>, ClusterError> {
+        let (cluster, namespace) = (self.world.cluster, &self.namespace);
+        match sources {
+            Sources::Named(name) => Ok(cluster.source(namespace, name).await?.into_iter().collect()),
+            Sources::Labelled(query) => {
+                let names = cluster.source_names(namespace, query).await?;
+                let secrets = names.into_iter().map(|name| Name::new(namespace, name)).collect();
+                self.declare(Interest { secrets, labelled: Some((namespace.clone(), query.clone())) });
+                cluster.sources(namespace, query).await
+            }
+        }
     }
 
     async fn see_stores(&self, wanted: BTreeSet<StoreKey>) -> SeenStores {
@@ -141,49 +169,45 @@ impl<'a> Turn<'a> {
     }
 
     fn parse(&self, seen: &SeenStores) -> Result<Desired, Verdict> {
-        desired::parse(&self.object.spec, self.object.annotations(), &seen.mounts, self.world.convention)
-            .map_err(|invalid| Verdict { ready: false, reason: invalid.reason(), message: invalid.to_string() })
+        let (spec, convention) = (&self.object.spec, self.world.convention);
+        let told =
+            |invalid: InvalidSpec| Verdict { ready: false, reason: invalid.reason(), message: invalid.to_string() };
+        let desired = desired::parse(spec, self.object.annotations(), &seen.mounts, convention).map_err(told)?;
+        let checked = mapped::check(&desired, &seen.mounts, convention);
+        checked.map_err(|fault| told(InvalidSpec::Mappings(fault)))?;
+        // Last: whatever has a rule of its own is better told by that.
+        bounds::check(spec).map_err(|bounds| told(InvalidSpec::Bounds(bounds)))?;
+        Ok(desired)
     }
 
-    async fn publish(&self, seen: &SeenStores, desired: &Desired, source: &Source) -> Report<PushSecretStatus> {
-        let aim = Aim::Publish { desired, source: &source.data };
-        let (object, plan, results, ledger) = self.carry_out(seen, &aim).await;
+    async fn publish(&self, seen: &SeenStores, desired: &Desired, sources: &[Source]) -> Report<PushSecretStatus> {
+        let mapped = mapped::map(desired, sources, &seen.mounts, self.world.convention);
+        let (object, plan, results, ledger) =
+            self.carry_out(seen, &Aim::Publish { desired, mapped: &mapped, sources }).await;
         self.announce_missed(seen, &results).await;
         let before = object.status.clone().unwrap_or_default();
-        let wanted = desired::stores(&self.object.spec);
-        let done = Done { plan: &plan, results: &results, absent: &seen.absent, wanted: &wanted };
-        let said = report::published(&before, &ledger, &done, &self.setting(desired.refresh, &desired.warnings));
+        let Mapped { astray, warnings, .. } = &mapped;
+        let done = Done { plan: &plan, results: &results, absent: &seen.absent, wanted: &desired.stores, astray };
+        let warnings: Vec<String> = desired.warnings.iter().chain(warnings).cloned().collect();
+        let said = report::published(&before, &ledger, &done, &self.setting(desired.refresh, &warnings));
         verdict(&object, said)
     }
 
-    /// The source is gone. What was pushed from it goes only if this very spec was in place before: a source that was
-    /// renamed in the spec, and is not there yet, deletes nothing.
-    async fn without_source(&self, seen: &SeenStores, desired: &Desired) -> Report<PushSecretStatus> {
-        let name = format!("Secret {}/{}", self.namespace, desired.source);
+    /// No source is there. What was pushed goes only if this very spec was in place before: a source that was renamed in the
+    /// spec, and is not there yet, deletes nothing.
+    async fn without_sources(&self, seen: &SeenStores, desired: &Desired) -> Report<PushSecretStatus> {
         let listed = !self.before.synced_push_secrets.is_empty();
         let deletes = self.object.spec.deletion_policy() == PushDeletionPolicy::Delete;
         if listed && deletes && self.was_synced() {
-            let gone = source_deleted(&name);
-            return self.withdraw(seen, desired.existing, gone, None).await;
+            let deleted = desired.sources.deleted(&self.namespace);
+            return self.withdraw(seen, desired.existing, deleted, None).await;
         }
         let said_deleted = condition::find(&self.before.conditions, condition::READY)
             .is_some_and(|ready| ready.reason.as_deref() == Some(Reason::SourceDeleted.as_str()));
         let verdict = match (listed, said_deleted && self.was_synced()) {
-            (false, true) => source_deleted(&name),
-            (true, _) => Verdict {
-                ready: false,
-                reason: Reason::SourceGone,
-                message: format!(
-                    "{name} is gone, and what was pushed from it stays: create it again, or delete this PushSecret"
-                ),
-            },
-            (false, false) => Verdict {
-                ready: false,
-                reason: Reason::SourceNotFound,
-                message: format!(
-                    "{name} does not exist: create it, or correct spec.selector.secret.name; it is pushed at once"
-                ),
-            },
+            (false, true) => desired.sources.deleted(&self.namespace),
+            (true, _) => desired.sources.gone(&self.namespace),
+            (false, false) => desired.sources.not_found(&self.namespace),
         };
         self.halt(verdict, Requeue::AwaitChange)
     }
@@ -203,7 +227,7 @@ impl<'a> Turn<'a> {
     ) -> Report<PushSecretStatus> {
         let (object, plan, results, ledger) = self.carry_out(seen, &Aim::Withdraw(existing)).await;
         let before = object.status.clone().unwrap_or_default();
-        let done = Done { plan: &plan, results: &results, absent: &seen.absent, wanted: &BTreeSet::new() };
+        let done = Done { plan: &plan, results: &results, absent: &seen.absent, wanted: &BTreeSet::new(), astray: &[] };
         let said = report::withdrawn(&before, &ledger, &done, &self.setting(None, &[]), gone, way_out);
         verdict(&object, said)
     }
@@ -211,9 +235,7 @@ impl<'a> Turn<'a> {
     /// The PushSecret is being deleted.
     async fn clean_up(&self) -> Report<PushSecretStatus> {
         let ours = self.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER_PUSH_SECRET);
-        self.world
-            .referrers
-            .declare(Referrer::PushSecret(Name::new(&self.namespace, self.object.name_any())), BTreeSet::new());
+        self.declare(Interest::default());
         if !ours {
             return Report::Gone;
         }
@@ -273,7 +295,7 @@ impl<'a> Turn<'a> {
     async fn carry_out(&self, seen: &SeenStores, aim: &Aim<'_>) -> (PushSecret, Plan, Results, Ledger) {
         let ledger = Ledger::read(&self.before.synced_push_secrets, &seen.mounts);
         let wanted = match aim {
-            Aim::Publish { desired, .. } => desired.entries.keys().collect(),
+            Aim::Publish { mapped, .. } => mapped.entries.keys().collect(),
             Aim::Withdraw(_) => Vec::new(),
         };
         let places = observe::places(&seen.clients, wanted.into_iter().chain(ledger.pushed.keys())).await;
@@ -341,16 +363,6 @@ impl<'a> Turn<'a> {
             refresh,
             warnings,
         }
-    }
-}
-
-fn source_deleted(name: &str) -> Verdict {
-    Verdict {
-        ready: false,
-        reason: Reason::SourceDeleted,
-        message: format!(
-            "{name} was deleted, and so was what had been pushed from it; it is pushed again once it is back"
-        ),
     }
 }
 

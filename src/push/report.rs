@@ -9,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::apply::{Outcome, Removal, Results};
 use super::entry::{ApplyError, Wrote};
 use super::ledger::{Ledger, Line, Spot, StoreKey};
+use super::mapped::Astray;
 use super::observe::{Absence, NoStore};
 use super::plan::{Job, Plan, Problem};
 use super::step::Refusal;
@@ -54,6 +55,8 @@ pub struct Done<'a> {
     pub absent: &'a BTreeMap<StoreKey, NoStore>,
     /// The stores of the spec.
     pub wanted: &'a BTreeSet<StoreKey>,
+    /// Mappings that lead nowhere.
+    pub astray: &'a [Astray],
 }
 
 /// One thing that is not as it should be.
@@ -153,7 +156,7 @@ fn remaining(ledger: &Ledger, plan: &Plan, results: &Results) -> Ledger {
         }
         for (property, line) in known.into_iter().flatten() {
             let leaving = job.goal.remove.contains(property) || job.goal.release.contains(property);
-            if leaving && !outcome.is_some_and(Outcome::is_removed) {
+            if leaving && !outcome.is_some_and(Outcome::is_removed) || job.held.contains(property) {
                 keep(property, line);
             }
         }
@@ -169,7 +172,9 @@ fn is_ours(property: &String, job: &Job, outcome: Option<&Outcome>, known: Optio
         Some(Ok(_)) if job.goal.set.is_empty() => listed,
         Some(Ok(applied)) => applied.settled.owned.contains(property),
         Some(Err(Problem::Apply(ApplyError::Refused { mine, .. }))) => mine.contains(property),
-        Some(Err(Problem::Rules(_) | Problem::Source(_) | Problem::Store(_) | Problem::Apply(_))) => listed,
+        Some(Err(
+            Problem::Rules(_) | Problem::Clash(_) | Problem::Source { .. } | Problem::Store(_) | Problem::Apply(_),
+        )) => listed,
     }
 }
 
@@ -188,13 +193,18 @@ fn troubles(done: &Done<'_>) -> Vec<Trouble> {
         let (reason, family) = classify(problem);
         Some(Trouble { reason, family, text: format!("{}: {problem}", spot.path) })
     });
-    stores.chain(entries).collect()
+    let astray = done.astray.iter().map(|astray| Trouble {
+        reason: Reason::SourceInvalid,
+        family: Family::Refused,
+        text: astray.to_string(),
+    });
+    stores.chain(astray).chain(entries).collect()
 }
 
 fn classify(problem: &Problem) -> (Reason, Family) {
     match problem {
         Problem::Rules(_) => (Reason::ConventionViolated, Family::Refused),
-        Problem::Source(_) => (Reason::SourceInvalid, Family::Refused),
+        Problem::Clash(_) | Problem::Source { .. } => (Reason::SourceInvalid, Family::Refused),
         Problem::Store(error) => (store_reason(error), error.family()),
         Problem::Apply(ApplyError::Store(error)) => (store_reason(error), error.family()),
         Problem::Apply(ApplyError::Refused { refusal, .. }) => match refusal {
@@ -347,7 +357,11 @@ fn path(before: &PushSecretStatus, spot: &Spot, outcome: &Outcome, now: Timestam
                 Problem::Apply(ApplyError::Refused { refusal: Refusal::Conflict { owner, .. }, .. }) => {
                     Some(format!("{}/{}/{}", owner.cluster, owner.namespace, owner.name))
                 }
-                Problem::Rules(_) | Problem::Source(_) | Problem::Store(_) | Problem::Apply(_) => None,
+                Problem::Rules(_)
+                | Problem::Clash(_)
+                | Problem::Source { .. }
+                | Problem::Store(_)
+                | Problem::Apply(_) => None,
             };
             path.message = Some(problem.to_string().chars().take(MAX_PATH_MESSAGE).collect());
             path

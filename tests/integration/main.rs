@@ -31,6 +31,7 @@ mod logins;
 mod outage;
 mod publish;
 mod push_guide;
+mod push_sources;
 mod refresh;
 mod rights;
 mod sessions;

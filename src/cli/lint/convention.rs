@@ -8,6 +8,7 @@ use super::judge::{Object, span_of};
 use super::problem::Problem;
 use crate::domain::convention::{Convention, Finding, MappingFacts, Mode, PushFacts, RuleId, Severity, StoreFacts};
 use crate::domain::path::RemotePath;
+use crate::domain::remote_key::RemoteKey;
 
 /// Every finding about one object.
 pub fn check(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec<Problem> {
@@ -134,7 +135,9 @@ pub fn one_producer(objects: &[Object<'_>], convention: &Convention, stores: &St
             };
             for store in list("secretStoreRefs") {
                 let mount = stores.mount(store, object.metadata("namespace"));
-                let Ok(path) = RemotePath::parse(mount, facts.remote_key) else {
+                // Where a key with placeholders leads, only its sources say.
+                let is_plain = RemoteKey::parse(facts.remote_key).is_ok_and(|key| key.is_plain());
+                let (Ok(path), true) = (RemotePath::parse(mount, facts.remote_key), is_plain) else {
                     continue;
                 };
                 let place = (stores.identity(store, object.metadata("namespace")), path, property);

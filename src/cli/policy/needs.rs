@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Role;
 use crate::cli::lint::{Object, Source, Stores, objects, push_facts, reads, stores};
 use crate::domain::path::RemotePath;
+use crate::domain::remote_key::RemoteKey;
 
 /// What is needed of one path.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,13 @@ pub fn needs(sources: &[Source], role: Role, namespace: Option<&str>, store_path
     for object in objects.iter().filter(|object| namespace.is_none_or(|only| object.metadata("namespace") == only)) {
         let (by, keys) = (named(object), keys(object, role, &stores));
         for (mount, key) in keys {
+            if role == Role::Publisher && RemoteKey::parse(key).is_ok_and(|key| !key.is_plain()) {
+                refused.push(format!(
+                    "{}: {by}: only its sources say where {key} leads: write the rules of those paths yourself, such as with + for the whole segment",
+                    object.source.name
+                ));
+                continue;
+            }
             match RemotePath::parse(mount, key) {
                 Ok(path) if is_wildcard(&path) => refused.push(format!(
                     "{}: {by}: {path} has * or a segment +, which a policy takes for any path: rename it",

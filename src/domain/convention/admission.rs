@@ -2,7 +2,7 @@
 //!
 //! A policy cannot look up the store, so it does not know the mount: a key is rejected when it is wrong whatever the
 //! mount, in any spelling (`platform-data/…`, `<mount>/platform-data/…`, `<mount>/data/platform-data/…`). What is left
-//! to the mount, the reconciler judges. Objects being deleted pass, or their finalizers could not be removed, and so
+//! to the mount, the reconciler judges, and so is what a placeholder stands for: the policies see a stand-in. Objects being deleted pass, or their finalizers could not be removed, and so
 //! do updates that leave the spec alone.
 
 use std::path::PathBuf;
@@ -12,9 +12,13 @@ use super::words::{
     SECRET_PREFIX, SEGMENT_PATTERN,
 };
 use super::{Convention, RULES, Severity};
+use crate::domain::remote_key::STAND_IN;
 
 /// Where the policies are kept, from the top of the repository.
 const FOLDER: &str = "policies/admission";
+
+/// What follows the opening braces of a key: a placeholder, the closing braces, and anything.
+const PLACEHOLDER: &str = r#"^ *([.]metadata[.](name|namespace|(labels|annotations)[.][A-Za-z_][A-Za-z0-9_]*)|index +[.]metadata[.](labels|annotations) +"[-A-Za-z0-9_./]+") *[}][}]"#;
 
 /// One thing a policy looks for: items of a list that are wrong.
 pub struct Validation {
@@ -32,9 +36,10 @@ pub struct Validation {
 pub enum List {
     /// Items are entries of `secretStoreRefs`.
     Stores,
-    /// Items are maps of `secretKey`, `key` and `property`, all strings, empty when absent.
+    /// Items are maps of `secretKey`, `raw` (the key as written), `key` (with a stand-in for each placeholder) and `property`, all
+    /// strings, empty when absent.
     Mappings,
-    /// Items are remote keys, with a slash before them.
+    /// Items are remote keys with stand-ins, and a slash before them.
     Keys,
 }
 
@@ -52,9 +57,9 @@ impl List {
         match self {
             Self::Stores => "(has(item.name) ? item.name : 'the selected stores')",
             Self::Mappings => {
-                "item.secretKey + ' -> ' + item.key + (item.property == '' ? '' : ', property ' + item.property)"
+                "item.secretKey + ' -> ' + item.raw + (item.property == '' ? '' : ', property ' + item.property)"
             }
-            Self::Keys => "item.substring(1)",
+            Self::Keys => "item.substring(1).replace('placeholder0', '{{...}}')",
         }
     }
 }
@@ -110,17 +115,26 @@ pub fn p2(_: &Convention) -> Vec<Validation> {
 }
 
 pub fn p3(_: &Convention) -> Vec<Validation> {
-    vec![error(
-        List::Keys,
-        r"item.matches(r'[\s\pC%?#\\]|//|/\.\.?(/|$)|/$')",
-        "a remote key is a plain path: no empty segment, no . or .., no %, ?, #, backslash or white space",
-    )]
+    vec![
+        error(
+            List::Keys,
+            r"item.matches(r'[\s\pC%?#\\]|//|/\.\.?(/|$)|/$')",
+            "a remote key is a plain path: no empty segment, no . or .., no %, ?, #, backslash or white space",
+        ),
+        error(
+            List::Mappings,
+            &format!(
+                "item.raw.contains('{{{{') && !(' .metadata.name }}}}' + item.raw).split('{{{{').all(part, part.matches(r'{PLACEHOLDER}'))"
+            ),
+            "only metadata.name, metadata.namespace, and labels and annotations of metadata can stand between braces",
+        ),
+    ]
 }
 
 pub fn v1(_: &Convention) -> Vec<Validation> {
     vec![error(
         List::Mappings,
-        &format!("!({}) && !({})", in_convention("('/' + item.key)"), is_endpoint()),
+        &format!("!({}) && !({}) && !({})", in_convention("('/' + item.key)"), is_endpoint(), is_prefix_open()),
         "a secret lives under platform-data/: begin the path with it",
     )]
 }
@@ -128,7 +142,7 @@ pub fn v1(_: &Convention) -> Vec<Validation> {
 pub fn v2(_: &Convention) -> Vec<Validation> {
     vec![error(
         List::Mappings,
-        &format!("!({}) && {}", in_convention("('/' + item.key)"), is_endpoint()),
+        &format!("!({}) && {} && !({})", in_convention("('/' + item.key)"), is_endpoint(), is_prefix_open()),
         "configuration lives under platform-config/: begin the path with it",
     )]
 }
@@ -137,7 +151,7 @@ pub fn v3(_: &Convention) -> Vec<Validation> {
     vec![error(
         List::Keys,
         &format!(
-            "item.matches(r'{}/[^/]+/[^/]+$') && !(item.split('/')[item.split('/').size() - 2] in variables.datasources)",
+            "item.matches(r'{}/[^/]+/[^/]+$') && !item.matches(r'{STAND_IN}[^/]*/[^/]+$') && !(item.split('/')[item.split('/').size() - 2] in variables.datasources)",
             prefixes()
         ),
         "the second segment is a known datasource: use the type of the system, or have the platform team add it",
@@ -148,7 +162,7 @@ pub fn v3(_: &Convention) -> Vec<Validation> {
 pub fn v4(_: &Convention) -> Vec<Validation> {
     vec![error(
         List::Mappings,
-        "item.property != '' && variables.mappings.size() <= 100 && variables.mappings.exists_one(other, other.key == item.key && other.property == item.property) == false",
+        "item.property != '' && variables.mappings.size() <= 100 && variables.mappings.exists_one(other, other.raw == item.raw && other.property == item.property) == false",
         "a property of a path is written by one mapping: remove the other",
     )]
 }
@@ -222,6 +236,11 @@ fn in_convention(key: &str) -> String {
     format!("{key}.matches(r'{}(/|$)')", prefixes())
 }
 
+/// Whether a placeholder may turn out to be the prefix, whatever the mount: it is in the first segment, or in one that two follow.
+fn is_prefix_open() -> String {
+    format!("('/' + item.key).matches(r'^/[^/]*{STAND_IN}|{STAND_IN}[^/]*/[^/]+/[^/]+$')")
+}
+
 fn is_endpoint() -> String {
     format!("item.property in {}", cel_list(ENDPOINT_PROPERTIES.iter().copied()))
 }
@@ -274,6 +293,11 @@ fn variables(convention: &Convention) -> [(&'static str, String); 6] {
     let text = |field: &str, name: &str| {
         format!("has({field}.{name}) && {field}.{name} != null ? string({field}.{name}) : ''")
     };
+    let raw = "string(entry.match.remoteRef.remoteKey)";
+    // Each part after the first begins inside of a placeholder; the braces before the first make it like the others.
+    let key = format!(
+        "('}}}}' + {raw}).split('{{{{').map(part, part.substring(part.contains('}}}}') ? part.indexOf('}}}}') + 2 : 0)).join('{STAND_IN}')"
+    );
     [
         ("datasources", words(&convention.datasources)),
         ("environments", words(&convention.environments)),
@@ -288,7 +312,7 @@ fn variables(convention: &Convention) -> [(&'static str, String); 6] {
         (
             "mappings",
             format!(
-                "(has(variables.push.data) && variables.push.data != null ? variables.push.data : []).map(entry, {{'secretKey': {}, 'key': string(entry.match.remoteRef.remoteKey), 'property': {}}})",
+                "(has(variables.push.data) && variables.push.data != null ? variables.push.data : []).map(entry, {{'secretKey': {}, 'raw': {raw}, 'key': {key}, 'property': {}}})",
                 text("entry.match", "secretKey"),
                 text("entry.match.remoteRef", "property"),
             ),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::words::DEFAULT_MOUNT;
 use super::{Convention, Finding, RuleId, Severity};
 use crate::domain::path::RemotePath;
+use crate::domain::remote_key::{Placeholder, RemoteKey, SHOWN, STAND_IN};
 
 /// What the convention has to know of a PushSecret.
 #[derive(Clone, Debug)]
@@ -131,17 +132,12 @@ fn named_keys(mapping: &MappingFacts<'_>, at: &str) -> Vec<LocatedFinding> {
 
 fn remote(convention: &Convention, mapping: &MappingFacts<'_>, mount: Option<&str>, at: &str) -> Vec<LocatedFinding> {
     let key_field = format!("{at}.remoteRef.remoteKey");
-    let path = match RemotePath::parse(mount, mapping.remote_key) {
-        Ok(path) => path,
-        Err(refused) => {
+    let path = match specimen(mapping, mount) {
+        Ok((path, _placeholders)) => path,
+        Err(message) => {
             return vec![LocatedFinding {
                 field: key_field,
-                finding: Finding {
-                    rule: RuleId::P3,
-                    severity: Severity::Error,
-                    message: refused.to_string(),
-                    fix: None,
-                },
+                finding: Finding { rule: RuleId::P3, severity: Severity::Error, message, fix: None },
             }];
         }
     };
@@ -149,6 +145,8 @@ fn remote(convention: &Convention, mapping: &MappingFacts<'_>, mount: Option<&st
     convention
         .judge(&path, property)
         .into_iter()
+        .filter(|finding| !hangs_on_a_placeholder(finding.rule, &path))
+        .map(without_stand_in)
         .map(|finding| LocatedFinding {
             field: match finding.rule {
                 RuleId::V7 | RuleId::V8 => format!("{at}.remoteRef.property"),
@@ -167,18 +165,43 @@ fn remote(convention: &Convention, mapping: &MappingFacts<'_>, mount: Option<&st
         .collect()
 }
 
+/// Where a mapping leads as far as its manifest shows it, and the placeholders that stand in the way of more.
+fn specimen(mapping: &MappingFacts<'_>, mount: Option<&str>) -> Result<(RemotePath, Vec<Placeholder>), String> {
+    let key = RemoteKey::parse(mapping.remote_key).map_err(|refused| refused.to_string())?;
+    let path = RemotePath::parse(mount, &key.specimen()).map_err(|refused| shown(&refused.to_string()))?;
+    Ok((path, key.placeholders().cloned().collect()))
+}
+
+/// Prefix and datasource are judged when they are known. What is fixed in a segment, and how many there are, is known now.
+fn hangs_on_a_placeholder(rule: RuleId, path: &RemotePath) -> bool {
+    let is_open = |index| path.path.segments().nth(index).is_some_and(|segment| segment.contains(STAND_IN));
+    match rule {
+        RuleId::V1 | RuleId::V2 => is_open(0),
+        RuleId::V3 => is_open(1),
+        RuleId::P1 | RuleId::P2 | RuleId::P3 | RuleId::V4 | RuleId::V5 | RuleId::V6 | RuleId::V7 | RuleId::V8 => false,
+    }
+}
+
+fn without_stand_in(finding: Finding) -> Finding {
+    Finding { message: shown(&finding.message), fix: finding.fix.as_deref().map(shown), ..finding }
+}
+
+fn shown(text: &str) -> String {
+    text.replace(STAND_IN, SHOWN)
+}
+
 /// Two mappings of one PushSecret to one property: whichever were written last would win.
 fn one_producer(facts: &PushFacts<'_>, mounts: &BTreeSet<Option<&str>>) -> Vec<LocatedFinding> {
     let mut found = Vec::new();
     for mount in mounts {
         let mut first = BTreeMap::new();
         for (index, mapping) in facts.mappings.iter().enumerate() {
-            let (Ok(path), Some(property)) =
-                (RemotePath::parse(*mount, mapping.remote_key), mapping.property.filter(|p| !p.is_empty()))
+            let (Ok((path, placeholders)), Some(property)) =
+                (specimen(mapping, *mount), mapping.property.filter(|p| !p.is_empty()))
             else {
                 continue;
             };
-            let earlier = *first.entry((path.clone(), property)).or_insert(index);
+            let earlier = *first.entry((path.clone(), placeholders, property)).or_insert(index);
             if earlier == index {
                 continue;
             }
@@ -186,7 +209,7 @@ fn one_producer(facts: &PushFacts<'_>, mounts: &BTreeSet<Option<&str>>) -> Vec<L
                 field: format!("{}.data[{index}].match.remoteRef", facts.root),
                 finding: error(
                     RuleId::V4,
-                    format!("`data[{earlier}]` already writes `{property}` of `{}`", path.path),
+                    format!("`data[{earlier}]` already writes `{property}` of `{}`", shown(path.path.as_str())),
                     "remove one of the two mappings, or give it another property",
                 ),
             };

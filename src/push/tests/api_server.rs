@@ -1,4 +1,5 @@
-//! The few requests to an API server that a push makes, answered from memory: get, and merge patch with its preconditions.
+//! The few requests to an API server that a push makes, answered from memory: get, list by one label, and merge patch with its
+//! preconditions.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -78,6 +79,18 @@ impl ApiServer {
 }
 
 impl Content {
+    /// The objects below a URL that have the label `key=value`.
+    fn list(&self, url: &str, selector: &str) -> Response {
+        let (key, value) = selector.split_once('=').unwrap();
+        let below = format!("{url}/");
+        let items = self.objects.iter().filter(|(url, object)| {
+            url.strip_prefix(&below).is_some_and(|name| !name.contains('/'))
+                && object["metadata"]["labels"][key] == value
+        });
+        let items: Vec<&Value> = items.map(|(_, object)| object).collect();
+        reply(&json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": items }))
+    }
+
     fn answer(&mut self, method: &Method, url: &str, body: &[u8]) -> Response {
         let (target, subresource) = match url.strip_suffix("/status") {
             Some(target) => (target, true),
@@ -120,6 +133,11 @@ async fn serve(State(server): State<ApiServer>, method: Method, uri: Uri, body: 
     let mut hook = content.hook.take();
     let fault = hook.as_mut().and_then(|hook| hook(&method, &url));
     content.hook = hook;
+    if let Some(selector) =
+        uri.query().and_then(|query| query.split('&').find_map(|part| part.strip_prefix("labelSelector=")))
+    {
+        return content.list(&url, &selector.replace("%3D", "="));
+    }
     match fault {
         Some(Fault::Refuse) => status(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
         Some(Fault::LoseReply) => {

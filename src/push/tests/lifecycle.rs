@@ -29,12 +29,12 @@ use crate::store::error::Family;
 use crate::store::fake::{self, FakeStore};
 use crate::store::{StoreClient, StoreError};
 
-const PUSH: &str = "/namespaces/db/pushsecrets/push";
+pub(super) const PUSH: &str = "/namespaces/db/pushsecrets/push";
 const SOURCE: &str = "/namespaces/db/secrets/source";
-const TEMPORAL: &str = "platform-data/postgres/temporal";
+pub(super) const TEMPORAL: &str = "platform-data/postgres/temporal";
 
 /// Stores by name.
-struct Shelf(BTreeMap<&'static str, FakeStore>);
+pub(super) struct Shelf(pub BTreeMap<&'static str, FakeStore>);
 
 #[async_trait]
 impl Stores for Shelf {
@@ -55,18 +55,18 @@ impl Stores for Shelf {
 }
 
 /// A cluster with a store, and what a controller keeps between reconciles.
-struct Bench {
-    server: ApiServer,
-    store: FakeStore,
-    stores: Shelf,
-    referrers: Referrers,
+pub(super) struct Bench {
+    pub server: ApiServer,
+    pub store: FakeStore,
+    pub stores: Shelf,
+    pub referrers: Referrers,
     intents: Intents,
-    convention: Convention,
+    pub convention: Convention,
     announced: Arc<Mutex<Vec<u64>>>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let store = FakeStore::new();
         let bench = Bench {
             server: ApiServer::default(),
@@ -90,7 +90,7 @@ impl Bench {
     }
 
     /// Applies a spec: everything else of the object stays.
-    fn spec(&self, generation: i64, spec: Value) {
+    pub fn spec(&self, generation: i64, spec: Value) {
         let present = self.server.push_secret(PUSH).map(|push| json!(push));
         let mut push = present.unwrap_or_else(|| {
             json!({ "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret",
@@ -102,7 +102,7 @@ impl Bench {
     }
 
     /// One reconcile with its status written, as the controller does it.
-    async fn turn(&self) -> Report<PushSecretStatus> {
+    pub async fn turn(&self) -> Report<PushSecretStatus> {
         let object = self.server.push_secret(PUSH).expect("the PushSecret is there");
         let cluster = self.server.cluster();
         let announced = self.announced.clone();
@@ -133,24 +133,24 @@ impl Bench {
         report
     }
 
-    fn ready(&self) -> (bool, String, String) {
+    pub fn ready(&self) -> (bool, String, String) {
         let status = self.server.push_secret(PUSH).unwrap().status.unwrap_or_default();
         let ready = condition::find(&status.conditions, condition::READY).unwrap();
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         (ready.status == condition::ConditionStatus::True, text(&ready.reason), text(&ready.message))
     }
 
-    fn ledger(&self) -> Vec<String> {
+    pub fn ledger(&self) -> Vec<String> {
         let status = self.server.push_secret(PUSH).unwrap().status.unwrap_or_default();
         status.synced_push_secrets.values().flat_map(|lines| lines.keys().cloned()).collect()
     }
 
-    fn texts(&self, path: &str) -> BTreeMap<String, String> {
+    pub fn texts(&self, path: &str) -> BTreeMap<String, String> {
         texts(&self.store, path)
     }
 }
 
-fn texts(store: &FakeStore, path: &str) -> BTreeMap<String, String> {
+pub(super) fn texts(store: &FakeStore, path: &str) -> BTreeMap<String, String> {
     let entry = store.peek(&at(path));
     let data = entry
         .data()
@@ -158,11 +158,11 @@ fn texts(store: &FakeStore, path: &str) -> BTreeMap<String, String> {
     data.unwrap_or_default()
 }
 
-fn at(path: &str) -> RemotePath {
+pub(super) fn at(path: &str) -> RemotePath {
     RemotePath::parse(Some("secret"), path).unwrap()
 }
 
-fn mapping(key: &str, path: &str, property: &str) -> Value {
+pub(super) fn mapping(key: &str, path: &str, property: &str) -> Value {
     json!({ "match": { "secretKey": key, "remoteRef": { "remoteKey": path, "property": property } } })
 }
 
@@ -179,7 +179,7 @@ fn both() -> Value {
     spec(&[mapping("user", TEMPORAL, "username"), mapping("pass", TEMPORAL, "password")])
 }
 
-fn expect(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+pub(super) fn expect(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
     entries.iter().map(|(p, v)| ((*p).to_owned(), (*v).to_owned())).collect()
 }
 

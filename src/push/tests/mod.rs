@@ -1,5 +1,6 @@
 //! The push protocol against stores and an API server in memory, with a fault at every request.
 
 mod api_server;
+mod labelled;
 mod lifecycle;
 mod protocol;

@@ -1,0 +1,198 @@
+//! Remote keys as manifests write them: a path, perhaps with placeholders for metadata of the source.
+//!
+//! The placeholders are written as Go's templates write them, and are a closed set: `{{ .metadata.name }}`,
+//! `{{ .metadata.namespace }}`, `{{ .metadata.labels.team }}` or `{{ index .metadata.labels "app.kubernetes.io/name" }}`, and
+//! the same with `annotations`. Nothing else of that language is understood.
+//!
+//! A value fills part of one segment and never brings a slash, so a key has as many segments as its manifest shows. A value
+//! that does not fit is not quoted: an annotation may carry the Secret's own data.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use super::source::Source;
+
+#[cfg(test)]
+mod tests;
+
+/// What stands for each placeholder where a key is judged before its sources are known. It is a segment of the convention and
+/// no word of it.
+pub const STAND_IN: &str = "placeholder0";
+/// How a message shows a placeholder that it cannot quote.
+pub const SHOWN: &str = "{{…}}";
+/// What can be written between braces, for people.
+const ALLOWED: &str = "`{{ .metadata.name }}`, `{{ .metadata.namespace }}`, `{{ .metadata.labels.NAME }}`, \
+     `{{ index .metadata.labels \"NAME\" }}`, and the same with `annotations`";
+/// The longest value of a placeholder: no name of Kubernetes is longer.
+const MAX_VALUE: usize = 253;
+
+/// A remote key, parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteKey(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Fixed(String),
+    Placeholder(Placeholder),
+}
+
+/// What a placeholder stands for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Placeholder {
+    /// The source's name.
+    Name,
+    /// Its namespace.
+    Namespace,
+    /// The value of one of its labels.
+    Label(String),
+    /// The value of one of its annotations.
+    Annotation(String),
+}
+
+/// Why a key with placeholders cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RemoteKeyError {
+    /// The braces do not close.
+    #[error("key {key:?} opens a placeholder and does not close it: write `}}}}` after it")]
+    Unclosed {
+        /// The key.
+        key: String,
+    },
+    /// Something else than a placeholder stands between the braces.
+    #[error("key {key:?} has {text:?} between braces, where only {ALLOWED} can stand")]
+    Unknown {
+        /// The key.
+        key: String,
+        /// What stands there.
+        text: String,
+    },
+    /// The source has nothing to put in its place.
+    #[error("it has no {placeholder}, which the key asks for: add it, or change the key")]
+    Missing {
+        /// What it lacks.
+        placeholder: Placeholder,
+    },
+    /// What the source has there is no part of a path.
+    #[error(
+        "its {placeholder} cannot be part of a path: it needs at least one and at most {MAX_VALUE} letters, digits, `-`, `_` and `.`, and nothing else"
+    )]
+    NoSegment {
+        /// What cannot be used.
+        placeholder: Placeholder,
+    },
+}
+
+impl RemoteKey {
+    /// Parses a `remoteKey`. Whether it names an entry is judged once its placeholders are filled.
+    ///
+    /// # Errors
+    /// What stands between double braces and is no placeholder.
+    pub fn parse(text: &str) -> Result<Self, RemoteKeyError> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some((fixed, opened)) = rest.split_once("{{") {
+            let key = || text.to_owned();
+            let (inner, after) = opened.split_once("}}").ok_or_else(|| RemoteKeyError::Unclosed { key: key() })?;
+            let placeholder = Placeholder::parse(inner.trim_matches(' '))
+                .ok_or_else(|| RemoteKeyError::Unknown { key: key(), text: inner.trim().to_owned() })?;
+            parts.extend((!fixed.is_empty()).then(|| Part::Fixed(fixed.to_owned())));
+            parts.push(Part::Placeholder(placeholder));
+            rest = after;
+        }
+        parts.extend((!rest.is_empty()).then(|| Part::Fixed(rest.to_owned())));
+        Ok(RemoteKey(parts))
+    }
+
+    /// Whether it is the same for every source.
+    pub fn is_plain(&self) -> bool {
+        self.placeholders().next().is_none()
+    }
+
+    /// The placeholders, from left to right.
+    pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Placeholder(placeholder) => Some(placeholder),
+            Part::Fixed(_) => None,
+        })
+    }
+
+    /// The key with [`STAND_IN`] for each placeholder.
+    pub fn specimen(&self) -> String {
+        self.filled(|_| Ok::<_, RemoteKeyError>(STAND_IN)).unwrap_or_default()
+    }
+
+    /// The key of one source.
+    ///
+    /// # Errors
+    /// A placeholder for which the source has no value, or none that fits into a path.
+    pub fn resolve(&self, source: &Source) -> Result<String, RemoteKeyError> {
+        self.filled(|placeholder| placeholder.value(source))
+    }
+
+    fn filled<'a>(
+        &'a self,
+        value: impl Fn(&'a Placeholder) -> Result<&'a str, RemoteKeyError>,
+    ) -> Result<String, RemoteKeyError> {
+        let text = |part: &'a Part| match part {
+            Part::Fixed(text) => Ok(text.as_str()),
+            Part::Placeholder(placeholder) => value(placeholder),
+        };
+        self.0.iter().map(text).collect()
+    }
+}
+
+impl Placeholder {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            ".metadata.name" => return Some(Self::Name),
+            ".metadata.namespace" => return Some(Self::Namespace),
+            _field => {}
+        }
+        if let Some(indexed) = text.strip_prefix("index ") {
+            let (list, quoted) = indexed.trim_start_matches(' ').split_once(' ')?;
+            let name = quoted.trim_start_matches(' ').strip_prefix('"')?.strip_suffix('"')?;
+            let legal = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+            return (!name.is_empty() && name.chars().all(legal)).then(|| Self::of(list, name))?;
+        }
+        let (list, name) = text.rsplit_once('.')?;
+        let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let is_identifier =
+            name.chars().all(legal) && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit());
+        is_identifier.then(|| Self::of(list, name))?
+    }
+
+    fn of(list: &str, name: &str) -> Option<Self> {
+        match list {
+            ".metadata.labels" => Some(Self::Label(name.to_owned())),
+            ".metadata.annotations" => Some(Self::Annotation(name.to_owned())),
+            _other => None,
+        }
+    }
+
+    fn value<'a>(&'a self, source: &'a Source) -> Result<&'a str, RemoteKeyError> {
+        let found = match self {
+            Self::Name => Some(&source.name),
+            Self::Namespace => Some(&source.namespace),
+            Self::Label(name) => source.labels.get(name),
+            Self::Annotation(name) => source.annotations.get(name),
+        };
+        let value = found.ok_or_else(|| RemoteKeyError::Missing { placeholder: self.clone() })?;
+        let legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        match (1..=MAX_VALUE).contains(&value.len()) && value.chars().all(legal) {
+            true => Ok(value),
+            false => Err(RemoteKeyError::NoSegment { placeholder: self.clone() }),
+        }
+    }
+}
+
+impl fmt::Display for Placeholder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name => f.write_str("name"),
+            Self::Namespace => f.write_str("namespace"),
+            Self::Label(name) => write!(f, "label {name:?}"),
+            Self::Annotation(name) => write!(f, "annotation {name:?}"),
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Which values go where, once the sources are known: every mapping of every source, in every store.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use thiserror::Error;
+
+use super::desired::{Desired, Entry};
+use super::labels::{Disagreement, LabelGoal};
+use super::ledger::{Line, Mounts, Spot, StoreKey, key_of};
+use crate::api::push_secret::PushConversionStrategy;
+use crate::domain::consent::Consent;
+use crate::domain::convention::{Convention, Finding, Severity};
+use crate::domain::mapping::{KeyConversion, Mapping, SourceKey};
+use crate::domain::path::{PathError, RemotePath};
+use crate::domain::push_options::PushOptions;
+use crate::domain::remote_key::RemoteKeyError;
+use crate::domain::source::Source;
+
+/// What each entry gets, and what leads nowhere.
+#[derive(Default)]
+pub struct Mapped {
+    /// By entry.
+    pub entries: BTreeMap<Spot, Wanted>,
+    /// Mappings of sources that lead nowhere, so that nobody knows what is wanted there.
+    pub astray: Vec<Astray>,
+    /// Rules that are broken where the convention only warns.
+    pub warnings: Vec<String>,
+}
+
+/// What one entry gets.
+#[derive(Default)]
+pub struct Wanted {
+    /// By source (its place among them), property by property, from which key.
+    pub mappings: BTreeMap<usize, Mapping>,
+    /// The lines that the ledger gets, by property.
+    pub lines: BTreeMap<String, Line>,
+    /// Who may read which property; one that is not here, anybody.
+    pub consents: BTreeMap<String, Consent>,
+    /// The rules that keep this entry from being written.
+    pub violations: Vec<Finding>,
+    /// Two mappings that cannot both have their way.
+    pub clash: Option<Box<Clash>>,
+    /// What is wanted of its labels.
+    pub labels: LabelGoal,
+    options: Vec<(Origin, PushOptions)>,
+}
+
+/// A mapping that leads nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{origin}.match.remoteRef.remoteKey: {error}")]
+pub struct Astray {
+    /// Which.
+    pub origin: Origin,
+    /// Why.
+    pub error: NoPlace,
+}
+
+/// Why a key leads nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NoPlace {
+    /// The source does not fill its placeholders.
+    #[error("{0}")]
+    Unfilled(RemoteKeyError),
+    /// It names no entry.
+    #[error("{0}")]
+    Path(PathError),
+}
+
+/// A mapping, and whose where sources are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// E.g. `spec.data[0]`.
+    pub field: String,
+    /// E.g. `Secret db/credentials`.
+    pub source: Option<String>,
+}
+
+/// Two mappings that cannot both have their way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Clash {
+    /// They write one property.
+    Duplicate {
+        /// The earlier one.
+        first: Origin,
+        /// The later one.
+        second: Origin,
+        /// The property.
+        property: String,
+        /// The entry.
+        path: RemotePath,
+    },
+    /// The ledger could not tell them apart.
+    Ambiguous {
+        /// The earlier one.
+        first: Origin,
+        /// The later one.
+        second: Origin,
+        /// The ledger's key.
+        key: String,
+    },
+    /// They ask for different things of one path.
+    Disagreement {
+        /// The earlier one.
+        first: Origin,
+        /// The later one.
+        second: Origin,
+        /// The field of the envelope.
+        field: String,
+        /// The entry.
+        path: RemotePath,
+    },
+}
+
+/// What is wrong with mappings that no source can change.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Fault {
+    /// One leads nowhere.
+    #[error("{0}")]
+    Astray(Astray),
+    /// Two are at odds.
+    #[error("{0}")]
+    Clash(Box<Clash>),
+}
+
+/// Lays every mapping out for every source.
+pub fn map(desired: &Desired, sources: &[Source], mounts: &Mounts, convention: &Convention) -> Mapped {
+    let mut layout = Layout::new(desired, mounts, convention);
+    for (index, source) in sources.iter().enumerate() {
+        for entry in &desired.mappings {
+            let origin = Origin { field: entry.field(), source: Some(source.to_string()) };
+            match entry.key.resolve(source) {
+                Ok(key) => layout.add(index, origin, entry, &key),
+                Err(error) => layout.lose(origin, NoPlace::Unfilled(error)),
+            }
+        }
+    }
+    layout.finish()
+}
+
+/// Judges the mappings that are the same for every source.
+///
+/// # Errors
+/// What only an edit of the spec can mend.
+pub fn check(desired: &Desired, mounts: &Mounts, convention: &Convention) -> Result<(), Fault> {
+    let mut layout = Layout::new(desired, mounts, convention);
+    for entry in desired.mappings.iter().filter(|entry| entry.key.is_plain()) {
+        layout.add(0, Origin { field: entry.field(), source: None }, entry, &entry.key.specimen());
+    }
+    let mapped = layout.finish();
+    if let Some(astray) = mapped.astray.into_iter().next() {
+        return Err(Fault::Astray(astray));
+    }
+    match mapped.entries.into_values().find_map(|wanted| wanted.clash) {
+        Some(clash) => Err(Fault::Clash(clash)),
+        None => Ok(()),
+    }
+}
+
+/// A [`Mapped`] in the making.
+struct Layout<'a> {
+    stores: Vec<(&'a StoreKey, Option<&'a str>)>,
+    convention: &'a Convention,
+    mapped: Mapped,
+    /// Who writes each property.
+    writers: BTreeMap<(Spot, String), Origin>,
+    /// Whose each line of the ledger is.
+    lines: BTreeMap<(StoreKey, String), Origin>,
+}
+
+impl<'a> Layout<'a> {
+    fn new(desired: &'a Desired, mounts: &'a Mounts, convention: &'a Convention) -> Self {
+        let usable = |store: &'a StoreKey| Some((store, mounts.get(store)?.as_deref()));
+        Layout {
+            stores: desired.stores.iter().filter_map(usable).collect(),
+            convention,
+            mapped: Mapped::default(),
+            writers: BTreeMap::new(),
+            lines: BTreeMap::new(),
+        }
+    }
+
+    fn lose(&mut self, origin: Origin, error: NoPlace) {
+        let astray = Astray { origin, error };
+        if !self.mapped.astray.contains(&astray) {
+            self.mapped.astray.push(astray);
+        }
+    }
+
+    fn add(&mut self, source: usize, origin: Origin, entry: &Entry, key: &str) {
+        for (store, mount) in self.stores.clone() {
+            match RemotePath::parse(mount, key) {
+                Ok(path) => {
+                    let spot = Spot { store: store.clone(), path };
+                    let mut data = entry.data.clone();
+                    data.match_.remote_ref.remote_key = key.to_owned();
+                    let line = Line { key: key_of(&data), data };
+                    self.place(source, &origin, entry, spot, line);
+                }
+                Err(error) => self.lose(origin.clone(), NoPlace::Path(error)),
+            }
+        }
+    }
+
+    fn place(&mut self, source: usize, origin: &Origin, entry: &Entry, spot: Spot, line: Line) {
+        let property = line.data.match_.remote_ref.property.clone().unwrap_or_default();
+        self.judge(&spot, &property);
+        let clash = self.clash(origin, &spot, &property, &line);
+        let wanted = self.mapped.entries.entry(spot).or_default();
+        wanted.options.push((origin.clone(), entry.options.clone()));
+        if clash.is_some() {
+            wanted.clash = wanted.clash.take().or(clash);
+            return;
+        }
+        let conversion = match line.data.conversion_strategy.unwrap_or_default() {
+            PushConversionStrategy::None => KeyConversion::None,
+            PushConversionStrategy::ReverseUnicode => KeyConversion::ReverseUnicode,
+        };
+        let key = line.data.match_.secret_key.clone().unwrap_or_default();
+        let source_key = SourceKey { key, conversion, encoding: entry.options.encoding };
+        wanted.mappings.entry(source).or_default().insert(property.clone(), source_key);
+        wanted.consents.extend(entry.options.consumers.clone().map(|consent| (property.clone(), consent)));
+        wanted.lines.insert(property, line);
+    }
+
+    fn judge(&mut self, spot: &Spot, property: &str) {
+        for finding in self.convention.judge(&spot.path, Some(property)) {
+            let violations = &mut self.mapped.entries.entry(spot.clone()).or_default().violations;
+            let text = finding.to_string();
+            match finding.severity {
+                Severity::Error if violations.contains(&finding) => {}
+                Severity::Error => violations.push(finding),
+                Severity::Warning if self.mapped.warnings.contains(&text) => {}
+                Severity::Warning => self.mapped.warnings.push(text),
+            }
+        }
+    }
+
+    fn clash(&mut self, origin: &Origin, spot: &Spot, property: &str, line: &Line) -> Option<Box<Clash>> {
+        let place = (spot.clone(), property.to_owned());
+        if let Some(first) = self.writers.get(&place) {
+            let (first, second) = (first.clone(), origin.clone());
+            return Some(Box::new(Clash::Duplicate { first, second, property: place.1, path: place.0.path }));
+        }
+        self.writers.insert(place, origin.clone());
+        let key = (spot.store.clone(), line.key.clone());
+        if let Some(first) = self.lines.get(&key) {
+            let (first, second) = (first.clone(), origin.clone());
+            return Some(Box::new(Clash::Ambiguous { first, second, key: key.1 }));
+        }
+        self.lines.insert(key, origin.clone());
+        None
+    }
+
+    fn finish(mut self) -> Mapped {
+        for (spot, wanted) in &mut self.mapped.entries {
+            let options: Vec<&PushOptions> = wanted.options.iter().map(|(_, options)| options).collect();
+            match LabelGoal::of(&options) {
+                Ok(labels) => wanted.labels = labels,
+                Err(Disagreement { first, second, field }) => {
+                    let origin = |index: usize| wanted.options[index].0.clone();
+                    let (first, second, path) = (origin(first), origin(second), spot.path.clone());
+                    let clash = || Box::new(Clash::Disagreement { first, second, field, path });
+                    wanted.clash = Some(wanted.clash.take().unwrap_or_else(clash));
+                }
+            }
+        }
+        self.mapped
+    }
+}
+
+/// `Secret db/credentials: spec.data[0]`, or without the source.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Some(source) => write!(f, "{source}: {}", self.field),
+            None => f.write_str(&self.field),
+        }
+    }
+}
+
+impl fmt::Display for Clash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Clash::Duplicate { first, second, .. }
+        | Clash::Ambiguous { first, second, .. }
+        | Clash::Disagreement { first, second, .. }) = self;
+        // Two mappings of one source, or one mapping of two sources: what is the same is not said.
+        match (&first.source, &second.source) {
+            (Some(one), Some(other)) if one != other => write!(f, "{one} and {other}")?,
+            (Some(_) | None, Some(_) | None) => write!(f, "{} and {}", first.field, second.field)?,
+        }
+        let remedy = match first.source == second.source {
+            true => "remove one of them, or give it another property",
+            false => "let one of them match, or tell them apart in remoteKey, such as by {{ .metadata.name }}",
+        };
+        match self {
+            Clash::Duplicate { property, path, .. } => {
+                write!(f, " both write property {property:?} of {path}: {remedy}")
+            }
+            Clash::Ambiguous { key, .. } => write!(f, " both read {key:?} as key and property: {remedy}"),
+            Clash::Disagreement { field, path, .. } => {
+                write!(f, " say different things in metadata.spec.{field} for one path, {path}: let them agree")
+            }
+        }
+    }
+}

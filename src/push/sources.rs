@@ -1,0 +1,55 @@
+//! What a PushSecret publishes from, and what is said when that is not there.
+
+use crate::api::condition::Reason;
+use crate::api::label_query::LabelQuery;
+use crate::controller::report::Verdict;
+
+/// The sources that a spec asks for, all of the PushSecret's own namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sources {
+    /// A Secret by its name.
+    Named(String),
+    /// All Secrets with these labels.
+    Labelled(LabelQuery),
+}
+
+impl Sources {
+    /// Nothing was pushed from them yet.
+    pub fn not_found(&self, namespace: &str) -> Verdict {
+        let message = match self {
+            Sources::Named(name) => format!(
+                "Secret {namespace}/{name} does not exist: create it, or correct spec.selector.secret.name; it is pushed at once"
+            ),
+            Sources::Labelled(query) => format!(
+                "no Secret of {namespace} matches {query}: label one, or correct spec.selector.secret.selector; it is pushed at once"
+            ),
+        };
+        Verdict { ready: false, reason: Reason::SourceNotFound, message }
+    }
+
+    /// They are gone, and what was pushed from them stays.
+    pub fn gone(&self, namespace: &str) -> Verdict {
+        let message = match self {
+            Sources::Named(name) => format!(
+                "Secret {namespace}/{name} is gone, and what was pushed from it stays: create it again, or delete this PushSecret"
+            ),
+            Sources::Labelled(query) => format!(
+                "no Secret of {namespace} matches {query}, and what was pushed stays: label one, or delete this PushSecret"
+            ),
+        };
+        Verdict { ready: false, reason: Reason::SourceGone, message }
+    }
+
+    /// They are gone, and so is what was pushed from them.
+    pub fn deleted(&self, namespace: &str) -> Verdict {
+        let message = match self {
+            Sources::Named(name) => format!(
+                "Secret {namespace}/{name} was deleted, and so was what had been pushed from it; it is pushed again once it is back"
+            ),
+            Sources::Labelled(query) => format!(
+                "no Secret of {namespace} matches {query} any more, and what had been pushed was deleted; it is pushed again once one does"
+            ),
+        };
+        Verdict { ready: false, reason: Reason::SourceDeleted, message }
+    }
+}
