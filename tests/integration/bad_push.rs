@@ -200,11 +200,6 @@ async fn what_a_push_asks_for_in_vain_is_named() -> anyhow::Result<()> {
             json!({ "selector": { "generatorRef": { "kind": "Password", "name": "x" } } }),
             "spec.selector.generatorRef",
         ),
-        (
-            "labels",
-            json!({ "selector": { "secret": { "selector": { "matchLabels": { "a": "b" } } } } }),
-            "spec.selector.secret.selector",
-        ),
     ];
     for (name, spec, field) in asked {
         stage.push(name, "source", &[("password", "password")], spec).await?;
