@@ -99,7 +99,7 @@ pub struct PulledPath {
     /// How the path stands.
     #[serde(default, deserialize_with = "known_state", skip_serializing_if = "Option::is_none")]
     pub state: Option<PathState>,
-    /// What is in the way and what to do about it.
+    /// What is in the way and what to do about it, or who removed what is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub message: Option<String>,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Follow, ReadKey, Seen, Source};
+use super::{Follow, Pushed, ReadKey, Seen, Source};
 use crate::controller::referrers::Name;
 use crate::store::{Identity, PathKey};
 pub(super) use due::{Check, Due};
@@ -56,6 +56,8 @@ struct Held {
 struct Path {
     consumers: BTreeSet<Name>,
     known: Option<Known>,
+    /// The version that a push of ours removed last.
+    removed: Option<u64>,
     failing: BTreeSet<Identity>,
     next: Option<Next>,
 }
@@ -172,8 +174,22 @@ impl Index {
         })
     }
 
-    /// A write's own reply: the truth, unless a later one overtook it.
-    pub fn announce(&mut self, key: &PathKey, version: u64, now: Instant) -> Vec<Name> {
+    /// A push's own word.
+    pub fn announce(&mut self, key: &PathKey, pushed: Pushed, now: Instant) -> Vec<Name> {
+        match pushed {
+            Pushed::Version(version) => self.announce_version(key, version, true, now),
+            Pushed::Removal(version) => {
+                if let Some(path) = self.paths.get_mut(key) {
+                    path.removed = Some(version);
+                }
+                self.announce_version(key, version, false, now)
+            }
+            Pushed::Consent => self.announce_consent(key, now),
+        }
+    }
+
+    /// The truth, unless a later version overtook it.
+    fn announce_version(&mut self, key: &PathKey, version: u64, live: bool, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(key) else { return Vec::new() };
         let overtaken =
             path.known.is_some_and(|known| known.seen.version > version && now.duration_since(known.at) < OVERTAKING);
@@ -182,7 +198,7 @@ impl Index {
         }
         // A write leaves consents as they are.
         let consents = path.known.filter(|known| known.seen.version == version).and_then(|known| known.seen.consents);
-        let seen = Seen { version, live: true, consents };
+        let seen = Seen { version, live, consents };
         path.known = Some(Known { seen, at: now });
         let behind = self.behind(key, seen);
         for name in &behind {
@@ -194,7 +210,7 @@ impl Index {
     }
 
     /// Other labels at the same version: what was read before is good no longer.
-    pub fn consent_changed(&mut self, key: &PathKey, now: Instant) -> Vec<Name> {
+    fn announce_consent(&mut self, key: &PathKey, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(key) else { return Vec::new() };
         if let Some(known) = &mut path.known {
             known.seen.consents = None;
@@ -205,6 +221,11 @@ impl Index {
         };
         self.outdate(&following, |read| read.key == *key);
         self.wake(following, now)
+    }
+
+    /// Whether a push of ours removed this version.
+    pub fn is_removed_by_push(&self, key: &PathKey, version: u64) -> bool {
+        self.paths.get(key).is_some_and(|path| path.removed == Some(version))
     }
 
     /// When the version was announced that this consumer has got now; nothing when it did not wait for one.
@@ -369,6 +390,7 @@ impl Index {
         self.paths.entry(key.clone()).or_insert_with(|| Path {
             consumers: BTreeSet::new(),
             known: None,
+            removed: None,
             failing: BTreeSet::new(),
             next: None,
         })

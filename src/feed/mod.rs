@@ -76,6 +76,17 @@ pub enum Freshness {
     Asked(Instant),
 }
 
+/// What a push did to a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It wrote this version.
+    Version(u64),
+    /// It removed the last of its properties, and with it this version's data.
+    Removal(u64),
+    /// It changed who may read what, at the same version.
+    Consent,
+}
+
 /// What is known of a path without its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -143,18 +154,16 @@ impl Feed {
         self.woken.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Says that `version` of this path was just written. Its followers are queued at once.
-    pub fn announce(&self, key: &PathKey, version: u64) {
-        let woken = self.index().announce(key, version, Instant::now());
-        tracing::debug!(path = %key.path, version, consumers = woken.len(), "version announced");
+    /// Says what a push just did to this path. Its followers are queued at once.
+    pub fn announce(&self, key: &PathKey, pushed: Pushed) {
+        let woken = self.index().announce(key, pushed, Instant::now());
+        tracing::debug!(path = %key.path, ?pushed, consumers = woken.len(), "push announced");
         self.wake(woken);
     }
 
-    /// Says that others may read this path than before. Its followers are queued at once.
-    pub fn consent_changed(&self, key: &PathKey) {
-        let woken = self.index().consent_changed(key, Instant::now());
-        tracing::debug!(path = %key.path, consumers = woken.len(), "consent announced");
-        self.wake(woken);
+    /// Whether this version of the path has no data because a push of ours removed it, as far as this process has seen.
+    pub fn is_removed_by_push(&self, key: &PathKey, version: u64) -> bool {
+        self.index().is_removed_by_push(key, version)
     }
 
     /// Begins a reconcile: whether the feed knows of something that this consumer has not got yet, or does not know it.

@@ -58,7 +58,7 @@ async fn consumers_woken_together_share_one_read_and_leave_nothing_held() {
     let before = store.count(Operation::Read);
     let version = store.put(&source.path, data("2"));
 
-    feed.announce(&source.key, version);
+    feed.announce(&source.key, Pushed::Version(version));
     let woken = drained(&mut wakeups);
     assert_eq!(woken.len(), 10);
     for name in &woken {
@@ -80,8 +80,8 @@ async fn an_announcement_wakes_each_follower_once_and_nobody_else() {
     feed.subscribe(&once, vec![source.clone()], Follow::Never);
     feed.read(&once, &source, Freshness::Shared).await.unwrap();
     let mut wakeups = feed.wakeups().unwrap();
-    feed.announce(&source.key, 2);
-    feed.announce(&source.key, 3);
+    feed.announce(&source.key, Pushed::Version(2));
+    feed.announce(&source.key, Pushed::Version(3));
     let woken = drained(&mut wakeups);
     assert_eq!(woken.len(), 10);
     assert!(!woken.contains(&once));
@@ -103,7 +103,7 @@ async fn a_read_older_than_the_announcement_is_repeated() {
         }
         None
     });
-    feed.announce(&source.key, 2);
+    feed.announce(&source.key, Pushed::Version(2));
     let entry = feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
     assert_eq!(entry.cas(), 2);
 }
@@ -116,7 +116,7 @@ async fn identities_never_share_bytes() {
     let theirs = self::source(&other, "platform-data/redis/a").await;
     let stranger = Name::new("other", "consumer");
     feed.subscribe(&stranger, vec![theirs.clone()], Follow::Every(HOUR));
-    feed.announce(&source.key, 1);
+    feed.announce(&source.key, Pushed::Version(1));
     let before = store.count(Operation::Read);
     feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
     feed.read(&stranger, &theirs, Freshness::Shared).await.unwrap();
@@ -199,7 +199,7 @@ async fn history_that_went_back_is_refused_until_a_person_says_so() {
     let store = FakeStore::new();
     let (feed, source) = ten_served(&store).await;
     let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
-    feed.index().announce(&source.key, 7, long_ago);
+    feed.index().announce(&source.key, Pushed::Version(7), long_ago);
     let name = consumer(0);
     let error = feed.read(&name, &source, Freshness::Since(Instant::now())).await.err().unwrap();
     assert_eq!(error, ReadError::WentBack { path: "secret/platform-data/redis/a".into(), from: 7, to: 1 });
@@ -224,7 +224,7 @@ async fn a_version_that_is_written_while_a_person_asks_is_read_too() {
         }
         None
     });
-    feed.announce(&source.key, 2);
+    feed.announce(&source.key, Pushed::Version(2));
     let entry = feed.read(&name, &source, Freshness::Asked(Instant::now())).await.unwrap();
     assert_eq!(entry.cas(), 2);
     assert!(!feed.is_behind(&name));
@@ -238,7 +238,7 @@ async fn a_changed_consent_is_read_anew_at_the_same_version() {
     let consent = BTreeMap::from([(consent::key("password"), Some("{}".to_owned()))]);
     store.patch_metadata(&source.path, &consent).await.unwrap();
     let before = store.count(Operation::Read);
-    feed.consent_changed(&source.key);
+    feed.announce(&source.key, Pushed::Consent);
     let woken = drained(&mut wakeups);
     assert_eq!(woken.len(), 10);
     for name in &woken {
@@ -271,7 +271,7 @@ async fn an_entry_that_was_purged_is_noticed_by_the_check() {
     let (feed, source) = ten_served(&store).await;
     let mut wakeups = feed.wakeups().unwrap();
     let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
-    feed.index().announce(&source.key, 1, long_ago);
+    feed.index().announce(&source.key, Pushed::Version(1), long_ago);
     store.purge(&source.path);
     feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await;
     let woken = drained(&mut wakeups);
@@ -292,7 +292,7 @@ async fn a_forgotten_consumer_is_neither_woken_nor_checked_for() {
     for number in 0..10 {
         feed.forget(&consumer(number));
     }
-    feed.announce(&source.key, 2);
+    feed.announce(&source.key, Pushed::Version(2));
     assert_eq!(drained(&mut wakeups), []);
     assert_eq!(feed.index().next_due(), None);
 }
@@ -312,4 +312,19 @@ async fn a_read_that_is_held_does_not_hide_that_a_login_fails() {
     assert_eq!(drained(&mut wakeups), [consumer(0)]);
     assert!(feed.is_behind(&consumer(0)));
     assert!(feed.read(&consumer(0), &source, Freshness::Shared).await.is_err());
+}
+
+#[tokio::test]
+async fn a_removal_by_a_push_wakes_its_followers_and_is_told_from_any_other() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let mut wakeups = feed.wakeups().unwrap();
+    store.soft_delete(&source.path);
+    assert!(!feed.is_removed_by_push(&source.key, 1));
+    feed.announce(&source.key, Pushed::Removal(1));
+    assert_eq!(drained(&mut wakeups).len(), 10);
+    assert!(feed.is_behind(&consumer(0)));
+    assert!(feed.is_removed_by_push(&source.key, 1));
+    // Whoever writes and deletes after that is another.
+    assert!(!feed.is_removed_by_push(&source.key, 2));
 }

@@ -3,7 +3,9 @@
 //! One reconcile reads as desired → observe → plan → apply → report. Most end before the first request: the feed knows of
 //! nothing new, the resource is the one that was tried last, and the target is as our last write left it.
 
+mod absence;
 pub mod apply;
+pub mod bound;
 pub mod consent;
 pub mod desired;
 pub mod observe;
@@ -11,6 +13,7 @@ pub mod plan;
 pub mod records;
 mod remains;
 pub mod report;
+mod roll;
 mod stores;
 #[cfg(test)]
 mod tests;
@@ -36,8 +39,10 @@ use crate::controller::report::{Report, Requeue};
 use crate::controller::undecodable::{Advice, Fate};
 use crate::feed::{Follow, Freshness};
 use crate::metrics::Stage;
-use crate::store::Foreign;
+use crate::store::{Foreign, StoreName};
+use absence::Absence;
 use apply::Applied;
+use bound::Losses;
 use consent::Reader;
 use desired::{Desired, Reference, Refresh};
 use observe::{Located, Stores};
@@ -57,6 +62,7 @@ pub struct Pull<S> {
     context: Arc<Context>,
     stores: S,
     records: Arc<Records>,
+    losses: Losses,
 }
 
 #[async_trait]
@@ -69,20 +75,27 @@ impl<S: Stores> Reconciler for Pull<S> {
         Api::namespaced(self.context.cluster.client(), namespace)
     }
 
+    /// Before anything is reconciled, so that a share of all targets is one of all.
+    fn observe(&self, object: &ExternalSecret) {
+        let name = Name::new(object.namespace().unwrap_or_default(), object.name_any());
+        let past = roll::past(object, Timestamp::now());
+        self.losses.enrol(&name, roll::member(object), past, |store| self.allowance(store), Instant::now());
+    }
+
     async fn reconcile(&self, object: Arc<ExternalSecret>, name: &Name) -> Report<ExternalSecretStatus> {
         if self.is_foreign(&object) {
-            self.forget(name);
+            self.set_aside(name);
             return Report::NotOurs;
         }
         if object.metadata.deletion_timestamp.is_some() {
-            self.forget(name);
+            self.set_aside(name);
             return self.let_go(&object).await;
         }
         let moment = Moment { now: Timestamp::now(), heartbeat: self.context.settings.status_heartbeat };
         let desired = match Desired::parse(&object) {
             Ok(desired) => desired,
             Err(error) => {
-                self.forget(name);
+                self.set_aside(name);
                 return report(&object, None, Err(Failure::Spec(error)), &moment);
             }
         };
@@ -94,7 +107,7 @@ impl<S: Stores> Reconciler for Pull<S> {
     }
 
     async fn undecodable(&self, name: &Name) -> Result<Fate<ExternalSecret>, ClusterError> {
-        self.forget(name);
+        self.set_aside(name);
         let object = self.context.cluster.raw::<ExternalSecret>(&name.namespace, &name.name).await?;
         let Some(rest) = object.map(remains::of).filter(|rest| !self.is_foreign(rest)) else { return Ok(Fate::Left) };
         match rest.metadata.deletion_timestamp {
@@ -104,29 +117,37 @@ impl<S: Stores> Reconciler for Pull<S> {
     }
 
     fn forget(&self, name: &Name) {
-        self.context.feed.forget(name);
-        self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), Interest::default());
-        self.records.forget(name);
+        self.set_aside(name);
+        self.losses.forget(name);
     }
 }
 
 impl<S: Stores> Pull<S> {
     /// Puts the reconciler together. `records` is shared with the Secret watch, which asks it whether an event is our own.
     pub fn new(context: Arc<Context>, stores: S, records: Arc<Records>) -> Self {
-        Pull { context, stores, records }
+        Pull { context, stores, records, losses: Losses::default() }
+    }
+
+    /// Reads and keeps nothing for an object that is not, or cannot be, brought up.
+    fn set_aside(&self, name: &Name) {
+        self.context.feed.forget(name);
+        self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), Interest::default());
+        self.records.forget(name);
     }
 
     async fn sync(&self, object: &ExternalSecret, desired: &Desired, name: &Name) -> Result<Synced, Failure> {
         let began = Instant::now();
         let behind = self.context.feed.is_behind(name);
+        let losing = self.losses.awaits(name);
         let record = self.records.of(name);
-        if self.is_settled(object, desired, name, record.as_ref(), behind).await? {
+        if self.is_settled(object, desired, name, record.as_ref(), behind || losing).await? {
             return Ok(Synced::Unchanged);
         }
         let freshness = match &record {
             None if self.context.feed.in_first_wave(created(object)) => Freshness::Shared,
             Some(record) if record.tried != desired.synced_resource_version => Freshness::Asked(began),
-            Some(_) if behind => Freshness::Shared,
+            // What is to be lost is looked at anew.
+            Some(_) if behind && !losing => Freshness::Shared,
             Some(_) | None => Freshness::Since(began),
         };
         let tried_before = record.as_ref().map(|record| record.tried.clone());
@@ -239,10 +260,12 @@ impl<S: Stores> Pull<S> {
     ) -> Result<(Applied, Vec<PathVersion>), Failure> {
         let cluster = &self.context.cluster;
         let reader = self.reader(desired, &snapshots).await.map_err(Failure::Write)?;
+        let name = Name::new(&desired.namespace, &desired.name);
         let mut target = observe::target(cluster, desired, record).await.map_err(Failure::Write)?;
         let mut attempt = 1;
         loop {
             let unseen = matches!(target, TargetState::AsWritten(_));
+            let absences = absence::find(desired, &snapshots, &target);
             let observed = Observed { snapshots: snapshots.clone(), target, reader: reader.clone() };
             let plan = match plan(desired, observed) {
                 Ok(plan) => plan,
@@ -255,8 +278,12 @@ impl<S: Stores> Pull<S> {
                 target = observe::live(cluster, desired).await.map_err(Failure::Write)?;
                 continue;
             }
+            self.judge(&name, absences, &plan.step)?;
             match apply::apply(cluster, desired, plan.step).await {
-                Ok(applied) => return Ok((applied, plan.versions)),
+                Ok(applied) => {
+                    self.losses.carried_out(&name, Instant::now());
+                    return Ok((applied, plan.versions));
+                }
                 Err(
                     ClusterError::Conflict { .. } | ClusterError::AlreadyExists { .. } | ClusterError::NotFound { .. },
                 ) if attempt < ATTEMPTS => {
@@ -284,6 +311,21 @@ impl<S: Stores> Pull<S> {
             apply::apply(&self.context.cluster, desired, step).await.map_err(Failure::Write)?;
         }
         Err(Failure::Refused(refusal))
+    }
+
+    /// Lets a target lose what is gone from a store, unless too many do.
+    fn judge(&self, name: &Name, mut absences: BTreeMap<StoreName, Absence>, step: &Step) -> Result<(), Failure> {
+        if !absence::takes_away(step) {
+            absences.values_mut().for_each(|absence| *absence = (*absence).min(Absence::Harmless));
+        }
+        let allowance = |store: &StoreName| self.allowance(store);
+        self.losses.judge(name, &absences, allowance, Instant::now()).map_err(Failure::Halted)
+    }
+
+    /// What a person wrote on the store to let deletions through.
+    fn allowance(&self, store: &StoreName) -> Option<String> {
+        let object = self.context.stores.store(store)?;
+        object.annotation(names::ANNOTATION_ALLOW_MASS_DELETION).map(str::to_owned)
     }
 
     /// Where nothing is written, no precondition finds out that somebody else edited or deleted the target.

@@ -8,14 +8,14 @@ use futures::future::try_join_all;
 use thiserror::Error;
 
 use super::desired::{Deletion, Desired, Reference};
-use super::plan::{Snapshot, TargetState};
+use super::plan::{Presence, Snapshot, TargetState};
 use super::records::Record;
 use crate::api::condition::Reason;
 use crate::api::{StoreRef, names};
 use crate::cluster::{Cluster, ClusterError};
 use crate::controller::referrers::Name;
 use crate::domain::path::{PathError, RemotePath};
-use crate::domain::remote::Entry;
+use crate::domain::remote::{Entry, EntryState};
 use crate::feed::{Feed, Follow, Freshness, ReadError, Source};
 use crate::store::error::Family;
 use crate::store::{StoreClient, StoreError};
@@ -160,9 +160,18 @@ pub async fn read(
         .iter()
         .filter_map(|located| {
             let entry = entries.get(&place(located))?.clone();
-            Some((located.reference.clone(), Snapshot { path: located.source.path.to_string(), entry }))
+            let presence = presence(feed, &located.source, &entry);
+            Some((located.reference.clone(), Snapshot { path: located.source.path.to_string(), entry, presence }))
         })
         .collect())
+}
+
+fn presence(feed: &Feed, source: &Source, entry: &Entry) -> Presence {
+    match &entry.state {
+        EntryState::Live { .. } => Presence::Live,
+        EntryState::Deleted { version } if feed.is_removed_by_push(&source.key, *version) => Presence::Removed,
+        EntryState::Deleted { .. } | EntryState::Empty | EntryState::Absent => Presence::Missing,
+    }
 }
 
 /// The target as our last write left it, where that may be relied on, else as it stands. A write that relies on the former

@@ -35,6 +35,19 @@ pub struct Snapshot {
     pub path: String,
     /// What was there.
     pub entry: Arc<Entry>,
+    /// How it stands.
+    pub presence: Presence,
+}
+
+/// How a path stands at the version that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Presence {
+    /// It has data.
+    Live,
+    /// It has none because a push of ours removed it.
+    Removed,
+    /// It has none, and nobody here knows why.
+    Missing,
 }
 
 /// The Secret of the target's name.
@@ -91,8 +104,8 @@ pub struct PathVersion {
     pub path: String,
     /// The version; 0 when there is nothing.
     pub version: u64,
-    /// Whether that version has data.
-    pub live: bool,
+    /// How it stands.
+    pub presence: Presence,
     /// The properties taken; empty means all.
     pub properties: BTreeSet<String>,
 }
@@ -328,7 +341,7 @@ fn render(desired: &Desired, data: SecretMap, versions: &[PathVersion]) -> Resul
 fn origin(versions: &[PathVersion]) -> String {
     let origins: Vec<_> = versions
         .iter()
-        .filter(|path| path.live)
+        .filter(|path| path.presence == Presence::Live)
         .map(|path| json!({"store": path.store, "path": path.path, "version": path.version}))
         .collect();
     serde_json::Value::Array(origins).to_string()
@@ -439,11 +452,10 @@ fn check_owner(desired: &Desired, live: &Live) -> Result<(), Refusal> {
 }
 
 fn versions(desired: &Desired, snapshots: &[(Reference, Snapshot)]) -> Vec<PathVersion> {
-    let mut versions: BTreeMap<(String, String, u64, bool), Option<BTreeSet<String>>> = BTreeMap::new();
+    let mut versions: BTreeMap<(String, String, u64, Presence), Option<BTreeSet<String>>> = BTreeMap::new();
     for wanted in &desired.entries {
         let Some((_, snapshot)) = snapshots.iter().find(|(reference, _)| *reference == wanted.from) else { continue };
-        let live = matches!(snapshot.entry.state, EntryState::Live { .. });
-        let key = (store_name(&wanted.from), snapshot.path.clone(), snapshot.entry.cas(), live);
+        let key = (store_name(&wanted.from), snapshot.path.clone(), snapshot.entry.cas(), snapshot.presence);
         let properties = versions.entry(key).or_insert_with(|| Some(BTreeSet::new()));
         match (&wanted.property, properties.as_mut()) {
             (Some(property), Some(properties)) => {
@@ -455,11 +467,11 @@ fn versions(desired: &Desired, snapshots: &[(Reference, Snapshot)]) -> Vec<PathV
     }
     versions
         .into_iter()
-        .map(|((store, path, version, live), properties)| PathVersion {
+        .map(|((store, path, version, presence), properties)| PathVersion {
             store,
             path,
             version,
-            live,
+            presence,
             properties: properties.unwrap_or_default(),
         })
         .collect()

@@ -6,9 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::apply::Applied;
+use super::bound::Halt;
 use super::desired::{Desired, Refresh, SpecError};
 use super::observe::{ObserveError, StoreProblem};
-use super::plan::{PathVersion, Refusal};
+use super::plan::{PathVersion, Presence, Refusal};
 use crate::api::ExternalSecret;
 use crate::api::condition::{self, Condition, ConditionStatus, READY, Reason};
 use crate::api::external_secret::{Binding, ExternalSecretStatus};
@@ -20,6 +21,8 @@ use crate::store::StoreError;
 
 /// Warnings that a message repeats at most; the rest is counted.
 const MOST_WARNINGS: usize = 3;
+/// What status says of a path that a push of ours removed.
+pub const REMOVED_BY_PUSH: &str = "a PushSecret removed it";
 /// When a resource is looked at again whose cached status is older than our last write; longer than the cache lags.
 const CACHE_PAUSE: Duration = Duration::from_secs(3);
 /// When a resource that is read once is tried again while it was not.
@@ -52,6 +55,8 @@ pub enum Failure {
     Observe(ObserveError),
     /// The target must stay as it is.
     Refused(Refusal),
+    /// It would lose values that are gone from a store, and does not yet, or not without a person's word.
+    Halted(Halt),
     /// Something could not be written.
     Write(ClusterError),
 }
@@ -77,6 +82,8 @@ pub fn report(
             synced(object, desired, &applied, versions, &warnings, moment)
         }
         (Err(Failure::Observe(ObserveError::Store(StoreProblem::NotOurs))), _) => Report::NotOurs,
+        // Nothing is decided, so there is nothing to say.
+        (Err(Failure::Halted(Halt::LookAround(pause))), _) => Report::Unchanged { requeue: Requeue::After(pause) },
         (Err(failure), desired) => failed(object, desired, &failure, moment),
         (Ok(_), None) => Report::Unchanged { requeue: Requeue::AwaitChange },
     }
@@ -191,6 +198,7 @@ fn reason(failure: &Failure) -> Reason {
     match failure {
         Failure::Spec(error) => error.reason(),
         Failure::Refused(refusal) => refusal.reason(),
+        Failure::Halted(_) => Reason::MassDeletionBlocked,
         Failure::Observe(ObserveError::Path(_)) => Reason::InvalidSpec,
         Failure::Observe(ObserveError::Store(StoreProblem::Refused { reason, .. })) => *reason,
         Failure::Observe(ObserveError::Store(StoreProblem::NotOurs | StoreProblem::Failed(_)))
@@ -207,7 +215,7 @@ fn known_cause(object: &ExternalSecret, failure: &Failure) -> Option<String> {
         | Failure::Observe(ObserveError::Store(StoreProblem::Failed(error))) => {
             matches!(error, StoreError::CircuitOpen { .. })
         }
-        Failure::Observe(_) | Failure::Spec(_) | Failure::Refused(_) | Failure::Write(_) => false,
+        Failure::Observe(_) | Failure::Spec(_) | Failure::Refused(_) | Failure::Halted(_) | Failure::Write(_) => false,
     };
     let ready = condition::find(&object.status.as_ref()?.conditions, READY)?;
     let same = ready.status == ConditionStatus::False && ready.reason.as_deref() == Some(reason(failure).as_str());
@@ -219,6 +227,7 @@ fn text(failure: &Failure) -> String {
         Failure::Spec(error) => error.to_string(),
         Failure::Observe(error) => error.to_string(),
         Failure::Refused(refusal) => refusal.to_string(),
+        Failure::Halted(halt) => halt.to_string(),
         Failure::Write(error) => error.to_string(),
     }
 }
@@ -231,7 +240,7 @@ fn requeue(failure: &Failure, desired: Option<&Desired>) -> Requeue {
         Failure::Refused(Refusal::Terminating { .. }) | Failure::Observe(_) => Requeue::BackOff,
         Failure::Write(ClusterError::NamespaceTerminating { .. }) => Requeue::AwaitChange,
         Failure::Write(_) => Requeue::BackOff,
-        Failure::Refused(_) => Requeue::After(match desired.map(|desired| desired.refresh) {
+        Failure::Refused(_) | Failure::Halted(_) => Requeue::After(match desired.map(|desired| desired.refresh) {
             Some(Refresh::Follow(interval)) => interval.max(Duration::from_secs(1)),
             Some(Refresh::OnChange | Refresh::Once) | None => UNSYNCED_RETRY,
         }),
@@ -241,9 +250,9 @@ fn requeue(failure: &Failure, desired: Option<&Desired>) -> Requeue {
 fn message(desired: &Desired, reason: Reason, versions: &[PathVersion], warnings: &[String]) -> String {
     let sources: Vec<String> = versions
         .iter()
-        .map(|path| match path.live {
-            true => format!("{} version {}", path.path, path.version),
-            false => format!("{} (gone)", path.path),
+        .map(|path| match path.presence {
+            Presence::Live => format!("{} version {}", path.path, path.version),
+            Presence::Removed | Presence::Missing => format!("{} (gone)", path.path),
         })
         .collect();
     let mut message = match reason {
@@ -271,7 +280,12 @@ fn paths(before: &[PulledPath], versions: Vec<PathVersion>, moment: &Moment) -> 
 }
 
 fn pulled(before: &[PulledPath], path: PathVersion, moment: &Moment) -> PulledPath {
-    let version = i64::try_from(path.version).ok().filter(|_| path.live);
+    let (state, message) = match path.presence {
+        Presence::Live => (PathState::Synced, None),
+        Presence::Removed => (PathState::Missing, Some(REMOVED_BY_PUSH.to_owned())),
+        Presence::Missing => (PathState::Missing, None),
+    };
+    let version = i64::try_from(path.version).ok().filter(|_| state == PathState::Synced);
     let old = before.iter().find(|old| old.store == path.store && old.path == path.path && old.version == version);
     PulledPath {
         store: path.store,
@@ -279,8 +293,9 @@ fn pulled(before: &[PulledPath], path: PathVersion, moment: &Moment) -> PulledPa
         version,
         properties: path.properties.into_iter().collect(),
         read_at: old.and_then(|old| old.read_at.clone()).or(Some(Time(moment.now))),
-        state: Some(if path.live { PathState::Synced } else { PathState::Missing }),
-        message: None,
+        state: Some(state),
+        // Who removed it is known to the process that saw it; status remembers it for the next one.
+        message: message.or_else(|| old.and_then(|old| old.message.clone())),
     }
 }
 

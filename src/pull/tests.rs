@@ -7,7 +7,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::desired::SpecError;
-use super::plan::{Refusal, Step, written};
+use super::plan::{Presence, Refusal, Step, written};
 use super::*;
 use crate::api::condition::Reason;
 use crate::domain::fingerprint::data_hash;
@@ -54,7 +54,8 @@ fn live_entry(version: u64, json: &str) -> EntryState {
 
 fn observed(desired: &Desired, state: EntryState, target: TargetState) -> Observed {
     let entry = Arc::new(Entry { state, custom_metadata: BTreeMap::new() });
-    let snapshot = Snapshot { path: "secret/platform-data/redis/db".into(), entry };
+    let presence = if entry.data().is_some() { Presence::Live } else { Presence::Missing };
+    let snapshot = Snapshot { path: "secret/platform-data/redis/db".into(), entry, presence };
     Observed { snapshots: vec![(desired.entries[0].from.clone(), snapshot)], target, reader: Reader::default() }
 }
 

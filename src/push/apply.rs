@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
-use super::entry::{Applied, Applier, News, Place, Recorder};
+use super::entry::{Applied, Applier, Place, Recorder};
 use super::ledger::{Spot, StoreKey};
 use super::plan::{Job, Places, Plan, Problem};
+use crate::feed::Pushed;
 use crate::store::{PathKey, StoreClient};
 
 /// The clients of the stores that can be used.
@@ -50,7 +51,7 @@ pub struct Apply<'a> {
     /// The ledger.
     pub ledgers: &'a dyn Ledgers,
     /// Told at once what consumers of an entry are to know.
-    pub announce: &'a (dyn Fn(&PathKey, News) + Send + Sync),
+    pub announce: &'a (dyn Fn(&PathKey, Pushed) + Send + Sync),
 }
 
 impl Apply<'_> {
@@ -115,7 +116,7 @@ impl Apply<'_> {
             // Spots come from stores that can be used, and places that are not known block their jobs.
             return Ok(Applied::default());
         };
-        let announce = |news| (self.announce)(key, news);
+        let announce = |pushed| (self.announce)(key, pushed);
         let ledger = self.ledgers.at(spot);
         let place = Place { client: client.as_ref(), path: &spot.path, ledger: ledger.as_ref(), announce: &announce };
         self.applier.converge(&place, &job.goal).await.map_err(Problem::Apply)

@@ -13,6 +13,7 @@ use crate::domain::claim::{self, Inquiry, LabelChanges, Owner};
 use crate::domain::consent;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState};
+use crate::feed::Pushed;
 use crate::store::{StoreClient, StoreError};
 
 /// How often a lost check-and-set or a crossed claim is tried again at once, before the back-off of the whole object.
@@ -56,16 +57,7 @@ pub struct Place<'a> {
     /// Writes down what is about to be pushed.
     pub ledger: &'a dyn Recorder,
     /// Told at once what consumers are to know.
-    pub announce: &'a (dyn Fn(News) + Send + Sync),
-}
-
-/// What consumers of an entry are to know at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
-    /// It has this new version.
-    Version(u64),
-    /// Others may read it than before.
-    Consent,
+    pub announce: &'a (dyn Fn(Pushed) + Send + Sync),
 }
 
 /// What became of an entry.
@@ -149,6 +141,7 @@ impl Applier<'_> {
             Step::Settle(changes) => self.patch(place, chain, &changes).await?,
             Step::Bury { version } => {
                 place.client.delete_versions(place.path, &[version]).await.map_err(ApplyError::Store)?;
+                (place.announce)(Pushed::Removal(version));
                 tracing::info!(push_secret = %self.me.object(), path = %place.path, version, "version deleted");
             }
             Step::Write(write) => {
@@ -170,7 +163,10 @@ impl Applier<'_> {
             Err(error) => return Err(ApplyError::Store(error)),
         };
         chain.wrote = Wrote::Version;
-        (place.announce)(News::Version(written.version));
+        // An empty version is about to be removed, and only that is news to a reader.
+        if !write.data.is_empty() {
+            (place.announce)(Pushed::Version(written.version));
+        }
         tracing::info!(push_secret = %self.me.object(), path = %place.path, version = written.version, "version written");
         let held = |property: &String| claim::still_held(&written.custom_metadata, property, self.me, &chain.inquiry);
         if !write.holds.iter().all(held) {
@@ -233,7 +229,7 @@ impl Applier<'_> {
                 let labels: Vec<&str> = changes.keys().map(String::as_str).collect();
                 tracing::info!(push_secret = %self.me.object(), path = %place.path, ?labels, "labels changed");
                 if changes.keys().any(|key| consent::is_consent(key)) {
-                    (place.announce)(News::Consent);
+                    (place.announce)(Pushed::Consent);
                 }
                 Ok(())
             }

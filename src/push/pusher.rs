@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt};
 
-use super::entry::News;
 use super::intents::Intents;
 use super::observe::Stores;
 use super::reconcile::{World, reconcile};
@@ -21,6 +20,7 @@ use crate::controller::kind::Kind;
 use crate::controller::referrers::{Interest, Name, Referrer};
 use crate::controller::report::{Report, Requeue};
 use crate::controller::undecodable::Fate;
+use crate::feed::Pushed;
 use crate::metrics::Stage;
 use crate::store::{Foreign, PathKey, StoreName};
 
@@ -63,12 +63,9 @@ impl Reconciler for Pusher {
     async fn reconcile(&self, object: Arc<PushSecret>, name: &Name) -> Report<PushSecretStatus> {
         let context = &self.context;
         let moved = context.moves.take(name);
-        let announce = |key: &PathKey, news| {
-            match news {
-                News::Version(version) => context.feed.announce(key, version),
-                News::Consent => return context.feed.consent_changed(key),
-            }
-            if let Some(moved) = moved {
+        let announce = |key: &PathKey, pushed| {
+            context.feed.announce(key, pushed);
+            if let (Pushed::Version(_) | Pushed::Removal(_), Some(moved)) = (pushed, moved) {
                 context.metrics.propagated(Stage::Push, moved.elapsed());
             }
         };

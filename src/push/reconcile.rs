@@ -10,7 +10,7 @@ use kube::ResourceExt;
 
 use super::apply::{Apply, Results};
 use super::desired::{self, Desired, InvalidSpec};
-use super::entry::{Applier, News, Wrote};
+use super::entry::{Applier, Wrote};
 use super::intents::Intents;
 use super::ledger::{self, Ledger, StoreKey};
 use super::mapped::{self, Mapped};
@@ -32,6 +32,7 @@ use crate::domain::claim::Owner;
 use crate::domain::convention::Convention;
 use crate::domain::fingerprint::synced_resource_version;
 use crate::domain::source::Source;
+use crate::feed::Pushed;
 use crate::store::PathKey;
 
 /// A PushSecret that is being deleted is let go after this time, where what it pushed can never be removed: its store is
@@ -48,7 +49,7 @@ pub struct World<'a> {
     /// The stores.
     pub stores: &'a dyn Stores,
     /// Told at once what consumers of an entry are to know.
-    pub announce: &'a (dyn Fn(&PathKey, News) + Send + Sync),
+    pub announce: &'a (dyn Fn(&PathKey, Pushed) + Send + Sync),
     /// Who wants to hear about which Secret.
     pub referrers: &'a Referrers,
     /// The rules of paths.
@@ -332,7 +333,7 @@ impl<'a> Turn<'a> {
             if let Some(client) = seen.clients.get(&spot.store)
                 && let Ok(key) = client.path_key(&spot.path).await
             {
-                (self.world.announce)(&key, News::Version(version));
+                (self.world.announce)(&key, Pushed::Version(version));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::api::StoreKind;
 
 /// A SecretStore or ClusterSecretStore.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreName {
     /// Which of the two.
     pub kind: StoreKind,

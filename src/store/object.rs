@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 use crate::api::store_spec::SecretStoreStatus;
@@ -49,19 +50,23 @@ impl StoreObject {
 
     /// The object's UID.
     pub fn uid(&self) -> &str {
-        let meta = match self {
-            StoreObject::Namespaced(store) => &store.metadata,
-            StoreObject::Cluster(store) => &store.metadata,
-        };
-        meta.uid.as_deref().unwrap_or_default()
+        self.metadata().uid.as_deref().unwrap_or_default()
     }
 
     /// The spec's generation.
     pub fn generation(&self) -> i64 {
-        let meta = match self {
+        self.metadata().generation.unwrap_or_default()
+    }
+
+    /// The value of an annotation.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.metadata().annotations.as_ref()?.get(name).map(String::as_str)
+    }
+
+    fn metadata(&self) -> &ObjectMeta {
+        match self {
             StoreObject::Namespaced(store) => &store.metadata,
             StoreObject::Cluster(store) => &store.metadata,
-        };
-        meta.generation.unwrap_or_default()
+        }
     }
 }

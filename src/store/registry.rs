@@ -19,6 +19,7 @@ use super::vault::connect::{self, ClientCertificate, ConnectError};
 use super::vault::transport::{Lagging, Redirects, Settings, Transport};
 use super::vault::{ClientSettings, VaultClient};
 use super::{Identity, StoreClient, StoreError, StoreName, StoreObject, StoreRefusal};
+use crate::api::names::ANNOTATION_ALLOW_MASS_DELETION;
 use crate::cluster::Cluster;
 
 /// Changes that nobody has taken yet; who falls behind by more must take all stores for changed.
@@ -102,16 +103,20 @@ impl Registry {
         })
     }
 
-    /// Takes a store over from the watch. Only a new generation (or another object of that name) changes anything.
+    /// Takes a store over from the watch. Only a new generation (or another object of that name) makes its clients anew; an
+    /// allowance of deletions is told to those who wait for it.
     pub fn upsert(&self, name: StoreName, object: StoreObject) {
-        let same = {
+        let old = {
             let mut stores = self.stores.write().expect("no code panics while it holds the stores");
-            let version = (object.uid().to_owned(), object.generation());
-            let old = stores.insert(name.clone(), object);
-            old.is_some_and(|old| (old.uid().to_owned(), old.generation()) == version)
+            stores.insert(name.clone(), object.clone())
         };
-        if !same {
+        let version = |store: &StoreObject| (store.uid().to_owned(), store.generation());
+        let allowance = |store: &StoreObject| store.annotation(ANNOTATION_ALLOW_MASS_DELETION).map(str::to_owned);
+        let same_version = old.as_ref().is_some_and(|old| version(old) == version(&object));
+        if !same_version {
             self.retire(|key| key.store == name);
+        }
+        if !same_version || old.as_ref().and_then(allowance) != allowance(&object) {
             self.announce(&name);
         }
     }

@@ -28,6 +28,7 @@ mod least_rights;
 mod limits;
 mod listing;
 mod logins;
+mod mass_deletion;
 mod outage;
 mod publish;
 mod push_guide;

@@ -20,7 +20,7 @@ use crate::controller::report::{Report, Requeue};
 use crate::domain::convention::{Convention, Mode};
 use crate::domain::path::RemotePath;
 use crate::domain::remote::EntryState;
-use crate::push::entry::News;
+use crate::feed::Pushed;
 use crate::push::intents::Intents;
 use crate::push::ledger::StoreKey;
 use crate::push::observe::{Absence, NoStore, Stores};
@@ -62,7 +62,7 @@ pub(super) struct Bench {
     pub referrers: Referrers,
     intents: Intents,
     pub convention: Convention,
-    announced: Arc<Mutex<Vec<u64>>>,
+    announced: Arc<Mutex<Vec<Pushed>>>,
 }
 
 impl Bench {
@@ -109,10 +109,7 @@ impl Bench {
         let world = World {
             cluster: &cluster,
             stores: &self.stores,
-            announce: &move |_key, news| match news {
-                News::Version(version) => announced.lock().unwrap().push(version),
-                News::Consent => {}
-            },
+            announce: &move |_key, pushed| announced.lock().unwrap().push(pushed),
             referrers: &self.referrers,
             convention: &self.convention,
             heartbeat: Duration::from_secs(3600),
@@ -198,7 +195,7 @@ async fn a_push_is_recorded_written_announced_and_reported() {
         "{message}"
     );
     assert_eq!(bench.ledger(), [format!("{TEMPORAL}/password"), format!("{TEMPORAL}/username")]);
-    assert_eq!(*bench.announced.lock().unwrap(), [1]);
+    assert_eq!(*bench.announced.lock().unwrap(), [Pushed::Version(1)]);
     let push = bench.server.push_secret(PUSH).unwrap();
     assert_eq!(push.metadata.finalizers.unwrap(), [FINALIZER_PUSH_SECRET]);
     assert_eq!(push.status.unwrap().paths[0].properties, ["password", "username"]);
@@ -298,6 +295,8 @@ async fn a_deleted_push_secret_takes_its_values_along_and_waits_for_a_store_that
     assert_eq!(bench.turn().await, Report::Gone);
     assert!(bench.server.push_secret(PUSH).is_none());
     assert!(matches!(bench.store.peek(&at(TEMPORAL)).state, EntryState::Deleted { .. }));
+    // Readers hear of the removal, and not of the empty version before it.
+    assert_eq!(*bench.announced.lock().unwrap(), [Pushed::Version(1), Pushed::Removal(2)]);
 }
 
 #[tokio::test]
@@ -531,7 +530,12 @@ async fn a_stop_at_any_request_is_repaired() {
             assert_eq!(bench.ledger(), [format!("{TEMPORAL}/password"), format!("{renamed}/username")]);
             let (first, second) = (bench.store.peek(&at(TEMPORAL)).cas(), bench.store.peek(&at(renamed)).cas());
             assert!(first <= 2 && second == 1, "stopped at {stop}: versions {first} and {second}");
-            assert_eq!(bench.announced.lock().unwrap().iter().max(), Some(&first), "stopped at {stop}");
+            let announced = bench.announced.lock().unwrap().clone();
+            let written = announced.into_iter().filter_map(|pushed| match pushed {
+                Pushed::Version(version) => Some(version),
+                Pushed::Removal(_) | Pushed::Consent => None,
+            });
+            assert_eq!(written.max(), Some(first), "stopped at {stop}");
             let mut push = json!(bench.server.push_secret(PUSH).unwrap());
             push["metadata"]["deletionTimestamp"] = json!(Timestamp::now());
             bench.server.put(PUSH, push);

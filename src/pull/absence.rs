@@ -1,0 +1,128 @@
+//! What a target would lose because its value is gone from a store, as opposed to a change of the spec or a push of ours.
+
+use std::collections::BTreeMap;
+
+use super::desired::{Deletion, Desired, Reference};
+use super::plan::{Presence, Snapshot, Step, TargetState};
+use crate::store::StoreName;
+
+/// How the values that a target takes from one store stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Absence {
+    /// None is missing that we did not remove ourselves.
+    Nothing,
+    /// Some are, and the target lacks their keys already.
+    Harmless,
+    /// Some are, and the target has their keys.
+    Loss,
+}
+
+/// How the values of each store stand; nothing where the spec keeps what is missing.
+pub fn find(
+    desired: &Desired,
+    snapshots: &[(Reference, Snapshot)],
+    target: &TargetState,
+) -> BTreeMap<StoreName, Absence> {
+    let mut found = BTreeMap::new();
+    if desired.deletion == Deletion::Retain {
+        return found;
+    }
+    for wanted in &desired.entries {
+        let Some((_, snapshot)) = snapshots.iter().find(|(reference, _)| *reference == wanted.from) else { continue };
+        let has_key = match target {
+            TargetState::Present(live) => live.data.contains_key(&wanted.key),
+            TargetState::Absent => false,
+            // Not looked at: taken for what it was written as, with all its keys.
+            TargetState::AsWritten(_) => true,
+        };
+        let absence = match (snapshot.presence, has_key) {
+            (Presence::Live | Presence::Removed, _) => Absence::Nothing,
+            (Presence::Missing, false) => Absence::Harmless,
+            (Presence::Missing, true) => Absence::Loss,
+        };
+        let store = &wanted.from.store;
+        let name = StoreName::referred(&desired.namespace, store.kind(), store.name.as_deref().unwrap_or_default());
+        let worst = found.entry(name).or_insert(absence);
+        *worst = absence.max(*worst);
+    }
+    found
+}
+
+/// Whether a step takes keys away. Where it does not, the target is not ours to lose anything.
+pub fn takes_away(step: &Step) -> bool {
+    match step {
+        Step::Delete(_) | Step::Replace(..) | Step::Recreate(..) => true,
+        Step::Keep(_) | Step::StayAbsent | Step::Create(_) | Step::Apply(..) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::remote::Entry;
+    use crate::domain::secret::SecretBytes;
+    use crate::domain::target::{Live, Stamp};
+
+    fn desired(policy: &str) -> Desired {
+        let entry = |key: &str, store: &str| {
+            let store = json!({ "storeRef": { "kind": "ClusterSecretStore", "name": store } });
+            json!({ "secretKey": key, "remoteRef": { "key": key }, "sourceRef": store })
+        };
+        let object = serde_json::from_value(json!({
+            "metadata": { "name": "db", "namespace": "team" },
+            "spec": {
+                "target": { "deletionPolicy": policy },
+                "data": [entry("a", "one"), entry("b", "one"), entry("c", "two")],
+            },
+        }));
+        Desired::parse(&object.unwrap()).unwrap()
+    }
+
+    fn snapshots(desired: &Desired, presences: [Presence; 3]) -> Vec<(Reference, Snapshot)> {
+        let entries = desired.entries.iter().zip(presences);
+        let snapshot = |presence| Snapshot { path: "secret/a".into(), entry: Arc::new(Entry::absent()), presence };
+        entries.map(|(wanted, presence)| (wanted.from.clone(), snapshot(presence))).collect()
+    }
+
+    fn standing(keys: &[&str]) -> TargetState {
+        TargetState::Present(Box::new(Live {
+            stamp: Stamp { uid: "s".into(), resource_version: "1".into() },
+            kind: "Opaque".into(),
+            immutable: false,
+            terminating: false,
+            our_labels: Default::default(),
+            our_annotations: Default::default(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            owners: Vec::new(),
+            data: keys.iter().map(|key| ((*key).to_owned(), SecretBytes::from("x"))).collect(),
+        }))
+    }
+
+    #[test]
+    fn a_key_that_the_target_has_and_nobody_of_ours_removed_is_a_loss_by_store() {
+        use Presence::{Live, Missing, Removed};
+        let desired = desired("Delete");
+        let found = |presences, keys: &[&str]| {
+            let found = find(&desired, &snapshots(&desired, presences), &standing(keys));
+            [&found[&StoreName::cluster("one")], &found[&StoreName::cluster("two")]].map(|absence| *absence)
+        };
+        let all = ["a", "b", "c"];
+        assert_eq!(found([Live, Live, Live], &all), [Absence::Nothing, Absence::Nothing]);
+        assert_eq!(found([Live, Missing, Live], &all), [Absence::Loss, Absence::Nothing]);
+        assert_eq!(found([Live, Missing, Live], &["a", "c"]), [Absence::Harmless, Absence::Nothing]);
+        assert_eq!(found([Removed, Removed, Missing], &all), [Absence::Nothing, Absence::Loss]);
+        assert_eq!(found([Missing, Missing, Missing], &["b"]), [Absence::Loss, Absence::Harmless]);
+    }
+
+    #[test]
+    fn a_spec_that_keeps_what_is_missing_loses_nothing() {
+        let desired = desired("Retain");
+        let missing = snapshots(&desired, [Presence::Missing; 3]);
+        assert!(find(&desired, &missing, &standing(&["a", "b", "c"])).is_empty());
+    }
+}

@@ -1,0 +1,132 @@
+//! What the bound of deletions needs of an ExternalSecret: whether values that are gone would cost it its target, and what an
+//! earlier process wrote into its status.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::desired::stores;
+use super::report::REMOVED_BY_PUSH;
+use crate::api::ExternalSecret;
+use crate::api::condition::{self, ConditionStatus, READY, Reason};
+use crate::api::external_secret::DeletionPolicy;
+use crate::api::path_status::PathState;
+use crate::store::StoreName;
+
+/// An ExternalSecret with deletionPolicy Delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its refresh interval; zero where it has none.
+    pub interval: Duration,
+    /// Whether its target stands, by its status.
+    pub has_target: bool,
+}
+
+/// What status tells of an earlier process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// No loss.
+    Nothing,
+    /// A loss was held back.
+    Held,
+    /// Values were missing that no push of ours removed.
+    Lost {
+        /// Since when.
+        ago: Duration,
+    },
+}
+
+/// The stores that it reads from, if what is gone from them goes from its target.
+pub fn member(object: &ExternalSecret) -> Option<(Member, BTreeSet<StoreName>)> {
+    if object.spec.target.deletion_policy != DeletionPolicy::Delete || object.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let interval = object.spec.refresh_interval.parse().ok().and_then(|interval| interval.positive());
+    let binding = object.status.as_ref().and_then(|status| status.binding.as_ref());
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let member = Member {
+        interval: interval.unwrap_or_default(),
+        has_target: binding.is_some_and(|binding| !binding.name.is_empty()),
+    };
+    Some((member, stores(&object.spec, namespace).collect()))
+}
+
+/// Reads the status.
+pub fn past(object: &ExternalSecret, now: Timestamp) -> Past {
+    let Some(status) = &object.status else { return Past::Nothing };
+    let ready = condition::find(&status.conditions, READY);
+    let is = |word, reason: Reason| {
+        ready.is_some_and(|ready| ready.status == word && ready.reason.as_deref() == Some(reason.as_str()))
+    };
+    if is(ConditionStatus::False, Reason::MassDeletionBlocked) {
+        return Past::Held;
+    }
+    let missing = status
+        .paths
+        .iter()
+        .filter(|path| path.state == Some(PathState::Missing) && path.message.as_deref() != Some(REMOVED_BY_PUSH));
+    let since = missing.filter_map(|path| path.read_at.as_ref()).max();
+    // External Secrets Operator's definitions keep no paths.
+    let refreshed = status.refresh_time.as_ref().filter(|_| status.paths.is_empty());
+    let since = since.or_else(|| refreshed.filter(|_| is(ConditionStatus::True, Reason::SecretDeleted)));
+    match since {
+        Some(since) => Past::Lost { ago: Duration::try_from(now.duration_since(since.0)).unwrap_or_default() },
+        None => Past::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn object(status: Value) -> ExternalSecret {
+        let store = json!({ "kind": "ClusterSecretStore", "name": "vault" });
+        let target = json!({ "deletionPolicy": "Delete" });
+        let spec = json!({ "secretStoreRef": store, "target": target, "refreshInterval": "2h" });
+        serde_json::from_value(
+            json!({ "metadata": { "name": "db", "namespace": "team" }, "spec": spec, "status": status }),
+        )
+        .unwrap()
+    }
+
+    fn past_of(status: Value) -> Past {
+        past(&object(status), "2026-01-01T12:00:00Z".parse().unwrap())
+    }
+
+    fn ready(status: &str, reason: &str) -> Value {
+        json!([{ "type": "Ready", "status": status, "reason": reason }])
+    }
+
+    #[test]
+    fn a_member_reads_from_its_stores_and_has_what_its_status_names() {
+        let (member, stores) = member(&object(json!({ "binding": { "name": "db" } }))).unwrap();
+        assert_eq!(member, Member { interval: Duration::from_secs(7200), has_target: true });
+        assert_eq!(stores, BTreeSet::from([StoreName::cluster("vault")]));
+        assert!(!super::member(&object(json!({}))).unwrap().0.has_target);
+        let mut retained = object(json!({}));
+        retained.spec.target.deletion_policy = DeletionPolicy::Retain;
+        assert_eq!(super::member(&retained), None);
+    }
+
+    #[test]
+    fn status_tells_what_was_held_and_what_was_lost_but_not_to_a_push_of_ours() {
+        let missing = |message: Value| {
+            let path = json!({
+                "store": "ClusterSecretStore/vault", "path": "secret/db", "state": "Missing",
+                "readAt": "2026-01-01T11:30:00Z", "message": message,
+            });
+            json!({ "conditions": ready("True", "SecretDeleted"), "refreshTime": "2026-01-01T11:59:00Z", "paths": [path] })
+        };
+        let half_an_hour = Past::Lost { ago: Duration::from_secs(1800) };
+        assert_eq!(past_of(json!({ "conditions": ready("False", "MassDeletionBlocked") })), Past::Held);
+        assert_eq!(past_of(missing(Value::Null)), half_an_hour);
+        assert_eq!(past_of(missing(json!(REMOVED_BY_PUSH))), Past::Nothing);
+        let without_paths =
+            |reason| json!({ "conditions": ready("True", reason), "refreshTime": "2026-01-01T11:30:00Z" });
+        assert_eq!(past_of(without_paths("SecretDeleted")), half_an_hour);
+        assert_eq!(past_of(without_paths("SecretSynced")), Past::Nothing);
+    }
+}
