@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use thiserror::Error;
+
 use super::desired::{Desired, Reference, Wanted};
 use super::plan::{Refusal, Snapshot, store_name};
 use crate::domain::claim::{self, Labels};
@@ -27,6 +29,30 @@ pub struct Reader {
     pub silence: Silence,
 }
 
+/// Why something may not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "{store}: {producer} does not let namespace {namespace} read property {property:?} of {path}: ask for it to be named in that mapping's metadata.spec.consumers; the target {}",
+    match on_withdrawal {
+        OnWithdrawal::Retain => "gets nothing from it, and keeps what it has",
+        OnWithdrawal::Delete => "goes, as the producer asks",
+    }
+)]
+pub struct Denial {
+    /// `Kind/name`.
+    pub store: String,
+    /// `mount/path`.
+    pub path: String,
+    /// The property.
+    pub property: String,
+    /// Where the resource is.
+    pub namespace: String,
+    /// Who can change that.
+    pub producer: String,
+    /// What becomes of the target.
+    pub on_withdrawal: OnWithdrawal,
+}
+
 /// Whether the labels of the namespace decide anything.
 pub fn asks_for_labels(snapshots: &[(Reference, Snapshot)]) -> bool {
     let consents = snapshots.iter().flat_map(|(_, snapshot)| consent::all(&snapshot.entry.custom_metadata));
@@ -42,14 +68,14 @@ pub fn check(desired: &Desired, wanted: &Wanted, snapshot: &Snapshot, reader: &R
     let labels = &snapshot.entry.custom_metadata;
     for property in concerned(wanted, data) {
         if let Some(on_withdrawal) = objection(labels, property, &desired.namespace, reader) {
-            return Err(Refusal::NotPermitted {
+            return Err(Refusal::NotPermitted(Box::new(Denial {
                 store: store_name(&wanted.from),
                 path: snapshot.path.clone(),
                 property: property.to_owned(),
                 namespace: desired.namespace.clone(),
                 producer: claim::owner(labels, property).map_or("its producer".to_owned(), |owner| owner.to_string()),
                 on_withdrawal,
-            });
+            })));
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 use thiserror::Error;
 
-use super::consent::{self, Reader};
+use super::consent::{self, Denial, Reader};
 use super::desired::{Deletion, Desired, ImmutableTargets, Reference, Strangers, Wanted, is_carried};
 use crate::api::condition::Reason;
 use crate::api::external_secret::NullBytePolicy;
@@ -140,27 +140,8 @@ pub enum Refusal {
         property: String,
     },
     /// The producer does not let this namespace read it.
-    #[error(
-        "{store}: {producer} does not let namespace {namespace} read property {property:?} of {path}: ask for it to be named in that mapping's metadata.spec.consumers; the target {}",
-        match on_withdrawal {
-            OnWithdrawal::Retain => "gets nothing from it, and keeps what it has",
-            OnWithdrawal::Delete => "goes, as the producer asks",
-        }
-    )]
-    NotPermitted {
-        /// `Kind/name`.
-        store: String,
-        /// `mount/path`.
-        path: String,
-        /// The property.
-        property: String,
-        /// Where the resource is.
-        namespace: String,
-        /// Who can change that.
-        producer: String,
-        /// What becomes of the target.
-        on_withdrawal: OnWithdrawal,
-    },
+    #[error("{0}")]
+    NotPermitted(Box<Denial>),
     /// Not base64.
     #[error("the value for key {key:?} is not what its decodingStrategy says: correct the value or the strategy")]
     Undecodable {
@@ -227,7 +208,7 @@ impl Refusal {
         match self {
             Refusal::PathNotFound { .. } => Reason::PathNotFound,
             Refusal::PropertyNotFound { .. } => Reason::PropertyNotFound,
-            Refusal::NotPermitted { .. } => Reason::NotPermitted,
+            Refusal::NotPermitted(_) => Reason::NotPermitted,
             Refusal::Undecodable { .. } | Refusal::NullByte { .. } | Refusal::TooDeep { .. } => Reason::TargetInvalid,
             Refusal::TooLarge { .. } => Reason::TooLarge,
             Refusal::NotOwned { .. } | Refusal::ControlledByAnother { .. } => Reason::TargetNotOwned,
@@ -240,7 +221,7 @@ impl Refusal {
 impl Refusal {
     /// Whether a target of ours goes, although nothing can be said about what it should be.
     pub fn takes_target(&self) -> bool {
-        matches!(self, Refusal::NotPermitted { on_withdrawal: OnWithdrawal::Delete, .. })
+        matches!(self, Refusal::NotPermitted(denial) if denial.on_withdrawal == OnWithdrawal::Delete)
     }
 }
 

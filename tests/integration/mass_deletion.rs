@@ -130,7 +130,9 @@ async fn i3_a_latch_stays_closed_over_a_restart() -> anyhow::Result<()> {
     let lab = Lab::shared().await?;
     let class = "massagain";
     let start = async || -> anyhow::Result<&'static Controller> {
-        Ok(Box::leak(Box::new(start_controller_with(lab, &["--controller-class=massagain"]).await?)))
+        let controller: &'static Controller =
+            Box::leak(Box::new(start_controller_with(lab, &["--controller-class=massagain"]).await?));
+        Ok(controller)
     };
     let mut fleet = Fleet::new(class, Some(class)).await?;
     fleet.stage.controller = start().await?;
