@@ -130,8 +130,8 @@ async fn i3_a_latch_stays_closed_over_a_restart() -> anyhow::Result<()> {
     let lab = Lab::shared().await?;
     let class = "massagain";
     let start = async || -> anyhow::Result<&'static Controller> {
-        let controller: &'static Controller =
-            Box::leak(Box::new(start_controller_with(lab, &["--controller-class=massagain"]).await?));
+        let args = ["--controller-class=massagain", "--serve-unclassified=false", "--leader-elect=false"];
+        let controller: &'static Controller = Box::leak(Box::new(start_controller_with(lab, &args).await?));
         Ok(controller)
     };
     let mut fleet = Fleet::new(class, Some(class)).await?;
