@@ -1,6 +1,7 @@
 //! The product on real servers: etcd, kube-apiserver, kube-controller-manager and OpenBao, with the RBAC and the Vault
 //! policies that we ship. Every test has its own namespaces and paths, so all run side by side on one lab.
 
+mod bad_days;
 mod bad_pull;
 mod bad_push;
 mod bad_store;
@@ -12,6 +13,7 @@ mod connections;
 mod consent;
 mod consume;
 mod corpus;
+mod defects;
 mod deletion;
 mod drift;
 mod envelope;
