@@ -156,14 +156,19 @@ impl PushStoreRef {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.secret) != has(self.generatorRef)")
-        .message("set exactly one of secret and generatorRef")
+    validation = Rule::new("[has(self.secret), has(self.configMap), has(self.generatorRef)].exists_one(set, set)")
+        .message("set exactly one of secret, configMap and generatorRef")
 )]
 pub struct PushSelector {
     /// A Secret of the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub secret: Option<PushSourceSecret>,
+    /// A ConfigMap of the same namespace: endpoints rarely stand in Secrets. The definitions of External Secrets Operator do not know
+    /// this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
+    pub config_map: Option<PushSourceConfigMap>,
     /// A generator. Waypost has none; a resource that asks for one is reported as unsupported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
@@ -182,6 +187,15 @@ pub struct PushSourceSecret {
     /// placeholder that tells them apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
+}
+
+/// One source ConfigMap, with the keys of its data and of its binaryData.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
+pub struct PushSourceConfigMap {
+    /// Name of the ConfigMap.
+    #[validate(length(min = 1, max = 253))]
+    #[schemars(regex(pattern = DNS_SUBDOMAIN))]
+    pub name: String,
 }
 
 /// One mapping. Status keeps what was pushed in the same form.

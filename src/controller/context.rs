@@ -38,6 +38,8 @@ pub struct Context {
     pub settings: Settings,
     /// Who refers to which Secret.
     pub referrers: Referrers,
+    /// Who refers to which ConfigMap.
+    pub config_maps: Referrers,
     /// Sources that moved.
     pub moves: Moves,
     /// Statuses that the server cuts.

@@ -1,22 +1,25 @@
-//! Watches Secrets by name only: metadata comes in, names go out to whoever refers to them, nothing is kept.
+//! Watches Secrets and ConfigMaps by metadata only: names go out to whoever refers to them, nothing is kept.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::{Stream, StreamExt};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::context::Context;
 use super::drive::{WATCH_SECONDS, watch_error};
-use super::referrers::{Name, Referrer};
+use super::referrers::{Name, Referrer, Referrers};
+use crate::domain::source::SourceKind;
 use crate::pull::records::Records;
 
 /// Where wake-ups go.
@@ -28,80 +31,113 @@ pub struct Wakeups {
     pub pull: UnboundedSender<Name>,
 }
 
-/// The stream of Secrets, and what was last seen of those that somebody refers to.
-struct Secrets {
-    context: Arc<Context>,
-    records: Arc<Records>,
-    wakeups: Wakeups,
+/// What every stream of sources needs.
+#[derive(Clone)]
+pub struct Watching {
+    /// What reconcilers share.
+    pub context: Arc<Context>,
+    /// Our own writes.
+    pub records: Arc<Records>,
+    /// Where wake-ups go.
+    pub wakeups: Wakeups,
+}
+
+impl Watching {
+    /// Watches Secrets until `stop` is cancelled.
+    pub async fn secrets(self, api: Api<PartialObjectMeta<Secret>>, stop: CancellationToken) {
+        Sources::new(SourceKind::Secret, self).run(api, stop).await;
+    }
+
+    /// Watches ConfigMaps until `stop` is cancelled.
+    pub async fn config_maps(self, api: Api<PartialObjectMeta<ConfigMap>>, stop: CancellationToken) {
+        Sources::new(SourceKind::ConfigMap, self).run(api, stop).await;
+    }
+}
+
+/// The stream of one kind, and what was last seen of the objects that somebody refers to.
+struct Sources {
+    kind: SourceKind,
+    watching: Watching,
     seen: HashMap<Name, String>,
     listed: HashSet<Name>,
 }
 
-/// Watches until `stop` is cancelled.
-pub async fn secrets(
-    api: Api<PartialObjectMeta<Secret>>,
-    context: Arc<Context>,
-    records: Arc<Records>,
-    wakeups: Wakeups,
-    stop: CancellationToken,
-) {
-    let config = watcher::Config::default().timeout(WATCH_SECONDS);
-    let events = watcher(api, config).default_backoff().take_until(stop.cancelled_owned());
-    let secrets = Secrets { context, records, wakeups, seen: HashMap::new(), listed: HashSet::new() };
-    secrets.follow(events).await;
-}
+impl Sources {
+    fn new(kind: SourceKind, watching: Watching) -> Self {
+        Sources { kind, watching, seen: HashMap::new(), listed: HashSet::new() }
+    }
 
-impl Secrets {
-    async fn follow(mut self, events: impl Stream<Item = watcher::Result<Event<PartialObjectMeta<Secret>>>>) {
+    async fn run<K>(self, api: Api<PartialObjectMeta<K>>, stop: CancellationToken)
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    {
+        let config = watcher::Config::default().timeout(WATCH_SECONDS);
+        let events = watcher(api, config).default_backoff().take_until(stop.cancelled_owned());
+        self.follow(events).await;
+    }
+
+    fn referrers(&self) -> &Referrers {
+        match self.kind {
+            SourceKind::Secret => &self.watching.context.referrers,
+            SourceKind::ConfigMap => &self.watching.context.config_maps,
+        }
+    }
+
+    async fn follow<K: Resource>(mut self, events: impl Stream<Item = watcher::Result<Event<PartialObjectMeta<K>>>>) {
         futures::pin_mut!(events);
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => self.observe(event),
-                Err(error) => warn!(kind = "Secret", error = watch_error(&error), "the watch failed and is retried"),
+                Err(error) => {
+                    warn!(kind = self.kind.as_str(), error = watch_error(&error), "the watch failed and is retried")
+                }
             }
         }
     }
 
-    fn observe(&mut self, event: Event<PartialObjectMeta<Secret>>) {
+    fn observe<K: Resource>(&mut self, event: Event<PartialObjectMeta<K>>) {
         match event {
-            Event::Apply(secret) => self.moved(&secret),
-            Event::Delete(secret) => {
-                let name = name_of(&secret);
-                self.context.stores.secret_moved(&name.namespace, &name.name);
+            Event::Apply(object) => self.moved(&object),
+            Event::Delete(object) => {
+                let name = name_of(&object);
+                self.tell_stores(&name);
                 self.seen.remove(&name);
                 self.wake(&name);
             }
             Event::Init => self.listed.clear(),
-            Event::InitApply(secret) => {
-                self.listed.insert(name_of(&secret));
-                self.moved(&secret);
+            Event::InitApply(object) => {
+                self.listed.insert(name_of(&object));
+                self.moved(&object);
             }
             Event::InitDone => self.wake_missing(),
         }
     }
 
-    /// Wakes who refers to the Secret, unless this very version was seen (a list repeats what the watch said) or is our
-    /// own write.
-    fn moved(&mut self, secret: &PartialObjectMeta<Secret>) {
-        let name = name_of(secret);
-        // Stores compare what they read, so a repeated event costs them a look at most.
-        self.context.stores.secret_moved(&name.namespace, &name.name);
-        let concerned = self.context.referrers.concerned(&name, secret.labels());
+    /// Wakes who refers to the object, unless this very version was seen (a list repeats what the watch said) or is our own
+    /// write.
+    fn moved<K: Resource>(&mut self, object: &PartialObjectMeta<K>) {
+        let name = name_of(object);
+        self.tell_stores(&name);
+        let concerned = self.referrers().concerned(&name, object.labels());
         if concerned.is_empty() {
             self.seen.remove(&name);
             return;
         }
-        let version = secret.resource_version().unwrap_or_default();
+        let version = object.resource_version().unwrap_or_default();
         if self.seen.get(&name) == Some(&version) {
             return;
         }
-        let uid = secret.uid().unwrap_or_default();
-        let ours = self.records.is_own_write(&name, &uid, &version);
+        let ours = match self.kind {
+            SourceKind::Secret => {
+                self.watching.records.is_own_write(&name, &object.uid().unwrap_or_default(), &version)
+            }
+            SourceKind::ConfigMap => false,
+        };
         self.seen.insert(name.clone(), version);
         for referrer in concerned {
             // A target of ours may be somebody's source as well.
             if let Referrer::PushSecret(push) = &referrer {
-                self.context.moves.note(push.clone(), Instant::now());
+                self.watching.context.moves.note(push.clone(), Instant::now());
             }
             if !(ours && matches!(referrer, Referrer::ExternalSecret(_))) {
                 self.send(referrer);
@@ -109,9 +145,17 @@ impl Secrets {
         }
     }
 
+    /// Stores compare what they read, so a repeated event costs them a look at most.
+    fn tell_stores(&self, name: &Name) {
+        match self.kind {
+            SourceKind::Secret => self.watching.context.stores.secret_moved(&name.namespace, &name.name),
+            SourceKind::ConfigMap => {}
+        }
+    }
+
     /// After a list: what is referred to and not there may have been deleted while nobody watched.
     fn wake_missing(&mut self) {
-        for name in self.context.referrers.secrets() {
+        for name in self.referrers().secrets() {
             if !self.listed.contains(&name) {
                 self.seen.remove(&name);
                 self.wake(&name);
@@ -120,19 +164,19 @@ impl Secrets {
         self.listed = HashSet::new();
     }
 
-    fn wake(&self, secret: &Name) {
-        self.context.referrers.of(secret).into_iter().for_each(|referrer| self.send(referrer));
+    fn wake(&self, object: &Name) {
+        self.referrers().of(object).into_iter().for_each(|referrer| self.send(referrer));
     }
 
     fn send(&self, referrer: Referrer) {
         // A closed channel means that we are shutting down.
         let _closed = match referrer {
-            Referrer::PushSecret(name) => self.wakeups.push.send(name).is_err(),
-            Referrer::ExternalSecret(name) => self.wakeups.pull.send(name).is_err(),
+            Referrer::PushSecret(name) => self.watching.wakeups.push.send(name).is_err(),
+            Referrer::ExternalSecret(name) => self.watching.wakeups.pull.send(name).is_err(),
         };
     }
 }
 
-fn name_of(secret: &PartialObjectMeta<Secret>) -> Name {
-    Name::new(secret.namespace().unwrap_or_default(), secret.name_any())
+fn name_of<K: Resource>(object: &PartialObjectMeta<K>) -> Name {
+    Name::new(object.namespace().unwrap_or_default(), object.name_any())
 }

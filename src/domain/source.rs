@@ -5,8 +5,19 @@ use std::fmt;
 
 use super::secret::SecretMap;
 
+/// The two kinds of source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SourceKind {
+    /// Bytes by key.
+    Secret,
+    /// Text and bytes by key, such as the endpoint of a database.
+    ConfigMap,
+}
+
 /// What is published from, and what a remote key may say of it.
 pub struct Source {
+    /// Which of the two it is.
+    pub kind: SourceKind,
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -19,9 +30,19 @@ pub struct Source {
     pub data: SecretMap,
 }
 
+impl SourceKind {
+    /// As in manifests.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SourceKind::Secret => "Secret",
+            SourceKind::ConfigMap => "ConfigMap",
+        }
+    }
+}
+
 /// `Secret db/credentials`.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secret {}/{}", self.namespace, self.name)
+        write!(f, "{} {}/{}", self.kind.as_str(), self.namespace, self.name)
     }
 }

@@ -1,11 +1,13 @@
 //! Carries a plan out: everything new first, everything old after, and only when all of the new is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::entry::{Applied, Applier, Place, Recorder};
 use super::ledger::{Spot, StoreKey};
+use super::patience::{no_answer, side_by_side};
 use super::plan::{Job, Places, Plan, Problem};
 use crate::feed::Pushed;
 use crate::store::{PathKey, StoreClient};
@@ -54,38 +56,90 @@ pub struct Apply<'a> {
     pub announce: &'a (dyn Fn(&PathKey, Pushed) + Send + Sync),
 }
 
+/// The two halves of a plan.
+#[derive(Clone, Copy)]
+enum Half {
+    /// What is wanted.
+    New,
+    /// What is not wanted any more.
+    Old,
+}
+
 impl Apply<'_> {
-    /// Writes, then removes.
+    /// Writes, then removes. Stores work side by side, and one that hangs is left behind.
     pub async fn run(&self, plan: &mut Plan) -> Results {
-        let mut results = Results::new();
-        let mut new: Vec<(&Spot, &mut Job)> = plan.iter_mut().filter(|(_, job)| job.is_new()).collect();
+        let results = Mutex::new(Results::new());
+        let new = plan.iter_mut().filter(|(_, job)| job.is_new());
+        self.half(Half::New, new.collect(), &results).await;
+        let well = lock(&results).values().all(Outcome::is_well);
+        let mut old: Vec<(&Spot, &mut Job)> = Vec::new();
+        for (spot, job) in plan.iter_mut() {
+            let removal = lock(&results).get(spot).map(|outcome| outcome.removal);
+            match removal {
+                Some(Removal::Done) => {}
+                Some(Removal::Postponed) if !well => {}
+                None if !well => drop(lock(&results).insert(spot.clone(), job.untouched())),
+                Some(Removal::Postponed) | None => old.push((spot, job)),
+            }
+        }
+        self.half(Half::Old, old, &results).await;
+        results.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn half(&self, half: Half, jobs: Vec<(&Spot, &mut Job)>, results: &Mutex<Results>) {
+        let spots: Vec<Spot> = jobs.iter().map(|(spot, _)| (*spot).clone()).collect();
+        let mut by_store: BTreeMap<&StoreKey, Vec<(&Spot, &mut Job)>> = BTreeMap::new();
+        for (spot, job) in jobs {
+            by_store.entry(&spot.store).or_default().push((spot, job));
+        }
+        let done = AtomicUsize::new(0);
+        let note = |spot: &Spot, outcome: Outcome| {
+            let mut results = lock(results);
+            let earlier = results.remove(spot);
+            results.insert(spot.clone(), outcome.after(earlier));
+            done.fetch_add(1, Ordering::Relaxed);
+        };
+        let finished = Mutex::new(BTreeSet::new());
+        let work = by_store.into_values().map(|jobs| {
+            let (note, finished) = (&note, &finished);
+            async move {
+                let note = |spot: &Spot, outcome| {
+                    note(spot, outcome);
+                    lock(finished).insert(spot.clone());
+                };
+                match half {
+                    Half::New => self.write(jobs, note).await,
+                    Half::Old => {
+                        for (spot, job) in jobs {
+                            note(spot, self.one(spot, job).await);
+                        }
+                    }
+                }
+            }
+        });
+        side_by_side(work.collect(), || done.load(Ordering::Relaxed)).await;
+        let finished = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for spot in spots.iter().filter(|spot| !finished.contains(*spot)) {
+            let result = Err(Problem::Store(no_answer(&spot.store)));
+            note(spot, Outcome { result, removal: Removal::Postponed });
+        }
+    }
+
+    /// Everything new of one store.
+    async fn write(&self, mut jobs: Vec<(&Spot, &mut Job)>, note: impl Fn(&Spot, Outcome)) {
         // A path that also loses a property comes last, so that it gets one version and not two.
-        new.sort_by_key(|(_, job)| !job.goal.remove.is_empty());
-        let last = new.len().saturating_sub(1);
-        for (index, (spot, job)) in new.into_iter().enumerate() {
-            let whole = index == last && results.values().all(Outcome::is_well);
+        jobs.sort_by_key(|(_, job)| !job.goal.remove.is_empty());
+        let last = jobs.len().saturating_sub(1);
+        let mut well = true;
+        for (index, (spot, job)) in jobs.into_iter().enumerate() {
+            let whole = index == last && well;
             let outcome = match whole || job.goal.remove.is_empty() {
                 true => self.one(spot, job).await,
                 false => self.without_removal(spot, job).await,
             };
-            results.insert(spot.clone(), outcome);
+            well &= outcome.is_well();
+            note(spot, outcome);
         }
-        let well = results.values().all(Outcome::is_well);
-        for (spot, job) in plan.iter() {
-            match results.get(spot).map(|outcome| outcome.removal) {
-                Some(Removal::Done) => {}
-                Some(Removal::Postponed) if !well => {}
-                None if !well => {
-                    results.insert(spot.clone(), job.untouched());
-                }
-                Some(Removal::Postponed) | None => {
-                    let earlier = results.remove(spot);
-                    let outcome = self.one(spot, job).await.after(earlier);
-                    results.insert(spot.clone(), outcome);
-                }
-            }
-        }
-        results
     }
 
     async fn without_removal(&self, spot: &Spot, job: &mut Job) -> Outcome {
@@ -146,4 +200,8 @@ impl Outcome {
         }
         self
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

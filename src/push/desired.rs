@@ -14,6 +14,7 @@ use crate::api::condition::Reason;
 use crate::api::label_query::{LabelQuery, LabelQueryError};
 use crate::api::names::{ANNOTATION_ADOPT, TRUE};
 use crate::api::push_secret::{PushSecretData, PushSecretSpec, UpdatePolicy};
+use crate::api::selector::StoreKind;
 use crate::domain::convention::{Convention, LocatedFinding, MappingFacts, PushFacts, RuleId, Severity, StoreFacts};
 use crate::domain::push_options::{PushOptions, PushOptionsError};
 use crate::domain::remote_key::{RemoteKey, RemoteKeyError};
@@ -94,8 +95,13 @@ pub enum InvalidSpec {
         error: PushOptionsError,
     },
     /// A label selector that says nothing.
-    #[error("spec.selector.secret.selector: {0}")]
-    Selector(LabelQueryError),
+    #[error("{field}: {error}")]
+    Selector {
+        /// The field.
+        field: String,
+        /// Why.
+        error: LabelQueryError,
+    },
     /// Mappings that lead nowhere, or that cannot both have their way.
     #[error("{0}")]
     Mappings(Fault),
@@ -116,7 +122,7 @@ impl InvalidSpec {
             | InvalidSpec::Interval(_)
             | InvalidSpec::Key { .. }
             | InvalidSpec::Options { .. }
-            | InvalidSpec::Selector(_)
+            | InvalidSpec::Selector { .. }
             | InvalidSpec::Mappings(_)
             | InvalidSpec::Bounds(_) => Reason::InvalidSpec,
             InvalidSpec::Convention(_) => Reason::ConventionViolated,
@@ -133,6 +139,22 @@ pub fn stores(spec: &PushSecretSpec) -> BTreeSet<StoreKey> {
     spec.secret_store_refs.iter().filter_map(named).collect()
 }
 
+/// The stores that the spec selects by their labels, by kind.
+///
+/// # Errors
+/// A selector that says nothing.
+pub fn store_queries(spec: &PushSecretSpec) -> Result<Vec<(StoreKind, LabelQuery)>, InvalidSpec> {
+    let mut queries = Vec::new();
+    for (index, store) in spec.secret_store_refs.iter().enumerate() {
+        if let (None, Some(selector)) = (store.name.as_deref().filter(|name| !name.is_empty()), &store.label_selector) {
+            let field = format!("spec.secretStoreRefs[{index}].labelSelector");
+            let query = LabelQuery::parse(selector).map_err(|error| InvalidSpec::Selector { field, error })?;
+            queries.push((store.kind(), query));
+        }
+    }
+    Ok(queries)
+}
+
 /// What the spec publishes from.
 ///
 /// # Errors
@@ -141,11 +163,20 @@ pub fn sources(spec: &PushSecretSpec) -> Result<Sources, InvalidSpec> {
     if spec.selector.generator_ref.is_some() {
         return Err(unsupported("spec.selector.generatorRef", "name a Secret in spec.selector.secret.name"));
     }
+    if let Some(map) = &spec.selector.config_map {
+        return match map.name.is_empty() {
+            false => Ok(Sources::ConfigMap(map.name.clone())),
+            true => Err(missing("spec.selector.configMap.name", "name the source ConfigMap")),
+        };
+    }
     let secret = spec.selector.secret.as_ref();
     let name = secret.and_then(|secret| secret.name.clone()).filter(|name| !name.is_empty());
     match (name, secret.and_then(|secret| secret.selector.as_ref())) {
         (Some(name), _) => Ok(Sources::Named(name)),
-        (None, Some(selector)) => LabelQuery::parse(selector).map(Sources::Labelled).map_err(InvalidSpec::Selector),
+        (None, Some(selector)) => {
+            let field = "spec.selector.secret.selector".to_owned();
+            LabelQuery::parse(selector).map(Sources::Labelled).map_err(|error| InvalidSpec::Selector { field, error })
+        }
         (None, None) => Err(missing("spec.selector.secret.name", "name the source Secret, or select by labels")),
     }
 }
@@ -158,11 +189,12 @@ pub fn existing(policy: UpdatePolicy) -> Existing {
     }
 }
 
-/// Parses a spec, given the stores that can be used. P1–P3 and V4 refuse the whole PushSecret, since they are about its
+/// Parses a spec, given the stores that it names or selects, and the mounts of those that can be used. P1–P3 and V4 refuse the whole PushSecret, since they are about its
 /// form; V1–V3 and V5–V8 only the entries that break them.
 pub fn parse(
     spec: &PushSecretSpec,
     annotations: &BTreeMap<String, String>,
+    chosen: &BTreeSet<StoreKey>,
     mounts: &Mounts,
     convention: &Convention,
 ) -> Result<Desired, InvalidSpec> {
@@ -172,7 +204,7 @@ pub fn parse(
     let adopt = annotations.get(ANNOTATION_ADOPT).is_some_and(|value| value == TRUE);
     Ok(Desired {
         sources,
-        stores: stores(spec),
+        stores: chosen.clone(),
         mappings: mappings(spec)?,
         refresh: spec.refresh_interval.parse().map_err(InvalidSpec::Interval)?.positive(),
         existing: existing(spec.update_policy()),
@@ -252,12 +284,8 @@ fn check_supported(spec: &PushSecretSpec) -> Result<(), InvalidSpec> {
         return Err(missing("spec.secretStoreRefs", "name a ClusterSecretStore"));
     }
     for (index, store) in spec.secret_store_refs.iter().enumerate() {
-        if store.name.as_deref().is_none_or(str::is_empty) {
-            let field = format!("spec.secretStoreRefs[{index}]");
-            return Err(match store.label_selector {
-                Some(_) => unsupported(format!("{field}.labelSelector"), "name the store"),
-                None => missing(format!("{field}.name"), "name the store"),
-            });
+        if store.name.as_deref().is_none_or(str::is_empty) && store.label_selector.is_none() {
+            return Err(missing(format!("spec.secretStoreRefs[{index}].name"), "name the store, or select by labels"));
         }
     }
     for (index, data) in spec.data.iter().enumerate() {

@@ -11,6 +11,7 @@ pub mod labels;
 pub mod ledger;
 pub mod mapped;
 pub mod observe;
+pub mod patience;
 pub mod plan;
 pub mod pusher;
 pub mod reconcile;

@@ -1,18 +1,22 @@
 //! Reads what a plan is made from: the stores, where entries are, and the source.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
 use super::apply::Clients;
 use super::entry::Owners;
 use super::ledger::{Mounts, Spot, StoreKey};
+use super::patience::{no_answer, side_by_side};
 use super::plan::Places;
+use crate::api::label_query::LabelQuery;
+use crate::api::selector::StoreKind;
 use crate::cluster::{Cluster, ClusterError};
 use crate::domain::claim::Owner;
 use crate::store::StoreClient;
 use crate::store::error::Family;
+use crate::store::serving::spawn_serving;
 
 /// Why a store cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +48,9 @@ pub trait Stores: Send + Sync {
     /// The client of a store for a resource in `namespace`.
     async fn client(&self, namespace: &str, store: &StoreKey) -> Result<Arc<dyn StoreClient>, NoStore>;
 
+    /// The names of the stores of a kind, of this namespace where the kind has one, that have these labels.
+    fn labelled(&self, namespace: &str, kind: StoreKind, query: &LabelQuery) -> BTreeSet<String>;
+
     /// Whether stores that name no controller are ours, and with them whatever names no store.
     fn serves_unclassified(&self) -> bool;
 }
@@ -51,6 +58,10 @@ pub trait Stores: Send + Sync {
 /// The stores of one reconcile.
 #[derive(Default)]
 pub struct SeenStores {
+    /// Those that are published to, named and selected.
+    pub wanted: BTreeSet<StoreKey>,
+    /// Selectors of stores that select none, in words.
+    pub unmatched: Vec<String>,
     /// Those that can be used.
     pub clients: Clients,
     /// Their mounts.
@@ -76,13 +87,54 @@ pub async fn stores(registry: &dyn Stores, namespace: &str, wanted: BTreeSet<Sto
     seen
 }
 
-/// Finds out where entries are, whatever their stores call the place.
-pub async fn places<'a>(clients: &Clients, spots: impl Iterator<Item = &'a Spot>) -> Places {
-    let mut places = Places::new();
-    for spot in spots {
-        if let (Some(client), false) = (clients.get(&spot.store), places.contains_key(spot)) {
-            places.insert(spot.clone(), client.path_key(&spot.path).await);
+/// A selector of stores, in words, and the stores that it selects.
+pub type Selected = (String, BTreeSet<StoreKey>);
+
+impl SeenStores {
+    /// Settles which stores are published to: those that are named, and of the selected ones those that are ours and serve the
+    /// namespace. The others are nobody's concern, unless something was pushed to them (`listed`).
+    pub fn choose(&mut self, named: BTreeSet<StoreKey>, selected: Vec<Selected>, listed: &BTreeSet<StoreKey>) {
+        let serves = |store: &StoreKey| match self.absent.get(store).map(|absent| absent.why) {
+            Some(Absence::Missing | Absence::OtherController | Absence::NotPermitted) => false,
+            Some(Absence::Unusable) | None => true,
+        };
+        let mut wanted = named;
+        for (words, mut stores) in selected {
+            stores.retain(serves);
+            if stores.is_empty() {
+                self.unmatched.push(words);
+            }
+            wanted.append(&mut stores);
         }
+        self.absent.retain(|store, _| wanted.contains(store) || listed.contains(store));
+        self.wanted = wanted;
+    }
+}
+
+/// Finds out where entries are, whatever their stores call the place. A store that keeps others waiting is left behind; what it
+/// answers later spares the next reconcile the question.
+pub async fn places<'a>(clients: &Clients, spots: impl Iterator<Item = &'a Spot>) -> Places {
+    let mut by_store: BTreeMap<&StoreKey, BTreeSet<Spot>> = BTreeMap::new();
+    for spot in spots.filter(|spot| clients.contains_key(&spot.store)) {
+        by_store.entry(&spot.store).or_default().insert(spot.clone());
+    }
+    let found: Arc<Mutex<Places>> = Arc::default();
+    let lock = |found: &Mutex<Places>| found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let asking = by_store.iter().map(|(store, spots)| {
+        let (client, spots, found) = (clients[*store].clone(), spots.clone(), found.clone());
+        let asked = spawn_serving(async move {
+            for spot in spots {
+                let place = client.path_key(&spot.path).await;
+                found.lock().unwrap_or_else(PoisonError::into_inner).insert(spot, place);
+            }
+        });
+        async { drop(asked.await) }
+    });
+    side_by_side(asking.collect(), || lock(&found).len()).await;
+    let mut places = lock(&found);
+    for spot in by_store.into_values().flatten() {
+        let late = no_answer(&spot.store);
+        places.entry(spot).or_insert(Err(late));
     }
     places
 }

@@ -26,9 +26,20 @@ pub enum Aim<'a> {
         mapped: &'a Mapped,
         /// The sources, in the order in which they were mapped.
         sources: &'a [Source],
+        /// Whether that is all.
+        known: Known,
     },
     /// Everything that was pushed is to go.
     Withdraw(Existing),
+}
+
+/// Whether everything that is wanted is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It is: whatever else was pushed is not wanted.
+    All,
+    /// A mapping went astray, or a selector of stores found none: nothing counts as unwanted.
+    Some,
 }
 
 /// Where each entry is, so that two stores that mean one place are seen as one.
@@ -78,17 +89,16 @@ pub enum Problem {
 /// Makes the plan. What the ledger lists and the spec no longer maps goes, or stays and is free, as `deletion` says.
 pub fn plan(aim: &Aim<'_>, ledger: &Ledger, places: &Places, deletion: PushDeletionPolicy) -> Plan {
     let mut plan = match aim {
-        Aim::Publish { desired, mapped, sources } => mapped
+        Aim::Publish { desired, mapped, sources, .. } => mapped
             .entries
             .iter()
             .map(|(spot, wanted)| (spot.clone(), publish(desired, wanted, sources, places.get(spot))))
             .collect(),
         Aim::Withdraw(_) => Plan::new(),
     };
-    // What went astray may have led anywhere, so nothing counts as unwanted.
-    let (existing, is_known) = match aim {
-        Aim::Publish { desired, mapped, .. } => (desired.existing, mapped.astray.is_empty()),
-        Aim::Withdraw(existing) => (*existing, true),
+    let (existing, known) = match aim {
+        Aim::Publish { desired, known, .. } => (desired.existing, *known),
+        Aim::Withdraw(existing) => (*existing, Known::All),
     };
     let wanted = wanted_places(&plan, places);
     for (spot, lines) in &ledger.pushed {
@@ -102,16 +112,18 @@ pub fn plan(aim: &Aim<'_>, ledger: &Ledger, places: &Places, deletion: PushDelet
             // The same place under another store's name, or another spelling: it is still wanted.
             let is_wanted = job.lines.contains_key(property)
                 || place.is_some_and(|place| wanted.contains(&(place.clone(), property.clone())));
-            match (is_wanted, deletion) {
-                (true, PushDeletionPolicy::Delete | PushDeletionPolicy::None) => job.goal.labels.retire(line),
-                (false, PushDeletionPolicy::Delete | PushDeletionPolicy::None) if !is_known => {
+            match (is_wanted, known, deletion) {
+                (true, Known::All | Known::Some, PushDeletionPolicy::Delete | PushDeletionPolicy::None) => {
+                    job.goal.labels.retire(line);
+                }
+                (false, Known::Some, PushDeletionPolicy::Delete | PushDeletionPolicy::None) => {
                     job.held.insert(property.clone());
                 }
-                (false, PushDeletionPolicy::Delete) => {
+                (false, Known::All, PushDeletionPolicy::Delete) => {
                     job.goal.labels.retire(line);
                     job.goal.remove.insert(property.clone());
                 }
-                (false, PushDeletionPolicy::None) => {
+                (false, Known::All, PushDeletionPolicy::None) => {
                     job.goal.release.insert(property.clone());
                 }
             }

@@ -74,6 +74,7 @@ impl Reconciler for Pusher {
             stores: self.stores.as_ref(),
             announce: &announce,
             referrers: &context.referrers,
+            config_maps: &context.config_maps,
             convention: &context.settings.convention,
             heartbeat: context.settings.status_heartbeat,
             cluster_name: &context.settings.cluster,
@@ -110,6 +111,8 @@ impl Reconciler for Pusher {
 
     fn forget(&self, name: &Name) {
         self.context.moves.take(name);
-        self.context.referrers.declare(Referrer::PushSecret(name.clone()), Interest::default());
+        for referrers in [&self.context.referrers, &self.context.config_maps] {
+            referrers.declare(Referrer::PushSecret(name.clone()), Interest::default());
+        }
     }
 }

@@ -14,8 +14,8 @@ use super::entry::{Applier, Wrote};
 use super::intents::Intents;
 use super::ledger::{self, Ledger, StoreKey};
 use super::mapped::{self, Mapped};
-use super::observe::{self, Absence, SeenStores, Stores};
-use super::plan::{self, Aim, Plan};
+use super::observe::{self, Absence, SeenStores, Selected, Stores};
+use super::plan::{self, Aim, Known, Plan};
 use super::record::Record;
 use super::report::{self, Done, Said, Setting};
 use super::sources::Sources;
@@ -23,8 +23,10 @@ use super::step::Existing;
 use crate::api::PushSecret;
 use crate::api::bounds;
 use crate::api::condition::{self, Reason};
+use crate::api::label_query::LabelQuery;
 use crate::api::names::{ANNOTATION_ABANDON, FINALIZER_PUSH_SECRET, TRUE};
 use crate::api::push_secret::{PushDeletionPolicy, PushSecretStatus};
+use crate::api::selector::StoreKind;
 use crate::cluster::{Cluster, ClusterError};
 use crate::controller::referrers::{Interest, Name, Referrer, Referrers};
 use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
@@ -52,6 +54,8 @@ pub struct World<'a> {
     pub announce: &'a (dyn Fn(&PathKey, Pushed) + Send + Sync),
     /// Who wants to hear about which Secret.
     pub referrers: &'a Referrers,
+    /// Who wants to hear about which ConfigMap.
+    pub config_maps: &'a Referrers,
     /// The rules of paths.
     pub convention: &'a Convention,
     /// How often `status.refreshTime` moves without a change.
@@ -80,11 +84,7 @@ pub async fn reconcile(object: Arc<PushSecret>, world: &World<'_>) -> Report<Pus
         return turn.clean_up().await;
     }
     turn.listen();
-    let wanted = desired::stores(&turn.object.spec);
-    let seen = turn.see_stores(wanted.clone()).await;
-    if turn.belongs_to_others(&seen, &wanted) {
-        return Report::NotOurs;
-    }
+    let Some(seen) = turn.choose_stores().await else { return Report::NotOurs };
     if let Err(error) = turn.drop_needless_finalizer().await {
         return turn.failed(&error);
     }
@@ -114,19 +114,23 @@ impl<'a> Turn<'a> {
 
     /// Before the sources are read, so that no change of them falls between.
     fn listen(&self) {
-        let interest = match desired::sources(&self.object.spec) {
-            Ok(Sources::Named(name)) => Interest::named(BTreeSet::from([Name::new(&self.namespace, name)])),
+        let named = |name: String| Interest::named(BTreeSet::from([Name::new(&self.namespace, name)]));
+        let (secrets, config_maps) = match desired::sources(&self.object.spec) {
+            Ok(Sources::Named(name)) => (named(name), Interest::default()),
             Ok(Sources::Labelled(query)) => {
-                Interest { labelled: Some((self.namespace.clone(), query)), ..Interest::default() }
+                let labelled = Some((self.namespace.clone(), query));
+                (Interest { labelled, ..Interest::default() }, Interest::default())
             }
-            Err(_) => Interest::default(),
+            Ok(Sources::ConfigMap(name)) => (Interest::default(), named(name)),
+            Err(_) => (Interest::default(), Interest::default()),
         };
-        self.declare(interest);
+        self.declare(secrets, config_maps);
     }
 
-    fn declare(&self, interest: Interest) {
+    fn declare(&self, secrets: Interest, config_maps: Interest) {
         let referrer = Referrer::PushSecret(Name::new(&self.namespace, self.object.name_any()));
-        self.world.referrers.declare(referrer, interest);
+        self.world.referrers.declare(referrer.clone(), secrets);
+        self.world.config_maps.declare(referrer, config_maps);
     }
 
     /// A Secret that loses its labels is heard of by its name alone. So the names come first and are declared, and what is read
@@ -135,16 +139,41 @@ impl<'a> Turn<'a> {
         let (cluster, namespace) = (self.world.cluster, &self.namespace);
         match sources {
             Sources::Named(name) => Ok(cluster.source(namespace, name).await?.into_iter().collect()),
+            Sources::ConfigMap(name) => Ok(cluster.config_map_source(namespace, name).await?.into_iter().collect()),
             Sources::Labelled(query) => {
                 let names = cluster.source_names(namespace, query).await?;
                 let secrets = names.into_iter().map(|name| Name::new(namespace, name)).collect();
-                self.declare(Interest { secrets, labelled: Some((namespace.clone(), query.clone())) });
+                let labelled = Some((namespace.clone(), query.clone()));
+                self.declare(Interest { secrets, labelled }, Interest::default());
                 cluster.sources(namespace, query).await
             }
         }
     }
 
-    async fn see_stores(&self, wanted: BTreeSet<StoreKey>) -> SeenStores {
+    /// The stores that the spec names or selects; nothing if all are another controller's.
+    async fn choose_stores(&self) -> Option<SeenStores> {
+        let named = desired::stores(&self.object.spec);
+        let select = |(kind, query): (StoreKind, LabelQuery)| {
+            let names = self.world.stores.labelled(&self.namespace, kind, &query);
+            let words = format!(
+                "no {kind} that serves {} matches {query}: label one, or correct spec.secretStoreRefs; it is pushed to at once",
+                self.namespace
+            );
+            (words, names.into_iter().map(|name| StoreKey { kind, name }).collect())
+        };
+        // A selector that says nothing is told with the rest of the spec.
+        let queries = desired::store_queries(&self.object.spec).unwrap_or_default();
+        let selected: Vec<Selected> = queries.into_iter().map(select).collect();
+        let all = selected.iter().flat_map(|(_, stores)| stores).chain(&named).cloned().collect();
+        let mut seen = self.see_stores(&all).await;
+        if self.belongs_to_others(&seen, &all) {
+            return None;
+        }
+        seen.choose(named, selected, &ledger::stores(&self.before.synced_push_secrets));
+        Some(seen)
+    }
+
+    async fn see_stores(&self, wanted: &BTreeSet<StoreKey>) -> SeenStores {
         let listed = ledger::stores(&self.before.synced_push_secrets);
         observe::stores(self.world.stores, &self.namespace, wanted.union(&listed).cloned().collect()).await
     }
@@ -173,7 +202,8 @@ impl<'a> Turn<'a> {
         let (spec, convention) = (&self.object.spec, self.world.convention);
         let told =
             |invalid: InvalidSpec| Verdict { ready: false, reason: invalid.reason(), message: invalid.to_string() };
-        let desired = desired::parse(spec, self.object.annotations(), &seen.mounts, convention).map_err(told)?;
+        let annotations = self.object.annotations();
+        let desired = desired::parse(spec, annotations, &seen.wanted, &seen.mounts, convention).map_err(told)?;
         let checked = mapped::check(&desired, &seen.mounts, convention);
         checked.map_err(|fault| told(InvalidSpec::Mappings(fault)))?;
         // Last: whatever has a rule of its own is better told by that.
@@ -183,12 +213,17 @@ impl<'a> Turn<'a> {
 
     async fn publish(&self, seen: &SeenStores, desired: &Desired, sources: &[Source]) -> Report<PushSecretStatus> {
         let mapped = mapped::map(desired, sources, &seen.mounts, self.world.convention);
+        let known = match mapped.astray.is_empty() && seen.unmatched.is_empty() {
+            true => Known::All,
+            false => Known::Some,
+        };
         let (object, plan, results, ledger) =
-            self.carry_out(seen, &Aim::Publish { desired, mapped: &mapped, sources }).await;
+            self.carry_out(seen, &Aim::Publish { desired, mapped: &mapped, sources, known }).await;
         self.announce_missed(seen, &results).await;
         let before = object.status.clone().unwrap_or_default();
         let Mapped { astray, warnings, .. } = &mapped;
-        let done = Done { plan: &plan, results: &results, absent: &seen.absent, wanted: &desired.stores, astray };
+        let SeenStores { absent, wanted, unmatched, .. } = seen;
+        let done = Done { plan: &plan, results: &results, absent, wanted, unmatched, astray };
         let warnings: Vec<String> = desired.warnings.iter().chain(warnings).cloned().collect();
         let said = report::published(&before, &ledger, &done, &self.setting(desired.refresh, &warnings));
         verdict(&object, said)
@@ -228,7 +263,8 @@ impl<'a> Turn<'a> {
     ) -> Report<PushSecretStatus> {
         let (object, plan, results, ledger) = self.carry_out(seen, &Aim::Withdraw(existing)).await;
         let before = object.status.clone().unwrap_or_default();
-        let done = Done { plan: &plan, results: &results, absent: &seen.absent, wanted: &BTreeSet::new(), astray: &[] };
+        let (absent, wanted) = (&seen.absent, &BTreeSet::new());
+        let done = Done { plan: &plan, results: &results, absent, wanted, unmatched: &[], astray: &[] };
         let said = report::withdrawn(&before, &ledger, &done, &self.setting(None, &[]), gone, way_out);
         verdict(&object, said)
     }
@@ -236,12 +272,12 @@ impl<'a> Turn<'a> {
     /// The PushSecret is being deleted.
     async fn clean_up(&self) -> Report<PushSecretStatus> {
         let ours = self.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER_PUSH_SECRET);
-        self.declare(Interest::default());
+        self.declare(Interest::default(), Interest::default());
         if !ours {
             return Report::Gone;
         }
         let mut stores = desired::stores(&self.object.spec);
-        let seen = self.see_stores(stores.clone()).await;
+        let seen = self.see_stores(&stores).await;
         stores.extend(ledger::stores(&self.before.synced_push_secrets));
         if self.belongs_to_others(&seen, &stores) {
             return Report::NotOurs;

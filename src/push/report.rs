@@ -53,8 +53,10 @@ pub struct Done<'a> {
     pub results: &'a Results,
     /// Stores that could not be used, of the spec and of the ledger.
     pub absent: &'a BTreeMap<StoreKey, NoStore>,
-    /// The stores of the spec.
+    /// The stores that are published to.
     pub wanted: &'a BTreeSet<StoreKey>,
+    /// Selectors of stores that select none, in words.
+    pub unmatched: &'a [String],
     /// Mappings that lead nowhere.
     pub astray: &'a [Astray],
 }
@@ -74,7 +76,7 @@ pub fn published(before: &PushSecretStatus, ledger: &Ledger, done: &Done<'_>, se
     status.paths = paths(before, done, setting.now);
     let (verdict, requeue) = match troubles.is_empty() {
         true => (in_place(done, setting, &status.paths), setting.refresh.map_or(Requeue::AwaitChange, Requeue::After)),
-        false => (summary(&troubles), retry(&troubles, setting.refresh)),
+        false => (partly(summary(&troubles), done), retry(&troubles, setting.refresh)),
     };
     if verdict.ready {
         status.synced_resource_version = Some(setting.synced_version.clone());
@@ -191,14 +193,28 @@ fn troubles(done: &Done<'_>) -> Vec<Trouble> {
     let entries = done.results.iter().filter_map(|(spot, outcome)| {
         let problem = outcome.result.as_ref().err()?;
         let (reason, family) = classify(problem);
-        Some(Trouble { reason, family, text: format!("{}: {problem}", spot.path) })
+        let place = place(done, spot);
+        Some(Trouble { reason, family, text: format!("{place}: {problem}") })
+    });
+    let unmatched = done.unmatched.iter().map(|text| Trouble {
+        reason: Reason::StoreNotFound,
+        family: Family::Refused,
+        text: text.clone(),
     });
     let astray = done.astray.iter().map(|astray| Trouble {
         reason: Reason::SourceInvalid,
         family: Family::Refused,
         text: astray.to_string(),
     });
-    stores.chain(astray).chain(entries).collect()
+    stores.chain(unmatched).chain(astray).chain(entries).collect()
+}
+
+/// A path, and in which store where there are several.
+fn place(done: &Done<'_>, spot: &Spot) -> String {
+    match done.wanted.len() {
+        0 | 1 => spot.path.to_string(),
+        _several => format!("{} in {}", spot.path, spot.store),
+    }
 }
 
 fn classify(problem: &Problem) -> (Reason, Family) {
@@ -260,6 +276,20 @@ fn summary(troubles: &[Trouble]) -> Verdict {
     Verdict { ready: false, reason, message }
 }
 
+/// With several stores, also those that have everything.
+fn partly(mut verdict: Verdict, done: &Done<'_>) -> Verdict {
+    let ours = |store: &StoreKey| done.results.iter().filter(|(spot, _)| spot.store == *store).collect::<Vec<_>>();
+    let is_in_place = |store: &&StoreKey| {
+        let ours = ours(store);
+        !ours.is_empty() && ours.iter().all(|(_, outcome)| outcome.result.is_ok())
+    };
+    let in_place: Vec<String> = done.wanted.iter().filter(is_in_place).map(ToString::to_string).collect();
+    if done.wanted.len() > 1 && !in_place.is_empty() {
+        verdict.message.push_str(&format!("; all is in place in {}", in_place.join(", ")));
+    }
+    verdict
+}
+
 fn retry(troubles: &[Trouble], refresh: Option<Duration>) -> Requeue {
     let any = |family| troubles.iter().any(|trouble| trouble.family == family);
     if any(Family::Failed) {
@@ -279,9 +309,11 @@ fn retry(troubles: &[Trouble], refresh: Option<Duration>) -> Requeue {
 }
 
 fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath]) -> Verdict {
+    let several = done.wanted.len() > 1;
     let place = |path: &PushedPath| {
         let version = path.version.map(|version| format!(" version {version}")).unwrap_or_default();
-        format!("{}{version}", path.path)
+        let store = if several { format!(" in {}", path.store) } else { String::new() };
+        format!("{}{version}{store}", path.path)
     };
     let mut message = match paths {
         [] => "there is nothing to push: spec.data is empty".to_owned(),

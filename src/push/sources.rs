@@ -11,6 +11,8 @@ pub enum Sources {
     Named(String),
     /// All Secrets with these labels.
     Labelled(LabelQuery),
+    /// A ConfigMap by its name.
+    ConfigMap(String),
 }
 
 impl Sources {
@@ -19,6 +21,9 @@ impl Sources {
         let message = match self {
             Sources::Named(name) => format!(
                 "Secret {namespace}/{name} does not exist: create it, or correct spec.selector.secret.name; it is pushed at once"
+            ),
+            Sources::ConfigMap(name) => format!(
+                "ConfigMap {namespace}/{name} does not exist: create it, or correct spec.selector.configMap.name; it is pushed at once"
             ),
             Sources::Labelled(query) => format!(
                 "no Secret of {namespace} matches {query}: label one, or correct spec.selector.secret.selector; it is pushed at once"
@@ -30,9 +35,8 @@ impl Sources {
     /// They are gone, and what was pushed from them stays.
     pub fn gone(&self, namespace: &str) -> Verdict {
         let message = match self {
-            Sources::Named(name) => format!(
-                "Secret {namespace}/{name} is gone, and what was pushed from it stays: create it again, or delete this PushSecret"
-            ),
+            Sources::Named(name) => gone_for_now("Secret", namespace, name),
+            Sources::ConfigMap(name) => gone_for_now("ConfigMap", namespace, name),
             Sources::Labelled(query) => format!(
                 "no Secret of {namespace} matches {query}, and what was pushed stays: label one, or delete this PushSecret"
             ),
@@ -43,13 +47,24 @@ impl Sources {
     /// They are gone, and so is what was pushed from them.
     pub fn deleted(&self, namespace: &str) -> Verdict {
         let message = match self {
-            Sources::Named(name) => format!(
-                "Secret {namespace}/{name} was deleted, and so was what had been pushed from it; it is pushed again once it is back"
-            ),
+            Sources::Named(name) => gone_with_all("Secret", namespace, name),
+            Sources::ConfigMap(name) => gone_with_all("ConfigMap", namespace, name),
             Sources::Labelled(query) => format!(
                 "no Secret of {namespace} matches {query} any more, and what had been pushed was deleted; it is pushed again once one does"
             ),
         };
         Verdict { ready: false, reason: Reason::SourceDeleted, message }
     }
+}
+
+fn gone_for_now(kind: &str, namespace: &str, name: &str) -> String {
+    format!(
+        "{kind} {namespace}/{name} is gone, and what was pushed from it stays: create it again, or delete this PushSecret"
+    )
+}
+
+fn gone_with_all(kind: &str, namespace: &str, name: &str) -> String {
+    format!(
+        "{kind} {namespace}/{name} was deleted, and so was what had been pushed from it; it is pushed again once it is back"
+    )
 }

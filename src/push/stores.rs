@@ -1,11 +1,14 @@
 //! Clients of stores, from the registry.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::ledger::StoreKey;
 use super::observe::{Absence, NoStore, Stores};
+use crate::api::label_query::LabelQuery;
+use crate::api::selector::StoreKind;
 use crate::store::{Registry, StoreClient, StoreName, StoreRefusal};
 
 /// The registry as pushes use it.
@@ -20,6 +23,10 @@ impl Stores for FromRegistry {
             family: refusal.family(),
             text: refusal.to_string(),
         })
+    }
+
+    fn labelled(&self, namespace: &str, kind: StoreKind, query: &LabelQuery) -> BTreeSet<String> {
+        self.0.labelled(namespace, kind, query)
     }
 
     fn serves_unclassified(&self) -> bool {

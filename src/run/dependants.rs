@@ -63,7 +63,10 @@ impl Dependants {
         let concerned = |store: StoreName| changed.is_none_or(|changed| *changed == store);
         for object in self.pushes.state() {
             let name = name_of(&object);
-            let refers = object.0.as_ref().is_ok_and(|push| stores_of_push(push, &name.namespace).any(concerned));
+            let refers = object.0.as_ref().is_ok_and(|push| {
+                stores_of_push(push, &name.namespace).any(concerned)
+                    || changed.is_some_and(|changed| selects(push, &name.namespace, changed))
+            });
             if refers && self.wakeups.push.send(name).is_err() {
                 return;
             }
@@ -98,6 +101,14 @@ fn stores_of_push<'a>(push: &'a PushSecret, namespace: &'a str) -> impl Iterator
         Some(StoreName::referred(namespace, StoreKind::from_word(kind)?, name))
     });
     named.chain(ledger)
+}
+
+/// Whether a PushSecret selects stores of this kind and place by their labels: it may have matched before, or match now.
+fn selects(push: &PushSecret, namespace: &str, changed: &StoreName) -> bool {
+    push.spec.secret_store_refs.iter().any(|reference| {
+        reference.label_selector.is_some()
+            && *changed == StoreName::referred(namespace, reference.kind(), &changed.name)
+    })
 }
 
 fn stores_of_pull<'a>(pull: &'a ExternalSecret, namespace: &'a str) -> impl Iterator<Item = StoreName> + 'a {

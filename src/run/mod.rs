@@ -36,7 +36,7 @@ use crate::controller::moves::Moves;
 use crate::controller::namespaces::Namespaces;
 use crate::controller::pruned::Pruned;
 use crate::controller::referrers::{Name, Referrers};
-use crate::controller::watch::{self, Wakeups};
+use crate::controller::watch::{Wakeups, Watching};
 use crate::domain::convention::Convention;
 use crate::fanout::FanOut;
 use crate::fanout::observe::Caches;
@@ -191,6 +191,7 @@ async fn context(config: &Config, cluster: Cluster, metrics: Arc<Metrics>) -> Re
             silence: if config.require_consent { Silence::Forbids } else { Silence::Permits },
         },
         referrers: Referrers::default(),
+        config_maps: Referrers::default(),
         moves: Moves::default(),
         pruned: Pruned::default(),
         events: Events::new(&cluster),
@@ -254,7 +255,9 @@ impl Starter<'_> {
         let dependants = Dependants { pushes: pushes.clone(), pulls, stores, wakeups: wakeups.clone() };
         let stores = &self.context.stores;
         self.tasks.spawn(dependants.follow(stores.changes(), stores.troubles(), self.stop.clone()));
-        self.tasks.spawn(watch::secrets(self.scoped(), self.context.clone(), records, wakeups, self.stop.clone()));
+        let watching = Watching { context: self.context.clone(), records, wakeups };
+        self.tasks.spawn(watching.clone().secrets(self.scoped(), self.stop.clone()));
+        self.tasks.spawn(watching.config_maps(self.scoped(), self.stop.clone()));
         pushes_filled.cancelled().await;
         pulls_filled.cancelled().await;
         match self.config.namespace {

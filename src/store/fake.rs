@@ -2,6 +2,7 @@
 //! it and a real server to the same assertions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -91,6 +92,8 @@ pub struct FakeStore {
 }
 
 struct World {
+    server: &'static str,
+    hangs: AtomicBool,
     content: Mutex<Content>,
     hook: Mutex<Option<Hook>>,
 }
@@ -122,11 +125,26 @@ impl Default for FakeStore {
 impl FakeStore {
     /// An empty store with a KV v2 mount at `secret/`.
     pub fn new() -> Self {
+        FakeStore::on("fake")
+    }
+
+    /// The same on another server.
+    pub fn on(server: &'static str) -> Self {
         let content = Content { mounts: BTreeSet::from(["secret".to_owned()]), ..Content::default() };
         FakeStore {
-            identity: Identity("fake".into()),
-            world: Arc::new(World { content: Mutex::new(content), hook: Mutex::new(None) }),
+            identity: Identity(server.into()),
+            world: Arc::new(World {
+                server,
+                hangs: AtomicBool::new(false),
+                content: Mutex::new(content),
+                hook: Mutex::new(None),
+            }),
         }
+    }
+
+    /// Answers no read any more, as a server does that takes requests and does nothing.
+    pub fn hang(&self) {
+        self.world.hangs.store(true, Ordering::Relaxed);
     }
 
     /// Another client of the same store.
@@ -349,10 +367,17 @@ impl StoreClient for FakeStore {
 
     async fn path_key(&self, path: &RemotePath) -> Result<PathKey, StoreError> {
         self.content().at_mount(path)?;
-        Ok(PathKey { server: "fake".into(), mount: path.mount.as_str().into(), path: path.path.as_str().into() })
+        Ok(PathKey {
+            server: self.world.server.into(),
+            mount: path.mount.as_str().into(),
+            path: path.path.as_str().into(),
+        })
     }
 
     async fn read(&self, path: &RemotePath, version: Option<u64>) -> Result<Entry, StoreError> {
+        if self.world.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         self.serve(Operation::Read, path, |content| Ok(content.entry(path, version)))
     }
 

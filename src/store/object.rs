@@ -1,5 +1,6 @@
 //! A store's object, whichever of the two kinds it is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -45,6 +46,14 @@ impl StoreObject {
         match self {
             StoreObject::Namespaced(store) => store.status.as_ref(),
             StoreObject::Cluster(store) => store.status.as_ref(),
+        }
+    }
+
+    /// The object's labels.
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        match self {
+            StoreObject::Namespaced(store) => store.labels(),
+            StoreObject::Cluster(store) => store.labels(),
         }
     }
 

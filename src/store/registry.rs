@@ -1,6 +1,6 @@
 //! One authenticated client per store identity, made when first used and kept for all who share the identity.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ use super::vault::connect::{self, ClientCertificate, ConnectError};
 use super::vault::transport::{Lagging, Redirects, Settings, Transport};
 use super::vault::{ClientSettings, VaultClient};
 use super::{Identity, StoreClient, StoreError, StoreName, StoreObject, StoreRefusal};
+use crate::api::StoreKind;
+use crate::api::label_query::LabelQuery;
 use crate::api::names::ANNOTATION_ALLOW_MASS_DELETION;
 use crate::cluster::Cluster;
 
@@ -104,7 +106,7 @@ impl Registry {
     }
 
     /// Takes a store over from the watch. Only a new generation (or another object of that name) makes its clients anew; an
-    /// allowance of deletions is told to those who wait for it.
+    /// allowance of deletions is told to those who wait for it, and other labels to those who select by them.
     pub fn upsert(&self, name: StoreName, object: StoreObject) {
         let old = {
             let mut stores = self.stores.write().expect("no code panics while it holds the stores");
@@ -116,7 +118,8 @@ impl Registry {
         if !same_version {
             self.retire(|key| key.store == name);
         }
-        if !same_version || old.as_ref().and_then(allowance) != allowance(&object) {
+        let labels_differ = old.as_ref().is_some_and(|old| old.labels() != object.labels());
+        if !same_version || labels_differ || old.as_ref().and_then(allowance) != allowance(&object) {
             self.announce(&name);
         }
     }
@@ -133,6 +136,15 @@ impl Registry {
     /// The store as last seen by the watch.
     pub fn store(&self, name: &StoreName) -> Option<StoreObject> {
         self.stores.read().expect("no code panics while it holds the stores").get(name).cloned()
+    }
+
+    /// The names of the stores of a kind, of this namespace where the kind has one, that have these labels.
+    pub fn labelled(&self, namespace: &str, kind: StoreKind, query: &LabelQuery) -> BTreeSet<String> {
+        let stores = self.stores.read().expect("no code panics while it holds the stores");
+        let meant = stores.iter().filter(|(name, object)| {
+            **name == StoreName::referred(namespace, kind, &name.name) && query.matches(object.labels())
+        });
+        meant.map(|(name, _)| name.name.clone()).collect()
     }
 
     /// Stores that were created, edited or deleted, that answer again after they failed, or whose certificates changed:

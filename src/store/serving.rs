@@ -6,6 +6,8 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
+
 tokio::task_local! {
     static RESOURCE: Arc<str>;
 }
@@ -13,6 +15,17 @@ tokio::task_local! {
 /// Runs `work` for a resource, `Kind/namespace/name`.
 pub async fn serving<F: Future>(resource: &str, work: F) -> F::Output {
     RESOURCE.scope(Arc::from(resource), work).await
+}
+
+/// A task of its own that works for the same resource, and goes on when nobody waits for it.
+pub fn spawn_serving<F>(work: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    match served() {
+        Some(resource) => tokio::spawn(RESOURCE.scope(resource, work)),
+        None => tokio::spawn(work),
+    }
 }
 
 /// The resource that this task works for, if it works for one.
@@ -29,6 +42,8 @@ mod tests {
         assert_eq!(served(), None);
         let seen = serving("PushSecret/db/push", async { served() }).await;
         assert_eq!(seen.as_deref(), Some("PushSecret/db/push"));
+        let spawned = serving("PushSecret/db/push", async { spawn_serving(async { served() }).await }).await;
+        assert_eq!(spawned.unwrap().as_deref(), Some("PushSecret/db/push"));
         assert_eq!(served(), None);
     }
 }

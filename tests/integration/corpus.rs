@@ -8,8 +8,8 @@ use std::process::Stdio;
 
 use anyhow::{Context, bail, ensure};
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding;
-use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use waypost::api::{ClusterSecretStore, PushSecret};
@@ -68,6 +68,8 @@ async fn es5_the_reconciler_decides_as_lint_does() -> anyhow::Result<()> {
     unguard(&stage).await?;
     let keys = ["username", "password", "host", "port", "tls.crt", "tls.key", "ca.crt", "other"];
     stage.secret(&stage.producer, "source", &keys.map(|key| (key, "value"))).await?;
+    let map = json!({ "metadata": { "name": "source" }, "data": { "host": "value", "port": "value" } });
+    stage.api::<ConfigMap>(&stage.producer).create(&PostParams::default(), &serde_json::from_value(map)?).await?;
     let (mut wrong, mut judged) = (Vec::new(), BTreeSet::new());
     for manifest in corpus()?.iter().filter(|manifest| manifest.text.contains("kind: PushSecret")) {
         let linted = lint_errors(manifest);

@@ -35,6 +35,7 @@ mod outage;
 mod publish;
 mod push_guide;
 mod push_sources;
+mod push_stores;
 mod refresh;
 mod rights;
 mod sessions;

@@ -16,6 +16,7 @@ async fn the_guide_to_publishing_can_be_followed_to_the_letter() -> anyhow::Resu
     let guide = Guide { lab, page: "push.md", store: STORE };
     guide.follow("Publish")?;
     guide.follow("Many sources")?;
+    guide.follow("A ConfigMap")?;
     guide.follow("Who owns a property")?;
     let both = stage.vault.read("secret", "platform-data/postgres/shop").await?.and_then(|entry| entry.data);
     assert_eq!(both, Some(json!({ "username": "orders", "password": "second", "token": "readonly" })));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -221,4 +221,43 @@ async fn p4_a_source_that_comes_late_goes_comes_back_changes_its_type_and_shrink
     stage.secret(&stage.producer, "source", &[("username", "u"), ("password", "three")]).await?;
     wait::until("the third password", SOON, async || Ok((stage.stored().await?["password"] == "three").then_some(())))
         .await
+}
+
+#[tokio::test]
+async fn a_config_map_is_a_source_like_any_other() -> anyhow::Result<()> {
+    let stage = Stage::new("cmsource").await?;
+    let more = json!({
+        "selector": { "configMap": { "name": "endpoint" } }, "deletionPolicy": "Delete",
+        "data": [
+            mapping("host", &format!("platform-config/postgres/{}", stage.word), "host"),
+            mapping("blob", &format!("platform-config/postgres/{}", stage.word), "blob"),
+        ],
+    });
+    stage.push("push", "unused", &[], more).await?;
+    let message = stage.ready::<PushSecret>(&stage.producer, "push", "False", "SourceNotFound").await?;
+    assert!(message.contains("ConfigMap") && message.contains("endpoint"), "{message}");
+    let endpoint = async |host: &str| {
+        let map = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "endpoint" },
+            "data": { "host": host }, "binaryData": { "blob": "dGV4dA==" },
+        });
+        let params = PatchParams::apply("operator").force();
+        stage.api::<ConfigMap>(&stage.producer).patch("endpoint", &params, &Patch::Apply(map)).await
+    };
+    let published = async |wanted: Value| {
+        let path = format!("platform-config/postgres/{}", stage.word);
+        wait::until("the endpoint to be published", AT_ONCE, async || {
+            let data = stage.vault.read("secret", &path).await?.and_then(|entry| entry.data).unwrap_or_default();
+            Ok((data == wanted).then_some(()))
+        })
+        .await
+    };
+    endpoint("one.db.svc").await?;
+    published(json!({ "host": "one.db.svc", "blob": "text" })).await?;
+    endpoint("two.db.svc").await?;
+    published(json!({ "host": "two.db.svc", "blob": "text" })).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    stage.api::<ConfigMap>(&stage.producer).delete("endpoint", &DeleteParams::default()).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "False", "SourceDeleted").await?;
+    published(Value::Null).await
 }

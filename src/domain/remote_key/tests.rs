@@ -7,10 +7,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::path::RemotePath;
 use crate::domain::secret::SecretMap;
+use crate::domain::source::SourceKind;
 
 fn source(labels: &[(&str, &str)]) -> Source {
     let map: BTreeMap<String, String> = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     Source {
+        kind: SourceKind::Secret,
         namespace: "db".into(),
         name: "credentials".into(),
         labels: map.clone(),

@@ -1,6 +1,6 @@
 //! Whole reconciles: what is published, what is refused, what is removed, and that any stop is repaired.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 
 use super::api_server::{ApiServer, Fault};
 use crate::api::condition::{self, Reason};
+use crate::api::label_query::LabelQuery;
 use crate::api::names::FINALIZER_PUSH_SECRET;
 use crate::api::push_secret::PushSecretStatus;
+use crate::api::selector::StoreKind;
 use crate::cluster::status::{Precondition, difference};
 use crate::controller::referrers::Referrers;
 use crate::controller::report::{Report, Requeue};
@@ -49,6 +51,12 @@ impl Stores for Shelf {
         }
     }
 
+    fn labelled(&self, _namespace: &str, _kind: StoreKind, query: &LabelQuery) -> BTreeSet<String> {
+        // Each store here has a label with its name.
+        let labels = |name: &str| BTreeMap::from([("store".to_owned(), name.to_owned())]);
+        self.0.keys().filter(|name| query.matches(&labels(name))).map(|name| (*name).to_owned()).collect()
+    }
+
     fn serves_unclassified(&self) -> bool {
         true
     }
@@ -60,6 +68,7 @@ pub(super) struct Bench {
     pub store: FakeStore,
     pub stores: Shelf,
     pub referrers: Referrers,
+    config_maps: Referrers,
     intents: Intents,
     pub convention: Convention,
     announced: Arc<Mutex<Vec<Pushed>>>,
@@ -73,6 +82,7 @@ impl Bench {
             stores: Shelf(BTreeMap::from([("vault", store.clone())])),
             store,
             referrers: Referrers::default(),
+            config_maps: Referrers::default(),
             intents: Intents::default(),
             convention: Convention::default(),
             announced: Arc::default(),
@@ -111,6 +121,7 @@ impl Bench {
             stores: &self.stores,
             announce: &move |_key, pushed| announced.lock().unwrap().push(pushed),
             referrers: &self.referrers,
+            config_maps: &self.config_maps,
             convention: &self.convention,
             heartbeat: Duration::from_secs(3600),
             cluster_name: "here",

@@ -4,3 +4,4 @@ mod api_server;
 mod labelled;
 mod lifecycle;
 mod protocol;
+mod stores;

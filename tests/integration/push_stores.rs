@@ -1,0 +1,111 @@
+//! Several stores of one PushSecret: each stands for itself, and labels may select them.
+
+use std::time::Duration;
+
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+use waypost::api::{ClusterSecretStore, PushSecret};
+use waypost_e2e::lab::{Signal, VaultAdmin};
+use waypost_e2e::wait;
+
+use crate::stage::{LATER, SOON, STORE, Stage};
+
+const PASSWORD: &[(&str, &str)] = &[("password", "password")];
+
+impl Stage {
+    /// Sets or removes a label of a ClusterSecretStore.
+    async fn label_store(&self, store: &str, value: Option<&str>) -> anyhow::Result<()> {
+        let stores: Api<ClusterSecretStore> = Api::all(self.client.clone());
+        let labels = json!({ "metadata": { "labels": { (&self.word): value } } });
+        stores.patch(store, &PatchParams::default(), &Patch::Merge(labels)).await?;
+        Ok(())
+    }
+
+    /// Waits until this test's path has this password in a server, or none.
+    async fn has_password(&self, vault: &VaultAdmin, deadline: Duration, password: Option<&str>) -> anyhow::Result<()> {
+        let what = format!("the password to be {password:?}");
+        wait::until(&what, deadline, async || {
+            let data = vault.read("secret", &self.path()).await?.and_then(|entry| entry.data).unwrap_or_default();
+            let found = data["password"].as_str();
+            anyhow::ensure!(found == password, "it is {found:?}");
+            Ok(Some(()))
+        })
+        .await
+    }
+}
+
+#[tokio::test]
+async fn a_hanging_and_an_unreachable_store_delay_no_other_and_each_is_told_by_itself() -> anyhow::Result<()> {
+    let stage = Stage::new("manystores").await?;
+    let (hanging, hanging_store) = stage.own_store().await?;
+    let unreachable = format!("{}-unreachable", stage.word);
+    // Port 9 is the discard service, which nobody runs.
+    crate::stage::store(waypost_e2e::lab::Lab::shared().await?, &unreachable, "https://127.0.0.1:9", None).await?;
+    hanging.signal(Signal::Stop)?;
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    let refs: Value = [&hanging_store, STORE, &unreachable]
+        .iter()
+        .map(|name| json!({ "kind": "ClusterSecretStore", "name": name }))
+        .collect();
+    stage.push("push", "source", PASSWORD, json!({ "secretStoreRefs": refs })).await?;
+    for password in ["one", "two", "three"] {
+        stage.secret(&stage.producer, "source", &[("password", password)]).await?;
+        stage.has_password(&stage.vault, SOON, Some(password)).await?;
+    }
+    let pushes = stage.api::<PushSecret>(&stage.producer);
+    wait::until("each store to be told by itself", LATER, async || {
+        let status = pushes.get("push").await?.status.unwrap_or_default();
+        let said = serde_json::to_value(&status)?;
+        let message = said["conditions"][0]["message"].as_str().unwrap_or_default().to_owned();
+        let states: Vec<String> = (status.paths.iter())
+            .map(|path| format!("{} {:?}", path.store.trim_start_matches("ClusterSecretStore/"), path.state))
+            .collect();
+        let wanted = [
+            format!("{hanging_store} Some(Failed)"),
+            format!("{unreachable} Some(Failed)"),
+            format!("{STORE} Some(Synced)"),
+        ];
+        let named = [&hanging_store, &unreachable].iter().all(|store| message.contains(store.as_str()));
+        let is_told = named && message.ends_with(&format!("all is in place in ClusterSecretStore/{STORE}"));
+        anyhow::ensure!(is_told && wanted.iter().all(|state| states.contains(state)), "{message} {states:?}");
+        Ok(Some(()))
+    })
+    .await?;
+    hanging.signal(Signal::Cont)?;
+    stage.has_password(&hanging.admin()?, LATER, Some("three")).await
+}
+
+#[tokio::test]
+async fn stores_that_labels_select_get_their_value_as_they_come_and_lose_it_as_they_go() -> anyhow::Result<()> {
+    let stage = Stage::new("labelstores").await?;
+    let (bao, own) = stage.own_store().await?;
+    let admin = bao.admin()?;
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    let refs = json!([{ "kind": "ClusterSecretStore", "labelSelector": { "matchLabels": { (&stage.word): "yes" } } }]);
+    let more = json!({ "secretStoreRefs": refs, "deletionPolicy": "Delete" });
+    stage.push("push", "source", PASSWORD, more).await?;
+    let message = stage.ready::<PushSecret>(&stage.producer, "push", "False", "StoreNotFound").await?;
+    assert!(message.contains(&format!("{}=yes", stage.word)), "{message}");
+
+    stage.label_store(&own, Some("yes")).await?;
+    stage.has_password(&admin, SOON, Some("one")).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    stage.label_store(STORE, Some("yes")).await?;
+    stage.has_password(&stage.vault, SOON, Some("one")).await?;
+    // One that serves other namespaces is nobody's concern.
+    stage.admit(&own, json!([{ "namespaces": ["elsewhere"] }])).await?;
+    stage.secret(&stage.producer, "source", &[("password", "two")]).await?;
+    stage.has_password(&stage.vault, SOON, Some("two")).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    stage.has_password(&admin, SOON, Some("one")).await?;
+
+    stage.admit(&own, json!([])).await?;
+    stage.has_password(&admin, SOON, Some("two")).await?;
+    stage.label_store(STORE, None).await?;
+    stage.has_password(&stage.vault, SOON, None).await?;
+    // The last one goes: nobody knows where the value should be, so it stays.
+    stage.label_store(&own, None).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "False", "StoreNotFound").await?;
+    stage.has_password(&admin, SOON, Some("two")).await
+}
