@@ -28,6 +28,7 @@ pub enum Command {
     /// Print the Vault policy that manifests need, and nothing more: a rule for each path, with who needs it.
     ///
     /// A login with this policy can do for these PushSecrets or ExternalSecrets all that the controller does. A path that is
-    /// added later needs the policy printed anew. Exit code: 0, or 2 when a file cannot be read or understood.
+    /// added later needs the policy printed anew. Exit code: 0, or 2 when a file cannot be read or understood. With --check: 0 when
+    /// the token has every right, 1 when it lacks one, 2 when that cannot be told.
     Policy(policy::Args),
 }

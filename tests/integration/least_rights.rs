@@ -49,6 +49,51 @@ async fn a_login_with_the_printed_policy_can_do_what_its_manifests_ask_and_nothi
     remove_store(&stage, &consumer).await
 }
 
+#[tokio::test]
+async fn a_live_token_is_told_what_it_lacks_and_what_it_has_beside() -> anyhow::Result<()> {
+    let stage = Stage::new("rights").await?;
+    let push = manifest(
+        "external-secrets.io/v1alpha1",
+        "PushSecret",
+        &json!({
+            "secretStoreRefs": [{ "kind": "ClusterSecretStore", "name": "any" }],
+            "data": [mapping("password", &stage.path(), "password")],
+        }),
+    );
+    stage.vault.put_policy(&stage.word, &printed("publisher", &push)?).await?;
+    let exact = stage.vault.create_token(&[&stage.word], "10m").await?;
+    let (code, said) = checked("publisher", &push, &exact).await?;
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+
+    // The shipped policy of consumers reads everything of the convention, and writes nothing.
+    let reading = stage.vault.create_token(&["waypost-consumer"], "10m").await?;
+    let (code, said) = checked("publisher", &push, &reading).await?;
+    let lacks = format!("the token lacks create, update at secret/data/{}\n", stage.path());
+    assert!(code == Some(1) && said.contains(&lacks), "{code:?} {said}");
+
+    let (code, said) = checked("publisher", &push, "hvs.nobody").await?;
+    assert_eq!((code, said.as_str()), (Some(2), ""));
+    let root = stage.vault.create_token(&["root"], "10m").await?;
+    let (code, said) = checked("publisher", &push, &root).await?;
+    assert!(code == Some(0) && said.contains("has beside what is needed root"), "{code:?} {said}");
+    Ok(())
+}
+
+/// The exit code and standard output of `waypost policy --check` with this token.
+async fn checked(role: &str, manifest: &Value, token: &str) -> anyhow::Result<(Option<i32>, String)> {
+    let lab = Lab::shared().await?;
+    let certificates = std::env::temp_dir().join(format!("waypost-rights-{}.pem", rand::random::<u32>()));
+    std::fs::write(&certificates, lab.vault_ca_pem().context("the lab speaks TLS")?)?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_waypost"));
+    command.args(["policy", role, "-", "--check"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.env("VAULT_ADDR", lab.vault_addr()).env("VAULT_CACERT", &certificates).env("VAULT_TOKEN", token);
+    let mut child = command.spawn()?;
+    child.stdin.take().context("a pipe")?.write_all(manifest.to_string().as_bytes())?;
+    let output = child.wait_with_output()?;
+    std::fs::remove_file(&certificates)?;
+    Ok((output.status.code(), String::from_utf8(output.stdout)?))
+}
+
 fn manifest(version: &str, kind: &str, spec: &Value) -> Value {
     json!({ "apiVersion": version, "kind": kind, "metadata": { "name": "printed-for" }, "spec": spec })
 }

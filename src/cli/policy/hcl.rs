@@ -1,4 +1,4 @@
-//! The policy as Vault and OpenBao take it.
+//! The rights that paths need, and the policy that grants them, as Vault and OpenBao take it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -8,45 +8,78 @@ use super::needs::{Need, Needs};
 use crate::domain::path::RemotePath;
 use crate::store::vault::SAMPLE;
 
-/// A policy for these needs.
-pub fn policy(role: Role, needs: &Needs) -> String {
-    let mut text = String::from("# Printed by waypost policy: print it again when a path is added or goes.\n");
-    for (path, need) in needs {
-        let by: Vec<&str> = need.by.iter().map(String::as_str).collect();
-        rules(&mut text, role, path, need, &by.join(", "));
-    }
+/// Rules that belong together.
+pub struct Section {
+    /// Who needs them, or what for.
+    title: String,
+    /// The rules.
+    pub rules: Vec<Rule>,
+}
+
+/// Rights at one path of the API.
+pub struct Rule {
+    /// Below `/v1/`.
+    pub path: String,
+    /// As policies spell them.
+    pub rights: &'static [&'static str],
+}
+
+/// Everything that these needs need.
+pub fn sections(role: Role, needs: &Needs) -> Vec<Section> {
+    let mut sections: Vec<Section> = needs.iter().map(|(path, need)| of_path(role, path, need)).collect();
     let mounts: BTreeSet<&str> = needs.keys().map(|path| path.mount.as_str()).collect();
-    for mount in mounts {
-        check(&mut text, role, mount);
-    }
-    for (endpoint, right) in [
-        ("sys/capabilities-self", "update"),
-        ("auth/token/lookup-self", "read"),
-        ("auth/token/renew-self", "update"),
-        ("auth/token/revoke-self", "update"),
-    ] {
-        rule(&mut text, endpoint, &[right]);
+    sections.extend(mounts.into_iter().map(|mount| of_check(role, mount)));
+    sections.push(of_session());
+    sections
+}
+
+/// The policy that grants them.
+pub fn policy(sections: &[Section]) -> String {
+    let mut text = String::from("# Printed by waypost policy: print it again when a path is added or goes.\n");
+    for section in sections {
+        write(&mut text, format_args!("\n# {}\n", section.title));
+        for Rule { path, rights } in &section.rules {
+            // As JSON, whose strings are strings of HCL too.
+            let path = serde_json::Value::from(path.as_str());
+            write(&mut text, format_args!("path {path} {{ capabilities = [\"{}\"] }}\n", rights.join("\", \"")));
+        }
     }
     text
 }
 
-fn rules(text: &mut String, role: Role, path: &RemotePath, need: &Need, by: &str) {
-    write(text, format_args!("\n# {by}\n"));
+fn of_path(role: Role, path: &RemotePath, need: &Need) -> Section {
+    let by: Vec<&str> = need.by.iter().map(String::as_str).collect();
     let (data, metadata) = rights(role);
-    rule(text, &path.data_url(), data);
-    rule(text, &path.metadata_url(), metadata);
+    let mut rules = vec![rule(path.data_url(), data), rule(path.metadata_url(), metadata)];
     if role == Role::Publisher && need.deletes {
-        rule(text, &format!("{}/delete/{}", path.mount, path.path), &["update"]);
+        rules.push(rule(format!("{}/delete/{}", path.mount, path.path), &["update"]));
     }
+    Section { title: by.join(", "), rules }
 }
 
 /// What the check of a store asks: the mount, and what the login may do at a path where nothing is ever read or written.
-fn check(text: &mut String, role: Role, mount: &str) {
-    write(text, format_args!("\n# The store's own check; nothing is ever read or written at {SAMPLE}.\n"));
+fn of_check(role: Role, mount: &str) -> Section {
     let (data, metadata) = rights(role);
-    rule(text, &format!("{mount}/data/{SAMPLE}"), data);
-    rule(text, &format!("{mount}/metadata/{SAMPLE}"), metadata);
-    rule(text, &format!("sys/internal/ui/mounts/{mount}"), &["read"]);
+    Section {
+        title: format!("The store's own check; nothing is ever read or written at {SAMPLE}."),
+        rules: vec![
+            rule(format!("{mount}/data/{SAMPLE}"), data),
+            rule(format!("{mount}/metadata/{SAMPLE}"), metadata),
+            rule(format!("sys/internal/ui/mounts/{mount}"), &["read"]),
+        ],
+    }
+}
+
+fn of_session() -> Section {
+    Section {
+        title: "The session: what may it do, is it alive, longer, the end.".to_owned(),
+        rules: vec![
+            rule("sys/capabilities-self".to_owned(), &["update"]),
+            rule("auth/token/lookup-self".to_owned(), &["read"]),
+            rule("auth/token/renew-self".to_owned(), &["update"]),
+            rule("auth/token/revoke-self".to_owned(), &["update"]),
+        ],
+    }
 }
 
 /// On data and on metadata.
@@ -57,10 +90,8 @@ fn rights(role: Role) -> (&'static [&'static str], &'static [&'static str]) {
     }
 }
 
-fn rule(text: &mut String, path: &str, rights: &[&str]) {
-    // As JSON, whose strings are strings of HCL too.
-    let path = serde_json::Value::from(path);
-    write(text, format_args!("path {path} {{ capabilities = [\"{}\"] }}\n", rights.join("\", \"")));
+fn rule(path: String, rights: &'static [&'static str]) -> Rule {
+    Rule { path, rights }
 }
 
 fn write(text: &mut String, more: std::fmt::Arguments<'_>) {
@@ -75,14 +106,15 @@ mod tests {
     fn a_path_gets_the_rights_of_its_role_and_no_text_leaves_its_quotes() {
         let path = RemotePath::parse(Some("kv"), r#"a"}b/c"#).unwrap();
         let need = |deletes| Need { by: BTreeSet::from(["PushSecret db/push".to_owned()]), deletes };
-        let publisher = policy(Role::Publisher, &Needs::from([(path.clone(), need(true))]));
+        let printed = |role, deletes| policy(&sections(role, &Needs::from([(path.clone(), need(deletes))])));
+        let publisher = printed(Role::Publisher, true);
         assert!(
             publisher.contains(r#"path "kv/data/a\"}b/c" { capabilities = ["create", "read", "update"] }"#),
             "{publisher}"
         );
         assert!(publisher.contains("# PushSecret db/push\n") && publisher.contains("kv/delete/a"), "{publisher}");
-        assert!(!policy(Role::Publisher, &Needs::from([(path.clone(), need(false))])).contains("kv/delete/"));
-        let consumer = policy(Role::Consumer, &Needs::from([(path, need(true))]));
+        assert!(!printed(Role::Publisher, false).contains("kv/delete/"));
+        let consumer = printed(Role::Consumer, true);
         assert!(!consumer.contains("create") && !consumer.contains("patch") && !consumer.contains("kv/delete/"));
     }
 }

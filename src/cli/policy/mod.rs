@@ -1,5 +1,6 @@
-//! `waypost policy`: the Vault policy that a set of manifests needs, and nothing more.
+//! `waypost policy`: the Vault policy that a set of manifests needs, and nothing more; and whether a live token has it.
 
+mod check;
 mod hcl;
 mod needs;
 
@@ -10,6 +11,8 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use super::lint;
+use check::{Server, check};
+use hcl::Section;
 use needs::needs;
 
 /// What `waypost policy` is told.
@@ -27,6 +30,12 @@ pub struct Args {
     /// The mount of stores whose manifests are not among the files
     #[arg(long, default_value = "secret", value_name = "MOUNT")]
     pub store_path: String,
+    /// Instead of printing the policy, ask a server whether the token in VAULT_TOKEN has these rights, and which beside
+    #[arg(long)]
+    pub check: bool,
+    /// The server
+    #[command(flatten)]
+    pub server: Server,
 }
 
 /// Whose login a policy is for.
@@ -48,10 +57,38 @@ pub fn run(args: &Args) -> ExitCode {
         problems.iter().for_each(|problem| eprintln!("waypost policy: {problem}"));
         return ExitCode::from(2);
     }
-    match std::io::stdout().write_all(hcl::policy(args.role, &needs).as_bytes()) {
+    let sections = hcl::sections(args.role, &needs);
+    match args.check {
+        true => checked(&args.server, &sections),
+        false => printed(&sections),
+    }
+}
+
+fn printed(sections: &[Section]) -> ExitCode {
+    match std::io::stdout().write_all(hcl::policy(sections).as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("waypost policy: cannot write to standard output: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn checked(server: &Server, sections: &[Section]) -> ExitCode {
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        eprintln!("waypost policy: another TLS provider is installed already");
+        return ExitCode::from(2);
+    }
+    match check(server, sections) {
+        Ok(difference) => {
+            print!("{difference}");
+            match difference.lacking.is_empty() {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::from(1),
+            }
+        }
+        Err(error) => {
+            eprintln!("waypost policy: {error}");
             ExitCode::from(2)
         }
     }

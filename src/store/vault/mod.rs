@@ -2,6 +2,7 @@
 
 pub mod auth;
 mod bucket;
+pub mod capabilities;
 pub mod connect;
 mod error;
 mod guard;

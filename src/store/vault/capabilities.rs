@@ -1,0 +1,97 @@
+//! What a token may do at some paths, asked once and without a session: for the command line.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use reqwest::Method;
+use reqwest::header::{HeaderMap, HeaderValue};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::connect::{self, ConnectError};
+use super::error::{self, Asked};
+use super::reply::{self, Data};
+use super::transport::{Lagging, MAX_REPLY, Outgoing, Payload, Redirects, Settings, Transport};
+use crate::domain::secret::SecretBytes;
+use crate::store::StoreError;
+use crate::store::observer::{Call, Unobserved};
+
+const ENDPOINT: &str = "sys/capabilities-self";
+
+/// A server and the token that is asked about.
+pub struct Access {
+    /// `https://host:port`.
+    pub address: String,
+    /// Certificates in PEM that alone are trusted; the system's where there are none.
+    pub ca: Option<Vec<u8>>,
+    /// The server's namespace; none is the root.
+    pub namespace: Option<String>,
+    /// The token.
+    pub token: SecretBytes,
+}
+
+/// Why nothing is known of the token's rights.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CapabilitiesError {
+    /// The way to the server is described wrong.
+    #[error(transparent)]
+    Connect(ConnectError),
+    /// No token has such characters.
+    #[error("the token has characters that no token has: is it the token itself?")]
+    Token,
+    /// The server.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+/// The rights by path.
+///
+/// # Errors
+/// [`CapabilitiesError`]; nothing of the token is in it.
+pub async fn capabilities(
+    access: &Access,
+    paths: &[&str],
+) -> Result<BTreeMap<String, BTreeSet<String>>, CapabilitiesError> {
+    let transport = transport(access).map_err(CapabilitiesError::Connect)?;
+    let mut token = HeaderValue::from_bytes(access.token.expose()).map_err(|_illegal| CapabilitiesError::Token)?;
+    token.set_sensitive(true);
+    let body = serde_json::json!({ "paths": paths }).to_string().into_bytes();
+    let request = Outgoing {
+        call: Call::Capabilities,
+        method: Method::POST,
+        path: ENDPOINT.to_owned(),
+        query: None,
+        body: Some(Payload::json(Zeroizing::new(body))),
+        token: Some(token),
+        namespace: connect::namespace(access.namespace.as_deref()).map_err(CapabilitiesError::Connect)?,
+        largest: MAX_REPLY,
+    };
+    let reply = transport.send(&request).await.map_err(CapabilitiesError::Store)?;
+    let (operation, namespace) = ("ask for the token's rights at", access.namespace.as_deref().unwrap_or_default());
+    if !reply.status.is_success() {
+        let asked = Asked { operation, path: ENDPOINT, mount: "", namespace, bytes: 0 };
+        return Err(CapabilitiesError::Store(error::judge(&reply, transport.server(), asked)));
+    }
+    let held: Data<BTreeMap<String, BTreeSet<String>>> = reply::parse(&reply.body).ok_or_else(|| {
+        let what = "it does not name the paths that were asked for";
+        CapabilitiesError::Store(StoreError::BadReply { operation, path: ENDPOINT.to_owned(), what })
+    })?;
+    Ok(held.data)
+}
+
+fn transport(access: &Access) -> Result<Arc<Transport>, ConnectError> {
+    let ca = access.ca.as_deref().map(|pem| ("the given certificates", pem));
+    Ok(Transport::new(Settings {
+        http: connect::client(ca, None)?,
+        address: connect::address(&access.address)?,
+        redirects: if ca.is_some() { Redirects::PinnedCa } else { Redirects::SameOrigin },
+        headers: HeaderMap::new(),
+        lagging: Lagging::Refuse,
+        rate: NonZeroU32::MAX,
+        store: access.address.clone(),
+        observer: Arc::new(Unobserved),
+        recovered: Arc::new(|| {}),
+        troubled: Arc::new(|| {}),
+    }))
+}
