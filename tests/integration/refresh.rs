@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use waypost::api::ExternalSecret;
-use waypost_e2e::lab::Lab;
+use waypost_e2e::lab::{Lab, Request};
 use waypost_e2e::wait;
 
 use crate::stage::{Stage, bytes_of, store};
@@ -94,12 +94,18 @@ async fn i2_an_unchanged_path_costs_one_request_a_window_and_no_write() -> anyho
         stage.ready::<ExternalSecret>(&stage.consumer, name, "True", "SecretSynced").await?;
     }
     let before = versions(&stage, &names).await?;
+    stage.vault.post("sys/config/auditing/request-headers/X-Waypost-Resource", &json!({ "hmac": false })).await?;
     let audit = lab.bao()?.audit();
     let (mark, began) = (audit.mark()?, Instant::now());
     let path = stage.path();
     let deadline = WINDOW * 3 * u32::try_from(WINDOWS)?;
     let (seen, took) = wait::until("24 checks of the path", deadline, async || {
-        let seen: Vec<_> = audit.since(mark)?.into_iter().filter(|request| request.path.ends_with(&path)).collect();
+        let mut seen = audit.since(mark)?;
+        // The push looks once where its store was in trouble, which other tests may cause: that is no refresh.
+        let by_push = |request: &Request| {
+            request.headers.get("x-waypost-resource").is_some_and(|names| names[0].starts_with("PushSecret/"))
+        };
+        seen.retain(|request| request.path.ends_with(&path) && !by_push(request));
         if seen.len() < WINDOWS {
             bail!("it saw {} of them", seen.len());
         }
