@@ -36,11 +36,11 @@ pub struct CheckOutcome {
     pub detail: Option<VaultDetail>,
 }
 
-/// Checks a store with the session that its consumers use; only the first check logs in. `None` when the store is not ours
+/// Checks a store with the session that its consumers use, by its rights on what lies under the prefix of secrets; only the first check logs in. `None` when the store is not ours
 /// or gone, so that nothing is written on it.
-pub async fn check(registry: &Arc<Registry>, name: &StoreName) -> Option<CheckOutcome> {
+pub async fn check(registry: &Arc<Registry>, name: &StoreName, secret_prefix: &str) -> Option<CheckOutcome> {
     let inspected = match registry.inspected(name).await {
-        Ok((connection, Some(client))) => match client.inspect().await {
+        Ok((connection, Some(client))) => match client.inspect(secret_prefix).await {
             Ok(inspection) => Ok((connection, Some(inspection))),
             Err(error) => Err(StoreRefusal::Failed(error)),
         },
@@ -49,7 +49,7 @@ pub async fn check(registry: &Arc<Registry>, name: &StoreName) -> Option<CheckOu
     };
     match inspected {
         Ok((connection, inspection)) => {
-            let mut outcome = usable(&connection, inspection);
+            let mut outcome = usable(&connection, inspection, secret_prefix);
             if registry.store(name).is_some_and(|store| store.spec().retry_settings.is_some()) {
                 outcome.message.push_str(RETRY_SETTINGS);
             }
@@ -83,7 +83,7 @@ pub fn status(
     (!unchanged).then_some(status)
 }
 
-fn usable(connection: &Connection, inspection: Option<Inspection>) -> CheckOutcome {
+fn usable(connection: &Connection, inspection: Option<Inspection>, secret_prefix: &str) -> CheckOutcome {
     let Some(inspection) = inspection else {
         return CheckOutcome {
             status: ConditionStatus::True,
@@ -102,7 +102,8 @@ fn usable(connection: &Connection, inspection: Option<Inspection>) -> CheckOutco
         mount: connection.mount.clone(),
         kv_version: connection.mount.as_ref().map(|_confirmed| KvVersion::V2),
     };
-    let judged = inspection.rights.map(|rights| judge(rights, connection.mount.as_deref().unwrap_or_default()));
+    let mount = connection.mount.as_deref().unwrap_or_default();
+    let judged = inspection.rights.map(|rights| judge(rights, mount, secret_prefix));
     let (capabilities, hint) = match judged {
         Some(Judged::May(capabilities, hint)) => (Some(capabilities), hint),
         // A server that does not tell is taken at its word when the first request comes.
@@ -145,25 +146,25 @@ fn refused(refusal: &StoreRefusal) -> Option<CheckOutcome> {
 }
 
 /// What the rights amount to: capabilities with a hint, or none at all with what to do.
-fn judge(rights: Rights, mount: &str) -> Judged {
+fn judge(rights: Rights, mount: &str, secrets: &str) -> Judged {
     let Rights { read, write, claim } = rights;
     match (read, write) {
         (true, true) if claim => Judged::May(Capabilities::ReadWrite, String::new()),
         (true, true) => Judged::May(
             Capabilities::ReadOnly,
             format!(
-                "; it can write data but not patch {mount}/metadata/platform-data/*, so nothing can be pushed: add the publisher's rules (policies/vault)"
+                "; it can write data but not patch {mount}/metadata/{secrets}/*, so nothing can be pushed: add the publisher's rules (policies/vault)"
             ),
         ),
         (true, false) => Judged::May(Capabilities::ReadOnly, String::new()),
         (false, true) => Judged::May(
             Capabilities::WriteOnly,
             format!(
-                "; it can write {mount}/data/platform-data/* but not read it, and a push merges over what is there: add `read`"
+                "; it can write {mount}/data/{secrets}/* but not read it, and a push merges over what is there: add `read`"
             ),
         ),
         (false, false) => Judged::MayNothing(format!(
-            "the login works, but its policies allow neither reading nor writing {mount}/data/platform-data/*: attach the policies of policies/vault to the role"
+            "the login works, but its policies allow neither reading nor writing {mount}/data/{secrets}/*: attach the policies of policies/vault to the role"
         )),
     }
 }
@@ -222,7 +223,7 @@ mod tests {
 
     #[test]
     fn rights_become_capabilities() {
-        let may = |read, write, claim| match judge(Rights { read, write, claim }, "secret") {
+        let may = |read, write, claim| match judge(Rights { read, write, claim }, "secret", "platform-data") {
             Judged::May(capabilities, _hint) => Some(capabilities),
             Judged::MayNothing(_) => None,
         };

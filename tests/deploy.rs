@@ -29,7 +29,7 @@ fn the_chart_renders_what_the_kustomize_base_renders() {
 #[test]
 fn the_chart_keeps_the_crds_of_a_removed_release() {
     let crds: Vec<_> = of_kind(helm_template(&[]), "CustomResourceDefinition");
-    assert_eq!(crds.len(), 6);
+    assert_eq!(crds.len(), 7);
     for crd in crds {
         assert_eq!(crd["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
     }

@@ -177,7 +177,7 @@ fn fields() -> impl Iterator<Item = (String, Value)> {
 /// Every schema of every kind: fields, items of lists (`[]`), values of maps (`{}`).
 fn all_schemas() -> impl Iterator<Item = (String, Value)> {
     let mut found = Vec::new();
-    for definition in crd::definitions() {
+    for definition in crd::definitions().into_iter().chain([crd::path_convention()]) {
         let kind = definition["spec"]["names"]["kind"].as_str();
         collect(kind.expect("a kind"), schema(&definition), &mut found);
     }

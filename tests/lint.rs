@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use waypost::cli::lint::{Colour, Format, Located, Source, judge, render};
+use waypost::cli::lint::{self, Colour, Format, Located, Source, judge, render};
 use waypost::domain::convention::{Convention, Mode, Severity};
 
 fn corpus(folder: &str) -> Vec<PathBuf> {
@@ -225,4 +225,77 @@ fn the_mount_of_an_unknown_store_can_be_given() {
     };
     assert_eq!(found("secret"), 1);
     assert_eq!(found("other-mount"), 0);
+}
+
+/// A PathConvention with this spec, in a file of its own.
+fn convention_file(name: &str, spec: &str) -> PathBuf {
+    let file = std::env::temp_dir().join(format!("waypost-{name}-{}.yaml", std::process::id()));
+    let head = "apiVersion: waypost.io/v1alpha1\nkind: PathConvention\nmetadata: { name: default }\n";
+    std::fs::write(&file, format!("{head}spec: {spec}\n")).unwrap();
+    file
+}
+
+#[test]
+fn a_convention_from_a_file_is_the_one_that_is_judged_by() {
+    let file = convention_file("own", "{ mode: warn, datasources: [oracle], vocabulary: { endpoints: [url] } }");
+    let convention = lint::convention(Some(&file)).unwrap();
+    let judged = |path: &str| {
+        let source = source(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(path));
+        let found = judge(&[source], &convention, "secret");
+        found.iter().map(|found| (found.problem.rule.clone(), found.problem.severity)).collect::<BTreeSet<_>>()
+    };
+    let warning = |rule: &str| (rule.to_owned(), Severity::Warning);
+    assert_eq!(judged("good/cluster-push-secret.yaml"), BTreeSet::from([warning("V3")]), "redis is no datasource here");
+    let run = |more: &[&str]| {
+        let manifest = "tests/corpus/good/cluster-push-secret.yaml";
+        let command =
+            Command::new(env!("CARGO_BIN_EXE_waypost")).arg("lint").arg(manifest).args(more).output().unwrap();
+        command.status.code()
+    };
+    let file = file.to_str().unwrap();
+    assert_eq!(run(&["--convention", file]), Some(0));
+    assert_eq!(run(&["--convention", file, "--path-convention", "enforce"]), Some(1), "the flag has the last word");
+    assert_eq!(
+        run(&["--convention", "tests/corpus/good/cluster-push-secret.yaml"]),
+        Some(2),
+        "no PathConvention there"
+    );
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn the_shipped_convention_is_the_built_in_one() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/admission/path-convention.yaml");
+    assert_eq!(lint::convention(Some(&shipped)).unwrap(), Convention::default());
+    assert_eq!(lint::convention(None).unwrap(), Convention::default());
+}
+
+#[test]
+fn a_convention_that_cannot_be_used_is_named_among_manifests_and_refused_as_the_file() {
+    for (name, spec, rule, says) in [
+        ("mode", "{ mode: strict }", "invalid-value", "spec.mode"),
+        ("bare", "{ mode: off }", "wrong-type", "quote it"),
+        ("field", "{ datasource: [a] }", "unknown-field", "datasources"),
+        (
+            "clash",
+            "{ vocabulary: { credentials: [host] } }",
+            "path-convention",
+            "\"host\" is a credential and an endpoint",
+        ),
+        ("prefix", "{ secretPrefix: platform-config }", "path-convention", "give each its own"),
+        (
+            "alias",
+            "{ vocabulary: { aliases: { Pwd: password } } }",
+            "path-convention",
+            "\"Pwd\" is no name of a property",
+        ),
+    ] {
+        let file = convention_file(name, spec);
+        let found = lint(&[source(&file)], Mode::Enforce);
+        assert_eq!(found.iter().map(|found| found.problem.rule.as_str()).collect::<Vec<_>>(), [rule], "{spec}");
+        assert!(shown(&found).contains(says), "{}", shown(&found));
+        let refused = lint::convention(Some(&file)).unwrap_err().to_string();
+        assert!(refused.contains(says), "{refused}");
+        std::fs::remove_file(file).unwrap();
+    }
 }

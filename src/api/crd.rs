@@ -5,7 +5,10 @@ use kube::CustomResourceExt;
 use schemars::Schema;
 use serde_json::{Map, Value, json};
 
-use super::{ClusterExternalSecret, ClusterPushSecret, ClusterSecretStore, ExternalSecret, PushSecret, SecretStore};
+use super::{
+    ClusterExternalSecret, ClusterPushSecret, ClusterSecretStore, ExternalSecret, PathConvention, PushSecret,
+    SecretStore,
+};
 
 /// The definitions of all six kinds as JSON, in the order of their names.
 pub fn definitions() -> Vec<Value> {
@@ -24,6 +27,11 @@ pub fn definitions() -> Vec<Value> {
     definitions
 }
 
+/// The definition of the kind that is ours alone.
+pub fn path_convention() -> Value {
+    definition(PathConvention::crd())
+}
+
 fn definition(crd: CustomResourceDefinition) -> Value {
     let mut crd = serde_json::to_value(crd).expect("a definition has string keys only");
     let schema = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
@@ -33,7 +41,9 @@ fn definition(crd: CustomResourceDefinition) -> Value {
     each_schema(schema, forbid_null);
     each_schema(schema, bound);
     each_schema(schema, unwrap_description);
-    schema["properties"]["status"]["default"] = unobserved();
+    if let Some(status) = schema["properties"].get_mut("status") {
+        status["default"] = unobserved();
+    }
     crd
 }
 

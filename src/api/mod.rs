@@ -1,4 +1,5 @@
-//! What users write and what we answer: the six kinds of `external-secrets.io` with their schemas, names and conditions.
+//! What users write and what we answer: the six kinds of `external-secrets.io` with their schemas, names and conditions, and the
+//! PathConvention of `waypost.io`.
 //!
 //! Everything here is data. Decoding is lenient where the other side of the API may carry more than we know (durations
 //! stay text until somebody parses them, foreign providers keep only their name, reasons are strings), because one odd
@@ -16,6 +17,7 @@ pub mod external_secret;
 pub mod generator_ref;
 pub mod label_query;
 pub mod names;
+pub mod path_convention;
 pub mod path_status;
 pub mod push_secret;
 pub mod secret_store;
@@ -29,6 +31,7 @@ pub use cluster_push_secret::{ClusterPushSecret, ClusterPushSecretSpec};
 pub use condition::{Condition, ConditionStatus, Reason};
 pub use duration::{DurationError, DurationText, GoDuration};
 pub use external_secret::{ExternalSecret, ExternalSecretSpec, ExternalSecretStatus};
+pub use path_convention::{OWN_GROUP, PathConvention};
 pub use push_secret::{PushSecret, PushSecretSpec, PushSecretStatus};
 pub use secret_store::{ClusterSecretStore, ClusterSecretStoreSpec, SecretStore, SecretStoreSpec};
 pub use selector::{StoreKind, StoreRef};

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::conventions::Conventions;
 use super::moves::Moves;
 use super::pruned::Pruned;
 use super::referrers::Referrers;
 use crate::cluster::Cluster;
 use crate::cluster::events::Events;
-use crate::domain::convention::Convention;
 use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::pull::consent::Silence;
@@ -16,8 +16,6 @@ use crate::store::registry::Registry;
 
 /// Settings that reconcilers decide by.
 pub struct Settings {
-    /// The rules of paths, with the mode they are applied in.
-    pub convention: Convention,
     /// How often `status.refreshTime` moves although nothing changed; zero means at every refresh.
     pub status_heartbeat: Duration,
     /// This cluster's name in claims.
@@ -36,6 +34,8 @@ pub struct Context {
     pub feed: Arc<Feed>,
     /// Settings.
     pub settings: Settings,
+    /// The rules of paths, as they hold now.
+    pub conventions: Conventions,
     /// Who refers to which Secret.
     pub referrers: Referrers,
     /// Who refers to which ConfigMap.

@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod context;
+pub mod conventions;
 pub mod drive;
 pub mod guarded;
 pub mod kind;

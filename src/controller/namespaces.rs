@@ -31,19 +31,37 @@ impl Default for Namespaces {
     }
 }
 
-/// A namespace was made, deleted, or is another one to those who ask by label.
-pub struct NamespaceMoved;
+/// What is new about namespaces, once the cache shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamespaceMoved {
+    /// This one was made or deleted, or is another one to those who ask by label.
+    One(String),
+    /// All were listed anew: any of them may be.
+    All,
+}
+
+/// Which namespaces are watched.
+pub enum Watched<'a> {
+    /// All of the cluster.
+    All,
+    /// The one we serve.
+    One(&'a str),
+}
 
 impl Namespaces {
     /// Watches until `stop` is cancelled. `filled` is cancelled once all are known.
     pub async fn follow(
         self,
         api: Api<PartialObjectMeta<Namespace>>,
+        watched: Watched<'_>,
         filled: CancellationToken,
-        moved: UnboundedSender<NamespaceMoved>,
+        listeners: Vec<UnboundedSender<NamespaceMoved>>,
         stop: CancellationToken,
     ) {
-        let config = watcher::Config::default().timeout(WATCH_SECONDS);
+        let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
+        if let Watched::One(name) = watched {
+            config = config.fields(&format!("metadata.name={name}"));
+        }
         let events = watcher(api, config).default_backoff().modify(|namespace| namespace.managed_fields_mut().clear());
         let events = reflector(self.writer, events).take_until(stop.cancelled_owned());
         futures::pin_mut!(events);
@@ -54,8 +72,9 @@ impl Namespaces {
                     if matches!(event, Event::InitDone) {
                         filled.cancel();
                     }
-                    if is_news(&event, &mut seen) && moved.send(NamespaceMoved).is_err() {
-                        return;
+                    if let Some(news) = news(&event, &mut seen) {
+                        // A closed channel means that we are shutting down.
+                        listeners.iter().for_each(|listener| drop(listener.send(news.clone())));
                     }
                 }
                 Err(error) => {
@@ -66,16 +85,24 @@ impl Namespaces {
     }
 }
 
-/// Whether anything about labels, annotations or an end is new. A list may hide what happened while nobody watched.
-fn is_news(event: &Event<PartialObjectMeta<Namespace>>, seen: &mut HashMap<String, u64>) -> bool {
+/// What is new about labels, annotations or an end. A list may hide what happened while nobody watched.
+fn news(event: &Event<PartialObjectMeta<Namespace>>, seen: &mut HashMap<String, u64>) -> Option<NamespaceMoved> {
     match event {
-        Event::Apply(namespace) | Event::InitApply(namespace) => {
-            let look = look(namespace);
-            seen.insert(namespace.name_any(), look) != Some(look)
+        Event::Apply(namespace) => {
+            let (name, look) = (namespace.name_any(), look(namespace));
+            let is_news = seen.insert(name.clone(), look) != Some(look);
+            is_news.then_some(NamespaceMoved::One(name))
         }
-        Event::Delete(namespace) => seen.remove(&namespace.name_any()).is_some(),
-        Event::Init => false,
-        Event::InitDone => true,
+        Event::InitApply(namespace) => {
+            seen.insert(namespace.name_any(), look(namespace));
+            None
+        }
+        Event::Delete(namespace) => {
+            let name = namespace.name_any();
+            seen.remove(&name).map(|_| NamespaceMoved::One(name))
+        }
+        Event::Init => None,
+        Event::InitDone => Some(NamespaceMoved::All),
     }
 }
 
@@ -100,9 +127,10 @@ mod tests {
     #[test]
     fn only_what_a_selector_can_tell_is_news() {
         let mut seen = HashMap::new();
-        assert!(is_news(&applied(json!({}), "1"), &mut seen));
-        assert!(!is_news(&applied(json!({}), "2"), &mut seen));
-        assert!(is_news(&applied(json!({ "a": "b" }), "3"), &mut seen));
-        assert!(is_news(&Event::InitDone, &mut seen));
+        let moved = Some(NamespaceMoved::One("team".to_owned()));
+        assert_eq!(news(&applied(json!({}), "1"), &mut seen), moved);
+        assert_eq!(news(&applied(json!({}), "2"), &mut seen), None);
+        assert_eq!(news(&applied(json!({ "a": "b" }), "3"), &mut seen), moved);
+        assert_eq!(news(&Event::InitDone, &mut seen), Some(NamespaceMoved::All));
     }
 }

@@ -80,7 +80,7 @@ where
 }
 
 /// The decoder's text without what it quotes: that is a piece of the object.
-fn unquoted(error: &str) -> String {
+pub(super) fn unquoted(error: &str) -> String {
     error.split('"').step_by(2).collect::<Vec<_>>().join("…")
 }
 

@@ -356,7 +356,7 @@ impl<S: Stores> Pull<S> {
     }
 
     fn warnings(&self, desired: &Desired, located: &[Located]) -> Vec<String> {
-        let convention = &self.context.settings.convention;
+        let convention = self.context.conventions.in_namespace(&desired.namespace);
         let mut warnings = BTreeSet::new();
         for wanted in &desired.entries {
             for located in located.iter().filter(|located| located.leads_from(&wanted.from)) {

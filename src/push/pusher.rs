@@ -69,13 +69,14 @@ impl Reconciler for Pusher {
                 context.metrics.propagated(Stage::Push, moved.elapsed());
             }
         };
+        let convention = context.conventions.in_namespace(&name.namespace);
         let world = World {
             cluster: &context.cluster,
             stores: self.stores.as_ref(),
             announce: &announce,
             referrers: &context.referrers,
             config_maps: &context.config_maps,
-            convention: &context.settings.convention,
+            convention: &convention,
             heartbeat: context.settings.status_heartbeat,
             cluster_name: &context.settings.cluster,
             intents: &self.intents,

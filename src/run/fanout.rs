@@ -29,7 +29,7 @@ impl Parents {
     ) {
         loop {
             tokio::select! {
-                Some(NamespaceMoved) = namespaces.recv() => self.wake(|_| true),
+                Some(NamespaceMoved::One(_) | NamespaceMoved::All) = namespaces.recv() => self.wake(|_| true),
                 Some(heard) = pushes.recv() => match heard {
                     Heard::All => self.wake(|_| true),
                     // Its own child that was changed or deleted, or one in its way that is gone.

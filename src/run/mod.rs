@@ -1,5 +1,6 @@
 //! The composition root: clients, watches, lease, controllers, admin server, and an orderly end.
 
+mod conventions;
 mod dependants;
 mod fanout;
 mod store;
@@ -23,17 +24,18 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use crate::admin::{self, Health, ListenError};
-use crate::api::{ClusterExternalSecret, ClusterPushSecret, PushSecret};
+use crate::api::{ClusterExternalSecret, ClusterPushSecret};
 use crate::cluster::client::{ConnectError, connect};
 use crate::cluster::events::Events;
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::Config;
 use crate::controller::context::{Context, Settings};
+use crate::controller::conventions::{self as path_conventions, ConventionChanged, Conventions};
 use crate::controller::drive::{Cache, Driven, Heard, Reconciler};
 use crate::controller::guarded::Guarded;
 use crate::controller::lease::Elector;
 use crate::controller::moves::Moves;
-use crate::controller::namespaces::Namespaces;
+use crate::controller::namespaces::{NamespaceMoved, Namespaces, Watched};
 use crate::controller::pruned::Pruned;
 use crate::controller::referrers::{Name, Referrers};
 use crate::controller::watch::{Wakeups, Watching};
@@ -152,11 +154,12 @@ async fn work(
     health: Health,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
-    let context = context(config, cluster, metrics).await?;
+    let namespaces = Namespaces::default();
+    let context = context(config, cluster, metrics, &namespaces).await?;
     let tasks = TaskTracker::new();
     let starter = Starter { config, context: context.clone(), tasks: tasks.clone(), stop: stop.clone() };
     tokio::select! {
-        () = starter.start() => { health.set_ready(true); info!("every cache is filled: working"); }
+        () = starter.start(namespaces) => { health.set_ready(true); info!("every cache is filled: working"); }
         () = stop.cancelled() => {}
     }
     stop.cancelled().await;
@@ -170,7 +173,12 @@ async fn work(
     Ok(())
 }
 
-async fn context(config: &Config, cluster: Cluster, metrics: Arc<Metrics>) -> Result<Arc<Context>, RunError> {
+async fn context(
+    config: &Config,
+    cluster: Cluster,
+    metrics: Arc<Metrics>,
+    namespaces: &Namespaces,
+) -> Result<Arc<Context>, RunError> {
     let cluster_name = match &config.cluster_name {
         Some(name) => name.clone(),
         None => cluster_uid(&cluster).await.map_err(RunError::ClusterName)?,
@@ -185,11 +193,11 @@ async fn context(config: &Config, cluster: Cluster, metrics: Arc<Metrics>) -> Re
         ),
         feed: Feed::new(),
         settings: Settings {
-            convention: Convention::with_mode(config.path_convention),
             status_heartbeat: config.status_heartbeat,
             cluster: cluster_name,
             silence: if config.require_consent { Silence::Forbids } else { Silence::Permits },
         },
+        conventions: Conventions::new(Convention::with_mode(config.path_convention), namespaces.reader.clone()),
         referrers: Referrers::default(),
         config_maps: Referrers::default(),
         moves: Moves::default(),
@@ -220,6 +228,13 @@ fn stop_on_signal() -> Result<CancellationToken, RunError> {
     Ok(stop)
 }
 
+/// Who is to hear of what changes the judgement of paths, and of namespaces that come and go.
+struct Judgement {
+    conventions: mpsc::UnboundedReceiver<ConventionChanged>,
+    namespaces: mpsc::UnboundedReceiver<NamespaceMoved>,
+    parents: mpsc::UnboundedReceiver<NamespaceMoved>,
+}
+
 /// Starts everything in the order in which it depends on each other.
 struct Starter<'a> {
     config: &'a Config,
@@ -230,7 +245,9 @@ struct Starter<'a> {
 
 impl Starter<'_> {
     /// Returns when every cache is filled.
-    async fn start(&self) {
+    async fn start(&self, namespaces: Namespaces) {
+        let all_namespaces = namespaces.reader.clone();
+        let Judgement { conventions, namespaces, parents } = self.start_judgement(namespaces).await;
         let stores = self.start_stores().await;
         let (push_wakeups, push_wakes) = mpsc::unbounded_channel();
         let (pull_wakeups, pull_wakes) = mpsc::unbounded_channel();
@@ -252,6 +269,8 @@ impl Starter<'_> {
             pull_wakes,
         );
         self.refuse::<ClusterExternalSecret>();
+        let publishers = conventions::Publishers::new(pushes.clone(), wakeups.push.clone(), all_namespaces.clone());
+        self.tasks.spawn(publishers.follow(conventions, namespaces, self.stop.clone()));
         let dependants = Dependants { pushes: pushes.clone(), pulls, stores, wakeups: wakeups.clone() };
         let stores = &self.context.stores;
         self.tasks.spawn(dependants.follow(stores.changes(), stores.troubles(), self.stop.clone()));
@@ -261,19 +280,42 @@ impl Starter<'_> {
         pushes_filled.cancelled().await;
         pulls_filled.cancelled().await;
         match self.config.namespace {
-            None => self.start_fan_out(pushes, moved_pushes).await,
+            None => self.start_fan_out(Caches { namespaces: all_namespaces, pushes }, parents, moved_pushes),
             Some(_) => self.refuse::<ClusterPushSecret>(),
         }
     }
 
+    /// Before anything is published: by which rules, and in which mode of which namespace.
+    async fn start_judgement(&self, namespaces: Namespaces) -> Judgement {
+        let (to_publishers, for_publishers) = mpsc::unbounded_channel();
+        let (to_parents, for_parents) = mpsc::unbounded_channel();
+        let (changed, changes) = mpsc::unbounded_channel();
+        let [namespaces_filled, convention_filled] = [(); 2].map(|()| CancellationToken::new());
+        let (watched, filled, stop) = (self.config.namespace.clone(), namespaces_filled.clone(), self.stop.clone());
+        let api = Api::all(self.client());
+        self.tasks.spawn(async move {
+            let watched = watched.as_deref().map_or(Watched::All, Watched::One);
+            namespaces.follow(api, watched, filled, vec![to_publishers, to_parents], stop).await;
+        });
+        self.tasks.spawn(path_conventions::follow(
+            Api::all(self.client()),
+            self.context.clone(),
+            changed,
+            convention_filled.clone(),
+            self.stop.clone(),
+        ));
+        namespaces_filled.cancelled().await;
+        convention_filled.cancelled().await;
+        Judgement { conventions: changes, namespaces: for_publishers, parents: for_parents }
+    }
+
     /// Last: a PushSecret or a namespace that is not in the caches counts as not there.
-    async fn start_fan_out(&self, pushes: Store<Guarded<PushSecret>>, moved_pushes: mpsc::UnboundedReceiver<Heard>) {
-        let (namespaces_moved, moved_namespaces) = mpsc::unbounded_channel();
-        let (namespaces, filled) = (Namespaces::default(), CancellationToken::new());
-        let caches = Caches { namespaces: namespaces.reader.clone(), pushes };
-        let all = Api::all(self.client());
-        self.tasks.spawn(namespaces.follow(all, filled.clone(), namespaces_moved, self.stop.clone()));
-        filled.cancelled().await;
+    fn start_fan_out(
+        &self,
+        caches: Caches,
+        moved_namespaces: mpsc::UnboundedReceiver<NamespaceMoved>,
+        moved_pushes: mpsc::UnboundedReceiver<Heard>,
+    ) {
         let (wakeups, wakes) = mpsc::unbounded_channel();
         let fan_out = Arc::new(FanOut::new(self.context.clone(), caches));
         let (parents, _) = self.drive(fan_out, Api::all(self.client()), wakes);

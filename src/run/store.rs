@@ -106,7 +106,8 @@ impl Checks {
 
     async fn check(&self, object: &StoreObject) -> Report<SecretStoreStatus> {
         let name = object.store_name();
-        let Some(outcome) = check::check(&self.context.stores, &name).await else {
+        let convention = self.context.conventions.current();
+        let Some(outcome) = check::check(&self.context.stores, &name, &convention.secret_prefix).await else {
             return Report::NotOurs;
         };
         let ready = outcome.status == ConditionStatus::True;

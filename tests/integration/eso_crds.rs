@@ -173,7 +173,8 @@ async fn strip_definitions(lab: &Lab) -> anyhow::Result<()> {
     let mut kubectl = lab.kubectl();
     run(kubectl.args(["apply", "--server-side", "--force-conflicts", "--field-manager=lab", "-f"]).arg(&folder))?;
     let definitions: Api<CustomResourceDefinition> = Api::all(lab.kube_admin().await?);
-    for definition in definitions.list(&ListParams::default()).await? {
+    let theirs = |definition: &CustomResourceDefinition| definition.spec.group == waypost::api::GROUP;
+    for definition in definitions.list(&ListParams::default()).await?.into_iter().filter(theirs) {
         let mut loose = serde_json::to_value(&definition)?;
         for version in loose["spec"]["versions"].as_array_mut().into_iter().flatten() {
             loosen(&mut version["schema"]["openAPIV3Schema"]["properties"]["spec"]);

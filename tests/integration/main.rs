@@ -12,6 +12,7 @@ mod claims;
 mod connections;
 mod consent;
 mod consume;
+mod convention;
 mod corpus;
 mod defects;
 mod deletion;

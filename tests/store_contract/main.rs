@@ -401,7 +401,10 @@ async fn a_store_serves_only_the_namespaces_of_its_conditions() {
     bench.registry.upsert(name.clone(), StoreObject::Cluster(Arc::new(store)));
     let refusal = bench.registry.client("team-a", &name).await.err().unwrap();
     assert!(matches!(refusal, StoreRefusal::OtherController { .. }), "{refusal}");
-    assert!(check::check(&bench.registry, &name).await.is_none(), "nothing is written on another's store");
+    assert!(
+        check::check(&bench.registry, &name, "platform-data").await.is_none(),
+        "nothing is written on another's store"
+    );
     bench.registry.remove(&name);
     let refusal = bench.registry.client("team-a", &name).await.err().unwrap();
     assert!(matches!(refusal, StoreRefusal::NotFound { .. }), "{refusal}");
@@ -523,7 +526,7 @@ impl Bench {
     }
 
     async fn check(&self, name: &str) -> check::CheckOutcome {
-        check::check(&self.registry, &StoreName::cluster(name)).await.unwrap()
+        check::check(&self.registry, &StoreName::cluster(name), "platform-data").await.unwrap()
     }
 }
 

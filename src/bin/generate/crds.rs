@@ -14,7 +14,9 @@ const ADDED_STATUS: [&str; 3] = ["observedGeneration", "paths", "vault"];
 
 /// The definitions that we install.
 pub fn outputs() -> Vec<Output> {
-    files("crds", crd::definitions())
+    let mut definitions = crd::definitions();
+    definitions.push(crd::path_convention());
+    files("crds", definitions)
 }
 
 /// The definitions as another installation of the API would declare them: without CEL rules, without the status fields

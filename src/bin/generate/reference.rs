@@ -13,7 +13,7 @@ const INTRODUCTION: &str = "\
 
 <!-- Generated from src/api by waypost-generate: edit the types, then run `make generate`. -->
 
-All kinds are of the group `external-secrets.io`. Fields marked with * are required. A field without a default in this
+All kinds are of the group `external-secrets.io`, but for PathConvention, which is of `waypost.io`. Fields marked with * are required. A field without a default in this
 table gets none in the cluster either: where absence has a meaning, the description says which.
 ";
 
@@ -23,8 +23,8 @@ const SHARED_SPECS: [&str; 2] = ["externalSecretSpec", "pushSecretSpec"];
 /// The page.
 pub fn output() -> Output {
     let mut page = INTRODUCTION.to_owned();
-    for definition in crd::definitions() {
-        write_kind(&mut page, &definition);
+    for definition in crd::definitions().iter().chain([&crd::path_convention()]) {
+        write_kind(&mut page, definition);
     }
     (PathBuf::from("docs/reference/api.md"), page)
 }
@@ -44,7 +44,7 @@ fn write_kind(page: &mut String, definition: &Value) {
         let paths: Vec<String> = fields.iter().map(|field| format!("`{}`", text(&field["jsonPath"]))).collect();
         line(format!("- Field selectors: {}", paths.join(", ")));
     }
-    for part in ["spec", "status"] {
+    for part in ["spec", "status"].into_iter().filter(|part| schema["properties"].get(part).is_some()) {
         line(format!("\n### {} {part}\n", text(&names["kind"])));
         line("| Field | Type | Default, constraint | Meaning |".to_owned());
         line("|---|---|---|---|".to_owned());

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use super::convention_file;
 use super::document::{Node, Value};
 use super::judge::{Object, span_of};
 use super::problem::Problem;
@@ -42,6 +43,7 @@ pub fn check(object: &Object<'_>) -> Vec<Problem> {
             problems.extend(envelopes(object, "spec.pushSecretSpec"));
             problems.extend(selectors(object));
         }
+        "PathConvention" => problems.extend(convention_file::check(object)),
         _stores => {}
     }
     problems

@@ -84,11 +84,11 @@ fn recognised(node: &Node) -> Recognised {
     let Some((group, served)) = version.text().and_then(|text| text.split_once('/')) else {
         return Recognised::Foreign;
     };
-    if group != api::GROUP {
+    if ![api::GROUP, api::OWN_GROUP].contains(&group) {
         return Recognised::Foreign;
     }
     let name = kind.text().unwrap_or_default();
-    match schema::kind_named(name) {
+    match schema::kind_named(group, name) {
         Some(known) if known.version == served => Recognised::Known(known),
         Some(known) => Recognised::Wrong(Problem::error(
             "unserved-version",

@@ -1,6 +1,7 @@
 //! `waypost lint`: judges manifests before a cluster sees them, by the reconcilers' own rules.
 
 mod convention;
+mod convention_file;
 mod document;
 mod facts;
 mod judge;
@@ -13,9 +14,10 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::domain::convention::{Convention, Mode, Severity};
+use crate::domain::convention::{Mode, Severity};
 
 pub(super) use convention::{push_facts, reads};
+pub use convention_file::{NoConvention, convention};
 pub(super) use facts::{Stores, stores};
 pub(super) use judge::{Object, objects};
 pub use judge::{Source, judge};
@@ -32,9 +34,12 @@ pub struct Args {
     /// How to print what was found
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
-    /// How strictly to apply the path convention: enforce, warn or off
-    #[arg(long, default_value_t, value_name = "MODE")]
-    pub path_convention: Mode,
+    /// The manifest of the installation's PathConvention [default: the built-in convention]
+    #[arg(long, value_name = "FILE")]
+    pub convention: Option<PathBuf>,
+    /// How strictly to apply the path convention: enforce, warn or off [default: as the PathConvention says, else enforce]
+    #[arg(long, value_name = "MODE")]
+    pub path_convention: Option<Mode>,
     /// The mount of stores whose manifests are not among the files
     #[arg(long, default_value = "secret", value_name = "MOUNT")]
     pub store_path: String,
@@ -46,7 +51,14 @@ pub fn run(args: &Args) -> ExitCode {
     for refused in &unread {
         eprintln!("waypost lint: {refused}");
     }
-    let convention = Convention::with_mode(args.path_convention);
+    let mut convention = match convention(args.convention.as_deref()) {
+        Ok(convention) => convention,
+        Err(refused) => {
+            eprintln!("waypost lint: {refused}");
+            return ExitCode::from(2);
+        }
+    };
+    convention.mode = args.path_convention.unwrap_or(convention.mode);
     let found = judge(&sources, &convention, &args.store_path);
     let mut out = std::io::stdout();
     let colour = match out.is_terminal() && std::env::var_os("NO_COLOR").is_none() {

@@ -12,15 +12,19 @@ use super::document::{Entry, Node, Value};
 use super::problem::Problem;
 use crate::api::crd;
 
-/// One of the six kinds, as its CRD says.
+/// One of our kinds, as its CRD says.
 pub struct Kind {
+    group: String,
     pub name: String,
     /// The version that is served.
     pub version: String,
     schema: JSONSchemaProps,
 }
 
-static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| crd::definitions().into_iter().filter_map(kind).collect());
+static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
+    let definitions = crd::definitions().into_iter().chain([crd::path_convention()]);
+    definitions.filter_map(kind).collect()
+});
 
 fn kind(definition: serde_json::Value) -> Option<Kind> {
     let crd: CustomResourceDefinition = serde_json::from_value(definition).ok()?;
@@ -33,12 +37,12 @@ fn kind(definition: serde_json::Value) -> Option<Kind> {
     properties.insert("kind".into(), of_type("string"));
     properties.insert("metadata".into(), of_type("object"));
     schema.required.get_or_insert_default().push("metadata".into());
-    Some(Kind { name: crd.spec.names.kind, version: version.name, schema })
+    Some(Kind { group: crd.spec.group, name: crd.spec.names.kind, version: version.name, schema })
 }
 
-/// The kind of this name, if it is one of the six.
-pub fn kind_named(name: &str) -> Option<&'static Kind> {
-    KINDS.iter().find(|kind| kind.name == name)
+/// The kind of this group and name, if it is one of ours.
+pub fn kind_named(group: &str, name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.group == group && kind.name == name)
 }
 
 /// Checks the whole document.

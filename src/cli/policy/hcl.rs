@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::Role;
 use super::needs::{Need, Needs};
 use crate::domain::path::RemotePath;
-use crate::store::vault::SAMPLE;
+use crate::store::vault::sample;
 
 /// Rules that belong together.
 pub struct Section {
@@ -24,11 +24,11 @@ pub struct Rule {
     pub rights: &'static [&'static str],
 }
 
-/// Everything that these needs need.
-pub fn sections(role: Role, needs: &Needs) -> Vec<Section> {
+/// Everything that these needs need, with what the check of a store asks under the prefix of secrets.
+pub fn sections(role: Role, needs: &Needs, secret_prefix: &str) -> Vec<Section> {
     let mut sections: Vec<Section> = needs.iter().map(|(path, need)| of_path(role, path, need)).collect();
     let mounts: BTreeSet<&str> = needs.keys().map(|path| path.mount.as_str()).collect();
-    sections.extend(mounts.into_iter().map(|mount| of_check(role, mount)));
+    sections.extend(mounts.into_iter().map(|mount| of_check(role, mount, &sample(secret_prefix))));
     sections.push(of_session());
     sections
 }
@@ -58,13 +58,13 @@ fn of_path(role: Role, path: &RemotePath, need: &Need) -> Section {
 }
 
 /// What the check of a store asks: the mount, and what the login may do at a path where nothing is ever read or written.
-fn of_check(role: Role, mount: &str) -> Section {
+fn of_check(role: Role, mount: &str, sample: &str) -> Section {
     let (data, metadata) = rights(role);
     Section {
-        title: format!("The store's own check; nothing is ever read or written at {SAMPLE}."),
+        title: format!("The store's own check; nothing is ever read or written at {sample}."),
         rules: vec![
-            rule(format!("{mount}/data/{SAMPLE}"), data),
-            rule(format!("{mount}/metadata/{SAMPLE}"), metadata),
+            rule(format!("{mount}/data/{sample}"), data),
+            rule(format!("{mount}/metadata/{sample}"), metadata),
             rule(format!("sys/internal/ui/mounts/{mount}"), &["read"]),
         ],
     }
@@ -106,7 +106,8 @@ mod tests {
     fn a_path_gets_the_rights_of_its_role_and_no_text_leaves_its_quotes() {
         let path = RemotePath::parse(Some("kv"), r#"a"}b/c"#).unwrap();
         let need = |deletes| Need { by: BTreeSet::from(["PushSecret db/push".to_owned()]), deletes };
-        let printed = |role, deletes| policy(&sections(role, &Needs::from([(path.clone(), need(deletes))])));
+        let printed =
+            |role, deletes| policy(&sections(role, &Needs::from([(path.clone(), need(deletes))]), "platform-data"));
         let publisher = printed(Role::Publisher, true);
         assert!(
             publisher.contains(r#"path "kv/data/a\"}b/c" { capabilities = ["create", "read", "update"] }"#),

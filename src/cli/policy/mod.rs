@@ -27,6 +27,9 @@ pub struct Args {
     /// Only what is in this namespace: for a store that one team has to itself
     #[arg(long, short, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
+    /// The manifest of the installation's PathConvention, whose prefix of secrets a store's check asks about
+    #[arg(long, value_name = "FILE")]
+    pub convention: Option<PathBuf>,
     /// The mount of stores whose manifests are not among the files
     #[arg(long, default_value = "secret", value_name = "MOUNT")]
     pub store_path: String,
@@ -53,11 +56,13 @@ pub fn run(args: &Args) -> ExitCode {
     let (needs, refused) = needs(&sources, args.role, args.namespace.as_deref(), &args.store_path);
     let mut problems: Vec<String> = unread.iter().map(ToString::to_string).collect();
     problems.extend(refused);
-    if !problems.is_empty() {
+    let convention = lint::convention(args.convention.as_deref());
+    problems.extend(convention.as_ref().err().map(ToString::to_string));
+    let (Ok(convention), []) = (convention, problems.as_slice()) else {
         problems.iter().for_each(|problem| eprintln!("waypost policy: {problem}"));
         return ExitCode::from(2);
-    }
-    let sections = hcl::sections(args.role, &needs);
+    };
+    let sections = hcl::sections(args.role, &needs, &convention.secret_prefix);
     match args.check {
         true => checked(&args.server, &sections),
         false => printed(&sections),

@@ -1,5 +1,9 @@
 //! The convention as ValidatingAdmissionPolicies: one that denies, one that warns and audits, generated from the table.
 //!
+//! Mode and words are their parameter, the PathConvention `default`; what it leaves out is as built in. Which of the two policies
+//! judges an object is a matter of that mode, or of the namespace's label. A condition of a policy cannot see the namespace, so
+//! the other policy finds nothing to judge instead.
+//!
 //! A policy cannot look up the store, so it does not know the mount: a key is rejected when it is wrong whatever the
 //! mount, in any spelling (`platform-data/…`, `<mount>/platform-data/…`, `<mount>/data/platform-data/…`). What is left
 //! to the mount, the reconciler judges, and so is what a placeholder stands for: the policies see a stand-in. Objects being deleted pass, or their finalizers could not be removed, and so
@@ -7,15 +11,16 @@
 
 use std::path::PathBuf;
 
-use super::words::{
-    CONFIGURATION_PREFIX, CREDENTIAL_PROPERTIES, ENDPOINT_PROPERTIES, PROPERTY_ALIASES, PROPERTY_PATTERN,
-    SECRET_PREFIX, SEGMENT_PATTERN,
-};
-use super::{Convention, RULES, Severity};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::words::{PROPERTY_PATTERN, SEGMENT_PATTERN};
+use super::{Convention, LABEL_MODE, Mode, RULES, Severity};
 use crate::domain::remote_key::STAND_IN;
 
 /// Where the policies are kept, from the top of the repository.
 const FOLDER: &str = "policies/admission";
+/// CEL for an item whose property says where a system is.
+const IS_ENDPOINT: &str = "item.property in variables.endpoints";
 
 /// What follows the opening braces of a key: a placeholder, the closing braces, and anything.
 const PLACEHOLDER: &str = r#"^ *([.]metadata[.](name|namespace|(labels|annotations)[.][A-Za-z_][A-Za-z0-9_]*)|index +[.]metadata[.](labels|annotations) +"[-A-Za-z0-9_./]+") *[}][}]"#;
@@ -27,7 +32,7 @@ pub struct Validation {
     pub list: List,
     /// CEL over one `item` of the list: true when the item is wrong.
     pub wrong: String,
-    /// What is wrong and what to do, without the name of the item.
+    /// What is wrong and what to do, without the name of the item; `{secrets}` and `{configuration}` are the prefixes.
     pub text: &'static str,
 }
 
@@ -66,29 +71,18 @@ impl List {
 
 /// The generated files: path from the top of the repository, and content.
 pub fn policies(convention: &Convention) -> Vec<(PathBuf, String)> {
-    let file = |name: &str| PathBuf::from(FOLDER).join(format!("convention-{name}.yaml"));
-    vec![
+    let file = |name: String| PathBuf::from(FOLDER).join(name);
+    let policies = [
+        (Mode::Enforce, "Denies PushSecrets outside the path convention, where it is enforced."),
         (
-            file("enforce"),
-            policy(
-                convention,
-                "enforce",
-                "Denies PushSecrets outside the path convention.",
-                &["Deny"],
-                &[Severity::Error],
-            ),
+            Mode::Warn,
+            "Warns about PushSecrets outside the path convention, and notes them in the audit log, where it only warns.",
         ),
-        (
-            file("warn"),
-            policy(
-                convention,
-                "warn",
-                "Warns about PushSecrets outside the path convention, and notes them in the audit log.",
-                &["Warn", "Audit"],
-                &[Severity::Error, Severity::Warning],
-            ),
-        ),
-    ]
+    ];
+    let mut files = vec![(file("path-convention.yaml".to_owned()), object(convention))];
+    files
+        .extend(policies.map(|(mode, says)| (file(format!("convention-{mode}.yaml")), policy(convention, mode, says))));
+    files
 }
 
 pub fn p1(_: &Convention) -> Vec<Validation> {
@@ -134,16 +128,16 @@ pub fn p3(_: &Convention) -> Vec<Validation> {
 pub fn v1(_: &Convention) -> Vec<Validation> {
     vec![error(
         List::Mappings,
-        &format!("!({}) && !({}) && !({})", in_convention("('/' + item.key)"), is_endpoint(), is_prefix_open()),
-        "a secret lives under platform-data/: begin the path with it",
+        &format!("!({}) && !({IS_ENDPOINT}) && !({})", in_convention("('/' + item.key)"), is_prefix_open()),
+        "a secret lives under {secrets}/: begin the path with it",
     )]
 }
 
 pub fn v2(_: &Convention) -> Vec<Validation> {
     vec![error(
         List::Mappings,
-        &format!("!({}) && {} && !({})", in_convention("('/' + item.key)"), is_endpoint(), is_prefix_open()),
-        "configuration lives under platform-config/: begin the path with it",
+        &format!("!({}) && {IS_ENDPOINT} && !({})", in_convention("('/' + item.key)"), is_prefix_open()),
+        "configuration lives under {configuration}/: begin the path with it",
     )]
 }
 
@@ -151,8 +145,7 @@ pub fn v3(_: &Convention) -> Vec<Validation> {
     vec![error(
         List::Keys,
         &format!(
-            "item.matches(r'{}/[^/]+/[^/]+$') && !item.matches(r'{STAND_IN}[^/]*/[^/]+$') && !(item.split('/')[item.split('/').size() - 2] in variables.datasources)",
-            prefixes()
+            "item.matches(variables.prefixes + r'/[^/]+/[^/]+$') && !item.matches(r'{STAND_IN}[^/]*/[^/]+$') && !(item.split('/')[item.split('/').size() - 2] in variables.datasources)"
         ),
         "the second segment is a known datasource: use the type of the system, or have the platform team add it",
     )]
@@ -170,10 +163,7 @@ pub fn v4(_: &Convention) -> Vec<Validation> {
 pub fn v5(_: &Convention) -> Vec<Validation> {
     vec![error(
         List::Keys,
-        &format!(
-            "item.find(r'{}/.*$').lowerAscii().replace('_', '-').replace('.', '-').replace('/', '-').split('-').exists(word, word in variables.environments)",
-            prefixes()
-        ),
+        "item.find(variables.prefixes + r'/.*$').lowerAscii().replace('_', '-').replace('.', '-').replace('/', '-').split('-').exists(word, word in variables.environments)",
         "no segment names an environment: drop the word and use a Vault namespace",
     )]
 }
@@ -181,13 +171,15 @@ pub fn v5(_: &Convention) -> Vec<Validation> {
 pub fn v6(_: &Convention) -> Vec<Validation> {
     vec![error(
         List::Keys,
-        &format!("{} && !item.matches(r'{}/{SEGMENT_PATTERN}/{SEGMENT_PATTERN}$')", in_convention("item"), prefixes()),
+        &format!(
+            "{} && !item.matches(variables.prefixes + r'/{SEGMENT_PATTERN}/{SEGMENT_PATTERN}$')",
+            in_convention("item")
+        ),
         "a path is prefix/datasource/consumer, three segments of lowercase words joined by single hyphens",
     )]
 }
 
 pub fn v7(_: &Convention) -> Vec<Validation> {
-    let aliases = cel_list(PROPERTY_ALIASES.iter().map(|(alias, _)| *alias));
     vec![
         error(
             List::Mappings,
@@ -196,26 +188,23 @@ pub fn v7(_: &Convention) -> Vec<Validation> {
         ),
         warning(
             List::Mappings,
-            &format!("item.property in {aliases}"),
-            "the shared vocabulary is username, password, host, port, token, tls.crt, tls.key, ca.crt: use its word",
+            "item.property in variables.aliases",
+            "the shared vocabulary has another word for this property: use it",
         ),
     ]
 }
 
 pub fn v8(_: &Convention) -> Vec<Validation> {
-    let credentials = cel_list(CREDENTIAL_PROPERTIES.iter().copied());
     vec![
         error(
             List::Mappings,
-            &format!(
-                "item.property in {credentials} && ('/' + item.key).matches(r'/{CONFIGURATION_PREFIX}/[^/]+/[^/]+$')"
-            ),
-            "credentials never go under platform-config/: use platform-data/",
+            "item.property in variables.credentials && ('/' + item.key).matches('/' + variables.configurationPrefix + r'/[^/]+/[^/]+$')",
+            "credentials never go under {configuration}/: use {secrets}/",
         ),
         warning(
             List::Mappings,
-            &format!("{} && ('/' + item.key).matches(r'/{SECRET_PREFIX}/[^/]+/[^/]+$')", is_endpoint()),
-            "host and port belong under platform-config/",
+            &format!("{IS_ENDPOINT} && ('/' + item.key).matches('/' + variables.secretPrefix + r'/[^/]+/[^/]+$')"),
+            "where a system is belongs under {configuration}/",
         ),
     ]
 }
@@ -228,12 +217,8 @@ fn warning(list: List, wrong: &str, text: &'static str) -> Validation {
     Validation { severity: Severity::Warning, ..error(list, wrong, text) }
 }
 
-fn prefixes() -> String {
-    format!("/({SECRET_PREFIX}|{CONFIGURATION_PREFIX})")
-}
-
 fn in_convention(key: &str) -> String {
-    format!("{key}.matches(r'{}(/|$)')", prefixes())
+    format!("{key}.matches(variables.prefixes + r'(/|$)')")
 }
 
 /// Whether a placeholder may turn out to be the prefix, whatever the mount: it is in the first segment, or in one that two follow.
@@ -241,19 +226,25 @@ fn is_prefix_open() -> String {
     format!("('/' + item.key).matches(r'^/[^/]*{STAND_IN}|{STAND_IN}[^/]*/[^/]+/[^/]+$')")
 }
 
-fn is_endpoint() -> String {
-    format!("item.property in {}", cel_list(ENDPOINT_PROPERTIES.iter().copied()))
-}
-
-fn cel_list<'a>(words: impl Iterator<Item = &'a str>) -> String {
-    let quoted: Vec<String> = words.map(|word| format!("'{word}'")).collect();
+fn cel_list<'a>(words: impl IntoIterator<Item = &'a String>) -> String {
+    let quoted: Vec<String> = words.into_iter().map(|word| format!("'{word}'")).collect();
     format!("[{}]", quoted.join(", "))
 }
 
-fn policy(convention: &Convention, name: &str, says: &str, actions: &[&str], severities: &[Severity]) -> String {
-    let head = HEAD.replace("{name}", name);
+fn cel_map(words: &BTreeMap<String, String>) -> String {
+    let quoted: Vec<String> = words.iter().map(|(key, value)| format!("'{key}': '{value}'")).collect();
+    format!("{{{}}}", quoted.join(", "))
+}
+
+fn policy(convention: &Convention, mode: Mode, says: &str) -> String {
+    let (actions, severities): (_, &[Severity]) = match mode {
+        Mode::Enforce => ("Deny", &[Severity::Error]),
+        Mode::Warn | Mode::Off => ("Warn, Audit", &[Severity::Error, Severity::Warning]),
+    };
+    let name = mode.to_string();
+    let head = HEAD.replace("{name}", &name);
     let mut lists = String::new();
-    for (variable, expression) in variables(convention) {
+    for (variable, expression) in variables(convention, mode) {
         lists += &variable_yaml(variable, &expression);
     }
     // `dataTo` is one field, not items of a list, so it is judged apart from the table's lists.
@@ -270,15 +261,22 @@ fn policy(convention: &Convention, name: &str, says: &str, actions: &[&str], sev
             let list = validation.list;
             let found = format!("{}.filter(item, {}).map(item, {})", list.variable(), validation.wrong, list.name());
             lists += &variable_yaml(&offenders, &found);
+            let told = |secrets: &str, configuration: &str| {
+                validation.text.replace("{secrets}", secrets).replace("{configuration}", configuration)
+            };
             validations += &format!(
                 "  - expression: {}\n    message: {}\n    messageExpression: {}\n",
                 quoted(&format!("variables.{offenders}.size() == 0")),
-                quoted(&format!("{}: {}", rule.id, validation.text)),
-                quoted(&format!("'{}: ' + variables.{offenders}[0] + ': {}'", rule.id, validation.text)),
+                quoted(&format!("{}: {}", rule.id, told(&convention.secret_prefix, &convention.configuration_prefix))),
+                quoted(&format!(
+                    "'{}: ' + variables.{offenders}[0] + ': {}'",
+                    rule.id,
+                    told("' + variables.secretPrefix + '", "' + variables.configurationPrefix + '")
+                )),
             );
         }
     }
-    let binding = BINDING.replace("{name}", name).replace("{actions}", &actions.join(", "));
+    let binding = BINDING.replace("{name}", &name).replace("{actions}", actions);
     format!(
         "# Generated by waypost-generate from the rule table; do not edit. {says}\n{head}{lists}  validations:\n{validations}{binding}"
     )
@@ -288,8 +286,16 @@ fn variable_yaml(name: &str, expression: &str) -> String {
     format!("  - name: {name}\n    expression: {}\n", quoted(expression))
 }
 
-fn variables(convention: &Convention) -> [(&'static str, String); 6] {
-    let words = |words: &std::collections::BTreeSet<String>| cel_list(words.iter().map(String::as_str));
+/// What the policies' expressions begin from: the parameter, and what it leaves out; then what is pushed.
+fn variables(convention: &Convention, mode: Mode) -> Vec<(&'static str, String)> {
+    let words = |words: &BTreeSet<String>| cel_list(words);
+    let given =
+        |field: &str, otherwise: String| format!("has(params.spec.{field}) ? params.spec.{field} : {otherwise}");
+    let vocabulary = |field: &str, otherwise: String| {
+        format!(
+            "has(params.spec.vocabulary) && has(params.spec.vocabulary.{field}) ? dyn(params.spec.vocabulary.{field}) : dyn({otherwise})"
+        )
+    };
     let text = |field: &str, name: &str| {
         format!("has({field}.{name}) && {field}.{name} != null ? string({field}.{name}) : ''")
     };
@@ -298,12 +304,27 @@ fn variables(convention: &Convention) -> [(&'static str, String); 6] {
     let key = format!(
         "('}}}}' + {raw}).split('{{{{').map(part, part.substring(part.contains('}}}}') ? part.indexOf('}}}}') + 2 : 0)).join('{STAND_IN}')"
     );
-    [
-        ("datasources", words(&convention.datasources)),
-        ("environments", words(&convention.environments)),
+    let labelled = format!("variables.labels[?'{LABEL_MODE}'].orValue('')");
+    vec![
+        ("labels", "namespaceObject == null ? {} : namespaceObject.metadata.?labels.orValue({})".into()),
+        (
+            "mode",
+            format!(
+                "{labelled} in ['enforce', 'warn', 'off'] ? {labelled} : {}",
+                given("mode", format!("'{}'", convention.mode))
+            ),
+        ),
+        ("secretPrefix", given("secretPrefix", format!("'{}'", convention.secret_prefix))),
+        ("configurationPrefix", given("configurationPrefix", format!("'{}'", convention.configuration_prefix))),
+        ("prefixes", "'/(' + variables.secretPrefix + '|' + variables.configurationPrefix + ')'".into()),
+        ("datasources", given("datasources", words(&convention.datasources))),
+        ("environments", given("environments", words(&convention.environments))),
+        ("credentials", vocabulary("credentials", words(&convention.credentials))),
+        ("endpoints", vocabulary("endpoints", words(&convention.endpoints))),
+        ("aliases", vocabulary("aliases", cel_map(&convention.aliases))),
         (
             "push",
-            "object.kind == 'ClusterPushSecret' ? dyn(object).spec.pushSecretSpec : dyn(object).spec".into(),
+            format!("variables.mode != '{mode}' ? dyn({{}}) : object.kind == 'ClusterPushSecret' ? dyn(object).spec.pushSecretSpec : dyn(object).spec"),
         ),
         (
             "stores",
@@ -321,6 +342,25 @@ fn variables(convention: &Convention) -> [(&'static str, String); 6] {
     ]
 }
 
+/// The object that the policies read, with every built-in word: what a platform team edits.
+fn object(convention: &Convention) -> String {
+    let list = |words: &BTreeSet<String>, indent: &str| -> String {
+        words.iter().map(|word| format!("{indent}- {word}\n")).collect()
+    };
+    let aliases: String =
+        convention.aliases.iter().map(|(alias, shared)| format!("      {alias}: {shared}\n")).collect();
+    format!(
+        "{OBJECT}  mode: {}\n  secretPrefix: {}\n  configurationPrefix: {}\n  datasources:\n{}  environments:\n{}  vocabulary:\n    credentials:\n{}    endpoints:\n{}    aliases:\n{aliases}",
+        convention.mode,
+        convention.secret_prefix,
+        convention.configuration_prefix,
+        list(&convention.datasources, "  "),
+        list(&convention.environments, "  "),
+        list(&convention.credentials, "    "),
+        list(&convention.endpoints, "    "),
+    )
+}
+
 /// A JSON string, which is YAML too.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
@@ -336,6 +376,9 @@ metadata:
     app.kubernetes.io/component: admission
 spec:
   failurePolicy: Fail
+  paramKind:
+    apiVersion: waypost.io/v1alpha1
+    kind: PathConvention
   matchConstraints:
     resourceRules:
     - apiGroups: [external-secrets.io]
@@ -361,5 +404,18 @@ metadata:
     app.kubernetes.io/component: admission
 spec:
   policyName: waypost-convention-{name}
+  # Without that object nothing is judged here, and the controller goes by its flag.
+  paramRef:
+    name: default
+    parameterNotFoundAction: Allow
   validationActions: [{actions}]
+";
+
+const OBJECT: &str = "\
+# Generated by waypost-generate with the built-in words. Keep a copy of your own and edit that: what is left out is as built in.
+apiVersion: waypost.io/v1alpha1
+kind: PathConvention
+metadata:
+  name: default
+spec:
 ";

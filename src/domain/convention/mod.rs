@@ -13,7 +13,8 @@ mod suggest;
 mod tests;
 mod words;
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -22,7 +23,10 @@ use crate::domain::path::RemotePath;
 
 pub use push_rules::{LocatedFinding, MappingFacts, PushFacts, StoreFacts};
 pub use rules::{RULES, Rule, RuleId};
-pub use words::{CONFIGURATION_PREFIX, SECRET_PREFIX};
+pub use words::{PROPERTY_PATTERN, SEGMENT_PATTERN, WORD_PATTERN, WordError};
+
+/// On a namespace: how strictly the convention is applied to what is written from there, whatever the installation's mode.
+pub const LABEL_MODE: &str = "waypost.io/path-convention";
 
 /// How strictly the convention is applied to what is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,18 +111,34 @@ impl fmt::Display for Finding {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Convention {
     pub mode: Mode,
+    /// The first segment of secrets.
+    pub secret_prefix: String,
+    /// The first segment of configuration.
+    pub configuration_prefix: String,
     /// The systems that generate values, the second segment of a path: a closed list, extended by the platform team.
     pub datasources: BTreeSet<String>,
     /// Words that name an environment, which no segment may contain.
     pub environments: BTreeSet<String>,
+    /// Properties that are credentials.
+    pub credentials: BTreeSet<String>,
+    /// Properties that say where a system is.
+    pub endpoints: BTreeSet<String>,
+    /// Other words for properties of the shared vocabulary.
+    pub aliases: BTreeMap<String, String>,
 }
 
 impl Default for Convention {
     fn default() -> Self {
+        let aliases = words::PROPERTY_ALIASES.iter();
         Self {
             mode: Mode::default(),
+            secret_prefix: words::SECRET_PREFIX.to_owned(),
+            configuration_prefix: words::CONFIGURATION_PREFIX.to_owned(),
             datasources: owned(&words::DATASOURCES),
             environments: owned(&words::ENVIRONMENTS),
+            credentials: owned(&words::CREDENTIAL_PROPERTIES),
+            endpoints: owned(&words::ENDPOINT_PROPERTIES),
+            aliases: aliases.map(|(alias, shared)| ((*alias).to_owned(), (*shared).to_owned())).collect(),
         }
     }
 }
@@ -129,11 +149,27 @@ impl Convention {
         Self { mode, ..Self::default() }
     }
 
+    /// The same words in the mode that a namespace's label asks for; in their own where it says nothing, or no mode.
+    pub fn in_namespace(&self, label: Option<&str>) -> Cow<'_, Self> {
+        match label.and_then(|label| label.parse().ok()) {
+            Some(mode) if mode != self.mode => Cow::Owned(Self { mode, ..self.clone() }),
+            Some(_) | None => Cow::Borrowed(self),
+        }
+    }
+
+    /// Whether the words are such that a path can keep the rules.
+    ///
+    /// # Errors
+    /// The first word that cannot be what it is for.
+    pub fn check_words(&self) -> Result<(), WordError> {
+        words::check(self)
+    }
+
     /// Judges one entry that is written, and the property of it where one is named: rules V1–V3 and V5–V8.
     pub fn judge(&self, path: &RemotePath, property: Option<&str>) -> Vec<Finding> {
         let mut findings = path_rules::judge_path(self, path, property);
         if let Some(property) = property {
-            findings.extend(path_rules::judge_property(path, property));
+            findings.extend(path_rules::judge_property(self, path, property));
         }
         self.in_mode(findings)
     }

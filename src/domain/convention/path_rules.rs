@@ -1,10 +1,7 @@
 //! V1–V3 and V5–V8: one path, one property.
 
 use super::suggest;
-use super::words::{
-    CONFIGURATION_PREFIX, CREDENTIAL_PROPERTIES, ENDPOINT_PROPERTIES, PROPERTY_ALIASES, SECRET_PREFIX, is_property,
-    is_segment, words_of,
-};
+use super::words::{is_property, is_segment, words_of};
 use super::{Convention, Finding, RuleId, Severity};
 use crate::domain::path::RemotePath;
 
@@ -13,38 +10,40 @@ pub fn judge_path(convention: &Convention, path: &RemotePath, property: Option<&
     let segments: Vec<&str> = path.path.segments().collect();
     let fix = suggest::path(convention, path, property);
     let mut findings = Vec::new();
-    findings.extend(prefix(path, &segments, property, fix.as_deref()));
+    findings.extend(prefix(convention, path, &segments, property, fix.as_deref()));
     findings.extend(datasource(convention, path, &segments, fix.as_deref()));
     findings.extend(environment(convention, path, &segments, fix.as_deref()));
-    findings.extend(shape(path, &segments, fix.as_deref()));
+    findings.extend(shape(convention, path, &segments, fix.as_deref()));
     findings
 }
 
 /// V7 and V8.
-pub fn judge_property(path: &RemotePath, property: &str) -> Vec<Finding> {
+pub fn judge_property(convention: &Convention, path: &RemotePath, property: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
-    findings.extend(property_name(property));
-    findings.extend(property_place(path, property));
+    findings.extend(property_name(convention, property));
+    findings.extend(property_place(convention, path, property));
     findings
 }
 
 /// A folder is right when it can hold paths that are.
 pub fn judge_folder(convention: &Convention, folder: Option<&str>) -> Vec<Finding> {
+    let Convention { secret_prefix, configuration_prefix, .. } = convention;
+    let below = || Some(format!("search below `{secret_prefix}/` or `{configuration_prefix}/`"));
     let Some(folder) = folder.map(|f| f.trim_matches('/')).filter(|f| !f.is_empty()) else {
         return vec![Finding {
             rule: RuleId::V1,
             severity: Severity::Warning,
             message: "the search has no path, so it reads the whole mount".into(),
-            fix: Some(format!("search below `{SECRET_PREFIX}/` or `{CONFIGURATION_PREFIX}/`")),
+            fix: below(),
         }];
     };
     let segments: Vec<&str> = folder.split('/').collect();
-    if !is_prefix(segments[0]) {
+    if !is_prefix(convention, segments[0]) {
         return vec![Finding {
             rule: RuleId::V1,
             severity: Severity::Warning,
             message: format!("the search of `{folder}` is outside the convention"),
-            fix: Some(format!("search below `{SECRET_PREFIX}/` or `{CONFIGURATION_PREFIX}/`")),
+            fix: below(),
         }];
     }
     match segments.get(1) {
@@ -66,17 +65,23 @@ pub fn as_warnings(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings
 }
 
-fn prefix(path: &RemotePath, segments: &[&str], property: Option<&str>, fix: Option<&str>) -> Option<Finding> {
-    if is_prefix(segments[0]) {
+fn prefix(
+    convention: &Convention,
+    path: &RemotePath,
+    segments: &[&str],
+    property: Option<&str>,
+    fix: Option<&str>,
+) -> Option<Finding> {
+    if is_prefix(convention, segments[0]) {
         return None;
     }
     let (rule, what, wanted) = match property {
-        Some(property) if ENDPOINT_PROPERTIES.contains(&property) => {
-            (RuleId::V2, "configuration", CONFIGURATION_PREFIX)
+        Some(property) if convention.endpoints.contains(property) => {
+            (RuleId::V2, "configuration", &convention.configuration_prefix)
         }
-        Some(_) | None => (RuleId::V1, "a secret", SECRET_PREFIX),
+        Some(_) | None => (RuleId::V1, "a secret", &convention.secret_prefix),
     };
-    if is_prefix(path.mount.as_str()) {
+    if is_prefix(convention, path.mount.as_str()) {
         return Some(error(
             rule,
             format!(
@@ -94,7 +99,7 @@ fn prefix(path: &RemotePath, segments: &[&str], property: Option<&str>, fix: Opt
 }
 
 fn datasource(convention: &Convention, path: &RemotePath, segments: &[&str], fix: Option<&str>) -> Option<Finding> {
-    let named = *segments.get(1).filter(|_| is_prefix(segments[0]))?;
+    let named = *segments.get(1).filter(|_| is_prefix(convention, segments[0]))?;
     if convention.datasources.contains(named) {
         return None;
     }
@@ -123,7 +128,7 @@ fn environment(convention: &Convention, path: &RemotePath, segments: &[&str], fi
     ))
 }
 
-fn shape(path: &RemotePath, segments: &[&str], fix: Option<&str>) -> Option<Finding> {
+fn shape(convention: &Convention, path: &RemotePath, segments: &[&str], fix: Option<&str>) -> Option<Finding> {
     let fix = |otherwise: &str| Some(fix.map_or_else(|| otherwise.to_owned(), use_path));
     if let Some(odd) = segments.iter().find(|segment| !is_segment(segment)) {
         return Some(error(
@@ -136,7 +141,7 @@ fn shape(path: &RemotePath, segments: &[&str], fix: Option<&str>) -> Option<Find
         ));
     }
     // Where the prefix is missing, V1 already says what the path should be.
-    if segments.len() == 3 || !is_prefix(segments[0]) {
+    if segments.len() == 3 || !is_prefix(convention, segments[0]) {
         return None;
     }
     Some(error(
@@ -150,15 +155,15 @@ fn shape(path: &RemotePath, segments: &[&str], fix: Option<&str>) -> Option<Find
     ))
 }
 
-fn property_name(property: &str) -> Option<Finding> {
+fn property_name(convention: &Convention, property: &str) -> Option<Finding> {
     if !is_property(property) {
         return Some(error(
             RuleId::V7,
             format!("the property {property:?} does not match `[a-z][a-z0-9_.-]*`"),
-            suggest::property(property).map(|name| format!("use `{name}`")),
+            suggest::property(convention, property).map(|name| format!("use `{name}`")),
         ));
     }
-    let (_, shared) = PROPERTY_ALIASES.iter().find(|(alias, _)| *alias == property)?;
+    let shared = convention.aliases.get(property)?;
     Some(Finding {
         rule: RuleId::V7,
         severity: Severity::Warning,
@@ -167,28 +172,29 @@ fn property_name(property: &str) -> Option<Finding> {
     })
 }
 
-fn property_place(path: &RemotePath, property: &str) -> Option<Finding> {
-    let rest = |prefix: &str| path.path.as_str().strip_prefix(prefix);
-    if let Some(rest) = rest(CONFIGURATION_PREFIX)
-        && CREDENTIAL_PROPERTIES.contains(&property)
+fn property_place(convention: &Convention, path: &RemotePath, property: &str) -> Option<Finding> {
+    let Convention { secret_prefix, configuration_prefix, credentials, endpoints, .. } = convention;
+    let rest = |prefix: &str| path.path.as_str().strip_prefix(prefix).filter(|rest| rest.starts_with('/'));
+    if let Some(rest) = rest(configuration_prefix)
+        && credentials.contains(property)
     {
         return Some(error(
             RuleId::V8,
             format!("`{property}` is a credential, and `{}` is configuration", path.path),
-            Some(format!("use `{SECRET_PREFIX}{rest}`")),
+            Some(format!("use `{secret_prefix}{rest}`")),
         ));
     }
-    let rest = rest(SECRET_PREFIX).filter(|_| ENDPOINT_PROPERTIES.contains(&property))?;
+    let rest = rest(secret_prefix).filter(|_| endpoints.contains(property))?;
     Some(Finding {
         rule: RuleId::V8,
         severity: Severity::Warning,
         message: format!("`{property}` is configuration, and `{}` holds secrets", path.path),
-        fix: Some(format!("use `{CONFIGURATION_PREFIX}{rest}`")),
+        fix: Some(format!("use `{configuration_prefix}{rest}`")),
     })
 }
 
-fn is_prefix(segment: &str) -> bool {
-    segment == SECRET_PREFIX || segment == CONFIGURATION_PREFIX
+fn is_prefix(convention: &Convention, segment: &str) -> bool {
+    segment == convention.secret_prefix || segment == convention.configuration_prefix
 }
 
 fn use_path(path: &str) -> String {

@@ -17,9 +17,11 @@ pub fn page(convention: &Convention) -> String {
         page += &format!("| {} | {breaks} | {keeps} |\n", rule.id);
     }
     page += &format!(
-        "\n## Words\n\nDatasources (V3): {}.\n\nEnvironments (V5): {}.\n",
+        "\n## Words\n\nAs built in; the PathConvention replaces them list by list.\n\nDatasources (V3): {}.\n\nEnvironments (V5): {}.\n\nCredentials (V8): {}. Endpoints (V2, V8): {}.\n",
         list(&convention.datasources),
-        list(&convention.environments)
+        list(&convention.environments),
+        list(&convention.credentials),
+        list(&convention.endpoints)
     );
     page
 }
@@ -33,9 +35,14 @@ The convention binds what a PushSecret or ClusterPushSecret writes. The same tab
 
 | mode | controller and lint | admission |
 |---|---|---|
-| `enforce` (default) | errors stop the push | apply `convention-enforce.yaml` (its warnings are left to the controller and lint) |
-| `warn` | errors are reported as warnings, but a key that is no path (P3) | apply `convention-warn.yaml`: errors and warnings |
-| `off` | nothing is judged but P3 | apply neither |
+| `enforce` (default) | errors stop the push | `convention-enforce.yaml` denies (its warnings are left to the controller and lint) |
+| `warn` | errors are reported as warnings, but a key that is no path (P3) | `convention-warn.yaml` warns of errors and warnings |
+| `off` | nothing is judged but P3 | neither says anything |
+
+Mode and words are data: the PathConvention `default` ([fields](api.md#pathconvention)), which admission reads as its parameter, the
+controller follows, and `waypost lint --convention FILE` takes as a file. A change takes effect at once, without a restart. The label
+`waypost.io/path-convention: enforce|warn|off` on a Namespace sets the mode for what is written from there. Without the object the words are
+those below, the controller's mode is that of `--path-convention`, and admission says nothing.
 
 A remote key is judged by the entry that it means. With `path: secret` in the store, `K`, `secret/K` and `secret/data/K`
 are one entry. A store without a `path` takes the mount from the key: `secret/K` and `secret/data/K` are in the mount

@@ -1,28 +1,22 @@
 //! What to write instead: a path or a name that keeps the rules, or nothing.
 
 use super::Convention;
-use super::words::{
-    CONFIGURATION_PREFIX, DATASOURCE_ALIASES, ENDPOINT_PROPERTIES, PROPERTY_ALIASES, SECRET_PREFIX, is_property,
-    is_segment,
-};
+use super::words::{DATASOURCE_ALIASES, is_property, is_segment};
 use crate::domain::path::RemotePath;
 
 /// A path like this one that keeps V1–V6, if it takes no guess at what the consumer is called.
 pub fn path(convention: &Convention, path: &RemotePath, property: Option<&str>) -> Option<String> {
     let mut segments: Vec<String> =
         path.path.segments().map(|segment| plain(convention, segment)).filter(|segment| !segment.is_empty()).collect();
-    let prefix = match segments.first()?.as_str() {
-        SECRET_PREFIX | CONFIGURATION_PREFIX => segments.remove(0),
-        _other => {
-            if segments.len() == 3 {
-                segments.remove(0);
-            }
-            match property {
-                Some(property) if ENDPOINT_PROPERTIES.contains(&property) => CONFIGURATION_PREFIX,
-                Some(_) | None => SECRET_PREFIX,
-            }
-            .to_owned()
+    let Convention { secret_prefix, configuration_prefix, .. } = convention;
+    let prefix = if [secret_prefix, configuration_prefix].contains(&segments.first()?) {
+        segments.remove(0)
+    } else {
+        if segments.len() == 3 {
+            segments.remove(0);
         }
+        let is_endpoint = property.is_some_and(|property| convention.endpoints.contains(property));
+        if is_endpoint { configuration_prefix.clone() } else { secret_prefix.clone() }
     };
     let [named, consumer] = <[String; 2]>::try_from(segments).ok()?;
     let datasource = datasource(convention, &named)?;
@@ -44,9 +38,9 @@ pub fn datasource(convention: &Convention, word: &str) -> Option<String> {
 }
 
 /// A property name like this one that keeps V7.
-pub fn property(name: &str) -> Option<String> {
+pub fn property(convention: &Convention, name: &str) -> Option<String> {
     let lower = name.to_ascii_lowercase().replace([' ', '/'], "-");
-    let shared = PROPERTY_ALIASES.iter().find(|(alias, _)| *alias == lower).map(|(_, shared)| (*shared).to_owned());
+    let shared = convention.aliases.get(&lower).cloned();
     shared.or_else(|| is_property(&lower).then_some(lower))
 }
 

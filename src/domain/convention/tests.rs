@@ -168,3 +168,71 @@ fn each_store_s_mount_is_judged() {
     facts.stores.push(StoreFacts { kind: Some("ClusterSecretStore"), mount: None });
     assert_eq!(located(&facts), [("spec.data[0].match.remoteRef.remoteKey".to_owned(), RuleId::V1)]);
 }
+
+#[test]
+fn a_namespace_s_label_sets_the_mode_and_another_word_nothing() {
+    let convention = Convention::with_mode(Mode::Enforce);
+    for (label, mode) in [
+        (None, Mode::Enforce),
+        (Some("warn"), Mode::Warn),
+        (Some("off"), Mode::Off),
+        (Some("enforce"), Mode::Enforce),
+        (Some("Warn"), Mode::Enforce),
+        (Some(""), Mode::Enforce),
+    ] {
+        let held = convention.in_namespace(label);
+        assert_eq!((held.mode, &held.datasources), (mode, &convention.datasources), "{label:?}");
+    }
+}
+
+#[test]
+fn other_words_are_judged_by_as_the_built_in_ones_are() {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<BTreeSet<_>>();
+    let convention = Convention {
+        secret_prefix: "team".into(),
+        configuration_prefix: "team-config".into(),
+        datasources: words(&["oracle"]),
+        environments: words(&["blue"]),
+        credentials: words(&["pin"]),
+        endpoints: words(&["url"]),
+        aliases: BTreeMap::from([("uri".to_owned(), "url".to_owned())]),
+        ..Convention::default()
+    };
+    assert_eq!(convention.check_words(), Ok(()));
+    for (key, property, wanted) in [
+        ("team/oracle/app-prod", "host", &[][..]),
+        ("team/oracle/app-blue", "pin", &[RuleId::V5]),
+        ("team/redis/app", "pin", &[RuleId::V3]),
+        ("platform-data/oracle/app", "pin", &[RuleId::V1]),
+        ("platform-config/oracle/app", "url", &[RuleId::V2]),
+        ("team-config/oracle/app", "pin", &[RuleId::V8]),
+        ("team/oracle/app", "uri", &[RuleId::V7]),
+    ] {
+        let path = RemotePath::parse(Some("secret"), key).unwrap();
+        let found = convention.judge(&path, Some(property));
+        assert_eq!(found.iter().map(|finding| finding.rule).collect::<Vec<_>>(), wanted, "{key} {property}");
+    }
+}
+
+#[test]
+fn words_that_no_path_can_keep_are_named() {
+    let with = |change: fn(&mut Convention)| {
+        let mut convention = Convention::default();
+        change(&mut convention);
+        convention.check_words().map_err(|error| error.to_string())
+    };
+    assert_eq!(with(|_| {}), Ok(()));
+    for (change, says) in [
+        ((|c| c.secret_prefix = "a/b".into()) as fn(&mut Convention), "secretPrefix: \"a/b\" is no segment"),
+        (|c| c.secret_prefix = c.configuration_prefix.clone(), "give each its own"),
+        (|c| c.datasources.clear(), "datasources is empty"),
+        (|c| c.datasources.extend(["Oracle".into()]), "datasources: \"Oracle\" is no segment"),
+        (|c| c.environments.extend(["pre-prod".into()]), "environments: \"pre-prod\" is no single word"),
+        (|c| c.credentials.extend(["a b".into()]), "vocabulary.credentials: \"a b\" is no name"),
+        (|c| c.aliases.extend([("x".into(), "A".into())]), "vocabulary.aliases: \"A\" is no name"),
+        (|c| c.endpoints.extend(["token".into()]), "\"token\" is a credential and an endpoint"),
+    ] {
+        let said = with(change).unwrap_err();
+        assert!(said.contains(says), "{said}");
+    }
+}

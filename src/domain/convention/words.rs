@@ -1,4 +1,6 @@
-//! The words of the convention; checks, suggestions and admission policies take them from here.
+//! The words of the convention where an installation names no others, and what words must look like.
+
+use super::Convention;
 
 /// The first segment of secrets.
 pub const SECRET_PREFIX: &str = "platform-data";
@@ -111,10 +113,92 @@ pub const PROPERTY_ALIASES: [(&str, &str); 17] = [
     ("user_name", "username"),
 ];
 
+/// What a word in a segment looks like, where it names an environment.
+pub const WORD_PATTERN: &str = "[a-z0-9]+";
 /// What a segment looks like: lowercase words joined by single hyphens, starting with a letter.
 pub const SEGMENT_PATTERN: &str = "[a-z][a-z0-9]*(-[a-z0-9]+)*";
 /// What a property looks like.
 pub const PROPERTY_PATTERN: &str = "[a-z][a-z0-9_.-]*";
+
+/// A word that cannot be what it is for. Each text says what to write.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WordError {
+    /// A prefix or a datasource that can be no segment of a path.
+    #[error(
+        "{field}: {word:?} is no segment of a path: use lowercase words joined by single hyphens, beginning with a letter"
+    )]
+    Segment {
+        /// Where it stands.
+        field: &'static str,
+        /// What stands there.
+        word: String,
+    },
+    /// An environment that is more than a word.
+    #[error("{field}: {word:?} is no single word: use lowercase letters and digits")]
+    Environment {
+        /// Where it stands.
+        field: &'static str,
+        /// What stands there.
+        word: String,
+    },
+    /// A name that no property can have.
+    #[error("{field}: {word:?} is no name of a property: use `{PROPERTY_PATTERN}`")]
+    Property {
+        /// Where it stands.
+        field: &'static str,
+        /// What stands there.
+        word: String,
+    },
+    /// Secrets and configuration in one place.
+    #[error("secretPrefix and configurationPrefix are both {word:?}: give each its own")]
+    OnePrefix {
+        /// Both of them.
+        word: String,
+    },
+    /// A property that is a credential and an endpoint.
+    #[error("vocabulary: {word:?} is a credential and an endpoint: let it be one of the two")]
+    OneProperty {
+        /// The property.
+        word: String,
+    },
+    /// Words that no path can keep.
+    #[error("datasources is empty, and every path names one: list them, or leave the field out for the built-in list")]
+    NoDatasource,
+}
+
+/// Checks every word.
+pub fn check(convention: &Convention) -> Result<(), WordError> {
+    let prefixes =
+        [("secretPrefix", &convention.secret_prefix), ("configurationPrefix", &convention.configuration_prefix)];
+    let mut segments = prefixes.into_iter().chain(convention.datasources.iter().map(|word| ("datasources", word)));
+    if let Some((field, word)) = segments.find(|(_, word)| !is_segment(word)) {
+        return Err(WordError::Segment { field, word: word.clone() });
+    }
+    if convention.secret_prefix == convention.configuration_prefix {
+        return Err(WordError::OnePrefix { word: convention.secret_prefix.clone() });
+    }
+    if convention.datasources.is_empty() {
+        return Err(WordError::NoDatasource);
+    }
+    if let Some(word) = convention.environments.iter().find(|word| !is_word(word)) {
+        return Err(WordError::Environment { field: "environments", word: word.clone() });
+    }
+    let credentials = convention.credentials.iter().map(|word| ("vocabulary.credentials", word));
+    let endpoints = convention.endpoints.iter().map(|word| ("vocabulary.endpoints", word));
+    let aliases = convention.aliases.iter().flat_map(|(alias, shared)| [alias, shared]);
+    let mut properties = credentials.chain(endpoints).chain(aliases.map(|word| ("vocabulary.aliases", word)));
+    if let Some((field, word)) = properties.find(|(_, word)| !is_property(word)) {
+        return Err(WordError::Property { field, word: word.clone() });
+    }
+    match convention.credentials.intersection(&convention.endpoints).next() {
+        Some(word) => Err(WordError::OneProperty { word: word.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+}
 
 /// Whether a segment is as [`SEGMENT_PATTERN`] says.
 pub fn is_segment(text: &str) -> bool {

@@ -11,8 +11,10 @@ use crate::domain::path::Mount;
 use crate::store::StoreError;
 use crate::store::observer::Call;
 
-/// A path of the convention that nobody uses: rights are asked about, nothing is read.
-pub const SAMPLE: &str = "platform-data/waypost/check";
+/// A path of secrets, by their prefix, that nobody uses: rights are asked about, nothing is read.
+pub fn sample(secret_prefix: &str) -> String {
+    format!("{secret_prefix}/waypost/check")
+}
 
 /// What the server says about itself and about us.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,8 +40,8 @@ pub struct Rights {
 }
 
 impl VaultClient {
-    /// Checks that the server answers, that we are logged in, that the mount is KV v2, and asks what we may do there.
-    pub async fn inspect(&self) -> Result<Inspection, StoreError> {
+    /// Checks that the server answers, that we are logged in, that the mount is KV v2, and asks what we may do with its secrets.
+    pub async fn inspect(&self, secret_prefix: &str) -> Result<Inspection, StoreError> {
         let health_reply = self.transport.health().await?;
         let health: Option<Health> = reply::parse(&health_reply.body);
         self.check_health(&health_reply, health.as_ref())?;
@@ -49,7 +51,7 @@ impl VaultClient {
                 let mount = Mount::parse(mount)
                     .map_err(|_checked_with_the_spec| StoreError::MountMissing { mount: mount.clone() })?;
                 self.confirm(&mount, Certainty::Fresh).await?;
-                self.rights(&mount).await?
+                self.rights(&mount, secret_prefix).await?
             }
             None => {
                 self.session.token().await?;
@@ -59,8 +61,9 @@ impl VaultClient {
         Ok(Inspection { version: health.version, cluster_id: health.cluster_id, rights })
     }
 
-    async fn rights(&self, mount: &Mount) -> Result<Option<Rights>, StoreError> {
-        let (data, metadata) = (format!("{mount}/data/{SAMPLE}"), format!("{mount}/metadata/{SAMPLE}"));
+    async fn rights(&self, mount: &Mount, secret_prefix: &str) -> Result<Option<Rights>, StoreError> {
+        let sample = sample(secret_prefix);
+        let (data, metadata) = (format!("{mount}/data/{sample}"), format!("{mount}/metadata/{sample}"));
         let body = serde_json::json!({ "paths": [data, metadata] }).to_string().into_bytes();
         let request = Outgoing {
             call: Call::Capabilities,

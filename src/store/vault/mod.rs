@@ -35,7 +35,7 @@ use crate::domain::path::{Mount, RemotePath};
 use crate::domain::remote::{Entry, RemoteData};
 use crate::store::observer::Call;
 use crate::store::{Head, Heads, Identity, PathKey, StoreClient, StoreError, Written};
-pub use inspect::{Inspection, Rights, SAMPLE};
+pub use inspect::{Inspection, Rights, sample};
 
 /// No server takes a larger request by default.
 const MAX_REQUEST: usize = 32 * 1024 * 1024;

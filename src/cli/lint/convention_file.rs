@@ -1,0 +1,78 @@
+//! `--convention FILE`: the path convention of an installation, from the manifest of its PathConvention.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::document::Node;
+use super::judge::{self, Object, Source};
+use super::output::{Colour, Format, render};
+use super::problem::{Located, Problem};
+use super::{facts, schema};
+use crate::api::PathConvention;
+use crate::domain::convention::Convention;
+
+/// Why a file gives no convention.
+#[derive(Debug, Error)]
+pub enum NoConvention {
+    /// It cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// It has none, or several.
+    #[error("{} has {count} objects of the kind PathConvention: it takes one", path.display())]
+    Count {
+        /// The file.
+        path: PathBuf,
+        /// How many it has.
+        count: usize,
+    },
+    /// What it has is wrong.
+    #[error("{} gives no path convention:\n{problems}", path.display())]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, as lint prints it.
+        problems: String,
+    },
+}
+
+/// Reads the convention of a file; the built-in one without a file.
+///
+/// # Errors
+/// [`NoConvention`], when the file does not say exactly one.
+pub fn convention(path: Option<&Path>) -> Result<Convention, NoConvention> {
+    let Some(path) = path else { return Ok(Convention::default()) };
+    let text = fs::read_to_string(path).map_err(|source| NoConvention::Unreadable { path: path.to_owned(), source })?;
+    let sources = [Source { name: path.display().to_string(), text }];
+    let (objects, mut problems) = judge::objects(&sources);
+    let objects: Vec<Object<'_>> = objects.into_iter().filter(|object| object.kind.name == "PathConvention").collect();
+    let [object] = objects.as_slice() else {
+        return Err(NoConvention::Count { path: path.to_owned(), count: objects.len() });
+    };
+    let found = schema::check(object.kind, &object.node).into_iter().chain(facts::check(object));
+    problems.extend(found.map(|problem| Located::new(&sources[0].name, &sources[0].text, problem)));
+    match parse(&object.node) {
+        Ok(convention) if problems.is_empty() => Ok(convention),
+        Ok(_) | Err(_) => {
+            Err(NoConvention::Wrong { path: path.to_owned(), problems: render(&problems, Format::Text, Colour::None) })
+        }
+    }
+}
+
+/// What keeps a PathConvention from being used, beyond its shape.
+pub fn check(object: &Object<'_>) -> Option<Problem> {
+    let wrong = parse(&object.node).err()??;
+    Some(Problem::error("path-convention", object.node.span.clone(), wrong, None))
+}
+
+/// The convention; nothing more where the shape is wrong, which the schema says.
+fn parse(node: &Node) -> Result<Convention, Option<String>> {
+    let object: PathConvention = serde_json::from_value(node.json()).map_err(|_quotes_it| None)?;
+    object.convention().map_err(|error| Some(error.to_string()))
+}

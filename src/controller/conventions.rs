@@ -1,0 +1,222 @@
+//! The path convention as it holds now: the built-in words until a PathConvention says otherwise, and each namespace's own mode.
+//! Nothing is restarted when it changes: whoever judges asks here each time.
+
+use std::borrow::Cow;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Resource, ResourceExt};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::context::Context;
+use super::drive::{WATCH_SECONDS, watch_error};
+use super::guarded::Guarded;
+use super::undecodable::unquoted;
+use crate::api::PathConvention;
+use crate::api::condition::Reason;
+use crate::api::path_convention::DEFAULT_NAME;
+use crate::cluster::events::Tone;
+use crate::domain::convention::{Convention, LABEL_MODE};
+
+/// Another convention holds than before.
+pub struct ConventionChanged;
+
+/// The convention that holds, and what holds without a PathConvention.
+pub struct Conventions {
+    current: RwLock<Arc<Convention>>,
+    built_in: Arc<Convention>,
+    namespaces: Store<PartialObjectMeta<Namespace>>,
+}
+
+impl Conventions {
+    /// Begins with what is built in, in the mode of the flag.
+    pub fn new(built_in: Convention, namespaces: Store<PartialObjectMeta<Namespace>>) -> Self {
+        let built_in = Arc::new(built_in);
+        Conventions { current: RwLock::new(built_in.clone()), built_in, namespaces }
+    }
+
+    /// The convention, in the installation's mode.
+    pub fn current(&self) -> Arc<Convention> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The convention, in the mode for what is written from this namespace.
+    pub fn in_namespace(&self, namespace: &str) -> Arc<Convention> {
+        let (current, namespace) = (self.current(), self.namespaces.get(&ObjectRef::new(namespace)));
+        let label = namespace.as_ref().and_then(|namespace| namespace.labels().get(LABEL_MODE));
+        match current.in_namespace(label.map(String::as_str)) {
+            Cow::Borrowed(_) => current,
+            Cow::Owned(other) => Arc::new(other),
+        }
+    }
+
+    /// Puts another convention in place; whether it is another one.
+    fn replace(&self, convention: Arc<Convention>) -> Replaced {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if **current == *convention {
+            return Replaced::Same;
+        }
+        *current = convention;
+        Replaced::Other
+    }
+}
+
+/// Whether a convention is another one than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Replaced {
+    Same,
+    Other,
+}
+
+/// Watches PathConventions until `stop` is cancelled. `filled` is cancelled once it is known which convention holds.
+pub async fn follow(
+    api: Api<Guarded<PathConvention>>,
+    context: Arc<Context>,
+    changed: UnboundedSender<ConventionChanged>,
+    filled: CancellationToken,
+    stop: CancellationToken,
+) {
+    let config = watcher::Config::default().timeout(WATCH_SECONDS);
+    let events = watcher(api, config).default_backoff().take_until(stop.cancelled_owned());
+    futures::pin_mut!(events);
+    let mut follower =
+        Follower { context, changed, filled, listed: Listed::Absent, told: None, missing: Missing::Unsaid };
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => follower.observe(event).await,
+            Err(error) => follower.failed(&error),
+        }
+    }
+}
+
+struct Follower {
+    context: Arc<Context>,
+    changed: UnboundedSender<ConventionChanged>,
+    filled: CancellationToken,
+    listed: Listed,
+    /// The state of the object that was told to be wrong, so that it is told once.
+    told: Option<(Option<String>, Option<i64>)>,
+    missing: Missing,
+}
+
+/// Whether a list has shown the object so far.
+enum Listed {
+    Absent,
+    Present,
+}
+
+/// Whether it was said that there is no such kind.
+enum Missing {
+    Unsaid,
+    Said,
+}
+
+impl Follower {
+    async fn observe(&mut self, event: Event<Guarded<PathConvention>>) {
+        match event {
+            Event::Apply(object) => self.judge(&object).await,
+            Event::InitApply(object) => {
+                if object.name_any() == DEFAULT_NAME {
+                    self.listed = Listed::Present;
+                }
+                self.judge(&object).await;
+            }
+            Event::Delete(object) if object.name_any() == DEFAULT_NAME => self.built_in(),
+            Event::Delete(_) => {}
+            Event::Init => self.listed = Listed::Absent,
+            Event::InitDone => {
+                if matches!(self.listed, Listed::Absent) {
+                    self.built_in();
+                }
+                self.filled.cancel();
+            }
+        }
+    }
+
+    /// Without the kind, or the right to see it, what is built in holds. Anything else is waited for.
+    fn failed(&mut self, error: &watcher::Error) {
+        let refused = matches!(
+            error,
+            watcher::Error::InitialListFailed(kube::Error::Api(status)) if [403, 404].contains(&status.code)
+        );
+        if !refused {
+            warn!(kind = "PathConvention", error = watch_error(error), "the watch failed and is retried");
+            return;
+        }
+        if matches!(self.missing, Missing::Unsaid) {
+            info!("no PathConvention can be read (crds/pathconventions.yaml): the built-in path convention holds");
+            self.missing = Missing::Said;
+        }
+        self.built_in();
+        self.filled.cancel();
+    }
+
+    async fn judge(&mut self, object: &Guarded<PathConvention>) {
+        let wrong = match &object.0 {
+            Ok(object) => match object.convention() {
+                Ok(convention) => return self.put(Arc::new(convention)),
+                Err(error) => error.to_string(),
+            },
+            Err(invalid) => format!("it does not decode: {}", unquoted(&invalid.error)),
+        };
+        self.refuse(object, &wrong).await;
+    }
+
+    /// Says once what is wrong. The convention that held goes on to hold.
+    async fn refuse(&mut self, object: &Guarded<PathConvention>, wrong: &str) {
+        let state = (object.uid(), object.meta().generation);
+        if self.told.as_ref() == Some(&state) {
+            return;
+        }
+        self.told = Some(state);
+        let message = format!("{wrong}; correct it: until then the convention that held before goes on to hold");
+        warn!(path_convention = object.name_any(), message, "not in use");
+        self.context.events.state_changed(object, Tone::Warning, Reason::InvalidSpec.as_str(), &message).await;
+    }
+
+    fn built_in(&self) {
+        self.put(self.context.conventions.built_in.clone());
+    }
+
+    fn put(&self, convention: Arc<Convention>) {
+        let mode = convention.mode;
+        match self.context.conventions.replace(convention) {
+            Replaced::Same => {}
+            Replaced::Other => {
+                info!(%mode, "another path convention holds");
+                // A closed channel means that we are shutting down.
+                let _closed = self.changed.send(ConventionChanged).is_err();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector::store;
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::convention::Mode;
+
+    #[test]
+    fn a_namespace_s_label_outlasts_a_change_of_the_convention() {
+        let (reader, mut writer) = store();
+        let labelled = json!({ "metadata": { "name": "team", "labels": { LABEL_MODE: "off" } } });
+        writer.apply_watcher_event(&Event::Apply(serde_json::from_value(labelled).unwrap()));
+        let conventions = Conventions::new(Convention::default(), reader);
+        let modes = || ["team", "other", "nowhere"].map(|namespace| conventions.in_namespace(namespace).mode);
+        assert_eq!(modes(), [Mode::Off, Mode::Enforce, Mode::Enforce]);
+        let warned = Arc::new(Convention::with_mode(Mode::Warn));
+        assert_eq!(conventions.replace(warned.clone()), Replaced::Other);
+        assert_eq!(conventions.replace(warned), Replaced::Same);
+        assert_eq!(modes(), [Mode::Off, Mode::Warn, Mode::Warn]);
+    }
+}

@@ -1,0 +1,83 @@
+//! When the path convention changed, or a namespace's mode, whoever publishes by it tries again at once.
+
+use std::collections::HashMap;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::ResourceExt;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, Store};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::PushSecret;
+use crate::controller::conventions::ConventionChanged;
+use crate::controller::guarded::Guarded;
+use crate::controller::namespaces::NamespaceMoved;
+use crate::controller::referrers::Name;
+use crate::domain::convention::LABEL_MODE;
+
+/// All PushSecrets, and where they are woken.
+pub struct Publishers {
+    pushes: Store<Guarded<PushSecret>>,
+    wakeups: UnboundedSender<Name>,
+    namespaces: Store<PartialObjectMeta<Namespace>>,
+    /// The modes that labels of namespaces asked for when we last looked.
+    modes: HashMap<String, String>,
+}
+
+impl Publishers {
+    /// Puts the caches and their reconciler together.
+    pub fn new(
+        pushes: Store<Guarded<PushSecret>>,
+        wakeups: UnboundedSender<Name>,
+        namespaces: Store<PartialObjectMeta<Namespace>>,
+    ) -> Self {
+        Publishers { pushes, wakeups, namespaces, modes: HashMap::new() }
+    }
+
+    /// Follows both until `stop` is cancelled.
+    pub async fn follow(
+        mut self,
+        mut conventions: UnboundedReceiver<ConventionChanged>,
+        mut namespaces: UnboundedReceiver<NamespaceMoved>,
+        stop: CancellationToken,
+    ) {
+        loop {
+            tokio::select! {
+                Some(ConventionChanged) = conventions.recv() => self.wake(|_| true),
+                Some(moved) = namespaces.recv() => match moved {
+                    NamespaceMoved::One(name) => self.look(&name),
+                    NamespaceMoved::All => {
+                        let all = self.namespaces.state();
+                        all.iter().for_each(|namespace| self.look(&namespace.name_any()));
+                    }
+                },
+                () = stop.cancelled() => return,
+                else => return,
+            }
+        }
+    }
+
+    /// Wakes who publishes from a namespace, if its label asks for another mode than before.
+    fn look(&mut self, name: &str) {
+        let namespace = self.namespaces.get(&ObjectRef::new(name));
+        let mode = namespace.and_then(|namespace| namespace.labels().get(LABEL_MODE).cloned());
+        let before = match &mode {
+            Some(mode) => self.modes.insert(name.to_owned(), mode.clone()),
+            None => self.modes.remove(name),
+        };
+        if before != mode {
+            self.wake(|namespace| namespace == name);
+        }
+    }
+
+    /// A closed channel means that we are shutting down.
+    fn wake(&self, is_concerned: impl Fn(&str) -> bool) {
+        for push in self.pushes.state() {
+            let namespace = push.namespace().unwrap_or_default();
+            if is_concerned(&namespace) {
+                let _closed = self.wakeups.send(Name::new(namespace, push.name_any())).is_err();
+            }
+        }
+    }
+}
