@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Follow, Pushed, ReadKey, Seen, Source};
+use super::{Follow, Labels, Pushed, ReadKey, Seen, Source};
 use crate::controller::referrers::Name;
 use crate::store::{Identity, PathKey};
 pub(super) use due::{Check, Due};
@@ -37,6 +37,7 @@ struct Consumer {
     /// Each read key once. Most consumers have one, for which a tree would set aside room for eleven.
     sources: Vec<(ReadKey, Held)>,
     follow: Follow,
+    labels: Labels,
     queued: bool,
     /// When the version was announced that it is to get.
     announced: Option<Instant>,
@@ -132,7 +133,9 @@ impl Index {
             start.ends = start.ends.max(now + START_PAUSE).min(start.latest);
         }
         let announced = before.as_ref().and_then(|before| before.announced);
-        let mut consumer = Consumer { sources: Vec::with_capacity(sources.len()), follow, queued: false, announced };
+        let labels = before.as_ref().map(|before| before.labels).unwrap_or_default();
+        let mut consumer =
+            Consumer { sources: Vec::with_capacity(sources.len()), follow, labels, queued: false, announced };
         for source in sources {
             let key = source.read_key();
             let taken = before.as_mut().and_then(|before| before.held(&key)).and_then(|held| held.taken);
@@ -158,6 +161,21 @@ impl Index {
             }
         }
         self.sweep_paths(before);
+    }
+
+    pub fn judged_by(&mut self, name: &Name, labels: Labels) {
+        if let Some(consumer) = self.consumers.get_mut(name) {
+            consumer.labels = labels;
+        }
+    }
+
+    /// Other labels of namespaces: whoever is judged by them is to look again.
+    pub fn labels_changed(&mut self, namespaces: impl Fn(&str) -> bool, now: Instant) -> Vec<Name> {
+        let concerned =
+            |(name, consumer): &(&Name, &Consumer)| consumer.labels == Labels::Decisive && namespaces(&name.namespace);
+        let concerned: BTreeSet<Name> = self.consumers.iter().filter(concerned).map(|(name, _)| name.clone()).collect();
+        self.outdate(&concerned, |_| true);
+        self.wake(concerned, now)
     }
 
     /// Clears the mark that keeps a consumer from being queued twice, and says whether it has something to read.

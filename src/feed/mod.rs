@@ -64,6 +64,16 @@ pub enum Follow {
     Never,
 }
 
+/// Whether the labels of its namespace decide what a consumer may read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Labels {
+    /// They say nothing.
+    #[default]
+    Silent,
+    /// A producer asks for them.
+    Decisive,
+}
+
 /// How fresh a shared read must be. An announced version is always waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
@@ -164,6 +174,17 @@ impl Feed {
     /// Whether this version of the path has no data because a push of ours removed it, as far as this process has seen.
     pub fn is_removed_by_push(&self, key: &PathKey, version: u64) -> bool {
         self.index().is_removed_by_push(key, version)
+    }
+
+    /// Says whether the labels of its namespace decide what a consumer may read.
+    pub fn judged_by(&self, name: &Name, labels: Labels) {
+        self.index().judged_by(name, labels);
+    }
+
+    /// Says that these namespaces may have other labels. Those of their consumers that are judged by labels are queued.
+    pub fn labels_changed(&self, namespaces: impl Fn(&str) -> bool) {
+        let woken = self.index().labels_changed(namespaces, Instant::now());
+        self.wake(woken);
     }
 
     /// Begins a reconcile: whether the feed knows of something that this consumer has not got yet, or does not know it.

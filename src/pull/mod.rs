@@ -37,7 +37,7 @@ use crate::controller::kind::Kind;
 use crate::controller::referrers::{Interest, Name, Referrer};
 use crate::controller::report::{Report, Requeue};
 use crate::controller::undecodable::{Advice, Fate};
-use crate::feed::{Follow, Freshness};
+use crate::feed::{Follow, Freshness, Labels};
 use crate::metrics::Stage;
 use crate::store::{Foreign, StoreName};
 use absence::Absence;
@@ -296,7 +296,11 @@ impl<S: Stores> Pull<S> {
     }
 
     async fn reader(&self, desired: &Desired, snapshots: &[(Reference, Snapshot)]) -> Result<Reader, ClusterError> {
-        let labels = match consent::asks_for_labels(snapshots) {
+        let name = Name::new(&desired.namespace, &desired.name);
+        let asked = consent::asks_for_labels(snapshots);
+        // Before they are read, so that no change falls between.
+        self.context.feed.judged_by(&name, if asked { Labels::Decisive } else { Labels::Silent });
+        let labels = match asked {
             true => self.context.cluster.namespace_labels(&desired.namespace).await?,
             false => BTreeMap::new(),
         };

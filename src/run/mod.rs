@@ -3,6 +3,7 @@
 mod conventions;
 mod dependants;
 mod fanout;
+mod readers;
 mod store;
 mod unserved;
 
@@ -289,14 +290,16 @@ impl Starter<'_> {
     async fn start_judgement(&self, namespaces: Namespaces) -> Judgement {
         let (to_publishers, for_publishers) = mpsc::unbounded_channel();
         let (to_parents, for_parents) = mpsc::unbounded_channel();
+        let (to_readers, for_readers) = mpsc::unbounded_channel();
         let (changed, changes) = mpsc::unbounded_channel();
         let [namespaces_filled, convention_filled] = [(); 2].map(|()| CancellationToken::new());
         let (watched, filled, stop) = (self.config.namespace.clone(), namespaces_filled.clone(), self.stop.clone());
         let api = Api::all(self.client());
         self.tasks.spawn(async move {
             let watched = watched.as_deref().map_or(Watched::All, Watched::One);
-            namespaces.follow(api, watched, filled, vec![to_publishers, to_parents], stop).await;
+            namespaces.follow(api, watched, filled, vec![to_publishers, to_parents, to_readers], stop).await;
         });
+        self.tasks.spawn(readers::follow(self.context.feed.clone(), for_readers, self.stop.clone()));
         self.tasks.spawn(path_conventions::follow(
             Api::all(self.client()),
             self.context.clone(),

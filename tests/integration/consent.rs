@@ -89,18 +89,14 @@ async fn rp1_expressions_match_whole_names_and_selectors_match_labels() -> anyho
         })
     })
     .await?;
-    for (namespace, label, admitted) in [
+    for (namespace, value, admitted) in [
         (format!("x{}-consumer", stage.word), None, false),
         (format!("{}-consumer2", stage.word), None, false),
         (format!("{}-labelled", stage.word), Some(stage.word.as_str()), true),
         (format!("{}-mislabelled", stage.word), Some("other"), false),
     ] {
         stage.namespace(&namespace).await?;
-        if let Some(label) = label {
-            let labels = json!({ "metadata": { "labels": { "reads": label } } });
-            let namespaces: Api<Namespace> = Api::all(stage.client.clone());
-            namespaces.patch(&namespace, &PatchParams::default(), &Patch::Merge(labels)).await?;
-        }
+        label(&stage, &namespace, value).await?;
         pull(&stage, &namespace).await?;
         match admitted {
             true => drop(stage.ready::<ExternalSecret>(&namespace, "pull", "True", "SecretSynced").await?),
@@ -108,6 +104,33 @@ async fn rp1_expressions_match_whole_names_and_selectors_match_labels() -> anyho
         }
         assert_eq!(target(&stage, &namespace).await?.is_some(), admitted, "{namespace}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn rp2_a_namespace_that_loses_its_label_loses_its_secret_at_once_and_gets_it_back_with_the_label()
+-> anyhow::Result<()> {
+    let stage = Stage::new("rp2l").await?;
+    stage.secret(&stage.producer, "source", &[("password", "first")]).await?;
+    let selector = json!({ "namespaceSelector": { "matchLabels": { "reads": stage.word } }, "onWithdrawal": "Delete" });
+    pushed(&stage, selector).await?;
+    label(&stage, &stage.consumer, Some(&stage.word)).await?;
+    pull(&stage, &stage.consumer).await?;
+    stage.holds(&stage.consumer, "pull", &[("PASSWORD", "first")]).await?;
+    label(&stage, &stage.consumer, None).await?;
+    wait::until("the target to go with the label", SOON, async || {
+        Ok(target(&stage, &stage.consumer).await?.is_none().then_some(()))
+    })
+    .await?;
+    is_refused(&stage, &stage.consumer).await?;
+    label(&stage, &stage.consumer, Some(&stage.word)).await?;
+    stage.holds(&stage.consumer, "pull", &[("PASSWORD", "first")]).await.map(drop)
+}
+
+async fn label(stage: &Stage, namespace: &str, value: Option<&str>) -> anyhow::Result<()> {
+    let labels = json!({ "metadata": { "labels": { "reads": value } } });
+    let namespaces: Api<Namespace> = Api::all(stage.client.clone());
+    namespaces.patch(namespace, &PatchParams::default(), &Patch::Merge(labels)).await?;
     Ok(())
 }
 
