@@ -8,7 +8,8 @@
 //!
 //! Metadata has no check-and-set in Vault. So each claimant announces itself under a key of its own, reads again, and goes on
 //! only when it stands alone; of two, the one with the lower UID goes on and the other withdraws. Whichever read comes last
-//! sees both, so both never go on.
+//! sees both, so both never go on. Where the server counts changes of labels (OpenBao), a claim is set at once, on condition that
+//! nothing changed; whoever announces itself is seen by that, and sees it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -42,7 +42,7 @@ use crate::metrics::Stage;
 use crate::store::{Foreign, StoreName};
 use absence::Absence;
 use apply::Applied;
-use bound::Losses;
+use bound::{Halt, Losses};
 use consent::Reader;
 use desired::{Desired, Reference, Refresh};
 use observe::{Located, Stores};
@@ -278,7 +278,7 @@ impl<S: Stores> Pull<S> {
                 target = observe::live(cluster, desired).await.map_err(Failure::Write)?;
                 continue;
             }
-            self.judge(&name, absences, &plan.step)?;
+            self.judge(&name, absences, &plan.step).map_err(Failure::Halted)?;
             match apply::apply(cluster, desired, plan.step).await {
                 Ok(applied) => {
                     self.losses.carried_out(&name, Instant::now());
@@ -318,12 +318,12 @@ impl<S: Stores> Pull<S> {
     }
 
     /// Lets a target lose what is gone from a store, unless too many do.
-    fn judge(&self, name: &Name, mut absences: BTreeMap<StoreName, Absence>, step: &Step) -> Result<(), Failure> {
+    fn judge(&self, name: &Name, mut absences: BTreeMap<StoreName, Absence>, step: &Step) -> Result<(), Halt> {
         if !absence::takes_away(step) {
             absences.values_mut().for_each(|absence| *absence = (*absence).min(Absence::Harmless));
         }
         let allowance = |store: &StoreName| self.allowance(store);
-        self.losses.judge(name, &absences, allowance, Instant::now()).map_err(Failure::Halted)
+        self.losses.judge(name, &absences, allowance, Instant::now())
     }
 
     /// What a person wrote on the store to let deletions through.

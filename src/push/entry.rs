@@ -14,7 +14,7 @@ use crate::domain::consent;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState};
 use crate::feed::Pushed;
-use crate::store::{StoreClient, StoreError};
+use crate::store::{Exchange, StoreClient, StoreError};
 
 /// How often a lost check-and-set or a crossed claim is tried again at once, before the back-off of the whole object.
 const MAX_LOSSES: u32 = 5;
@@ -137,7 +137,13 @@ impl Applier<'_> {
             Step::Refuse { refusal, mine } => return Err(ApplyError::Refused { refusal, mine }),
             Step::AskAfter(owner) => return self.ask_after(chain, owner).await.map(|()| None),
             Step::Wait { key, by } => return self.wait(place, chain, key, by).await.map(|()| None),
-            Step::Announce { changes, properties } => self.announce(place, chain, &changes, &properties).await?,
+            Step::Announce { changes, claims, properties } => {
+                place.ledger.ensure(&properties).await.map_err(ApplyError::Cluster)?;
+                match self.claim(place, chain, claims).await? {
+                    Exchange::Done | Exchange::Crossed => return Ok(None),
+                    Exchange::Unavailable => self.announce(place, chain, &changes).await?,
+                }
+            }
             Step::Settle(changes) => self.patch(place, chain, &changes).await?,
             Step::Bury { version } => {
                 place.client.delete_versions(place.path, &[version]).await.map_err(ApplyError::Store)?;
@@ -204,15 +210,33 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// Creates the entry where there is none, without labels, so that a rival's stay; then adds ours.
-    async fn announce(
+    /// Claims in one step, where the server makes sure that no label changed since it was read: then nobody else stands on
+    /// the properties, by a claim or by an intent.
+    async fn claim(
         &self,
         place: &Place<'_>,
         chain: &mut Chain,
-        changes: &LabelChanges,
-        properties: &BTreeSet<String>,
-    ) -> Result<(), ApplyError> {
-        place.ledger.ensure(properties).await.map_err(ApplyError::Cluster)?;
+        claims: Option<LabelChanges>,
+    ) -> Result<Exchange, ApplyError> {
+        let Some(claims) = claims else { return Ok(Exchange::Unavailable) };
+        let exchange =
+            place.client.exchange_labels(place.path, &chain.entry, &claims).await.map_err(ApplyError::Store)?;
+        match exchange {
+            Exchange::Done => {
+                self.tell_of_labels(place, &claims);
+                chain.relabel(&claims);
+            }
+            Exchange::Crossed => {
+                chain.lose().await?;
+                chain.entry = place.client.read(place.path, None).await.map_err(ApplyError::Store)?;
+            }
+            Exchange::Unavailable => {}
+        }
+        Ok(exchange)
+    }
+
+    /// Creates the entry where there is none, without labels, so that a rival's stay; then adds ours.
+    async fn announce(&self, place: &Place<'_>, chain: &mut Chain, changes: &LabelChanges) -> Result<(), ApplyError> {
         match chain.entry.state {
             EntryState::Absent => {
                 place.client.create_entry(place.path).await.map_err(ApplyError::Store)?;
@@ -226,11 +250,7 @@ impl Applier<'_> {
     async fn patch(&self, place: &Place<'_>, chain: &mut Chain, changes: &LabelChanges) -> Result<(), ApplyError> {
         match place.client.patch_metadata(place.path, changes).await {
             Ok(()) => {
-                let labels: Vec<&str> = changes.keys().map(String::as_str).collect();
-                tracing::info!(push_secret = %self.me.object(), path = %place.path, ?labels, "labels changed");
-                if changes.keys().any(|key| consent::is_consent(key)) {
-                    (place.announce)(Pushed::Consent);
-                }
+                self.tell_of_labels(place, changes);
                 Ok(())
             }
             // It was removed meanwhile: the next read shows that.
@@ -238,9 +258,30 @@ impl Applier<'_> {
             Err(error) => Err(ApplyError::Store(error)),
         }
     }
+
+    fn tell_of_labels(&self, place: &Place<'_>, changes: &LabelChanges) {
+        let labels: Vec<&str> = changes.keys().map(String::as_str).collect();
+        tracing::info!(push_secret = %self.me.object(), path = %place.path, ?labels, "labels changed");
+        if changes.keys().any(|key| consent::is_consent(key)) {
+            (place.announce)(Pushed::Consent);
+        }
+    }
 }
 
 impl Chain {
+    /// The entry with labels that the server just took. Its data may be older, which the check-and-set of a write finds.
+    fn relabel(&mut self, changes: &LabelChanges) {
+        for (key, value) in changes {
+            match value {
+                Some(value) => self.entry.custom_metadata.insert(key.clone(), value.clone()),
+                None => self.entry.custom_metadata.remove(key),
+            };
+        }
+        if let EntryState::Absent = self.entry.state {
+            self.entry.state = EntryState::Empty;
+        }
+    }
+
     /// Counts a loss and pauses, longer each time and never as long as a rival.
     async fn lose(&mut self) -> Result<(), ApplyError> {
         self.losses += 1;

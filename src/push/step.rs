@@ -69,6 +69,9 @@ pub enum Step {
     Announce {
         /// The labels to change.
         changes: LabelChanges,
+        /// The labels to change instead where a server makes sure that nobody comes between: claims at once. Nothing where
+        /// a property must not be claimed before it is written.
+        claims: Option<LabelChanges>,
         /// The properties that will be ours, and must stand in the ledger first.
         properties: BTreeSet<String>,
     },
@@ -334,7 +337,23 @@ impl<'a> View<'a> {
     fn announce(&self, sorted: &Sorted<'a>) -> Step {
         let mut changes = self.intents(sorted);
         changes.extend(self.consents(sorted));
-        Step::Announce { changes, properties: owned(&sorted.announce) }
+        Step::Announce { changes, claims: self.claims(sorted), properties: owned(&sorted.announce) }
+    }
+
+    /// What an announcement and the confirmation after its write change together. What is only to be ours if nobody else
+    /// writes it cannot be claimed ahead of the write.
+    fn claims(&self, sorted: &Sorted<'a>) -> Option<LabelChanges> {
+        match self.goal.existing {
+            Existing::Keep => return None,
+            Existing::Replace => {}
+        }
+        let labels = &self.entry.custom_metadata;
+        let mut changes = self.intents(sorted);
+        changes.extend(claim::confirm(sorted.announce.iter().copied(), self.me));
+        changes.extend(self.consents(sorted));
+        changes.extend(self.goal.labels.changes(labels));
+        changes.retain(|key, value| value.is_some() || labels.contains_key(key));
+        Some(changes)
     }
 
     /// The changes that bring the consents of what is ours, or is to be, to what is wanted.

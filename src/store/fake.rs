@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 
-use super::{Head, Heads, Identity, Latest, PathKey, StoreClient, StoreError, Written};
+use super::{Exchange, Head, Heads, Identity, Latest, PathKey, StoreClient, StoreError, Written};
 use crate::domain::consent;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
@@ -30,6 +30,8 @@ pub enum Operation {
     CreateEntry,
     /// [`StoreClient::patch_metadata`].
     PatchMetadata,
+    /// [`StoreClient::exchange_labels`], where it is offered.
+    ExchangeLabels,
     /// [`StoreClient::write`].
     Write,
     /// [`StoreClient::delete_versions`].
@@ -45,6 +47,7 @@ impl Operation {
             Operation::PathKey | Operation::Read | Operation::Head | Operation::Heads => false,
             Operation::CreateEntry
             | Operation::PatchMetadata
+            | Operation::ExchangeLabels
             | Operation::Write
             | Operation::DeleteVersions
             | Operation::DestroyVersions => true,
@@ -82,12 +85,23 @@ pub enum Listing {
     Refused,
 }
 
+/// Whether a client can see that changes of labels are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Counting {
+    /// As on OpenBao.
+    Offered,
+    /// As on Vault, or without the right to read metadata.
+    #[default]
+    Refused,
+}
+
 type Hook = Box<dyn FnMut(&FakeStore, &Request) -> Option<Fault> + Send>;
 
 /// The store, or one client of it: clones share the content.
 #[derive(Clone)]
 pub struct FakeStore {
     identity: Identity,
+    counting: Counting,
     world: Arc<World>,
 }
 
@@ -133,6 +147,7 @@ impl FakeStore {
         let content = Content { mounts: BTreeSet::from(["secret".to_owned()]), ..Content::default() };
         FakeStore {
             identity: Identity(server.into()),
+            counting: Counting::default(),
             world: Arc::new(World {
                 server,
                 hangs: AtomicBool::new(false),
@@ -149,7 +164,12 @@ impl FakeStore {
 
     /// Another client of the same store.
     pub fn with_identity(&self, identity: &str) -> Self {
-        FakeStore { identity: Identity(identity.into()), world: self.world.clone() }
+        FakeStore { identity: Identity(identity.into()), counting: self.counting, world: self.world.clone() }
+    }
+
+    /// The same client, for which changes of labels are counted or not.
+    pub fn with_counting(&self, counting: Counting) -> Self {
+        FakeStore { counting, ..self.clone() }
     }
 
     /// Lets the next `count` requests fail; after earlier faults.
@@ -341,6 +361,15 @@ impl Stored {
         self.versions.get(index(version)?)?.as_ref()
     }
 
+    fn change_labels(&mut self, changes: &BTreeMap<String, Option<String>>) {
+        for (key, value) in changes {
+            match value {
+                Some(value) => self.custom_metadata.insert(key.clone(), value.clone()),
+                None => self.custom_metadata.remove(key),
+            };
+        }
+    }
+
     fn push(&mut self, data: RemoteData) -> u64 {
         self.versions.push(Some(data));
         self.latest()
@@ -410,14 +439,32 @@ impl StoreClient for FakeStore {
         changes: &BTreeMap<String, Option<String>>,
     ) -> Result<(), StoreError> {
         self.serve(Operation::PatchMetadata, path, |content| {
-            let labels = &mut content.existing(path)?.custom_metadata;
-            for (key, value) in changes {
-                match value {
-                    Some(value) => labels.insert(key.clone(), value.clone()),
-                    None => labels.remove(key),
-                };
-            }
+            content.existing(path)?.change_labels(changes);
             Ok(())
+        })
+    }
+
+    async fn exchange_labels(
+        &self,
+        path: &RemotePath,
+        seen: &Entry,
+        changes: &BTreeMap<String, Option<String>>,
+    ) -> Result<Exchange, StoreError> {
+        match self.counting {
+            Counting::Offered => {}
+            Counting::Refused => return Ok(Exchange::Unavailable),
+        }
+        self.serve(Operation::ExchangeLabels, path, |content| {
+            let absent = matches!(seen.state, EntryState::Absent);
+            if content.entries.contains_key(path) == absent {
+                return Ok(Exchange::Crossed);
+            }
+            let stored = content.stored(path);
+            if stored.custom_metadata != seen.custom_metadata {
+                return Ok(Exchange::Crossed);
+            }
+            stored.change_labels(changes);
+            Ok(Exchange::Done)
         })
     }
 

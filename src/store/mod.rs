@@ -75,6 +75,17 @@ pub struct Latest {
     pub consents: u64,
 }
 
+/// How an exchange of labels ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// The labels are changed, and nobody came between.
+    Done,
+    /// They are not what they were any more: nothing was changed.
+    Crossed,
+    /// This server does not count changes of labels, or this login may not see the count: nothing was changed.
+    Unavailable,
+}
+
 /// What one listing of a folder gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heads {
@@ -122,6 +133,16 @@ pub trait StoreClient: Send + Sync {
         path: &RemotePath,
         changes: &BTreeMap<String, Option<String>>,
     ) -> Result<(), StoreError>;
+
+    /// Changes single labels, as [`StoreClient::patch_metadata`] does, if they are still those of `seen`; where that is absent,
+    /// creates the entry with them. Only a server that counts changes of labels can do so, which is found out and never
+    /// assumed: elsewhere nothing is sent that changes a label.
+    async fn exchange_labels(
+        &self,
+        path: &RemotePath,
+        seen: &Entry,
+        changes: &BTreeMap<String, Option<String>>,
+    ) -> Result<Exchange, StoreError>;
 
     /// Writes a whole version if the latest one is still `cas` (0: there is none), else [`StoreError::CasMismatch`].
     async fn write(&self, path: &RemotePath, data: &RemoteData, cas: u64) -> Result<Written, StoreError>;

@@ -1,6 +1,7 @@
 //! The product on real servers: etcd, kube-apiserver, kube-controller-manager and OpenBao, with the RBAC and the Vault
 //! policies that we ship. Every test has its own namespaces and paths, so all run side by side on one lab.
 
+mod as_vault;
 mod bad_days;
 mod bad_pull;
 mod bad_push;
@@ -37,6 +38,7 @@ mod publish;
 mod push_guide;
 mod push_sources;
 mod push_stores;
+mod races;
 mod refresh;
 mod rights;
 mod sessions;

@@ -1,6 +1,7 @@
 //! The store port on its two implementations: the fake and a real OpenBao answer the same assertions, and the real one is
 //! put through the faults that a store meets.
 
+mod exchanges;
 mod veil;
 
 use std::collections::{BTreeMap, HashMap};
@@ -23,7 +24,7 @@ use waypost::domain::path::RemotePath;
 use waypost::domain::remote::{Entry, EntryState, RemoteData, RemoteValue};
 use waypost::store::admit::{Class, Unclassified};
 use waypost::store::error::Transport as Cause;
-use waypost::store::fake::FakeStore;
+use waypost::store::fake::{Counting, FakeStore};
 use waypost::store::observer::Unobserved;
 use waypost::store::{
     Heads, Registry, RegistrySettings, StoreClient, StoreError, StoreName, StoreObject, StoreRefusal,
@@ -37,7 +38,7 @@ const LISTING: usize = 64 * 1024;
 
 #[tokio::test]
 async fn the_fake_keeps_the_contract() {
-    contract(&FakeStore::new()).await;
+    contract(&FakeStore::new().with_counting(Counting::Offered)).await;
 }
 
 #[tokio::test]
@@ -110,6 +111,7 @@ async fn contract(store: &dyn StoreClient) {
     assert!(head.version == 3 && !head.live);
     assert_eq!(listed(store, &path).await, Some((3, false)));
     listings(store).await;
+    exchanges::contract(store).await;
 
     let elsewhere = RemotePath::parse(Some("nowhere"), "platform-data/contract/entry").unwrap();
     for error in [

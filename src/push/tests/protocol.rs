@@ -18,7 +18,7 @@ use crate::push::intents::Intents;
 use crate::push::labels::LabelGoal;
 use crate::push::step::{Existing, Foreign, Goal, Refusal};
 use crate::store::StoreError;
-use crate::store::fake::{FakeStore, Fault, Operation};
+use crate::store::fake::{Counting, FakeStore, Fault, Operation};
 
 /// The cluster as far as claims ask after it: the UIDs of the PushSecrets that exist.
 struct Living(BTreeSet<String>);
@@ -110,6 +110,63 @@ async fn a_first_push_claims_and_writes_one_version() {
     assert_eq!((applied.settled.version, applied.wrote), (Some(1), Wrote::Version));
     assert_eq!(texts(&store), expect(&[("username", "u"), ("password", "p")]));
     assert_eq!(labels(&store), ["claim.waypost.io/password", "claim.waypost.io/username", "managed-by"]);
+}
+
+#[tokio::test]
+async fn where_changes_of_labels_are_counted_a_claim_is_one_request() {
+    let operations = async |counting, entry: Option<&str>| {
+        let store = FakeStore::new().with_counting(counting);
+        if let Some(theirs) = entry {
+            push(&store, "b", &set(&[(theirs, "x")])).await.unwrap();
+        }
+        let before = store.requests().len();
+        push(&store, "a", &labelled(set(&[("password", "p")]), &[("team", "x")])).await.unwrap();
+        assert!(labels(&store).starts_with(&["claim.waypost.io/password".to_owned()]));
+        store.requests()[before..].iter().map(|request| request.operation).collect::<Vec<_>>()
+    };
+    use Operation::{CreateEntry, ExchangeLabels, PatchMetadata, Read, Write};
+    for (entry, counted, uncounted) in [
+        (None, vec![Read, ExchangeLabels, Write], vec![Read, CreateEntry, PatchMetadata, Read, Write, PatchMetadata]),
+        (Some("username"), vec![Read, ExchangeLabels, Write], vec![Read, PatchMetadata, Read, Write, PatchMetadata]),
+    ] {
+        assert_eq!(operations(Counting::Offered, entry).await, counted);
+        assert_eq!(operations(Counting::Refused, entry).await, uncounted);
+    }
+}
+
+#[tokio::test]
+async fn a_claim_at_once_gives_way_to_an_intent_and_to_a_claim_that_came_between() {
+    for theirs in [
+        claim::intend(&marked(), ["password"], &owner("b"), &claim::Inquiry::default()),
+        claim::confirm(["password"], &owner("b")),
+    ] {
+        let store = FakeStore::new().with_counting(Counting::Offered);
+        store.before_each(move |store, request| {
+            if request.operation == Operation::ExchangeLabels {
+                let theirs = theirs.clone().into_iter().filter_map(|(key, value)| Some((key, value?)));
+                store.put_metadata(&path(), marked().into_iter().chain(theirs).collect());
+            }
+            None
+        });
+        let refused = push(&store, "a", &set(&[("password", "a")])).await.unwrap_err();
+        assert!(matches!(refused, ApplyError::Contested { .. } | ApplyError::Refused { .. }), "{refused}");
+        assert!(!labels(&store).iter().any(|label| store.peek(&path()).custom_metadata[label].contains("push-a")));
+        assert_eq!(store.count(Operation::Write), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_if_it_is_there_is_not_claimed_before_it_is_written() {
+    let store = FakeStore::new().with_counting(Counting::Offered);
+    let keep = Goal { existing: Existing::Keep, ..set(&[("password", "a")]) };
+    store.before_each(|store, request| {
+        if request.operation == Operation::Write && store.peek(&path()).cas() == 0 {
+            store.put(&path(), data(&[("password", "theirs")]));
+        }
+        None
+    });
+    let applied = push(&store, "a", &keep).await.unwrap();
+    assert_eq!((applied.settled.kept, labels(&store)), (names(&["password"]), vec!["managed-by".to_owned()]));
 }
 
 #[tokio::test]
@@ -279,14 +336,18 @@ async fn what_is_pushed_stands_in_the_ledger_before_the_first_mutation() {
 /// Before request `k` of one racer the other runs as far as it can, for every `k`, in both roles.
 #[tokio::test]
 async fn two_racers_for_one_property_have_one_winner_wherever_they_cross() {
-    for (first, second) in [("a", "b"), ("b", "a")] {
+    use Counting::{Offered, Refused};
+    let sights = [[Refused, Refused], [Offered, Offered], [Offered, Refused], [Refused, Offered]];
+    let roles = [("a", "b"), ("b", "a")];
+    for ((first, second), sight) in roles.into_iter().flat_map(|roles| sights.map(|sight| (roles, sight))) {
         for crossing in 0..8 {
-            let at = format!("{first} crossed by {second} at {crossing}");
-            let store = FakeStore::new();
+            let at = format!("{first} crossed by {second} at {crossing}, {sight:?}");
+            let store = FakeStore::new().with_counting(sight[0]);
             let outcome: Arc<Mutex<Option<bool>>> = Arc::default();
             let mut seen = 0;
             store.before_each({
-                let (outcome, crossing_store) = (outcome.clone(), store.with_identity("crossing"));
+                let (outcome, crossing_store) =
+                    (outcome.clone(), store.with_identity("crossing").with_counting(sight[1]));
                 move |_, request| {
                     seen += usize::from(request.identity.0.as_ref() == "fake");
                     if seen == crossing + 1 && outcome.lock().unwrap().is_none() {
@@ -322,9 +383,11 @@ async fn two_racers_for_one_property_have_one_winner_wherever_they_cross() {
 async fn a_stop_at_any_request_is_repaired_by_the_next_reconcile() {
     let down = || StoreError::Standby { server: "fake".into() };
     let faults: [fn(StoreError) -> Fault; 2] = [Fault::Refuse, Fault::LoseReply];
-    for fault in faults {
+    for (fault, counting) in
+        faults.into_iter().flat_map(|fault| [Counting::Refused, Counting::Offered].map(|c| (fault, c)))
+    {
         for stop in 0..24 {
-            let store = FakeStore::new();
+            let store = FakeStore::new().with_counting(counting);
             let seen = AtomicUsize::new(0);
             store.before_each(move |_, _| (seen.fetch_add(1, Ordering::Relaxed) == stop).then(|| fault(down())));
             let goals = [

@@ -52,6 +52,20 @@ pub fn patch_metadata(path: &RemotePath, changes: &BTreeMap<String, Option<Strin
     ours(Call::PatchSecretMetadata, Method::PATCH, path.metadata_url(), payload)
 }
 
+/// Makes an entry without a version and with these labels, if there is none. Only for a server that knows check-and-set on
+/// metadata: another would put these labels in the place of all that are there.
+pub fn create_labelled(path: &RemotePath, labels: &BTreeMap<&str, &str>) -> Outgoing {
+    let body = serde_json::json!({ "metadata_cas": 0, "custom_metadata": labels }).to_string().into_bytes();
+    ours(Call::WriteSecretMetadata, Method::POST, path.metadata_url(), Payload::json(Zeroizing::new(body)))
+}
+
+/// Changes single labels if labels and settings were changed `count` times until now. The same holds for this one.
+pub fn exchange_labels(path: &RemotePath, changes: &BTreeMap<String, Option<String>>, count: u64) -> Outgoing {
+    let body = serde_json::json!({ "metadata_cas": count, "custom_metadata": changes }).to_string().into_bytes();
+    let payload = Payload::merge_patch(Zeroizing::new(body));
+    ours(Call::PatchSecretMetadata, Method::PATCH, path.metadata_url(), payload)
+}
+
 /// Writes a version with check-and-set. The body is put together by hand, so that each value goes out byte for byte.
 pub fn write(path: &RemotePath, data: &RemoteData, cas: u64) -> Outgoing {
     let payload = Payload::json(body_of(data, cas));
@@ -123,7 +137,8 @@ pub fn written(reply: &Reply, path: &RemotePath) -> Result<Written, StoreError> 
     Ok(Written { version: data.version, custom_metadata: data.custom_metadata.unwrap_or_default() })
 }
 
-fn metadata(reply: &Reply, path: &RemotePath) -> Result<Metadata, StoreError> {
+/// Understands a successful reply to [`read_metadata`].
+pub fn metadata(reply: &Reply, path: &RemotePath) -> Result<Metadata, StoreError> {
     let Data { data } = reply::parse::<Data<Metadata>>(&reply.body).ok_or_else(|| StoreError::BadReply {
         operation: "read the metadata of",
         path: path.metadata_url(),

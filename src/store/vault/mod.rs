@@ -8,6 +8,7 @@ mod error;
 mod guard;
 mod inspect;
 mod kv;
+mod labels;
 mod listing;
 mod mounts;
 mod reply;
@@ -27,6 +28,7 @@ use tokio::time::Instant;
 use self::auth::LoginSource;
 use self::error::Asked;
 use self::kv::DataReply;
+use self::labels::Counting;
 use self::mounts::{Certainty, Confirmed, Mounts};
 use self::reply::{Data, Health, MountInfo};
 use self::session::{Session, Token, Verdict};
@@ -34,7 +36,7 @@ use self::transport::{MAX_REPLY, Outgoing, Reply, Transport};
 use crate::domain::path::{Mount, RemotePath};
 use crate::domain::remote::{Entry, RemoteData};
 use crate::store::observer::Call;
-use crate::store::{Head, Heads, Identity, PathKey, StoreClient, StoreError, Written};
+use crate::store::{Exchange, Head, Heads, Identity, PathKey, StoreClient, StoreError, Written};
 pub use inspect::{Inspection, Rights, sample};
 
 /// No server takes a larger request by default.
@@ -66,6 +68,7 @@ pub struct VaultClient {
     transport: Arc<Transport>,
     session: Session,
     mounts: Mounts,
+    counting: Counting,
     server: OnceCell<Arc<str>>,
 }
 
@@ -81,6 +84,7 @@ impl VaultClient {
             transport,
             session,
             mounts: Mounts::default(),
+            counting: Counting::default(),
             server: OnceCell::new(),
         }
     }
@@ -307,6 +311,15 @@ impl StoreClient for VaultClient {
             }
             Err(error) => Err(error),
         }
+    }
+
+    async fn exchange_labels(
+        &self,
+        path: &RemotePath,
+        seen: &Entry,
+        changes: &BTreeMap<String, Option<String>>,
+    ) -> Result<Exchange, StoreError> {
+        self.exchange(path, seen, changes).await
     }
 
     async fn write(&self, path: &RemotePath, data: &RemoteData, cas: u64) -> Result<Written, StoreError> {

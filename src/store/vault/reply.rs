@@ -31,6 +31,9 @@ pub struct VersionMetadata {
 #[derive(Deserialize)]
 pub struct Metadata {
     pub current_version: u64,
+    /// How often labels and settings changed; OpenBao alone tells.
+    #[serde(default)]
+    pub current_metadata_version: Option<u64>,
     #[serde(default)]
     pub custom_metadata: Option<BTreeMap<String, String>>,
     #[serde(default)]

@@ -1,0 +1,66 @@
+//! Labels that change only while they are what they were.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use waypost::domain::remote::EntryState;
+use waypost::store::{Exchange, StoreClient};
+
+use crate::{Bench, labels, path, text};
+
+/// Labels change only while they are what they were, and an entry comes to be with them only once.
+pub async fn contract(store: &dyn StoreClient) {
+    for entry in [path("platform-data/contract-x/first"), path("platform-data/contract-x/second")] {
+        let absent = store.read(&entry, None).await.unwrap();
+        let changes = labels(&[("a", Some("1")), ("b", Some("2"))]);
+        // Of the first entry the count may only be seen once it is there.
+        let mut exchanged = store.exchange_labels(&entry, &absent, &changes).await.unwrap();
+        assert_eq!(exchanged, Exchange::Done);
+        exchanged = store.exchange_labels(&entry, &absent, &labels(&[("a", Some("3"))])).await.unwrap();
+        assert_eq!(exchanged, Exchange::Crossed, "it is not absent any more");
+        let empty = store.read(&entry, None).await.unwrap();
+        assert!(matches!(empty.state, EntryState::Empty) && empty.custom_metadata.len() == 2);
+
+        let changes = labels(&[("a", None), ("c", Some("3"))]);
+        assert_eq!(store.exchange_labels(&entry, &empty, &changes).await.unwrap(), Exchange::Done);
+        assert_eq!(store.exchange_labels(&entry, &empty, &changes).await.unwrap(), Exchange::Crossed);
+        let written = store.write(&entry, &text("x"), 0).await.unwrap();
+        let kept = BTreeMap::from([("b", "2"), ("c", "3")].map(|(key, value)| (key.to_owned(), value.to_owned())));
+        assert_eq!(written.custom_metadata, kept);
+        // A version is no change of labels.
+        let live = store.read(&entry, None).await.unwrap();
+        let changes = labels(&[("c", Some("4"))]);
+        assert_eq!(store.exchange_labels(&entry, &live, &changes).await.unwrap(), Exchange::Done);
+    }
+    // An entry of somebody who set no label.
+    let entry = path("platform-data/contract-x/unlabelled");
+    store.write(&entry, &text("x"), 0).await.unwrap();
+    let live = store.read(&entry, None).await.unwrap();
+    let changes = labels(&[("c", Some("4"))]);
+    assert_eq!(store.exchange_labels(&entry, &live, &changes).await.unwrap(), Exchange::Done);
+    assert_eq!(store.read(&entry, None).await.unwrap().custom_metadata.len(), 1);
+}
+
+#[tokio::test]
+async fn a_login_that_may_not_see_metadata_exchanges_no_labels() {
+    let bench = Bench::on_extra().await;
+    let admin = bench.bao().admin().unwrap();
+    let rules = r#"
+path "secret/data/platform-data/*" { capabilities = ["create", "read", "update"] }
+path "secret/metadata/platform-data/*" { capabilities = ["create", "update", "patch"] }
+path "sys/internal/ui/mounts/secret" { capabilities = ["read"] }
+"#;
+    admin.put_policy("blind", rules).await.unwrap();
+    let token = admin.create_token(&["blind"], "10m").await.unwrap();
+    bench.secret("blind", "token", &token).await;
+    let client = bench.client("blind", bench.provider(bench.token_auth("blind"), json!({}))).await;
+    let (entry, changes) = (path("platform-data/blind/entry"), labels(&[("a", Some("1"))]));
+    let absent = client.read(&entry, None).await.unwrap();
+    assert_eq!(client.exchange_labels(&entry, &absent, &changes).await.unwrap(), Exchange::Unavailable);
+    let written = client.write(&entry, &text("x"), 0).await.unwrap();
+    assert!(written.custom_metadata.is_empty(), "nothing was changed");
+    let mark = bench.audit().mark().unwrap();
+    let live = client.read(&entry, None).await.unwrap();
+    assert_eq!(client.exchange_labels(&entry, &live, &changes).await.unwrap(), Exchange::Unavailable);
+    assert!(bench.audit().since_under(mark, "secret/metadata/").unwrap().is_empty(), "it is remembered");
+}
