@@ -17,6 +17,8 @@ use crate::stage::{LATER, Stage, store};
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 /// How often a rotation and a person cross each other.
 const ROTATIONS: usize = 20;
+/// A person writes a hundred times a second.
+const PERSON: Duration = Duration::from_millis(10);
 
 /// Looks at the path every second.
 fn looking() -> Value {
@@ -93,7 +95,9 @@ async fn f28_f44_a_person_who_writes_all_the_time_and_a_rotation_lose_nothing_of
     // With check-and-set, as `bao kv patch` does; what the server acknowledged must stay.
     let person = async {
         let mut acknowledged = 0;
+        let mut pace = tokio::time::interval(PERSON);
         while !done.load(Ordering::Relaxed) {
+            pace.tick().await;
             let (_, read) = stage.vault.request("GET", &path, None).await?;
             let mut data = read["data"]["data"].clone();
             data["note"] = json!(acknowledged + 1);
