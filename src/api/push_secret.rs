@@ -226,7 +226,8 @@ fn any_json(_: &mut SchemaGenerator) -> Schema {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct PushMatch {
-    /// Key in the source; absent means all of them as one JSON object, which the framework does not allow (rule P2).
+    /// Key in the source; absent means all of them, each as a property of its name, or with a property as one JSON text there. The
+    /// framework does not allow that (rule P2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 253))]
     pub secret_key: Option<String>,
@@ -244,7 +245,8 @@ pub struct PushRemoteRef {
     /// and the same with annotations, each for a part of one segment.
     #[validate(length(min = 1, max = 1024))]
     pub remote_key: String,
-    /// Property at the path; absent means the value is the whole secret, which the framework does not allow (rule P2).
+    /// Property at the path; absent means that the value is a JSON object whose fields are the properties, which the framework does
+    /// not allow (rule P2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub property: Option<String>,
@@ -275,7 +277,8 @@ pub struct DataTo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub store_ref: Option<PushStoreRef>,
-    /// One path for all matching keys; absent means one path for each key.
+    /// One path for all matching keys, each a property of its name; absent means one path for each key, with the property `value` or
+    /// the fields of a JSON object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub remote_key: Option<String>,

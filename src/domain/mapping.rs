@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::value::RawValue;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -32,8 +33,32 @@ pub struct SourceKey {
     pub encoding: Encoding,
 }
 
-/// What one entry gets: property by property, from which key.
-pub type Mapping = BTreeMap<String, SourceKey>;
+/// What a property is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValueOf {
+    /// One key.
+    Key(SourceKey),
+    /// One field of the JSON object that a key holds; a number keeps all its digits.
+    Field {
+        /// The key.
+        key: SourceKey,
+        /// The field.
+        field: String,
+    },
+    /// All keys, as the text of a JSON object.
+    All {
+        /// How the keys are read.
+        conversion: KeyConversion,
+        /// How their bytes become text.
+        encoding: Encoding,
+    },
+}
+
+/// What one entry gets: property by property, from what.
+pub type Mapping = BTreeMap<String, ValueOf>;
+
+/// The fields of a JSON object, as they are written.
+type Fields = BTreeMap<String, Box<RawValue>>;
 
 /// Why a source gives no value for a property. Names keys, never values.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -56,23 +81,93 @@ pub enum SourceError {
         /// Where it would go.
         property: String,
     },
+    /// Which properties there are, only an object could say.
+    #[error(
+        "key {key:?} of the source is missing, or no JSON object with a name for each field, which it must be without remoteRef.property: name one"
+    )]
+    NoObject {
+        /// The key.
+        key: String,
+    },
 }
 
 /// The values of all properties of one entry, or the first key that gives none: an entry is written whole or not at all.
 pub fn values(mapping: &Mapping, source: &SecretMap) -> Result<RemoteData, SourceError> {
-    mapping
-        .iter()
-        .map(|(property, source_key)| {
-            let key = source_key.key.clone();
-            let Some(bytes) = find(source, source_key) else {
-                return Err(SourceError::KeyMissing { key, property: property.clone() });
-            };
-            match text(bytes, source_key.encoding) {
-                Some(value) => Ok((property.clone(), value)),
-                None => Err(SourceError::NotText { key, property: property.clone() }),
+    let mut objects: BTreeMap<&str, Fields> = BTreeMap::new();
+    let mut data = RemoteData::new();
+    for (property, value) in mapping {
+        let value = match value {
+            ValueOf::Key(key) => key.value(source, property)?,
+            ValueOf::Field { key, field } => {
+                let fields = match objects.remove(key.key.as_str()) {
+                    Some(known) => known,
+                    None => fields(key, source)?,
+                };
+                let value = fields.get(field).map(|raw| RemoteValue::exact(raw));
+                objects.insert(&key.key, fields);
+                value.ok_or_else(|| SourceError::NoObject { key: key.key.clone() })?
             }
+            ValueOf::All { conversion, encoding } => all(*conversion, *encoding, source, property)?,
+        };
+        data.insert(property.clone(), value);
+    }
+    Ok(data)
+}
+
+/// The names of the fields of the JSON object that a key holds.
+///
+/// # Errors
+/// [`SourceError::NoObject`].
+pub fn field_names(key: &SourceKey, source: &SecretMap) -> Result<Vec<String>, SourceError> {
+    fields(key, source).map(|fields| fields.into_keys().collect())
+}
+
+fn fields(key: &SourceKey, source: &SecretMap) -> Result<Fields, SourceError> {
+    let text = find(source, key).and_then(SecretBytes::expose_utf8);
+    let fields = text.and_then(|text| serde_json::from_str::<Fields>(text).ok());
+    let named = fields.filter(|fields| !fields.contains_key(""));
+    named.ok_or_else(|| SourceError::NoObject { key: key.key.clone() })
+}
+
+fn all(
+    conversion: KeyConversion,
+    encoding: Encoding,
+    source: &SecretMap,
+    property: &str,
+) -> Result<RemoteValue, SourceError> {
+    let mut object: BTreeMap<String, Zeroizing<String>> = BTreeMap::new();
+    for key in source.keys() {
+        let key = SourceKey { key: conversion.read(key), conversion, encoding };
+        let value = key.value(source, property)?.rendered();
+        object.insert(key.key, Zeroizing::new(value.expose_utf8().unwrap_or_default().to_owned()));
+    }
+    let shown: BTreeMap<&str, &str> = object.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let text = Zeroizing::new(serde_json::to_string(&shown).expect("a map of strings always serialises"));
+    Ok(RemoteValue::text(&text))
+}
+
+impl SourceKey {
+    fn value(&self, source: &SecretMap, property: &str) -> Result<RemoteValue, SourceError> {
+        let named = || (self.key.clone(), property.to_owned());
+        let bytes = find(source, self).ok_or_else(|| {
+            let (key, property) = named();
+            SourceError::KeyMissing { key, property }
+        })?;
+        text(bytes, self.encoding).ok_or_else(|| {
+            let (key, property) = named();
+            SourceError::NotText { key, property }
         })
-        .collect()
+    }
+}
+
+impl KeyConversion {
+    /// A key of the source, as mappings name it.
+    pub fn read(self, key: &str) -> String {
+        match self {
+            KeyConversion::None => key.to_owned(),
+            KeyConversion::ReverseUnicode => reverse_unicode(key),
+        }
+    }
 }
 
 fn text(bytes: &SecretBytes, encoding: Encoding) -> Option<RemoteValue> {
@@ -128,7 +223,10 @@ mod tests {
     use super::*;
 
     fn mapping(property: &str, key: &str, conversion: KeyConversion) -> Mapping {
-        Mapping::from([(property.into(), SourceKey { key: key.into(), conversion, encoding: Encoding::Text })])
+        Mapping::from([(
+            property.into(),
+            ValueOf::Key(SourceKey { key: key.into(), conversion, encoding: Encoding::Text }),
+        )])
     }
 
     #[test]
@@ -153,7 +251,7 @@ mod tests {
     fn declared_base64_carries_any_bytes() {
         let source = SecretMap::from([("binary".into(), SecretBytes::new(vec![0xff, 0x00, 0xfe]))]);
         let key = SourceKey { key: "binary".into(), conversion: KeyConversion::None, encoding: Encoding::Base64 };
-        let data = values(&Mapping::from([("p".into(), key)]), &source);
+        let data = values(&Mapping::from([("p".into(), ValueOf::Key(key))]), &source);
         assert!(data.is_ok_and(|data| data["p"] == RemoteValue::text("/wD+")));
     }
 
@@ -165,5 +263,33 @@ mod tests {
         for (key, meaning) in [("x_U_y", "x_U_y"), ("_Uzzzz_", "_Uzzzz_"), ("_U00e4_U", "äU"), ("_U_U0041_", "_UA")] {
             assert_eq!(reverse_unicode(key), meaning);
         }
+    }
+
+    #[test]
+    fn fields_of_an_object_keep_every_digit() {
+        let json = r#"{"port": 9007199254740993, "rate": 1.50, "nested": {"b": [1e3], "a": null}}"#;
+        let source = SecretMap::from([("config".into(), SecretBytes::from(json))]);
+        let key = SourceKey { key: "config".into(), conversion: KeyConversion::None, encoding: Encoding::Text };
+        assert_eq!(field_names(&key, &source).unwrap(), ["nested", "port", "rate"]);
+        let field = |field: &str| (field.to_owned(), ValueOf::Field { key: key.clone(), field: field.to_owned() });
+        let data = values(&Mapping::from([field("port"), field("rate"), field("nested")]), &source).unwrap();
+        let shown = |field: &str| data[field].expose_json();
+        assert_eq!((shown("port"), shown("rate")), (r#""9007199254740993""#, "1.50"));
+        assert_eq!(shown("nested"), r#"{"b": [1e3], "a": null}"#);
+        for odd in ["", "7", "[1]", "plain", r#"{"":1}"#] {
+            let source = SecretMap::from([("config".into(), SecretBytes::from(odd))]);
+            assert_eq!(field_names(&key, &source), Err(SourceError::NoObject { key: "config".into() }), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_whole_source_is_one_text() {
+        let all = ValueOf::All { conversion: KeyConversion::None, encoding: Encoding::Text };
+        let source = SecretMap::from([("b".into(), SecretBytes::from("<\"")), ("a".into(), SecretBytes::from("1"))]);
+        let data = values(&Mapping::from([("p".into(), all.clone())]), &source).unwrap();
+        assert_eq!(data["p"].rendered().expose_utf8(), Some(r#"{"a":"1","b":"<\""}"#));
+        let binary = SecretMap::from([("a".into(), SecretBytes::new(vec![0xff]))]);
+        let refused = values(&Mapping::from([("p".into(), all)]), &binary);
+        assert_eq!(refused.err(), Some(SourceError::NotText { key: "a".into(), property: "p".into() }));
     }
 }

@@ -4,6 +4,8 @@ pub mod claim;
 pub mod consent;
 pub mod convention;
 pub mod fingerprint;
+pub mod json;
+pub mod key_rewrite;
 pub mod mapping;
 pub mod path;
 pub mod property;

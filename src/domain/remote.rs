@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
+use super::json;
 use super::secret::SecretBytes;
 
 /// A property's value as the store holds it: JSON text, kept byte for byte, so that a number beyond 2^53 or a nested
@@ -23,6 +24,15 @@ impl RemoteValue {
     /// Any JSON value, as parsed from a reply.
     pub fn raw(json: Box<RawValue>) -> Self {
         RemoteValue(SecretBytes::new(String::from(Box::<str>::from(json)).into_bytes()))
+    }
+
+    /// A JSON value of a source, so that consumers get its very text: as it is where a server gives it back unchanged, else as a
+    /// string with that text.
+    pub fn exact(json: &RawValue) -> Self {
+        match json::comes_back(json.get()) {
+            true => RemoteValue::raw(json.to_owned()),
+            false => RemoteValue::text(json.get()),
+        }
     }
 
     /// The JSON text in the clear.
@@ -48,12 +58,16 @@ impl RemoteValue {
     }
 }
 
-/// Same meaning, not same spelling: `"\u0061"` equals `"a"`.
+/// Same meaning, not same spelling: `"\u0061"` equals `"a"`, and an object equals another with its fields in another order.
 impl PartialEq for RemoteValue {
     fn eq(&self, other: &Self) -> bool {
         self.0 == other.0 || {
-            let is_text = |v: &Self| v.expose_json().starts_with('"');
-            is_text(self) && is_text(other) && self.rendered() == other.rendered()
+            let canonical =
+                |value: &Self| json::canonical(value.expose_json()).map(|text| SecretBytes::from(text.as_str()));
+            match (canonical(self), canonical(other)) {
+                (Some(one), Some(other)) => one == other,
+                (Some(_) | None, Some(_) | None) => false,
+            }
         }
     }
 }
@@ -134,5 +148,20 @@ mod tests {
     fn another_spelling_of_one_text_is_equal() {
         assert!(raw(r#""\u0061""#) == RemoteValue::text("a"));
         assert!(raw("1") != RemoteValue::text("1"));
+    }
+
+    #[test]
+    fn deep_values_are_equal_byte_for_byte() {
+        let deep = |spelling: &str| raw(&format!("{}{spelling}{}", "[".repeat(100), "]".repeat(100)));
+        assert!(deep("1") == deep("1") && deep("1") != deep(" 1"));
+        assert!(raw(r#"{"a":1,"b":2.0}"#) == raw(r#"{"b":2,"a":1}"#));
+    }
+
+    #[test]
+    fn what_would_not_come_back_is_written_as_text() {
+        let exact = |json: &str| RemoteValue::exact(&RawValue::from_string(json.to_owned()).unwrap());
+        assert_eq!(exact("9007199254740993").expose_json(), r#""9007199254740993""#);
+        assert_eq!(exact(r#"{"a":1.50}"#).expose_json(), r#"{"a":1.50}"#);
+        assert_eq!(exact(r#"{"id": 9007199254740993}"#).rendered().expose_utf8(), Some(r#"{"id": 9007199254740993}"#));
     }
 }

@@ -16,6 +16,8 @@ use crate::api::names::{ANNOTATION_ADOPT, TRUE};
 use crate::api::push_secret::{PushSecretData, PushSecretSpec, UpdatePolicy};
 use crate::api::selector::StoreKind;
 use crate::domain::convention::{Convention, LocatedFinding, MappingFacts, PushFacts, RuleId, Severity, StoreFacts};
+use crate::domain::key_rewrite::{KeyMatch, KeyRewrite, NoRegexp};
+use crate::domain::mapping::KeyConversion;
 use crate::domain::push_options::{PushOptions, PushOptionsError};
 use crate::domain::remote_key::{RemoteKey, RemoteKeyError};
 
@@ -39,20 +41,80 @@ pub struct Desired {
 
 /// One mapping of the spec.
 pub struct Entry {
-    /// Its place in `spec.data`.
-    pub index: usize,
-    /// As the spec has it.
-    pub data: PushSecretData,
-    /// Its remote key.
-    pub key: RemoteKey,
-    /// What it asks for beside its value.
+    /// Where it stands, e.g. `spec.data[0]`.
+    pub field: String,
+    /// What of a source goes where.
+    pub shape: Shape,
+    /// The only store that it is for.
+    pub store: Option<StoreKey>,
+    /// How the keys of a source are read.
+    pub conversion: KeyConversion,
+    /// What it asks for beside its values.
     pub options: PushOptions,
+    /// What the ledger keeps of it beside keys, as the spec has it.
+    pub kept: PushSecretData,
 }
 
-impl Entry {
-    /// Where it stands, e.g. `spec.data[0]`.
-    pub fn field(&self) -> String {
-        format!("spec.data[{}]", self.index)
+/// What of a source goes where. All but the first exist for manifests that the framework does not ask for (P2).
+pub enum Shape {
+    /// A key to a property.
+    Value {
+        /// The key.
+        key: String,
+        /// The path.
+        remote: RemoteKey,
+        /// The property.
+        property: String,
+    },
+    /// The fields of the JSON object in a key, each to a property of its name.
+    Fields {
+        /// The key.
+        key: String,
+        /// The path.
+        remote: RemoteKey,
+    },
+    /// All keys to one property, as JSON text.
+    Text {
+        /// The path.
+        remote: RemoteKey,
+        /// The property.
+        property: String,
+    },
+    /// Each key to a property of its name, at one path.
+    Bundle {
+        /// Which keys.
+        keys: Keys,
+        /// The path.
+        remote: RemoteKey,
+    },
+    /// Each key to a path of its own.
+    Each {
+        /// Which keys.
+        keys: Keys,
+        /// What the path is called.
+        rewrite: KeyRewrite,
+    },
+}
+
+/// Keys of a source, whatever it has.
+#[derive(Clone, Default)]
+pub struct Keys {
+    /// Those that match.
+    pub matching: KeyMatch,
+    /// Not those that a mapping of their own names.
+    pub except: BTreeSet<String>,
+}
+
+impl Shape {
+    /// The path, where there is one for all keys.
+    pub fn remote(&self) -> Option<&RemoteKey> {
+        match self {
+            Shape::Value { remote, .. }
+            | Shape::Fields { remote, .. }
+            | Shape::Text { remote, .. }
+            | Shape::Bundle { remote, .. } => Some(remote),
+            Shape::Each { .. } => None,
+        }
     }
 }
 
@@ -79,20 +141,36 @@ pub enum InvalidSpec {
     #[error("spec.refreshInterval: {0}")]
     Interval(crate::api::duration::DurationError),
     /// A key that cannot be read.
-    #[error("spec.data[{index}].match.remoteRef.remoteKey: {error}")]
+    #[error("{field}: {error}")]
     Key {
-        /// Which mapping.
-        index: usize,
+        /// The field.
+        field: String,
         /// Why.
         error: RemoteKeyError,
     },
     /// An envelope that cannot be understood.
-    #[error("spec.data[{index}].metadata: {error}")]
+    #[error("{field}.metadata: {error}")]
     Options {
         /// Which mapping.
-        index: usize,
+        field: String,
         /// Why.
         error: PushOptionsError,
+    },
+    /// An expression over keys that cannot be compiled.
+    #[error("{field}: {error}")]
+    Regexp {
+        /// The field.
+        field: String,
+        /// Why.
+        error: NoRegexp,
+    },
+    /// A store that is none of the spec's.
+    #[error("{field}: {store} is not among spec.secretStoreRefs: name it there as well")]
+    StrangeStore {
+        /// The field.
+        field: String,
+        /// The store.
+        store: StoreKey,
     },
     /// A label selector that says nothing.
     #[error("{field}: {error}")]
@@ -122,6 +200,8 @@ impl InvalidSpec {
             | InvalidSpec::Interval(_)
             | InvalidSpec::Key { .. }
             | InvalidSpec::Options { .. }
+            | InvalidSpec::Regexp { .. }
+            | InvalidSpec::StrangeStore { .. }
             | InvalidSpec::Selector { .. }
             | InvalidSpec::Mappings(_)
             | InvalidSpec::Bounds(_) => Reason::InvalidSpec,
@@ -189,8 +269,8 @@ pub fn existing(policy: UpdatePolicy) -> Existing {
     }
 }
 
-/// Parses a spec, given the stores that it names or selects, and the mounts of those that can be used. P1–P3 and V4 refuse the whole PushSecret, since they are about its
-/// form; V1–V3 and V5–V8 only the entries that break them.
+/// Parses a spec, given the stores that it names or selects, and the mounts of those that can be used. P1–P3 and V4 refuse the
+/// whole PushSecret, since they are about its form; V1–V3 and V5–V8 only the entries that break them.
 pub fn parse(
     spec: &PushSecretSpec,
     annotations: &BTreeMap<String, String>,
@@ -205,24 +285,12 @@ pub fn parse(
     Ok(Desired {
         sources,
         stores: chosen.clone(),
-        mappings: mappings(spec)?,
+        mappings: super::shapes::mappings(spec, chosen)?,
         refresh: spec.refresh_interval.parse().map_err(InvalidSpec::Interval)?.positive(),
         existing: existing(spec.update_policy()),
         foreign: if adopt { Foreign::Adopt } else { Foreign::Refuse },
         warnings,
     })
-}
-
-fn mappings(spec: &PushSecretSpec) -> Result<Vec<Entry>, InvalidSpec> {
-    let mut entries = Vec::with_capacity(spec.data.len());
-    for (index, data) in spec.data.iter().enumerate() {
-        let options = data.metadata.as_ref().map(PushOptions::parse).transpose();
-        let options = options.map_err(|error| InvalidSpec::Options { index, error })?.unwrap_or_default();
-        let key = RemoteKey::parse(&data.match_.remote_ref.remote_key);
-        let key = key.map_err(|error| InvalidSpec::Key { index, error })?;
-        entries.push(Entry { index, data: data.clone(), key, options });
-    }
-    Ok(entries)
 }
 
 /// P1–P3 and V4, as an error where the convention is enforced and as warnings where it only warns.
@@ -277,9 +345,6 @@ fn check_supported(spec: &PushSecretSpec) -> Result<(), InvalidSpec> {
             "push keys as the source has them, and render them where they are read",
         ));
     }
-    if !spec.data_to.is_empty() {
-        return Err(unsupported("spec.dataTo", "list each key in spec.data"));
-    }
     if spec.secret_store_refs.is_empty() {
         return Err(missing("spec.secretStoreRefs", "name a ClusterSecretStore"));
     }
@@ -288,20 +353,10 @@ fn check_supported(spec: &PushSecretSpec) -> Result<(), InvalidSpec> {
             return Err(missing(format!("spec.secretStoreRefs[{index}].name"), "name the store, or select by labels"));
         }
     }
-    for (index, data) in spec.data.iter().enumerate() {
-        let field = |name: &str| format!("spec.data[{index}].{name}");
-        let is_empty = |text: &Option<String>| text.as_deref().is_none_or(str::is_empty);
-        if is_empty(&data.match_.secret_key) {
-            return Err(unsupported(field("match without secretKey (the whole Secret)"), "name each key"));
-        }
-        if is_empty(&data.match_.remote_ref.property) {
-            return Err(unsupported(field("match.remoteRef without property (the whole entry)"), "name each property"));
-        }
-    }
     Ok(())
 }
 
-fn unsupported(field: impl Into<String>, instead: &'static str) -> InvalidSpec {
+pub(super) fn unsupported(field: impl Into<String>, instead: &'static str) -> InvalidSpec {
     InvalidSpec::Unsupported { field: field.into(), instead }
 }
 

@@ -5,16 +5,16 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::desired::{Desired, Entry};
+use super::desired::{Desired, Entry, Shape};
 use super::labels::{Disagreement, LabelGoal};
 use super::ledger::{Line, Mounts, Spot, StoreKey, key_of};
-use crate::api::push_secret::PushConversionStrategy;
+use super::pieces::{NoPlace, Piece, fixed, pieces};
+use crate::api::push_secret::{PushMatch, PushRemoteRef, PushSecretData};
 use crate::domain::consent::Consent;
 use crate::domain::convention::{Convention, Finding, Severity};
-use crate::domain::mapping::{KeyConversion, Mapping, SourceKey};
-use crate::domain::path::{PathError, RemotePath};
+use crate::domain::mapping::Mapping;
+use crate::domain::path::RemotePath;
 use crate::domain::push_options::PushOptions;
-use crate::domain::remote_key::RemoteKeyError;
 use crate::domain::source::Source;
 
 /// What each entry gets, and what leads nowhere.
@@ -48,23 +48,12 @@ pub struct Wanted {
 
 /// A mapping that leads nowhere.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{origin}.match.remoteRef.remoteKey: {error}")]
+#[error("{origin}: {error}")]
 pub struct Astray {
     /// Which.
     pub origin: Origin,
     /// Why.
     pub error: NoPlace,
-}
-
-/// Why a key leads nowhere.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum NoPlace {
-    /// The source does not fill its placeholders.
-    #[error("{0}")]
-    Unfilled(RemoteKeyError),
-    /// It names no entry.
-    #[error("{0}")]
-    Path(PathError),
 }
 
 /// A mapping, and whose where sources are known.
@@ -128,10 +117,10 @@ pub fn map(desired: &Desired, sources: &[Source], mounts: &Mounts, convention: &
     let mut layout = Layout::new(desired, mounts, convention);
     for (index, source) in sources.iter().enumerate() {
         for entry in &desired.mappings {
-            let origin = Origin { field: entry.field(), source: Some(source.to_string()) };
-            match entry.key.resolve(source) {
-                Ok(key) => layout.add(index, origin, entry, &key),
-                Err(error) => layout.lose(origin, NoPlace::Unfilled(error)),
+            let origin = Origin { field: entry.field.clone(), source: Some(source.to_string()) };
+            match pieces(entry, source) {
+                Ok(pieces) => pieces.into_iter().for_each(|piece| layout.add(index, &origin, entry, piece)),
+                Err(error) => layout.lose(origin, error),
             }
         }
     }
@@ -144,8 +133,9 @@ pub fn map(desired: &Desired, sources: &[Source], mounts: &Mounts, convention: &
 /// What only an edit of the spec can mend.
 pub fn check(desired: &Desired, mounts: &Mounts, convention: &Convention) -> Result<(), Fault> {
     let mut layout = Layout::new(desired, mounts, convention);
-    for entry in desired.mappings.iter().filter(|entry| entry.key.is_plain()) {
-        layout.add(0, Origin { field: entry.field(), source: None }, entry, &entry.key.specimen());
+    for entry in &desired.mappings {
+        let origin = Origin { field: entry.field.clone(), source: None };
+        fixed(entry).into_iter().for_each(|piece| layout.add(0, &origin, entry, piece));
     }
     let mapped = layout.finish();
     if let Some(astray) = mapped.astray.into_iter().next() {
@@ -187,40 +177,39 @@ impl<'a> Layout<'a> {
         }
     }
 
-    fn add(&mut self, source: usize, origin: Origin, entry: &Entry, key: &str) {
+    fn add(&mut self, source: usize, origin: &Origin, entry: &Entry, piece: Piece) {
+        let origin = origin.of(entry, &piece);
         for (store, mount) in self.stores.clone() {
-            match RemotePath::parse(mount, key) {
+            if entry.store.as_ref().is_some_and(|only| only != store) {
+                continue;
+            }
+            match RemotePath::parse(mount, &piece.remote_key) {
                 Ok(path) => {
                     let spot = Spot { store: store.clone(), path };
-                    let mut data = entry.data.clone();
-                    data.match_.remote_ref.remote_key = key.to_owned();
+                    let remote_ref =
+                        PushRemoteRef { remote_key: piece.remote_key.clone(), property: Some(piece.property.clone()) };
+                    let match_ = PushMatch { secret_key: piece.secret_key.clone(), remote_ref };
+                    let data = PushSecretData { match_, ..entry.kept.clone() };
                     let line = Line { key: key_of(&data), data };
-                    self.place(source, &origin, entry, spot, line);
+                    self.place(source, &origin, entry, &piece, spot, line);
                 }
                 Err(error) => self.lose(origin.clone(), NoPlace::Path(error)),
             }
         }
     }
 
-    fn place(&mut self, source: usize, origin: &Origin, entry: &Entry, spot: Spot, line: Line) {
-        let property = line.data.match_.remote_ref.property.clone().unwrap_or_default();
-        self.judge(&spot, &property);
-        let clash = self.clash(origin, &spot, &property, &line);
+    fn place(&mut self, source: usize, origin: &Origin, entry: &Entry, piece: &Piece, spot: Spot, line: Line) {
+        self.judge(&spot, &piece.property);
+        let clash = self.clash(origin, &spot, &piece.property, &line);
         let wanted = self.mapped.entries.entry(spot).or_default();
         wanted.options.push((origin.clone(), entry.options.clone()));
         if clash.is_some() {
             wanted.clash = wanted.clash.take().or(clash);
             return;
         }
-        let conversion = match line.data.conversion_strategy.unwrap_or_default() {
-            PushConversionStrategy::None => KeyConversion::None,
-            PushConversionStrategy::ReverseUnicode => KeyConversion::ReverseUnicode,
-        };
-        let key = line.data.match_.secret_key.clone().unwrap_or_default();
-        let source_key = SourceKey { key, conversion, encoding: entry.options.encoding };
-        wanted.mappings.entry(source).or_default().insert(property.clone(), source_key);
-        wanted.consents.extend(entry.options.consumers.clone().map(|consent| (property.clone(), consent)));
-        wanted.lines.insert(property, line);
+        wanted.mappings.entry(source).or_default().insert(piece.property.clone(), piece.value.clone());
+        wanted.consents.extend(entry.options.consumers.clone().map(|consent| (piece.property.clone(), consent)));
+        wanted.lines.insert(piece.property.clone(), line);
     }
 
     fn judge(&mut self, spot: &Spot, property: &str) {
@@ -266,6 +255,18 @@ impl<'a> Layout<'a> {
             }
         }
         self.mapped
+    }
+}
+
+impl Origin {
+    /// Where one mapping has many keys, which.
+    fn of(&self, entry: &Entry, piece: &Piece) -> Self {
+        let key = match &entry.shape {
+            Shape::Bundle { .. } | Shape::Each { .. } => piece.secret_key.as_ref(),
+            Shape::Value { .. } | Shape::Fields { .. } | Shape::Text { .. } => None,
+        };
+        let field = key.map_or_else(|| self.field.clone(), |key| format!("{} (key {key:?})", self.field));
+        Origin { field, source: self.source.clone() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! PushSecret: publishes named keys of source Secrets to properties of paths in a store.
 //!
-//! `desired` parses, `observe` reads, `mapped` lays the mappings out for each source, `plan` decides for the whole, `step` for one entry, `entry` and `apply` write, `record`
+//! `desired` and `shapes` parse, `observe` reads, `pieces` and `mapped` lay the mappings out for each source, `plan` decides for the whole, `step` for one entry, `entry` and `apply` write, `record`
 //! writes down what is about to be written, `report` says how it went, `remains` is what can be read of one that does not decode.
 
 pub mod apply;
@@ -12,12 +12,14 @@ pub mod ledger;
 pub mod mapped;
 pub mod observe;
 pub mod patience;
+pub mod pieces;
 pub mod plan;
 pub mod pusher;
 pub mod reconcile;
 pub mod record;
 pub mod remains;
 pub mod report;
+pub mod shapes;
 pub mod sources;
 pub mod step;
 pub mod stores;

@@ -316,7 +316,7 @@ fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath]) -> Ver
         format!("{}{version}{store}", path.path)
     };
     let mut message = match paths {
-        [] => "there is nothing to push: spec.data is empty".to_owned(),
+        [] => "there is nothing to push: no mapping, or no key that matches one".to_owned(),
         [path] => format!("in place: {}", place(path)),
         [first, rest @ ..] => format!("in place: {} and {} more", place(first), rest.len()),
     };

@@ -38,6 +38,7 @@ mod publish;
 mod push_guide;
 mod push_sources;
 mod push_stores;
+mod push_whole;
 mod races;
 mod refresh;
 mod rights;

@@ -68,12 +68,20 @@ fn keys<'o>(object: &'o Object<'_>, role: Role, stores: &'o Stores) -> Vec<(Opti
         Role::Publisher => {
             let Some(facts) = push_facts(object, stores) else { return Vec::new() };
             let mounts = facts.stores.iter().map(|store| store.mount);
-            mounts.flat_map(|mount| facts.mappings.iter().map(move |mapping| (mount, mapping.remote_key))).collect()
+            let named: Vec<&str> =
+                facts.mappings.iter().map(|mapping| mapping.remote_key).chain(bundles(object)).collect();
+            mounts.flat_map(|mount| named.iter().map(move |key| (mount, *key))).collect()
         }
         Role::Consumer => {
             reads(object, stores).iter().filter_map(|read| Some((read.mount, read.key.text()?))).collect()
         }
     }
+}
+
+/// The paths that take many keys at once.
+fn bundles<'o>(object: &'o Object<'_>) -> impl Iterator<Item = &'o str> {
+    let lists = ["spec.dataTo", "spec.pushSecretSpec.dataTo"].into_iter().filter_map(|field| object.node.at(field));
+    lists.flat_map(|list| list.items()).filter_map(|many| many.get("remoteKey")?.text()).filter(|key| !key.is_empty())
 }
 
 fn deletes(object: &Object<'_>) -> bool {

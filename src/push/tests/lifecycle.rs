@@ -68,10 +68,10 @@ pub(super) struct Bench {
     pub store: FakeStore,
     pub stores: Shelf,
     pub referrers: Referrers,
-    config_maps: Referrers,
-    intents: Intents,
+    pub config_maps: Referrers,
+    pub intents: Intents,
     pub convention: Convention,
-    announced: Arc<Mutex<Vec<Pushed>>>,
+    pub announced: Arc<Mutex<Vec<Pushed>>>,
 }
 
 impl Bench {
@@ -91,7 +91,7 @@ impl Bench {
         bench
     }
 
-    fn source(&self, entries: &[(&str, &[u8])]) {
+    pub fn source(&self, entries: &[(&str, &[u8])]) {
         let encode = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
         let data: BTreeMap<&str, String> = entries.iter().map(|(key, value)| (*key, encode(value))).collect();
         let secret =

@@ -5,3 +5,4 @@ mod labelled;
 mod lifecycle;
 mod protocol;
 mod stores;
+mod whole;

@@ -1,0 +1,138 @@
+//! JSON as a store gives it back: with fields in another order, other escapes, and numbers that went through 64-bit floats.
+//!
+//! A KV v2 server keeps what was written and reads it into floats: 9007199254740993 comes back as 9007199254740992, and 1.50 as
+//! 1.5. So values are compared by what they mean, and whoever needs all digits of such a number has to write it as text.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+use zeroize::Zeroizing;
+
+/// Values that are nested deeper are neither compared by meaning nor trusted to come back.
+const MAX_DEPTH: usize = 64;
+
+/// One spelling for all of one meaning; `None` for what is no JSON or nested too deep.
+pub fn canonical(json: &str) -> Option<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::with_capacity(json.len()));
+    spell(json, MAX_DEPTH, &mut text)?;
+    Some(text)
+}
+
+/// Whether a server gives it back with the same meaning.
+pub fn comes_back(json: &str) -> bool {
+    survives(json, MAX_DEPTH).unwrap_or(false)
+}
+
+fn spell(json: &str, depth: usize, text: &mut String) -> Option<()> {
+    let depth = depth.checked_sub(1)?;
+    let json = json.trim();
+    match json.as_bytes().first()? {
+        b'{' => {
+            let fields: BTreeMap<String, &RawValue> = serde_json::from_str(json).ok()?;
+            text.push('{');
+            for (name, value) in fields {
+                text.push_str(&serde_json::to_string(&name).ok()?);
+                text.push(':');
+                spell(value.get(), depth, text)?;
+                text.push(',');
+            }
+            text.push('}');
+        }
+        b'[' => {
+            let items: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+            text.push('[');
+            for value in items {
+                spell(value.get(), depth, text)?;
+                text.push(',');
+            }
+            text.push(']');
+        }
+        b'"' => {
+            let plain = Zeroizing::new(serde_json::from_str::<String>(json).ok()?);
+            text.push_str(&Zeroizing::new(serde_json::to_string(plain.as_str()).ok()?));
+        }
+        b'-' | b'0'..=b'9' => text.push_str(&decimal(json).unwrap_or_else(|| Zeroizing::new(json.to_owned()))),
+        _literal => text.push_str(json),
+    }
+    Some(())
+}
+
+fn survives(json: &str, depth: usize) -> Option<bool> {
+    let depth = depth.checked_sub(1)?;
+    let json = json.trim();
+    match json.as_bytes().first()? {
+        b'{' => {
+            let fields: BTreeMap<String, &RawValue> = serde_json::from_str(json).ok()?;
+            Some(fields.into_values().all(|value| survives(value.get(), depth).unwrap_or(false)))
+        }
+        b'[' => {
+            let items: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+            Some(items.into_iter().all(|value| survives(value.get(), depth).unwrap_or(false)))
+        }
+        b'-' | b'0'..=b'9' => {
+            let float = json.parse::<f64>().ok().filter(|float| float.is_finite())?;
+            Some(decimal(json)? == decimal(&Zeroizing::new(format!("{float:e}")))?)
+        }
+        _text_or_literal => Some(true),
+    }
+}
+
+/// A number as its significant digits and an exponent: the same for `1.50`, `1.5` and `15e-1`.
+fn decimal(number: &str) -> Option<Zeroizing<String>> {
+    let (sign, unsigned) = number.strip_prefix('-').map_or(("", number), |unsigned| ("-", unsigned));
+    let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let exponent = exponent.strip_prefix('+').unwrap_or(exponent).parse::<i64>().ok()?;
+    let all = Zeroizing::new(format!("{whole}{fraction}"));
+    let digits = all.trim_end_matches('0');
+    let dropped = i64::try_from(all.len() - digits.len()).ok()?;
+    let exponent = exponent.checked_sub(i64::try_from(fraction.len()).ok()?)?.checked_add(dropped)?;
+    Some(Zeroizing::new(match digits.trim_start_matches('0') {
+        "" => "0".to_owned(),
+        digits => format!("{sign}{digits}e{exponent}"),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn one_meaning_has_one_spelling() {
+        let same = |one: &str, other: &str| canonical(one).unwrap() == canonical(other).unwrap();
+        assert!(same(r#"{"a": [1, {"c":null}], "b":"\u003c"}"#, r#"{"b":"<","a":[1,{"c":null}]}"#));
+        assert!(
+            same("1.50", "1.5") && same("1e3", "1000") && same("-0", "0") && same("2.0", "2") && same("15E-1", "1.5")
+        );
+        for (one, other) in [("[1,2]", "[2,1]"), ("{}", "[]"), ("1", "\"1\""), ("1", "-1"), ("10", "1"), ("[[]]", "[]")]
+        {
+            assert!(!same(one, other), "{one} {other}");
+        }
+        assert!(!same("9007199254740993", "9007199254740992"));
+        assert_eq!(canonical(&format!("{}1{}", "[".repeat(100), "]".repeat(100))), None);
+    }
+
+    #[test]
+    fn numbers_that_no_float_holds_do_not_come_back() {
+        for json in ["1", "-0.1", "1.50", "1e3", "9007199254740992", r#"{"a":[true,"9007199254740993",0.3]}"#, "null"] {
+            assert!(comes_back(json), "{json}");
+        }
+        for json in ["9007199254740993", "0.1234567890123456789", "1e400", r#"{"a":[{"b":18446744073709551615}]}"#] {
+            assert!(!comes_back(json), "{json}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_float_comes_back(float in any::<f64>().prop_filter("JSON has no other", |float| float.is_finite())) {
+            prop_assert!(comes_back(&serde_json::to_string(&float).unwrap()));
+        }
+
+        #[test]
+        fn nothing_panics(text in any::<String>()) {
+            let _any = (canonical(&text), comes_back(&text));
+        }
+    }
+}

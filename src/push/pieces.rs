@@ -1,0 +1,134 @@
+//! What a mapping comes to for one source: property by property, where each goes and from what it is made.
+
+use std::collections::BTreeSet;
+
+use thiserror::Error;
+
+use super::desired::{Entry, Keys, Shape};
+use crate::domain::mapping::{self, SourceError, SourceKey, ValueOf};
+use crate::domain::path::PathError;
+use crate::domain::push_options::Encoding;
+use crate::domain::remote_key::RemoteKeyError;
+use crate::domain::source::Source;
+
+/// Where a value goes that has a path for itself and is no JSON object.
+pub const LONE_PROPERTY: &str = "value";
+
+/// One property of one path.
+pub struct Piece {
+    /// The key in the store.
+    pub remote_key: String,
+    /// The property there.
+    pub property: String,
+    /// The key of the source, where it is one.
+    pub secret_key: Option<String>,
+    /// What it is made from.
+    pub value: ValueOf,
+}
+
+/// Why a mapping leads nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NoPlace {
+    /// The source does not fill its placeholders.
+    #[error("{0}")]
+    Unfilled(RemoteKeyError),
+    /// It names no entry.
+    #[error("{0}")]
+    Path(PathError),
+    /// The source does not say which properties there are.
+    #[error("{0}")]
+    Shapeless(SourceError),
+}
+
+/// The piece of a mapping that is the same for every source.
+pub fn fixed(entry: &Entry) -> Option<Piece> {
+    let remote = entry.shape.remote().filter(|remote| remote.is_plain())?;
+    entry.one(remote.specimen())
+}
+
+/// The pieces of a mapping for one source.
+///
+/// # Errors
+/// It leads nowhere, or nobody can say which properties it has.
+pub fn pieces(entry: &Entry, source: &Source) -> Result<Vec<Piece>, NoPlace> {
+    let remote_key = match entry.shape.remote() {
+        Some(remote) => remote.resolve(source).map_err(NoPlace::Unfilled)?,
+        None => String::new(),
+    };
+    match &entry.shape {
+        Shape::Value { .. } | Shape::Text { .. } => Ok(entry.one(remote_key).into_iter().collect()),
+        Shape::Fields { key, .. } => entry.fields(&entry.key(key), source, &remote_key),
+        Shape::Bundle { keys, .. } => {
+            let piece = |key: String| Piece {
+                remote_key: remote_key.clone(),
+                property: key.clone(),
+                value: ValueOf::Key(entry.key(&key)),
+                secret_key: Some(key),
+            };
+            Ok(keys.of(entry, source).into_iter().map(piece).collect())
+        }
+        Shape::Each { keys, rewrite } => {
+            let mut pieces = Vec::new();
+            for key in keys.of(entry, source) {
+                pieces.extend(entry.alone(key.clone(), source, rewrite.apply(&key)));
+            }
+            Ok(pieces)
+        }
+    }
+}
+
+impl Entry {
+    fn key(&self, key: &str) -> SourceKey {
+        SourceKey { key: key.to_owned(), conversion: self.conversion, encoding: self.options.encoding }
+    }
+
+    /// Mappings with one property, whatever the source.
+    fn one(&self, remote_key: String) -> Option<Piece> {
+        match &self.shape {
+            Shape::Value { key, property, .. } => Some(Piece {
+                remote_key,
+                property: property.clone(),
+                secret_key: Some(key.clone()),
+                value: ValueOf::Key(self.key(key)),
+            }),
+            Shape::Text { property, .. } => Some(Piece {
+                remote_key,
+                property: property.clone(),
+                secret_key: None,
+                value: ValueOf::All { conversion: self.conversion, encoding: self.options.encoding },
+            }),
+            Shape::Fields { .. } | Shape::Bundle { .. } | Shape::Each { .. } => None,
+        }
+    }
+
+    fn fields(&self, key: &SourceKey, source: &Source, remote_key: &str) -> Result<Vec<Piece>, NoPlace> {
+        let names = mapping::field_names(key, &source.data).map_err(NoPlace::Shapeless)?;
+        let piece = |field: String| Piece {
+            remote_key: remote_key.to_owned(),
+            property: field.clone(),
+            secret_key: Some(key.key.clone()),
+            value: ValueOf::Field { key: key.clone(), field },
+        };
+        Ok(names.into_iter().map(piece).collect())
+    }
+
+    /// A key with a path for itself: the fields of a JSON object, else [`LONE_PROPERTY`].
+    fn alone(&self, key: String, source: &Source, remote_key: String) -> Vec<Piece> {
+        let source_key = self.key(&key);
+        let fields = match self.options.encoding {
+            Encoding::Text => self.fields(&source_key, source, &remote_key).ok(),
+            Encoding::Base64 => None,
+        };
+        fields.unwrap_or_else(|| {
+            let (property, value) = (LONE_PROPERTY.to_owned(), ValueOf::Key(source_key));
+            vec![Piece { remote_key, property, secret_key: Some(key), value }]
+        })
+    }
+}
+
+impl Keys {
+    fn of(&self, entry: &Entry, source: &Source) -> BTreeSet<String> {
+        let names = source.data.keys().map(|key| entry.conversion.read(key));
+        names.filter(|key| self.matching.is_match(key) && !self.except.contains(key)).collect()
+    }
+}

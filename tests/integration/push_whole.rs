@@ -1,0 +1,160 @@
+//! Pushes of whatever a source has, where the convention only warns: exact, owned property by property, and silent when
+//! nothing changed.
+
+use anyhow::Context;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+use waypost::api::{ClusterSecretStore, PushSecret};
+use waypost_e2e::lab::{Controller, Lab, cluster_secret_store};
+use waypost_e2e::wait;
+
+use crate::bad_push::without_admission;
+use crate::stage::{LATER, SOON, Stage, mapping, start_controller_with};
+
+/// A controller of the test's own that only warns, a store that only it serves, and a producer that admission leaves alone.
+struct Lenient {
+    stage: Stage,
+    store: String,
+    _controller: Controller,
+}
+
+impl Lenient {
+    async fn begin(test: &str) -> anyhow::Result<Self> {
+        let (stage, lab) = (Stage::new(test).await?, Lab::shared().await?);
+        without_admission(&stage).await?;
+        let args = [
+            "--path-convention=warn",
+            "--serve-unclassified=false",
+            "--leader-elect=false",
+            &format!("--controller-class={}", stage.word),
+        ];
+        let controller = start_controller_with(lab, &args).await?;
+        let name = format!("{}-store", stage.word);
+        let mut store = cluster_secret_store(&name, lab.bao()?.address(), lab.bao()?.ca_pem());
+        store["spec"]["controller"] = json!(stage.word);
+        let stores: Api<ClusterSecretStore> = Api::all(stage.client.clone());
+        stores.patch(&name, &PatchParams::apply("gitops"), &Patch::Apply(store)).await?;
+        Ok(Lenient { stage, store: name, _controller: controller })
+    }
+
+    /// Applies a PushSecret with these mappings as soon as admission lets it pass, and waits until it is in place.
+    async fn push(&self, mappings: Value) -> anyhow::Result<String> {
+        let mut more = json!({
+            "refreshInterval": "1s", "deletionPolicy": "Delete", "data": [],
+            "secretStoreRefs": [{ "kind": "ClusterSecretStore", "name": self.store }],
+        });
+        more.as_object_mut().context("an object")?.extend(mappings.as_object().context("an object")?.clone());
+        wait::until("admission to leave the namespace out", SOON, async || {
+            self.stage.push("push", "source", &[], more.clone()).await.map(Some)
+        })
+        .await?;
+        self.stage.ready::<PushSecret>(&self.stage.producer, "push", "True", "Synced").await
+    }
+
+    /// For an ExternalSecret.
+    fn through(&self) -> Value {
+        json!({ "secretStoreRef": { "kind": "ClusterSecretStore", "name": self.store } })
+    }
+
+    async fn data(&self, path: &str) -> anyhow::Result<Value> {
+        Ok(self.stage.vault.read("secret", path).await?.and_then(|entry| entry.data).unwrap_or_default())
+    }
+
+    async fn becomes(&self, path: &str, wanted: Value) -> anyhow::Result<()> {
+        wait::until(&format!("{path} to be as wanted"), SOON, async || {
+            let found = self.data(path).await?;
+            anyhow::ensure!(found == wanted, "it is {found}");
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// Three refreshes read the path again.
+    async fn refreshes(&self, path: &str) -> anyhow::Result<()> {
+        let audit = Lab::shared().await?.bao()?.audit();
+        let (mark, path) = (audit.mark()?, format!("secret/data/{path}"));
+        wait::until("three refreshes", LATER, async || Ok((audit.since_under(mark, &path)?.len() >= 3).then_some(())))
+            .await
+    }
+}
+
+#[tokio::test]
+async fn defects_d_e_m_a_json_object_keeps_every_digit_and_an_unchanged_one_costs_no_version() -> anyhow::Result<()> {
+    let lenient = Lenient::begin("wholejson").await?;
+    let (stage, path) = (&lenient.stage, lenient.stage.path());
+    let config =
+        r#"{"serial": 9007199254740993, "rate": 1.50, "limits": {"zeta": [1, 2.0], "alpha": "<&>"}, "on": true}"#;
+    stage.secret(&stage.producer, "source", &[("config", config)]).await?;
+    let fields = json!({ "data": [{ "match": { "secretKey": "config", "remoteRef": { "remoteKey": path } } }] });
+    let message = lenient.push(fields).await?;
+    assert!(message.contains("P2"), "{message}");
+    // The server would read this number into a float, and give back another.
+    let stored = |serial: &str| json!({ "serial": serial, "rate": 1.5, "limits": { "zeta": [1, 2], "alpha": "<&>" }, "on": true });
+    assert_eq!(lenient.data(&path).await?, stored("9007199254740993"));
+    stage.pull("pull", &[("serial", "serial"), ("limits", "limits")], lenient.through()).await?;
+    let limits = r#"{"alpha":"\u003c\u0026\u003e","zeta":[1,2]}"#;
+    stage.holds(&stage.consumer, "pull", &[("serial", "9007199254740993"), ("limits", limits)]).await?;
+    lenient.refreshes(&path).await?;
+    assert_eq!(stage.version().await?, 1);
+    let changed = config.replace("9007199254740993", "9007199254740995");
+    stage.secret(&stage.producer, "source", &[("config", &changed)]).await?;
+    lenient.becomes(&path, stored("9007199254740995")).await?;
+    assert_eq!(stage.version().await?, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_whole_secret_is_owned_property_by_property_and_loses_what_its_source_loses() -> anyhow::Result<()> {
+    let lenient = Lenient::begin("wholesecret").await?;
+    let (stage, path) = (&lenient.stage, lenient.stage.path());
+    stage.secret(&stage.producer, "theirs", &[("note", "kept")]).await?;
+    let other = json!({
+        "refreshInterval": "24h",
+        "secretStoreRefs": [{ "kind": "ClusterSecretStore", "name": lenient.store }],
+        "selector": { "secret": { "name": "theirs" } },
+        "data": [mapping("note", &path, "note")],
+    });
+    stage.apply::<PushSecret>(&stage.producer, "other", other).await?;
+    stage.ready::<PushSecret>(&stage.producer, "other", "True", "Synced").await?;
+    stage.secret(&stage.producer, "source", &[("username", "u"), ("password", "one")]).await?;
+    lenient.push(json!({ "data": [{ "match": { "remoteRef": { "remoteKey": path } } }] })).await?;
+    lenient.becomes(&path, json!({ "note": "kept", "username": "u", "password": "one" })).await?;
+    let before = stage.version().await?;
+    lenient.refreshes(&path).await?;
+    assert_eq!(stage.version().await?, before);
+    stage.secret(&stage.producer, "source", &[("password", "two")]).await?;
+    lenient.becomes(&path, json!({ "note": "kept", "password": "two" })).await?;
+
+    let text = json!({ "data": [{ "match": { "remoteRef": { "remoteKey": path, "property": "all" } } }] });
+    lenient.push(text).await?;
+    lenient.becomes(&path, json!({ "note": "kept", "all": r#"{"password":"two"}"# })).await
+}
+
+#[tokio::test]
+async fn defect_l_data_to_gives_each_key_a_path_whatever_its_value_and_a_bundle_gives_all_one() -> anyhow::Result<()> {
+    let lenient = Lenient::begin("datato").await?;
+    let (stage, word) = (&lenient.stage, &lenient.stage.word);
+    let path = |name: &str| format!("platform-data/postgres/{word}-{name}");
+    let source = [("db-user", "u"), ("db-pool", r#"{"size": 10}"#), ("other", "x")];
+    stage.secret(&stage.producer, "source", &source).await?;
+    let each = json!({ "dataTo": [{
+        "storeRef": { "kind": "ClusterSecretStore", "name": lenient.store },
+        "match": { "regexp": "^db-" },
+        "rewrite": [{ "regexp": { "source": "^db-(.*)$", "target": format!("platform-data/postgres/{word}-$1") } }],
+    }] });
+    lenient.push(each).await?;
+    lenient.becomes(&path("user"), json!({ "value": "u" })).await?;
+    lenient.becomes(&path("pool"), json!({ "size": 10 })).await?;
+    lenient.refreshes(&path("user")).await?;
+    for name in ["user", "pool"] {
+        let metadata = stage.vault.metadata("secret", &path(name)).await?.unwrap_or_default();
+        assert_eq!(metadata["current_version"], 1, "{name}");
+    }
+    stage.secret(&stage.producer, "source", &source[1..]).await?;
+    lenient.becomes(&path("user"), Value::Null).await?;
+
+    lenient.push(json!({ "dataTo": [{ "remoteKey": path("all"), "match": { "regexp": "^(db-|other)" } }] })).await?;
+    lenient.becomes(&path("all"), json!({ "db-pool": r#"{"size": 10}"#, "other": "x" })).await?;
+    lenient.becomes(&path("pool"), Value::Null).await
+}
