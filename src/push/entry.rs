@@ -17,7 +17,9 @@ use crate::feed::Pushed;
 use crate::store::{Exchange, StoreClient, StoreError};
 
 /// How often a lost check-and-set or a crossed claim is tried again at once, before the back-off of the whole object.
-const MAX_LOSSES: u32 = 5;
+const MAX_LOSSES: u32 = 10;
+/// The longest pause after a loss, in milliseconds.
+const LONGEST_PAUSE: u64 = 128;
 /// No chain of steps without a loss is longer; more would be a fault of the decision.
 const MAX_STEPS: u32 = 24;
 
@@ -288,7 +290,7 @@ impl Chain {
         if self.losses > MAX_LOSSES {
             return Err(ApplyError::Busy);
         }
-        let most = 4u64 << self.losses;
+        let most = (4u64 << self.losses).min(LONGEST_PAUSE);
         tokio::time::sleep(Duration::from_millis(rand::random_range(1..=most))).await;
         Ok(())
     }

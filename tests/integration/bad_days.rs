@@ -96,6 +96,8 @@ async fn f28_f44_a_person_who_writes_all_the_time_and_a_rotation_lose_nothing_of
     let person = async {
         let mut acknowledged = 0;
         let mut pace = tokio::time::interval(PERSON);
+        // A person does not catch up on what a slow answer held up.
+        pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !done.load(Ordering::Relaxed) {
             pace.tick().await;
             let (_, read) = stage.vault.request("GET", &path, None).await?;

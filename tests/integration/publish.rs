@@ -41,7 +41,8 @@ async fn es2_a_change_is_one_version_with_all_mapped_keys_and_silence_none() -> 
     let (mark, began) = (Lab::shared().await?.bao()?.audit().mark()?, Instant::now());
     let reads = await_reads(&stage, mark, INTERVALS).await?;
     let elapsed = began.elapsed();
-    assert!(reads as u64 <= elapsed.as_secs() + 1, "{reads} reads in {elapsed:?}");
+    // One an interval of a second, within 5 %, and the one that was due.
+    assert!(reads as f64 <= elapsed.as_secs_f64() / 0.95 + 1.0, "{reads} reads in {elapsed:?}");
     let requests = Lab::shared().await?.bao()?.audit().since(mark)?;
     let writes: Vec<_> =
         requests.iter().filter(|request| request.path.ends_with(&stage.word) && request.is_write()).collect();
