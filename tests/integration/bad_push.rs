@@ -15,7 +15,7 @@ use crate::stage::{LATER, SOON, STORE, Stage, mapping};
 pub const UNGUARDED: &str = "tests.waypost.io/unguarded";
 
 /// Lets the producer's namespace past admission, as a cluster without the policy would, so that the reconciler judges.
-pub async fn without_admission(stage: &Stage) -> anyhow::Result<()> {
+async fn without_admission(stage: &Stage) -> anyhow::Result<()> {
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(stage.client.clone());
     let outside = json!({ "spec": { "matchResources": { "namespaceSelector": {
         "matchExpressions": [{ "key": UNGUARDED, "operator": "DoesNotExist" }],

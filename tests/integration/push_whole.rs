@@ -2,59 +2,39 @@
 //! nothing changed.
 
 use anyhow::Context;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use waypost::api::{ClusterSecretStore, PushSecret};
-use waypost_e2e::lab::{Controller, Lab, cluster_secret_store};
+use waypost::api::PushSecret;
+use waypost_e2e::lab::Lab;
 use waypost_e2e::wait;
 
-use crate::bad_push::without_admission;
-use crate::stage::{LATER, SOON, Stage, mapping, start_controller_with};
+use crate::stage::{LATER, SOON, STORE, Stage, mapping};
 
-/// A controller of the test's own that only warns, a store that only it serves, and a producer that admission leaves alone.
+/// A producer whose namespace asks for the convention to warn only.
 struct Lenient {
     stage: Stage,
-    store: String,
-    _controller: Controller,
 }
 
 impl Lenient {
     async fn begin(test: &str) -> anyhow::Result<Self> {
-        let (stage, lab) = (Stage::new(test).await?, Lab::shared().await?);
-        without_admission(&stage).await?;
-        let args = [
-            "--path-convention=warn",
-            "--serve-unclassified=false",
-            "--leader-elect=false",
-            &format!("--controller-class={}", stage.word),
-        ];
-        let controller = start_controller_with(lab, &args).await?;
-        let name = format!("{}-store", stage.word);
-        let mut store = cluster_secret_store(&name, lab.bao()?.address(), lab.bao()?.ca_pem());
-        store["spec"]["controller"] = json!(stage.word);
-        let stores: Api<ClusterSecretStore> = Api::all(stage.client.clone());
-        stores.patch(&name, &PatchParams::apply("gitops"), &Patch::Apply(store)).await?;
-        Ok(Lenient { stage, store: name, _controller: controller })
+        let stage = Stage::new(test).await?;
+        let namespaces: Api<Namespace> = Api::all(stage.client.clone());
+        let label = json!({ "metadata": { "labels": { "waypost.io/path-convention": "warn" } } });
+        namespaces.patch(&stage.producer, &PatchParams::default(), &Patch::Merge(label)).await?;
+        Ok(Lenient { stage })
     }
 
     /// Applies a PushSecret with these mappings as soon as admission lets it pass, and waits until it is in place.
     async fn push(&self, mappings: Value) -> anyhow::Result<String> {
-        let mut more = json!({
-            "refreshInterval": "1s", "deletionPolicy": "Delete", "data": [],
-            "secretStoreRefs": [{ "kind": "ClusterSecretStore", "name": self.store }],
-        });
+        let mut more = json!({ "refreshInterval": "1s", "deletionPolicy": "Delete", "data": [] });
         more.as_object_mut().context("an object")?.extend(mappings.as_object().context("an object")?.clone());
-        wait::until("admission to leave the namespace out", SOON, async || {
+        wait::until("admission to only warn", SOON, async || {
             self.stage.push("push", "source", &[], more.clone()).await.map(Some)
         })
         .await?;
         self.stage.ready::<PushSecret>(&self.stage.producer, "push", "True", "Synced").await
-    }
-
-    /// For an ExternalSecret.
-    fn through(&self) -> Value {
-        json!({ "secretStoreRef": { "kind": "ClusterSecretStore", "name": self.store } })
     }
 
     async fn data(&self, path: &str) -> anyhow::Result<Value> {
@@ -92,7 +72,7 @@ async fn defects_d_e_m_a_json_object_keeps_every_digit_and_an_unchanged_one_cost
     // The server would read this number into a float, and give back another.
     let stored = |serial: &str| json!({ "serial": serial, "rate": 1.5, "limits": { "zeta": [1, 2], "alpha": "<&>" }, "on": true });
     assert_eq!(lenient.data(&path).await?, stored("9007199254740993"));
-    stage.pull("pull", &[("serial", "serial"), ("limits", "limits")], lenient.through()).await?;
+    stage.pull("pull", &[("serial", "serial"), ("limits", "limits")], json!({})).await?;
     let limits = r#"{"alpha":"\u003c\u0026\u003e","zeta":[1,2]}"#;
     stage.holds(&stage.consumer, "pull", &[("serial", "9007199254740993"), ("limits", limits)]).await?;
     lenient.refreshes(&path).await?;
@@ -111,7 +91,7 @@ async fn a_whole_secret_is_owned_property_by_property_and_loses_what_its_source_
     stage.secret(&stage.producer, "theirs", &[("note", "kept")]).await?;
     let other = json!({
         "refreshInterval": "24h",
-        "secretStoreRefs": [{ "kind": "ClusterSecretStore", "name": lenient.store }],
+        "secretStoreRefs": [{ "kind": "ClusterSecretStore", "name": STORE }],
         "selector": { "secret": { "name": "theirs" } },
         "data": [mapping("note", &path, "note")],
     });
@@ -139,7 +119,7 @@ async fn defect_l_data_to_gives_each_key_a_path_whatever_its_value_and_a_bundle_
     let source = [("db-user", "u"), ("db-pool", r#"{"size": 10}"#), ("other", "x")];
     stage.secret(&stage.producer, "source", &source).await?;
     let each = json!({ "dataTo": [{
-        "storeRef": { "kind": "ClusterSecretStore", "name": lenient.store },
+        "storeRef": { "kind": "ClusterSecretStore", "name": STORE },
         "match": { "regexp": "^db-" },
         "rewrite": [{ "regexp": { "source": "^db-(.*)$", "target": format!("platform-data/postgres/{word}-$1") } }],
     }] });
