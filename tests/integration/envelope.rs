@@ -68,6 +68,7 @@ async fn labels_of_the_path_are_merged_and_leave_with_their_mapping() -> anyhow:
     let team = || declared(&stage, "password", json!({ "customMetadata": { "team": "payments" } }));
     let tier = || declared(&stage, "username", json!({ "customMetadata": { "tier": "1" } }));
     stage.push("push", "source", &[], delete(json!([team(), tier()]))).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
     labelled(&stage, &[("team", "payments"), ("tier", "1")]).await?;
     assert_eq!(stage.version().await?, 1, "labels cost no version");
 
