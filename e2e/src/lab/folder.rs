@@ -149,10 +149,14 @@ pub(super) fn is_in_use(path: &Path) -> anyhow::Result<bool> {
     }
 }
 
-/// Writes a file that only its user can read.
+/// Writes a file that only its user can read. Who reads it meanwhile gets the former one whole, or this one.
 pub(super) fn write_private(path: &Path, content: &str) -> anyhow::Result<()> {
-    let written = File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
-    written.and_then(|mut file| file.write_all(content.as_bytes())).with_context(|| format!("write {}", path.display()))
+    static DRAFTS: AtomicU32 = AtomicU32::new(0);
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".draft-{}", DRAFTS.fetch_add(1, Ordering::Relaxed)));
+    let file = File::options().write(true).create_new(true).mode(0o600).open(&draft);
+    let written = file.and_then(|mut file| file.write_all(content.as_bytes()));
+    written.and_then(|()| fs::rename(&draft, path)).with_context(|| format!("write {}", path.display()))
 }
 
 #[cfg(test)]
