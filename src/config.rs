@@ -55,6 +55,10 @@ pub struct Config {
     #[arg(long, env = "WAYPOST_CLUSTER_NAME", value_parser = parse_cluster_name, value_name = "NAME")]
     pub cluster_name: Option<String>,
 
+    /// Take over existing Secrets of a target's name that no controller owns, as External Secrets Operator does; without it, only those whose ExternalSecret is annotated waypost.io/adopt.
+    #[arg(long, env = "WAYPOST_ADOPT_UNOWNED_TARGETS", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub adopt_unowned_targets: bool,
+
     /// Read only properties whose producer names the namespace as a consumer; without it, what nobody spoke about may be read.
     #[arg(long, env = "WAYPOST_REQUIRE_CONSENT", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub require_consent: bool,

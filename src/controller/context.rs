@@ -12,6 +12,7 @@ use crate::cluster::events::Events;
 use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::pull::consent::Silence;
+use crate::pull::desired::Strangers;
 use crate::store::registry::Registry;
 
 /// Settings that reconcilers decide by.
@@ -20,6 +21,8 @@ pub struct Settings {
     pub status_heartbeat: Duration,
     /// This cluster's name in claims.
     pub cluster: String,
+    /// What happens to a Secret of a target's name that is nobody's, where the resource does not say.
+    pub strangers: Strangers,
     /// What it means that a producer did not say who may read its properties.
     pub silence: Silence,
 }

@@ -204,6 +204,14 @@ impl SpecError {
 }
 
 impl Desired {
+    /// The same where the installation says what happens to Secrets that are nobody's. The resource can allow more, not less.
+    pub fn with_strangers(self, strangers: Strangers) -> Self {
+        match strangers {
+            Strangers::Adopt => Desired { strangers, ..self },
+            Strangers::Leave => self,
+        }
+    }
+
     /// Parses the spec.
     ///
     /// # Errors

@@ -93,7 +93,7 @@ impl<S: Stores> Reconciler for Pull<S> {
         }
         let moment = Moment { now: Timestamp::now(), heartbeat: self.context.settings.status_heartbeat };
         let desired = match Desired::parse(&object) {
-            Ok(desired) => desired,
+            Ok(desired) => desired.with_strangers(self.context.settings.strangers),
             Err(error) => {
                 self.set_aside(name);
                 return report(&object, None, Err(Failure::Spec(error)), &moment);

@@ -47,6 +47,7 @@ use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::pull::Pull;
 use crate::pull::consent::Silence;
+use crate::pull::desired::Strangers;
 use crate::pull::records::Records;
 use crate::push::pusher::Pusher;
 use crate::push::stores::FromRegistry;
@@ -196,6 +197,7 @@ async fn context(
         settings: Settings {
             status_heartbeat: config.status_heartbeat,
             cluster: cluster_name,
+            strangers: if config.adopt_unowned_targets { Strangers::Adopt } else { Strangers::Leave },
             silence: if config.require_consent { Silence::Forbids } else { Silence::Permits },
         },
         conventions: Conventions::new(Convention::with_mode(config.path_convention), namespaces.reader.clone()),
