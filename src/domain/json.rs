@@ -126,8 +126,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_float_comes_back(float in any::<f64>().prop_filter("JSON has no other", |float| float.is_finite())) {
-            prop_assert!(comes_back(&serde_json::to_string(&float).unwrap()));
+        // So many digits a float always keeps; of a seventeenth there can be two that mean the same float.
+        fn fifteen_digits_come_back(digits in -999_999_999_999_999_i64..=999_999_999_999_999, exponent in -200..=200) {
+            let number = format!("{digits}e{exponent}");
+            prop_assert!(comes_back(&number), "{}", number);
         }
 
         #[test]
