@@ -290,6 +290,10 @@ impl<S: Stores> Pull<S> {
                     attempt += 1;
                     target = observe::live(cluster, desired).await.map_err(Failure::Write)?;
                 }
+                // It may be immutable by now, which only a look can tell.
+                Err(ClusterError::Invalid { .. }) if unseen => {
+                    target = observe::live(cluster, desired).await.map_err(Failure::Write)?;
+                }
                 Err(error) => return Err(Failure::Write(error)),
             }
         }
