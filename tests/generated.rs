@@ -94,7 +94,7 @@ fn names_versions_and_columns_are_those_of_the_external_secrets_api() {
         "ClusterPushSecret v1alpha1 Cluster clusterpushsecrets [] AGE, Status, Ready | Message",
         "ClusterSecretStore v1 Cluster clustersecretstores [css] AGE, Status, Capabilities, Ready | Message",
         "ExternalSecret v1 Namespaced externalsecrets [es] StoreType, Store, Refresh Interval, Status, Ready, Last Sync | Message",
-        "PushSecret v1alpha1 Namespaced pushsecrets [ps] AGE, Status, Last Sync, Ready | Message",
+        "PushSecret v1alpha1 Namespaced pushsecrets [ps] AGE, Status, Last Sync, Ready, Propagated | Message",
         "SecretStore v1 Namespaced secretstores [ss] AGE, Status, Capabilities, Ready | Message",
     ];
     let found: Vec<String> = crd::definitions().iter().map(summary).collect();

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// The condition that every kind carries: is it as its spec says?
 pub const READY: &str = "Ready";
+/// The condition of a PushSecret: have its consumers got what it pushed?
+pub const PROPAGATED: &str = "Propagated";
 /// A condition type that ESO still declares and no longer sets.
 pub const DELETED: &str = "Deleted";
 
@@ -17,7 +19,8 @@ pub const MAX_MESSAGE: usize = 32_768;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// The aspect: Ready says whether the object is as its spec asks.
+    /// The aspect: Ready says whether the object is as its spec asks; Propagated, of a PushSecret, whether the consumers in this
+    /// cluster have got what it pushed.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 316))]
     pub type_: String,
@@ -65,8 +68,19 @@ impl ConditionStatus {
 impl Condition {
     /// A condition of type Ready; `upsert` sets its transition time.
     pub fn ready(status: ConditionStatus, reason: Reason, message: impl Into<String>, generation: Option<i64>) -> Self {
+        Self::new(READY, status, reason, message, generation)
+    }
+
+    /// A condition of this type; `upsert` sets its transition time.
+    pub fn new(
+        type_: &str,
+        status: ConditionStatus,
+        reason: Reason,
+        message: impl Into<String>,
+        generation: Option<i64>,
+    ) -> Self {
         Self {
-            type_: READY.to_owned(),
+            type_: type_.to_owned(),
             status,
             reason: Some(reason.as_str().to_owned()),
             message: Some(message.into()),
@@ -166,6 +180,14 @@ reasons! {
     Errored,
     /// PushSecret: the source is gone and what was pushed was deleted, as `deletionPolicy` asks.
     SourceDeleted,
+    /// PushSecret: every consumer has in its target what was pushed.
+    ConsumersCurrent,
+    /// PushSecret: a consumer has something older in its target, or nothing.
+    ConsumersLag,
+    /// PushSecret: nobody in this cluster follows what was pushed.
+    NoConsumers,
+    /// PushSecret: a version was just written and its consumers are on their way.
+    Propagating,
     /// Store: reachable, logged in.
     Valid,
     /// Store: it cannot be used; the message says what to do.

@@ -8,6 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// The most paths that a status lists; a resource with more shows the first in order of store and path.
 pub const MAX_PATHS: usize = 100;
 
+/// The most consumers that a path names of those that lag.
+pub const MAX_LAGGING: usize = 10;
+
 /// How a path stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = super::crd::leave_description_to_field)]
@@ -63,6 +66,9 @@ pub struct PushedPath {
     /// When we last wrote the path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_at: Option<Time>,
+    /// Who in this cluster has it. Missing until they are counted, which takes a moment after each write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumers: Option<Consumers>,
     /// Who owns a property that we may not write, as `<cluster>/<namespace>/<name>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
@@ -74,6 +80,36 @@ pub struct PushedPath {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub message: Option<String>,
+}
+
+/// The ExternalSecrets of this cluster that follow a path. Those that ask for one version for good, or to be read once, do not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Consumers {
+    /// How many there are.
+    pub total: i64,
+    /// How many have the path's version, or a later one, in their target.
+    pub current: i64,
+    /// Those that have not, in the order of their names, and no more than status has room for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_LAGGING))]
+    pub lagging: Vec<Lagging>,
+}
+
+/// A consumer that does not have what was pushed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Lagging {
+    /// The ExternalSecret, as `<namespace>/<name>`.
+    #[schemars(length(max = 512))]
+    pub consumer: String,
+    /// The version that its target was rendered from, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<i64>,
+    /// Why it lags.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub message: String,
 }
 
 /// A path that an ExternalSecret reads.

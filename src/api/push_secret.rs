@@ -34,6 +34,11 @@ use super::template::SecretTemplate;
     printcolumn(name = "Status", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Last Sync", type_ = "date", json_path = ".status.refreshTime"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(
+        name = "Propagated",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Propagated")].status"#
+    ),
     printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#)
 )]
 #[serde(rename_all = "camelCase")]
@@ -346,7 +351,7 @@ pub struct PushSecretStatus {
     /// The ledger: what was pushed, by store (kind and name) and then by path and property.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub synced_push_secrets: SyncedPushSecrets,
-    /// Whether everything is pushed, and if not, why.
+    /// Whether everything is pushed, and whether its consumers have got it; and if not, why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -96,15 +96,15 @@ impl<R: Reconciler> Driven<R> {
             .default_backoff()
             .modify(trim)
             .inspect(move |event| forgetful.observe(event));
-        let (filled, listener) = (cache.filled, cache.listener);
+        let (filled, listeners) = (cache.filled, cache.listeners);
         let edits = reflector(cache.writer, events)
             .inspect(move |event| {
                 if matches!(event, Ok(Event::InitDone)) {
                     filled.cancel();
                 }
-                if let (Some(listener), Some(heard)) = (&listener, heard(event)) {
+                for (listener, heard) in listeners.iter().zip(std::iter::repeat(heard(event))) {
                     // A closed channel means that we are shutting down.
-                    let _closed = listener.send(heard).is_err();
+                    let _closed = heard.is_some_and(|heard| listener.send(heard).is_err());
                 }
             })
             .filter_map(|event| std::future::ready(touched(event)))
@@ -205,20 +205,20 @@ pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
     /// Cancelled once the cache is filled. kube's own `wait_until_ready` wakes only the last of several waiters, and its
     /// Controller is one: another would wait for ever, or let the Controller do so.
     pub filled: CancellationToken,
-    listener: Option<UnboundedSender<Heard>>,
+    listeners: Vec<UnboundedSender<Heard>>,
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Cache<K> {
-    /// One that somebody besides the reconciler follows.
-    pub fn heard_by(listener: UnboundedSender<Heard>) -> Self {
-        Cache { listener: Some(listener), ..Cache::default() }
+    /// One that others besides the reconciler follow.
+    pub fn heard_by(listeners: Vec<UnboundedSender<Heard>>) -> Self {
+        Cache { listeners, ..Cache::default() }
     }
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Default for Cache<K> {
     fn default() -> Self {
         let (reader, writer) = store();
-        Cache { writer, reader, filled: CancellationToken::new(), listener: None }
+        Cache { writer, reader, filled: CancellationToken::new(), listeners: Vec::new() }
     }
 }
 

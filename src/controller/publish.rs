@@ -1,4 +1,4 @@
-//! The one mouth: status, Event, metric and requeue leave from one report, here and nowhere else.
+//! The mouth of every reconcile: status, Event, metric and requeue leave from one report.
 
 use std::fmt::Debug;
 

@@ -1,13 +1,14 @@
 //! The feed's memory, without a clock and without requests: who reads what, what they have got, and what is due.
 
 mod due;
+mod standing;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Follow, Labels, Pushed, ReadKey, Seen, Source};
+use super::{Follow, Labels, Pushed, ReadKey, Seen, Source, Trouble};
 use crate::controller::referrers::Name;
 use crate::store::{Identity, PathKey};
 pub(super) use due::{Check, Due};
@@ -41,17 +42,29 @@ struct Consumer {
     queued: bool,
     /// When the version was announced that it is to get.
     announced: Option<Instant>,
+    /// What was in its way when it was last reconciled.
+    trouble: Option<Box<Trouble>>,
 }
 
 impl Consumer {
     fn held(&mut self, key: &ReadKey) -> Option<&mut Held> {
         self.sources.iter_mut().find(|(known, _)| known == key).map(|(_, held)| held)
     }
+
+    fn keys(&self) -> BTreeSet<PathKey> {
+        self.sources.iter().map(|(read, _)| read.key.clone()).collect()
+    }
+
+    fn reads(&self) -> BTreeSet<ReadKey> {
+        self.sources.iter().map(|(read, _)| read.clone()).collect()
+    }
 }
 
 struct Held {
     source: Source,
     taken: Option<Seen>,
+    /// The version that its target was rendered from.
+    stands: Option<u64>,
 }
 
 struct Path {
@@ -118,6 +131,7 @@ impl Index {
         self.start.as_ref().is_some_and(|start| now < start.ends)
     }
 
+    /// Says of which paths this is another consumer than before.
     pub fn subscribe(
         &mut self,
         name: &Name,
@@ -125,7 +139,7 @@ impl Index {
         follow: Follow,
         now: Instant,
         jitter: impl Fn(Duration) -> Duration,
-    ) {
+    ) -> BTreeSet<PathKey> {
         let mut before = self.remove(name);
         if before.is_none()
             && let Some(start) = &mut self.start
@@ -134,33 +148,44 @@ impl Index {
         }
         let announced = before.as_ref().and_then(|before| before.announced);
         let labels = before.as_ref().map(|before| before.labels).unwrap_or_default();
+        let trouble = before.as_mut().and_then(|before| before.trouble.take());
         let mut consumer =
-            Consumer { sources: Vec::with_capacity(sources.len()), follow, labels, queued: false, announced };
+            Consumer { sources: Vec::with_capacity(sources.len()), follow, labels, queued: false, announced, trouble };
         for source in sources {
             let key = source.read_key();
-            let taken = before.as_mut().and_then(|before| before.held(&key)).and_then(|held| held.taken);
+            let former = before.as_mut().and_then(|before| before.held(&key));
+            let (taken, stands) = former.map_or((None, None), |held| (held.taken, held.stands));
             self.path(&key.key).consumers.insert(name.clone());
             match consumer.held(&key) {
-                Some(held) => *held = Held { source, taken },
-                None => consumer.sources.push((key, Held { source, taken })),
+                Some(held) => *held = Held { source, taken, stands },
+                None => consumer.sources.push((key, Held { source, taken, stands })),
             }
         }
-        let keys: BTreeSet<PathKey> = consumer.sources.iter().map(|(key, _)| key.key.clone()).collect();
+        let (keys, reads) = (consumer.keys(), consumer.reads());
         self.consumers.insert(name.clone(), consumer);
-        for key in keys {
-            self.schedule(&key, now, &jitter);
+        for key in &keys {
+            self.schedule(key, now, &jitter);
         }
+        let as_before = before.as_ref().is_some_and(|before| before.follow == follow && before.reads() == reads);
+        let moved = match as_before {
+            true => BTreeSet::new(),
+            false => before.iter().flat_map(Consumer::keys).chain(keys).collect(),
+        };
         self.sweep_paths(before);
+        moved
     }
 
-    pub fn forget(&mut self, name: &Name) {
+    /// Says what it had read.
+    pub fn forget(&mut self, name: &Name) -> BTreeSet<PathKey> {
         let before = self.remove(name);
+        let keys = before.iter().flat_map(Consumer::keys).collect();
         for (key, _) in before.iter().flat_map(|before| &before.sources) {
             if let Some(awaited) = self.awaited.get_mut(key) {
                 awaited.names.remove(name);
             }
         }
         self.sweep_paths(before);
+        keys
     }
 
     pub fn judged_by(&mut self, name: &Name, labels: Labels) {

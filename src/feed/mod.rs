@@ -7,11 +7,14 @@
 
 mod index;
 mod listing;
+mod publishers;
 mod schedule;
 mod shelf;
+mod standing;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,7 +29,9 @@ use crate::domain::remote::{Entry, EntryState};
 use crate::store::{Identity, PathKey, StoreClient, StoreError};
 use index::Index;
 use listing::Listings;
+use publishers::{Declared, Publishers};
 use shelf::Shelf;
+pub use standing::{Reader, Spelled, Standing, Trouble};
 
 /// What a consumer reads, and with whose login.
 #[derive(Clone)]
@@ -142,6 +147,9 @@ pub struct Feed {
     shelf: Shelf,
     wake: mpsc::UnboundedSender<Name>,
     woken: Mutex<Option<mpsc::UnboundedReceiver<Name>>>,
+    publishers: Mutex<Publishers>,
+    recount: mpsc::UnboundedSender<Name>,
+    recounts: Mutex<Option<mpsc::UnboundedReceiver<Name>>>,
     rescheduled: Notify,
 }
 
@@ -149,12 +157,16 @@ impl Feed {
     /// A feed without consumers. Nothing is checked before [`Feed::run`].
     pub fn new() -> Arc<Self> {
         let (wake, woken) = mpsc::unbounded_channel();
+        let (recount, recounts) = mpsc::unbounded_channel();
         Arc::new(Feed {
             index: Mutex::new(Index::default()),
             listings: Mutex::new(Listings::default()),
             shelf: Shelf::default(),
             wake,
             woken: Mutex::new(Some(woken)),
+            publishers: Mutex::default(),
+            recount,
+            recounts: Mutex::new(Some(recounts)),
             rescheduled: Notify::new(),
         })
     }
@@ -162,6 +174,36 @@ impl Feed {
     /// The ExternalSecrets to reconcile next; there is one receiver, and the second call gets none.
     pub fn wakeups(&self) -> Option<mpsc::UnboundedReceiver<Name>> {
         self.woken.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The PushSecrets whose consumers stand otherwise than before; there is one receiver, and the second call gets none.
+    pub fn recounts(&self) -> Option<mpsc::UnboundedReceiver<Name>> {
+        self.recounts.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Declares every path that a PushSecret publishes, in place of what it declared before, and where it is; `None` where that
+    /// cannot be told now.
+    pub fn publishes(&self, push: &Name, places: BTreeMap<Spelled, Option<PathKey>>) {
+        if self.publishers().declare(push, places) == Declared::Anew {
+            self.recount.send(push.clone()).ok();
+        }
+    }
+
+    /// The consumers that follow a path of this PushSecret, by name; `None` while nobody knows where the path is.
+    pub fn readers(&self, push: &Name, path: &Spelled) -> Option<Vec<Reader>> {
+        let key = self.publishers().place(push, path)?.clone();
+        Some(self.index().readers(&key))
+    }
+
+    /// Says how a consumer stands after a reconcile.
+    pub fn stands(&self, name: &Name, standing: Standing) {
+        let moved = self.index().stands(name, standing);
+        self.recount(&moved);
+    }
+
+    /// Whether objects that were there when the controller started may still be unknown.
+    pub fn is_starting(&self) -> bool {
+        self.index().starting(Instant::now())
     }
 
     /// Says what a push just did to this path. Its followers are queued at once.
@@ -200,7 +242,8 @@ impl Feed {
 
     /// Declares everything that a consumer reads, in place of what it declared before. To be called before it reads.
     pub fn subscribe(&self, name: &Name, sources: Vec<Source>, follow: Follow) {
-        self.index().subscribe(name, sources, follow, Instant::now(), schedule::jittered);
+        let moved = self.index().subscribe(name, sources, follow, Instant::now(), schedule::jittered);
+        self.recount(&moved);
         self.rescheduled.notify_one();
     }
 
@@ -211,7 +254,8 @@ impl Feed {
 
     /// Drops a consumer that is gone.
     pub fn forget(&self, name: &Name) {
-        self.index().forget(name);
+        let moved = self.index().forget(name);
+        self.recount(&moved);
     }
 
     /// Reads a path for a subscribed consumer, or shares a read that was made for another.
@@ -231,6 +275,18 @@ impl Feed {
             // Without a receiver the controller has not started or has stopped: it reconciles everything when it does.
             self.wake.send(name).ok();
         }
+    }
+
+    fn recount(&self, keys: &BTreeSet<PathKey>) {
+        let publishers = self.publishers();
+        for push in keys.iter().flat_map(|key| publishers.at(key)) {
+            // Without a receiver nobody shows it.
+            self.recount.send(push.clone()).ok();
+        }
+    }
+
+    fn publishers(&self) -> MutexGuard<'_, Publishers> {
+        self.publishers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn listings(&self) -> MutexGuard<'_, Listings> {

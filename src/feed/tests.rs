@@ -328,3 +328,43 @@ async fn a_removal_by_a_push_wakes_its_followers_and_is_told_from_any_other() {
     // Whoever writes and deletes after that is another.
     assert!(!feed.is_removed_by_push(&source.key, 2));
 }
+
+#[tokio::test]
+async fn a_publisher_hears_when_a_consumer_stands_otherwise_and_not_when_it_only_read() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let mut recounts = feed.recounts().unwrap();
+    let (push, spelled) = (Name::new("db", "push"), Spelled { store: "SecretStore/s".into(), path: "secret/a".into() });
+    assert_eq!(feed.readers(&push, &spelled), None, "nobody knows where the path is");
+    let places = BTreeMap::from([(spelled.clone(), Some(source.key.clone()))]);
+    feed.publishes(&push, places.clone());
+    assert_eq!(drained(&mut recounts), std::slice::from_ref(&push));
+    let versions = |feed: &Feed| -> Vec<Option<u64>> {
+        feed.readers(&push, &spelled).unwrap().iter().map(|reader| reader.version).collect()
+    };
+    assert_eq!(versions(&feed), [None; 10], "they read and wrote nothing yet");
+
+    for number in 0..10 {
+        feed.stands(&consumer(number), Standing::InPlace);
+    }
+    assert_eq!(drained(&mut recounts).len(), 10);
+    assert_eq!(versions(&feed), [Some(1); 10]);
+    feed.stands(&consumer(0), Standing::InPlace);
+    feed.publishes(&push, places);
+    feed.subscribe(&consumer(0), vec![source.clone()], Follow::Every(HOUR));
+    assert_eq!(drained(&mut recounts), [], "nothing is otherwise");
+
+    store.put(&source.path, data("2"));
+    feed.announce(&source.key, Pushed::Version(2));
+    feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
+    let trouble = Trouble { reason: "TargetImmutable", message: "it is immutable".into() };
+    feed.stands(&consumer(0), Standing::Failing(trouble.clone()));
+    assert_eq!(drained(&mut recounts), std::slice::from_ref(&push));
+    let first = feed.readers(&push, &spelled).unwrap().remove(0);
+    assert_eq!(first, Reader { name: consumer(0), version: Some(1), trouble: Some(trouble) });
+
+    feed.subscribe(&consumer(1), vec![source.clone()], Follow::Never);
+    feed.forget(&consumer(2));
+    assert_eq!(drained(&mut recounts).len(), 2);
+    assert_eq!(versions(&feed).len(), 8, "who does not follow is not counted");
+}

@@ -35,9 +35,9 @@ use crate::controller::drive::Reconciler;
 use crate::controller::guarded::Guarded;
 use crate::controller::kind::Kind;
 use crate::controller::referrers::{Interest, Name, Referrer};
-use crate::controller::report::{Report, Requeue};
+use crate::controller::report::{Report, Requeue, Verdict};
 use crate::controller::undecodable::{Advice, Fate};
-use crate::feed::{Follow, Freshness, Labels};
+use crate::feed::{Follow, Freshness, Labels, Standing, Trouble};
 use crate::metrics::Stage;
 use crate::store::{Foreign, StoreName};
 use absence::Absence;
@@ -103,7 +103,15 @@ impl<S: Stores> Reconciler for Pull<S> {
         let target = BTreeSet::from([Name::new(&desired.namespace, &desired.target)]);
         self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), Interest::named(target));
         let result = self.sync(&object, &desired, name).await;
-        report(&object, Some(&desired), result, &moment)
+        let is_in_place = result.is_ok();
+        let report = report(&object, Some(&desired), result, &moment);
+        match &report {
+            _ if is_in_place => self.context.feed.stands(name, Standing::InPlace),
+            Report::Verdict { verdict, .. } => self.context.feed.stands(name, Standing::Failing(trouble(verdict))),
+            // Nothing is decided.
+            Report::NotOurs | Report::Gone | Report::Unchanged { .. } => {}
+        }
+        report
     }
 
     async fn undecodable(&self, name: &Name) -> Result<Fate<ExternalSecret>, ClusterError> {
@@ -379,6 +387,10 @@ impl<S: Stores> Pull<S> {
         let target = written.map(|written| (Name::new(&desired.namespace, &desired.target), written));
         self.records.note(name, Record { tried, target, synced });
     }
+}
+
+fn trouble(verdict: &Verdict) -> Trouble {
+    Trouble { reason: verdict.reason.as_str(), message: verdict.message.clone() }
 }
 
 /// Whether the resource asked not to be read again in its present state, save to repair the target.

@@ -14,6 +14,7 @@ pub mod observe;
 pub mod patience;
 pub mod pieces;
 pub mod plan;
+pub mod propagation;
 pub mod pusher;
 pub mod reconcile;
 pub mod record;

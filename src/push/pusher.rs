@@ -1,5 +1,6 @@
 //! Binds the reconcile of PushSecrets to what the controller shares.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -74,6 +75,7 @@ impl Reconciler for Pusher {
             cluster: &context.cluster,
             stores: self.stores.as_ref(),
             announce: &announce,
+            publishes: &|places| context.feed.publishes(name, places),
             referrers: &context.referrers,
             config_maps: &context.config_maps,
             convention: &convention,
@@ -112,6 +114,7 @@ impl Reconciler for Pusher {
 
     fn forget(&self, name: &Name) {
         self.context.moves.take(name);
+        self.context.feed.publishes(name, BTreeMap::new());
         for referrers in [&self.context.referrers, &self.context.config_maps] {
             referrers.declare(Referrer::PushSecret(name.clone()), Interest::default());
         }

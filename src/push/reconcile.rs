@@ -12,10 +12,10 @@ use super::apply::{Apply, Results};
 use super::desired::{self, Desired, InvalidSpec};
 use super::entry::{Applier, Wrote};
 use super::intents::Intents;
-use super::ledger::{self, Ledger, StoreKey};
+use super::ledger::{self, Ledger, Spot, StoreKey};
 use super::mapped::{self, Mapped};
 use super::observe::{self, Absence, SeenStores, Selected, Stores};
-use super::plan::{self, Aim, Known, Plan};
+use super::plan::{self, Aim, Known, Places, Plan};
 use super::record::Record;
 use super::report::{self, Done, Said, Setting};
 use super::sources::Sources;
@@ -34,7 +34,7 @@ use crate::domain::claim::Owner;
 use crate::domain::convention::Convention;
 use crate::domain::fingerprint::synced_resource_version;
 use crate::domain::source::Source;
-use crate::feed::Pushed;
+use crate::feed::{Pushed, Spelled};
 use crate::store::PathKey;
 
 /// A PushSecret that is being deleted is let go after this time, where what it pushed can never be removed: its store is
@@ -52,6 +52,8 @@ pub struct World<'a> {
     pub stores: &'a dyn Stores,
     /// Told at once what consumers of an entry are to know.
     pub announce: &'a (dyn Fn(&PathKey, Pushed) + Send + Sync),
+    /// Told what is published, and where that is; nothing of it where it cannot be told now.
+    pub publishes: &'a (dyn Fn(BTreeMap<Spelled, Option<PathKey>>) + Send + Sync),
     /// Who wants to hear about which Secret.
     pub referrers: &'a Referrers,
     /// Who wants to hear about which ConfigMap.
@@ -336,6 +338,7 @@ impl<'a> Turn<'a> {
             Aim::Withdraw(_) => Vec::new(),
         };
         let places = observe::places(&seen.clients, wanted.into_iter().chain(ledger.pushed.keys())).await;
+        self.declare_places(aim, &places);
         let mut plan = plan::plan(aim, &ledger, &places, self.object.spec.deletion_policy());
         let record = Record::new(self.world.cluster, (*self.object).clone(), &plan);
         let results = {
@@ -354,6 +357,15 @@ impl<'a> Turn<'a> {
         let synced = object.status.as_ref().map(|status| status.synced_push_secrets.clone()).unwrap_or_default();
         let ledger = Ledger::read(&synced, &seen.mounts);
         (object, plan, results, ledger)
+    }
+
+    fn declare_places(&self, aim: &Aim<'_>, places: &Places) {
+        let spelled = |spot: &Spot| Spelled { store: spot.store.to_string(), path: spot.path.to_string() };
+        let place = |spot: &Spot| (spelled(spot), places.get(spot).and_then(|place| place.as_ref().ok()).cloned());
+        (self.world.publishes)(match aim {
+            Aim::Publish { mapped, .. } => mapped.entries.keys().map(place).collect(),
+            Aim::Withdraw(_) => BTreeMap::new(),
+        });
     }
 
     /// A version that was written when we could not say so any more (a lost reply, a restart) is announced late.

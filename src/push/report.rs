@@ -12,6 +12,7 @@ use super::ledger::{Ledger, Line, Spot, StoreKey};
 use super::mapped::Astray;
 use super::observe::{Absence, NoStore};
 use super::plan::{Job, Plan, Problem};
+use super::propagation;
 use super::step::Refusal;
 use crate::api::PushSecretStatus;
 use crate::api::condition::{self, Condition, ConditionStatus, Reason};
@@ -74,6 +75,10 @@ pub fn published(before: &PushSecretStatus, ledger: &Ledger, done: &Done<'_>, se
     let mut status = before.clone();
     status.synced_push_secrets = remaining(ledger, done.plan, done.results).write();
     status.paths = paths(before, done, setting.now);
+    status.observed_generation = Some(setting.generation);
+    if wrote(done.results) {
+        propagation::recount(&mut status, setting.now);
+    }
     let (verdict, requeue) = match troubles.is_empty() {
         true => (in_place(done, setting, &status.paths), setting.refresh.map_or(Requeue::AwaitChange, Requeue::After)),
         false => (partly(summary(&troubles), done), retry(&troubles, setting.refresh)),
@@ -109,6 +114,7 @@ pub fn withdrawn(
     let mut status = before.clone();
     status.synced_push_secrets = left.write();
     status.paths = Vec::new();
+    propagation::withdraw(&mut status.conditions);
     if troubles.is_empty() {
         return conclude(status, when_gone, Requeue::AwaitChange, setting);
     }
@@ -369,7 +375,11 @@ fn path(before: &PushSecretStatus, spot: &Spot, outcome: &Outcome, now: Timestam
             };
             // A version that others made for their own properties is no news about ours.
             let known = earlier.filter(|_| applied.wrote == Wrote::Nothing).and_then(|earlier| earlier.version);
+            // Of a version that was just written nobody knows yet who has it.
+            let consumers =
+                earlier.filter(|_| applied.wrote == Wrote::Nothing).and_then(|earlier| earlier.consumers.clone());
             PushedPath {
+                consumers,
                 version: known.filter(|known| Some(*known) <= version).or(version),
                 properties: applied.settled.owned.iter().cloned().collect(),
                 written_at,

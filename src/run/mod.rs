@@ -3,6 +3,7 @@
 mod conventions;
 mod dependants;
 mod fanout;
+mod propagation;
 mod readers;
 mod store;
 mod unserved;
@@ -55,6 +56,7 @@ use crate::store::admit::{Class, Unclassified};
 use crate::store::registry::{Registry, RegistrySettings};
 use crate::telemetry::{self, TelemetryError};
 use dependants::Dependants;
+use propagation::Propagation;
 use unserved::{Refused, Unserved};
 
 /// Two workers are enough for a program that waits, and each costs memory of its own.
@@ -259,9 +261,9 @@ impl Starter<'_> {
         // Before the pulls: it opens the wave in which everything is read once.
         self.tasks.spawn(self.context.feed.clone().run(self.stop.clone()));
         self.forward_feed(wakeups.pull.clone());
-        let (pushes_moved, moved_pushes) = mpsc::unbounded_channel();
+        let [(to_parents, for_parents), (to_count, for_count)] = [(); 2].map(|()| mpsc::unbounded_channel());
         let (pushes, pushes_filled) = self.drive_into(
-            Cache::heard_by(pushes_moved),
+            Cache::heard_by(vec![to_parents, to_count]),
             Arc::new(Pusher::new(self.context.clone(), Arc::new(FromRegistry(self.context.stores.clone())))),
             self.scoped(),
             push_wakes,
@@ -282,8 +284,12 @@ impl Starter<'_> {
         self.tasks.spawn(watching.config_maps(self.scoped(), self.stop.clone()));
         pushes_filled.cancelled().await;
         pulls_filled.cancelled().await;
+        if let Some(recounts) = self.context.feed.recounts() {
+            let propagation = Propagation::new(self.context.clone(), pushes.clone());
+            self.tasks.spawn(propagation.follow(recounts, for_count, self.stop.clone()));
+        }
         match self.config.namespace {
-            None => self.start_fan_out(Caches { namespaces: all_namespaces, pushes }, parents, moved_pushes),
+            None => self.start_fan_out(Caches { namespaces: all_namespaces, pushes }, parents, for_parents),
             Some(_) => self.refuse::<ClusterPushSecret>(),
         }
     }

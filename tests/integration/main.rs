@@ -34,6 +34,7 @@ mod listing;
 mod logins;
 mod mass_deletion;
 mod outage;
+mod propagation;
 mod publish;
 mod push_guide;
 mod push_sources;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -32,9 +33,10 @@ async fn es2_a_change_is_one_version_with_all_mapped_keys_and_silence_none() -> 
     assert_eq!(stage.stored().await?, stored("two"));
 
     let pushes = stage.api::<PushSecret>(&stage.producer);
-    wait::until("status to say version 2", SOON, async || {
+    wait::until("status to say version 2 and who has it", SOON, async || {
         let paths = pushes.get("push").await?.status.unwrap_or_default().paths;
-        Ok((paths.first().and_then(|path| path.version) == Some(2)).then_some(()))
+        let Some(path) = paths.first() else { bail!("it says nothing") };
+        Ok((path.version == Some(2) && path.consumers.is_some()).then_some(()))
     })
     .await?;
     let before = pushes.get("push").await?.resource_version();

@@ -15,6 +15,7 @@ async fn the_guide_to_publishing_can_be_followed_to_the_letter() -> anyhow::Resu
     let (stage, lab) = (Stage::new("pushguide").await?, Lab::shared().await?);
     let guide = Guide { lab, page: "push.md", store: STORE };
     guide.follow("Publish")?;
+    guide.follow("Who has it")?;
     guide.follow("Many sources")?;
     guide.follow("A ConfigMap")?;
     guide.follow("Who owns a property")?;

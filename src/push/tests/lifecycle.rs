@@ -120,6 +120,7 @@ impl Bench {
             cluster: &cluster,
             stores: &self.stores,
             announce: &move |_key, pushed| announced.lock().unwrap().push(pushed),
+            publishes: &|_places| {},
             referrers: &self.referrers,
             config_maps: &self.config_maps,
             convention: &self.convention,

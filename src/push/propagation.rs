@@ -1,0 +1,233 @@
+//! Says who has got what a PushSecret pushed: consumers of each path, and the condition that goes with them. Pure.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use crate::api::PushSecretStatus;
+use crate::api::condition::{self, Condition, ConditionStatus, PROPAGATED, Reason};
+use crate::api::path_status::{Consumers, Lagging, MAX_LAGGING, PushedPath};
+use crate::controller::referrers::Name;
+use crate::feed::Reader;
+
+/// The most consumers that one status names of those that lag, over all of its paths.
+const MAX_LAGGING_IN_ALL: usize = 50;
+/// Of the message of a consumer's condition this many characters are repeated.
+const MAX_WHY: usize = 256;
+/// The condition names this many consumers that lag, and counts the rest.
+const MAX_NAMED: usize = 3;
+
+/// The status with everything counted. `readers` gives the consumers of a path; where it cannot tell those of each path that has a
+/// version, nothing is said anew.
+pub fn counted(
+    before: &PushSecretStatus,
+    readers: impl Fn(&PushedPath) -> Option<Vec<Reader>>,
+    now: Timestamp,
+) -> Option<PushSecretStatus> {
+    let mut status = before.clone();
+    let mut count = Count::default();
+    for path in &mut status.paths {
+        path.consumers = match path.version {
+            Some(version) => Some(count.path(&path.path, version, readers(path)?)),
+            None => None,
+        };
+    }
+    match count.verdict() {
+        Some((word, reason, message)) => {
+            let propagated = Condition::new(PROPAGATED, word, reason, message, status.observed_generation);
+            condition::upsert(&mut status.conditions, propagated, Time(now));
+        }
+        None => withdraw(&mut status.conditions),
+    }
+    Some(status)
+}
+
+/// Nothing is there that could have reached anybody.
+pub fn withdraw(conditions: &mut Vec<Condition>) {
+    conditions.retain(|condition| condition.type_ != PROPAGATED);
+}
+
+/// A version was just written. What was counted before is no longer true, where anything was.
+pub fn recount(status: &mut PushSecretStatus, now: Timestamp) {
+    if condition::find(&status.conditions, PROPAGATED).is_some() {
+        let message = "what was just pushed is on its way to its consumers";
+        let generation = status.observed_generation;
+        let on_its_way = Condition::new(PROPAGATED, ConditionStatus::Unknown, Reason::Propagating, message, generation);
+        condition::upsert(&mut status.conditions, on_its_way, Time(now));
+    }
+}
+
+/// What was counted over all paths.
+#[derive(Default)]
+struct Count {
+    paths: Vec<String>,
+    consumers: BTreeSet<Name>,
+    lagging: BTreeSet<Name>,
+    listed: usize,
+    words: Vec<String>,
+}
+
+impl Count {
+    fn path(&mut self, path: &str, version: i64, readers: Vec<Reader>) -> Consumers {
+        self.paths.push(format!("{path} version {version}"));
+        let total = readers.len();
+        self.consumers.extend(readers.iter().map(|reader| reader.name.clone()));
+        let late: Vec<Reader> = readers.into_iter().filter(|reader| !has(reader, version)).collect();
+        let room = MAX_LAGGING.min(MAX_LAGGING_IN_ALL.saturating_sub(self.listed));
+        let lagging: Vec<Lagging> = late.iter().take(room).map(lagging).collect();
+        self.listed += lagging.len();
+        for (reader, lagging) in late.iter().zip(&lagging) {
+            if self.lagging.insert(reader.name.clone()) && self.words.len() < MAX_NAMED {
+                self.words.push(format!("{} lacks {path} version {version} ({})", reader.name, lagging.message));
+            }
+        }
+        self.lagging.extend(late.iter().map(|reader| reader.name.clone()));
+        Consumers { total: count(total), current: count(total - late.len()), lagging }
+    }
+
+    fn verdict(&self) -> Option<(ConditionStatus, Reason, String)> {
+        let what = match self.paths.as_slice() {
+            [] => return None,
+            [path] => path.clone(),
+            [first, rest @ ..] => format!("{first}, and what stands at {} more,", rest.len()),
+        };
+        Some(match (self.consumers.len(), self.lagging.len()) {
+            (0, _) => {
+                (ConditionStatus::True, Reason::NoConsumers, "no ExternalSecret of this cluster follows it".into())
+            }
+            (1, 0) => {
+                (ConditionStatus::True, Reason::ConsumersCurrent, format!("{what} is in its one consumer's target"))
+            }
+            (all, 0) => {
+                let message = format!("{what} is in the targets of all its {all} consumers");
+                (ConditionStatus::True, Reason::ConsumersCurrent, message)
+            }
+            (all, late) => {
+                let more = match late - self.words.len() {
+                    0 => String::new(),
+                    more => format!("; and {more} more (see status.paths)"),
+                };
+                let message = format!("{late} of {all} consumers lag: {}{more}", self.words.join("; "));
+                (ConditionStatus::False, Reason::ConsumersLag, message)
+            }
+        })
+    }
+}
+
+/// A version that only others' properties made later holds ours too.
+fn has(reader: &Reader, version: i64) -> bool {
+    reader.version.and_then(|has| i64::try_from(has).ok()).is_some_and(|has| has >= version)
+}
+
+fn lagging(reader: &Reader) -> Lagging {
+    let version = reader.version.and_then(|version| i64::try_from(version).ok());
+    let message = match (&reader.trouble, version) {
+        (Some(trouble), _) => {
+            let why: String = trouble.message.chars().take(MAX_WHY).collect();
+            format!("{}: {why}", trouble.reason)
+        }
+        (None, Some(version)) => format!("it has version {version} and is on its way"),
+        (None, None) => "it is on its way".to_owned(),
+    };
+    Lagging { consumer: reader.name.to_string(), version, message }
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::Trouble;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn pushed(paths: &[(&str, Option<i64>)]) -> PushSecretStatus {
+        let path = |(path, version): &(&str, Option<i64>)| PushedPath {
+            path: (*path).to_owned(),
+            version: *version,
+            ..PushedPath::default()
+        };
+        PushSecretStatus { paths: paths.iter().map(path).collect(), ..PushSecretStatus::default() }
+    }
+
+    fn reader(name: &str, version: Option<u64>, trouble: Option<&str>) -> Reader {
+        let trouble = trouble.map(|message| Trouble { reason: "StoreNotReady", message: message.to_owned() });
+        Reader { name: Name::new("team", name), version, trouble }
+    }
+
+    fn propagated(status: &PushSecretStatus) -> (ConditionStatus, String, String) {
+        let condition = condition::find(&status.conditions, PROPAGATED).unwrap();
+        (condition.status, condition.reason.clone().unwrap(), condition.message.clone().unwrap())
+    }
+
+    #[test]
+    fn who_has_an_older_version_lags_and_says_why() {
+        let readers = [
+            reader("a", Some(8), None),
+            reader("b", Some(7), Some("sealed")),
+            reader("c", Some(7), None),
+            reader("d", None, None),
+            reader("e", Some(9), None),
+        ];
+        let status = counted(&pushed(&[("kv/p", Some(8))]), |_| Some(readers.to_vec()), NOW).unwrap();
+        let consumers = status.paths[0].consumers.as_ref().unwrap();
+        assert_eq!((consumers.total, consumers.current), (5, 2));
+        let why: Vec<(&str, &str)> =
+            consumers.lagging.iter().map(|late| (late.consumer.as_str(), late.message.as_str())).collect();
+        assert_eq!(
+            why,
+            [
+                ("team/b", "StoreNotReady: sealed"),
+                ("team/c", "it has version 7 and is on its way"),
+                ("team/d", "it is on its way"),
+            ]
+        );
+        let (word, reason, message) = propagated(&status);
+        assert_eq!((word, reason.as_str()), (ConditionStatus::False, "ConsumersLag"));
+        assert!(message.starts_with("3 of 5 consumers lag: team/b lacks kv/p version 8 (StoreNotReady: sealed); "));
+    }
+
+    #[test]
+    fn the_condition_holds_once_all_have_it_and_where_nobody_asks() {
+        let all = counted(&pushed(&[("kv/p", Some(8))]), |_| Some(vec![reader("a", Some(8), None)]), NOW).unwrap();
+        let (word, reason, message) = propagated(&all);
+        assert_eq!((word, reason.as_str()), (ConditionStatus::True, "ConsumersCurrent"));
+        assert_eq!(message, "kv/p version 8 is in its one consumer's target");
+        let nobody = counted(&pushed(&[("kv/p", Some(8))]), |_| Some(Vec::new()), NOW).unwrap();
+        let (word, reason, _) = propagated(&nobody);
+        assert_eq!((word, reason.as_str()), (ConditionStatus::True, "NoConsumers"));
+    }
+
+    #[test]
+    fn nothing_is_said_anew_while_a_place_is_unknown_and_nothing_at_all_without_a_version() {
+        assert_eq!(counted(&pushed(&[("kv/p", Some(8))]), |_| None, NOW), None);
+        let before = counted(&pushed(&[("kv/p", Some(8))]), |_| Some(Vec::new()), NOW).unwrap();
+        let refused = PushSecretStatus { paths: pushed(&[("kv/p", None)]).paths, ..before };
+        assert_eq!(counted(&refused, |_| None, NOW).unwrap().conditions, []);
+    }
+
+    #[test]
+    fn however_many_lag_the_status_stays_small() {
+        let many: Vec<Reader> = (0..1000).map(|n| reader(&format!("c{n:04}"), None, Some(&"x".repeat(5000)))).collect();
+        let paths: Vec<(String, Option<i64>)> = (0..100).map(|n| (format!("kv/p{n}"), Some(1))).collect();
+        let paths: Vec<(&str, Option<i64>)> = paths.iter().map(|(path, version)| (path.as_str(), *version)).collect();
+        let status = counted(&pushed(&paths), |_| Some(many.clone()), NOW).unwrap();
+        let named: usize = status.paths.iter().map(|path| path.consumers.as_ref().unwrap().lagging.len()).sum();
+        assert_eq!(named, MAX_LAGGING_IN_ALL);
+        assert!(serde_json::to_string(&status).unwrap().len() < 50_000);
+        assert!(propagated(&status).2.ends_with("; and 997 more (see status.paths)"));
+    }
+
+    #[test]
+    fn what_was_counted_is_not_said_of_a_new_version() {
+        let mut never = pushed(&[("kv/p", Some(8))]);
+        recount(&mut never, NOW);
+        assert_eq!(never.conditions, []);
+        let mut status = counted(&never, |_| Some(Vec::new()), NOW).unwrap();
+        recount(&mut status, NOW);
+        assert_eq!(propagated(&status).0, ConditionStatus::Unknown);
+    }
+}

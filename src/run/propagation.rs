@@ -1,0 +1,148 @@
+//! Shows in each PushSecret's status who has got what it pushed. A second writer beside the reconciler: counting asks no store
+//! anything, so a consumer that moves costs its producer one status write at most and no reconcile.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, ResourceExt};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::api::PushSecret;
+use crate::api::path_status::PushedPath;
+use crate::cluster::ClusterError;
+use crate::cluster::status::{Precondition, difference};
+use crate::controller::context::Context;
+use crate::controller::drive::Heard;
+use crate::controller::guarded::Guarded;
+use crate::controller::pruned::Pruned;
+use crate::controller::referrers::Name;
+use crate::feed::{Reader, Spelled};
+use crate::push::propagation::counted;
+
+/// Consumers come one by one: they are counted this long after the first news, and no status is written more often.
+const PAUSE: Duration = Duration::from_millis(500);
+/// A status that could not be written is tried again after this time.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Counts the consumers of PushSecrets.
+pub struct Propagation {
+    context: Arc<Context>,
+    pushes: Store<Guarded<PushSecret>>,
+    pruned: Pruned,
+    /// Each name once.
+    due: BTreeSet<(Instant, Name)>,
+    waiting: HashSet<Name>,
+}
+
+impl Propagation {
+    /// Counts for the PushSecrets in this cache.
+    pub fn new(context: Arc<Context>, pushes: Store<Guarded<PushSecret>>) -> Self {
+        Propagation { context, pushes, pruned: Pruned::default(), due: BTreeSet::new(), waiting: HashSet::new() }
+    }
+
+    /// Follows consumers (`recounts`) and statuses (`edits`) until `stop` is cancelled.
+    pub async fn follow(
+        mut self,
+        mut recounts: UnboundedReceiver<Name>,
+        mut edits: UnboundedReceiver<Heard>,
+        stop: CancellationToken,
+    ) {
+        loop {
+            let next = self.due.first().map(|(at, _)| *at);
+            tokio::select! {
+                Some(push) = recounts.recv() => self.note(push, PAUSE),
+                Some(edit) = edits.recv() => match edit {
+                    Heard::One(push) => self.note(push, PAUSE),
+                    Heard::All => self.note_all(),
+                },
+                () = until(next) => self.count_due(&stop).await,
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    fn note(&mut self, push: Name, pause: Duration) {
+        if self.waiting.insert(push.clone()) {
+            self.due.insert((Instant::now() + pause, push));
+        }
+    }
+
+    fn note_all(&mut self) {
+        for push in self.pushes.state() {
+            self.note(Name::new(push.namespace().unwrap_or_default(), push.name_any()), PAUSE);
+        }
+    }
+
+    async fn count_due(&mut self, stop: &CancellationToken) {
+        let now = Instant::now();
+        while let Some((at, push)) = self.due.pop_first() {
+            if at > now {
+                self.due.insert((at, push));
+                return;
+            }
+            self.waiting.remove(&push);
+            // At the start those are not known yet who stood in the status before.
+            if self.context.feed.is_starting() {
+                self.note(push, PAUSE);
+                continue;
+            }
+            match stop.run_until_cancelled(self.count(&push)).await {
+                None => return,
+                Some(Ok(())) => {}
+                // A reconcile wrote in between: that is no trouble.
+                Some(Err(ClusterError::Conflict { .. })) => self.note(push, PAUSE),
+                Some(Err(error)) => {
+                    warn!(push_secret = %push, %error, "who has what it pushed cannot be shown");
+                    self.note(push, RETRY);
+                }
+            }
+        }
+    }
+
+    async fn count(&self, push: &Name) -> Result<(), ClusterError> {
+        let Some(object) = self.pushes.get(&ObjectRef::new(&push.name).within(&push.namespace)) else { return Ok(()) };
+        let Ok(object) = &object.0 else { return Ok(()) };
+        let Some(status) = object.status.as_ref().filter(|_| object.metadata.deletion_timestamp.is_none()) else {
+            return Ok(());
+        };
+        let readers = |path: &PushedPath| self.readers(push, path);
+        let Some(counted) = counted(status, readers, Timestamp::now()) else { return Ok(()) };
+        let (before, after) = (serde_json::json!(status), serde_json::json!(counted));
+        let uid = object.uid().unwrap_or_default();
+        let Some(change) = difference(&before, &after) else { return Ok(()) };
+        if self.pruned.is_known(&uid, &after, &before) {
+            return Ok(());
+        }
+        let api = Api::<Guarded<PushSecret>>::namespaced(self.context.cluster.client(), &push.namespace);
+        // Paths and conditions are written whole: those of a reconcile in between must not be overwritten.
+        let precondition = Precondition { uid: &uid, resource_version: object.metadata.resource_version.as_deref() };
+        let subject = format!("PushSecret {push}");
+        let patched = self.context.cluster.patch_status(&api, &subject, &push.name, &precondition, change);
+        match patched.await {
+            Ok(stored) => {
+                let stored = stored.0.map(|stored| serde_json::json!(stored.status)).unwrap_or_default();
+                self.pruned.note(&uid, &after, &stored);
+                Ok(())
+            }
+            Err(ClusterError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn readers(&self, push: &Name, path: &PushedPath) -> Option<Vec<Reader>> {
+        self.context.feed.readers(push, &Spelled { store: path.store.clone(), path: path.path.clone() })
+    }
+}
+
+async fn until(next: Option<Instant>) {
+    match next {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
