@@ -15,6 +15,8 @@ mod consent;
 mod consume;
 mod convention;
 mod corpus;
+mod crash;
+mod cut;
 mod defects;
 mod deletion;
 mod drift;
