@@ -47,6 +47,10 @@ pub struct Config {
     #[arg(long, env = "WAYPOST_STATUS_HEARTBEAT", default_value = "1h", value_parser = parse_duration, value_name = "DURATION")]
     pub status_heartbeat: Duration,
 
+    /// How long a deleted PushSecret is held where what it pushed can perhaps never be removed: its store is gone, its namespace is going, or nobody can read what is to be removed.
+    #[arg(long, env = "WAYPOST_CLEANUP_DEADLINE", default_value = "10m", value_parser = parse_duration, value_name = "DURATION")]
+    pub cleanup_deadline: Duration,
+
     /// What happens to a PushSecret that breaks the path convention (rules P1-P3 and V1-V8), while no PathConvention says.
     #[arg(long, env = "WAYPOST_PATH_CONVENTION", default_value = "enforce", value_parser = parse_mode, value_name = "enforce|warn|off")]
     pub path_convention: Mode,

@@ -15,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::controller::kind::Kind;
 use crate::controller::referrers::Name;
+use crate::controller::report::LetGo;
 use crate::store::observer::{Call, RequestObserver};
 
 /// A stage of the way from a source to a target.
@@ -70,6 +71,11 @@ struct StageLabels {
     stage: Stage,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LetGoLabels {
+    reason: LetGo,
+}
+
 /// The families that exist once per kind.
 #[derive(Default)]
 struct KindFamilies {
@@ -89,6 +95,7 @@ pub struct Metrics {
     reconciles: Family<ReconcileLabels, Counter>,
     reconcile_seconds: Family<ControllerLabels, Histogram>,
     propagation: Family<StageLabels, Histogram>,
+    let_go: Family<LetGoLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -103,6 +110,7 @@ impl Default for Metrics {
             reconciles: Family::default(),
             reconcile_seconds: Family::new_with_constructor(latencies),
             propagation: Family::new_with_constructor(latencies),
+            let_go: Family::default(),
         };
         metrics.register();
         metrics
@@ -165,6 +173,11 @@ impl Metrics {
             Unit::Seconds,
             self.propagation.clone(),
         );
+        registry.register(
+            "waypost_push_let_go",
+            "PushSecrets that were let go and left what they pushed in a store; the log names the paths",
+            self.let_go.clone(),
+        );
     }
 
     /// The page for a scraper, in OpenMetrics text.
@@ -218,6 +231,11 @@ impl Metrics {
         }
     }
 
+    /// A PushSecret was let go, and what it pushed is left.
+    pub fn let_go(&self, why: LetGo) {
+        self.let_go.get_or_create(&LetGoLabels { reason: why }).inc();
+    }
+
     /// A change got through a stage.
     pub fn propagated(&self, stage: Stage, took: Duration) {
         self.propagation.get_or_create(&StageLabels { stage }).observe(took.as_secs_f64());
@@ -251,6 +269,7 @@ mod tests {
         let (metrics, name) = (Metrics::default(), Name::new("ns", "app"));
         metrics.reconciled(Kind::ExternalSecret, &name, false, Duration::from_millis(3));
         metrics.condition(Kind::ExternalSecret, &name, true);
+        metrics.let_go(LetGo::NamespaceGone);
         metrics.observed("ClusterSecretStore/vault", Call::ReadSecretData, true, Duration::from_millis(1));
         let page = metrics.encode();
         for line in [
@@ -258,6 +277,7 @@ mod tests {
             r#"externalsecret_sync_calls_error{namespace="ns",name="app"} 1"#,
             r#"externalsecret_status_condition{namespace="ns",name="app",condition="Ready",status="True"} 1"#,
             r#"externalsecret_provider_api_calls_count{provider="HashiCorp/Vault",call="ReadSecretData",status="success"} 1"#,
+            r#"waypost_push_let_go_total{reason="NamespaceGone"} 1"#,
             r#"controller_runtime_reconcile_total{controller="externalsecret",result="error"} 1"#,
         ] {
             assert!(page.contains(line), "{line} is missing in\n{page}");

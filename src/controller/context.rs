@@ -19,6 +19,8 @@ use crate::store::registry::Registry;
 pub struct Settings {
     /// How often `status.refreshTime` moves although nothing changed; zero means at every refresh.
     pub status_heartbeat: Duration,
+    /// How long a deleted PushSecret waits for what may never be.
+    pub cleanup_deadline: Duration,
     /// This cluster's name in claims.
     pub cluster: String,
     /// What happens to a Secret of a target's name that is nobody's, where the resource does not say.

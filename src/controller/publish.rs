@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::ObjectMeta;
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,11 +14,14 @@ use super::context::Context;
 use super::guarded::Guarded;
 use super::kind::Kind;
 use super::referrers::Name;
-use super::report::{Report, Requeue, StatusChange, Verdict};
+use super::report::{LetGo, Report, Requeue, StatusChange, Verdict};
 use crate::api::condition::READY;
 use crate::cluster::ClusterError;
 use crate::cluster::events::Tone;
 use crate::cluster::status::{Precondition, difference};
+
+/// The reason of an Event that names what was left in a store.
+const ORPHANED: &str = "Orphaned";
 
 /// An object whose status we write.
 pub struct Subject<'a, K> {
@@ -42,6 +47,10 @@ where
                 context.pruned.forget(&self.uid());
                 Requeue::AwaitChange
             }
+            Report::LetGo { why, left } => {
+                self.say_what_is_left(context, why, &left).await;
+                Requeue::AwaitChange
+            }
             Report::Unchanged { requeue } => requeue,
             Report::Verdict { verdict, status, requeue } => {
                 context.metrics.condition(self.kind, self.name, verdict.ready);
@@ -52,6 +61,25 @@ where
                         Requeue::BackOff
                     }
                 }
+            }
+        }
+    }
+
+    /// Where it is found when the object is gone, and its namespace too, in which no Event can be made any more.
+    async fn say_what_is_left(&self, context: &Context, why: LetGo, left: &str) {
+        context.metrics.forget(self.kind, self.name);
+        context.metrics.let_go(why);
+        context.pruned.forget(&self.uid());
+        let message = format!("{} {} was let go and leaves {left}", self.kind.as_str(), self.name);
+        match why {
+            LetGo::NamespaceGone => {
+                let name = Some(self.name.namespace.clone());
+                let namespace =
+                    Namespace { metadata: ObjectMeta { name, ..ObjectMeta::default() }, ..Namespace::default() };
+                context.events.state_changed(&namespace, Tone::Warning, ORPHANED, &message).await;
+            }
+            LetGo::Abandoned | LetGo::StoreGone | LetGo::Unreadable => {
+                context.events.state_changed(self.object, Tone::Warning, ORPHANED, &message).await;
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use prometheus_client::encoding::EncodeLabelValue;
+
 use crate::api::condition::Reason;
 
 /// When the object is looked at again. Changes of the object, of what it refers to, and wake-ups of the feed come on top.
@@ -35,6 +37,13 @@ pub enum Report<S> {
     NotOurs,
     /// The object is gone or has been released: nothing left to say.
     Gone,
+    /// The object was released although something of it is left behind, which is said where it outlives the object.
+    LetGo {
+        /// Why nobody waits any longer.
+        why: LetGo,
+        /// What is left, and where. Names and paths, never a value.
+        left: String,
+    },
     /// It is as it was found before: nothing to write, nothing new to say.
     Unchanged {
         /// When to look again.
@@ -49,6 +58,31 @@ pub enum Report<S> {
         /// When to look again.
         requeue: Requeue,
     },
+}
+
+impl<S> Report<S> {
+    /// The same, with another look after this time.
+    pub fn again_within(self, pause: Duration) -> Self {
+        match self {
+            Report::Verdict { verdict, status, .. } => {
+                Report::Verdict { verdict, status, requeue: Requeue::After(pause) }
+            }
+            Report::NotOurs | Report::Gone | Report::LetGo { .. } | Report::Unchanged { .. } => self,
+        }
+    }
+}
+
+/// Why an object is let go although not everything is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum LetGo {
+    /// A person said so.
+    Abandoned,
+    /// Its store went first.
+    StoreGone,
+    /// Its namespace is going.
+    NamespaceGone,
+    /// Nobody can read what is to be done.
+    Unreadable,
 }
 
 /// The status as found and as it should be.

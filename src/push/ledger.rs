@@ -70,6 +70,12 @@ pub fn stores(synced: &SyncedPushSecrets) -> BTreeSet<StoreKey> {
     synced.keys().filter_map(|key| StoreKey::parse(key)).collect()
 }
 
+/// What the ledger lists, for people.
+pub fn text(synced: &SyncedPushSecrets) -> String {
+    let lines = synced.iter().flat_map(|(store, lines)| lines.keys().map(move |line| format!("{line} in {store}")));
+    lines.collect::<Vec<_>>().join(", ")
+}
+
 /// The inner key of a mapping.
 pub fn key_of(data: &PushSecretData) -> String {
     let remote = &data.match_.remote_ref;

@@ -19,7 +19,7 @@ use crate::controller::drive::Reconciler;
 use crate::controller::guarded::Guarded;
 use crate::controller::kind::Kind;
 use crate::controller::referrers::{Interest, Name, Referrer};
-use crate::controller::report::{Report, Requeue};
+use crate::controller::report::{LetGo, Report, Requeue};
 use crate::controller::undecodable::Fate;
 use crate::feed::Pushed;
 use crate::metrics::Stage;
@@ -80,6 +80,7 @@ impl Reconciler for Pusher {
             config_maps: &context.config_maps,
             convention: &convention,
             heartbeat: context.settings.status_heartbeat,
+            cleanup_deadline: context.settings.cleanup_deadline,
             cluster_name: &context.settings.cluster,
             intents: &self.intents,
             now: Timestamp::now(),
@@ -102,12 +103,13 @@ impl Reconciler for Pusher {
         if self.is_foreign(&remains.push) {
             return Ok(Fate::Left);
         }
-        let fate = remains.fate(Timestamp::now());
+        let fate = remains.fate(Timestamp::now(), self.context.settings.cleanup_deadline);
         if let (Fate::Ends(_), Some(field)) = (&fate, remains.illegible) {
             tracing::warn!(
                 push_secret = %name, left = remains.pushed(), illegible = field,
                 "let go without removing what was pushed"
             );
+            self.context.metrics.let_go(LetGo::Unreadable);
         }
         Ok(fate)
     }

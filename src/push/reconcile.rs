@@ -29,7 +29,7 @@ use crate::api::push_secret::{PushDeletionPolicy, PushSecretStatus};
 use crate::api::selector::StoreKind;
 use crate::cluster::{Cluster, ClusterError};
 use crate::controller::referrers::{Interest, Name, Referrer, Referrers};
-use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
+use crate::controller::report::{LetGo, Report, Requeue, StatusChange, Verdict};
 use crate::domain::claim::Owner;
 use crate::domain::convention::Convention;
 use crate::domain::fingerprint::synced_resource_version;
@@ -37,9 +37,8 @@ use crate::domain::source::Source;
 use crate::feed::{Pushed, Spelled};
 use crate::store::PathKey;
 
-/// A PushSecret that is being deleted is let go after this time, where what it pushed can never be removed: its store is
-/// gone, its namespace is going, or it does not say what is to be removed.
-pub(super) const CLEANUP_DEADLINE: Duration = Duration::from_secs(600);
+/// What is held until its deadline is tried again after as long as it is held already, but no sooner than this.
+const SHORTEST_RETRY: Duration = Duration::from_secs(1);
 /// What a person can do who does not want to wait.
 const WAY_OUT: &str = "it goes by itself once that is possible; to let it go now and leave what it pushed, annotate it \
      waypost.io/abandon: \"true\"";
@@ -62,6 +61,9 @@ pub struct World<'a> {
     pub convention: &'a Convention,
     /// How often `status.refreshTime` moves without a change.
     pub heartbeat: Duration,
+    /// A PushSecret that is being deleted is let go after this time, where waiting may be in vain: its store is gone, or its
+    /// namespace is going.
+    pub cleanup_deadline: Duration,
     /// This cluster's name in claims.
     pub cluster_name: &'a str,
     /// Others' announced claims.
@@ -291,18 +293,30 @@ impl<'a> Turn<'a> {
         let gone =
             Verdict { ready: false, reason: Reason::SourceDeleted, message: "what was pushed is removed".into() };
         let report = self.withdraw(&seen, existing, gone, Some(WAY_OUT)).await;
-        match &report {
-            Report::Verdict { status, .. } if status.after.synced_push_secrets.is_empty() => {
-                self.let_go(&self.object).await
-            }
-            Report::Verdict { verdict, .. } if self.is_abandoned() || self.is_beyond_hope(&seen).await => {
-                tracing::warn!(
-                    push_secret = %format!("{}/{}", self.namespace, self.object.name_any()), left = verdict.message,
-                    "let go without removing what was pushed"
-                );
-                self.let_go(&self.object).await
-            }
-            Report::Verdict { .. } | Report::NotOurs | Report::Gone | Report::Unchanged { .. } => report,
+        let Report::Verdict { verdict, status, .. } = &report else { return report };
+        if status.after.synced_push_secrets.is_empty() {
+            return self.let_go(&self.object).await;
+        }
+        if self.is_abandoned() {
+            return self.give_up(LetGo::Abandoned, &status.after, verdict).await;
+        }
+        let Some(why) = self.why_in_vain(&seen).await else { return report };
+        let left = self.world.cleanup_deadline.saturating_sub(self.going_for());
+        match left.is_zero() {
+            true => self.give_up(why, &status.after, verdict).await,
+            false => report.again_within(left.min(self.going_for().clamp(SHORTEST_RETRY, report::OUTSIDE_RETRY))),
+        }
+    }
+
+    async fn give_up(&self, why: LetGo, left: &PushSecretStatus, verdict: &Verdict) -> Report<PushSecretStatus> {
+        let left = ledger::text(&left.synced_push_secrets);
+        tracing::warn!(
+            push_secret = %self.me.object(), left, reason = ?why, because = verdict.message,
+            "let go without removing what was pushed"
+        );
+        match self.let_go(&self.object).await {
+            Report::Gone => Report::LetGo { why, left },
+            kept => kept,
         }
     }
 
@@ -318,16 +332,20 @@ impl<'a> Turn<'a> {
         self.object.annotations().get(ANNOTATION_ABANDON).is_some_and(|value| value == TRUE)
     }
 
-    /// Past the deadline, and waiting cannot help: nobody must be held for good by a store or namespace that goes away.
-    async fn is_beyond_hope(&self, seen: &SeenStores) -> bool {
-        let Some(Time(since)) = &self.object.metadata.deletion_timestamp else { return false };
-        if self.world.now.duration_since(*since).unsigned_abs() < CLEANUP_DEADLINE {
-            return false;
-        }
+    /// Why waiting may be in vain: nobody must be held for good by a store or namespace that goes away.
+    async fn why_in_vain(&self, seen: &SeenStores) -> Option<LetGo> {
         let listed = ledger::stores(&self.before.synced_push_secrets);
         let is_gone = |store: &StoreKey| seen.absent.get(store).is_some_and(|absent| absent.why == Absence::Missing);
-        let store_gone = listed.iter().any(is_gone);
-        store_gone || self.world.cluster.is_namespace_terminating(&self.namespace).await.unwrap_or(false)
+        if self.world.cluster.is_namespace_terminating(&self.namespace).await.unwrap_or(false) {
+            return Some(LetGo::NamespaceGone);
+        }
+        listed.iter().any(is_gone).then_some(LetGo::StoreGone)
+    }
+
+    /// How long ago its deletion was asked for.
+    fn going_for(&self) -> Duration {
+        let since = self.object.metadata.deletion_timestamp.as_ref();
+        since.map_or(Duration::ZERO, |Time(since)| self.world.now.duration_since(*since).unsigned_abs())
     }
 
     /// Plans, writes what is about to be written into the ledger, and writes. Gives back the object as that left it.

@@ -9,7 +9,7 @@ use kube::core::DynamicObject;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::reconcile::CLEANUP_DEADLINE;
+use super::ledger;
 use crate::api::PushSecret;
 use crate::api::condition::Reason;
 use crate::api::names::FINALIZER_PUSH_SECRET;
@@ -62,12 +62,12 @@ fn field<T: DeserializeOwned>(value: &Value, name: &str) -> Result<Option<T>, Il
 impl Remains {
     /// What becomes of it at `now`. While nobody knows whether what it pushed is to go, that stays, and after the deadline of every
     /// clean-up the PushSecret goes without it.
-    pub fn fate(&self, now: Timestamp) -> Fate<PushSecret> {
+    pub fn fate(&self, now: Timestamp, deadline: Duration) -> Fate<PushSecret> {
         let Some(Time(since)) = self.push.metadata.deletion_timestamp else { return Fate::Told(Advice::correct()) };
         let held = self.push.finalizers().iter().any(|finalizer| finalizer == FINALIZER_PUSH_SECRET);
-        let left = CLEANUP_DEADLINE.saturating_sub(now.duration_since(since).unsigned_abs());
+        let left = deadline.saturating_sub(now.duration_since(since).unsigned_abs());
         match self.illegible {
-            Some(field) if held && !left.is_zero() => Fate::Told(pending(field, left)),
+            Some(field) if held && !left.is_zero() => Fate::Told(pending(field, left, deadline)),
             Some(_) => {
                 let mut push = self.push.clone();
                 push.spec.deletion_policy = Some(PushDeletionPolicy::None);
@@ -79,16 +79,14 @@ impl Remains {
 
     /// The ledger's lines, as far as they can be read.
     pub fn pushed(&self) -> String {
-        let lines = self.push.status.iter().flat_map(|status| status.synced_push_secrets.iter());
-        let lines = lines.flat_map(|(store, lines)| lines.keys().map(move |line| format!("{line} in {store}")));
-        lines.collect::<Vec<_>>().join(", ")
+        self.push.status.as_ref().map(|status| ledger::text(&status.synced_push_secrets)).unwrap_or_default()
     }
 }
 
-fn pending(field: &str, left: Duration) -> Advice {
+fn pending(field: &str, left: Duration, deadline: Duration) -> Advice {
     let text = format!(
-        "it is being deleted, and its {field} says what becomes of what was pushed: correct that field, or remove the finalizer {FINALIZER_PUSH_SECRET} and leave it in the store, as happens {} minutes after the deletion",
-        CLEANUP_DEADLINE.as_secs() / 60
+        "it is being deleted, and its {field} says what becomes of what was pushed: correct that field, or remove the finalizer {FINALIZER_PUSH_SECRET} and leave it in the store, as happens {} after the deletion",
+        humantime::format_duration(deadline)
     );
     Advice { reason: Reason::CleanupPending, text, requeue: Requeue::After(left) }
 }
@@ -113,6 +111,8 @@ mod tests {
         json!({ "ClusterSecretStore/vault": { "x/y/a": line } })
     }
 
+    const DEADLINE: Duration = Duration::from_secs(600);
+
     fn at(elapsed: Duration) -> Timestamp {
         Timestamp::UNIX_EPOCH + elapsed
     }
@@ -122,7 +122,7 @@ mod tests {
         let stores = json!([{ "name": "vault", "kind": "ClusterSecretStore" }, { "kind": "Odd" }]);
         let spec = json!({ "deletionPolicy": "Delete", "secretStoreRefs": stores, "selector": 7, "data": "odd" });
         let status = json!({ "syncedPushSecrets": ledger(), "paths": "odd" });
-        let Fate::Ends(push) = read(spec, status).fate(at(Duration::ZERO)) else { panic!("it does not end") };
+        let Fate::Ends(push) = read(spec, status).fate(at(Duration::ZERO), DEADLINE) else { panic!("it does not end") };
         assert_eq!(push.spec.deletion_policy(), PushDeletionPolicy::Delete);
         assert_eq!(push.spec.secret_store_refs.len(), 1);
         assert_eq!(json!(push.status.unwrap().synced_push_secrets), ledger());
@@ -137,10 +137,12 @@ mod tests {
         ];
         for (spec, status, field) in odd {
             let minute = Duration::from_secs(60);
-            let Fate::Told(advice) = read(spec.clone(), status.clone()).fate(at(minute)) else { panic!("{field}") };
+            let Fate::Told(advice) = read(spec.clone(), status.clone()).fate(at(minute), DEADLINE) else {
+                panic!("{field}")
+            };
             assert_eq!((advice.reason, advice.requeue), (Reason::CleanupPending, Requeue::After(9 * minute)));
             assert!(advice.text.contains(field) && advice.text.contains(FINALIZER_PUSH_SECRET), "{}", advice.text);
-            let Fate::Ends(push) = read(spec, status).fate(at(10 * minute)) else {
+            let Fate::Ends(push) = read(spec, status).fate(at(DEADLINE), DEADLINE) else {
                 panic!("{field}: it is held for good")
             };
             assert_eq!(push.spec.deletion_policy(), PushDeletionPolicy::None);
@@ -151,6 +153,6 @@ mod tests {
     fn one_that_is_not_being_deleted_only_has_to_be_corrected() {
         let mut remains = read(json!({ "deletionPolicy": "Sometimes" }), json!({}));
         remains.push.metadata.deletion_timestamp = None;
-        assert_eq!(remains.fate(at(Duration::ZERO)), Fate::Told(Advice::correct()));
+        assert_eq!(remains.fate(at(Duration::ZERO), DEADLINE), Fate::Told(Advice::correct()));
     }
 }

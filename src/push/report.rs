@@ -22,7 +22,7 @@ use crate::store::error::Family;
 
 /// What can end without an edit of this PushSecret, such as another one's claim or a policy that forbids, is looked at again
 /// after this time at most.
-const OUTSIDE_RETRY: Duration = Duration::from_secs(60);
+pub(super) const OUTSIDE_RETRY: Duration = Duration::from_secs(60);
 /// So is any other refusal, where the spec has no interval.
 const REFUSED_RETRY: Duration = Duration::from_secs(300);
 /// A message names this many problems, and counts the rest.

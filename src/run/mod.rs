@@ -198,6 +198,7 @@ async fn context(
         feed: Feed::new(),
         settings: Settings {
             status_heartbeat: config.status_heartbeat,
+            cleanup_deadline: config.cleanup_deadline,
             cluster: cluster_name,
             strangers: if config.adopt_unowned_targets { Strangers::Adopt } else { Strangers::Leave },
             silence: if config.require_consent { Silence::Forbids } else { Silence::Permits },

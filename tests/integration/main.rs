@@ -35,6 +35,7 @@ mod limits;
 mod listing;
 mod logins;
 mod mass_deletion;
+mod namespace_goes;
 mod outage;
 mod propagation;
 mod publish;

@@ -109,28 +109,13 @@ impl Tenant {
     async fn new(test: &str) -> anyhow::Result<Self> {
         let stage = Stage::new(test).await?;
         stage.vault.write("secret", &stage.path(), &json!({ "password": "good" })).await?;
-        let role = json!({
-            "bound_service_account_names": ["reader"], "bound_service_account_namespaces": [stage.consumer],
-            "token_policies": ["waypost-consumer"], "token_no_default_policy": true,
-        });
-        stage.vault.post(&format!("auth/kubernetes/role/{}", stage.word), &role).await?;
-        let reader: ServiceAccount = serde_json::from_value(json!({ "metadata": { "name": "reader" } }))?;
-        stage.api(&stage.consumer).create(&PostParams::default(), &reader).await?;
+        account(&stage, &stage.consumer, "reader", "waypost-consumer").await?;
         Ok(Tenant { stage })
     }
 
     /// A SecretStore that logs in by Kubernetes auth with this.
     async fn store(&self, jwt: Value) -> anyhow::Result<()> {
-        let lab = Lab::shared().await?;
-        let mut kubernetes = json!({ "mountPath": "kubernetes", "role": self.stage.word });
-        for (field, value) in jwt.as_object().cloned().unwrap_or_default() {
-            kubernetes[field] = value;
-        }
-        let vault = json!({
-            "server": lab.vault_addr(), "path": "secret", "auth": { "kubernetes": kubernetes },
-            "caBundle": ca_bundle(lab.vault_ca_pem().unwrap_or_default()),
-        });
-        let spec = json!({ "provider": { "vault": vault } });
+        let spec = store_spec(&self.stage, jwt).await?;
         self.stage.apply::<SecretStore>(&self.stage.consumer, "vault", spec).await.map(drop)
     }
 
@@ -139,22 +124,52 @@ impl Tenant {
         self.stage.pull("pull", &[("PASSWORD", "password")], reference).await.map(drop)
     }
 
-    /// The Role and RoleBinding that `deploy/kustomize/rbac/token-request.yaml` tells a tenant to add.
     async fn allow_token_requests(&self) -> anyhow::Result<()> {
-        let role: Role = serde_json::from_value(json!({
-            "metadata": { "name": "waypost-token-request" },
-            "rules": [{
-                "apiGroups": [""], "resources": ["serviceaccounts/token"],
-                "resourceNames": ["reader"], "verbs": ["create"],
-            }],
-        }))?;
-        let binding: RoleBinding = serde_json::from_value(json!({
-            "metadata": { "name": "waypost-token-request" },
-            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "waypost-token-request" },
-            "subjects": [{ "kind": "ServiceAccount", "name": "external-secrets", "namespace": "external-secrets" }],
-        }))?;
-        self.stage.api(&self.stage.consumer).create(&PostParams::default(), &role).await?;
-        self.stage.api(&self.stage.consumer).create(&PostParams::default(), &binding).await?;
-        Ok(())
+        allow_token_requests(&self.stage, &self.stage.consumer, "reader").await
     }
+}
+
+/// A ServiceAccount, and the Vault role (of the test's name) by which it logs in to these policies.
+pub async fn account(stage: &Stage, namespace: &str, name: &str, policy: &str) -> anyhow::Result<()> {
+    let role = json!({
+        "bound_service_account_names": [name], "bound_service_account_namespaces": [namespace],
+        "token_policies": [policy], "token_no_default_policy": true,
+    });
+    stage.vault.post(&format!("auth/kubernetes/role/{}", stage.word), &role).await?;
+    let account: ServiceAccount = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
+    stage.api(namespace).create(&PostParams::default(), &account).await?;
+    Ok(())
+}
+
+/// A SecretStore that logs in to that role by Kubernetes auth with this.
+pub async fn store_spec(stage: &Stage, jwt: Value) -> anyhow::Result<Value> {
+    let lab = Lab::shared().await?;
+    let mut kubernetes = json!({ "mountPath": "kubernetes", "role": stage.word });
+    for (field, value) in jwt.as_object().cloned().unwrap_or_default() {
+        kubernetes[field] = value;
+    }
+    let vault = json!({
+        "server": lab.vault_addr(), "path": "secret", "auth": { "kubernetes": kubernetes },
+        "caBundle": ca_bundle(lab.vault_ca_pem().unwrap_or_default()),
+    });
+    Ok(json!({ "provider": { "vault": vault } }))
+}
+
+/// The Role and RoleBinding that `deploy/kustomize/rbac/token-request.yaml` tells a tenant to add.
+pub async fn allow_token_requests(stage: &Stage, namespace: &str, account: &str) -> anyhow::Result<()> {
+    let role: Role = serde_json::from_value(json!({
+        "metadata": { "name": "waypost-token-request" },
+        "rules": [{
+            "apiGroups": [""], "resources": ["serviceaccounts/token"],
+            "resourceNames": [account], "verbs": ["create"],
+        }],
+    }))?;
+    let binding: RoleBinding = serde_json::from_value(json!({
+        "metadata": { "name": "waypost-token-request" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "waypost-token-request" },
+        "subjects": [{ "kind": "ServiceAccount", "name": "external-secrets", "namespace": "external-secrets" }],
+    }))?;
+    stage.api(namespace).create(&PostParams::default(), &role).await?;
+    stage.api(namespace).create(&PostParams::default(), &binding).await?;
+    Ok(())
 }

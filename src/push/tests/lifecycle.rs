@@ -18,7 +18,7 @@ use crate::api::push_secret::PushSecretStatus;
 use crate::api::selector::StoreKind;
 use crate::cluster::status::{Precondition, difference};
 use crate::controller::referrers::Referrers;
-use crate::controller::report::{Report, Requeue};
+use crate::controller::report::{LetGo, Report, Requeue};
 use crate::domain::convention::{Convention, Mode};
 use crate::domain::path::RemotePath;
 use crate::domain::remote::EntryState;
@@ -87,6 +87,9 @@ impl Bench {
             convention: Convention::default(),
             announced: Arc::default(),
         };
+        bench
+            .server
+            .put("/namespaces/db", json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "db" } }));
         bench.source(&[("user", b"u"), ("pass", b"p")]);
         bench
     }
@@ -125,6 +128,7 @@ impl Bench {
             config_maps: &self.config_maps,
             convention: &self.convention,
             heartbeat: Duration::from_secs(3600),
+            cleanup_deadline: Duration::from_secs(600),
             cluster_name: "here",
             intents: &self.intents,
             now: Timestamp::now(),
@@ -323,10 +327,21 @@ async fn a_deleted_push_secret_whose_store_is_gone_is_let_go_after_the_deadline(
     bench.turn().await;
     let (_, reason, message) = bench.ready();
     assert!(reason == "CleanupPending" && message.contains(TEMPORAL), "{message}");
+    // The longer it is held, the longer the pauses, but none goes past the deadline.
+    for (held, pause) in [(0, 1..=1), (30, 29..=31), (300, 60..=60), (580, 18..=20)] {
+        let deleted = Timestamp::now() - Duration::from_secs(held);
+        push["metadata"]["deletionTimestamp"] = json!(deleted);
+        push["status"] = json!(bench.server.push_secret(PUSH).unwrap().status);
+        bench.server.put(PUSH, push.clone());
+        let Report::Verdict { requeue: Requeue::After(after), .. } = bench.turn().await else { panic!("{held}") };
+        assert!(pause.contains(&after.as_secs()), "{after:?} after {held} s");
+    }
     push = json!(bench.server.push_secret(PUSH).unwrap());
     push["metadata"]["deletionTimestamp"] = json!("2020-01-01T00:00:00Z");
     bench.server.put(PUSH, push);
-    assert_eq!(bench.turn().await, Report::Gone);
+    let left =
+        format!("{TEMPORAL}/password in ClusterSecretStore/vault, {TEMPORAL}/username in ClusterSecretStore/vault");
+    assert_eq!(bench.turn().await, Report::LetGo { why: LetGo::StoreGone, left });
 }
 
 #[tokio::test]
