@@ -227,7 +227,7 @@ reasons! {
     TargetInvalid,
     /// ExternalSecret: the target is immutable and its data must change.
     TargetImmutable,
-    /// A value or a whole object is larger than Kubernetes or the store takes.
+    /// A value or a whole object is larger than Kubernetes or the store takes, or more sources have the labels than are pushed together.
     TooLarge,
     /// Deletions inferred from absence in the store exceed the bound and wait for a person.
     MassDeletionBlocked,

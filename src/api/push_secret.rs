@@ -68,7 +68,8 @@ pub struct PushSecretSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[validate(length(max = 100), nested)]
     pub data_to: Vec<DataTo>,
-    /// Renders the values before they are pushed; the source stays as it is.
+    /// Renders the values before they are pushed; the source stays as it is. Waypost does not do this yet; a resource that asks for it
+    /// is reported as unsupported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub template: Option<SecretTemplate>,
@@ -188,8 +189,8 @@ pub struct PushSourceSecret {
     #[validate(length(min = 1, max = 253))]
     #[schemars(regex(pattern = DNS_SUBDOMAIN))]
     pub name: Option<String>,
-    /// The Secrets with these labels, when no name is given. Each mapping applies to each of them, so the remote keys need a
-    /// placeholder that tells them apart.
+    /// The Secrets with these labels, when no name is given: at most 100, with at most 16 MiB of data together. Each mapping applies
+    /// to each of them, so the remote keys need a placeholder that tells them apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 }
@@ -278,7 +279,8 @@ pub enum PushConversionStrategy {
         .message("remoteKey puts all keys into one secret and cannot be combined with rewrite: remove one of them")
 )]
 pub struct DataTo {
-    /// The store of these mappings; it must be one of secretStoreRefs.
+    /// The store of these mappings, which must be one of secretStoreRefs, or by its labelSelector some of them; absent means all of
+    /// them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub store_ref: Option<PushStoreRef>,
@@ -324,7 +326,7 @@ pub struct PushRewrite {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub regexp: Option<RewriteRegexp>,
-    /// Makes a key by a template.
+    /// Makes a key by a template, in which `{{ .value }}` stands for the key. Anything else between braces is reported as unsupported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub transform: Option<RewriteTransform>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
@@ -11,6 +11,29 @@ use super::{Cluster, ClusterError};
 use crate::api::label_query::LabelQuery;
 use crate::domain::secret::{SecretBytes, SecretMap};
 use crate::domain::source::{Source, SourceKind};
+
+/// A list of names comes in parts of so many: labels may match anything.
+const NAMES_AT_ONCE: u32 = 500;
+/// A list of Secrets, each of up to a mebibyte, in parts of so many.
+const SECRETS_AT_ONCE: u32 = 10;
+
+/// How much is read of what a label selector matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Secrets.
+    pub secrets: usize,
+    /// Bytes of their data together.
+    pub bytes: usize,
+}
+
+/// A label selector matches more than is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverBound {
+    /// This many Secrets.
+    Secrets(usize),
+    /// At least this many bytes of data.
+    Bytes(usize),
+}
 
 /// An annotation with the whole object in it, values included, which no key may be made of.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -39,19 +62,47 @@ impl Cluster {
     /// The names of the Secrets with these labels, from the API server itself.
     pub async fn source_names(&self, namespace: &str, query: &LabelQuery) -> Result<BTreeSet<String>, ClusterError> {
         let secrets: Api<Secret> = Api::namespaced(self.client(), namespace);
-        let (object, wanted) = (format!("Secrets {namespace}/*"), ListParams::default().labels(&query.to_string()));
-        let found = self.request("list", &object, secrets.list_metadata(&wanted)).await?;
-        Ok(found.items.iter().map(ResourceExt::name_any).collect())
+        let object = format!("Secrets {namespace}/*");
+        let mut wanted = ListParams::default().labels(&query.to_string()).limit(NAMES_AT_ONCE);
+        let mut names = BTreeSet::new();
+        loop {
+            let part = self.request("list", &object, secrets.list_metadata(&wanted)).await?;
+            names.extend(part.items.iter().map(ResourceExt::name_any));
+            match rest_of(part.metadata) {
+                Some(token) => wanted = wanted.continue_token(&token),
+                None => return Ok(names),
+            }
+        }
     }
 
-    /// The Secrets with these labels, in the order of their names, from the API server itself.
-    pub async fn sources(&self, namespace: &str, query: &LabelQuery) -> Result<Vec<Source>, ClusterError> {
+    /// The Secrets with these labels, in the order of their names, from the API server itself; or how they exceed a bound.
+    pub async fn sources(
+        &self,
+        namespace: &str,
+        query: &LabelQuery,
+        bound: Bound,
+    ) -> Result<Result<Vec<Source>, OverBound>, ClusterError> {
         let secrets: Api<Secret> = Api::namespaced(self.client(), namespace);
-        let (object, wanted) = (format!("Secrets {namespace}/*"), ListParams::default().labels(&query.to_string()));
-        let found = self.request("list", &object, secrets.list(&wanted)).await?;
-        let mut sources: Vec<Source> = found.items.into_iter().map(|secret| source_of(namespace, secret)).collect();
+        let object = format!("Secrets {namespace}/*");
+        let mut wanted = ListParams::default().labels(&query.to_string()).limit(SECRETS_AT_ONCE);
+        let mut sources = Vec::new();
+        loop {
+            let part = self.request("list", &object, secrets.list(&wanted)).await?;
+            sources.extend(part.items.into_iter().map(|secret| source_of(namespace, secret)));
+            let bytes = sources.iter().map(size).sum();
+            if sources.len() > bound.secrets {
+                return Ok(Err(OverBound::Secrets(sources.len())));
+            }
+            if bytes > bound.bytes {
+                return Ok(Err(OverBound::Bytes(bytes)));
+            }
+            match rest_of(part.metadata) {
+                Some(token) => wanted = wanted.continue_token(&token),
+                None => break,
+            }
+        }
         sources.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(sources)
+        Ok(Ok(sources))
     }
 
     /// Whether a namespace is being deleted; so is one that is not there.
@@ -61,6 +112,15 @@ impl Cluster {
         let found = self.request("get", &object, namespaces.get_metadata_opt(namespace)).await?;
         Ok(found.is_none_or(|found| found.metadata.deletion_timestamp.is_some()))
     }
+}
+
+/// Where a list goes on, if it does.
+fn rest_of(list: ListMeta) -> Option<String> {
+    list.continue_.filter(|token| !token.is_empty())
+}
+
+fn size(source: &Source) -> usize {
+    source.data.values().map(|value| value.expose().len()).sum()
 }
 
 fn source_of(namespace: &str, secret: Secret) -> Source {

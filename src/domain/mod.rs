@@ -1,5 +1,6 @@
 //! What the words mean: pure and synchronous, without Kubernetes, Vault, a runtime or a clock.
 
+pub mod braces;
 pub mod claim;
 pub mod consent;
 pub mod convention;

@@ -11,6 +11,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::braces;
 use super::source::Source;
 
 #[cfg(test)]
@@ -89,19 +90,15 @@ impl RemoteKey {
     /// # Errors
     /// What stands between double braces and is no placeholder.
     pub fn parse(text: &str) -> Result<Self, RemoteKeyError> {
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some((fixed, opened)) = rest.split_once("{{") {
-            let key = || text.to_owned();
-            let (inner, after) = opened.split_once("}}").ok_or_else(|| RemoteKeyError::Unclosed { key: key() })?;
-            let placeholder = Placeholder::parse(inner.trim_matches(' '))
-                .ok_or_else(|| RemoteKeyError::Unknown { key: key(), text: inner.trim().to_owned() })?;
-            parts.extend((!fixed.is_empty()).then(|| Part::Fixed(fixed.to_owned())));
-            parts.push(Part::Placeholder(placeholder));
-            rest = after;
-        }
-        parts.extend((!rest.is_empty()).then(|| Part::Fixed(rest.to_owned())));
-        Ok(RemoteKey(parts))
+        let key = || text.to_owned();
+        let parts = braces::parts(text).map_err(|braces::Unclosed| RemoteKeyError::Unclosed { key: key() })?;
+        let part = |part| match part {
+            braces::Part::Fixed(fixed) => Ok(Part::Fixed(fixed.to_owned())),
+            braces::Part::Braced(inner) => Placeholder::parse(inner)
+                .map(Part::Placeholder)
+                .ok_or_else(|| RemoteKeyError::Unknown { key: key(), text: inner.trim().to_owned() }),
+        };
+        parts.into_iter().map(part).collect::<Result<_, _>>().map(RemoteKey)
     }
 
     /// Whether it is the same for every source.

@@ -13,7 +13,7 @@ use crate::api::bounds::OutOfBounds;
 use crate::api::condition::Reason;
 use crate::api::label_query::{LabelQuery, LabelQueryError};
 use crate::api::names::{ANNOTATION_ADOPT, TRUE};
-use crate::api::push_secret::{PushSecretData, PushSecretSpec, UpdatePolicy};
+use crate::api::push_secret::{PushSecretData, PushSecretSpec, PushStoreRef, UpdatePolicy};
 use crate::api::selector::StoreKind;
 use crate::domain::convention::{Convention, LocatedFinding, MappingFacts, PushFacts, RuleId, Severity, StoreFacts};
 use crate::domain::key_rewrite::{KeyMatch, KeyRewrite, NoRegexp};
@@ -45,8 +45,8 @@ pub struct Entry {
     pub field: String,
     /// What of a source goes where.
     pub shape: Shape,
-    /// The only store that it is for.
-    pub store: Option<StoreKey>,
+    /// The only stores that it is for; all, where it says nothing.
+    pub stores: Option<BTreeSet<StoreKey>>,
     /// How the keys of a source are read.
     pub conversion: KeyConversion,
     /// What it asks for beside its values.
@@ -212,27 +212,61 @@ impl InvalidSpec {
 
 /// The stores that the spec names.
 pub fn stores(spec: &PushSecretSpec) -> BTreeSet<StoreKey> {
-    let named = |store: &crate::api::push_secret::PushStoreRef| {
-        let name = store.name.clone().filter(|name| !name.is_empty())?;
-        Some(StoreKey { kind: store.kind(), name })
-    };
-    spec.secret_store_refs.iter().filter_map(named).collect()
+    spec.secret_store_refs.iter().filter_map(named_store).collect()
 }
 
-/// The stores that the spec selects by their labels, by kind.
+pub(super) fn named_store(store: &PushStoreRef) -> Option<StoreKey> {
+    let name = store.name.clone().filter(|name| !name.is_empty())?;
+    Some(StoreKey { kind: store.kind(), name })
+}
+
+/// The stores that the spec selects by their labels.
+#[derive(Default)]
+pub struct StoreQueries {
+    /// Those of `secretStoreRefs`.
+    pub refs: Vec<StoreQuery>,
+    /// Those of `dataTo`, by its index: each means some of the stores that are published to.
+    pub data_to: BTreeMap<usize, StoreQuery>,
+}
+
+/// Stores of a kind, by their labels.
+pub type StoreQuery = (StoreKind, LabelQuery);
+
+/// Parses the selectors of stores.
 ///
 /// # Errors
 /// A selector that says nothing.
-pub fn store_queries(spec: &PushSecretSpec) -> Result<Vec<(StoreKind, LabelQuery)>, InvalidSpec> {
-    let mut queries = Vec::new();
+pub fn store_queries(spec: &PushSecretSpec) -> Result<StoreQueries, InvalidSpec> {
+    let mut queries = StoreQueries::default();
     for (index, store) in spec.secret_store_refs.iter().enumerate() {
-        if let (None, Some(selector)) = (store.name.as_deref().filter(|name| !name.is_empty()), &store.label_selector) {
-            let field = format!("spec.secretStoreRefs[{index}].labelSelector");
-            let query = LabelQuery::parse(selector).map_err(|error| InvalidSpec::Selector { field, error })?;
-            queries.push((store.kind(), query));
+        queries.refs.extend(store_query(store, || format!("spec.secretStoreRefs[{index}]"))?);
+    }
+    for (index, many) in spec.data_to.iter().enumerate() {
+        if let Some(store) = &many.store_ref
+            && let Some(query) = store_query(store, || format!("spec.dataTo[{index}].storeRef"))?
+        {
+            queries.data_to.insert(index, query);
         }
     }
     Ok(queries)
+}
+
+/// A name goes before labels.
+fn store_query(store: &PushStoreRef, field: impl Fn() -> String) -> Result<Option<StoreQuery>, InvalidSpec> {
+    let (None, Some(selector)) = (store.name.as_deref().filter(|name| !name.is_empty()), &store.label_selector) else {
+        return Ok(None);
+    };
+    let malformed = |error| InvalidSpec::Selector { field: format!("{}.labelSelector", field()), error };
+    LabelQuery::parse(selector).map(|query| Some((store.kind(), query))).map_err(malformed)
+}
+
+/// The stores of one reconcile: those that are published to, and which of them a `dataTo` selects by labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chosen {
+    /// Those that are published to.
+    pub stores: BTreeSet<StoreKey>,
+    /// Those of each `dataTo` that selects by labels, by its index.
+    pub data_to: BTreeMap<usize, BTreeSet<StoreKey>>,
 }
 
 /// What the spec publishes from.
@@ -274,23 +308,41 @@ pub fn existing(policy: UpdatePolicy) -> Existing {
 pub fn parse(
     spec: &PushSecretSpec,
     annotations: &BTreeMap<String, String>,
-    chosen: &BTreeSet<StoreKey>,
+    chosen: &Chosen,
     mounts: &Mounts,
     convention: &Convention,
 ) -> Result<Desired, InvalidSpec> {
     let warnings = judge_form(spec, mounts, convention)?;
     let sources = sources(spec)?;
     check_supported(spec)?;
+    store_queries(spec)?;
     let adopt = annotations.get(ANNOTATION_ADOPT).is_some_and(|value| value == TRUE);
     Ok(Desired {
         sources,
-        stores: chosen.clone(),
+        stores: chosen.stores.clone(),
         mappings: super::shapes::mappings(spec, chosen)?,
         refresh: spec.refresh_interval.parse().map_err(InvalidSpec::Interval)?.positive(),
         existing: existing(spec.update_policy()),
         foreign: if adopt { Foreign::Adopt } else { Foreign::Refuse },
         warnings,
     })
+}
+
+/// All that is wrong with a spec by itself, whatever stores and sources there are. Its form, bounds and envelopes are judged elsewhere.
+pub fn faults(spec: &PushSecretSpec) -> Vec<InvalidSpec> {
+    let queries = store_queries(spec);
+    let (refs, data_to) = queries.as_ref().map_or((0, Vec::new()), |StoreQueries { refs, data_to }| {
+        (refs.len(), data_to.keys().map(|index| (*index, BTreeSet::new())).collect())
+    });
+    let mut chosen = Chosen { stores: stores(spec), data_to: data_to.into_iter().collect() };
+    if refs > 0 {
+        // Any of them may be among those that labels select.
+        chosen.stores.extend(spec.data_to.iter().filter_map(|many| named_store(many.store_ref.as_ref()?)));
+    }
+    let mappings = || super::shapes::mappings(spec, &chosen).err();
+    let found =
+        [sources(spec).err(), check_supported(spec).err(), queries.is_ok().then(mappings).flatten(), queries.err()];
+    found.into_iter().flatten().collect()
 }
 
 /// P1–P3 and V4, as an error where the convention is enforced and as warnings where it only warns.
@@ -360,6 +412,6 @@ pub(super) fn unsupported(field: impl Into<String>, instead: &'static str) -> In
     InvalidSpec::Unsupported { field: field.into(), instead }
 }
 
-fn missing(field: impl Into<String>, instead: &'static str) -> InvalidSpec {
+pub(super) fn missing(field: impl Into<String>, instead: &'static str) -> InvalidSpec {
     InvalidSpec::Missing { field: field.into(), instead }
 }

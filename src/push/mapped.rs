@@ -180,7 +180,7 @@ impl<'a> Layout<'a> {
     fn add(&mut self, source: usize, origin: &Origin, entry: &Entry, piece: Piece) {
         let origin = origin.of(entry, &piece);
         for (store, mount) in self.stores.clone() {
-            if entry.store.as_ref().is_some_and(|only| only != store) {
+            if entry.stores.as_ref().is_some_and(|only| !only.contains(store)) {
                 continue;
             }
             match RemotePath::parse(mount, &piece.remote_key) {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use super::apply::Clients;
+use super::desired::Chosen;
 use super::entry::Owners;
 use super::ledger::{Mounts, Spot, StoreKey};
 use super::patience::{no_answer, side_by_side};
@@ -59,7 +60,7 @@ pub trait Stores: Send + Sync {
 #[derive(Default)]
 pub struct SeenStores {
     /// Those that are published to, named and selected.
-    pub wanted: BTreeSet<StoreKey>,
+    pub chosen: Chosen,
     /// Selectors of stores that select none, in words.
     pub unmatched: Vec<String>,
     /// Those that can be used.
@@ -107,7 +108,16 @@ impl SeenStores {
             wanted.append(&mut stores);
         }
         self.absent.retain(|store, _| wanted.contains(store) || listed.contains(store));
-        self.wanted = wanted;
+        self.chosen.stores = wanted;
+    }
+
+    /// Settles which of the stores that are published to a `dataTo` is for.
+    pub fn narrow(&mut self, data_to: usize, (words, mut stores): Selected) {
+        stores.retain(|store| self.chosen.stores.contains(store));
+        if stores.is_empty() {
+            self.unmatched.push(words);
+        }
+        self.chosen.data_to.insert(data_to, stores);
     }
 }
 

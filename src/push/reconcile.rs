@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::apply::{Apply, Results};
-use super::desired::{self, Desired, InvalidSpec};
+use super::desired::{self, Desired, InvalidSpec, StoreQueries, StoreQuery};
 use super::entry::{Applier, Wrote};
 use super::intents::Intents;
 use super::ledger::{self, Ledger, Spot, StoreKey};
@@ -18,15 +18,14 @@ use super::observe::{self, Absence, SeenStores, Selected, Stores};
 use super::plan::{self, Aim, Known, Places, Plan};
 use super::record::Record;
 use super::report::{self, Done, Said, Setting};
-use super::sources::Sources;
+use super::sources::{BOUND, Sources};
 use super::step::Existing;
 use crate::api::PushSecret;
 use crate::api::bounds;
 use crate::api::condition::{self, Reason};
-use crate::api::label_query::LabelQuery;
 use crate::api::names::{ANNOTATION_ABANDON, FINALIZER_PUSH_SECRET, TRUE};
 use crate::api::push_secret::{PushDeletionPolicy, PushSecretStatus};
-use crate::api::selector::StoreKind;
+use crate::cluster::source::OverBound;
 use crate::cluster::{Cluster, ClusterError};
 use crate::controller::referrers::{Interest, Name, Referrer, Referrers};
 use crate::controller::report::{LetGo, Report, Requeue, StatusChange, Verdict};
@@ -99,8 +98,18 @@ pub async fn reconcile(object: Arc<PushSecret>, world: &World<'_>) -> Report<Pus
     match turn.see_sources(&desired.sources).await {
         Ok(sources) if sources.is_empty() => turn.without_sources(&seen, &desired).await,
         Ok(sources) => turn.publish(&seen, &desired, &sources).await,
-        Err(error) => turn.failed(&error),
+        Err(NoSources::Over(over)) => turn.halt(desired.sources.too_many(&turn.namespace, over), Requeue::AwaitChange),
+        Err(NoSources::Cluster(error)) => turn.failed(&error),
     }
+}
+
+/// Why the sources were not read.
+#[derive(Debug, thiserror::Error)]
+enum NoSources {
+    #[error("more than one PushSecret may have")]
+    Over(OverBound),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
 }
 
 impl<'a> Turn<'a> {
@@ -139,17 +148,21 @@ impl<'a> Turn<'a> {
 
     /// A Secret that loses its labels is heard of by its name alone. So the names come first and are declared, and what is read
     /// after that is what counts.
-    async fn see_sources(&self, sources: &Sources) -> Result<Vec<Source>, ClusterError> {
+    async fn see_sources(&self, sources: &Sources) -> Result<Vec<Source>, NoSources> {
         let (cluster, namespace) = (self.world.cluster, &self.namespace);
         match sources {
             Sources::Named(name) => Ok(cluster.source(namespace, name).await?.into_iter().collect()),
             Sources::ConfigMap(name) => Ok(cluster.config_map_source(namespace, name).await?.into_iter().collect()),
             Sources::Labelled(query) => {
                 let names = cluster.source_names(namespace, query).await?;
+                let found = names.len();
                 let secrets = names.into_iter().map(|name| Name::new(namespace, name)).collect();
                 let labelled = Some((namespace.clone(), query.clone()));
                 self.declare(Interest { secrets, labelled }, Interest::default());
-                cluster.sources(namespace, query).await
+                if found > BOUND.secrets {
+                    return Err(NoSources::Over(OverBound::Secrets(found)));
+                }
+                cluster.sources(namespace, query, BOUND).await?.map_err(NoSources::Over)
             }
         }
     }
@@ -157,24 +170,30 @@ impl<'a> Turn<'a> {
     /// The stores that the spec names or selects; nothing if all are another controller's.
     async fn choose_stores(&self) -> Option<SeenStores> {
         let named = desired::stores(&self.object.spec);
-        let select = |(kind, query): (StoreKind, LabelQuery)| {
-            let names = self.world.stores.labelled(&self.namespace, kind, &query);
-            let words = format!(
-                "no {kind} that serves {} matches {query}: label one, or correct spec.secretStoreRefs; it is pushed to at once",
-                self.namespace
-            );
-            (words, names.into_iter().map(|name| StoreKey { kind, name }).collect())
-        };
         // A selector that says nothing is told with the rest of the spec.
-        let queries = desired::store_queries(&self.object.spec).unwrap_or_default();
-        let selected: Vec<Selected> = queries.into_iter().map(select).collect();
+        let StoreQueries { refs, data_to } = desired::store_queries(&self.object.spec).unwrap_or_default();
+        let serves = format!("that serves {}", self.namespace);
+        let select = |query| self.select(query, &serves, "spec.secretStoreRefs");
+        let selected: Vec<Selected> = refs.into_iter().map(select).collect();
         let all = selected.iter().flat_map(|(_, stores)| stores).chain(&named).cloned().collect();
         let mut seen = self.see_stores(&all).await;
         if self.belongs_to_others(&seen, &all) {
             return None;
         }
         seen.choose(named, selected, &ledger::stores(&self.before.synced_push_secrets));
+        for (index, query) in data_to {
+            let field = format!("spec.dataTo[{index}].storeRef");
+            seen.narrow(index, self.select(query, "of spec.secretStoreRefs", &field));
+        }
         Some(seen)
+    }
+
+    /// The stores with some labels, and what is said if there are none that are `meant`.
+    fn select(&self, (kind, query): StoreQuery, meant: &str, field: &str) -> Selected {
+        let names = self.world.stores.labelled(&self.namespace, kind, &query);
+        let words =
+            format!("no {kind} {meant} matches {query}: label one, or correct {field}; it is pushed to at once");
+        (words, names.into_iter().map(|name| StoreKey { kind, name }).collect())
     }
 
     async fn see_stores(&self, wanted: &BTreeSet<StoreKey>) -> SeenStores {
@@ -207,7 +226,7 @@ impl<'a> Turn<'a> {
         let told =
             |invalid: InvalidSpec| Verdict { ready: false, reason: invalid.reason(), message: invalid.to_string() };
         let annotations = self.object.annotations();
-        let desired = desired::parse(spec, annotations, &seen.wanted, &seen.mounts, convention).map_err(told)?;
+        let desired = desired::parse(spec, annotations, &seen.chosen, &seen.mounts, convention).map_err(told)?;
         let checked = mapped::check(&desired, &seen.mounts, convention);
         checked.map_err(|fault| told(InvalidSpec::Mappings(fault)))?;
         // Last: whatever has a rule of its own is better told by that.
@@ -226,8 +245,8 @@ impl<'a> Turn<'a> {
         self.announce_missed(seen, &results).await;
         let before = object.status.clone().unwrap_or_default();
         let Mapped { astray, warnings, .. } = &mapped;
-        let SeenStores { absent, wanted, unmatched, .. } = seen;
-        let done = Done { plan: &plan, results: &results, absent, wanted, unmatched, astray };
+        let SeenStores { absent, chosen, unmatched, .. } = seen;
+        let done = Done { plan: &plan, results: &results, absent, wanted: &chosen.stores, unmatched, astray };
         let warnings: Vec<String> = desired.warnings.iter().chain(warnings).cloned().collect();
         let said = report::published(&before, &ledger, &done, &self.setting(desired.refresh, &warnings));
         verdict(&object, said)

@@ -2,19 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use super::desired::{Entry, InvalidSpec, Keys, Shape, unsupported};
+use super::desired::{self, Chosen, Entry, InvalidSpec, Keys, Shape, missing, unsupported};
 use super::ledger::StoreKey;
-use crate::api::push_secret::{DataTo, PushConversionStrategy, PushSecretData, PushSecretSpec};
-use crate::domain::key_rewrite::{KeyMatch, KeyRewrite};
+use crate::api::push_secret::{DataTo, PushConversionStrategy, PushRewrite, PushSecretData, PushSecretSpec};
+use crate::domain::key_rewrite::{KeyChange, KeyMatch, KeyRewrite, MoreThanTheKey};
 use crate::domain::mapping::KeyConversion;
 use crate::domain::push_options::PushOptions;
 use crate::domain::remote_key::RemoteKey;
+
+/// What is said of a template that has more than the key between its braces.
+const ONLY_THE_KEY: &str =
+    "only `{{ .value }}`, the key, can stand between braces; use rewrite.regexp for anything else";
 
 /// All mappings, given the stores that the spec names or selects.
 ///
 /// # Errors
 /// What only an edit of the spec can mend.
-pub fn mappings(spec: &PushSecretSpec, chosen: &BTreeSet<StoreKey>) -> Result<Vec<Entry>, InvalidSpec> {
+pub fn mappings(spec: &PushSecretSpec, chosen: &Chosen) -> Result<Vec<Entry>, InvalidSpec> {
     let mut entries = Vec::with_capacity(spec.data.len() + spec.data_to.len());
     for (index, data) in spec.data.iter().enumerate() {
         entries.push(named(format!("spec.data[{index}]"), data)?);
@@ -22,7 +26,7 @@ pub fn mappings(spec: &PushSecretSpec, chosen: &BTreeSet<StoreKey>) -> Result<Ve
     // A key with a mapping of its own is not mapped along with the others.
     let except: BTreeSet<String> = spec.data.iter().filter_map(|data| filled(&data.match_.secret_key)).collect();
     for (index, many) in spec.data_to.iter().enumerate() {
-        entries.push(matched(format!("spec.dataTo[{index}]"), many, &except, chosen)?);
+        entries.push(matched(index, many, &except, chosen)?);
     }
     Ok(entries)
 }
@@ -38,12 +42,8 @@ fn named(field: String, data: &PushSecretData) -> Result<Entry, InvalidSpec> {
     entry(field, shape, None, data.clone())
 }
 
-fn matched(
-    field: String,
-    many: &DataTo,
-    except: &BTreeSet<String>,
-    chosen: &BTreeSet<StoreKey>,
-) -> Result<Entry, InvalidSpec> {
+fn matched(index: usize, many: &DataTo, except: &BTreeSet<String>, chosen: &Chosen) -> Result<Entry, InvalidSpec> {
+    let field = format!("spec.dataTo[{index}]");
     let expression = many.match_.as_ref().and_then(|matched| matched.regexp.as_deref());
     let refused = |field: String| move |error| InvalidSpec::Regexp { field, error };
     let matching = KeyMatch::parse(expression).map_err(refused(format!("{field}.match.regexp")))?;
@@ -51,43 +51,60 @@ fn matched(
     let shape = match filled(&many.remote_key) {
         Some(key) => Shape::Bundle { keys, remote: remote(format!("{field}.remoteKey"), &key)? },
         None => {
-            if many.rewrite.iter().any(|rewrite| rewrite.transform.is_some()) {
-                return Err(unsupported(format!("{field}.rewrite.transform"), "use rewrite.regexp"));
-            }
-            let replacements = many.rewrite.iter().filter_map(|rewrite| rewrite.regexp.as_ref());
-            let pairs = replacements.map(|regexp| (regexp.source.as_str(), regexp.target.as_str()));
-            Shape::Each { keys, rewrite: KeyRewrite::parse(pairs).map_err(refused(format!("{field}.rewrite")))? }
+            let changes = many.rewrite.iter().enumerate();
+            let changes = changes.map(|(at, rewrite)| change(&format!("{field}.rewrite[{at}]"), rewrite));
+            Shape::Each { keys, rewrite: KeyRewrite::new(changes.collect::<Result<Vec<_>, _>>()?.concat()) }
         }
     };
-    let store = store(&field, many, chosen)?;
+    let stores = match chosen.data_to.get(&index) {
+        Some(selected) => Some(selected.clone()),
+        None => named_store(&field, many, chosen)?.map(|store| BTreeSet::from([store])),
+    };
     let kept = PushSecretData {
         metadata: many.metadata.clone(),
         conversion_strategy: many.conversion_strategy,
         ..PushSecretData::default()
     };
-    entry(field, shape, store, kept)
+    entry(field, shape, stores, kept)
 }
 
-fn store(field: &str, many: &DataTo, chosen: &BTreeSet<StoreKey>) -> Result<Option<StoreKey>, InvalidSpec> {
+/// One of the two, as the API has it.
+fn change(field: &str, rewrite: &PushRewrite) -> Result<Vec<KeyChange>, InvalidSpec> {
+    let replace = rewrite.regexp.as_ref().map(|regexp| {
+        let refused = |error| InvalidSpec::Regexp { field: format!("{field}.regexp.source"), error };
+        KeyChange::replace(&regexp.source, &regexp.target).map_err(refused)
+    });
+    let template = rewrite.transform.as_ref().map(|transform| {
+        let refused = |MoreThanTheKey| unsupported(format!("{field}.transform.template"), ONLY_THE_KEY);
+        KeyChange::template(&transform.template).map_err(refused)
+    });
+    replace.into_iter().chain(template).collect()
+}
+
+fn named_store(field: &str, many: &DataTo, chosen: &Chosen) -> Result<Option<StoreKey>, InvalidSpec> {
     let Some(reference) = &many.store_ref else { return Ok(None) };
-    let Some(name) = filled(&reference.name) else {
-        return Err(unsupported(format!("{field}.storeRef.labelSelector"), "name the store"));
+    let Some(store) = desired::named_store(reference) else {
+        return Err(missing(format!("{field}.storeRef.name"), "name the store, or select by labels"));
     };
-    let store = StoreKey { kind: reference.kind(), name };
-    match chosen.contains(&store) {
+    match chosen.stores.contains(&store) {
         true => Ok(Some(store)),
         false => Err(InvalidSpec::StrangeStore { field: format!("{field}.storeRef"), store }),
     }
 }
 
-fn entry(field: String, shape: Shape, store: Option<StoreKey>, kept: PushSecretData) -> Result<Entry, InvalidSpec> {
+fn entry(
+    field: String,
+    shape: Shape,
+    stores: Option<BTreeSet<StoreKey>>,
+    kept: PushSecretData,
+) -> Result<Entry, InvalidSpec> {
     let options = kept.metadata.as_ref().map(PushOptions::parse).transpose();
     let options = options.map_err(|error| InvalidSpec::Options { field: field.clone(), error })?.unwrap_or_default();
     let conversion = match kept.conversion_strategy.unwrap_or_default() {
         PushConversionStrategy::None => KeyConversion::None,
         PushConversionStrategy::ReverseUnicode => KeyConversion::ReverseUnicode,
     };
-    Ok(Entry { field, shape, store, conversion, options, kept })
+    Ok(Entry { field, shape, stores, conversion, options, kept })
 }
 
 fn remote(field: String, key: &str) -> Result<RemoteKey, InvalidSpec> {

@@ -2,6 +2,8 @@
 
 use crate::api::condition::Reason;
 use crate::api::label_query::LabelQuery;
+use crate::api::path_status::MAX_PATHS;
+use crate::cluster::source::{Bound, OverBound};
 use crate::controller::report::Verdict;
 
 /// The sources that a spec asks for, all of the PushSecret's own namespace.
@@ -14,6 +16,10 @@ pub enum Sources {
     /// A ConfigMap by its name.
     ConfigMap(String),
 }
+
+/// The most that a label selector may match: `status.paths` has room for as many paths, and a source is held in memory until it is
+/// pushed.
+pub const BOUND: Bound = Bound { secrets: MAX_PATHS, bytes: 16 * 1024 * 1024 };
 
 impl Sources {
     /// Nothing was pushed from them yet.
@@ -42,6 +48,27 @@ impl Sources {
             ),
         };
         Verdict { ready: false, reason: Reason::SourceGone, message }
+    }
+
+    /// They are more than one PushSecret may have.
+    pub fn too_many(&self, namespace: &str, over: OverBound) -> Verdict {
+        let what = match self {
+            Sources::Named(name) | Sources::ConfigMap(name) => name.clone(),
+            Sources::Labelled(query) => query.to_string(),
+        };
+        let found = match over {
+            OverBound::Secrets(count) => {
+                format!("{count} Secrets of {namespace} match {what}, and one PushSecret takes {}", BOUND.secrets)
+            }
+            OverBound::Bytes(bytes) => format!(
+                "the Secrets of {namespace} that match {what} hold {bytes} bytes or more, and one PushSecret takes {}",
+                BOUND.bytes
+            ),
+        };
+        let message = format!(
+            "{found}: nothing is pushed or removed until fewer match; narrow spec.selector.secret.selector, or spread them over several PushSecrets"
+        );
+        Verdict { ready: false, reason: Reason::TooLarge, message }
     }
 
     /// They are gone, and so is what was pushed from them.

@@ -261,3 +261,32 @@ async fn a_config_map_is_a_source_like_any_other() -> anyhow::Result<()> {
     stage.ready::<PushSecret>(&stage.producer, "push", "False", "SourceDeleted").await?;
     published(Value::Null).await
 }
+
+#[tokio::test]
+async fn i9_more_sources_than_the_bound_are_refused_by_their_count_and_nothing_is_lost() -> anyhow::Result<()> {
+    let stage = Stage::new("manysources").await?;
+    stage.labelled("orders", json!({ PUBLISHED: "yes" }), "one").await?;
+    stage.push_labelled(BY_NAME, json!({})).await?;
+    stage.is_published("orders", Some((1, "one"))).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    for number in 0..100 {
+        stage.labelled(&format!("tenant{number}"), json!({ PUBLISHED: "yes" }), "two").await?;
+    }
+    let message = stage.ready::<PushSecret>(&stage.producer, "push", "False", "TooLarge").await?;
+    assert!(message.contains("101 Secrets") && message.contains("takes 100"), "{message}");
+    // Neither a change nor a source that goes is followed meanwhile.
+    stage.labelled("orders", json!({ PUBLISHED: "yes" }), "three").await?;
+    stage.labelled("one-more", json!({ PUBLISHED: "yes" }), "two").await?;
+    wait::until("the count to be told", SOON, async || {
+        let message = stage.ready::<PushSecret>(&stage.producer, "push", "False", "TooLarge").await?;
+        Ok(message.contains("102 Secrets").then_some(()))
+    })
+    .await?;
+    assert_eq!(stage.published("orders").await?, Some((1, "one".to_owned())));
+    stage.labelled("one-more", json!({ PUBLISHED: "no" }), "two").await?;
+    stage.labelled("tenant99", json!({ PUBLISHED: "no" }), "two").await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    assert_eq!(stage.published("orders").await?, Some((2, "three".to_owned())));
+    assert_eq!(stage.published("tenant98").await?, Some((1, "two".to_owned())));
+    Ok(())
+}

@@ -15,7 +15,7 @@ const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 
 impl Stage {
     /// Sets or removes a label of a ClusterSecretStore.
-    async fn label_store(&self, store: &str, value: Option<&str>) -> anyhow::Result<()> {
+    pub async fn label_store(&self, store: &str, value: Option<&str>) -> anyhow::Result<()> {
         let stores: Api<ClusterSecretStore> = Api::all(self.client.clone());
         let labels = json!({ "metadata": { "labels": { (&self.word): value } } });
         stores.patch(store, &PatchParams::default(), &Patch::Merge(labels)).await?;

@@ -138,3 +138,42 @@ async fn defect_l_data_to_gives_each_key_a_path_whatever_its_value_and_a_bundle_
     lenient.becomes(&path("all"), json!({ "db-pool": r#"{"size": 10}"#, "other": "x" })).await?;
     lenient.becomes(&path("pool"), Value::Null).await
 }
+
+#[tokio::test]
+async fn data_to_goes_to_the_stores_that_its_labels_select_at_paths_that_its_template_makes() -> anyhow::Result<()> {
+    let lenient = Lenient::begin("datatostore").await?;
+    let (stage, word) = (&lenient.stage, &lenient.stage.word);
+    let (bao, own) = stage.own_store().await?;
+    let path = format!("platform-data/postgres/{word}-user");
+    stage.secret(&stage.producer, "source", &[("user", "u")]).await?;
+    let selector = json!({ "kind": "ClusterSecretStore", "labelSelector": { "matchLabels": { (word): "yes" } } });
+    let more = json!({
+        "secretStoreRefs": [
+            { "kind": "ClusterSecretStore", "name": STORE }, { "kind": "ClusterSecretStore", "name": own },
+        ],
+        "dataTo": [{
+            "storeRef": selector,
+            "rewrite": [{ "transform": { "template": format!("platform-data/postgres/{word}-{{{{ .value }}}}") } }],
+        }],
+    });
+    stage.label_store(&own, Some("yes")).await?;
+    lenient.push(more.clone()).await?;
+    let admin = bao.admin()?;
+    let there = async || {
+        let entry = admin.read("secret", &path).await?;
+        anyhow::Ok(entry.and_then(|entry| entry.data).unwrap_or_default())
+    };
+    let wanted = json!({ "value": "u" });
+    assert_eq!((there().await?, lenient.data(&path).await?), (wanted.clone(), Value::Null));
+
+    // The label moves, and the value with it; where nothing has the label, nobody knows, and nothing goes.
+    stage.label_store(STORE, Some("yes")).await?;
+    lenient.becomes(&path, wanted.clone()).await?;
+    stage.label_store(&own, None).await?;
+    wait::until("the first store to lose it", SOON, async || Ok((there().await? == Value::Null).then_some(()))).await?;
+    stage.label_store(STORE, None).await?;
+    let message = stage.ready::<PushSecret>(&stage.producer, "push", "False", "StoreNotFound").await?;
+    assert!(message.contains("spec.dataTo[0].storeRef"), "{message}");
+    assert_eq!(lenient.data(&path).await?, wanted);
+    Ok(())
+}

@@ -143,6 +143,50 @@ async fn what_matched_is_listened_to_by_name_and_what_will_match_by_its_labels()
 }
 
 #[tokio::test]
+async fn more_sources_than_the_bound_are_refused_by_their_count_and_what_is_there_stays() {
+    let bench = Bench::new();
+    bench.labelled("orders", json!({ "publish": "yes" }));
+    bench.spec(1, spec("Delete", BY_NAME));
+    bench.turn().await;
+    let mutations = bench.store.mutations();
+    bench.labelled("orders", json!({}));
+    for number in 0..101 {
+        bench.labelled(&format!("tenant-{number}"), json!({ "publish": "yes" }));
+    }
+    bench.turn().await;
+    let (ready, reason, message) = bench.ready();
+    assert!(!ready && reason == "TooLarge", "{reason}: {message}");
+    assert!(message.contains("101 Secrets of db match publish=yes") && message.contains("takes 100"), "{message}");
+    assert_eq!(bench.store.mutations(), mutations);
+    assert!(bench.has("orders"));
+    assert_eq!(bench.ledger(), [path("orders") + "/password"]);
+    // A name of any of them wakes it.
+    let push = [Referrer::PushSecret(Name::new("db", "push"))];
+    assert_eq!(bench.referrers.concerned(&Name::new("db", "tenant-100"), &Default::default()), push);
+    bench.labelled("tenant-100", json!({}));
+    bench.turn().await;
+    assert!(bench.ready().0, "{:?}", bench.ready());
+    assert!(bench.has("tenant-0") && bench.has("tenant-99") && bench.texts(&path("orders")).is_empty());
+}
+
+#[tokio::test]
+async fn more_data_than_the_bound_is_refused_and_nothing_is_pushed() {
+    let bench = Bench::new();
+    bench.spec(1, spec("Delete", BY_NAME));
+    for number in 0..17 {
+        let name = format!("tenant-{number}");
+        let data = base64::engine::general_purpose::STANDARD.encode(vec![b'x'; 1024 * 1024]);
+        let metadata = json!({ "name": name, "namespace": "db", "uid": name, "labels": { "publish": "yes" } });
+        let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": { "pass": data } });
+        bench.server.put(&format!("/namespaces/db/secrets/{name}"), secret);
+    }
+    bench.turn().await;
+    let (ready, reason, message) = bench.ready();
+    assert!(!ready && reason == "TooLarge" && message.contains("takes 16777216"), "{reason}: {message}");
+    assert_eq!(bench.store.mutations(), 0);
+}
+
+#[tokio::test]
 async fn a_malformed_selector_is_told_and_nothing_happens() {
     let bench = Bench::new();
     let mut spec = spec("Delete", BY_NAME);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::lifecycle::{Bench, TEMPORAL, at, expect, mapping, texts};
+use crate::domain::convention::{Convention, Mode};
 use crate::store::StoreError;
 use crate::store::fake::FakeStore;
 
@@ -52,6 +53,47 @@ async fn one_hanging_store_holds_no_other_up() {
     assert_eq!(texts(&second, TEMPORAL), expect(&[("password", "p")]));
     let (ready, reason, message) = bench.ready();
     assert!(!ready && reason == "StoreNotReady" && message.contains("ClusterSecretStore/vault"), "{reason} {message}");
+}
+
+#[tokio::test]
+async fn a_malformed_selector_of_stores_is_told_and_removes_nothing() {
+    let bench = Bench::new();
+    bench.spec(1, spec(named(&["vault"])));
+    bench.turn().await;
+    let near = json!([{ "kind": "ClusterSecretStore", "labelSelector": { "matchExpressions": [{ "key": "store", "operator": "Near" }] } }]);
+    bench.spec(2, spec(near));
+    bench.turn().await;
+    let (ready, reason, message) = bench.ready();
+    assert!(!ready && reason == "InvalidSpec", "{reason} {message}");
+    assert!(message.contains("spec.secretStoreRefs[0].labelSelector"), "{message}");
+    assert_eq!((bench.texts(TEMPORAL), bench.ledger().len()), (expect(&[("password", "p")]), 1));
+}
+
+#[tokio::test]
+async fn data_to_goes_to_the_stores_that_its_labels_select_and_to_no_other() {
+    let mut bench = Bench { convention: Convention::with_mode(Mode::Off), ..Bench::new() };
+    let second = second(&mut bench);
+    let to = |name: &str| {
+        let mut spec = spec(named(&["vault", "second"]));
+        spec["data"] = json!([]);
+        let selector = json!({ "kind": "ClusterSecretStore", "labelSelector": { "matchLabels": { "store": name } } });
+        spec["dataTo"] = json!([{ "remoteKey": TEMPORAL, "storeRef": selector }]);
+        spec
+    };
+    let all = expect(&[("user", "u"), ("pass", "p")]);
+    bench.spec(1, to("second"));
+    bench.turn().await;
+    assert!(bench.ready().0, "{:?}", bench.ready());
+    assert_eq!((bench.texts(TEMPORAL), texts(&second, TEMPORAL)), (expect(&[]), all.clone()));
+    // A selector that means none of the stores says so, and takes nothing along.
+    bench.spec(2, to("elsewhere"));
+    bench.turn().await;
+    let (ready, reason, message) = bench.ready();
+    assert!(!ready && reason == "StoreNotFound" && message.contains("spec.dataTo[0].storeRef"), "{reason} {message}");
+    assert_eq!(texts(&second, TEMPORAL), all);
+    bench.spec(3, to("vault"));
+    bench.turn().await;
+    assert_eq!((bench.texts(TEMPORAL), texts(&second, TEMPORAL)), (all, expect(&[])));
 }
 
 #[tokio::test]

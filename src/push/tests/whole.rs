@@ -111,6 +111,19 @@ async fn defect_l_each_key_gets_a_path_of_its_own_whatever_its_value() {
 }
 
 #[tokio::test]
+async fn a_path_is_made_of_its_key_by_a_template_as_well() {
+    let bench = bench();
+    bench.source(&[("db-user", b"u")]);
+    let rewrite = json!([
+        { "regexp": { "source": "^db-", "target": "" } },
+        { "transform": { "template": "apps/shop/{{ .value }}" } },
+    ]);
+    bench.spec(1, spec(json!({ "dataTo": [{ "rewrite": rewrite }] })));
+    bench.turn().await;
+    assert_eq!(bench.texts("apps/shop/user"), expect(&[("value", "u")]), "{:?}", bench.ready());
+}
+
+#[tokio::test]
 async fn two_keys_that_are_rewritten_to_one_path_are_refused_and_both_named() {
     let bench = bench();
     bench.source(&[("a-x", b"1"), ("b-x", b"2")]);
@@ -126,8 +139,18 @@ async fn two_keys_that_are_rewritten_to_one_path_are_refused_and_both_named() {
 async fn what_cannot_be_done_of_many_keys_is_said_by_field() {
     for (many, reason, said) in [
         (json!({ "match": { "regexp": "(" } }), "InvalidSpec", "spec.dataTo[0].match.regexp"),
-        (json!({ "rewrite": [{ "transform": { "template": "x" } }] }), "Unsupported", "rewrite.transform"),
+        (
+            json!({ "rewrite": [{ "transform": { "template": "{{ .value | upper }}" } }] }),
+            "Unsupported",
+            "spec.dataTo[0].rewrite[0].transform.template",
+        ),
         (json!({ "storeRef": { "name": "nowhere" } }), "InvalidSpec", "spec.dataTo[0].storeRef"),
+        (json!({ "storeRef": {} }), "InvalidSpec", "spec.dataTo[0].storeRef.name"),
+        (
+            json!({ "storeRef": { "labelSelector": { "matchLabels": { "te am": "x" } } } }),
+            "InvalidSpec",
+            "spec.dataTo[0].storeRef.labelSelector",
+        ),
         (json!({ "remoteKey": "a/{{ .data }}" }), "InvalidSpec", "spec.dataTo[0].remoteKey"),
         (json!({ "metadata": {} }), "InvalidSpec", "spec.dataTo[0].metadata"),
     ] {
