@@ -25,8 +25,10 @@ use crate::stage::{LATER, SOON, Stage, condition};
 const NAMESPACES: [&str; 3] = ["platform-postgres", "temporal", "backstage"];
 /// What kubectl itself settles: the API server never sees a key twice.
 const BEFORE_ADMISSION: &str = "duplicate-key.yaml";
-/// What lint calls a mistake in the `metadata` of a mapping, which no schema and no policy looks into.
+/// What lint calls mistakes that no schema and no policy looks into: in the `metadata` of a mapping, and in what a spec asks for.
 const ENVELOPE: &str = "envelope";
+const UNSUPPORTED: &str = "unsupported";
+const SELECTOR: &str = "selector";
 
 struct Manifest {
     name: String,
@@ -89,7 +91,9 @@ async fn es5_the_reconciler_decides_as_lint_does() -> anyhow::Result<()> {
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     let rules: BTreeSet<String> =
-        ["P1", "P2", "P3", "V1", "V2", "V3", "V4", "V5", "V6", "V7", "V8", ENVELOPE].map(str::to_owned).into();
+        ["P1", "P2", "P3", "V1", "V2", "V3", "V4", "V5", "V6", "V7", "V8", ENVELOPE, UNSUPPORTED, SELECTOR]
+            .map(str::to_owned)
+            .into();
     assert_eq!(judged, rules, "each rule is broken by a manifest that both judged");
     Ok(())
 }
@@ -105,7 +109,8 @@ fn disagreement(linted: &BTreeSet<String>, said: &[[String; 4]]) -> Option<Strin
             "ConventionViolated" => linted.iter().any(|rule| message.contains(&format!("{rule}: "))),
             // Two objects, one property: it is the claims in the store that settle it.
             "PathConflict" => linted.contains("V4"),
-            "InvalidSpec" => linted.contains(ENVELOPE),
+            "InvalidSpec" => linted.contains(ENVELOPE) || linted.contains(SELECTOR),
+            "Unsupported" => linted.contains(UNSUPPORTED),
             _ => false,
         };
         (!agrees).then(|| format!("lint says {linted:?}, the reconciler of {name}: {reason}: {message}"))
@@ -207,7 +212,8 @@ fn lint_errors(manifest: &Manifest) -> BTreeSet<String> {
     let source = Source { name: manifest.name.clone(), text: manifest.text.clone() };
     let found = judge(&[source], &Convention::with_mode(Mode::Enforce), "secret");
     let errors = found.into_iter().filter(|located| located.problem.severity == Severity::Error);
-    errors.map(|located| located.problem.rule).filter(|rule| is_rule(rule) || rule == ENVELOPE).collect()
+    let named = [ENVELOPE, UNSUPPORTED, SELECTOR];
+    errors.map(|located| located.problem.rule).filter(|rule| is_rule(rule) || named.contains(&rule.as_str())).collect()
 }
 
 fn is_rule(word: &str) -> bool {

@@ -9,6 +9,7 @@ use super::convention_file;
 use super::document::{Node, Value};
 use super::judge::{Object, span_of};
 use super::problem::Problem;
+use super::push_spec;
 use crate::api::DurationText;
 use crate::domain::push_options::PushOptions;
 use crate::fanout::selection::Selection;
@@ -38,9 +39,9 @@ pub fn check(object: &Object<'_>) -> Vec<Problem> {
             let name = object.node.at("spec.externalSecretName").and_then(Node::text);
             problems.extend(target(object, "spec.externalSecretSpec", name.unwrap_or(own)));
         }
-        "PushSecret" => problems.extend(envelopes(object, "spec")),
+        "PushSecret" => problems.extend(push(object, "spec")),
         "ClusterPushSecret" => {
-            problems.extend(envelopes(object, "spec.pushSecretSpec"));
+            problems.extend(push(object, "spec.pushSecretSpec"));
             problems.extend(selectors(object));
         }
         "PathConvention" => problems.extend(convention_file::check(object)),
@@ -54,10 +55,17 @@ fn duration(node: &Node, field: &str) -> Option<Problem> {
     Some(Problem::error("duration", node.span.clone(), format!("`{field}`: {refused}"), None))
 }
 
+/// What a push asks for.
+fn push(object: &Object<'_>, root: &str) -> Vec<Problem> {
+    let mut problems = envelopes(object, root);
+    problems.extend(push_spec::check(object, root));
+    problems
+}
+
 /// The `metadata` of each mapping.
 fn envelopes(object: &Object<'_>, root: &str) -> Vec<Problem> {
-    let mappings = object.node.at(root).and_then(|spec| spec.get("data")).map(Node::items).unwrap_or_default();
-    let envelopes = mappings.iter().filter_map(|mapping| mapping.get("metadata"));
+    let list = |name| object.node.at(root).and_then(|spec| spec.get(name)).map(Node::items).unwrap_or_default();
+    let envelopes = list("data").iter().chain(list("dataTo")).filter_map(|mapping| mapping.get("metadata"));
     let refused = envelopes.filter_map(|envelope| {
         let refused = PushOptions::parse(&envelope.json()).err()?;
         Some(Problem::error("envelope", envelope.span.clone(), format!("`metadata` of the mapping: {refused}"), None))

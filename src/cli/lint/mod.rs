@@ -7,6 +7,7 @@ mod facts;
 mod judge;
 mod output;
 mod problem;
+mod push_spec;
 mod schema;
 mod source;
 

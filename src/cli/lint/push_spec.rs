@@ -1,0 +1,38 @@
+//! What the controller refuses of a push by its spec alone: what is not done yet, and selectors, expressions and references that say
+//! nothing.
+
+use super::judge::{Object, span_of};
+use super::problem::Problem;
+use crate::api::push_secret::PushSecretSpec;
+use crate::push::desired::{self, InvalidSpec};
+
+/// Judges the spec of a push, which stands at `root`, by the controller's own parser.
+pub fn check(object: &Object<'_>, root: &str) -> Vec<Problem> {
+    // What is none by its shape, the schema says.
+    let spec = object.node.at(root).and_then(|node| serde_json::from_value::<PushSecretSpec>(node.json()).ok());
+    let faults = spec.iter().flat_map(desired::faults);
+    let problem = |fault: InvalidSpec| {
+        let (rule, field) = rule(&fault)?;
+        let field = field.replacen("spec", root, 1);
+        let message = fault.to_string().replace("spec.", &format!("{root}."));
+        Some(Problem::error(rule, span_of(&object.node, &field), message, None))
+    };
+    faults.filter_map(problem).collect()
+}
+
+/// What kind of mistake it is, and where; nothing for what the rest of lint finds, item by item.
+fn rule(fault: &InvalidSpec) -> Option<(&'static str, &str)> {
+    match fault {
+        InvalidSpec::Unsupported { field, .. } => Some(("unsupported", field)),
+        InvalidSpec::Missing { field, .. } => Some(("missing-field", field)),
+        InvalidSpec::Regexp { field, .. } => Some(("regexp", field)),
+        InvalidSpec::StrangeStore { field, .. } => Some(("store-ref", field)),
+        InvalidSpec::Selector { field, .. } => Some(("selector", field)),
+        InvalidSpec::Interval(_)
+        | InvalidSpec::Key { .. }
+        | InvalidSpec::Options { .. }
+        | InvalidSpec::Mappings(_)
+        | InvalidSpec::Bounds(_)
+        | InvalidSpec::Convention(_) => None,
+    }
+}
