@@ -42,8 +42,13 @@ async fn es7_a_namespace_without_its_account_and_store_is_held_until_the_deadlin
     .await?;
 
     let since = tenant.delete_namespace().await?;
-    let said = stage.ready::<PushSecret>(&stage.producer, "push", "False", "CleanupPending").await?;
-    ensure!(said.contains(&stage.path()) && said.contains("waypost.io/abandon"), "{said}");
+    // Before its own deletion is seen, that of its source may be: then there is nothing to be let go yet.
+    wait::until("the hold to be explained", LATER, async || {
+        let said = stage.ready::<PushSecret>(&stage.producer, "push", "False", "CleanupPending").await?;
+        ensure!(said.contains(&stage.path()) && said.contains("waypost.io/abandon"), "{said}");
+        Ok(Some(()))
+    })
+    .await?;
     tenant.is_gone().await?;
     // The API server's clock has whole seconds.
     ensure!(since.elapsed() + Duration::from_secs(1) >= DEADLINE, "it was let go after {:?}", since.elapsed());
