@@ -227,6 +227,57 @@ fn the_mount_of_an_unknown_store_can_be_given() {
     assert_eq!(found("other-mount"), 0);
 }
 
+/// A PushSecret that the convention refuses (V5), after its Namespace.
+fn beside_namespace(labels: &str) -> Vec<Source> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/bad/v5-word.yaml");
+    let push = std::fs::read_to_string(path).unwrap();
+    let namespace = push.lines().find_map(|line| line.strip_prefix("  namespace: ")).unwrap();
+    text(&format!(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {{ name: {namespace}, labels: {{ {labels} }} }}\n---\n{push}"
+    ))
+}
+
+#[test]
+fn a_namespace_among_the_files_sets_the_mode_of_what_stands_in_it() {
+    let judged = |labels: &str, mode| -> Vec<(String, Severity)> {
+        let found = lint(&beside_namespace(labels), mode).into_iter();
+        found.map(|found| (found.problem.rule, found.problem.severity)).collect()
+    };
+    let of = |severity| vec![("V5".to_owned(), severity)];
+    let label = |mode: &str| format!("waypost.io/path-convention: {mode:?}");
+    assert_eq!(judged(&label("warn"), Mode::Enforce), of(Severity::Warning));
+    assert_eq!(judged(&label("off"), Mode::Enforce), vec![]);
+    assert_eq!(judged(&label("enforce"), Mode::Off), of(Severity::Error));
+    assert_eq!(judged("team: a", Mode::Enforce), of(Severity::Error), "another label says nothing");
+    let unknown = judged(&label("strict"), Mode::Enforce);
+    let told = ("path-convention".to_owned(), Severity::Warning);
+    assert_eq!(unknown, [vec![told], of(Severity::Error)].concat(), "a word that is no mode counts for nothing");
+
+    let text = &beside_namespace(&label("off"))[0].text;
+    assert_eq!(waypost_lint(&["-"], text).0, Some(0));
+    assert_eq!(waypost_lint(&["-", "--path-convention", "enforce"], text).0, Some(1), "the flag has the last word");
+}
+
+#[test]
+fn of_two_writers_the_second_s_namespace_sets_the_mode() {
+    let push = |namespace: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/good/push-secret.yaml");
+        let push = std::fs::read_to_string(path).unwrap();
+        let own = push.lines().find(|line| line.starts_with("  namespace: ")).unwrap().to_owned();
+        push.replace(&own, &format!("  namespace: {namespace}"))
+    };
+    let both = |mode: &str| {
+        let label = format!("waypost.io/path-convention: {mode:?}");
+        let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{ name: second, labels: {{ {label} }} }}");
+        let found = lint(&text(&[push("first"), push("second"), namespace].join("\n---\n")), Mode::Enforce);
+        found.into_iter().map(|found| (found.problem.rule, found.problem.severity)).collect::<BTreeSet<_>>()
+    };
+    let of = |severity| BTreeSet::from([("V4".to_owned(), severity)]);
+    assert_eq!(both("enforce"), of(Severity::Error));
+    assert_eq!(both("warn"), of(Severity::Warning));
+    assert_eq!(both("off"), BTreeSet::new());
+}
+
 /// A PathConvention with this spec, in a file of its own.
 fn convention_file(name: &str, spec: &str) -> PathBuf {
     let file = std::env::temp_dir().join(format!("waypost-{name}-{}.yaml", std::process::id()));

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::document::Node;
 use super::facts::Stores;
 use super::judge::{Object, span_of};
+use super::modes::Modes;
 use super::problem::Problem;
 use crate::domain::convention::{Convention, Finding, MappingFacts, Mode, PushFacts, RuleId, Severity, StoreFacts};
 use crate::domain::path::RemotePath;
@@ -120,7 +121,7 @@ fn read(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec<Pr
 /// V4 across objects: each problem with the index of the second writer.
 ///
 /// One object may stand in several files (overlays of one base); it is one producer.
-pub fn one_producer(objects: &[Object<'_>], convention: &Convention, stores: &Stores) -> Vec<(usize, Problem)> {
+pub fn one_producer(objects: &[Object<'_>], modes: &Modes<'_>, stores: &Stores) -> Vec<(usize, Problem)> {
     let mut first: HashMap<(String, RemotePath, &str), &Object<'_>> = HashMap::new();
     let mut problems = Vec::new();
     for (index, object) in objects.iter().enumerate() {
@@ -142,6 +143,11 @@ pub fn one_producer(objects: &[Object<'_>], convention: &Convention, stores: &St
                 };
                 let place = (stores.identity(store, object.metadata("namespace")), path, property);
                 let owner = *first.entry(place).or_insert(object);
+                let severity = match modes.of(object).mode {
+                    Mode::Enforce => Severity::Error,
+                    Mode::Warn => Severity::Warning,
+                    Mode::Off => continue,
+                };
                 if is_same(owner, object) {
                     continue;
                 }
@@ -150,11 +156,7 @@ pub fn one_producer(objects: &[Object<'_>], convention: &Convention, stores: &St
                     index,
                     Problem {
                         rule: RuleId::V4.to_string(),
-                        severity: match convention.mode {
-                            Mode::Enforce => Severity::Error,
-                            Mode::Warn => Severity::Warning,
-                            Mode::Off => return Vec::new(),
-                        },
+                        severity,
                         span: span_of(&object.node, &field),
                         message: format!(
                             "{} {}/{} already writes `{property}` of `{}`",

@@ -50,7 +50,7 @@ pub fn convention(path: Option<&Path>) -> Result<Convention, NoConvention> {
     let Some(path) = path else { return Ok(Convention::default()) };
     let text = fs::read_to_string(path).map_err(|source| NoConvention::Unreadable { path: path.to_owned(), source })?;
     let sources = [Source { name: path.display().to_string(), text }];
-    let (objects, mut problems) = judge::objects(&sources);
+    let judge::Bundle { objects, broken: mut problems, .. } = judge::bundle(&sources);
     let objects: Vec<Object<'_>> = objects.into_iter().filter(|object| object.kind.name == "PathConvention").collect();
     let [object] = objects.as_slice() else {
         return Err(NoConvention::Count { path: path.to_owned(), count: objects.len() });

@@ -1,9 +1,11 @@
 //! Judges the documents of a set of files: their shape, their facts, and the path convention.
 
 use std::collections::{HashMap, HashSet};
+use std::mem;
 use std::ops::Range;
 
 use super::document::{self, Node, Value};
+use super::modes::{self, Labels, Modes};
 use super::problem::{Located, Problem};
 use super::{convention, facts, schema};
 use crate::api;
@@ -30,44 +32,70 @@ impl Object<'_> {
     }
 }
 
-/// Every problem of every file, in the order of files and lines.
+/// What a set of files holds for us.
+#[derive(Default)]
+pub struct Bundle<'s> {
+    /// The objects of our API.
+    pub objects: Vec<Object<'s>>,
+    /// What namespaces ask for.
+    pub modes: Labels,
+    /// What could not be read, or is wrong whatever it holds.
+    pub broken: Vec<Located>,
+}
+
+/// Every problem of every file, in the order of files and lines. What stands in a namespace is judged in the mode that the
+/// namespace asks for, where it is among the files.
 pub fn judge(sources: &[Source], convention: &Convention, store_path: &str) -> Vec<Located> {
-    let (objects, mut found) = objects(sources);
+    let mut bundle = bundle(sources);
+    let modes = Modes::new(convention, mem::take(&mut bundle.modes));
+    judge_by(sources, bundle, &modes, store_path)
+}
+
+/// The same in the convention's own mode, whatever namespaces ask for.
+pub fn judge_in_one_mode(sources: &[Source], convention: &Convention, store_path: &str) -> Vec<Located> {
+    judge_by(sources, bundle(sources), &Modes::new(convention, Labels::new()), store_path)
+}
+
+fn judge_by(sources: &[Source], bundle: Bundle<'_>, modes: &Modes<'_>, store_path: &str) -> Vec<Located> {
+    let Bundle { objects, broken: mut found, .. } = bundle;
     let stores = facts::stores(&objects, store_path);
     for object in &objects {
         let mut problems = duplicates(&object.node);
         problems.extend(schema::check(object.kind, &object.node));
         problems.extend(facts::check(object));
-        problems.extend(convention::check(object, convention, &stores));
+        problems.extend(convention::check(object, &modes.of(object), &stores));
         found.extend(problems.into_iter().map(|p| locate(object.source, p)));
     }
     found.extend(
-        convention::one_producer(&objects, convention, &stores)
+        convention::one_producer(&objects, modes, &stores)
             .into_iter()
             .map(|(index, problem)| locate(objects[index].source, problem)),
     );
     in_order(sources, found)
 }
 
-/// The objects of our API in these files, and what is wrong with others.
-pub fn objects(sources: &[Source]) -> (Vec<Object<'_>>, Vec<Located>) {
-    let mut found = Vec::new();
-    let mut objects = Vec::new();
+/// Reads files for what is ours in them.
+pub fn bundle(sources: &[Source]) -> Bundle<'_> {
+    let mut bundle = Bundle::default();
     for source in sources {
         let (documents, broken) = document::parse(&source.text);
         for node in documents.into_iter().flat_map(listed) {
             if is_secret(&node) {
                 continue;
             }
+            if modes::is_namespace(&node) {
+                bundle.broken.extend(modes::note(&node, &mut bundle.modes).map(|problem| locate(source, problem)));
+                continue;
+            }
             match recognised(&node) {
-                Recognised::Known(kind) => objects.push(Object { source, kind, node }),
-                Recognised::Wrong(problem) => found.push(locate(source, problem)),
+                Recognised::Known(kind) => bundle.objects.push(Object { source, kind, node }),
+                Recognised::Wrong(problem) => bundle.broken.push(locate(source, problem)),
                 Recognised::Foreign => {}
             }
         }
-        found.extend(broken.map(|error| locate(source, syntax(source, error))));
+        bundle.broken.extend(broken.map(|error| locate(source, syntax(source, error))));
     }
-    (objects, found)
+    bundle
 }
 
 enum Recognised {

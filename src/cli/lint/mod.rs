@@ -5,6 +5,7 @@ mod convention_file;
 mod document;
 mod facts;
 mod judge;
+mod modes;
 mod output;
 mod problem;
 mod push_spec;
@@ -20,8 +21,8 @@ use crate::domain::convention::{Mode, Severity};
 pub(super) use convention::{push_facts, reads};
 pub use convention_file::{NoConvention, convention};
 pub(super) use facts::{Stores, stores};
-pub(super) use judge::{Object, objects};
-pub use judge::{Source, judge};
+pub(super) use judge::{Object, bundle};
+pub use judge::{Source, judge, judge_in_one_mode};
 pub use output::{Colour, Format, render};
 pub use problem::{Located, Problem};
 pub(super) use source::read;
@@ -38,7 +39,7 @@ pub struct Args {
     /// The manifest of the installation's PathConvention [default: the built-in convention]
     #[arg(long, value_name = "FILE")]
     pub convention: Option<PathBuf>,
-    /// How strictly to apply the path convention: enforce, warn or off [default: as the PathConvention says, else enforce]
+    /// How strictly to apply the path convention, whatever anything else says: enforce, warn or off [default: as the label of a Namespace among the files says, else the PathConvention, else enforce]
     #[arg(long, value_name = "MODE")]
     pub path_convention: Option<Mode>,
     /// The mount of stores whose manifests are not among the files
@@ -59,8 +60,13 @@ pub fn run(args: &Args) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    convention.mode = args.path_convention.unwrap_or(convention.mode);
-    let found = judge(&sources, &convention, &args.store_path);
+    let found = match args.path_convention {
+        Some(mode) => {
+            convention.mode = mode;
+            judge_in_one_mode(&sources, &convention, &args.store_path)
+        }
+        None => judge(&sources, &convention, &args.store_path),
+    };
     let mut out = std::io::stdout();
     let colour = match out.is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         true => Colour::Terminal,

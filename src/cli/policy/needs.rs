@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Role;
-use crate::cli::lint::{Object, Source, Stores, objects, push_facts, reads, stores};
+use crate::cli::lint::{Object, Source, Stores, bundle, push_facts, reads, stores};
+use crate::domain::convention::Severity;
 use crate::domain::path::RemotePath;
 use crate::domain::remote_key::RemoteKey;
 
@@ -21,10 +22,11 @@ pub type Needs = BTreeMap<RemotePath, Need>;
 
 /// What the manifests need; and whatever in them could not be understood, since a policy without it would lack rights.
 pub fn needs(sources: &[Source], role: Role, namespace: Option<&str>, store_path: &str) -> (Needs, Vec<String>) {
-    let (objects, broken) = objects(sources);
-    let stores = stores(&objects, store_path);
+    let bundle = bundle(sources);
+    let (objects, stores) = (&bundle.objects, stores(&bundle.objects, store_path));
     let mut needs = Needs::new();
-    let mut refused: Vec<String> = broken.iter().map(ToString::to_string).collect();
+    let errors = bundle.broken.iter().filter(|found| found.problem.severity == Severity::Error);
+    let mut refused: Vec<String> = errors.map(ToString::to_string).collect();
     for object in objects.iter().filter(|object| namespace.is_none_or(|only| object.metadata("namespace") == only)) {
         let (by, keys) = (named(object), keys(object, role, &stores));
         for (mount, key) in keys {
