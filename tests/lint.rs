@@ -227,6 +227,37 @@ fn the_mount_of_an_unknown_store_can_be_given() {
     assert_eq!(found("other-mount"), 0);
 }
 
+#[test]
+fn stores_that_labels_select_are_judged_by_their_manifests_or_the_assumption_is_told() {
+    let corpus = |file: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(file);
+        std::fs::read_to_string(path).unwrap()
+    };
+    // Right under the mount `other-mount`, and wrong under `secret`.
+    let push = corpus("bad/v1-other-mount-in-key.yaml");
+    let push = push.replace("- name: vault-backend", "- labelSelector: { matchLabels: { team: a } }");
+    let store = |name: &str, labels: &str, mount: &str| {
+        let store = corpus("good/store.yaml").replace("path: secret", &format!("path: {mount}"));
+        store.replace("  name: vault-backend", &format!("  name: {name}\n  labels: {{ {labels} }}"))
+    };
+    let judged = |stores: &[String], mode| {
+        let all: Vec<String> = stores.iter().chain([&push]).cloned().collect();
+        let found = lint(&text(&all.join("\n---\n")), mode);
+        (found.iter().map(|found| found.problem.rule.clone()).collect::<Vec<_>>(), shown(&found))
+    };
+    let (right, wrong) = (store("one", "team: a", "other-mount"), store("two", "team: a", "secret"));
+    let others = store("three", "team: b", "secret");
+    assert_eq!(judged(&[right.clone(), others.clone()], Mode::Enforce).0, Vec::<String>::new());
+    assert_eq!(judged(&[right, wrong, others.clone()], Mode::Enforce).0, ["V1"], "each of them counts");
+    let (rules, shown) = judged(&[others], Mode::Enforce);
+    assert_eq!(rules, ["assumed-store", "V1"]);
+    assert!(
+        shown.contains("no store with team=a is among the files: keys are judged as if its mount were `secret`"),
+        "{shown}"
+    );
+    assert_eq!(judged(&[], Mode::Off).0, Vec::<String>::new(), "where nothing is judged, nothing is assumed");
+}
+
 /// A PushSecret that the convention refuses (V5), after its Namespace.
 fn beside_namespace(labels: &str) -> Vec<Source> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/bad/v5-word.yaml");

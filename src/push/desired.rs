@@ -357,7 +357,7 @@ fn judge_form(spec: &PushSecretSpec, mounts: &Mounts, convention: &Convention) -
                 let mount = mounts.get(&StoreKey { kind: store.kind(), name });
                 StoreFacts {
                     kind: store.kind.map(|kind| kind.as_str()),
-                    mount: mount.map_or(Some("secret"), |mount| mount.as_deref()),
+                    mounts: vec![mount.map_or(Some("secret"), |mount| mount.as_deref())],
                 }
             })
             .collect(),

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use super::document::Node;
-use super::facts::Stores;
 use super::judge::{Object, span_of};
 use super::modes::Modes;
 use super::problem::Problem;
+use super::stores::{self, AtHand, Stores};
 use crate::domain::convention::{Convention, Finding, MappingFacts, Mode, PushFacts, RuleId, Severity, StoreFacts};
 use crate::domain::path::RemotePath;
 use crate::domain::remote_key::RemoteKey;
@@ -14,11 +14,38 @@ use crate::domain::remote_key::RemoteKey;
 /// Every finding about one object.
 pub fn check(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec<Problem> {
     let mut problems = read(object, convention, stores);
+    problems.extend(assumed(object, convention, stores));
     if let Some(facts) = push_facts(object, stores) {
         let found = convention.judge_push_secret(&facts).into_iter();
         problems.extend(found.map(|located| Problem::of(located.finding, span_of(&object.node, &located.field))));
     }
     problems
+}
+
+/// A selector of stores that no manifest among the files answers: by which mount keys are judged then. A store that is named can be
+/// looked up; one that is selected may be several.
+fn assumed(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec<Problem> {
+    let severity = match convention.mode {
+        Mode::Enforce | Mode::Warn => Severity::Warning,
+        Mode::Off => return Vec::new(),
+    };
+    let references = push_root(object).and_then(|root| object.node.at(root)?.get("secretStoreRefs"));
+    let unanswered = references.map(Node::items).unwrap_or_default().iter().filter_map(|reference| {
+        let query = stores::query(reference)?;
+        let meant = stores.meant(reference, object.metadata("namespace"));
+        meant.iter().all(|meant| meant.at_hand == AtHand::No).then_some((reference, query))
+    });
+    let told = unanswered.map(|(reference, query)| Problem {
+        rule: "assumed-store".to_owned(),
+        severity,
+        span: span_of(reference, "labelSelector"),
+        message: format!(
+            "no store with {query} is among the files: keys are judged as if its mount were `{}`",
+            stores.assumed()
+        ),
+        fix: Some("give lint the manifests of the stores, or their mount by --store-path".to_owned()),
+    });
+    told.collect()
 }
 
 /// Where the spec of a push is, in the kinds that push.
@@ -39,9 +66,9 @@ pub fn push_facts<'o>(object: &'o Object<'_>, stores: &'o Stores) -> Option<Push
         root,
         stores: list("secretStoreRefs")
             .iter()
-            .map(|store| StoreFacts {
-                kind: store.text_at("kind"),
-                mount: stores.mount(store, object.metadata("namespace")),
+            .map(|store| {
+                let meant = stores.meant(store, object.metadata("namespace"));
+                StoreFacts { kind: store.text_at("kind"), mounts: meant.into_iter().map(|meant| meant.mount).collect() }
             })
             .collect(),
         mappings: list("data").iter().map(mapping).collect(),
@@ -134,14 +161,15 @@ pub fn one_producer(objects: &[Object<'_>], modes: &Modes<'_>, stores: &Stores) 
             let Some(property) = facts.property.filter(|property| !property.is_empty()) else {
                 continue;
             };
-            for store in list("secretStoreRefs") {
-                let mount = stores.mount(store, object.metadata("namespace"));
+            let meant =
+                list("secretStoreRefs").iter().flat_map(|store| stores.meant(store, object.metadata("namespace")));
+            for store in meant {
                 // Where a key with placeholders leads, only its sources say.
                 let is_plain = RemoteKey::parse(facts.remote_key).is_ok_and(|key| key.is_plain());
-                let (Ok(path), true) = (RemotePath::parse(mount, facts.remote_key), is_plain) else {
+                let (Ok(path), true) = (RemotePath::parse(store.mount, facts.remote_key), is_plain) else {
                     continue;
                 };
-                let place = (stores.identity(store, object.metadata("namespace")), path, property);
+                let place = (store.identity, path, property);
                 let owner = *first.entry(place).or_insert(object);
                 let severity = match modes.of(object).mode {
                     Mode::Enforce => Severity::Error,

@@ -1,7 +1,4 @@
-//! What a schema cannot say: durations, label selectors, legal target keys and names (K1), envelopes of mappings, and where stores keep their
-//! entries.
-
-use std::collections::HashMap;
+//! What a schema cannot say: durations, label selectors, legal target keys and names (K1), and envelopes of mappings.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -135,54 +132,4 @@ fn is_dns_subdomain(text: &str) -> bool {
         label.starts_with(ends) && label.ends_with(ends) && label.chars().all(|c| ends(c) || c == '-')
     };
     text.len() <= 253 && text.split('.').all(label)
-}
-
-/// The mounts of the stores that stand in the same files.
-pub struct Stores {
-    mounts: HashMap<String, Option<String>>,
-    assumed: String,
-}
-
-impl Stores {
-    /// The mount of a referenced store: what its manifest says, or the assumed one where that is not at hand.
-    pub fn mount(&self, reference: &Node, namespace: &str) -> Option<&str> {
-        match self.mounts.get(&self.identity(reference, namespace)) {
-            Some(known) => known.as_deref(),
-            None => Some(&self.assumed),
-        }
-    }
-
-    /// The mount of a store that is not at hand.
-    pub fn assumed(&self) -> &str {
-        &self.assumed
-    }
-
-    /// Which store a reference means.
-    pub fn identity(&self, reference: &Node, namespace: &str) -> String {
-        let name = reference.text_at("name").unwrap_or_default();
-        match reference.text_at("kind") {
-            Some("ClusterSecretStore") => name.to_owned(),
-            Some(_) | None => format!("{namespace}/{name}"),
-        }
-    }
-}
-
-/// The stores among the objects; the others are assumed to have `store_path`.
-pub fn stores(objects: &[Object<'_>], store_path: &str) -> Stores {
-    let mut mounts = HashMap::new();
-    for object in objects {
-        let name = object.metadata("name");
-        let identity = match object.kind.name.as_str() {
-            "ClusterSecretStore" => name.to_owned(),
-            "SecretStore" => format!("{}/{name}", object.metadata("namespace")),
-            _secrets => continue,
-        };
-        let provider =
-            ["spec.provider.vault", "spec.provider.openBao"].into_iter().find_map(|provider| object.node.at(provider));
-        if let Some(provider) = provider {
-            let path = provider.text_at("path").filter(|path| !path.is_empty());
-            mounts.insert(identity, path.map(str::to_owned));
-        }
-    }
-    Stores { mounts, assumed: store_path.to_owned() }
 }

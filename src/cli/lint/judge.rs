@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::document::{self, Node, Value};
 use super::modes::{self, Labels, Modes};
 use super::problem::{Located, Problem};
-use super::{convention, facts, schema};
+use super::{convention, facts, schema, stores};
 use crate::api;
 use crate::domain::convention::Convention;
 
@@ -58,7 +58,7 @@ pub fn judge_in_one_mode(sources: &[Source], convention: &Convention, store_path
 
 fn judge_by(sources: &[Source], bundle: Bundle<'_>, modes: &Modes<'_>, store_path: &str) -> Vec<Located> {
     let Bundle { objects, broken: mut found, .. } = bundle;
-    let stores = facts::stores(&objects, store_path);
+    let stores = stores::stores(&objects, store_path);
     for object in &objects {
         let mut problems = duplicates(&object.node);
         problems.extend(schema::check(object.kind, &object.node));

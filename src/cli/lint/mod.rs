@@ -11,6 +11,7 @@ mod problem;
 mod push_spec;
 mod schema;
 mod source;
+mod stores;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -20,12 +21,12 @@ use crate::domain::convention::{Mode, Severity};
 
 pub(super) use convention::{push_facts, reads};
 pub use convention_file::{NoConvention, convention};
-pub(super) use facts::{Stores, stores};
 pub(super) use judge::{Object, bundle};
 pub use judge::{Source, judge, judge_in_one_mode};
 pub use output::{Colour, Format, render};
 pub use problem::{Located, Problem};
 pub(super) use source::read;
+pub(super) use stores::{Stores, stores};
 
 /// What `waypost lint` is told.
 #[derive(clap::Args, Clone, Debug)]

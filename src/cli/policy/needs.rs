@@ -69,10 +69,11 @@ fn keys<'o>(object: &'o Object<'_>, role: Role, stores: &'o Stores) -> Vec<(Opti
     match role {
         Role::Publisher => {
             let Some(facts) = push_facts(object, stores) else { return Vec::new() };
-            let mounts = facts.stores.iter().map(|store| store.mount);
+            let mounts: BTreeSet<Option<&str>> =
+                facts.stores.iter().flat_map(|store| store.mounts.iter().copied()).collect();
             let named: Vec<&str> =
                 facts.mappings.iter().map(|mapping| mapping.remote_key).chain(bundles(object)).collect();
-            mounts.flat_map(|mount| named.iter().map(move |key| (mount, *key))).collect()
+            mounts.into_iter().flat_map(|mount| named.iter().map(move |key| (mount, *key))).collect()
         }
         Role::Consumer => {
             reads(object, stores).iter().filter_map(|read| Some((read.mount, read.key.text()?))).collect()

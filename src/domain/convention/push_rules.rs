@@ -25,8 +25,9 @@ pub struct PushFacts<'a> {
 pub struct StoreFacts<'a> {
     /// `kind` as written; none means `SecretStore`.
     pub kind: Option<&'a str>,
-    /// `spec.provider.vault.path` of the store (the caller's assumption where the store is not known); none if unset.
-    pub mount: Option<&'a str>,
+    /// `spec.provider.vault.path` of each store that it means, several where labels select (the caller's assumption where the store
+    /// is not known); none if unset.
+    pub mounts: Vec<Option<&'a str>>,
 }
 
 /// One entry of `data`.
@@ -85,7 +86,7 @@ pub fn judge_push_secret(convention: &Convention, facts: &PushFacts<'_>) -> Vec<
 fn mounts<'a>(facts: &PushFacts<'a>) -> BTreeSet<Option<&'a str>> {
     match facts.stores.is_empty() {
         true => BTreeSet::from([Some(DEFAULT_MOUNT)]),
-        false => facts.stores.iter().map(|store| store.mount).collect(),
+        false => facts.stores.iter().flat_map(|store| store.mounts.iter().copied()).collect(),
     }
 }
 

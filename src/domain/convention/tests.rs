@@ -122,7 +122,7 @@ fn reading_elsewhere_is_a_warning() {
 fn facts<'a>(mappings: &[(Option<&'a str>, &'a str, Option<&'a str>)]) -> PushFacts<'a> {
     PushFacts {
         root: "spec",
-        stores: vec![StoreFacts { kind: Some("ClusterSecretStore"), mount: Some("secret") }],
+        stores: vec![StoreFacts { kind: Some("ClusterSecretStore"), mounts: vec![Some("secret")] }],
         mappings: mappings
             .iter()
             .map(|&(secret_key, remote_key, property)| MappingFacts { secret_key, remote_key, property })
@@ -147,7 +147,7 @@ fn a_push_secret_is_judged_field_by_field() {
         (Some("x"), "secret/data/platform-data/postgres/temporal", Some("password")),
         (Some("x"), "platform-config/postgres/main", Some("token")),
     ]);
-    all.stores.insert(0, StoreFacts { kind: None, mount: Some("secret") });
+    all.stores.insert(0, StoreFacts { kind: None, mounts: vec![Some("secret")] });
     all.data_to = 1;
     let want = [
         ("spec.secretStoreRefs[0].kind", RuleId::P1),
@@ -165,7 +165,7 @@ fn a_push_secret_is_judged_field_by_field() {
 #[test]
 fn each_store_s_mount_is_judged() {
     let mut facts = facts(&[(Some("x"), "platform-data/postgres/temporal", Some("password"))]);
-    facts.stores.push(StoreFacts { kind: Some("ClusterSecretStore"), mount: None });
+    facts.stores.push(StoreFacts { kind: Some("ClusterSecretStore"), mounts: vec![None] });
     assert_eq!(located(&facts), [("spec.data[0].match.remoteRef.remoteKey".to_owned(), RuleId::V1)]);
 }
 

@@ -1,0 +1,124 @@
+//! The stores that stand among the files, and which of them a reference means.
+
+use std::collections::{BTreeMap, HashMap};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+use super::document::Node;
+use super::judge::Object;
+use crate::api::label_query::LabelQuery;
+
+/// The stores of a set of files; the others are assumed to have one mount.
+pub struct Stores {
+    known: HashMap<String, Known>,
+    assumed: String,
+}
+
+/// A store whose manifest is at hand.
+struct Known {
+    mount: Option<String>,
+    labels: BTreeMap<String, String>,
+}
+
+/// A store that a reference means.
+pub struct Meant<'s> {
+    /// Which it is, for comparisons.
+    pub identity: String,
+    /// Its mount.
+    pub mount: Option<&'s str>,
+    /// How its mount is known.
+    pub at_hand: AtHand,
+}
+
+/// Whether the manifest of a store is among the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtHand {
+    /// It is.
+    Yes,
+    /// It is not, so its mount is assumed.
+    No,
+}
+
+/// The stores among the objects; the others are assumed to have `store_path`.
+pub fn stores(objects: &[Object<'_>], store_path: &str) -> Stores {
+    let mut known = HashMap::new();
+    for object in objects {
+        let name = object.metadata("name");
+        let identity = match object.kind.name.as_str() {
+            "ClusterSecretStore" => name.to_owned(),
+            "SecretStore" => format!("{}/{name}", object.metadata("namespace")),
+            _secrets => continue,
+        };
+        let provider =
+            ["spec.provider.vault", "spec.provider.openBao"].into_iter().find_map(|provider| object.node.at(provider));
+        if let Some(provider) = provider {
+            let mount = provider.text_at("path").filter(|path| !path.is_empty()).map(str::to_owned);
+            let labels = object.node.at("metadata.labels").map(Node::json);
+            let labels = labels.and_then(|labels| serde_json::from_value(labels).ok()).unwrap_or_default();
+            known.insert(identity, Known { mount, labels });
+        }
+    }
+    Stores { known, assumed: store_path.to_owned() }
+}
+
+impl Stores {
+    /// The mount of a referenced store: what its manifest says, or the assumed one where that is not at hand.
+    pub fn mount(&self, reference: &Node, namespace: &str) -> Option<&str> {
+        match self.known.get(&identity(reference, namespace)) {
+            Some(known) => known.mount.as_deref(),
+            None => Some(&self.assumed),
+        }
+    }
+
+    /// The mount of a store that is not at hand.
+    pub fn assumed(&self) -> &str {
+        &self.assumed
+    }
+
+    /// The stores that a reference of a push means. One that selects by labels means those among the files that have them; where
+    /// none has, it counts as one store that is not at hand.
+    pub fn meant(&self, reference: &Node, namespace: &str) -> Vec<Meant<'_>> {
+        let Some(query) = query(reference) else {
+            let (identity, mount) = (identity(reference, namespace), self.mount(reference, namespace));
+            let at_hand = if self.known.contains_key(&identity) { AtHand::Yes } else { AtHand::No };
+            return vec![Meant { identity, mount, at_hand }];
+        };
+        let home = (reference.text_at("kind") != Some("ClusterSecretStore")).then(|| format!("{namespace}/"));
+        let is_home = |identity: &str| match &home {
+            Some(home) => identity.starts_with(home),
+            None => !identity.contains('/'),
+        };
+        let selected = self.known.iter().filter(|(identity, known)| is_home(identity) && query.matches(&known.labels));
+        let mut selected: Vec<_> = selected
+            .map(|(identity, known)| Meant {
+                identity: identity.clone(),
+                mount: known.mount.as_deref(),
+                at_hand: AtHand::Yes,
+            })
+            .collect();
+        selected.sort_by(|one, other| one.identity.cmp(&other.identity));
+        if selected.is_empty() {
+            let identity = format!("{}{query}", home.unwrap_or_default());
+            selected.push(Meant { identity, mount: Some(&self.assumed), at_hand: AtHand::No });
+        }
+        selected
+    }
+}
+
+/// Which store a reference by name means.
+fn identity(reference: &Node, namespace: &str) -> String {
+    let name = reference.text_at("name").unwrap_or_default();
+    match reference.text_at("kind") {
+        Some("ClusterSecretStore") => name.to_owned(),
+        Some(_) | None => format!("{namespace}/{name}"),
+    }
+}
+
+/// The labels by which a reference selects; nothing where it names a store, or selects in a way that the schema refuses.
+pub fn query(reference: &Node) -> Option<LabelQuery> {
+    if reference.text_at("name").is_some_and(|name| !name.is_empty()) {
+        return None;
+    }
+    let selector: LabelSelector = serde_json::from_value(reference.get("labelSelector")?.json()).ok()?;
+    LabelQuery::parse(&selector).ok()
+}
