@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Role;
-use crate::cli::lint::{Object, Source, Stores, bundle, push_facts, reads, stores};
+use crate::cli::lint::{Node, Object, Source, Stores, bundle, push_facts, reads, stores};
 use crate::domain::convention::Severity;
 use crate::domain::path::RemotePath;
 use crate::domain::remote_key::RemoteKey;
@@ -29,6 +29,12 @@ pub fn needs(sources: &[Source], role: Role, namespace: Option<&str>, store_path
     let mut refused: Vec<String> = errors.map(ToString::to_string).collect();
     for object in objects.iter().filter(|object| namespace.is_none_or(|only| object.metadata("namespace") == only)) {
         let (by, keys) = (named(object), keys(object, role, &stores));
+        if role == Role::Publisher && has_a_path_for_each_key(object) {
+            refused.push(format!(
+                "{}: {by}: dataTo without remoteKey has a path for each key, and only its source says which keys: give it a remoteKey, or write the rules of those paths yourself, such as with * after what all begin with",
+                object.source.name
+            ));
+        }
         for (mount, key) in keys {
             if role == Role::Publisher && RemoteKey::parse(key).is_ok_and(|key| !key.is_plain()) {
                 refused.push(format!(
@@ -83,8 +89,17 @@ fn keys<'o>(object: &'o Object<'_>, role: Role, stores: &'o Stores) -> Vec<(Opti
 
 /// The paths that take many keys at once.
 fn bundles<'o>(object: &'o Object<'_>) -> impl Iterator<Item = &'o str> {
+    many(object).filter_map(|many| many.text_at("remoteKey")).filter(|key| !key.is_empty())
+}
+
+/// Whether it pushes keys to paths that their own names make.
+fn has_a_path_for_each_key(object: &Object<'_>) -> bool {
+    many(object).any(|many| many.text_at("remoteKey").is_none_or(str::is_empty))
+}
+
+fn many<'o>(object: &'o Object<'_>) -> impl Iterator<Item = &'o Node> {
     let lists = ["spec.dataTo", "spec.pushSecretSpec.dataTo"].into_iter().filter_map(|field| object.node.at(field));
-    lists.flat_map(|list| list.items()).filter_map(|many| many.get("remoteKey")?.text()).filter(|key| !key.is_empty())
+    lists.flat_map(Node::items)
 }
 
 fn deletes(object: &Object<'_>) -> bool {
@@ -133,6 +148,32 @@ spec:
     fn what_cannot_be_understood_is_refused_since_rights_would_be_missing() {
         for broken in ["kind: [\n", "apiVersion: external-secrets.io/v1beta1\nkind: ExternalSecret\n"] {
             assert_eq!(found(Role::Consumer, None, broken), (vec![], 1), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_path_for_each_key_of_a_source_is_refused_and_one_for_all_is_counted() {
+        let push = |root: &str, data_to: &str| {
+            let (kind, spec) = match root {
+                "spec" => ("PushSecret", format!("{{dataTo: [{data_to}], STORES}}")),
+                _cluster => ("ClusterPushSecret", format!("{{pushSecretSpec: {{dataTo: [{data_to}], STORES}}}}")),
+            };
+            let spec = spec.replace("STORES", "secretStoreRefs: [{kind: ClusterSecretStore, name: a}]");
+            format!("apiVersion: external-secrets.io/v1alpha1\nkind: {kind}\nmetadata: {{name: push}}\nspec: {spec}\n")
+        };
+        for root in ["spec", "spec.pushSecretSpec"] {
+            let bundle = push(root, "{remoteKey: team/all}");
+            let (paths, refused) = found(Role::Publisher, None, &bundle);
+            assert_eq!((paths.len(), refused), (1, 0), "{bundle}");
+            assert!(paths[0].starts_with("secret/team/all "), "{paths:?}");
+            for each in ["{match: {regexp: '^db-'}}", "{remoteKey: ''}"] {
+                assert_eq!(found(Role::Publisher, None, &push(root, each)), (vec![], 1), "{each}");
+                assert_eq!(
+                    found(Role::Consumer, None, &push(root, each)),
+                    (vec![], 0),
+                    "a reader needs nothing for it"
+                );
+            }
         }
     }
 
