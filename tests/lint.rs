@@ -258,6 +258,45 @@ fn stores_that_labels_select_are_judged_by_their_manifests_or_the_assumption_is_
     assert_eq!(judged(&[], Mode::Off).0, Vec::<String>::new(), "where nothing is judged, nothing is assumed");
 }
 
+#[test]
+fn children_that_would_write_one_path_from_several_namespaces_are_warned_of() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/good/cluster-push-secret.yaml");
+    let manifest = std::fs::read_to_string(path).unwrap();
+    let judged = |selectors: &str, key: &str, source: &str| -> Vec<(String, Severity)> {
+        let (head, rest) = manifest.split_once("  namespaceSelectors:").unwrap();
+        let spec = rest.split_once("  pushSecretSpec:").unwrap().1;
+        let spec = spec.replace("\"platform-data/redis/{{ .metadata.namespace }}\"", &format!("{key:?}"));
+        let spec = spec.replace("secret:\n        name: redis", source);
+        let found =
+            lint(&text(&format!("{head}  namespaceSelectors: {selectors}\n  pushSecretSpec:{spec}")), Mode::Enforce);
+        found.into_iter().map(|found| (found.problem.rule, found.problem.severity)).collect()
+    };
+    let (many, named) = ("[{ matchLabels: { redis: 'true' } }]", "secret: { name: redis }");
+    let fixed = "platform-data/redis/backstage";
+    let warned = vec![("V4".to_owned(), Severity::Warning)];
+    for selectors in [
+        many,
+        "[{}]",
+        "[{ matchExpressions: [{ key: kubernetes.io/metadata.name, operator: In, values: [a, b] }] }]",
+        "[{ matchLabels: { kubernetes.io/metadata.name: a } }, { matchLabels: { kubernetes.io/metadata.name: b } }]",
+    ] {
+        assert_eq!(judged(selectors, fixed, named), warned, "{selectors}");
+    }
+    for selectors in [
+        "[]",
+        "[{ matchLabels: { kubernetes.io/metadata.name: a, redis: 'true' } }]",
+        "[{ matchExpressions: [{ key: kubernetes.io/metadata.name, operator: In, values: [a] }] }]",
+    ] {
+        assert_eq!(judged(selectors, fixed, named), vec![], "{selectors}");
+    }
+    for part in ["{{ .metadata.namespace }}", "{{ .metadata.labels.team }}", "{{ .metadata.annotations.team }}"] {
+        assert_eq!(judged(many, &format!("platform-data/redis/{part}"), named), vec![], "{part}");
+    }
+    let by_name = "platform-data/redis/{{ .metadata.name }}";
+    assert_eq!(judged(many, by_name, named), warned, "the source has one name everywhere");
+    assert_eq!(judged(many, by_name, "secret: { selector: { matchLabels: { a: b } } }"), vec![]);
+}
+
 /// A PushSecret that the convention refuses (V5), after its Namespace.
 fn beside_namespace(labels: &str) -> Vec<Source> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/bad/v5-word.yaml");

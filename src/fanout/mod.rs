@@ -85,10 +85,11 @@ impl Reconciler for FanOut {
             Ok(desired) => desired,
             Err(error) => return report::refused(&object, &error, now),
         };
-        let plan = plan(&desired, &self.caches.observe(&desired, &self.known));
+        let observed = self.caches.observe(&desired, &self.known);
+        let plan = plan(&desired, &observed);
         let applier = Applier { cluster: &self.context.cluster, desired: &desired, known: &self.known };
         let results = applier.run(&plan).await;
-        report::report(&object, &desired, &results, now)
+        report::report(&object, &desired, &results, &observed.contested, now)
     }
 
     fn forget(&self, name: &Name) {

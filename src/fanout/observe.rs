@@ -12,6 +12,7 @@ use super::desired::Desired;
 use super::known::Known;
 use super::plan::{Children, Observed};
 use crate::api::PushSecret;
+use crate::api::condition::{self, Reason};
 use crate::api::push_secret::PushSecretSpec;
 use crate::controller::guarded::Guarded;
 
@@ -38,6 +39,13 @@ impl Present {
         self.0.meta()
     }
 
+    /// Whether it says that what it writes belongs to another PushSecret.
+    fn is_contested(&self) -> bool {
+        let status = self.0.0.as_ref().ok().and_then(|push| push.status.as_ref());
+        let ready = status.and_then(|status| condition::find(&status.conditions, condition::READY));
+        ready.is_some_and(|ready| ready.reason.as_deref() == Some(Reason::PathConflict.as_str()))
+    }
+
     /// Its spec; `None` where it does not decode.
     pub fn spec(&self) -> Option<&PushSecretSpec> {
         self.0.0.as_ref().ok().map(|push| &push.spec)
@@ -57,6 +65,10 @@ impl Caches {
             children.entry(push.namespace().unwrap_or_default()).or_default().push(Present::new(push));
         }
         let notes = known.of(desired, &children);
-        Observed { namespaces: namespaces.collect(), children, notes }
+        let is_contested = |presents: &Vec<Present>| {
+            presents.iter().any(|child| desired.owns(child.metadata()) && child.is_contested())
+        };
+        let contested = children.iter().filter(|(_, presents)| is_contested(presents)).map(|(name, _)| name.clone());
+        Observed { namespaces: namespaces.collect(), contested: contested.collect(), children, notes }
     }
 }

@@ -1,6 +1,6 @@
 //! Decides what each namespace is to get or to lose.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -16,6 +16,8 @@ pub struct Observed {
     pub namespaces: Namespaces,
     /// The PushSecrets that are children or stand in the way of one.
     pub children: Children,
+    /// The namespaces whose child says that another PushSecret owns what it writes.
+    pub contested: BTreeSet<String>,
     /// How some of them were found when they were looked at.
     pub notes: Notes,
 }

@@ -1,5 +1,6 @@
 //! Says how a ClusterPushSecret stands, from what became of its namespaces. Pure: the time comes from outside.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -33,6 +34,7 @@ pub fn report(
     object: &ClusterPushSecret,
     desired: &Desired,
     results: &Results,
+    contested: &BTreeSet<String>,
     now: Timestamp,
 ) -> Report<ClusterPushSecretStatus> {
     let requeue = requeue(desired, results);
@@ -43,7 +45,11 @@ pub fn report(
         results.wanted.iter().filter(|(_, outcome)| **outcome == Outcome::Done).map(|(name, _)| name).collect();
     let failed = failures(results);
     let verdict = match failed.is_empty() {
-        true => Verdict { ready: true, reason: Reason::Provisioned, message: in_place(desired, &provisioned) },
+        true => Verdict {
+            ready: true,
+            reason: Reason::Provisioned,
+            message: in_place(desired, &provisioned) + &conflicts(contested),
+        },
         false => Verdict {
             ready: false,
             reason: Reason::NamespacesFailed,
@@ -110,6 +116,22 @@ fn in_place(desired: &Desired, provisioned: &[&String]) -> String {
             let named: Vec<&str> = provisioned.iter().take(NAMED).map(|name| name.as_str()).collect();
             format!("PushSecret {name} is in place in {count} namespaces: {}{}", named.join(", "), rest(count))
         }
+    }
+}
+
+/// Which children lost what they write to another, most often to one of each other.
+fn conflicts(contested: &BTreeSet<String>) -> String {
+    let named: Vec<&str> = contested.iter().take(NAMED).map(String::as_str).collect();
+    let more = match contested.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    match named.is_empty() {
+        true => String::new(),
+        false => format!(
+            "; in {}{more} it says PathConflict: all write the same paths unless a key tells them apart, as by {{{{ .metadata.namespace }}}}",
+            named.join(", ")
+        ),
     }
 }
 

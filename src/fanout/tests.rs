@@ -207,7 +207,7 @@ fn a_thousand_namespaces_are_a_status_and_a_message_of_bounded_size() {
         results.wanted.insert(format!("{}-{number:04}", "n".repeat(58)), outcome);
     }
     let Report::Verdict { verdict, status, requeue } =
-        report(&object(json!({})), &wish, &results, Timestamp::UNIX_EPOCH)
+        report(&object(json!({})), &wish, &results, &BTreeSet::new(), Timestamp::UNIX_EPOCH)
     else {
         panic!("it says nothing")
     };
@@ -225,7 +225,7 @@ fn who_is_well_is_named_and_what_moved_is_looked_at_again_before_anything_is_sai
     let said = |outcomes: &[(&str, Outcome)]| {
         let wanted = outcomes.iter().map(|(name, outcome)| ((*name).to_owned(), outcome.clone())).collect();
         let results = Results { wanted, ..Results::default() };
-        report(&object(json!({})), &wish, &results, Timestamp::UNIX_EPOCH)
+        report(&object(json!({})), &wish, &results, &BTreeSet::new(), Timestamp::UNIX_EPOCH)
     };
     let resync = Requeue::After(Duration::from_secs(300));
     for (outcomes, message) in [
@@ -238,4 +238,21 @@ fn who_is_well_is_named_and_what_moved_is_looked_at_again_before_anything_is_sai
     }
     let moved = said(&[("a", Outcome::Done), ("b", Outcome::Moved)]);
     assert_eq!(moved, Report::Unchanged { requeue: Requeue::After(Duration::from_secs(1)) });
+}
+
+#[test]
+fn children_that_lost_what_they_write_are_named() {
+    let wish = desired(json!({}));
+    let results = Results { wanted: BTreeMap::from([("a".to_owned(), Outcome::Done)]), ..Results::default() };
+    let said = |contested: &[&str]| {
+        let contested = contested.iter().map(|name| (*name).to_owned()).collect();
+        let report = report(&object(json!({})), &wish, &results, &contested, Timestamp::UNIX_EPOCH);
+        let Report::Verdict { verdict, .. } = report else { panic!("it says nothing") };
+        (verdict.ready, verdict.message)
+    };
+    let in_place = "PushSecret fan is in place in namespace a";
+    let why =
+        "it says PathConflict: all write the same paths unless a key tells them apart, as by {{ .metadata.namespace }}";
+    assert_eq!(said(&["b", "c"]), (true, format!("{in_place}; in b, c {why}")));
+    assert_eq!(said(&["b", "c", "d", "e"]).1, format!("{in_place}; in b, c, d and 1 more {why}"));
 }

@@ -44,6 +44,42 @@ async fn sc2_sc3_new_and_relabelled_namespaces_gain_and_lose_their_child_at_once
 }
 
 #[tokio::test]
+async fn children_that_write_the_same_path_are_named_until_a_key_tells_them_apart() -> anyhow::Result<()> {
+    let stage = Stage::new("siblings").await?;
+    for namespace in [&stage.producer, &stage.consumer] {
+        stage.secret(namespace, "source", &[("password", namespace)]).await?;
+        label(&stage, namespace, json!(stage.word)).await?;
+    }
+    fan_out(&stage, json!({})).await?;
+    let said = says(&stage, "True", "Provisioned", &["says PathConflict", ".metadata.namespace"]).await?;
+    let (winner, loser) = match stage.stored().await?["password"].as_str() {
+        Some(stored) if stored == stage.producer => (&stage.producer, &stage.consumer),
+        _consumer => (&stage.consumer, &stage.producer),
+    };
+    ensure!(said.contains(&format!("in {loser} it says")), "{said}");
+    let conflict = stage.ready::<PushSecret>(loser, &stage.word, "False", "PathConflict").await?;
+    ensure!(conflict.contains(&format!("{winner}/{}", stage.word)), "{conflict}");
+
+    let key = format!("{}-{{{{ .metadata.namespace }}}}", stage.path());
+    let mut apart = spec(&stage)["pushSecretSpec"].clone();
+    apart["data"] = json!([mapping("password", &key, "password")]);
+    fan_out(&stage, json!({ "pushSecretSpec": apart })).await?;
+    for namespace in [&stage.producer, &stage.consumer] {
+        stage.ready::<PushSecret>(namespace, &stage.word, "True", "Synced").await?;
+        let entry = stage.vault.read("secret", &format!("{}-{namespace}", stage.path())).await?;
+        assert_eq!(entry.and_then(|entry| entry.data), Some(json!({ "password": namespace })));
+    }
+    let parents: Api<ClusterPushSecret> = Api::all(stage.client.clone());
+    wait::until("nothing to be said of conflicts any more", LATER, async || {
+        let parent = serde_json::to_value(parents.get(&stage.word).await?)?;
+        let ready = condition(&parent).context("no condition")?;
+        ensure!(!ready["message"].as_str().unwrap_or_default().contains("PathConflict"), "it says {ready}");
+        Ok(Some(()))
+    })
+    .await
+}
+
+#[tokio::test]
 async fn ks1_rp2_another_selector_is_followed_in_both_directions() -> anyhow::Result<()> {
     let stage = Stage::new("ks1").await?;
     label(&stage, &stage.producer, json!(stage.word)).await?;

@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::document::{self, Node, Value};
 use super::modes::{self, Labels, Modes};
 use super::problem::{Located, Problem};
-use super::{convention, facts, schema, stores};
+use super::{convention, facts, fan_out, schema, stores};
 use crate::api;
 use crate::domain::convention::Convention;
 
@@ -63,7 +63,9 @@ fn judge_by(sources: &[Source], bundle: Bundle<'_>, modes: &Modes<'_>, store_pat
         let mut problems = duplicates(&object.node);
         problems.extend(schema::check(object.kind, &object.node));
         problems.extend(facts::check(object));
-        problems.extend(convention::check(object, &modes.of(object), &stores));
+        let convention = modes.of(object);
+        problems.extend(convention::check(object, &convention, &stores));
+        problems.extend(fan_out::check(object, &convention));
         found.extend(problems.into_iter().map(|p| locate(object.source, p)));
     }
     found.extend(

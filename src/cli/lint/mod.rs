@@ -4,6 +4,7 @@ mod convention;
 mod convention_file;
 mod document;
 mod facts;
+mod fan_out;
 mod judge;
 mod modes;
 mod output;
