@@ -1,111 +1,54 @@
-//! Label selectors, parsed: what they match, and how the API server is asked for it.
-
-use std::collections::BTreeMap;
-use std::fmt;
+//! Parses label selectors of the API.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::core::{Selector, SelectorExt};
-use thiserror::Error;
 
-/// A label selector that can be matched.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LabelQuery(Selector);
+use crate::domain::label_query::{Expression, LabelQuery, Malformed, Selector};
 
-/// Why a label selector says nothing. Labels are not secret.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum LabelQueryError {
-    /// An operator that is none, or with values where it takes none.
-    #[error("an expression is malformed: use In and NotIn with values, or Exists and DoesNotExist without any")]
-    Expression,
-    /// No label can be called so.
-    #[error(
-        "{0:?} is no key of a label: use at most 63 letters, digits, `-`, `_` and `.`, perhaps after a domain and a slash"
-    )]
-    Key(String),
-    /// No label can have this value.
-    #[error("{0:?} is no value of a label: use at most 63 letters, digits, `-`, `_` and `.`")]
-    Value(String),
-}
-
-impl LabelQuery {
-    /// Parses a selector. One that says nothing matches everything, as everywhere in Kubernetes.
-    ///
-    /// # Errors
-    /// What the API server would refuse to be asked for.
-    pub fn parse(selector: &LabelSelector) -> Result<Self, LabelQueryError> {
-        let expressions = selector.match_expressions.iter().flatten();
-        let keys = expressions.clone().map(|expression| &expression.key);
-        let values = expressions.flat_map(|expression| expression.values.iter().flatten());
-        let labels = selector.match_labels.iter().flatten();
-        if let Some(key) = keys.chain(labels.clone().map(|(key, _)| key)).find(|key| !is_key(key)) {
-            return Err(LabelQueryError::Key(key.clone()));
-        }
-        if let Some(value) = values.chain(labels.map(|(_, value)| value)).find(|value| !is_value(value)) {
-            return Err(LabelQueryError::Value(value.clone()));
-        }
-        selector.clone().try_into().map(LabelQuery).map_err(|_quotes_it| LabelQueryError::Expression)
-    }
-
-    /// Whether an object with these labels is meant.
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.0.matches(labels)
-    }
-}
-
-/// As the API server is asked, and as people read it: `team=shop,tier in (1,2)`.
-impl fmt::Display for LabelQuery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-fn is_key(key: &str) -> bool {
-    let (domain, name) = key.rsplit_once('/').map_or((None, key), |(domain, name)| (Some(domain), name));
-    let is_domain = |domain: &str| {
-        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-        (1..=253).contains(&domain.len()) && domain.chars().all(legal)
-    };
-    domain.is_none_or(is_domain) && !name.is_empty() && is_value(name)
-}
-
-fn is_value(value: &str) -> bool {
-    let is_end = |c: char| c.is_ascii_alphanumeric();
-    let legal = |c: char| is_end(c) || "-_.".contains(c);
-    value.is_empty()
-        || value.len() <= 63 && value.chars().all(legal) && value.starts_with(is_end) && value.ends_with(is_end)
+/// Parses a selector of a resource.
+///
+/// # Errors
+/// What the API server would refuse to be asked for.
+pub fn parse(selector: &LabelSelector) -> Result<LabelQuery, Malformed> {
+    let expressions = selector.match_expressions.iter().flatten();
+    LabelQuery::parse(&Selector {
+        match_labels: selector.match_labels.clone().unwrap_or_default(),
+        match_expressions: expressions
+            .map(|expression| Expression {
+                key: expression.key.clone(),
+                operator: expression.operator.clone(),
+                values: expression.values.clone().unwrap_or_default(),
+            })
+            .collect(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use std::collections::BTreeMap;
+
+    use kube::core::{Selector as OfKube, SelectorExt};
+    use serde_json::json;
 
     use super::*;
 
-    fn parse(selector: Value) -> Result<LabelQuery, LabelQueryError> {
-        LabelQuery::parse(&serde_json::from_value(selector).unwrap())
-    }
-
     #[test]
-    fn labels_and_expressions_add_up() {
-        let query = parse(json!({
-            "matchLabels": { "team": "shop" },
-            "matchExpressions": [{ "key": "example.com/tier", "operator": "In", "values": ["1", "2"] }],
-        }));
-        let query = query.unwrap();
-        let labels = |tier: &str| {
-            BTreeMap::from([("team".to_owned(), "shop".to_owned()), ("example.com/tier".to_owned(), tier.to_owned())])
-        };
-        assert!(query.matches(&labels("2")) && !query.matches(&labels("3")) && !query.matches(&BTreeMap::new()));
-        assert!(query.to_string().contains("team=shop"), "{query}");
-        assert!(parse(json!({})).unwrap().matches(&BTreeMap::new()));
-    }
-
-    #[test]
-    fn a_malformed_selector_is_told_apart() {
-        let expression = |operator: &str| json!({ "matchExpressions": [{ "key": "team", "operator": operator }] });
-        assert_eq!(parse(expression("Near")), Err(LabelQueryError::Expression));
-        assert_eq!(parse(json!({ "matchLabels": { "te am": "x" } })), Err(LabelQueryError::Key("te am".into())));
-        assert_eq!(parse(json!({ "matchLabels": { "a/b/c": "x" } })), Err(LabelQueryError::Key("a/b/c".into())));
-        assert_eq!(parse(json!({ "matchLabels": { "team": "-x" } })), Err(LabelQueryError::Value("-x".into())));
+    fn what_is_matched_and_how_it_is_asked_for_is_what_kube_makes_of_it() {
+        let labels = [json!({}), json!({ "a": "1" }), json!({ "a": "2", "b": "x" }), json!({ "b": "" })];
+        let labels: Vec<BTreeMap<String, String>> = serde_json::from_value(json!(labels)).unwrap();
+        for selector in [
+            json!({}),
+            json!({ "matchLabels": { "a": "1", "b": "x" } }),
+            json!({ "matchExpressions": [{ "key": "a", "operator": "In", "values": ["2", "1"] }] }),
+            json!({ "matchExpressions": [{ "key": "a", "operator": "NotIn", "values": ["1"] }] }),
+            json!({ "matchExpressions": [{ "key": "b", "operator": "Exists" }] }),
+            json!({ "matchLabels": { "a": "1" }, "matchExpressions": [{ "key": "b", "operator": "DoesNotExist" }] }),
+        ] {
+            let selector: LabelSelector = serde_json::from_value(selector).unwrap();
+            let (ours, theirs) = (parse(&selector).unwrap(), OfKube::try_from(selector).unwrap());
+            assert_eq!(ours.to_string(), theirs.to_string());
+            for labels in &labels {
+                assert_eq!(ours.matches(labels), theirs.matches(labels), "{ours} {labels:?}");
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use super::{Cluster, ClusterError};
-use crate::api::label_query::LabelQuery;
+use crate::domain::label_query::LabelQuery;
 use crate::domain::secret::{SecretBytes, SecretMap};
 use crate::domain::source::{Source, SourceKind};
 

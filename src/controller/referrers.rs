@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::api::label_query::LabelQuery;
+use crate::domain::label_query::LabelQuery;
 
 /// A namespaced name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,9 +124,8 @@ impl Referrers {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-
     use super::*;
+    use crate::domain::label_query::Selector;
 
     #[test]
     fn a_new_declaration_replaces_the_old_one() {
@@ -147,8 +146,7 @@ mod tests {
         let (by_name, by_labels) =
             (Referrer::PushSecret(Name::new("db", "one")), Referrer::PushSecret(Name::new("db", "two")));
         let labels = BTreeMap::from([("team".to_owned(), "shop".to_owned())]);
-        let selector = LabelSelector { match_labels: Some(labels.clone()), ..LabelSelector::default() };
-        let query = LabelQuery::parse(&selector).unwrap();
+        let query = LabelQuery::parse(&Selector { match_labels: labels.clone(), ..Selector::default() }).unwrap();
         let secret = Name::new("db", "a");
         referrers.declare(by_name.clone(), Interest::named(BTreeSet::from([secret.clone()])));
         let labelled = || Some(("db".to_owned(), query.clone()));

@@ -9,16 +9,15 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
-use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
 use super::claim::{self, Labels};
+use super::label_query::{LabelQuery, Malformed, Selector};
+use super::whole_name::{NoExpression, WholeName};
 
 const PREFIX: &str = "consent.waypost.io/";
-/// The memory that one compiled expression may take, in bytes: a bound on what a manifest can make us do.
-const MAX_REGEX: usize = 64 * 1024;
 /// What KV v2 takes as a value of `custom_metadata`, in bytes.
 const MAX_VALUE: usize = 512;
 
@@ -38,44 +37,6 @@ pub struct Consent {
     /// What becomes of a target whose namespace is let in no longer.
     #[serde(default, skip_serializing_if = "OnWithdrawal::is_default")]
     pub on_withdrawal: OnWithdrawal,
-}
-
-/// A label selector, as Kubernetes has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Selector {
-    /// Labels with these values.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub match_labels: BTreeMap<String, String>,
-    /// And all of these.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub match_expressions: Vec<Requirement>,
-}
-
-/// One requirement of a selector.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Requirement {
-    /// The label.
-    pub key: String,
-    /// What is asked of it.
-    pub operator: Operator,
-    /// The values, for In and NotIn.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub values: Vec<String>,
-}
-
-/// What is asked of a label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Operator {
-    /// It has one of the values.
-    In,
-    /// It has none of them, or is not there.
-    NotIn,
-    /// It is there.
-    Exists,
-    /// It is not there.
-    DoesNotExist,
 }
 
 /// What becomes of a target whose namespace may read no longer.
@@ -106,19 +67,11 @@ pub enum ConsentError {
     )]
     Shape,
     /// No expression, or a huge one.
-    #[error("has {pattern:?} in namespaceRegexes, which is no regular expression, or too large a one")]
-    Regex {
-        /// The expression.
-        pattern: String,
-    },
-    /// In and NotIn ask for values, the others for none.
-    #[error(
-        "has an expression on label {key:?} whose values do not go with its operator: In and NotIn need some, Exists and DoesNotExist none"
-    )]
-    Expression {
-        /// The label.
-        key: String,
-    },
+    #[error("has in namespaceRegexes {0}")]
+    Regex(NoExpression),
+    /// A selector that says nothing.
+    #[error("has a malformed namespaceSelector: {0}")]
+    Selector(Malformed),
     /// More than the store takes.
     #[error("takes {bytes} bytes, and a store keeps {MAX_VALUE}: use a regular expression or a label selector")]
     TooLong {
@@ -156,51 +109,23 @@ impl Consent {
     /// What it says about a namespace with these labels.
     pub fn judge(&self, namespace: &str, labels: &BTreeMap<String, String>) -> Word {
         let named = self.namespaces.iter().any(|name| name == namespace);
-        let matched = || {
-            let patterns = self.namespace_regexes.iter().filter_map(|pattern| whole(pattern));
-            patterns.into_iter().any(|pattern| pattern.is_match(namespace))
-        };
-        let selected = || self.namespace_selector.as_ref().is_some_and(|selector| selector.matches(labels));
+        // What cannot be understood, in an entry that somebody else wrote, lets nobody in.
+        let matches = |pattern: &String| WholeName::parse(pattern).is_ok_and(|pattern| pattern.is_match(namespace));
+        let matched = || self.namespace_regexes.iter().any(matches);
+        let selects = |selector| LabelQuery::parse(selector).is_ok_and(|query| query.matches(labels));
+        let selected = || self.namespace_selector.as_ref().is_some_and(selects);
         if named || matched() || selected() { Word::Yes } else { Word::No }
     }
 
     fn check(&self) -> Result<(), ConsentError> {
-        if let Some(pattern) = self.namespace_regexes.iter().find(|pattern| whole(pattern).is_none()) {
-            return Err(ConsentError::Regex { pattern: pattern.clone() });
+        for pattern in &self.namespace_regexes {
+            WholeName::parse(pattern).map_err(ConsentError::Regex)?;
         }
-        let expressions = self.namespace_selector.iter().flat_map(|selector| &selector.match_expressions);
-        let odd = |requirement: &&Requirement| match requirement.operator {
-            Operator::In | Operator::NotIn => requirement.values.is_empty(),
-            Operator::Exists | Operator::DoesNotExist => !requirement.values.is_empty(),
-        };
-        match expressions.into_iter().find(odd) {
-            Some(requirement) => Err(ConsentError::Expression { key: requirement.key.clone() }),
-            None => Ok(()),
+        if let Some(selector) = &self.namespace_selector {
+            LabelQuery::parse(selector).map_err(ConsentError::Selector)?;
         }
+        Ok(())
     }
-}
-
-impl Selector {
-    fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
-            && self.match_expressions.iter().all(|requirement| requirement.holds(labels.get(&requirement.key)))
-    }
-}
-
-impl Requirement {
-    fn holds(&self, value: Option<&String>) -> bool {
-        match self.operator {
-            Operator::In => value.is_some_and(|value| self.values.contains(value)),
-            Operator::NotIn => value.is_none_or(|value| !self.values.contains(value)),
-            Operator::Exists => value.is_some(),
-            Operator::DoesNotExist => value.is_none(),
-        }
-    }
-}
-
-/// Anchored: `team-a` must not let `evil-team-a2` in.
-fn whole(pattern: &str) -> Option<Regex> {
-    RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(MAX_REGEX).build().ok()
 }
 
 /// The label of a property's consent.
@@ -269,21 +194,6 @@ mod tests {
     }
 
     #[test]
-    fn rp1_every_operator_is_that_of_kubernetes() {
-        for (operator, values, with, without) in [
-            ("In", json!(["a", "b"]), true, false),
-            ("NotIn", json!(["a"]), false, true),
-            ("Exists", json!([]), true, false),
-            ("DoesNotExist", json!([]), false, true),
-        ] {
-            let expression = json!({ "key": "team", "operator": operator, "values": values });
-            let consent = json!({ "namespaceSelector": { "matchExpressions": [expression] } });
-            assert_eq!(lets_in(consent.clone(), "any", &[("team", "a")]), with, "{operator}");
-            assert_eq!(lets_in(consent, "any", &[]), without, "{operator}");
-        }
-    }
-
-    #[test]
     fn what_is_wrong_is_refused_and_quotes_no_value() {
         for wrong in [
             json!("hunter2"),
@@ -293,6 +203,8 @@ mod tests {
             json!({ "namespaceRegexes": ["("] }),
             json!({ "namespaceRegexes": ["(a{1000}){1000}"] }),
             json!({ "namespaceSelector": { "matchExpressions": [{ "key": "team", "operator": "In" }] } }),
+            json!({ "namespaceSelector": { "matchLabels": { "team": "hunter2 " } } }),
+            json!({ "namespaceSelector": { "matchLabel": { "team": "hunter2" } } }),
             json!({ "namespaces": ["hunter2".repeat(80)] }),
         ] {
             let text = Consent::parse(&wrong).map_err(|error| error.to_string()).unwrap_err();

@@ -11,12 +11,13 @@ use super::sources::Sources;
 use super::step::{Existing, Foreign};
 use crate::api::bounds::OutOfBounds;
 use crate::api::condition::Reason;
-use crate::api::label_query::{LabelQuery, LabelQueryError};
+use crate::api::label_query;
 use crate::api::names::{ANNOTATION_ADOPT, TRUE};
 use crate::api::push_secret::{PushSecretData, PushSecretSpec, PushStoreRef, UpdatePolicy};
 use crate::api::selector::StoreKind;
 use crate::domain::convention::{Convention, LocatedFinding, MappingFacts, PushFacts, RuleId, Severity, StoreFacts};
 use crate::domain::key_rewrite::{KeyMatch, KeyRewrite, NoRegexp};
+use crate::domain::label_query::{LabelQuery, Malformed};
 use crate::domain::mapping::KeyConversion;
 use crate::domain::push_options::{PushOptions, PushOptionsError};
 use crate::domain::remote_key::{RemoteKey, RemoteKeyError};
@@ -173,12 +174,12 @@ pub enum InvalidSpec {
         store: StoreKey,
     },
     /// A label selector that says nothing.
-    #[error("{field}: {error}")]
+    #[error("{field}.{error}")]
     Selector {
         /// The field.
         field: String,
         /// Why.
-        error: LabelQueryError,
+        error: Malformed,
     },
     /// Mappings that lead nowhere, or that cannot both have their way.
     #[error("{0}")]
@@ -257,7 +258,7 @@ fn store_query(store: &PushStoreRef, field: impl Fn() -> String) -> Result<Optio
         return Ok(None);
     };
     let malformed = |error| InvalidSpec::Selector { field: format!("{}.labelSelector", field()), error };
-    LabelQuery::parse(selector).map(|query| Some((store.kind(), query))).map_err(malformed)
+    label_query::parse(selector).map(|query| Some((store.kind(), query))).map_err(malformed)
 }
 
 /// The stores of one reconcile: those that are published to, and which of them a `dataTo` selects by labels.
@@ -289,7 +290,7 @@ pub fn sources(spec: &PushSecretSpec) -> Result<Sources, InvalidSpec> {
         (Some(name), _) => Ok(Sources::Named(name)),
         (None, Some(selector)) => {
             let field = "spec.selector.secret.selector".to_owned();
-            LabelQuery::parse(selector).map(Sources::Labelled).map_err(|error| InvalidSpec::Selector { field, error })
+            label_query::parse(selector).map(Sources::Labelled).map_err(|error| InvalidSpec::Selector { field, error })
         }
         (None, None) => Err(missing("spec.selector.secret.name", "name the source Secret, or select by labels")),
     }

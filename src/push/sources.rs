@@ -1,10 +1,10 @@
 //! What a PushSecret publishes from, and what is said when that is not there.
 
 use crate::api::condition::Reason;
-use crate::api::label_query::LabelQuery;
 use crate::api::path_status::MAX_PATHS;
 use crate::cluster::source::{Bound, OverBound};
 use crate::controller::report::Verdict;
+use crate::domain::label_query::LabelQuery;
 
 /// The sources that a spec asks for, all of the PushSecret's own namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]

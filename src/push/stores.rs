@@ -7,8 +7,8 @@ use async_trait::async_trait;
 
 use super::ledger::StoreKey;
 use super::observe::{Absence, NoStore, Stores};
-use crate::api::label_query::LabelQuery;
 use crate::api::selector::StoreKind;
+use crate::domain::label_query::LabelQuery;
 use crate::store::{Registry, StoreClient, StoreName, StoreRefusal};
 
 /// The registry as pushes use it.

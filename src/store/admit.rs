@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::core::{ParseExpressionError, Selector, SelectorExt};
-use regex::Regex;
-
-use crate::api::StoreSpec;
+use crate::api::{StoreSpec, label_query};
+use crate::domain::whole_name::WholeName;
 
 /// Which stores this controller serves.
 #[derive(Clone, Debug)]
@@ -53,15 +50,14 @@ pub fn by_name(spec: &StoreSpec, namespace: &str) -> Result<Admission, String> {
         return Ok(Admission::Yes);
     }
     let mut admission = Admission::No;
-    for condition in &spec.conditions {
+    for (index, condition) in spec.conditions.iter().enumerate() {
         if condition.namespaces.iter().any(|name| name == namespace) {
             return Ok(Admission::Yes);
         }
-        for regex in &condition.namespace_regexes {
-            // Anchored: `team-a` must not let `evil-team-a2` in.
-            let compiled = Regex::new(&format!("^(?:{regex})$"))
-                .map_err(|_quotes_pattern| format!("{regex:?} in `conditions` is not a regular expression"))?;
-            if compiled.is_match(namespace) {
+        for pattern in &condition.namespace_regexes {
+            let pattern = WholeName::parse(pattern);
+            let pattern = pattern.map_err(|error| format!("conditions[{index}].namespaceRegexes has {error}"))?;
+            if pattern.is_match(namespace) {
                 return Ok(Admission::Yes);
             }
         }
@@ -74,23 +70,21 @@ pub fn by_name(spec: &StoreSpec, namespace: &str) -> Result<Admission, String> {
 
 /// Judges by labels, after [`by_name`] left it open.
 pub fn by_labels(spec: &StoreSpec, labels: &BTreeMap<String, String>) -> Result<Admission, String> {
-    for selector in spec.conditions.iter().filter_map(|condition| condition.namespace_selector.as_ref()) {
-        let selector = parse_selector(selector).map_err(|_error| {
-            "a `namespaceSelector` in `conditions` is malformed: use the operators In, NotIn, Exists and DoesNotExist".to_owned()
-        })?;
-        if selector.matches(labels) {
+    for (index, condition) in spec.conditions.iter().enumerate() {
+        let Some(selector) = &condition.namespace_selector else { continue };
+        let query = label_query::parse(selector);
+        let query = query.map_err(|malformed| format!("conditions[{index}].namespaceSelector.{malformed}"))?;
+        if query.matches(labels) {
             return Ok(Admission::Yes);
         }
     }
     Ok(Admission::No)
 }
 
-fn parse_selector(selector: &LabelSelector) -> Result<Selector, ParseExpressionError> {
-    selector.clone().try_into()
-}
-
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
     use super::*;
     use crate::api::store_spec::StoreCondition;
 
@@ -120,7 +114,9 @@ mod tests {
             assert_eq!(by_name(&regex, outside), Ok(Admission::No), "{outside}");
         }
         let broken = spec(StoreCondition { namespace_regexes: vec!["(".into()], ..StoreCondition::default() });
-        assert!(by_name(&broken, "x").is_err());
+        assert!(by_name(&broken, "x").is_err_and(|error| error.contains("conditions[0].namespaceRegexes")));
+        let huge = StoreCondition { namespace_regexes: vec!["(a{1000}){1000}".into()], ..StoreCondition::default() };
+        assert!(by_name(&spec(huge), "x").is_err());
     }
 
     #[test]
@@ -133,5 +129,14 @@ mod tests {
         assert_eq!(by_name(&spec, "x"), Ok(Admission::ByLabels));
         assert_eq!(by_labels(&spec, &BTreeMap::from([("team".into(), "a".into())])), Ok(Admission::Yes));
         assert_eq!(by_labels(&spec, &BTreeMap::new()), Ok(Admission::No));
+    }
+
+    #[test]
+    fn a_malformed_selector_is_told_by_its_place() {
+        let team = BTreeMap::from([("te am".into(), "a".into())]);
+        let selector = LabelSelector { match_labels: Some(team), ..LabelSelector::default() };
+        let spec = spec(StoreCondition { namespace_selector: Some(selector), ..StoreCondition::default() });
+        let error = by_labels(&spec, &BTreeMap::new()).unwrap_err();
+        assert!(error.contains("conditions[0].namespaceSelector.matchLabels: \"te am\""), "{error}");
     }
 }

@@ -20,9 +20,9 @@ use super::vault::transport::{Lagging, Redirects, Settings, Transport};
 use super::vault::{ClientSettings, VaultClient};
 use super::{Identity, StoreClient, StoreError, StoreName, StoreObject, StoreRefusal};
 use crate::api::StoreKind;
-use crate::api::label_query::LabelQuery;
 use crate::api::names::ANNOTATION_ALLOW_MASS_DELETION;
 use crate::cluster::Cluster;
+use crate::domain::label_query::LabelQuery;
 
 /// Changes that nobody has taken yet; who falls behind by more must take all stores for changed.
 const CHANGES: usize = 1024;

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use super::api_server::{ApiServer, Fault};
 use crate::api::condition::{self, Reason};
-use crate::api::label_query::LabelQuery;
 use crate::api::names::FINALIZER_PUSH_SECRET;
 use crate::api::push_secret::PushSecretStatus;
 use crate::api::selector::StoreKind;
@@ -20,6 +19,7 @@ use crate::cluster::status::{Precondition, difference};
 use crate::controller::referrers::Referrers;
 use crate::controller::report::{LetGo, Report, Requeue};
 use crate::domain::convention::{Convention, Mode};
+use crate::domain::label_query::LabelQuery;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::EntryState;
 use crate::feed::Pushed;

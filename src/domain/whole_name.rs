@@ -1,0 +1,55 @@
+//! Regular expressions over the names of namespaces. They match the whole name: `team-a` must not let `evil-team-a2` in.
+
+use regex::{Regex, RegexBuilder};
+use thiserror::Error;
+
+/// The memory that one compiled expression may take, in bytes: a bound on what a manifest can make us do. Each `\w` takes some thirty
+/// kibibytes, for the letters of all languages.
+const MAX_REGEX: usize = 1024 * 1024;
+
+/// An expression over whole names.
+#[derive(Clone, Debug)]
+pub struct WholeName(Regex);
+
+/// No expression, or a huge one. It is shown, being part of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0:?}, which is no regular expression, or too large a one")]
+pub struct NoExpression(pub String);
+
+impl WholeName {
+    /// Compiles an expression of RE2's syntax.
+    ///
+    /// # Errors
+    /// [`NoExpression`].
+    pub fn parse(pattern: &str) -> Result<Self, NoExpression> {
+        let compile = |text: &str| RegexBuilder::new(text).size_limit(MAX_REGEX).build();
+        // By itself as well: `a)|(b` would close the group around it, and match a part of a name.
+        let whole = compile(pattern).and_then(|_part| compile(&format!("^(?:{pattern})$")));
+        whole.map(WholeName).map_err(|_says_the_same| NoExpression(pattern.to_owned()))
+    }
+
+    /// Whether it matches a name from its beginning to its end.
+    pub fn is_match(&self, name: &str) -> bool {
+        self.0.is_match(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rf1_a_name_is_matched_whole_and_what_is_no_expression_or_a_huge_one_is_refused() {
+        let either = WholeName::parse("team-a|b").unwrap();
+        assert!(either.is_match("team-a") && either.is_match("b"));
+        for other in ["evil-team-a2", "team-a2", "ab", "team-a\nb"] {
+            assert!(!either.is_match(other), "{other}");
+        }
+        for usual in [r"team-\w+", r"[a-z]+-\d{2,5}", r".*-(prod|stage|test)", r"(?i)TEAM-\S+", r"\w+-\w+-\w+"] {
+            assert!(WholeName::parse(usual).is_ok(), "{usual}");
+        }
+        for wrong in ["(", "(a{1000}){1000}", "a)|(b"] {
+            assert_eq!(WholeName::parse(wrong).err(), Some(NoExpression(wrong.to_owned())));
+        }
+    }
+}
