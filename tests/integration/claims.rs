@@ -1,14 +1,13 @@
 //! Who owns what stands at a path: other writers, other PushSecrets, other clusters.
 
 use anyhow::ensure;
-use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret, names};
-use waypost_e2e::lab::{Lab, cluster_secret_store};
+use waypost_e2e::lab::Lab;
 use waypost_e2e::wait;
 
-use crate::stage::{SOON, Stage, start_controller_with};
+use crate::stage::{SOON, Stage};
 
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 
@@ -152,12 +151,7 @@ async fn kube_system_uid(stage: &Stage) -> anyhow::Result<String> {
 #[tokio::test]
 async fn a_rebuilt_cluster_under_its_former_name_takes_its_paths_over() -> anyhow::Result<()> {
     let stage = Stage::new("rebuilt").await?;
-    let lab = Lab::shared().await?;
-    let name = format!("{}-store", stage.word);
-    let mut store = cluster_secret_store(&name, lab.vault_addr(), lab.vault_ca_pem());
-    store["spec"]["controller"] = json!(stage.word);
-    let stores: Api<ClusterSecretStore> = Api::all(stage.client.clone());
-    stores.patch(&name, &PatchParams::apply("gitops"), &Patch::Apply(store)).await?;
+    let name = stage.class_store().await?;
     // What the former cluster left: a value, and the claim of a PushSecret that was there under another UID.
     stage.vault.write("secret", &stage.path(), &json!({ "password": "former" })).await?;
     let claim = format!("cluster=lost namespace={} name=push uid=11111111-0000-4000-8000-000000000000", stage.producer);
@@ -165,17 +159,14 @@ async fn a_rebuilt_cluster_under_its_former_name_takes_its_paths_over() -> anyho
     stage.vault.write_custom_metadata("secret", &stage.path(), &labels).await?;
     stage.secret(&stage.producer, "source", &[("password", "rebuilt")]).await?;
 
-    let class = format!("--controller-class={}", stage.word);
-    let own = [class.as_str(), "--serve-unclassified=false", "--leader-elect=false"];
-    let unnamed = start_controller_with(lab, &own).await?;
+    let unnamed = stage.class_controller(&[]).await?;
     let through = json!({ "secretStoreRefs": [{ "kind": "ClusterSecretStore", "name": name }] });
     stage.push("push", "source", &[("password", "password")], through).await?;
     let said = stage.ready::<PushSecret>(&stage.producer, "push", "False", "PathConflict").await?;
     assert!(said.contains("of cluster lost"), "{said}");
     unnamed.sigterm(SOON).await?;
-    let _named = start_controller_with(lab, &[&own[..], &["--cluster-name=lost"]].concat()).await?;
+    let _named = stage.class_controller(&["--cluster-name=lost"]).await?;
     stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
     assert_eq!((stage.version().await?, stage.stored().await?), (2, json!({ "password": "rebuilt" })));
-    stores.delete(&name, &DeleteParams::default()).await?;
     Ok(())
 }

@@ -5,10 +5,9 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use waypost::api::{ExternalSecret, PushSecret};
-use waypost_e2e::lab::{Lab, cluster_secret_store};
 use waypost_e2e::wait;
 
-use crate::stage::{SOON, STORE, Stage, mapping, start_controller_with};
+use crate::stage::{SOON, STORE, Stage, mapping};
 
 /// A source with a password that is pushed for these consumers; `Value::Null` names none.
 async fn pushed(stage: &Stage, consumers: Value) -> anyhow::Result<()> {
@@ -180,20 +179,8 @@ async fn rf2_and_rp2_narrowing_removes_the_secrets_that_no_longer_qualify_where_
 #[tokio::test]
 async fn where_consent_is_required_silence_lets_nobody_read() -> anyhow::Result<()> {
     let stage = Stage::new("strict").await?;
-    let lab = Lab::shared().await?;
-    let args = [
-        "--require-consent",
-        "--serve-unclassified=false",
-        "--leader-elect=false",
-        &format!("--controller-class={}", stage.word),
-    ];
-    let _controller = start_controller_with(lab, &args).await?;
-    let name = format!("{}-store", stage.word);
-    let mut store = cluster_secret_store(&name, lab.bao()?.address(), lab.bao()?.ca_pem());
-    store["spec"]["controller"] = json!(stage.word);
-    let stores: Api<waypost::api::ClusterSecretStore> = Api::all(stage.client.clone());
-    stores.patch(&name, &PatchParams::apply("gitops"), &Patch::Apply(store)).await?;
-
+    let _controller = stage.class_controller(&["--require-consent"]).await?;
+    let name = stage.class_store().await?;
     stage.secret(&stage.producer, "source", &[("password", "first")]).await?;
     pushed(&stage, Value::Null).await?;
     let through = json!({ "secretStoreRef": { "kind": "ClusterSecretStore", "name": name } });
@@ -203,7 +190,6 @@ async fn where_consent_is_required_silence_lets_nobody_read() -> anyhow::Result<
     pushed(&stage, json!({ "namespaces": [stage.consumer] })).await?;
     annotate(&stage).await?;
     stage.holds(&stage.consumer, "pull", &[("PASSWORD", "first")]).await?;
-    stores.delete(&name, &Default::default()).await?;
     Ok(())
 }
 

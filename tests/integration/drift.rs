@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, Patch, PatchParams};
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret, names};
-use waypost_e2e::lab::{Lab, cluster_secret_store};
+use waypost::api::{ExternalSecret, PushSecret, names};
 use waypost_e2e::wait;
 
-use crate::stage::{SOON, Stage, bytes_of, start_controller_with};
+use crate::stage::{SOON, Stage, bytes_of};
 
 /// SC5 promises repair within this time.
 const DRIFT: Duration = Duration::from_secs(5);
@@ -62,15 +61,9 @@ async fn sc9_a_foreign_secret_stays_as_it_is_until_adoption_is_asked_for() -> an
 
 #[tokio::test]
 async fn a_controller_that_may_adopt_takes_a_secret_over_that_nobody_owns() -> anyhow::Result<()> {
-    let (stage, lab) = (Stage::new("adopting").await?, Lab::shared().await?);
-    let class = format!("--controller-class={}", stage.word);
-    let args = ["--adopt-unowned-targets", "--serve-unclassified=false", "--leader-elect=false", &class];
-    let _controller = start_controller_with(lab, &args).await?;
-    let name = format!("{}-store", stage.word);
-    let mut store = cluster_secret_store(&name, lab.vault_addr(), lab.vault_ca_pem());
-    store["spec"]["controller"] = json!(stage.word);
-    let stores: Api<ClusterSecretStore> = Api::all(stage.client.clone());
-    stores.patch(&name, &PatchParams::apply("gitops"), &Patch::Apply(store)).await?;
+    let stage = Stage::new("adopting").await?;
+    let _controller = stage.class_controller(&["--adopt-unowned-targets"]).await?;
+    let name = stage.class_store().await?;
     let before = stage.secret(&stage.consumer, "pull", &[("password", "theirs"), ("other", "key")]).await?;
     publish(&stage, "ours").await?;
     // By another controller, which announces nothing to this one.
@@ -79,7 +72,6 @@ async fn a_controller_that_may_adopt_takes_a_secret_over_that_nobody_owns() -> a
     stage.pull("pull", &[("password", "password")], through).await?;
     let adopted = stage.holds(&stage.consumer, "pull", &[("password", "ours")]).await?;
     assert_eq!(adopted.uid(), before.uid(), "it was taken over, not replaced");
-    stores.delete(&name, &DeleteParams::default()).await?;
     Ok(())
 }
 

@@ -4,13 +4,12 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
-use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
-use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret};
+use waypost::api::{ExternalSecret, PushSecret};
 use waypost_e2e::lab::{Lab, cluster_secret_store};
 
 use crate::bad_store::{remove_store, store_says};
-use crate::stage::{Stage, mapping};
+use crate::stage::{Stage, apply_store, mapping};
 
 #[tokio::test]
 async fn a_login_with_the_printed_policy_can_do_what_its_manifests_ask_and_nothing_beside() -> anyhow::Result<()> {
@@ -109,8 +108,7 @@ async fn login(stage: &Stage, name: &str, role: &str, manifest: Value) -> anyhow
     let lab = Lab::shared().await?;
     let mut store = cluster_secret_store(name, lab.vault_addr(), lab.vault_ca_pem());
     store["spec"]["provider"]["vault"]["auth"]["kubernetes"]["role"] = json!(name);
-    let stores: Api<ClusterSecretStore> = Api::all(stage.client.clone());
-    stores.patch(name, &PatchParams::apply("gitops").force(), &Patch::Apply(store)).await?;
+    apply_store(lab, store).await?;
     store_says(stage, name, "True", "Valid", &[]).await.map(drop)
 }
 

@@ -9,11 +9,11 @@ use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret};
-use waypost_e2e::lab::{Controller, Lab, cluster_secret_store};
+use waypost_e2e::lab::{Controller, Lab};
 use waypost_e2e::wait;
 
 use crate::bad_store::store_ref;
-use crate::stage::{LATER, SOON, Stage, condition, mapping, start_controller_with};
+use crate::stage::{LATER, SOON, Stage, condition, mapping, store};
 
 const TARGETS: usize = 10;
 const BLOCKED: &str = "MassDeletionBlocked";
@@ -78,7 +78,7 @@ async fn i3_an_annotation_of_the_store_lets_what_waits_through() -> anyhow::Resu
 
 #[tokio::test]
 async fn i3_what_a_push_of_ours_removes_goes_at_once_however_much_it_is() -> anyhow::Result<()> {
-    let fleet = Fleet::new("masspush", None).await?;
+    let fleet = Fleet::new("masspush").await?;
     fleet.stage.secret(&fleet.stage.producer, "source", &[("password", "one")]).await?;
     let data: Vec<Value> = (0..TARGETS).map(|number| mapping("password", &fleet.path(number), "password")).collect();
     let push = json!({ "secretStoreRefs": [store_ref(&fleet.store)], "deletionPolicy": "Delete", "data": data });
@@ -99,7 +99,7 @@ async fn i3_what_a_push_of_ours_removes_goes_at_once_however_much_it_is() -> any
 
 #[tokio::test]
 async fn i3_single_keys_are_bounded_like_whole_targets() -> anyhow::Result<()> {
-    let fleet = Fleet::new("masskeys", None).await?;
+    let fleet = Fleet::new("masskeys").await?;
     fleet.write(0..TARGETS).await?;
     let kept = format!("{}-kept", fleet.stage.path());
     fleet.stage.vault.write("secret", &kept, &json!({ "username": "kept" })).await?;
@@ -127,15 +127,13 @@ async fn i3_a_latch_of_one_store_is_no_other_s() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn i3_a_latch_stays_closed_over_a_restart() -> anyhow::Result<()> {
-    let lab = Lab::shared().await?;
-    let class = "massagain";
-    let start = async || -> anyhow::Result<&'static Controller> {
-        let args = ["--controller-class=massagain", "--serve-unclassified=false", "--leader-elect=false"];
-        let controller: &'static Controller = Box::leak(Box::new(start_controller_with(lab, &args).await?));
+    let start = async |stage: &Stage| -> anyhow::Result<&'static Controller> {
+        let controller: &'static Controller = Box::leak(Box::new(stage.class_controller(&[]).await?));
         Ok(controller)
     };
-    let mut fleet = Fleet::new(class, Some(class)).await?;
-    fleet.stage.controller = start().await?;
+    let stage = Stage::new("massagain").await?;
+    let mut fleet = Fleet { store: stage.class_store().await?, stage };
+    fleet.stage.controller = start(&fleet.stage).await?;
     fleet.write(0..TARGETS).await?;
     fleet.pull("2s", &[]).await?;
     fleet.vanish(0..8).await?;
@@ -143,7 +141,7 @@ async fn i3_a_latch_stays_closed_over_a_restart() -> anyhow::Result<()> {
     fleet.stage.controller.sigterm(SOON).await?;
     // So few would go by themselves, had nothing been before.
     fleet.write(0..5).await?;
-    fleet.stage.controller = start().await?;
+    fleet.stage.controller = start(&fleet.stage).await?;
     for number in 0..5 {
         let name = format!("pull-{number}");
         fleet.stage.ready::<ExternalSecret>(&fleet.stage.consumer, &name, "True", "SecretSynced").await?;
@@ -171,22 +169,18 @@ struct Fleet {
 
 impl Fleet {
     async fn synced(test: &str) -> anyhow::Result<Self> {
-        let fleet = Fleet::new(test, None).await?;
+        let fleet = Fleet::new(test).await?;
         fleet.write(0..TARGETS).await?;
         fleet.pull("2s", &[]).await?;
         Ok(fleet)
     }
 
-    /// A store for the controllers of a class, and no targets yet.
-    async fn new(test: &str, class: Option<&str>) -> anyhow::Result<Self> {
-        let stage = Stage::new(test).await?;
-        let lab = Lab::shared().await?;
-        let store = format!("store-{}", stage.word);
-        let mut manifest = cluster_secret_store(&store, lab.vault_addr(), lab.vault_ca_pem());
-        manifest["spec"]["controller"] = json!(class.unwrap_or_default());
-        let stores: Api<ClusterSecretStore> = Api::all(stage.client.clone());
-        stores.patch(&store, &PatchParams::apply("gitops").force(), &Patch::Apply(manifest)).await?;
-        Ok(Fleet { stage, store })
+    /// A store of the test's own, and no targets yet.
+    async fn new(test: &str) -> anyhow::Result<Self> {
+        let (stage, lab) = (Stage::new(test).await?, Lab::shared().await?);
+        let name = format!("store-{}", stage.word);
+        store(lab, &name, lab.vault_addr(), lab.vault_ca_pem()).await?;
+        Ok(Fleet { stage, store: name })
     }
 
     fn path(&self, number: usize) -> String {

@@ -11,10 +11,10 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use waypost::api::{PushSecret, SecretStore};
 use waypost::domain::convention::LABEL_MODE;
-use waypost_e2e::lab::{Controller, Lab};
+use waypost_e2e::lab::Controller;
 use waypost_e2e::wait;
 
-use crate::stage::{LATER, Stage, start_controller_with};
+use crate::stage::{LATER, Stage};
 use crate::tenants::{account, allow_token_requests, store_spec};
 
 /// What `--cleanup-deadline` says here.
@@ -87,22 +87,14 @@ struct Tenant {
 
 impl Tenant {
     async fn new(test: &str) -> anyhow::Result<Self> {
-        let (stage, lab) = (Stage::new(test).await?, Lab::shared().await?);
+        let stage = Stage::new(test).await?;
         // The convention knows no SecretStores (P1).
         let label = json!({ "metadata": { "labels": { LABEL_MODE: "off" } } });
         let namespaces: Api<Namespace> = Api::all(stage.client.clone());
         namespaces.patch(&stage.producer, &PatchParams::default(), &Patch::Merge(label)).await?;
-        let controller = start_controller_with(
-            lab,
-            &[
-                "--leader-elect=false",
-                "--serve-unclassified=false",
-                &format!("--controller-class={}", stage.word),
-                &format!("--namespace={}", stage.producer),
-                &format!("--cleanup-deadline={}s", DEADLINE.as_secs()),
-            ],
-        )
-        .await?;
+        let (one, deadline) =
+            (format!("--namespace={}", stage.producer), format!("--cleanup-deadline={}s", DEADLINE.as_secs()));
+        let controller = stage.class_controller(&[&one, &deadline]).await?;
         let tenant = Tenant { stage, controller };
         tenant.push().await?;
         Ok(tenant)

@@ -188,6 +188,22 @@ impl Stage {
         Ok((bao, name))
     }
 
+    /// A ClusterSecretStore for the lab's server that only controllers of this test's own class serve.
+    pub async fn class_store(&self) -> anyhow::Result<String> {
+        let (lab, name) = (Lab::shared().await?, format!("{}-store", self.word));
+        let mut manifest = cluster_secret_store(&name, lab.vault_addr(), lab.vault_ca_pem());
+        manifest["spec"]["controller"] = json!(self.word);
+        apply_store(lab, manifest).await?;
+        Ok(name)
+    }
+
+    /// A controller of this test's own class, with these arguments besides, which leaves to others what others serve.
+    pub async fn class_controller(&self, args: &[&str]) -> anyhow::Result<Controller> {
+        let class = format!("--controller-class={}", self.word);
+        let own = [class.as_str(), "--serve-unclassified=false", "--leader-elect=false"];
+        start_controller_with(Lab::shared().await?, &[&own[..], args].concat()).await
+    }
+
     /// Waits until the object's Ready condition has this status and reason for its present generation; gives its message.
     pub async fn ready<K>(&self, namespace: &str, name: &str, status: &str, reason: &str) -> anyhow::Result<String>
     where
@@ -331,7 +347,8 @@ pub async fn store_by_login(
     apply_store(lab, manifest).await
 }
 
-async fn apply_store(lab: &Lab, manifest: Value) -> anyhow::Result<()> {
+/// Applies a store as it is written.
+pub async fn apply_store(lab: &Lab, manifest: Value) -> anyhow::Result<()> {
     let stores: Api<ClusterSecretStore> = Api::all(lab.kube_admin().await?);
     let name = manifest["metadata"]["name"].as_str().context("a store has a name")?.to_owned();
     stores.patch(&name, &PatchParams::apply("gitops").force(), &Patch::Apply(manifest)).await?;
