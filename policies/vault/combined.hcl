@@ -15,7 +15,7 @@ path "{{mount}}/data/platform-config/*" {
 }
 
 # Claims (who owns a property) live in custom_metadata: a new entry is created empty, and then only our own keys are patched, so that
-# nobody else's are replaced. `delete` would destroy every version at once and is absent on purpose.
+# nobody else's are replaced. `delete` would destroy every version at once and is absent on purpose; optional/purge.hcl has it.
 path "{{mount}}/metadata/platform-data/*" {
   capabilities = ["create", "read", "update", "patch", "list"]
 }
@@ -34,20 +34,6 @@ path "{{mount}}/delete/platform-data/*" {
 path "{{mount}}/delete/platform-config/*" {
   capabilities = ["update"]
 }
-
-# Destroys versions that are named by number, where deletion is to leave nothing to undelete.
-path "{{mount}}/destroy/platform-data/*" {
-  capabilities = ["update"]
-}
-
-# The same for configuration.
-path "{{mount}}/destroy/platform-config/*" {
-  capabilities = ["update"]
-}
-
-# Optional: lets a purge remove an entry with all its versions and its metadata. Without these two rules a purge is refused by the server.
-# path "{{mount}}/metadata/platform-data/*"   { capabilities = ["create", "read", "update", "patch", "list", "delete"] }
-# path "{{mount}}/metadata/platform-config/*" { capabilities = ["create", "read", "update", "patch", "list", "delete"] }
 
 # Tells the mount's accessor, type and KV version, so that a v1 mount is reported as such and two spellings of one mount are known as one.
 path "sys/internal/ui/mounts/{{mount}}" {

@@ -22,6 +22,8 @@ pub const ANNOTATION_RECREATE_IMMUTABLE: &str = "waypost.io/recreate-immutable";
 pub const ANNOTATION_ALLOW_MASS_DELETION: &str = "waypost.io/allow-mass-deletion";
 /// On a PushSecret that is being deleted, value `"true"`: where what it pushed cannot be removed, it goes without.
 pub const ANNOTATION_ABANDON: &str = "waypost.io/abandon";
+/// On a PushSecret, `Keep`, `Destroy` or `Purge`: what becomes of the earlier versions of an entry whose last property it removes.
+pub const ANNOTATION_EARLIER_VERSIONS: &str = "waypost.io/earlier-versions";
 /// On a Namespace, value `"true"`: cluster-wide kinds create nothing in it.
 pub const ANNOTATION_OPT_OUT: &str = "waypost.io/opt-out";
 /// On a target: where its data comes from (producer cluster, namespace and name; store, path, version), as JSON.

@@ -5,6 +5,7 @@
 //! | `managed-by` | `external-secrets` | the entry may be written by External Secrets controllers |
 //! | `claim.waypost.io/<property>` | an [`Owner`] | the property is this PushSecret's |
 //! | `intent.waypost.io/<uid>/<property>` | an [`Owner`] | this PushSecret is about to claim it |
+//! | `intent.waypost.io/<uid>/*` | an [`Owner`] | this PushSecret is about to purge the entry: an intent on every property |
 //!
 //! Metadata has no check-and-set in Vault. So each claimant announces itself under a key of its own, reads again, and goes on
 //! only when it stands alone; of two, the one with the lower UID goes on and the other withdraws. Whichever read comes last
@@ -28,6 +29,8 @@ pub const MAX_KEYS: usize = 64;
 
 const CLAIM: &str = "claim.waypost.io/";
 const INTENT: &str = "intent.waypost.io/";
+/// In place of a property: all of them. No property's token looks so.
+const EVERY: &str = "*";
 /// With the intent prefix and a UID it fits the 128 bytes of a key.
 const MAX_READABLE: usize = 64;
 
@@ -49,7 +52,7 @@ pub struct Owner {
     pub name: String,
 }
 
-/// What was found out about other claimants, since a pure function cannot look.
+/// What was found out beside the entry, mostly about other claimants, since a pure function cannot look.
 #[derive(Clone, Debug, Default)]
 pub struct Inquiry {
     /// UIDs of owners that are there.
@@ -58,6 +61,26 @@ pub struct Inquiry {
     pub gone: BTreeSet<String>,
     /// Keys of intents that have not moved for too long: they count no longer.
     pub stale: BTreeSet<String>,
+    /// The version up to which the entry has no data any more, in any version; a read shows the latest alone.
+    pub destroyed: u64,
+}
+
+/// Who else has something at an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// Nobody.
+    Nobody,
+    /// Somebody announced a claim that will be confirmed or withdrawn soon.
+    Intent {
+        /// The intent's key.
+        key: String,
+        /// Whose it is.
+        by: Owner,
+    },
+    /// Perhaps this one, of our own cluster: it has to be looked for.
+    Perhaps(Owner),
+    /// A confirmed claim.
+    Claim,
 }
 
 /// How a PushSecret stands towards a property.
@@ -126,6 +149,16 @@ pub fn claim_key(property: &str) -> String {
 /// The key of one claimant's intent.
 pub fn intent_key(property: &str, uid: &str) -> String {
     format!("{INTENT}{uid}/{}", token(property))
+}
+
+/// The key of one claimant's intent to purge the entry.
+pub fn purge_key(uid: &str) -> String {
+    format!("{INTENT}{uid}/{EVERY}")
+}
+
+/// Announces that `me` is about to purge the entry: nobody goes on with a claim meanwhile.
+pub fn intend_purge(me: &Owner) -> LabelChanges {
+    LabelChanges::from([(purge_key(&me.uid), Some(me.encode()))])
 }
 
 /// Who owns a property, by a claim that is confirmed.
@@ -221,6 +254,25 @@ pub fn still_held(labels: &Labels, property: &str, me: &Owner, inquiry: &Inquiry
     }
 }
 
+/// Who else than `me` has something at an entry with these labels; the weightiest of all.
+pub fn others(labels: &Labels, me: &Owner, inquiry: &Inquiry) -> Others {
+    let mut found = Others::Nobody;
+    for (_, text) in labels.iter().filter(|(key, _)| key.starts_with(CLAIM)) {
+        match Owner::decode(text) {
+            Some(owner) if owner.uid == me.uid || inquiry.gone.contains(&owner.uid) => {}
+            Some(owner) if owner.cluster == me.cluster && !inquiry.alive.contains(&owner.uid) => {
+                found = Others::Perhaps(owner);
+            }
+            Some(_) | None => return Others::Claim,
+        }
+    }
+    let mut intents = labels.iter().filter_map(|(key, text)| intent(key, text)).filter(|(_, _, by)| by.uid != me.uid);
+    match (&found, intents.find(|(key, _, by)| !inquiry.voids(key, by))) {
+        (Others::Nobody, Some((key, _, by))) => Others::Intent { key: key.to_owned(), by },
+        (Others::Nobody | Others::Perhaps(_) | Others::Intent { .. } | Others::Claim, _) => found,
+    }
+}
+
 /// How many labels, and how many claims among them, there would be after `changes`.
 pub fn count_after(labels: &Labels, changes: &LabelChanges) -> (usize, usize) {
     let kept = labels.keys().filter(|key| !changes.contains_key(*key));
@@ -236,20 +288,27 @@ impl Inquiry {
     }
 }
 
-/// Others' intents on a property. One that cannot be read counts as that of nobody alive: it can only be swept as stale.
+/// Others' intents on a property, or on all.
 fn rival_intents<'a>(labels: &'a Labels, property: &str, me: &Owner) -> impl Iterator<Item = (&'a str, Owner)> {
     let token = token(property);
     let mine = me.uid.clone();
-    labels.iter().filter_map(move |(key, text)| {
-        let (uid, of) = key.strip_prefix(INTENT)?.split_once('/')?;
-        let by = Owner::decode(text).unwrap_or_else(|| Owner {
-            uid: uid.to_owned(),
-            cluster: "unknown".to_owned(),
-            namespace: "unknown".to_owned(),
-            name: "unknown".to_owned(),
-        });
-        (of == token && uid != mine).then_some((key.as_str(), by))
-    })
+    let intents = labels.iter().filter_map(|(key, text)| intent(key, text));
+    intents.filter(move |(_, of, by)| (*of == token || *of == EVERY) && by.uid != mine).map(|(key, _, by)| (key, by))
+}
+
+/// The key, the property's token and the owner of an intent. One that cannot be read counts as that of nobody alive: it can
+/// only be swept as stale.
+fn intent<'a>(key: &'a str, text: &str) -> Option<(&'a str, &'a str, Owner)> {
+    let (uid, of) = key.strip_prefix(INTENT)?.split_once('/')?;
+    let nobody = || Owner {
+        uid: uid.to_owned(),
+        cluster: "unknown".to_owned(),
+        namespace: "unknown".to_owned(),
+        name: "unknown".to_owned(),
+    };
+    // Whose an intent is, its key says.
+    let by = Owner::decode(text).map_or_else(nobody, |by| Owner { uid: uid.to_owned(), ..by });
+    Some((key, of, by))
 }
 
 /// A property as part of a label's key: itself where a key can hold it, else its digest.

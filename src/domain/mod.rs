@@ -4,6 +4,7 @@ pub mod braces;
 pub mod claim;
 pub mod consent;
 pub mod convention;
+pub mod earlier_versions;
 pub mod fingerprint;
 pub mod json;
 pub mod key_rewrite;

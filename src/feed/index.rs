@@ -227,6 +227,14 @@ impl Index {
                 }
                 self.announce_version(key, version, false, now)
             }
+            Pushed::Purge => {
+                if let Some(path) = self.paths.get_mut(key) {
+                    path.removed = Some(0);
+                    // Whatever comes next is no step back.
+                    path.known = None;
+                }
+                self.announce_version(key, 0, false, now)
+            }
             Pushed::Consent => self.announce_consent(key, now),
         }
     }

@@ -98,6 +98,8 @@ pub enum Pushed {
     Version(u64),
     /// It removed the last of its properties, and with it this version's data.
     Removal(u64),
+    /// It removed the whole entry: its versions begin anew.
+    Purge,
     /// It changed who may read what, at the same version.
     Consent,
 }
@@ -213,7 +215,7 @@ impl Feed {
         self.wake(woken);
     }
 
-    /// Whether this version of the path has no data because a push of ours removed it, as far as this process has seen.
+    /// Whether this version of the path (0 where there is no entry) has no data because a push of ours removed it, as far as this process has seen.
     pub fn is_removed_by_push(&self, key: &PathKey, version: u64) -> bool {
         self.index().is_removed_by_push(key, version)
     }

@@ -170,6 +170,7 @@ fn presence(feed: &Feed, source: &Source, entry: &Entry) -> Presence {
     match &entry.state {
         EntryState::Live { .. } => Presence::Live,
         EntryState::Deleted { version } if feed.is_removed_by_push(&source.key, *version) => Presence::Removed,
+        EntryState::Absent if feed.is_removed_by_push(&source.key, 0) => Presence::Removed,
         EntryState::Deleted { .. } | EntryState::Empty | EntryState::Absent => Presence::Missing,
     }
 }

@@ -12,10 +12,11 @@ use super::step::{Existing, Foreign};
 use crate::api::bounds::OutOfBounds;
 use crate::api::condition::Reason;
 use crate::api::label_query;
-use crate::api::names::{ANNOTATION_ADOPT, TRUE};
+use crate::api::names::{ANNOTATION_ADOPT, ANNOTATION_EARLIER_VERSIONS, TRUE};
 use crate::api::push_secret::{PushSecretData, PushSecretSpec, PushStoreRef, UpdatePolicy};
 use crate::api::selector::StoreKind;
 use crate::domain::convention::{Convention, LocatedFinding, MappingFacts, PushFacts, RuleId, Severity, StoreFacts};
+use crate::domain::earlier_versions::{EarlierVersions, UnknownEarlierVersions};
 use crate::domain::key_rewrite::{KeyMatch, KeyRewrite, NoRegexp};
 use crate::domain::label_query::{LabelQuery, Malformed};
 use crate::domain::mapping::KeyConversion;
@@ -36,6 +37,8 @@ pub struct Desired {
     pub existing: Existing,
     /// What happens to entries of somebody else.
     pub foreign: Foreign,
+    /// What becomes of the earlier versions of an entry whose last property goes.
+    pub earlier: EarlierVersions,
     /// Rules that are broken where the convention only warns.
     pub warnings: Vec<String>,
 }
@@ -173,6 +176,9 @@ pub enum InvalidSpec {
         /// The store.
         store: StoreKey,
     },
+    /// An annotation that says nothing of earlier versions.
+    #[error("metadata.annotations[{ANNOTATION_EARLIER_VERSIONS}] {0}")]
+    EarlierVersions(UnknownEarlierVersions),
     /// A label selector that says nothing.
     #[error("{field}.{error}")]
     Selector {
@@ -203,6 +209,7 @@ impl InvalidSpec {
             | InvalidSpec::Options { .. }
             | InvalidSpec::Regexp { .. }
             | InvalidSpec::StrangeStore { .. }
+            | InvalidSpec::EarlierVersions(_)
             | InvalidSpec::Selector { .. }
             | InvalidSpec::Mappings(_)
             | InvalidSpec::Bounds(_) => Reason::InvalidSpec,
@@ -296,6 +303,15 @@ pub fn sources(spec: &PushSecretSpec) -> Result<Sources, InvalidSpec> {
     }
 }
 
+/// What becomes of the earlier versions of an entry whose last property goes.
+///
+/// # Errors
+/// The annotation says nothing that is known.
+pub fn earlier_versions(annotations: &BTreeMap<String, String>) -> Result<EarlierVersions, InvalidSpec> {
+    let said = annotations.get(ANNOTATION_EARLIER_VERSIONS).map(String::as_str);
+    EarlierVersions::parse(said).map_err(InvalidSpec::EarlierVersions)
+}
+
 /// What an update policy means for properties that are there.
 pub fn existing(policy: UpdatePolicy) -> Existing {
     match policy {
@@ -325,6 +341,7 @@ pub fn parse(
         refresh: spec.refresh_interval.parse().map_err(InvalidSpec::Interval)?.positive(),
         existing: existing(spec.update_policy()),
         foreign: if adopt { Foreign::Adopt } else { Foreign::Refuse },
+        earlier: earlier_versions(annotations)?,
         warnings,
     })
 }

@@ -1,6 +1,6 @@
 //! Carries one entry's steps out, one request each, and reads again after each that others could cross.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -22,6 +22,12 @@ const MAX_LOSSES: u32 = 10;
 const LONGEST_PAUSE: u64 = 128;
 /// No chain of steps without a loss is longer; more would be a fault of the decision.
 const MAX_STEPS: u32 = 24;
+
+/// What to do where versions may not be destroyed.
+const DESTROY_ADVICE: &str =
+    "install policies/vault/optional/destroy.hcl, or set the annotation to Keep; it goes on by itself";
+/// What to do where an entry may not be purged.
+const PURGE_ADVICE: &str = "its values are destroyed; install policies/vault/optional/purge.hcl, or set the annotation to Destroy; it goes on by itself";
 
 /// Whether a PushSecret of our own cluster still exists.
 #[async_trait]
@@ -92,6 +98,14 @@ pub enum ApplyError {
         /// Our properties there, which stay ours.
         mine: BTreeSet<String>,
     },
+    /// The role may not do what was asked for with earlier versions. Their latest one is empty or deleted already.
+    #[error("{error}; waypost.io/earlier-versions asks for it: {advice}")]
+    MayNot {
+        /// What was refused.
+        error: StoreError,
+        /// What to do.
+        advice: &'static str,
+    },
     /// Another claimant is at work.
     #[error("{by} announced a claim on a property: waiting for it to finish")]
     Contested {
@@ -152,6 +166,8 @@ impl Applier<'_> {
                 (place.announce)(Pushed::Removal(version));
                 tracing::info!(push_secret = %self.me.object(), path = %place.path, version, "version deleted");
             }
+            Step::Destroy { through } => self.destroy(place, chain, through).await?,
+            Step::Purge => self.purge(place).await?,
             Step::Write(write) => {
                 if let Some(settled) = self.write(place, chain, write).await? {
                     return Ok(Some(settled));
@@ -160,6 +176,34 @@ impl Applier<'_> {
         }
         chain.entry = place.client.read(place.path, None).await.map_err(ApplyError::Store)?;
         Ok(None)
+    }
+
+    /// By number, whatever is written meanwhile.
+    async fn destroy(&self, place: &Place<'_>, chain: &mut Chain, through: u64) -> Result<(), ApplyError> {
+        let kept = place.client.kept_versions(place.path).await.map_err(ApplyError::Store)?;
+        let versions: Vec<u64> = kept.into_iter().filter(|version| *version <= through).collect();
+        if !versions.is_empty() {
+            let destroyed = place.client.destroy_versions(place.path, &versions).await;
+            destroyed.map_err(|error| may_not(error, DESTROY_ADVICE))?;
+            tracing::info!(push_secret = %self.me.object(), path = %place.path, ?versions, "versions destroyed");
+        }
+        if let EntryState::Live { version, .. } = chain.entry.state {
+            (place.announce)(Pushed::Removal(version));
+        }
+        chain.inquiry.destroyed = through;
+        Ok(())
+    }
+
+    async fn purge(&self, place: &Place<'_>) -> Result<(), ApplyError> {
+        if let Err(error) = place.client.purge(place.path).await {
+            // Nobody is to wait for what does not happen. If this fails too, the intent counts no longer after a minute.
+            let withdrawn = BTreeMap::from([(claim::purge_key(&self.me.uid), None)]);
+            place.client.patch_metadata(place.path, &withdrawn).await.ok();
+            return Err(may_not(error, PURGE_ADVICE));
+        }
+        (place.announce)(Pushed::Purge);
+        tracing::info!(push_secret = %self.me.object(), path = %place.path, "entry purged");
+        Ok(())
     }
 
     /// `None` when the entry has to be read again: the check-and-set was lost, or the claim was while we wrote.
@@ -267,6 +311,13 @@ impl Applier<'_> {
         if changes.keys().any(|key| consent::is_consent(key)) {
             (place.announce)(Pushed::Consent);
         }
+    }
+}
+
+fn may_not(error: StoreError, advice: &'static str) -> ApplyError {
+    match error {
+        StoreError::Forbidden { .. } => ApplyError::MayNot { error, advice },
+        other => ApplyError::Store(other),
     }
 }
 

@@ -11,6 +11,7 @@ use super::mapped::{Clash, Mapped, Wanted};
 use super::step::{Existing, Goal};
 use crate::api::push_secret::PushDeletionPolicy;
 use crate::domain::convention::Finding;
+use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::mapping::{self, SourceError};
 use crate::domain::remote::RemoteData;
 use crate::domain::source::Source;
@@ -30,7 +31,12 @@ pub enum Aim<'a> {
         known: Known,
     },
     /// Everything that was pushed is to go.
-    Withdraw(Existing),
+    Withdraw {
+        /// What the spec says of properties that were there already.
+        existing: Existing,
+        /// What becomes of earlier versions.
+        earlier: EarlierVersions,
+    },
 }
 
 /// Whether everything that is wanted is known.
@@ -94,16 +100,16 @@ pub fn plan(aim: &Aim<'_>, ledger: &Ledger, places: &Places, deletion: PushDelet
             .iter()
             .map(|(spot, wanted)| (spot.clone(), publish(desired, wanted, sources, places.get(spot))))
             .collect(),
-        Aim::Withdraw(_) => Plan::new(),
+        Aim::Withdraw { .. } => Plan::new(),
     };
-    let (existing, known) = match aim {
-        Aim::Publish { desired, known, .. } => (desired.existing, *known),
-        Aim::Withdraw(existing) => (*existing, Known::All),
+    let (existing, earlier, known) = match aim {
+        Aim::Publish { desired, known, .. } => (desired.existing, desired.earlier, *known),
+        Aim::Withdraw { existing, earlier } => (*existing, *earlier, Known::All),
     };
     let wanted = wanted_places(&plan, places);
     for (spot, lines) in &ledger.pushed {
         let job = plan.entry(spot.clone()).or_insert_with(|| Job {
-            goal: Goal { existing, ..Goal::default() },
+            goal: Goal { existing, earlier, ..Goal::default() },
             blocked: unknown_place(places.get(spot)),
             ..Job::default()
         });
@@ -136,6 +142,7 @@ fn publish(desired: &Desired, wanted: &Wanted, sources: &[Source], place: Option
     let mut job = Job {
         goal: Goal {
             existing: desired.existing,
+            earlier: desired.earlier,
             foreign: desired.foreign,
             labels: wanted.labels.clone(),
             consents: wanted.consents.clone(),

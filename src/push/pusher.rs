@@ -66,7 +66,7 @@ impl Reconciler for Pusher {
         let moved = context.moves.take(name);
         let announce = |key: &PathKey, pushed| {
             context.feed.announce(key, pushed);
-            if let (Pushed::Version(_) | Pushed::Removal(_), Some(moved)) = (pushed, moved) {
+            if let (Pushed::Version(_) | Pushed::Removal(_) | Pushed::Purge, Some(moved)) = (pushed, moved) {
                 context.metrics.propagated(Stage::Push, moved.elapsed());
             }
         };

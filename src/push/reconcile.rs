@@ -19,7 +19,6 @@ use super::plan::{self, Aim, Known, Places, Plan};
 use super::record::Record;
 use super::report::{self, Done, Said, Setting};
 use super::sources::{BOUND, Sources};
-use super::step::Existing;
 use crate::api::PushSecret;
 use crate::api::bounds;
 use crate::api::condition::{self, Reason};
@@ -259,7 +258,8 @@ impl<'a> Turn<'a> {
         let deletes = self.object.spec.deletion_policy() == PushDeletionPolicy::Delete;
         if listed && deletes && self.was_synced() {
             let deleted = desired.sources.deleted(&self.namespace);
-            return self.withdraw(seen, desired.existing, deleted, None).await;
+            let aim = Aim::Withdraw { existing: desired.existing, earlier: desired.earlier };
+            return self.withdraw(seen, &aim, deleted, None).await;
         }
         let said_deleted = condition::find(&self.before.conditions, condition::READY)
             .is_some_and(|ready| ready.reason.as_deref() == Some(Reason::SourceDeleted.as_str()));
@@ -280,11 +280,11 @@ impl<'a> Turn<'a> {
     async fn withdraw(
         &self,
         seen: &SeenStores,
-        existing: Existing,
+        aim: &Aim<'_>,
         gone: Verdict,
         way_out: Option<&str>,
     ) -> Report<PushSecretStatus> {
-        let (object, plan, results, ledger) = self.carry_out(seen, &Aim::Withdraw(existing)).await;
+        let (object, plan, results, ledger) = self.carry_out(seen, aim).await;
         let before = object.status.clone().unwrap_or_default();
         let (absent, wanted) = (&seen.absent, &BTreeSet::new());
         let done = Done { plan: &plan, results: &results, absent, wanted, unmatched: &[], astray: &[] };
@@ -308,10 +308,14 @@ impl<'a> Turn<'a> {
         if self.object.spec.deletion_policy() == PushDeletionPolicy::None {
             return self.let_go(&self.object).await;
         }
-        let existing = desired::existing(self.object.spec.update_policy());
+        let earlier = match desired::earlier_versions(self.object.annotations()) {
+            Ok(earlier) => earlier,
+            Err(invalid) => return self.clean_up_later(&invalid).await,
+        };
+        let aim = Aim::Withdraw { existing: desired::existing(self.object.spec.update_policy()), earlier };
         let gone =
             Verdict { ready: false, reason: Reason::SourceDeleted, message: "what was pushed is removed".into() };
-        let report = self.withdraw(&seen, existing, gone, Some(WAY_OUT)).await;
+        let report = self.withdraw(&seen, &aim, gone, Some(WAY_OUT)).await;
         let Report::Verdict { verdict, status, .. } = &report else { return report };
         if status.after.synced_push_secrets.is_empty() {
             return self.let_go(&self.object).await;
@@ -336,6 +340,18 @@ impl<'a> Turn<'a> {
         match self.let_go(&self.object).await {
             Report::Gone => Report::LetGo { why, left },
             kept => kept,
+        }
+    }
+
+    /// It does not say what is to be removed. That is waited for no longer than for what cannot be read at all.
+    async fn clean_up_later(&self, invalid: &InvalidSpec) -> Report<PushSecretStatus> {
+        let left = self.world.cleanup_deadline.saturating_sub(self.going_for());
+        let message = format!("{invalid}; {WAY_OUT}");
+        let verdict = Verdict { ready: false, reason: Reason::CleanupPending, message };
+        match (self.is_abandoned(), left.is_zero()) {
+            (true, _) => self.give_up(LetGo::Abandoned, &self.before, &verdict).await,
+            (false, true) => self.give_up(LetGo::Unreadable, &self.before, &verdict).await,
+            (false, false) => self.halt(verdict, Requeue::After(left)),
         }
     }
 
@@ -372,7 +388,7 @@ impl<'a> Turn<'a> {
         let ledger = Ledger::read(&self.before.synced_push_secrets, &seen.mounts);
         let wanted = match aim {
             Aim::Publish { mapped, .. } => mapped.entries.keys().collect(),
-            Aim::Withdraw(_) => Vec::new(),
+            Aim::Withdraw { .. } => Vec::new(),
         };
         let places = observe::places(&seen.clients, wanted.into_iter().chain(ledger.pushed.keys())).await;
         self.declare_places(aim, &places);
@@ -401,7 +417,7 @@ impl<'a> Turn<'a> {
         let place = |spot: &Spot| (spelled(spot), places.get(spot).and_then(|place| place.as_ref().ok()).cloned());
         (self.world.publishes)(match aim {
             Aim::Publish { mapped, .. } => mapped.entries.keys().map(place).collect(),
-            Aim::Withdraw(_) => BTreeMap::new(),
+            Aim::Withdraw { .. } => BTreeMap::new(),
         });
     }
 

@@ -234,6 +234,7 @@ fn classify(problem: &Problem) -> (Reason, Family) {
             Refusal::NotManaged => (Reason::PathNotManaged, Family::Refused),
             Refusal::TooManyClaims { .. } | Refusal::TooLarge { .. } => (Reason::TooLarge, Family::Refused),
         },
+        Problem::Apply(ApplyError::MayNot { error, .. }) => (store_reason(error), error.family()),
         Problem::Apply(ApplyError::Contested { .. }) => (Reason::PathConflict, Family::Failed),
         Problem::Apply(ApplyError::Busy | ApplyError::Cluster(_)) => (Reason::Errored, Family::Failed),
     }

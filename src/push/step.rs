@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ending;
 use super::labels::LabelGoal;
 use crate::domain::claim::{self, Inquiry, LabelChanges, Owner, Standing};
 use crate::domain::consent::{self, Consent};
+use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
 
 /// The largest entry, in bytes of JSON: the storage behind a KV mount takes no larger one.
@@ -22,6 +24,8 @@ pub struct Goal {
     pub remove: BTreeSet<String>,
     /// Properties that are ours no longer and stay as they are.
     pub release: BTreeSet<String>,
+    /// What becomes of earlier versions when its last property is among those.
+    pub earlier: EarlierVersions,
     /// What happens to a property that is there already.
     pub existing: Existing,
     /// What happens to an entry without the marker.
@@ -82,6 +86,13 @@ pub enum Step {
         /// Its number.
         version: u64,
     },
+    /// No version has a property that is to stay: destroy them all, up to this one.
+    Destroy {
+        /// The latest version's number.
+        through: u64,
+    },
+    /// Nobody else has anything at the entry, and all others know that it is about to go: remove it with its labels.
+    Purge,
     /// Change labels: intents become claims, what is no longer ours is released.
     Settle(LabelChanges),
     /// It must not be written.
@@ -429,11 +440,9 @@ impl<'a> View<'a> {
     }
 
     fn settle(&self, sorted: &Sorted<'a>) -> Step {
-        if let EntryState::Live { version, data } = &self.entry.state
-            && data.is_empty()
-            && !sorted.drops.is_empty()
-        {
-            return Step::Bury { version: *version };
+        let ends = !sorted.drops.is_empty() && self.entry.data().is_none_or(RemoteData::is_empty);
+        if ends && let Some(step) = ending::next(self.goal.earlier, self.entry, self.me, self.inquiry) {
+            return step;
         }
         let changes = self.settling(sorted);
         match changes.is_empty() {
@@ -454,6 +463,11 @@ impl<'a> View<'a> {
             if labels.contains_key(&intent) {
                 changes.insert(intent, None);
             }
+        }
+        // A purge that was asked for no longer, or that somebody's claim came before.
+        let purge = claim::purge_key(&self.me.uid);
+        if labels.contains_key(&purge) {
+            changes.insert(purge, None);
         }
         if !sorted.holds.is_empty() && !claim::is_marked(labels) {
             changes.insert(claim::MARKER.to_owned(), Some(claim::MARKER_VALUE.to_owned()));

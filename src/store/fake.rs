@@ -38,19 +38,26 @@ pub enum Operation {
     DeleteVersions,
     /// [`StoreClient::destroy_versions`].
     DestroyVersions,
+    /// [`StoreClient::kept_versions`].
+    KeptVersions,
+    /// [`StoreClient::purge`].
+    Purge,
 }
 
 impl Operation {
     /// Whether the request can change the store.
     pub fn mutates(self) -> bool {
         match self {
-            Operation::PathKey | Operation::Read | Operation::Head | Operation::Heads => false,
+            Operation::PathKey | Operation::Read | Operation::Head | Operation::Heads | Operation::KeptVersions => {
+                false
+            }
             Operation::CreateEntry
             | Operation::PatchMetadata
             | Operation::ExchangeLabels
             | Operation::Write
             | Operation::DeleteVersions
-            | Operation::DestroyVersions => true,
+            | Operation::DestroyVersions
+            | Operation::Purge => true,
         }
     }
 }
@@ -127,6 +134,8 @@ struct Content {
 struct Stored {
     /// The data of version `n` is at `n - 1`; `None` once deleted or destroyed.
     versions: Vec<Option<RemoteData>>,
+    /// Those that cannot be undeleted any more.
+    destroyed: BTreeSet<u64>,
     custom_metadata: BTreeMap<String, String>,
 }
 
@@ -490,6 +499,25 @@ impl StoreClient for FakeStore {
     async fn destroy_versions(&self, path: &RemotePath, versions: &[u64]) -> Result<(), StoreError> {
         self.serve(Operation::DestroyVersions, path, |content| {
             content.blank(path, versions);
+            if let Some(stored) = content.entries.get_mut(path) {
+                stored.destroyed.extend(versions);
+            }
+            Ok(())
+        })
+    }
+
+    async fn kept_versions(&self, path: &RemotePath) -> Result<Vec<u64>, StoreError> {
+        self.serve(Operation::KeptVersions, path, |content| {
+            let stored = content.entries.get(path);
+            let kept =
+                |stored: &Stored| (1..=stored.latest()).filter(|version| !stored.destroyed.contains(version)).collect();
+            Ok(stored.map(kept).unwrap_or_default())
+        })
+    }
+
+    async fn purge(&self, path: &RemotePath) -> Result<(), StoreError> {
+        self.serve(Operation::Purge, path, |content| {
+            content.entries.remove(path);
             Ok(())
         })
     }

@@ -152,4 +152,10 @@ pub trait StoreClient: Send + Sync {
 
     /// Destroys the data of exactly these versions.
     async fn destroy_versions(&self, path: &RemotePath, versions: &[u64]) -> Result<(), StoreError>;
+
+    /// The versions that are not destroyed, in their order: also those that are deleted, which can be undeleted.
+    async fn kept_versions(&self, path: &RemotePath) -> Result<Vec<u64>, StoreError>;
+
+    /// Removes the whole entry, with every version and label, whatever is there at that moment: no server takes a condition.
+    async fn purge(&self, path: &RemotePath) -> Result<(), StoreError>;
 }

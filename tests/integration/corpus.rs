@@ -29,6 +29,7 @@ const BEFORE_ADMISSION: &str = "duplicate-key.yaml";
 const ENVELOPE: &str = "envelope";
 const UNSUPPORTED: &str = "unsupported";
 const SELECTOR: &str = "selector";
+const ANNOTATION: &str = "annotation";
 
 struct Manifest {
     name: String,
@@ -91,7 +92,7 @@ async fn es5_the_reconciler_decides_as_lint_does() -> anyhow::Result<()> {
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     let rules: BTreeSet<String> =
-        ["P1", "P2", "P3", "V1", "V2", "V3", "V4", "V5", "V6", "V7", "V8", ENVELOPE, UNSUPPORTED, SELECTOR]
+        ["P1", "P2", "P3", "V1", "V2", "V3", "V4", "V5", "V6", "V7", "V8", ENVELOPE, UNSUPPORTED, SELECTOR, ANNOTATION]
             .map(str::to_owned)
             .into();
     assert_eq!(judged, rules, "each rule is broken by a manifest that both judged");
@@ -109,7 +110,7 @@ fn disagreement(linted: &BTreeSet<String>, said: &[[String; 4]]) -> Option<Strin
             "ConventionViolated" => linted.iter().any(|rule| message.contains(&format!("{rule}: "))),
             // Two objects, one property: it is the claims in the store that settle it.
             "PathConflict" => linted.contains("V4"),
-            "InvalidSpec" => linted.contains(ENVELOPE) || linted.contains(SELECTOR),
+            "InvalidSpec" => [ENVELOPE, SELECTOR, ANNOTATION].iter().any(|rule| linted.contains(*rule)),
             "Unsupported" => linted.contains(UNSUPPORTED),
             _ => false,
         };
@@ -212,7 +213,7 @@ fn lint_errors(manifest: &Manifest) -> BTreeSet<String> {
     let source = Source { name: manifest.name.clone(), text: manifest.text.clone() };
     let found = judge(&[source], &Convention::with_mode(Mode::Enforce), "secret");
     let errors = found.into_iter().filter(|located| located.problem.severity == Severity::Error);
-    let named = [ENVELOPE, UNSUPPORTED, SELECTOR];
+    let named = [ENVELOPE, UNSUPPORTED, SELECTOR, ANNOTATION];
     errors.map(|located| located.problem.rule).filter(|rule| is_rule(rule) || named.contains(&rule.as_str())).collect()
 }
 

@@ -98,7 +98,7 @@ fn manifest(version: &str, kind: &str, spec: &Value) -> Value {
 }
 
 /// A store of this name, whose role has the policy that is printed for the manifest and no other.
-async fn login(stage: &Stage, name: &str, role: &str, manifest: Value) -> anyhow::Result<()> {
+pub async fn login(stage: &Stage, name: &str, role: &str, manifest: Value) -> anyhow::Result<()> {
     stage.vault.put_policy(name, &printed(role, &manifest)?).await?;
     let bound = json!({
         "bound_service_account_names": "external-secrets", "bound_service_account_namespaces": "external-secrets",

@@ -1,5 +1,6 @@
 //! docs/guides/push.md, followed to the letter on the real servers.
 
+use anyhow::Context;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -29,6 +30,10 @@ async fn the_guide_to_publishing_can_be_followed_to_the_letter() -> anyhow::Resu
     let left = stage.vault.read("secret", "platform-data/postgres/shop").await?.and_then(|entry| entry.data);
     assert_eq!(left, Some(json!({ "token": "readonly" })));
     assert_eq!(stage.api::<PushSecret>("orders-db").list(&Default::default()).await?.items.len(), 2);
+
+    guide.follow("Earlier versions")?;
+    let first = stage.vault.read_version("secret", "platform-data/postgres/shop", 1).await?.context("version 1")?;
+    assert_eq!((first.data, &first.metadata["destroyed"]), (None, &json!(true)));
 
     guide.follow("Where a label says so")?;
     let moved = stage.vault.read("secret", "platform-data/kafka/shop-messages").await?.and_then(|entry| entry.data);

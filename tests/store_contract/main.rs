@@ -29,7 +29,7 @@ use waypost::store::observer::Unobserved;
 use waypost::store::{
     Heads, Registry, RegistrySettings, StoreClient, StoreError, StoreName, StoreObject, StoreRefusal,
 };
-use waypost_e2e::lab::{AuditLog, Bao, CONTROLLER_ACCOUNT, Lab, Mark, Transport, ca_bundle};
+use waypost_e2e::lab::{AuditLog, Bao, CONTROLLER_ACCOUNT, Lab, MOUNT, Mark, Transport, ca_bundle, repository};
 use waypost_e2e::wait;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -44,7 +44,22 @@ async fn the_fake_keeps_the_contract() {
 #[tokio::test]
 async fn openbao_keeps_the_contract() {
     let bench = Bench::on_shared().await;
-    contract(&*bench.kubernetes("contract", json!({})).await).await;
+    // Beside the shipped policies that every role has, those that an administrator adds for purges.
+    let admin = Lab::shared().await.unwrap().vault_admin().unwrap();
+    let mut policies = vec!["waypost-combined".to_owned(), "waypost-scan".to_owned()];
+    for optional in ["destroy", "purge"] {
+        let text =
+            std::fs::read_to_string(repository().join(format!("policies/vault/optional/{optional}.hcl"))).unwrap();
+        policies.push(format!("contract-{optional}"));
+        admin.put_policy(&format!("contract-{optional}"), &text.replace("{{mount}}", MOUNT)).await.unwrap();
+    }
+    let [namespace, account] = CONTROLLER_ACCOUNT;
+    let role = json!({
+        "bound_service_account_names": account, "bound_service_account_namespaces": namespace,
+        "token_policies": policies, "token_no_default_policy": true,
+    });
+    admin.post("auth/kubernetes/role/contract", &role).await.unwrap();
+    contract(&*bench.client("contract", bench.provider(kubernetes_auth("contract"), json!({}))).await).await;
 }
 
 async fn contract(store: &dyn StoreClient) {
@@ -59,6 +74,8 @@ async fn contract(store: &dyn StoreClient) {
     let nobody = store.patch_metadata(&path, &labels(&[("a", Some("1"))])).await.unwrap_err();
     assert!(matches!(nobody, StoreError::EntryMissing { .. }), "{nobody}");
     store.destroy_versions(&path, &[1]).await.unwrap();
+    store.purge(&path).await.unwrap();
+    assert!(store.kept_versions(&path).await.unwrap().is_empty());
 
     store.create_entry(&path).await.unwrap();
     assert!(matches!(store.read(&path, None).await.unwrap().state, EntryState::Empty));
@@ -110,7 +127,11 @@ async fn contract(store: &dyn StoreClient) {
     let head = store.head(&path).await.unwrap();
     assert!(head.version == 3 && !head.live);
     assert_eq!(listed(store, &path).await, Some((3, false)));
+    assert_eq!(store.kept_versions(&path).await.unwrap(), [1, 2], "a deleted version can be undeleted");
     listings(store).await;
+    store.purge(&path).await.unwrap();
+    assert!(matches!(store.read(&path, None).await.unwrap().state, EntryState::Absent));
+    assert_eq!(store.write(&path, &text("anew"), 0).await.unwrap().version, 1);
     exchanges::contract(store).await;
 
     let elsewhere = RemotePath::parse(Some("nowhere"), "platform-data/contract/entry").unwrap();

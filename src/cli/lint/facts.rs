@@ -1,4 +1,5 @@
-//! What a schema cannot say: durations, label selectors, legal target keys and names (K1), and envelopes of mappings.
+//! What a schema cannot say: durations, label selectors, legal target keys and names (K1), envelopes of mappings, and our own
+//! annotations.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -8,6 +9,8 @@ use super::judge::{Object, span_of};
 use super::problem::Problem;
 use super::push_spec;
 use crate::api::DurationText;
+use crate::api::names::ANNOTATION_EARLIER_VERSIONS;
+use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::push_options::PushOptions;
 use crate::fanout::selection::Selection;
 
@@ -36,8 +39,12 @@ pub fn check(object: &Object<'_>) -> Vec<Problem> {
             let name = object.node.at("spec.externalSecretName").and_then(Node::text);
             problems.extend(target(object, "spec.externalSecretSpec", name.unwrap_or(own)));
         }
-        "PushSecret" => problems.extend(push(object, "spec")),
+        "PushSecret" => {
+            problems.extend(earlier_versions(object, "metadata.annotations").err());
+            problems.extend(push(object, "spec"));
+        }
         "ClusterPushSecret" => {
+            problems.extend(earlier_versions(object, "spec.pushSecretMetadata.annotations").err());
             problems.extend(push(object, "spec.pushSecretSpec"));
             problems.extend(selectors(object));
         }
@@ -57,6 +64,19 @@ fn push(object: &Object<'_>, root: &str) -> Vec<Problem> {
     let mut problems = envelopes(object, root);
     problems.extend(push_spec::check(object, root));
     problems
+}
+
+/// What a PushSecret, or each of a ClusterPushSecret, says of earlier versions.
+///
+/// # Errors
+/// It says nothing that is known.
+pub fn earlier_versions(object: &Object<'_>, annotations: &str) -> Result<EarlierVersions, Problem> {
+    let said = object.node.at(annotations).and_then(|annotations| annotations.get(ANNOTATION_EARLIER_VERSIONS));
+    // What is no text, no server takes as an annotation.
+    EarlierVersions::parse(said.map(|said| said.text().unwrap_or_default())).map_err(|refused| {
+        let span = said.map_or_else(|| object.node.span.clone(), |said| said.span.clone());
+        Problem::error("annotation", span, format!("`{ANNOTATION_EARLIER_VERSIONS}` {refused}"), None)
+    })
 }
 
 /// The `metadata` of each mapping.

@@ -23,6 +23,7 @@ use crate::domain::convention::{Mode, Severity};
 pub(super) use convention::{push_facts, reads};
 pub use convention_file::{NoConvention, convention};
 pub(super) use document::Node;
+pub(super) use facts::earlier_versions;
 pub(super) use judge::{Object, bundle};
 pub use judge::{Source, judge, judge_in_one_mode};
 pub use output::{Colour, Format, render};

@@ -31,6 +31,7 @@ fn rule(fault: &InvalidSpec) -> Option<(&'static str, &str)> {
         InvalidSpec::Interval(_)
         | InvalidSpec::Key { .. }
         | InvalidSpec::Options { .. }
+        | InvalidSpec::EarlierVersions(_)
         | InvalidSpec::Mappings(_)
         | InvalidSpec::Bounds(_)
         | InvalidSpec::Convention(_) => None,

@@ -6,7 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::document::Node;
 use super::judge::Object;
-use crate::api::label_query::LabelQuery;
+use crate::api::label_query;
+use crate::domain::label_query::LabelQuery;
 
 /// The stores of a set of files; the others are assumed to have one mount.
 pub struct Stores {
@@ -120,5 +121,5 @@ pub fn query(reference: &Node) -> Option<LabelQuery> {
         return None;
     }
     let selector: LabelSelector = serde_json::from_value(reference.get("labelSelector")?.json()).ok()?;
-    LabelQuery::parse(&selector).ok()
+    label_query::parse(&selector).ok()
 }

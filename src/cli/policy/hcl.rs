@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::Role;
 use super::needs::{Need, Needs};
+use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::path::RemotePath;
 use crate::store::vault::sample;
 
@@ -51,9 +52,21 @@ fn of_path(role: Role, path: &RemotePath, need: &Need) -> Section {
     let by: Vec<&str> = need.by.iter().map(String::as_str).collect();
     let (data, metadata) = rights(role);
     let mut rules = vec![rule(path.data_url(), data), rule(path.metadata_url(), metadata)];
-    if role == Role::Publisher && need.deletes {
-        rules.push(rule(format!("{}/delete/{}", path.mount, path.path), &["update"]));
+    for earlier in need.deletes.iter().filter(|_| role == Role::Publisher) {
+        let by_number = |endpoint| rule(format!("{}/{endpoint}/{}", path.mount, path.path), &["update"]);
+        // What others own keeps its history, whatever was asked for: the empty version alone is deleted then.
+        rules.push(by_number("delete"));
+        match earlier {
+            EarlierVersions::Keep => {}
+            EarlierVersions::Destroy => rules.push(by_number("destroy")),
+            EarlierVersions::Purge => {
+                rules.push(by_number("destroy"));
+                rules[1].rights = &["create", "read", "update", "patch", "delete"];
+            }
+        }
     }
+    rules.sort_by(|one, other| one.path.cmp(&other.path));
+    rules.dedup_by(|one, other| one.path == other.path);
     Section { title: by.join(", "), rules }
 }
 
@@ -105,17 +118,25 @@ mod tests {
     #[test]
     fn a_path_gets_the_rights_of_its_role_and_no_text_leaves_its_quotes() {
         let path = RemotePath::parse(Some("kv"), r#"a"}b/c"#).unwrap();
-        let need = |deletes| Need { by: BTreeSet::from(["PushSecret db/push".to_owned()]), deletes };
-        let printed =
-            |role, deletes| policy(&sections(role, &Needs::from([(path.clone(), need(deletes))]), "platform-data"));
-        let publisher = printed(Role::Publisher, true);
+        let printed = |role, deletes: &[EarlierVersions]| {
+            let by = BTreeSet::from(["PushSecret db/push".to_owned()]);
+            let need = Need { by, deletes: deletes.iter().copied().collect() };
+            policy(&sections(role, &Needs::from([(path.clone(), need)]), "platform-data"))
+        };
+        use EarlierVersions::{Destroy, Keep, Purge};
+        let publisher = printed(Role::Publisher, &[Keep]);
         assert!(
             publisher.contains(r#"path "kv/data/a\"}b/c" { capabilities = ["create", "read", "update"] }"#),
             "{publisher}"
         );
         assert!(publisher.contains("# PushSecret db/push\n") && publisher.contains("kv/delete/a"), "{publisher}");
-        assert!(!printed(Role::Publisher, false).contains("kv/delete/"));
-        let consumer = printed(Role::Consumer, true);
+        assert!(!publisher.contains("kv/destroy/") && !publisher.contains(r#""delete""#));
+        assert!(!printed(Role::Publisher, &[]).contains("kv/delete/"));
+        let destroys = printed(Role::Publisher, &[Keep, Destroy]);
+        assert!(destroys.matches("kv/delete/").count() == 1 && destroys.contains("kv/destroy/"), "{destroys}");
+        assert!(!destroys.contains(r#""delete""#), "{destroys}");
+        assert!(printed(Role::Publisher, &[Purge]).contains(r#""patch", "delete"]"#));
+        let consumer = printed(Role::Consumer, &[Purge]);
         assert!(!consumer.contains("create") && !consumer.contains("patch") && !consumer.contains("kv/delete/"));
     }
 }

@@ -1,10 +1,11 @@
-//! Which paths manifests need, who needs each, and whether it may have to be deleted.
+//! Which paths manifests need, who needs each, and how it may have to be deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Role;
-use crate::cli::lint::{Node, Object, Source, Stores, bundle, push_facts, reads, stores};
+use crate::cli::lint::{Node, Object, Problem, Source, Stores, bundle, earlier_versions, push_facts, reads, stores};
 use crate::domain::convention::Severity;
+use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::path::RemotePath;
 use crate::domain::remote_key::RemoteKey;
 
@@ -13,8 +14,8 @@ use crate::domain::remote_key::RemoteKey;
 pub struct Need {
     /// `Kind namespace/name` of whoever needs it.
     pub by: BTreeSet<String>,
-    /// Whether a PushSecret may delete what it pushed.
-    pub deletes: bool,
+    /// What PushSecrets that may delete what they pushed say of its earlier versions.
+    pub deletes: BTreeSet<EarlierVersions>,
 }
 
 /// The needs of all paths, in their order.
@@ -35,6 +36,13 @@ pub fn needs(sources: &[Source], role: Role, namespace: Option<&str>, store_path
                 object.source.name
             ));
         }
+        let deletes = match earlier(object) {
+            Ok(earlier) => deletes(object).then_some(earlier),
+            Err(problem) => {
+                refused.push(format!("{}: {by}: {}", object.source.name, problem.message));
+                continue;
+            }
+        };
         for (mount, key) in keys {
             if role == Role::Publisher && RemoteKey::parse(key).is_ok_and(|key| !key.is_plain()) {
                 refused.push(format!(
@@ -51,7 +59,7 @@ pub fn needs(sources: &[Source], role: Role, namespace: Option<&str>, store_path
                 Ok(path) => {
                     let need = needs.entry(path).or_default();
                     need.by.insert(by.clone());
-                    need.deletes |= deletes(object);
+                    need.deletes.extend(deletes);
                 }
                 Err(error) => refused.push(format!("{}: {by}: {error}", object.source.name)),
             }
@@ -107,6 +115,14 @@ fn deletes(object: &Object<'_>) -> bool {
     policy.filter_map(|field| object.node.at(field)).any(|policy| policy.text() == Some("Delete"))
 }
 
+fn earlier(object: &Object<'_>) -> Result<EarlierVersions, Problem> {
+    match object.kind.name.as_str() {
+        "PushSecret" => earlier_versions(object, "metadata.annotations"),
+        "ClusterPushSecret" => earlier_versions(object, "spec.pushSecretMetadata.annotations"),
+        _other => Ok(EarlierVersions::default()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,7 +132,7 @@ mod tests {
         let (needs, refused) = needs(&[source], role, namespace, "secret");
         let lines = needs.iter().map(|(path, need)| {
             let by: Vec<&str> = need.by.iter().map(String::as_str).collect();
-            format!("{path} {} {}", need.deletes, by.join(","))
+            format!("{path} {:?} {}", need.deletes, by.join(","))
         });
         (lines.collect(), refused.len())
     }
@@ -124,7 +140,7 @@ mod tests {
     const MANIFESTS: &str = r#"
 apiVersion: external-secrets.io/v1alpha1
 kind: PushSecret
-metadata: {name: push, namespace: db}
+metadata: {name: push, namespace: db, annotations: {waypost.io/earlier-versions: Purge}}
 spec:
   deletionPolicy: Delete
   secretStoreRefs: [{kind: ClusterSecretStore, name: elsewhere}]
@@ -146,7 +162,11 @@ spec:
 
     #[test]
     fn what_cannot_be_understood_is_refused_since_rights_would_be_missing() {
-        for broken in ["kind: [\n", "apiVersion: external-secrets.io/v1beta1\nkind: ExternalSecret\n"] {
+        for broken in [
+            "kind: [\n",
+            "apiVersion: external-secrets.io/v1beta1\nkind: ExternalSecret\n",
+            "apiVersion: external-secrets.io/v1alpha1\nkind: PushSecret\nmetadata: {annotations: {waypost.io/earlier-versions: all}}\n",
+        ] {
             assert_eq!(found(Role::Consumer, None, broken), (vec![], 1), "{broken}");
         }
     }
@@ -179,10 +199,10 @@ spec:
 
     #[test]
     fn each_path_is_needed_once_however_it_is_spelled_and_by_whom_is_told() {
-        let push = "secret/platform-data/postgres/shop true PushSecret db/push".to_owned();
+        let push = "secret/platform-data/postgres/shop {Purge} PushSecret db/push".to_owned();
         assert_eq!(found(Role::Publisher, None, MANIFESTS), (vec![push.clone()], 1));
         let pulls = ["secret/platform-config/postgres/main", "secret/platform-data/postgres/shop"];
-        let pulls = pulls.map(|path| format!("{path} false ExternalSecret shop/pull")).to_vec();
+        let pulls = pulls.map(|path| format!("{path} {{}} ExternalSecret shop/pull")).to_vec();
         assert_eq!(found(Role::Consumer, None, MANIFESTS), (pulls, 0));
         assert_eq!(found(Role::Publisher, Some("db"), MANIFESTS), (vec![push], 1));
         assert_eq!(found(Role::Publisher, Some("shop"), MANIFESTS), (vec![], 0));

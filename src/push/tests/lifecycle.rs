@@ -188,7 +188,7 @@ fn spec(mappings: &[Value]) -> Value {
     })
 }
 
-fn both() -> Value {
+pub(super) fn both() -> Value {
     spec(&[mapping("user", TEMPORAL, "username"), mapping("pass", TEMPORAL, "password")])
 }
 
@@ -560,7 +560,7 @@ async fn a_stop_at_any_request_is_repaired() {
             let announced = bench.announced.lock().unwrap().clone();
             let written = announced.into_iter().filter_map(|pushed| match pushed {
                 Pushed::Version(version) => Some(version),
-                Pushed::Removal(_) | Pushed::Consent => None,
+                Pushed::Removal(_) | Pushed::Purge | Pushed::Consent => None,
             });
             assert_eq!(written.max(), Some(first), "stopped at {stop}");
             let mut push = json!(bench.server.push_secret(PUSH).unwrap());

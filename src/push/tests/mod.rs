@@ -1,6 +1,7 @@
 //! The push protocol against stores and an API server in memory, with a fault at every request.
 
 mod api_server;
+mod ending;
 mod labelled;
 mod lifecycle;
 mod protocol;

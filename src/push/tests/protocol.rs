@@ -45,23 +45,23 @@ fn book(store: &FakeStore) -> Book {
     Book(store.clone(), Mutex::default())
 }
 
-fn owner(uid: &str) -> Owner {
+pub(super) fn owner(uid: &str) -> Owner {
     Owner { uid: uid.into(), cluster: "here".into(), namespace: "db".into(), name: format!("push-{uid}") }
 }
 
-fn path() -> RemotePath {
+pub(super) fn path() -> RemotePath {
     RemotePath::parse(Some("secret"), "platform-data/postgres/temporal").unwrap()
 }
 
-fn data(entries: &[(&str, &str)]) -> RemoteData {
+pub(super) fn data(entries: &[(&str, &str)]) -> RemoteData {
     entries.iter().map(|(property, text)| ((*property).to_owned(), RemoteValue::text(text))).collect()
 }
 
-fn names(names: &[&str]) -> BTreeSet<String> {
+pub(super) fn names(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn set(entries: &[(&str, &str)]) -> Goal {
+pub(super) fn set(entries: &[(&str, &str)]) -> Goal {
     Goal { set: data(entries), ..Goal::default() }
 }
 
@@ -70,11 +70,11 @@ fn labelled(goal: Goal, labels: &[(&str, &str)]) -> Goal {
     Goal { labels: LabelGoal { set, ..LabelGoal::default() }, ..goal }
 }
 
-fn remove(properties: &[&str]) -> Goal {
+pub(super) fn remove(properties: &[&str]) -> Goal {
     Goal { remove: names(properties), ..Goal::default() }
 }
 
-async fn push(store: &FakeStore, uid: &str, goal: &Goal) -> Result<Applied, ApplyError> {
+pub(super) async fn push(store: &FakeStore, uid: &str, goal: &Goal) -> Result<Applied, ApplyError> {
     push_among(store, uid, goal, &["a", "b"]).await
 }
 
@@ -85,21 +85,21 @@ async fn push_among(store: &FakeStore, uid: &str, goal: &Goal, living: &[&str]) 
     Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() }.converge(&place, goal).await
 }
 
-fn texts(store: &FakeStore) -> BTreeMap<String, String> {
+pub(super) fn texts(store: &FakeStore) -> BTreeMap<String, String> {
     let entry = store.peek(&path());
     let render = |value: &RemoteValue| value.rendered().expose_utf8().unwrap().to_owned();
     entry.data().map(|data| data.iter().map(|(p, v)| (p.clone(), render(v))).collect()).unwrap_or_default()
 }
 
-fn expect(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+pub(super) fn expect(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
     entries.iter().map(|(p, v)| ((*p).to_owned(), (*v).to_owned())).collect()
 }
 
-fn labels(store: &FakeStore) -> Vec<String> {
+pub(super) fn labels(store: &FakeStore) -> Vec<String> {
     store.peek(&path()).custom_metadata.into_keys().collect()
 }
 
-fn marked() -> claim::Labels {
+pub(super) fn marked() -> claim::Labels {
     claim::Labels::from([(claim::MARKER.to_owned(), claim::MARKER_VALUE.to_owned())])
 }
 

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::value::RawValue;
 use vaultrs::api::kv2::requests::{
-    DeleteSecretVersionsRequest, DestroySecretVersionsRequest, ReadSecretMetadataRequest, ReadSecretRequest,
+    DeleteSecretMetadataRequest, DeleteSecretVersionsRequest, DestroySecretVersionsRequest, ReadSecretMetadataRequest,
+    ReadSecretRequest,
 };
 use zeroize::Zeroizing;
 
@@ -86,6 +87,12 @@ pub fn destroy_versions(path: &RemotePath, versions: &[u64]) -> Result<Outgoing,
     outgoing(Call::DeleteSecret, &endpoint, None, None)
 }
 
+/// Removes the entry with all versions and labels.
+pub fn purge(path: &RemotePath) -> Result<Outgoing, StoreError> {
+    let endpoint = DeleteSecretMetadataRequest { mount: path.mount.to_string(), path: path.path.to_string() };
+    outgoing(Call::DeleteSecret, &endpoint, None, None)
+}
+
 /// Understands the reply to [`read`], which is a success or a 404.
 pub fn data_reply(reply: &Reply, path: &RemotePath) -> Result<DataReply, StoreError> {
     let parsed: Option<Data<Version>> = reply::parse(&reply.body);
@@ -113,6 +120,15 @@ pub fn head(reply: &Reply, path: &RemotePath) -> Result<Head, StoreError> {
     let live = is_live(metadata.current_version, &metadata.versions);
     let custom_metadata = metadata.custom_metadata.unwrap_or_default();
     Ok(Head { exists: true, version: metadata.current_version, live, custom_metadata })
+}
+
+/// Understands a successful reply to [`read_metadata`]: the versions that are not destroyed.
+pub fn kept_versions(reply: &Reply, path: &RemotePath) -> Result<Vec<u64>, StoreError> {
+    let versions = metadata(reply, path)?.versions;
+    let kept = versions.iter().filter(|(_, state)| !state.destroyed);
+    let mut kept: Vec<u64> = kept.filter_map(|(number, _)| number.parse().ok()).collect();
+    kept.sort_unstable();
+    Ok(kept)
 }
 
 /// What metadata alone tells of an entry whose data could not be found: it has no versions, or not the asked one. `None` when

@@ -341,6 +341,25 @@ impl StoreClient for VaultClient {
         self.confirm(&path.mount, Certainty::Known).await?;
         self.demand(kv::destroy_versions(path, versions)?, "destroy versions of", path).await.map(|_done| ())
     }
+
+    async fn kept_versions(&self, path: &RemotePath) -> Result<Vec<u64>, StoreError> {
+        self.confirm(&path.mount, Certainty::Known).await?;
+        let reply = self.authed(kv::read_metadata(path)?).await?;
+        let url = path.metadata_url();
+        match reply.status {
+            status if status.is_success() => kv::kept_versions(&reply, path),
+            StatusCode::NOT_FOUND => match self.judge(&reply, "read", &url, &path.mount, 0) {
+                StoreError::Rejected { .. } => Ok(Vec::new()),
+                other => Err(other),
+            },
+            _ => Err(self.judge(&reply, "read", &url, &path.mount, 0)),
+        }
+    }
+
+    async fn purge(&self, path: &RemotePath) -> Result<(), StoreError> {
+        self.confirm(&path.mount, Certainty::Known).await?;
+        self.demand(kv::purge(path)?, "purge", path).await.map(|_done| ())
+    }
 }
 
 fn plain(call: Call, method: Method, path: String) -> Outgoing {

@@ -1,0 +1,259 @@
+//! What becomes of an entry whose last property goes: its versions, its labels, and whatever somebody writes meanwhile.
+
+use std::sync::{Arc, Mutex};
+
+use futures::FutureExt;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::lifecycle::{Bench, PUSH, TEMPORAL, at, both};
+use super::protocol::{data, expect, labels, owner, path, push, remove, set, texts};
+use crate::controller::report::{LetGo, Report};
+use crate::domain::claim;
+use crate::domain::earlier_versions::EarlierVersions;
+use crate::domain::remote::EntryState;
+use crate::push::entry::ApplyError;
+use crate::push::step::Goal;
+use crate::store::fake::{Counting, FakeStore, Fault, Operation};
+use crate::store::{StoreClient, StoreError};
+
+fn gone(earlier: EarlierVersions) -> Goal {
+    Goal { earlier, ..remove(&["password"]) }
+}
+
+/// A store in which `uid` pushed two values, one after the other.
+async fn pushed_by(uid: &str, counting: Counting) -> FakeStore {
+    let store = FakeStore::new().with_counting(counting);
+    for value in ["1", "2"] {
+        push(&store, uid, &set(&[("password", value)])).await.unwrap();
+    }
+    store
+}
+
+async fn kept(store: &FakeStore) -> Vec<u64> {
+    store.kept_versions(&path()).await.unwrap()
+}
+
+#[tokio::test]
+async fn earlier_versions_stay_unless_they_are_to_be_destroyed_or_purged() {
+    for counting in [Counting::Refused, Counting::Offered] {
+        let store = pushed_by("a", counting).await;
+        push(&store, "a", &gone(EarlierVersions::Keep)).await.unwrap();
+        assert!(matches!(store.peek(&path()).state, EntryState::Deleted { version: 3 }));
+        assert_eq!((kept(&store).await, labels(&store)), (vec![1, 2, 3], vec!["managed-by".to_owned()]));
+
+        let store = pushed_by("a", counting).await;
+        push(&store, "a", &gone(EarlierVersions::Destroy)).await.unwrap();
+        assert!(matches!(store.peek(&path()).state, EntryState::Deleted { version: 3 }));
+        assert_eq!((kept(&store).await, labels(&store)), (vec![], vec!["managed-by".to_owned()]));
+
+        let store = pushed_by("a", counting).await;
+        push(&store, "a", &gone(EarlierVersions::Purge)).await.unwrap();
+        assert!(matches!(store.peek(&path()).state, EntryState::Absent));
+        let again = push(&store, "a", &set(&[("password", "3")])).await.unwrap();
+        assert_eq!(again.settled.version, Some(1));
+    }
+}
+
+#[tokio::test]
+async fn what_others_own_or_wrote_keeps_its_history() {
+    for earlier in [EarlierVersions::Destroy, EarlierVersions::Purge] {
+        let store = pushed_by("a", Counting::Refused).await;
+        push(&store, "b", &set(&[("note", "theirs")])).await.unwrap();
+        push(&store, "a", &gone(earlier)).await.unwrap();
+        assert_eq!((texts(&store), kept(&store).await), (expect(&[("note", "theirs")]), vec![1, 2, 3, 4]));
+        // A person deleted everything; its owner will write it again.
+        push(&store, "a", &set(&[("password", "3")])).await.unwrap();
+        store.soft_delete(&path());
+        push(&store, "a", &gone(earlier)).await.unwrap();
+        assert_eq!(kept(&store).await, [1, 2, 3, 4, 5]);
+        assert_eq!(labels(&store), ["claim.waypost.io/note", "managed-by"]);
+    }
+}
+
+/// Somebody without a claim writes before request `k`, for every `k`. What is lost is what the ADR says: a write in the moment
+/// between the last look and the purge.
+#[tokio::test]
+async fn a_persons_write_survives_wherever_it_comes_but_for_the_last_moment_of_a_purge() {
+    for earlier in [EarlierVersions::Destroy, EarlierVersions::Purge] {
+        for crossing in 0..10 {
+            let store = pushed_by("a", Counting::Refused).await;
+            let (mut seen, met) = (0, Arc::new(Mutex::new(None)));
+            let note = met.clone();
+            store.before_each(move |store, request| {
+                if seen == crossing {
+                    store.put(&path(), data(&[("note", "theirs")]));
+                    *note.lock().unwrap() = Some(request.operation);
+                }
+                seen += 1;
+                None
+            });
+            push(&store, "a", &gone(earlier)).await.unwrap();
+            let left = match *met.lock().unwrap() {
+                None | Some(Operation::Purge) => expect(&[]),
+                Some(_in_time) => expect(&[("note", "theirs")]),
+            };
+            assert_eq!(texts(&store), left, "{earlier:?}, before request {crossing}");
+        }
+    }
+}
+
+/// Before request `k` of the one the other runs as far as it can, for every `k`, in both roles: whoever was told that its value
+/// stands, finds it there.
+#[tokio::test]
+async fn a_purge_takes_no_other_owners_value_wherever_they_cross() {
+    use Counting::{Offered, Refused};
+    let sights = [[Refused, Refused], [Offered, Offered], [Offered, Refused], [Refused, Offered]];
+    let purge = || gone(EarlierVersions::Purge);
+    let theirs = || set(&[("note", "theirs")]);
+    for (purger, writer) in [("a", "b"), ("b", "a")] {
+        for (sight, crossing) in sights.into_iter().flat_map(|sight| (0..14).map(move |crossing| (sight, crossing))) {
+            for purger_first in [true, false] {
+                let place = format!("{purger} purges, crossing {crossing}, {sight:?}, {purger_first}");
+                let store = pushed_by(purger, sight[0]).await;
+                let other = store.with_identity("crossing").with_counting(sight[1]);
+                let outcome: Arc<Mutex<Option<bool>>> = Arc::default();
+                let (told, mut seen) = (outcome.clone(), 0);
+                let (goal, uid) = if purger_first { (theirs(), writer) } else { (purge(), purger) };
+                store.before_each(move |_, request| {
+                    seen += usize::from(request.identity.0.as_ref() == "fake");
+                    if seen == crossing + 1 && told.lock().unwrap().is_none() {
+                        // Where it would pause it is taken for stopped, its intent standing.
+                        let done = push(&other, uid, &goal).now_or_never();
+                        *told.lock().unwrap() = Some(matches!(done, Some(Ok(_))));
+                    }
+                    None
+                });
+                let (goal, uid) = if purger_first { (purge(), purger) } else { (theirs(), writer) };
+                let done = push(&store, uid, &goal).await.is_ok();
+                let wrote = if purger_first { outcome.lock().unwrap().unwrap_or(false) } else { done };
+                if wrote {
+                    assert_eq!(texts(&store).get("note").map(String::as_str), Some("theirs"), "{place}");
+                }
+                for (uid, goal) in [(purger, purge()), (writer, theirs()), (purger, purge()), (writer, theirs())] {
+                    push(&store, uid, &goal).await.ok();
+                }
+                assert_eq!(texts(&store), expect(&[("note", "theirs")]), "{place}");
+                assert_eq!(labels(&store), ["claim.waypost.io/note", "managed-by"], "{place}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_missing_right_is_told_and_leaves_no_intent_behind() {
+    for (earlier, refused, policy) in [
+        (EarlierVersions::Destroy, Operation::DestroyVersions, "destroy.hcl"),
+        (EarlierVersions::Purge, Operation::Purge, "purge.hcl"),
+    ] {
+        let store = pushed_by("a", Counting::Refused).await;
+        store.before_each(move |_, request| {
+            let error = StoreError::Forbidden { operation: "do it at", path: "secret".into() };
+            (request.operation == refused).then_some(Fault::Refuse(error))
+        });
+        let told = push(&store, "a", &gone(earlier)).await.unwrap_err();
+        assert!(matches!(told, ApplyError::MayNot { .. }) && told.to_string().contains(policy), "{told}");
+        assert_eq!(labels(&store), ["claim.waypost.io/password", "managed-by"]);
+        assert!(texts(&store).is_empty(), "the value is gone for readers all the same");
+        store.before_each(|_, _| None);
+        push(&store, "a", &gone(earlier)).await.unwrap();
+        assert!(kept(&store).await.is_empty());
+    }
+}
+
+/// As for any other chain of steps, for every request at which it may stop.
+#[tokio::test]
+async fn a_stop_at_any_request_of_an_ending_is_repaired_by_the_next_reconcile() {
+    let faults: [fn(StoreError) -> Fault; 2] = [Fault::Refuse, Fault::LoseReply];
+    for (fault, earlier) in faults
+        .into_iter()
+        .flat_map(|fault| [EarlierVersions::Destroy, EarlierVersions::Purge].map(|earlier| (fault, earlier)))
+    {
+        for stop in 0..16 {
+            let store = pushed_by("a", Counting::Refused).await;
+            let mut seen = 0;
+            store.before_each(move |_, _| {
+                seen += 1;
+                (seen == stop + 1).then(|| fault(StoreError::Standby { server: "fake".into() }))
+            });
+            if push(&store, "a", &gone(earlier)).await.is_err() {
+                push(&store, "a", &gone(earlier)).await.unwrap();
+            }
+            store.before_each(|_, _| None);
+            let entry = store.peek(&path());
+            match earlier {
+                EarlierVersions::Purge => assert!(matches!(entry.state, EntryState::Absent), "stopped at {stop}"),
+                EarlierVersions::Keep | EarlierVersions::Destroy => {
+                    assert!(matches!(entry.state, EntryState::Deleted { version: 3 }), "stopped at {stop}");
+                    assert_eq!(labels(&store), ["managed-by"], "stopped at {stop}");
+                }
+            }
+            assert!(kept(&store).await.is_empty(), "stopped at {stop}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_announced_purge_of_somebody_who_is_gone_holds_nobody_up() {
+    let store = FakeStore::new();
+    let dead = owner("0");
+    let announced = claim::intend_purge(&dead).into_iter().filter_map(|(key, value)| Some((key, value?)));
+    store.put_metadata(&path(), announced.collect());
+    push(&store, "a", &set(&[("password", "p")])).await.unwrap();
+    assert_eq!(labels(&store), ["claim.waypost.io/password", "managed-by"]);
+}
+
+fn annotate(bench: &Bench, earlier: &str, more: Value) {
+    let mut push = json!(bench.server.push_secret(PUSH).unwrap());
+    push["metadata"]["annotations"] = json!({ "waypost.io/earlier-versions": earlier });
+    for (field, value) in more.as_object().unwrap() {
+        push["metadata"][field] = value.clone();
+    }
+    bench.server.put(PUSH, push);
+}
+
+#[tokio::test]
+async fn a_renamed_key_and_a_deleted_push_secret_leave_no_earlier_versions_where_that_is_asked() {
+    let bench = Bench::new();
+    bench.spec(1, both());
+    bench.turn().await;
+    annotate(&bench, "Destroy", json!({}));
+    let mut renamed = both();
+    for entry in renamed["data"].as_array_mut().unwrap() {
+        entry["match"]["remoteRef"]["remoteKey"] = json!("platform-data/postgres/renamed");
+    }
+    bench.spec(2, renamed);
+    bench.turn().await;
+    assert!(bench.ready().0, "{:?}", bench.ready());
+    assert!(bench.store.kept_versions(&at(TEMPORAL)).await.unwrap().is_empty());
+    annotate(&bench, "Purge", json!({ "deletionTimestamp": Timestamp::now() }));
+    assert_eq!(bench.turn().await, Report::Gone);
+    assert!(matches!(bench.store.peek(&at("platform-data/postgres/renamed")).state, EntryState::Absent));
+}
+
+#[tokio::test]
+async fn an_annotation_that_says_nothing_stops_everything_until_it_is_corrected() {
+    let bench = Bench::new();
+    bench.spec(1, both());
+    bench.turn().await;
+    let mutations = bench.store.mutations();
+    annotate(&bench, "purge", json!({}));
+    bench.spec(
+        2,
+        json!({ "deletionPolicy": "Delete", "secretStoreRefs": both()["secretStoreRefs"],
+        "selector": both()["selector"], "data": [both()["data"][0]] }),
+    );
+    bench.turn().await;
+    let (ready, reason, message) = bench.ready();
+    assert!(!ready && reason == "InvalidSpec" && message.contains("Keep, Destroy or Purge"), "{reason}: {message}");
+
+    annotate(&bench, "purge", json!({ "deletionTimestamp": Timestamp::now() }));
+    bench.turn().await;
+    let (_, reason, message) = bench.ready();
+    assert!(reason == "CleanupPending" && message.contains("earlier-versions"), "{reason}: {message}");
+    assert_eq!((bench.store.mutations(), bench.texts(TEMPORAL).len()), (mutations, 2));
+    // As long as what cannot be read at all; then it goes, and what it pushed stays.
+    annotate(&bench, "purge", json!({ "deletionTimestamp": "2020-01-01T00:00:00Z" }));
+    assert!(matches!(bench.turn().await, Report::LetGo { why: LetGo::Unreadable, .. }));
+    assert_eq!(bench.store.mutations(), mutations);
+}
