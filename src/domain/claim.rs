@@ -17,6 +17,7 @@ use std::fmt;
 
 use super::consent;
 use super::fingerprint::short_digest;
+use super::path::RemotePath;
 
 /// The label with which External Secrets controllers mark what they may write.
 pub const MARKER: &str = "managed-by";
@@ -61,8 +62,24 @@ pub struct Inquiry {
     pub gone: BTreeSet<String>,
     /// Keys of intents that have not moved for too long: they count no longer.
     pub stale: BTreeSet<String>,
+    /// Whether the mark of an entry that has none is at another place.
+    pub marker: Elsewhere,
     /// The version up to which the entry has no data any more, in any version; a read shows the latest alone.
     pub destroyed: u64,
+}
+
+/// Where the mark of an entry is that has none itself: External Secrets Operator misplaces it for some spellings of a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// Nobody looked.
+    #[default]
+    Unknown,
+    /// Not where that operator would have put it.
+    Nowhere,
+    /// Here, where it would be, this login may not look.
+    Hidden(RemotePath),
+    /// Here.
+    At(RemotePath),
 }
 
 /// Who else has something at an entry.

@@ -114,6 +114,14 @@ impl RemotePath {
         Ok(parsed)
     }
 
+    /// Where External Secrets Operator puts the labels of an entry whose key repeats the store's mount: it takes the mount off for the
+    /// data alone. `None` for every key whose labels it puts beside the data.
+    pub fn with_misplaced_labels(store_mount: &str, remote_key: &str) -> Option<Self> {
+        let mount = Mount::parse(store_mount).ok()?;
+        let path = LogicalPath::parse(remote_key).ok()?;
+        (below(&mount, remote_key) != remote_key).then_some(Self { mount, path })
+    }
+
     /// The data endpoint below `/v1/`, e.g. `secret/data/platform-data/postgres/temporal`. It is itself a spelling of
     /// this entry, and the only one that is right for every entry.
     pub fn data_url(&self) -> String {

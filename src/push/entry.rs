@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use super::intents::Intents;
+use super::misplaced;
 use super::step::{self, Goal, Refusal, Settled, Step, Write};
 use crate::cluster::ClusterError;
-use crate::domain::claim::{self, Inquiry, LabelChanges, Owner};
+use crate::domain::claim::{self, Elsewhere, Inquiry, LabelChanges, Owner};
 use crate::domain::consent;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState};
@@ -139,6 +140,9 @@ impl Applier<'_> {
         for _ in 0..MAX_STEPS {
             let step = step::next(goal, &chain.entry, self.me, &chain.inquiry);
             if let Some(settled) = self.take(place, &mut chain, step).await? {
+                if let Elsewhere::At(misplaced) = &chain.inquiry.marker {
+                    misplaced::tidy(place.client, misplaced).await;
+                }
                 self.intents.forget(place.path);
                 return Ok(Applied { settled, wrote: chain.wrote });
             }
@@ -152,6 +156,11 @@ impl Applier<'_> {
             Step::Done(settled) => return Ok(Some(settled)),
             Step::Refuse { refusal, mine } => return Err(ApplyError::Refused { refusal, mine }),
             Step::AskAfter(owner) => return self.ask_after(chain, owner).await.map(|()| None),
+            Step::LookElsewhere(spellings) => {
+                let marker = misplaced::look(place.client, place.path, &spellings).await;
+                chain.inquiry.marker = marker.map_err(ApplyError::Store)?;
+                return Ok(None);
+            }
             Step::Wait { key, by } => return self.wait(place, chain, key, by).await.map(|()| None),
             Step::Announce { changes, claims, properties } => {
                 place.ledger.ensure(&properties).await.map_err(ApplyError::Cluster)?;
@@ -180,7 +189,8 @@ impl Applier<'_> {
 
     /// By number, whatever is written meanwhile.
     async fn destroy(&self, place: &Place<'_>, chain: &mut Chain, through: u64) -> Result<(), ApplyError> {
-        let kept = place.client.kept_versions(place.path).await.map_err(ApplyError::Store)?;
+        let metadata = place.client.metadata(place.path).await.map_err(ApplyError::Store)?;
+        let kept = metadata.map(|metadata| metadata.kept).unwrap_or_default();
         let versions: Vec<u64> = kept.into_iter().filter(|version| *version <= through).collect();
         if !versions.is_empty() {
             let destroyed = place.client.destroy_versions(place.path, &versions).await;

@@ -57,6 +57,13 @@ impl fmt::Display for StoreKey {
     }
 }
 
+impl Line {
+    /// The key of the entry, as it was spelled.
+    pub fn remote_key(&self) -> String {
+        self.data.match_.remote_ref.remote_key.clone()
+    }
+}
+
 impl StoreKey {
     fn parse(text: &str) -> Option<Self> {
         let (kind, name) = text.split_once('/')?;

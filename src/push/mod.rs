@@ -1,6 +1,6 @@
 //! PushSecret: publishes named keys of source Secrets to properties of paths in a store.
 //!
-//! `desired` and `shapes` parse, `observe` reads, `pieces` and `mapped` lay the mappings out for each source, `plan` decides for the whole, `step` for one entry (`ending` for one that loses its last property), `entry` and `apply` write, `record`
+//! `desired` and `shapes` parse, `observe` reads, `pieces` and `mapped` lay the mappings out for each source, `plan` decides for the whole, `step` for one entry (`ending` for one that loses its last property), `entry` and `apply` write, `misplaced` finds marks that stand elsewhere, `record`
 //! writes down what is about to be written, `report` says how it went, `remains` is what can be read of one that does not decode.
 
 pub mod apply;
@@ -11,6 +11,7 @@ pub mod intents;
 pub mod labels;
 pub mod ledger;
 pub mod mapped;
+pub mod misplaced;
 pub mod observe;
 pub mod patience;
 pub mod pieces;

@@ -113,6 +113,7 @@ pub fn plan(aim: &Aim<'_>, ledger: &Ledger, places: &Places, deletion: PushDelet
             blocked: unknown_place(places.get(spot)),
             ..Job::default()
         });
+        job.goal.spellings.extend(lines.values().map(Line::remote_key));
         let place = places.get(spot).and_then(|place| place.as_ref().ok());
         for (property, line) in lines {
             // The same place under another store's name, or another spelling: it is still wanted.
@@ -146,6 +147,7 @@ fn publish(desired: &Desired, wanted: &Wanted, sources: &[Source], place: Option
             foreign: desired.foreign,
             labels: wanted.labels.clone(),
             consents: wanted.consents.clone(),
+            spellings: wanted.lines.values().map(Line::remote_key).collect(),
             ..Goal::default()
         },
         lines: wanted.lines.clone(),

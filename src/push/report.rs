@@ -231,7 +231,7 @@ fn classify(problem: &Problem) -> (Reason, Family) {
         Problem::Apply(ApplyError::Store(error)) => (store_reason(error), error.family()),
         Problem::Apply(ApplyError::Refused { refusal, .. }) => match refusal {
             Refusal::Conflict { .. } | Refusal::UnreadableClaim { .. } => (Reason::PathConflict, Family::Refused),
-            Refusal::NotManaged => (Reason::PathNotManaged, Family::Refused),
+            Refusal::NotManaged { .. } => (Reason::PathNotManaged, Family::Refused),
             Refusal::TooManyClaims { .. } | Refusal::TooLarge { .. } => (Reason::TooLarge, Family::Refused),
         },
         Problem::Apply(ApplyError::MayNot { error, .. }) => (store_reason(error), error.family()),

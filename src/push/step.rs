@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ending;
 use super::labels::LabelGoal;
-use crate::domain::claim::{self, Inquiry, LabelChanges, Owner, Standing};
+use crate::domain::claim::{self, Elsewhere, Inquiry, LabelChanges, Owner, Standing};
 use crate::domain::consent::{self, Consent};
 use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
@@ -32,6 +32,8 @@ pub struct Goal {
     pub foreign: Foreign,
     /// What its labels are to be, as long as something there is ours.
     pub labels: LabelGoal,
+    /// Its key, as mappings and the ledger spell it.
+    pub spellings: BTreeSet<String>,
     /// Who may read which of the properties of `set`; a property that is not here, anybody.
     pub consents: BTreeMap<String, Consent>,
 }
@@ -62,6 +64,8 @@ pub enum Step {
     Done(Settled),
     /// Somebody of our own cluster is in the way: look whether it still exists.
     AskAfter(Owner),
+    /// It has no mark: look whether that is where one of these spellings of its key puts it.
+    LookElsewhere(BTreeSet<String>),
     /// Somebody announced a claim: give way for a moment.
     Wait {
         /// The intent's key.
@@ -158,9 +162,13 @@ pub enum Refusal {
     },
     /// The entry was written by somebody else.
     #[error(
-        "the path holds data that no External Secrets controller wrote: choose another path, or annotate the PushSecret with waypost.io/adopt: \"true\" to add its properties there"
+        "the path holds data that no External Secrets controller wrote{}: choose another path, or annotate the PushSecret with waypost.io/adopt: \"true\" to add its properties there",
+        hint(.elsewhere)
     )]
-    NotManaged,
+    NotManaged {
+        /// Where its mark was looked for.
+        elsewhere: Elsewhere,
+    },
     /// The entry has no room for more claims.
     #[error(
         "the path would have {claims} claims and {keys} keys of custom_metadata, and the limits are {} and {}: spread its properties over several paths",
@@ -181,6 +189,15 @@ pub enum Refusal {
         /// The size as JSON.
         bytes: usize,
     },
+}
+
+fn hint(elsewhere: &Elsewhere) -> String {
+    match elsewhere {
+        Elsewhere::Hidden(place) => format!(
+            " (or External Secrets Operator did, and marked {place} in its place, which this login may not see: install policies/vault/optional/eso-markers.hcl to have it looked for)"
+        ),
+        Elsewhere::Unknown | Elsewhere::Nowhere | Elsewhere::At(_) => String::new(),
+    }
 }
 
 /// Everything about one decision that does not change while it is made.
@@ -213,6 +230,7 @@ enum Obstacle {
     Wait { key: String, by: Owner },
     Withdraw,
     AskAfter(Owner),
+    LookElsewhere,
     Refuse(Refusal),
 }
 
@@ -260,7 +278,15 @@ impl<'a> View<'a> {
             EntryState::Absent | EntryState::Empty => false,
             EntryState::Deleted { .. } | EntryState::Live { .. } => true,
         };
-        filled && !claim::is_marked(&self.entry.custom_metadata)
+        let marked_elsewhere = matches!(self.inquiry.marker, Elsewhere::At(_));
+        filled && !claim::is_marked(&self.entry.custom_metadata) && !marked_elsewhere
+    }
+
+    fn foreign(&self) -> Obstacle {
+        match &self.inquiry.marker {
+            Elsewhere::Unknown => Obstacle::LookElsewhere,
+            known => Obstacle::Refuse(Refusal::NotManaged { elsewhere: known.clone() }),
+        }
     }
 
     fn sort_wanted(&self, sorted: &mut Sorted<'a>) {
@@ -282,7 +308,7 @@ impl<'a> View<'a> {
                     sorted.kept.insert(property);
                 }
                 Standing::Claimable if self.is_foreign() && self.goal.foreign == Foreign::Refuse => {
-                    sorted.hinder(Obstacle::Refuse(Refusal::NotManaged));
+                    sorted.hinder(self.foreign());
                 }
                 Standing::Claimable => {
                     sorted.announce.insert(property);
@@ -312,6 +338,11 @@ impl<'a> View<'a> {
                 Standing::Mine | Standing::Intended => {
                     sorted.drops.insert(property);
                 }
+                Standing::Claimable
+                    if self.has(property) && self.is_foreign() && self.inquiry.marker == Elsewhere::Unknown =>
+                {
+                    sorted.hinder(Obstacle::LookElsewhere);
+                }
                 // The ledger says we pushed it, and an External Secrets Operator's write erased our claim.
                 Standing::Claimable
                     if self.has(property) && !self.is_foreign() && self.goal.existing == Existing::Replace =>
@@ -334,6 +365,7 @@ impl<'a> View<'a> {
         let withdraw = || Step::Settle(intents.iter().map(|p| (claim::intent_key(p, &self.me.uid), None)).collect());
         match obstacle {
             Obstacle::AskAfter(owner) => Step::AskAfter(owner),
+            Obstacle::LookElsewhere => Step::LookElsewhere(self.goal.spellings.clone()),
             Obstacle::Wait { key, by } => Step::Wait { key, by },
             Obstacle::Withdraw => withdraw(),
             Obstacle::Refuse(_) if !intents.is_empty() => withdraw(),
@@ -493,7 +525,8 @@ impl Sorted<'_> {
             Obstacle::Wait { .. } => 0,
             Obstacle::Withdraw => 1,
             Obstacle::AskAfter(_) => 2,
-            Obstacle::Refuse(_) => 3,
+            Obstacle::LookElsewhere => 3,
+            Obstacle::Refuse(_) => 4,
         };
         if self.obstacle.as_ref().is_none_or(|present| weight(present) < weight(&obstacle)) {
             self.obstacle = Some(obstacle);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 
-use super::{Exchange, Head, Heads, Identity, Latest, PathKey, StoreClient, StoreError, Written};
+use super::{Exchange, Head, Heads, Identity, Latest, Metadata, PathKey, StoreClient, StoreError, Written};
 use crate::domain::consent;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
@@ -38,8 +38,8 @@ pub enum Operation {
     DeleteVersions,
     /// [`StoreClient::destroy_versions`].
     DestroyVersions,
-    /// [`StoreClient::kept_versions`].
-    KeptVersions,
+    /// [`StoreClient::metadata`].
+    Metadata,
     /// [`StoreClient::purge`].
     Purge,
 }
@@ -48,9 +48,7 @@ impl Operation {
     /// Whether the request can change the store.
     pub fn mutates(self) -> bool {
         match self {
-            Operation::PathKey | Operation::Read | Operation::Head | Operation::Heads | Operation::KeptVersions => {
-                false
-            }
+            Operation::PathKey | Operation::Read | Operation::Head | Operation::Heads | Operation::Metadata => false,
             Operation::CreateEntry
             | Operation::PatchMetadata
             | Operation::ExchangeLabels
@@ -366,6 +364,11 @@ impl Stored {
         Latest { version, live: self.at(version).is_some(), consents: consent::digest(&self.custom_metadata) }
     }
 
+    fn metadata(&self) -> Metadata {
+        let kept = (1..=self.latest()).filter(|version| !self.destroyed.contains(version)).collect();
+        Metadata { latest: self.latest(), kept, custom_metadata: self.custom_metadata.clone() }
+    }
+
     fn at(&self, version: u64) -> Option<&RemoteData> {
         self.versions.get(index(version)?)?.as_ref()
     }
@@ -506,13 +509,8 @@ impl StoreClient for FakeStore {
         })
     }
 
-    async fn kept_versions(&self, path: &RemotePath) -> Result<Vec<u64>, StoreError> {
-        self.serve(Operation::KeptVersions, path, |content| {
-            let stored = content.entries.get(path);
-            let kept =
-                |stored: &Stored| (1..=stored.latest()).filter(|version| !stored.destroyed.contains(version)).collect();
-            Ok(stored.map(kept).unwrap_or_default())
-        })
+    async fn metadata(&self, path: &RemotePath) -> Result<Option<Metadata>, StoreError> {
+        self.serve(Operation::Metadata, path, |content| Ok(content.entries.get(path).map(Stored::metadata)))
     }
 
     async fn purge(&self, path: &RemotePath) -> Result<(), StoreError> {

@@ -64,6 +64,17 @@ pub struct Head {
     pub custom_metadata: BTreeMap<String, String>,
 }
 
+/// What metadata tells of all versions of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    /// The latest version's number; 0 when there is none.
+    pub latest: u64,
+    /// The versions that are not destroyed, in their order: also those that are deleted, which can be undeleted.
+    pub kept: Vec<u64>,
+    /// The entry's own labels.
+    pub custom_metadata: BTreeMap<String, String>,
+}
+
 /// The latest version of an entry, as a listing tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latest {
@@ -153,8 +164,8 @@ pub trait StoreClient: Send + Sync {
     /// Destroys the data of exactly these versions.
     async fn destroy_versions(&self, path: &RemotePath, versions: &[u64]) -> Result<(), StoreError>;
 
-    /// The versions that are not destroyed, in their order: also those that are deleted, which can be undeleted.
-    async fn kept_versions(&self, path: &RemotePath) -> Result<Vec<u64>, StoreError>;
+    /// Reads the metadata alone; `None` where there is no entry. [`StoreError::Forbidden`] where the login may not see it.
+    async fn metadata(&self, path: &RemotePath) -> Result<Option<Metadata>, StoreError>;
 
     /// Removes the whole entry, with every version and label, whatever is there at that moment: no server takes a condition.
     async fn purge(&self, path: &RemotePath) -> Result<(), StoreError>;

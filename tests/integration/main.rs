@@ -24,6 +24,7 @@ mod drift;
 mod earlier_versions;
 mod envelope;
 mod eso_crds;
+mod eso_markers;
 mod events;
 mod fan_out;
 mod fan_out_faults;

@@ -75,7 +75,7 @@ async fn contract(store: &dyn StoreClient) {
     assert!(matches!(nobody, StoreError::EntryMissing { .. }), "{nobody}");
     store.destroy_versions(&path, &[1]).await.unwrap();
     store.purge(&path).await.unwrap();
-    assert!(store.kept_versions(&path).await.unwrap().is_empty());
+    assert_eq!(store.metadata(&path).await.unwrap(), None);
 
     store.create_entry(&path).await.unwrap();
     assert!(matches!(store.read(&path, None).await.unwrap().state, EntryState::Empty));
@@ -127,7 +127,9 @@ async fn contract(store: &dyn StoreClient) {
     let head = store.head(&path).await.unwrap();
     assert!(head.version == 3 && !head.live);
     assert_eq!(listed(store, &path).await, Some((3, false)));
-    assert_eq!(store.kept_versions(&path).await.unwrap(), [1, 2], "a deleted version can be undeleted");
+    let metadata = store.metadata(&path).await.unwrap().unwrap();
+    assert_eq!((metadata.latest, metadata.kept), (3, vec![1, 2]), "a deleted version can be undeleted");
+    assert_eq!(metadata.custom_metadata, destroyed.custom_metadata);
     listings(store).await;
     store.purge(&path).await.unwrap();
     assert!(matches!(store.read(&path, None).await.unwrap().state, EntryState::Absent));

@@ -31,7 +31,7 @@ async fn pushed_by(uid: &str, counting: Counting) -> FakeStore {
 }
 
 async fn kept(store: &FakeStore) -> Vec<u64> {
-    store.kept_versions(&path()).await.unwrap()
+    store.metadata(&path()).await.unwrap().map(|metadata| metadata.kept).unwrap_or_default()
 }
 
 #[tokio::test]
@@ -225,7 +225,7 @@ async fn a_renamed_key_and_a_deleted_push_secret_leave_no_earlier_versions_where
     bench.spec(2, renamed);
     bench.turn().await;
     assert!(bench.ready().0, "{:?}", bench.ready());
-    assert!(bench.store.kept_versions(&at(TEMPORAL)).await.unwrap().is_empty());
+    assert!(bench.store.metadata(&at(TEMPORAL)).await.unwrap().unwrap().kept.is_empty());
     annotate(&bench, "Purge", json!({ "deletionTimestamp": Timestamp::now() }));
     assert_eq!(bench.turn().await, Report::Gone);
     assert!(matches!(bench.store.peek(&at("platform-data/postgres/renamed")).state, EntryState::Absent));

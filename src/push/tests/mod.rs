@@ -4,6 +4,7 @@ mod api_server;
 mod ending;
 mod labelled;
 mod lifecycle;
+mod misplaced;
 mod protocol;
 mod stores;
 mod whole;

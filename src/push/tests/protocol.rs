@@ -251,7 +251,7 @@ async fn a_path_of_somebody_else_is_left_alone_unless_adopted() {
     let store = FakeStore::new();
     store.put(&path(), data(&[("password", "theirs")]));
     let refused = push(&store, "a", &set(&[("password", "a")])).await.unwrap_err();
-    assert!(matches!(refused, ApplyError::Refused { refusal: Refusal::NotManaged, .. }));
+    assert!(matches!(refused, ApplyError::Refused { refusal: Refusal::NotManaged { .. }, .. }));
     assert_eq!(store.mutations(), 0);
     let adopting = Goal { foreign: Foreign::Adopt, ..set(&[("username", "a")]) };
     push(&store, "a", &adopting).await.unwrap();

@@ -17,7 +17,7 @@ use super::transport::{MAX_REPLY, Outgoing, Payload, Reply};
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteData, RemoteValue};
 use crate::store::observer::Call;
-use crate::store::{Head, StoreError, Written};
+use crate::store::{self, Head, StoreError, Written};
 
 /// What the server said about the data of an entry.
 pub enum DataReply {
@@ -122,13 +122,13 @@ pub fn head(reply: &Reply, path: &RemotePath) -> Result<Head, StoreError> {
     Ok(Head { exists: true, version: metadata.current_version, live, custom_metadata })
 }
 
-/// Understands a successful reply to [`read_metadata`]: the versions that are not destroyed.
-pub fn kept_versions(reply: &Reply, path: &RemotePath) -> Result<Vec<u64>, StoreError> {
-    let versions = metadata(reply, path)?.versions;
+/// Understands a successful reply to [`read_metadata`].
+pub fn all_versions(reply: &Reply, path: &RemotePath) -> Result<store::Metadata, StoreError> {
+    let Metadata { current_version, custom_metadata, versions, .. } = metadata(reply, path)?;
     let kept = versions.iter().filter(|(_, state)| !state.destroyed);
     let mut kept: Vec<u64> = kept.filter_map(|(number, _)| number.parse().ok()).collect();
     kept.sort_unstable();
-    Ok(kept)
+    Ok(store::Metadata { latest: current_version, kept, custom_metadata: custom_metadata.unwrap_or_default() })
 }
 
 /// What metadata alone tells of an entry whose data could not be found: it has no versions, or not the asked one. `None` when

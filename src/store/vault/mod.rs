@@ -36,7 +36,7 @@ use self::transport::{MAX_REPLY, Outgoing, Reply, Transport};
 use crate::domain::path::{Mount, RemotePath};
 use crate::domain::remote::{Entry, RemoteData};
 use crate::store::observer::Call;
-use crate::store::{Exchange, Head, Heads, Identity, PathKey, StoreClient, StoreError, Written};
+use crate::store::{Exchange, Head, Heads, Identity, Metadata, PathKey, StoreClient, StoreError, Written};
 pub use inspect::{Inspection, Rights, sample};
 
 /// No server takes a larger request by default.
@@ -342,14 +342,14 @@ impl StoreClient for VaultClient {
         self.demand(kv::destroy_versions(path, versions)?, "destroy versions of", path).await.map(|_done| ())
     }
 
-    async fn kept_versions(&self, path: &RemotePath) -> Result<Vec<u64>, StoreError> {
+    async fn metadata(&self, path: &RemotePath) -> Result<Option<Metadata>, StoreError> {
         self.confirm(&path.mount, Certainty::Known).await?;
         let reply = self.authed(kv::read_metadata(path)?).await?;
         let url = path.metadata_url();
         match reply.status {
-            status if status.is_success() => kv::kept_versions(&reply, path),
+            status if status.is_success() => kv::all_versions(&reply, path).map(Some),
             StatusCode::NOT_FOUND => match self.judge(&reply, "read", &url, &path.mount, 0) {
-                StoreError::Rejected { .. } => Ok(Vec::new()),
+                StoreError::Rejected { .. } => Ok(None),
                 other => Err(other),
             },
             _ => Err(self.judge(&reply, "read", &url, &path.mount, 0)),

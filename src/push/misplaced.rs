@@ -1,0 +1,96 @@
+//! The mark of External Secrets Operator where it does not belong: of a key that repeats the mount it takes the mount off for the
+//! data and not for the metadata. The data is then at one place, and `managed-by` at another, where no data ever is.
+
+use std::collections::BTreeSet;
+
+use crate::domain::claim::{self, Elsewhere};
+use crate::domain::path::RemotePath;
+use crate::store::{Metadata, StoreClient, StoreError};
+
+/// Looks for the mark of this entry wherever its key, as manifests and the ledger spell it, would have put it; where none of them
+/// repeats the mount, where the plainest spelling that does would have, and nobody is told that this may not be seen.
+///
+/// # Errors
+/// What any request can meet; a place that may not be seen is an answer.
+pub async fn look(
+    client: &dyn StoreClient,
+    path: &RemotePath,
+    spellings: &BTreeSet<String>,
+) -> Result<Elsewhere, StoreError> {
+    let mut seen = Elsewhere::Nowhere;
+    let (places, certainty) = places(client.mount(), path, spellings);
+    for place in places {
+        match (client.metadata(&place).await, certainty) {
+            (Ok(Some(metadata)), _) if is_misplaced(&metadata) => return Ok(Elsewhere::At(place)),
+            (Ok(Some(_) | None), _) | (Err(StoreError::Forbidden { .. }), Certainty::Guessed) => {}
+            (Err(StoreError::Forbidden { .. }), Certainty::Spelled) => seen = Elsewhere::Hidden(place),
+            (Err(error), _) => return Err(error),
+        }
+    }
+    Ok(seen)
+}
+
+/// Removes what is left of a mark that stands at the right place now, if nothing but that mark is there. A push never fails by it.
+pub async fn tidy(client: &dyn StoreClient, place: &RemotePath) {
+    let outcome = match client.metadata(place).await {
+        Ok(Some(metadata)) if is_misplaced(&metadata) && metadata.custom_metadata.len() == 1 => {
+            client.purge(place).await
+        }
+        Ok(Some(_) | None) => return,
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(()) => {
+            tracing::info!(%place, "a mark of External Secrets Operator that stood at the wrong place was removed")
+        }
+        Err(error) => tracing::info!(%place, %error, "a mark of External Secrets Operator stays at the wrong place"),
+    }
+}
+
+/// Where the places come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Certainty {
+    /// A key that somebody wrote.
+    Spelled,
+    /// A key that somebody may have written.
+    Guessed,
+}
+
+fn places(mount: Option<&str>, path: &RemotePath, spellings: &BTreeSet<String>) -> (BTreeSet<RemotePath>, Certainty) {
+    let misplaced = |key: &str| RemotePath::with_misplaced_labels(mount?, key);
+    let spelled: BTreeSet<RemotePath> = spellings.iter().filter_map(|key| misplaced(key)).collect();
+    match spelled.is_empty() {
+        true => (misplaced(&path.to_string()).into_iter().collect(), Certainty::Guessed),
+        false => (spelled, Certainty::Spelled),
+    }
+}
+
+/// An entry that never had a version marks no data of its own, and one with claims is somebody's.
+fn is_misplaced(metadata: &Metadata) -> bool {
+    let labels = &metadata.custom_metadata;
+    let claimed = labels.keys().any(|key| key != claim::MARKER && claim::is_ours(key));
+    metadata.latest == 0 && claim::is_marked(labels) && !claimed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_looked_for_where_the_spelling_puts_it() {
+        let path = RemotePath::parse(Some("secret"), "platform-data/pg/shop").unwrap();
+        let found = |mount, spellings: &[&str]| -> Vec<String> {
+            let spellings = spellings.iter().map(|key| (*key).to_owned()).collect();
+            places(mount, &path, &spellings).0.iter().map(RemotePath::metadata_url).collect()
+        };
+        let (short, long) = ("secret/platform-data/pg/shop", "secret/data/platform-data/pg/shop");
+        assert_eq!(found(Some("secret"), &[long]), ["secret/metadata/secret/data/platform-data/pg/shop"]);
+        assert_eq!(found(Some("secret"), &[long, short]).len(), 2);
+        assert_eq!(
+            found(Some("secret/"), &["platform-data/pg/shop"]),
+            ["secret/metadata/secret/platform-data/pg/shop"]
+        );
+        // Without a mount of the store a key names its own, and that operator writes nothing that it could not mark.
+        assert_eq!(found(None, &[short]), Vec::<String>::new());
+    }
+}

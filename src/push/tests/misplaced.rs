@@ -1,0 +1,104 @@
+//! Marks that External Secrets Operator put at another place than the data: found, believed, put right, and never more.
+
+use std::collections::BTreeSet;
+
+use super::protocol::{data, expect, labels, marked, path, push, remove, set, texts};
+use crate::domain::claim;
+use crate::domain::path::RemotePath;
+use crate::push::entry::{ApplyError, Wrote};
+use crate::push::step::{Goal, Refusal};
+use crate::store::StoreError;
+use crate::store::fake::{Counting, FakeStore, Fault, Operation};
+
+const KEY: &str = "secret/platform-data/postgres/temporal";
+
+fn spelled(goal: Goal) -> Goal {
+    Goal { spellings: BTreeSet::from([KEY.to_owned()]), ..goal }
+}
+
+fn phantom() -> RemotePath {
+    RemotePath::with_misplaced_labels("secret", KEY).unwrap()
+}
+
+/// As that operator leaves it.
+fn left_behind(counting: Counting) -> FakeStore {
+    let store = FakeStore::new().with_counting(counting);
+    store.put(&path(), data(&[("password", "p"), ("username", "u")]));
+    store.put_metadata(&phantom(), marked());
+    store
+}
+
+fn is_there(store: &FakeStore, path: &RemotePath) -> bool {
+    !matches!(store.peek(path).state, crate::domain::remote::EntryState::Absent)
+}
+
+#[tokio::test]
+async fn a_path_that_is_marked_elsewhere_is_claimed_without_a_version_and_looked_at_once() {
+    for counting in [Counting::Refused, Counting::Offered] {
+        let store = left_behind(counting);
+        let applied = push(&store, "a", &spelled(set(&[("password", "p")]))).await.unwrap();
+        assert_eq!((applied.settled.version, applied.wrote), (Some(1), Wrote::Nothing));
+        assert_eq!(labels(&store), ["claim.waypost.io/password", "managed-by"]);
+        assert_eq!(texts(&store), expect(&[("password", "p"), ("username", "u")]));
+        assert!(!is_there(&store, &phantom()));
+        let before = store.requests().len();
+        push(&store, "a", &spelled(set(&[("password", "p")]))).await.unwrap();
+        assert_eq!(store.requests().len() - before, 1, "silence costs one read");
+    }
+}
+
+#[tokio::test]
+async fn a_property_that_was_pushed_before_the_mark_was_put_right_goes_with_its_mapping() {
+    let store = left_behind(Counting::Refused);
+    push(&store, "a", &spelled(remove(&["password"]))).await.unwrap();
+    assert_eq!((texts(&store), labels(&store)), (expect(&[("username", "u")]), vec![claim::MARKER.to_owned()]));
+}
+
+#[tokio::test]
+async fn whatever_is_no_misplaced_mark_is_not_believed_and_costs_one_request() {
+    let owned = claim::confirm(["password"], &super::protocol::owner("b"));
+    let owned = owned.into_iter().filter_map(|(key, value)| Some((key, value?))).chain(marked()).collect();
+    let stores = [
+        // Nothing there, another's entry with data of its own, and one with claims.
+        FakeStore::new(),
+        FakeStore::new(),
+        FakeStore::new(),
+    ];
+    stores[1].put(&phantom(), data(&[("x", "y")]));
+    stores[1].put_metadata(&phantom(), marked());
+    stores[2].put_metadata(&phantom(), owned);
+    for store in stores {
+        store.put(&path(), data(&[("password", "theirs")]));
+        let refused = push(&store, "a", &spelled(set(&[("password", "p")]))).await.unwrap_err();
+        assert!(matches!(refused, ApplyError::Refused { refusal: Refusal::NotManaged { .. }, .. }), "{refused}");
+        assert_eq!((store.mutations(), store.count(Operation::Metadata)), (0, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_mark_with_labels_of_others_is_believed_and_stays() {
+    let store = left_behind(Counting::Refused);
+    let mut labels = marked();
+    labels.insert("team".into(), "shop".into());
+    store.put_metadata(&phantom(), labels);
+    push(&store, "a", &spelled(set(&[("password", "p")]))).await.unwrap();
+    assert!(is_there(&store, &phantom()));
+}
+
+#[tokio::test]
+async fn a_place_that_may_not_be_seen_is_named_and_one_that_may_not_be_removed_stays() {
+    let forbidden = || StoreError::Forbidden { operation: "read", path: "secret".into() };
+    for refused in [Operation::Metadata, Operation::Purge] {
+        let store = left_behind(Counting::Refused);
+        store.before_each(move |_, request| (request.operation == refused).then(|| Fault::Refuse(forbidden())));
+        let outcome = push(&store, "a", &spelled(set(&[("password", "p")]))).await;
+        assert!(is_there(&store, &phantom()));
+        match refused {
+            Operation::Purge => assert!(outcome.is_ok()),
+            _look => {
+                let told = outcome.unwrap_err().to_string();
+                assert!(told.contains(&phantom().to_string()) && told.contains("eso-markers.hcl"), "{told}");
+            }
+        }
+    }
+}
