@@ -2,6 +2,7 @@
 //! policies that we ship. Every test has its own namespaces and paths, so all run side by side on one lab.
 
 mod as_vault;
+mod authors;
 mod bad_days;
 mod bad_pull;
 mod bad_push;
