@@ -135,7 +135,7 @@ struct Chain {
 impl Applier<'_> {
     /// Brings an entry to its goal. Stopped anywhere, the next call goes on from there.
     pub async fn converge(&self, place: &Place<'_>, goal: &Goal) -> Result<Applied, ApplyError> {
-        let entry = place.client.read(place.path, None).await.map_err(ApplyError::Store)?;
+        let entry = place.client.read_to_write(place.path).await.map_err(ApplyError::Store)?;
         let mut chain = Chain { entry, inquiry: Inquiry::default(), losses: 0, wrote: Wrote::Nothing };
         for _ in 0..MAX_STEPS {
             let step = step::next(goal, &chain.entry, self.me, &chain.inquiry);
@@ -183,7 +183,7 @@ impl Applier<'_> {
                 }
             }
         }
-        chain.entry = place.client.read(place.path, None).await.map_err(ApplyError::Store)?;
+        chain.entry = place.client.read_to_write(place.path).await.map_err(ApplyError::Store)?;
         Ok(None)
     }
 
@@ -262,7 +262,7 @@ impl Applier<'_> {
             return self.ask_after(chain, by).await;
         }
         chain.lose().await.map_err(|_busy| ApplyError::Contested { by })?;
-        chain.entry = place.client.read(place.path, None).await.map_err(ApplyError::Store)?;
+        chain.entry = place.client.read_to_write(place.path).await.map_err(ApplyError::Store)?;
         Ok(())
     }
 
@@ -284,7 +284,7 @@ impl Applier<'_> {
             }
             Exchange::Crossed => {
                 chain.lose().await?;
-                chain.entry = place.client.read(place.path, None).await.map_err(ApplyError::Store)?;
+                chain.entry = place.client.read_to_write(place.path).await.map_err(ApplyError::Store)?;
             }
             Exchange::Unavailable => {}
         }

@@ -128,6 +128,11 @@ pub trait StoreClient: Send + Sync {
     /// missing or wrong mount is an error, never [`Entry::absent`].
     async fn read(&self, path: &RemotePath, version: Option<u64>) -> Result<Entry, StoreError>;
 
+    /// Reads the latest version of an entry that is to be written. A login that may not see labels takes an entry without versions for
+    /// none, which is right for whoever reads values; a writer would claim it again and again, so here it is
+    /// [`StoreError::Forbidden`].
+    async fn read_to_write(&self, path: &RemotePath) -> Result<Entry, StoreError>;
+
     /// Reads the latest version's number and the labels, no data. Falls back on a data read where metadata is forbidden.
     async fn head(&self, path: &RemotePath) -> Result<Head, StoreError>;
 

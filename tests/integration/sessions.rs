@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use waypost::api::{ExternalSecret, PushSecret};
 use waypost_e2e::lab::{Lab, VaultAdmin};
@@ -134,4 +135,56 @@ async fn a_policy_that_forbids_causes_no_login() -> anyhow::Result<()> {
     session.all_hold("meanwhile").await?;
     assert_eq!(session.role.logins(audit, mark)?, 0);
     remove_store(stage, &session.login.store).await
+}
+
+#[tokio::test]
+async fn a_push_that_may_not_see_labels_names_the_right_and_claims_nothing() -> anyhow::Result<()> {
+    let (stage, admin) = (Stage::new("unseen").await?, Lab::shared().await?.vault_admin()?);
+    let shipped = admin.get("sys/policies/acl/waypost-combined").await?.unwrap_or_default();
+    let shipped = shipped["data"]["policy"].as_str().unwrap_or_default().to_owned();
+    let (seeing, blind) =
+        (r#"["create", "read", "update", "patch", "list"]"#, r#"["create", "update", "patch", "list"]"#);
+    assert!(shipped.contains(seeing), "the rules of metadata are spelled so: {shipped}");
+    admin.put_policy(&stage.word, &shipped.replace(seeing, blind)).await?;
+    let role = AppRole::enable(Lab::shared().await?.vault_admin()?, &stage.word, &[&stage.word]).await?;
+    stage.secret(&stage.producer, "approle", &[("secret-id", &role.new_secret_id().await?)]).await?;
+    let auth = role.auth(&stage.producer);
+    let login = Login::by(stage, "vault", auth, json!({})).await?;
+    let stage = &login.stage;
+    // An entry without versions answers like none, until its metadata is asked for.
+    let metadata = format!("secret/metadata/{}", stage.path());
+    admin.post(&metadata, &json!({ "max_versions": 0 })).await?;
+    let mark = login.audit.mark()?;
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    stage
+        .push("push", "source", &[("password", "password")], json!({ "secretStoreRefs": [store_ref(&login.store)] }))
+        .await?;
+    let said = stage.ready::<PushSecret>(&stage.producer, "push", "False", "NotPermitted").await?;
+    assert!(
+        said.contains(&format!("permission denied to read {metadata}")) && said.contains("policies/vault"),
+        "{said}"
+    );
+    touch(stage, "again").await?;
+    wait::until("a second look", LATER, async || {
+        let looks = login.requests(mark)?;
+        Ok((looks.iter().filter(|request| request.path == metadata).count() >= 2).then_some(()))
+    })
+    .await?;
+    let requests = login.requests(mark)?;
+    assert!(requests.iter().all(|request| !request.is_write()) && requests.len() <= 8, "{requests:?}");
+    assert_eq!((stage.version().await?, stage.stored().await?), (0, Value::Null));
+
+    admin.put_policy(&stage.word, &shipped).await?;
+    touch(stage, "permitted").await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    assert_eq!((stage.version().await?, stage.stored().await?), (1, json!({ "password": "one" })));
+    remove_store(stage, &login.store).await
+}
+
+/// An annotation, which lets the PushSecret be looked at again.
+async fn touch(stage: &Stage, word: &str) -> anyhow::Result<()> {
+    let touched = json!({ "metadata": { "annotations": { "touched": word } } });
+    let pushes = stage.api::<PushSecret>(&stage.producer);
+    pushes.patch("push", &PatchParams::default(), &Patch::Merge(touched)).await?;
+    Ok(())
 }

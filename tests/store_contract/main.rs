@@ -66,6 +66,7 @@ async fn contract(store: &dyn StoreClient) {
     let path = path("platform-data/contract/entry");
 
     assert!(matches!(store.read(&path, None).await.unwrap().state, EntryState::Absent));
+    assert!(matches!(store.read_to_write(&path).await.unwrap().state, EntryState::Absent));
     let head = store.head(&path).await.unwrap();
     assert!(!head.exists && head.version == 0 && !head.live);
     assert_eq!(listed(store, &path).await, None);
@@ -79,6 +80,7 @@ async fn contract(store: &dyn StoreClient) {
 
     store.create_entry(&path).await.unwrap();
     assert!(matches!(store.read(&path, None).await.unwrap().state, EntryState::Empty));
+    assert!(matches!(store.read_to_write(&path).await.unwrap().state, EntryState::Empty));
     store.patch_metadata(&path, &labels(&[("a", Some("1")), ("b", Some("2"))])).await.unwrap();
     store.create_entry(&path).await.unwrap();
     let head = store.head(&path).await.unwrap();
@@ -228,6 +230,32 @@ async fn a_policys_403_causes_no_login() {
     }
     assert_eq!(bench.logins(mark), 0);
     client.read(&path("platform-data/policy/entry"), None).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_may_not_see_labels_finds_no_value_and_is_told_so_before_a_write() {
+    let bench = Bench::on_extra().await;
+    let admin = bench.bao().admin().unwrap();
+    let rules = r#"
+        path "secret/data/*" { capabilities = ["create", "read", "update"] }
+        path "secret/metadata/*" { capabilities = ["create", "update", "patch"] }
+        path "auth/token/lookup-self" { capabilities = ["read"] }
+    "#;
+    admin.put_policy("blind", rules).await.unwrap();
+    let token = admin.create_token(&["blind"], "10m").await.unwrap();
+    bench.secret("blind", "token", &token).await;
+    let client = bench.client("blind", bench.provider(bench.token_auth("blind"), json!({}))).await;
+    let entry = path("platform-data/blind/entry");
+    client.create_entry(&entry).await.unwrap();
+    assert!(matches!(client.read(&entry, None).await.unwrap().state, EntryState::Absent));
+    let error = client.read_to_write(&entry).await.err().unwrap();
+    assert!(
+        matches!(&error, StoreError::Forbidden { path, .. } if path == "secret/metadata/platform-data/blind/entry"),
+        "{error}"
+    );
+    // With data there is nothing to ask for: the labels come along.
+    client.write(&entry, &text("value"), 0).await.unwrap();
+    assert!(client.read_to_write(&entry).await.unwrap().data().is_some());
 }
 
 #[tokio::test]

@@ -46,6 +46,15 @@ const STALE_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_
 /// How often data is asked for that is not there and yet listed: somebody wrote it in between, or a standby is behind.
 const MOST_READS: usize = 3;
 
+/// What becomes of an entry that shows no data, where this login may not see whether it is there without versions.
+#[derive(Clone, Copy)]
+enum Unseen {
+    /// Whoever reads values finds none either way.
+    IsAbsent,
+    /// Whoever is to write it cannot see the claims on it, nor its own, and would claim without end.
+    IsRefused,
+}
+
 /// What a client is made of, besides its transport.
 pub struct ClientSettings {
     /// Who reads through it.
@@ -208,21 +217,37 @@ impl VaultClient {
         }
     }
 
+    async fn read_entry(&self, path: &RemotePath, version: Option<u64>, unseen: Unseen) -> Result<Entry, StoreError> {
+        self.confirm(&path.mount, Certainty::Known).await?;
+        for _ in 0..MOST_READS {
+            if let DataReply::Entry(entry) = self.read_data(path, version).await? {
+                return Ok(entry);
+            }
+            if let Some(entry) = self.read_nothing(path, version, unseen).await? {
+                return Ok(entry);
+            }
+        }
+        Err(StoreError::Stale { path: path.to_string() })
+    }
+
     /// Tells an entry without that version from no entry, and both from no mount; `None` when it has that version by now.
-    async fn read_nothing(&self, path: &RemotePath, version: Option<u64>) -> Result<Option<Entry>, StoreError> {
+    async fn read_nothing(
+        &self,
+        path: &RemotePath,
+        version: Option<u64>,
+        unseen: Unseen,
+    ) -> Result<Option<Entry>, StoreError> {
         self.confirm(&path.mount, Certainty::Fresh).await?;
         let url = path.metadata_url();
         let reply = self.authed(kv::read_metadata(path)?).await?;
-        match reply.status {
-            status if status.is_success() => kv::without_data(&reply, path, version),
-            // Without the right to see metadata an entry without versions looks like none, which is as harmless: creating
-            // an entry that exists changes nothing.
-            StatusCode::FORBIDDEN => Ok(Some(Entry::absent())),
-            StatusCode::NOT_FOUND => match self.judge(&reply, "read", &url, &path.mount, 0) {
+        match (reply.status, unseen) {
+            (status, _) if status.is_success() => kv::without_data(&reply, path, version),
+            (StatusCode::FORBIDDEN, Unseen::IsAbsent) => Ok(Some(Entry::absent())),
+            (StatusCode::NOT_FOUND, _) => match self.judge(&reply, "read", &url, &path.mount, 0) {
                 StoreError::Rejected { .. } => Ok(Some(Entry::absent())),
                 other => Err(other),
             },
-            _ => Err(self.judge(&reply, "read", &url, &path.mount, 0)),
+            (_, Unseen::IsAbsent | Unseen::IsRefused) => Err(self.judge(&reply, "read", &url, &path.mount, 0)),
         }
     }
 }
@@ -244,16 +269,11 @@ impl StoreClient for VaultClient {
     }
 
     async fn read(&self, path: &RemotePath, version: Option<u64>) -> Result<Entry, StoreError> {
-        self.confirm(&path.mount, Certainty::Known).await?;
-        for _ in 0..MOST_READS {
-            if let DataReply::Entry(entry) = self.read_data(path, version).await? {
-                return Ok(entry);
-            }
-            if let Some(entry) = self.read_nothing(path, version).await? {
-                return Ok(entry);
-            }
-        }
-        Err(StoreError::Stale { path: path.to_string() })
+        self.read_entry(path, version, Unseen::IsAbsent).await
+    }
+
+    async fn read_to_write(&self, path: &RemotePath) -> Result<Entry, StoreError> {
+        self.read_entry(path, None, Unseen::IsRefused).await
     }
 
     async fn head(&self, path: &RemotePath) -> Result<Head, StoreError> {
