@@ -1,7 +1,8 @@
 //! The ledger: `status.syncedPushSecrets`, which says what was pushed and so what may have to be removed.
 //!
 //! It has External Secrets Operator's form: `<kind>/<store>` → `<remoteKey>/<property>` → the mapping that was pushed. The
-//! inner key is ambiguous where a property has a slash; what counts is the mapping behind it.
+//! inner key is ambiguous where a property has a slash; what counts is the mapping behind it, and of two with one key, such as an
+//! old and a new one, the second gets a key of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -77,6 +78,41 @@ pub fn stores(synced: &SyncedPushSecrets) -> BTreeSet<StoreKey> {
     synced.keys().filter_map(|key| StoreKey::parse(key)).collect()
 }
 
+/// Adds a line to those of a store, or puts it in the place of its earlier form.
+pub fn put(lines: &mut BTreeMap<String, PushSecretData>, line: &Line) {
+    let key = key_in(lines, line).cloned().unwrap_or_else(|| free_key(lines, line));
+    lines.insert(key, line.data.clone());
+}
+
+/// Whether a store's lines have this one.
+pub fn has(lines: &BTreeMap<String, PushSecretData>, line: &Line) -> bool {
+    key_in(lines, line).is_some()
+}
+
+/// Where a store's lines have this one: under its own key, or under one that begins as it usually does.
+fn key_in<'l>(lines: &'l BTreeMap<String, PushSecretData>, line: &Line) -> Option<&'l String> {
+    let usual = key_of(&line.data);
+    let own = lines.get_key_value(&line.key).into_iter();
+    let alike = lines.range(usual.clone()..).take_while(move |(key, _)| key.starts_with(&usual));
+    own.chain(alike).find(|(_, data)| is_same(data, &line.data)).map(|(key, _)| key)
+}
+
+/// Whether two mappings lead to one property, spelled in one way.
+fn is_same(one: &PushSecretData, other: &PushSecretData) -> bool {
+    one.match_.remote_ref == other.match_.remote_ref
+}
+
+/// Another controller looks for the usual key, so that is the one unless another mapping has it.
+fn free_key(lines: &BTreeMap<String, PushSecretData>, line: &Line) -> String {
+    let property = line.data.match_.remote_ref.property.as_deref().unwrap_or_default();
+    let mut key = line.key.clone();
+    while lines.contains_key(&key) {
+        key.push('#');
+        key.push_str(property);
+    }
+    key
+}
+
 /// What the ledger lists, for people.
 pub fn text(synced: &SyncedPushSecrets) -> String {
     let lines = synced.iter().flat_map(|(store, lines)| lines.keys().map(move |line| format!("{line} in {store}")));
@@ -137,7 +173,7 @@ impl Ledger {
         let whole = self.whole.iter().map(|(store, line)| (store.clone(), line));
         let mut synced = SyncedPushSecrets::new();
         for (store, line) in pushed.chain(unreachable).chain(whole) {
-            synced.entry(store).or_default().insert(line.key.clone(), line.data.clone());
+            put(synced.entry(store).or_default(), line);
         }
         synced
     }
@@ -158,6 +194,24 @@ mod tests {
         let match_ = PushMatch { secret_key: Some("k".into()), remote_ref };
         let data = PushSecretData { match_, ..PushSecretData::default() };
         Line { key: key_of(&data), data }
+    }
+
+    #[test]
+    fn defect_p_of_two_mappings_that_read_alike_neither_takes_the_other_s_place() {
+        let (old, new) = (line("a", Some("b/c")), line("a/b", Some("c")));
+        assert_eq!(old.key, new.key);
+        let mut lines = BTreeMap::from([(old.key.clone(), old.data.clone())]);
+        assert!(has(&lines, &old) && !has(&lines, &new));
+        for _again in 0..2 {
+            put(&mut lines, &new);
+            put(&mut lines, &old);
+        }
+        let both = BTreeMap::from([("a/b/c".to_owned(), old.data.clone()), ("a/b/c#c".to_owned(), new.data.clone())]);
+        assert_eq!(lines, both);
+        let synced = SyncedPushSecrets::from([("ClusterSecretStore/vault".to_owned(), both)]);
+        let vault = StoreKey { kind: StoreKind::ClusterSecretStore, name: "vault".into() };
+        let ledger = Ledger::read(&synced, &Mounts::from([(vault, Some("secret".into()))]));
+        assert_eq!((ledger.pushed.len(), ledger.write()), (2, synced));
     }
 
     #[test]

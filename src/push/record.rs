@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 
 use super::apply::Ledgers;
 use super::entry::Recorder;
-use super::ledger::{Line, Spot};
+use super::ledger::{self, Line, Spot};
 use super::plan::Plan;
 use crate::api::PushSecret;
 use crate::api::push_secret::{PushDeletionPolicy, SyncedPushSecrets};
@@ -86,12 +86,12 @@ impl<'a> Record<'a> {
         self.lines
             .iter()
             .filter(|(at, property, _)| at == spot && properties.contains(property))
-            .all(|(_, _, line)| lines.is_some_and(|lines| lines.contains_key(&line.key)))
+            .all(|(_, _, line)| lines.is_some_and(|lines| ledger::has(lines, line)))
     }
 
     fn with_all_lines(&self, mut ledger: SyncedPushSecrets) -> SyncedPushSecrets {
         for (spot, _, line) in &self.lines {
-            ledger.entry(spot.store.to_string()).or_default().insert(line.key.clone(), line.data.clone());
+            ledger::put(ledger.entry(spot.store.to_string()).or_default(), line);
         }
         ledger
     }

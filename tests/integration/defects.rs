@@ -1,16 +1,41 @@
-//! Defects of other publishers that must not come back, by the letters of the compatibility notes: one test each, on the real
+//! Defects of other publishers that must not come back, by the letters of the compatibility notes: each has a test on the real
 //! servers.
+//!
+//! | | defect | test |
+//! |---|---|---|
+//! | A | several sources: each refresh deletes what the others pushed | `push_sources::defect_a_…` |
+//! | B | a source that is made anew is not pushed | `defect_b_…` |
+//! | C | a SecretStore beside a ClusterSecretStore is not found now and then | `defect_c_…` |
+//! | D | a nested object panics when it is pushed again | `push_whole::defects_d_e_m_…` |
+//! | E | numbers cost a version each refresh | `defect_e_and_m_…`, `push_whole::defects_d_e_m_…` |
+//! | F | bytes that are no text are altered | `envelope::es3_…`, `bad_push::a_source_that_gives_no_value_…` |
+//! | G | a push removes others' labels | `defect_g_…` |
+//! | H | a property is removed without check-and-set | `defect_h_…` |
+//! | I | a spelling of a path has its mark elsewhere | `defect_i_and_k_…` |
+//! | K | the same for a store without a mount | `defect_i_and_k_…` |
+//! | L | `dataTo` cannot push what is no JSON | `push_whole::defect_l_…` |
+//! | M | integers over 2^53 are rounded | `defect_e_and_m_…`, `push_whole::defects_d_e_m_…` |
+//! | N | with no source left, what was pushed is forgotten | `push_sources::defect_n_…` |
+//! | O | `IfNotExists` deletes what another wrote | `defect_o_…` |
+//! | P | two mappings are one line of the ledger | `defect_p_…` |
+//! | Q | a broken spec stays Ready; no store at all is silent | `defect_q_…` |
+//! | R | concurrent logins leave one Vault namespace's client in another | `defect_r_…` |
+//! | T | a store's expressions match parts of names; keys that become one are drawn by lot | `defect_t_…` |
+//!
+//! J and S are of pulls alone: labels that stay on a target, and labels that are put on a Secret of somebody else.
 
+use k8s_openapi::api::core::v1::Namespace;
 use serde_json::{Value, json};
-use waypost::api::{ClusterSecretStore, PushSecret};
+use waypost::api::{ClusterSecretStore, PushSecret, SecretStore};
 use waypost_e2e::lab::{Lab, cluster_secret_store};
 use waypost_e2e::wait;
 
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 
-use crate::bad_store::store_ref;
-use crate::stage::{LATER, Stage, mapping};
+use crate::bad_store::{remove_store, store_ref};
+use crate::stage::{self, LATER, STORE, Stage, mapping};
+use crate::tenants::{account, allow_token_requests, store_spec};
 
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 
@@ -27,6 +52,20 @@ async fn gone(stage: &Stage, name: &str) -> anyhow::Result<()> {
 async fn labels(stage: &Stage) -> anyhow::Result<Value> {
     let metadata = stage.vault.metadata("secret", &stage.path()).await?;
     Ok(metadata.map(|metadata| metadata["custom_metadata"].clone()).unwrap_or_default())
+}
+
+/// Lets the producer push outside of the convention.
+async fn unruled(stage: &Stage) -> anyhow::Result<()> {
+    let namespaces: Api<Namespace> = Api::all(stage.client.clone());
+    let label = json!({ "metadata": { "labels": { "waypost.io/path-convention": "off" } } });
+    namespaces.patch(&stage.producer, &PatchParams::default(), &Patch::Merge(label)).await?;
+    Ok(())
+}
+
+/// A policy of the test's name with the rights of the shipped one, each path of it changed.
+async fn policy(stage: &Stage, change: impl Fn(&str) -> String) -> anyhow::Result<()> {
+    let shipped = stage.vault.get("sys/policies/acl/waypost-combined").await?.unwrap_or_default();
+    stage.vault.put_policy(&stage.word, &change(shipped["data"]["policy"].as_str().unwrap_or_default())).await
 }
 
 #[tokio::test]
@@ -153,4 +192,163 @@ async fn defect_o_if_not_exists_neither_overwrites_nor_deletes_what_another_wrot
     gone(&stage, "push").await?;
     assert_eq!(stage.stored().await?, json!({ "password": "theirs" }));
     Ok(())
+}
+
+#[tokio::test]
+async fn defect_c_a_namespaced_and_a_cluster_wide_store_both_get_every_change() -> anyhow::Result<()> {
+    let stage = Stage::new("defectc").await?;
+    unruled(&stage).await?;
+    let mount = &stage.word;
+    stage.vault.enable_mount(mount, "kv", &json!({ "version": "2" })).await?;
+    policy(&stage, |rules| rules.replace("\"secret/", &format!("\"{mount}/")).replace("mounts/secret", "mounts/+"))
+        .await?;
+    account(&stage, &stage.producer, "writer", mount).await?;
+    allow_token_requests(&stage, &stage.producer, "writer").await?;
+    let mut spec = store_spec(&stage, json!({ "serviceAccountRef": { "name": "writer" } })).await?;
+    spec["provider"]["vault"]["path"] = json!(mount);
+    stage.apply::<SecretStore>(&stage.producer, "own", spec).await?;
+    let stores = json!([{ "kind": "SecretStore", "name": "own" }, store_ref(STORE)]);
+    for turn in 0..10 {
+        let password = format!("password {turn}");
+        stage.secret(&stage.producer, "source", &[("password", &password)]).await?;
+        if turn == 0 {
+            stage.push("push", "source", PASSWORD, json!({ "secretStoreRefs": stores })).await?;
+        }
+        for mount in [mount.as_str(), "secret"] {
+            wait::until(&format!("turn {turn} to reach {mount}"), LATER, async || {
+                let entry = stage.vault.read(mount, &stage.path()).await?;
+                Ok(entry.and_then(|entry| entry.data).filter(|data| data["password"] == password).map(drop))
+            })
+            .await?;
+        }
+        synced(&stage, "push").await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn defect_p_two_mappings_that_read_alike_are_refused_together_and_follow_each_other_without_a_rest()
+-> anyhow::Result<()> {
+    let stage = Stage::new("defectp").await?;
+    unruled(&stage).await?;
+    stage.secret(&stage.producer, "source", &[("one", "1"), ("two", "2")]).await?;
+    let (short, long) = (stage.path(), format!("{}/x", stage.path()));
+    let (one, two) = (mapping("one", &short, "x/y"), mapping("two", &long, "y"));
+    let data = async |path: &str| {
+        anyhow::Ok(stage.vault.read("secret", path).await?.and_then(|entry| entry.data).unwrap_or_default())
+    };
+    let mappings = |data: &[&Value]| json!({ "deletionPolicy": "Delete", "data": data });
+    stage.push("push", "source", &[], mappings(&[&one, &two])).await?;
+    let said = stage.ready::<PushSecret>(&stage.producer, "push", "False", "InvalidSpec").await?;
+    assert!(said.contains("spec.data[0] and spec.data[1]") && said.contains(&format!("{long}/y")), "{said}");
+
+    for (mapped, stands) in [(&one, [json!({ "x/y": "1" }), Value::Null]), (&two, [Value::Null, json!({ "y": "2" })])] {
+        stage.push("push", "source", &[], mappings(&[mapped])).await?;
+        synced(&stage, "push").await?;
+        assert_eq!([data(&short).await?, data(&long).await?], stands);
+        let push = stage.api::<PushSecret>(&stage.producer).get("push").await?;
+        let listed = push.status.unwrap_or_default().synced_push_secrets.into_values().flatten();
+        let listed: Vec<Value> = listed.map(|(_, line)| json!(line.match_)).collect();
+        assert_eq!(listed, [mapped["match"].clone()]);
+    }
+    gone(&stage, "push").await?;
+    for path in [&short, &long] {
+        assert_eq!(data(path).await?, Value::Null, "{path}");
+        let metadata = stage.vault.metadata("secret", path).await?.unwrap_or_default();
+        assert_eq!(metadata["custom_metadata"], json!({ "managed-by": "external-secrets" }), "{path}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn defect_q_a_spec_that_cannot_be_carried_out_is_not_ready_and_no_store_is_not_silent() -> anyhow::Result<()> {
+    let stage = Stage::new("defectq").await?;
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    stage.push("push", "source", PASSWORD, json!({})).await?;
+    synced(&stage, "push").await?;
+    let broken = json!({ "template": { "data": { "password": "{{ .password" } } });
+    stage.push("push", "source", PASSWORD, broken).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "False", "Unsupported").await?;
+    let nobody = json!({ "matchLabels": { "test": stage.word } });
+    let stores = json!([{ "kind": "ClusterSecretStore", "labelSelector": nobody }]);
+    stage.push("nowhere", "source", PASSWORD, json!({ "secretStoreRefs": stores })).await?;
+    let said = stage.ready::<PushSecret>(&stage.producer, "nowhere", "False", "StoreNotFound").await?;
+    assert!(said.contains(&stage.word), "{said}");
+    assert_eq!(stage.stored().await?, json!({ "password": "one" }));
+    Ok(())
+}
+
+#[tokio::test]
+async fn defect_r_stores_in_two_vault_namespaces_that_log_in_outside_never_meet() -> anyhow::Result<()> {
+    let stage = Stage::new("defectr").await?;
+    let lab = Lab::shared().await?;
+    let spaces = ["east", "west"].map(|side| format!("{}-{side}", stage.word));
+    policy(&stage, |rules| rules.replace("path \"", "path \"+/").replace("\"+/auth/", "\"auth/")).await?;
+    let role = json!({
+        "bound_service_account_names": ["external-secrets"], "bound_service_account_namespaces": ["external-secrets"],
+        "token_policies": [stage.word], "token_no_default_policy": true,
+    });
+    stage.vault.post(&format!("auth/kubernetes/role/{}", stage.word), &role).await?;
+    let stores: Api<ClusterSecretStore> = Api::all(stage.client.clone());
+    for space in &spaces {
+        stage.vault.post(&format!("sys/namespaces/{space}"), &json!({})).await?;
+        let inside = lab.vault_admin()?.in_namespace(space);
+        inside.enable_mount("secret", "kv", &json!({ "version": "2" })).await?;
+        let mut store = cluster_secret_store(space, lab.vault_addr(), lab.vault_ca_pem());
+        let vault = &mut store["spec"]["provider"]["vault"];
+        vault["namespace"] = json!(space);
+        vault["auth"]["namespace"] = json!("root");
+        vault["auth"]["kubernetes"]["role"] = json!(stage.word);
+        stores.patch(space, &PatchParams::apply("gitops"), &Patch::Apply(store)).await?;
+    }
+    let key = |number: usize| format!("{}-{number}", stage.path());
+    for number in 0..10 {
+        let (name, space) = (format!("push-{number}"), &spaces[number % 2]);
+        stage.secret(&stage.producer, &name, &[("password", space)]).await?;
+        let more =
+            json!({ "secretStoreRefs": [store_ref(space)], "data": [mapping("password", &key(number), "password")] });
+        stage.push(&name, &name, &[], more).await?;
+    }
+    for number in 0..10 {
+        synced(&stage, &format!("push-{number}")).await?;
+        for (index, space) in spaces.iter().enumerate() {
+            let entry = lab.vault_admin()?.in_namespace(space).read("secret", &key(number)).await?;
+            let wanted = (number % 2 == index).then(|| json!({ "password": space }));
+            assert_eq!(entry.and_then(|entry| entry.data), wanted, "{number} in {space}");
+        }
+        assert_eq!(stage.vault.metadata("secret", &key(number)).await?, None, "{number} outside");
+    }
+    for space in &spaces {
+        remove_store(&stage, space).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn defect_t_expressions_of_stores_match_whole_names_and_keys_that_become_one_are_refused() -> anyhow::Result<()> {
+    let (stage, lab) = (Stage::new("defectt").await?, Lab::shared().await?);
+    let store = format!("{}-store", stage.word);
+    stage::store(lab, &store, lab.vault_addr(), lab.vault_ca_pem()).await?;
+    // A part of `<word>-producer`, from its beginning, its middle and its end.
+    let parts = [format!("{}-prod", stage.word), "produce".to_owned(), "producer".to_owned()];
+    stage.admit(&store, json!([{ "namespaceRegexes": parts }])).await?;
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    stage.push("push", "source", PASSWORD, json!({ "secretStoreRefs": [store_ref(&store)] })).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "False", "NotPermitted").await?;
+    assert_eq!(stage.version().await?, 0);
+    stage.admit(&store, json!([{ "namespaceRegexes": [format!("{}-prod[a-z]+", stage.word)] }])).await?;
+    synced(&stage, "push").await?;
+
+    unruled(&stage).await?;
+    stage.secret(&stage.producer, "many", &[("db-key", "one"), ("web-key", "two")]).await?;
+    let path = format!("{}-many", stage.path());
+    let rewrite = json!([{ "regexp": { "source": "^(db|web)-key$", "target": path } }]);
+    let many = json!([{ "storeRef": store_ref(&store), "rewrite": rewrite }]);
+    stage
+        .push("many", "many", &[], json!({ "secretStoreRefs": [store_ref(&store)], "dataTo": many, "data": [] }))
+        .await?;
+    let said = stage.ready::<PushSecret>(&stage.producer, "many", "False", "SourceInvalid").await?;
+    assert!(said.contains("db-key") && said.contains("web-key"), "{said}");
+    assert_eq!(stage.vault.metadata("secret", &path).await?, None);
+    remove_store(&stage, &store).await
 }

@@ -41,6 +41,7 @@ async fn relabel(stage: &Stage, labels: &[(&str, &str)]) -> anyhow::Result<()> {
     stage.vault.write_custom_metadata("secret", &stage.path(), &all).await
 }
 
+/// Defect F.
 #[tokio::test]
 async fn es3_bytes_that_are_declared_round_trip_exactly() -> anyhow::Result<()> {
     let stage = Stage::new("es3d").await?;
