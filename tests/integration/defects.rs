@@ -153,7 +153,8 @@ async fn defect_i_and_k_every_spelling_of_a_path_has_its_data_and_its_mark_in_on
     store["spec"]["provider"]["vault"].as_object_mut().map(|vault| vault.remove("path"));
     let stores: Api<ClusterSecretStore> = Api::all(stage.client.clone());
     stores.patch(&name, &PatchParams::apply("gitops"), &Patch::Apply(store)).await?;
-    stage.secret(&stage.producer, "source", &[("password", "one"), ("username", "me"), ("token", "t")]).await?;
+    let keys = [("password", "one"), ("username", "me"), ("token", "t"), ("api-key", "k"), ("client-id", "c")];
+    stage.secret(&stage.producer, "source", &keys).await?;
     let path = stage.path();
     let spelled = |key: &str, spelling: String| json!({ "data": [mapping(key, &spelling, key)] });
     stage.push("mount", "source", &[], spelled("password", format!("secret/{path}"))).await?;
@@ -161,13 +162,18 @@ async fn defect_i_and_k_every_spelling_of_a_path_has_its_data_and_its_mark_in_on
     let mut without = spelled("token", format!("secret/data/{path}"));
     without["secretStoreRefs"] = json!([store_ref(&name)]);
     stage.push("without", "source", &[], without).await?;
-    for push in ["mount", "infix", "without"] {
+    let mut bare = spelled("api-key", format!("secret/{path}"));
+    bare["secretStoreRefs"] = json!([store_ref(&name)]);
+    stage.push("bare", "source", &[], bare).await?;
+    stage.push("usual", "source", &[], spelled("client-id", path.clone())).await?;
+    for push in ["mount", "infix", "without", "bare", "usual"] {
         synced(&stage, push).await?;
     }
-    assert_eq!(stage.stored().await?, json!({ "password": "one", "username": "me", "token": "t" }));
+    let stored = keys.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect::<Value>();
+    assert_eq!(stage.stored().await?, stored);
     let labels = labels(&stage).await?;
     assert_eq!(labels["managed-by"], "external-secrets");
-    for property in ["password", "username", "token"] {
+    for (property, _) in keys {
         assert!(labels[format!("claim.waypost.io/{property}")].is_string(), "{labels}");
     }
     for phantom in [format!("secret/{path}"), format!("data/{path}"), format!("secret/data/{path}")] {

@@ -86,6 +86,9 @@ async fn labels_of_the_path_are_merged_and_leave_with_their_mapping() -> anyhow:
     stage.push("push", "source", &[], delete(json!([replacing]))).await?;
     labelled(&stage, &[("team", "a")]).await?;
     stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    let metadata = stage.vault.metadata("secret", &stage.path()).await?.unwrap_or_default();
+    let ours = &metadata["custom_metadata"];
+    assert!(ours["managed-by"] == "external-secrets" && ours["claim.waypost.io/password"].is_string(), "{metadata}");
     Ok(())
 }
 

@@ -44,6 +44,7 @@ mod outage;
 mod propagation;
 mod publish;
 mod push_guide;
+mod push_policies;
 mod push_sources;
 mod push_stores;
 mod push_whole;

@@ -259,7 +259,9 @@ async fn a_config_map_is_a_source_like_any_other() -> anyhow::Result<()> {
     stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
     stage.api::<ConfigMap>(&stage.producer).delete("endpoint", &DeleteParams::default()).await?;
     stage.ready::<PushSecret>(&stage.producer, "push", "False", "SourceDeleted").await?;
-    published(Value::Null).await
+    published(Value::Null).await?;
+    endpoint("three.db.svc").await?;
+    published(json!({ "host": "three.db.svc", "blob": "text" })).await
 }
 
 #[tokio::test]
