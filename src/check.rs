@@ -153,7 +153,7 @@ fn judge(rights: Rights, mount: &str, secrets: &str) -> Judged {
         (true, true) => Judged::May(
             Capabilities::ReadOnly,
             format!(
-                "; it can write data but not patch {mount}/metadata/{secrets}/*, so nothing can be pushed: add the publisher's rules (policies/vault)"
+                "; it can write data but not create, read, update and patch {mount}/metadata/{secrets}/*, so no new path can be pushed: add the publisher's rules (policies/vault)"
             ),
         ),
         (true, false) => Judged::May(Capabilities::ReadOnly, String::new()),

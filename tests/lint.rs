@@ -420,3 +420,42 @@ fn a_convention_that_cannot_be_used_is_named_among_manifests_and_refused_as_the_
         std::fs::remove_file(file).unwrap();
     }
 }
+
+#[test]
+fn what_a_cluster_push_secret_asks_for_in_vain_is_named_where_it_stands() {
+    let found = lint(
+        &text(
+            "apiVersion: external-secrets.io/v1alpha1
+kind: ClusterPushSecret
+metadata:
+  name: everywhere
+spec:
+  namespaceSelectors:
+  - matchLabels: {team: shop}
+  pushSecretSpec:
+    deletionPolicy: None
+    secretStoreRefs:
+    - name: vault-backend
+      kind: ClusterSecretStore
+    selector:
+      secret:
+        name: source
+    dataTo:
+    - storeRef: {name: another, kind: ClusterSecretStore}
+      rewrite:
+      - regexp: {source: '(', target: x}
+    template: {}
+",
+        ),
+        Mode::Off,
+    );
+    let said: Vec<(String, usize, bool)> = found
+        .iter()
+        .map(|located| {
+            let is_named = located.problem.message.starts_with("spec.pushSecretSpec.");
+            (located.problem.rule.clone(), located.line, is_named)
+        })
+        .collect();
+    let wanted = [("regexp", 19, true), ("unsupported", 20, true)];
+    assert_eq!(said, wanted.map(|(rule, line, named)| (rule.to_owned(), line, named)), "{}", shown(&found));
+}

@@ -15,7 +15,7 @@ path "{{mount}}/data/platform-config/*" {
 }
 
 # Claims (who owns a property) live in custom_metadata: a new entry is created empty, and then only our own keys are patched, so that
-# nobody else's are replaced. `delete` would destroy every version at once and is absent on purpose; optional/purge.hcl has it.
+# nobody else's are replaced. `read` tells an entry without versions, which may be claimed already, from none. `delete` would destroy every version at once and is absent on purpose; optional/purge.hcl has it.
 path "{{mount}}/metadata/platform-data/*" {
   capabilities = ["create", "read", "update", "patch", "list"]
 }

@@ -35,7 +35,7 @@ pub struct Rights {
     pub read: bool,
     /// Write a version (which needs reading too, since a write merges over what is there).
     pub write: bool,
-    /// Create an entry and patch its labels: claims need it.
+    /// Create an entry, see and patch its labels: claims need it.
     pub claim: bool,
 }
 
@@ -89,7 +89,7 @@ impl VaultClient {
         Ok(Some(Rights {
             read: may(&data, "read"),
             write: may(&data, "create") && may(&data, "update"),
-            claim: may(&metadata, "create") && may(&metadata, "update") && may(&metadata, "patch"),
+            claim: ["create", "read", "update", "patch"].iter().all(|right| may(&metadata, right)),
         }))
     }
 }
