@@ -15,7 +15,7 @@ use waypost::api::{ClusterPushSecret, PushSecret};
 use waypost_e2e::lab::Lab;
 use waypost_e2e::wait;
 
-use crate::stage::{SOON, STORE, Stage, mapping};
+use crate::stage::{LATER, SOON, STORE, Stage, mapping};
 
 const AUTHOR: &str = "author";
 
@@ -182,9 +182,9 @@ where
     Ok(())
 }
 
-/// Waits until a request is refused by the policy. Until the API server knows the author's other rights, those are why.
+/// Waits until a request is refused by the policy, which the lab has only just installed. Until the API server knows the author's other rights, those are why.
 async fn refused<K>(words: &str, request: impl AsyncFn() -> kube::Result<K>) -> anyhow::Result<()> {
-    wait::until(&format!("a refusal: {words}"), SOON, async || match request().await {
+    wait::until(&format!("a refusal: {words}"), LATER, async || match request().await {
         Ok(_) => bail!("it was let through"),
         Err(error) => {
             let said = error.to_string();

@@ -65,9 +65,14 @@ async fn children_that_write_the_same_path_are_named_until_a_key_tells_them_apar
     apart["data"] = json!([mapping("password", &key, "password")]);
     fan_out(&stage, json!({ "pushSecretSpec": apart })).await?;
     for namespace in [&stage.producer, &stage.consumer] {
+        wait::until("each child to write a path of its own", LATER, async || {
+            let entry = stage.vault.read("secret", &format!("{}-{namespace}", stage.path())).await?;
+            let stored = entry.and_then(|entry| entry.data).unwrap_or_default();
+            ensure!(stored == json!({ "password": namespace }), "{namespace} stored {stored}");
+            Ok(Some(()))
+        })
+        .await?;
         stage.ready::<PushSecret>(namespace, &stage.word, "True", "Synced").await?;
-        let entry = stage.vault.read("secret", &format!("{}-{namespace}", stage.path())).await?;
-        assert_eq!(entry.and_then(|entry| entry.data), Some(json!({ "password": namespace })));
     }
     let parents: Api<ClusterPushSecret> = Api::all(stage.client.clone());
     wait::until("nothing to be said of conflicts any more", LATER, async || {
