@@ -194,6 +194,8 @@ async fn i2_a_fan_out_at_rest_writes_nothing() -> anyhow::Result<()> {
     // Somebody's label, which a child may keep.
     fan_out(&stage, json!({ "refreshTime": "1s" })).await?;
     in_place(&stage, LATER, &[&stage.consumer, &stage.producer]).await?;
+    // The last that there is to say: both children write one path.
+    says(&stage, "True", "Provisioned", &["says PathConflict"]).await?;
     let pushes = stage.api::<PushSecret>(&stage.producer);
     let theirs = json!({ "metadata": { "labels": { "theirs": "1" } } });
     pushes.patch(&stage.word, &PatchParams::default(), &Patch::Merge(theirs)).await?;
