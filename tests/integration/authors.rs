@@ -123,20 +123,25 @@ impl Author {
         Api::namespaced(self.client.clone(), &self.stage.producer)
     }
 
-    async fn apply(&self, spec: &Value) -> kube::Result<PushSecret> {
+    async fn apply(&self, spec: &Value, how: PatchParams) -> kube::Result<PushSecret> {
         let object = json!({
             "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret", "metadata": { "name": "push" }, "spec": spec,
         });
-        self.pushes().patch("push", &PatchParams::apply(AUTHOR), &Patch::Apply(object)).await
+        self.pushes().patch("push", &how, &Patch::Apply(object)).await
     }
 
+    /// Nothing is kept of it: what is let through before the policy is in force would be no change of the spec the next time.
     async fn is_refused(&self, spec: &Value, words: &str) -> anyhow::Result<()> {
-        refused(words, async || self.apply(spec).await).await
+        refused(words, async || self.apply(spec, PatchParams::apply(AUTHOR).dry_run()).await).await
     }
 
     /// As soon as the API server knows of the right.
     async fn is_let_through(&self, spec: &Value) -> anyhow::Result<()> {
-        wait::until("the author to be let through", SOON, async || Ok(Some(self.apply(spec).await?))).await.map(drop)
+        wait::until("the author to be let through", SOON, async || {
+            Ok(Some(self.apply(spec, PatchParams::apply(AUTHOR)).await?))
+        })
+        .await
+        .map(drop)
     }
 
     async fn may_read(&self, resource: &str, name: &str) -> anyhow::Result<()> {
