@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::api::condition::{self, Upsert};
 use crate::api::store_spec::{Capabilities, KvVersion, SecretStoreStatus, VaultDetail};
 use crate::api::{Condition, ConditionStatus, Reason, StoreSpec};
+use crate::store::admit;
 use crate::store::connection::Connection;
 use crate::store::vault::{Inspection, Rights};
 use crate::store::{Registry, StoreName, StoreRefusal};
@@ -49,6 +50,10 @@ pub async fn check(registry: &Arc<Registry>, name: &StoreName, secret_prefix: &s
     };
     match inspected {
         Ok((connection, inspection)) => {
+            let conditions = registry.store(name).map_or(Ok(()), |store| admit::check(&store.spec().conditions));
+            if let Err(error) = conditions {
+                return refused(&StoreRefusal::Invalid { store: name.clone(), what: error.to_string() });
+            }
             let mut outcome = usable(&connection, inspection, secret_prefix);
             if registry.store(name).is_some_and(|store| store.spec().retry_settings.is_some()) {
                 outcome.message.push_str(RETRY_SETTINGS);

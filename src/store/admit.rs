@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use thiserror::Error;
+
+use crate::api::store_spec::StoreCondition;
 use crate::api::{StoreSpec, label_query};
-use crate::domain::whole_name::WholeName;
+use crate::domain::label_query::{LabelQuery, Malformed};
+use crate::domain::whole_name::{NoExpression, WholeName};
 
 /// Which stores this controller serves.
 #[derive(Clone, Debug)]
@@ -44,8 +48,62 @@ pub enum Admission {
     ByLabels,
 }
 
+/// A condition that says nothing, so that nobody knows whom it lets in.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ConditionError {
+    /// An expression that cannot be compiled.
+    #[error("spec.conditions[{index}].namespaceRegexes has {error}")]
+    Regex {
+        /// Which condition.
+        index: usize,
+        /// Which expression.
+        error: NoExpression,
+    },
+    /// A selector that no API server takes.
+    #[error("spec.conditions[{index}].namespaceSelector.{malformed}")]
+    Selector {
+        /// Which condition.
+        index: usize,
+        /// What is wrong with it.
+        malformed: Malformed,
+    },
+}
+
+impl ConditionError {
+    /// The field of the manifest.
+    pub fn field(&self) -> String {
+        match self {
+            ConditionError::Regex { index, .. } => format!("spec.conditions[{index}].namespaceRegexes"),
+            ConditionError::Selector { index, .. } => format!("spec.conditions[{index}].namespaceSelector"),
+        }
+    }
+}
+
+/// Judges the conditions by themselves.
+///
+/// # Errors
+/// The first that says nothing.
+pub fn check(conditions: &[StoreCondition]) -> Result<(), ConditionError> {
+    for (index, condition) in conditions.iter().enumerate() {
+        patterns(index, condition).try_for_each(|pattern| pattern.map(drop))?;
+        query(index, condition)?;
+    }
+    Ok(())
+}
+
+fn patterns(index: usize, condition: &StoreCondition) -> impl Iterator<Item = Result<WholeName, ConditionError>> {
+    let parse =
+        move |pattern: &String| WholeName::parse(pattern).map_err(|error| ConditionError::Regex { index, error });
+    condition.namespace_regexes.iter().map(parse)
+}
+
+fn query(index: usize, condition: &StoreCondition) -> Result<Option<LabelQuery>, ConditionError> {
+    let parsed = condition.namespace_selector.as_ref().map(label_query::parse).transpose();
+    parsed.map_err(|malformed| ConditionError::Selector { index, malformed })
+}
+
 /// Judges by name. Every condition and every part of it can let a namespace in; no condition at all lets everybody in.
-pub fn by_name(spec: &StoreSpec, namespace: &str) -> Result<Admission, String> {
+pub fn by_name(spec: &StoreSpec, namespace: &str) -> Result<Admission, ConditionError> {
     if spec.conditions.is_empty() {
         return Ok(Admission::Yes);
     }
@@ -54,10 +112,8 @@ pub fn by_name(spec: &StoreSpec, namespace: &str) -> Result<Admission, String> {
         if condition.namespaces.iter().any(|name| name == namespace) {
             return Ok(Admission::Yes);
         }
-        for pattern in &condition.namespace_regexes {
-            let pattern = WholeName::parse(pattern);
-            let pattern = pattern.map_err(|error| format!("conditions[{index}].namespaceRegexes has {error}"))?;
-            if pattern.is_match(namespace) {
+        for pattern in patterns(index, condition) {
+            if pattern?.is_match(namespace) {
                 return Ok(Admission::Yes);
             }
         }
@@ -69,12 +125,9 @@ pub fn by_name(spec: &StoreSpec, namespace: &str) -> Result<Admission, String> {
 }
 
 /// Judges by labels, after [`by_name`] left it open.
-pub fn by_labels(spec: &StoreSpec, labels: &BTreeMap<String, String>) -> Result<Admission, String> {
+pub fn by_labels(spec: &StoreSpec, labels: &BTreeMap<String, String>) -> Result<Admission, ConditionError> {
     for (index, condition) in spec.conditions.iter().enumerate() {
-        let Some(selector) = &condition.namespace_selector else { continue };
-        let query = label_query::parse(selector);
-        let query = query.map_err(|malformed| format!("conditions[{index}].namespaceSelector.{malformed}"))?;
-        if query.matches(labels) {
+        if query(index, condition)?.is_some_and(|query| query.matches(labels)) {
             return Ok(Admission::Yes);
         }
     }
@@ -86,7 +139,6 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
     use super::*;
-    use crate::api::store_spec::StoreCondition;
 
     fn spec(condition: StoreCondition) -> StoreSpec {
         StoreSpec { conditions: vec![condition], ..StoreSpec::default() }
@@ -114,9 +166,9 @@ mod tests {
             assert_eq!(by_name(&regex, outside), Ok(Admission::No), "{outside}");
         }
         let broken = spec(StoreCondition { namespace_regexes: vec!["(".into()], ..StoreCondition::default() });
-        assert!(by_name(&broken, "x").is_err_and(|error| error.contains("conditions[0].namespaceRegexes")));
+        assert!(by_name(&broken, "x").is_err_and(|error| error.field() == "spec.conditions[0].namespaceRegexes"));
         let huge = StoreCondition { namespace_regexes: vec!["(a{1000}){1000}".into()], ..StoreCondition::default() };
-        assert!(by_name(&spec(huge), "x").is_err());
+        assert!(by_name(&spec(huge.clone()), "x").is_err() && check(&[huge]).is_err());
     }
 
     #[test]
@@ -137,6 +189,7 @@ mod tests {
         let selector = LabelSelector { match_labels: Some(team), ..LabelSelector::default() };
         let spec = spec(StoreCondition { namespace_selector: Some(selector), ..StoreCondition::default() });
         let error = by_labels(&spec, &BTreeMap::new()).unwrap_err();
-        assert!(error.contains("conditions[0].namespaceSelector.matchLabels: \"te am\""), "{error}");
+        assert_eq!(check(&spec.conditions), Err(error.clone()));
+        assert!(error.to_string().contains("conditions[0].namespaceSelector.matchLabels: \"te am\""), "{error}");
     }
 }

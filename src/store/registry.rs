@@ -10,7 +10,7 @@ use tokio::sync::{OnceCell, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::admit::{self, Admission, Class};
+use super::admit::{self, Admission, Class, ConditionError};
 use super::connection::{self, CaSource, Connection};
 use super::credentials::{self, ClusterCredential, Currency};
 use super::observer::RequestObserver;
@@ -262,7 +262,7 @@ impl Registry {
 
     async fn admit(&self, namespace: &str, store: &StoreName, object: &StoreObject) -> Result<(), StoreRefusal> {
         let StoreObject::Cluster(_) = object else { return Ok(()) };
-        let invalid = |what| StoreRefusal::Invalid { store: store.clone(), what };
+        let invalid = |error: ConditionError| StoreRefusal::Invalid { store: store.clone(), what: error.to_string() };
         let admission = match admit::by_name(object.spec(), namespace).map_err(invalid)? {
             Admission::ByLabels => {
                 let labels =

@@ -352,8 +352,19 @@ async fn a_store_serves_only_the_namespaces_of_its_conditions() {
     assert!(bench.registry.client("team-a", &name).await.is_ok());
     let refusal = bench.registry.client("other-team-a", &name).await.err().unwrap();
     assert!(matches!(refusal, StoreRefusal::NotAllowed { .. }), "{refusal}");
+    let labels = json!([{ "namespaceSelector": { "matchLabels": { "te am": "a" } } }]);
+    let mut malformed = store.clone();
+    malformed.spec.0.conditions = serde_json::from_value(labels).unwrap();
+    malformed.metadata.generation = Some(2);
+    bench.registry.upsert(name.clone(), StoreObject::Cluster(Arc::new(malformed)));
+    let outcome = check::check(&bench.registry, &name, "platform-data").await.unwrap();
+    assert!(
+        outcome.message.contains("spec.conditions[0].namespaceSelector.matchLabels: \"te am\""),
+        "{}",
+        outcome.message
+    );
     store.spec.0.controller = Some("somebody-else".to_owned());
-    store.metadata.generation = Some(2);
+    store.metadata.generation = Some(3);
     bench.registry.upsert(name.clone(), StoreObject::Cluster(Arc::new(store)));
     let refusal = bench.registry.client("team-a", &name).await.err().unwrap();
     assert!(matches!(refusal, StoreRefusal::OtherController { .. }), "{refusal}");

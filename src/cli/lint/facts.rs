@@ -1,4 +1,4 @@
-//! What a schema cannot say: durations, label selectors, legal target keys and names (K1), envelopes of mappings, and our own
+//! What a schema cannot say: durations, label selectors, expressions over names, legal target keys and names (K1), envelopes of mappings, and our own
 //! annotations.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -10,9 +10,11 @@ use super::problem::Problem;
 use super::push_spec;
 use crate::api::DurationText;
 use crate::api::names::ANNOTATION_EARLIER_VERSIONS;
+use crate::api::store_spec::StoreCondition;
 use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::push_options::PushOptions;
 use crate::fanout::selection::Selection;
+use crate::store::admit::{self, ConditionError};
 
 /// The fields that are durations, by kind.
 const DURATIONS: [(&str, &str); 7] = [
@@ -48,6 +50,7 @@ pub fn check(object: &Object<'_>) -> Vec<Problem> {
             problems.extend(push(object, "spec.pushSecretSpec"));
             problems.extend(selectors(object));
         }
+        "ClusterSecretStore" => problems.extend(conditions(object)),
         "PathConvention" => problems.extend(convention_file::check(object)),
         _stores => {}
     }
@@ -57,6 +60,18 @@ pub fn check(object: &Object<'_>) -> Vec<Problem> {
 fn duration(node: &Node, field: &str) -> Option<Problem> {
     let refused = DurationText::new(node.text()?).parse().err()?;
     Some(Problem::error("duration", node.span.clone(), format!("`{field}`: {refused}"), None))
+}
+
+/// The namespaces that a store serves.
+fn conditions(object: &Object<'_>) -> Option<Problem> {
+    // What is none by its shape, the schema says.
+    let conditions = object.node.at("spec.conditions").map(Node::json);
+    let refused = admit::check(&serde_json::from_value::<Vec<StoreCondition>>(conditions?).ok()?).err()?;
+    let rule = match refused {
+        ConditionError::Regex { .. } => "regexp",
+        ConditionError::Selector { .. } => "selector",
+    };
+    Some(Problem::error(rule, span_of(&object.node, &refused.field()), refused.to_string(), None))
 }
 
 /// What a push asks for.
