@@ -120,7 +120,7 @@ fn parse_mode(text: &str) -> Result<Mode, String> {
 }
 
 /// A claim's value has room for this much and splits its words at spaces.
-fn parse_cluster_name(text: &str) -> Result<String, String> {
+pub(crate) fn parse_cluster_name(text: &str) -> Result<String, String> {
     let fits = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
     match !text.is_empty() && text.len() <= 63 && text.chars().all(fits) {
         true => Ok(text.to_owned()),

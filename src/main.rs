@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use waypost::cli::{Cli, Command, lint, policy};
+use waypost::cli::{Cli, Command, claims, lint, policy};
 use waypost::run;
 
 fn main() -> ExitCode {
@@ -12,5 +12,6 @@ fn main() -> ExitCode {
         Command::Controller(config) => run::controller(*config),
         Command::Lint(args) => lint::run(&args),
         Command::Policy(args) => policy::run(&args),
+        Command::Claims(args) => claims::run(&args),
     }
 }

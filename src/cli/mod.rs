@@ -1,7 +1,9 @@
 //! The command line: one module a command.
 
+pub mod claims;
 pub mod lint;
 pub mod policy;
+mod server;
 
 use clap::{Parser, Subcommand};
 
@@ -31,4 +33,6 @@ pub enum Command {
     /// added later needs the policy printed anew. Exit code: 0, or 2 when a file cannot be read or understood. With --check: 0 when
     /// the token has every right, 1 when it lacks one, 2 when that cannot be told.
     Policy(policy::Args),
+    /// Say who owns properties of paths, and give what a lost cluster owned to the one that took its place.
+    Claims(claims::Args),
 }

@@ -17,7 +17,8 @@ pub mod target;
 use std::future::Future;
 use std::time::Duration;
 
-use kube::Client;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client, ResourceExt};
 
 pub use error::ClusterError;
 
@@ -39,6 +40,13 @@ impl Cluster {
     /// The client itself, for watches.
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// The UID of kube-system, which lives as long as its cluster.
+    pub async fn uid(&self) -> Result<String, ClusterError> {
+        let namespaces: Api<Namespace> = Api::all(self.client());
+        let found = self.request("get", "Namespace kube-system", namespaces.get_metadata("kube-system")).await?;
+        Ok(found.uid().unwrap_or_default())
     }
 
     /// Runs one request under the deadline and names it in the error.

@@ -129,11 +129,11 @@ pub enum Standing {
 }
 
 impl Owner {
-    fn encode(&self) -> String {
+    pub(super) fn encode(&self) -> String {
         format!("cluster={} namespace={} name={} uid={}", self.cluster, self.namespace, self.name, self.uid)
     }
 
-    fn decode(text: &str) -> Option<Self> {
+    pub(super) fn decode(text: &str) -> Option<Self> {
         let fields: BTreeMap<&str, &str> = text.split(' ').filter_map(|field| field.split_once('=')).collect();
         let field = |name: &str| fields.get(name).map(|value| (*value).to_owned());
         Some(Owner {
@@ -160,17 +160,43 @@ impl fmt::Display for Owner {
 
 /// The key of a property's claim.
 pub fn claim_key(property: &str) -> String {
-    format!("{CLAIM}{}", token(property))
+    key_of(&token(property))
 }
 
 /// The key of one claimant's intent.
 pub fn intent_key(property: &str, uid: &str) -> String {
-    format!("{INTENT}{uid}/{}", token(property))
+    intent_key_of(&token(property), uid)
+}
+
+/// The key of a claim, by a property as the key has it.
+pub(super) fn key_of(token: &str) -> String {
+    format!("{CLAIM}{token}")
+}
+
+/// The same of an intent.
+pub(super) fn intent_key_of(token: &str, uid: &str) -> String {
+    format!("{INTENT}{uid}/{token}")
+}
+
+/// All confirmed claims: the property as the key has it, and whose it is.
+pub(super) fn claims(labels: &Labels) -> impl Iterator<Item = (&str, &str)> {
+    labels.iter().filter_map(|(key, text)| Some((key.strip_prefix(CLAIM)?, text.as_str())))
+}
+
+/// Who else than `me` announced a claim on a property, as the key has it.
+pub(super) fn rival(labels: &Labels, token: &str, me: &Owner) -> Option<Owner> {
+    rivals(labels, token.to_owned(), me.uid.clone()).next().map(|(_, by)| by)
+}
+
+/// The keys of all intents of `me`.
+pub(super) fn intents_of(labels: &Labels, me: &Owner) -> impl Iterator<Item = String> {
+    let intents = labels.iter().filter_map(|(key, text)| intent(key, text));
+    intents.filter(|(_, _, by)| by.uid == me.uid).map(|(key, _, _)| key.to_owned())
 }
 
 /// The key of one claimant's intent to purge the entry.
 pub fn purge_key(uid: &str) -> String {
-    format!("{INTENT}{uid}/{EVERY}")
+    intent_key_of(EVERY, uid)
 }
 
 /// Announces that `me` is about to purge the entry: nobody goes on with a claim meanwhile.
@@ -274,7 +300,7 @@ pub fn still_held(labels: &Labels, property: &str, me: &Owner, inquiry: &Inquiry
 /// Who else than `me` has something at an entry with these labels; the weightiest of all.
 pub fn others(labels: &Labels, me: &Owner, inquiry: &Inquiry) -> Others {
     let mut found = Others::Nobody;
-    for (_, text) in labels.iter().filter(|(key, _)| key.starts_with(CLAIM)) {
+    for (_, text) in claims(labels) {
         match Owner::decode(text) {
             Some(owner) if owner.uid == me.uid || inquiry.gone.contains(&owner.uid) => {}
             Some(owner) if owner.cluster == me.cluster && !inquiry.alive.contains(&owner.uid) => {
@@ -307,8 +333,10 @@ impl Inquiry {
 
 /// Others' intents on a property, or on all.
 fn rival_intents<'a>(labels: &'a Labels, property: &str, me: &Owner) -> impl Iterator<Item = (&'a str, Owner)> {
-    let token = token(property);
-    let mine = me.uid.clone();
+    rivals(labels, token(property), me.uid.clone())
+}
+
+fn rivals(labels: &Labels, token: String, mine: String) -> impl Iterator<Item = (&str, Owner)> {
     let intents = labels.iter().filter_map(|(key, text)| intent(key, text));
     intents.filter(move |(_, of, by)| (*of == token || *of == EVERY) && by.uid != mine).map(|(key, _, by)| (key, by))
 }

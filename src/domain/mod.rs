@@ -6,6 +6,7 @@ pub mod consent;
 pub mod convention;
 pub mod earlier_versions;
 pub mod fingerprint;
+pub mod handover;
 pub mod json;
 pub mod key_rewrite;
 pub mod label_query;

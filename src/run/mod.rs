@@ -14,9 +14,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::Namespace;
 use kube::runtime::reflector::Store;
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource};
 use serde::Serialize;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -185,7 +184,7 @@ async fn context(
 ) -> Result<Arc<Context>, RunError> {
     let cluster_name = match &config.cluster_name {
         Some(name) => name.clone(),
-        None => cluster_uid(&cluster).await.map_err(RunError::ClusterName)?,
+        None => cluster.uid().await.map_err(RunError::ClusterName)?,
     };
     let unclassified = if config.serve_unclassified { Unclassified::Serve } else { Unclassified::Leave };
     let class = Class { name: config.controller_class.clone(), unclassified };
@@ -212,13 +211,6 @@ async fn context(
         metrics,
         cluster,
     }))
-}
-
-/// The UID of kube-system, which lives as long as its cluster.
-async fn cluster_uid(cluster: &Cluster) -> Result<String, ClusterError> {
-    let namespaces: Api<Namespace> = Api::all(cluster.client());
-    let found = cluster.request("get", "Namespace kube-system", namespaces.get_metadata("kube-system")).await?;
-    Ok(found.uid().unwrap_or_default())
 }
 
 fn stop_on_signal() -> Result<CancellationToken, RunError> {

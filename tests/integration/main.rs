@@ -12,6 +12,7 @@ mod beside_eso;
 mod between;
 mod canary;
 mod claims;
+mod claims_transfer;
 mod connections;
 mod consent;
 mod consume;

@@ -2,40 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
 
 use thiserror::Error;
 
 use super::hcl::{Rule, Section};
-use crate::domain::secret::SecretBytes;
-use crate::store::vault::capabilities::{Access, CapabilitiesError, capabilities};
-
-/// Where the token is read; never from the command line, which others can see.
-const TOKEN: &str = "VAULT_TOKEN";
-
-/// A server, as its own command line takes it.
-#[derive(clap::Args, Clone, Debug)]
-pub struct Server {
-    /// The server that --check asks
-    #[arg(long, env = "VAULT_ADDR", value_name = "URL")]
-    pub address: Option<String>,
-    /// Certificates in PEM to trust instead of the system's
-    #[arg(long, env = "VAULT_CACERT", value_name = "FILE")]
-    pub ca_cert: Option<PathBuf>,
-    /// The server's namespace
-    #[arg(long, env = "VAULT_NAMESPACE", value_name = "NAMESPACE")]
-    pub vault_namespace: Option<String>,
-}
+use crate::cli::server::{NoServer, Server};
+use crate::store::vault::capabilities::{CapabilitiesError, capabilities};
 
 /// Why the token cannot be checked.
 #[derive(Debug, Error)]
 pub enum CheckError {
-    #[error("--check asks a server: name it with --address or VAULT_ADDR")]
-    NoAddress,
-    #[error("--check asks about a token: put it into {TOKEN}")]
-    NoToken,
-    #[error("cannot read {}: {cause}", file.display())]
-    Certificates { file: PathBuf, cause: std::io::ErrorKind },
+    #[error(transparent)]
+    Server(NoServer),
     #[error("cannot start: {0}")]
     Runtime(std::io::ErrorKind),
     #[error(transparent)]
@@ -58,24 +36,11 @@ pub struct Difference {
 pub fn check(server: &Server, sections: &[Section]) -> Result<Difference, CheckError> {
     let rules: Vec<&Rule> = sections.iter().flat_map(|section| &section.rules).collect();
     let paths: Vec<&str> = rules.iter().map(|rule| rule.path.as_str()).collect();
-    let access = access(server)?;
+    let access = server.access().map_err(CheckError::Server)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CheckError::Runtime(error.kind()))?;
     let held = runtime.block_on(capabilities(&access, &paths)).map_err(CheckError::Asked)?;
     Ok(compare(&rules, &held))
-}
-
-fn access(server: &Server) -> Result<Access, CheckError> {
-    let ca = server.ca_cert.as_ref().map(|file| {
-        std::fs::read(file).map_err(|error| CheckError::Certificates { file: file.clone(), cause: error.kind() })
-    });
-    let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty()).ok_or(CheckError::NoToken)?;
-    Ok(Access {
-        address: server.address.clone().ok_or(CheckError::NoAddress)?,
-        ca: ca.transpose()?,
-        namespace: server.vault_namespace.clone(),
-        token: SecretBytes::new(token.into_bytes()),
-    })
 }
 
 fn compare(rules: &[&Rule], held: &BTreeMap<String, BTreeSet<String>>) -> Difference {

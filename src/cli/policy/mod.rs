@@ -2,7 +2,7 @@
 
 mod check;
 mod hcl;
-mod needs;
+pub(super) mod needs;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,7 +11,8 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use super::lint;
-use check::{Server, check};
+use super::server::Server;
+use check::check;
 use hcl::Section;
 use needs::needs;
 

@@ -46,7 +46,7 @@ pub fn needs(sources: &[Source], role: Role, namespace: Option<&str>, store_path
         for (mount, key) in keys {
             if role == Role::Publisher && RemoteKey::parse(key).is_ok_and(|key| !key.is_plain()) {
                 refused.push(format!(
-                    "{}: {by}: only its sources say where {key} leads: write the rules of those paths yourself, such as with + for the whole segment",
+                    "{}: {by}: only its sources say where {key} leads: add those paths yourself, to a policy with + for the whole segment, to claims with --path",
                     object.source.name
                 ));
                 continue;

@@ -1,35 +1,21 @@
 //! What a token may do at some paths, asked once and without a session: for the command line.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU32;
-use std::sync::Arc;
 
 use reqwest::Method;
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::HeaderValue;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::connect::{self, ConnectError};
+use super::access::Access;
+use super::connect::ConnectError;
 use super::error::{self, Asked};
 use super::reply::{self, Data};
-use super::transport::{Lagging, MAX_REPLY, Outgoing, Payload, Redirects, Settings, Transport};
-use crate::domain::secret::SecretBytes;
+use super::transport::{Lagging, MAX_REPLY, Outgoing, Payload};
 use crate::store::StoreError;
-use crate::store::observer::{Call, Unobserved};
+use crate::store::observer::Call;
 
 const ENDPOINT: &str = "sys/capabilities-self";
-
-/// A server and the token that is asked about.
-pub struct Access {
-    /// `https://host:port`.
-    pub address: String,
-    /// Certificates in PEM that alone are trusted; the system's where there are none.
-    pub ca: Option<Vec<u8>>,
-    /// The server's namespace; none is the root.
-    pub namespace: Option<String>,
-    /// The token.
-    pub token: SecretBytes,
-}
 
 /// Why nothing is known of the token's rights.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -53,7 +39,7 @@ pub async fn capabilities(
     access: &Access,
     paths: &[&str],
 ) -> Result<BTreeMap<String, BTreeSet<String>>, CapabilitiesError> {
-    let transport = transport(access).map_err(CapabilitiesError::Connect)?;
+    let transport = access.transport(Lagging::Refuse).map_err(CapabilitiesError::Connect)?;
     let mut token = HeaderValue::from_bytes(access.token.expose()).map_err(|_illegal| CapabilitiesError::Token)?;
     token.set_sensitive(true);
     let body = serde_json::json!({ "paths": paths }).to_string().into_bytes();
@@ -64,7 +50,7 @@ pub async fn capabilities(
         query: None,
         body: Some(Payload::json(Zeroizing::new(body))),
         token: Some(token),
-        namespace: connect::namespace(access.namespace.as_deref()).map_err(CapabilitiesError::Connect)?,
+        namespace: access.namespace().map_err(CapabilitiesError::Connect)?,
         largest: MAX_REPLY,
     };
     let reply = transport.send(&request).await.map_err(CapabilitiesError::Store)?;
@@ -78,20 +64,4 @@ pub async fn capabilities(
         CapabilitiesError::Store(StoreError::BadReply { operation, path: ENDPOINT.to_owned(), what })
     })?;
     Ok(held.data)
-}
-
-fn transport(access: &Access) -> Result<Arc<Transport>, ConnectError> {
-    let ca = access.ca.as_deref().map(|pem| ("the given certificates", pem));
-    Ok(Transport::new(Settings {
-        http: connect::client(ca, None)?,
-        address: connect::address(&access.address)?,
-        redirects: if ca.is_some() { Redirects::PinnedCa } else { Redirects::SameOrigin },
-        headers: HeaderMap::new(),
-        lagging: Lagging::Refuse,
-        rate: NonZeroU32::MAX,
-        store: access.address.clone(),
-        observer: Arc::new(Unobserved),
-        recovered: Arc::new(|| {}),
-        troubled: Arc::new(|| {}),
-    }))
 }

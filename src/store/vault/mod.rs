@@ -1,5 +1,6 @@
 //! The store behind Vault's API: an authenticated client of one store identity.
 
+pub mod access;
 pub mod auth;
 mod bucket;
 pub mod capabilities;

@@ -1,0 +1,55 @@
+//! `waypost claims list`: who owns what.
+
+use std::process::ExitCode;
+
+use super::{Places, client, failed, paths};
+use crate::domain::handover::claims;
+use crate::domain::path::RemotePath;
+use crate::store::{StoreClient, StoreError};
+
+/// What `waypost claims list` is told.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    places: Places,
+    /// Only claims of this cluster, as claims name it
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+}
+
+/// Prints a line a claim, in the order of the paths.
+pub async fn run(args: &Args) -> ExitCode {
+    let paths = match paths::paths(&args.places) {
+        Ok(paths) => paths,
+        Err(problems) => {
+            problems.iter().for_each(|problem| eprintln!("waypost claims: {problem}"));
+            return ExitCode::from(2);
+        }
+    };
+    let client = match client(&args.places.server) {
+        Ok(client) => client,
+        Err(problem) => return failed(&problem),
+    };
+    for path in paths {
+        match lines(&client, &path, args.cluster.as_deref()).await {
+            Ok(lines) => lines.iter().for_each(|line| println!("{line}")),
+            Err(error) => return failed(&error),
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+async fn lines(client: &dyn StoreClient, path: &RemotePath, cluster: Option<&str>) -> Result<Vec<String>, StoreError> {
+    let Some(metadata) = client.metadata(path).await? else { return Ok(Vec::new()) };
+    let claims = claims(&metadata.custom_metadata).into_iter();
+    let wanted = claims.filter(|claim| match (&claim.owner, cluster) {
+        (_, None) => true,
+        (Some(owner), Some(cluster)) => owner.cluster == cluster,
+        (None, Some(_)) => false,
+    });
+    let line = |claim: crate::domain::handover::Claimed| match claim.owner {
+        Some(owner) => format!("{path} {}: {owner}", claim.property),
+        None => format!("{path} {}: a claim that cannot be read", claim.property),
+    };
+    Ok(wanted.map(line).collect())
+}

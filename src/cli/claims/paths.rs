@@ -1,0 +1,31 @@
+//! The paths that a command is about: those that PushSecrets among the manifests push to, and those that are named.
+
+use std::collections::BTreeSet;
+
+use super::Places;
+use crate::cli::lint;
+use crate::cli::policy::Role;
+use crate::cli::policy::needs::needs;
+use crate::domain::path::RemotePath;
+
+/// The paths; or everything that could not be understood, since what is left out would be taken for done.
+pub fn paths(places: &Places) -> Result<BTreeSet<RemotePath>, Vec<String>> {
+    let (sources, unread) = lint::read(&places.files);
+    let (needs, refused) = needs(&sources, Role::Publisher, None, &places.store_path);
+    let mut problems: Vec<String> = unread.iter().map(ToString::to_string).collect();
+    problems.extend(refused);
+    let mut paths: BTreeSet<RemotePath> = needs.into_keys().collect();
+    for text in &places.path {
+        match RemotePath::parse(None, text) {
+            Ok(path) => drop(paths.insert(path)),
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    if paths.is_empty() && problems.is_empty() {
+        problems.push("no PushSecret among the files names a path".to_owned());
+    }
+    match problems.is_empty() {
+        true => Ok(paths),
+        false => Err(problems),
+    }
+}

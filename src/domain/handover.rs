@@ -1,0 +1,121 @@
+//! Claims of a cluster that is gone for good, made those of the cluster that took its place. The PushSecret's UID stays the former one:
+//! the new cluster's controllers look for it, do not find it, and give the property to whoever publishes it now.
+
+use super::claim::{self, LabelChanges, Labels, Owner};
+
+/// Claims of which cluster become those of which.
+#[derive(Clone, Copy, Debug)]
+pub struct Handover<'a> {
+    /// The cluster that is gone.
+    pub from: &'a str,
+    /// The one that took its place.
+    pub to: &'a str,
+    /// Who announces the change, where a server makes nobody wait by itself. It is no PushSecret of any cluster.
+    pub mover: &'a Owner,
+}
+
+/// What becomes of one claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It becomes the new cluster's.
+    Moves,
+    /// It is the new cluster's.
+    Moved,
+    /// It is another cluster's, and stays.
+    Others,
+    /// Nobody can read whose it is; it stays.
+    Unreadable,
+    /// Somebody is about to claim the property, and it stays.
+    Announced(Owner),
+}
+
+/// One claim at an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The property, or its digest where the property does not fit into a label.
+    pub property: String,
+    /// Whose it is; `None` where that cannot be read.
+    pub owner: Option<Owner>,
+}
+
+/// The claims at an entry with these labels.
+pub fn claims(labels: &Labels) -> Vec<Claimed> {
+    let claim = |(property, text): (&str, &str)| Claimed { property: property.to_owned(), owner: Owner::decode(text) };
+    claim::claims(labels).map(claim).collect()
+}
+
+impl Handover<'_> {
+    /// What becomes of each claim, as far as these labels say.
+    pub fn fates(&self, labels: &Labels) -> Vec<(Claimed, Fate)> {
+        let fate = |claimed: &Claimed| match &claimed.owner {
+            None => Fate::Unreadable,
+            Some(owner) if owner.cluster == self.to => Fate::Moved,
+            Some(owner) if owner.cluster != self.from => Fate::Others,
+            Some(_) => claim::rival(labels, &claimed.property, self.mover).map_or(Fate::Moves, Fate::Announced),
+        };
+        claims(labels).into_iter().map(|claimed| (claimed.clone(), fate(&claimed))).collect()
+    }
+
+    /// The changes that move every claim that moves, and take back what was announced.
+    pub fn changes(&self, labels: &Labels) -> LabelChanges {
+        let moved = |owner: Owner| Owner { cluster: self.to.to_owned(), ..owner }.encode();
+        let claims = self.moving(labels).map(|(property, owner)| (claim::key_of(&property), Some(moved(owner))));
+        claims.chain(claim::intents_of(labels, self.mover).map(|key| (key, None))).collect()
+    }
+
+    /// Announces the change for each claim that moves, so that nobody takes its property meanwhile.
+    pub fn announcement(&self, labels: &Labels) -> LabelChanges {
+        let intent = |property: &str| (claim::intent_key_of(property, &self.mover.uid), Some(self.mover.encode()));
+        self.moving(labels).map(|(property, _)| intent(&property)).collect()
+    }
+
+    fn moving(&self, labels: &Labels) -> impl Iterator<Item = (String, Owner)> {
+        let moving = self.fates(labels).into_iter().filter(|(_, fate)| *fate == Fate::Moves);
+        moving.filter_map(|(claimed, _)| Some((claimed.property, claimed.owner?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use claim::Inquiry;
+
+    fn owner(uid: &str, cluster: &str) -> Owner {
+        Owner { uid: uid.into(), cluster: cluster.into(), namespace: "db".into(), name: format!("push-{uid}") }
+    }
+
+    fn labels(changes: LabelChanges) -> Labels {
+        changes.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    }
+
+    #[test]
+    fn only_claims_of_the_former_cluster_move_and_their_owners_count_as_gone_there() {
+        let mut stands = labels(claim::confirm(["password", "a b"], &owner("1", "lost")));
+        stands.extend(labels(claim::confirm(["token"], &owner("2", "west"))));
+        stands.insert("claim.waypost.io/odd".into(), "garbage".into());
+        let mover = owner("mover", "nobody");
+        let handover = Handover { from: "lost", to: "new", mover: &mover };
+        let changes = handover.changes(&stands);
+        assert_eq!(changes.len(), 2);
+        stands.extend(labels(changes));
+        let fates: Vec<Fate> = handover.fates(&stands).into_iter().map(|(_, fate)| fate).collect();
+        assert_eq!(fates, [Fate::Unreadable, Fate::Moved, Fate::Moved, Fate::Others]);
+        assert!(handover.changes(&stands).is_empty());
+        let (heir, gone) = (owner("3", "new"), Inquiry { gone: ["1".to_owned()].into(), ..Inquiry::default() });
+        assert_eq!(claim::standing(&stands, "a b", &heir, &gone), claim::Standing::Claimable);
+    }
+
+    #[test]
+    fn what_somebody_announced_stays_and_an_announcement_of_our_own_goes() {
+        let mut stands = labels(claim::confirm(["password", "username"], &owner("1", "lost")));
+        let mover = owner("mover", "nobody");
+        let handover = Handover { from: "lost", to: "new", mover: &mover };
+        stands.extend(labels(handover.announcement(&stands)));
+        stands.extend(labels(claim::intend(&stands, ["username"], &owner("2", "lost"), &Inquiry::default())));
+        let changes = handover.changes(&stands);
+        assert!(
+            changes[&claim::claim_key("password")].is_some() && !changes.contains_key(&claim::claim_key("username"))
+        );
+        assert_eq!(changes.values().filter(|value| value.is_none()).count(), 2);
+    }
+}

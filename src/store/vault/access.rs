@@ -1,0 +1,82 @@
+//! A server, and a token that a person gave: for the command line.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reqwest::header::{HeaderMap, HeaderValue};
+
+use super::auth::{Login, LoginSource};
+use super::connect::{self, ConnectError};
+use super::transport::{Lagging, Redirects, Settings, Transport};
+use super::{ClientSettings, VaultClient};
+use crate::domain::secret::SecretBytes;
+use crate::store::observer::Unobserved;
+use crate::store::{Identity, StoreError};
+
+/// A server and a token.
+pub struct Access {
+    /// `https://host:port`.
+    pub address: String,
+    /// Certificates in PEM that alone are trusted; the system's where there are none.
+    pub ca: Option<Vec<u8>>,
+    /// The server's namespace; none is the root.
+    pub namespace: Option<String>,
+    /// The token.
+    pub token: SecretBytes,
+    /// Where a person put it.
+    pub token_in: &'static str,
+}
+
+impl Access {
+    /// A client for paths that name their own mount. The token is neither renewed nor revoked by it.
+    ///
+    /// # Errors
+    /// The way to the server is described wrong.
+    pub fn client(&self) -> Result<VaultClient, ConnectError> {
+        let namespace = self.namespace()?;
+        let source = Given { token: self.token.duplicate(), token_in: self.token_in };
+        Ok(VaultClient::new(
+            self.transport(Lagging::Forward)?,
+            ClientSettings {
+                identity: Identity("command line".into()),
+                mount: None,
+                namespace: namespace.clone(),
+                login_namespace: namespace,
+                source: Arc::new(source),
+            },
+        ))
+    }
+
+    pub(super) fn namespace(&self) -> Result<Option<HeaderValue>, ConnectError> {
+        connect::namespace(self.namespace.as_deref())
+    }
+
+    pub(super) fn transport(&self, lagging: Lagging) -> Result<Arc<Transport>, ConnectError> {
+        let ca = self.ca.as_deref().map(|pem| ("the given certificates", pem));
+        Ok(Transport::new(Settings {
+            http: connect::client(ca, None)?,
+            address: connect::address(&self.address)?,
+            redirects: if ca.is_some() { Redirects::PinnedCa } else { Redirects::SameOrigin },
+            headers: HeaderMap::new(),
+            lagging,
+            rate: NonZeroU32::MAX,
+            store: self.address.clone(),
+            observer: Arc::new(Unobserved),
+            recovered: Arc::new(|| {}),
+            troubled: Arc::new(|| {}),
+        }))
+    }
+}
+
+struct Given {
+    token: SecretBytes,
+    token_in: &'static str,
+}
+
+#[async_trait]
+impl LoginSource for Given {
+    async fn credential(&self) -> Result<Login, StoreError> {
+        Ok(Login::Token { token: self.token.duplicate(), source_name: self.token_in.to_owned() })
+    }
+}
