@@ -330,6 +330,23 @@ async fn a_removal_by_a_push_wakes_its_followers_and_is_told_from_any_other() {
 }
 
 #[tokio::test]
+async fn after_a_purge_by_a_push_the_first_version_is_no_step_back() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    store.put(&source.path, data("2"));
+    feed.announce(&source.key, Pushed::Version(2));
+    feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
+    store.purge(&source.path);
+    feed.announce(&source.key, Pushed::Purge);
+    let gone = feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
+    assert!(matches!(gone.state, EntryState::Absent) && feed.is_removed_by_push(&source.key, 0));
+    store.put(&source.path, data("anew"));
+    feed.announce(&source.key, Pushed::Version(1));
+    let anew = feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
+    assert!(matches!(anew.state, EntryState::Live { version: 1, .. }));
+}
+
+#[tokio::test]
 async fn a_publisher_hears_when_a_consumer_stands_otherwise_and_not_when_it_only_read() {
     let store = FakeStore::new();
     let (feed, source) = ten_served(&store).await;
