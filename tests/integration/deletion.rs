@@ -79,6 +79,31 @@ async fn es6_a_deleted_source_takes_its_values_along_and_a_new_one_brings_them_b
 }
 
 #[tokio::test]
+async fn sc6_a_deleted_source_takes_value_and_copy_along_where_both_say_so_and_neither_where_not() -> anyhow::Result<()>
+{
+    for (test, push, pull) in [("sc6d", "Delete", "Delete"), ("sc6r", "None", "Retain")] {
+        let stage = Stage::new(test).await?;
+        stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+        stage.push("push", "source", PASSWORD, json!({ "deletionPolicy": push })).await?;
+        let target = json!({ "target": { "name": "pull", "deletionPolicy": pull } });
+        stage.pull("pull", &[("PASSWORD", "password")], target).await?;
+        let copy = stage.holds(&stage.consumer, "pull", &[("PASSWORD", "one")]).await?;
+        stage.delete::<Secret>(&stage.producer, "source").await?;
+        let copies = stage.api::<Secret>(&stage.consumer);
+        if pull == "Delete" {
+            let gone = async || Ok(copies.get_opt("pull").await?.is_none().then_some(()));
+            wait::until("the copy to go", SOON, gone).await?;
+            assert_eq!(stage.stored().await?, Value::Null);
+        } else {
+            stage.ready::<PushSecret>(&stage.producer, "push", "False", "SourceGone").await?;
+            assert_eq!((stage.version().await?, stage.stored().await?), (1, json!({ "password": "one" })));
+            assert_eq!(copies.get("pull").await?.metadata.resource_version, copy.metadata.resource_version);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn es6_a_renamed_path_is_written_before_the_old_one_goes() -> anyhow::Result<()> {
     let stage = Stage::new("es6d").await?;
     let audit = Lab::shared().await?.bao()?.audit();
