@@ -49,6 +49,9 @@ pub trait Stores: Send + Sync {
     /// The client of a store for a resource in `namespace`.
     async fn client(&self, namespace: &str, store: &StoreKey) -> Result<Arc<dyn StoreClient>, NoStore>;
 
+    /// The client of a namespace's own store that was deleted a moment ago, for clean-ups alone.
+    fn departing(&self, namespace: &str, store: &StoreKey) -> Option<Arc<dyn StoreClient>>;
+
     /// The names of the stores of a kind, of this namespace where the kind has one, that have these labels.
     fn labelled(&self, namespace: &str, kind: StoreKind, query: &LabelQuery) -> BTreeSet<String>;
 
@@ -86,6 +89,20 @@ pub async fn stores(registry: &dyn Stores, namespace: &str, wanted: BTreeSet<Sto
         }
     }
     seen
+}
+
+impl SeenStores {
+    /// For a clean-up: a store that was deleted a moment ago can still be used, where its session is left.
+    pub fn recall(&mut self, registry: &dyn Stores, namespace: &str) {
+        let missing = self.absent.iter().filter(|(_, absent)| absent.why == Absence::Missing);
+        let departing: Vec<_> =
+            missing.filter_map(|(store, _)| Some((store.clone(), registry.departing(namespace, store)?))).collect();
+        for (store, client) in departing {
+            self.absent.remove(&store);
+            self.mounts.insert(store.clone(), client.mount().map(str::to_owned));
+            self.clients.insert(store, client);
+        }
+    }
 }
 
 /// A selector of stores, in words, and the stores that it selects.

@@ -300,7 +300,8 @@ impl<'a> Turn<'a> {
             return Report::Gone;
         }
         let mut stores = desired::stores(&self.object.spec);
-        let seen = self.see_stores(&stores).await;
+        let mut seen = self.see_stores(&stores).await;
+        seen.recall(self.world.stores, &self.namespace);
         stores.extend(ledger::stores(&self.before.synced_push_secrets));
         if self.belongs_to_others(&seen, &stores) {
             return Report::NotOurs;

@@ -25,6 +25,10 @@ impl Stores for FromRegistry {
         })
     }
 
+    fn departing(&self, namespace: &str, store: &StoreKey) -> Option<Arc<dyn StoreClient>> {
+        self.0.departing(&StoreName::referred(namespace, store.kind, &store.name))
+    }
+
     fn labelled(&self, namespace: &str, kind: StoreKind, query: &LabelQuery) -> BTreeSet<String> {
         self.0.labelled(namespace, kind, query)
     }

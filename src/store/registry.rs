@@ -60,6 +60,8 @@ pub struct Registry {
     observer: Arc<dyn RequestObserver>,
     stores: RwLock<HashMap<StoreName, StoreObject>>,
     clients: Mutex<HashMap<ClientKey, Arc<OnceCell<Made>>>>,
+    /// Clients of namespaces' own stores that were deleted, until their sessions end.
+    departing: Mutex<HashMap<StoreName, Arc<VaultClient>>>,
     readers: Readers<ClientKey>,
     /// Connections by address, CA and client certificate (as a digest), so that the namespaces of one store share them.
     connections: Mutex<HashMap<[u8; 32], connect::HttpClient>>,
@@ -96,6 +98,7 @@ impl Registry {
             observer,
             stores: RwLock::default(),
             clients: Mutex::default(),
+            departing: Mutex::default(),
             readers: Readers::default(),
             connections: Mutex::default(),
             changes: broadcast::Sender::new(CHANGES),
@@ -125,12 +128,42 @@ impl Registry {
     }
 
     /// Forgets a store that was deleted.
-    pub fn remove(&self, name: &StoreName) {
+    pub fn remove(self: &Arc<Self>, name: &StoreName) {
         let known = self.stores.write().expect("no code panics while it holds the stores").remove(name).is_some();
         if known {
+            self.see_off(name);
             self.retire(|key| key.store == *name);
             self.announce(name);
         }
+    }
+
+    /// The client of a namespace's own store that was deleted a moment ago, as long as its session lives: a namespace that is deleted
+    /// takes its stores along before what was pushed through them can be removed. Only clean-ups may use it.
+    pub fn departing(&self, store: &StoreName) -> Option<Arc<dyn StoreClient>> {
+        let departing = self.departing.lock().expect("no code panics while it holds the departing");
+        departing.get(store).map(|client| client.clone() as Arc<dyn StoreClient>)
+    }
+
+    /// Keeps the client of a store until [`Self::retire`] ends its session. Whoever deletes a store of all namespaces takes it from
+    /// them at once.
+    fn see_off(self: &Arc<Self>, name: &StoreName) {
+        let clients = self.clients.lock().expect("no code panics while it holds the clients");
+        let made = clients.iter().find_map(|(key, cell)| cell.get().filter(|_| key.store == *name).cloned());
+        drop(clients);
+        let (Some(made), Some(_)) = (made, &name.namespace) else { return };
+        self.departing
+            .lock()
+            .expect("no code panics while it holds the departing")
+            .insert(name.clone(), made.client.clone());
+        let (registry, name) = (self.clone(), name.clone());
+        self.farewells.spawn(async move {
+            let _ = tokio::time::timeout(GRACE, registry.closing.cancelled()).await;
+            let mut departing = registry.departing.lock().expect("no code panics while it holds the departing");
+            // A store of that name may have come and gone again meanwhile.
+            if departing.get(&name).is_some_and(|client| Arc::ptr_eq(client, &made.client)) {
+                departing.remove(&name);
+            }
+        });
     }
 
     /// The store as last seen by the watch.

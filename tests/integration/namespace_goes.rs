@@ -24,23 +24,12 @@ const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 #[tokio::test]
 async fn es7_a_namespace_without_its_account_and_store_is_held_until_the_deadline_and_its_orphan_is_named()
 -> anyhow::Result<()> {
-    let tenant = Tenant::new("es7held").await?;
+    let mut tenant = Tenant::new("es7held").await?;
+    tenant.loses_account_and_store().await?;
+    // Another controller has no session that is left.
+    tenant.controller.kill().await?;
+    tenant.controller = controller(&tenant.stage).await?;
     let stage = &tenant.stage;
-    stage.delete::<ServiceAccount>(&stage.producer, "writer").await?;
-    stage.delete::<SecretStore>(&stage.producer, "own").await?;
-    // The controller knows that the store is gone when it has dropped what it measured of it.
-    let series = format!(r#"namespace="{}""#, stage.producer);
-    wait::until("the controller to have noticed", LATER, async || {
-        let known = tenant
-            .controller
-            .metrics()
-            .await?
-            .lines()
-            .any(|line| line.contains("secretstore") && line.contains(&series));
-        Ok((!known).then_some(()))
-    })
-    .await?;
-
     let since = tenant.delete_namespace().await?;
     // Before its own deletion is seen, that of its source may be: then there is nothing to be let go yet.
     wait::until("the hold to be explained", LATER, async || {
@@ -65,14 +54,18 @@ async fn es7_a_namespace_without_its_account_and_store_is_held_until_the_deadlin
 }
 
 #[tokio::test]
-async fn es7_what_a_living_session_can_still_remove_goes_without_the_account() -> anyhow::Result<()> {
+async fn es7_a_namespace_that_takes_its_account_and_store_along_first_is_cleaned_up_by_the_session_that_is_left()
+-> anyhow::Result<()> {
     let tenant = Tenant::new("es7session").await?;
-    let stage = &tenant.stage;
-    stage.delete::<ServiceAccount>(&stage.producer, "writer").await?;
-    stage.delete::<PushSecret>(&stage.producer, "push").await?;
-    let pushes = stage.api::<PushSecret>(&stage.producer);
-    wait::until("the PushSecret to go", LATER, async || Ok(pushes.get_opt("push").await?.is_none().then_some(())))
-        .await?;
+    tenant.loses_account_and_store().await?;
+    tenant.delete_namespace().await?;
+    tenant.is_gone().await?;
+    tenant.left_nothing().await
+}
+
+#[tokio::test]
+async fn es7_a_namespace_that_is_deleted_with_everything_in_it_goes_and_leaves_nothing() -> anyhow::Result<()> {
+    let tenant = Tenant::new("es7whole").await?;
     tenant.delete_namespace().await?;
     tenant.is_gone().await?;
     tenant.left_nothing().await
@@ -92,9 +85,7 @@ impl Tenant {
         let label = json!({ "metadata": { "labels": { LABEL_MODE: "off" } } });
         let namespaces: Api<Namespace> = Api::all(stage.client.clone());
         namespaces.patch(&stage.producer, &PatchParams::default(), &Patch::Merge(label)).await?;
-        let (one, deadline) =
-            (format!("--namespace={}", stage.producer), format!("--cleanup-deadline={}s", DEADLINE.as_secs()));
-        let controller = stage.class_controller(&[&one, &deadline]).await?;
+        let controller = controller(&stage).await?;
         let tenant = Tenant { stage, controller };
         tenant.push().await?;
         Ok(tenant)
@@ -112,6 +103,20 @@ impl Tenant {
         let more = json!({ "secretStoreRefs": through, "deletionPolicy": "Delete" });
         stage.push("push", "source", PASSWORD, more).await?;
         stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await.map(drop)
+    }
+
+    /// The controller knows that the store is gone when it has dropped what it measured of it.
+    async fn loses_account_and_store(&self) -> anyhow::Result<()> {
+        let stage = &self.stage;
+        stage.delete::<ServiceAccount>(&stage.producer, "writer").await?;
+        stage.delete::<SecretStore>(&stage.producer, "own").await?;
+        let series = format!(r#"namespace="{}""#, stage.producer);
+        wait::until("the controller to have noticed", LATER, async || {
+            let metrics = self.controller.metrics().await?;
+            let known = metrics.lines().any(|line| line.contains("secretstore") && line.contains(&series));
+            Ok((!known).then_some(()))
+        })
+        .await
     }
 
     async fn delete_namespace(&self) -> anyhow::Result<Instant> {
@@ -148,4 +153,11 @@ impl Tenant {
         assert_eq!(self.orphaned().await?, None);
         Ok(())
     }
+}
+
+/// Of the tenant's class, in its namespace.
+async fn controller(stage: &Stage) -> anyhow::Result<Controller> {
+    let one = format!("--namespace={}", stage.producer);
+    let deadline = format!("--cleanup-deadline={}s", DEADLINE.as_secs());
+    stage.class_controller(&[&one, &deadline]).await
 }

@@ -51,6 +51,10 @@ impl Stores for Shelf {
         }
     }
 
+    fn departing(&self, _namespace: &str, _store: &StoreKey) -> Option<Arc<dyn StoreClient>> {
+        None
+    }
+
     fn labelled(&self, _namespace: &str, _kind: StoreKind, query: &LabelQuery) -> BTreeSet<String> {
         // Each store here has a label with its name.
         let labels = |name: &str| BTreeMap::from([("store".to_owned(), name.to_owned())]);
