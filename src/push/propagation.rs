@@ -48,9 +48,10 @@ pub fn withdraw(conditions: &mut Vec<Condition>) {
     conditions.retain(|condition| condition.type_ != PROPAGATED);
 }
 
-/// A version was just written. What was counted before is no longer true, where anything was.
+/// Where a path has another version than was counted, what was counted is no longer true.
 pub fn recount(status: &mut PushSecretStatus, now: Timestamp) {
-    if condition::find(&status.conditions, PROPAGATED).is_some() {
+    let uncounted = status.paths.iter().any(|path| path.version.is_some() && path.consumers.is_none());
+    if uncounted && condition::find(&status.conditions, PROPAGATED).is_some() {
         let message = "what was just pushed is on its way to its consumers";
         let generation = status.observed_generation;
         let on_its_way = Condition::new(PROPAGATED, ConditionStatus::Unknown, Reason::Propagating, message, generation);
@@ -227,6 +228,9 @@ mod tests {
         recount(&mut never, NOW);
         assert_eq!(never.conditions, []);
         let mut status = counted(&never, |_| Some(Vec::new()), NOW).unwrap();
+        recount(&mut status, NOW);
+        assert_eq!(propagated(&status).0, ConditionStatus::True, "it was counted");
+        status.paths[0] = PushedPath { version: Some(9), consumers: None, ..status.paths[0].clone() };
         recount(&mut status, NOW);
         assert_eq!(propagated(&status).0, ConditionStatus::Unknown);
     }

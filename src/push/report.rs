@@ -76,9 +76,7 @@ pub fn published(before: &PushSecretStatus, ledger: &Ledger, done: &Done<'_>, se
     status.synced_push_secrets = remaining(ledger, done.plan, done.results).write();
     status.paths = paths(before, done, setting.now);
     status.observed_generation = Some(setting.generation);
-    if wrote(done.results) {
-        propagation::recount(&mut status, setting.now);
-    }
+    propagation::recount(&mut status, setting.now);
     let (verdict, requeue) = match troubles.is_empty() {
         true => (in_place(done, setting, &status.paths), setting.refresh.map_or(Requeue::AwaitChange, Requeue::After)),
         false => (partly(summary(&troubles), done), retry(&troubles, setting.refresh)),
@@ -374,14 +372,13 @@ fn path(before: &PushSecretStatus, spot: &Spot, outcome: &Outcome, now: Timestam
                 Wrote::Version => Some(Time(now)),
                 Wrote::Nothing => earlier.and_then(|earlier| earlier.written_at.clone()),
             };
-            // A version that others made for their own properties is no news about ours.
-            let known = earlier.filter(|_| applied.wrote == Wrote::Nothing).and_then(|earlier| earlier.version);
-            // Of a version that was just written nobody knows yet who has it.
+            // Of another version nobody knows yet who has it.
             let consumers =
-                earlier.filter(|_| applied.wrote == Wrote::Nothing).and_then(|earlier| earlier.consumers.clone());
+                earlier.filter(|earlier| earlier.version == version).and_then(|earlier| earlier.consumers.clone());
             PushedPath {
                 consumers,
-                version: known.filter(|known| Some(*known) <= version).or(version),
+                // Whoever wrote it: our properties stand in it, and a write of ours whose reply was lost looks like another's.
+                version,
                 properties: applied.settled.owned.iter().cloned().collect(),
                 written_at,
                 state: Some(PathState::Synced),

@@ -292,7 +292,10 @@ impl<'a> Subject<'a> {
     /// What the next controller makes of it; and that nothing is left when the PushSecret goes.
     async fn ends_well(&self) -> anyhow::Result<()> {
         if self.course.meanwhile == Meanwhile::Nothing {
-            let done = async || self.is_done().await.map(Some);
+            let done = async || {
+                self.is_done().await?;
+                self.versions_are_reported().await.map(Some)
+            };
             wait::until(&self.what("the next controller to end it"), LATER, done).await?;
             let versions = self.course.scenario.versions();
             for (kind, wanted) in KINDS.iter().zip(versions) {
@@ -345,8 +348,7 @@ impl<'a> Subject<'a> {
         Ok(())
     }
 
-    /// Whether the status names the versions that stand: its last change. (After a crash it may name an older one: whose a later
-    /// version is, nobody has written down.)
+    /// Whether the status names the versions that stand.
     async fn versions_are_reported(&self) -> anyhow::Result<()> {
         let push = self.push_secret().await?;
         let said = push.iter().filter_map(|push| push.status.as_ref()).flat_map(|status| &status.paths);
