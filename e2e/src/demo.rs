@@ -59,7 +59,9 @@ pub async fn show(ending: Ending, canary: &str) -> anyhow::Result<()> {
     narrator.step("What OpenBao holds: one version per push, all properties of a path together");
     vault_paths::show(&place, &narrator).await?;
     narrator.step("The operator rotates the password; both consumers are watched until they hold it");
-    rotation::show(&place, &narrator, &sources.postgres, canary, ROTATIONS).await?;
+    let last = rotation::show(&place, &narrator, &sources.postgres, canary, ROTATIONS).await?;
+    narrator.step("The platform team sees who has it, without looking into anybody's namespace");
+    show_propagation(&place, &narrator, last).await?;
     narrator.step("A path outside the convention is refused at admission, and in a pipeline before that");
     refusal::show(&place, &narrator).await?;
     place.end(&narrator)
@@ -114,6 +116,17 @@ async fn publish_and_consume(place: &Place, narrator: &Narrator) -> anyhow::Resu
         place.kubectl(narrator, &[&wait[..], ready].concat()).await?;
     }
     Ok(())
+}
+
+/// Waits until the consumers of this version are counted, and shows it.
+async fn show_propagation(place: &Place, narrator: &Narrator, version: u64) -> anyhow::Result<()> {
+    let push = ["-n", "platform-postgres", "pushsecret/temporal-postgres"];
+    let version = format!("--for=jsonpath={{.status.paths[0].version}}={version}");
+    for what in [version.as_str(), "--for=condition=Propagated"] {
+        place.kubectl(narrator, &[&["wait", what, "--timeout=60s"], &push[..]].concat()).await?;
+    }
+    let described = ["describe", "pushsecret", "-n", "platform-postgres", "temporal-postgres"];
+    place.kubectl_from(narrator, &described, "  Paths:").await
 }
 
 async fn look(place: &Place, narrator: &Narrator) -> anyhow::Result<()> {

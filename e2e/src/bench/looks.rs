@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api,
-    api::{ObjectMeta, PostParams},
+    api::{DynamicObject, ObjectMeta, PostParams},
 };
 
 use super::{
@@ -25,7 +25,8 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(super) async fn measure(ground: &Ground, pushes: usize, intervals: usize) -> anyhow::Result<Vec<Figure>> {
     let paths = assemble(ground, pushes).await?;
     let controller = ground.start_controller()?;
-    all_synced(ground, pushes).await?;
+    all_counted(ground, pushes).await?;
+    at_rest(ground).await?;
     let (mark, writes) = (ground.audit.mark()?, ground.kubernetes_writes().await?);
     let began = Instant::now();
     let requests = loop {
@@ -70,13 +71,28 @@ async fn assemble(ground: &Ground, pushes: usize) -> anyhow::Result<Vec<String>>
     Ok(names.iter().map(|name| path(name)).collect())
 }
 
-async fn all_synced(ground: &Ground, pushes: usize) -> anyhow::Result<()> {
+/// Counting who has what was pushed is the last that a push leads to.
+async fn all_counted(ground: &Ground, pushes: usize) -> anyhow::Result<()> {
     let objects = push_secrets(&ground.client, NAMESPACE);
-    wait::until("every PushSecret to be synced", FIRST, async || {
+    wait::until("every PushSecret to be synced and counted", FIRST, async || {
         let listed = objects.list(&Default::default()).await?;
-        let synced = listed.iter().filter(|object| object.data["status"]["conditions"][0]["status"] == "True").count();
-        ensure!(synced == pushes, "{synced} of {pushes} are");
+        let holds = |object: &DynamicObject, aspect: &str| {
+            let conditions = object.data["status"]["conditions"].as_array();
+            conditions.is_some_and(|all| all.iter().any(|said| said["type"] == aspect && said["status"] == "True"))
+        };
+        let done = listed.iter().filter(|object| holds(object, "Ready") && holds(object, "Propagated")).count();
+        ensure!(done == pushes, "{done} of {pushes} are");
         Ok(Some(()))
+    })
+    .await
+}
+
+/// What earlier figures left is put in order by this controller, too.
+async fn at_rest(ground: &Ground) -> anyhow::Result<()> {
+    wait::until("an interval without a write", FIRST, async || {
+        let before = ground.kubernetes_writes().await?;
+        tokio::time::sleep(INTERVAL).await;
+        Ok((ground.kubernetes_writes().await? == before).then_some(()))
     })
     .await
 }

@@ -26,17 +26,17 @@ type Events = BoxStream<'static, kube::Result<WatchEvent<Secret>>>;
 /// Far more than a rotation may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Rotates some times, and prints each time and their median.
+/// Rotates some times, and prints each time and their median. Gives the last version.
 pub(super) async fn show(
     place: &Place,
     narrator: &Narrator,
     source: &Source,
     canary: &str,
     times: usize,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<u64> {
     let client = place.lab().kube_admin().await?;
     let vault = place.lab().vault_admin()?;
-    let mut slowest = Vec::with_capacity(times);
+    let (mut slowest, mut last) = (Vec::with_capacity(times), 0);
     for _ in 0..times {
         let took = rotate(&client, source, &generated(canary)?).await?;
         let version = vault.read(MOUNT, PATH).await?.context("the path is gone")?.version();
@@ -48,6 +48,7 @@ pub(super) async fn show(
             milliseconds(took[1])
         ));
         slowest.push(took[0].max(took[1]));
+        last = version;
     }
     slowest.sort();
     let median = slowest.get(times / 2).copied().unwrap_or_default();
@@ -55,7 +56,7 @@ pub(super) async fn show(
         "from the operator's write until both have it, median of {times}: {}. Both intervals are 1 h.",
         milliseconds(median)
     ));
-    Ok(())
+    Ok(last)
 }
 
 /// How long after the write was sent each consumer held it, as two watches that were open before saw it.
