@@ -68,6 +68,25 @@ async fn kg3_of_two_push_secrets_the_first_wins_until_it_goes() -> anyhow::Resul
 }
 
 #[tokio::test]
+async fn claims_that_another_writer_erased_are_made_again_from_the_ledger() -> anyhow::Result<()> {
+    let stage = Stage::new("erased").await?;
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    stage.push("push", "source", PASSWORD, json!({ "refreshInterval": "1s" })).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    let claims = labels(&stage).await?;
+    ensure!(claims.len() == 1, "{claims:?}");
+    // As an External Secrets Operator does with each write.
+    stage.vault.write_custom_metadata("secret", &stage.path(), &json!({ "managed-by": "external-secrets" })).await?;
+    let again = async || Ok((labels(&stage).await? == claims).then_some(()));
+    wait::until("the claim to be there again", SOON, again).await?;
+    assert_eq!((stage.version().await?, stage.stored().await?), (1, json!({ "password": "one" })));
+
+    stage.push("rival", "source", PASSWORD, json!({})).await?;
+    stage.ready::<PushSecret>(&stage.producer, "rival", "False", "PathConflict").await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_foreign_path_is_left_alone_unless_adopted() -> anyhow::Result<()> {
     let stage = Stage::new("foreign").await?;
     stage.vault.write("secret", &stage.path(), &json!({ "password": "theirs", "other": "stays" })).await?;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use serde_json::json;
-use waypost::api::ExternalSecret;
+use waypost::api::{ExternalSecret, PushSecret};
 use waypost_e2e::lab::{Bao, VaultAdmin};
 use waypost_e2e::wait;
 
@@ -36,6 +36,40 @@ async fn es9_a_stopped_store_leaves_targets_alone_and_recovers() -> anyhow::Resu
     outage.is_endured("refused").await?;
     outage.bao.start().await?;
     outage.is_over().await
+}
+
+#[tokio::test]
+async fn a_rotation_while_the_store_is_sealed_or_down_is_pushed_once_it_is_back_as_one_version() -> anyhow::Result<()> {
+    let stage = Stage::new("rides").await?;
+    let (bao, store) = stage.own_store().await?;
+    let admin = bao.admin()?;
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    let more = json!({ "secretStoreRefs": [{ "kind": "ClusterSecretStore", "name": store }] });
+    stage.push("push", "source", &[("password", "password")], more).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    let arrives = async |value: &str, version: u64| {
+        wait::until(&format!("version {version}"), LATER, async || {
+            let Some(entry) = admin.read("secret", &stage.path()).await? else { bail!("the path is gone") };
+            ensure!(entry.version() == version, "it is at version {}", entry.version());
+            Ok((entry.data == Some(json!({ "password": value }))).then_some(()))
+        })
+        .await?;
+        stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await
+    };
+
+    bao.seal().await?;
+    stage.secret(&stage.producer, "source", &[("password", "two")]).await?;
+    let said = stage.ready::<PushSecret>(&stage.producer, "push", "False", "StoreNotReady").await?;
+    ensure!(said.contains("sealed"), "{said}");
+    bao.unseal().await?;
+    arrives("two", 2).await?;
+
+    bao.stop();
+    stage.secret(&stage.producer, "source", &[("password", "three")]).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "False", "StoreNotReady").await?;
+    bao.start().await?;
+    arrives("three", 3).await?;
+    Ok(())
 }
 
 #[tokio::test]
