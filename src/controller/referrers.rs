@@ -112,6 +112,11 @@ impl Referrers {
         concerned
     }
 
+    /// The Secrets that this one wants to hear about by their names.
+    pub fn secrets_of(&self, referrer: &Referrer) -> BTreeSet<Name> {
+        self.lock().by_referrer.get(referrer).into_iter().flatten().cloned().collect()
+    }
+
     /// Every Secret that anybody refers to.
     pub fn secrets(&self) -> Vec<Name> {
         self.lock().by_secret.keys().cloned().collect()
@@ -136,6 +141,7 @@ mod tests {
         referrers.declare(push.clone(), named("b"));
         assert!(referrers.of(&Name::new("db", "a")).is_empty());
         assert_eq!(referrers.of(&Name::new("db", "b")), std::slice::from_ref(&push));
+        assert_eq!(referrers.secrets_of(&push), BTreeSet::from([Name::new("db", "b")]));
         referrers.declare(push, Interest::default());
         assert!(referrers.of(&Name::new("db", "b")).is_empty());
     }

@@ -131,7 +131,9 @@ impl<'a> Turn<'a> {
             Ok(Sources::Named(name)) => (named(name), Interest::default()),
             Ok(Sources::Labelled(query)) => {
                 let labelled = Some((self.namespace.clone(), query));
-                (Interest { labelled, ..Interest::default() }, Interest::default())
+                // One that loses its labels now is still to be heard of.
+                let secrets = self.world.referrers.secrets_of(&self.referrer());
+                (Interest { secrets, labelled }, Interest::default())
             }
             Ok(Sources::ConfigMap(name)) => (Interest::default(), named(name)),
             Err(_) => (Interest::default(), Interest::default()),
@@ -140,9 +142,12 @@ impl<'a> Turn<'a> {
     }
 
     fn declare(&self, secrets: Interest, config_maps: Interest) {
-        let referrer = Referrer::PushSecret(Name::new(&self.namespace, self.object.name_any()));
-        self.world.referrers.declare(referrer.clone(), secrets);
-        self.world.config_maps.declare(referrer, config_maps);
+        self.world.referrers.declare(self.referrer(), secrets);
+        self.world.config_maps.declare(self.referrer(), config_maps);
+    }
+
+    fn referrer(&self) -> Referrer {
+        Referrer::PushSecret(Name::new(&self.namespace, self.object.name_any()))
     }
 
     /// A Secret that loses its labels is heard of by its name alone. So the names come first and are declared, and what is read
@@ -159,7 +164,10 @@ impl<'a> Turn<'a> {
                 let labelled = Some((namespace.clone(), query.clone()));
                 self.declare(Interest { secrets, labelled }, Interest::default());
                 if found > BOUND.secrets {
-                    return Err(NoSources::Over(OverBound::Secrets(found)));
+                    let found = cluster.source_names(namespace, query).await?.len();
+                    if found > BOUND.secrets {
+                        return Err(NoSources::Over(OverBound::Secrets(found)));
+                    }
                 }
                 cluster.sources(namespace, query, BOUND).await?.map_err(NoSources::Over)
             }
