@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Places, client, failed, paths};
+use super::{Places, begin, failed};
 use crate::domain::handover::claims;
 use crate::domain::path::RemotePath;
 use crate::store::{StoreClient, StoreError};
@@ -19,16 +19,9 @@ pub struct Args {
 
 /// Prints a line a claim, in the order of the paths.
 pub async fn run(args: &Args) -> ExitCode {
-    let paths = match paths::paths(&args.places) {
-        Ok(paths) => paths,
-        Err(problems) => {
-            problems.iter().for_each(|problem| eprintln!("waypost claims: {problem}"));
-            return ExitCode::from(2);
-        }
-    };
-    let client = match client(&args.places.server) {
-        Ok(client) => client,
-        Err(problem) => return failed(&problem),
+    let (paths, client) = match begin(&args.places) {
+        Ok(begun) => begun,
+        Err(code) => return code,
     };
     for path in paths {
         match lines(&client, &path, args.cluster.as_deref()).await {

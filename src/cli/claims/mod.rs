@@ -4,12 +4,14 @@ mod list;
 mod paths;
 mod transfer;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
 use super::server::{NoServer, Server};
+use crate::domain::path::RemotePath;
 use crate::store::vault::VaultClient;
 use crate::store::vault::connect::ConnectError;
 
@@ -67,7 +69,16 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-/// The client that a command asks with.
+/// What every command begins with: the paths, and the client to ask with. Whatever is in the way is said.
+fn begin(places: &Places) -> Result<(BTreeSet<RemotePath>, VaultClient), ExitCode> {
+    let paths = paths::paths(places).map_err(|problems| {
+        problems.iter().for_each(|problem| eprintln!("waypost claims: {problem}"));
+        ExitCode::from(2)
+    })?;
+    let client = client(&places.server).map_err(|problem| failed(&problem))?;
+    Ok((paths, client))
+}
+
 fn client(server: &Server) -> Result<VaultClient, NoClient> {
     server.access().map_err(NoClient::Server)?.client().map_err(NoClient::Connect)
 }

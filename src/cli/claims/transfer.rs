@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 
-use super::{Places, client, failed, paths};
+use super::{Places, begin, failed};
 use crate::cluster::client::{ConnectError, connect};
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::parse_cluster_name;
@@ -60,16 +60,9 @@ struct Tally {
 
 /// Says what moves, and moves it when told to.
 pub async fn run(args: &Args) -> ExitCode {
-    let paths = match paths::paths(&args.places) {
-        Ok(paths) => paths,
-        Err(problems) => {
-            problems.iter().for_each(|problem| eprintln!("waypost claims: {problem}"));
-            return ExitCode::from(2);
-        }
-    };
-    let client = match client(&args.places.server) {
-        Ok(client) => client,
-        Err(problem) => return failed(&problem),
+    let (paths, client) = match begin(&args.places) {
+        Ok(begun) => begun,
+        Err(code) => return code,
     };
     let to = match heir(args).await {
         Ok(to) => to,
