@@ -13,12 +13,13 @@ use tracing::{info, warn};
 use super::context::Context;
 use super::guarded::Guarded;
 use super::kind::Kind;
+use super::pruned::Pruned;
 use super::referrers::Name;
 use super::report::{LetGo, Report, Requeue, StatusChange, Verdict};
 use crate::api::condition::READY;
-use crate::cluster::ClusterError;
 use crate::cluster::events::Tone;
 use crate::cluster::status::{Precondition, difference};
+use crate::cluster::{Cluster, ClusterError};
 
 /// The reason of an Event that names what was left in a store.
 const ORPHANED: &str = "Orphaned";
@@ -91,16 +92,11 @@ where
         change: &StatusChange<S>,
     ) -> Result<(), ClusterError> {
         let (before, after) = (as_json(&change.before), as_json(&change.after));
-        let uid = self.uid();
-        let Some(patch) = difference(&before, &after) else { return Ok(()) };
-        if context.pruned.is_known(&uid, &after, &before) {
-            return Ok(());
+        let version = change.resource_version.as_deref();
+        match self.put(&context.cluster, &context.pruned, &before, &after, version).await? {
+            Put::AsItWas => return Ok(()),
+            Put::Written => {}
         }
-        let precondition = Precondition { uid: &uid, resource_version: change.resource_version.as_deref() };
-        let subject = format!("{} {}", self.kind.as_str(), self.name);
-        let stored = context.cluster.patch_status(&self.api, &subject, &self.name.name, &precondition, patch).await?;
-        let stored = stored.0.map(|object| as_json(&object)).unwrap_or_default();
-        context.pruned.note(&uid, &after, stored.get("status").unwrap_or(&Value::Null));
         if ready_word(&before) != ready_word(&after) {
             info!(
                 kind = self.kind.as_str(), object = %self.name,
@@ -112,9 +108,43 @@ where
         Ok(())
     }
 
+    /// Writes a status where it differs from the one found, and where the server would keep more of it than it did before.
+    ///
+    /// # Errors
+    /// What any request can meet; a conflict where the object is not at `resource_version` any more.
+    pub async fn put(
+        &self,
+        cluster: &Cluster,
+        pruned: &Pruned,
+        before: &Value,
+        after: &Value,
+        resource_version: Option<&str>,
+    ) -> Result<Put, ClusterError> {
+        let uid = self.uid();
+        let Some(patch) = difference(before, after) else { return Ok(Put::AsItWas) };
+        if pruned.is_known(&uid, after, before) {
+            return Ok(Put::AsItWas);
+        }
+        let precondition = Precondition { uid: &uid, resource_version };
+        let subject = format!("{} {}", self.kind.as_str(), self.name);
+        let stored = cluster.patch_status(&self.api, &subject, &self.name.name, &precondition, patch).await?;
+        let stored = stored.0.map(|object| as_json(&object)).unwrap_or_default();
+        pruned.note(&uid, after, stored.get("status").unwrap_or(&Value::Null));
+        Ok(Put::Written)
+    }
+
     fn uid(&self) -> String {
         self.object.uid().unwrap_or_default()
     }
+}
+
+/// What became of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// There was nothing to write.
+    AsItWas,
+    /// It was written.
+    Written,
 }
 
 fn as_json<T: Serialize>(value: &T) -> Value {

@@ -16,11 +16,12 @@ use tracing::warn;
 use crate::api::PushSecret;
 use crate::api::path_status::PushedPath;
 use crate::cluster::ClusterError;
-use crate::cluster::status::{Precondition, difference};
 use crate::controller::context::Context;
 use crate::controller::drive::Heard;
 use crate::controller::guarded::Guarded;
+use crate::controller::kind::Kind;
 use crate::controller::pruned::Pruned;
+use crate::controller::publish::{Put, Subject};
 use crate::controller::referrers::Name;
 use crate::feed::{Reader, Spelled};
 use crate::push::propagation::counted;
@@ -114,23 +115,12 @@ impl Propagation {
         let readers = |path: &PushedPath| self.readers(push, path);
         let Some(counted) = counted(status, readers, Timestamp::now()) else { return Ok(()) };
         let (before, after) = (serde_json::json!(status), serde_json::json!(counted));
-        let uid = object.uid().unwrap_or_default();
-        let Some(change) = difference(&before, &after) else { return Ok(()) };
-        if self.pruned.is_known(&uid, &after, &before) {
-            return Ok(());
-        }
-        let api = Api::<Guarded<PushSecret>>::namespaced(self.context.cluster.client(), &push.namespace);
+        let api = Api::namespaced(self.context.cluster.client(), &push.namespace);
+        let subject = Subject { kind: Kind::PushSecret, name: push, object, api };
         // Paths and conditions are written whole: those of a reconcile in between must not be overwritten.
-        let precondition = Precondition { uid: &uid, resource_version: object.metadata.resource_version.as_deref() };
-        let subject = format!("PushSecret {push}");
-        let patched = self.context.cluster.patch_status(&api, &subject, &push.name, &precondition, change);
-        match patched.await {
-            Ok(stored) => {
-                let stored = stored.0.map(|stored| serde_json::json!(stored.status)).unwrap_or_default();
-                self.pruned.note(&uid, &after, &stored);
-                Ok(())
-            }
-            Err(ClusterError::NotFound { .. }) => Ok(()),
+        let version = object.metadata.resource_version.as_deref();
+        match subject.put(&self.context.cluster, &self.pruned, &before, &after, version).await {
+            Ok(Put::Written | Put::AsItWas) | Err(ClusterError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
