@@ -1,9 +1,12 @@
 //! PushSecret: publishes named keys of source Secrets to properties of paths in a store.
 //!
-//! `desired` and `shapes` parse, `observe` reads, `pieces` and `mapped` lay the mappings out for each source, `plan` decides for the whole, `step` for one entry (`ending` for one that loses its last property), `entry` and `apply` write, `misplaced` finds marks that stand elsewhere, `record`
-//! writes down what is about to be written, `report` says how it went, `remains` is what can be read of one that does not decode.
+//! `desired` and `shapes` parse the spec, `observe` reads the stores and sources. `pieces` and `mapped` lay the mappings out for
+//! each source. `plan` decides for the whole, `step` for one entry, and `ending` for one that loses its last property. `record`
+//! writes the ledger before `entry` and `apply` write to the stores. `report` publishes the outcome. `cleanup` ends a PushSecret
+//! that is deleted, and `remains` is what can be read of one that does not decode. `misplaced` finds marks at other paths.
 
 pub mod apply;
+pub mod cleanup;
 pub mod desired;
 pub mod ending;
 pub mod entry;

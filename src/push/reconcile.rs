@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -22,24 +21,17 @@ use super::sources::{BOUND, Sources};
 use crate::api::PushSecret;
 use crate::api::bounds;
 use crate::api::condition::{self, Reason};
-use crate::api::names::{ANNOTATION_ABANDON, FINALIZER_PUSH_SECRET, TRUE};
 use crate::api::push_secret::{PushDeletionPolicy, PushSecretStatus};
 use crate::cluster::source::OverBound;
 use crate::cluster::{Cluster, ClusterError};
 use crate::controller::referrers::{Interest, Name, Referrer, Referrers};
-use crate::controller::report::{LetGo, Report, Requeue, StatusChange, Verdict};
+use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
 use crate::domain::claim::Owner;
 use crate::domain::convention::Convention;
 use crate::domain::fingerprint::synced_resource_version;
 use crate::domain::source::Source;
 use crate::feed::{Pushed, Spelled};
 use crate::store::PathKey;
-
-/// What is held until its deadline is tried again after as long as it is held already, but no sooner than this.
-const SHORTEST_RETRY: Duration = Duration::from_secs(1);
-/// What a person can do who does not want to wait.
-const WAY_OUT: &str = "it goes by itself once that is possible; to let it go now and leave what it pushed, annotate it \
-     waypost.io/abandon: \"true\"";
 
 /// Everything outside the object that a reconcile may use.
 pub struct World<'a> {
@@ -71,12 +63,12 @@ pub struct World<'a> {
 }
 
 /// One reconcile's own facts.
-struct Turn<'a> {
-    world: &'a World<'a>,
-    object: Arc<PushSecret>,
-    before: PushSecretStatus,
-    namespace: String,
-    me: Owner,
+pub(super) struct Turn<'a> {
+    pub world: &'a World<'a>,
+    pub object: Arc<PushSecret>,
+    pub before: PushSecretStatus,
+    pub namespace: String,
+    pub me: Owner,
 }
 
 /// Brings the stores nearer to the PushSecret, and says how it stands.
@@ -141,7 +133,7 @@ impl<'a> Turn<'a> {
         self.declare(secrets, config_maps);
     }
 
-    fn declare(&self, secrets: Interest, config_maps: Interest) {
+    pub(super) fn declare(&self, secrets: Interest, config_maps: Interest) {
         self.world.referrers.declare(self.referrer(), secrets);
         self.world.config_maps.declare(self.referrer(), config_maps);
     }
@@ -203,14 +195,14 @@ impl<'a> Turn<'a> {
         (words, names.into_iter().map(|name| StoreKey { kind, name }).collect())
     }
 
-    async fn see_stores(&self, wanted: &BTreeSet<StoreKey>) -> SeenStores {
+    pub(super) async fn see_stores(&self, wanted: &BTreeSet<StoreKey>) -> SeenStores {
         let listed = ledger::stores(&self.before.synced_push_secrets);
         observe::stores(self.world.stores, &self.namespace, wanted.union(&listed).cloned().collect()).await
     }
 
     /// Whether all of these stores are another controller's. Where none is named, and where one does not exist, that may be; but a
     /// PushSecret that is being deleted is not held by a store that is gone.
-    fn belongs_to_others(&self, seen: &SeenStores, stores: &BTreeSet<StoreKey>) -> bool {
+    pub(super) fn belongs_to_others(&self, seen: &SeenStores, stores: &BTreeSet<StoreKey>) -> bool {
         let alone = self.world.stores.serves_unclassified();
         let goes = self.object.metadata.deletion_timestamp.is_some();
         let others = |store: &StoreKey| match seen.absent.get(store).map(|absent| absent.why) {
@@ -285,7 +277,7 @@ impl<'a> Turn<'a> {
         generation.is_some_and(|(generation, _)| generation == self.generation().to_string())
     }
 
-    async fn withdraw(
+    pub(super) async fn withdraw(
         &self,
         seen: &SeenStores,
         aim: &Aim<'_>,
@@ -298,98 +290,6 @@ impl<'a> Turn<'a> {
         let done = Done { plan: &plan, results: &results, absent, wanted, unmatched: &[], astray: &[] };
         let said = report::withdrawn(&before, &ledger, &done, &self.setting(None, &[]), gone, way_out);
         verdict(&object, said)
-    }
-
-    /// The PushSecret is being deleted.
-    async fn clean_up(&self) -> Report<PushSecretStatus> {
-        let ours = self.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER_PUSH_SECRET);
-        self.declare(Interest::default(), Interest::default());
-        if !ours {
-            return Report::Gone;
-        }
-        let mut stores = desired::stores(&self.object.spec);
-        let mut seen = self.see_stores(&stores).await;
-        seen.recall(self.world.stores, &self.namespace);
-        stores.extend(ledger::stores(&self.before.synced_push_secrets));
-        if self.belongs_to_others(&seen, &stores) {
-            return Report::NotOurs;
-        }
-        if self.object.spec.deletion_policy() == PushDeletionPolicy::None {
-            return self.let_go(&self.object).await;
-        }
-        let earlier = match desired::earlier_versions(self.object.annotations()) {
-            Ok(earlier) => earlier,
-            Err(invalid) => return self.clean_up_later(&invalid).await,
-        };
-        let aim = Aim::Withdraw { existing: desired::existing(self.object.spec.update_policy()), earlier };
-        let gone =
-            Verdict { ready: false, reason: Reason::SourceDeleted, message: "what was pushed is removed".into() };
-        let report = self.withdraw(&seen, &aim, gone, Some(WAY_OUT)).await;
-        let Report::Verdict { verdict, status, .. } = &report else { return report };
-        if status.after.synced_push_secrets.is_empty() {
-            return self.let_go(&self.object).await;
-        }
-        if self.is_abandoned() {
-            return self.give_up(LetGo::Abandoned, &status.after, verdict).await;
-        }
-        let Some(why) = self.why_in_vain(&seen).await else { return report };
-        let left = self.world.cleanup_deadline.saturating_sub(self.going_for());
-        match left.is_zero() {
-            true => self.give_up(why, &status.after, verdict).await,
-            false => report.again_within(left.min(self.going_for().clamp(SHORTEST_RETRY, report::OUTSIDE_RETRY))),
-        }
-    }
-
-    async fn give_up(&self, why: LetGo, left: &PushSecretStatus, verdict: &Verdict) -> Report<PushSecretStatus> {
-        let left = ledger::text(&left.synced_push_secrets);
-        tracing::warn!(
-            push_secret = %self.me.object(), left, reason = ?why, because = verdict.message,
-            "let go without removing what was pushed"
-        );
-        match self.let_go(&self.object).await {
-            Report::Gone => Report::LetGo { why, left },
-            kept => kept,
-        }
-    }
-
-    /// It does not say what is to be removed. That is waited for no longer than for what cannot be read at all.
-    async fn clean_up_later(&self, invalid: &InvalidSpec) -> Report<PushSecretStatus> {
-        let left = self.world.cleanup_deadline.saturating_sub(self.going_for());
-        let message = format!("{invalid}; {WAY_OUT}");
-        let verdict = Verdict { ready: false, reason: Reason::CleanupPending, message };
-        match (self.is_abandoned(), left.is_zero()) {
-            (true, _) => self.give_up(LetGo::Abandoned, &self.before, &verdict).await,
-            (false, true) => self.give_up(LetGo::Unreadable, &self.before, &verdict).await,
-            (false, false) => self.halt(verdict, Requeue::After(left)),
-        }
-    }
-
-    async fn let_go(&self, object: &PushSecret) -> Report<PushSecretStatus> {
-        match self.world.cluster.remove_push_finalizer(object).await {
-            Ok(()) => Report::Gone,
-            Err(error) => self.failed(&error),
-        }
-    }
-
-    /// Whether a person said that what was pushed may stay.
-    fn is_abandoned(&self) -> bool {
-        self.object.annotations().get(ANNOTATION_ABANDON).is_some_and(|value| value == TRUE)
-    }
-
-    /// Why waiting may be in vain: nobody must be held for good by a store or namespace that goes away.
-    async fn why_in_vain(&self, seen: &SeenStores) -> Option<LetGo> {
-        let listed = ledger::stores(&self.before.synced_push_secrets);
-        let is_gone = |store: &StoreKey| seen.absent.get(store).is_some_and(|absent| absent.why == Absence::Missing);
-        if self.world.cluster.is_namespace_terminating(&self.namespace).await.unwrap_or(false) {
-            return Some(LetGo::NamespaceGone);
-        }
-        listed.iter().any(is_gone).then_some(LetGo::StoreGone)
-    }
-
-    /// How long ago its deletion was asked for.
-    fn going_for(&self) -> Duration {
-        let since = self.object.metadata.deletion_timestamp.as_ref();
-        since.map_or(Duration::ZERO, |Time(since)| self.world.now.duration_since(*since).unsigned_abs())
     }
 
     /// Plans, writes what is about to be written into the ledger, and writes. Gives back the object as that left it.
@@ -448,12 +348,12 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn halt(&self, verdict: Verdict, requeue: Requeue) -> Report<PushSecretStatus> {
+    pub(super) fn halt(&self, verdict: Verdict, requeue: Requeue) -> Report<PushSecretStatus> {
         let said = report::halted(&self.before, verdict, requeue, &self.setting(None, &[]));
         self::verdict(&self.object, said)
     }
 
-    fn failed(&self, error: &ClusterError) -> Report<PushSecretStatus> {
+    pub(super) fn failed(&self, error: &ClusterError) -> Report<PushSecretStatus> {
         let verdict = Verdict { ready: false, reason: Reason::Errored, message: error.to_string() };
         self.halt(verdict, Requeue::BackOff)
     }
