@@ -47,37 +47,6 @@ pub enum Transport {
     Cut,
 }
 
-/// Who wanted to log in.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Applicant {
-    /// A ServiceAccount.
-    #[error("role {role:?}")]
-    ServiceAccount {
-        /// The role it asked for.
-        role: String,
-    },
-    /// A machine with a role id and a secret id.
-    #[error("AppRole")]
-    AppRole {
-        /// The Secret that holds the secret id.
-        secret_id_in: String,
-    },
-}
-
-impl Applicant {
-    fn advice(&self) -> String {
-        match self {
-            Applicant::ServiceAccount { .. } => {
-                "check that the role exists, names this ServiceAccount and audience, and that the mount is right"
-                    .to_owned()
-            }
-            Applicant::AppRole { secret_id_in } => format!(
-                "check the role id, that the secret id in {secret_id_in} is that role's and neither expired nor used up, and that the mount is right"
-            ),
-        }
-    }
-}
-
 /// A failed request to a store. Each text says what is wrong and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StoreError {
@@ -140,12 +109,14 @@ pub enum StoreError {
         cause: Box<StoreError>,
     },
     /// The login was refused.
-    #[error("login refused by auth/{mount} ({applicant}): {}", .applicant.advice())]
+    #[error("login refused by auth/{mount} ({applicant}): {advice}")]
     LoginRefused {
         /// The auth mount.
         mount: String,
         /// Who wanted to log in.
-        applicant: Applicant,
+        applicant: String,
+        /// What to check.
+        advice: String,
     },
     /// The token that somebody made for us does not work.
     #[error(

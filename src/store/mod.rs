@@ -1,16 +1,22 @@
 //! The store as the rest of the program sees it: a port with two implementations, Vault/OpenBao and an in-memory fake.
 
 pub mod admit;
+mod announcements;
+pub mod auth;
 pub mod connection;
 mod credentials;
 pub mod error;
 pub mod fake;
+mod fields;
+mod keys;
 pub mod name;
 pub mod object;
 pub mod observer;
+mod pool;
 mod readers;
 pub mod refusal;
 pub mod registry;
+mod renewal;
 pub mod serving;
 pub mod vault;
 

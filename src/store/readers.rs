@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard};
 
-use super::connection::KeyRef;
+use super::keys::KeyRef;
 
 /// The index by Secret; `K` names a client.
 pub struct Readers<K>(Mutex<HashMap<SecretName, HashSet<K>>>);

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reqwest::header::{HeaderMap, HeaderValue};
 
-use super::auth::{Login, LoginSource};
 use super::connect::{self, ConnectError};
 use super::transport::{Lagging, Redirects, Settings, Transport};
 use super::{ClientSettings, VaultClient};
 use crate::domain::secret::SecretBytes;
+use crate::store::auth::{Login, LoginSource};
 use crate::store::observer::Unobserved;
 use crate::store::{Identity, StoreError};
 

@@ -1,81 +1,42 @@
-//! How one logs in: the credential, and the request that turns it into a token.
+//! The requests of a session, and the token as a header.
 
-use async_trait::async_trait;
+use std::collections::BTreeMap;
+
 use reqwest::Method;
 use reqwest::header::HeaderValue;
 use rustify::endpoint::Endpoint;
-use vaultrs::api::auth::approle::requests::LoginWithApproleRequest;
-use vaultrs::api::auth::kubernetes::requests::LoginWithKubernetesRequest;
 use zeroize::Zeroizing;
 
 use super::transport::{MAX_REPLY, Outgoing, Payload};
 use crate::domain::secret::SecretBytes;
 use crate::store::StoreError;
-use crate::store::error::Applicant;
+use crate::store::auth::Application;
 use crate::store::observer::Call;
 
-/// A credential, ready to log in with.
-pub enum Login {
-    /// The server, or an agent before it, needs no token.
-    Nothing,
-    /// A token that somebody else made, and the name of the Secret it stands in; never renewed or revoked by us.
-    Token { token: SecretBytes, source_name: String },
-    /// A ServiceAccount's token.
-    Kubernetes { mount: String, role: String, jwt: SecretBytes },
-    /// A role id and a secret id, and the name of the Secret that the latter stands in.
-    AppRole { mount: String, role_id: SecretBytes, secret_id: SecretBytes, source_name: String },
-}
+/// JSON writes a byte of text with at most so many.
+const MOST_ESCAPED: usize = 6;
 
-/// Where the credential comes from, read anew for each login.
-#[async_trait]
-pub trait LoginSource: Send + Sync {
-    /// Reads the credential.
-    async fn credential(&self) -> Result<Login, StoreError>;
-}
-
-impl Login {
-    /// Everything in it that is secret.
-    pub fn secrets(&self) -> Vec<&SecretBytes> {
-        match self {
-            Login::Nothing => Vec::new(),
-            Login::Token { token, .. } => vec![token],
-            Login::Kubernetes { jwt, .. } => vec![jwt],
-            Login::AppRole { role_id, secret_id, .. } => vec![role_id, secret_id],
-        }
-    }
-}
-
-/// A request that logs in, and what is said when it is refused.
-pub struct Application {
-    pub request: Outgoing,
-    pub refused: StoreError,
-}
-
-/// The request that logs in; none where no login is needed.
-pub fn application(login: &Login, namespace: Option<&HeaderValue>) -> Result<Option<Application>, StoreError> {
-    match login {
-        Login::Nothing | Login::Token { .. } => Ok(None),
-        Login::Kubernetes { mount, role, jwt } => {
-            let endpoint = LoginWithKubernetesRequest {
-                mount: mount.clone(),
-                role: role.clone(),
-                jwt: text(jwt, "the ServiceAccount's token")?,
-            };
-            let request = outgoing(Call::Login, &endpoint, None, namespace)?;
-            let applicant = Applicant::ServiceAccount { role: role.clone() };
-            Ok(Some(Application { request, refused: StoreError::LoginRefused { mount: mount.clone(), applicant } }))
-        }
-        Login::AppRole { mount, role_id, secret_id, source_name } => {
-            let endpoint = LoginWithApproleRequest {
-                mount: mount.clone(),
-                role_id: text(role_id, "the role id")?,
-                secret_id: text(secret_id, "the secret id")?,
-            };
-            let request = outgoing(Call::Login, &endpoint, None, namespace)?;
-            let applicant = Applicant::AppRole { secret_id_in: source_name.clone() };
-            Ok(Some(Application { request, refused: StoreError::LoginRefused { mount: mount.clone(), applicant } }))
-        }
-    }
+/// The request that logs in.
+pub fn login(application: &Application, namespace: Option<&HeaderValue>) -> Result<Outgoing, StoreError> {
+    let fields = application.fields.iter();
+    let sized = fields.clone().map(|(name, secret)| name.len() + MOST_ESCAPED * secret.len() + r#""":"","#.len());
+    // Reserved at once, since a buffer that grows leaves copies behind.
+    let mut body = Zeroizing::new(Vec::with_capacity(2 + sized.sum::<usize>()));
+    let texts: BTreeMap<&str, &str> =
+        fields.filter_map(|(name, secret)| Some((*name, secret.expose_utf8()?))).collect();
+    let path = format!("auth/{}/login", application.mount);
+    let malformed = |_quotes_input| StoreError::Rejected { operation: "ask for", path: path.clone(), status: 400 };
+    serde_json::to_writer(&mut *body, &texts).map_err(malformed)?;
+    Ok(Outgoing {
+        call: Call::Login,
+        method: Method::POST,
+        path,
+        query: None,
+        body: Some(Payload::json(body)),
+        token: None,
+        namespace: namespace.cloned(),
+        largest: MAX_REPLY,
+    })
 }
 
 /// A request as vaultrs describes it, for our own transport: vaultrs' client would send the token along any redirect,
@@ -108,15 +69,6 @@ pub fn token_header(token: &SecretBytes) -> Result<HeaderValue, StoreError> {
     let mut header = HeaderValue::from_bytes(trimmed).map_err(|_illegal| unusable("is not a header value"))?;
     header.set_sensitive(true);
     Ok(header)
-}
-
-fn text(secret: &SecretBytes, what: &str) -> Result<String, StoreError> {
-    let not_text = || StoreError::Credential { what: format!("{what} is not text") };
-    let text = secret.expose_utf8().ok_or_else(not_text)?.trim();
-    match text.is_empty() {
-        true => Err(StoreError::Credential { what: format!("{what} is empty") }),
-        false => Ok(text.to_owned()),
-    }
 }
 
 #[cfg(test)]

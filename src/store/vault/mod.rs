@@ -1,7 +1,7 @@
 //! The store behind Vault's API: an authenticated client of one store identity.
 
 pub mod access;
-pub mod auth;
+mod auth;
 mod bucket;
 pub mod capabilities;
 pub mod connect;
@@ -26,7 +26,6 @@ use reqwest::{Method, StatusCode};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use self::auth::LoginSource;
 use self::error::Asked;
 use self::kv::DataReply;
 use self::labels::Counting;
@@ -36,6 +35,7 @@ use self::session::{Session, Token, Verdict};
 use self::transport::{MAX_REPLY, Outgoing, Reply, Transport};
 use crate::domain::path::{Mount, RemotePath};
 use crate::domain::remote::{Entry, RemoteData};
+use crate::store::auth::LoginSource;
 use crate::store::observer::Call;
 use crate::store::{Exchange, Head, Heads, Identity, Metadata, PathKey, StoreClient, StoreError, Written};
 pub use inspect::{Inspection, Rights, sample};

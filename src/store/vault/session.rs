@@ -10,12 +10,13 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use vaultrs::api::token::requests::{LookupTokenSelfRequest, RenewTokenSelfRequest, RevokeTokenSelfRequest};
 
-use super::auth::{self, Application, Login, LoginSource};
+use super::auth;
 use super::error::{self, Asked};
 use super::reply::{self, Auth, Authenticated};
 use super::transport::{Outgoing, Reply, Transport};
 use crate::domain::secret::SecretBytes;
 use crate::store::StoreError;
+use crate::store::auth::{Login, LoginSource};
 use crate::store::observer::Call;
 
 /// How long the answer to a refused login is repeated before the next attempt: doubled from the first to the last.
@@ -264,19 +265,23 @@ impl Session {
 
     async fn new_token(&self) -> Result<Token, StoreError> {
         let login = self.source.credential().await?;
-        let Some(Application { request, refused }) = auth::application(&login, self.namespace.as_ref())? else {
-            let (header, origin) = match login {
-                Login::Token { token, source_name } => (Some(auth::token_header(&token)?), Origin::Secret(source_name)),
-                Login::Nothing | Login::Kubernetes { .. } | Login::AppRole { .. } => (None, Origin::Agent),
-            };
-            return Ok(Token { header, origin, life: None, lease: None });
+        let application = match login {
+            Login::Application(application) => application,
+            Login::Token { token, source_name } => {
+                let header = Some(auth::token_header(&token)?);
+                return Ok(Token { header, origin: Origin::Secret(source_name), life: None, lease: None });
+            }
+            Login::Agent => return Ok(Token { header: None, origin: Origin::Agent, life: None, lease: None }),
         };
+        let request = auth::login(&application, self.namespace.as_ref())?;
         let reply = self.transport.send(&request).await?;
         if reply.status.is_success() {
             return token_of(&reply, &request, None);
         }
         Err(match self.judge(&reply, &request, "log in at") {
-            StoreError::Forbidden { .. } | StoreError::Rejected { .. } | StoreError::MountMissing { .. } => refused,
+            StoreError::Forbidden { .. } | StoreError::Rejected { .. } | StoreError::MountMissing { .. } => {
+                application.refused()
+            }
             other => other,
         })
     }

@@ -1,0 +1,168 @@
+//! How one logs in. A login method is one file: which keys of Secrets it reads, what it sends, and what a refusal means.
+
+mod agent;
+mod app_role;
+mod kubernetes;
+mod token;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use self::agent::Agent;
+use self::app_role::AppRole;
+use self::kubernetes::Kubernetes;
+use self::token::Token;
+use super::fields::Fields;
+use super::keys::KeyRef;
+use super::{StoreError, StoreRefusal};
+use crate::api::selector::SecretKeySelector;
+use crate::api::store_auth::{AppRoleAuth, KubernetesAuth, OpenBaoAuth, VaultAuth};
+use crate::cluster::Cluster;
+use crate::domain::secret::SecretBytes;
+
+/// A login method with its settings.
+#[async_trait]
+pub trait Method: Debug + Send + Sync {
+    /// The keys of Secrets that hold the credential; none where each login gets another one.
+    fn keys(&self) -> Vec<&KeyRef>;
+
+    /// Reads the credential for one login.
+    ///
+    /// # Errors
+    /// [`StoreError::Credential`] when there is none that can be used, [`StoreError::CredentialUnread`] when it could not be
+    /// read this time.
+    async fn read(&self, cluster: &Cluster) -> Result<Login, StoreError>;
+}
+
+/// A credential, ready to log in with.
+pub enum Login {
+    /// No token is sent: the server needs none, or an agent before it adds one.
+    Agent,
+    /// A token that somebody else made, and the name of the Secret that holds it; never renewed or revoked by us.
+    Token { token: SecretBytes, source_name: String },
+    /// A request that is answered with a token.
+    Application(Application),
+}
+
+/// What is sent to log in, and what is said when it is refused.
+pub struct Application {
+    /// The auth mount; the request goes to `auth/<mount>/login`.
+    pub mount: String,
+    /// The fields of the body.
+    pub fields: Vec<(&'static str, SecretBytes)>,
+    /// Who wants to log in, as in "role \"app\"".
+    pub applicant: String,
+    /// What to check when the login is refused.
+    pub advice: String,
+}
+
+impl Login {
+    /// Everything in it that is secret.
+    pub fn secrets(&self) -> Vec<&SecretBytes> {
+        match self {
+            Login::Agent => Vec::new(),
+            Login::Token { token, .. } => vec![token],
+            Login::Application(application) => application.fields.iter().map(|(_, secret)| secret).collect(),
+        }
+    }
+}
+
+impl Application {
+    /// What is said when the server refuses the login.
+    pub fn refused(&self) -> StoreError {
+        StoreError::LoginRefused {
+            mount: self.mount.clone(),
+            applicant: self.applicant.clone(),
+            advice: self.advice.clone(),
+        }
+    }
+}
+
+/// Where the credential comes from, read anew for each login.
+#[async_trait]
+pub trait LoginSource: Send + Sync {
+    /// Reads the credential.
+    async fn credential(&self) -> Result<Login, StoreError>;
+}
+
+/// The methods that a store's `auth` sets.
+#[derive(Default)]
+pub struct Declared<'a> {
+    token: Option<&'a SecretKeySelector>,
+    app_role: Option<&'a AppRoleAuth>,
+    kubernetes: Option<&'a KubernetesAuth>,
+    /// Those that this version does not know how to use.
+    others: Vec<&'static str>,
+}
+
+impl<'a> From<&'a VaultAuth> for Declared<'a> {
+    fn from(auth: &'a VaultAuth) -> Self {
+        let others = [
+            ("ldap", auth.ldap.is_some()),
+            ("userPass", auth.user_pass.is_some()),
+            ("jwt", auth.jwt.is_some()),
+            ("cert", auth.cert.is_some()),
+            ("iam", auth.iam.is_some()),
+            ("gcp", auth.gcp.is_some()),
+        ];
+        Declared {
+            token: auth.token_secret_ref.as_ref(),
+            app_role: auth.app_role.as_ref(),
+            kubernetes: auth.kubernetes.as_ref(),
+            others: set(&others),
+        }
+    }
+}
+
+impl<'a> From<&'a OpenBaoAuth> for Declared<'a> {
+    fn from(auth: &'a OpenBaoAuth) -> Self {
+        Declared {
+            token: auth.token_secret_ref.as_ref(),
+            app_role: auth.app_role.as_ref(),
+            kubernetes: auth.kubernetes.as_ref(),
+            others: set(&[("userPass", auth.user_pass.is_some())]),
+        }
+    }
+}
+
+fn set(methods: &[(&'static str, bool)]) -> Vec<&'static str> {
+    methods.iter().filter(|(_, set)| *set).map(|(method, _)| *method).collect()
+}
+
+/// The method that counts: of several, the first in the order token, AppRole, Kubernetes. Without `auth`, none is needed.
+///
+/// # Errors
+/// No method is set, or none that this version can use, or its settings are wrong.
+pub fn choose(declared: Option<Declared<'_>>, fields: &mut Fields<'_>) -> Result<Arc<dyn Method>, StoreRefusal> {
+    let Some(declared) = declared else { return Ok(Arc::new(Agent)) };
+    if let Some(token) = declared.token {
+        return Ok(Arc::new(Token::parse(token, fields)?));
+    }
+    if let Some(app_role) = declared.app_role {
+        return Ok(Arc::new(AppRole::parse(app_role, fields)?));
+    }
+    if let Some(kubernetes) = declared.kubernetes {
+        return Ok(Arc::new(Kubernetes::parse(kubernetes, fields)?));
+    }
+    match declared.others.first() {
+        Some(method) => {
+            Err(fields.unsupported(format!("auth method `{method}` (use `kubernetes`, `appRole` or `tokenSecretRef`)")))
+        }
+        None => {
+            Err(fields
+                .invalid("`auth` names no method: set `kubernetes`, `appRole` or `tokenSecretRef`, or remove `auth`"))
+        }
+    }
+}
+
+/// A credential that is sent as text, without the space and newline that files end in.
+fn text(secret: &SecretBytes, what: &str) -> Result<SecretBytes, StoreError> {
+    let not_text = || StoreError::Credential { what: format!("{what} is not text") };
+    let text = secret.expose_utf8().ok_or_else(not_text)?.trim();
+    match text.is_empty() {
+        true => Err(StoreError::Credential { what: format!("{what} is empty") }),
+        false => Ok(SecretBytes::from(text)),
+    }
+}

@@ -1,0 +1,92 @@
+//! Whether a client still logs in and connects with what its Secrets hold, and what happens when it does not.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::StoreError;
+use super::connection::Connection;
+use super::credentials::{self, Currency};
+use super::pool::{ClientKey, Made, Pool};
+use super::vault::connect::ClientCertificate;
+use crate::cluster::Cluster;
+
+impl Pool {
+    /// Told that a Secret was written or deleted: whoever logs in or connects with what stood there does so anew, and whoever
+    /// depends on it tries again. A credential that was rotated is used at once, and the old session ends.
+    pub fn secret_moved(self: &Arc<Self>, namespace: &str, name: &str) {
+        let readers = self.readers.of(namespace, name);
+        if readers.is_empty() {
+            return;
+        }
+        let pool = self.clone();
+        tokio::spawn(async move {
+            for key in readers {
+                pool.renew(&key).await;
+            }
+        });
+    }
+
+    /// Drops a client whose credential or certificates are not what they were, and wakes those who waited for either.
+    async fn renew(&self, key: &ClientKey) {
+        let cell = self.clients.lock().expect("no code panics while it holds the clients").get(key).cloned();
+        let currency = match cell.and_then(|cell| cell.get().cloned()) {
+            Some(made) => self.currency(&made).await,
+            None => Ok(Currency::Missing),
+        };
+        match currency {
+            Ok(Currency::Current) => {}
+            // The API server did not answer: the store's next check looks again.
+            Err(StoreError::CredentialUnread { .. }) => {}
+            // There is no session to end.
+            Ok(Currency::Missing) => self.announcements.changed(&key.store),
+            Ok(Currency::Outdated) | Err(_) => {
+                self.retire(|retired| retired == key);
+                self.announcements.changed(&key.store);
+            }
+        }
+    }
+
+    /// Whether the client's next login or connection would be another one.
+    pub async fn currency(&self, made: &Made) -> Result<Currency, StoreError> {
+        let found = certificates(&self.cluster, &made.connection).await?;
+        match found.digest(&made.connection.server) == made.certificates {
+            true => made.credential.currency().await,
+            false => Ok(Currency::Outdated),
+        }
+    }
+}
+
+/// What a connection is made with.
+pub struct Certificates {
+    /// The CA bundle with the name of its source; none for the system's.
+    pub ca: Option<(String, Vec<u8>)>,
+    /// What we show of ourselves.
+    pub client: Option<ClientCertificate>,
+}
+
+/// Reads the certificates that the store asks for.
+pub async fn certificates(cluster: &Cluster, connection: &Connection) -> Result<Certificates, StoreError> {
+    let ca = credentials::ca(cluster, &connection.ca).await?;
+    let client = credentials::client_certificate(cluster, connection).await?;
+    Ok(Certificates { ca, client })
+}
+
+impl Certificates {
+    /// A digest of the server's address and these.
+    pub fn digest(&self, server: &str) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let none: &[u8] = &[];
+        let parts = [
+            server.as_bytes(),
+            self.ca.as_ref().map_or(none, |(_, pem)| pem),
+            self.client.as_ref().map_or(none, |pair| pair.certificate.expose()),
+            self.client.as_ref().map_or(none, |pair| pair.key.expose()),
+        ];
+        for part in parts {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        hash.finalize().into()
+    }
+}
