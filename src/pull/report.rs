@@ -97,13 +97,16 @@ fn unchanged(object: &ExternalSecret, desired: &Desired, moment: &Moment) -> Rep
         // The cache does not show yet what we wrote, or the write failed: soon we know which.
         return Report::Unchanged { requeue: Requeue::After(CACHE_PAUSE) };
     };
-    let Refresh::Follow(_) = desired.refresh else {
-        return if was_edited(object, before, ready) {
-            noted(object, before, ready, moment)
-        } else {
-            Report::Unchanged { requeue: Requeue::AwaitChange }
-        };
-    };
+    match desired.refresh {
+        Refresh::Follow(_) => {}
+        Refresh::Once if was_edited(object, before, ready) => return noted(object, before, ready, moment),
+        // Each edit is read and reported, so this one was just now: the cached status is older than that report, and
+        // what is in it must not be written over it.
+        Refresh::OnChange if was_edited(object, before, ready) => {
+            return Report::Unchanged { requeue: Requeue::After(CACHE_PAUSE) };
+        }
+        Refresh::OnChange | Refresh::Once => return Report::Unchanged { requeue: Requeue::AwaitChange },
+    }
     if !heartbeat_due(before, moment) {
         return Report::Unchanged { requeue: next(before, desired, moment) };
     }

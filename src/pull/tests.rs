@@ -310,6 +310,20 @@ fn an_edit_of_what_is_read_once_is_noted_and_said_once() {
 }
 
 #[test]
+fn under_on_change_an_old_status_in_the_cache_is_not_written_over_the_one_just_reported() {
+    let mut object = object(spec_with("/refreshPolicy", json!("OnChange")));
+    let desired = Desired::parse(&object).unwrap();
+    let Report::Verdict { status, .. } = report(&object, Some(&desired), Ok(done(&desired, 1)), &moment(1000)) else {
+        panic!("a sync has a verdict");
+    };
+    // The edit was brought up and reported, but the cache shows the edit alone.
+    object.status = Some(status.after);
+    object.metadata.generation = Some(2);
+    let found = report(&object, Some(&desired), Ok(Synced::Unchanged), &moment(1002));
+    assert!(matches!(found, Report::Unchanged { requeue: Requeue::After(_) }), "{found:?}");
+}
+
+#[test]
 fn a_failure_keeps_what_was_synced_and_says_why() {
     let mut object = object(spec());
     let desired = Desired::parse(&object).unwrap();
