@@ -49,7 +49,10 @@ pub use self::{
     vault_admin::{Entry, VaultAdmin},
 };
 use self::{folder::StateFolder, kubernetes::Kubernetes, pki::Pki, product::Reviewer};
-use crate::provision::{Program, Programs};
+use crate::{
+    pace,
+    provision::{Program, Programs},
+};
 
 /// The namespace and the ServiceAccount of the controller.
 pub const CONTROLLER_ACCOUNT: [&str; 2] = ["external-secrets", "external-secrets"];
@@ -127,6 +130,7 @@ impl Lab {
             .get_or_try_init(async || {
                 let lab = Lab::start(LabOptions::default()).await?;
                 lab.install_product().await?;
+                pace::measure(&lab).await?;
                 Ok(lab)
             })
             .await
@@ -158,6 +162,7 @@ impl Lab {
         };
         lab.install_reviewer()?;
         lab.prepare(&lab.servers()?.bao).await?;
+        pace::measure(&lab).await?;
         Ok(lab)
     }
 

@@ -1,17 +1,18 @@
 //! What an ExternalSecret makes of the store, and how a change gets there.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::ensure;
-use k8s_openapi::api::core::v1::Secret;
+use anyhow::{Context, ensure};
+use futures::future::{try_join, try_join_all};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::json;
 use waypost::api::{ExternalSecret, PushSecret, names};
 use waypost_e2e::lab::{Lab, Request};
 use waypost_e2e::wait;
 
-use crate::stage::{SOON, Stage};
+use crate::stage::{LATER, SOON, Stage};
 
 /// ES1 promises the store this much after a source change.
 const PUBLISHED: Duration = Duration::from_secs(2);
@@ -26,16 +27,13 @@ async fn es1_a_source_change_reaches_the_store_and_all_targets_with_both_interva
         stage.holds(&stage.consumer, name, &[("PGPASSWORD", "first")]).await?;
         stage.ready::<ExternalSecret>(&stage.consumer, name, "True", "SecretSynced").await?;
     }
-    let changed = Instant::now();
     stage.secret(&stage.producer, "source", &[("password", "second")]).await?;
-    wait::until("the store has the new value", PUBLISHED, async || {
+    let published = wait::until("the store has the new value", PUBLISHED, async || {
         Ok((stage.stored().await? == json!({ "password": "second" })).then_some(()))
-    })
-    .await?;
-    for name in ["one", "two", "three"] {
-        let left = SOON.saturating_sub(changed.elapsed());
-        stage.holds_within(left, &stage.consumer, name, &[("PGPASSWORD", "second")]).await?;
-    }
+    });
+    let targets = ["one", "two", "three"];
+    let held = targets.map(|name| stage.holds(&stage.consumer, name, &[("PGPASSWORD", "second")]));
+    try_join(published, try_join_all(held)).await?;
     Ok(())
 }
 
@@ -117,15 +115,13 @@ async fn rp4_a_key_dropped_from_the_mapping_disappears_from_the_target() -> anyh
 }
 
 #[tokio::test]
-async fn sc10_and_rp6_what_makes_other_controllers_act_is_not_carried_over() -> anyhow::Result<()> {
+async fn sc10_what_makes_other_controllers_act_is_not_carried_over() -> anyhow::Result<()> {
     let stage = Stage::new("sc10").await?;
-    let source = stage.secret(&stage.producer, "source", &[("password", "p")]).await?;
-    let owner = json!([{ "apiVersion": "v1", "kind": "Secret", "name": "source", "uid": source.uid() }]);
-    stage.secret(&stage.producer, "owned", &[("password", "p")]).await?;
+    stage.secret(&stage.producer, "source", &[("password", "p")]).await?;
     let secrets = stage.api::<Secret>(&stage.producer);
-    let owned = json!({ "metadata": { "ownerReferences": owner, "labels": { "source": "only" } } });
-    secrets.patch("owned", &PatchParams::default(), &Patch::Merge(owned)).await?;
-    stage.push("push", "owned", &[("password", "password")], json!({})).await?;
+    let labelled = json!({ "metadata": { "labels": { "source": "only" } } });
+    secrets.patch("source", &PatchParams::default(), &Patch::Merge(labelled)).await?;
+    stage.push("push", "source", &[("password", "password")], json!({})).await?;
     let marked = json!({ "metadata": {
         "labels": { "team": "ours", "app.kubernetes.io/instance": "argo", "argocd.argoproj.io/instance": "argo" },
         "annotations": {
@@ -147,6 +143,44 @@ async fn sc10_and_rp6_what_makes_other_controllers_act_is_not_carried_over() -> 
     assert_eq!(annotations, ["note", names::ANNOTATION_DATA_HASH, names::ANNOTATION_ORIGIN]);
     let owners: Vec<&str> = target.owner_references().iter().map(|owner| owner.uid.as_str()).collect();
     assert_eq!(owners, [pull.uid().unwrap_or_default()], "the ExternalSecret owns it, and nobody else");
+    Ok(())
+}
+
+#[tokio::test]
+async fn rp6_the_owner_references_of_a_source_reach_neither_the_store_nor_a_target() -> anyhow::Result<()> {
+    let stage = Stage::new("rp6").await?;
+    let owners = stage.api::<ConfigMap>(&stage.producer);
+    let metadata = ObjectMeta { name: Some("operator-object".to_owned()), ..ObjectMeta::default() };
+    let owner = owners.create(&PostParams::default(), &ConfigMap { metadata, ..ConfigMap::default() }).await?;
+    let uid = owner.uid().context("it has a UID")?;
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    let owned = json!({ "metadata": { "ownerReferences": [{
+        "apiVersion": "v1", "kind": "ConfigMap", "name": "operator-object", "uid": uid, "blockOwnerDeletion": true,
+    }] } });
+    let sources = stage.api::<Secret>(&stage.producer);
+    sources.patch("source", &PatchParams::default(), &Patch::Merge(owned)).await?;
+    stage.push("push", "source", &[("password", "password")], json!({})).await?;
+    let pull = stage.pull("pull", &[("password", "password")], json!({})).await?;
+    let (before, mut target) = (pull.uid().context("it has a UID")?, Secret::default());
+    for password in ["one", "two"] {
+        stage.secret(&stage.producer, "source", &[("password", password)]).await?;
+        target = stage.holds(&stage.consumer, "pull", &[("password", password)]).await?;
+        let owners: Vec<&str> = target.owner_references().iter().map(|owner| owner.uid.as_str()).collect();
+        assert_eq!(owners, [&before], "the ExternalSecret owns it, and nobody else");
+        let entry = (stage.stored().await?, stage.vault.metadata("secret", &stage.path()).await?);
+        let (entry, target) = (format!("{entry:?}"), serde_json::to_string(&target)?);
+        for told in [&uid, "operator-object"] {
+            assert!(!entry.contains(told) && !target.contains(told), "{told}: {entry} {target}");
+        }
+    }
+    // The garbage collector takes what the owner owned: the source, and nothing that was made of it.
+    owners.delete("operator-object", &DeleteParams::default()).await?;
+    wait::until("the source to go", LATER, async || Ok(sources.get_opt("source").await?.is_none().then_some(())))
+        .await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "False", "SourceGone").await?;
+    assert_eq!(stage.stored().await?, json!({ "password": "two" }));
+    let after = stage.holds(&stage.consumer, "pull", &[("password", "two")]).await?;
+    assert_eq!(after.uid(), target.uid(), "it was not made anew");
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! How GitOps tools read our status, judged by their own code: kstatus (Flux), Argo CD's checks, and `kubectl wait`.
 
+use std::time::Duration;
+
 use anyhow::{bail, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
@@ -11,7 +13,10 @@ use waypost_e2e::health;
 use waypost_e2e::lab::{Lab, ca_bundle};
 use waypost_e2e::wait;
 
-use crate::stage::{self, LATER, Stage, condition, mapping};
+use crate::stage::{self, LATER, SOON, Stage, condition, mapping};
+
+/// How long `kubectl wait` is given for what does not become true.
+const MOMENT: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn what_nobody_has_looked_at_is_in_progress() -> anyhow::Result<()> {
@@ -41,14 +46,14 @@ async fn ready_is_current_not_ready_degraded_and_an_edit_in_progress_until_it_wa
     for subject in subjects(&stage).await? {
         subject.apply(json!({})).await?;
         seen.push(Seen::new(&subject, "ready", subject.says("True").await?, "Current", "Healthy"));
-        subject.kubectl_wait("condition=Ready", "30s").await?;
+        subject.kubectl_wait("condition=Ready", SOON).await?;
 
         // Argo CD's checks do not look at generations: they show the verdict on the former spec until there is a new one.
         let edited = subject.apply(subject.flaw.clone()).await?;
         seen.push(Seen::new(&subject, "edited and not seen yet", edited, "InProgress", "Healthy"));
         seen.push(Seen::new(&subject, "failing", subject.says("False").await?, "InProgress", "Degraded"));
-        ensure!(subject.kubectl_wait("condition=Ready", "1s").await.is_err(), "kubectl takes what fails for ready");
-        subject.kubectl_wait("condition=Ready=False", "30s").await?;
+        ensure!(subject.kubectl_wait("condition=Ready", MOMENT).await.is_err(), "kubectl takes what fails for ready");
+        subject.kubectl_wait("condition=Ready=False", SOON).await?;
 
         // Who comes next needs it.
         subject.apply(json!({})).await?;
@@ -92,7 +97,7 @@ async fn an_edit_of_what_is_read_once_does_not_hold_up_who_waits_for_it() -> any
         pull.apply(json!({})).await?;
         pull.says("True").await?;
         pull.apply(json!({ "data": [entry(&stage, "user")] })).await?;
-        pull.kubectl_wait("condition=Ready", "30s").await?;
+        pull.kubectl_wait("condition=Ready", SOON).await?;
         let noted = pull.get().await?;
         ensure!(condition(&noted).is_some_and(|ready| ready["message"].to_string().contains("is not read again")));
         judged(&[Seen::new(&pull, "read once and edited", noted, "Current", "Healthy")])?;
@@ -321,9 +326,10 @@ impl Subject<'_> {
     }
 
     /// `kubectl wait`, as pipelines run it.
-    async fn kubectl_wait(&self, condition: &str, timeout: &str) -> anyhow::Result<()> {
+    async fn kubectl_wait(&self, condition: &str, timeout: Duration) -> anyhow::Result<()> {
         let mut kubectl = Lab::shared().await?.kubectl();
-        kubectl.arg("wait").arg(format!("--for={condition}")).arg(format!("--timeout={timeout}"));
+        let timeout = wait::stretched(timeout).as_secs();
+        kubectl.arg("wait").arg(format!("--for={condition}")).arg(format!("--timeout={timeout}s"));
         kubectl.arg(format!("{}.{}/{}", self.resource.plural, self.resource.group, self.stage.word));
         kubectl.args(self.namespace.iter().flat_map(|namespace| ["--namespace", namespace]));
         let output = kubectl.output()?;
