@@ -12,6 +12,7 @@ pub mod controller;
 pub mod domain;
 pub mod fanout;
 pub mod feed;
+pub mod manifest;
 pub mod metrics;
 pub mod pull;
 pub mod push;

@@ -5,8 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use waypost::cli::lint::{self, Colour, Format, Located, Source, judge, render};
+use waypost::cli::lint::{self, Colour, Format, judge, render};
 use waypost::domain::convention::{Convention, Mode, Severity};
+use waypost::manifest::{Located, Source};
 
 fn corpus(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(folder);

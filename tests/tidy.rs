@@ -40,6 +40,11 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("src/fanout", &["crate::pull", "crate::feed", "crate::run"], &[]),
     ("src/store", &["crate::push", "crate::pull", "crate::feed", "crate::run"], &[]),
     ("src/feed", &["crate::push", "crate::pull", "crate::run", "kube", "reqwest"], &[]),
+    (
+        "src/manifest",
+        &["crate::cli", "crate::push", "crate::pull", "crate::cluster", "crate::store", "crate::run", "tokio"],
+        &[],
+    ),
     ("src", &["vaultrs", "rustify", "rustify_derive"], &["src/store/vault"]),
     ("src", &["reqwest"], &["src/store/vault"]),
     ("src", &["hyper"], &["src/store/vault", "src/cluster"]),

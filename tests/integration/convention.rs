@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use waypost::api::{PathConvention, PushSecret};
 use waypost::cli::lint;
 use waypost::domain::convention::Severity;
+use waypost::manifest::Source;
 use waypost_e2e::lab::{Controller, Lab, LabOptions, repository};
 use waypost_e2e::wait;
 
@@ -259,8 +260,8 @@ fn push(stage: &Stage, key: &str, property: &str) -> Value {
     })
 }
 
-fn source(object: &Value) -> lint::Source {
-    lint::Source { name: "judged.json".to_owned(), text: object.to_string() }
+fn source(object: &Value) -> Source {
+    Source { name: "judged.json".to_owned(), text: object.to_string() }
 }
 
 /// Why the API server would refuse such a PushSecret; `None` if it would take it.

@@ -13,8 +13,9 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use waypost::api::{ClusterSecretStore, PushSecret};
-use waypost::cli::lint::{Source, judge};
+use waypost::cli::lint::judge;
 use waypost::domain::convention::{Convention, Mode, Severity};
+use waypost::manifest::Source;
 use waypost_e2e::lab::Lab;
 use waypost_e2e::wait;
 

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::Places;
-use crate::cli::lint;
 use crate::cli::policy::Role;
 use crate::cli::policy::needs::needs;
 use crate::domain::path::RemotePath;
+use crate::manifest;
 
 /// The paths; or everything that could not be understood, since what is left out would be taken for done.
 pub fn paths(places: &Places) -> Result<BTreeSet<RemotePath>, Vec<String>> {
-    let (sources, unread) = lint::read(&places.files);
+    let (sources, unread) = manifest::read(&places.files);
     let (needs, refused) = needs(&sources, Role::Publisher, None, &places.store_path);
     let mut problems: Vec<String> = unread.iter().map(ToString::to_string).collect();
     problems.extend(refused);

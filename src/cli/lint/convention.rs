@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::document::Node;
-use super::judge::{Object, span_of};
 use super::modes::Modes;
-use super::problem::Problem;
-use super::stores::{self, AtHand, Stores};
-use crate::domain::convention::{Convention, Finding, MappingFacts, Mode, PushFacts, RuleId, Severity, StoreFacts};
+use crate::domain::convention::{Convention, Finding, Mode, RuleId, Severity};
 use crate::domain::path::RemotePath;
 use crate::domain::remote_key::RemoteKey;
+use crate::manifest::{
+    self, AtHand, Node, Object, Problem, Read, Stores, mapping, push_facts, push_root, read_spec, reads, span_of,
+};
 
 /// Every finding about one object.
 pub fn check(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec<Problem> {
@@ -31,7 +30,7 @@ fn assumed(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec
     };
     let references = push_root(object).and_then(|root| object.node.at(root)?.get("secretStoreRefs"));
     let unanswered = references.map(Node::items).unwrap_or_default().iter().filter_map(|reference| {
-        let query = stores::query(reference)?;
+        let query = manifest::query(reference)?;
         let meant = stores.meant(reference, object.metadata("namespace"));
         meant.iter().all(|meant| meant.at_hand == AtHand::No).then_some((reference, query))
     });
@@ -46,79 +45,6 @@ fn assumed(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec
         fix: Some("give lint the manifests of the stores, or their mount by --store-path".to_owned()),
     });
     told.collect()
-}
-
-/// Where the spec of a push is, in the kinds that push.
-fn push_root(object: &Object<'_>) -> Option<&'static str> {
-    match object.kind.name.as_str() {
-        "PushSecret" => Some("spec"),
-        "ClusterPushSecret" => Some("spec.pushSecretSpec"),
-        _other => None,
-    }
-}
-
-/// What an object pushes, and through which stores; `None` where it pushes nothing.
-pub fn push_facts<'o>(object: &'o Object<'_>, stores: &'o Stores) -> Option<PushFacts<'o>> {
-    let root = push_root(object)?;
-    let spec = object.node.at(root)?;
-    let list = |name: &str| spec.get(name).map(Node::items).unwrap_or_default();
-    Some(PushFacts {
-        root,
-        stores: list("secretStoreRefs")
-            .iter()
-            .map(|store| {
-                let meant = stores.meant(store, object.metadata("namespace"));
-                StoreFacts { kind: store.text_at("kind"), mounts: meant.into_iter().map(|meant| meant.mount).collect() }
-            })
-            .collect(),
-        mappings: list("data").iter().map(mapping).collect(),
-        data_to: list("dataTo").len(),
-    })
-}
-
-fn mapping(entry: &Node) -> MappingFacts<'_> {
-    let remote = |field| entry.at("match.remoteRef").and_then(|r| r.text_at(field));
-    MappingFacts {
-        secret_key: entry.get("match").and_then(|m| m.text_at("secretKey")),
-        remote_key: remote("remoteKey").unwrap_or_default(),
-        property: remote("property"),
-    }
-}
-
-/// One entry of a store that an object reads.
-pub struct Read<'o> {
-    /// The mount of the store that it is read through.
-    pub mount: Option<&'o str>,
-    /// The remote key, as written.
-    pub key: &'o Node,
-    property: Option<&'o str>,
-}
-
-/// What an object reads by name.
-pub fn reads<'o>(object: &'o Object<'_>, stores: &'o Stores) -> Vec<Read<'o>> {
-    let Some(spec) = read_spec(object) else { return Vec::new() };
-    let lists = [("data", "remoteRef"), ("dataFrom", "extract")].into_iter();
-    let entries = lists.flat_map(|(list, reference)| {
-        spec.get(list).map(Node::items).unwrap_or_default().iter().map(move |entry| (entry, reference))
-    });
-    let read = |(entry, reference): (&'o Node, &str)| {
-        let remote = entry.get(reference)?;
-        let store = entry.at("sourceRef.storeRef").or(spec.get("secretStoreRef"));
-        Some(Read {
-            mount: store.map_or(Some(stores.assumed()), |store| stores.mount(store, object.metadata("namespace"))),
-            key: remote.get("key")?,
-            property: remote.text_at("property"),
-        })
-    };
-    entries.filter_map(read).collect()
-}
-
-fn read_spec<'o>(object: &'o Object<'_>) -> Option<&'o Node> {
-    match object.kind.name.as_str() {
-        "ExternalSecret" => object.node.get("spec"),
-        "ClusterExternalSecret" => object.node.at("spec.externalSecretSpec"),
-        _other => None,
-    }
 }
 
 /// What is read: outside the convention is a warning, and a key that is no path an error in every mode.

@@ -5,13 +5,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::document::Node;
-use super::judge::{self, Object, Source};
 use super::output::{Colour, Format, render};
-use super::problem::{Located, Problem};
 use super::{facts, schema};
 use crate::api::PathConvention;
 use crate::domain::convention::Convention;
+use crate::manifest::{self, Bundle, Located, Node, Object, Problem, Source};
 
 /// Why a file gives no convention.
 #[derive(Debug, Error)]
@@ -50,13 +48,13 @@ pub fn convention(path: Option<&Path>) -> Result<Convention, NoConvention> {
     let Some(path) = path else { return Ok(Convention::default()) };
     let text = fs::read_to_string(path).map_err(|source| NoConvention::Unreadable { path: path.to_owned(), source })?;
     let sources = [Source { name: path.display().to_string(), text }];
-    let judge::Bundle { objects, broken: mut problems, .. } = judge::bundle(&sources);
+    let Bundle { objects, broken: mut problems, .. } = manifest::bundle(&sources);
     let objects: Vec<Object<'_>> = objects.into_iter().filter(|object| object.kind.name == "PathConvention").collect();
     let [object] = objects.as_slice() else {
         return Err(NoConvention::Count { path: path.to_owned(), count: objects.len() });
     };
     let found = schema::check(object.kind, &object.node).into_iter().chain(facts::check(object));
-    problems.extend(found.map(|problem| Located::new(&sources[0].name, &sources[0].text, problem)));
+    problems.extend(found.map(|problem| Located::of(&sources[0], problem)));
     match parse(&object.node) {
         Ok(convention) if problems.is_empty() => Ok(convention),
         Ok(_) | Err(_) => {

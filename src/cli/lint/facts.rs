@@ -4,16 +4,12 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::convention_file;
-use super::document::{Node, Value};
-use super::judge::{Object, span_of};
-use super::problem::Problem;
 use super::push_spec;
 use crate::api::DurationText;
-use crate::api::names::ANNOTATION_EARLIER_VERSIONS;
 use crate::api::store_spec::StoreCondition;
-use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::push_options::PushOptions;
 use crate::fanout::selection::Selection;
+use crate::manifest::{Node, Object, Problem, Value, earlier_versions, span_of};
 use crate::store::admit::{self, ConditionError};
 
 /// The fields that are durations, by kind.
@@ -79,19 +75,6 @@ fn push(object: &Object<'_>, root: &str) -> Vec<Problem> {
     let mut problems = envelopes(object, root);
     problems.extend(push_spec::check(object, root));
     problems
-}
-
-/// What a PushSecret, or each of a ClusterPushSecret, says of earlier versions.
-///
-/// # Errors
-/// It says nothing that is known.
-pub fn earlier_versions(object: &Object<'_>, annotations: &str) -> Result<EarlierVersions, Problem> {
-    let said = object.node.at(annotations).and_then(|annotations| annotations.get(ANNOTATION_EARLIER_VERSIONS));
-    // What is no text, no server takes as an annotation.
-    EarlierVersions::parse(said.map(|said| said.text().unwrap_or_default())).map_err(|refused| {
-        let span = said.map_or_else(|| object.node.span.clone(), |said| said.span.clone());
-        Problem::error("annotation", span, format!("`{ANNOTATION_EARLIER_VERSIONS}` {refused}"), None)
-    })
 }
 
 /// The `metadata` of each mapping.

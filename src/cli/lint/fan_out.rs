@@ -4,12 +4,10 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::document::Node;
-use super::judge::Object;
-use super::problem::Problem;
 use crate::domain::convention::{Convention, Mode, RuleId, Severity};
 use crate::domain::remote_key::{Placeholder, RemoteKey};
 use crate::fanout::selection::Selection;
+use crate::manifest::{Node, Object, Problem};
 
 /// The label by which Kubernetes tells a namespace's name.
 const NAME: &str = "kubernetes.io/metadata.name";

@@ -2,34 +2,24 @@
 
 mod convention;
 mod convention_file;
-mod document;
 mod facts;
 mod fan_out;
 mod judge;
 mod modes;
 mod output;
-mod problem;
 mod push_spec;
 mod schema;
-mod source;
-mod stores;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::domain::convention::{Mode, Severity};
+use crate::manifest;
 
-pub(super) use convention::{push_facts, reads};
 pub use convention_file::{NoConvention, convention};
-pub(super) use document::Node;
-pub(super) use facts::earlier_versions;
-pub(super) use judge::{Object, bundle};
-pub use judge::{Source, judge, judge_in_one_mode};
+pub use judge::{judge, judge_in_one_mode};
 pub use output::{Colour, Format, render};
-pub use problem::{Located, Problem};
-pub(super) use source::read;
-pub(super) use stores::{Stores, stores};
 
 /// What `waypost lint` is told.
 #[derive(clap::Args, Clone, Debug)]
@@ -53,7 +43,7 @@ pub struct Args {
 
 /// Reads, judges and prints.
 pub fn run(args: &Args) -> ExitCode {
-    let (sources, unread) = source::read(&args.files);
+    let (sources, unread) = manifest::read(&args.files);
     for refused in &unread {
         eprintln!("waypost lint: {refused}");
     }

@@ -3,8 +3,8 @@
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde_json::{Value, json};
 
-use super::problem::Located;
 use crate::domain::convention::{RULES, Severity};
+use crate::manifest::Located;
 
 /// What the findings are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

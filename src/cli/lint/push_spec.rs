@@ -1,9 +1,8 @@
 //! What the controller refuses of a push by its spec alone: what is not done yet, and selectors, expressions and references that say
 //! nothing.
 
-use super::judge::{Object, span_of};
-use super::problem::Problem;
 use crate::api::push_secret::PushSecretSpec;
+use crate::manifest::{Object, Problem, span_of};
 use crate::push::desired::{self, InvalidSpec};
 
 /// Judges the spec of a push, which stands at `root`, by the controller's own parser.

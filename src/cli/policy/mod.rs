@@ -12,6 +12,7 @@ use clap::ValueEnum;
 
 use super::lint;
 use super::server::Server;
+use crate::manifest;
 use check::check;
 use hcl::Section;
 use needs::needs;
@@ -53,7 +54,7 @@ pub enum Role {
 
 /// Reads the manifests and prints the policy.
 pub fn run(args: &Args) -> ExitCode {
-    let (sources, unread) = lint::read(&args.files);
+    let (sources, unread) = manifest::read(&args.files);
     let (needs, refused) = needs(&sources, args.role, args.namespace.as_deref(), &args.store_path);
     let mut problems: Vec<String> = unread.iter().map(ToString::to_string).collect();
     problems.extend(refused);

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Role;
-use crate::cli::lint::{Node, Object, Problem, Source, Stores, bundle, earlier_versions, push_facts, reads, stores};
 use crate::domain::convention::Severity;
 use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::path::RemotePath;
 use crate::domain::remote_key::RemoteKey;
+use crate::manifest::{Node, Object, Problem, Source, Stores, bundle, earlier_versions, push_facts, reads, stores};
 
 /// What is needed of one path.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,9 @@
-//! What lint found, and where.
+//! Something wrong in a manifest, and where.
 
 use std::fmt;
 use std::ops::Range;
 
+use super::source::Source;
 use crate::domain::convention::{Finding, Severity};
 
 /// Something wrong at a place of one document.
@@ -48,8 +49,13 @@ pub struct Located {
 }
 
 impl Located {
+    /// Finds the line and column of a problem of a file.
+    pub fn of(source: &Source, problem: Problem) -> Self {
+        Self::new(&source.name, &source.text, problem)
+    }
+
     /// Finds the line and column of a problem in the text of its file.
-    pub fn new(file: &str, text: &str, problem: Problem) -> Self {
+    fn new(file: &str, text: &str, problem: Problem) -> Self {
         let start = floor(text, problem.span.start);
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let rest = &text[line_start..];

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use super::bundle::Object;
 use super::document::Node;
-use super::judge::Object;
+
 use crate::api::label_query;
 use crate::domain::label_query::LabelQuery;
 

@@ -1,9 +1,14 @@
-//! Finds and reads the files to judge.
+//! Finds and reads files of manifests.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::judge::Source;
+/// A file as it was read.
+pub struct Source {
+    /// The name that findings carry.
+    pub name: String,
+    pub text: String,
+}
 
 /// A file or folder that could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,97 @@
+//! What an object pushes and reads, and through which stores.
+
+use super::bundle::Object;
+use super::document::Node;
+use super::problem::Problem;
+use super::stores::Stores;
+use crate::api::names::ANNOTATION_EARLIER_VERSIONS;
+use crate::domain::convention::{MappingFacts, PushFacts, StoreFacts};
+use crate::domain::earlier_versions::EarlierVersions;
+
+/// Where the spec of a push is, in the kinds that push.
+pub fn push_root(object: &Object<'_>) -> Option<&'static str> {
+    match object.kind.name.as_str() {
+        "PushSecret" => Some("spec"),
+        "ClusterPushSecret" => Some("spec.pushSecretSpec"),
+        _other => None,
+    }
+}
+
+/// What an object pushes, and through which stores; `None` where it pushes nothing.
+pub fn push_facts<'o>(object: &'o Object<'_>, stores: &'o Stores) -> Option<PushFacts<'o>> {
+    let root = push_root(object)?;
+    let spec = object.node.at(root)?;
+    let list = |name: &str| spec.get(name).map(Node::items).unwrap_or_default();
+    Some(PushFacts {
+        root,
+        stores: list("secretStoreRefs")
+            .iter()
+            .map(|store| {
+                let meant = stores.meant(store, object.metadata("namespace"));
+                StoreFacts { kind: store.text_at("kind"), mounts: meant.into_iter().map(|meant| meant.mount).collect() }
+            })
+            .collect(),
+        mappings: list("data").iter().map(mapping).collect(),
+        data_to: list("dataTo").len(),
+    })
+}
+
+/// One mapping of a push, as the convention judges it.
+pub fn mapping(entry: &Node) -> MappingFacts<'_> {
+    let remote = |field| entry.at("match.remoteRef").and_then(|r| r.text_at(field));
+    MappingFacts {
+        secret_key: entry.get("match").and_then(|m| m.text_at("secretKey")),
+        remote_key: remote("remoteKey").unwrap_or_default(),
+        property: remote("property"),
+    }
+}
+
+/// One entry of a store that an object reads.
+pub struct Read<'o> {
+    /// The mount of the store that it is read through.
+    pub mount: Option<&'o str>,
+    /// The remote key, as written.
+    pub key: &'o Node,
+    pub property: Option<&'o str>,
+}
+
+/// What an object reads by name.
+pub fn reads<'o>(object: &'o Object<'_>, stores: &'o Stores) -> Vec<Read<'o>> {
+    let Some(spec) = read_spec(object) else { return Vec::new() };
+    let lists = [("data", "remoteRef"), ("dataFrom", "extract")].into_iter();
+    let entries = lists.flat_map(|(list, reference)| {
+        spec.get(list).map(Node::items).unwrap_or_default().iter().map(move |entry| (entry, reference))
+    });
+    let read = |(entry, reference): (&'o Node, &str)| {
+        let remote = entry.get(reference)?;
+        let store = entry.at("sourceRef.storeRef").or(spec.get("secretStoreRef"));
+        Some(Read {
+            mount: store.map_or(Some(stores.assumed()), |store| stores.mount(store, object.metadata("namespace"))),
+            key: remote.get("key")?,
+            property: remote.text_at("property"),
+        })
+    };
+    entries.filter_map(read).collect()
+}
+
+/// The spec of what reads, in the kinds that read.
+pub fn read_spec<'o>(object: &'o Object<'_>) -> Option<&'o Node> {
+    match object.kind.name.as_str() {
+        "ExternalSecret" => object.node.get("spec"),
+        "ClusterExternalSecret" => object.node.at("spec.externalSecretSpec"),
+        _other => None,
+    }
+}
+
+/// What a PushSecret, or each of a ClusterPushSecret, says of earlier versions.
+///
+/// # Errors
+/// It says nothing that is known.
+pub fn earlier_versions(object: &Object<'_>, annotations: &str) -> Result<EarlierVersions, Problem> {
+    let said = object.node.at(annotations).and_then(|annotations| annotations.get(ANNOTATION_EARLIER_VERSIONS));
+    // What is no text, no server takes as an annotation.
+    EarlierVersions::parse(said.map(|said| said.text().unwrap_or_default())).map_err(|refused| {
+        let span = said.map_or_else(|| object.node.span.clone(), |said| said.span.clone());
+        Problem::error("annotation", span, format!("`{ANNOTATION_EARLIER_VERSIONS}` {refused}"), None)
+    })
+}
