@@ -31,10 +31,17 @@ pub enum Outcome {
     Done,
     /// It is being deleted: nothing is to be done there.
     Leaving,
-    /// Something moved while it was looked at: it is decided anew.
-    Moved,
+    /// Something changed while it was looked at, or a request says so: it is decided anew.
+    Moved(Option<ClusterError>),
     /// Something is in the way.
     Failed(Problem),
+}
+
+impl Outcome {
+    /// Whether it is to be decided anew.
+    pub fn has_moved(&self) -> bool {
+        matches!(self, Outcome::Moved(_))
+    }
 }
 
 /// Everything that is needed to carry a plan out.
@@ -50,6 +57,12 @@ pub struct Applier<'a> {
 impl Applier<'_> {
     /// Creates and changes, then deletes.
     pub async fn run(&self, plan: &Plan) -> Results {
+        let mut results = self.carry_out(plan).await;
+        self.known.bound(self.desired, &mut results);
+        results
+    }
+
+    async fn carry_out(&self, plan: &Plan) -> Results {
         let mut results = Results::default();
         let steps = plan.wanted.iter().map(|(namespace, step)| self.one(namespace, step).boxed());
         results.wanted = side_by_side(steps.collect()).await;
@@ -63,7 +76,7 @@ impl Applier<'_> {
         }
         results.unwanted = match self.is_current().await {
             Ok(true) => side_by_side(due.iter().map(|due| self.remove(due).boxed()).collect()).await,
-            Ok(false) => due.iter().map(|due| (due.namespace.clone(), Outcome::Moved)).collect(),
+            Ok(false) => due.iter().map(|due| (due.namespace.clone(), Outcome::Moved(None))).collect(),
             Err(error) => due.iter().map(|due| (due.namespace.clone(), Outcome::from(error.clone()))).collect(),
         };
         results
@@ -94,7 +107,7 @@ impl Applier<'_> {
     /// Looks at the child as it stands there now, and changes it where it differs.
     async fn settle(&self, namespace: &str) -> Result<Outcome, ClusterError> {
         let name = &self.desired.child.name;
-        let Some(live) = self.cluster.child(namespace, name).await? else { return Ok(Outcome::Moved) };
+        let Some(live) = self.cluster.child(namespace, name).await? else { return Ok(Outcome::Moved(None)) };
         if let Some(problem) = Problem::with(self.desired, &live.metadata) {
             return Ok(Outcome::Failed(problem));
         }
@@ -134,7 +147,7 @@ impl Applier<'_> {
             return Ok(Outcome::Leaving);
         }
         if (*why == Why::Unmatched) == self.desired.wants(&found) {
-            return Ok(Outcome::Moved);
+            return Ok(Outcome::Moved(None));
         }
         let Some(live) = self.cluster.child(namespace, name).await? else { return Ok(Outcome::Done) };
         if !self.desired.owns(&live.metadata) || live.metadata.deletion_timestamp.is_some() {
@@ -155,7 +168,7 @@ impl From<ClusterError> for Outcome {
         match error {
             ClusterError::NamespaceTerminating { .. } => Outcome::Leaving,
             ClusterError::NotFound { .. } | ClusterError::Conflict { .. } | ClusterError::AlreadyExists { .. } => {
-                Outcome::Moved
+                Outcome::Moved(Some(error))
             }
             ClusterError::Forbidden { .. }
             | ClusterError::Invalid { .. }

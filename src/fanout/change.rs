@@ -32,6 +32,9 @@ pub enum Problem {
         "what is written to its PushSecret is changed on the way: exempt it from the admission policy or webhook that does, or write in the ClusterPushSecret what that one wants"
     )]
     ChangedBack,
+    /// Something changed each time it was looked at, several times in a row.
+    #[error("{}", unsettled(.0.as_ref()))]
+    Unsettled(Option<ClusterError>),
     /// The API server refused, or did not answer.
     #[error("{0}{advice}", advice = advice(.0))]
     Cluster(ClusterError),
@@ -48,6 +51,19 @@ impl Problem {
             return Some(Problem::Taken { owner });
         }
         found.deletion_timestamp.as_ref().map(|_| Problem::Leaving)
+    }
+}
+
+/// What did not hold still, and who to look for.
+fn unsettled(last: Option<&ClusterError>) -> String {
+    match last {
+        Some(error @ ClusterError::NotFound { .. }) => {
+            format!("{error}, again and again: check that the definition of PushSecret is installed (kubectl get crd pushsecrets.external-secrets.io)")
+        }
+        Some(error) => {
+            format!("{error}, again and again: see who keeps writing its PushSecret (kubectl get pushsecret --show-managed-fields)")
+        }
+        None => "the namespace, its PushSecret or the ClusterPushSecret changed each time it was looked at: see who keeps writing them (kubectl get --show-managed-fields)".to_owned(),
     }
 }
 

@@ -1,17 +1,23 @@
 //! What a live look, or the reply to our last write, showed of children that the cache alone cannot judge: labels that may be
 //! somebody else's, and what is changed on the way to the API server. Without it they would be looked at or written again and again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::apply::{Outcome, Results};
+use super::change::Problem;
 use super::desired::{Child, Desired};
 use super::plan::Children;
 
 /// The annotation that our caches drop.
 const NOT_CACHED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// A namespace may move this often in a row before that counts as a failure: once for a cache that lags, once for a neighbour who
+/// writes.
+const MOST_MOVES: u32 = 2;
 
 /// How a child was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +33,17 @@ pub type Notes = BTreeMap<String, Found>;
 
 /// Remembers how children were found, by the names of their ClusterPushSecrets.
 #[derive(Default)]
-pub struct Known(Mutex<HashMap<String, HashMap<String, Note>>>);
+pub struct Known(Mutex<HashMap<String, Memory>>);
+
+/// What is remembered of one ClusterPushSecret.
+#[derive(Default)]
+struct Memory {
+    /// By the UIDs of children.
+    notes: HashMap<String, Note>,
+    /// How often in a row a namespace moved, and under which generation.
+    moves: BTreeMap<String, u32>,
+    generation: Option<i64>,
+}
 
 struct Note {
     state: u64,
@@ -38,7 +54,7 @@ impl Known {
     /// What holds of these children; what is known of others is dropped.
     pub fn of(&self, desired: &Desired, children: &Children) -> Notes {
         let mut all = self.lock();
-        let Some(known) = all.get_mut(&desired.name) else { return Notes::new() };
+        let Some(Memory { notes: known, .. }) = all.get_mut(&desired.name) else { return Notes::new() };
         let mut notes = Notes::new();
         for child in children.values().flatten() {
             let uid = child.metadata().uid.as_deref().unwrap_or_default();
@@ -53,7 +69,31 @@ impl Known {
     pub fn note(&self, desired: &Desired, child: &ObjectMeta, found: Found) {
         let note = Note { state: state(&desired.child, child), found };
         let uid = child.uid.clone().unwrap_or_default();
-        self.lock().entry(desired.name.clone()).or_default().insert(uid, note);
+        self.lock().entry(desired.name.clone()).or_default().notes.insert(uid, note);
+    }
+
+    /// Takes a namespace that moves again and again for one that failed. Otherwise it would be tried every second for ever, and a
+    /// report would wait for it.
+    pub fn bound(&self, desired: &Desired, results: &mut Results) {
+        let mut all = self.lock();
+        let memory = all.entry(desired.name.clone()).or_default();
+        if memory.generation != desired.generation {
+            memory.generation = desired.generation;
+            memory.moves.clear();
+        }
+        let outcomes = || results.wanted.iter().chain(&results.unwanted);
+        let moved: BTreeSet<String> =
+            outcomes().filter(|(_, outcome)| outcome.has_moved()).map(|(namespace, _)| namespace.clone()).collect();
+        memory.moves.retain(|namespace, _| moved.contains(namespace));
+        for namespace in moved {
+            *memory.moves.entry(namespace).or_default() += 1;
+        }
+        for (namespace, outcome) in results.wanted.iter_mut().chain(&mut results.unwanted) {
+            let Outcome::Moved(last) = outcome else { continue };
+            if memory.moves.get(namespace).is_some_and(|moves| *moves > MOST_MOVES) {
+                *outcome = Outcome::Failed(Problem::Unsettled(last.take()));
+            }
+        }
     }
 
     /// The ClusterPushSecret is gone.
@@ -61,7 +101,7 @@ impl Known {
         self.lock().remove(name);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, HashMap<String, Note>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -38,12 +38,20 @@ pub fn report(
     now: Timestamp,
 ) -> Report<ClusterPushSecretStatus> {
     let requeue = requeue(desired, results);
-    if is_unsettled(results) {
+    let failed = failures(results);
+    // What could be said now is wrong in a second. A failure is said nonetheless, since the next look may end like this one.
+    if is_unsettled(results) && failed.is_empty() {
         return Report::Unchanged { requeue };
     }
+    let before: BTreeSet<&String> = object.status.iter().flat_map(|status| &status.provisioned_namespaces).collect();
+    let is_provisioned = |name: &String, outcome: &Outcome| match outcome {
+        Outcome::Done => true,
+        // As it was.
+        Outcome::Moved(_) => before.contains(name),
+        Outcome::Leaving | Outcome::Failed(_) => false,
+    };
     let provisioned: Vec<&String> =
-        results.wanted.iter().filter(|(_, outcome)| **outcome == Outcome::Done).map(|(name, _)| name).collect();
-    let failed = failures(results);
+        (results.wanted.iter()).filter(|(name, outcome)| is_provisioned(name, outcome)).map(|(name, _)| name).collect();
     let verdict = match failed.is_empty() {
         true => Verdict {
             ready: true,
@@ -89,9 +97,8 @@ fn conclude(
     Report::Verdict { verdict, status, requeue }
 }
 
-/// Whether something moved while it was looked at: what could be said now is wrong in a second.
 fn is_unsettled(results: &Results) -> bool {
-    results.wanted.values().chain(results.unwanted.values()).any(|outcome| *outcome == Outcome::Moved)
+    results.wanted.values().chain(results.unwanted.values()).any(Outcome::has_moved)
 }
 
 /// The namespaces that failed, with why, in the order of their names. One can have failed both ways: the first counts.
@@ -99,7 +106,7 @@ fn failures(results: &Results) -> Vec<(&String, &Problem)> {
     let mut failed: Vec<_> = (results.wanted.iter().chain(&results.unwanted))
         .filter_map(|(name, outcome)| match outcome {
             Outcome::Failed(problem) => Some((name, problem)),
-            Outcome::Done | Outcome::Leaving | Outcome::Moved => None,
+            Outcome::Done | Outcome::Leaving | Outcome::Moved(_) => None,
         })
         .collect();
     failed.sort_by_key(|(name, _)| *name);
@@ -163,7 +170,8 @@ fn wish(outcome: &Outcome, resync: Option<Duration>) -> Requeue {
     let refused = Requeue::After(resync.unwrap_or(REFUSED_RETRY).min(REFUSED_RETRY));
     match outcome {
         Outcome::Done | Outcome::Leaving => Requeue::AwaitChange,
-        Outcome::Moved => Requeue::After(SOON),
+        Outcome::Moved(_) => Requeue::After(SOON),
+        Outcome::Failed(Problem::Unsettled(_)) => Requeue::BackOff,
         Outcome::Failed(Problem::Taken { .. } | Problem::Leaving | Problem::ChangedBack) => refused,
         Outcome::Failed(Problem::Cluster(error)) => match error {
             ClusterError::Invalid { .. } => refused,

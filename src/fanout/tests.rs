@@ -236,7 +236,7 @@ fn who_is_well_is_named_and_what_moved_is_looked_at_again_before_anything_is_sai
         let Report::Verdict { verdict, requeue, .. } = said(&outcomes) else { panic!("{message}") };
         assert_eq!((verdict.reason, verdict.message.as_str(), requeue), (Reason::Provisioned, message, resync));
     }
-    let moved = said(&[("a", Outcome::Done), ("b", Outcome::Moved)]);
+    let moved = said(&[("a", Outcome::Done), ("b", Outcome::Moved(None))]);
     assert_eq!(moved, Report::Unchanged { requeue: Requeue::After(Duration::from_secs(1)) });
 }
 
@@ -255,4 +255,64 @@ fn children_that_lost_what_they_write_are_named() {
         "it says PathConflict: all write the same paths unless a key tells them apart, as by {{ .metadata.namespace }}";
     assert_eq!(said(&["b", "c"]), (true, format!("{in_place}; in b, c {why}")));
     assert_eq!(said(&["b", "c", "d", "e"]).1, format!("{in_place}; in b, c, d and 1 more {why}"));
+}
+
+/// A definition that is gone answers each POST like this, and a child that somebody keeps writing each PATCH.
+#[test]
+fn what_moves_for_the_third_time_in_a_row_has_failed_and_is_tried_ever_more_rarely() {
+    let (known, wish) = (Known::default(), desired(json!({})));
+    let not_found = ClusterError::NotFound { step: "create", object: "PushSecret b/fan".into() };
+    let look = |wish: &Desired, b: Outcome| {
+        let wanted = BTreeMap::from([("a".to_owned(), Outcome::Done), ("b".to_owned(), b)]);
+        let mut results = Results { wanted, ..Results::default() };
+        known.bound(wish, &mut results);
+        results
+    };
+    let moved = || Outcome::Moved(Some(not_found.clone()));
+    for _twice in 0..2 {
+        assert_eq!(look(&wish, moved()).wanted["b"], moved());
+    }
+    let third = look(&wish, moved());
+    assert_eq!(third.wanted["b"], Outcome::Failed(Problem::Unsettled(Some(not_found.clone()))));
+    let Report::Verdict { verdict, requeue, .. } =
+        report(&object(json!({})), &wish, &third, &BTreeSet::new(), Timestamp::UNIX_EPOCH)
+    else {
+        panic!("it says nothing")
+    };
+    assert_eq!((verdict.reason, requeue), (Reason::NamespacesFailed, Requeue::BackOff));
+    let said =
+        "1 of 2 namespaces failed: b: create PushSecret b/fan: not found, again and again: check that the definition";
+    assert!(verdict.message.starts_with(said), "{}", verdict.message);
+    // It goes on failing until it holds still, or until something else is asked for.
+    assert_ne!(look(&wish, moved()).wanted["b"], moved());
+    assert_eq!(look(&wish, Outcome::Done).wanted["b"], Outcome::Done);
+    assert_eq!(look(&wish, moved()).wanted["b"], moved());
+    assert_eq!(look(&wish, moved()).wanted["b"], moved());
+    let edited = Desired { generation: Some(3), ..wish.clone() };
+    assert_eq!(look(&edited, moved()).wanted["b"], moved());
+}
+
+#[test]
+fn sc12_a_namespace_that_never_holds_still_hides_no_failure_of_another() {
+    let wish = desired(json!({}));
+    let mut before = object(json!({}));
+    before.status = serde_json::from_value(json!({ "provisionedNamespaces": ["old", "restless"] })).unwrap();
+    let denied = ClusterError::Invalid { step: "create", object: "PushSecret bad/fan".into() };
+    let wanted = [
+        ("bad", Outcome::Failed(Problem::Cluster(denied))),
+        ("fine", Outcome::Done),
+        ("new", Outcome::Moved(None)),
+        ("restless", Outcome::Moved(None)),
+    ];
+    let wanted = wanted.map(|(name, outcome)| (name.to_owned(), outcome)).into();
+    let results = Results { wanted, ..Results::default() };
+    let Report::Verdict { verdict, status, requeue } =
+        report(&before, &wish, &results, &BTreeSet::new(), Timestamp::UNIX_EPOCH)
+    else {
+        panic!("the failure is hidden")
+    };
+    assert!(verdict.message.starts_with("1 of 4 namespaces failed: bad: "), "{}", verdict.message);
+    assert_eq!(status.after.provisioned_namespaces, ["fine", "restless"], "what moves is left as it was");
+    let failed: Vec<&str> = status.after.failed_namespaces.iter().map(|one| one.namespace.as_str()).collect();
+    assert_eq!((failed, requeue), (vec!["bad"], Requeue::After(Duration::from_secs(1))));
 }

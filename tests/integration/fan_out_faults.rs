@@ -1,16 +1,20 @@
 //! ClusterPushSecrets whose namespaces are going, taken, refused, or served by definitions that declare less.
 
+use std::time::{Duration, Instant};
+
 use anyhow::ensure;
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use waypost::api::{ClusterPushSecret, PushSecret};
+use waypost_e2e::lab::{Lab, LabOptions};
 use waypost_e2e::wait;
 
 use crate::eso_crds::bare;
 use crate::fan_out::{children, fan_out, in_place, label, named, says, spec};
-use crate::stage::{LATER, SOON, Stage};
+use crate::stage::{LATER, SOON, Stage, start_controller};
 
 #[tokio::test]
 async fn sc8_es7_a_terminating_namespace_is_skipped_and_never_kept_alive() -> anyhow::Result<()> {
@@ -132,6 +136,45 @@ async fn es11_a_fan_out_works_and_comes_to_rest_with_definitions_that_declare_le
     let edit = Patch::Merge(json!({ "spec": emptied }));
     parents.patch(&stage.word, &PatchParams::default(), &edit).await?;
     wait::until("the child to go", SOON, async || Ok(children(&stage).await?.is_empty().then_some(()))).await
+}
+
+#[tokio::test]
+async fn f21_a_definition_that_is_gone_is_asked_for_ever_more_rarely_and_said() -> anyhow::Result<()> {
+    // They live as long as the process, like those that all other tests share.
+    let lab: &'static Lab = Box::leak(Box::new(Lab::start(LabOptions::default()).await?));
+    lab.install_product().await?;
+    let controller = Box::leak(Box::new(start_controller(lab).await?));
+    let stage = Stage::on(lab, controller, "f21").await?;
+    fan_out(&stage, json!({})).await?;
+    in_place(&stage, LATER, &[]).await?;
+
+    let definitions: Api<CustomResourceDefinition> = Api::all(stage.client.clone());
+    definitions.delete("pushsecrets.external-secrets.io", &DeleteParams::default()).await?;
+    wait::until("the definition to be gone", LATER, async || {
+        Ok(stage.api::<PushSecret>(&stage.consumer).list(&Default::default()).await.is_err().then_some(()))
+    })
+    .await?;
+    label(&stage, &stage.consumer, json!(stage.word)).await?;
+    says(&stage, "False", "NamespacesFailed", &["1 of 1 namespaces failed", &stage.consumer]).await?;
+
+    let audit = lab.api_audit()?;
+    let asked = async |times: usize| {
+        wait::until(&format!("request {times} to be made"), LATER, async || {
+            let made = audit.requests()?.into_iter().filter(|request| {
+                let object = request.object.as_ref();
+                request.verb == "create" && object.is_some_and(|object| object.resource == "pushsecrets")
+            });
+            Ok((made.count() >= times).then(Instant::now))
+        })
+        .await
+    };
+    // At first once a second; then after pauses that double.
+    let earlier = asked(6).await?;
+    let later = asked(7).await?;
+    ensure!(later - earlier > Duration::from_secs(3), "asked again after {:?}", later - earlier);
+
+    lab.install_product().await?;
+    in_place(&stage, LATER, &[&stage.consumer]).await
 }
 
 /// Waits until only the consumer's namespace has the child, and the status says so.
