@@ -1,5 +1,10 @@
 //! What is shipped beside the program: manifests that agree with each other, rights that are explained and bounded, pods that are confined.
 
+#[path = "deploy/authority.rs"]
+mod authority;
+#[path = "deploy/chart.rs"]
+mod chart;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -202,12 +207,17 @@ fn the_pods_keep_the_restricted_level() {
 }
 
 #[test]
-fn the_container_image_is_empty_but_for_the_binary_and_runs_as_nobody() {
+fn the_container_image_holds_the_binary_and_ca_certificates_alone_and_runs_as_nobody() {
     let text = fs::read_to_string(root().join("Containerfile")).unwrap();
-    let (_, last_stage) = text.rsplit_once("\nFROM ").unwrap();
+    let (build, last_stage) = text.rsplit_once("\nFROM ").unwrap();
     assert!(last_stage.starts_with("scratch\n"));
     assert!(last_stage.contains("\nUSER 65532:65532\n"));
-    assert_eq!(last_stage.matches("\nCOPY ").count(), 1);
+    let copied: Vec<&str> = last_stage.lines().filter_map(|line| line.strip_prefix("COPY --from=build ")).collect();
+    // Where the program looks for the system's certificates; without them a store that names no CA reaches no server.
+    let certificates = "/etc/ssl/certs/ca-certificates.crt";
+    assert_eq!(copied, [format!("{certificates} {certificates}"), "/waypost /waypost".to_owned()]);
+    assert_eq!(last_stage.matches("\nCOPY ").count(), copied.len());
+    assert!(build.contains("\nRUN apk add --no-cache ca-certificates "));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! policies that we ship. Every test has its own namespaces and paths, so all run side by side on one lab.
 
 mod as_vault;
+mod author;
 mod authors;
 mod bad_days;
 mod bad_pull;
@@ -40,10 +41,12 @@ mod limits;
 mod listing;
 mod logins;
 mod mass_deletion;
+mod materialised;
 mod namespace_goes;
 mod outage;
 mod propagation;
 mod publish;
+mod pull_authors;
 mod push_guide;
 mod push_policies;
 mod push_sources;
@@ -54,6 +57,8 @@ mod refresh;
 mod rights;
 mod sessions;
 mod stage;
+mod store_authors;
+mod system_roots;
 mod tenants;
 mod throttled;
 mod trail;

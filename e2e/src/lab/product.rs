@@ -95,8 +95,13 @@ pub(super) async fn install_vault_roles(admin: &VaultAdmin, auth_mount: &str) ->
 }
 
 /// The admission policies that the README tells an administrator to apply. The others are a matter of choice.
-const ADMISSION: [&str; 4] =
-    ["path-convention.yaml", "convention-enforce.yaml", "convention-warn.yaml", "who-may-refer.yaml"];
+const ADMISSION: [&str; 5] = [
+    "path-convention.yaml",
+    "convention-enforce.yaml",
+    "convention-warn.yaml",
+    "who-may-refer.yaml",
+    "who-may-store.yaml",
+];
 
 /// Applies the kustomize base, CRDs included, and the admission policies with kubectl, as an administrator does.
 pub(super) fn install_manifests(kubectl: impl Fn() -> Command) -> anyhow::Result<()> {
