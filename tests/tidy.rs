@@ -38,6 +38,12 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("src/push", &["crate::pull", "crate::fanout"], &[]),
     ("src/pull", &["crate::push", "crate::fanout"], &[]),
     ("src/fanout", &["crate::pull", "crate::feed", "crate::run"], &[]),
+    // What one kind of fan-out brings is one file.
+    (
+        "src/fanout",
+        &["crate::push", "crate::api::push_secret", "crate::api::PushSecret", "crate::api::ClusterPushSecret"],
+        &["src/fanout/push.rs", "src/fanout/tests.rs"],
+    ),
     ("src/store", &["crate::push", "crate::pull", "crate::feed", "crate::run"], &[]),
     ("src/feed", &["crate::push", "crate::pull", "crate::run", "kube", "reqwest"], &[]),
     (

@@ -1,21 +1,23 @@
-//! PushSecrets that a ClusterPushSecret makes: looked at live, created by POST, changed by merge patch, deleted only as the object and
+//! The objects that a fan-out makes: looked at live, created by POST, changed by merge patch, deleted only as the object and
 //! in the state that was looked at.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::{ApiResource, ClusterResourceScope, DynamicObject, NamespaceResourceScope};
+use kube::{Api, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::target::managed;
 use super::{Cluster, ClusterError};
 use crate::api::names::MANAGER_FAN_OUT;
-use crate::api::{ClusterPushSecret, PushSecret};
 
-/// A PushSecret as the API server has it now.
+/// A child as the API server has it now.
 #[derive(Clone, Debug)]
 pub struct LiveChild {
     /// Its metadata.
@@ -29,34 +31,46 @@ pub struct LiveChild {
 }
 
 impl Cluster {
-    /// The PushSecret as it stands; `None` when there is none of that name.
-    pub async fn child(&self, namespace: &str, name: &str) -> Result<Option<LiveChild>, ClusterError> {
-        Ok(self.raw::<PushSecret>(namespace, name).await?.map(live))
+    /// The object of that name; `None` when there is none.
+    pub async fn child<K>(&self, namespace: &str, name: &str) -> Result<Option<LiveChild>, ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Ok(self.raw::<K>(namespace, name).await?.map(live))
     }
 
-    /// Creates a PushSecret. One that is there already is an error: it may be somebody's.
-    pub async fn create_child(&self, namespace: &str, child: &PushSecret) -> Result<(), ClusterError> {
-        let api: Api<PushSecret> = Api::namespaced(self.client(), namespace);
+    /// Creates a child. One that exists already is an error: it may be somebody's.
+    pub async fn create_child<K>(&self, namespace: &str, child: &K) -> Result<(), ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+    {
+        let api: Api<K> = Api::namespaced(self.client(), namespace);
         let params = PostParams { field_manager: Some(MANAGER_FAN_OUT.to_owned()), ..PostParams::default() };
-        let name = child.metadata.name.as_deref().unwrap_or_default();
-        self.request("create", &object(namespace, name), api.create(&params, child)).await.map(drop)
+        let name = child.meta().name.as_deref().unwrap_or_default();
+        self.request("create", &object::<K>(namespace, name), api.create(&params, child)).await.map(drop)
     }
 
-    /// Changes a PushSecret by a patch that names uid and resourceVersion; as it came to stand there.
-    pub async fn patch_child(&self, namespace: &str, name: &str, patch: Value) -> Result<LiveChild, ClusterError> {
-        let resource = ApiResource::erase::<PushSecret>(&());
+    /// Changes a child by a patch that names uid and resourceVersion. Gives it as the API server stored it.
+    pub async fn patch_child<K>(&self, namespace: &str, name: &str, patch: Value) -> Result<LiveChild, ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        let resource = ApiResource::erase::<K>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client(), namespace, &resource);
         let params = PatchParams { field_manager: Some(MANAGER_FAN_OUT.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(patch);
-        self.request("update", &object(namespace, name), api.patch(name, &params, &patch)).await.map(live)
+        self.request("update", &object::<K>(namespace, name), api.patch(name, &params, &patch)).await.map(live)
     }
 
-    /// Deletes exactly this PushSecret in exactly this state.
-    pub async fn delete_child(&self, namespace: &str, name: &str, seen: &ObjectMeta) -> Result<(), ClusterError> {
-        let api: Api<PushSecret> = Api::namespaced(self.client(), namespace);
+    /// Deletes exactly this child in exactly this state.
+    pub async fn delete_child<K>(&self, namespace: &str, name: &str, seen: &ObjectMeta) -> Result<(), ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let api: Api<K> = Api::namespaced(self.client(), namespace);
         let preconditions = Preconditions { uid: seen.uid.clone(), resource_version: seen.resource_version.clone() };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        self.request("delete", &object(namespace, name), api.delete(name, &params)).await.map(drop)
+        self.request("delete", &object::<K>(namespace, name), api.delete(name, &params)).await.map(drop)
     }
 
     /// The metadata of a namespace as the API server has it now; `None` when it is gone.
@@ -66,10 +80,13 @@ impl Cluster {
         Ok(found.map(|namespace| namespace.metadata))
     }
 
-    /// The metadata of a ClusterPushSecret as the API server has it now; `None` when it is gone.
-    pub async fn cluster_push_secret(&self, name: &str) -> Result<Option<ObjectMeta>, ClusterError> {
-        let api: Api<ClusterPushSecret> = Api::all(self.client());
-        let found = self.request("get", &format!("ClusterPushSecret {name}"), api.get_metadata_opt(name)).await?;
+    /// The metadata of a cluster-wide object as the API server has it now; `None` when it is gone.
+    pub async fn parent<K>(&self, name: &str) -> Result<Option<ObjectMeta>, ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let api: Api<K> = Api::all(self.client());
+        let found = self.request("get", &format!("{} {name}", K::kind(&())), api.get_metadata_opt(name)).await?;
         Ok(found.map(|found| found.metadata))
     }
 }
@@ -83,6 +100,6 @@ fn live(object: DynamicObject) -> LiveChild {
     }
 }
 
-fn object(namespace: &str, name: &str) -> String {
-    format!("PushSecret {namespace}/{name}")
+fn object<K: Resource<DynamicType = ()>>(namespace: &str, name: &str) -> String {
+    format!("{} {namespace}/{name}", K::kind(&()))
 }

@@ -8,6 +8,7 @@ use tracing::info;
 
 use super::change::{Problem, change, child};
 use super::desired::Desired;
+use super::kind::{Child, Parent};
 use super::known::{Found, Known};
 use super::plan::{Plan, Step, Unwanted, Why};
 use crate::cluster::{Cluster, ClusterError};
@@ -45,16 +46,16 @@ impl Outcome {
 }
 
 /// Everything that is needed to carry a plan out.
-pub struct Applier<'a> {
+pub struct Applier<'a, P: Parent> {
     /// The Kubernetes API.
     pub cluster: &'a Cluster,
     /// What is wanted.
-    pub desired: &'a Desired,
+    pub desired: &'a Desired<<P::Child as Child>::Spec>,
     /// What is remembered of children.
     pub known: &'a Known,
 }
 
-impl Applier<'_> {
+impl<P: Parent> Applier<'_, P> {
     /// Creates and changes, then deletes.
     pub async fn run(&self, plan: &Plan) -> Results {
         let mut results = self.carry_out(plan).await;
@@ -93,7 +94,7 @@ impl Applier<'_> {
     }
 
     async fn create(&self, namespace: &str) -> Result<Outcome, ClusterError> {
-        match self.cluster.create_child(namespace, &child(self.desired, namespace)).await {
+        match self.cluster.create_child(namespace, &child::<P>(self.desired, namespace)).await {
             Ok(()) => {
                 self.log(namespace, &self.desired.child.name, "created");
                 Ok(Outcome::Done)
@@ -107,7 +108,9 @@ impl Applier<'_> {
     /// Looks at the child as it stands there now, and changes it where it differs.
     async fn settle(&self, namespace: &str) -> Result<Outcome, ClusterError> {
         let name = &self.desired.child.name;
-        let Some(live) = self.cluster.child(namespace, name).await? else { return Ok(Outcome::Moved(None)) };
+        let Some(live) = self.cluster.child::<P::Child>(namespace, name).await? else {
+            return Ok(Outcome::Moved(None));
+        };
         if let Some(problem) = Problem::with(self.desired, &live.metadata) {
             return Ok(Outcome::Failed(problem));
         }
@@ -115,7 +118,7 @@ impl Applier<'_> {
             self.known.note(self.desired, &live.metadata, Found::InPlace);
             return Ok(Outcome::Done);
         };
-        let written = self.cluster.patch_child(namespace, name, patch).await?;
+        let written = self.cluster.patch_child::<P::Child>(namespace, name, patch).await?;
         self.log(namespace, name, "updated");
         let found = if change(self.desired, &written).is_none() { Found::InPlace } else { Found::ChangedBack };
         self.known.note(self.desired, &written.metadata, found);
@@ -127,7 +130,7 @@ impl Applier<'_> {
 
     /// Whether the plan was made from the spec that stands there now. Deletions are not decided by the word of a cache.
     async fn is_current(&self) -> Result<bool, ClusterError> {
-        let found = self.cluster.cluster_push_secret(&self.desired.name).await?;
+        let found = self.cluster.parent::<P>(&self.desired.name).await?;
         Ok(found.is_some_and(|found| {
             found.uid.as_ref() == Some(&self.desired.uid)
                 && found.generation == self.desired.generation
@@ -149,17 +152,17 @@ impl Applier<'_> {
         if (*why == Why::Unmatched) == self.desired.wants(&found) {
             return Ok(Outcome::Moved(None));
         }
-        let Some(live) = self.cluster.child(namespace, name).await? else { return Ok(Outcome::Done) };
+        let Some(live) = self.cluster.child::<P::Child>(namespace, name).await? else { return Ok(Outcome::Done) };
         if !self.desired.owns(&live.metadata) || live.metadata.deletion_timestamp.is_some() {
             return Ok(Outcome::Done);
         }
-        self.cluster.delete_child(namespace, name, &live.metadata).await?;
+        self.cluster.delete_child::<P::Child>(namespace, name, &live.metadata).await?;
         self.log(namespace, name, "deleted");
         Ok(Outcome::Done)
     }
 
     fn log(&self, namespace: &str, name: &str, what: &'static str) {
-        info!(namespace, push_secret = name, cluster_push_secret = self.desired.name, "child {what}");
+        info!(namespace, kind = self.desired.words.child, child = name, parent = self.desired.name, "child {what}");
     }
 }
 

@@ -3,46 +3,37 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use thiserror::Error;
 
 use super::desired::{Desired, controller};
-use crate::api::PushSecret;
-use crate::api::push_secret::PushSecretSpec;
+use super::kind::{Child, Parent, Words};
 use crate::cluster::ClusterError;
 use crate::cluster::children::LiveChild;
 use crate::cluster::status::difference;
 
 /// Why a namespace has no child as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// Somebody else's PushSecret has the name.
-    #[error(
-        "a PushSecret of that name is there already and {owner}, so it is left alone: delete it, or set spec.pushSecretName to another name"
-    )]
+    /// Somebody else's object has the name.
     Taken {
         /// Whose it is.
         owner: String,
     },
     /// The child is being deleted.
-    #[error("its PushSecret is being deleted, and is made again once it is gone")]
     Leaving,
     /// What we write is not what comes to stand there.
-    #[error(
-        "what is written to its PushSecret is changed on the way: exempt it from the admission policy or webhook that does, or write in the ClusterPushSecret what that one wants"
-    )]
     ChangedBack,
     /// Something changed each time it was looked at, several times in a row.
-    #[error("{}", unsettled(.0.as_ref()))]
     Unsettled(Option<ClusterError>),
     /// The API server refused, or did not answer.
-    #[error("{0}{advice}", advice = advice(.0))]
     Cluster(ClusterError),
 }
 
 impl Problem {
-    /// What is in the way of making a PushSecret that is there into what is wanted.
-    pub fn with(desired: &Desired, found: &ObjectMeta) -> Option<Self> {
+    /// What is in the way of making an object that is there into what is wanted.
+    pub fn with<S>(desired: &Desired<S>, found: &ObjectMeta) -> Option<Self> {
         if !desired.owns(found) {
             let owner = match controller(found) {
                 Some(owner) => format!("belongs to {} {:?}", owner.kind, owner.name),
@@ -52,26 +43,37 @@ impl Problem {
         }
         found.deletion_timestamp.as_ref().map(|_| Problem::Leaving)
     }
-}
 
-/// What did not hold still, and who to look for.
-fn unsettled(last: Option<&ClusterError>) -> String {
-    match last {
-        Some(error @ ClusterError::NotFound { .. }) => {
-            format!("{error}, again and again: check that the definition of PushSecret is installed (kubectl get crd pushsecrets.external-secrets.io)")
+    /// What is wrong and what to do.
+    pub fn text(&self, words: &Words) -> String {
+        let Words { parent, child, a_child, definition, name, content, .. } = words;
+        match self {
+            Problem::Taken { owner } => format!(
+                "{a_child} of that name is there already and {owner}, so it is left alone: delete it, or set {name} to another name"
+            ),
+            Problem::Leaving => format!("its {child} is being deleted, and is made again once it is gone"),
+            Problem::ChangedBack => format!(
+                "what is written to its {child} is changed on the way: exempt it from the admission policy or webhook that does, or write in the {parent} what that one wants"
+            ),
+            Problem::Unsettled(Some(error @ ClusterError::NotFound { .. })) => format!(
+                "{error}, again and again: check that the definition of {child} is installed (kubectl get crd {definition})"
+            ),
+            Problem::Unsettled(Some(error)) => format!(
+                "{error}, again and again: see who keeps writing its {child} (kubectl get {definition} --show-managed-fields)"
+            ),
+            Problem::Unsettled(None) => format!(
+                "the namespace, its {child} or the {parent} changed each time it was looked at: see who keeps writing them (kubectl get --show-managed-fields)"
+            ),
+            Problem::Cluster(error) => format!("{error}{}", advice(error, content)),
         }
-        Some(error) => {
-            format!("{error}, again and again: see who keeps writing its PushSecret (kubectl get pushsecret --show-managed-fields)")
-        }
-        None => "the namespace, its PushSecret or the ClusterPushSecret changed each time it was looked at: see who keeps writing them (kubectl get --show-managed-fields)".to_owned(),
     }
 }
 
 /// What to do where trying again does not help by itself.
-fn advice(error: &ClusterError) -> &'static str {
+fn advice(error: &ClusterError, content: &str) -> String {
     match error {
         ClusterError::Invalid { .. } => {
-            ": correct spec.pushSecretSpec or spec.pushSecretMetadata, or ask whoever guards this namespace by an admission policy"
+            format!(": correct {content}, or ask whoever guards this namespace by an admission policy")
         }
         ClusterError::NotFound { .. }
         | ClusterError::AlreadyExists { .. }
@@ -80,13 +82,13 @@ fn advice(error: &ClusterError) -> &'static str {
         | ClusterError::NamespaceTerminating { .. }
         | ClusterError::Api { .. }
         | ClusterError::Timeout { .. }
-        | ClusterError::Transport { .. } => "",
+        | ClusterError::Transport { .. } => String::new(),
     }
 }
 
 /// The merge patch that makes a child what is wanted, if it is still as it was seen; nothing where it is so already. Its spec
-/// becomes exactly that of the ClusterPushSecret. Of its labels and annotations only what we set goes.
-pub fn change(desired: &Desired, live: &LiveChild) -> Option<Value> {
+/// becomes exactly that of the parent. Of its labels and annotations only what we set goes.
+pub fn change<S: Serialize + DeserializeOwned>(desired: &Desired<S>, live: &LiveChild) -> Option<Value> {
     let wanted = &desired.child;
     let mut metadata = Map::new();
     let labels = entries(&wanted.labels, live.metadata.labels.as_ref(), &live.our_labels);
@@ -97,8 +99,7 @@ pub fn change(desired: &Desired, live: &LiveChild) -> Option<Value> {
         }
     }
     // As we read it, so that another spelling of the same is no difference.
-    let found =
-        serde_json::from_value::<PushSecretSpec>(live.spec.clone()).map_or(live.spec.clone(), |spec| json!(spec));
+    let found = serde_json::from_value::<S>(live.spec.clone()).map_or(live.spec.clone(), |spec| json!(spec));
     let spec = difference(&found, &json!(wanted.spec));
     if metadata.is_empty() && spec.is_none() {
         return None;
@@ -126,27 +127,26 @@ fn entries<'a>(
 }
 
 /// The child that a namespace gets.
-pub fn child(desired: &Desired, namespace: &str) -> PushSecret {
+pub fn child<P: Parent>(desired: &Desired<<P::Child as Child>::Spec>, namespace: &str) -> P::Child {
     let wanted = &desired.child;
-    let mut child = PushSecret::new(&wanted.name, wanted.spec.clone());
-    child.metadata = ObjectMeta {
+    let metadata = ObjectMeta {
         name: Some(wanted.name.clone()),
         namespace: Some(namespace.to_owned()),
         labels: Some(wanted.labels.clone()),
         annotations: Some(wanted.annotations.clone()),
-        owner_references: Some(vec![owner_reference(desired)]),
+        owner_references: Some(vec![owner_reference::<P>(&desired.name, &desired.uid)]),
         ..ObjectMeta::default()
     };
-    child
+    P::Child::new(metadata, wanted.spec.clone())
 }
 
-/// It blocks a foreground deletion of the ClusterPushSecret, which then waits for what children remove from their stores.
-fn owner_reference(desired: &Desired) -> OwnerReference {
+/// It blocks a foreground deletion of the parent, which then waits for what children have to undo.
+fn owner_reference<P: Parent>(name: &str, uid: &str) -> OwnerReference {
     OwnerReference {
-        api_version: "external-secrets.io/v1alpha1".to_owned(),
-        kind: "ClusterPushSecret".to_owned(),
-        name: desired.name.clone(),
-        uid: desired.uid.clone(),
+        api_version: P::api_version(&()).into_owned(),
+        kind: P::kind(&()).into_owned(),
+        name: name.to_owned(),
+        uid: uid.to_owned(),
         controller: Some(true),
         block_owner_deletion: Some(true),
     }

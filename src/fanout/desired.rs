@@ -1,4 +1,4 @@
-//! What a ClusterPushSecret asks for: the raw spec parsed once.
+//! What a cluster-wide kind asks for: the raw spec parsed once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,36 +6,38 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use thiserror::Error;
 
+use super::kind::{Child, Parent, Words};
 use super::selection::{Selection, SelectorError};
-use crate::api::bounds::{self, OutOfBounds};
+use crate::api::DurationError;
+use crate::api::bounds::OutOfBounds;
 use crate::api::condition::Reason;
 use crate::api::names::{ANNOTATION_OPT_OUT, TRUE};
-use crate::api::push_secret::PushSecretSpec;
-use crate::api::{ClusterPushSecret, DurationError};
 
 /// How often everything is compared where the spec does not say.
 const DEFAULT_RESYNC: Duration = Duration::from_secs(3600);
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Desired {
-    /// Name of the ClusterPushSecret.
+pub struct Desired<S> {
+    /// How messages speak of it.
+    pub words: Words,
+    /// Name of the parent.
     pub name: String,
-    /// Its UID, by which its children are told.
+    /// Its UID, by which its children are known.
     pub uid: String,
     /// The generation of its spec.
     pub generation: Option<i64>,
     /// The namespaces that get a child.
     pub namespaces: Selection,
     /// What each child is.
-    pub child: Child,
+    pub child: Template<S>,
     /// How often everything is compared; `None` means only when something changes.
     pub resync: Option<Duration>,
 }
 
-/// The PushSecret that each namespace gets.
+/// The child that each namespace gets.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Child {
+pub struct Template<S> {
     /// Its name.
     pub name: String,
     /// Its labels. Others may add more.
@@ -43,7 +45,7 @@ pub struct Child {
     /// Its annotations. Others may add more.
     pub annotations: BTreeMap<String, String>,
     /// Its whole spec.
-    pub spec: PushSecretSpec,
+    pub spec: S,
 }
 
 /// Why a spec cannot be carried out. Nothing is made and nothing is removed until it is edited.
@@ -69,36 +71,44 @@ impl SpecError {
     }
 }
 
-impl Desired {
-    /// Parses the spec.
-    ///
-    /// # Errors
-    /// The first thing that is wrong, in the order of [`SpecError`].
-    pub fn parse(object: &ClusterPushSecret) -> Result<Self, SpecError> {
-        let spec = &object.spec;
-        let namespaces = Selection::parse(&spec.namespace_selectors).map_err(SpecError::Selector)?;
-        let resync = match &spec.refresh_time {
-            Some(text) => text.parse().map_err(SpecError::Resync)?.positive(),
-            None => Some(DEFAULT_RESYNC),
-        };
-        bounds::check(spec).map_err(SpecError::Bounds)?;
-        let name = object.metadata.name.clone().unwrap_or_default();
-        let metadata = spec.push_secret_metadata.clone().unwrap_or_default();
-        Ok(Desired {
-            uid: object.metadata.uid.clone().unwrap_or_default(),
-            generation: object.metadata.generation,
-            namespaces,
-            child: Child {
-                name: spec.push_secret_name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| name.clone()),
-                labels: metadata.labels,
-                annotations: metadata.annotations,
-                spec: spec.push_secret_spec.clone(),
-            },
-            resync,
-            name,
-        })
-    }
+/// Parses the spec.
+///
+/// # Errors
+/// The first thing that is wrong, in the order of [`SpecError`].
+pub fn parse<P: Parent>(object: &P) -> Result<Desired<<P::Child as Child>::Spec>, SpecError> {
+    let parts = object.parts();
+    let namespaces = object.selection().map_err(SpecError::Selector)?;
+    let resync = match parts.refresh {
+        Some(text) => text.parse().map_err(SpecError::Resync)?.positive(),
+        None => Some(DEFAULT_RESYNC),
+    };
+    object.check().map_err(SpecError::Bounds)?;
+    let metadata = object.meta();
+    let name = metadata.name.clone().unwrap_or_default();
+    let of_child = parts.metadata.cloned().unwrap_or_default();
+    Ok(Desired {
+        words: P::WORDS,
+        uid: metadata.uid.clone().unwrap_or_default(),
+        generation: metadata.generation,
+        namespaces,
+        child: Template {
+            name: child_name(object).to_owned(),
+            labels: of_child.labels,
+            annotations: of_child.annotations,
+            spec: parts.spec.clone(),
+        },
+        resync,
+        name,
+    })
+}
 
+/// The name of the children: their parent's where the spec gives none.
+pub fn child_name<P: Parent>(object: &P) -> &str {
+    let named = object.parts().name.filter(|name| !name.is_empty());
+    named.or(object.meta().name.as_deref()).unwrap_or_default()
+}
+
+impl<S> Desired<S> {
     /// Whether this namespace is to have a child. One that opts out counts as one that does not match.
     pub fn wants(&self, namespace: &ObjectMeta) -> bool {
         let no_labels = BTreeMap::new();
@@ -107,7 +117,7 @@ impl Desired {
             && self.namespaces.matches(namespace.labels.as_ref().unwrap_or(&no_labels))
     }
 
-    /// Whether an object is a child of this ClusterPushSecret: its controller's UID says so, never its name or a label.
+    /// Whether an object is a child of this parent: its controller's UID says so, never its name or a label.
     pub fn owns(&self, object: &ObjectMeta) -> bool {
         controller(object).is_some_and(|owner| owner.uid == self.uid)
     }

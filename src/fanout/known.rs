@@ -6,10 +6,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Serialize;
 
 use super::apply::{Outcome, Results};
 use super::change::Problem;
-use super::desired::{Child, Desired};
+use super::desired::{Desired, Template};
+use super::kind::Child;
 use super::plan::Children;
 
 /// The annotation that our caches drop.
@@ -31,11 +33,11 @@ pub enum Found {
 /// How children were found, by their UIDs; only of those that are still as they were then.
 pub type Notes = BTreeMap<String, Found>;
 
-/// Remembers how children were found, by the names of their ClusterPushSecrets.
+/// Remembers how children were found, by the names of their parents.
 #[derive(Default)]
 pub struct Known(Mutex<HashMap<String, Memory>>);
 
-/// What is remembered of one ClusterPushSecret.
+/// What is remembered of one parent.
 #[derive(Default)]
 struct Memory {
     /// By the UIDs of children.
@@ -52,7 +54,7 @@ struct Note {
 
 impl Known {
     /// What holds of these children; what is known of others is dropped.
-    pub fn of(&self, desired: &Desired, children: &Children) -> Notes {
+    pub fn of<C: Child>(&self, desired: &Desired<C::Spec>, children: &Children<C>) -> Notes {
         let mut all = self.lock();
         let Some(Memory { notes: known, .. }) = all.get_mut(&desired.name) else { return Notes::new() };
         let mut notes = Notes::new();
@@ -66,7 +68,7 @@ impl Known {
     }
 
     /// Remembers how a child was found.
-    pub fn note(&self, desired: &Desired, child: &ObjectMeta, found: Found) {
+    pub fn note<S: Serialize>(&self, desired: &Desired<S>, child: &ObjectMeta, found: Found) {
         let note = Note { state: state(&desired.child, child), found };
         let uid = child.uid.clone().unwrap_or_default();
         self.lock().entry(desired.name.clone()).or_default().notes.insert(uid, note);
@@ -74,7 +76,7 @@ impl Known {
 
     /// Takes a namespace that moves again and again for one that failed. Otherwise it would be tried every second for ever, and a
     /// report would wait for it.
-    pub fn bound(&self, desired: &Desired, results: &mut Results) {
+    pub fn bound<S>(&self, desired: &Desired<S>, results: &mut Results) {
         let mut all = self.lock();
         let memory = all.entry(desired.name.clone()).or_default();
         if memory.generation != desired.generation {
@@ -96,7 +98,7 @@ impl Known {
         }
     }
 
-    /// The ClusterPushSecret is gone.
+    /// The parent is gone.
     pub fn forget(&self, name: &str) {
         self.lock().remove(name);
     }
@@ -107,7 +109,7 @@ impl Known {
 }
 
 /// What was wanted and what was there. A generation stands for the whole spec.
-fn state(wanted: &Child, found: &ObjectMeta) -> u64 {
+fn state<S: Serialize>(wanted: &Template<S>, found: &ObjectMeta) -> u64 {
     let mut hasher = DefaultHasher::new();
     (&wanted.labels, &wanted.annotations).hash(&mut hasher);
     serde_json::to_string(&wanted.spec).unwrap_or_default().hash(&mut hasher);

@@ -1,14 +1,17 @@
-//! ClusterPushSecret: keeps a PushSecret in every namespace that matches.
+//! Fan-out: a cluster-wide kind keeps a child in every namespace that matches.
 //!
 //! One reconcile reads as desired → observe → plan → apply → report. What is there comes from the caches of the watches; what is to
 //! be changed is looked at live first. Nothing is written on a Namespace: children go with their owner by the garbage collector.
+//! It is written once for all such kinds: [`kind`] says what tells one from another, and [`push`] is the first.
 
 pub mod apply;
 pub mod change;
 pub mod desired;
+pub mod kind;
 pub mod known;
 pub mod observe;
 pub mod plan;
+pub mod push;
 pub mod report;
 pub mod selection;
 #[cfg(test)]
@@ -20,76 +23,68 @@ use async_trait::async_trait;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 
-use crate::api::ClusterPushSecret;
-use crate::api::cluster_push_secret::ClusterPushSecretStatus;
 use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
 use crate::controller::guarded::Guarded;
 use crate::controller::kind::Kind;
 use crate::controller::referrers::Name;
 use crate::controller::report::Report;
-use crate::push;
-use crate::store::{Foreign, Registry, StoreName};
+use crate::store::{Foreign, Registry};
 use apply::Applier;
-use desired::Desired;
+use kind::Parent;
 use known::Known;
 use observe::Caches;
 use plan::plan;
 
-/// A SecretStore that a cluster-wide resource names is one of each namespace: there is none of its own.
-const NO_NAMESPACE: &str = "";
-
 /// Whether every store that it names is another controller's, or may be.
-pub fn is_foreign(object: &ClusterPushSecret, stores: &Registry) -> bool {
-    let named = push::desired::stores(&object.spec.push_secret_spec);
-    let named = named.iter().map(|store| StoreName::referred(NO_NAMESPACE, store.kind, &store.name));
-    stores.foreign(named) == Foreign::All
+pub fn is_foreign<P: Parent>(object: &P, stores: &Registry) -> bool {
+    stores.foreign(object.stores()) == Foreign::All
 }
 
-/// Reconciles ClusterPushSecrets.
-pub struct FanOut {
+/// Reconciles the objects of a cluster-wide kind.
+pub struct FanOut<P: Parent> {
     context: Arc<Context>,
-    caches: Caches,
+    caches: Caches<P::Child>,
     known: Known,
 }
 
-impl FanOut {
+impl<P: Parent> FanOut<P> {
     /// The caches must be filled before anything is reconciled: what they do not show counts as not there.
-    pub fn new(context: Arc<Context>, caches: Caches) -> Self {
+    pub fn new(context: Arc<Context>, caches: Caches<P::Child>) -> Self {
         FanOut { context, caches, known: Known::default() }
     }
 }
 
 #[async_trait]
-impl Reconciler for FanOut {
-    type Object = ClusterPushSecret;
-    type Status = ClusterPushSecretStatus;
+impl<P: Parent> Reconciler for FanOut<P> {
+    type Object = P;
+    type Status = P::Status;
 
-    const KIND: Kind = Kind::ClusterPushSecret;
+    const KIND: Kind = P::KIND;
 
-    fn api(&self, _namespace: &str) -> Api<Guarded<ClusterPushSecret>> {
+    fn api(&self, _namespace: &str) -> Api<Guarded<P>> {
         Api::all(self.context.cluster.client())
     }
 
-    async fn reconcile(&self, object: Arc<ClusterPushSecret>, name: &Name) -> Report<ClusterPushSecretStatus> {
-        if is_foreign(&object, &self.context.stores) {
+    async fn reconcile(&self, object: Arc<P>, name: &Name) -> Report<P::Status> {
+        if is_foreign(&*object, &self.context.stores) {
             self.forget(name);
             return Report::NotOurs;
         }
-        if object.metadata.deletion_timestamp.is_some() {
+        if object.meta().deletion_timestamp.is_some() {
             self.forget(name);
             return Report::Gone;
         }
         let now = Timestamp::now();
-        let desired = match Desired::parse(&object) {
+        let desired = match desired::parse(&*object) {
             Ok(desired) => desired,
-            Err(error) => return report::refused(&object, &error, now),
+            Err(error) => return report::refused(&*object, &error, now),
         };
         let observed = self.caches.observe(&desired, &self.known);
         let plan = plan(&desired, &observed);
-        let applier = Applier { cluster: &self.context.cluster, desired: &desired, known: &self.known };
+        let applier = Applier::<P> { cluster: &self.context.cluster, desired: &desired, known: &self.known };
         let results = applier.run(&plan).await;
-        report::report(&object, &desired, &results, &observed.contested, now)
+        report::report(&*object, &desired, &results, &observed.contested, now)
     }
 
     fn forget(&self, name: &Name) {

@@ -1,4 +1,4 @@
-//! What the caches of the watches show: the namespaces, and the PushSecrets that are children or stand in the way of one.
+//! What the caches of the watches show: the namespaces, and the objects that are children or have the name of one.
 
 use std::sync::Arc;
 
@@ -9,28 +9,26 @@ use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
 
 use super::desired::Desired;
+use super::kind::Child;
 use super::known::Known;
 use super::plan::{Children, Observed};
-use crate::api::PushSecret;
-use crate::api::condition::{self, Reason};
-use crate::api::push_secret::PushSecretSpec;
 use crate::controller::guarded::Guarded;
 
 /// The caches.
-pub struct Caches {
+pub struct Caches<C: Child> {
     /// All namespaces.
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
-    /// All PushSecrets.
-    pub pushes: Store<Guarded<PushSecret>>,
+    /// All objects of the children's kind.
+    pub children: Store<Guarded<C>>,
 }
 
-/// A PushSecret that is there.
+/// An object that is there.
 #[derive(Clone)]
-pub struct Present(Arc<Guarded<PushSecret>>);
+pub struct Present<C>(Arc<Guarded<C>>);
 
-impl Present {
-    /// A PushSecret of a cache.
-    pub fn new(object: Arc<Guarded<PushSecret>>) -> Self {
+impl<C: Child> Present<C> {
+    /// An object of a cache.
+    pub fn new(object: Arc<Guarded<C>>) -> Self {
         Present(object)
     }
 
@@ -39,33 +37,31 @@ impl Present {
         self.0.meta()
     }
 
-    /// Whether it says that what it writes belongs to another PushSecret.
+    /// Whether it says that what it writes belongs to another one.
     fn is_contested(&self) -> bool {
-        let status = self.0.0.as_ref().ok().and_then(|push| push.status.as_ref());
-        let ready = status.and_then(|status| condition::find(&status.conditions, condition::READY));
-        ready.is_some_and(|ready| ready.reason.as_deref() == Some(Reason::PathConflict.as_str()))
+        self.0.0.as_ref().is_ok_and(Child::is_contested)
     }
 
     /// Its spec; `None` where it does not decode.
-    pub fn spec(&self) -> Option<&PushSecretSpec> {
-        self.0.0.as_ref().ok().map(|push| &push.spec)
+    pub fn spec(&self) -> Option<&C::Spec> {
+        self.0.0.as_ref().ok().map(Child::spec)
     }
 }
 
-impl Caches {
+impl<C: Child> Caches<C> {
     /// Looks at both.
-    pub fn observe(&self, desired: &Desired, known: &Known) -> Observed {
+    pub fn observe(&self, desired: &Desired<C::Spec>, known: &Known) -> Observed<C> {
         let namespaces = self.namespaces.state();
         let namespaces = namespaces.iter().map(|namespace| (namespace.name_any(), namespace.metadata.clone()));
         let mut children = Children::new();
-        let is_concerned = |push: &Guarded<PushSecret>| {
-            push.meta().name.as_deref() == Some(&desired.child.name) || desired.owns(push.meta())
+        let is_concerned = |object: &Guarded<C>| {
+            object.meta().name.as_deref() == Some(&desired.child.name) || desired.owns(object.meta())
         };
-        for push in self.pushes.state_filter(is_concerned) {
-            children.entry(push.namespace().unwrap_or_default()).or_default().push(Present::new(push));
+        for object in self.children.state_filter(is_concerned) {
+            children.entry(object.namespace().unwrap_or_default()).or_default().push(Present::new(object));
         }
         let notes = known.of(desired, &children);
-        let is_contested = |presents: &Vec<Present>| {
+        let is_contested = |presents: &Vec<Present<C>>| {
             presents.iter().any(|child| desired.owns(child.metadata()) && child.is_contested())
         };
         let contested = children.iter().filter(|(_, presents)| is_contested(presents)).map(|(name, _)| name.clone());

@@ -6,27 +6,38 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::change::Problem;
 use super::desired::Desired;
+use super::kind::Child;
 use super::known::{Found, Notes};
 use super::observe::Present;
 
 /// What the caches show.
-#[derive(Default)]
-pub struct Observed {
+pub struct Observed<C> {
     /// All namespaces.
     pub namespaces: Namespaces,
-    /// The PushSecrets that are children or stand in the way of one.
-    pub children: Children,
-    /// The namespaces whose child says that another PushSecret owns what it writes.
+    /// The objects that are children or have the name of one.
+    pub children: Children<C>,
+    /// The namespaces whose child says that another one owns what it writes.
     pub contested: BTreeSet<String>,
     /// How some of them were found when they were looked at.
     pub notes: Notes,
 }
 
+impl<C> Default for Observed<C> {
+    fn default() -> Self {
+        Observed {
+            namespaces: Namespaces::new(),
+            children: Children::new(),
+            contested: BTreeSet::new(),
+            notes: Notes::new(),
+        }
+    }
+}
+
 /// Namespaces by name.
 pub type Namespaces = BTreeMap<String, ObjectMeta>;
 
-/// By namespace, the PushSecrets that are children or have the name of one.
-pub type Children = BTreeMap<String, Vec<Present>>;
+/// By namespace, the objects that are children or have the name of one.
+pub type Children<C> = BTreeMap<String, Vec<Present<C>>>;
 
 /// What is to be done: first everything new, then everything old.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,7 +82,7 @@ pub enum Why {
 }
 
 /// Makes the plan. A namespace that is being deleted gets nothing and loses nothing: what is in it goes with it.
-pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
+pub fn plan<C: Child>(desired: &Desired<C::Spec>, observed: &Observed<C>) -> Plan {
     let mut plan = Plan::default();
     for (name, namespace) in observed.namespaces.iter().filter(|(_, namespace)| !is_leaving(namespace)) {
         if desired.wants(namespace) {
@@ -95,7 +106,7 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     plan
 }
 
-fn step(desired: &Desired, observed: &Observed, namespace: &str) -> Step {
+fn step<C: Child>(desired: &Desired<C::Spec>, observed: &Observed<C>, namespace: &str) -> Step {
     let mut children = observed.children.get(namespace).into_iter().flatten();
     let Some(child) = children.find(|child| child.metadata().name.as_deref() == Some(&desired.child.name)) else {
         return Step::Create;
@@ -112,7 +123,7 @@ fn step(desired: &Desired, observed: &Observed, namespace: &str) -> Step {
 }
 
 /// Whether a child is what is wanted and nothing besides, which takes no second look.
-fn is_exact(desired: &Desired, child: &Present) -> bool {
+fn is_exact<C: Child>(desired: &Desired<C::Spec>, child: &Present<C>) -> bool {
     let metadata = child.metadata();
     metadata.labels.as_ref().unwrap_or(&BTreeMap::new()) == &desired.child.labels
         && metadata.annotations.as_ref().unwrap_or(&BTreeMap::new()) == &desired.child.annotations

@@ -1,4 +1,4 @@
-//! Says how a ClusterPushSecret stands, from what became of its namespaces. Pure: the time comes from outside.
+//! Says how a cluster-wide object is doing, from what became of its namespaces. Pure: the time comes from outside.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,8 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::apply::{Outcome, Results};
 use super::change::Problem;
 use super::desired::{Desired, SpecError};
-use crate::api::ClusterPushSecret;
-use crate::api::cluster_push_secret::ClusterPushSecretStatus;
+use super::kind::{Child, Parent, Told, Words};
 use crate::api::condition::{self, Condition, ConditionStatus, READY, Reason};
 use crate::api::selector::FailedNamespace;
 use crate::cluster::ClusterError;
@@ -30,20 +29,22 @@ const SOON: Duration = Duration::from_secs(1);
 const REFUSED_RETRY: Duration = Duration::from_secs(300);
 
 /// What users see after this reconcile.
-pub fn report(
-    object: &ClusterPushSecret,
-    desired: &Desired,
+pub fn report<P: Parent>(
+    object: &P,
+    desired: &Desired<<P::Child as Child>::Spec>,
     results: &Results,
     contested: &BTreeSet<String>,
     now: Timestamp,
-) -> Report<ClusterPushSecretStatus> {
+) -> Report<P::Status> {
     let requeue = requeue(desired, results);
     let failed = failures(results);
     // What could be said now is wrong in a second. A failure is said nonetheless, since the next look may end like this one.
     if is_unsettled(results) && failed.is_empty() {
         return Report::Unchanged { requeue };
     }
-    let before: BTreeSet<&String> = object.status.iter().flat_map(|status| &status.provisioned_namespaces).collect();
+    let mut status = object.status().cloned().unwrap_or_default();
+    let told = P::told(&mut status);
+    let before: BTreeSet<String> = std::mem::take(told.provisioned).into_iter().collect();
     let is_provisioned = |name: &String, outcome: &Outcome| match outcome {
         Outcome::Done => true,
         // As it was.
@@ -56,44 +57,42 @@ pub fn report(
         true => Verdict {
             ready: true,
             reason: Reason::Provisioned,
-            message: in_place(desired, &provisioned) + &conflicts(contested),
+            message: in_place(desired, &provisioned) + &conflicts(&desired.words, contested),
         },
         false => Verdict {
             ready: false,
             reason: Reason::NamespacesFailed,
-            message: summary(&failed, results.wanted.len().max(failed.len())),
+            message: summary(&desired.words, &failed, results.wanted.len().max(failed.len())),
         },
     };
-    let status = ClusterPushSecretStatus {
-        push_secret_name: Some(desired.child.name.clone()),
-        provisioned_namespaces: provisioned.into_iter().take(MOST_PROVISIONED).cloned().collect(),
-        failed_namespaces: failed.iter().take(MOST_FAILED).map(listed).collect(),
-        ..object.status.clone().unwrap_or_default()
-    };
+    *told.name = Some(desired.child.name.clone());
+    *told.provisioned = provisioned.into_iter().take(MOST_PROVISIONED).cloned().collect();
+    *told.failed = failed.iter().take(MOST_FAILED).map(|failure| listed(&desired.words, failure)).collect();
     conclude(object, status, verdict, requeue, now)
 }
 
 /// The report on a spec that cannot be carried out: what was made stays, and so does what is said of it.
-pub fn refused(object: &ClusterPushSecret, error: &SpecError, now: Timestamp) -> Report<ClusterPushSecretStatus> {
+pub fn refused<P: Parent>(object: &P, error: &SpecError, now: Timestamp) -> Report<P::Status> {
     let verdict = Verdict { ready: false, reason: error.reason(), message: error.to_string() };
-    conclude(object, object.status.clone().unwrap_or_default(), verdict, Requeue::AwaitChange, now)
+    conclude(object, object.status().cloned().unwrap_or_default(), verdict, Requeue::AwaitChange, now)
 }
 
-fn conclude(
-    object: &ClusterPushSecret,
-    mut after: ClusterPushSecretStatus,
+fn conclude<P: Parent>(
+    object: &P,
+    mut after: P::Status,
     verdict: Verdict,
     requeue: Requeue,
     now: Timestamp,
-) -> Report<ClusterPushSecretStatus> {
-    let generation = object.metadata.generation;
-    after.observed_generation = generation;
+) -> Report<P::Status> {
+    let generation = object.meta().generation;
+    let Told { observed_generation, conditions, .. } = P::told(&mut after);
+    *observed_generation = generation;
     // Others of a former controller would be taken for ours: some readers take the last one for the verdict.
-    after.conditions.retain(|condition| condition.type_ == READY);
+    conditions.retain(|condition| condition.type_ == READY);
     let word = if verdict.ready { ConditionStatus::True } else { ConditionStatus::False };
     let ready = Condition::ready(word, verdict.reason, verdict.message.clone(), generation);
-    condition::upsert(&mut after.conditions, ready, Time(now));
-    let status = Box::new(StatusChange { before: object.status.clone(), after, resource_version: None });
+    condition::upsert(conditions, ready, Time(now));
+    let status = Box::new(StatusChange { before: object.status().cloned(), after, resource_version: None });
     Report::Verdict { verdict, status, requeue }
 }
 
@@ -114,20 +113,20 @@ fn failures(results: &Results) -> Vec<(&String, &Problem)> {
     failed
 }
 
-fn in_place(desired: &Desired, provisioned: &[&String]) -> String {
-    let name = &desired.child.name;
+fn in_place<S>(desired: &Desired<S>, provisioned: &[&String]) -> String {
+    let (name, kind) = (&desired.child.name, desired.words.child);
     match provisioned.len() {
-        0 => format!("no namespace matches spec.namespaceSelectors: no PushSecret {name} is made"),
-        1 => format!("PushSecret {name} is in place in namespace {}", provisioned[0]),
+        0 => format!("no namespace matches spec.namespaceSelectors: no {kind} {name} is made"),
+        1 => format!("{kind} {name} is in place in namespace {}", provisioned[0]),
         count => {
             let named: Vec<&str> = provisioned.iter().take(NAMED).map(|name| name.as_str()).collect();
-            format!("PushSecret {name} is in place in {count} namespaces: {}{}", named.join(", "), rest(count))
+            format!("{kind} {name} is in place in {count} namespaces: {}{}", named.join(", "), rest(count))
         }
     }
 }
 
 /// Which children lost what they write to another, most often to one of each other.
-fn conflicts(contested: &BTreeSet<String>) -> String {
+fn conflicts(words: &Words, contested: &BTreeSet<String>) -> String {
     let named: Vec<&str> = contested.iter().take(NAMED).map(String::as_str).collect();
     let more = match contested.len().saturating_sub(NAMED) {
         0 => String::new(),
@@ -135,15 +134,12 @@ fn conflicts(contested: &BTreeSet<String>) -> String {
     };
     match named.is_empty() {
         true => String::new(),
-        false => format!(
-            "; in {}{more} it says PathConflict: all write the same paths unless a key tells them apart, as by {{{{ .metadata.namespace }}}}",
-            named.join(", ")
-        ),
+        false => format!("; in {}{more} {}", named.join(", "), words.contested),
     }
 }
 
-fn summary(failed: &[(&String, &Problem)], all: usize) -> String {
-    let named = failed.iter().take(NAMED).map(|(name, problem)| format!("{name}: {problem}"));
+fn summary(words: &Words, failed: &[(&String, &Problem)], all: usize) -> String {
+    let named = failed.iter().take(NAMED).map(|(name, problem)| format!("{name}: {}", problem.text(words)));
     let texts = named.collect::<Vec<_>>().join("; ");
     format!("{} of {all} namespaces failed: {texts}{}", failed.len(), rest(failed.len()))
 }
@@ -155,12 +151,12 @@ fn rest(count: usize) -> String {
     }
 }
 
-fn listed((namespace, problem): &(&String, &Problem)) -> FailedNamespace {
-    let reason: String = problem.to_string().chars().take(MAX_REASON).collect();
+fn listed(words: &Words, (namespace, problem): &(&String, &Problem)) -> FailedNamespace {
+    let reason: String = problem.text(words).chars().take(MAX_REASON).collect();
     FailedNamespace { namespace: (*namespace).clone(), reason: Some(reason) }
 }
 
-fn requeue(desired: &Desired, results: &Results) -> Requeue {
+fn requeue<S>(desired: &Desired<S>, results: &Results) -> Requeue {
     let resync = desired.resync.map_or(Requeue::AwaitChange, Requeue::After);
     let outcomes = results.wanted.values().chain(results.unwanted.values());
     outcomes.map(|outcome| wish(outcome, desired.resync)).fold(resync, sooner)

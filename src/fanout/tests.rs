@@ -11,16 +11,21 @@ use serde_json::{Value, json};
 
 use super::apply::{Outcome, Results};
 use super::change::{Problem, change};
-use super::desired::{Desired, SpecError};
+use super::desired::{self, SpecError};
 use super::known::{Found, Known};
-use super::observe::Present;
-use super::plan::{Observed, Plan, Step, Unwanted, Why, plan};
+use super::plan::{Plan, Step, Unwanted, Why, plan};
 use super::report::{refused, report};
+use super::{observe, plan as planning};
 use crate::api::condition::{READY, Reason};
+use crate::api::push_secret::PushSecretSpec;
 use crate::api::{ClusterPushSecret, PushSecret};
 use crate::cluster::ClusterError;
 use crate::cluster::children::LiveChild;
 use crate::controller::report::{Report, Requeue};
+
+type Desired = desired::Desired<PushSecretSpec>;
+type Observed = planning::Observed<PushSecret>;
+type Present = observe::Present<PushSecret>;
 
 fn object(more: Value) -> ClusterPushSecret {
     let mut spec = json!({
@@ -40,7 +45,7 @@ fn object(more: Value) -> ClusterPushSecret {
 }
 
 fn desired(more: Value) -> Desired {
-    Desired::parse(&object(more)).unwrap()
+    desired::parse(&object(more)).unwrap()
 }
 
 fn namespace(metadata: Value) -> ObjectMeta {
@@ -61,7 +66,7 @@ fn cluster() -> Observed {
 }
 
 fn child(desired: &Desired, namespace: &str, metadata: Value) -> Present {
-    let mut child = super::change::child(desired, namespace);
+    let mut child = super::change::child::<ClusterPushSecret>(desired, namespace);
     let mut whole = serde_json::to_value(&child.metadata).unwrap();
     whole["uid"] = json!(format!("{namespace}-child"));
     whole.as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
@@ -101,7 +106,7 @@ fn a_child_as_it_should_be_is_kept_and_any_other_is_looked_at() {
     assert_eq!(step(child(&desired, "a", json!({}))), Step::Keep);
     assert_eq!(step(child(&desired, "a", json!({ "labels": { "ours": "1", "theirs": "1" } }))), Step::Settle);
     assert_eq!(step(child(&desired, "a", json!({ "labels": {} }))), Step::Settle);
-    let mut edited = super::change::child(&desired, "a");
+    let mut edited = super::change::child::<ClusterPushSecret>(&desired, "a");
     edited.spec.selector.secret = None;
     assert_eq!(step(present(edited)), Step::Settle);
 }
@@ -182,7 +187,7 @@ fn sc4_a_malformed_selector_keeps_what_is_there_and_says_what_is_wrong() {
     let mut odd = object(json!({ "namespaceSelectors": [{ "matchExpressions": [{ "key": "a", "operator": "Is" }] }] }));
     let status = json!({ "provisionedNamespaces": ["a"], "conditions": [{ "type": "NotReady", "status": "True" }] });
     odd.status = serde_json::from_value(status).unwrap();
-    let error = Desired::parse(&odd).unwrap_err();
+    let error = desired::parse(&odd).unwrap_err();
     assert!(matches!(error, SpecError::Selector(_)));
     let Report::Verdict { verdict, status, requeue } = refused(&odd, &error, Timestamp::UNIX_EPOCH) else {
         panic!("it says nothing")

@@ -42,6 +42,7 @@ use crate::controller::referrers::{Name, Referrers};
 use crate::controller::watch::{Wakeups, Watching};
 use crate::domain::convention::Convention;
 use crate::fanout::FanOut;
+use crate::fanout::kind::Parent;
 use crate::fanout::observe::Caches;
 use crate::feed::Feed;
 use crate::metrics::Metrics;
@@ -282,7 +283,10 @@ impl Starter<'_> {
             self.tasks.spawn(propagation.follow(recounts, for_count, self.stop.clone()));
         }
         match self.config.namespace {
-            None => self.start_fan_out(Caches { namespaces: all_namespaces, pushes }, parents, for_parents),
+            None => {
+                let caches = Caches { namespaces: all_namespaces, children: pushes };
+                self.start_fan_out::<ClusterPushSecret>(caches, parents, for_parents);
+            }
             Some(_) => self.refuse::<ClusterPushSecret>(),
         }
     }
@@ -313,18 +317,18 @@ impl Starter<'_> {
         Judgement { conventions: changes, namespaces: for_publishers, parents: for_parents }
     }
 
-    /// Last: a PushSecret or a namespace that is not in the caches counts as not there.
-    fn start_fan_out(
+    /// Last: a child or a namespace that is not in the caches counts as not there.
+    fn start_fan_out<P: Parent>(
         &self,
-        caches: Caches,
+        caches: Caches<P::Child>,
         moved_namespaces: mpsc::UnboundedReceiver<NamespaceMoved>,
-        moved_pushes: mpsc::UnboundedReceiver<Heard>,
+        moved_children: mpsc::UnboundedReceiver<Heard>,
     ) {
         let (wakeups, wakes) = mpsc::unbounded_channel();
-        let fan_out = Arc::new(FanOut::new(self.context.clone(), caches));
+        let fan_out = Arc::new(FanOut::<P>::new(self.context.clone(), caches));
         let (parents, _) = self.drive(fan_out, Api::all(self.client()), wakes);
         let parents = fanout::Parents { parents, wakeups };
-        self.tasks.spawn(parents.follow(moved_namespaces, moved_pushes, self.stop.clone()));
+        self.tasks.spawn(parents.follow(moved_namespaces, moved_children, self.stop.clone()));
     }
 
     /// Tells the objects of a kind that they are not served.
