@@ -2,10 +2,10 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help prerequisites programs provision build fmt lint generate verify test test-fast demo lab-up lab-down lab-status bench run image clean
+.PHONY: help prerequisites programs provision build fmt lint generate verify test test-fast mutants demo lab-up lab-down lab-status bench run image clean
 
-# Tests wait for servers more than they compute.
-export RUST_TEST_THREADS ?= 8
+# Tests wait for servers more than they compute: four a core, of those that this shell may use.
+export RUST_TEST_THREADS ?= $(shell cores=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cores * 4 : 16)))
 PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
 E2E := $(PROGRAMS)/waypost-e2e
 ENGINE ?= $(shell command -v podman || command -v docker || command -v buildah)
@@ -53,6 +53,9 @@ test: programs ## Run all tests; the control plane's first build takes some minu
 
 test-fast: prerequisites ## Run the tests that need no servers
 	cargo test --workspace --lib --bins --locked
+
+mutants: programs ## Bring known faults back, one at a time, and say whether the tests notice; ONLY=word for some of them
+	@$(E2E) mutants $(if $(ONLY),--only "$(ONLY)")
 
 demo: provision ## Show a secret on its way, on real servers; KEEP=1 leaves them running
 	@$(E2E) demo

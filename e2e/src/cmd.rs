@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod lab;
+mod mutants;
 mod provision;
 
 use clap::{Parser, Subcommand};
@@ -23,6 +24,8 @@ enum Command {
     Demo(demo::Args),
     /// Measure the product on real servers, beside the least raw requests that do the same.
     Bench(bench::Args),
+    /// Bring known faults back, one at a time, and say whether the unit tests notice.
+    Mutants(mutants::Args),
     /// Start, stop or show a lab that outlives this command.
     #[command(subcommand)]
     Lab(lab::Command),
@@ -38,6 +41,7 @@ impl Cli {
             Command::Bench(args) => bench::run(args),
             Command::Provision(args) => provision::run(&args),
             Command::Demo(args) => demo::run(&args),
+            Command::Mutants(args) => mutants::run(&args),
             Command::Lab(command) => lab::run(command),
         }
     }

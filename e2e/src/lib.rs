@@ -9,6 +9,7 @@ pub mod cmd;
 pub mod demo;
 pub mod health;
 pub mod lab;
+pub mod mutants;
 pub mod pace;
 pub mod provision;
 pub mod wait;

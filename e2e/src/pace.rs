@@ -23,7 +23,7 @@ pub const MOST: f64 = 12.0;
 
 /// What the operations of [`Pace`] take where the deadlines were stated: on two cores of an AMD EPYC that do little else.
 const USUAL: Pace =
-    Pace { objects: Duration::from_millis(30), value: Duration::from_millis(15), program: Duration::from_millis(120) };
+    Pace { objects: Duration::from_millis(12), value: Duration::from_millis(6), program: Duration::from_millis(70) };
 
 /// Threads that want to run, for each core, while the tests have a usual machine for themselves.
 const USUAL_CROWD: f64 = 3.0;
@@ -47,7 +47,7 @@ static MEASURED: OnceCell<Pace> = OnceCell::const_new();
 impl Pace {
     /// By how much a deadline is stretched on a machine of this pace: 1 on a usual or faster one.
     pub fn factor(&self) -> f64 {
-        let slowdown = |measured: Duration, usual: Duration| measured.as_secs_f64() / usual.as_secs_f64();
+        let slowdown = Duration::div_duration_f64;
         slowdown(self.objects, USUAL.objects)
             .max(slowdown(self.value, USUAL.value))
             .max(slowdown(self.program, USUAL.program))

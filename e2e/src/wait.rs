@@ -79,9 +79,9 @@ pub async fn within<T>(what: &str, deadline: Duration, future: impl Future<Outpu
     }
 }
 
-/// A deadline as this machine was measured to need it, for programs that do their own waiting.
+/// A deadline as this machine needs it at this moment, for programs that do their own waiting.
 pub fn stretched(deadline: Duration) -> Duration {
-    deadline.mul_f64(pace::factor())
+    limit(deadline, pace::factor(), pace::crowd())
 }
 
 /// One wait.

@@ -25,7 +25,7 @@ async fn es11_the_guide_beside_eso_can_be_followed_to_the_letter_and_back() -> a
     stage.push("push", "source", PASSWORD, json!({ "secretStoreRefs": [through] })).await?;
     stage.pull("pull", PASSWORD, json!({ "secretStoreRef": through })).await?;
     let target = stage.holds(&stage.consumer, "pull", &[("password", "one")]).await?;
-    serves(&stage, stage.controller).await?;
+    serves(&stage, &stage.controller).await?;
 
     let guide = Guide { lab, page: "beside-eso.md", store: &store };
     let before = installed(lab)?;
@@ -41,10 +41,10 @@ async fn es11_the_guide_beside_eso_can_be_followed_to_the_letter_and_back() -> a
     assert_eq!(moved.resource_version(), target.resource_version(), "unchanged data is not rewritten");
     stage.secret(&stage.producer, "source", &[("password", "two")]).await?;
     stage.holds(&stage.consumer, "pull", &[("password", "two")]).await?;
-    leaves_alone(&stage, stage.controller).await?;
+    leaves_alone(&stage, &stage.controller).await?;
 
     guide.follow("Move it back")?;
-    serves(&stage, stage.controller).await?;
+    serves(&stage, &stage.controller).await?;
     stage.secret(&stage.producer, "source", &[("password", "three")]).await?;
     stage.holds(&stage.consumer, "pull", &[("password", "three")]).await?;
     leaves_alone(&stage, &ours).await?;

@@ -5,24 +5,20 @@ use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams}
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 use waypost::api::{ClusterExternalSecret, ClusterPushSecret, ClusterSecretStore, ExternalSecret, PushSecret, names};
-use waypost_e2e::lab::{Lab, LabOptions, Storage};
+use waypost_e2e::lab::{LabOptions, Storage};
 
-use crate::stage::{self, STORE, Stage, mapping, start_controller_with};
+use crate::stage::{self, STORE, Stage, mapping, own_lab};
+use crate::turns::heavy;
 
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 
 #[tokio::test]
 async fn f49_beside_another_controller_only_what_goes_with_our_class_is_touched() -> anyhow::Result<()> {
+    let _turn = heavy().await?;
     let options = LabOptions { storage: Storage::fastest(), ..LabOptions::default() };
-    // They live as long as the process, like those that all other tests share.
-    let lab: &'static Lab = Box::leak(Box::new(Lab::start(options).await?));
-    lab.install_product().await?;
-    let args = ["--controller-class=waypost", "--serve-unclassified=false"];
-    let controller = Box::leak(Box::new(start_controller_with(lab, &args).await?));
-    let stage = Stage::on(lab, controller, "beside").await?;
-    for store in ["ours", STORE] {
-        stage::store(lab, store, lab.vault_addr(), lab.vault_ca_pem()).await?;
-    }
+    let lab = own_lab(options, &["--controller-class=waypost", "--serve-unclassified=false"]).await?;
+    let stage = Stage::on(&lab, &lab.controller, "beside").await?;
+    stage::store(&lab, "ours", lab.vault_addr(), lab.vault_ca_pem()).await?;
     let stores: Api<ClusterSecretStore> = Api::all(stage.client.clone());
     let class = Patch::Merge(json!({ "spec": { "controller": "waypost" } }));
     stores.patch("ours", &PatchParams::default(), &class).await?;

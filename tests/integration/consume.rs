@@ -1,6 +1,6 @@
 //! What an ExternalSecret makes of the store, and how a change gets there.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use futures::future::{try_join, try_join_all};
@@ -16,6 +16,8 @@ use crate::stage::{LATER, SOON, Stage};
 
 /// ES1 promises the store this much after a source change.
 const PUBLISHED: Duration = Duration::from_secs(2);
+/// For so long a read serves those that one announcement wakes.
+const READ_SERVES: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn es1_a_source_change_reaches_the_store_and_all_targets_with_both_intervals_at_a_day() -> anyhow::Result<()> {
@@ -52,7 +54,7 @@ async fn es8_ten_consumers_of_one_path_share_its_read() -> anyhow::Result<()> {
     }
     for value in ["second", "third"] {
         let audit = Lab::shared().await?.bao()?.audit();
-        let mark = audit.mark()?;
+        let (mark, began) = (audit.mark()?, Instant::now());
         stage.secret(&stage.producer, "source", &[("password", value)]).await?;
         for name in &names {
             stage.holds(&stage.consumer, name, &[("password", value)]).await?;
@@ -61,7 +63,9 @@ async fn es8_ten_consumers_of_one_path_share_its_read() -> anyhow::Result<()> {
         let requests = audit.since_under(mark, &entry)?;
         let written = requests.iter().position(Request::is_write);
         let reads = requests.iter().skip(written.map_or(0, |at| at + 1)).filter(|request| !request.is_write());
-        assert_eq!(reads.count(), 1, "one read after the write serves all: {requests:?}");
+        // One serves all who come before it is as old as that.
+        let most = 1 + began.elapsed().as_secs() / READ_SERVES.as_secs();
+        assert!((1..=most).contains(&(reads.count() as u64)), "at most {most} after the write: {requests:?}");
     }
     Ok(())
 }

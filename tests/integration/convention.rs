@@ -12,16 +12,16 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use waypost::api::{PathConvention, PushSecret};
 use waypost::cli::lint;
 use waypost::domain::convention::Severity;
 use waypost::manifest::Source;
-use waypost_e2e::lab::{Controller, Lab, LabOptions, repository};
+use waypost_e2e::lab::{Lab, LabOptions, repository};
 use waypost_e2e::wait;
 
 use crate::guide::Guide;
-use crate::stage::{LATER, STORE, Stage, mapping, start_controller, start_controller_with};
+use crate::stage::{LATER, STORE, Stage, mapping, own_lab, start_controller_with};
+use crate::turns::{Group, OwnLab, Turn};
 
 /// A policy takes effect a second or so after its parameter changed, and the controller at once.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -30,27 +30,19 @@ const FOUND: Duration = Duration::from_secs(90);
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 
 /// A stage in the lab with the convention of these tests, which they change in turn.
-async fn turn(test: &str) -> anyhow::Result<(&'static Lab, Stage, MutexGuard<'static, ()>)> {
-    static OWN: OnceCell<(Lab, Controller)> = OnceCell::const_new();
-    static TURN: Mutex<()> = Mutex::const_new(());
-    let start = async || {
-        let lab = Lab::start(LabOptions::default()).await?;
-        lab.install_product().await?;
-        let controller = start_controller(&lab).await?;
-        anyhow::Ok((lab, controller))
-    };
-    let (lab, controller) = OWN.get_or_try_init(start).await?;
-    let turn = TURN.lock().await;
-    let stage = Stage::on(lab, controller, test).await?;
+async fn turn(test: &str) -> anyhow::Result<(Turn<OwnLab>, Stage)> {
+    static OWN: Group<OwnLab> = Group::new();
+    let lab = OWN.turn(async || own_lab(LabOptions::default(), &[]).await).await?;
+    let stage = Stage::on(&lab, &lab.controller, test).await?;
     stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
     let shipped = fs::read_to_string(repository().join("policies/admission/path-convention.yaml"))?;
     put(&stage, serde_saphyr::from_str(&shipped)?).await?;
-    Ok((lab, stage, turn))
+    Ok((lab, stage))
 }
 
 #[tokio::test]
 async fn es5_a_changed_convention_is_judged_alike_by_admission_lint_and_the_controller() -> anyhow::Result<()> {
-    let (lab, stage, _turn) = turn("changed").await?;
+    let (lab, stage) = turn("changed").await?;
     let changed = json!({
         "apiVersion": "waypost.io/v1alpha1", "kind": "PathConvention", "metadata": { "name": "default" },
         "spec": {
@@ -63,7 +55,7 @@ async fn es5_a_changed_convention_is_judged_alike_by_admission_lint_and_the_cont
     let file = lab.folder().join("path-convention.json");
     fs::write(&file, changed.to_string())?;
     let convention = lint::convention(Some(&file))?;
-    permit(lab, "team-data", "team-config").await?;
+    permit(&lab, "team-data", "team-config").await?;
 
     let cases = [
         ("team-data/oracle/app", "password", None),
@@ -104,7 +96,7 @@ async fn es5_a_changed_convention_is_judged_alike_by_admission_lint_and_the_cont
         }
         stage.delete::<PushSecret>(&stage.producer, &name).await?;
     }
-    permit(lab, "platform-data", "platform-config").await?;
+    permit(&lab, "platform-data", "platform-config").await?;
     let mut again = binding;
     again.metadata = kube::core::ObjectMeta { name: again.metadata.name, ..Default::default() };
     bindings.create(&PostParams::default(), &again).await?;
@@ -113,7 +105,7 @@ async fn es5_a_changed_convention_is_judged_alike_by_admission_lint_and_the_cont
 
 #[tokio::test]
 async fn a_mode_changes_without_a_restart_and_a_namespace_has_its_own() -> anyhow::Result<()> {
-    let (_lab, stage, _turn) = turn("modes").await?;
+    let (_lab, stage) = turn("modes").await?;
     let key = format!("platform-data/oracle/{}", stage.word);
     admitted(&stage, &stage.producer, &key, Some("V3")).await?;
 
@@ -162,7 +154,7 @@ async fn a_mode_changes_without_a_restart_and_a_namespace_has_its_own() -> anyho
 
 #[tokio::test]
 async fn the_api_server_refuses_a_convention_that_no_path_can_keep() -> anyhow::Result<()> {
-    let (_lab, stage, _turn) = turn("refused").await?;
+    let (_lab, stage) = turn("refused").await?;
     let all: Api<PathConvention> = Api::all(stage.client.clone());
     for (spec, says) in [
         (json!({ "mode": "strict" }), "spec.mode"),
@@ -187,7 +179,7 @@ async fn the_api_server_refuses_a_convention_that_no_path_can_keep() -> anyhow::
 
 #[tokio::test]
 async fn without_the_definition_the_built_in_convention_holds_and_the_guide_brings_both() -> anyhow::Result<()> {
-    let (lab, stage, _turn) = turn("undefined").await?;
+    let (lab, stage) = turn("undefined").await?;
     let key = format!("platform-data/oracle/{}", stage.word);
     label(&stage, &stage.producer, json!("warn")).await?;
     admitted(&stage, &stage.producer, &key, None).await?;
@@ -204,9 +196,9 @@ async fn without_the_definition_the_built_in_convention_holds_and_the_guide_brin
     admitted(&stage, &stage.producer, &key, None).await?;
     // A controller that starts now has nothing to wait for.
     let alone = ["--leader-elect=false", "--namespace", &stage.consumer];
-    drop(start_controller_with(lab, &alone).await?);
+    drop(start_controller_with(&lab, &alone).await?);
 
-    Guide { lab, page: "beside-eso.md", store: STORE }.follow("The path convention")?;
+    Guide { lab: &lab, page: "beside-eso.md", store: STORE }.follow("The path convention")?;
     wait::until("the controller to find the definition", FOUND, async || {
         Ok(says(&stage, "True", "Synced").await.is_ok().then_some(()))
     })

@@ -2,6 +2,7 @@
 //! bounds of ours. A lab of its own, since definitions are the whole cluster's.
 
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Secret;
@@ -9,13 +10,13 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
 use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret};
-use waypost_e2e::lab::{Controller, Lab, LabOptions, Mark};
+use waypost_e2e::lab::{Lab, LabOptions, Mark};
 use waypost_e2e::wait;
 
 use crate::bad_store::{edit_store, store_says};
 use crate::stage::{self, LATER, STORE, Stage, condition, start_controller};
+use crate::turns::{Group, OwnLab, Turn};
 
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 
@@ -23,17 +24,18 @@ const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 const BOUNDS: [&str; 6] = ["minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum"];
 
 /// A stage in the lab with the bare definitions, which all tests that need such ones share.
-pub async fn bare(test: &str) -> anyhow::Result<(&'static Lab, Stage)> {
-    static BARE: OnceCell<(Lab, Controller)> = OnceCell::const_new();
+pub async fn bare(test: &str) -> anyhow::Result<(Turn<OwnLab>, Stage)> {
+    static BARE: Group<OwnLab> = Group::new();
     let start = async || {
         let lab = Lab::start(LabOptions::default()).await?;
         lab.install_product().await?;
         strip_definitions(&lab).await?;
-        let controller = start_controller(&lab).await?;
-        anyhow::Ok((lab, controller))
+        let controller = Arc::new(start_controller(&lab).await?);
+        Ok(OwnLab { controller, lab })
     };
-    let (lab, controller) = BARE.get_or_try_init(start).await?;
-    Ok((lab, Stage::on(lab, controller, test).await?))
+    let lab = BARE.turn(start).await?;
+    let stage = Stage::on(&lab, &lab.controller, test).await?;
+    Ok((lab, stage))
 }
 
 #[tokio::test]
@@ -55,15 +57,15 @@ async fn es11_everything_works_and_comes_to_rest_with_definitions_that_declare_l
     assert_eq!(store["status"]["conditions"][0].get("observedGeneration"), None, "the definitions are the bare ones");
 
     let audit = lab.bao()?.audit();
-    refreshed(lab, &stage, audit.mark()?, 3).await?;
+    refreshed(&lab, &stage, audit.mark()?, 3).await?;
     let before = resource_versions(&stage).await?;
-    refreshed(lab, &stage, audit.mark()?, 6).await?;
+    refreshed(&lab, &stage, audit.mark()?, 6).await?;
     assert_eq!(resource_versions(&stage).await?, before, "a status that the server cuts is not sent again and again");
     assert_eq!(stage.version().await?, 2);
 
-    edit(lab, ["pushsecret", &stage.producer, "bad"], json!({ "refreshInterval": "soon" }), &stage).await?;
+    edit(&lab, ["pushsecret", &stage.producer, "bad"], json!({ "refreshInterval": "soon" }), &stage).await?;
     edit(
-        lab,
+        &lab,
         ["externalsecret", &stage.consumer, "bad"],
         json!({ "target": { "creationPolicy": "Sometimes" } }),
         &stage,
@@ -102,7 +104,7 @@ async fn es11_bounds_hold_where_the_definitions_have_none() -> anyhow::Result<()
     stage.holds(&stage.consumer, "pull", &[("password", "one")]).await?;
 
     let name = format!("{}-store", stage.word);
-    stage::store(lab, &name, lab.vault_addr(), lab.vault_ca_pem()).await?;
+    stage::store(&lab, &name, lab.vault_addr(), lab.vault_ca_pem()).await?;
     let role = |role: &str| json!({ "auth": { "kubernetes": { "role": role } } });
     edit_store(&stage, &name, role(&long)).await?;
     let field = "spec.provider.vault.auth.kubernetes.role has 1025 characters: at most 1024";

@@ -9,12 +9,13 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use waypost::api::{ClusterPushSecret, PushSecret};
-use waypost_e2e::lab::{Lab, LabOptions};
+use waypost_e2e::lab::LabOptions;
 use waypost_e2e::wait;
 
 use crate::eso_crds::bare;
 use crate::fan_out::{children, fan_out, in_place, label, named, says, spec};
-use crate::stage::{LATER, SOON, Stage, start_controller};
+use crate::stage::{LATER, SOON, Stage, own_lab};
+use crate::turns::heavy;
 
 #[tokio::test]
 async fn sc8_es7_a_terminating_namespace_is_skipped_and_never_kept_alive() -> anyhow::Result<()> {
@@ -140,11 +141,9 @@ async fn es11_a_fan_out_works_and_comes_to_rest_with_definitions_that_declare_le
 
 #[tokio::test]
 async fn f21_a_definition_that_is_gone_is_asked_for_ever_more_rarely_and_said() -> anyhow::Result<()> {
-    // They live as long as the process, like those that all other tests share.
-    let lab: &'static Lab = Box::leak(Box::new(Lab::start(LabOptions::default()).await?));
-    lab.install_product().await?;
-    let controller = Box::leak(Box::new(start_controller(lab).await?));
-    let stage = Stage::on(lab, controller, "f21").await?;
+    let _turn = heavy().await?;
+    let lab = own_lab(LabOptions::default(), &[]).await?;
+    let stage = Stage::on(&lab, &lab.controller, "f21").await?;
     fan_out(&stage, json!({})).await?;
     in_place(&stage, LATER, &[]).await?;
 

@@ -62,5 +62,6 @@ mod system_roots;
 mod tenants;
 mod throttled;
 mod trail;
+mod turns;
 mod two_clusters;
 mod undecodable;

@@ -1,5 +1,6 @@
 //! Values that vanish from a store: a few targets go with them, many at once wait for a person.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -9,7 +10,7 @@ use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret};
-use waypost_e2e::lab::{Controller, Lab};
+use waypost_e2e::lab::Lab;
 use waypost_e2e::wait;
 
 use crate::bad_store::store_ref;
@@ -127,10 +128,7 @@ async fn i3_a_latch_of_one_store_is_no_other_s() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn i3_a_latch_stays_closed_over_a_restart() -> anyhow::Result<()> {
-    let start = async |stage: &Stage| -> anyhow::Result<&'static Controller> {
-        let controller: &'static Controller = Box::leak(Box::new(stage.class_controller(&[]).await?));
-        Ok(controller)
-    };
+    let start = async |stage: &Stage| anyhow::Ok(Arc::new(stage.class_controller(&[]).await?));
     let stage = Stage::new("massagain").await?;
     let mut fleet = Fleet { store: stage.class_store().await?, stage };
     fleet.stage.controller = start(&fleet.stage).await?;

@@ -17,18 +17,20 @@ use waypost_e2e::wait;
 use crate::stage::{LATER, Stage};
 use crate::tenants::{account, allow_token_requests, store_spec};
 
-/// What `--cleanup-deadline` says here.
+/// What `--cleanup-deadline` says on a usual machine where nothing can be cleaned up. Elsewhere it is [`LATER`].
 const DEADLINE: Duration = Duration::from_secs(4);
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 
 #[tokio::test]
 async fn es7_a_namespace_without_its_account_and_store_is_held_until_the_deadline_and_its_orphan_is_named()
 -> anyhow::Result<()> {
-    let mut tenant = Tenant::new("es7held").await?;
+    // In whole seconds, as it is told.
+    let deadline = Duration::from_secs(wait::stretched(DEADLINE).as_secs());
+    let mut tenant = Tenant::new("es7held", deadline).await?;
     tenant.loses_account_and_store().await?;
     // Another controller has no session that is left.
     tenant.controller.kill().await?;
-    tenant.controller = controller(&tenant.stage).await?;
+    tenant.controller = controller(&tenant.stage, deadline).await?;
     let stage = &tenant.stage;
     let since = tenant.delete_namespace().await?;
     // Before its own deletion is seen, that of its source may be: then there is nothing to be let go yet.
@@ -40,7 +42,7 @@ async fn es7_a_namespace_without_its_account_and_store_is_held_until_the_deadlin
     .await?;
     tenant.is_gone().await?;
     // The API server's clock has whole seconds.
-    ensure!(since.elapsed() + Duration::from_secs(1) >= DEADLINE, "it was let go after {:?}", since.elapsed());
+    ensure!(since.elapsed() + Duration::from_secs(1) >= deadline, "it was let go after {:?}", since.elapsed());
 
     assert_eq!(stage.stored().await?, json!({ "password": "one" }), "nobody could remove it");
     let left = format!("{}/password in SecretStore/own", stage.path());
@@ -56,7 +58,7 @@ async fn es7_a_namespace_without_its_account_and_store_is_held_until_the_deadlin
 #[tokio::test]
 async fn es7_a_namespace_that_takes_its_account_and_store_along_first_is_cleaned_up_by_the_session_that_is_left()
 -> anyhow::Result<()> {
-    let tenant = Tenant::new("es7session").await?;
+    let tenant = Tenant::new("es7session", wait::stretched(LATER)).await?;
     tenant.loses_account_and_store().await?;
     tenant.delete_namespace().await?;
     tenant.is_gone().await?;
@@ -65,7 +67,7 @@ async fn es7_a_namespace_that_takes_its_account_and_store_along_first_is_cleaned
 
 #[tokio::test]
 async fn es7_a_namespace_that_is_deleted_with_everything_in_it_goes_and_leaves_nothing() -> anyhow::Result<()> {
-    let tenant = Tenant::new("es7whole").await?;
+    let tenant = Tenant::new("es7whole", wait::stretched(LATER)).await?;
     tenant.delete_namespace().await?;
     tenant.is_gone().await?;
     tenant.left_nothing().await
@@ -79,13 +81,13 @@ struct Tenant {
 }
 
 impl Tenant {
-    async fn new(test: &str) -> anyhow::Result<Self> {
+    async fn new(test: &str, deadline: Duration) -> anyhow::Result<Self> {
         let stage = Stage::new(test).await?;
         // The convention knows no SecretStores (P1).
         let label = json!({ "metadata": { "labels": { LABEL_MODE: "off" } } });
         let namespaces: Api<Namespace> = Api::all(stage.client.clone());
         namespaces.patch(&stage.producer, &PatchParams::default(), &Patch::Merge(label)).await?;
-        let controller = controller(&stage).await?;
+        let controller = controller(&stage, deadline).await?;
         let tenant = Tenant { stage, controller };
         tenant.push().await?;
         Ok(tenant)
@@ -156,8 +158,8 @@ impl Tenant {
 }
 
 /// Of the tenant's class, in its namespace.
-async fn controller(stage: &Stage) -> anyhow::Result<Controller> {
+async fn controller(stage: &Stage, deadline: Duration) -> anyhow::Result<Controller> {
     let one = format!("--namespace={}", stage.producer);
-    let deadline = format!("--cleanup-deadline={}s", DEADLINE.as_secs());
+    let deadline = format!("--cleanup-deadline={}s", deadline.as_secs());
     stage.class_controller(&[&one, &deadline]).await
 }

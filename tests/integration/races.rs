@@ -35,23 +35,23 @@ const WANTS: [[&[&str]; 2]; 3] = [
 
 #[tokio::test]
 async fn kg3_a_path_that_two_clusters_race_for_gets_one_owner_and_one_version() -> anyhow::Result<()> {
-    let clusters = Clusters::shared().await?;
-    Contest::new(clusters, "race", STORE).await?.run().await
+    let clusters = Clusters::turn().await?;
+    Contest::new(&clusters, "race", STORE).await?.run().await
 }
 
 #[tokio::test]
 async fn kg3_a_race_has_one_owner_also_where_changes_of_labels_are_not_counted() -> anyhow::Result<()> {
-    let clusters = Clusters::shared().await?;
+    let clusters = Clusters::turn().await?;
     let server = as_vault::serve(&clusters.east.lab).await?;
     for (cluster, auth_mount) in [(&clusters.east, "kubernetes"), (&clusters.west, "kubernetes-west")] {
         store_by_login(&cluster.lab, "as-vault", &server, None, auth_mount).await?;
     }
-    Contest::new(clusters, "uncounted", "as-vault").await?.run().await
+    Contest::new(&clusters, "uncounted", "as-vault").await?.run().await
 }
 
 #[tokio::test]
 async fn a_first_push_takes_half_the_requests_where_changes_of_labels_are_counted() -> anyhow::Result<()> {
-    let clusters = Clusters::shared().await?;
+    let clusters = Clusters::turn().await?;
     let (east, audit) = (&clusters.east.lab, clusters.east.lab.bao()?.audit());
     let server = as_vault::serve(east).await?;
     store_by_login(east, "uncounted-first", &server, None, "kubernetes").await?;
@@ -84,7 +84,7 @@ struct Contest {
 }
 
 impl Contest {
-    async fn new(clusters: &'static Clusters, test: &str, store: &'static str) -> anyhow::Result<Self> {
+    async fn new(clusters: &Clusters, test: &str, store: &'static str) -> anyhow::Result<Self> {
         let (east, west) = clusters.stages(test).await?;
         let audit = clusters.east.lab.bao()?.audit();
         Ok(Contest { sides: [(east, "east"), (west, "west")], store, mark: audit.mark()?, audit })

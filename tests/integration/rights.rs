@@ -20,7 +20,8 @@ use waypost_e2e::wait;
 use crate::bad_pull::told_that_it_does_not_decode;
 use crate::bad_store::edit_store;
 use crate::fan_out::{self, in_place, label};
-use crate::stage::{LATER, SOON, STORE, Stage, condition, mapping, start_controller};
+use crate::stage::{LATER, SOON, STORE, Stage, condition, mapping, own_lab};
+use crate::turns::heavy;
 
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 
@@ -58,15 +59,13 @@ impl Right {
 #[tokio::test]
 async fn s6_every_right_that_we_ship_is_used_and_nothing_is_refused() -> anyhow::Result<()> {
     let granted = granted()?;
-    // They live as long as the process, like those that all other tests share.
-    let lab: &'static Lab = Box::leak(Box::new(Lab::start(LabOptions::default()).await?));
-    lab.install_product().await?;
-    let controller = Box::leak(Box::new(start_controller(lab).await?));
-    let stage = Stage::on(lab, controller, "rights").await?;
-    publish(lab, &stage).await?;
-    consume(lab, &stage).await?;
+    let _turn = heavy().await?;
+    let lab = own_lab(LabOptions::default(), &[]).await?;
+    let stage = Stage::on(&lab, &lab.controller, "rights").await?;
+    publish(&lab, &stage).await?;
+    consume(&lab, &stage).await?;
     told_that_it_does_not_decode(&stage, "odd").await?;
-    fan_out(lab, &stage).await?;
+    fan_out(&lab, &stage).await?;
     unserved(&stage).await?;
 
     let audit = lab.api_audit()?;

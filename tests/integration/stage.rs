@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -15,9 +16,12 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret};
 use waypost_e2e::lab::{
-    Bao, CONTROLLER_ACCOUNT, Controller, ControllerOptions, Lab, Transport, VaultAdmin, cluster_secret_store,
+    Bao, CONTROLLER_ACCOUNT, Controller, ControllerOptions, Lab, LabOptions, Transport, VaultAdmin,
+    cluster_secret_store,
 };
 use waypost_e2e::wait;
+
+use crate::turns::OwnLab;
 
 /// What users are promised in the slowest case; a test that waits longer has failed.
 pub const SOON: Duration = Duration::from_secs(10);
@@ -29,7 +33,7 @@ pub const STORE: &str = "vault-backend";
 /// The lab, its controller, and what belongs to one test.
 pub struct Stage {
     /// The controller that serves all tests.
-    pub controller: &'static Controller,
+    pub controller: Arc<Controller>,
     /// The administrator's client, of this test's own runtime.
     pub client: Client,
     /// OpenBao with all rights.
@@ -50,11 +54,11 @@ impl Stage {
     }
 
     /// The same on a lab of the test's own.
-    pub async fn on(lab: &Lab, controller: &'static Controller, test: &str) -> anyhow::Result<Self> {
+    pub async fn on(lab: &Lab, controller: &Arc<Controller>, test: &str) -> anyhow::Result<Self> {
         let client = lab.kube_admin().await?;
         let word = format!("{test}{:04x}", rand::random::<u16>());
         let stage = Stage {
-            controller,
+            controller: Arc::clone(controller),
             vault: lab.vault_admin()?,
             producer: format!("{word}-producer"),
             consumer: format!("{word}-consumer"),
@@ -302,10 +306,10 @@ fn merge(target: &mut Value, more: Value) {
 }
 
 /// The lab and its controller, started by the first test that asks.
-async fn shared() -> anyhow::Result<(&'static Lab, &'static Controller)> {
-    static CONTROLLER: OnceCell<Controller> = OnceCell::const_new();
+async fn shared() -> anyhow::Result<(&'static Lab, &'static Arc<Controller>)> {
+    static CONTROLLER: OnceCell<Arc<Controller>> = OnceCell::const_new();
     let lab = Lab::shared().await?;
-    let controller = CONTROLLER.get_or_try_init(async || start_controller(lab).await).await?;
+    let controller = CONTROLLER.get_or_try_init(async || anyhow::Ok(Arc::new(start_controller(lab).await?))).await?;
     Ok((lab, controller))
 }
 
@@ -313,6 +317,15 @@ async fn shared() -> anyhow::Result<(&'static Lab, &'static Controller)> {
 pub async fn start_controller(lab: &Lab) -> anyhow::Result<Controller> {
     store(lab, STORE, lab.vault_addr(), lab.vault_ca_pem()).await?;
     start_controller_with(lab, &[]).await
+}
+
+/// A lab of its own with the product, the store that all tests share, and a controller with these arguments besides.
+pub async fn own_lab(options: LabOptions, args: &[&str]) -> anyhow::Result<OwnLab> {
+    let lab = Lab::start(options).await?;
+    lab.install_product().await?;
+    store(&lab, STORE, lab.vault_addr(), lab.vault_ca_pem()).await?;
+    let controller = Arc::new(start_controller_with(&lab, args).await?);
+    Ok(OwnLab { controller, lab })
 }
 
 /// A controller with the rights that we ship and these arguments besides.

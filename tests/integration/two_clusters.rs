@@ -1,22 +1,24 @@
 //! Two clusters on one OpenBao, each with a controller of its own: who came first owns a property, whoever else asks for it.
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use futures::future::try_join;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
 use waypost::api::{PushSecret, names};
 use waypost_e2e::lab::{Controller, Lab, LabOptions, MOUNT, Storage};
 use waypost_e2e::wait;
 
 use crate::stage::{LATER, STORE, Stage, start_controller_with, store_by_login};
+use crate::turns::{Group, Turn};
 
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 
 /// A cluster, and the controller that works in it.
 pub struct Cluster {
+    controller: Arc<Controller>,
     pub lab: Lab,
-    controller: Controller,
 }
 
 /// Two clusters that log in to one OpenBao, which is the east's.
@@ -26,10 +28,10 @@ pub struct Clusters {
 }
 
 impl Clusters {
-    /// They live as long as the process, like the lab that all other tests share.
-    pub async fn shared() -> anyhow::Result<&'static Self> {
-        static SHARED: OnceCell<Clusters> = OnceCell::const_new();
-        SHARED.get_or_try_init(Clusters::start).await
+    /// For the tests of two clusters, in turn.
+    pub async fn turn() -> anyhow::Result<Turn<Self>> {
+        static SHARED: Group<Clusters> = Group::new();
+        SHARED.turn(Clusters::start).await
     }
 
     async fn start() -> anyhow::Result<Self> {
@@ -48,13 +50,13 @@ impl Clusters {
         );
         let (eastern, western) = controllers.await?;
         Ok(Clusters {
-            east: Cluster { lab: east, controller: eastern },
-            west: Cluster { lab: west, controller: western },
+            east: Cluster { controller: Arc::new(eastern), lab: east },
+            west: Cluster { controller: Arc::new(western), lab: west },
         })
     }
 
     /// A stage in each cluster; both stand for one path in the one OpenBao.
-    pub async fn stages(&'static self, test: &str) -> anyhow::Result<(Stage, Stage)> {
+    pub async fn stages(&self, test: &str) -> anyhow::Result<(Stage, Stage)> {
         let east = Stage::on(&self.east.lab, &self.east.controller, test).await?;
         let west = Stage::on(&self.west.lab, &self.west.controller, test).await?;
         let west = Stage { vault: self.east.lab.vault_admin()?, word: east.word.clone(), ..west };
@@ -64,7 +66,7 @@ impl Clusters {
 
 #[tokio::test]
 async fn kg3_of_two_clusters_the_first_wins_until_it_goes() -> anyhow::Result<()> {
-    let clusters = Clusters::shared().await?;
+    let clusters = Clusters::turn().await?;
     let (east, west) = clusters.stages("kg3b").await?;
     let deleting = json!({ "deletionPolicy": "Delete" });
     east.secret(&east.producer, "source", &[("password", "eastern")]).await?;
