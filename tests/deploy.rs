@@ -154,8 +154,7 @@ fn no_policy_lets_a_plain_delete_through() {
     for (file, text) in sources(&["policies/vault"], "hcl") {
         for (path, capabilities) in hcl_rules(&text) {
             // What a purge is: whoever installs it was asked.
-            let purges = file.ends_with("optional/purge.hcl") && path.starts_with("{{mount}}/metadata/")
-                || file.ends_with("optional/eso-markers.hcl") && path.starts_with("{{mount}}/metadata/{{mount}}/");
+            let purges = file.ends_with("optional/purge.hcl") && path.starts_with("{{mount}}/metadata/");
             let refused = if purges { &["sudo", "deny"][..] } else { &["delete", "sudo", "deny"] };
             assert!(!capabilities.iter().any(|one| refused.contains(&one.as_str())), "{}: {path}", file.display());
         }

@@ -86,6 +86,29 @@ fn modules_name_only_what_the_architecture_lets_them() {
     assert!(broken.is_empty(), "arrows of docs/architecture.md are broken:\n{}", broken.join("\n"));
 }
 
+/// Texts that the sources do not have but in the file that does for all what they do.
+const ONCE: &[(&str, &str, &str)] = &[
+    ("_opt(", "", "kube takes any 404 for absence: read by Cluster::get"),
+    ("Regex::new", "", "compile by domain::expression, which has a limit"),
+    ("RegexBuilder::new", "src/domain/expression.rs", "compile by domain::expression, which has a limit"),
+];
+
+#[test]
+fn what_has_one_place_is_done_nowhere_else() {
+    let mut wrong = Vec::new();
+    for file in sources("src") {
+        let text = fs::read_to_string(&file).expect("a listed file can be read");
+        // Tests, at the end of a file, may use what they test with.
+        let product = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        for (words, place, instead) in ONCE {
+            if product.contains(words) && (place.is_empty() || !file.ends_with(place)) {
+                wrong.push(format!("{} has `{words}`: {instead}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn every_file_opens_with_its_job_and_has_one() {
     let mut wrong = Vec::new();

@@ -76,7 +76,7 @@ impl Cluster {
     /// The metadata of a namespace as the API server has it now; `None` when it is gone.
     pub async fn namespace(&self, name: &str) -> Result<Option<ObjectMeta>, ClusterError> {
         let api: Api<Namespace> = Api::all(self.client());
-        let found = self.request("get", &format!("Namespace {name}"), api.get_metadata_opt(name)).await?;
+        let found = self.get(&format!("Namespace {name}"), api.get_metadata(name)).await?;
         Ok(found.map(|namespace| namespace.metadata))
     }
 
@@ -86,7 +86,7 @@ impl Cluster {
         K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned,
     {
         let api: Api<K> = Api::all(self.client());
-        let found = self.request("get", &format!("{} {name}", K::kind(&())), api.get_metadata_opt(name)).await?;
+        let found = self.get(&format!("{} {name}", K::kind(&())), api.get_metadata(name)).await?;
         Ok(found.map(|found| found.metadata))
     }
 }

@@ -95,7 +95,8 @@ impl ClusterError {
             .as_ref()
             .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"));
         match status.code {
-            404 => ClusterError::NotFound { step, object },
+            // A proxy's 404, or that of a version that is not served, says nothing about the object.
+            404 if status.reason == "NotFound" => ClusterError::NotFound { step, object },
             409 if status.reason == "AlreadyExists" => ClusterError::AlreadyExists { step, object },
             409 => ClusterError::Conflict { step, object },
             403 if terminating => ClusterError::NamespaceTerminating { step, object },

@@ -65,7 +65,7 @@ impl Cluster {
     pub async fn push_secret_uid(&self, namespace: &str, name: &str) -> Result<Option<String>, ClusterError> {
         let api: Api<PushSecret> = Api::namespaced(self.client(), namespace);
         let object = format!("PushSecret {namespace}/{name}");
-        let found = self.request("get", &object, api.get_metadata_opt(name)).await?;
+        let found = self.get(&object, api.get_metadata(name)).await?;
         Ok(found.and_then(|push| push.metadata.uid))
     }
 

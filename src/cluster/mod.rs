@@ -49,6 +49,20 @@ impl Cluster {
         Ok(found.uid().unwrap_or_default())
     }
 
+    /// Reads one object that may be absent. Only the API server's own word that there is none of that name counts as absence:
+    /// on it values are removed and claims are taken over.
+    pub async fn get<T>(
+        &self,
+        object: &str,
+        call: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<Option<T>, ClusterError> {
+        match self.request("get", object, call).await {
+            Ok(found) => Ok(Some(found)),
+            Err(ClusterError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Runs one request under the deadline and names it in the error.
     pub async fn request<T>(
         &self,
@@ -60,6 +74,59 @@ impl Cluster {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(ClusterError::from_kube(step, object, &error)),
             Err(_elapsed) => Err(ClusterError::Timeout { step, object: object.to_owned() }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use axum::response::IntoResponse;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::{ClusterPushSecret, PushSecret};
+
+    /// A cluster whose every request is answered so.
+    fn answering(code: StatusCode, body: String) -> Cluster {
+        let router = axum::Router::new().fallback(move || {
+            let reply = (code, body.clone()).into_response();
+            async { reply }
+        });
+        Cluster::new(Client::new(router, "default"))
+    }
+
+    /// What each look at something that may be absent says: whether it is there, or that nobody knows.
+    async fn looks(cluster: &Cluster) -> Vec<Result<bool, ClusterError>> {
+        vec![
+            cluster.source("ns", "x").await.map(|found| found.is_some()),
+            cluster.config_map_source("ns", "x").await.map(|found| found.is_some()),
+            cluster.is_namespace_terminating("ns").await.map(|gone| !gone),
+            cluster.push_secret_uid("ns", "x").await.map(|found| found.is_some()),
+            cluster.raw::<PushSecret>("ns", "x").await.map(|found| found.is_some()),
+            cluster.child::<PushSecret>("ns", "x").await.map(|found| found.is_some()),
+            cluster.namespace("ns").await.map(|found| found.is_some()),
+            cluster.parent::<ClusterPushSecret>("x").await.map(|found| found.is_some()),
+            cluster.target("ns", "x", "m").await.map(|found| found.is_some()),
+            cluster.target_stamp("ns", "x").await.map(|found| found.is_some()),
+        ]
+    }
+
+    fn status(reason: &str) -> String {
+        let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "m", "reason": reason, "code": 404 });
+        status.to_string()
+    }
+
+    #[tokio::test]
+    async fn only_the_api_servers_word_that_there_is_no_such_object_is_absence() {
+        for look in looks(&answering(StatusCode::NOT_FOUND, status("NotFound"))).await {
+            assert_eq!(look, Ok(false));
+        }
+        // A proxy, a group or version that is not served, a reply without a reason.
+        for body in ["404 page not found", "", "<html>not found</html>", "{}", &status(""), &status("Unknown")] {
+            for look in looks(&answering(StatusCode::NOT_FOUND, body.to_owned())).await {
+                assert!(matches!(look, Err(ClusterError::Api { .. })), "{body}: {look:?}");
+            }
         }
     }
 }

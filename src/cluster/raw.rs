@@ -14,6 +14,6 @@ impl Cluster {
     {
         let api: Api<DynamicObject> = Api::namespaced_with(self.client(), namespace, &ApiResource::erase::<K>(&()));
         let subject = format!("{} {namespace}/{name}", K::kind(&()));
-        self.request("get", &subject, api.get_opt(name)).await
+        self.get(&subject, api.get(name)).await
     }
 }

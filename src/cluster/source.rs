@@ -43,7 +43,7 @@ impl Cluster {
     pub async fn source(&self, namespace: &str, name: &str) -> Result<Option<Source>, ClusterError> {
         let secrets: Api<Secret> = Api::namespaced(self.client(), namespace);
         let object = format!("Secret {namespace}/{name}");
-        let found = self.request("get", &object, secrets.get_opt(name)).await?;
+        let found = self.get(&object, secrets.get(name)).await?;
         Ok(found.map(|secret| source_of(namespace, secret)))
     }
 
@@ -51,7 +51,7 @@ impl Cluster {
     pub async fn config_map_source(&self, namespace: &str, name: &str) -> Result<Option<Source>, ClusterError> {
         let maps: Api<ConfigMap> = Api::namespaced(self.client(), namespace);
         let object = format!("ConfigMap {namespace}/{name}");
-        let Some(map) = self.request("get", &object, maps.get_opt(name)).await? else { return Ok(None) };
+        let Some(map) = self.get(&object, maps.get(name)).await? else { return Ok(None) };
         // A key stands in one of the two and never in both.
         let text = map.data.unwrap_or_default().into_iter().map(|(key, text)| (key, text.into_bytes()));
         let bytes = map.binary_data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0));
@@ -109,7 +109,7 @@ impl Cluster {
     pub async fn is_namespace_terminating(&self, namespace: &str) -> Result<bool, ClusterError> {
         let namespaces: Api<Namespace> = Api::all(self.client());
         let object = format!("Namespace {namespace}");
-        let found = self.request("get", &object, namespaces.get_metadata_opt(namespace)).await?;
+        let found = self.get(&object, namespaces.get_metadata(namespace)).await?;
         Ok(found.is_none_or(|found| found.metadata.deletion_timestamp.is_some()))
     }
 }

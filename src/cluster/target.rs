@@ -26,14 +26,14 @@ impl Cluster {
     /// The Secret as it stands; `manager` is the field manager whose labels and annotations count as ours.
     pub async fn target(&self, namespace: &str, name: &str, manager: &str) -> Result<Option<Live>, ClusterError> {
         let object = object(namespace, name);
-        let secret = self.request("get", &object, self.secrets(namespace).get_opt(name)).await?;
+        let secret = self.get(&object, self.secrets(namespace).get(name)).await?;
         secret.map(|secret| live(secret, manager)).transpose().map_err(|()| no_stamp("get", object))
     }
 
     /// Which object stands there in which state, without its data.
     pub async fn target_stamp(&self, namespace: &str, name: &str) -> Result<Option<Stamp>, ClusterError> {
         let object = object(namespace, name);
-        let meta = self.request("get", &object, self.secrets(namespace).get_metadata_opt(name)).await?;
+        let meta = self.get(&object, self.secrets(namespace).get_metadata(name)).await?;
         meta.map(|meta| stamp(&meta.metadata)).transpose().map_err(|()| no_stamp("get", object))
     }
 

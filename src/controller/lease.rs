@@ -150,7 +150,7 @@ impl Elector {
     }
 
     async fn get(&self) -> Result<Option<Lease>, ClusterError> {
-        self.cluster.request("get", &self.subject(), self.leases.get_opt(&self.name)).await
+        self.cluster.get(&self.subject(), self.leases.get(&self.name)).await
     }
 
     async fn create(&self) -> Result<(), ClusterError> {

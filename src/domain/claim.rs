@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::consent;
+use super::dns;
 use super::fingerprint::short_digest;
 use super::path::RemotePath;
 
@@ -133,14 +134,17 @@ impl Owner {
         format!("cluster={} namespace={} name={} uid={}", self.cluster, self.namespace, self.name, self.uid)
     }
 
+    /// Anybody may write labels, and what a claim says is asked after and shown: so it is believed only if an object can be called so.
     pub(super) fn decode(text: &str) -> Option<Self> {
         let fields: BTreeMap<&str, &str> = text.split(' ').filter_map(|field| field.split_once('=')).collect();
-        let field = |name: &str| fields.get(name).map(|value| (*value).to_owned());
+        let field = |name: &str, fits: fn(&str) -> bool| {
+            fields.get(name).filter(|value| fits(value)).map(|value| (*value).to_owned())
+        };
         Some(Owner {
-            uid: field("uid")?,
-            cluster: field("cluster")?,
-            namespace: field("namespace")?,
-            name: field("name")?,
+            uid: field("uid", is_word)?,
+            cluster: field("cluster", is_word)?,
+            namespace: field("namespace", dns::is_label)?,
+            name: field("name", dns::is_subdomain)?,
         })
     }
 }
@@ -150,6 +154,12 @@ impl Owner {
     pub fn object(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
+}
+
+/// As UIDs and names of clusters are.
+fn is_word(text: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    (1..=MAX_READABLE).contains(&text.len()) && text.chars().all(legal)
 }
 
 impl fmt::Display for Owner {
@@ -404,6 +414,32 @@ mod tests {
         let changes = release(&labels, ["password"], &owner("a"));
         apply(&mut labels, changes);
         assert_eq!(labels.keys().collect::<Vec<_>>(), [MARKER]);
+    }
+
+    /// Anybody with a right to metadata writes labels; what they say goes into requests and messages.
+    #[test]
+    fn a_claim_of_what_can_be_no_object_is_not_believed() {
+        let encoded = |owner: Owner| owner.encode();
+        assert_eq!(Owner::decode(&encoded(owner("a"))), Some(owner("a")));
+        let odd = [
+            Owner { namespace: "../../secrets".into(), ..owner("a") },
+            Owner { namespace: "db?x".into(), ..owner("a") },
+            Owner { namespace: "a.b".into(), ..owner("a") },
+            Owner { name: "push/status".into(), ..owner("a") },
+            Owner { name: "push%2fx".into(), ..owner("a") },
+            Owner { name: String::new(), ..owner("a") },
+            Owner { name: "Push".into(), ..owner("a") },
+            Owner { uid: "a/b".into(), ..owner("a") },
+            Owner { uid: "a".repeat(65), ..owner("a") },
+            Owner { cluster: "c\u{7}".into(), ..owner("a") },
+        ];
+        for odd in odd {
+            let mut labels = Labels::from([(claim_key("password"), encoded(odd.clone()))]);
+            assert_eq!(stand(&labels, "a"), Standing::Taken { by: None }, "{odd:?}");
+            labels = Labels::from([(intent_key("password", "b"), encoded(odd.clone()))]);
+            let Standing::Contested { by, .. } = stand(&labels, "a") else { panic!("{odd:?}") };
+            assert_eq!(by.name, "unknown", "{odd:?}");
+        }
     }
 
     #[test]

@@ -14,12 +14,12 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::claim::{self, Labels};
+use super::expression::NoExpression;
+use super::label::{self, LabelFault};
 use super::label_query::{LabelQuery, Malformed, Selector};
-use super::whole_name::{NoExpression, WholeName};
+use super::whole_name::WholeName;
 
 const PREFIX: &str = "consent.waypost.io/";
-/// What KV v2 takes as a value of `custom_metadata`, in bytes.
-const MAX_VALUE: usize = 512;
 
 /// The namespaces whose ExternalSecrets may read a property. Every list, and the selector, can let a namespace in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,13 +67,19 @@ pub enum ConsentError {
     )]
     Shape,
     /// No expression, or a huge one.
-    #[error("has in namespaceRegexes {0}")]
+    #[error("has an entry of namespaceRegexes that cannot be used: {0}")]
     Regex(NoExpression),
     /// A selector that says nothing.
     #[error("has a malformed namespaceSelector: {0}")]
     Selector(Malformed),
+    /// A store keeps it as a label, and takes no such text.
+    #[error("has a character that cannot be printed, which no store takes: remove it")]
+    Unprintable,
     /// More than the store takes.
-    #[error("takes {bytes} bytes, and a store keeps {MAX_VALUE}: use a regular expression or a label selector")]
+    #[error(
+        "takes {bytes} bytes, and a store keeps {}: use a regular expression or a label selector",
+        label::MAX_VALUE
+    )]
     TooLong {
         /// As JSON.
         bytes: usize,
@@ -95,9 +101,11 @@ impl Consent {
         // The library's own message would quote what it read.
         let consent: Consent = serde_json::from_value(value.clone()).map_err(|_quotes| ConsentError::Shape)?;
         consent.check()?;
-        match consent.encode().len() {
-            bytes if bytes > MAX_VALUE => Err(ConsentError::TooLong { bytes }),
-            _fits => Ok(consent),
+        let text = consent.encode();
+        match label::check_value(&text) {
+            Ok(()) => Ok(consent),
+            Err(LabelFault::TooLong) => Err(ConsentError::TooLong { bytes: text.len() }),
+            Err(LabelFault::Empty | LabelFault::Unprintable) => Err(ConsentError::Unprintable),
         }
     }
 

@@ -4,11 +4,19 @@ use regex::Regex;
 use thiserror::Error;
 
 use super::braces;
+use super::expansion::{Expansion, OverLimit};
+use super::expression::{NoExpression, compile};
+use super::path::MAX_BYTES;
 
-/// An expression that cannot be compiled. It is shown, being part of a manifest.
+/// A change makes more of a key than any path has.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0:?} is no regular expression: use RE2's syntax, without look-around and back-references")]
-pub struct NoRegexp(String);
+#[error("rewrite[{step}] makes more than {MAX_BYTES} bytes of key {key:?}: shorten what it puts in, or match less")]
+pub struct TooLong {
+    /// Which of the changes, from 0.
+    pub step: usize,
+    /// The key of the source.
+    pub key: String,
+}
 
 /// The keys that an expression matches somewhere; without one, all.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +53,7 @@ impl KeyMatch {
     ///
     /// # Errors
     /// It cannot be compiled.
-    pub fn parse(expression: Option<&str>) -> Result<Self, NoRegexp> {
+    pub fn parse(expression: Option<&str>) -> Result<Self, NoExpression> {
         expression.filter(|text| !text.is_empty()).map(compile).transpose().map(KeyMatch)
     }
 
@@ -60,7 +68,7 @@ impl KeyChange {
     ///
     /// # Errors
     /// A source that cannot be compiled.
-    pub fn replace(source: &str, target: &str) -> Result<Self, NoRegexp> {
+    pub fn replace(source: &str, target: &str) -> Result<Self, NoExpression> {
         Ok(KeyChange::Replace(compile(source)?, target.to_owned()))
     }
 
@@ -78,17 +86,32 @@ impl KeyChange {
         parts.into_iter().map(part).collect::<Result<_, _>>().map(KeyChange::Template)
     }
 
-    fn apply(&self, key: &str) -> String {
+    fn apply(&self, key: &str) -> Result<String, OverLimit> {
+        let mut text = Expansion::within(MAX_BYTES);
         match self {
-            KeyChange::Replace(source, target) => source.replace_all(key, target).into_owned(),
+            KeyChange::Replace(source, target) => {
+                let (mut put_in, mut after) = (String::new(), 0);
+                for groups in source.captures_iter(key) {
+                    let found = groups.get_match();
+                    text.push(&key[after..found.start()])?;
+                    put_in.clear();
+                    // Of one match; it is as long as the target with a key of at most the limit for each of its groups.
+                    groups.expand(target, &mut put_in);
+                    text.push(&put_in)?;
+                    after = found.end();
+                }
+                text.push(&key[after..])?;
+            }
             KeyChange::Template(parts) => {
-                let text = |part: &Part| match part {
-                    Part::Fixed(text) => text.clone(),
-                    Part::Key => key.to_owned(),
-                };
-                parts.iter().map(text).collect()
+                for part in parts {
+                    text.push(match part {
+                        Part::Fixed(text) => text,
+                        Part::Key => key,
+                    })?;
+                }
             }
         }
+        Ok(text.finish())
     }
 }
 
@@ -99,13 +122,16 @@ impl KeyRewrite {
     }
 
     /// The key's other name.
-    pub fn apply(&self, key: &str) -> String {
-        self.0.iter().fold(key.to_owned(), |key, change| change.apply(&key))
+    ///
+    /// # Errors
+    /// [`TooLong`] for the first change whose result no path could have.
+    pub fn apply(&self, key: &str) -> Result<String, TooLong> {
+        let mut name = key.to_owned();
+        for (step, change) in self.0.iter().enumerate() {
+            name = change.apply(&name).map_err(|OverLimit| TooLong { step, key: key.to_owned() })?;
+        }
+        Ok(name)
     }
-}
-
-fn compile(text: &str) -> Result<Regex, NoRegexp> {
-    Regex::new(text).map_err(|_says_the_same| NoRegexp(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -118,25 +144,58 @@ mod tests {
         assert!(matches(Some("^db-"), "db-user") && matches(Some("user"), "db-user"));
         assert!(!matches(Some("^user"), "db-user"));
         assert!(matches(None, "x") && matches(Some(""), "x"));
-        assert_eq!(KeyMatch::parse(Some("(")).err(), Some(NoRegexp("(".into())));
+        assert_eq!(KeyMatch::parse(Some("(")).err(), Some(NoExpression("(".into())));
     }
 
     #[test]
     fn replacements_follow_each_other_and_know_groups() {
         let rewrite = |list: &[(&str, &str)], key: &str| {
             let changes = list.iter().map(|(source, target)| KeyChange::replace(source, target).unwrap());
-            KeyRewrite::new(changes.collect()).apply(key)
+            KeyRewrite::new(changes.collect()).apply(key).unwrap()
         };
         assert_eq!(rewrite(&[("^db-(.*)$", "apps/shop/$1"), ("_", "-")], "db-user_name"), "apps/shop/user-name");
         assert_eq!(rewrite(&[("(?P<last>.)$", "${last}${last}")], "ab"), "abb");
         assert_eq!(rewrite(&[], "ab"), "ab");
     }
 
+    /// Each of these changes multiplies what it gets: without a limit for each, a handful of them takes all memory there is.
+    #[test]
+    fn no_change_makes_more_of_a_key_than_a_path_has() {
+        let replace = |source: &str, target: &str| KeyChange::replace(source, target).unwrap();
+        let bombs = [
+            replace(".", &"$0".repeat(512)),
+            replace("^", &"x".repeat(300)),
+            replace("(.*)", &"$1".repeat(512)),
+            KeyChange::template(&"{{.value}}".repeat(300)).unwrap(),
+            KeyChange::template(&"x".repeat(600)).unwrap(),
+        ];
+        for (index, bomb) in bombs.into_iter().enumerate() {
+            let harmless = replace("^nothing$", "");
+            let rewrite = KeyRewrite::new([vec![harmless], vec![bomb; 30]].concat());
+            let began = std::time::Instant::now();
+            let told = rewrite.apply("password").unwrap_err();
+            assert!(began.elapsed() < std::time::Duration::from_secs(1), "bomb {index}");
+            assert!((1..=2).contains(&told.step) && told.to_string().starts_with("rewrite["), "bomb {index}: {told}");
+        }
+        let fits = KeyRewrite::new(vec![replace("^", &"x".repeat(MAX_BYTES - 1))]);
+        assert_eq!(fits.apply("a").map(|name| name.len()), Ok(MAX_BYTES));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_replacement_is_the_librarys_own_where_it_fits(source in "[a-c.*+?()|^$]{0,6}", target in "[a-c$0-9{}]{0,6}", key in "[a-c]{0,8}") {
+            if let Ok(change) = KeyChange::replace(&source, &target) {
+                let whole = regex::Regex::new(&source).unwrap().replace_all(&key, target.as_str()).into_owned();
+                proptest::prop_assert_eq!(change.apply(&key), Ok(whole));
+            }
+        }
+    }
+
     #[test]
     fn a_template_puts_text_around_the_key_and_is_no_language() {
         let change = KeyChange::template("apps/{{ .value }}/{{.value}}-x").unwrap();
         let upper = KeyChange::replace("x$", "y").unwrap();
-        assert_eq!(KeyRewrite::new(vec![change, upper]).apply("db"), "apps/db/db-y");
+        assert_eq!(KeyRewrite::new(vec![change, upper]).apply("db").unwrap(), "apps/db/db-y");
         for more in ["{{ .value | upper }}", "{{- .value -}}", "{{ .key }}", "{{ .value", "{{ }}"] {
             assert_eq!(KeyChange::template(more).err(), Some(MoreThanTheKey), "{more}");
         }

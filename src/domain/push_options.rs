@@ -9,15 +9,16 @@ use thiserror::Error;
 
 use super::claim;
 use super::consent::{Consent, ConsentError};
+use super::label::{self, LabelFault};
 
 /// The envelope's `apiVersion`.
 const API_VERSION: &str = "kubernetes.external-secrets.io/v1alpha1";
 /// The envelope's `kind`.
 const KIND: &str = "PushSecretMetadata";
-/// What KV v2 takes as a key of `custom_metadata`, in bytes.
-const MAX_LABEL_KEY: usize = 128;
-/// What KV v2 takes as a value of `custom_metadata`, in bytes.
-const MAX_LABEL_VALUE: usize = 512;
+/// The most labels that a path can get from a mapping: it needs room for the marker and for the mapping's own claim.
+const MAX_LABELS: usize = claim::MAX_KEYS - 2;
+/// A message shows so many characters of a key.
+const SHOWN: usize = 40;
 
 /// What a mapping asks for beside its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,11 +92,21 @@ pub enum PushOptionsError {
     },
     /// A label that no store takes.
     #[error(
-        "spec.customMetadata.{key}… is too long: a store takes keys of 1 to {MAX_LABEL_KEY} bytes and values of up to {MAX_LABEL_VALUE}"
+        "spec.customMetadata[{key:?}] {fault}: a store takes keys of 1 to {} bytes and values of 1 to {}, of characters that can be printed",
+        label::MAX_KEY,
+        label::MAX_VALUE
     )]
-    TooLong {
-        /// The beginning of the label's key.
+    Label {
+        /// The label's key, or its beginning.
         key: String,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
+    /// More labels than an entry has room for.
+    #[error("spec.customMetadata has {labels} keys, and a path has room for {MAX_LABELS}: remove some")]
+    TooMany {
+        /// How many there are.
+        labels: usize,
     },
 }
 
@@ -154,12 +165,29 @@ fn labels(fields: &Map<String, Value>) -> Result<BTreeMap<String, String>, PushO
         if claim::is_ours(key) {
             return Err(PushOptionsError::Protected { key: key.clone() });
         }
-        if key.is_empty() || key.len() > MAX_LABEL_KEY || text.len() > MAX_LABEL_VALUE {
-            return Err(PushOptionsError::TooLong { key: key.chars().take(40).collect() });
+        if let Some(fault) = fault(key, text) {
+            return Err(PushOptionsError::Label { key: key.chars().take(SHOWN).collect(), fault });
         }
         Ok((key.clone(), text.to_owned()))
     };
+    if fields.len() > MAX_LABELS {
+        return Err(PushOptionsError::TooMany { labels: fields.len() });
+    }
     fields.iter().map(label).collect()
+}
+
+fn fault(key: &str, value: &str) -> Option<&'static str> {
+    let of_key = |fault| match fault {
+        LabelFault::Empty => "is an empty key",
+        LabelFault::TooLong => "is too long a key",
+        LabelFault::Unprintable => "is a key with a character that cannot be printed",
+    };
+    let of_value = |fault| match fault {
+        LabelFault::Empty => "is empty",
+        LabelFault::TooLong => "is too long",
+        LabelFault::Unprintable => "has a character that cannot be printed",
+    };
+    label::check_key(key).map_err(of_key).and_then(|()| label::check_value(value).map_err(of_value)).err()
 }
 
 fn object<'a>(field: &str, value: &'a Value) -> Result<&'a Map<String, Value>, PushOptionsError> {
@@ -193,6 +221,15 @@ mod tests {
         assert_eq!(parse(json!({})), Ok(PushOptions::default()));
     }
 
+    fn many(labels: usize) -> Value {
+        (0..labels).map(|n| (format!("k{n}"), json!("v"))).collect::<Map<_, _>>().into()
+    }
+
+    #[test]
+    fn as_many_labels_as_fit_beside_the_marker_and_a_claim_are_taken() {
+        assert_eq!(parse(json!({ "customMetadata": many(62) })).map(|options| options.labels.len()), Ok(62));
+    }
+
     #[test]
     fn what_is_not_known_is_refused_by_name_and_no_value_is_quoted() {
         for (spec, named) in [
@@ -204,7 +241,17 @@ mod tests {
             (json!({ "customMetadata": { "claim.waypost.io/password": "me" } }), "claim.waypost.io/password"),
             (json!({ "consumers": "hunter2" }), "spec.consumers"),
             (json!({ "customMetadata": { "consent.waypost.io/password": "me" } }), "consent.waypost.io/password"),
-            (json!({ "customMetadata": { "team": "hunter2".repeat(100) } }), "spec.customMetadata.team"),
+            (
+                json!({ "customMetadata": { "team": "hunter2".repeat(100) } }),
+                "spec.customMetadata[\"team\"] is too long",
+            ),
+            (json!({ "customMetadata": { "team": "" } }), "spec.customMetadata[\"team\"] is empty"),
+            (json!({ "customMetadata": { "team": "hunter2\n" } }), "[\"team\"] has a character that cannot be printed"),
+            (json!({ "customMetadata": { "": "hunter2" } }), "spec.customMetadata[\"\"] is an empty key"),
+            (json!({ "customMetadata": { "a\tb": "hunter2" } }), "[\"a\\tb\"] is a key with a character"),
+            (json!({ "customMetadata": { "k".repeat(129): "hunter2" } }), "kk\"] is too long a key"),
+            (json!({ "customMetadata": many(63) }), "has 63 keys"),
+            (json!({ "consumers": { "namespaces": ["a\u{200b}"] } }), "spec.consumers has a character"),
             (json!("hunter2"), "spec"),
         ] {
             let text = parse(spec.clone()).map_err(|error| error.to_string()).unwrap_err();

@@ -44,9 +44,9 @@ impl RemoteValue {
     pub fn rendered(&self) -> SecretBytes {
         let json = self.expose_json();
         match json.as_bytes().first() {
-            Some(b'"') => {
-                SecretBytes::new(serde_json::from_str::<String>(json).expect("made from JSON text only").into_bytes())
-            }
+            // A text with half of a surrogate pair is JSON and no string: it stays as it is spelled.
+            Some(b'"') => serde_json::from_str::<String>(json)
+                .map_or_else(|_no_string| self.0.duplicate(), |text| SecretBytes::new(text.into_bytes())),
             Some(b'n') => SecretBytes::new(Vec::new()),
             Some(_) | None => self.0.duplicate(),
         }
@@ -139,8 +139,24 @@ mod tests {
             ("true", "true"),
             ("null", ""),
             (r#"{"a": [1]}"#, r#"{"a": [1]}"#),
+            (r#""\ud800""#, r#""\ud800""#),
         ] {
             assert_eq!(raw(json).rendered().expose_utf8(), Some(rendered), "{json}");
+        }
+    }
+
+    proptest::proptest! {
+        /// A source's value as a server gives it back equals what was written: so it makes one version, not one a refresh.
+        #[test]
+        fn what_a_source_holds_is_written_so_that_it_comes_back(json in super::json::tests::json()) {
+            if let Ok(value) = RawValue::from_string(json) {
+                let written = RemoteValue::exact(&value);
+                let text = written.rendered();
+                let again: serde_json::Value = serde_json::from_str(written.expose_json()).unwrap();
+                let back = RemoteValue::raw(RawValue::from_string(again.to_string()).unwrap());
+                proptest::prop_assert!(back == written);
+                proptest::prop_assert!(text.expose_utf8().is_some());
+            }
         }
     }
 

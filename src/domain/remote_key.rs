@@ -12,6 +12,8 @@ use std::fmt;
 use thiserror::Error;
 
 use super::braces;
+use super::expansion::{Expansion, OverLimit};
+use super::path::MAX_BYTES;
 use super::source::Source;
 
 #[cfg(test)]
@@ -27,6 +29,8 @@ const ALLOWED: &str = "`{{ .metadata.name }}`, `{{ .metadata.namespace }}`, `{{ 
      `{{ index .metadata.labels \"NAME\" }}`, and the same with `annotations`";
 /// The longest value of a placeholder: no name of Kubernetes is longer.
 const MAX_VALUE: usize = 253;
+/// The longest text of a key, in bytes. A placeholder is spelled longer than much that stands for it.
+const MAX_TEXT: usize = 4 * MAX_BYTES;
 
 /// A remote key, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +72,14 @@ pub enum RemoteKeyError {
         /// What stands there.
         text: String,
     },
+    /// No path is as long.
+    #[error(
+        "key {key:?}… is too long: at most {MAX_TEXT} bytes with its placeholders, and {MAX_BYTES} once they are filled"
+    )]
+    TooLong {
+        /// The beginning of the key.
+        key: String,
+    },
     /// The source has nothing to put in its place.
     #[error("it has no {placeholder}, which the key asks for: add it, or change the key")]
     Missing {
@@ -90,6 +102,9 @@ impl RemoteKey {
     /// # Errors
     /// What stands between double braces and is no placeholder.
     pub fn parse(text: &str) -> Result<Self, RemoteKeyError> {
+        if text.len() > MAX_TEXT {
+            return Err(too_long(text));
+        }
         let key = || text.to_owned();
         let parts = braces::parts(text).map_err(|braces::Unclosed| RemoteKeyError::Unclosed { key: key() })?;
         let part = |part| match part {
@@ -131,12 +146,22 @@ impl RemoteKey {
         &'a self,
         value: impl Fn(&'a Placeholder) -> Result<&'a str, RemoteKeyError>,
     ) -> Result<String, RemoteKeyError> {
-        let text = |part: &'a Part| match part {
-            Part::Fixed(text) => Ok(text.as_str()),
-            Part::Placeholder(placeholder) => value(placeholder),
-        };
-        self.0.iter().map(text).collect()
+        let mut key = Expansion::within(MAX_TEXT);
+        for part in &self.0 {
+            let text = match part {
+                Part::Fixed(text) => text.as_str(),
+                Part::Placeholder(placeholder) => value(placeholder)?,
+            };
+            if let Err(OverLimit) = key.push(text) {
+                return Err(too_long(&key.finish()));
+            }
+        }
+        Ok(key.finish())
     }
+}
+
+fn too_long(key: &str) -> RemoteKeyError {
+    RemoteKeyError::TooLong { key: key.chars().take(40).collect() }
 }
 
 impl Placeholder {

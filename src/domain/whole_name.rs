@@ -1,20 +1,12 @@
 //! Regular expressions over the names of namespaces. They match the whole name: `team-a` must not let `evil-team-a2` in.
 
-use regex::{Regex, RegexBuilder};
-use thiserror::Error;
+use regex::Regex;
 
-/// The memory that one compiled expression may take, in bytes: a bound on what a manifest can make us do. Each `\w` takes some thirty
-/// kibibytes, for the letters of all languages.
-const MAX_REGEX: usize = 1024 * 1024;
+use super::expression::{NoExpression, compile};
 
 /// An expression over whole names.
 #[derive(Clone, Debug)]
 pub struct WholeName(Regex);
-
-/// No expression, or a huge one. It is shown, being part of a manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0:?}, which is no regular expression, or too large a one")]
-pub struct NoExpression(pub String);
 
 impl WholeName {
     /// Compiles an expression of RE2's syntax.
@@ -22,10 +14,9 @@ impl WholeName {
     /// # Errors
     /// [`NoExpression`].
     pub fn parse(pattern: &str) -> Result<Self, NoExpression> {
-        let compile = |text: &str| RegexBuilder::new(text).size_limit(MAX_REGEX).build();
         // By itself as well: `a)|(b` would close the group around it, and match a part of a name.
         let whole = compile(pattern).and_then(|_part| compile(&format!("^(?:{pattern})$")));
-        whole.map(WholeName).map_err(|_says_the_same| NoExpression(pattern.to_owned()))
+        whole.map(WholeName).map_err(|_of_the_whole| NoExpression(pattern.to_owned()))
     }
 
     /// Whether it matches a name from its beginning to its end.

@@ -172,7 +172,8 @@ impl Apply<'_> {
         };
         let announce = |pushed| (self.announce)(key, pushed);
         let ledger = self.ledgers.at(spot);
-        let place = Place { client: client.as_ref(), path: &spot.path, ledger: ledger.as_ref(), announce: &announce };
+        let place =
+            Place { client: client.as_ref(), path: &spot.path, key, ledger: ledger.as_ref(), announce: &announce };
         self.applier.converge(&place, &job.goal).await.map_err(Problem::Apply)
     }
 }

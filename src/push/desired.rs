@@ -17,7 +17,8 @@ use crate::api::push_secret::{PushSecretData, PushSecretSpec, PushStoreRef, Upda
 use crate::api::selector::StoreKind;
 use crate::domain::convention::{Convention, LocatedFinding, MappingFacts, PushFacts, RuleId, Severity, StoreFacts};
 use crate::domain::earlier_versions::{EarlierVersions, UnknownEarlierVersions};
-use crate::domain::key_rewrite::{KeyMatch, KeyRewrite, NoRegexp};
+use crate::domain::expression::NoExpression;
+use crate::domain::key_rewrite::{KeyMatch, KeyRewrite};
 use crate::domain::label_query::{LabelQuery, Malformed};
 use crate::domain::mapping::KeyConversion;
 use crate::domain::push_options::{PushOptions, PushOptionsError};
@@ -166,7 +167,17 @@ pub enum InvalidSpec {
         /// The field.
         field: String,
         /// Why.
-        error: NoRegexp,
+        error: NoExpression,
+    },
+    /// More expressions over keys than are held at a time.
+    #[error(
+        "spec.dataTo has {found} regular expressions, and one PushSecret may have {limit}: join some, or spread them over several PushSecrets"
+    )]
+    TooManyExpressions {
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        limit: usize,
     },
     /// A store that is none of the spec's.
     #[error("{field}: {store} is not among spec.secretStoreRefs: name it there as well")]
@@ -208,6 +219,7 @@ impl InvalidSpec {
             | InvalidSpec::Key { .. }
             | InvalidSpec::Options { .. }
             | InvalidSpec::Regexp { .. }
+            | InvalidSpec::TooManyExpressions { .. }
             | InvalidSpec::StrangeStore { .. }
             | InvalidSpec::EarlierVersions(_)
             | InvalidSpec::Selector { .. }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use thiserror::Error;
+use tokio::time::Instant as Moment;
 
 use super::intents::Intents;
 use super::misplaced;
@@ -15,7 +16,7 @@ use crate::domain::consent;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState};
 use crate::feed::Pushed;
-use crate::store::{Exchange, StoreClient, StoreError};
+use crate::store::{Exchange, PathKey, StoreClient, StoreError};
 
 /// How often a lost check-and-set or a crossed claim is tried again at once, before the back-off of the whole object.
 const MAX_LOSSES: u32 = 10;
@@ -23,6 +24,11 @@ const MAX_LOSSES: u32 = 10;
 const LONGEST_PAUSE: u64 = 128;
 /// No chain of steps without a loss is longer; more would be a fault of the decision.
 const MAX_STEPS: u32 = 24;
+/// A read older than this is made anew before anything that rests on an intent of ours: a write, a confirmation, a purge.
+const FRESH: Duration = Duration::from_secs(20);
+/// Such a request is given up this long after the read that it rests on. What is left until the intent counts as stale
+/// ([`super::intents::STALE_AFTER`]) is for one that is on its way already.
+const LATEST: Duration = Duration::from_secs(45);
 
 /// What to do where versions may not be destroyed.
 const DESTROY_ADVICE: &str =
@@ -63,6 +69,8 @@ pub struct Place<'a> {
     pub client: &'a dyn StoreClient,
     /// The entry.
     pub path: &'a RemotePath,
+    /// Where that is, however its store calls it.
+    pub key: &'a PathKey,
     /// Writes down what is about to be pushed.
     pub ledger: &'a dyn Recorder,
     /// Told at once what consumers are to know.
@@ -113,6 +121,9 @@ pub enum ApplyError {
         /// Who.
         by: Owner,
     },
+    /// The store takes too long between what it shows and what is to follow from that.
+    #[error("the store took longer than {LATEST:?} for a read and the request that rests on it: trying again")]
+    Slow,
     /// Others write it all the time.
     #[error("others wrote the path each time we tried: trying again")]
     Busy,
@@ -127,6 +138,8 @@ pub enum ApplyError {
 /// The state of one entry's chain of steps.
 struct Chain {
     entry: Entry,
+    /// When the request was sent that showed the entry so.
+    asked: Moment,
     inquiry: Inquiry,
     losses: u32,
     wrote: Wrote,
@@ -135,19 +148,31 @@ struct Chain {
 impl Applier<'_> {
     /// Brings an entry to its goal. Stopped anywhere, the next call goes on from there.
     pub async fn converge(&self, place: &Place<'_>, goal: &Goal) -> Result<Applied, ApplyError> {
-        let entry = place.client.read_to_write(place.path).await.map_err(ApplyError::Store)?;
-        let mut chain = Chain { entry, inquiry: Inquiry::default(), losses: 0, wrote: Wrote::Nothing };
+        let (entry, asked) = self.read(place).await?;
+        let mut chain = Chain { entry, asked, inquiry: Inquiry::default(), losses: 0, wrote: Wrote::Nothing };
         for _ in 0..MAX_STEPS {
             let step = step::next(goal, &chain.entry, self.me, &chain.inquiry);
             if let Some(settled) = self.take(place, &mut chain, step).await? {
                 if let Elsewhere::At(misplaced) = &chain.inquiry.marker {
                     misplaced::tidy(place.client, misplaced).await;
                 }
-                self.intents.forget(place.path);
                 return Ok(Applied { settled, wrote: chain.wrote });
             }
         }
         Err(ApplyError::Busy)
+    }
+
+    /// Reads the entry, and gives with it when it was asked for.
+    async fn read(&self, place: &Place<'_>) -> Result<(Entry, Moment), ApplyError> {
+        let asked = Moment::now();
+        let entry = place.client.read_to_write(place.path).await.map_err(ApplyError::Store)?;
+        self.intents.read(place.key, &entry.custom_metadata);
+        Ok((entry, asked))
+    }
+
+    async fn read_again(&self, place: &Place<'_>, chain: &mut Chain) -> Result<(), ApplyError> {
+        (chain.entry, chain.asked) = self.read(place).await?;
+        Ok(())
     }
 
     /// One step; `Some` when it was the last.
@@ -169,21 +194,22 @@ impl Applier<'_> {
                     Exchange::Unavailable => self.announce(place, chain, &changes).await?,
                 }
             }
-            Step::Settle(changes) => self.patch(place, chain, &changes).await?,
+            Step::Settle(_) | Step::Purge if chain.is_old() => chain.lose().await?,
+            Step::Settle(changes) => self.settle(place, chain, &changes).await?,
             Step::Bury { version } => {
                 place.client.delete_versions(place.path, &[version]).await.map_err(ApplyError::Store)?;
                 (place.announce)(Pushed::Removal(version));
                 tracing::info!(push_secret = %self.me.object(), path = %place.path, version, "version deleted");
             }
             Step::Destroy { through } => self.destroy(place, chain, through).await?,
-            Step::Purge => self.purge(place).await?,
+            Step::Purge => self.purge(place, chain).await?,
             Step::Write(write) => {
                 if let Some(settled) = self.write(place, chain, write).await? {
                     return Ok(Some(settled));
                 }
             }
         }
-        chain.entry = place.client.read_to_write(place.path).await.map_err(ApplyError::Store)?;
+        self.read_again(place, chain).await?;
         Ok(None)
     }
 
@@ -204,8 +230,8 @@ impl Applier<'_> {
         Ok(())
     }
 
-    async fn purge(&self, place: &Place<'_>) -> Result<(), ApplyError> {
-        if let Err(error) = place.client.purge(place.path).await {
+    async fn purge(&self, place: &Place<'_>, chain: &Chain) -> Result<(), ApplyError> {
+        if let Err(error) = chain.in_time(place.client.purge(place.path)).await? {
             // Nobody is to wait for what does not happen. If this fails too, the intent counts no longer after a minute.
             let withdrawn = BTreeMap::from([(claim::purge_key(&self.me.uid), None)]);
             place.client.patch_metadata(place.path, &withdrawn).await.ok();
@@ -219,12 +245,19 @@ impl Applier<'_> {
     /// `None` when the entry has to be read again: the check-and-set was lost, or the claim was while we wrote.
     async fn write(&self, place: &Place<'_>, chain: &mut Chain, write: Write) -> Result<Option<Settled>, ApplyError> {
         place.ledger.ensure(&write.sets).await.map_err(ApplyError::Cluster)?;
-        let written = match place.client.write(place.path, &write.data, write.cas).await {
+        // The ledger may have taken its time.
+        if chain.is_old() {
+            return chain.lose().await.map(|()| None);
+        }
+        let sent = Moment::now();
+        let written = match chain.in_time(place.client.write(place.path, &write.data, write.cas)).await? {
             Ok(written) => written,
             Err(StoreError::CasMismatch { .. }) => return chain.lose().await.map(|()| None),
             Err(error) => return Err(ApplyError::Store(error)),
         };
         chain.wrote = Wrote::Version;
+        // The reply shows the labels as they were then.
+        chain.asked = sent;
         // An empty version is about to be removed, and only that is news to a reader.
         if !write.data.is_empty() {
             (place.announce)(Pushed::Version(written.version));
@@ -238,7 +271,10 @@ impl Applier<'_> {
             return Ok(None);
         }
         if !write.settle.is_empty() {
-            self.patch(place, chain, &write.settle).await?;
+            if chain.is_old() {
+                return chain.lose().await.map(|()| None);
+            }
+            self.settle(place, chain, &write.settle).await?;
         }
         Ok(Some(Settled { version: Some(written.version), ..write.settled }))
     }
@@ -254,7 +290,7 @@ impl Applier<'_> {
 
     /// An intent of a claimant that is gone, or that stands still, is passed over; another is given a few moments.
     async fn wait(&self, place: &Place<'_>, chain: &mut Chain, key: String, by: Owner) -> Result<(), ApplyError> {
-        if self.intents.is_stale(place.path, &key, self.now) {
+        if self.intents.is_stale(place.key, &key, self.now) {
             chain.inquiry.stale.insert(key);
             return Ok(());
         }
@@ -262,8 +298,7 @@ impl Applier<'_> {
             return self.ask_after(chain, by).await;
         }
         chain.lose().await.map_err(|_busy| ApplyError::Contested { by })?;
-        chain.entry = place.client.read_to_write(place.path).await.map_err(ApplyError::Store)?;
-        Ok(())
+        self.read_again(place, chain).await
     }
 
     /// Claims in one step, where the server makes sure that no label changed since it was read: then nobody else stands on
@@ -284,7 +319,7 @@ impl Applier<'_> {
             }
             Exchange::Crossed => {
                 chain.lose().await?;
-                chain.entry = place.client.read_to_write(place.path).await.map_err(ApplyError::Store)?;
+                self.read_again(place, chain).await?;
             }
             Exchange::Unavailable => {}
         }
@@ -301,6 +336,12 @@ impl Applier<'_> {
             EntryState::Empty | EntryState::Deleted { .. } | EntryState::Live { .. } => {}
         }
         self.patch(place, chain, changes).await
+    }
+
+    /// Changes labels on the strength of what the last read showed.
+    async fn settle(&self, place: &Place<'_>, chain: &mut Chain, changes: &LabelChanges) -> Result<(), ApplyError> {
+        let rests_on = chain.asked;
+        in_time(rests_on, self.patch(place, chain, changes)).await?
     }
 
     async fn patch(&self, place: &Place<'_>, chain: &mut Chain, changes: &LabelChanges) -> Result<(), ApplyError> {
@@ -331,7 +372,21 @@ fn may_not(error: StoreError, advice: &'static str) -> ApplyError {
     }
 }
 
+/// Gives a request up that would come too late after the read that it rests on.
+async fn in_time<T>(read: Moment, request: impl Future<Output = T>) -> Result<T, ApplyError> {
+    tokio::time::timeout_at(read + LATEST, request).await.map_err(|_elapsed| ApplyError::Slow)
+}
+
 impl Chain {
+    /// Whether others may take our intents for dead before what rests on this read is done.
+    fn is_old(&self) -> bool {
+        self.asked.elapsed() > FRESH
+    }
+
+    async fn in_time<T>(&self, request: impl Future<Output = T>) -> Result<T, ApplyError> {
+        in_time(self.asked, request).await
+    }
+
     /// The entry with labels that the server just took. Its data may be older, which the check-and-set of a write finds.
     fn relabel(&mut self, changes: &LabelChanges) {
         for (key, value) in changes {

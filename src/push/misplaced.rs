@@ -1,7 +1,7 @@
 //! The mark of External Secrets Operator where it does not belong: of a key that repeats the mount it takes the mount off for the
 //! data and not for the metadata. The data is then at one place, and `managed-by` at another, where no data ever is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::claim::{self, Elsewhere};
 use crate::domain::path::RemotePath;
@@ -30,18 +30,19 @@ pub async fn look(
     Ok(seen)
 }
 
-/// Removes what is left of a mark that stands at the right place now, if nothing but that mark is there. A push never fails by it.
+/// Takes the mark off a place where it does not belong, once it stands at the right one, if nothing but that mark is there. The entry
+/// itself stays, empty: somebody may just be writing its first version. A push never fails by this.
 pub async fn tidy(client: &dyn StoreClient, place: &RemotePath) {
     let outcome = match client.metadata(place).await {
         Ok(Some(metadata)) if is_misplaced(&metadata) && metadata.custom_metadata.len() == 1 => {
-            client.purge(place).await
+            client.patch_metadata(place, &BTreeMap::from([(claim::MARKER.to_owned(), None)])).await
         }
         Ok(Some(_) | None) => return,
         Err(error) => Err(error),
     };
     match outcome {
         Ok(()) => {
-            tracing::info!(%place, "a mark of External Secrets Operator that stood at the wrong place was removed")
+            tracing::info!(%place, "a mark of External Secrets Operator was removed from the wrong place")
         }
         Err(error) => tracing::info!(%place, %error, "a mark of External Secrets Operator stays at the wrong place"),
     }

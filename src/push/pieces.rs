@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use super::desired::{Entry, Keys, Shape};
+use crate::domain::key_rewrite::TooLong;
 use crate::domain::mapping::{self, SourceError, SourceKey, ValueOf};
 use crate::domain::path::PathError;
 use crate::domain::push_options::Encoding;
@@ -35,6 +36,9 @@ pub enum NoPlace {
     /// It names no entry.
     #[error("{0}")]
     Path(PathError),
+    /// A key of the source becomes a path that is too long.
+    #[error("{0}")]
+    TooLong(TooLong),
     /// The source does not say which properties there are.
     #[error("{0}")]
     Shapeless(SourceError),
@@ -70,7 +74,8 @@ pub fn pieces(entry: &Entry, source: &Source) -> Result<Vec<Piece>, NoPlace> {
         Shape::Each { keys, rewrite } => {
             let mut pieces = Vec::new();
             for key in keys.of(entry, source) {
-                pieces.extend(entry.alone(key.clone(), source, rewrite.apply(&key)));
+                let remote_key = rewrite.apply(&key).map_err(NoPlace::TooLong)?;
+                pieces.extend(entry.alone(key, source, remote_key));
             }
             Ok(pieces)
         }

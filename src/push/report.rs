@@ -234,7 +234,9 @@ fn classify(problem: &Problem) -> (Reason, Family) {
         },
         Problem::Apply(ApplyError::MayNot { error, .. }) => (store_reason(error), error.family()),
         Problem::Apply(ApplyError::Contested { .. }) => (Reason::PathConflict, Family::Failed),
-        Problem::Apply(ApplyError::Busy | ApplyError::Cluster(_)) => (Reason::Errored, Family::Failed),
+        Problem::Apply(ApplyError::Busy | ApplyError::Slow | ApplyError::Cluster(_)) => {
+            (Reason::Errored, Family::Failed)
+        }
     }
 }
 

@@ -14,11 +14,18 @@ use crate::domain::remote_key::RemoteKey;
 const ONLY_THE_KEY: &str =
     "only `{{ .value }}`, the key, can stand between braces; use rewrite.regexp for anything else";
 
+/// One PushSecret may have so many regular expressions, each of which takes memory as long as it is reconciled.
+const MAX_EXPRESSIONS: usize = 100;
+
 /// All mappings, given the stores that the spec names or selects.
 ///
 /// # Errors
 /// What only an edit of the spec can mend.
 pub fn mappings(spec: &PushSecretSpec, chosen: &Chosen) -> Result<Vec<Entry>, InvalidSpec> {
+    let found = spec.data_to.iter().map(expressions).sum();
+    if found > MAX_EXPRESSIONS {
+        return Err(InvalidSpec::TooManyExpressions { found, limit: MAX_EXPRESSIONS });
+    }
     let mut entries = Vec::with_capacity(spec.data.len() + spec.data_to.len());
     for (index, data) in spec.data.iter().enumerate() {
         entries.push(named(format!("spec.data[{index}]"), data)?);
@@ -29,6 +36,11 @@ pub fn mappings(spec: &PushSecretSpec, chosen: &Chosen) -> Result<Vec<Entry>, In
         entries.push(matched(index, many, &except, chosen)?);
     }
     Ok(entries)
+}
+
+fn expressions(many: &DataTo) -> usize {
+    let matched = many.match_.iter().filter(|matched| matched.regexp.is_some()).count();
+    matched + many.rewrite.iter().filter(|rewrite| rewrite.regexp.is_some()).count()
 }
 
 fn named(field: String, data: &PushSecretData) -> Result<Entry, InvalidSpec> {

@@ -6,8 +6,9 @@ use thiserror::Error;
 
 use crate::api::store_spec::StoreCondition;
 use crate::api::{StoreSpec, label_query};
+use crate::domain::expression::NoExpression;
 use crate::domain::label_query::{LabelQuery, Malformed};
-use crate::domain::whole_name::{NoExpression, WholeName};
+use crate::domain::whole_name::WholeName;
 
 /// Which stores this controller serves.
 #[derive(Clone, Debug)]
@@ -52,7 +53,7 @@ pub enum Admission {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConditionError {
     /// An expression that cannot be compiled.
-    #[error("spec.conditions[{index}].namespaceRegexes has {error}")]
+    #[error("spec.conditions[{index}].namespaceRegexes: {error}")]
     Regex {
         /// Which condition.
         index: usize,

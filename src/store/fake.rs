@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -113,6 +114,7 @@ pub struct FakeStore {
 struct World {
     server: &'static str,
     hangs: AtomicBool,
+    yields: AtomicBool,
     content: Mutex<Content>,
     hook: Mutex<Option<Hook>>,
 }
@@ -125,6 +127,7 @@ struct Content {
     /// Left out of listings.
     hidden: BTreeSet<RemotePath>,
     faults: VecDeque<Fault>,
+    slow: HashMap<Operation, Duration>,
     requests: Vec<Request>,
 }
 
@@ -158,15 +161,31 @@ impl FakeStore {
             world: Arc::new(World {
                 server,
                 hangs: AtomicBool::new(false),
+                yields: AtomicBool::new(false),
                 content: Mutex::new(content),
                 hook: Mutex::new(None),
             }),
         }
     }
 
-    /// Answers no read any more, as a server does that takes requests and does nothing.
+    /// Answers nothing any more, as a server does that takes requests and does nothing.
     pub fn hang(&self) {
         self.world.hangs.store(true, Ordering::Relaxed);
+    }
+
+    /// Answers again. What was asked meanwhile is lost.
+    pub fn recover(&self) {
+        self.world.hangs.store(false, Ordering::Relaxed);
+    }
+
+    /// Answers requests of this kind so much later than it carries them out.
+    pub fn slow(&self, operation: Operation, pause: Duration) {
+        self.content().slow.insert(operation, pause);
+    }
+
+    /// Lets others run before and after each request, so that whoever waits for it can be stopped at either side of it.
+    pub fn yield_at_each_request(&self) {
+        self.world.yields.store(true, Ordering::Relaxed);
     }
 
     /// Another client of the same store.
@@ -271,7 +290,32 @@ impl FakeStore {
     }
 
     /// Counts the request, plays the faults and hooks, and only then lets it happen.
-    fn serve<T>(
+    async fn serve<T>(
+        &self,
+        operation: Operation,
+        path: &RemotePath,
+        act: impl FnOnce(&mut Content) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.take_turns().await;
+        if self.world.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        let reply = self.answer(operation, path, act);
+        let pause = self.content().slow.get(&operation).copied();
+        if let Some(pause) = pause {
+            tokio::time::sleep(pause).await;
+        }
+        self.take_turns().await;
+        reply
+    }
+
+    async fn take_turns(&self) {
+        if self.world.yields.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn answer<T>(
         &self,
         operation: Operation,
         path: &RemotePath,
@@ -416,10 +460,7 @@ impl StoreClient for FakeStore {
     }
 
     async fn read(&self, path: &RemotePath, version: Option<u64>) -> Result<Entry, StoreError> {
-        if self.world.hangs.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
-        }
-        self.serve(Operation::Read, path, |content| Ok(content.entry(path, version)))
+        self.serve(Operation::Read, path, |content| Ok(content.entry(path, version))).await
     }
 
     async fn read_to_write(&self, path: &RemotePath) -> Result<Entry, StoreError> {
@@ -437,10 +478,11 @@ impl StoreClient for FakeStore {
                 custom_metadata: entry.custom_metadata,
             })
         })
+        .await
     }
 
     async fn heads(&self, folder: &RemotePath, limit: usize) -> Result<Heads, StoreError> {
-        self.serve(Operation::Heads, folder, |content| Ok(content.heads(folder, limit)))
+        self.serve(Operation::Heads, folder, |content| Ok(content.heads(folder, limit))).await
     }
 
     async fn create_entry(&self, path: &RemotePath) -> Result<(), StoreError> {
@@ -448,6 +490,7 @@ impl StoreClient for FakeStore {
             content.stored(path);
             Ok(())
         })
+        .await
     }
 
     async fn patch_metadata(
@@ -459,6 +502,7 @@ impl StoreClient for FakeStore {
             content.existing(path)?.change_labels(changes);
             Ok(())
         })
+        .await
     }
 
     async fn exchange_labels(
@@ -483,6 +527,7 @@ impl StoreClient for FakeStore {
             stored.change_labels(changes);
             Ok(Exchange::Done)
         })
+        .await
     }
 
     async fn write(&self, path: &RemotePath, data: &RemoteData, cas: u64) -> Result<Written, StoreError> {
@@ -495,6 +540,7 @@ impl StoreClient for FakeStore {
             let version = stored.push(duplicate(data));
             Ok(Written { version, custom_metadata: stored.custom_metadata.clone() })
         })
+        .await
     }
 
     async fn delete_versions(&self, path: &RemotePath, versions: &[u64]) -> Result<(), StoreError> {
@@ -502,6 +548,7 @@ impl StoreClient for FakeStore {
             content.blank(path, versions);
             Ok(())
         })
+        .await
     }
 
     async fn destroy_versions(&self, path: &RemotePath, versions: &[u64]) -> Result<(), StoreError> {
@@ -512,10 +559,11 @@ impl StoreClient for FakeStore {
             }
             Ok(())
         })
+        .await
     }
 
     async fn metadata(&self, path: &RemotePath) -> Result<Option<Metadata>, StoreError> {
-        self.serve(Operation::Metadata, path, |content| Ok(content.entries.get(path).map(Stored::metadata)))
+        self.serve(Operation::Metadata, path, |content| Ok(content.entries.get(path).map(Stored::metadata))).await
     }
 
     async fn purge(&self, path: &RemotePath) -> Result<(), StoreError> {
@@ -523,5 +571,6 @@ impl StoreClient for FakeStore {
             content.entries.remove(path);
             Ok(())
         })
+        .await
     }
 }

@@ -7,6 +7,7 @@ use super::convention_file;
 use super::push_spec;
 use crate::api::DurationText;
 use crate::api::store_spec::StoreCondition;
+use crate::domain::dns;
 use crate::domain::push_options::PushOptions;
 use crate::fanout::selection::Selection;
 use crate::manifest::{Node, Object, Problem, Value, earlier_versions, span_of};
@@ -105,7 +106,7 @@ fn target(object: &Object<'_>, root: &str, object_name: &str) -> Vec<Problem> {
         return problems;
     };
     let name = spec.at("target.name").and_then(Node::text).unwrap_or(object_name);
-    if !name.is_empty() && !is_dns_subdomain(name) {
+    if !name.is_empty() && !dns::is_subdomain(name) {
         problems.push(Problem::error(
             "K1",
             span_of(spec, "target.name"),
@@ -142,12 +143,4 @@ fn is_data_key(text: &str) -> bool {
         && text != "."
         && !text.starts_with("..")
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
-}
-
-fn is_dns_subdomain(text: &str) -> bool {
-    let label = |label: &str| {
-        let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        label.starts_with(ends) && label.ends_with(ends) && label.chars().all(|c| ends(c) || c == '-')
-    };
-    text.len() <= 253 && text.split('.').all(label)
 }

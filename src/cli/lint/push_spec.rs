@@ -25,6 +25,7 @@ fn rule(fault: &InvalidSpec) -> Option<(&'static str, &str)> {
         InvalidSpec::Unsupported { field, .. } => Some(("unsupported", field)),
         InvalidSpec::Missing { field, .. } => Some(("missing-field", field)),
         InvalidSpec::Regexp { field, .. } => Some(("regexp", field)),
+        InvalidSpec::TooManyExpressions { .. } => Some(("regexp", "spec.dataTo")),
         InvalidSpec::StrangeStore { field, .. } => Some(("store-ref", field)),
         InvalidSpec::Selector { field, .. } => Some(("selector", field)),
         InvalidSpec::Interval(_)

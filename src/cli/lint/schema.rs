@@ -5,8 +5,8 @@ use std::ops::Range;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
-use regex::Regex;
 
+use crate::domain::expression;
 use crate::manifest::{Entry, Kind, Node, Problem, Value};
 
 /// Checks the whole document.
@@ -176,7 +176,7 @@ fn wrong_text(node: &Node, text: &str, schema: &JSONSchemaProps, at: &str) -> Op
         return wrong(format!("`{at}` has {length} characters, and {most} is the limit"), None);
     }
     let pattern = schema.pattern.as_deref()?;
-    match Regex::new(pattern) {
+    match expression::compile(pattern) {
         Ok(regex) if !regex.is_match(text) => wrong(format!("`{at}` does not match `{pattern}`"), None),
         Ok(_) | Err(_) => None,
     }

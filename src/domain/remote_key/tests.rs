@@ -43,6 +43,15 @@ fn each_placeholder_is_filled_from_the_source() {
 }
 
 #[test]
+fn a_key_that_its_source_makes_too_long_is_refused_by_its_beginning() {
+    let long = "x".repeat(250);
+    let key = "a/".to_owned() + &"{{ .metadata.labels.team }}".repeat(60);
+    let told = resolved(&key, &[("team", &long)]).unwrap_err();
+    assert!(told.to_string().starts_with("key \"a/xxxx") && told.to_string().len() < 200, "{told}");
+    assert!(matches!(RemoteKey::parse(&"x".repeat(2049)), Err(RemoteKeyError::TooLong { .. })));
+}
+
+#[test]
 fn nothing_else_of_the_template_language_is_understood() {
     for key in [
         "a/{{ .metadata.uid }}",

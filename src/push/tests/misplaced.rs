@@ -28,10 +28,6 @@ fn left_behind(counting: Counting) -> FakeStore {
     store
 }
 
-fn is_there(store: &FakeStore, path: &RemotePath) -> bool {
-    !matches!(store.peek(path).state, crate::domain::remote::EntryState::Absent)
-}
-
 #[tokio::test]
 async fn a_path_that_is_marked_elsewhere_is_claimed_without_a_version_and_looked_at_once() {
     for counting in [Counting::Refused, Counting::Offered] {
@@ -40,7 +36,7 @@ async fn a_path_that_is_marked_elsewhere_is_claimed_without_a_version_and_looked
         assert_eq!((applied.settled.version, applied.wrote), (Some(1), Wrote::Nothing));
         assert_eq!(labels(&store), ["claim.waypost.io/password", "managed-by"]);
         assert_eq!(texts(&store), expect(&[("password", "p"), ("username", "u")]));
-        assert!(!is_there(&store, &phantom()));
+        assert!(store.peek(&phantom()).custom_metadata.is_empty());
         let before = store.requests().len();
         push(&store, "a", &spelled(set(&[("password", "p")]))).await.unwrap();
         assert_eq!(store.requests().len() - before, 1, "silence costs one read");
@@ -82,23 +78,40 @@ async fn a_mark_with_labels_of_others_is_believed_and_stays() {
     labels.insert("team".into(), "shop".into());
     store.put_metadata(&phantom(), labels);
     push(&store, "a", &spelled(set(&[("password", "p")]))).await.unwrap();
-    assert!(is_there(&store, &phantom()));
+    assert!(claim::is_marked(&store.peek(&phantom()).custom_metadata));
 }
 
 #[tokio::test]
 async fn a_place_that_may_not_be_seen_is_named_and_one_that_may_not_be_removed_stays() {
     let forbidden = || StoreError::Forbidden { operation: "read", path: "secret".into() };
-    for refused in [Operation::Metadata, Operation::Purge] {
+    for refused in [Operation::Metadata, Operation::PatchMetadata] {
         let store = left_behind(Counting::Refused);
-        store.before_each(move |_, request| (request.operation == refused).then(|| Fault::Refuse(forbidden())));
+        let phantom_url = phantom().to_string();
+        store.before_each(move |_, request| {
+            (request.operation == refused && request.path == phantom_url).then(|| Fault::Refuse(forbidden()))
+        });
         let outcome = push(&store, "a", &spelled(set(&[("password", "p")]))).await;
-        assert!(is_there(&store, &phantom()));
+        assert!(claim::is_marked(&store.peek(&phantom()).custom_metadata));
         match refused {
-            Operation::Purge => assert!(outcome.is_ok()),
+            Operation::PatchMetadata => assert!(outcome.is_ok()),
             _look => {
                 let told = outcome.unwrap_err().to_string();
                 assert!(told.contains(&phantom().to_string()) && told.contains("eso-markers.hcl"), "{told}");
             }
         }
     }
+}
+
+/// Somebody writes a first version there, of their own, at the very moment at which the mark is taken away.
+#[tokio::test]
+async fn what_somebody_writes_at_the_wrong_place_meanwhile_stays() {
+    let store = left_behind(Counting::Refused);
+    store.before_each(|store, request| {
+        if request.operation.mutates() && request.path == phantom().to_string() {
+            store.put(&phantom(), data(&[("x", "theirs")]));
+        }
+        None
+    });
+    push(&store, "a", &spelled(set(&[("password", "p")]))).await.unwrap();
+    assert!(store.peek(&phantom()).data().is_some_and(|data| data.contains_key("x")));
 }

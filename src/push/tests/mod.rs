@@ -6,5 +6,6 @@ mod labelled;
 mod lifecycle;
 mod misplaced;
 mod protocol;
+mod slow;
 mod stores;
 mod whole;

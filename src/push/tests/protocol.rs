@@ -17,11 +17,11 @@ use crate::push::entry::{Applied, Applier, ApplyError, Owners, Place, Recorder, 
 use crate::push::intents::Intents;
 use crate::push::labels::LabelGoal;
 use crate::push::step::{Existing, Foreign, Goal, Refusal};
-use crate::store::StoreError;
 use crate::store::fake::{Counting, FakeStore, Fault, Operation};
+use crate::store::{PathKey, StoreError};
 
 /// The cluster as far as claims ask after it: the UIDs of the PushSecrets that exist.
-struct Living(BTreeSet<String>);
+pub(super) struct Living(pub BTreeSet<String>);
 
 #[async_trait]
 impl Owners for Living {
@@ -53,6 +53,11 @@ pub(super) fn path() -> RemotePath {
     RemotePath::parse(Some("secret"), "platform-data/postgres/temporal").unwrap()
 }
 
+/// Where that is, on the fake's server.
+pub(super) fn place_key() -> PathKey {
+    PathKey { server: "fake".into(), mount: "secret".into(), path: "platform-data/postgres/temporal".into() }
+}
+
 pub(super) fn data(entries: &[(&str, &str)]) -> RemoteData {
     entries.iter().map(|(property, text)| ((*property).to_owned(), RemoteValue::text(text))).collect()
 }
@@ -81,7 +86,7 @@ pub(super) async fn push(store: &FakeStore, uid: &str, goal: &Goal) -> Result<Ap
 /// One reconcile of one path by a PushSecret with this UID, in a cluster where these exist.
 async fn push_among(store: &FakeStore, uid: &str, goal: &Goal, living: &[&str]) -> Result<Applied, ApplyError> {
     let (me, owners, intents, path) = (owner(uid), Living(names(living)), Intents::default(), path());
-    let place = Place { client: store, path: &path, ledger: &book(store), announce: &|_version| {} };
+    let place = Place { client: store, path: &path, key: &place_key(), ledger: &book(store), announce: &|_version| {} };
     Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() }.converge(&place, goal).await
 }
 
@@ -327,7 +332,7 @@ async fn a_sibling_written_between_read_and_write_survives() {
 async fn what_is_pushed_stands_in_the_ledger_before_the_first_mutation() {
     let (store, me, owners, intents) = (FakeStore::new(), owner("a"), Living(names(&["a"])), Intents::default());
     let (path, book) = (path(), book(&store));
-    let place = Place { client: &store, path: &path, ledger: &book, announce: &|_version| {} };
+    let place = Place { client: &store, path: &path, key: &place_key(), ledger: &book, announce: &|_version| {} };
     let applier = Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() };
     applier.converge(&place, &set(&[("username", "u"), ("password", "p")])).await.unwrap();
     assert_eq!(book.1.lock().unwrap()[0], (names(&["username", "password"]), 0));
@@ -423,7 +428,7 @@ async fn an_intent_that_stands_still_is_swept_after_a_minute() {
     store.put_metadata(&path(), changes.into_iter().filter_map(|(key, value)| Some((key, value?))).collect());
     let (me, owners, intents, path) = (owner("a"), Living(names(&["a"])), Intents::default(), path());
     let (book, goal) = (book(&store), set(&[("password", "p")]));
-    let place = Place { client: &store, path: &path, ledger: &book, announce: &|_version| {} };
+    let place = Place { client: &store, path: &path, key: &place_key(), ledger: &book, announce: &|_version| {} };
     let applier = Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() };
     let waiting = applier.converge(&place, &goal).await;
     assert_eq!(waiting.err(), Some(ApplyError::Contested { by: stranger }));

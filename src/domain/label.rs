@@ -1,0 +1,75 @@
+//! What a KV v2 store takes as a label (`custom_metadata`) of an entry.
+
+/// The longest key, in bytes.
+pub const MAX_KEY: usize = 128;
+/// The longest value, in bytes.
+pub const MAX_VALUE: usize = 512;
+
+/// Why no store takes a text as the key or the value of a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LabelFault {
+    /// It is empty.
+    Empty,
+    /// It has more bytes than the limit.
+    TooLong,
+    /// It has a character that cannot be printed, such as a line break or a tab.
+    Unprintable,
+}
+
+/// Judges the key of a label.
+///
+/// # Errors
+/// [`LabelFault`].
+pub fn check_key(text: &str) -> Result<(), LabelFault> {
+    check(text, MAX_KEY)
+}
+
+/// Judges the value of a label.
+///
+/// # Errors
+/// [`LabelFault`].
+pub fn check_value(text: &str) -> Result<(), LabelFault> {
+    check(text, MAX_VALUE)
+}
+
+fn check(text: &str, limit: usize) -> Result<(), LabelFault> {
+    match text.len() {
+        0 => Err(LabelFault::Empty),
+        length if length > limit => Err(LabelFault::TooLong),
+        _fits if text.chars().all(is_printable) => Ok(()),
+        _fits => Err(LabelFault::Unprintable),
+    }
+}
+
+/// What Go's `unicode.IsPrint`, which servers ask, calls so: letters, marks, numbers, punctuation, symbols and the space. What the
+/// standard library escapes for people is the rest, apart from the characters that it escapes because they are syntax.
+fn is_printable(character: char) -> bool {
+    // A mark is escaped only where it has nothing to stand on.
+    let shown = format!("x{character}");
+    matches!(character, '"' | '\'' | '\\') || shown.escape_debug().eq(shown.chars())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_store_takes_is_told() {
+        for fine in ["x", "a b", "é", "e\u{301}", "\"'\\", "\u{1f511}", "日本", &"x".repeat(MAX_VALUE)] {
+            assert_eq!(check_value(fine), Ok(()), "{fine:?}");
+        }
+        for odd in
+            ["a\nb", "\t", "\r", "\0", "\u{7f}", "\u{a0}", "\u{200b}", "\u{2028}", "\u{feff}", "\u{e000}", "\u{ad}"]
+        {
+            assert_eq!(
+                (check_value(odd), check_key(odd)),
+                (Err(LabelFault::Unprintable), Err(LabelFault::Unprintable)),
+                "{odd:?}"
+            );
+        }
+        assert_eq!((check_key(""), check_value("")), (Err(LabelFault::Empty), Err(LabelFault::Empty)));
+        let (key, value) = ("k".repeat(MAX_KEY + 1), "v".repeat(MAX_VALUE + 1));
+        assert_eq!((check_key(&key), check_value(&value)), (Err(LabelFault::TooLong), Err(LabelFault::TooLong)));
+        assert_eq!(check_value(&key), Ok(()));
+    }
+}
