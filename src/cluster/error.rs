@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use super::denial::Denial;
+
 /// A failed request to the Kubernetes API.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ClusterError {
@@ -29,23 +31,25 @@ pub enum ClusterError {
         /// kind namespace/name
         object: String,
     },
-    /// RBAC, a quota or an admission policy said no.
-    #[error("{step} {object}: forbidden by the API server (RBAC, quota or an admission policy): {reason}")]
+    /// RBAC, a quota or admission said no.
+    #[error("{step} {object}: forbidden: {denial}")]
     Forbidden {
         /// get, create, update, …
         step: &'static str,
         /// kind namespace/name
         object: String,
-        /// The machine-readable reason, `Forbidden` where there is none.
-        reason: String,
+        /// Who said no.
+        denial: Denial,
     },
-    /// The object does not validate.
-    #[error("{step} {object}: the API server finds it invalid")]
+    /// The object does not validate, or an admission policy that calls it invalid said no.
+    #[error("{step} {object}: refused as invalid: {denial}")]
     Invalid {
         /// get, create, update, …
         step: &'static str,
         /// kind namespace/name
         object: String,
+        /// What is not valid, or who said no.
+        denial: Denial,
     },
     /// The namespace is being deleted.
     #[error("{step} {object}: its namespace is being deleted")]
@@ -100,8 +104,8 @@ impl ClusterError {
             409 if status.reason == "AlreadyExists" => ClusterError::AlreadyExists { step, object },
             409 => ClusterError::Conflict { step, object },
             403 if terminating => ClusterError::NamespaceTerminating { step, object },
-            401 | 403 => ClusterError::Forbidden { step, object, reason: status.reason.clone() },
-            400 | 413 | 422 => ClusterError::Invalid { step, object },
+            401 | 403 => ClusterError::Forbidden { step, object, denial: Denial::of(status) },
+            400 | 413 | 422 => ClusterError::Invalid { step, object, denial: Denial::of(status) },
             code => ClusterError::Api { step, object, code },
         }
     }

@@ -4,6 +4,7 @@
 pub mod children;
 pub mod client;
 pub mod credentials;
+pub mod denial;
 pub mod error;
 pub mod events;
 pub mod finalizers;

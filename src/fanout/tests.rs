@@ -21,6 +21,7 @@ use crate::api::push_secret::PushSecretSpec;
 use crate::api::{ClusterPushSecret, PushSecret};
 use crate::cluster::ClusterError;
 use crate::cluster::children::LiveChild;
+use crate::cluster::denial::Denial;
 use crate::controller::report::{Report, Requeue};
 
 type Desired = desired::Desired<PushSecretSpec>;
@@ -206,7 +207,7 @@ fn a_thousand_namespaces_are_a_status_and_a_message_of_bounded_size() {
         let denied = ClusterError::Forbidden {
             step: "create",
             object: format!("PushSecret {}/fan", "n".repeat(63)),
-            reason: "Forbidden".into(),
+            denial: Denial::Unnamed,
         };
         let outcome = if number % 2 == 0 { Outcome::Done } else { Outcome::Failed(Problem::Cluster(denied)) };
         results.wanted.insert(format!("{}-{number:04}", "n".repeat(58)), outcome);
@@ -302,7 +303,7 @@ fn sc12_a_namespace_that_never_holds_still_hides_no_failure_of_another() {
     let wish = desired(json!({}));
     let mut before = object(json!({}));
     before.status = serde_json::from_value(json!({ "provisionedNamespaces": ["old", "restless"] })).unwrap();
-    let denied = ClusterError::Invalid { step: "create", object: "PushSecret bad/fan".into() };
+    let denied = ClusterError::Invalid { step: "create", object: "PushSecret bad/fan".into(), denial: Denial::Unnamed };
     let wanted = [
         ("bad", Outcome::Failed(Problem::Cluster(denied))),
         ("fine", Outcome::Done),

@@ -95,7 +95,8 @@ async fn sc12_a_namespace_that_refuses_stops_no_other_and_is_named() -> anyhow::
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(stage.client.clone());
     refuse(&stage, &policies).await?;
     fan_out(&stage, json!({})).await?;
-    let words = ["1 of 2 namespaces failed", &stage.producer, "the API server finds it invalid"];
+    let policy = format!("the ValidatingAdmissionPolicy {} denies it", stage.word);
+    let words = ["1 of 2 namespaces failed", &stage.producer, &policy];
     says(&stage, "False", "NamespacesFailed", &words).await?;
     in_place_beside(&stage).await?;
     // What refused says nothing when it no longer does; any edit of the namespace makes us look again.
