@@ -87,13 +87,25 @@ pub struct Config {
     #[arg(long, env = "WAYPOST_LEADER_ELECTION_ID", default_value = "waypost-controller", value_name = "NAME")]
     pub leader_election_id: String,
 
-    /// Talk to this cluster instead of the one we run in.
-    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterChoice,
 
     /// Export traces by OTLP to this endpoint; the other OTEL_* variables of the standard are honoured too.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
+}
+
+/// Which cluster is meant.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ClusterChoice {
+    /// The kubeconfig to use [default: the files of KUBECONFIG, else the cluster that this runs in, else ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// The context of the kubeconfig to use [default: its current one]
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
 }
 
 /// How log lines are written.

@@ -5,6 +5,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+#[path = "lint/commands.rs"]
+mod commands;
+#[path = "lint/constructed.rs"]
+mod constructed;
+
 use waypost::cli::lint::{self, Colour, Format, judge, render};
 use waypost::domain::convention::{Convention, Mode, Severity};
 use waypost::manifest::{Located, Source};
@@ -63,6 +68,59 @@ fn the_bad_corpus_breaks_what_it_says() {
             assert!(located.column <= line.chars().count(), "{}", shown(&found));
         }
     }
+}
+
+#[test]
+fn every_bound_enum_and_rule_of_the_definitions_is_judged() {
+    assert_eq!(constructed::unknown_words(), BTreeSet::new(), "words of schemas that lint does not judge");
+    let (cases, mut wrong) = (constructed::cases(), Vec::new());
+    assert!(cases.iter().filter(|case| case.control.is_some()).count() > 40, "the rules are there");
+    for case in &cases {
+        let is_told = |manifest: &serde_json::Value| {
+            let found = lint(&text(&manifest.to_string()), Mode::Off);
+            found.iter().any(|found| found.problem.rule == case.word && found.problem.message.contains(&case.says))
+        };
+        if !is_told(&case.manifest) {
+            wrong.push(format!("{}: lint says nothing", case.name));
+        }
+        if case.control.as_ref().is_some_and(is_told) {
+            wrong.push(format!("{}: lint says so of what is right", case.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+#[test]
+fn the_caret_stands_at_what_is_wrong() {
+    for (file, line) in [
+        ("metadata-name", "  name: Bad_Name"),
+        ("metadata-unrendered", "  name: {{ .Release.Name }}"),
+        ("metadata-label", "    team: \"a b\""),
+        ("pull-no-store", "  - secretKey: username"),
+        ("pull-version", "      version: latest"),
+        ("pull-creation-policy", "    creationPolicy: Merge"),
+        ("rule-deletion-policy", "    creationPolicy: Merge"),
+        ("duration-store", "  refreshInterval: 1d"),
+        ("store-server-without-scheme", "      server: vault:8200"),
+        ("store-path", "      path: secret/../other"),
+        ("store-header", "        \"X Other\": a"),
+        ("store-ca-elsewhere", "        type: ConfigMap"),
+        ("store-version", "      version: v1"),
+        ("store-namespace", "      namespace: \"team ä\""),
+    ] {
+        let source = source(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/corpus/bad/{file}.yaml")));
+        let found = lint(std::slice::from_ref(&source), Mode::Enforce);
+        let lines: Vec<&str> = found.iter().filter_map(|found| source.text.lines().nth(found.line - 1)).collect();
+        assert_eq!(lines, [line], "{}", shown(&found));
+    }
+}
+
+#[test]
+fn a_null_is_what_the_api_server_drops() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/good/external-secret.yaml");
+    let pull = std::fs::read_to_string(path).unwrap().replace("  data:\n", "  dataFrom: null\n  data:\n");
+    let found = lint(&text(&pull), Mode::Enforce);
+    assert!(found.is_empty(), "{}", shown(&found));
 }
 
 #[test]
@@ -404,7 +462,7 @@ fn a_convention_that_cannot_be_used_is_named_among_manifests_and_refused_as_the_
             "path-convention",
             "\"host\" is a credential and an endpoint",
         ),
-        ("prefix", "{ secretPrefix: platform-config }", "path-convention", "give each its own"),
+        ("prefix", "{ secretPrefix: platform-config }", "schema-rule", "give each its own"),
         (
             "alias",
             "{ vocabulary: { aliases: { Pwd: password } } }",

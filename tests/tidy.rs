@@ -129,6 +129,22 @@ fn every_file_opens_with_its_job_and_has_one() {
 }
 
 #[test]
+fn only_the_terminal_prints() {
+    let macros = ["print", "println", "eprint", "eprintln", "dbg"].map(|name| format!("{name}!("));
+    let is_free = |file: &Path| is_below(file, "src/bin") || is_below(file, "src/cli/terminal.rs");
+    let mut wrong = Vec::new();
+    for file in sources("src").into_iter().filter(|file| !is_free(file)) {
+        let text = fs::read_to_string(&file).expect("a listed file can be read");
+        let words =
+            |line: &str| line.split(|c: char| c.is_whitespace() || c == '{').map(str::to_owned).collect::<Vec<_>>();
+        if text.lines().flat_map(words).any(|word| macros.iter().any(|name| word.starts_with(name))) {
+            wrong.push(format!("{} prints by itself: a reader that goes away would make it panic", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn a_broken_arrow_is_found_in_grouped_imports_and_in_paths() {
     let text = "use crate::{api, pull::{desired, plan}}; fn f() -> reqwest::Client { std::env::var(\"X\"); loop {} }";
     let named = names_in(&syn::parse_file(text).expect("it parses"));

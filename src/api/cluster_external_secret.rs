@@ -10,6 +10,10 @@ use super::duration::DurationText;
 use super::external_secret::ExternalSecretSpec;
 use super::selector::{ChildMetadata, DNS_LABEL, DNS_SUBDOMAIN, FailedNamespace};
 
+/// What the controller and lint answer to this kind.
+pub const UNSERVED: &str =
+    "this version of Waypost does not serve ClusterExternalSecret: create an ExternalSecret in each namespace instead";
+
 /// The ExternalSecret, and the namespaces that get it.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[kube(

@@ -14,6 +14,9 @@ const SECOND: u64 = 1_000_000_000;
 /// The longest duration text that the schema admits, in characters.
 pub const MAX_TEXT: usize = 64;
 
+/// The rule (CEL) of every field that has a duration. It knows the form and not the length, which only parsing tells.
+pub const RULE: &str = r"self.matches('^[-+]?(0|(([0-9]+([.][0-9]*)?|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$')";
+
 /// A span of time in nanoseconds, negative allowed, at most about 292 years.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GoDuration(i64);
@@ -241,7 +244,7 @@ impl JsonSchema for DurationText {
             "type": "string",
             "maxLength": MAX_TEXT,
             "x-kubernetes-validations": [{
-                "rule": r"self.matches('^[-+]?(0|(([0-9]+([.][0-9]*)?|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$')",
+                "rule": RULE,
                 "message": "must be a duration such as 30s, 15m or 1h0m0s; the units are ns, us, ms, s, m and h (a day is 24h)",
             }],
         })

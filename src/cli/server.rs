@@ -1,5 +1,7 @@
-//! The server that a command asks, and the token that it asks with.
+//! The server that a command asks, and the token that it asks with: from flags, else from where the tools of OpenBao and Vault
+//! have them.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -7,32 +9,38 @@ use thiserror::Error;
 use crate::domain::secret::SecretBytes;
 use crate::store::vault::access::Access;
 
-/// Where the token is read; never from the command line, which others can see.
-const TOKEN: &str = "VAULT_TOKEN";
+/// The variables that name a thing, the first that is set counts. OpenBao's tool reads the same in this order.
+const ADDRESS: [&str; 2] = ["BAO_ADDR", "VAULT_ADDR"];
+const CA_CERT: [&str; 2] = ["BAO_CACERT", "VAULT_CACERT"];
+const NAMESPACE: [&str; 2] = ["BAO_NAMESPACE", "VAULT_NAMESPACE"];
+/// Never from the command line, which others can see.
+const TOKEN: [&str; 2] = ["BAO_TOKEN", "VAULT_TOKEN"];
+/// Where `bao login` and `vault login` leave a token, below the home folder.
+const TOKEN_FILE: &str = ".vault-token";
 
 /// A server, as its own command line takes it.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug, Default)]
 pub struct Server {
-    /// The server to ask, with the token in VAULT_TOKEN
-    #[arg(long, env = "VAULT_ADDR", value_name = "URL")]
+    /// The server to ask [default: BAO_ADDR, else VAULT_ADDR]. The token is that of BAO_TOKEN, else VAULT_TOKEN, else ~/.vault-token
+    #[arg(long, value_name = "URL")]
     pub address: Option<String>,
-    /// Certificates in PEM to trust instead of the system's
-    #[arg(long, env = "VAULT_CACERT", value_name = "FILE")]
+    /// Certificates in PEM to trust instead of the system's [default: BAO_CACERT, else VAULT_CACERT]
+    #[arg(long, value_name = "FILE")]
     pub ca_cert: Option<PathBuf>,
-    /// The server's namespace
-    #[arg(long, env = "VAULT_NAMESPACE", value_name = "NAMESPACE")]
+    /// The server's namespace [default: BAO_NAMESPACE, else VAULT_NAMESPACE]
+    #[arg(long, value_name = "NAMESPACE")]
     pub vault_namespace: Option<String>,
 }
 
 /// Why it cannot be asked.
 #[derive(Debug, Error)]
 pub enum NoServer {
-    #[error("no server to ask: name it with --address or VAULT_ADDR")]
+    #[error("no server to ask: name it with --address, BAO_ADDR or VAULT_ADDR")]
     Address,
-    #[error("no token to ask with: put it into {TOKEN}")]
+    #[error("no token to ask with: set BAO_TOKEN or VAULT_TOKEN, or log in with `bao login` or `vault login`")]
     Token,
     #[error("cannot read {}: {cause}", file.display())]
-    Certificates { file: PathBuf, cause: std::io::ErrorKind },
+    Unreadable { file: PathBuf, cause: std::io::ErrorKind },
 }
 
 impl Server {
@@ -41,16 +49,83 @@ impl Server {
     /// # Errors
     /// [`NoServer`]; nothing of the token is in it.
     pub fn access(&self) -> Result<Access, NoServer> {
-        let ca = self.ca_cert.as_ref().map(|file| {
-            std::fs::read(file).map_err(|error| NoServer::Certificates { file: file.clone(), cause: error.kind() })
-        });
-        let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty()).ok_or(NoServer::Token)?;
-        Ok(Access {
-            address: self.address.clone().ok_or(NoServer::Address)?,
-            ca: ca.transpose()?,
-            namespace: self.vault_namespace.clone(),
-            token: SecretBytes::new(token.into_bytes()),
-            token_in: TOKEN,
-        })
+        self.access_in(|name| std::env::var_os(name))
+    }
+
+    /// The same in an environment that is given.
+    fn access_in(&self, variable: impl Fn(&str) -> Option<OsString>) -> Result<Access, NoServer> {
+        let set = |names: [&'static str; 2]| {
+            names.into_iter().find_map(|name| Some((name, variable(name).filter(|text| !text.is_empty())?)))
+        };
+        let text = |given: &Option<String>, names| {
+            given.clone().or_else(|| Some(set(names)?.1.to_string_lossy().into_owned()))
+        };
+        let ca = self.ca_cert.clone().or_else(|| Some(set(CA_CERT)?.1.into())).map(|file| read(&file)).transpose()?;
+        let address = text(&self.address, ADDRESS).ok_or(NoServer::Address)?;
+        let (token, token_in) = match set(TOKEN) {
+            Some((name, token)) => (SecretBytes::new(token.into_encoded_bytes()), name),
+            None => (token_file(variable("HOME"))?, "~/.vault-token"),
+        };
+        Ok(Access { address, ca, namespace: text(&self.vault_namespace, NAMESPACE), token, token_in })
+    }
+}
+
+fn read(file: &PathBuf) -> Result<Vec<u8>, NoServer> {
+    std::fs::read(file).map_err(|error| NoServer::Unreadable { file: file.clone(), cause: error.kind() })
+}
+
+/// The token that a login left; editors end it with a new line.
+fn token_file(home: Option<OsString>) -> Result<SecretBytes, NoServer> {
+    let file = PathBuf::from(home.filter(|home| !home.is_empty()).ok_or(NoServer::Token)?).join(TOKEN_FILE);
+    let written = match read(&file) {
+        Err(NoServer::Unreadable { cause: std::io::ErrorKind::NotFound, .. }) => return Err(NoServer::Token),
+        written => SecretBytes::new(written?),
+    };
+    let token = written.expose().trim_ascii();
+    match token.is_empty() {
+        true => Err(NoServer::Token),
+        false => Ok(SecretBytes::new(token.to_vec())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The address, the token and where it is from, in this environment.
+    fn asked(server: &Server, environment: &[(&str, &str)]) -> Result<(String, Vec<u8>, &'static str), String> {
+        let found = |name: &str| environment.iter().find(|(set, _)| *set == name).map(|(_, text)| OsString::from(text));
+        let access = server.access_in(found).map_err(|error| error.to_string())?;
+        Ok((access.address, access.token.expose().to_vec(), access.token_in))
+    }
+
+    #[test]
+    fn flags_go_before_openbao_s_variables_and_those_before_vault_s() {
+        let token = ("VAULT_TOKEN", "v");
+        let of_vault = [("VAULT_ADDR", "https://vault"), token];
+        let both = [("BAO_ADDR", "https://bao"), ("VAULT_ADDR", "https://vault"), ("BAO_TOKEN", "b"), token];
+        let none = Server::default();
+        assert_eq!(asked(&none, &of_vault).unwrap(), ("https://vault".into(), b"v".to_vec(), "VAULT_TOKEN"));
+        assert_eq!(asked(&none, &both).unwrap(), ("https://bao".into(), b"b".to_vec(), "BAO_TOKEN"));
+        let flag = Server { address: Some("https://flag".into()), ..Server::default() };
+        assert_eq!(asked(&flag, &both).unwrap().0, "https://flag");
+        let emptied = [("BAO_ADDR", ""), ("BAO_TOKEN", ""), of_vault[0], token];
+        assert_eq!(asked(&none, &emptied).unwrap().2, "VAULT_TOKEN", "an empty variable is none");
+    }
+
+    #[test]
+    fn without_a_variable_the_token_is_the_one_that_a_login_left() {
+        let home = std::env::temp_dir().join(format!("waypost-home-{}", std::process::id()));
+        std::fs::create_dir_all(&home).unwrap();
+        let environment = [("VAULT_ADDR", "https://vault"), ("HOME", home.to_str().unwrap())];
+        let none = Server::default();
+        assert!(asked(&none, &environment).unwrap_err().contains("bao login"), "no file");
+        std::fs::write(home.join(TOKEN_FILE), "s.left\n").unwrap();
+        assert_eq!(asked(&none, &environment).unwrap(), ("https://vault".into(), b"s.left".to_vec(), "~/.vault-token"));
+        let set = [environment[0], environment[1], ("VAULT_TOKEN", "v")];
+        assert_eq!(asked(&none, &set).unwrap().1, b"v", "a variable goes before the file");
+        std::fs::write(home.join(TOKEN_FILE), "\n").unwrap();
+        assert!(asked(&none, &environment).is_err(), "an empty file");
+        std::fs::remove_dir_all(home).unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! The client for the Kubernetes API: no hidden retries, and a sign of life for each watch it opens.
 
-use std::path::Path;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,12 +12,13 @@ use futures::future::BoxFuture;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use thiserror::Error;
 use tower::{Layer, Service, ServiceBuilder};
 
 use super::liveness::Liveness;
+use crate::config::ClusterChoice;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Finds out that the other end of an idle connection is gone before the next request does.
@@ -26,19 +27,21 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// There is no way to talk to a cluster.
 #[derive(Debug, Error)]
 pub enum ConnectError {
-    /// The kubeconfig that was named cannot be used.
-    #[error("cannot use kubeconfig {path}: {source}")]
+    /// The kubeconfig that was named or found cannot be used.
+    #[error("cannot use {kubeconfig}: {source}")]
     Kubeconfig {
-        /// The file.
-        path: String,
+        /// Which.
+        kubeconfig: String,
         /// What is wrong with it.
-        source: Box<kube::config::KubeconfigError>,
+        source: Box<KubeconfigError>,
     },
-    /// None was named, and we do not run in a cluster.
-    #[error("not in a cluster, and no --kubeconfig (or KUBECONFIG) given: {source}")]
-    Incluster {
-        /// What is missing.
-        source: kube::config::InClusterError,
+    /// Nothing says which cluster is meant.
+    #[error(
+        "no cluster to talk to: this does not run in one ({source}), and there is no ~/.kube/config: name a file with --kubeconfig or KUBECONFIG"
+    )]
+    NoCluster {
+        /// What a pod would have.
+        source: InClusterError,
     },
     /// The way leads through a proxy.
     #[error(
@@ -56,12 +59,9 @@ pub enum ConnectError {
     },
 }
 
-/// A client for the named kubeconfig, else for the cluster we run in.
-pub async fn connect(kubeconfig: Option<&Path>, liveness: Arc<Liveness>) -> Result<Client, ConnectError> {
-    let mut config = match kubeconfig {
-        Some(path) => from_file(path).await?,
-        None => Config::incluster().map_err(|source| ConnectError::Incluster { source })?,
-    };
+/// A client for the cluster that the flags, the environment or the place of this process name.
+pub async fn connect(cluster: &ClusterChoice, liveness: Arc<Liveness>) -> Result<Client, ConnectError> {
+    let mut config = config(cluster).await?;
     if let Some(proxy) = &config.proxy_url {
         return Err(ConnectError::Proxy { proxy: proxy.host().unwrap_or_default().to_owned() });
     }
@@ -103,10 +103,32 @@ fn service(
         .service(client))
 }
 
-async fn from_file(path: &Path) -> Result<Config, ConnectError> {
-    let wrong = |source| ConnectError::Kubeconfig { path: path.display().to_string(), source: Box::new(source) };
-    let kubeconfig = Kubeconfig::read_from(path).map_err(wrong)?;
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(wrong)
+/// The flag's file, else those of KUBECONFIG, else the pod's own access, else `~/.kube/config`. A context belongs to a kubeconfig, so
+/// with one the pod's own access is not asked.
+async fn config(cluster: &ClusterChoice) -> Result<Config, ConnectError> {
+    let (name, read) = match &cluster.kubeconfig {
+        Some(path) => (format!("kubeconfig {}", path.display()), Kubeconfig::read_from(path)),
+        None => match Kubeconfig::from_env().transpose() {
+            Some(read) => ("the kubeconfig of KUBECONFIG".to_owned(), read),
+            None => match (Config::incluster(), &cluster.context) {
+                (Ok(config), None) => return Ok(config),
+                (Ok(_), Some(_)) => ("kubeconfig ~/.kube/config".to_owned(), Kubeconfig::read()),
+                (Err(source), _) => match Kubeconfig::read() {
+                    Err(KubeconfigError::FindPath) => return Err(ConnectError::NoCluster { source }),
+                    Err(KubeconfigError::ReadConfig(cause, _)) if cause.kind() == ErrorKind::NotFound => {
+                        return Err(ConnectError::NoCluster { source });
+                    }
+                    read => ("kubeconfig ~/.kube/config".to_owned(), read),
+                },
+            },
+        },
+    };
+    let wrong = |source| ConnectError::Kubeconfig { kubeconfig: name, source: Box::new(source) };
+    let options = KubeConfigOptions { context: cluster.context.clone(), ..KubeConfigOptions::default() };
+    match read {
+        Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(wrong),
+        Err(source) => Err(wrong(source)),
+    }
 }
 
 /// Reports each answered or failed watch request. The watcher opens a new one at least every few minutes, so a kind that

@@ -88,12 +88,29 @@ impl Node {
         }
     }
 
+    /// The node as the API server takes it in: nulls are dropped.
+    pub fn admitted(&self) -> serde_json::Value {
+        without_nulls(self.json())
+    }
+
     /// The items of a list; none if it is no list.
     pub fn items(&self) -> &[Node] {
         match &self.value {
             Value::List(items) => items,
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Map(_) => &[],
         }
+    }
+}
+
+fn without_nulls(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(kept.map(|(name, value)| (name, without_nulls(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
     }
 }
 
@@ -253,12 +270,12 @@ fn merged(entries: Vec<Entry>) -> Vec<Entry> {
     own
 }
 
-/// kubectl reads YAML 1.1: `yes` and `on` are booleans there.
+/// kubectl reads YAML 1.1: `y`, `yes` and `on` are booleans there.
 fn plain_value(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
-        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Value::Bool(true),
-        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Value::Bool(false),
+        "true" | "True" | "TRUE" | "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Value::Bool(true),
+        "false" | "False" | "FALSE" | "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Value::Bool(false),
         text if is_number(text) => Value::Number(text.to_owned()),
         text => Value::Text(text.to_owned()),
     }

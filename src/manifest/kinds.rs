@@ -13,6 +13,8 @@ pub struct Kind {
     /// The version that is served.
     pub version: String,
     pub schema: JSONSchemaProps,
+    /// The schema as it is served, with its rules (CEL).
+    pub definition: serde_json::Value,
 }
 
 static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
@@ -24,6 +26,7 @@ fn kind(definition: serde_json::Value) -> Option<Kind> {
     let crd: CustomResourceDefinition = serde_json::from_value(definition).ok()?;
     let version = crd.spec.versions.into_iter().next()?;
     let mut schema = version.schema?.open_api_v3_schema?;
+    let definition = serde_json::to_value(&schema).ok()?;
     // What every object has, and a definition leaves to the API server.
     let of_type = |type_: &str| JSONSchemaProps { type_: Some(type_.to_owned()), ..JSONSchemaProps::default() };
     let properties = schema.properties.get_or_insert_default();
@@ -31,7 +34,7 @@ fn kind(definition: serde_json::Value) -> Option<Kind> {
     properties.insert("kind".into(), of_type("string"));
     properties.insert("metadata".into(), of_type("object"));
     schema.required.get_or_insert_default().push("metadata".into());
-    Some(Kind { group: crd.spec.group, name: crd.spec.names.kind, version: version.name, schema })
+    Some(Kind { group: crd.spec.group, name: crd.spec.names.kind, version: version.name, schema, definition })
 }
 
 /// The kind of this group and name, if it is one of ours.

@@ -4,6 +4,7 @@
 mod bundle;
 mod document;
 mod kinds;
+mod kustomize;
 mod namespaces;
 mod problem;
 mod source;
@@ -15,6 +16,6 @@ pub use document::{Entry, Node, Value};
 pub use kinds::{Kind, kind_named};
 pub use namespaces::Labels;
 pub use problem::{Located, Problem};
-pub use source::{ReadError, Source, read};
+pub use source::{Exclude, Found, ReadError, Skipped, Source, read};
 pub use stores::{AtHand, Stores, query, stores};
 pub use uses::{Read, earlier_versions, mapping, push_facts, push_root, read_spec, reads};

@@ -1,7 +1,13 @@
 //! Finds and reads files of manifests.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use globset::{Glob, GlobSet};
+
+use super::kustomize;
 
 /// A file as it was read.
 pub struct Source {
@@ -17,25 +23,79 @@ pub enum ReadError {
     Unreadable { path: String, error: std::io::ErrorKind },
     #[error("{path} is not UTF-8 text: give files of YAML or JSON")]
     NotText { path: String },
+    #[error("--exclude: {0}")]
+    Exclude(globset::Error),
     #[error("{path} holds no .yaml, .yml or .json file: give a folder of manifests")]
     EmptyFolder { path: String },
 }
 
-/// Reads files, folders (recursively; hidden ones apart) and, for `-`, standard input.
-pub fn read(paths: &[PathBuf]) -> (Vec<Source>, Vec<ReadError>) {
-    let mut sources = Vec::new();
-    let mut refused = Vec::new();
-    for path in paths {
-        let found = match path.as_os_str() == "-" {
-            true => from_stdin().map(|source| vec![source]),
-            false => from_path(path),
-        };
-        match found {
-            Ok(found) => sources.extend(found),
-            Err(error) => refused.push(error),
+/// What to leave out of folders, as command lines take it.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Exclude {
+    /// Leave out what is called so in folders: a name, or a path with * and ** such as '**/overlays/*'. Can be given several times
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<Glob>,
+}
+
+/// What was found.
+#[derive(Default)]
+pub struct Found {
+    pub sources: Vec<Source>,
+    /// What could not be read.
+    pub refused: Vec<ReadError>,
+    /// What was left out of folders because it is no manifest by itself.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Something in a folder that is no manifest before a tool has worked on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Skipped {
+    /// Templates beside a Chart.yaml.
+    Chart { folder: PathBuf },
+    /// A file that a kustomization names as a patch.
+    Patch { file: PathBuf },
+}
+
+/// What to do about it.
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Skipped::Chart { folder } => {
+                write!(
+                    f,
+                    "{} has templates of Helm: render them first (helm template … | waypost lint -)",
+                    folder.display()
+                )
+            }
+            Skipped::Patch { file } => {
+                write!(
+                    f,
+                    "{} is a patch of kustomize: build it first (kustomize build … | waypost lint -)",
+                    file.display()
+                )
+            }
         }
     }
-    (sources, refused)
+}
+
+/// Reads files, folders (recursively; hidden ones apart) and, for `-`, standard input.
+pub fn read(paths: &[PathBuf], exclude: &Exclude) -> Found {
+    let mut found = Found::default();
+    let exclude = match GlobSet::new(&exclude.exclude) {
+        Ok(exclude) => exclude,
+        Err(error) => {
+            found.refused.push(ReadError::Exclude(error));
+            return found;
+        }
+    };
+    for path in paths {
+        let read = match path.as_os_str() == "-" {
+            true => from_stdin().map(|source| found.sources.push(source)),
+            false => from_path(path, &exclude, &mut found),
+        };
+        found.refused.extend(read.err());
+    }
+    found
 }
 
 fn from_stdin() -> Result<Source, ReadError> {
@@ -44,20 +104,37 @@ fn from_stdin() -> Result<Source, ReadError> {
     text("<stdin>".into(), bytes)
 }
 
-fn from_path(path: &Path) -> Result<Vec<Source>, ReadError> {
+fn from_path(path: &Path, exclude: &GlobSet, found: &mut Found) -> Result<(), ReadError> {
     if !path.is_dir() {
-        return Ok(vec![from_file(path)?]);
+        found.sources.push(from_file(path)?);
+        return Ok(());
     }
-    let mut files = Vec::new();
-    list(path, &mut files)?;
-    if files.is_empty() {
+    let mut files = BTreeSet::new();
+    list(path, exclude, &mut files, &mut found.skipped)?;
+    let mut patches = BTreeSet::new();
+    for file in files.iter().filter(|file| is_kustomization(file)) {
+        patches.extend(kustomize::patches(file, &from_file(file)?.text));
+    }
+    // A file may be named by a way that goes up and down again.
+    let resolved = |file: &PathBuf| file.canonicalize().unwrap_or_else(|_gone| file.clone());
+    let (patches, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| patches.contains(&resolved(file)));
+    if files.is_empty() && patches.is_empty() && found.skipped.is_empty() {
         return Err(ReadError::EmptyFolder { path: path.display().to_string() });
     }
-    files.sort();
-    files.iter().map(|file| from_file(file)).collect()
+    found.skipped.extend(patches.into_iter().map(|file| Skipped::Patch { file }));
+    for file in files {
+        found.sources.push(from_file(&file)?);
+    }
+    Ok(())
 }
 
-fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), ReadError> {
+fn list(
+    folder: &Path,
+    exclude: &GlobSet,
+    files: &mut BTreeSet<PathBuf>,
+    skipped: &mut Vec<Skipped>,
+) -> Result<(), ReadError> {
+    let is_chart = folder.join("Chart.yaml").is_file();
     let entries = std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
     for entry in entries {
         let entry = entry.map_err(|error| unreadable(folder, &error))?;
@@ -65,14 +142,26 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), ReadError> {
             continue;
         }
         let path = entry.path();
+        if exclude.is_match(&path) || exclude.is_match(entry.file_name()) {
+            continue;
+        }
+        if is_chart && entry.file_name() == "templates" {
+            skipped.push(Skipped::Chart { folder: path });
+            continue;
+        }
         // A link to a folder is not followed: it may lead back here.
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            list(&path, files)?;
+            list(&path, exclude, files, skipped)?;
         } else if path.extension().is_some_and(|kind| kind == "yaml" || kind == "yml" || kind == "json") {
-            files.push(path);
+            files.insert(path);
         }
     }
     Ok(())
+}
+
+fn is_kustomization(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default();
+    ["kustomization.yaml", "kustomization.yml"].iter().any(|known| name == *known)
 }
 
 fn from_file(path: &Path) -> Result<Source, ReadError> {

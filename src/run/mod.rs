@@ -26,6 +26,7 @@ use tracing::{error, info};
 
 use crate::admin::{self, Health, ListenError};
 use crate::api::{ClusterExternalSecret, ClusterPushSecret};
+use crate::cli::terminal;
 use crate::cluster::client::{ConnectError, connect};
 use crate::cluster::events::Events;
 use crate::cluster::{Cluster, ClusterError};
@@ -84,21 +85,21 @@ enum RunError {
 /// `waypost controller`: runs until a signal, or until the lease is lost (exit code 1).
 pub fn controller(config: Config) -> ExitCode {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
-        eprintln!("waypost: another TLS provider is installed already");
+        terminal::say("waypost: another TLS provider is installed already");
         return ExitCode::FAILURE;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(run(&config)),
         Err(failure) => {
-            eprintln!("waypost: cannot start: {failure}");
+            terminal::say(format_args!("waypost: cannot start: {failure}"));
             return ExitCode::FAILURE;
         }
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("waypost: {failure}");
+            terminal::say(format_args!("waypost: {failure}"));
             ExitCode::FAILURE
         }
     }
@@ -108,7 +109,7 @@ async fn run(config: &Config) -> Result<(), RunError> {
     let telemetry = telemetry::install(config).map_err(RunError::Telemetry)?;
     let stop = stop_on_signal()?;
     let health = Health::default();
-    let client = connect(config.kubeconfig.as_deref(), health.liveness.clone()).await.map_err(RunError::Connect)?;
+    let client = connect(&config.cluster, health.liveness.clone()).await.map_err(RunError::Connect)?;
     let metrics = Arc::new(Metrics::default());
     admin::serve(config.metrics_addr, config.health_addr, metrics.clone(), health.clone(), stop.clone())
         .await

@@ -12,6 +12,7 @@ use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::api::cluster_external_secret::UNSERVED;
 use crate::api::condition::{self, Condition, Reason};
 use crate::api::{ClusterExternalSecret, ClusterPushSecret};
 use crate::controller::context::Context;
@@ -42,7 +43,7 @@ pub trait Refused: HasStatus + Resource<DynamicType = ()> + Clone + Debug + Dese
 
 impl Refused for ClusterExternalSecret {
     const KIND: Kind = Kind::ClusterExternalSecret;
-    const WHY: &'static str = "this version of Waypost does not serve ClusterExternalSecret: create an ExternalSecret in each namespace instead";
+    const WHY: &'static str = UNSERVED;
 
     fn reported(status: &mut Self::Status) -> (&mut Option<i64>, &mut Vec<Condition>) {
         (&mut status.observed_generation, &mut status.conditions)

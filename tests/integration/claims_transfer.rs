@@ -96,6 +96,81 @@ async fn what_stands_in_the_way_of_a_transfer_is_told() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn server_token_and_cluster_are_found_where_the_usual_tools_find_them() -> anyhow::Result<()> {
+    let (stage, lab) = (Stage::new("found").await?, Lab::shared().await?);
+    let cli = Cli::new(&stage, lab.vault_addr()).await?;
+    stage.left_by_the_lost_cluster().await?;
+    let path = format!("--path=secret/{}", stage.path());
+    let home = Home::new(lab, &stage.word)?;
+    // A login left the token; the address is in the variable of either tool.
+    home.write(".vault-token", &format!("{}\n", cli.token))?;
+    for address in ["VAULT_ADDR", "BAO_ADDR"] {
+        let (code, said) = home.run(&["list", &path], &[(address, &cli.server)])?;
+        ensure!(code == Some(0) && said.contains("password: PushSecret"), "{address}: {code:?} {said}");
+    }
+    let wrong = [("BAO_ADDR", cli.server.as_str()), ("VAULT_TOKEN", "s.wrong")];
+    ensure!(home.run(&["list", &path], &wrong)?.0 == Some(2), "a variable goes before the file");
+    let (code, said) = home.run(&["list", &path], &[])?;
+    ensure!(code == Some(2) && said.contains("BAO_ADDR"), "{said}");
+
+    // The clusters have one name: then the one of the kubeconfig was found.
+    let from = format!("--from={}", cli.cluster);
+    let found = |more: &[&str], kubeconfig: &str| {
+        let arguments = [&["transfer", &from, &path][..], more].concat();
+        home.run(&arguments, &[("BAO_ADDR", &cli.server), ("KUBECONFIG", kubeconfig)]).map(|(_, said)| said)
+    };
+    let one_name = "the clusters have one name";
+    let said = found(&[], "")?;
+    ensure!(said.contains("there is no ~/.kube/config"), "{said}");
+    let admin = std::fs::read_to_string(lab.kubeconfig_admin())?;
+    home.write(".kube/config", &admin)?;
+    let said = found(&[], "")?;
+    ensure!(said.contains(one_name), "{said}");
+    let nowhere = "apiVersion: v1\nkind: Config\ncurrent-context: nowhere\ncontexts: []\nclusters: []\nusers: []\n";
+    home.write("first", nowhere)?;
+    let several = format!("{}:{}", home.0.join("first").display(), home.0.join(".kube/config").display());
+    let said = found(&[], &several)?;
+    ensure!(said.contains("cannot use the kubeconfig of KUBECONFIG"), "the first file says the context: {said}");
+    let config: serde_json::Value = serde_json::to_value(kube::config::Kubeconfig::from_yaml(&admin)?)?;
+    let context = config["contexts"][0]["name"].as_str().context("a context")?.to_owned();
+    let said = found(&["--context", &context], &several)?;
+    ensure!(said.contains(one_name), "{said}");
+    let said = found(&["--context=unknown"], "")?;
+    ensure!(said.contains("unknown"), "{said}");
+    Ok(())
+}
+
+/// A home folder, and nothing else that says where anything is.
+struct Home(std::path::PathBuf);
+
+impl Home {
+    fn new(lab: &Lab, word: &str) -> anyhow::Result<Self> {
+        let home = Home(lab.folder().join(format!("home-{word}")));
+        std::fs::create_dir_all(home.0.join(".kube"))?;
+        if let Some(pem) = lab.vault_ca_pem() {
+            home.write("ca.pem", pem)?;
+        }
+        Ok(home)
+    }
+
+    fn write(&self, file: &str, text: &str) -> anyhow::Result<()> {
+        Ok(std::fs::write(self.0.join(file), text)?)
+    }
+
+    /// The exit code, and what was printed.
+    fn run(&self, args: &[&str], variables: &[(&str, &str)]) -> anyhow::Result<(Option<i32>, String)> {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_waypost"));
+        command.arg("claims").args(args).env_clear().env("HOME", &self.0).envs(variables.iter().copied());
+        let ca = self.0.join("ca.pem");
+        if ca.exists() {
+            command.env("BAO_CACERT", ca);
+        }
+        let output = command.stdin(Stdio::null()).output()?;
+        Ok((output.status.code(), String::from_utf8([output.stdout, output.stderr].concat())?))
+    }
+}
+
 /// The command line, as a person with a token uses it.
 #[derive(Clone)]
 struct Cli {
@@ -122,7 +197,7 @@ impl Cli {
     fn run(&self, args: &[&str], manifest: Option<&Value>) -> anyhow::Result<(i32, String)> {
         let mut command = self.lab.shell()?;
         command.args(["-c", r#"exec "$0" claims "$@""#, env!("CARGO_BIN_EXE_waypost")]).args(args);
-        command.env("VAULT_ADDR", &self.server).env("VAULT_TOKEN", &self.token);
+        command.env("BAO_ADDR", &self.server).env("BAO_TOKEN", &self.token);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let mut stdin = child.stdin.take().context("a pipe")?;
         if let Some(manifest) = manifest {

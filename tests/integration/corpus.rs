@@ -75,7 +75,7 @@ async fn es5_the_reconciler_decides_as_lint_does() -> anyhow::Result<()> {
     let map = json!({ "metadata": { "name": "source" }, "data": { "host": "value", "port": "value" } });
     stage.api::<ConfigMap>(&stage.producer).create(&PostParams::default(), &serde_json::from_value(map)?).await?;
     let (mut wrong, mut judged) = (Vec::new(), BTreeSet::new());
-    for manifest in corpus()?.iter().filter(|manifest| manifest.text.contains("kind: PushSecret")) {
+    for manifest in corpus()?.iter().filter(|manifest| manifest.text.contains("\nkind: PushSecret")) {
         let linted = lint_errors(manifest);
         if let Some(refused) = kubectl(&["apply"], &stage.moved(&manifest.text)).await? {
             // What the schema refuses has no convention to break.

@@ -85,7 +85,7 @@ async fn checked(role: &str, manifest: &Value, token: &str) -> anyhow::Result<(O
     std::fs::write(&certificates, lab.vault_ca_pem().context("the lab speaks TLS")?)?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_waypost"));
     command.args(["policy", role, "-", "--check"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    command.env("VAULT_ADDR", lab.vault_addr()).env("VAULT_CACERT", &certificates).env("VAULT_TOKEN", token);
+    command.env("BAO_ADDR", lab.vault_addr()).env("BAO_CACERT", &certificates).env("BAO_TOKEN", token);
     let mut child = command.spawn()?;
     child.stdin.take().context("a pipe")?.write_all(manifest.to_string().as_bytes())?;
     let output = child.wait_with_output()?;

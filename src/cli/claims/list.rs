@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::{Places, begin, failed};
+use crate::cli::terminal;
 use crate::domain::handover::claims;
 use crate::domain::path::RemotePath;
 use crate::store::{StoreClient, StoreError};
@@ -23,13 +24,18 @@ pub async fn run(args: &Args) -> ExitCode {
         Ok(begun) => begun,
         Err(code) => return code,
     };
+    let mut text = String::new();
     for path in paths {
         match lines(&client, &path, args.cluster.as_deref()).await {
-            Ok(lines) => lines.iter().for_each(|line| println!("{line}")),
-            Err(error) => return failed(&error),
+            Ok(lines) => text.extend(lines),
+            // What is known by then is printed before.
+            Err(error) => {
+                terminal::print("claims", &text, ExitCode::SUCCESS);
+                return failed(&error);
+            }
         }
     }
-    ExitCode::SUCCESS
+    terminal::print("claims", &text, ExitCode::SUCCESS)
 }
 
 async fn lines(client: &dyn StoreClient, path: &RemotePath, cluster: Option<&str>) -> Result<Vec<String>, StoreError> {
@@ -41,8 +47,8 @@ async fn lines(client: &dyn StoreClient, path: &RemotePath, cluster: Option<&str
         (None, Some(_)) => false,
     });
     let line = |claim: crate::domain::handover::Claimed| match claim.owner {
-        Some(owner) => format!("{path} {}: {owner}", claim.property),
-        None => format!("{path} {}: a claim that cannot be read", claim.property),
+        Some(owner) => format!("{path} {}: {owner}\n", claim.property),
+        None => format!("{path} {}: a claim that cannot be read\n", claim.property),
     };
     Ok(wanted.map(line).collect())
 }

@@ -11,7 +11,9 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::server::{NoServer, Server};
+use super::terminal;
 use crate::domain::path::RemotePath;
+use crate::manifest::Exclude;
 use crate::store::vault::VaultClient;
 use crate::store::vault::connect::ConnectError;
 
@@ -22,11 +24,24 @@ pub struct Args {
     command: Command,
 }
 
+const LIST: &str = "\
+Examples:
+  waypost claims list deploy/
+  waypost claims list --path=secret/platform-data/postgres/shop
+  waypost claims list --cluster=4b5c6d7e-0000-4000-8000-123456789abc deploy/";
+
+const TRANSFER: &str = "\
+Examples:
+  waypost claims transfer --from=4b5c6d7e-0000-4000-8000-123456789abc deploy/           what would move
+  waypost claims transfer --from=4b5c6d7e-0000-4000-8000-123456789abc --apply deploy/   move it
+  waypost claims transfer --from=eu-old --to=eu-new --apply --path=secret/platform-data/postgres/shop";
+
 #[derive(Subcommand, Clone, Debug)]
 enum Command {
     /// Say which PushSecret of which cluster owns which property.
     ///
     /// Exit code: 0, or 2 when a file cannot be understood or the server cannot be asked.
+    #[command(after_help = LIST)]
     List(list::Args),
     /// Make claims of a cluster that is gone for good those of the cluster that took its place. Shows what it would do, and does it
     /// with --apply.
@@ -34,6 +49,7 @@ enum Command {
     /// Claims of any other cluster stay. Nothing but the claims' labels is written; the controllers of the new cluster then give each
     /// property to the PushSecret that publishes it. Exit code: 0; 1 when a claim could not be moved, because somebody is about to
     /// claim the property; 2 when a file cannot be understood or the server cannot be asked.
+    #[command(after_help = TRANSFER)]
     Transfer(transfer::Args),
 }
 
@@ -43,6 +59,9 @@ struct Places {
     /// Manifests whose PushSecrets name the paths: files of YAML or JSON, folders of them, or `-` for standard input
     #[arg(value_name = "FILE", required_unless_present = "path")]
     files: Vec<PathBuf>,
+    /// What to leave out
+    #[command(flatten)]
+    exclude: Exclude,
     /// One more path, with its mount: `secret/platform-data/postgres/shop`
     #[arg(long, value_name = "PATH")]
     path: Vec<String>,
@@ -72,7 +91,7 @@ pub fn run(args: &Args) -> ExitCode {
 /// What every command begins with: the paths, and the client to ask with. Whatever is in the way is said.
 fn begin(places: &Places) -> Result<(BTreeSet<RemotePath>, VaultClient), ExitCode> {
     let paths = paths::paths(places).map_err(|problems| {
-        problems.iter().for_each(|problem| eprintln!("waypost claims: {problem}"));
+        problems.iter().for_each(|problem| terminal::say(format_args!("waypost claims: {problem}")));
         ExitCode::from(2)
     })?;
     let client = client(&places.server).map_err(|problem| failed(&problem))?;
@@ -92,6 +111,6 @@ enum NoClient {
 }
 
 fn failed(problem: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("waypost claims: {problem}");
+    terminal::say(format_args!("waypost claims: {problem}"));
     ExitCode::from(2)
 }

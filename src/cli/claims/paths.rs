@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use super::Places;
 use crate::cli::policy::Role;
 use crate::cli::policy::needs::needs;
+use crate::cli::terminal;
 use crate::domain::path::RemotePath;
-use crate::manifest;
+use crate::manifest::{self, Found};
 
 /// The paths; or everything that could not be understood, since what is left out would be taken for done.
 pub fn paths(places: &Places) -> Result<BTreeSet<RemotePath>, Vec<String>> {
-    let (sources, unread) = manifest::read(&places.files);
+    let Found { sources, refused: unread, skipped } = manifest::read(&places.files, &places.exclude);
+    skipped.iter().for_each(|skipped| terminal::say(format_args!("waypost claims: skipped: {skipped}")));
     let (needs, refused) = needs(&sources, Role::Publisher, None, &places.store_path);
     let mut problems: Vec<String> = unread.iter().map(ToString::to_string).collect();
     problems.extend(refused);

@@ -1,15 +1,15 @@
 //! `waypost claims transfer`: claims of a lost cluster become those of the one that took its place, by the protocol that the controllers
 //! keep among themselves.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use thiserror::Error;
 
 use super::{Places, begin, failed};
+use crate::cli::terminal;
 use crate::cluster::client::{ConnectError, connect};
 use crate::cluster::{Cluster, ClusterError};
-use crate::config::parse_cluster_name;
+use crate::config::{ClusterChoice, parse_cluster_name};
 use crate::domain::claim::{Labels, Owner};
 use crate::domain::handover::{Claimed, Fate, Handover};
 use crate::domain::path::RemotePath;
@@ -28,9 +28,9 @@ pub struct Args {
     /// The cluster that took its place, as its controller names it in claims [default: the UID of namespace kube-system]
     #[arg(long, value_name = "NAME", value_parser = parse_cluster_name)]
     to: Option<String>,
-    /// Where the UID of namespace kube-system is read, without --to
-    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
+    /// The cluster where the UID of namespace kube-system is read, without --to
+    #[command(flatten)]
+    cluster: ClusterChoice,
     /// Move the claims; without it, only say what would move
     #[arg(long)]
     apply: bool,
@@ -52,6 +52,8 @@ enum NoTransfer {
 /// What became of the claims of all paths.
 #[derive(Default)]
 struct Tally {
+    /// A line a claim.
+    text: String,
     moved: usize,
     stay: usize,
     /// Of those that stay, the ones that should have moved.
@@ -77,7 +79,10 @@ pub async fn run(args: &Args) -> ExitCode {
         };
         match fates {
             Ok(fates) => fates.iter().for_each(|(claimed, fate)| tally.tell(&path, claimed, fate, args, &to)),
-            Err(error) => return failed(&error),
+            Err(error) => {
+                terminal::print("claims", &tally.text, ExitCode::SUCCESS);
+                return failed(&error);
+            }
         }
     }
     tally.sum_up(args.apply)
@@ -88,7 +93,7 @@ async fn heir(args: &Args) -> Result<String, NoTransfer> {
     let to = match &args.to {
         Some(to) => to.clone(),
         None => {
-            let client = connect(args.kubeconfig.as_deref(), Default::default()).await.map_err(NoTransfer::Connect)?;
+            let client = connect(&args.cluster, Default::default()).await.map_err(NoTransfer::Connect)?;
             Cluster::new(client).uid().await.map_err(NoTransfer::Cluster)?
         }
     };
@@ -150,13 +155,14 @@ impl Tally {
     fn tell(&mut self, path: &RemotePath, claimed: &Claimed, fate: &Fate, args: &Args, to: &str) {
         let owner = claimed.owner.as_ref().map(ToString::to_string).unwrap_or_default();
         let property = &claimed.property;
-        match fate {
-            Fate::Moves => println!("{path} {property}: {owner}: would be of cluster {to}"),
-            Fate::Moved => println!("{path} {property}: {owner}: it is that cluster's"),
-            Fate::Others => println!("{path} {property}: {owner}: stays, it is not of cluster {}", args.from),
-            Fate::Unreadable => println!("{path} {property}: stays, the claim cannot be read"),
-            Fate::Announced(by) => println!("{path} {property}: {owner}: stays, {by} is about to claim the property"),
-        }
+        let line = match fate {
+            Fate::Moves => format!("{owner}: would be of cluster {to}"),
+            Fate::Moved => format!("{owner}: it is that cluster's"),
+            Fate::Others => format!("{owner}: stays, it is not of cluster {}", args.from),
+            Fate::Unreadable => "stays, the claim cannot be read".to_owned(),
+            Fate::Announced(by) => format!("{owner}: stays, {by} is about to claim the property"),
+        };
+        self.text.push_str(&format!("{path} {property}: {line}\n"));
         match fate {
             Fate::Moves | Fate::Moved => self.moved += 1,
             Fate::Others | Fate::Unreadable => self.stay += 1,
@@ -167,18 +173,17 @@ impl Tally {
         }
     }
 
-    fn sum_up(&self, applied: bool) -> ExitCode {
-        let Tally { moved, stay, hindered } = self;
-        match applied {
-            true => eprintln!("{moved} of the new cluster, {stay} of others"),
-            false => eprintln!(
+    fn sum_up(self, applied: bool) -> ExitCode {
+        let Tally { text, moved, stay, hindered } = self;
+        let code = if hindered == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) };
+        let code = terminal::print("claims", &text, code);
+        terminal::say(match applied {
+            true => format!("{moved} of the new cluster, {stay} of others"),
+            false => format!(
                 "{moved} of the new cluster then, {stay} of others; nothing was written: move them with --apply"
             ),
-        }
-        match hindered {
-            0 => ExitCode::SUCCESS,
-            _some => ExitCode::from(1),
-        }
+        });
+        code
     }
 }
 

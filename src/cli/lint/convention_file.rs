@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::judge;
 use super::output::{Colour, Format, render};
-use super::{facts, schema};
 use crate::api::PathConvention;
 use crate::domain::convention::Convention;
 use crate::manifest::{self, Bundle, Located, Node, Object, Problem, Source};
@@ -53,8 +53,7 @@ pub fn convention(path: Option<&Path>) -> Result<Convention, NoConvention> {
     let [object] = objects.as_slice() else {
         return Err(NoConvention::Count { path: path.to_owned(), count: objects.len() });
     };
-    let found = schema::check(object.kind, &object.node).into_iter().chain(facts::check(object));
-    problems.extend(found.map(|problem| Located::of(&sources[0], problem)));
+    problems.extend(judge::alone(object).into_iter().map(|problem| Located::of(&sources[0], problem)));
     match parse(&object.node) {
         Ok(convention) if problems.is_empty() => Ok(convention),
         Ok(_) | Err(_) => {
@@ -71,6 +70,6 @@ pub fn check(object: &Object<'_>) -> Option<Problem> {
 
 /// The convention; nothing more where the shape is wrong, which the schema says.
 fn parse(node: &Node) -> Result<Convention, Option<String>> {
-    let object: PathConvention = serde_json::from_value(node.json()).map_err(|_quotes_it| None)?;
+    let object: PathConvention = serde_json::from_value(node.admitted()).map_err(|_quotes_it| None)?;
     object.convention().map_err(|error| Some(error.to_string()))
 }

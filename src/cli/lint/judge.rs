@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::mem;
 
 use super::modes::Modes;
-use super::{convention, facts, fan_out, schema};
+use super::{convention, facts, fan_out, metadata, rules, schema};
 use crate::domain::convention::Convention;
-use crate::manifest::{Bundle, Labels, Located, Node, Problem, Source, Value, bundle, stores};
+use crate::manifest::{Bundle, Labels, Located, Node, Object, Problem, Source, Value, bundle, stores};
 
 /// Every problem of every file, in the order of files and lines. What stands in a namespace is judged in the mode that the
 /// namespace asks for, where it is among the files.
@@ -25,9 +25,7 @@ fn judge_by(sources: &[Source], bundle: Bundle<'_>, modes: &Modes<'_>, store_pat
     let Bundle { objects, broken: mut found, .. } = bundle;
     let stores = stores(&objects, store_path);
     for object in &objects {
-        let mut problems = duplicates(&object.node);
-        problems.extend(schema::check(object.kind, &object.node));
-        problems.extend(facts::check(object));
+        let mut problems = alone(object);
         let convention = modes.of(object);
         problems.extend(convention::check(object, &convention, &stores));
         problems.extend(fan_out::check(object, &convention));
@@ -39,6 +37,21 @@ fn judge_by(sources: &[Source], bundle: Bundle<'_>, modes: &Modes<'_>, store_pat
             .map(|(index, problem)| Located::of(objects[index].source, problem)),
     );
     in_order(sources, found)
+}
+
+/// What is wrong with an object by itself. As in a cluster, its rules are judged where its shape is right, and the controller's
+/// parsers are asked where the rules hold.
+pub fn alone(object: &Object<'_>) -> Vec<Problem> {
+    let mut problems = duplicates(&object.node);
+    problems.extend(metadata::check(object));
+    let shape = schema::check(object.kind, &object.node);
+    let rules = if shape.is_empty() { rules::check(object.kind, &object.node) } else { Vec::new() };
+    if rules.is_empty() {
+        problems.extend(facts::check(object));
+    }
+    problems.extend(shape);
+    problems.extend(rules);
+    problems
 }
 
 fn duplicates(node: &Node) -> Vec<Problem> {

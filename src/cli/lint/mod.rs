@@ -5,17 +5,21 @@ mod convention_file;
 mod facts;
 mod fan_out;
 mod judge;
+mod metadata;
 mod modes;
 mod output;
+mod pull_spec;
 mod push_spec;
+mod rules;
 mod schema;
+mod store_spec;
 
-use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::terminal;
 use crate::domain::convention::{Mode, Severity};
-use crate::manifest;
+use crate::manifest::{self, Exclude, Found};
 
 pub use convention_file::{NoConvention, convention};
 pub use judge::{judge, judge_in_one_mode};
@@ -27,6 +31,9 @@ pub struct Args {
     /// Files of YAML or JSON, folders of them, or `-` for standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// What to leave out
+    #[command(flatten)]
+    pub exclude: Exclude,
     /// How to print what was found
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
@@ -43,14 +50,13 @@ pub struct Args {
 
 /// Reads, judges and prints.
 pub fn run(args: &Args) -> ExitCode {
-    let (sources, unread) = manifest::read(&args.files);
-    for refused in &unread {
-        eprintln!("waypost lint: {refused}");
-    }
+    let Found { sources, refused: unread, skipped } = manifest::read(&args.files, &args.exclude);
+    unread.iter().for_each(|refused| terminal::say(format_args!("waypost lint: {refused}")));
+    skipped.iter().for_each(|skipped| terminal::say(format_args!("waypost lint: skipped: {skipped}")));
     let mut convention = match convention(args.convention.as_deref()) {
         Ok(convention) => convention,
         Err(refused) => {
-            eprintln!("waypost lint: {refused}");
+            terminal::say(format_args!("waypost lint: {refused}"));
             return ExitCode::from(2);
         }
     };
@@ -61,23 +67,18 @@ pub fn run(args: &Args) -> ExitCode {
         }
         None => judge(&sources, &convention, &args.store_path),
     };
-    let mut out = std::io::stdout();
-    let colour = match out.is_terminal() && std::env::var_os("NO_COLOR").is_none() {
-        true => Colour::Terminal,
-        false => Colour::None,
-    };
-    if let Err(error) = out.write_all(render(&found, args.format, colour).as_bytes()) {
-        eprintln!("waypost lint: cannot write to standard output: {error}");
-        return ExitCode::from(2);
-    }
+    let colour = if terminal::is_coloured() { Colour::Terminal } else { Colour::None };
     let errors = output::count(&found, Severity::Error);
     let (warnings, files) = (output::count(&found, Severity::Warning), sources.len());
-    eprintln!("{}, {}, {}", counted(errors, "error"), counted(warnings, "warning"), counted(files, "file"));
-    match (unread.is_empty(), errors) {
+    let code = match (unread.is_empty(), errors) {
         (false, _) => ExitCode::from(2),
         (true, 0) => ExitCode::SUCCESS,
         (true, _) => ExitCode::from(1),
-    }
+    };
+    let code = terminal::print("lint", &render(&found, args.format, colour), code);
+    let counts = [counted(errors, "error"), counted(warnings, "warning"), counted(files, "file")];
+    terminal::say(counts.join(", "));
+    code
 }
 
 /// `1 error`, `2 errors`.

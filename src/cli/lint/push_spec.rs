@@ -8,7 +8,7 @@ use crate::push::desired::{self, InvalidSpec};
 /// Judges the spec of a push, which stands at `root`, by the controller's own parser.
 pub fn check(object: &Object<'_>, root: &str) -> Vec<Problem> {
     // What is none by its shape, the schema says.
-    let spec = object.node.at(root).and_then(|node| serde_json::from_value::<PushSecretSpec>(node.json()).ok());
+    let spec = object.node.at(root).and_then(|node| serde_json::from_value::<PushSecretSpec>(node.admitted()).ok());
     let faults = spec.iter().flat_map(desired::faults);
     let problem = |fault: InvalidSpec| {
         let (rule, field) = rule(&fault)?;

@@ -2,10 +2,13 @@
 
 use std::ops::Range;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 
+use crate::api::{GoDuration, duration};
 use crate::domain::expression;
 use crate::manifest::{Entry, Kind, Node, Problem, Value};
 
@@ -29,7 +32,8 @@ fn check_node(node: &Node, schema: &JSONSchemaProps, at: &str, problems: &mut Ve
         Value::Map(entries) => check_map(node, entries, schema, at, problems),
         Value::List(items) => check_list(node, items, schema, at, problems),
         Value::Text(text) => problems.extend(wrong_text(node, text, schema, at)),
-        Value::Number(_) | Value::Bool(_) | Value::Null => {}
+        Value::Number(digits) => problems.extend(wrong_number(node, digits, schema, at)),
+        Value::Bool(_) | Value::Null => {}
     }
 }
 
@@ -156,6 +160,23 @@ fn wrong_count(
     ))
 }
 
+fn wrong_number(node: &Node, digits: &str, schema: &JSONSchemaProps, at: &str) -> Option<Problem> {
+    let number: f64 = digits.parse().ok()?;
+    let (least, most) = match schema.format.as_deref() {
+        Some("int32") => (f64::from(i32::MIN), f64::from(i32::MAX)),
+        _any => (f64::NEG_INFINITY, f64::INFINITY),
+    };
+    let least = schema.minimum.map_or(least, |minimum| minimum.max(least));
+    let most = schema.maximum.map_or(most, |maximum| maximum.min(most));
+    let limit = match number {
+        small if small < least => format!("at least {least}"),
+        large if large > most => format!("at most {most}"),
+        _within => return None,
+    };
+    let message = format!("`{at}` is {digits}, and {limit} is asked for");
+    Some(Problem::error("invalid-value", node.span.clone(), message, None))
+}
+
 fn wrong_text(node: &Node, text: &str, schema: &JSONSchemaProps, at: &str) -> Option<Problem> {
     let wrong =
         |message: String, fix: Option<String>| Some(Problem::error("invalid-value", node.span.clone(), message, fix));
@@ -168,6 +189,9 @@ fn wrong_text(node: &Node, text: &str, schema: &JSONSchemaProps, at: &str) -> Op
             );
         }
     }
+    if schema.format.as_deref() == Some("byte") && STANDARD.decode(text).is_err() {
+        return wrong(format!("`{at}` is no base64"), Some("encode it: base64 -w0 FILE".to_owned()));
+    }
     let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
     if schema.min_length.is_some_and(|least| length < least) {
         return wrong(format!("`{at}` is empty or too short"), None);
@@ -175,11 +199,21 @@ fn wrong_text(node: &Node, text: &str, schema: &JSONSchemaProps, at: &str) -> Op
     if let Some(most) = schema.max_length.filter(|most| length > *most) {
         return wrong(format!("`{at}` has {length} characters, and {most} is the limit"), None);
     }
+    if is_duration(schema)
+        && let Err(refused) = text.parse::<GoDuration>()
+    {
+        return Some(Problem::error("duration", node.span.clone(), format!("`{at}`: {refused}"), None));
+    }
     let pattern = schema.pattern.as_deref()?;
     match expression::compile(pattern) {
         Ok(regex) if !regex.is_match(text) => wrong(format!("`{at}` does not match `{pattern}`"), None),
         Ok(_) | Err(_) => None,
     }
+}
+
+/// Whether a field has a duration, by the rule that every such field carries.
+fn is_duration(schema: &JSONSchemaProps) -> bool {
+    schema.x_kubernetes_validations.iter().flatten().any(|rule| rule.rule == duration::RULE)
 }
 
 /// The name that was probably meant, if one is close enough.

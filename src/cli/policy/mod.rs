@@ -4,7 +4,6 @@ mod check;
 mod hcl;
 pub(super) mod needs;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,7 +11,8 @@ use clap::ValueEnum;
 
 use super::lint;
 use super::server::Server;
-use crate::manifest;
+use super::terminal;
+use crate::manifest::{self, Exclude, Found};
 use check::check;
 use hcl::Section;
 use needs::needs;
@@ -26,6 +26,9 @@ pub struct Args {
     /// Files of YAML or JSON, folders of them, or `-` for standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// What to leave out
+    #[command(flatten)]
+    pub exclude: Exclude,
     /// Only what is in this namespace: for a store that one team has to itself
     #[arg(long, short, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
@@ -35,7 +38,7 @@ pub struct Args {
     /// The mount of stores whose manifests are not among the files
     #[arg(long, default_value = "secret", value_name = "MOUNT")]
     pub store_path: String,
-    /// Instead of printing the policy, ask a server whether the token in VAULT_TOKEN has these rights, and which beside
+    /// Instead of printing the policy, ask a server whether the token has these rights, and which beside
     #[arg(long)]
     pub check: bool,
     /// The server
@@ -54,14 +57,15 @@ pub enum Role {
 
 /// Reads the manifests and prints the policy.
 pub fn run(args: &Args) -> ExitCode {
-    let (sources, unread) = manifest::read(&args.files);
+    let Found { sources, refused: unread, skipped } = manifest::read(&args.files, &args.exclude);
+    skipped.iter().for_each(|skipped| terminal::say(format_args!("waypost policy: skipped: {skipped}")));
     let (needs, refused) = needs(&sources, args.role, args.namespace.as_deref(), &args.store_path);
     let mut problems: Vec<String> = unread.iter().map(ToString::to_string).collect();
     problems.extend(refused);
     let convention = lint::convention(args.convention.as_deref());
     problems.extend(convention.as_ref().err().map(ToString::to_string));
     let (Ok(convention), []) = (convention, problems.as_slice()) else {
-        problems.iter().for_each(|problem| eprintln!("waypost policy: {problem}"));
+        problems.iter().for_each(|problem| terminal::say(format_args!("waypost policy: {problem}")));
         return ExitCode::from(2);
     };
     let sections = hcl::sections(args.role, &needs, &convention.secret_prefix);
@@ -72,30 +76,21 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 fn printed(sections: &[Section]) -> ExitCode {
-    match std::io::stdout().write_all(hcl::policy(sections).as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("waypost policy: cannot write to standard output: {error}");
-            ExitCode::from(2)
-        }
-    }
+    terminal::print("policy", &hcl::policy(sections), ExitCode::SUCCESS)
 }
 
 fn checked(server: &Server, sections: &[Section]) -> ExitCode {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
-        eprintln!("waypost policy: another TLS provider is installed already");
+        terminal::say("waypost policy: another TLS provider is installed already");
         return ExitCode::from(2);
     }
     match check(server, sections) {
         Ok(difference) => {
-            print!("{difference}");
-            match difference.lacking.is_empty() {
-                true => ExitCode::SUCCESS,
-                false => ExitCode::from(1),
-            }
+            let code = if difference.lacking.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) };
+            terminal::print("policy", &difference.to_string(), code)
         }
         Err(error) => {
-            eprintln!("waypost policy: {error}");
+            terminal::say(format_args!("waypost policy: {error}"));
             ExitCode::from(2)
         }
     }

@@ -1,0 +1,129 @@
+//! What the controller refuses of an ExternalSecret by its spec alone, as its own parser says.
+
+use crate::api::external_secret::{CreationPolicy, DeletionPolicy, ExternalSecretData, SourceRef};
+use crate::api::{DurationText, ExternalSecret, ExternalSecretSpec, StoreRef};
+use crate::domain::target::is_legal_key;
+use crate::manifest::{Node, Object, Problem, Value, span_of};
+use crate::pull::desired::{Desired, SpecError};
+
+/// The parser says the first thing that is wrong, so what it says is put right and it is asked again; this often at most.
+const MOST_FAULTS: usize = 1_000;
+
+/// What the ExternalSecret is called: of its own name, which a target without another has, the metadata are judged.
+const SOME_NAME: &str = "a-name";
+
+/// Judges the spec at `root`.
+pub fn check(object: &Object<'_>, root: &str) -> Vec<Problem> {
+    // What is none by its shape, the schema says.
+    let spec = object.node.at(root).and_then(|node| serde_json::from_value::<ExternalSecretSpec>(node.admitted()).ok());
+    let Some(spec) = spec else { return Vec::new() };
+    let mut problems = rendered_keys(object, root);
+    let mut asked = ExternalSecret::new(SOME_NAME, spec);
+    for attempt in 0..MOST_FAULTS {
+        let Err(fault) = Desired::parse(&asked) else { break };
+        let Some(corrected) = correct(&mut asked.spec, &fault, attempt) else { break };
+        if let Some(rule) = corrected.rule {
+            let message = fault.to_string().replace("spec.", &format!("{root}."));
+            let field = corrected.field.replacen("spec", root, 1);
+            problems.push(Problem::error(rule, span_of(&object.node, &field), message, None));
+        }
+        if corrected.is_last {
+            break;
+        }
+    }
+    problems
+}
+
+/// What a fault is about.
+struct Corrected {
+    /// What kind of mistake it is; none for what the rest of lint says.
+    rule: Option<&'static str>,
+    /// The field, as of an ExternalSecret.
+    field: String,
+    /// Nothing was put right, so the parser would say the same again.
+    is_last: bool,
+}
+
+/// Names the field of a fault and puts it right.
+fn correct(spec: &mut ExternalSecretSpec, fault: &SpecError, attempt: usize) -> Option<Corrected> {
+    let corrected = |rule: &'static str, field: String| Some(Corrected { rule: Some(rule), field, is_last: false });
+    match fault {
+        SpecError::Unsupported { field } => {
+            let field = field.split(' ').next().unwrap_or_default().to_owned();
+            let is_last = !without(spec, &field);
+            Some(Corrected { rule: Some("unsupported"), field, is_last })
+        }
+        SpecError::NoStore { index } => {
+            spec.data.get_mut(*index)?.source_ref = some_store();
+            corrected("missing-field", format!("spec.data[{index}]"))
+        }
+        SpecError::DuplicateKey { key } => {
+            let index = spec.data.iter().rposition(|entry| entry.secret_key == *key)?;
+            rename(spec.data.get_mut(index)?, attempt);
+            corrected("duplicate-secret-key", format!("spec.data[{index}].secretKey"))
+        }
+        SpecError::Version { index } => {
+            spec.data.get_mut(*index)?.remote_ref.version = None;
+            corrected("invalid-value", format!("spec.data[{index}].remoteRef.version"))
+        }
+        SpecError::TargetName { .. } => {
+            spec.target.name = Some(SOME_NAME.to_owned());
+            corrected("K1", "spec.target.name".to_owned())
+        }
+        SpecError::TargetKey { key } => {
+            let index = spec.data.iter().position(|entry| entry.secret_key == *key)?;
+            rename(spec.data.get_mut(index)?, attempt);
+            corrected("K1", format!("spec.data[{index}].secretKey"))
+        }
+        SpecError::Interval { .. } => {
+            spec.refresh_interval = DurationText::one_hour();
+            Some(Corrected { rule: None, field: String::new(), is_last: false })
+        }
+        // A rule of the definition says the one, its bounds the other.
+        SpecError::NoData | SpecError::Bounds(_) => None,
+    }
+}
+
+/// Takes away what is not supported; whether it was found.
+fn without(spec: &mut ExternalSecretSpec, field: &str) -> bool {
+    match field {
+        "spec.dataFrom" => spec.data_from.clear(),
+        "spec.syncWindows" => spec.sync_windows = None,
+        "spec.target.template" => spec.target.template = None,
+        "spec.target.manifest" => spec.target.manifest = None,
+        "spec.target.creationPolicy" => spec.target.creation_policy = CreationPolicy::Owner,
+        "spec.target.deletionPolicy" => spec.target.deletion_policy = DeletionPolicy::Retain,
+        of_data => return without_in_data(spec, of_data).is_some(),
+    }
+    true
+}
+
+fn without_in_data(spec: &mut ExternalSecretSpec, field: &str) -> Option<()> {
+    let (index, field) = field.strip_prefix("spec.data[")?.split_once("].")?;
+    let entry = spec.data.get_mut(index.parse::<usize>().ok()?)?;
+    match field {
+        "sourceRef.generatorRef" => entry.source_ref = some_store(),
+        "remoteRef.metadataPolicy" => entry.remote_ref.metadata_policy = None,
+        _unknown => return None,
+    }
+    Some(())
+}
+
+fn some_store() -> Option<SourceRef> {
+    let store = StoreRef { name: Some("a-store".to_owned()), ..StoreRef::default() };
+    Some(SourceRef { store_ref: Some(store), ..SourceRef::default() })
+}
+
+/// Gives an entry a key that no other has.
+fn rename(entry: &mut ExternalSecretData, attempt: usize) {
+    entry.secret_key = format!("a-key-put-right-by-lint-{attempt}");
+}
+
+/// K1 for the keys that a template names.
+fn rendered_keys(object: &Object<'_>, root: &str) -> Vec<Problem> {
+    let rendered = object.node.at(root).and_then(|spec| spec.at("target.template.data")).map(|node: &Node| &node.value);
+    let Some(Value::Map(entries)) = rendered else { return Vec::new() };
+    let illegal = entries.iter().filter(|entry| !is_legal_key(&entry.name));
+    let problem = |name: &str| SpecError::TargetKey { key: name.to_owned() }.to_string();
+    illegal.map(|entry| Problem::error("K1", entry.name_span.clone(), problem(&entry.name), None)).collect()
+}

@@ -1,0 +1,143 @@
+//! What the API server, the controller and `waypost lint` say of one manifest is the same: of those in the corpus that name the
+//! controller's word, and of a bad one for everything that our definitions say.
+
+#[path = "../lint/constructed.rs"]
+mod constructed;
+
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, PostParams};
+use kube::core::GroupVersionKind;
+use serde_json::{Value, json};
+use waypost::cli::lint::judge;
+use waypost::domain::convention::{Convention, Mode};
+use waypost::manifest::{Located, Source, bundle};
+use waypost_e2e::wait;
+
+use crate::stage::{LATER, Stage, condition};
+
+/// Requests to the API server at the same time.
+const AT_ONCE: usize = 8;
+
+/// Objects of the kind that a manifest has.
+fn api(stage: &Stage, manifest: &Value) -> anyhow::Result<Api<DynamicObject>> {
+    let word = |field: &str| manifest[field].as_str().context("a word");
+    let (group, version) = word("apiVersion")?.split_once('/').context("a group")?;
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, word("kind")?));
+    Ok(match manifest["metadata"]["namespace"].as_str() {
+        Some(namespace) => Api::namespaced_with(stage.client.clone(), namespace, &resource),
+        None => Api::all_with(stage.client.clone(), &resource),
+    })
+}
+
+/// Why the API server would refuse to create it; nothing if it would.
+async fn refusal(stage: &Stage, manifest: &Value) -> anyhow::Result<Option<String>> {
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    match api(stage, manifest)?.create(&dry, &serde_json::from_value(manifest.clone())?).await {
+        Ok(_) => Ok(None),
+        Err(kube::Error::Api(status)) => Ok(Some(status.message.clone())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[tokio::test]
+async fn the_api_server_refuses_everything_that_breaks_a_definition_as_lint_does() -> anyhow::Result<()> {
+    let stage = Stage::new("built").await?;
+    let cases = constructed::cases();
+    ensure!(constructed::unknown_words().is_empty(), "{:?}", constructed::unknown_words());
+    let asked = stream::iter(&cases).map(async |case| {
+        let mut wrong = Vec::new();
+        match refusal(&stage, &case.manifest).await? {
+            Some(text) if text.contains(&case.says) => {}
+            Some(text) => {
+                wrong.push(format!("{} ({}) is refused for another reason: {text:.300}", case.name, case.word))
+            }
+            None => wrong.push(format!("{} ({}) is accepted", case.name, case.word)),
+        }
+        if let Some(control) = &case.control
+            && let Some(text) = refusal(&stage, control).await?
+            && text.contains(&case.says)
+        {
+            wrong.push(format!("{}: what is right is refused: {text:.300}", case.name));
+        }
+        anyhow::Ok(wrong)
+    });
+    let wrong: Vec<Vec<String>> = asked.buffer_unordered(AT_ONCE).try_collect().await?;
+    ensure!(wrong.concat().is_empty(), "{}", wrong.concat().join("\n"));
+    Ok(())
+}
+
+/// A manifest of the corpus that names the controller's word for it.
+struct Judged {
+    name: String,
+    text: String,
+    reason: String,
+}
+
+fn corpus() -> anyhow::Result<Vec<Judged>> {
+    let mut judged = Vec::new();
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/bad"))? {
+        let entry = entry?;
+        let text = std::fs::read_to_string(entry.path())?;
+        if let Some(reason) = text.lines().find_map(|line| line.strip_prefix("# controller: ")) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            judged.push(Judged { reason: reason.to_owned(), name, text });
+        }
+    }
+    Ok(judged)
+}
+
+fn lint(manifest: &Judged) -> Vec<Located> {
+    let source = Source { name: manifest.name.clone(), text: manifest.text.clone() };
+    judge(&[source], &Convention::with_mode(Mode::Enforce), "secret")
+}
+
+/// The object of a manifest, in this test's namespace and under its name.
+fn moved(stage: &Stage, manifest: &Judged) -> anyhow::Result<Value> {
+    let source = [Source { name: manifest.name.clone(), text: manifest.text.clone() }];
+    let bundle = bundle(&source);
+    let [object] = bundle.objects.as_slice() else { bail!("{} has not one object", manifest.name) };
+    let mut object = object.node.json();
+    let name = manifest.name.trim_end_matches(".yaml");
+    match object["metadata"]["namespace"].is_string() {
+        true => object["metadata"]["namespace"] = json!(stage.consumer),
+        // Everybody's: under a name that no other test has.
+        false => object["metadata"]["name"] = json!(format!("{}-{name}", stage.word)),
+    }
+    Ok(object)
+}
+
+#[tokio::test]
+async fn the_controller_says_of_consumers_and_stores_what_lint_says() -> anyhow::Result<()> {
+    let stage = Stage::new("verdicts").await?;
+    let manifests = corpus()?;
+    ensure!(manifests.len() > 25, "the corpus is there");
+    let asked = stream::iter(&manifests).map(async |manifest| said(&stage, manifest).await);
+    let wrong: Vec<Option<String>> = asked.buffer_unordered(AT_ONCE).try_collect().await?;
+    let wrong: Vec<String> = wrong.into_iter().flatten().collect();
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// How the controller's answer differs from the corpus and from lint.
+async fn said(stage: &Stage, manifest: &Judged) -> anyhow::Result<Option<String>> {
+    let object = moved(stage, manifest)?;
+    let objects = api(stage, &object)?;
+    let name = object["metadata"]["name"].as_str().context("a name")?.to_owned();
+    let created = objects.create(&PostParams::default(), &serde_json::from_value(object)?).await;
+    created.with_context(|| format!("{} does not reach the controller", manifest.name))?;
+    let ready = wait::until(&format!("a verdict on {}", manifest.name), LATER, async || {
+        Ok(condition(&serde_json::to_value(objects.get(&name).await?)?).cloned())
+    })
+    .await?;
+    objects.delete(&name, &DeleteParams::default()).await?;
+    let message = ready["message"].as_str().unwrap_or_default();
+    let found = lint(manifest);
+    // A store that cannot be reached has the same word: that it is the same fault, the text says.
+    let is_said = found.iter().any(|found| message.contains(found.problem.message.trim_start_matches("the store ")));
+    let agrees = ready["reason"] == manifest.reason.as_str() && is_said;
+    let linted: Vec<&str> = found.iter().map(|found| found.problem.message.as_str()).collect();
+    Ok((!agrees).then(|| format!("{}: the controller says {ready}, lint {linted:?}", manifest.name)))
+}
