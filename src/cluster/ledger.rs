@@ -1,7 +1,7 @@
 //! Writes on PushSecrets that go before a push or after a clean-up: the ledger and the finalizer. Each names the uid and the
 //! resourceVersion it follows, so that of two controllers only one writes.
 
-use kube::api::{Patch, PatchParams};
+use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
@@ -43,20 +43,22 @@ impl Cluster {
         self.request("add a finalizer to", &object, api.patch(&push.name_any(), &params, &patch)).await.map(Some)
     }
 
-    /// Removes our finalizer where it stands; others stay.
-    pub async fn remove_push_finalizer(&self, push: &PushSecret) -> Result<(), ClusterError> {
+    /// Removes our finalizer where it stands; others stay. Returns the metadata as written, or `None` where there was nothing to
+    /// remove.
+    pub async fn remove_push_finalizer(&self, push: &PushSecret) -> Result<Option<ObjectMeta>, ClusterError> {
         let kept: Vec<String> =
             push.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER_PUSH_SECRET).cloned().collect();
         if kept.len() == push.finalizers().len() {
-            return Ok(());
+            return Ok(None);
         }
         let (params, patch) = finalizers_patch(push, kept);
         let (api, object) = self.push_secrets(push);
         // The reply is metadata alone: the rest may be what does not decode.
         let name = push.name_any();
         match self.request("remove a finalizer from", &object, api.patch_metadata(&name, &params, &patch)).await {
+            Ok(written) => Ok(Some(written.metadata)),
             // It went with its finalizer.
-            Ok(_) | Err(ClusterError::NotFound { .. }) => Ok(()),
+            Err(ClusterError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -49,8 +49,14 @@ where
                 Requeue::AwaitChange
             }
             Report::LetGo { why, left } => {
-                self.say_what_is_left(context, why, &left).await;
+                context.metrics.forget(self.kind, self.name);
+                context.pruned.forget(&self.uid());
+                self.say_what_is_left(context, why, &format!("was let go and leaves {left}")).await;
                 Requeue::AwaitChange
+            }
+            Report::Orphaned { why, left, rest } => {
+                self.say_what_is_left(context, why, &format!("leaves {left}")).await;
+                Box::pin(self.publish(context, *rest)).await
             }
             Report::Unchanged { requeue } => requeue,
             Report::Verdict { verdict, status, requeue } => {
@@ -67,11 +73,9 @@ where
     }
 
     /// Where it is found when the object is gone, and its namespace too, in which no Event can be made any more.
-    async fn say_what_is_left(&self, context: &Context, why: LetGo, left: &str) {
-        context.metrics.forget(self.kind, self.name);
+    async fn say_what_is_left(&self, context: &Context, why: LetGo, said: &str) {
         context.metrics.let_go(why);
-        context.pruned.forget(&self.uid());
-        let message = format!("{} {} was let go and leaves {left}", self.kind.as_str(), self.name);
+        let message = format!("{} {} {said}", self.kind.as_str(), self.name);
         match why {
             LetGo::NamespaceGone => {
                 let name = Some(self.name.namespace.clone());
@@ -79,7 +83,7 @@ where
                     Namespace { metadata: ObjectMeta { name, ..ObjectMeta::default() }, ..Namespace::default() };
                 context.events.state_changed(&namespace, Tone::Warning, ORPHANED, &message).await;
             }
-            LetGo::Abandoned | LetGo::StoreGone | LetGo::Unreadable => {
+            LetGo::Abandoned | LetGo::StoreGone | LetGo::Unreadable | LetGo::Declined => {
                 context.events.state_changed(self.object, Tone::Warning, ORPHANED, &message).await;
             }
         }

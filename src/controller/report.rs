@@ -44,6 +44,15 @@ pub enum Report<S> {
         /// What is left, and where. Names and paths, never a value.
         left: String,
     },
+    /// It stays, and something that it pushed stays where it was although it should have gone.
+    Orphaned {
+        /// Why it stays.
+        why: LetGo,
+        /// What is left, and where. Names and paths, never a value.
+        left: String,
+        /// Everything else.
+        rest: Box<Report<S>>,
+    },
     /// It is as it was found before: nothing to write, nothing new to say.
     Unchanged {
         /// When to look again.
@@ -61,18 +70,17 @@ pub enum Report<S> {
 }
 
 impl<S> Report<S> {
-    /// The same, with another look after this time.
-    pub fn again_within(self, pause: Duration) -> Self {
+    /// When the object is looked at again, where it is.
+    pub fn requeue(&self) -> Option<Requeue> {
         match self {
-            Report::Verdict { verdict, status, .. } => {
-                Report::Verdict { verdict, status, requeue: Requeue::After(pause) }
-            }
-            Report::NotOurs | Report::Gone | Report::LetGo { .. } | Report::Unchanged { .. } => self,
+            Report::Verdict { requeue, .. } | Report::Unchanged { requeue } => Some(*requeue),
+            Report::Orphaned { rest, .. } => rest.requeue(),
+            Report::NotOurs | Report::Gone | Report::LetGo { .. } => None,
         }
     }
 }
 
-/// Why an object is let go although not everything is done.
+/// Why something that was pushed is left where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum LetGo {
     /// A person said so.
@@ -83,6 +91,8 @@ pub enum LetGo {
     NamespaceGone,
     /// Nobody can read what is to be done.
     Unreadable,
+    /// Nothing shows that it is still ours: its labels were replaced, or somebody else claims it.
+    Declined,
 }
 
 /// The status as found and as it should be.

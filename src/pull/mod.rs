@@ -109,7 +109,11 @@ impl<S: Stores> Reconciler for Pull<S> {
             _ if is_in_place => self.context.feed.stands(name, Standing::InPlace),
             Report::Verdict { verdict, .. } => self.context.feed.stands(name, Standing::Failing(trouble(verdict))),
             // Nothing is decided.
-            Report::NotOurs | Report::Gone | Report::LetGo { .. } | Report::Unchanged { .. } => {}
+            Report::NotOurs
+            | Report::Gone
+            | Report::LetGo { .. }
+            | Report::Orphaned { .. }
+            | Report::Unchanged { .. } => {}
         }
         report
     }

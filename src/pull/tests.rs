@@ -274,7 +274,7 @@ fn an_unchanged_status_is_not_written_before_the_heartbeat() {
             (changed, Some(requeue))
         }
         Report::Unchanged { requeue } => (false, Some(requeue)),
-        Report::NotOurs | Report::Gone | Report::LetGo { .. } => (false, None),
+        Report::NotOurs | Report::Gone | Report::LetGo { .. } | Report::Orphaned { .. } => (false, None),
     };
     assert!(status_after(done(&desired, 1), 1000).0);
     assert!(!status_after(done(&desired, 1), 1010).0);

@@ -1,14 +1,15 @@
 //! Carries a plan out: everything new first, everything old after, and only when all of the new is there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::entry::{Applied, Applier, Place, Recorder};
 use super::ledger::{Spot, StoreKey};
+use super::observe::NoStore;
 use super::patience::{no_answer, side_by_side};
 use super::plan::{Job, Places, Plan, Problem};
+use super::step::Removals;
 use crate::feed::Pushed;
 use crate::store::{PathKey, StoreClient};
 
@@ -50,6 +51,10 @@ pub struct Apply<'a> {
     pub clients: &'a Clients,
     /// Where the entries are.
     pub places: &'a Places,
+    /// The stores that are published to.
+    pub wanted: &'a BTreeSet<StoreKey>,
+    /// The stores that cannot be used: among those that are published to, work that is not done.
+    pub absent: &'a BTreeMap<StoreKey, NoStore>,
     /// The ledger.
     pub ledgers: &'a dyn Ledgers,
     /// Told at once what consumers of an entry are to know.
@@ -67,28 +72,40 @@ enum Half {
 
 impl Apply<'_> {
     /// Writes, then removes. Stores work side by side, and one that hangs is left behind.
-    pub async fn run(&self, plan: &mut Plan) -> Results {
+    ///
+    /// In a store that is published to, what is old goes once everything new is in that store: no other store delays it. From a
+    /// store that is not published to any more it goes once everything new is in every store.
+    pub async fn run(&self, plan: &Plan) -> Results {
         let results = Mutex::new(Results::new());
-        let new = plan.iter_mut().filter(|(_, job)| job.is_new());
+        let new = plan.iter().filter(|(_, job)| job.is_new());
         self.half(Half::New, new.collect(), &results).await;
-        let well = lock(&results).values().all(Outcome::is_well);
-        let mut old: Vec<(&Spot, &mut Job)> = Vec::new();
-        for (spot, job) in plan.iter_mut() {
+        let unfinished = self.unfinished(&lock(&results));
+        let may_lose = |store: &StoreKey| match self.wanted.contains(store) {
+            true => !unfinished.contains(store),
+            false => unfinished.is_empty(),
+        };
+        let mut old: Vec<(&Spot, &Job)> = Vec::new();
+        for (spot, job) in plan {
             let removal = lock(&results).get(spot).map(|outcome| outcome.removal);
-            match removal {
-                Some(Removal::Done) => {}
-                Some(Removal::Postponed) if !well => {}
-                None if !well => drop(lock(&results).insert(spot.clone(), job.untouched())),
-                Some(Removal::Postponed) | None => old.push((spot, job)),
+            match (removal, may_lose(&spot.store)) {
+                (Some(Removal::Done), true | false) | (Some(Removal::Postponed), false) => {}
+                (None, false) => drop(lock(&results).insert(spot.clone(), Outcome::untouched())),
+                (Some(Removal::Postponed) | None, true) => old.push((spot, job)),
             }
         }
         self.half(Half::Old, old, &results).await;
         results.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn half(&self, half: Half, jobs: Vec<(&Spot, &mut Job)>, results: &Mutex<Results>) {
+    /// The stores that are published to and do not have everything.
+    fn unfinished(&self, results: &Results) -> BTreeSet<StoreKey> {
+        let failed = results.iter().filter(|(_, outcome)| !outcome.is_well()).map(|(spot, _)| &spot.store);
+        failed.chain(self.absent.keys().filter(|store| self.wanted.contains(*store))).cloned().collect()
+    }
+
+    async fn half(&self, half: Half, jobs: Vec<(&Spot, &Job)>, results: &Mutex<Results>) {
         let spots: Vec<Spot> = jobs.iter().map(|(spot, _)| (*spot).clone()).collect();
-        let mut by_store: BTreeMap<&StoreKey, Vec<(&Spot, &mut Job)>> = BTreeMap::new();
+        let mut by_store: BTreeMap<&StoreKey, Vec<(&Spot, &Job)>> = BTreeMap::new();
         for (spot, job) in jobs {
             by_store.entry(&spot.store).or_default().push((spot, job));
         }
@@ -111,7 +128,7 @@ impl Apply<'_> {
                     Half::New => self.write(jobs, note).await,
                     Half::Old => {
                         for (spot, job) in jobs {
-                            note(spot, self.one(spot, job).await);
+                            note(spot, self.one(spot, job, Removals::Now).await);
                         }
                     }
                 }
@@ -126,40 +143,30 @@ impl Apply<'_> {
     }
 
     /// Everything new of one store.
-    async fn write(&self, mut jobs: Vec<(&Spot, &mut Job)>, note: impl Fn(&Spot, Outcome)) {
+    async fn write(&self, mut jobs: Vec<(&Spot, &Job)>, note: impl Fn(&Spot, Outcome)) {
         // A path that also loses a property comes last, so that it gets one version and not two.
         jobs.sort_by_key(|(_, job)| !job.goal.remove.is_empty());
         let last = jobs.len().saturating_sub(1);
         let mut well = true;
         for (index, (spot, job)) in jobs.into_iter().enumerate() {
-            let whole = index == last && well;
-            let outcome = match whole || job.goal.remove.is_empty() {
-                true => self.one(spot, job).await,
-                false => self.without_removal(spot, job).await,
-            };
+            let removals = if index == last && well { Removals::Now } else { Removals::Later };
+            let outcome = self.one(spot, job, removals).await;
             well &= outcome.is_well();
             note(spot, outcome);
         }
     }
 
-    async fn without_removal(&self, spot: &Spot, job: &mut Job) -> Outcome {
-        let remove = mem::take(&mut job.goal.remove);
-        let outcome = self.one(spot, job).await;
-        job.goal.remove = remove;
-        Outcome { removal: Removal::Postponed, ..outcome }
-    }
-
-    async fn one(&self, spot: &Spot, job: &Job) -> Outcome {
-        let removal = |result: &Result<Applied, Problem>| match result {
-            Ok(_) => Removal::Done,
-            Err(_) if job.goal.remove.is_empty() => Removal::Done,
-            Err(_) => Removal::Postponed,
+    async fn one(&self, spot: &Spot, job: &Job, removals: Removals) -> Outcome {
+        let result = self.converge(spot, job, removals).await;
+        let removal = match (&result, removals) {
+            (_, Removals::Now | Removals::Later) if job.goal.remove.is_empty() => Removal::Done,
+            (Ok(_), Removals::Now) => Removal::Done,
+            (Ok(_), Removals::Later) | (Err(_), Removals::Now | Removals::Later) => Removal::Postponed,
         };
-        let result = self.converge(spot, job).await;
-        Outcome { removal: removal(&result), result }
+        Outcome { result, removal }
     }
 
-    async fn converge(&self, spot: &Spot, job: &Job) -> Result<Applied, Problem> {
+    async fn converge(&self, spot: &Spot, job: &Job, removals: Removals) -> Result<Applied, Problem> {
         if let Some(problem) = &job.blocked {
             return Err(problem.clone());
         }
@@ -174,7 +181,7 @@ impl Apply<'_> {
         let ledger = self.ledgers.at(spot);
         let place =
             Place { client: client.as_ref(), path: &spot.path, key, ledger: ledger.as_ref(), announce: &announce };
-        self.applier.converge(&place, &job.goal).await.map_err(Problem::Apply)
+        self.applier.converge(&place, &job.goal, removals).await.map_err(Problem::Apply)
     }
 }
 
@@ -183,13 +190,13 @@ impl Job {
     fn is_new(&self) -> bool {
         !self.lines.is_empty()
     }
-
-    fn untouched(&self) -> Outcome {
-        Outcome { result: Ok(Applied::default()), removal: Removal::Postponed }
-    }
 }
 
 impl Outcome {
+    fn untouched() -> Self {
+        Outcome { result: Ok(Applied::default()), removal: Removal::Postponed }
+    }
+
     fn is_well(&self) -> bool {
         self.result.is_ok()
     }

@@ -2,19 +2,17 @@
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::desired::{self, InvalidSpec};
-use super::ledger::{self, StoreKey};
+use super::ledger::{self, Ledger, StoreKey};
 use super::observe::{Absence, SeenStores};
 use super::plan::Aim;
-use super::reconcile::Turn;
-use super::report;
-use crate::api::PushSecret;
+use super::reconcile::{Turn, verdict};
+use super::report::{self, Said};
 use crate::api::condition::Reason;
 use crate::api::names::{ANNOTATION_ABANDON, FINALIZER_PUSH_SECRET, TRUE};
-use crate::api::push_secret::{PushDeletionPolicy, PushSecretStatus};
+use crate::api::push_secret::{PushDeletionPolicy, PushSecretStatus, SyncedPushSecrets};
 use crate::controller::referrers::Interest;
 use crate::controller::report::{LetGo, Report, Requeue, Verdict};
 
@@ -30,6 +28,7 @@ impl Turn<'_> {
         let ours = self.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER_PUSH_SECRET);
         self.declare(Interest::default(), Interest::default());
         if !ours {
+            self.world.deletions.forget(&self.me.object());
             return Report::Gone;
         }
         let mut stores = desired::stores(&self.object.spec);
@@ -40,7 +39,7 @@ impl Turn<'_> {
             return Report::NotOurs;
         }
         if self.object.spec.deletion_policy() == PushDeletionPolicy::None {
-            return self.let_go(&self.object).await;
+            return self.let_go().await;
         }
         let earlier = match desired::earlier_versions(self.object.annotations()) {
             Ok(earlier) => earlier,
@@ -49,29 +48,39 @@ impl Turn<'_> {
         let aim = Aim::Withdraw { existing: desired::existing(self.object.spec.update_policy()), earlier };
         let gone =
             Verdict { ready: false, reason: Reason::SourceDeleted, message: "what was pushed is removed".into() };
-        let report = self.withdraw(&seen, &aim, gone, Some(WAY_OUT)).await;
-        let Report::Verdict { verdict, status, .. } = &report else { return report };
-        if status.after.synced_push_secrets.is_empty() {
-            return self.let_go(&self.object).await;
+        let (object, said) = self.withdraw(&seen, &aim, gone, Some(WAY_OUT)).await;
+        if said.status.synced_push_secrets.is_empty() {
+            return match said.left.is_empty() {
+                true => self.let_go().await,
+                false => self.give_up(LetGo::Declined, said.left.join("; "), "nothing shows that it is ours").await,
+            };
         }
+        let all_left = || {
+            let listed = ledger::text(&said.status.synced_push_secrets);
+            [listed].into_iter().chain(said.left.clone()).collect::<Vec<_>>().join("; ")
+        };
         if self.is_abandoned() {
-            return self.give_up(LetGo::Abandoned, &status.after, verdict).await;
+            return self.give_up(LetGo::Abandoned, all_left(), &said.verdict.message).await;
         }
-        let Some(why) = self.why_in_vain(&seen).await else { return report };
+        let Some(why) = self.why_in_vain(&seen, &said.status.synced_push_secrets).await else {
+            return verdict(&object, said);
+        };
         let left = self.world.cleanup_deadline.saturating_sub(self.going_for());
         match left.is_zero() {
-            true => self.give_up(why, &status.after, verdict).await,
-            false => report.again_within(left.min(self.going_for().clamp(SHORTEST_RETRY, report::OUTSIDE_RETRY))),
+            true => self.give_up(why, all_left(), &said.verdict.message).await,
+            false => {
+                let pause = left.min(self.going_for().clamp(SHORTEST_RETRY, report::OUTSIDE_RETRY));
+                verdict(&object, Said { requeue: Requeue::After(pause), ..said })
+            }
         }
     }
 
-    async fn give_up(&self, why: LetGo, left: &PushSecretStatus, verdict: &Verdict) -> Report<PushSecretStatus> {
-        let left = ledger::text(&left.synced_push_secrets);
+    async fn give_up(&self, why: LetGo, left: String, because: &str) -> Report<PushSecretStatus> {
         tracing::warn!(
-            push_secret = %self.me.object(), left, reason = ?why, because = verdict.message,
+            push_secret = %self.me.object(), left, reason = ?why, because,
             "let go without removing what was pushed"
         );
-        match self.let_go(&self.object).await {
+        match self.let_go().await {
             Report::Gone => Report::LetGo { why, left },
             kept => kept,
         }
@@ -82,16 +91,20 @@ impl Turn<'_> {
         let left = self.world.cleanup_deadline.saturating_sub(self.going_for());
         let message = format!("{invalid}; {WAY_OUT}");
         let verdict = Verdict { ready: false, reason: Reason::CleanupPending, message };
+        let listed = ledger::text(&self.before.synced_push_secrets);
         match (self.is_abandoned(), left.is_zero()) {
-            (true, _) => self.give_up(LetGo::Abandoned, &self.before, &verdict).await,
-            (false, true) => self.give_up(LetGo::Unreadable, &self.before, &verdict).await,
+            (true, _) => self.give_up(LetGo::Abandoned, listed, &verdict.message).await,
+            (false, true) => self.give_up(LetGo::Unreadable, listed, &verdict.message).await,
             (false, false) => self.halt(verdict, Requeue::After(left)),
         }
     }
 
-    async fn let_go(&self, object: &PushSecret) -> Report<PushSecretStatus> {
-        match self.world.cluster.remove_push_finalizer(object).await {
-            Ok(()) => Report::Gone,
+    async fn let_go(&self) -> Report<PushSecretStatus> {
+        match self.world.cluster.remove_push_finalizer(&self.object).await {
+            Ok(_) => {
+                self.world.deletions.forget(&self.me.object());
+                Report::Gone
+            }
             Err(error) => self.failed(&error),
         }
     }
@@ -101,19 +114,23 @@ impl Turn<'_> {
         self.object.annotations().get(ANNOTATION_ABANDON).is_some_and(|value| value == TRUE)
     }
 
-    /// Why waiting may be in vain: nobody must be held for good by a store or namespace that goes away.
-    async fn why_in_vain(&self, seen: &SeenStores) -> Option<LetGo> {
-        let listed = ledger::stores(&self.before.synced_push_secrets);
-        let is_gone = |store: &StoreKey| seen.absent.get(store).is_some_and(|absent| absent.why == Absence::Missing);
+    /// Why waiting may be in vain: nobody is held for good by a store or namespace that goes away, nor by a line of the ledger that
+    /// says too little. A store that is only down holds, since it comes back.
+    async fn why_in_vain(&self, seen: &SeenStores, listed: &SyncedPushSecrets) -> Option<LetGo> {
         if self.world.cluster.is_namespace_terminating(&self.namespace).await.unwrap_or(false) {
             return Some(LetGo::NamespaceGone);
         }
-        listed.iter().any(is_gone).then_some(LetGo::StoreGone)
+        let is_gone = |store: &StoreKey| seen.absent.get(store).is_some_and(|absent| absent.why == Absence::Missing);
+        let listed = Ledger::read(listed, &seen.mounts);
+        match listed.pushed.is_empty() && listed.unreachable.keys().all(is_gone) {
+            true if listed.unreachable.is_empty() => Some(LetGo::Unreadable),
+            true => Some(LetGo::StoreGone),
+            false => None,
+        }
     }
 
-    /// How long ago its deletion was asked for.
+    /// How long its deletion is known here. The API server's stamp is by another clock, and would shorten the wait where ours is wrong.
     fn going_for(&self) -> Duration {
-        let since = self.object.metadata.deletion_timestamp.as_ref();
-        since.map_or(Duration::ZERO, |Time(since)| self.world.now.duration_since(*since).unsigned_abs())
+        self.world.deletions.known_for(&self.me.object(), &self.me.uid, self.world.instant)
     }
 }

@@ -9,7 +9,8 @@ use tokio::time::Instant as Moment;
 
 use super::intents::Intents;
 use super::misplaced;
-use super::step::{self, Goal, Refusal, Settled, Step, Write};
+use super::refusal::Refusal;
+use super::step::{self, Goal, Removals, Settled, Step, Write};
 use crate::cluster::ClusterError;
 use crate::domain::claim::{self, Elsewhere, Inquiry, LabelChanges, Owner};
 use crate::domain::consent;
@@ -48,7 +49,17 @@ pub trait Owners: Send + Sync {
 pub trait Recorder: Send + Sync {
     /// Makes sure that the ledger lists these properties, before anything is written: a stop then leaves a line too many
     /// in the ledger, never a value in the store that nobody knows of.
-    async fn ensure(&self, properties: &BTreeSet<String>) -> Result<(), ClusterError>;
+    async fn ensure(&self, properties: &BTreeSet<String>, sight: Sight) -> Result<(), ClusterError>;
+}
+
+/// Whose word the ledger is taken on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// The cache's, which may be old: enough where our claim stands in the store, since that was set by a live look.
+    Cached,
+    /// The API server's: the PushSecret is there, is not being deleted unless that is why we are here, asks for the same and
+    /// lists what is about to be written or removed.
+    Live,
 }
 
 /// What all entries of one PushSecret share while they are applied.
@@ -104,8 +115,8 @@ pub enum ApplyError {
     Refused {
         /// Why.
         refusal: Refusal,
-        /// Our properties there, which stay ours.
-        mine: BTreeSet<String>,
+        /// Properties that another owns. Whatever else the ledger lists there may still be ours.
+        taken: BTreeSet<String>,
     },
     /// The role may not do what was asked for with earlier versions. Their latest one is empty or deleted already.
     #[error("{error}; waypost.io/earlier-versions asks for it: {advice}")]
@@ -143,15 +154,18 @@ struct Chain {
     inquiry: Inquiry,
     losses: u32,
     wrote: Wrote,
+    /// How the ledger was last looked at, since anybody crossed us.
+    seen: Sight,
 }
 
 impl Applier<'_> {
     /// Brings an entry to its goal. Stopped anywhere, the next call goes on from there.
-    pub async fn converge(&self, place: &Place<'_>, goal: &Goal) -> Result<Applied, ApplyError> {
+    pub async fn converge(&self, place: &Place<'_>, goal: &Goal, removals: Removals) -> Result<Applied, ApplyError> {
         let (entry, asked) = self.read(place).await?;
-        let mut chain = Chain { entry, asked, inquiry: Inquiry::default(), losses: 0, wrote: Wrote::Nothing };
+        let (losses, wrote, seen) = (0, Wrote::Nothing, Sight::Cached);
+        let mut chain = Chain { entry, asked, inquiry: Inquiry::default(), losses, wrote, seen };
         for _ in 0..MAX_STEPS {
-            let step = step::next(goal, &chain.entry, self.me, &chain.inquiry);
+            let step = step::next(goal, removals, &chain.entry, self.me, &chain.inquiry);
             if let Some(settled) = self.take(place, &mut chain, step).await? {
                 if let Elsewhere::At(misplaced) = &chain.inquiry.marker {
                     misplaced::tidy(place.client, misplaced).await;
@@ -179,7 +193,7 @@ impl Applier<'_> {
     async fn take(&self, place: &Place<'_>, chain: &mut Chain, step: Step) -> Result<Option<Settled>, ApplyError> {
         match step {
             Step::Done(settled) => return Ok(Some(settled)),
-            Step::Refuse { refusal, mine } => return Err(ApplyError::Refused { refusal, mine }),
+            Step::Refuse { refusal, taken } => return Err(ApplyError::Refused { refusal, taken }),
             Step::AskAfter(owner) => return self.ask_after(chain, owner).await.map(|()| None),
             Step::LookElsewhere(spellings) => {
                 let marker = misplaced::look(place.client, place.path, &spellings).await;
@@ -188,7 +202,7 @@ impl Applier<'_> {
             }
             Step::Wait { key, by } => return self.wait(place, chain, key, by).await.map(|()| None),
             Step::Announce { changes, claims, properties } => {
-                place.ledger.ensure(&properties).await.map_err(ApplyError::Cluster)?;
+                self.look(place, chain, &properties).await?;
                 match self.claim(place, chain, claims).await? {
                     Exchange::Done | Exchange::Crossed => return Ok(None),
                     Exchange::Unavailable => self.announce(place, chain, &changes).await?,
@@ -197,12 +211,19 @@ impl Applier<'_> {
             Step::Settle(_) | Step::Purge if chain.is_old() => chain.lose().await?,
             Step::Settle(changes) => self.settle(place, chain, &changes).await?,
             Step::Bury { version } => {
+                self.look(place, chain, &BTreeSet::new()).await?;
                 place.client.delete_versions(place.path, &[version]).await.map_err(ApplyError::Store)?;
                 (place.announce)(Pushed::Removal(version));
                 tracing::info!(push_secret = %self.me.object(), path = %place.path, version, "version deleted");
             }
-            Step::Destroy { through } => self.destroy(place, chain, through).await?,
-            Step::Purge => self.purge(place, chain).await?,
+            Step::Destroy { through } => {
+                self.look(place, chain, &BTreeSet::new()).await?;
+                self.destroy(place, chain, through).await?;
+            }
+            Step::Purge => {
+                self.look(place, chain, &BTreeSet::new()).await?;
+                self.purge(place, chain).await?;
+            }
             Step::Write(write) => {
                 if let Some(settled) = self.write(place, chain, write).await? {
                     return Ok(Some(settled));
@@ -211,6 +232,20 @@ impl Applier<'_> {
         }
         self.read_again(place, chain).await?;
         Ok(None)
+    }
+
+    /// Before an entry is written for the first time, and before anything is removed: neither happens on the word of a cache.
+    async fn look(
+        &self,
+        place: &Place<'_>,
+        chain: &mut Chain,
+        properties: &BTreeSet<String>,
+    ) -> Result<(), ApplyError> {
+        if chain.seen == Sight::Cached || !properties.is_empty() {
+            place.ledger.ensure(properties, Sight::Live).await.map_err(ApplyError::Cluster)?;
+            chain.seen = Sight::Live;
+        }
+        Ok(())
     }
 
     /// By number, whatever is written meanwhile.
@@ -244,7 +279,14 @@ impl Applier<'_> {
 
     /// `None` when the entry has to be read again: the check-and-set was lost, or the claim was while we wrote.
     async fn write(&self, place: &Place<'_>, chain: &mut Chain, write: Write) -> Result<Option<Settled>, ApplyError> {
-        place.ledger.ensure(&write.sets).await.map_err(ApplyError::Cluster)?;
+        let sight = match write.drops.is_empty() || chain.seen == Sight::Live {
+            true => Sight::Cached,
+            false => Sight::Live,
+        };
+        place.ledger.ensure(&write.sets, sight).await.map_err(ApplyError::Cluster)?;
+        if sight == Sight::Live {
+            chain.seen = Sight::Live;
+        }
         // The ledger may have taken its time.
         if chain.is_old() {
             return chain.lose().await.map(|()| None);
@@ -402,6 +444,7 @@ impl Chain {
 
     /// Counts a loss and pauses, longer each time and never as long as a rival.
     async fn lose(&mut self) -> Result<(), ApplyError> {
+        self.seen = Sight::Cached;
         self.losses += 1;
         if self.losses > MAX_LOSSES {
             return Err(ApplyError::Busy);

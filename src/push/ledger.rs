@@ -48,8 +48,10 @@ pub struct Ledger {
     pub pushed: BTreeMap<Spot, BTreeMap<String, Line>>,
     /// Lines of stores that cannot be used now.
     pub unreachable: BTreeMap<StoreKey, Vec<Line>>,
-    /// Lines that name no single property: pushed as a whole by another controller, and not ours to take apart.
-    pub whole: Vec<(String, Line)>,
+    /// Lines that name an entry and no property: another controller pushed it as a whole. They go once we publish there.
+    pub whole: BTreeMap<Spot, Vec<Line>>,
+    /// Lines, by what stands for their store, whose store or entry cannot be read.
+    pub illegible: Vec<(String, Line)>,
 }
 
 impl fmt::Display for StoreKey {
@@ -82,6 +84,13 @@ pub fn stores(synced: &SyncedPushSecrets) -> BTreeSet<StoreKey> {
 pub fn put(lines: &mut BTreeMap<String, PushSecretData>, line: &Line) {
     let key = key_in(lines, line).cloned().unwrap_or_else(|| free_key(lines, line));
     lines.insert(key, line.data.clone());
+}
+
+/// Takes a line out of those of a store.
+pub fn take(lines: &mut BTreeMap<String, PushSecretData>, line: &Line) {
+    if let Some(key) = key_in(lines, line).cloned() {
+        lines.remove(&key);
+    }
 }
 
 /// Whether a store's lines have this one.
@@ -137,7 +146,7 @@ impl Ledger {
                 let line = Line { key: key.clone(), data: data.clone() };
                 match StoreKey::parse(store_key) {
                     Some(store) => ledger.sort(store, line, mounts),
-                    None => ledger.whole.push((store_key.clone(), line)),
+                    None => ledger.illegible.push((store_key.clone(), line)),
                 }
             }
         }
@@ -155,7 +164,8 @@ impl Ledger {
             (Ok(path), Some(property)) => {
                 self.pushed.entry(Spot { store, path }).or_default().insert(property, line);
             }
-            (Ok(_) | Err(_), _) => self.whole.push((store.to_string(), line)),
+            (Ok(path), None) => self.whole.entry(Spot { store, path }).or_default().push(line),
+            (Err(_), Some(_) | None) => self.illegible.push((store.to_string(), line)),
         }
     }
 
@@ -170,17 +180,27 @@ impl Ledger {
             self.pushed.iter().flat_map(|(spot, lines)| lines.values().map(|line| (spot.store.to_string(), line)));
         let unreachable =
             (self.unreachable.iter()).flat_map(|(store, lines)| lines.iter().map(|line| (store.to_string(), line)));
-        let whole = self.whole.iter().map(|(store, line)| (store.clone(), line));
+        let whole = self.whole.iter().flat_map(|(spot, lines)| lines.iter().map(|line| (spot.store.to_string(), line)));
+        let illegible = self.illegible.iter().map(|(store, line)| (store.clone(), line));
         let mut synced = SyncedPushSecrets::new();
-        for (store, line) in pushed.chain(unreachable).chain(whole) {
+        for (store, line) in pushed.chain(unreachable).chain(whole).chain(illegible) {
             put(synced.entry(store).or_default(), line);
         }
         synced
     }
 
-    /// Whether nothing is recorded.
-    pub fn is_empty(&self) -> bool {
-        self.pushed.values().all(BTreeMap::is_empty) && self.unreachable.is_empty() && self.whole.is_empty()
+    /// Forgets a property of an entry.
+    pub fn remove(&mut self, spot: &Spot, property: &str) {
+        if let Some(lines) = self.pushed.get_mut(spot) {
+            lines.remove(property);
+        }
+    }
+
+    /// What cannot be removed, since nobody knows what of it is ours, in words.
+    pub fn unclear(&self) -> Vec<String> {
+        let whole = self.whole.iter().flat_map(|(spot, lines)| lines.iter().map(|line| (spot.store.to_string(), line)));
+        let illegible = self.illegible.iter().map(|(store, line)| (store.clone(), line));
+        whole.chain(illegible).map(|(store, line)| format!("{} in {store}", line.key)).collect()
     }
 }
 
@@ -227,7 +247,7 @@ mod tests {
         let ledger = Ledger::read(&synced, &Mounts::from([(vault.clone(), Some("secret".into()))]));
         let paths: Vec<String> = ledger.pushed.keys().map(|spot| spot.path.to_string()).collect();
         assert_eq!(paths, ["secret/a/b", "secret/a/c"]);
-        assert_eq!((ledger.unreachable.len(), ledger.whole.len()), (1, 2));
+        assert_eq!((ledger.unreachable.len(), ledger.whole.len(), ledger.illegible.len()), (1, 1, 1));
         assert_eq!(ledger.write(), synced);
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod apply;
 pub mod cleanup;
+pub mod deletions;
 pub mod desired;
 pub mod ending;
 pub mod entry;
@@ -23,6 +24,7 @@ pub mod propagation;
 pub mod pusher;
 pub mod reconcile;
 pub mod record;
+pub mod refusal;
 pub mod remains;
 pub mod report;
 pub mod shapes;

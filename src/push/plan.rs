@@ -8,7 +8,8 @@ use super::desired::Desired;
 use super::entry::ApplyError;
 use super::ledger::{Ledger, Line, Spot};
 use super::mapped::{Clash, Mapped, Wanted};
-use super::step::{Existing, Goal};
+use super::step::{Existing, Goal, History};
+use crate::api::path_status::PushedPath;
 use crate::api::push_secret::PushDeletionPolicy;
 use crate::domain::convention::Finding;
 use crate::domain::earlier_versions::EarlierVersions;
@@ -63,6 +64,8 @@ pub struct Job {
     pub lines: BTreeMap<String, Line>,
     /// Properties that the ledger lists and that stay as they are: whether they are wanted is not known.
     pub held: BTreeSet<String>,
+    /// Properties that the ledger lists and that are wanted at the same place as another store or key spells it.
+    pub moved: BTreeMap<String, Spot>,
     /// What keeps it from being touched.
     pub blocked: Option<Problem>,
 }
@@ -93,7 +96,13 @@ pub enum Problem {
 }
 
 /// Makes the plan. What the ledger lists and the spec no longer maps goes, or stays and is free, as `deletion` says.
-pub fn plan(aim: &Aim<'_>, ledger: &Ledger, places: &Places, deletion: PushDeletionPolicy) -> Plan {
+pub fn plan(
+    aim: &Aim<'_>,
+    ledger: &Ledger,
+    places: &Places,
+    deletion: PushDeletionPolicy,
+    paths: &[PushedPath],
+) -> Plan {
     let mut plan = match aim {
         Aim::Publish { desired, mapped, sources, .. } => mapped
             .entries
@@ -106,19 +115,25 @@ pub fn plan(aim: &Aim<'_>, ledger: &Ledger, places: &Places, deletion: PushDelet
         Aim::Publish { desired, known, .. } => (desired.existing, desired.earlier, *known),
         Aim::Withdraw { existing, earlier } => (*existing, *earlier, Known::All),
     };
-    let wanted = wanted_places(&plan, places);
+    let (wanted, doubtful) = (wanted_places(&plan, places), doubtful_places(&plan, places));
     for (spot, lines) in &ledger.pushed {
         let job = plan.entry(spot.clone()).or_insert_with(|| Job {
             goal: Goal { existing, earlier, ..Goal::default() },
             blocked: unknown_place(places.get(spot)),
             ..Job::default()
         });
+        job.goal.history = History::Listed { version: version(paths, spot) };
         job.goal.spellings.extend(lines.values().map(Line::remote_key));
         let place = places.get(spot).and_then(|place| place.as_ref().ok());
         for (property, line) in lines {
             // The same place under another store's name, or another spelling: it is still wanted.
-            let is_wanted = job.lines.contains_key(property)
-                || place.is_some_and(|place| wanted.contains(&(place.clone(), property.clone())));
+            let moved = place.and_then(|place| wanted.get(&(place.clone(), property.clone())));
+            let is_wanted = job.lines.contains_key(property) || moved.is_some();
+            job.moved.extend(moved.filter(|to| *to != spot).map(|to| (property.clone(), to.clone())));
+            let known = match doubtful.contains(&(spot.path.path.as_str().to_owned(), property.clone())) {
+                true => Known::Some,
+                false => known,
+            };
             match (is_wanted, known, deletion) {
                 (true, Known::All | Known::Some, PushDeletionPolicy::Delete | PushDeletionPolicy::None) => {
                     job.goal.labels.retire(line);
@@ -184,9 +199,27 @@ fn unknown_place(place: Option<&Result<PathKey, StoreError>>) -> Option<Problem>
     }
 }
 
-fn wanted_places(plan: &Plan, places: &Places) -> BTreeSet<(PathKey, String)> {
-    let placed = plan.iter().filter_map(|(spot, job)| Some((places.get(spot)?.as_ref().ok()?, job)));
-    placed.flat_map(|(place, job)| job.lines.keys().map(|property| (place.clone(), property.clone()))).collect()
+fn wanted_places(plan: &Plan, places: &Places) -> BTreeMap<(PathKey, String), Spot> {
+    let placed = plan.iter().filter_map(|(spot, job)| Some((spot, places.get(spot)?.as_ref().ok()?, job)));
+    placed
+        .flat_map(|(spot, place, job)| {
+            job.lines.keys().map(move |property| ((place.clone(), property.clone()), spot.clone()))
+        })
+        .collect()
+}
+
+/// Path and property of what is wanted where a store cannot say now where that is. Another store may mean the same place.
+fn doubtful_places(plan: &Plan, places: &Places) -> BTreeSet<(String, String)> {
+    let unplaced = plan.iter().filter(|(spot, _)| matches!(places.get(*spot), Some(Err(_))));
+    unplaced
+        .flat_map(|(spot, job)| job.lines.keys().map(|property| (spot.path.path.as_str().to_owned(), property.clone())))
+        .collect()
+}
+
+fn version(paths: &[PushedPath], spot: &Spot) -> Option<u64> {
+    let (store, path) = (spot.store.to_string(), spot.path.to_string());
+    let known = paths.iter().find(|known| known.store == store && known.path == path)?;
+    known.version.and_then(|version| u64::try_from(version).ok())
 }
 
 impl Goal {

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt};
 
+use super::deletions::Deletions;
 use super::intents::Intents;
 use super::observe::Stores;
 use super::reconcile::{World, reconcile};
@@ -30,12 +32,13 @@ pub struct Pusher {
     context: Arc<Context>,
     stores: Arc<dyn Stores>,
     intents: Intents,
+    deletions: Deletions,
 }
 
 impl Pusher {
-    /// Has seen no claim of others yet.
+    /// Has seen no claim of others and no deletion yet.
     pub fn new(context: Arc<Context>, stores: Arc<dyn Stores>) -> Self {
-        Pusher { context, stores, intents: Intents::default() }
+        Pusher { context, stores, intents: Intents::default(), deletions: Deletions::default() }
     }
 
     /// Whether every store that it names is another controller's, or may be; but it is not held by a store that is gone.
@@ -47,6 +50,15 @@ impl Pusher {
         let goes = push.metadata.deletion_timestamp.is_some();
         let is_held_by_nobody = goes && named.clone().any(|store| registry.store(&store).is_none());
         !is_held_by_nobody && registry.foreign(named) == Foreign::All
+    }
+
+    /// Nothing of it is published, and it follows nothing.
+    fn publish_nothing(&self, name: &Name) {
+        self.context.moves.take(name);
+        self.context.feed.publishes(name, BTreeMap::new());
+        for referrers in [&self.context.referrers, &self.context.config_maps] {
+            referrers.declare(Referrer::PushSecret(name.clone()), Interest::default());
+        }
     }
 }
 
@@ -83,11 +95,12 @@ impl Reconciler for Pusher {
             cleanup_deadline: context.settings.cleanup_deadline,
             cluster_name: &context.settings.cluster,
             intents: &self.intents,
+            deletions: &self.deletions,
+            instant: Instant::now(),
             now: Timestamp::now(),
         };
         let report = reconcile(object, &world).await;
-        if let (Some(moved), Report::Verdict { requeue: Requeue::BackOff | Requeue::Throttled, .. }) = (moved, &report)
-        {
+        if let (Some(moved), Some(Requeue::BackOff | Requeue::Throttled)) = (moved, report.requeue()) {
             // It is still on its way.
             context.moves.note(name.clone(), moved);
         }
@@ -95,7 +108,7 @@ impl Reconciler for Pusher {
     }
 
     async fn undecodable(&self, name: &Name) -> Result<Fate<PushSecret>, ClusterError> {
-        self.forget(name);
+        self.publish_nothing(name);
         let Some(object) = self.context.cluster.raw::<PushSecret>(&name.namespace, &name.name).await? else {
             return Ok(Fate::Left);
         };
@@ -103,7 +116,12 @@ impl Reconciler for Pusher {
         if self.is_foreign(&remains.push) {
             return Ok(Fate::Left);
         }
-        let fate = remains.fate(Timestamp::now(), self.context.settings.cleanup_deadline);
+        let uid = remains.push.uid().unwrap_or_default();
+        let known_for = match remains.push.metadata.deletion_timestamp.is_some() {
+            true => self.deletions.known_for(&name.to_string(), &uid, Instant::now()),
+            false => Duration::ZERO,
+        };
+        let fate = remains.fate(known_for, self.context.settings.cleanup_deadline);
         if let (Fate::Ends(_), Some(field)) = (&fate, remains.illegible) {
             tracing::warn!(
                 push_secret = %name, left = remains.pushed(), illegible = field,
@@ -115,10 +133,7 @@ impl Reconciler for Pusher {
     }
 
     fn forget(&self, name: &Name) {
-        self.context.moves.take(name);
-        self.context.feed.publishes(name, BTreeMap::new());
-        for referrers in [&self.context.referrers, &self.context.config_maps] {
-            referrers.declare(Referrer::PushSecret(name.clone()), Interest::default());
-        }
+        self.deletions.forget(&name.to_string());
+        self.publish_nothing(name);
     }
 }

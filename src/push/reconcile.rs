@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::apply::{Apply, Results};
+use super::deletions::Deletions;
 use super::desired::{self, Desired, InvalidSpec, StoreQueries, StoreQuery};
 use super::entry::{Applier, Wrote};
 use super::intents::Intents;
@@ -15,7 +16,7 @@ use super::ledger::{self, Ledger, Spot, StoreKey};
 use super::mapped::{self, Mapped};
 use super::observe::{self, Absence, SeenStores, Selected, Stores};
 use super::plan::{self, Aim, Known, Places, Plan};
-use super::record::Record;
+use super::record::{Record, Recorded, is_same_wish};
 use super::report::{self, Done, Said, Setting};
 use super::sources::{BOUND, Sources};
 use crate::api::PushSecret;
@@ -25,7 +26,7 @@ use crate::api::push_secret::{PushDeletionPolicy, PushSecretStatus};
 use crate::cluster::source::OverBound;
 use crate::cluster::{Cluster, ClusterError};
 use crate::controller::referrers::{Interest, Name, Referrer, Referrers};
-use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
+use crate::controller::report::{LetGo, Report, Requeue, StatusChange, Verdict};
 use crate::domain::claim::Owner;
 use crate::domain::convention::Convention;
 use crate::domain::fingerprint::synced_resource_version;
@@ -51,14 +52,18 @@ pub struct World<'a> {
     pub convention: &'a Convention,
     /// How often `status.refreshTime` moves without a change.
     pub heartbeat: Duration,
-    /// A PushSecret that is being deleted is let go after this time, where waiting may be in vain: its store is gone, or its
-    /// namespace is going.
+    /// A PushSecret whose deletion is known for this long is let go, where waiting may be in vain: its store is gone, its namespace
+    /// is going, or its ledger says too little.
     pub cleanup_deadline: Duration,
     /// This cluster's name in claims.
     pub cluster_name: &'a str,
     /// Others' announced claims.
     pub intents: &'a Intents,
-    /// The time.
+    /// Since when deletions are waited for.
+    pub deletions: &'a Deletions,
+    /// The time, by a clock that nobody sets.
+    pub instant: Instant,
+    /// The time, by a clock that may jump: for what is shown, not for what is decided.
     pub now: Timestamp,
 }
 
@@ -73,13 +78,14 @@ pub(super) struct Turn<'a> {
 
 /// Brings the stores nearer to the PushSecret, and says how it stands.
 pub async fn reconcile(object: Arc<PushSecret>, world: &World<'_>) -> Report<PushSecretStatus> {
-    let turn = Turn::new(object, world);
+    let mut turn = Turn::new(object, world);
     if turn.object.metadata.deletion_timestamp.is_some() {
         return turn.clean_up().await;
     }
+    world.deletions.forget(&turn.me.object());
     turn.listen();
     let Some(seen) = turn.choose_stores().await else { return Report::NotOurs };
-    if let Err(error) = turn.drop_needless_finalizer().await {
+    if let Err(error) = turn.settle_finalizer().await {
         return turn.failed(&error);
     }
     let desired = match turn.parse(&seen) {
@@ -213,11 +219,36 @@ impl<'a> Turn<'a> {
         if stores.is_empty() { !alone } else { stores.iter().all(others) }
     }
 
-    async fn drop_needless_finalizer(&self) -> Result<(), ClusterError> {
+    /// The finalizer stands as long as something pushed is to go with the PushSecret, and no longer. What is pushed for the first time
+    /// gets it before that.
+    async fn settle_finalizer(&mut self) -> Result<(), ClusterError> {
+        let cluster = self.world.cluster;
         match self.object.spec.deletion_policy() {
-            PushDeletionPolicy::Delete => Ok(()),
-            PushDeletionPolicy::None => self.world.cluster.remove_push_finalizer(&self.object).await,
+            PushDeletionPolicy::None => {
+                if let Some(metadata) = cluster.remove_push_finalizer(&self.object).await? {
+                    self.object = Arc::new(PushSecret { metadata, ..(*self.object).clone() });
+                }
+                return Ok(());
+            }
+            PushDeletionPolicy::Delete if self.before.synced_push_secrets.is_empty() => return Ok(()),
+            PushDeletionPolicy::Delete => {}
         }
+        let written = match cluster.add_push_finalizer(&self.object).await {
+            // The cache was behind our own last write.
+            Err(conflict @ ClusterError::Conflict { .. }) => {
+                let fresh = cluster.fresh_push_secret(&self.object).await?;
+                if !is_same_wish(&self.object, &fresh) {
+                    return Err(conflict);
+                }
+                Some(cluster.add_push_finalizer(&fresh).await?.unwrap_or(fresh))
+            }
+            other => other?,
+        };
+        if let Some(written) = written {
+            self.before = written.status.clone().unwrap_or_default();
+            self.object = Arc::new(written);
+        }
+        Ok(())
     }
 
     fn parse(&self, seen: &SeenStores) -> Result<Desired, Verdict> {
@@ -235,11 +266,14 @@ impl<'a> Turn<'a> {
 
     async fn publish(&self, seen: &SeenStores, desired: &Desired, sources: &[Source]) -> Report<PushSecretStatus> {
         let mapped = mapped::map(desired, sources, &seen.mounts, self.world.convention);
-        let known = match mapped.astray.is_empty() && seen.unmatched.is_empty() {
+        // Where a mapping that goes to some stores alone would lead in one that cannot be used, nobody knows.
+        let hidden = desired.mappings.iter().filter_map(|entry| entry.stores.as_ref()).flatten();
+        let is_known = hidden.into_iter().all(|store| !seen.absent.contains_key(store));
+        let known = match mapped.astray.is_empty() && seen.unmatched.is_empty() && is_known {
             true => Known::All,
             false => Known::Some,
         };
-        let (object, plan, results, ledger) =
+        let (plan, results, Recorded { object, ledger, version }) =
             self.carry_out(seen, &Aim::Publish { desired, mapped: &mapped, sources, known }).await;
         self.announce_missed(seen, &results).await;
         let before = object.status.clone().unwrap_or_default();
@@ -248,7 +282,7 @@ impl<'a> Turn<'a> {
         let done = Done { plan: &plan, results: &results, absent, wanted: &chosen.stores, unmatched, astray };
         let warnings: Vec<String> = desired.warnings.iter().chain(warnings).cloned().collect();
         let said = report::published(&before, &ledger, &done, &self.setting(desired.refresh, &warnings));
-        verdict(&object, said)
+        verdict(&object, Said { version, ..said })
     }
 
     /// No source is there. What was pushed goes only if this very spec was in place before: a source that was renamed in the
@@ -259,7 +293,8 @@ impl<'a> Turn<'a> {
         if listed && deletes && self.was_synced() {
             let deleted = desired.sources.deleted(&self.namespace);
             let aim = Aim::Withdraw { existing: desired.existing, earlier: desired.earlier };
-            return self.withdraw(seen, &aim, deleted, None).await;
+            let (object, said) = self.withdraw(seen, &aim, deleted, None).await;
+            return verdict(&object, said);
         }
         let said_deleted = condition::find(&self.before.conditions, condition::READY)
             .is_some_and(|ready| ready.reason.as_deref() == Some(Reason::SourceDeleted.as_str()));
@@ -283,17 +318,17 @@ impl<'a> Turn<'a> {
         aim: &Aim<'_>,
         gone: Verdict,
         way_out: Option<&str>,
-    ) -> Report<PushSecretStatus> {
-        let (object, plan, results, ledger) = self.carry_out(seen, aim).await;
+    ) -> (PushSecret, Said) {
+        let (plan, results, Recorded { object, ledger, version }) = self.carry_out(seen, aim).await;
         let before = object.status.clone().unwrap_or_default();
         let (absent, wanted) = (&seen.absent, &BTreeSet::new());
         let done = Done { plan: &plan, results: &results, absent, wanted, unmatched: &[], astray: &[] };
         let said = report::withdrawn(&before, &ledger, &done, &self.setting(None, &[]), gone, way_out);
-        verdict(&object, said)
+        (object, Said { version, ..said })
     }
 
-    /// Plans, writes what is about to be written into the ledger, and writes. Gives back the object as that left it.
-    async fn carry_out(&self, seen: &SeenStores, aim: &Aim<'_>) -> (PushSecret, Plan, Results, Ledger) {
+    /// Plans, writes what is about to be written into the ledger, and writes.
+    async fn carry_out(&self, seen: &SeenStores, aim: &Aim<'_>) -> (Plan, Results, Recorded) {
         let ledger = Ledger::read(&self.before.synced_push_secrets, &seen.mounts);
         let wanted = match aim {
             Aim::Publish { mapped, .. } => mapped.entries.keys().collect(),
@@ -301,24 +336,32 @@ impl<'a> Turn<'a> {
         };
         let places = observe::places(&seen.clients, wanted.into_iter().chain(ledger.pushed.keys())).await;
         self.declare_places(aim, &places);
-        let mut plan = plan::plan(aim, &ledger, &places, self.object.spec.deletion_policy());
-        let record = Record::new(self.world.cluster, (*self.object).clone(), &plan);
+        let plan = plan::plan(aim, &ledger, &places, self.object.spec.deletion_policy(), &self.before.paths);
+        let record = Record::new(self.world.cluster, (*self.object).clone(), &plan, &ledger);
+        let none = BTreeSet::new();
+        let wanted = match aim {
+            Aim::Publish { .. } => &seen.chosen.stores,
+            Aim::Withdraw { .. } => &none,
+        };
         let results = {
-            let applier =
-                Applier { me: &self.me, owners: self.world.cluster, intents: self.world.intents, now: Instant::now() };
+            let applier = Applier {
+                me: &self.me,
+                owners: self.world.cluster,
+                intents: self.world.intents,
+                now: self.world.instant,
+            };
             let apply = Apply {
                 applier,
                 clients: &seen.clients,
                 places: &places,
+                wanted,
+                absent: &seen.absent,
                 ledgers: &record,
                 announce: self.world.announce,
             };
-            apply.run(&mut plan).await
+            apply.run(&plan).await
         };
-        let object = record.into_object();
-        let synced = object.status.as_ref().map(|status| status.synced_push_secrets.clone()).unwrap_or_default();
-        let ledger = Ledger::read(&synced, &seen.mounts);
-        (object, plan, results, ledger)
+        (plan, results, record.finish(&seen.mounts))
     }
 
     fn declare_places(&self, aim: &Aim<'_>, places: &Places) {
@@ -377,18 +420,25 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// The ledger must not be overwritten by a reconcile that saw an older one; the rest of the status may.
-fn verdict(object: &PushSecret, said: Said) -> Report<PushSecretStatus> {
+/// The ledger must not be overwritten by a reconcile that saw an older one, nor may a reconcile that pushed something new overlook
+/// what became of the PushSecret meanwhile; the rest of the status may be written whatever happened.
+pub(super) fn verdict(object: &PushSecret, said: Said) -> Report<PushSecretStatus> {
     let ledger = object.status.as_ref().map(|status| &status.synced_push_secrets);
     let moves =
         ledger.map_or(!said.status.synced_push_secrets.is_empty(), |ledger| *ledger != said.status.synced_push_secrets);
-    Report::Verdict {
+    let report = Report::Verdict {
         verdict: said.verdict,
         status: Box::new(StatusChange {
             before: object.status.clone(),
             after: said.status,
-            resource_version: moves.then(|| object.resource_version()).flatten(),
+            resource_version: said.version.or(moves.then(|| object.resource_version()).flatten()),
         }),
         requeue: said.requeue,
+    };
+    if said.left.is_empty() {
+        return report;
     }
+    let left = said.left.join("; ");
+    tracing::warn!(push_secret = %object.name_any(), left, "left in the store, since nothing shows that it is ours");
+    Report::Orphaned { why: LetGo::Declined, left, rest: Box::new(report) }
 }

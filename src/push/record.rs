@@ -1,104 +1,171 @@
-//! Writes the ledger (and, where deletion is asked for, the finalizer) before anything is pushed.
+//! Writes the ledger (and, where deletion is asked for, the finalizer) before anything is pushed, and looks at it live before an
+//! entry is written for the first time or loses anything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use kube::ResourceExt;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::apply::Ledgers;
-use super::entry::Recorder;
-use super::ledger::{self, Line, Spot};
+use super::entry::{Recorder, Sight};
+use super::ledger::{self, Ledger, Line, Mounts, Spot};
 use super::plan::Plan;
 use crate::api::PushSecret;
 use crate::api::push_secret::{PushDeletionPolicy, SyncedPushSecrets};
 use crate::cluster::{Cluster, ClusterError};
 
-/// The ledger during one reconcile. It is written at most once, with all lines of the plan: a line too many costs nothing,
-/// since only what is also claimed is ever deleted.
+/// For so long a live look holds for the next entry of the same reconcile.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The ledger during one reconcile. It is written at most once, with all lines of the plan. What turns out to be too much is taken
+/// back by the status that ends the reconcile, and until then costs nothing: only what is also claimed is ever deleted.
 pub struct Record<'a> {
     cluster: &'a Cluster,
     /// Every line that this plan could need.
-    lines: Vec<(Spot, String, Line)>,
-    object: Mutex<PushSecret>,
+    lines: BTreeMap<Spot, BTreeMap<String, Line>>,
+    /// What this plan removes, as the cache lists it.
+    old: BTreeMap<Spot, BTreeMap<String, Line>>,
+    state: Mutex<State>,
+}
+
+/// What a reconcile left behind on its PushSecret.
+pub struct Recorded {
+    /// The PushSecret as the last write or look left it.
+    pub object: PushSecret,
+    /// Its ledger: what it listed already, and what was announced since.
+    pub ledger: Ledger,
+    /// The version that the PushSecret must still have for a status to be written; nothing where only the cache was looked at.
+    pub version: Option<String>,
+}
+
+struct State {
+    object: PushSecret,
+    /// The ledger as it was before we added lines.
+    listed: SyncedPushSecrets,
+    /// The lines that were asked for.
+    announced: BTreeSet<(Spot, String)>,
+    /// When the API server last told us.
+    seen: Option<Instant>,
+    /// Whether the plan's lines were added.
+    added: bool,
 }
 
 impl<'a> Record<'a> {
     /// Starts from the ledger as the object has it.
-    pub fn new(cluster: &'a Cluster, object: PushSecret, plan: &Plan) -> Self {
-        let lines = plan
-            .iter()
-            .filter(|(_, job)| job.blocked.is_none())
-            .flat_map(|(spot, job)| {
-                job.lines.iter().map(|(property, line)| (spot.clone(), property.clone(), line.clone()))
-            })
-            .collect();
-        Record { cluster, lines, object: Mutex::new(object) }
+    pub fn new(cluster: &'a Cluster, object: PushSecret, plan: &Plan, ledger: &Ledger) -> Self {
+        let lines = plan.iter().filter(|(_, job)| job.blocked.is_none());
+        let lines = lines.map(|(spot, job)| (spot.clone(), job.lines.clone())).collect();
+        let old = plan.iter().filter_map(|(spot, job)| {
+            let listed = ledger.pushed.get(spot)?.iter();
+            let removed = listed.filter(|(property, _)| job.goal.remove.contains(*property));
+            Some((spot.clone(), removed.map(|(property, line)| (property.clone(), line.clone())).collect()))
+        });
+        let listed = synced(&object);
+        let state = State { object, listed, announced: BTreeSet::new(), seen: None, added: false };
+        Record { cluster, lines, old: old.collect(), state: Mutex::new(state) }
     }
 
-    /// The object as the last write left it, with the ledger in it.
-    pub fn into_object(self) -> PushSecret {
-        self.object.into_inner()
-    }
-
-    async fn ensure(&self, spot: &Spot, properties: &BTreeSet<String>) -> Result<(), ClusterError> {
-        let mut object = self.object.lock().await;
-        match self.write(&object, spot, properties).await {
-            Ok(None) => Ok(()),
-            Ok(Some(written)) => {
-                *object = written;
-                Ok(())
+    /// What is known now.
+    pub fn finish(self, mounts: &Mounts) -> Recorded {
+        let State { object, listed, announced, seen, added: _ } = self.state.into_inner();
+        let mut ledger = Ledger::read(&listed, mounts);
+        for (spot, property) in announced {
+            if let Some(line) = self.lines.get(&spot).and_then(|lines| lines.get(&property)) {
+                ledger.insert(spot, property, line.clone());
             }
+        }
+        let version = seen.and(object.resource_version());
+        Recorded { object, ledger, version }
+    }
+
+    async fn ensure(&self, spot: &Spot, properties: &BTreeSet<String>, sight: Sight) -> Result<(), ClusterError> {
+        let mut state = self.state.lock().await;
+        let wanted = self.lines.get(spot).into_iter().flatten().filter(|(property, _)| properties.contains(*property));
+        let wanted: Vec<(&String, &Line)> = wanted.collect();
+        match self.write(&mut state, spot, &wanted).await {
             // The cache was behind our own last write, or the object was edited: the first is no reason to give up.
             Err(conflict @ ClusterError::Conflict { .. }) => {
-                let fresh = self.cluster.fresh_push_secret(&object).await?;
-                if !is_same_wish(&object, &fresh) {
-                    return Err(conflict);
-                }
-                let written = self.write(&fresh, spot, properties).await?;
-                *object = written.unwrap_or(fresh);
-                Ok(())
+                self.look(&mut state, conflict).await?;
+                self.write(&mut state, spot, &wanted).await?;
             }
-            Err(error) => Err(error),
+            other => other?,
         }
+        let is_fresh = state.seen.is_some_and(|seen| seen.elapsed() < FRESH);
+        if sight == Sight::Live && !is_fresh {
+            let conflict = ClusterError::Conflict { step: "look at", object: state.object.name_any() };
+            self.look(&mut state, conflict).await?;
+            self.write(&mut state, spot, &wanted).await?;
+        }
+        let removed = self.old.get(spot).into_iter().flat_map(BTreeMap::values);
+        if sight == Sight::Live && !lists(&synced(&state.object), spot, removed) {
+            // Whoever took the line away knew more than our cache.
+            return Err(ClusterError::Conflict { step: "look at", object: state.object.name_any() });
+        }
+        state.announced.extend(wanted.into_iter().map(|(property, _)| (spot.clone(), property.clone())));
+        Ok(())
     }
 
-    /// `None` where nothing had to be written.
-    async fn write(
-        &self,
-        object: &PushSecret,
-        spot: &Spot,
-        properties: &BTreeSet<String>,
-    ) -> Result<Option<PushSecret>, ClusterError> {
-        let mut written = None;
-        if object.spec.deletion_policy() == PushDeletionPolicy::Delete {
-            written = self.cluster.add_push_finalizer(object).await?;
+    /// Takes the API server's word for the cache's, if it is about the same PushSecret with the same spec.
+    async fn look(&self, state: &mut State, conflict: ClusterError) -> Result<(), ClusterError> {
+        let fresh = self.cluster.fresh_push_secret(&state.object).await?;
+        if !is_same_wish(&state.object, &fresh) {
+            return Err(conflict);
         }
-        let object = written.as_ref().unwrap_or(object);
-        let ledger = object.status.as_ref().map(|status| status.synced_push_secrets.clone()).unwrap_or_default();
-        if self.lists(&ledger, spot, properties) {
-            return Ok(written);
+        let ours = |line: &Line, spot: &Spot| !lists(&state.listed, spot, [line]);
+        let mut listed = synced(&fresh);
+        if state.added {
+            // Lines that we added are not what was found.
+            for (spot, lines) in &self.lines {
+                let store = listed.entry(spot.store.to_string()).or_default();
+                lines.values().filter(|line| ours(line, spot)).for_each(|line| ledger::take(store, line));
+            }
+            listed.retain(|_, lines| !lines.is_empty());
         }
-        self.cluster.write_ledger(object, &self.with_all_lines(ledger)).await.map(Some)
+        (state.listed, state.object, state.seen) = (listed, fresh, Some(Instant::now()));
+        Ok(())
     }
 
-    fn lists(&self, ledger: &SyncedPushSecrets, spot: &Spot, properties: &BTreeSet<String>) -> bool {
-        let lines = ledger.get(&spot.store.to_string());
-        self.lines
-            .iter()
-            .filter(|(at, property, _)| at == spot && properties.contains(property))
-            .all(|(_, _, line)| lines.is_some_and(|lines| ledger::has(lines, line)))
+    /// Writes what is missing, and whatever else the plan could need with it.
+    async fn write(&self, state: &mut State, spot: &Spot, wanted: &[(&String, &Line)]) -> Result<(), ClusterError> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        if state.object.spec.deletion_policy() == PushDeletionPolicy::Delete
+            && let Some(written) = self.cluster.add_push_finalizer(&state.object).await?
+        {
+            (state.object, state.seen) = (written, Some(Instant::now()));
+        }
+        let ledger = synced(&state.object);
+        if lists(&ledger, spot, wanted.iter().map(|(_, line)| *line)) {
+            return Ok(());
+        }
+        let written = self.cluster.write_ledger(&state.object, &self.with_all_lines(ledger)).await?;
+        (state.object, state.seen, state.added) = (written, Some(Instant::now()), true);
+        Ok(())
     }
 
     fn with_all_lines(&self, mut ledger: SyncedPushSecrets) -> SyncedPushSecrets {
-        for (spot, _, line) in &self.lines {
-            ledger::put(ledger.entry(spot.store.to_string()).or_default(), line);
+        for (spot, lines) in &self.lines {
+            lines.values().for_each(|line| ledger::put(ledger.entry(spot.store.to_string()).or_default(), line));
         }
         ledger
     }
 }
 
+fn synced(object: &PushSecret) -> SyncedPushSecrets {
+    object.status.as_ref().map(|status| status.synced_push_secrets.clone()).unwrap_or_default()
+}
+
+fn lists<'l>(ledger: &SyncedPushSecrets, spot: &Spot, lines: impl IntoIterator<Item = &'l Line>) -> bool {
+    let listed = ledger.get(&spot.store.to_string());
+    lines.into_iter().all(|line| listed.is_some_and(|listed| ledger::has(listed, line)))
+}
+
 /// Whether two versions of a PushSecret ask for the same.
-fn is_same_wish(one: &PushSecret, other: &PushSecret) -> bool {
+pub(super) fn is_same_wish(one: &PushSecret, other: &PushSecret) -> bool {
     let (one, other) = (&one.metadata, &other.metadata);
     one.uid == other.uid
         && one.generation == other.generation
@@ -109,8 +176,8 @@ struct At<'a>(&'a Record<'a>, &'a Spot);
 
 #[async_trait]
 impl Recorder for At<'_> {
-    async fn ensure(&self, properties: &BTreeSet<String>) -> Result<(), ClusterError> {
-        self.0.ensure(self.1, properties).await
+    async fn ensure(&self, properties: &BTreeSet<String>, sight: Sight) -> Result<(), ClusterError> {
+        self.0.ensure(self.1, properties, sight).await
     }
 }
 

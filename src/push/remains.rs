@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use serde::de::DeserializeOwned;
@@ -60,12 +58,14 @@ fn field<T: DeserializeOwned>(value: &Value, name: &str) -> Result<Option<T>, Il
 }
 
 impl Remains {
-    /// What becomes of it at `now`. While nobody knows whether what it pushed is to go, that stays, and after the deadline of every
+    /// What becomes of it when its deletion is known for this long. While nobody knows whether what it pushed is to go, that stays, and after the deadline of every
     /// clean-up the PushSecret goes without it.
-    pub fn fate(&self, now: Timestamp, deadline: Duration) -> Fate<PushSecret> {
-        let Some(Time(since)) = self.push.metadata.deletion_timestamp else { return Fate::Told(Advice::correct()) };
+    pub fn fate(&self, known_for: Duration, deadline: Duration) -> Fate<PushSecret> {
+        if self.push.metadata.deletion_timestamp.is_none() {
+            return Fate::Told(Advice::correct());
+        }
         let held = self.push.finalizers().iter().any(|finalizer| finalizer == FINALIZER_PUSH_SECRET);
-        let left = deadline.saturating_sub(now.duration_since(since).unsigned_abs());
+        let left = deadline.saturating_sub(known_for);
         match self.illegible {
             Some(field) if held && !left.is_zero() => Fate::Told(pending(field, left, deadline)),
             Some(_) => {
@@ -85,7 +85,7 @@ impl Remains {
 
 fn pending(field: &str, left: Duration, deadline: Duration) -> Advice {
     let text = format!(
-        "it is being deleted, and its {field} says what becomes of what was pushed: correct that field, or remove the finalizer {FINALIZER_PUSH_SECRET} and leave it in the store, as happens {} after the deletion",
+        "it is being deleted, and its {field} says what becomes of what was pushed: correct that field, or remove the finalizer {FINALIZER_PUSH_SECRET} and leave it in the store, as happens {} after the deletion was seen",
         humantime::format_duration(deadline)
     );
     Advice { reason: Reason::CleanupPending, text, requeue: Requeue::After(left) }
@@ -98,10 +98,9 @@ mod tests {
     use super::*;
 
     fn read(spec: Value, status: Value) -> Remains {
-        let deleted = Timestamp::UNIX_EPOCH.to_string();
         let object = serde_json::from_value(json!({
             "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret", "spec": spec, "status": status,
-            "metadata": { "name": "odd", "deletionTimestamp": deleted, "finalizers": [FINALIZER_PUSH_SECRET] },
+            "metadata": { "name": "odd", "deletionTimestamp": "1970-01-01T00:00:00Z", "finalizers": [FINALIZER_PUSH_SECRET] },
         }));
         of(object.unwrap())
     }
@@ -113,16 +112,12 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(600);
 
-    fn at(elapsed: Duration) -> Timestamp {
-        Timestamp::UNIX_EPOCH + elapsed
-    }
-
     #[test]
     fn one_whose_policies_and_ledger_can_be_read_ends_like_any_other() {
         let stores = json!([{ "name": "vault", "kind": "ClusterSecretStore" }, { "kind": "Odd" }]);
         let spec = json!({ "deletionPolicy": "Delete", "secretStoreRefs": stores, "selector": 7, "data": "odd" });
         let status = json!({ "syncedPushSecrets": ledger(), "paths": "odd" });
-        let Fate::Ends(push) = read(spec, status).fate(at(Duration::ZERO), DEADLINE) else { panic!("it does not end") };
+        let Fate::Ends(push) = read(spec, status).fate(Duration::ZERO, DEADLINE) else { panic!("it does not end") };
         assert_eq!(push.spec.deletion_policy(), PushDeletionPolicy::Delete);
         assert_eq!(push.spec.secret_store_refs.len(), 1);
         assert_eq!(json!(push.status.unwrap().synced_push_secrets), ledger());
@@ -137,12 +132,12 @@ mod tests {
         ];
         for (spec, status, field) in odd {
             let minute = Duration::from_secs(60);
-            let Fate::Told(advice) = read(spec.clone(), status.clone()).fate(at(minute), DEADLINE) else {
+            let Fate::Told(advice) = read(spec.clone(), status.clone()).fate(minute, DEADLINE) else {
                 panic!("{field}")
             };
             assert_eq!((advice.reason, advice.requeue), (Reason::CleanupPending, Requeue::After(9 * minute)));
             assert!(advice.text.contains(field) && advice.text.contains(FINALIZER_PUSH_SECRET), "{}", advice.text);
-            let Fate::Ends(push) = read(spec, status).fate(at(DEADLINE), DEADLINE) else {
+            let Fate::Ends(push) = read(spec, status).fate(DEADLINE, DEADLINE) else {
                 panic!("{field}: it is held for good")
             };
             assert_eq!(push.spec.deletion_policy(), PushDeletionPolicy::None);
@@ -153,6 +148,6 @@ mod tests {
     fn one_that_is_not_being_deleted_only_has_to_be_corrected() {
         let mut remains = read(json!({ "deletionPolicy": "Sometimes" }), json!({}));
         remains.push.metadata.deletion_timestamp = None;
-        assert_eq!(remains.fate(at(Duration::ZERO), DEADLINE), Fate::Told(Advice::correct()));
+        assert_eq!(remains.fate(Duration::ZERO, DEADLINE), Fate::Told(Advice::correct()));
     }
 }

@@ -13,7 +13,7 @@ use super::mapped::Astray;
 use super::observe::{Absence, NoStore};
 use super::plan::{Job, Plan, Problem};
 use super::propagation;
-use super::step::Refusal;
+use super::refusal::Refusal;
 use crate::api::PushSecretStatus;
 use crate::api::condition::{self, Condition, ConditionStatus, Reason};
 use crate::api::path_status::{MAX_PATHS, PathState, PushedPath};
@@ -73,21 +73,28 @@ struct Trouble {
 pub fn published(before: &PushSecretStatus, ledger: &Ledger, done: &Done<'_>, setting: &Setting<'_>) -> Said {
     let troubles = troubles(done);
     let mut status = before.clone();
-    status.synced_push_secrets = remaining(ledger, done.plan, done.results).write();
+    let (listed, left) = (remaining(ledger, done.plan, done.results), left(ledger, done));
+    status.synced_push_secrets = listed.write();
     status.paths = paths(before, done, setting.now);
     status.observed_generation = Some(setting.generation);
     propagation::recount(&mut status, setting.now);
-    let (verdict, requeue) = match troubles.is_empty() {
-        true => (in_place(done, setting, &status.paths), setting.refresh.map_or(Requeue::AwaitChange, Requeue::After)),
-        false => (partly(summary(&troubles), done), retry(&troubles, setting.refresh)),
+    let (mut verdict, requeue) = match troubles.is_empty() {
+        true => (
+            in_place(done, setting, &status.paths, &listed),
+            setting.refresh.map_or(Requeue::AwaitChange, Requeue::After),
+        ),
+        false => (partly(summary(&troubles), done, &listed), retry(&troubles, setting.refresh)),
     };
+    if !left.is_empty() {
+        verdict.message.push_str(&format!("; left in place: {}", left.join("; ")));
+    }
     if verdict.ready {
         status.synced_resource_version = Some(setting.synced_version.clone());
         if wrote(done.results) || is_heartbeat_due(before, setting) {
             status.refresh_time = Some(Time(setting.now));
         }
     }
-    conclude(status, verdict, requeue, setting)
+    Said { left, ..conclude(status, verdict, requeue, setting) }
 }
 
 /// The report on a PushSecret whose pushed values are to go: what is left, and in which words it is said when nothing is.
@@ -100,8 +107,8 @@ pub fn withdrawn(
     way_out: Option<&str>,
 ) -> Said {
     let mut troubles = troubles(done);
-    let left = remaining(ledger, done.plan, done.results);
-    for (store, lines) in &left.unreachable {
+    let (listed, left) = (remaining(ledger, done.plan, done.results), left(ledger, done));
+    for (store, lines) in &listed.unreachable {
         if !done.wanted.contains(store) {
             let why = done.absent.get(store).map_or("it cannot be used", |absent| absent.text.as_str());
             let family = done.absent.get(store).map_or(Family::Refused, |absent| absent.family);
@@ -109,12 +116,22 @@ pub fn withdrawn(
             troubles.push(Trouble { reason: Reason::CleanupPending, family, text });
         }
     }
+    for line in listed.unclear() {
+        let text = format!(
+            "{line} names no property of a path that we can tell ours, as another controller's line: remove it from the store by hand"
+        );
+        troubles.push(Trouble { reason: Reason::CleanupPending, family: Family::Refused, text });
+    }
     let mut status = before.clone();
-    status.synced_push_secrets = left.write();
+    status.synced_push_secrets = listed.write();
     status.paths = Vec::new();
     propagation::withdraw(&mut status.conditions);
     if troubles.is_empty() {
-        return conclude(status, when_gone, Requeue::AwaitChange, setting);
+        let mut verdict = when_gone;
+        if !left.is_empty() {
+            verdict.message.push_str(&format!("; left in place: {}", left.join("; ")));
+        }
+        return Said { left, ..conclude(status, verdict, Requeue::AwaitChange, setting) };
     }
     let mut verdict = summary(&troubles);
     verdict.reason = Reason::CleanupPending;
@@ -122,7 +139,7 @@ pub fn withdrawn(
         verdict.message.push_str(&format!("; {way_out}"));
     }
     let requeue = retry(&troubles, Some(OUTSIDE_RETRY));
-    conclude(status, verdict, requeue, setting)
+    Said { left, ..conclude(status, verdict, requeue, setting) }
 }
 
 /// The report on a PushSecret that cannot be carried out at all: everything else stays as it was.
@@ -138,6 +155,10 @@ pub struct Said {
     pub status: PushSecretStatus,
     /// When to look again.
     pub requeue: Requeue,
+    /// What was to go, leaves the ledger and stays in a store, each with the reason.
+    pub left: Vec<String>,
+    /// The version of the PushSecret that this speaks of, where a later one must not get this status.
+    pub version: Option<String>,
 }
 
 fn conclude(mut status: PushSecretStatus, verdict: Verdict, requeue: Requeue, setting: &Setting<'_>) -> Said {
@@ -145,43 +166,64 @@ fn conclude(mut status: PushSecretStatus, verdict: Verdict, requeue: Requeue, se
     let word = if verdict.ready { ConditionStatus::True } else { ConditionStatus::False };
     let condition = Condition::ready(word, verdict.reason, verdict.message.clone(), Some(setting.generation));
     condition::upsert(&mut status.conditions, condition, Time(setting.now));
-    Said { verdict, status, requeue }
+    Said { verdict, status, requeue, left: Vec::new(), version: None }
 }
 
-/// What the ledger lists once everything is done: what is ours, and what could not be removed yet.
+/// What the ledger lists once everything is done. A line leaves it only where a look at the store showed that nothing of ours is
+/// there, or where that is said ([`left`]).
 fn remaining(ledger: &Ledger, plan: &Plan, results: &Results) -> Ledger {
-    let mut left = Ledger { pushed: BTreeMap::new(), ..ledger.clone() };
+    let mut remaining = ledger.clone();
     for (spot, job) in plan {
-        let known = ledger.pushed.get(spot);
-        let outcome = results.get(spot);
-        let mut keep = |property: &String, line: &Line| left.insert(spot.clone(), property.clone(), line.clone());
-        for (property, line) in &job.lines {
-            if is_ours(property, job, outcome, known) {
-                keep(property, line);
+        let Some(outcome) = results.get(spot) else { continue };
+        for property in ledger.pushed.get(spot).into_iter().flat_map(BTreeMap::keys) {
+            if leaves(property, job, outcome, results) {
+                remaining.remove(spot, property);
             }
         }
-        for (property, line) in known.into_iter().flatten() {
-            let leaving = job.goal.remove.contains(property) || job.goal.release.contains(property);
-            if leaving && !outcome.is_some_and(Outcome::is_removed) || job.held.contains(property) {
-                keep(property, line);
-            }
+        let Ok(applied) = &outcome.result else { continue };
+        for (property, line) in job.lines.iter().filter(|(property, _)| applied.settled.owned.contains(*property)) {
+            remaining.insert(spot.clone(), property.clone(), line.clone());
+        }
+        // What was pushed there as a whole is now listed property by property.
+        if !job.lines.is_empty() {
+            remaining.whole.remove(spot);
         }
     }
-    left
+    remaining
 }
 
-fn is_ours(property: &String, job: &Job, outcome: Option<&Outcome>, known: Option<&BTreeMap<String, Line>>) -> bool {
-    let listed = known.is_some_and(|lines| lines.contains_key(property));
-    match outcome.map(|outcome| &outcome.result) {
-        None => listed,
-        // An entry that was not touched.
-        Some(Ok(_)) if job.goal.set.is_empty() => listed,
-        Some(Ok(applied)) => applied.settled.owned.contains(property),
-        Some(Err(Problem::Apply(ApplyError::Refused { mine, .. }))) => mine.contains(property),
-        Some(Err(
-            Problem::Rules(_) | Problem::Clash(_) | Problem::Source { .. } | Problem::Store(_) | Problem::Apply(_),
-        )) => listed,
+fn leaves(property: &String, job: &Job, outcome: &Outcome, results: &Results) -> bool {
+    let owns =
+        |outcome: &Outcome| outcome.result.as_ref().is_ok_and(|applied| applied.settled.owned.contains(property));
+    if let Some(to) = job.moved.get(property)
+        && !job.lines.contains_key(property)
+    {
+        return results.get(to).is_some_and(owns);
     }
+    match &outcome.result {
+        Ok(applied) if job.lines.contains_key(property) => applied.settled.taken.contains(property),
+        Ok(_) => {
+            let leaving = job.goal.remove.contains(property) || job.goal.release.contains(property);
+            leaving && outcome.removal == Removal::Done
+        }
+        Err(Problem::Apply(ApplyError::Refused { taken, .. })) => taken.contains(property),
+        Err(Problem::Rules(_) | Problem::Clash(_) | Problem::Source { .. } | Problem::Store(_) | Problem::Apply(_)) => {
+            false
+        }
+    }
+}
+
+/// What was to go and was left in a store, since nothing shows that it is ours.
+fn left(ledger: &Ledger, done: &Done<'_>) -> Vec<String> {
+    let left = done.results.iter().filter_map(|(spot, outcome)| {
+        let listed = ledger.pushed.get(spot)?;
+        let left = outcome.result.as_ref().ok().filter(|_| outcome.removal == Removal::Done)?.settled.left.iter();
+        Some(
+            left.filter(|(property, _)| listed.contains_key(*property))
+                .map(move |(property, why)| format!("property {property:?} of {} in {}: {why}", spot.path, spot.store)),
+        )
+    });
+    left.flatten().collect()
 }
 
 fn troubles(done: &Done<'_>) -> Vec<Trouble> {
@@ -229,7 +271,7 @@ fn classify(problem: &Problem) -> (Reason, Family) {
         Problem::Apply(ApplyError::Store(error)) => (store_reason(error), error.family()),
         Problem::Apply(ApplyError::Refused { refusal, .. }) => match refusal {
             Refusal::Conflict { .. } | Refusal::UnreadableClaim { .. } => (Reason::PathConflict, Family::Refused),
-            Refusal::NotManaged { .. } => (Reason::PathNotManaged, Family::Refused),
+            Refusal::NotManaged { .. } | Refusal::LabelsReplaced { .. } => (Reason::PathNotManaged, Family::Refused),
             Refusal::TooManyClaims { .. } | Refusal::TooLarge { .. } => (Reason::TooLarge, Family::Refused),
         },
         Problem::Apply(ApplyError::MayNot { error, .. }) => (store_reason(error), error.family()),
@@ -284,7 +326,7 @@ fn summary(troubles: &[Trouble]) -> Verdict {
 }
 
 /// With several stores, also those that have everything.
-fn partly(mut verdict: Verdict, done: &Done<'_>) -> Verdict {
+fn partly(mut verdict: Verdict, done: &Done<'_>, listed: &Ledger) -> Verdict {
     let ours = |store: &StoreKey| done.results.iter().filter(|(spot, _)| spot.store == *store).collect::<Vec<_>>();
     let is_in_place = |store: &&StoreKey| {
         let ours = ours(store);
@@ -293,6 +335,12 @@ fn partly(mut verdict: Verdict, done: &Done<'_>) -> Verdict {
     let in_place: Vec<String> = done.wanted.iter().filter(is_in_place).map(ToString::to_string).collect();
     if done.wanted.len() > 1 && !in_place.is_empty() {
         verdict.message.push_str(&format!("; all is in place in {}", in_place.join(", ")));
+    }
+    let earlier = listed.pushed.iter().filter(|(spot, lines)| !lines.is_empty() && !done.wanted.contains(&spot.store));
+    let earlier: BTreeSet<String> = earlier.map(|(spot, _)| spot.store.to_string()).collect();
+    if !earlier.is_empty() {
+        let earlier: Vec<String> = earlier.into_iter().collect();
+        verdict.message.push_str(&format!("; until then what was pushed to {} stays", earlier.join(", ")));
     }
     verdict
 }
@@ -315,7 +363,7 @@ fn retry(troubles: &[Trouble], refresh: Option<Duration>) -> Requeue {
     Requeue::After(if because(&from_outside) { refresh.min(OUTSIDE_RETRY) } else { refresh })
 }
 
-fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath]) -> Verdict {
+fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath], listed: &Ledger) -> Verdict {
     let several = done.wanted.len() > 1;
     let place = |path: &PushedPath| {
         let version = path.version.map(|version| format!(" version {version}")).unwrap_or_default();
@@ -335,6 +383,9 @@ fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath]) -> Ver
     }
     for (store, absent) in done.absent.iter().filter(|(store, _)| !done.wanted.contains(*store)) {
         message.push_str(&format!("; what was pushed to {store} earlier is still there: {}", absent.text));
+    }
+    for line in listed.unclear() {
+        message.push_str(&format!("; not removed, since it names no property of a path: {line}"));
     }
     for warning in setting.warnings.iter().take(MAX_PROBLEMS) {
         message.push_str(&format!("; warning: {warning}"));
@@ -414,11 +465,4 @@ fn path(before: &PushSecretStatus, spot: &Spot, outcome: &Outcome, now: Timestam
 fn lines_text(lines: &[Line]) -> String {
     let keys: Vec<&str> = lines.iter().map(|line| line.key.as_str()).collect();
     keys.join(", ")
-}
-
-impl Outcome {
-    /// Whether what was to go is gone.
-    fn is_removed(&self) -> bool {
-        self.result.is_ok() && self.removal == Removal::Done
-    }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ending;
 use super::labels::LabelGoal;
+use super::refusal::{Left, Refusal};
 use crate::domain::claim::{self, Elsewhere, Inquiry, LabelChanges, Owner, Standing};
 use crate::domain::consent::{self, Consent};
 use crate::domain::earlier_versions::EarlierVersions;
@@ -36,6 +37,30 @@ pub struct Goal {
     pub spellings: BTreeSet<String>,
     /// Who may read which of the properties of `set`; a property that is not here, anybody.
     pub consents: BTreeMap<String, Consent>,
+    /// Whether the ledger lists a property of the entry: we pushed it, or were about to.
+    pub history: History,
+}
+
+/// What is known of an entry from earlier reconciles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum History {
+    /// Nothing of ours was ever there.
+    #[default]
+    None,
+    /// The ledger lists it.
+    Listed {
+        /// The version that status names, where it names one.
+        version: Option<u64>,
+    },
+}
+
+/// Whether the properties that are to go are removed now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removals {
+    /// In the same version as what is written.
+    Now,
+    /// They stay until everything new is written.
+    Later,
 }
 
 /// What happens to a property that is there already.
@@ -103,8 +128,8 @@ pub enum Step {
     Refuse {
         /// Why.
         refusal: Refusal,
-        /// Which of our properties we own nevertheless.
-        mine: BTreeSet<String>,
+        /// Properties that another owns.
+        taken: BTreeSet<String>,
     },
 }
 
@@ -120,6 +145,8 @@ pub struct Write {
     pub settle: LabelChanges,
     /// The properties that this write sets, and that must stand in the ledger first.
     pub sets: BTreeSet<String>,
+    /// The properties that this write removes.
+    pub drops: BTreeSet<String>,
     /// What stands then.
     pub settled: Settled,
 }
@@ -133,76 +160,16 @@ pub struct Settled {
     pub owned: BTreeSet<String>,
     /// The properties that were there already and are not ours.
     pub kept: BTreeSet<String>,
-}
-
-/// Why an entry must not be written.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Another PushSecret owns the property.
-    #[error(
-        "property {property:?} belongs to {owner}: choose another path or property, or delete that mapping (the claim is custom_metadata {key:?})"
-    )]
-    Conflict {
-        /// The property.
-        property: String,
-        /// Who owns it.
-        owner: Owner,
-        /// Where that is written down.
-        key: String,
-    },
-    /// The property's claim cannot be read.
-    #[error(
-        "property {property:?} has a claim that cannot be read: look at custom_metadata {key:?}, and remove it if nobody owns it"
-    )]
-    UnreadableClaim {
-        /// The property.
-        property: String,
-        /// Where the claim is.
-        key: String,
-    },
-    /// The entry was written by somebody else.
-    #[error(
-        "the path holds data that no External Secrets controller wrote{}: choose another path, or annotate the PushSecret with waypost.io/adopt: \"true\" to add its properties there",
-        hint(.elsewhere)
-    )]
-    NotManaged {
-        /// Where its mark was looked for.
-        elsewhere: Elsewhere,
-    },
-    /// The entry has no room for more claims.
-    #[error(
-        "the path would have {claims} claims and {keys} keys of custom_metadata, and the limits are {} and {}: spread its properties over several paths",
-        claim::MAX_CLAIMS,
-        claim::MAX_KEYS
-    )]
-    TooManyClaims {
-        /// Claims there would be.
-        claims: usize,
-        /// Keys there would be.
-        keys: usize,
-    },
-    /// The entry would be too large.
-    #[error(
-        "the path would hold {bytes} bytes, and {MAX_ENTRY_BYTES} is the limit: make the values smaller, or spread them over several paths"
-    )]
-    TooLarge {
-        /// The size as JSON.
-        bytes: usize,
-    },
-}
-
-fn hint(elsewhere: &Elsewhere) -> String {
-    match elsewhere {
-        Elsewhere::Hidden(place) => format!(
-            " (or External Secrets Operator did, and marked {place} in its place, which this login may not see: install policies/vault/optional/eso-markers.hcl to have it looked for)"
-        ),
-        Elsewhere::Unknown | Elsewhere::Nowhere | Elsewhere::At(_) => String::new(),
-    }
+    /// Those of them that another owns.
+    pub taken: BTreeSet<String>,
+    /// The properties that were to go and were left, each with the reason.
+    pub left: BTreeMap<String, Left>,
 }
 
 /// Everything about one decision that does not change while it is made.
 struct View<'a> {
     goal: &'a Goal,
+    removals: Removals,
     entry: &'a Entry,
     me: &'a Owner,
     inquiry: &'a Inquiry,
@@ -221,6 +188,10 @@ struct Sorted<'a> {
     releases: BTreeSet<&'a str>,
     /// There already, and not ours.
     kept: BTreeSet<&'a str>,
+    /// Another's.
+    taken: BTreeSet<&'a str>,
+    /// To be deleted, and not provably ours.
+    left: BTreeMap<&'a str, Left>,
     /// What stops us, if anything.
     obstacle: Option<Obstacle>,
 }
@@ -235,8 +206,8 @@ enum Obstacle {
 }
 
 /// The next step for an entry that looks like `entry`.
-pub fn next(goal: &Goal, entry: &Entry, me: &Owner, inquiry: &Inquiry) -> Step {
-    let view = View { goal, entry, me, inquiry };
+pub fn next(goal: &Goal, removals: Removals, entry: &Entry, me: &Owner, inquiry: &Inquiry) -> Step {
+    let view = View { goal, removals, entry, me, inquiry };
     let mut sorted = Sorted::default();
     view.sort_wanted(&mut sorted);
     view.sort_unwanted(&mut sorted);
@@ -285,14 +256,24 @@ impl<'a> View<'a> {
     fn foreign(&self) -> Obstacle {
         match &self.inquiry.marker {
             Elsewhere::Unknown => Obstacle::LookElsewhere,
-            known => Obstacle::Refuse(Refusal::NotManaged { elsewhere: known.clone() }),
+            known => Obstacle::Refuse(match (known, self.goal.history) {
+                (Elsewhere::Nowhere, History::Listed { version }) => Refusal::LabelsReplaced { version },
+                (
+                    Elsewhere::Unknown | Elsewhere::Nowhere | Elsewhere::Hidden(_) | Elsewhere::At(_),
+                    History::None | History::Listed { .. },
+                ) => Refusal::NotManaged { elsewhere: known.clone() },
+            }),
         }
     }
 
     fn sort_wanted(&self, sorted: &mut Sorted<'a>) {
         for (property, value) in &self.goal.set {
             let keep = self.goal.existing == Existing::Keep && self.has(property);
-            match self.standing(property) {
+            let standing = self.standing(property);
+            if let Standing::Taken { by: Some(_) } = standing {
+                sorted.taken.insert(property);
+            }
+            match standing {
                 Standing::Mine => {
                     sorted.holds.insert(property);
                 }
@@ -333,8 +314,20 @@ impl<'a> View<'a> {
 
     /// Whatever is not provably ours stays: a deletion cannot be taken back.
     fn sort_unwanted(&self, sorted: &mut Sorted<'a>) {
-        for property in &self.goal.remove {
-            match self.standing(property) {
+        let remove = match self.removals {
+            Removals::Now => Some(&self.goal.remove),
+            Removals::Later => None,
+        };
+        for property in remove.into_iter().flatten() {
+            let standing = self.standing(property);
+            let left = match &standing {
+                Standing::Mine | Standing::Intended => None,
+                Standing::Claimable if self.is_foreign() => Some(Left::Unmarked),
+                Standing::Claimable => Some(Left::Existing),
+                Standing::Outbid { by } | Standing::Contested { by, .. } => Some(Left::Contested { by: by.clone() }),
+                Standing::Taken { by } => Some(Left::Taken { by: by.clone() }),
+            };
+            match standing {
                 Standing::Mine | Standing::Intended => {
                     sorted.drops.insert(property);
                 }
@@ -351,6 +344,7 @@ impl<'a> View<'a> {
                 }
                 Standing::Claimable | Standing::Outbid { .. } | Standing::Contested { .. } | Standing::Taken { .. } => {
                     sorted.releases.insert(property);
+                    sorted.left.extend(left.filter(|_| self.has(property)).map(|left| (property.as_str(), left)));
                 }
             }
         }
@@ -369,7 +363,7 @@ impl<'a> View<'a> {
             Obstacle::Wait { key, by } => Step::Wait { key, by },
             Obstacle::Withdraw => withdraw(),
             Obstacle::Refuse(_) if !intents.is_empty() => withdraw(),
-            Obstacle::Refuse(refusal) => Step::Refuse { refusal, mine: owned(&sorted.holds) },
+            Obstacle::Refuse(refusal) => Step::Refuse { refusal, taken: owned(&sorted.taken) },
         }
     }
 
@@ -466,6 +460,7 @@ impl<'a> View<'a> {
             holds: sorted.holds.union(&sorted.drops).map(|property| (*property).to_owned()).collect(),
             settle,
             sets: owned(sets),
+            drops: owned(&sorted.drops),
             settled: self.settled(sorted),
             data,
         }))
@@ -515,7 +510,13 @@ impl<'a> View<'a> {
             EntryState::Live { version, .. } => Some(version),
             EntryState::Absent | EntryState::Empty | EntryState::Deleted { .. } => None,
         };
-        Settled { version, owned: owned(&sorted.holds), kept: owned(&sorted.kept) }
+        Settled {
+            version,
+            owned: owned(&sorted.holds),
+            kept: owned(&sorted.kept),
+            taken: owned(&sorted.taken),
+            left: sorted.left.iter().map(|(property, left)| ((*property).to_owned(), left.clone())).collect(),
+        }
     }
 }
 

@@ -26,6 +26,7 @@ mod deletion;
 mod denials;
 mod drift;
 mod earlier_versions;
+mod edits;
 mod envelope;
 mod eso_crds;
 mod eso_markers;

@@ -1,204 +1,25 @@
 //! Whole reconciles: what is published, what is refused, what is removed, and that any stop is repaired.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use base64::Engine;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::api_server::{ApiServer, Fault};
-use crate::api::condition::{self, Reason};
+use super::api_server::Fault;
+use crate::api::condition::Reason;
 use crate::api::names::FINALIZER_PUSH_SECRET;
-use crate::api::push_secret::PushSecretStatus;
-use crate::api::selector::StoreKind;
-use crate::cluster::status::{Precondition, difference};
-use crate::controller::referrers::Referrers;
 use crate::controller::report::{LetGo, Report, Requeue};
 use crate::domain::convention::{Convention, Mode};
-use crate::domain::label_query::LabelQuery;
-use crate::domain::path::RemotePath;
 use crate::domain::remote::EntryState;
 use crate::feed::Pushed;
-use crate::push::intents::Intents;
-use crate::push::ledger::StoreKey;
-use crate::push::observe::{Absence, NoStore, Stores};
-use crate::push::reconcile::{World, reconcile};
-use crate::store::error::Family;
+use crate::store::StoreError;
 use crate::store::fake::{self, FakeStore};
-use crate::store::{StoreClient, StoreError};
 
-pub(super) const PUSH: &str = "/namespaces/db/pushsecrets/push";
-const SOURCE: &str = "/namespaces/db/secrets/source";
-pub(super) const TEMPORAL: &str = "platform-data/postgres/temporal";
-
-/// Stores by name.
-pub(super) struct Shelf(pub BTreeMap<&'static str, FakeStore>);
-
-#[async_trait]
-impl Stores for Shelf {
-    async fn client(&self, _namespace: &str, store: &StoreKey) -> Result<Arc<dyn StoreClient>, NoStore> {
-        match self.0.get(store.name.as_str()) {
-            Some(client) => Ok(Arc::new(client.clone())),
-            None => Err(NoStore {
-                why: Absence::Missing,
-                family: Family::Refused,
-                text: format!("{store} does not exist: create it, or correct the reference"),
-            }),
-        }
-    }
-
-    fn departing(&self, _namespace: &str, _store: &StoreKey) -> Option<Arc<dyn StoreClient>> {
-        None
-    }
-
-    fn labelled(&self, _namespace: &str, _kind: StoreKind, query: &LabelQuery) -> BTreeSet<String> {
-        // Each store here has a label with its name.
-        let labels = |name: &str| BTreeMap::from([("store".to_owned(), name.to_owned())]);
-        self.0.keys().filter(|name| query.matches(&labels(name))).map(|name| (*name).to_owned()).collect()
-    }
-
-    fn serves_unclassified(&self) -> bool {
-        true
-    }
-}
-
-/// A cluster with a store, and what a controller keeps between reconciles.
-pub(super) struct Bench {
-    pub server: ApiServer,
-    pub store: FakeStore,
-    pub stores: Shelf,
-    pub referrers: Referrers,
-    pub config_maps: Referrers,
-    pub intents: Intents,
-    pub convention: Convention,
-    pub announced: Arc<Mutex<Vec<Pushed>>>,
-}
-
-impl Bench {
-    pub fn new() -> Self {
-        let store = FakeStore::new();
-        let bench = Bench {
-            server: ApiServer::default(),
-            stores: Shelf(BTreeMap::from([("vault", store.clone())])),
-            store,
-            referrers: Referrers::default(),
-            config_maps: Referrers::default(),
-            intents: Intents::default(),
-            convention: Convention::default(),
-            announced: Arc::default(),
-        };
-        bench
-            .server
-            .put("/namespaces/db", json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "db" } }));
-        bench.source(&[("user", b"u"), ("pass", b"p")]);
-        bench
-    }
-
-    pub fn source(&self, entries: &[(&str, &[u8])]) {
-        let encode = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
-        let data: BTreeMap<&str, String> = entries.iter().map(|(key, value)| (*key, encode(value))).collect();
-        let secret =
-            json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "source", "uid": "s" }, "data": data });
-        self.server.put(SOURCE, secret);
-    }
-
-    /// Applies a spec: everything else of the object stays.
-    pub fn spec(&self, generation: i64, spec: Value) {
-        let present = self.server.push_secret(PUSH).map(|push| json!(push));
-        let mut push = present.unwrap_or_else(|| {
-            json!({ "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret",
-                "metadata": { "name": "push", "namespace": "db", "uid": "a" } })
-        });
-        push["metadata"]["generation"] = json!(generation);
-        push["spec"] = spec;
-        self.server.put(PUSH, push);
-    }
-
-    /// One reconcile with its status written, as the controller does it.
-    pub async fn turn(&self) -> Report<PushSecretStatus> {
-        let object = self.server.push_secret(PUSH).expect("the PushSecret is there");
-        let cluster = self.server.cluster();
-        let announced = self.announced.clone();
-        let world = World {
-            cluster: &cluster,
-            stores: &self.stores,
-            announce: &move |_key, pushed| announced.lock().unwrap().push(pushed),
-            publishes: &|_places| {},
-            referrers: &self.referrers,
-            config_maps: &self.config_maps,
-            convention: &self.convention,
-            heartbeat: Duration::from_secs(3600),
-            cleanup_deadline: Duration::from_secs(600),
-            cluster_name: "here",
-            intents: &self.intents,
-            now: Timestamp::now(),
-        };
-        let uid = object.metadata.uid.clone().unwrap();
-        let report = reconcile(Arc::new(object), &world).await;
-        if let Report::Verdict { status, .. } = &report
-            && let Some(change) = difference(&json!(status.before), &json!(status.after))
-        {
-            let api = kube::Api::<crate::api::PushSecret>::namespaced(cluster.client(), "db");
-            let precondition = Precondition { uid: &uid, resource_version: status.resource_version.as_deref() };
-            // A status that cannot be written is written by the next turn.
-            let _written = cluster.patch_status(&api, "PushSecret db/push", "push", &precondition, change).await;
-        }
-        report
-    }
-
-    pub fn ready(&self) -> (bool, String, String) {
-        let status = self.server.push_secret(PUSH).unwrap().status.unwrap_or_default();
-        let ready = condition::find(&status.conditions, condition::READY).unwrap();
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        (ready.status == condition::ConditionStatus::True, text(&ready.reason), text(&ready.message))
-    }
-
-    pub fn ledger(&self) -> Vec<String> {
-        let status = self.server.push_secret(PUSH).unwrap().status.unwrap_or_default();
-        status.synced_push_secrets.values().flat_map(|lines| lines.keys().cloned()).collect()
-    }
-
-    pub fn texts(&self, path: &str) -> BTreeMap<String, String> {
-        texts(&self.store, path)
-    }
-}
-
-pub(super) fn texts(store: &FakeStore, path: &str) -> BTreeMap<String, String> {
-    let entry = store.peek(&at(path));
-    let data = entry
-        .data()
-        .map(|data| data.iter().map(|(p, v)| (p.clone(), v.rendered().expose_utf8().unwrap().to_owned())).collect());
-    data.unwrap_or_default()
-}
-
-pub(super) fn at(path: &str) -> RemotePath {
-    RemotePath::parse(Some("secret"), path).unwrap()
-}
-
-pub(super) fn mapping(key: &str, path: &str, property: &str) -> Value {
-    json!({ "match": { "secretKey": key, "remoteRef": { "remoteKey": path, "property": property } } })
-}
-
-fn spec(mappings: &[Value]) -> Value {
-    json!({
-        "refreshInterval": "1h", "deletionPolicy": "Delete",
-        "secretStoreRefs": [{ "name": "vault", "kind": "ClusterSecretStore" }],
-        "selector": { "secret": { "name": "source" } },
-        "data": mappings,
-    })
-}
-
-pub(super) fn both() -> Value {
-    spec(&[mapping("user", TEMPORAL, "username"), mapping("pass", TEMPORAL, "password")])
-}
-
-pub(super) fn expect(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
-    entries.iter().map(|(p, v)| ((*p).to_owned(), (*v).to_owned())).collect()
-}
+pub(super) use super::bench::{Bench, PUSH, TEMPORAL, at, both, expect, mapping, texts};
+use super::bench::{SOURCE, spec};
 
 #[tokio::test]
 async fn a_push_is_recorded_written_announced_and_reported() {
@@ -325,24 +146,17 @@ async fn a_deleted_push_secret_whose_store_is_gone_is_let_go_after_the_deadline(
     bench.spec(1, both());
     bench.turn().await;
     bench.stores.0.clear();
-    let mut push = json!(bench.server.push_secret(PUSH).unwrap());
-    push["metadata"]["deletionTimestamp"] = json!(Timestamp::now());
-    bench.server.put(PUSH, push.clone());
+    bench.delete();
     bench.turn().await;
     let (_, reason, message) = bench.ready();
     assert!(reason == "CleanupPending" && message.contains(TEMPORAL), "{message}");
     // The longer it is held, the longer the pauses, but none goes past the deadline.
-    for (held, pause) in [(0, 1..=1), (30, 29..=31), (300, 60..=60), (580, 18..=20)] {
-        let deleted = Timestamp::now() - Duration::from_secs(held);
-        push["metadata"]["deletionTimestamp"] = json!(deleted);
-        push["status"] = json!(bench.server.push_secret(PUSH).unwrap().status);
-        bench.server.put(PUSH, push.clone());
-        let Report::Verdict { requeue: Requeue::After(after), .. } = bench.turn().await else { panic!("{held}") };
-        assert!(pause.contains(&after.as_secs()), "{after:?} after {held} s");
+    for (more, pause) in [(0, 1..=1), (30, 30..=30), (270, 60..=60), (280, 19..=20)] {
+        bench.pass(Duration::from_secs(more));
+        let Report::Verdict { requeue: Requeue::After(after), .. } = bench.turn().await else { panic!("{more}") };
+        assert!(pause.contains(&after.as_secs()), "{after:?} after {more} s more");
     }
-    push = json!(bench.server.push_secret(PUSH).unwrap());
-    push["metadata"]["deletionTimestamp"] = json!("2020-01-01T00:00:00Z");
-    bench.server.put(PUSH, push);
+    bench.pass(Duration::from_secs(20));
     let left =
         format!("{TEMPORAL}/password in ClusterSecretStore/vault, {TEMPORAL}/username in ClusterSecretStore/vault");
     assert_eq!(bench.turn().await, Report::LetGo { why: LetGo::StoreGone, left });

@@ -6,7 +6,8 @@ use super::protocol::{data, expect, labels, marked, path, push, remove, set, tex
 use crate::domain::claim;
 use crate::domain::path::RemotePath;
 use crate::push::entry::{ApplyError, Wrote};
-use crate::push::step::{Goal, Refusal};
+use crate::push::refusal::Refusal;
+use crate::push::step::Goal;
 use crate::store::StoreError;
 use crate::store::fake::{Counting, FakeStore, Fault, Operation};
 

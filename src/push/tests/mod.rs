@@ -1,8 +1,10 @@
 //! The push protocol against stores and an API server in memory, with a fault at every request.
 
 mod api_server;
+mod bench;
 mod ending;
 mod labelled;
+mod ledger;
 mod lifecycle;
 mod misplaced;
 mod protocol;

@@ -13,10 +13,11 @@ use crate::domain::claim::{self, Owner};
 use crate::domain::consent::{self, Consent};
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{EntryState, RemoteData, RemoteValue};
-use crate::push::entry::{Applied, Applier, ApplyError, Owners, Place, Recorder, Wrote};
+use crate::push::entry::{Applied, Applier, ApplyError, Owners, Place, Recorder, Sight, Wrote};
 use crate::push::intents::Intents;
 use crate::push::labels::LabelGoal;
-use crate::push::step::{Existing, Foreign, Goal, Refusal};
+use crate::push::refusal::Refusal;
+use crate::push::step::{Existing, Foreign, Goal, Removals};
 use crate::store::fake::{Counting, FakeStore, Fault, Operation};
 use crate::store::{PathKey, StoreError};
 
@@ -35,7 +36,7 @@ struct Book(FakeStore, Mutex<Vec<(BTreeSet<String>, usize)>>);
 
 #[async_trait]
 impl Recorder for Book {
-    async fn ensure(&self, properties: &BTreeSet<String>) -> Result<(), ClusterError> {
+    async fn ensure(&self, properties: &BTreeSet<String>, _sight: Sight) -> Result<(), ClusterError> {
         self.1.lock().unwrap().push((properties.clone(), self.0.mutations()));
         Ok(())
     }
@@ -87,7 +88,8 @@ pub(super) async fn push(store: &FakeStore, uid: &str, goal: &Goal) -> Result<Ap
 async fn push_among(store: &FakeStore, uid: &str, goal: &Goal, living: &[&str]) -> Result<Applied, ApplyError> {
     let (me, owners, intents, path) = (owner(uid), Living(names(living)), Intents::default(), path());
     let place = Place { client: store, path: &path, key: &place_key(), ledger: &book(store), announce: &|_version| {} };
-    Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() }.converge(&place, goal).await
+    let applier = Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() };
+    applier.converge(&place, goal, Removals::Now).await
 }
 
 pub(super) fn texts(store: &FakeStore) -> BTreeMap<String, String> {
@@ -213,7 +215,7 @@ async fn labels_for_which_there_is_no_room_are_refused_before_anything_is_writte
     let many: Vec<(&str, &str)> = many.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let refused = push(&store, "a", &labelled(set(&[("password", "1")]), &many)).await.unwrap_err();
     let crowded = Refusal::TooManyClaims { claims: 1, keys: 65 };
-    assert_eq!(refused, ApplyError::Refused { refusal: crowded, mine: BTreeSet::new() });
+    assert_eq!(refused, ApplyError::Refused { refusal: crowded, taken: BTreeSet::new() });
     assert_eq!(store.mutations(), 0);
 }
 
@@ -225,7 +227,7 @@ async fn the_first_owner_wins_and_the_second_is_told_who() {
     let refused = push(&store, "a", &set(&[("password", "a"), ("username", "a")])).await.unwrap_err();
     let conflict =
         Refusal::Conflict { property: "password".into(), owner: owner("b"), key: "claim.waypost.io/password".into() };
-    assert_eq!(refused, ApplyError::Refused { refusal: conflict, mine: BTreeSet::new() });
+    assert_eq!(refused, ApplyError::Refused { refusal: conflict, taken: names(&["password"]) });
     assert!(refused.to_string().contains("PushSecret db/push-b of cluster here"));
     assert_eq!(store.mutations(), mutations);
     assert_eq!(texts(&store), expect(&[("password", "b")]));
@@ -334,7 +336,7 @@ async fn what_is_pushed_stands_in_the_ledger_before_the_first_mutation() {
     let (path, book) = (path(), book(&store));
     let place = Place { client: &store, path: &path, key: &place_key(), ledger: &book, announce: &|_version| {} };
     let applier = Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() };
-    applier.converge(&place, &set(&[("username", "u"), ("password", "p")])).await.unwrap();
+    applier.converge(&place, &set(&[("username", "u"), ("password", "p")]), Removals::Now).await.unwrap();
     assert_eq!(book.1.lock().unwrap()[0], (names(&["username", "password"]), 0));
 }
 
@@ -430,11 +432,11 @@ async fn an_intent_that_stands_still_is_swept_after_a_minute() {
     let (book, goal) = (book(&store), set(&[("password", "p")]));
     let place = Place { client: &store, path: &path, key: &place_key(), ledger: &book, announce: &|_version| {} };
     let applier = Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() };
-    let waiting = applier.converge(&place, &goal).await;
+    let waiting = applier.converge(&place, &goal, Removals::Now).await;
     assert_eq!(waiting.err(), Some(ApplyError::Contested { by: stranger }));
     assert_eq!(store.mutations(), 0);
     let applier = Applier { now: Instant::now() + crate::push::intents::STALE_AFTER, ..applier };
-    applier.converge(&place, &goal).await.unwrap();
+    applier.converge(&place, &goal, Removals::Now).await.unwrap();
     assert_eq!(labels(&store), ["claim.waypost.io/password", "managed-by"]);
 }
 

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 
 use super::protocol::{Living, data, expect, labels, names, owner, path, place_key, set, texts};
 use crate::cluster::ClusterError;
-use crate::push::entry::{Applied, Applier, ApplyError, Place, Recorder};
+use crate::push::entry::{Applied, Applier, ApplyError, Place, Recorder, Sight};
 use crate::push::intents::Intents;
-use crate::push::step::Goal;
+use crate::push::step::{Goal, Removals};
 use crate::store::fake::{FakeStore, Operation};
 
 /// A ledger that takes this long.
@@ -17,7 +17,7 @@ struct Slowly(Duration);
 
 #[async_trait]
 impl Recorder for Slowly {
-    async fn ensure(&self, _properties: &BTreeSet<String>) -> Result<(), ClusterError> {
+    async fn ensure(&self, _properties: &BTreeSet<String>, _sight: Sight) -> Result<(), ClusterError> {
         tokio::time::sleep(self.0).await;
         Ok(())
     }
@@ -27,7 +27,8 @@ async fn push(store: &FakeStore, goal: &Goal, ledger: Duration) -> Result<Applie
     let (me, owners, intents, path) = (owner("a"), Living(names(&["a", "b"])), Intents::default(), path());
     let place =
         Place { client: store, path: &path, key: &place_key(), ledger: &Slowly(ledger), announce: &|_version| {} };
-    Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() }.converge(&place, goal).await
+    let applier = Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() };
+    applier.converge(&place, goal, Removals::Now).await
 }
 
 fn operations(store: &FakeStore) -> Vec<Operation> {

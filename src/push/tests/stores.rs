@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::lifecycle::{Bench, TEMPORAL, at, expect, mapping, texts};
 use crate::domain::convention::{Convention, Mode};
+use crate::push::observe::Absence;
 use crate::store::StoreError;
 use crate::store::fake::FakeStore;
 
@@ -118,4 +119,127 @@ async fn stores_are_selected_by_their_labels_and_none_is_an_error_that_removes_n
     assert_eq!(texts(&second, TEMPORAL), expect(&[("password", "p")]));
     assert!(bench.ready().0, "{:?}", bench.ready());
     assert!(bench.store.peek(&at(TEMPORAL)).data().is_none());
+}
+
+/// Whatever keeps the new store from being written: the old one keeps its value until then, and no line is lost.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_left_keeps_its_value_until_every_wanted_store_has_it() {
+    #[derive(Clone, Copy, Debug)]
+    enum Wrong {
+        Absent(Absence),
+        Failing,
+        Hanging,
+    }
+    use Absence::{Missing, NotPermitted, OtherController, Unusable};
+    let absent = [Missing, OtherController, NotPermitted, Unusable].map(Wrong::Absent);
+    for wrong in absent.into_iter().chain([Wrong::Failing, Wrong::Hanging]) {
+        let mut bench = Bench::new();
+        let third = FakeStore::on("third");
+        bench.stores.0.insert("third", third.clone());
+        bench.spec(1, spec(named(&["vault"])));
+        bench.turn().await;
+        let new = FakeStore::on("second");
+        match wrong {
+            Wrong::Absent(why) => bench.stores.1 = why,
+            Wrong::Failing => {
+                new.fail_next(2, StoreError::Sealed { server: "second".into() });
+                bench.stores.0.insert("second", new.clone());
+            }
+            Wrong::Hanging => {
+                new.hang();
+                bench.stores.0.insert("second", new.clone());
+            }
+        }
+        bench.spec(2, spec(named(&["second", "third"])));
+        for _ in 0..2 {
+            bench.turn().await;
+            let (ready, _, message) = bench.ready();
+            assert!(
+                !ready && message.ends_with("what was pushed to ClusterSecretStore/vault stays"),
+                "{wrong:?}: {message}"
+            );
+            assert_eq!(bench.texts(TEMPORAL), expect(&[("password", "p")]), "{wrong:?}");
+            assert_eq!(texts(&third, TEMPORAL), expect(&[("password", "p")]), "{wrong:?}");
+            assert_eq!(bench.ledger().len(), 2, "{wrong:?}");
+        }
+        let second = match wrong {
+            Wrong::Hanging => FakeStore::on("second"),
+            Wrong::Absent(_) | Wrong::Failing => new,
+        };
+        bench.stores.0.insert("second", second.clone());
+        bench.turn().await;
+        assert!(bench.ready().0, "{wrong:?}: {:?}", bench.ready());
+        assert_eq!((bench.texts(TEMPORAL), texts(&second, TEMPORAL)), (expect(&[]), expect(&[("password", "p")])));
+        assert_eq!(bench.ledger().len(), 2, "{wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_store_that_is_gone_delays_no_removal_in_another_that_is_wanted() {
+    let mut bench = Bench::new();
+    second(&mut bench);
+    let renamed = |property: &str| {
+        let mut spec = spec(named(&["vault", "second"]));
+        spec["data"] = json!([mapping("pass", TEMPORAL, property)]);
+        spec
+    };
+    bench.spec(1, renamed("password"));
+    bench.turn().await;
+    let gone = bench.stores.0.remove("second").unwrap();
+    bench.spec(2, renamed("token"));
+    bench.turn().await;
+    assert_eq!(bench.texts(TEMPORAL), expect(&[("token", "p")]));
+    assert_eq!(texts(&gone, TEMPORAL), expect(&[("password", "p")]));
+    assert_eq!(bench.ledger(), [format!("{TEMPORAL}/password"), format!("{TEMPORAL}/token")]);
+    bench.stores.0.insert("second", gone.clone());
+    bench.turn().await;
+    assert_eq!(texts(&gone, TEMPORAL), expect(&[("token", "p")]));
+}
+
+#[tokio::test]
+async fn a_mapping_that_moves_to_a_store_that_is_not_there_is_not_taken_from_the_other() {
+    let mut bench = Bench { convention: Convention::with_mode(Mode::Off), ..Bench::new() };
+    let to = |name: &str| {
+        let mut spec = spec(named(&["vault", "second"]));
+        spec["data"] = json!([]);
+        spec["dataTo"] = json!([{ "remoteKey": TEMPORAL, "storeRef": { "kind": "ClusterSecretStore", "name": name } }]);
+        spec
+    };
+    bench.spec(1, to("vault"));
+    bench.turn().await;
+    bench.spec(2, to("second"));
+    bench.turn().await;
+    assert_eq!(bench.texts(TEMPORAL), expect(&[("user", "u"), ("pass", "p")]));
+    // It is the same place under another name.
+    bench.stores.0.insert("second", bench.store.clone());
+    bench.turn().await;
+    assert_eq!((bench.texts(TEMPORAL).len(), bench.store.peek(&at(TEMPORAL)).cas()), (2, 1));
+    assert!(bench.ready().0, "{:?}", bench.ready());
+}
+
+/// A store that is left behind takes none of the ledger's lines along.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_in_the_middle_loses_no_line() {
+    let other = "platform-data/redis/temporal";
+    let two = |properties: &[&str]| {
+        let mut spec = spec(named(&["vault", "second"]));
+        let both =
+            [TEMPORAL, other].into_iter().flat_map(|path| properties.iter().map(move |p| mapping("pass", path, p)));
+        spec["data"] = both.collect();
+        spec
+    };
+    for hanging in ["vault", "second"] {
+        let mut bench = Bench::new();
+        second(&mut bench);
+        bench.spec(1, two(&["password", "token"]));
+        bench.turn().await;
+        assert_eq!(bench.ledger().len(), 8);
+        bench.stores.0[hanging].hang();
+        bench.spec(2, two(&["password"]));
+        bench.turn().await;
+        let lines = &bench.server.push_secret(super::lifecycle::PUSH).unwrap().status.unwrap().synced_push_secrets;
+        let listed = |name: &str| lines[&format!("ClusterSecretStore/{name}")].len();
+        let healthy = if hanging == "vault" { "second" } else { "vault" };
+        assert_eq!((listed(hanging), listed(healthy)), (4, 2), "{hanging} hangs");
+    }
 }

@@ -1,0 +1,52 @@
+//! Remembers since when deletions are waited for. The time of the API server's stamp is not asked: a clock that is behind or ahead
+//! would end the wait at once.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The deletions that this process waits for, by `namespace/name`. After a restart each wait begins anew.
+#[derive(Default)]
+pub struct Deletions(Mutex<HashMap<String, Waiting>>);
+
+struct Waiting {
+    uid: String,
+    since: Instant,
+}
+
+impl Deletions {
+    /// How long ago this object, which is being deleted, was first seen so.
+    pub fn known_for(&self, object: &str, uid: &str, now: Instant) -> Duration {
+        let mut waiting = self.lock();
+        let begin = || Waiting { uid: uid.to_owned(), since: now };
+        let known = waiting.entry(object.to_owned()).or_insert_with(begin);
+        if known.uid != uid {
+            *known = begin();
+        }
+        now.saturating_duration_since(known.since)
+    }
+
+    /// The object is gone, or is not being deleted.
+    pub fn forget(&self, object: &str) {
+        self.lock().remove(object);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_begins_when_the_deletion_is_first_seen_and_anew_for_another_object() {
+        let (deletions, now, minute) = (Deletions::default(), Instant::now(), Duration::from_secs(60));
+        assert_eq!(deletions.known_for("db/push", "a", now), Duration::ZERO);
+        assert_eq!(deletions.known_for("db/push", "a", now + minute), minute);
+        assert_eq!(deletions.known_for("db/push", "b", now + minute), Duration::ZERO);
+        deletions.forget("db/push");
+        assert_eq!(deletions.known_for("db/push", "b", now + 2 * minute), Duration::ZERO);
+    }
+}

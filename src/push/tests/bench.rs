@@ -1,0 +1,227 @@
+//! A cluster in memory with stores, for whole reconciles.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use base64::Engine;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::api_server::ApiServer;
+use crate::api::PushSecret;
+use crate::api::condition;
+use crate::api::push_secret::PushSecretStatus;
+use crate::api::selector::StoreKind;
+use crate::cluster::status::{Precondition, difference};
+use crate::controller::referrers::Referrers;
+use crate::controller::report::Report;
+use crate::domain::convention::Convention;
+use crate::domain::label_query::LabelQuery;
+use crate::domain::path::RemotePath;
+use crate::feed::Pushed;
+use crate::push::deletions::Deletions;
+use crate::push::intents::Intents;
+use crate::push::ledger::StoreKey;
+use crate::push::observe::{Absence, NoStore, Stores};
+use crate::push::reconcile::{World, reconcile};
+use crate::store::StoreClient;
+use crate::store::error::Family;
+use crate::store::fake::FakeStore;
+
+pub(super) const PUSH: &str = "/namespaces/db/pushsecrets/push";
+pub(super) const SOURCE: &str = "/namespaces/db/secrets/source";
+pub(super) const TEMPORAL: &str = "platform-data/postgres/temporal";
+
+/// Stores by name, and what is wrong with any other.
+pub(super) struct Shelf(pub BTreeMap<&'static str, FakeStore>, pub Absence);
+
+#[async_trait]
+impl Stores for Shelf {
+    async fn client(&self, _namespace: &str, store: &StoreKey) -> Result<Arc<dyn StoreClient>, NoStore> {
+        match self.0.get(store.name.as_str()) {
+            Some(client) => Ok(Arc::new(client.clone())),
+            None => Err(NoStore {
+                why: self.1,
+                family: Family::Refused,
+                text: format!("{store} does not exist: create it, or correct the reference"),
+            }),
+        }
+    }
+
+    fn departing(&self, _namespace: &str, _store: &StoreKey) -> Option<Arc<dyn StoreClient>> {
+        None
+    }
+
+    fn labelled(&self, _namespace: &str, _kind: StoreKind, query: &LabelQuery) -> BTreeSet<String> {
+        // Each store here has a label with its name.
+        let labels = |name: &str| BTreeMap::from([("store".to_owned(), name.to_owned())]);
+        self.0.keys().filter(|name| query.matches(&labels(name))).map(|name| (*name).to_owned()).collect()
+    }
+
+    fn serves_unclassified(&self) -> bool {
+        true
+    }
+}
+
+/// A cluster with a store, and what a controller keeps between reconciles.
+pub(super) struct Bench {
+    pub server: ApiServer,
+    pub store: FakeStore,
+    pub stores: Shelf,
+    pub referrers: Referrers,
+    pub config_maps: Referrers,
+    pub intents: Intents,
+    pub deletions: Deletions,
+    /// How long after its start the bench is.
+    pub passed: Mutex<Duration>,
+    pub convention: Convention,
+    pub announced: Arc<Mutex<Vec<Pushed>>>,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        let store = FakeStore::new();
+        let bench = Bench {
+            server: ApiServer::default(),
+            stores: Shelf(BTreeMap::from([("vault", store.clone())]), Absence::Missing),
+            store,
+            referrers: Referrers::default(),
+            config_maps: Referrers::default(),
+            intents: Intents::default(),
+            deletions: Deletions::default(),
+            passed: Mutex::default(),
+            convention: Convention::default(),
+            announced: Arc::default(),
+        };
+        bench
+            .server
+            .put("/namespaces/db", json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "db" } }));
+        bench.source(&[("user", b"u"), ("pass", b"p")]);
+        bench
+    }
+
+    pub fn source(&self, entries: &[(&str, &[u8])]) {
+        let encode = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+        let data: BTreeMap<&str, String> = entries.iter().map(|(key, value)| (*key, encode(value))).collect();
+        let secret =
+            json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "source", "uid": "s" }, "data": data });
+        self.server.put(SOURCE, secret);
+    }
+
+    /// Applies a spec: everything else of the object stays.
+    pub fn spec(&self, generation: i64, spec: Value) {
+        let present = self.server.push_secret(PUSH).map(|push| json!(push));
+        let mut push = present.unwrap_or_else(|| {
+            json!({ "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret",
+                "metadata": { "name": "push", "namespace": "db", "uid": "a" } })
+        });
+        push["metadata"]["generation"] = json!(generation);
+        push["spec"] = spec;
+        self.server.put(PUSH, push);
+    }
+
+    /// Asks for its deletion.
+    pub fn delete(&self) {
+        let mut push = json!(self.server.push_secret(PUSH).unwrap());
+        push["metadata"]["deletionTimestamp"] = json!(Timestamp::now());
+        self.server.put(PUSH, push);
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
+        *self.passed.lock().unwrap() += time;
+    }
+
+    /// One reconcile with its status written, as the controller does it.
+    pub async fn turn(&self) -> Report<PushSecretStatus> {
+        self.turn_with(self.server.push_secret(PUSH).expect("the PushSecret is there")).await
+    }
+
+    /// The same with the object as a cache has it.
+    pub async fn turn_with(&self, object: PushSecret) -> Report<PushSecretStatus> {
+        let cluster = self.server.cluster();
+        let announced = self.announced.clone();
+        let world = World {
+            cluster: &cluster,
+            stores: &self.stores,
+            announce: &move |_key, pushed| announced.lock().unwrap().push(pushed),
+            publishes: &|_places| {},
+            referrers: &self.referrers,
+            config_maps: &self.config_maps,
+            convention: &self.convention,
+            heartbeat: Duration::from_secs(3600),
+            cleanup_deadline: Duration::from_secs(600),
+            cluster_name: "here",
+            intents: &self.intents,
+            deletions: &self.deletions,
+            instant: Instant::now() + *self.passed.lock().unwrap(),
+            now: Timestamp::now(),
+        };
+        let uid = object.metadata.uid.clone().unwrap();
+        let report = reconcile(Arc::new(object), &world).await;
+        let said = match &report {
+            Report::Orphaned { rest, .. } => rest,
+            report => report,
+        };
+        if let Report::Verdict { status, .. } = said
+            && let Some(change) = difference(&json!(status.before), &json!(status.after))
+        {
+            let api = kube::Api::<crate::api::PushSecret>::namespaced(cluster.client(), "db");
+            let precondition = Precondition { uid: &uid, resource_version: status.resource_version.as_deref() };
+            // A status that cannot be written is written by the next turn.
+            let _written = cluster.patch_status(&api, "PushSecret db/push", "push", &precondition, change).await;
+        }
+        report
+    }
+
+    pub fn ready(&self) -> (bool, String, String) {
+        let status = self.server.push_secret(PUSH).unwrap().status.unwrap_or_default();
+        let ready = condition::find(&status.conditions, condition::READY).unwrap();
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        (ready.status == condition::ConditionStatus::True, text(&ready.reason), text(&ready.message))
+    }
+
+    pub fn ledger(&self) -> Vec<String> {
+        let status = self.server.push_secret(PUSH).unwrap().status.unwrap_or_default();
+        status.synced_push_secrets.values().flat_map(|lines| lines.keys().cloned()).collect()
+    }
+
+    pub fn texts(&self, path: &str) -> BTreeMap<String, String> {
+        texts(&self.store, path)
+    }
+}
+
+pub(super) fn texts(store: &FakeStore, path: &str) -> BTreeMap<String, String> {
+    let entry = store.peek(&at(path));
+    let data = entry
+        .data()
+        .map(|data| data.iter().map(|(p, v)| (p.clone(), v.rendered().expose_utf8().unwrap().to_owned())).collect());
+    data.unwrap_or_default()
+}
+
+pub(super) fn at(path: &str) -> RemotePath {
+    RemotePath::parse(Some("secret"), path).unwrap()
+}
+
+pub(super) fn mapping(key: &str, path: &str, property: &str) -> Value {
+    json!({ "match": { "secretKey": key, "remoteRef": { "remoteKey": path, "property": property } } })
+}
+
+pub(super) fn spec(mappings: &[Value]) -> Value {
+    json!({
+        "refreshInterval": "1h", "deletionPolicy": "Delete",
+        "secretStoreRefs": [{ "name": "vault", "kind": "ClusterSecretStore" }],
+        "selector": { "secret": { "name": "source" } },
+        "data": mappings,
+    })
+}
+
+pub(super) fn both() -> Value {
+    spec(&[mapping("user", TEMPORAL, "username"), mapping("pass", TEMPORAL, "password")])
+}
+
+pub(super) fn expect(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+    entries.iter().map(|(p, v)| ((*p).to_owned(), (*v).to_owned())).collect()
+}
