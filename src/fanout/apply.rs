@@ -1,4 +1,4 @@
-//! Carries a plan out: everything new first, everything old after. One namespace that fails stops no other.
+//! Carries a plan out: creates and updates first, deletes last. A namespace that fails delays no other.
 
 use std::collections::BTreeMap;
 
@@ -13,45 +13,41 @@ use super::known::{Found, Known};
 use super::plan::{Plan, Step, Unwanted, Why};
 use crate::cluster::{Cluster, ClusterError};
 
-/// Namespaces that are written to at the same time.
+/// How many namespaces are written to at the same time.
 const CONCURRENT: usize = 8;
 
-/// What became of a plan.
+/// The outcome of each namespace of a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Results {
-    /// How the namespaces that match stand.
+    /// The namespaces that match.
     pub wanted: BTreeMap<String, Outcome>,
-    /// Why children that were to go are still there, by namespace.
+    /// The namespaces whose child was to be deleted.
     pub unwanted: BTreeMap<String, Outcome>,
 }
 
-/// How one namespace stands.
+/// What became of one namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// As it should.
+    /// It is as it should be.
     Done,
-    /// It is being deleted: nothing is to be done there.
+    /// The namespace is being deleted: there is nothing to do.
     Leaving,
-    /// Something changed while it was looked at, or a request says so: it is decided anew.
+    /// Something changed between the look and the write, perhaps by the word of this error. It is decided again.
     Moved(Option<ClusterError>),
-    /// Something is in the way.
+    /// Something prevents it.
     Failed(Problem),
 }
 
 impl Outcome {
-    /// Whether it is to be decided anew.
+    /// Whether it is decided again soon.
     pub fn has_moved(&self) -> bool {
         matches!(self, Outcome::Moved(_))
     }
 }
 
-/// Everything that is needed to carry a plan out.
 pub struct Applier<'a, P: Parent> {
-    /// The Kubernetes API.
     pub cluster: &'a Cluster,
-    /// What is wanted.
     pub desired: &'a Desired<<P::Child as Child>::Spec>,
-    /// What is remembered of children.
     pub known: &'a Known,
 }
 
@@ -99,13 +95,13 @@ impl<P: Parent> Applier<'_, P> {
                 self.log(namespace, &self.desired.child.name, "created");
                 Ok(Outcome::Done)
             }
-            // The cache did not show it yet, and it may be anybody's.
+            // The cache does not show it yet, and it may be anybody's.
             Err(ClusterError::AlreadyExists { .. }) => self.settle(namespace).await,
             Err(error) => Err(error),
         }
     }
 
-    /// Looks at the child as it stands there now, and changes it where it differs.
+    /// Reads the child live, and patches it where it differs.
     async fn settle(&self, namespace: &str) -> Result<Outcome, ClusterError> {
         let name = &self.desired.child.name;
         let Some(live) = self.cluster.child::<P::Child>(namespace, name).await? else {
@@ -128,7 +124,7 @@ impl<P: Parent> Applier<'_, P> {
         })
     }
 
-    /// Whether the plan was made from the spec that stands there now. Deletions are not decided by the word of a cache.
+    /// Whether the plan was made from the current spec, read live: no deletion rests on a cache.
     async fn is_current(&self) -> Result<bool, ClusterError> {
         let found = self.cluster.parent::<P>(&self.desired.name).await?;
         Ok(found.is_some_and(|found| {
@@ -142,7 +138,7 @@ impl<P: Parent> Applier<'_, P> {
         (unwanted.namespace.clone(), self.delete(unwanted).await.unwrap_or_else(Outcome::from))
     }
 
-    /// The one place where a child is deleted.
+    /// The only place where a child is deleted.
     async fn delete(&self, unwanted: &Unwanted) -> Result<Outcome, ClusterError> {
         let Unwanted { namespace, name, why } = unwanted;
         let Some(found) = self.cluster.namespace(namespace).await? else { return Ok(Outcome::Leaving) };
@@ -182,7 +178,7 @@ impl From<ClusterError> for Outcome {
     }
 }
 
-/// Runs a few at a time.
+/// Runs [`CONCURRENT`] at a time.
 async fn side_by_side(work: Vec<BoxFuture<'_, (String, Outcome)>>) -> BTreeMap<String, Outcome> {
     futures::stream::iter(work).buffer_unordered(CONCURRENT).collect().await
 }

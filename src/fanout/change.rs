@@ -1,4 +1,4 @@
-//! What makes a child, as it stands there now, into what is wanted; or why nothing may.
+//! The patch that turns a child into what is wanted, or the problem that prevents it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,26 +13,26 @@ use crate::cluster::ClusterError;
 use crate::cluster::children::LiveChild;
 use crate::cluster::status::difference;
 
-/// Why a namespace has no child as it should be.
+/// Why a namespace does not have the child that it should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// Somebody else's object has the name.
+    /// An object that is not ours has the name.
     Taken {
         /// Whose it is.
         owner: String,
     },
     /// The child is being deleted.
     Leaving,
-    /// What we write is not what comes to stand there.
+    /// Somebody changes what we write on its way to the API server.
     ChangedBack,
-    /// Something changed each time it was looked at, several times in a row.
+    /// Something changed at each look, several times in a row; the error of the last look.
     Unsettled(Option<ClusterError>),
     /// The API server refused, or did not answer.
     Cluster(ClusterError),
 }
 
 impl Problem {
-    /// What is in the way of making an object that is there into what is wanted.
+    /// What prevents an object that exists from being made what is wanted.
     pub fn with<S>(desired: &Desired<S>, found: &ObjectMeta) -> Option<Self> {
         if !desired.owns(found) {
             let owner = match controller(found) {
@@ -69,7 +69,7 @@ impl Problem {
     }
 }
 
-/// What to do where trying again does not help by itself.
+/// What to do where a retry alone does not help.
 fn advice(error: &ClusterError, content: &str) -> String {
     match error {
         ClusterError::Invalid { .. } => {
@@ -86,8 +86,8 @@ fn advice(error: &ClusterError, content: &str) -> String {
     }
 }
 
-/// The merge patch that makes a child what is wanted, if it is still as it was seen; nothing where it is so already. Its spec
-/// becomes exactly that of the parent. Of its labels and annotations only what we set goes.
+/// The merge patch that makes a child what is wanted, with the UID and resourceVersion that were read; `None` where nothing differs.
+/// The spec becomes exactly the parent's. Of the labels and annotations only those that we set are removed.
 pub fn change<S: Serialize + DeserializeOwned>(desired: &Desired<S>, live: &LiveChild) -> Option<Value> {
     let wanted = &desired.child;
     let mut metadata = Map::new();
@@ -98,7 +98,7 @@ pub fn change<S: Serialize + DeserializeOwned>(desired: &Desired<S>, live: &Live
             metadata.insert(field.to_owned(), json!(changes));
         }
     }
-    // As we read it, so that another spelling of the same is no difference.
+    // Parsed and printed again, so that another spelling of the same value is no difference.
     let found = serde_json::from_value::<S>(live.spec.clone()).map_or(live.spec.clone(), |spec| json!(spec));
     let spec = difference(&found, &json!(wanted.spec));
     if metadata.is_empty() && spec.is_none() {
@@ -140,7 +140,7 @@ pub fn child<P: Parent>(desired: &Desired<<P::Child as Child>::Spec>, namespace:
     P::Child::new(metadata, wanted.spec.clone())
 }
 
-/// It blocks a foreground deletion of the parent, which then waits for what children have to undo.
+/// It blocks a foreground deletion of the parent, which thus waits for what the children have to undo.
 fn owner_reference<P: Parent>(name: &str, uid: &str) -> OwnerReference {
     OwnerReference {
         api_version: P::api_version(&()).into_owned(),

@@ -1,4 +1,4 @@
-//! What a cluster-wide kind asks for: the raw spec parsed once.
+//! The spec of a cluster-wide object, parsed once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,17 +13,17 @@ use crate::api::bounds::OutOfBounds;
 use crate::api::condition::Reason;
 use crate::api::names::{ANNOTATION_OPT_OUT, TRUE};
 
-/// How often everything is compared where the spec does not say.
+/// How often all namespaces are compared where the spec gives no time.
 const DEFAULT_RESYNC: Duration = Duration::from_secs(3600);
 
-/// See the module.
+/// What a cluster-wide object asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Desired<S> {
     /// How messages speak of it.
     pub words: Words,
     /// Name of the parent.
     pub name: String,
-    /// Its UID, by which its children are known.
+    /// UID of the parent; children carry it in their owner reference.
     pub uid: String,
     /// The generation of its spec.
     pub generation: Option<i64>,
@@ -31,24 +31,22 @@ pub struct Desired<S> {
     pub namespaces: Selection,
     /// What each child is.
     pub child: Template<S>,
-    /// How often everything is compared; `None` means only when something changes.
+    /// How often all namespaces are compared; `None` means only when something changes.
     pub resync: Option<Duration>,
 }
 
 /// The child that each namespace gets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Template<S> {
-    /// Its name.
     pub name: String,
-    /// Its labels. Others may add more.
+    /// Others may add more.
     pub labels: BTreeMap<String, String>,
-    /// Its annotations. Others may add more.
+    /// Others may add more.
     pub annotations: BTreeMap<String, String>,
-    /// Its whole spec.
     pub spec: S,
 }
 
-/// Why a spec cannot be carried out. Nothing is made and nothing is removed until it is edited.
+/// Why a spec cannot be carried out. Nothing is created or deleted until it is edited.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SpecError {
     /// A selector is malformed.
@@ -109,7 +107,7 @@ pub fn child_name<P: Parent>(object: &P) -> &str {
 }
 
 impl<S> Desired<S> {
-    /// Whether this namespace is to have a child. One that opts out counts as one that does not match.
+    /// Whether this namespace gets a child. One that opts out counts as one that does not match.
     pub fn wants(&self, namespace: &ObjectMeta) -> bool {
         let no_labels = BTreeMap::new();
         let opted_out = namespace.annotations.as_ref().and_then(|all| all.get(ANNOTATION_OPT_OUT));
@@ -117,7 +115,7 @@ impl<S> Desired<S> {
             && self.namespaces.matches(namespace.labels.as_ref().unwrap_or(&no_labels))
     }
 
-    /// Whether an object is a child of this parent: its controller's UID says so, never its name or a label.
+    /// Whether an object is a child of this parent. The UID of its controller decides, never a name or a label.
     pub fn owns(&self, object: &ObjectMeta) -> bool {
         controller(object).is_some_and(|owner| owner.uid == self.uid)
     }

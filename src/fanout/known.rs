@@ -1,5 +1,5 @@
-//! What a live look, or the reply to our last write, showed of children that the cache alone cannot judge: labels that may be
-//! somebody else's, and what is changed on the way to the API server. Without it they would be looked at or written again and again.
+//! Remembers what live reads and replies showed and the cache cannot: labels that are somebody else's, writes that are changed on their
+//! way to the API server, and namespaces that keep moving. Without it each of them would cost a request at every reconcile.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -17,32 +17,31 @@ use super::plan::Children;
 /// The annotation that our caches drop.
 const NOT_CACHED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// A namespace may move this often in a row before that counts as a failure: once for a cache that lags, once for a neighbour who
-/// writes.
+/// How often in a row a namespace may move before it has failed: once for a cache that lags, once for somebody else's write.
 const MOST_MOVES: u32 = 2;
 
-/// How a child was found.
+/// What a live read of a child showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// As it should be; what it has besides is somebody else's.
+    /// It is as it should be; anything more is somebody else's.
     InPlace,
-    /// Other than we had just written it.
+    /// It differs from what we had just written.
     ChangedBack,
 }
 
-/// How children were found, by their UIDs; only of those that are still as they were then.
+/// What was found, by the UIDs of children that did not change since.
 pub type Notes = BTreeMap<String, Found>;
 
-/// Remembers how children were found, by the names of their parents.
+/// The memory of all parents, by name.
 #[derive(Default)]
 pub struct Known(Mutex<HashMap<String, Memory>>);
 
-/// What is remembered of one parent.
+/// The memory of one parent.
 #[derive(Default)]
 struct Memory {
     /// By the UIDs of children.
     notes: HashMap<String, Note>,
-    /// How often in a row a namespace moved, and under which generation.
+    /// How often in a row each namespace moved under this generation.
     moves: BTreeMap<String, u32>,
     generation: Option<i64>,
 }
@@ -53,7 +52,7 @@ struct Note {
 }
 
 impl Known {
-    /// What holds of these children; what is known of others is dropped.
+    /// What is known of these children. What is known of others is forgotten.
     pub fn of<C: Child>(&self, desired: &Desired<C::Spec>, children: &Children<C>) -> Notes {
         let mut all = self.lock();
         let Some(Memory { notes: known, .. }) = all.get_mut(&desired.name) else { return Notes::new() };
@@ -67,15 +66,15 @@ impl Known {
         notes
     }
 
-    /// Remembers how a child was found.
+    /// Remembers what was found.
     pub fn note<S: Serialize>(&self, desired: &Desired<S>, child: &ObjectMeta, found: Found) {
         let note = Note { state: state(&desired.child, child), found };
         let uid = child.uid.clone().unwrap_or_default();
         self.lock().entry(desired.name.clone()).or_default().notes.insert(uid, note);
     }
 
-    /// Takes a namespace that moves again and again for one that failed. Otherwise it would be tried every second for ever, and a
-    /// report would wait for it.
+    /// Turns a namespace that moved more than [`MOST_MOVES`] times in a row into one that failed. Otherwise it would be tried every
+    /// second, for ever.
     pub fn bound<S>(&self, desired: &Desired<S>, results: &mut Results) {
         let mut all = self.lock();
         let memory = all.entry(desired.name.clone()).or_default();
@@ -108,7 +107,7 @@ impl Known {
     }
 }
 
-/// What was wanted and what was there. A generation stands for the whole spec.
+/// A digest of what was wanted and what was found. A generation stands for the whole spec.
 fn state<S: Serialize>(wanted: &Template<S>, found: &ObjectMeta) -> u64 {
     let mut hasher = DefaultHasher::new();
     (&wanted.labels, &wanted.annotations).hash(&mut hasher);

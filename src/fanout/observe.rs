@@ -22,7 +22,7 @@ pub struct Caches<C: Child> {
     pub children: Store<Guarded<C>>,
 }
 
-/// An object that is there.
+/// An object that exists.
 #[derive(Clone)]
 pub struct Present<C>(Arc<Guarded<C>>);
 
@@ -49,7 +49,7 @@ impl<C: Child> Present<C> {
 }
 
 impl<C: Child> Caches<C> {
-    /// Looks at both.
+    /// Reads both caches.
     pub fn observe(&self, desired: &Desired<C::Spec>, known: &Known) -> Observed<C> {
         let namespaces = self.namespaces.state();
         let namespaces = namespaces.iter().map(|namespace| (namespace.name_any(), namespace.metadata.clone()));

@@ -1,4 +1,4 @@
-//! Decides what each namespace is to get or to lose.
+//! Decides what is created, changed and deleted in each namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ pub struct Observed<C> {
     pub children: Children<C>,
     /// The namespaces whose child says that another one owns what it writes.
     pub contested: BTreeSet<String>,
-    /// How some of them were found when they were looked at.
+    /// What is known of some children from live reads.
     pub notes: Notes,
 }
 
@@ -39,49 +39,46 @@ pub type Namespaces = BTreeMap<String, ObjectMeta>;
 /// By namespace, the objects that are children or have the name of one.
 pub type Children<C> = BTreeMap<String, Vec<Present<C>>>;
 
-/// What is to be done: first everything new, then everything old.
+/// What to do: first everything new, then everything old.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// What each namespace that matches gets.
     pub wanted: BTreeMap<String, Step>,
-    /// Children that are to go.
+    /// The children to delete.
     pub unwanted: Vec<Unwanted>,
 }
 
 /// What a namespace that matches gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing: its child is as it should be.
+    /// Its child is as it should be.
     Keep,
-    /// There is none yet.
+    /// It has no child yet.
     Create,
-    /// It is to be looked at, and changed if it differs.
+    /// Read it live, and patch it where it differs.
     Settle,
-    /// Nothing: something is in the way.
+    /// Something prevents it.
     Leave(Problem),
 }
 
-/// A child that is to go.
+/// A child to delete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unwanted {
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
-    /// Why it goes.
     pub why: Why,
 }
 
-/// Why a child goes.
+/// Why a child is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// Its namespace does not match any more, or opts out.
+    /// Its namespace no longer matches, or opts out.
     Unmatched,
-    /// Another name is asked for; it goes once that one is in place.
+    /// The spec names it otherwise. It is deleted once the new child is in place.
     Renamed,
 }
 
-/// Makes the plan. A namespace that is being deleted gets nothing and loses nothing: what is in it goes with it.
+/// Makes the plan. A namespace that is being deleted is left out: its objects go with it.
 pub fn plan<C: Child>(desired: &Desired<C::Spec>, observed: &Observed<C>) -> Plan {
     let mut plan = Plan::default();
     for (name, namespace) in observed.namespaces.iter().filter(|(_, namespace)| !is_leaving(namespace)) {
@@ -122,7 +119,7 @@ fn step<C: Child>(desired: &Desired<C::Spec>, observed: &Observed<C>, namespace:
     }
 }
 
-/// Whether a child is what is wanted and nothing besides, which takes no second look.
+/// Whether a child is exactly what is wanted, so that no live read is needed.
 fn is_exact<C: Child>(desired: &Desired<C::Spec>, child: &Present<C>) -> bool {
     let metadata = child.metadata();
     metadata.labels.as_ref().unwrap_or(&BTreeMap::new()) == &desired.child.labels

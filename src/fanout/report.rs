@@ -23,12 +23,12 @@ const MOST_FAILED: usize = 500;
 const MOST_PROVISIONED: usize = 10_000;
 /// The longest reason of one namespace, in characters.
 const MAX_REASON: usize = 512;
-/// When it is decided anew after something moved; longer than the caches lag.
+/// When a namespace that moved is looked at again; longer than caches usually lag.
 const SOON: Duration = Duration::from_secs(1);
-/// What can end without an event that we see is looked at again after this time at most.
+/// The longest wait for an obstacle whose end no watch shows.
 const REFUSED_RETRY: Duration = Duration::from_secs(300);
 
-/// What users see after this reconcile.
+/// The report of a reconcile.
 pub fn report<P: Parent>(
     object: &P,
     desired: &Desired<<P::Child as Child>::Spec>,
@@ -38,7 +38,7 @@ pub fn report<P: Parent>(
 ) -> Report<P::Status> {
     let requeue = requeue(desired, results);
     let failed = failures(results);
-    // What could be said now is wrong in a second. A failure is said nonetheless, since the next look may end like this one.
+    // The next look is a second away. A failure is reported at once, since that look may end like this one.
     if is_unsettled(results) && failed.is_empty() {
         return Report::Unchanged { requeue };
     }
@@ -47,7 +47,7 @@ pub fn report<P: Parent>(
     let before: BTreeSet<String> = std::mem::take(told.provisioned).into_iter().collect();
     let is_provisioned = |name: &String, outcome: &Outcome| match outcome {
         Outcome::Done => true,
-        // As it was.
+        // As the last report had it.
         Outcome::Moved(_) => before.contains(name),
         Outcome::Leaving | Outcome::Failed(_) => false,
     };
@@ -71,7 +71,7 @@ pub fn report<P: Parent>(
     conclude(object, status, verdict, requeue, now)
 }
 
-/// The report on a spec that cannot be carried out: what was made stays, and so does what is said of it.
+/// The report on a spec that cannot be carried out. The children stay, and so do the lists of namespaces.
 pub fn refused<P: Parent>(object: &P, error: &SpecError, now: Timestamp) -> Report<P::Status> {
     let verdict = Verdict { ready: false, reason: error.reason(), message: error.to_string() };
     conclude(object, object.status().cloned().unwrap_or_default(), verdict, Requeue::AwaitChange, now)
@@ -87,7 +87,7 @@ fn conclude<P: Parent>(
     let generation = object.meta().generation;
     let Told { observed_generation, conditions, .. } = P::told(&mut after);
     *observed_generation = generation;
-    // Others of a former controller would be taken for ours: some readers take the last one for the verdict.
+    // Conditions of a former controller go: some readers take the last one for the verdict.
     conditions.retain(|condition| condition.type_ == READY);
     let word = if verdict.ready { ConditionStatus::True } else { ConditionStatus::False };
     let ready = Condition::ready(word, verdict.reason, verdict.message.clone(), generation);
@@ -100,7 +100,7 @@ fn is_unsettled(results: &Results) -> bool {
     results.wanted.values().chain(results.unwanted.values()).any(Outcome::has_moved)
 }
 
-/// The namespaces that failed, with why, in the order of their names. One can have failed both ways: the first counts.
+/// The namespaces that failed, with their problems, sorted by name. Where one failed in both ways, the first counts.
 fn failures(results: &Results) -> Vec<(&String, &Problem)> {
     let mut failed: Vec<_> = (results.wanted.iter().chain(&results.unwanted))
         .filter_map(|(name, outcome)| match outcome {
@@ -125,7 +125,7 @@ fn in_place<S>(desired: &Desired<S>, provisioned: &[&String]) -> String {
     }
 }
 
-/// Which children lost what they write to another, most often to one of each other.
+/// The namespaces whose child lost what it writes, most often to a sibling.
 fn conflicts(words: &Words, contested: &BTreeSet<String>) -> String {
     let named: Vec<&str> = contested.iter().take(NAMED).map(String::as_str).collect();
     let more = match contested.len().saturating_sub(NAMED) {
@@ -183,7 +183,7 @@ fn wish(outcome: &Outcome, resync: Option<Duration>) -> Requeue {
     }
 }
 
-/// Of two wishes the one that is due sooner; a failure's back-off begins sooner than anything but a second look.
+/// The requeue that is due sooner. A back-off begins with a second, so it comes first.
 fn sooner(one: Requeue, other: Requeue) -> Requeue {
     match (one, other) {
         (Requeue::After(one), Requeue::After(other)) => Requeue::After(one.min(other)),

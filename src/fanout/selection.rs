@@ -1,4 +1,4 @@
-//! Which namespaces a fan-out means: several label selectors, of which any may match.
+//! The namespaces that a fan-out selects: several label selectors, of which one has to match.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,15 @@ use thiserror::Error;
 use crate::api::label_query;
 use crate::domain::label_query::{LabelQuery, Malformed};
 
-/// Selectors of which any may match.
+/// Selectors of which one has to match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection(Vec<LabelQuery>);
 
-/// A selector that the API server would not take in a request.
+/// A selector that is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("spec.namespaceSelectors[{index}].{malformed}")]
 pub struct SelectorError {
-    /// Which selector.
     pub index: usize,
-    /// What is wrong with it.
     pub malformed: Malformed,
 }
 
@@ -26,7 +24,7 @@ impl Selection {
     /// Parses all selectors. None at all select nothing, and an empty one selects everything.
     ///
     /// # Errors
-    /// The first that is malformed: as a whole they would select something else than was meant.
+    /// The first that is malformed: without it the others would select something else than was meant.
     pub fn parse(selectors: &[LabelSelector]) -> Result<Self, SelectorError> {
         let parse =
             |(index, selector)| label_query::parse(selector).map_err(|malformed| SelectorError { index, malformed });

@@ -1,4 +1,4 @@
-//! When a namespace or a child changed, the cluster-wide objects that are concerned look again at once.
+//! Wakes the cluster-wide objects that a change of a namespace or of a child concerns.
 
 use kube::ResourceExt;
 use kube::runtime::reflector::Store;
@@ -12,7 +12,7 @@ use crate::controller::referrers::Name;
 use crate::fanout::desired::child_name;
 use crate::fanout::kind::Parent;
 
-/// All objects of a cluster-wide kind, and where they are woken.
+/// All objects of a cluster-wide kind, and how they are woken.
 pub struct Parents<P: Parent> {
     /// Their cache.
     pub parents: Store<Guarded<P>>,
@@ -33,7 +33,7 @@ impl<P: Parent> Parents<P> {
                 Some(NamespaceMoved::One(_) | NamespaceMoved::All) = namespaces.recv() => self.wake(|_| true),
                 Some(heard) = children.recv() => match heard {
                     Heard::All => self.wake(|_| true),
-                    // Its own child that was changed or deleted, or one in its way that is gone.
+                    // A child that was changed or deleted, or somebody else's object of that name.
                     Heard::One(child) => self.wake(|parent| {
                         parent.0.as_ref().is_ok_and(|parent| child_name(parent) == child.name)
                     }),

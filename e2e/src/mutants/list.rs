@@ -156,10 +156,12 @@ mod tests {
     /// The files in which the tests of a fault may be.
     fn tests_of(mutant: &Mutant) -> Vec<String> {
         match &mutant.target {
-            Some(target) => ["", "/main"]
-                .iter()
-                .filter_map(|end| fs::read_to_string(repository().join(format!("tests/{target}{end}.rs"))).ok())
-                .collect(),
+            Some(target) => {
+                let root = fs::read_to_string(repository().join(format!("tests/{target}.rs"))).ok();
+                let folder = repository().join("tests").join(target);
+                let modules = if folder.is_dir() { rust_files(&folder) } else { Vec::new() };
+                root.into_iter().chain(modules).collect()
+            }
             None => rust_files(&repository().join("src")),
         }
     }
