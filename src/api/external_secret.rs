@@ -276,7 +276,8 @@ pub struct RemoteRef {
     /// Path in the store, for example `platform-data/postgres/temporal`.
     #[validate(length(min = 1, max = 1024))]
     pub key: String,
-    /// One property of the secret; absent means the whole secret as JSON.
+    /// One property of the secret; absent means the whole secret as JSON. Where no property has that very name, dots lead into
+    /// nested JSON (`a.b.0`, with `\\.` for a dot in a name). Queries, such as `list.#` or `a|b`, are not supported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub property: Option<String>,

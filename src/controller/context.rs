@@ -7,6 +7,7 @@ use super::conventions::Conventions;
 use super::moves::Moves;
 use super::pruned::Pruned;
 use super::referrers::Referrers;
+use super::written::Written;
 use crate::cluster::Cluster;
 use crate::cluster::events::Events;
 use crate::feed::Feed;
@@ -49,6 +50,8 @@ pub struct Context {
     pub moves: Moves,
     /// Statuses that the server cuts.
     pub pruned: Pruned,
+    /// Statuses that caches may not show yet.
+    pub written: Written,
     /// Events.
     pub events: Events,
     /// Metrics.

@@ -25,7 +25,7 @@ use super::backoff::{self, Backoff};
 use super::context::Context;
 use super::guarded::Guarded;
 use super::kind::Kind;
-use super::publish::Subject;
+use super::publish::{Published, Subject};
 use super::referrers::Name;
 use super::report::{Report, Requeue};
 use super::undecodable::{self, Advice, Fate};
@@ -97,11 +97,13 @@ impl<R: Reconciler> Driven<R> {
             .modify(trim)
             .inspect(move |event| forgetful.observe(event));
         let (filled, listeners) = (cache.filled, cache.listeners);
+        let written = self.context.clone();
         let edits = reflector(cache.writer, events)
             .inspect(move |event| {
                 if matches!(event, Ok(Event::InitDone)) {
                     filled.cancel();
                 }
+                shown(&written, event);
                 for (listener, heard) in listeners.iter().zip(std::iter::repeat(heard(event))) {
                     // A closed channel means that we are shutting down.
                     let _closed = heard.is_some_and(|heard| listener.send(heard).is_err());
@@ -144,8 +146,17 @@ impl<R: Reconciler> Driven<R> {
     async fn decide(&self, object: &R::Object, name: &Name) -> Requeue {
         let api = self.reconciler.api(&name.namespace);
         let resource = format!("{}/{name}", R::KIND.as_str());
+        // A status that we wrote counts, although the cache does not show it yet.
+        let newer = self.context.written.newer(object);
+        let object = newer.as_ref().unwrap_or(object);
         let report = serving(&resource, self.reconciler.reconcile(Arc::new(object.clone()), name)).await;
-        Subject { kind: R::KIND, name, object, api }.publish(&self.context, report).await
+        match (Subject { kind: R::KIND, name, object, api }).publish(&self.context, report).await {
+            Published::Told(requeue) => requeue,
+            Published::Gone => {
+                self.reconciler.forget(name);
+                Requeue::AwaitChange
+            }
+        }
     }
 
     async fn judge(&self, invalid: &InvalidObject, name: &Name) -> Requeue {
@@ -194,6 +205,18 @@ impl<R: Reconciler> Driven<R> {
             Ok(Event::Init | Event::InitDone) => {}
             Err(error) => warn!(kind = R::KIND.as_str(), error = watch_error(error), "the watch failed and is retried"),
         }
+    }
+}
+
+/// The cache shows what the event brought: a status of ours that is no newer counts no longer.
+fn shown<K: Resource<DynamicType = ()> + Clone>(context: &Context, event: &Result<Event<Guarded<K>>, watcher::Error>) {
+    let uid = |object: &Guarded<K>| object.uid().unwrap_or_default();
+    match event {
+        Ok(Event::Apply(object) | Event::InitApply(object)) => {
+            context.written.shown(&uid(object), &object.resource_version().unwrap_or_default());
+        }
+        Ok(Event::Delete(object)) => context.written.forget(&uid(object)),
+        Ok(Event::Init | Event::InitDone) | Err(_) => {}
     }
 }
 

@@ -15,3 +15,4 @@ pub mod referrers;
 pub mod report;
 pub mod undecodable;
 pub mod watch;
+pub mod written;

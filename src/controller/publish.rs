@@ -1,4 +1,4 @@
-//! The mouth of every reconcile: status, Event, metric and requeue leave from one report.
+//! Publishes a reconcile's outcome: status, Event, metrics and requeue all come from one [`Report`].
 
 use std::fmt::Debug;
 
@@ -17,9 +17,9 @@ use super::pruned::Pruned;
 use super::referrers::Name;
 use super::report::{LetGo, Report, Requeue, StatusChange, Verdict};
 use crate::api::condition::READY;
+use crate::cluster::ClusterError;
 use crate::cluster::events::Tone;
 use crate::cluster::status::{Precondition, difference};
-use crate::cluster::{Cluster, ClusterError};
 
 /// The reason of an Event that names what was left in a store.
 const ORPHANED: &str = "Orphaned";
@@ -41,35 +41,70 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
 {
     /// Makes a report known and says when to look again.
-    pub async fn publish<S: Serialize>(&self, context: &Context, report: Report<S>) -> Requeue {
+    pub async fn publish<S: Serialize>(&self, context: &Context, report: Report<S>) -> Published {
         match report {
             Report::NotOurs | Report::Gone => {
                 context.metrics.forget(self.kind, self.name);
-                context.pruned.forget(&self.uid());
-                Requeue::AwaitChange
+                self.forget(context);
+                Published::Told(Requeue::AwaitChange)
             }
             Report::LetGo { why, left } => {
                 context.metrics.forget(self.kind, self.name);
-                context.pruned.forget(&self.uid());
+                self.forget(context);
                 self.say_what_is_left(context, why, &format!("was let go and leaves {left}")).await;
-                Requeue::AwaitChange
+                Published::Told(Requeue::AwaitChange)
             }
             Report::Orphaned { why, left, rest } => {
                 self.say_what_is_left(context, why, &format!("leaves {left}")).await;
                 Box::pin(self.publish(context, *rest)).await
             }
-            Report::Unchanged { requeue } => requeue,
-            Report::Verdict { verdict, status, requeue } => {
-                context.metrics.condition(self.kind, self.name, verdict.ready);
-                match self.write(context, &verdict, &status).await {
-                    Ok(()) | Err(ClusterError::NotFound { .. }) => requeue,
-                    Err(error) => {
-                        warn!(kind = self.kind.as_str(), object = %self.name, %error, "the status was not written");
-                        Requeue::BackOff
-                    }
-                }
-            }
+            Report::Unchanged { requeue } => Published::Told(requeue),
+            Report::Verdict { verdict, status, requeue } => self.tell(context, &verdict, &status, requeue).await,
         }
+    }
+
+    /// Writes a status, and only then counts the object: the write may show that it is gone.
+    async fn tell<S: Serialize>(
+        &self,
+        context: &Context,
+        verdict: &Verdict,
+        status: &StatusChange<S>,
+        requeue: Requeue,
+    ) -> Published {
+        let requeue = match self.write(context, verdict, status).await {
+            Ok(()) => {
+                context.written.settle(&self.uid());
+                requeue
+            }
+            Err(ClusterError::NotFound { .. }) => return self.gone(context),
+            Err(ClusterError::Conflict { .. }) if self.is_gone().await => return self.gone(context),
+            Err(error) => {
+                warn!(kind = self.kind.as_str(), object = %self.name, %error, "the status was not written");
+                context.written.owe(&self.uid());
+                Requeue::BackOff
+            }
+        };
+        context.metrics.condition(self.kind, self.name, verdict.ready);
+        Published::Told(requeue)
+    }
+
+    /// Whether another object has the name by now. Where that cannot be told, the next write shows it.
+    async fn is_gone(&self) -> bool {
+        match self.api.get_metadata_opt(&self.name.name).await {
+            Ok(found) => found.and_then(|found| found.uid()) != self.object.uid(),
+            Err(_) => false,
+        }
+    }
+
+    fn gone(&self, context: &Context) -> Published {
+        context.metrics.forget(self.kind, self.name);
+        self.forget(context);
+        Published::Gone
+    }
+
+    fn forget(&self, context: &Context) {
+        context.pruned.forget(&self.uid());
+        context.written.forget(&self.uid());
     }
 
     /// Where it is found when the object is gone, and its namespace too, in which no Event can be made any more.
@@ -97,7 +132,7 @@ where
     ) -> Result<(), ClusterError> {
         let (before, after) = (as_json(&change.before), as_json(&change.after));
         let version = change.resource_version.as_deref();
-        match self.put(&context.cluster, &context.pruned, &before, &after, version).await? {
+        match self.put(context, &context.pruned, &before, &after, version).await? {
             Put::AsItWas => return Ok(()),
             Put::Written => {}
         }
@@ -118,7 +153,7 @@ where
     /// What any request can meet; a conflict where the object is not at `resource_version` any more.
     pub async fn put(
         &self,
-        cluster: &Cluster,
+        context: &Context,
         pruned: &Pruned,
         before: &Value,
         after: &Value,
@@ -131,15 +166,25 @@ where
         }
         let precondition = Precondition { uid: &uid, resource_version };
         let subject = format!("{} {}", self.kind.as_str(), self.name);
-        let stored = cluster.patch_status(&self.api, &subject, &self.name.name, &precondition, patch).await?;
+        let stored = context.cluster.patch_status(&self.api, &subject, &self.name.name, &precondition, patch).await?;
         let stored = stored.0.map(|object| as_json(&object)).unwrap_or_default();
         pruned.note(&uid, after, stored.get("status").unwrap_or(&Value::Null));
+        context.written.note(&uid, stored);
         Ok(Put::Written)
     }
 
     fn uid(&self) -> String {
         self.object.uid().unwrap_or_default()
     }
+}
+
+/// What became of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// Everybody was told; when to look again.
+    Told(Requeue),
+    /// The write of the status showed that the object is gone: nothing of it is to be remembered.
+    Gone,
 }
 
 /// What became of a status.

@@ -64,18 +64,25 @@ struct Index {
     by_referrer: HashMap<Referrer, Vec<Name>>,
     /// By namespace.
     queries: HashMap<String, Vec<(Referrer, LabelQuery)>>,
+    /// The namespace in which a referrer asks for labels.
+    asks_in: HashMap<Referrer, String>,
 }
 
 impl Referrers {
     /// Replaces what `referrer` wants to hear about; no interest forgets it.
     pub fn declare(&self, referrer: Referrer, interest: Interest) {
         let mut index = self.lock();
-        index.queries.retain(|_, queries| {
+        if let Some(namespace) = index.asks_in.remove(&referrer)
+            && let Some(queries) = index.queries.get_mut(&namespace)
+        {
             queries.retain(|(known, _)| *known != referrer);
-            !queries.is_empty()
-        });
+            if queries.is_empty() {
+                index.queries.remove(&namespace);
+            }
+        }
         let Interest { secrets, labelled } = interest;
         if let Some((namespace, query)) = labelled {
+            index.asks_in.insert(referrer.clone(), namespace.clone());
             index.queries.entry(namespace).or_default().push((referrer.clone(), query));
         }
         let before = index.by_referrer.remove(&referrer).unwrap_or_default();
@@ -165,5 +172,6 @@ mod tests {
         assert_eq!(referrers.concerned(&secret, &BTreeMap::new()), [by_name.clone(), by_labels.clone()]);
         referrers.declare(by_labels, Interest::default());
         assert_eq!(referrers.concerned(&secret, &labels), [by_name]);
+        assert!(referrers.lock().queries.is_empty() && referrers.lock().asks_in.is_empty());
     }
 }

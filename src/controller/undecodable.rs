@@ -17,6 +17,7 @@ use super::kind::Kind;
 use super::referrers::Name;
 use super::report::Requeue;
 use crate::api::condition::{self, Reason};
+use crate::cluster::ClusterError;
 use crate::cluster::status::Precondition;
 
 /// What becomes of an object that does not decode.
@@ -61,7 +62,6 @@ pub async fn publish<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
-    context.metrics.condition(kind, name, false);
     let message = format!("the resource does not decode: {}; {}", unquoted(&invalid.error), advice.text);
     let generation = invalid.metadata.generation;
     let mut conditions = Vec::new();
@@ -71,8 +71,16 @@ where
     let subject = format!("{} {name}", kind.as_str());
     let change = json!({ "conditions": conditions, "observedGeneration": generation });
     match context.cluster.patch_status(api, &subject, &name.name, &precondition, change).await {
-        Ok(_stored) => advice.requeue,
+        Ok(_stored) => {
+            context.metrics.condition(kind, name, false);
+            advice.requeue
+        }
+        Err(ClusterError::NotFound { .. }) => {
+            context.metrics.forget(kind, name);
+            Requeue::AwaitChange
+        }
         Err(error) => {
+            context.metrics.condition(kind, name, false);
             warn!(kind = kind.as_str(), object = %name, %error, "the status was not written");
             Requeue::BackOff
         }

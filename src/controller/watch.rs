@@ -165,6 +165,10 @@ impl Sources {
     }
 
     fn wake(&self, object: &Name) {
+        match self.kind {
+            SourceKind::Secret => self.watching.records.deleted(object),
+            SourceKind::ConfigMap => {}
+        }
         self.referrers().of(object).into_iter().for_each(|referrer| self.send(referrer));
     }
 

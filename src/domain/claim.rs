@@ -224,6 +224,22 @@ pub fn is_marked(labels: &Labels) -> bool {
     labels.get(MARKER).is_some_and(|value| value == MARKER_VALUE)
 }
 
+/// Whether an External Secrets controller keeps the entry and no PushSecret owns anything in it any more: what is not there was
+/// removed by its owner, who took the claim back.
+pub fn is_vacated(labels: &Labels) -> bool {
+    is_marked(labels) && claims(labels).next().is_none()
+}
+
+/// Whether a PushSecret owns the property.
+pub fn is_claimed(labels: &Labels, property: &str) -> bool {
+    labels.contains_key(&claim_key(property))
+}
+
+/// Whether the changes take a claim back.
+pub fn withdraws(changes: &LabelChanges) -> bool {
+    changes.iter().any(|(key, value)| key.starts_with(CLAIM) && value.is_none())
+}
+
 /// Whether a label says who owns what, so that nobody may set it by a manifest.
 pub fn is_ours(key: &str) -> bool {
     key == MARKER || key.starts_with(CLAIM) || key.starts_with(INTENT) || consent::is_consent(key)

@@ -1,28 +1,27 @@
 //! The feed's memory, without a clock and without requests: who reads what, what they have got, and what is due.
 
+mod announce;
 mod due;
+mod judge;
 mod standing;
+mod wake;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Follow, Labels, Pushed, ReadKey, Seen, Source, Trouble};
+use super::listing::Tree;
+use super::{Follow, Labels, ReadKey, Seen, Source, Trouble};
 use crate::controller::referrers::Name;
 use crate::store::{Identity, PathKey};
 pub(super) use due::{Check, Due};
+pub(super) use judge::Progress;
 
-/// How long bytes are held for a consumer that was woken and has not come yet.
-const WOKEN_HOLD: Duration = Duration::from_secs(5);
 /// How long a start lasts at most: objects far apart in the queue still share one read.
 const LONGEST_START: Duration = Duration::from_secs(30);
 /// A start is over when no new consumer came for this long.
 const START_PAUSE: Duration = Duration::from_secs(3);
-/// Two announcements of one path may overtake each other by no more than this.
-const OVERTAKING: Duration = Duration::from_secs(5);
-/// No standby lags longer than this: what is still absent then, is absent.
-const LONGEST_LAG: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Default)]
@@ -30,7 +29,11 @@ pub(super) struct Index {
     consumers: HashMap<Name, Consumer>,
     paths: HashMap<PathKey, Path>,
     due: BTreeSet<(Instant, PathKey)>,
+    /// What each login reads, by the top folders of mounts, with how often.
+    trees: HashMap<Tree, BTreeMap<PathKey, usize>>,
     awaited: HashMap<ReadKey, Awaited>,
+    /// Whom a read woke; taken by whoever made it.
+    woken_by_reads: Vec<Name>,
     start: Option<Start>,
 }
 
@@ -42,8 +45,8 @@ struct Consumer {
     queued: bool,
     /// When the version was announced that it is to get.
     announced: Option<Instant>,
-    /// What was in its way when it was last reconciled.
-    trouble: Option<Box<Trouble>>,
+    /// Why its last reconcile failed.
+    trouble: Option<Trouble>,
 }
 
 impl Consumer {
@@ -62,9 +65,17 @@ impl Consumer {
 
 struct Held {
     source: Source,
-    taken: Option<Seen>,
+    taken: Option<Taken>,
     /// The version that its target was rendered from.
     stands: Option<u64>,
+}
+
+/// A read that a consumer got.
+#[derive(Clone, Copy)]
+struct Taken {
+    seen: Seen,
+    /// When it was begun: what happened to the path since then is not in it.
+    begun: Instant,
 }
 
 struct Path {
@@ -72,6 +83,12 @@ struct Path {
     known: Option<Known>,
     /// The version that a push of ours removed last.
     removed: Option<u64>,
+    /// When a push last changed something that a version's number does not tell. Reads begun before do not have it.
+    disturbed: Option<Instant>,
+    /// When it was last found that others may read it than before.
+    permitted: Option<Instant>,
+    /// The digest of its consents as it was last seen, at whatever version.
+    consents: Option<u64>,
     failing: BTreeSet<Identity>,
     next: Option<Next>,
 }
@@ -100,20 +117,6 @@ struct Start {
     at: Timestamp,
     ends: Instant,
     latest: Instant,
-}
-
-/// What a read found, in view of what is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// It may be used.
-    Good,
-    /// Older than what is known, by a server that may lag: ask again.
-    Behind,
-    /// Older than what has been known for so long that no server can lag by it.
-    WentBack {
-        /// What was known.
-        from: u64,
-    },
 }
 
 impl Index {
@@ -162,17 +165,26 @@ impl Index {
             }
         }
         let (keys, reads) = (consumer.keys(), consumer.reads());
+        reads.iter().for_each(|read| self.plant(read));
         self.consumers.insert(name.clone(), consumer);
-        for key in &keys {
-            self.schedule(key, now, &jitter);
-        }
         let as_before = before.as_ref().is_some_and(|before| before.follow == follow && before.reads() == reads);
+        let followed = reads.iter().filter(|read| read.version.is_none()).map(|read| &read.key);
+        match follow {
+            Follow::Every(window) if !as_before => followed.for_each(|key| self.hasten(key, window, now, &jitter)),
+            Follow::Never if !as_before => keys.iter().for_each(|key| self.schedule(key, now, &jitter)),
+            Follow::Every(_) | Follow::Never => {}
+        }
         let moved = match as_before {
             true => BTreeSet::new(),
             false => before.iter().flat_map(Consumer::keys).chain(keys).collect(),
         };
         self.sweep_paths(before);
         moved
+    }
+
+    /// Whom reads woke since this was asked last.
+    pub fn take_woken_by_reads(&mut self) -> Vec<Name> {
+        std::mem::take(&mut self.woken_by_reads)
     }
 
     /// Says what it had read.
@@ -194,84 +206,20 @@ impl Index {
         }
     }
 
-    /// Other labels of namespaces: whoever is judged by them is to look again.
-    pub fn labels_changed(&mut self, namespaces: impl Fn(&str) -> bool, now: Instant) -> Vec<Name> {
-        let concerned =
-            |(name, consumer): &(&Name, &Consumer)| consumer.labels == Labels::Decisive && namespaces(&name.namespace);
-        let concerned: BTreeSet<Name> = self.consumers.iter().filter(concerned).map(|(name, _)| name.clone()).collect();
-        self.outdate(&concerned, |_| true);
-        self.wake(concerned, now)
-    }
-
     /// Clears the mark that keeps a consumer from being queued twice, and says whether it has something to read.
     pub fn begin(&mut self, name: &Name) -> bool {
         let Some(consumer) = self.consumers.get_mut(name) else { return true };
         consumer.queued = false;
-        consumer.sources.iter().any(|(key, held)| match held.taken {
-            None => true,
-            Some(taken) => {
-                consumer.follow != Follow::Never
-                    && key.version.is_none()
-                    && self.paths.get(&key.key).is_some_and(|path| path.differs(taken))
+        consumer.sources.iter().any(|(key, held)| match (held.taken, self.paths.get(&key.key)) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(taken), Some(path)) => {
+                let follows = consumer.follow != Follow::Never && key.version.is_none();
+                // A permission is not a version: it reaches who never follows, too.
+                path.permitted.is_some_and(|at| taken.begun < at)
+                    || follows && (path.differs(taken.seen) || path.is_disturbed_after(taken.begun))
             }
         })
-    }
-
-    /// A push's own word.
-    pub fn announce(&mut self, key: &PathKey, pushed: Pushed, now: Instant) -> Vec<Name> {
-        match pushed {
-            Pushed::Version(version) => self.announce_version(key, version, true, now),
-            Pushed::Removal(version) => {
-                if let Some(path) = self.paths.get_mut(key) {
-                    path.removed = Some(version);
-                }
-                self.announce_version(key, version, false, now)
-            }
-            Pushed::Purge => {
-                if let Some(path) = self.paths.get_mut(key) {
-                    path.removed = Some(0);
-                    // Whatever comes next is no step back.
-                    path.known = None;
-                }
-                self.announce_version(key, 0, false, now)
-            }
-            Pushed::Consent => self.announce_consent(key, now),
-        }
-    }
-
-    /// The truth, unless a later version overtook it.
-    fn announce_version(&mut self, key: &PathKey, version: u64, live: bool, now: Instant) -> Vec<Name> {
-        let Some(path) = self.paths.get_mut(key) else { return Vec::new() };
-        let overtaken =
-            path.known.is_some_and(|known| known.seen.version > version && now.duration_since(known.at) < OVERTAKING);
-        if overtaken {
-            return Vec::new();
-        }
-        // A write leaves consents as they are.
-        let consents = path.known.filter(|known| known.seen.version == version).and_then(|known| known.seen.consents);
-        let seen = Seen { version, live, consents };
-        path.known = Some(Known { seen, at: now });
-        let behind = self.behind(key, seen);
-        for name in &behind {
-            if let Some(consumer) = self.consumers.get_mut(name) {
-                consumer.announced.get_or_insert(now);
-            }
-        }
-        self.wake(behind, now)
-    }
-
-    /// Other labels at the same version: what was read before is good no longer.
-    fn announce_consent(&mut self, key: &PathKey, now: Instant) -> Vec<Name> {
-        let Some(path) = self.paths.get_mut(key) else { return Vec::new() };
-        if let Some(known) = &mut path.known {
-            known.seen.consents = None;
-        }
-        let following: BTreeSet<Name> = match self.paths.get(key) {
-            Some(path) => self.following(path, key).map(|(name, _)| name.clone()).collect(),
-            None => BTreeSet::new(),
-        };
-        self.outdate(&following, |read| read.key == *key);
-        self.wake(following, now)
     }
 
     /// Whether a push of ours removed this version.
@@ -284,66 +232,10 @@ impl Index {
         self.consumers.get_mut(name)?.announced.take()
     }
 
-    /// A check of the path by `identity`: wakes the followers that have something else, or could not read until now.
-    pub fn checked(&mut self, key: &PathKey, identity: &Identity, seen: Seen, now: Instant) -> Vec<Name> {
-        let Some(path) = self.paths.get_mut(key) else { return Vec::new() };
-        let recovered = path.failing.remove(identity);
-        let older = path.known.filter(|known| seen.version < known.seen.version);
-        let lagging = older.is_some_and(|known| now.duration_since(known.at) < LONGEST_LAG);
-        if older.is_none() && path.known.is_none_or(|known| known.seen != seen) {
-            path.known = Some(Known { seen, at: now });
-        }
-        let mut woken = if recovered { self.wake_readers(key, identity, now) } else { Vec::new() };
-        if !lagging {
-            woken.extend(self.wake_behind(key, seen, now));
-        }
-        woken
-    }
-
-    /// A failed check: wakes those who read by `identity`, once, so that they find out and say so.
-    pub fn check_failed(&mut self, key: &PathKey, identity: &Identity, now: Instant) -> Vec<Name> {
-        let Some(path) = self.paths.get_mut(key) else { return Vec::new() };
-        if !path.failing.insert(identity.clone()) {
-            return Vec::new();
-        }
-        self.wake_readers(key, identity, now)
-    }
-
-    /// How far a fresh read of the latest version is; records it where it is good. A person's word (`accept_older`) allows for
-    /// what was known long ago, not for what was announced just now: that is newer than the word, or a server lags.
-    pub fn judge(&mut self, key: &ReadKey, seen: Seen, accept_older: bool, now: Instant) -> Progress {
-        let Some(path) = self.paths.get_mut(&key.key) else { return Progress::Good };
-        // The login works after all; the next failed check is news again.
-        path.failing.remove(&key.identity);
-        if key.version.is_some() {
-            return Progress::Good;
-        }
-        if let Some(known) = path.known.filter(|known| seen.version < known.seen.version) {
-            let settled = now.duration_since(known.at) >= LONGEST_LAG;
-            match (settled, seen.version) {
-                (false, _) => return Progress::Behind,
-                (true, 0) => {}
-                (true, _) if accept_older => {}
-                (true, _) => return Progress::WentBack { from: known.seen.version },
-            }
-        }
-        if path.known.is_none_or(|known| known.seen != seen) {
-            path.known = Some(Known { seen, at: now });
-        }
-        Progress::Good
-    }
-
-    /// Whether a held read is still the latest that is known, by a login that is not known to fail.
-    pub fn is_current(&self, key: &ReadKey, seen: Seen) -> bool {
-        self.paths
-            .get(&key.key)
-            .is_none_or(|path| !path.failing.contains(&key.identity) && (key.version.is_some() || !path.differs(seen)))
-    }
-
-    /// A consumer got this read. Whether the bytes are to be kept for others.
-    pub fn taken(&mut self, name: &Name, key: &ReadKey, seen: Seen, now: Instant) -> bool {
+    /// A consumer got this read, begun at `begun`. Whether the bytes are to be kept for others.
+    pub fn taken(&mut self, name: &Name, key: &ReadKey, seen: Seen, begun: Instant, now: Instant) -> bool {
         if let Some(held) = self.consumers.get_mut(name).and_then(|consumer| consumer.held(key)) {
-            held.taken = Some(seen);
+            held.taken = Some(Taken { seen, begun });
         }
         if let Some(awaited) = self.awaited.get_mut(key) {
             awaited.names.remove(name);
@@ -371,77 +263,14 @@ impl Index {
         self.awaited.retain(|_, awaited| now < awaited.until);
     }
 
-    fn following<'a>(&'a self, path: &'a Path, key: &'a PathKey) -> impl Iterator<Item = (&'a Name, &'a Held)> {
-        path.consumers
-            .iter()
-            .filter_map(|name| self.consumers.get_key_value(name))
-            .filter(|(_, consumer)| consumer.follow != Follow::Never)
-            .flat_map(|(name, consumer)| consumer.sources.iter().map(move |(read, held)| (name, read, held)))
-            .filter(move |(_, read, _)| read.key == *key && read.version.is_none())
-            .map(|(name, _, held)| (name, held))
-    }
-
-    fn wake_behind(&mut self, key: &PathKey, seen: Seen, now: Instant) -> Vec<Name> {
-        let behind = self.behind(key, seen);
-        // What is known may still be what they have: where the number went back, only a read can tell.
-        self.outdate(&behind, |read| read.key == *key);
-        self.wake(behind, now)
-    }
-
-    /// The followers that have something else.
-    fn behind(&self, key: &PathKey, seen: Seen) -> BTreeSet<Name> {
-        let Some(path) = self.paths.get(key) else { return BTreeSet::new() };
-        let following = self.following(path, key);
-        following.filter(|(_, held)| held.taken != Some(seen)).map(|(name, _)| name.clone()).collect()
-    }
-
-    fn wake_readers(&mut self, key: &PathKey, identity: &Identity, now: Instant) -> Vec<Name> {
-        let Some(path) = self.paths.get(key) else { return Vec::new() };
-        let readers: BTreeSet<Name> = self
-            .following(path, key)
-            .filter(|(_, held)| held.source.client.identity() == identity)
-            .map(|(name, _)| name.clone())
-            .collect();
-        self.outdate(&readers, |read| read.key == *key && read.identity == *identity);
-        self.wake(readers, now)
-    }
-
-    /// They are to read again, whatever they have.
-    fn outdate(&mut self, names: &BTreeSet<Name>, which: impl Fn(&ReadKey) -> bool) {
-        for name in names {
-            for (read, held) in self.consumers.get_mut(name).into_iter().flat_map(|consumer| &mut consumer.sources) {
-                if which(read) && read.version.is_none() {
-                    held.taken = None;
-                }
-            }
-        }
-    }
-
-    /// Marks them as expected at everything they read, and returns those that are not queued yet.
-    fn wake(&mut self, names: BTreeSet<Name>, now: Instant) -> Vec<Name> {
-        let mut woken = Vec::new();
-        for name in names {
-            let Some(consumer) = self.consumers.get_mut(&name) else { continue };
-            for (key, _) in &consumer.sources {
-                let awaited = self
-                    .awaited
-                    .entry(key.clone())
-                    .or_insert_with(|| Awaited { names: HashSet::new(), until: now + WOKEN_HOLD });
-                awaited.names.insert(name.clone());
-                awaited.until = now + WOKEN_HOLD;
-            }
-            if !std::mem::replace(&mut consumer.queued, true) {
-                woken.push(name);
-            }
-        }
-        woken
-    }
-
     fn path(&mut self, key: &PathKey) -> &mut Path {
         self.paths.entry(key.clone()).or_insert_with(|| Path {
             consumers: BTreeSet::new(),
             known: None,
             removed: None,
+            disturbed: None,
+            permitted: None,
+            consents: None,
             failing: BTreeSet::new(),
             next: None,
         })
@@ -449,6 +278,7 @@ impl Index {
 
     fn remove(&mut self, name: &Name) -> Option<Consumer> {
         let consumer = self.consumers.remove(name)?;
+        consumer.reads().iter().for_each(|read| self.uproot(read));
         for (key, _) in &consumer.sources {
             if let Some(path) = self.paths.get_mut(&key.key) {
                 path.consumers.remove(name);
@@ -469,8 +299,27 @@ impl Index {
     }
 }
 
+#[cfg(test)]
+impl Index {
+    /// How many consumers there are; none leave anything behind.
+    pub fn consumers(&self) -> usize {
+        assert!(!self.consumers.is_empty() || self.paths.is_empty() && self.trees.is_empty() && self.due.is_empty());
+        self.consumers.len()
+    }
+
+    /// What a consumer has got.
+    pub fn taken_by(&mut self, name: &Name, key: &ReadKey) -> Option<Seen> {
+        self.consumers.get_mut(name)?.held(key)?.taken.map(|taken| taken.seen)
+    }
+}
+
 impl Path {
     fn differs(&self, seen: Seen) -> bool {
         self.known.is_some_and(|known| known.seen != seen)
+    }
+
+    /// Whether a push did something that a read begun at this time may not have.
+    fn is_disturbed_after(&self, begun: Instant) -> bool {
+        self.disturbed.is_some_and(|at| begun < at)
     }
 }

@@ -80,20 +80,19 @@ impl Tree {
     /// The tree in whose listings a path may be found. None where a login fails, which only its own check can tell to be
     /// over, and where an entry lies in no folder.
     pub fn of(path: &Due) -> Option<Self> {
-        let (top, _) = path.key.path.split_once('/')?;
         let first = path.logins.first().filter(|_| path.logins.iter().all(|login| !login.failing))?;
-        Some(Tree {
-            identity: first.source.client.identity().clone(),
-            server: path.key.server.clone(),
-            mount: path.key.mount.clone(),
-            top: top.to_owned(),
-        })
+        Tree::around(&path.key, first.source.client.identity())
     }
 
-    /// Whether the path lies there, whoever follows it.
-    pub fn covers(&self, key: &PathKey) -> bool {
-        let below = key.path.strip_prefix(&self.top).is_some_and(|rest| rest.starts_with('/'));
-        below && key.server == self.server && key.mount == self.mount
+    /// The tree of one login in which a path lies; none where an entry lies in no folder.
+    pub fn around(key: &PathKey, identity: &Identity) -> Option<Self> {
+        let (top, _) = key.path.split_once('/')?;
+        Some(Tree {
+            identity: identity.clone(),
+            server: key.server.clone(),
+            mount: key.mount.clone(),
+            top: top.to_owned(),
+        })
     }
 }
 
@@ -177,6 +176,19 @@ impl Listings {
 }
 
 impl Plan {
+    /// Adds what became due later. A path that waits already is asked once.
+    pub fn take_over(&mut self, later: Plan) {
+        let Plan { listings, alone } = later;
+        for listing in listings {
+            self.listings.retain(|waiting| waiting.folder != listing.folder);
+            self.listings.push(listing);
+        }
+        for path in alone {
+            self.alone.retain(|waiting| waiting.key != path.key);
+            self.alone.push(path);
+        }
+    }
+
     fn list(&mut self, folder: Folder, limit: usize, due: Vec<Due>) {
         let mut due = due.into_iter();
         if let Some(sample) = due.next()

@@ -269,6 +269,8 @@ impl Feed {
         if !self.shelf.is_empty() {
             self.rescheduled.notify_one();
         }
+        let woken = self.index().take_woken_by_reads();
+        self.wake(woken);
         outcome
     }
 
@@ -297,6 +299,19 @@ impl Feed {
 
     fn index(&self) -> MutexGuard<'_, Index> {
         lock(&self.index)
+    }
+}
+
+#[cfg(test)]
+impl Feed {
+    /// Checks every path that is followed, whenever it is due.
+    pub async fn check_all(self: Arc<Self>) {
+        self.check_due(Instant::now() + Duration::from_secs(7200), |window| window).await;
+    }
+
+    /// How many consumers there are.
+    pub fn consumers(&self) -> usize {
+        self.index().consumers()
     }
 }
 

@@ -1,12 +1,13 @@
 //! The feed's own task: checks each followed path once a window, and drops held bytes whose time is over.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::index::{Check, Due};
@@ -15,12 +16,50 @@ use super::{Feed, Seen, Source};
 use crate::domain::consent;
 use crate::domain::path::{LogicalPath, RemotePath};
 use crate::store::error::Family;
-use crate::store::{Heads, Latest};
+use crate::store::{Heads, Identity, Latest};
 
-/// Checks under way at once, so that a slow server delays no other's paths for long.
+/// Checks of one login under way at once.
 const CONCURRENT_CHECKS: usize = 8;
 /// How often held bytes are looked through.
 const EXPIRY: Duration = Duration::from_secs(1);
+
+/// The checks under way, one task for each login: a server that is slow for one keeps no other's paths waiting.
+#[derive(Default)]
+struct Checks {
+    running: JoinSet<Identity>,
+    busy: BTreeMap<Identity, Option<Plan>>,
+}
+
+impl Checks {
+    /// Starts the checks of one login, or keeps them until those under way have ended.
+    fn start(&mut self, feed: &Arc<Feed>, identity: Identity, plan: Plan, now: Instant) {
+        if let Some(waiting) = self.busy.get_mut(&identity) {
+            // What is due again while it waits is asked once: the later plan has it, too.
+            waiting.get_or_insert_default().take_over(plan);
+            return;
+        }
+        self.busy.insert(identity.clone(), None);
+        let feed = feed.clone();
+        self.running.spawn(async move {
+            feed.carry_out(plan, now, jittered).await;
+            identity
+        });
+    }
+
+    fn ended(&mut self, feed: &Arc<Feed>, ended: Result<Identity, JoinError>) {
+        let identity = match ended {
+            Ok(identity) => identity,
+            Err(failure) => match failure.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // Nobody but the end of the whole feed cancels one.
+                Err(_cancelled) => return,
+            },
+        };
+        if let Some(plan) = self.busy.remove(&identity).flatten() {
+            self.start(feed, identity, plan, Instant::now());
+        }
+    }
+}
 
 /// How a window is varied.
 type Jitter = fn(Duration) -> Duration;
@@ -36,14 +75,27 @@ enum Answer {
 
 impl Feed {
     /// Runs until cancelled. To be started when reconciling starts: both begin the wave in which everything is read once.
+    ///
+    /// # Panics
+    /// When a check does.
     pub async fn run(self: Arc<Self>, token: CancellationToken) {
         self.index().started(Timestamp::now(), Instant::now());
-        while token.run_until_cancelled(self.due()).await.is_some() {
-            let now = Instant::now();
-            self.index().expire(now);
-            self.shelf.expire(&self.index, now);
-            if token.run_until_cancelled(self.clone().check_due(now, jittered)).await.is_none() {
-                return;
+        let mut checks = Checks::default();
+        loop {
+            tokio::select! {
+                () = token.cancelled() => return,
+                () = self.due() => {
+                    let now = Instant::now();
+                    for (identity, plan) in self.plan(now, jittered) {
+                        checks.start(&self, identity, plan, now);
+                    }
+                }
+                Some(ended) = checks.running.join_next() => checks.ended(&self, ended),
+                () = self.expiry() => {
+                    let now = Instant::now();
+                    self.index().expire(now);
+                    self.shelf.expire(&self.index, now);
+                }
             }
         }
     }
@@ -56,26 +108,49 @@ impl Feed {
                 None => pending().await,
             }
         };
-        let expiry = async {
-            match !self.shelf.is_empty() {
-                true => tokio::time::sleep(EXPIRY).await,
-                false => pending().await,
-            }
-        };
         tokio::select! {
             () = check => {}
-            () = expiry => {}
             () = self.rescheduled.notified() => {}
         }
     }
 
-    /// Checks what is due, many paths at a time where a listing serves them.
-    pub(super) async fn check_due(self: Arc<Self>, now: Instant, jitter: Jitter) {
+    /// On a timer of its own: bytes are not held for longer because a server is slow.
+    async fn expiry(&self) {
+        match self.shelf.is_empty() {
+            false => tokio::time::sleep(EXPIRY).await,
+            true => pending().await,
+        }
+    }
+
+    /// Takes what is due: for each login what it lists, and what it checks by itself.
+    fn plan(&self, now: Instant, jitter: Jitter) -> BTreeMap<Identity, Plan> {
         let Plan { listings, alone } = {
             let mut index = self.index();
             let due = index.take_due(now, jitter);
             self.listings().plan(due, now, |tree| index.followed(tree))
         };
+        let mut plans: BTreeMap<Identity, Plan> = BTreeMap::new();
+        for listing in listings {
+            plans.entry(listing.folder.tree.identity.clone()).or_default().listings.push(listing);
+        }
+        for path in alone {
+            if let Some(login) = path.logins.first() {
+                plans.entry(login.source.client.identity().clone()).or_default().alone.push(path);
+            }
+        }
+        plans
+    }
+
+    /// Checks what is due, all logins at the same time.
+    #[cfg(test)]
+    pub(super) async fn check_due(self: Arc<Self>, now: Instant, jitter: Jitter) {
+        let plans = self.plan(now, jitter).into_values();
+        futures::future::join_all(plans.map(|plan| self.clone().carry_out(plan, now, jitter))).await;
+    }
+
+    /// Checks what one login is to check, many paths at a time where a listing serves them.
+    async fn carry_out(self: Arc<Self>, plan: Plan, now: Instant, jitter: Jitter) {
+        let Plan { listings, alone } = plan;
         let listed = stream::iter(listings)
             .for_each_concurrent(CONCURRENT_CHECKS, |listing| self.clone().check_listed(listing, now, jitter));
         futures::join!(listed, self.clone().check_each(alone));
@@ -85,13 +160,17 @@ impl Feed {
     async fn check_listed(self: Arc<Self>, listing: Listing, now: Instant, jitter: Jitter) {
         let Listing { folder, limit, source, sample, others } = listing;
         let asked = sample.key.clone();
+        let mut begun = Instant::now();
         let entries = match self.check(sample).await {
-            Answer::Given => self.list(&source, &folder, limit, now).await,
+            Answer::Given => {
+                begun = Instant::now();
+                self.list(&source, &folder, limit, now).await
+            }
             Answer::Failed => None,
         };
         let alone = match entries {
             Some(entries) => {
-                let (woken, mut unlisted) = self.index().listed(&folder, others, &entries, now, jitter);
+                let (woken, mut unlisted) = self.index().listed(&folder, others, &entries, begun, now, jitter);
                 self.wake(woken);
                 unlisted.retain(|path| path.key != asked);
                 unlisted
@@ -151,13 +230,13 @@ impl Feed {
             if answered && !failing {
                 continue;
             }
-            let identity = source.client.identity();
+            let (identity, begun) = (source.client.identity(), Instant::now());
             match source.client.head(&source.path).await {
                 Ok(head) => {
                     answered = true;
                     let consents = Some(consent::digest(&head.custom_metadata));
                     let seen = Seen { version: head.version, live: head.live, consents };
-                    let woken = self.index().checked(&key, identity, seen, Instant::now());
+                    let woken = self.index().checked(&key, identity, seen, begun, Instant::now());
                     self.wake(woken);
                 }
                 Err(error) => {

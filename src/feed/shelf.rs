@@ -75,7 +75,10 @@ impl Shelf {
         });
         let others = Arc::strong_count(&slot) > 2;
         let keep = match &outcome {
-            Ok(entry) => lock(index).taken(name, &key, Seen::of(entry), Instant::now()) && self.has_room(),
+            Ok(entry) => {
+                let begun = read.as_ref().map_or_else(Instant::now, |read| read.begun);
+                lock(index).taken(name, &key, Seen::of(entry), begun, Instant::now()) && self.has_room()
+            }
             Err(_) => {
                 lock(index).failed(name, &key);
                 true
@@ -112,8 +115,8 @@ impl Shelf {
     }
 
     async fn fetch(&self, index: &Mutex<Index>, key: &ReadKey, source: &Source, freshness: Freshness) -> Read {
-        let begun = Instant::now();
-        let outcome = self.fetch_current(index, key, source, freshness).await;
+        let mut begun = Instant::now();
+        let outcome = self.fetch_current(index, key, source, freshness, &mut begun).await;
         let ended = Instant::now();
         match &outcome {
             Ok(_) => lock(index).postpone(&key.key, ended, schedule::jittered),
@@ -122,20 +125,22 @@ impl Shelf {
         Read { begun, ended, outcome: outcome.map(|entry| self.kept(entry)) }
     }
 
-    /// Asks until the answer is no older than what is known of the path.
+    /// Asks until the answer is no older than what is known of the path. `begun` says when the last request was made.
     async fn fetch_current(
         &self,
         index: &Mutex<Index>,
         key: &ReadKey,
         source: &Source,
         freshness: Freshness,
+        begun: &mut Instant,
     ) -> Result<Entry, ReadError> {
         let accept_older = matches!(freshness, Freshness::Asked(_));
         let mut pauses = LAG_PAUSES.iter();
         loop {
+            *begun = Instant::now();
             let entry = source.client.read(&source.path, source.version).await.map_err(ReadError::Store)?;
             let seen = Seen::of(&entry);
-            let progress = lock(index).judge(key, seen, accept_older, Instant::now());
+            let progress = lock(index).judge(key, seen, accept_older, *begun, Instant::now());
             match (progress, pauses.next()) {
                 (Progress::Good, _) => {
                     tracing::debug!(path = %source.path, version = seen.version, "read");
@@ -183,7 +188,7 @@ fn serves(read: &Read, index: &Index, key: &ReadKey, freshness: Freshness, now: 
                 Freshness::Shared => true,
                 Freshness::Since(since) | Freshness::Asked(since) => read.begun >= since,
             };
-            fresh && index.is_current(key, Seen::of(&kept.entry))
+            fresh && index.is_current(key, Seen::of(&kept.entry), read.begun)
         }
     }
 }

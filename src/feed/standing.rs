@@ -14,10 +14,8 @@ pub enum Standing {
 /// What keeps a consumer from what it reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// The reason of its Ready condition.
+    /// The reason of its Ready condition. Its message names what is the consumer's own, and is for its namespace alone.
     pub reason: &'static str,
-    /// That condition's message.
-    pub message: String,
 }
 
 /// A consumer that follows a path.

@@ -374,7 +374,7 @@ async fn a_publisher_hears_when_a_consumer_stands_otherwise_and_not_when_it_only
     store.put(&source.path, data("2"));
     feed.announce(&source.key, Pushed::Version(2));
     feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
-    let trouble = Trouble { reason: "TargetImmutable", message: "it is immutable".into() };
+    let trouble = Trouble { reason: "TargetImmutable" };
     feed.stands(&consumer(0), Standing::Failing(trouble.clone()));
     assert_eq!(drained(&mut recounts), std::slice::from_ref(&push));
     let first = feed.readers(&push, &spelled).unwrap().remove(0);
@@ -384,4 +384,189 @@ async fn a_publisher_hears_when_a_consumer_stands_otherwise_and_not_when_it_only
     feed.forget(&consumer(2));
     assert_eq!(drained(&mut recounts).len(), 2);
     assert_eq!(versions(&feed).len(), 8, "who does not follow is not counted");
+}
+
+/// A consumer that reads this version of the path and follows so, served.
+async fn served(feed: &Arc<Feed>, name: &str, source: &Source, version: Option<u64>, follow: Follow) -> (Name, Source) {
+    let (name, source) = (Name::new("team", name), Source { version, ..source.clone() });
+    feed.subscribe(&name, vec![source.clone()], follow);
+    feed.read(&name, &source, Freshness::Shared).await.unwrap();
+    (name, source)
+}
+
+fn consents(word: &str) -> BTreeMap<String, Option<String>> {
+    BTreeMap::from([(consent::key("password"), Some(word.to_owned()))])
+}
+
+#[tokio::test]
+async fn rf2_a_permission_reaches_who_never_follows_and_who_asked_for_one_version() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let deaf = [
+        served(&feed, "once", &source, None, Follow::Never).await,
+        served(&feed, "pinned", &source, Some(1), Follow::Every(HOUR)).await,
+    ];
+    let mut wakeups = feed.wakeups().unwrap();
+    store.patch_metadata(&source.path, &consents("{}")).await.unwrap();
+    feed.announce(&source.key, Pushed::Consent);
+    let woken = drained(&mut wakeups);
+    assert_eq!(woken.len(), 12);
+    for (name, source) in &deaf {
+        assert!(woken.contains(name) && feed.is_behind(name), "{name}");
+        feed.read(name, source, Freshness::Shared).await.unwrap();
+        assert!(!feed.is_behind(name), "{name}");
+    }
+    // Nobody announces what another cluster's producer says: a check finds it, and so does anybody's read.
+    store.patch_metadata(&source.path, &consents("{ }")).await.unwrap();
+    feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await;
+    let woken = drained(&mut wakeups);
+    assert!(deaf.iter().all(|(name, _)| woken.contains(name) && feed.is_behind(name)));
+    for (name, source) in &deaf {
+        feed.read(name, source, Freshness::Shared).await.unwrap();
+    }
+    feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
+    store.patch_metadata(&source.path, &consents("{  }")).await.unwrap();
+    feed.read(&consumer(0), &source, Freshness::Since(Instant::now())).await.unwrap();
+    let woken = drained(&mut wakeups);
+    assert!(deaf.iter().all(|(name, _)| woken.contains(name) && feed.is_behind(name)));
+}
+
+/// Ten consumers of a path, of which one reads while this happens to the store and is announced: after the store has answered
+/// it, and before it has the answer.
+async fn overtaken(happens: impl Fn(&FakeStore, &RemotePath) + Send + 'static, pushed: Pushed) -> (Arc<Feed>, Source) {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let (announcer, at, mut first) = (feed.clone(), source.clone(), true);
+    store.after_each(move |store, _| {
+        if std::mem::take(&mut first) {
+            happens(store, &at.path);
+            announcer.announce(&at.key, pushed);
+        }
+    });
+    feed.read(&consumer(0), &source, Freshness::Since(Instant::now())).await.unwrap();
+    (feed, source)
+}
+
+#[tokio::test]
+async fn rf2_a_read_that_a_withdrawal_overtook_is_repeated() {
+    let withdraw = |store: &FakeStore, path: &RemotePath| {
+        let labels = BTreeMap::from([(consent::key("password"), "{}".to_owned())]);
+        store.put_metadata(path, labels);
+    };
+    let (feed, source) = overtaken(withdraw, Pushed::Consent).await;
+    let held = feed.index().taken_by(&consumer(0), &source.read_key()).unwrap();
+    assert_eq!(held.consents, Some(consent::digest(&BTreeMap::from([(consent::key("password"), "{}".to_owned())]))));
+    assert!(!feed.is_behind(&consumer(0)));
+    assert!(feed.is_behind(&consumer(1)));
+}
+
+#[tokio::test]
+async fn a_read_that_a_removal_overtook_is_repeated() {
+    let (feed, source) = overtaken(|store, path| store.soft_delete(path), Pushed::Removal(1)).await;
+    assert!(!feed.index().taken_by(&consumer(0), &source.read_key()).unwrap().live);
+    let (feed, source) = overtaken(|store, path| store.purge(path), Pushed::Purge).await;
+    assert_eq!(feed.index().taken_by(&consumer(0), &source.read_key()).unwrap().version, 0);
+    assert!(feed.is_behind(&consumer(1)));
+}
+
+#[tokio::test]
+async fn a_check_that_a_withdrawal_overtook_is_not_believed() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let (announcer, at) = (feed.clone(), source.clone());
+    store.after_each(move |store, request| {
+        if request.operation == Operation::Head {
+            store.put_metadata(&at.path, BTreeMap::from([(consent::key("password"), "{}".to_owned())]));
+            announcer.announce(&at.key, Pushed::Consent);
+        }
+    });
+    feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await;
+    assert!((0..10).all(|number| feed.is_behind(&consumer(number))), "the old consent is not what they have to match");
+}
+
+#[tokio::test]
+async fn after_a_purge_an_earlier_numbering_counts_for_nothing() {
+    let store = FakeStore::new();
+    let feed = Feed::new();
+    let (push, spelled) = (Name::new("db", "push"), Spelled { store: "SecretStore/s".into(), path: "secret/p".into() });
+    for password in 1..=5 {
+        store.put(&path("p"), data(&password.to_string()));
+    }
+    let source = source(&store, "p").await;
+    served(&feed, "reader", &source, None, Follow::Every(HOUR)).await;
+    feed.stands(&Name::new("team", "reader"), Standing::InPlace);
+    feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(source.key.clone()))]));
+    let version = |feed: &Feed| feed.readers(&push, &spelled).unwrap()[0].version;
+    assert_eq!(version(&feed), Some(5));
+    let now = Instant::now();
+    feed.announce(&source.key, Pushed::Purge);
+    assert_eq!(version(&feed), None);
+    // Where somebody else purged it, the first version that is pushed tells.
+    let mut index = feed.index();
+    index.announce(&source.key, Pushed::Version(5), now);
+    drop(index);
+    store.put(&path("p"), data("5"));
+    let late = now + Duration::from_secs(60);
+    feed.index().taken(&Name::new("team", "reader"), &source.read_key(), seen(5), now, now);
+    feed.stands(&Name::new("team", "reader"), Standing::InPlace);
+    assert_eq!(version(&feed), Some(5));
+    feed.index().announce(&source.key, Pushed::Version(1), late);
+    assert_eq!(version(&feed), None);
+}
+
+fn seen(version: u64) -> Seen {
+    Seen { version, live: true, consents: Some(0) }
+}
+
+#[tokio::test]
+async fn a_login_that_is_slow_keeps_no_others_paths_unchecked_and_no_bytes_held() {
+    let (slow, quick) = (FakeStore::on("slow"), FakeStore::on("quick"));
+    let feed = Feed::new();
+    let mut sources = Vec::new();
+    for (number, store) in [&slow, &quick].into_iter().enumerate() {
+        store.put(&path("a"), data("1"));
+        let source = source(store, "a").await;
+        feed.subscribe(&consumer(number), vec![source.clone()], Follow::Every(Duration::from_secs(1)));
+        feed.read(&consumer(number), &source, Freshness::Shared).await.unwrap();
+        sources.push(source);
+    }
+    slow.hang();
+    let token = tokio_util::sync::CancellationToken::new();
+    let running = tokio::spawn(feed.clone().run(token.clone()));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while quick.count(Operation::Head) < 3 {
+        assert!(Instant::now() < deadline, "the quick one was checked {} times", quick.count(Operation::Head));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(slow.count(Operation::Head), 0, "it hangs");
+    token.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_listing_visits_the_paths_of_its_own_login_alone() {
+    const LOGINS: usize = 100;
+    const PATHS: usize = 10;
+    let store = FakeStore::new();
+    let feed = Feed::new();
+    for login in 0..LOGINS {
+        let client = store.with_identity(&format!("tenant-{login}"));
+        for number in 0..PATHS {
+            let source = source(&client, &format!("platform-data/redis/{login}-{number}")).await;
+            let name = Name::new(format!("team-{login}"), format!("consumer-{number}"));
+            feed.subscribe(&name, vec![source], Follow::Every(HOUR));
+        }
+    }
+    let mut index = feed.index();
+    let due = index.take_due(Instant::now() + 2 * HOUR, exactly);
+    assert_eq!(due.len(), LOGINS * PATHS);
+    let trees: BTreeSet<listing::Tree> = due.iter().filter_map(listing::Tree::of).collect();
+    let visited: usize = trees.iter().map(|tree| index.candidates(tree).count()).sum();
+    assert_eq!(
+        (trees.len(), visited),
+        (LOGINS, LOGINS * PATHS),
+        "all paths for each tree would be a hundred times as many"
+    );
+    let found: usize = trees.iter().map(|tree| index.followed(tree).len()).sum();
+    assert_eq!(found, LOGINS * PATHS);
 }

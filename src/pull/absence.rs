@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::desired::{Deletion, Desired, Reference};
+use super::desired::{Deletion, Desired, Reference, Wanted};
+use super::observe::store_of;
 use super::plan::{Presence, Snapshot, Step, TargetState};
+use crate::domain::claim;
+use crate::domain::property;
+use crate::domain::remote::EntryState;
 use crate::store::StoreName;
 
 /// How the values that a target takes from one store stand.
@@ -29,23 +33,47 @@ pub fn find(
     }
     for wanted in &desired.entries {
         let Some((_, snapshot)) = snapshots.iter().find(|(reference, _)| *reference == wanted.from) else { continue };
-        let has_key = match target {
-            TargetState::Present(live) => live.data.contains_key(&wanted.key),
-            TargetState::Absent => false,
-            // Not looked at: taken for what it was written as, with all its keys.
-            TargetState::AsWritten(_) => true,
+        let absence = match (of(wanted, snapshot, target), has_key(wanted, target)) {
+            (None | Some(Presence::Live | Presence::Removed), _) => Absence::Nothing,
+            (Some(Presence::Missing), false) => Absence::Harmless,
+            (Some(Presence::Missing), true) => Absence::Loss,
         };
-        let absence = match (snapshot.presence, has_key) {
-            (Presence::Live | Presence::Removed, _) => Absence::Nothing,
-            (Presence::Missing, false) => Absence::Harmless,
-            (Presence::Missing, true) => Absence::Loss,
-        };
-        let store = &wanted.from.store;
-        let name = StoreName::referred(&desired.namespace, store.kind(), store.name.as_deref().unwrap_or_default());
-        let worst = found.entry(name).or_insert(absence);
+        let worst = found.entry(store_of(desired, &wanted.from)).or_insert(absence);
         *worst = absence.max(*worst);
     }
     found
+}
+
+/// How the value of an entry of the spec is gone; `None` where nothing says that it ever was there, or that it will not come
+/// back: that is an error of the spec, or somebody's slip, and takes nothing away.
+///
+/// A property goes with its owner's claim (RP4). One that is claimed and missing was removed by somebody else: its owner
+/// restores it.
+pub fn of(wanted: &Wanted, snapshot: &Snapshot, target: &TargetState) -> Option<Presence> {
+    let (EntryState::Live { data, .. }, Some(property)) = (&snapshot.entry.state, &wanted.property) else {
+        return Some(snapshot.presence);
+    };
+    if property::pick(data, property).is_some() {
+        return Some(Presence::Live);
+    }
+    let was_taken = snapshot.before.as_ref().is_some_and(|before| before.properties.contains(property));
+    let labels = &snapshot.entry.custom_metadata;
+    let top = property.split('.').next().unwrap_or(property);
+    let is_owned = claim::is_claimed(labels, property) || claim::is_claimed(labels, top);
+    if !(was_taken || has_key(wanted, target)) || is_owned || !claim::is_marked(labels) {
+        return None;
+    }
+    // Where nobody owns anything, the claim may have been erased.
+    Some(if claim::is_vacated(labels) { Presence::Missing } else { Presence::Removed })
+}
+
+fn has_key(wanted: &Wanted, target: &TargetState) -> bool {
+    match target {
+        TargetState::Present(live) => live.data.contains_key(&wanted.key),
+        TargetState::Absent => false,
+        // Not looked at: taken for what it was written as, with all its keys.
+        TargetState::AsWritten(_) => true,
+    }
 }
 
 /// Whether a step takes keys away. Where it does not, the target is not ours to lose anything.
@@ -84,7 +112,8 @@ mod tests {
 
     fn snapshots(desired: &Desired, presences: [Presence; 3]) -> Vec<(Reference, Snapshot)> {
         let entries = desired.entries.iter().zip(presences);
-        let snapshot = |presence| Snapshot { path: "secret/a".into(), entry: Arc::new(Entry::absent()), presence };
+        let snapshot =
+            |presence| Snapshot { path: "secret/a".into(), entry: Arc::new(Entry::absent()), presence, before: None };
         entries.map(|(wanted, presence)| (wanted.from.clone(), snapshot(presence))).collect()
     }
 

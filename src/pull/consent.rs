@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use super::desired::{Desired, Reference, Wanted};
-use super::plan::{Refusal, Snapshot, store_name};
+use super::plan::{Snapshot, store_name};
+use super::refusal::Refusal;
 use crate::domain::claim::{self, Labels};
 use crate::domain::consent::{self, Consent, OnWithdrawal, Word};
 use crate::domain::remote::{EntryState, RemoteData};

@@ -134,7 +134,7 @@ pub enum ImmutableTargets {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SpecError {
     /// A field of a feature that this version does not have.
-    #[error("{field} is not supported by this version of Waypost: remove it; the target stays as it is")]
+    #[error("{field} is not supported by this version of Waypost: remove it")]
     Unsupported {
         /// Path of the field.
         field: String,

@@ -1,6 +1,7 @@
 //! Reads what a sync is decided by: the stores' snapshots, each path once, and the target as it stands.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry::Vacant;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,17 +9,20 @@ use futures::future::try_join_all;
 use thiserror::Error;
 
 use super::desired::{Deletion, Desired, Reference};
+use super::inputs::Resource;
 use super::plan::{Presence, Snapshot, TargetState};
 use super::records::Record;
 use crate::api::condition::Reason;
+use crate::api::path_status::PulledPath;
 use crate::api::{StoreRef, names};
 use crate::cluster::{Cluster, ClusterError};
 use crate::controller::referrers::Name;
+use crate::domain::claim;
 use crate::domain::path::{PathError, RemotePath};
 use crate::domain::remote::{Entry, EntryState};
 use crate::feed::{Feed, Follow, Freshness, ReadError, Source};
 use crate::store::error::Family;
-use crate::store::{StoreClient, StoreError};
+use crate::store::{StoreClient, StoreError, StoreName};
 
 /// Opens the stores that manifests refer to.
 #[async_trait]
@@ -65,7 +69,7 @@ pub enum ObserveError {
     #[error("spec.data: {0}")]
     Path(PathError),
     /// A read. The target keeps its data.
-    #[error("{store}: {cause}; the target keeps its data meanwhile")]
+    #[error("{store}: {cause}")]
     Read {
         /// `Kind/name`.
         store: String,
@@ -109,23 +113,42 @@ impl Located {
     }
 }
 
-/// Opens each store once and finds out where each reference leads.
-pub async fn locate(desired: &Desired, stores: &impl Stores) -> Result<Vec<Located>, ObserveError> {
-    let mut opened: Vec<(&StoreRef, Opened)> = Vec::new();
+/// The stores that a spec names, open.
+pub type OpenStores = BTreeMap<StoreName, Opened>;
+
+/// Opens each store once. No server is asked for that.
+///
+/// # Errors
+/// [`ObserveError::Store`] for the first that cannot be used.
+pub async fn open(desired: &Desired, stores: &impl Stores) -> Result<OpenStores, ObserveError> {
+    let mut opened = OpenStores::new();
+    for wanted in &desired.entries {
+        if let Vacant(place) = opened.entry(store_of(desired, &wanted.from)) {
+            let store = stores.open(&desired.namespace, &wanted.from.store).await.map_err(ObserveError::Store)?;
+            place.insert(store);
+        }
+    }
+    Ok(opened)
+}
+
+/// The store of a reference.
+pub fn store_of(desired: &Desired, reference: &Reference) -> StoreName {
+    let store = &reference.store;
+    StoreName::referred(&desired.namespace, store.kind(), store.name.as_deref().unwrap_or_default())
+}
+
+/// Finds out where each reference leads.
+///
+/// # Errors
+/// [`ObserveError`] for a key that names no entry, or a server that does not tell where its mounts are.
+pub async fn locate(desired: &Desired, opened: &OpenStores) -> Result<Vec<Located>, ObserveError> {
     let mut located: Vec<Located> = Vec::new();
     for wanted in &desired.entries {
         let reference = &wanted.from;
+        let Some(store) = opened.get(&store_of(desired, reference)).cloned() else { continue };
         if located.iter().any(|known| known.reference == *reference) {
             continue;
         }
-        let store = match opened.iter().find(|(store, _)| **store == reference.store) {
-            Some((_, store)) => store.clone(),
-            None => {
-                let store = stores.open(&desired.namespace, &reference.store).await.map_err(ObserveError::Store)?;
-                opened.push((&reference.store, store.clone()));
-                store
-            }
-        };
         let path = RemotePath::parse(store.mount.as_deref(), &reference.key).map_err(ObserveError::Path)?;
         let key = store.client.path_key(&path).await.map_err(|error| read_error(reference, ReadError::Store(error)))?;
         let source = Source { client: store.client, key, path, version: reference.version };
@@ -139,12 +162,13 @@ pub fn subscribe(feed: &Feed, name: &Name, located: &[Located], follow: Follow) 
     feed.subscribe(name, located.iter().map(|located| located.source.clone()).collect(), follow);
 }
 
-/// Reads every path, each once however it is spelled, all at the same time.
+/// Reads every path, each once however it is spelled, all at the same time. `past` is what status says was read before.
 pub async fn read(
     feed: &Feed,
     name: &Name,
     located: &[Located],
     freshness: Freshness,
+    past: &[PulledPath],
 ) -> Result<Vec<(Reference, Snapshot)>, ObserveError> {
     let mut places: BTreeMap<_, &Located> = BTreeMap::new();
     for located in located {
@@ -160,19 +184,31 @@ pub async fn read(
         .iter()
         .filter_map(|located| {
             let entry = entries.get(&place(located))?.clone();
-            let presence = presence(feed, &located.source, &entry);
-            Some((located.reference.clone(), Snapshot { path: located.source.path.to_string(), entry, presence }))
+            let (store, path) = (super::plan::store_name(&located.reference), located.source.path.to_string());
+            let before = past.iter().find(|before| before.store == store && before.path == path).cloned();
+            let presence = presence(feed, &located.source, &entry, before.as_ref());
+            Some((located.reference.clone(), Snapshot { path, entry, presence, before }))
         })
         .collect())
 }
 
-fn presence(feed: &Feed, source: &Source, entry: &Entry) -> Presence {
+fn presence(feed: &Feed, source: &Source, entry: &Entry, before: Option<&PulledPath>) -> Presence {
     match &entry.state {
         EntryState::Live { .. } => Presence::Live,
         EntryState::Deleted { version } if feed.is_removed_by_push(&source.key, *version) => Presence::Removed,
+        // Removed by a push while nobody followed: it wrote an empty version, deleted that, and took its claims back. Whoever
+        // deletes by hand deletes the version that was read, and leaves the claims.
+        EntryState::Deleted { version } if is_later(*version, before) && claim::is_vacated(&entry.custom_metadata) => {
+            Presence::Removed
+        }
         EntryState::Absent if feed.is_removed_by_push(&source.key, 0) => Presence::Removed,
         EntryState::Deleted { .. } | EntryState::Empty | EntryState::Absent => Presence::Missing,
     }
+}
+
+fn is_later(version: u64, before: Option<&PulledPath>) -> bool {
+    let read = before.and_then(|before| before.version).and_then(|read| u64::try_from(read).ok());
+    read.is_some_and(|read| version > read)
 }
 
 /// The target as our last write left it, where that may be relied on, else as it stands. A write that relies on the former
@@ -182,7 +218,7 @@ pub async fn target(
     desired: &Desired,
     record: Option<&Record>,
 ) -> Result<TargetState, ClusterError> {
-    let unchanged = record.filter(|record| record.tried == desired.synced_resource_version);
+    let unchanged = record.filter(|record| record.inputs.resource == Resource::of(desired));
     match unchanged.and_then(|record| record.target.as_ref()) {
         // Keys that go, and data that cannot be changed, need a look first.
         Some((name, written))

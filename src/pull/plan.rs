@@ -3,20 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::json;
-use thiserror::Error;
-
-use super::consent::{self, Denial, Reader};
-use super::desired::{Deletion, Desired, ImmutableTargets, Reference, Strangers, Wanted, is_carried};
-use crate::api::condition::Reason;
+use super::absence;
+use super::consent::{self, Reader};
+use super::desired::{Deletion, Desired, ImmutableTargets, Reference, Wanted, is_carried};
+use super::ownership::{Whose, check_owner, whose};
+use super::refusal::Refusal;
 use crate::api::external_secret::NullBytePolicy;
 use crate::api::names;
-use crate::domain::consent::OnWithdrawal;
+use crate::api::path_status::PulledPath;
 use crate::domain::fingerprint;
 use crate::domain::property;
 use crate::domain::remote::{Entry, EntryState};
 use crate::domain::secret::{SecretBytes, SecretMap};
 use crate::domain::target::{Live, MOST_BYTES, Owner, Removals, Stamp, Target};
+use serde_json::json;
 
 /// What was read.
 pub struct Observed {
@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub entry: Arc<Entry>,
     /// How it stands.
     pub presence: Presence,
+    /// What status says was taken from the path before.
+    pub before: Option<PulledPath>,
 }
 
 /// How a path stands at the version that was read.
@@ -65,8 +67,10 @@ pub enum TargetState {
 pub struct Written {
     /// The object and its state.
     pub stamp: Stamp,
-    /// The digest of its data, which stands on the target too.
+    /// The digest of its data, which the target carries too.
     pub data_hash: String,
+    /// Whether its data cannot be changed any more.
+    pub immutable: bool,
 }
 
 /// What to do.
@@ -93,6 +97,8 @@ pub struct Plan {
     pub step: Step,
     /// The versions the target is rendered from.
     pub versions: Vec<PathVersion>,
+    /// What a person should know of a target that is as the spec asks.
+    pub notes: Vec<String>,
 }
 
 /// One path that the target is rendered from.
@@ -110,167 +116,73 @@ pub struct PathVersion {
     pub properties: BTreeSet<String>,
 }
 
-/// Why the target stays as it is. Each text says what is wrong and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Refusal {
-    /// Nothing there.
-    #[error(
-        "{store}: nothing stands at {path}{version}: push it, or correct the key; the target keeps its data meanwhile"
-    )]
-    PathNotFound {
-        /// `Kind/name`.
-        store: String,
-        /// `mount/path`.
-        path: String,
-        /// ` at version n` where one is pinned.
-        version: String,
-    },
-    /// The property is not there.
-    #[error(
-        "{store}: {path} (version {version}) has no property {property:?}: push it, or correct spec.data; the target keeps its data meanwhile"
-    )]
-    PropertyNotFound {
-        /// `Kind/name`.
-        store: String,
-        /// `mount/path`.
-        path: String,
-        /// The version that was read.
-        version: u64,
-        /// The property.
-        property: String,
-    },
-    /// The producer does not let this namespace read it.
-    #[error("{0}")]
-    NotPermitted(Box<Denial>),
-    /// Not base64.
-    #[error("the value for key {key:?} is not what its decodingStrategy says: correct the value or the strategy")]
-    Undecodable {
-        /// The key in the target.
-        key: String,
-    },
-    /// A zero byte.
-    #[error("the value for key {key:?} has a zero byte, which its nullBytePolicy Fail forbids")]
-    NullByte {
-        /// The key in the target.
-        key: String,
-    },
-    /// Nested without end.
-    #[error("{path} is nested too deep to be rendered whole: name a property")]
-    TooDeep {
-        /// `mount/path`.
-        path: String,
-    },
-    /// Rule K3.
-    #[error(
-        "the target would hold {bytes} bytes, and a Secret holds {MOST_BYTES} at most (K3): name fewer or smaller values; the target keeps its data meanwhile"
-    )]
-    TooLarge {
-        /// Bytes of keys and values.
-        bytes: usize,
-    },
-    /// Somebody else's Secret.
-    #[error(
-        "Secret {name} exists and is not ours ({whose}): it was not touched; rename the target, delete that Secret, or annotate this ExternalSecret with waypost.io/adopt: \"true\" to take it over"
-    )]
-    NotOwned {
-        /// The Secret.
-        name: String,
-        /// Who owns it, as far as can be told.
-        whose: String,
-    },
-    /// Another controller's Secret: adoption would only start a fight.
-    #[error("Secret {name} is controlled by {owner}: it was not touched; choose another spec.target.name")]
-    ControlledByAnother {
-        /// The Secret.
-        name: String,
-        /// `Kind name` of its controller.
-        owner: String,
-    },
-    /// Rule K4.
-    #[error(
-        "Secret {name} is immutable and its data must change: delete it, or annotate this ExternalSecret with waypost.io/recreate-immutable: \"true\""
-    )]
-    Immutable {
-        /// The Secret.
-        name: String,
-    },
-    /// It is going away.
-    #[error("Secret {name} is being deleted; it is created again when it is gone")]
-    Terminating {
-        /// The Secret.
-        name: String,
-    },
-}
-
-impl Refusal {
-    /// The word in the condition.
-    pub fn reason(&self) -> Reason {
-        match self {
-            Refusal::PathNotFound { .. } => Reason::PathNotFound,
-            Refusal::PropertyNotFound { .. } => Reason::PropertyNotFound,
-            Refusal::NotPermitted(_) => Reason::NotPermitted,
-            Refusal::Undecodable { .. } | Refusal::NullByte { .. } | Refusal::TooDeep { .. } => Reason::TargetInvalid,
-            Refusal::TooLarge { .. } => Reason::TooLarge,
-            Refusal::NotOwned { .. } | Refusal::ControlledByAnother { .. } => Reason::TargetNotOwned,
-            Refusal::Immutable { .. } => Reason::TargetImmutable,
-            Refusal::Terminating { .. } => Reason::SecretSyncedError,
-        }
-    }
-}
-
-impl Refusal {
-    /// Whether a target of ours goes, although nothing can be said about what it should be.
-    pub fn takes_target(&self) -> bool {
-        matches!(self, Refusal::NotPermitted(denial) if denial.on_withdrawal == OnWithdrawal::Delete)
-    }
-}
-
 /// Decides.
 ///
 /// # Errors
 /// [`Refusal`]: nothing is written.
 pub fn plan(desired: &Desired, observed: Observed) -> Result<Plan, Refusal> {
     let versions = versions(desired, &observed.snapshots);
-    let values = values(desired, &observed.snapshots, &observed.reader)?;
+    let (values, mut notes) = values(desired, &observed)?;
     let step = match values {
-        Some(data) => write(desired, render(desired, data, &versions)?, observed.target)?,
+        Some(data) => {
+            let target = render(desired, data, &versions)?;
+            let immutable = target.immutable;
+            let step = write(desired, target, observed.target)?;
+            if let Step::Keep(written) = &step
+                && written.immutable
+                && !immutable
+            {
+                notes.push(format!(
+                    "Secret {} is still immutable: delete it, or annotate this ExternalSecret with {}: \"true\", to have it \
+                     made anew",
+                    live_name(desired),
+                    names::ANNOTATION_RECREATE_IMMUTABLE
+                ));
+            }
+            step
+        }
         None => remove(desired, observed.target),
     };
-    Ok(Plan { step, versions })
+    Ok(Plan { step, versions, notes })
 }
 
-/// The values by key; `None` when every one is gone and the spec deletes for that.
-fn values(
-    desired: &Desired,
-    snapshots: &[(Reference, Snapshot)],
-    reader: &Reader,
-) -> Result<Option<SecretMap>, Refusal> {
-    let mut values = SecretMap::new();
+/// The values by key, and what is to be said of them; no values when every one is gone and the spec deletes for that.
+fn values(desired: &Desired, observed: &Observed) -> Result<(Option<SecretMap>, Vec<String>), Refusal> {
+    let (mut values, mut notes) = (SecretMap::new(), Vec::new());
     for wanted in &desired.entries {
-        let Some((_, snapshot)) = snapshots.iter().find(|(reference, _)| *reference == wanted.from) else { continue };
-        consent::check(desired, wanted, snapshot, reader)?;
+        let snapshot = observed.snapshots.iter().find(|(reference, _)| *reference == wanted.from);
+        let Some((_, snapshot)) = snapshot else { continue };
+        consent::check(desired, wanted, snapshot, &observed.reader)?;
+        let key = &wanted.key;
         match (value(wanted, snapshot)?, desired.deletion) {
             (Some(value), _) => {
-                values.insert(wanted.key.clone(), value);
+                if value.is_empty() {
+                    notes.push(format!("the value of key {key:?} is empty in {}", snapshot.path));
+                }
+                values.insert(key.clone(), value);
             }
-            (None, Deletion::Delete) => {}
+            (None, Deletion::Delete) => match absence::of(wanted, snapshot, &observed.target) {
+                Some(_) if snapshot.entry.data().is_some() => {
+                    notes.push(format!("key {key:?} is gone with its property of {}", snapshot.path));
+                }
+                Some(_) => {}
+                None => return Err(not_found(wanted, snapshot)),
+            },
             (None, Deletion::Retain) => return Err(not_found(wanted, snapshot)),
         }
     }
-    Ok(Some(values).filter(|values| !values.is_empty()))
+    Ok((Some(values).filter(|values| !values.is_empty()), notes))
 }
 
-/// One value; `None` when the whole entry is gone, which a missing property is not.
+/// One value; `None` when it is not there.
 fn value(wanted: &Wanted, snapshot: &Snapshot) -> Result<Option<SecretBytes>, Refusal> {
-    let EntryState::Live { version, data } = &snapshot.entry.state else { return Ok(None) };
+    let EntryState::Live { data, .. } = &snapshot.entry.state else { return Ok(None) };
     let raw = match &wanted.property {
         None => property::whole(data).ok_or_else(|| Refusal::TooDeep { path: snapshot.path.clone() })?,
-        Some(property) => property::pick(data, property).ok_or_else(|| Refusal::PropertyNotFound {
-            store: store_name(&wanted.from),
-            path: snapshot.path.clone(),
-            version: *version,
-            property: property.clone(),
-        })?,
+        Some(property) => match property::pick(data, property) {
+            Some(value) => value,
+            None => return Ok(None),
+        },
     };
     let value =
         property::decode(raw, wanted.decoding).ok_or_else(|| Refusal::Undecodable { key: wanted.key.clone() })?;
@@ -281,11 +193,25 @@ fn value(wanted: &Wanted, snapshot: &Snapshot) -> Result<Option<SecretBytes>, Re
 }
 
 fn not_found(wanted: &Wanted, snapshot: &Snapshot) -> Refusal {
-    Refusal::PathNotFound {
-        store: store_name(&wanted.from),
-        path: snapshot.path.clone(),
-        version: wanted.from.version.map(|version| format!(" at version {version}")).unwrap_or_default(),
+    let (store, path) = (store_name(&wanted.from), snapshot.path.clone());
+    match (&snapshot.entry.state, &wanted.property, wanted.from.version) {
+        (EntryState::Live { .. }, Some(property), _) if is_query(property) => {
+            Refusal::Query { store, path, property: property.clone() }
+        }
+        (EntryState::Live { version, .. }, Some(property), _) => {
+            Refusal::PropertyNotFound { store, path, version: *version, property: property.clone() }
+        }
+        (EntryState::Deleted { version }, _, None) => Refusal::VersionDeleted { store, path, version: *version },
+        (EntryState::Deleted { .. } | EntryState::Absent | EntryState::Empty | EntryState::Live { .. }, _, pinned) => {
+            let version = pinned.map(|version| format!(" at version {version}")).unwrap_or_default();
+            Refusal::PathNotFound { store, path, version }
+        }
     }
+}
+
+/// Whether a property that is not there was meant as a query, as External Secrets Operator takes them.
+fn is_query(property: &str) -> bool {
+    property.contains(['#', '|', '@', '*', '?', '!'])
 }
 
 fn render(desired: &Desired, data: SecretMap, versions: &[PathVersion]) -> Result<Target, Refusal> {
@@ -342,15 +268,24 @@ fn write(desired: &Desired, target: Target, state: TargetState) -> Result<Step, 
 
 fn update(desired: &Desired, target: Target, live: Box<Live>) -> Result<Step, Refusal> {
     let same_data = live.data == target.data;
+    // Adopting a Secret never deletes it: only what is ours already is made anew.
+    let ours = matches!(whose(desired, &live), Whose::Ours);
     if live.kind != target.kind {
-        return Ok(Step::Recreate(target, live.stamp));
+        return match ours {
+            true => Ok(Step::Recreate(target, live.stamp)),
+            false => Err(Refusal::OtherType { name: live_name(desired), kind: live.kind, wanted: target.kind }),
+        };
     }
     if live.immutable && (!same_data || !target.immutable) {
         return match desired.immutable_targets {
-            ImmutableTargets::Recreate => Ok(Step::Recreate(target, live.stamp)),
-            // What the spec no longer asks to be immutable stays so, harmlessly, until its data must change.
-            ImmutableTargets::Leave if same_data => Ok(Step::Keep(written(&target, live.stamp))),
-            ImmutableTargets::Leave => Err(Refusal::Immutable { name: live_name(desired) }),
+            ImmutableTargets::Recreate if ours => Ok(Step::Recreate(target, live.stamp)),
+            // What the spec no longer asks to be immutable stays so until its data must change, and is told.
+            ImmutableTargets::Leave | ImmutableTargets::Recreate if same_data => {
+                Ok(Step::Keep(Written { immutable: true, ..written(&target, live.stamp) }))
+            }
+            ImmutableTargets::Leave | ImmutableTargets::Recreate => {
+                Err(Refusal::Immutable { name: live_name(desired) })
+            }
         };
     }
     let removals = removals(&target, &live);
@@ -404,34 +339,6 @@ pub fn remove(desired: &Desired, state: TargetState) -> Step {
     }
 }
 
-enum Whose {
-    Ours,
-    Nobodys,
-    Anothers(String),
-}
-
-/// KS5: the owner's UID, or a data hash that our field manager set; labels never count.
-fn whose(desired: &Desired, live: &Live) -> Whose {
-    match live.owners.iter().find(|owner| owner.controller) {
-        Some(owner) if owner.uid == desired.uid => Whose::Ours,
-        Some(owner) => Whose::Anothers(format!("{} {}", owner.kind, owner.name)),
-        None if live.our_annotations.contains(names::ANNOTATION_DATA_HASH) => Whose::Ours,
-        None => Whose::Nobodys,
-    }
-}
-
-fn check_owner(desired: &Desired, live: &Live) -> Result<(), Refusal> {
-    let name = live_name(desired);
-    if live.terminating {
-        return Err(Refusal::Terminating { name });
-    }
-    match (whose(desired, live), desired.strangers) {
-        (Whose::Ours, _) | (Whose::Nobodys, Strangers::Adopt) => Ok(()),
-        (Whose::Anothers(owner), _) => Err(Refusal::ControlledByAnother { name, owner }),
-        (Whose::Nobodys, Strangers::Leave) => Err(Refusal::NotOwned { name, whose: "it names no controller".into() }),
-    }
-}
-
 fn versions(desired: &Desired, snapshots: &[(Reference, Snapshot)]) -> Vec<PathVersion> {
     let mut versions: BTreeMap<(String, String, u64, Presence), Option<BTreeSet<String>>> = BTreeMap::new();
     for wanted in &desired.entries {
@@ -460,7 +367,7 @@ fn versions(desired: &Desired, snapshots: &[(Reference, Snapshot)]) -> Vec<PathV
 
 /// What the target will be once it is written as `stamp`.
 pub fn written(target: &Target, stamp: Stamp) -> Written {
-    Written { stamp, data_hash: hash_of(target).cloned().unwrap_or_default() }
+    Written { stamp, data_hash: hash_of(target).cloned().unwrap_or_default(), immutable: target.immutable }
 }
 
 fn hash_of(target: &Target) -> Option<&String> {
@@ -472,14 +379,7 @@ pub fn store_name(reference: &Reference) -> String {
     format!("{}/{}", reference.store.kind(), reference.store.name.as_deref().unwrap_or_default())
 }
 
-fn live_name(desired: &Desired) -> String {
+/// `namespace/name` of the target.
+pub fn live_name(desired: &Desired) -> String {
     format!("{}/{}", desired.namespace, desired.target)
-}
-
-/// Whether a target that is not read again on changes of the store is as some sync left it: ours, marked, and its data equal
-/// to the digest beside it.
-pub fn is_intact(desired: &Desired, live: &Live) -> bool {
-    matches!(whose(desired, live), Whose::Ours)
-        && live.labels.get(names::LABEL_MANAGED).is_some_and(|value| value == names::TRUE)
-        && live.annotations.get(names::ANNOTATION_DATA_HASH) == Some(&fingerprint::data_hash(&live.data))
 }

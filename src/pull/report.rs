@@ -9,7 +9,8 @@ use super::apply::Applied;
 use super::bound::Halt;
 use super::desired::{Desired, Refresh, SpecError};
 use super::observe::{ObserveError, StoreProblem};
-use super::plan::{PathVersion, Presence, Refusal};
+use super::plan::{PathVersion, Presence};
+use super::refusal::Refusal;
 use crate::api::ExternalSecret;
 use crate::api::condition::{self, Condition, ConditionStatus, READY, Reason};
 use crate::api::external_secret::{Binding, ExternalSecretStatus};
@@ -23,18 +24,28 @@ use crate::store::StoreError;
 const MOST_WARNINGS: usize = 3;
 /// What status says of a path that a push of ours removed.
 pub const REMOVED_BY_PUSH: &str = "a PushSecret removed it";
-/// When a resource is looked at again whose cached status is older than our last write; longer than the cache lags.
-const CACHE_PAUSE: Duration = Duration::from_secs(3);
 /// When a resource that is read once is tried again while it was not.
 const UNSYNCED_RETRY: Duration = Duration::from_secs(3600);
 /// Said of a resource that is read once, when its spec was edited afterwards.
-const READ_ONCE: &str = "; the spec was edited since and is not read again, as refreshPolicy or refreshInterval asks: \
+const SPEC_EDITED: &str = "; the spec was edited since and is not read again, as refreshPolicy or refreshInterval asks: \
      delete the Secret to have it made anew";
+/// Said of a resource that is not read again, when a store of it was edited afterwards.
+const STORE_EDITED: &str = "; its store was edited since and is not read again, as refreshPolicy or refreshInterval asks: \
+     delete the Secret to have it made anew";
+/// Said of what keeps a target from being rendered, where there is one.
+const KEEPS_DATA: &str = "; the target keeps its data meanwhile";
 
 /// How a reconcile ended well.
 pub enum Synced {
     /// Nothing had changed since the last one.
     Unchanged,
+    /// The target is as it was rendered, and is not read again, as the resource asks.
+    Held {
+        /// Whether that was from the stores as they are now.
+        store: StoreSince,
+        /// Whether its producers still let its namespace read.
+        permission: Permission,
+    },
     /// The target was looked at, and written where it had to be.
     Done {
         /// What was written.
@@ -44,6 +55,26 @@ pub enum Synced {
         /// What the convention says about these reads.
         warnings: Vec<String>,
     },
+}
+
+/// What became of a store since a target was rendered from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreSince {
+    /// It is as it was.
+    AsItWas,
+    /// It was edited.
+    Edited,
+    /// Another process rendered the target.
+    Unknown,
+}
+
+/// What is known of the consent of producers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// They let the namespace read.
+    Given,
+    /// Their word cannot be read now.
+    Unknown,
 }
 
 /// Why a reconcile did not.
@@ -78,6 +109,7 @@ pub fn report(
 ) -> Report<ExternalSecretStatus> {
     match (result, desired) {
         (Ok(Synced::Unchanged), Some(desired)) => unchanged(object, desired, moment),
+        (Ok(Synced::Held { store, permission }), Some(desired)) => held(object, desired, store, permission, moment),
         (Ok(Synced::Done { applied, versions, warnings }), Some(desired)) => {
             synced(object, desired, &applied, versions, &warnings, moment)
         }
@@ -91,22 +123,9 @@ pub fn report(
 
 fn unchanged(object: &ExternalSecret, desired: &Desired, moment: &Moment) -> Report<ExternalSecretStatus> {
     let ready = object.status.as_ref().and_then(|status| condition::find(&status.conditions, READY));
-    let Some((before, ready)) =
-        object.status.as_ref().zip(ready).filter(|(_, ready)| ready.status == ConditionStatus::True)
-    else {
-        // The cache does not show yet what we wrote, or the write failed: soon we know which.
-        return Report::Unchanged { requeue: Requeue::After(CACHE_PAUSE) };
+    let Some((before, ready)) = object.status.as_ref().zip(ready) else {
+        return Report::Unchanged { requeue: Requeue::BackOff };
     };
-    match desired.refresh {
-        Refresh::Follow(_) => {}
-        Refresh::Once if was_edited(object, before, ready) => return noted(object, before, ready, moment),
-        // Each edit is read and reported, so this one was just now: the cached status is older than that report, and
-        // what is in it must not be written over it.
-        Refresh::OnChange if was_edited(object, before, ready) => {
-            return Report::Unchanged { requeue: Requeue::After(CACHE_PAUSE) };
-        }
-        Refresh::OnChange | Refresh::Once => return Report::Unchanged { requeue: Requeue::AwaitChange },
-    }
     if !heartbeat_due(before, moment) {
         return Report::Unchanged { requeue: next(before, desired, moment) };
     }
@@ -117,25 +136,46 @@ fn unchanged(object: &ExternalSecret, desired: &Desired, moment: &Moment) -> Rep
     changed(object, verdict, after, requeue)
 }
 
-/// Where the definitions let a status say so: whether the spec is another one than that of the status.
-fn was_edited(object: &ExternalSecret, before: &ExternalSecretStatus, ready: &Condition) -> bool {
-    let generation = object.metadata.generation;
-    [before.observed_generation, ready.observed_generation].into_iter().flatten().any(|seen| Some(seen) != generation)
-}
-
-/// An edit of a resource that was read once as it asked. Nothing follows from it, and whoever waits for it is told so.
-fn noted(
+/// A target that is not read again. Edits of the spec and of its stores are told, and nothing follows from them.
+fn held(
     object: &ExternalSecret,
-    before: &ExternalSecretStatus,
-    ready: &Condition,
+    desired: &Desired,
+    store: StoreSince,
+    permission: Permission,
     moment: &Moment,
 ) -> Report<ExternalSecretStatus> {
-    let mut after = ExternalSecretStatus { observed_generation: object.metadata.generation, ..before.clone() };
-    let former = ready.message.as_deref().unwrap_or_default();
-    let message = format!("{}{READ_ONCE}", former.strip_suffix(READ_ONCE).unwrap_or(former));
+    let requeue = match permission {
+        Permission::Given => Requeue::AwaitChange,
+        Permission::Unknown => Requeue::BackOff,
+    };
+    let before = object.status.clone().unwrap_or_default();
+    let ready = condition::find(&before.conditions, READY).filter(|ready| ready.status == ConditionStatus::True);
+    let former = ready.and_then(|ready| ready.message.as_deref());
+    let store_was_edited = match store {
+        StoreSince::AsItWas => false,
+        StoreSince::Edited => true,
+        StoreSince::Unknown => former.is_some_and(|former| former.contains(STORE_EDITED)),
+    };
+    let mut message = match former {
+        Some(former) => former.replace(SPEC_EDITED, "").replace(STORE_EDITED, ""),
+        None => format!("Secret {} is as it was rendered", desired.target),
+    };
+    if spec_was_edited(&before, object) {
+        message.push_str(SPEC_EDITED);
+    }
+    if store_was_edited {
+        message.push_str(STORE_EDITED);
+    }
     let verdict = Verdict { ready: true, reason: Reason::SecretSynced, message };
+    let mut after = ExternalSecretStatus { observed_generation: object.metadata.generation, ..before };
     set_condition(&mut after, object, &verdict, moment);
-    changed(object, verdict, after, Requeue::AwaitChange)
+    changed(object, verdict, after, requeue)
+}
+
+/// Whether the target was rendered from another generation of the spec.
+fn spec_was_edited(before: &ExternalSecretStatus, object: &ExternalSecret) -> bool {
+    let synced = before.synced_resource_version.as_deref().and_then(|synced| synced.split('-').next());
+    synced.is_some_and(|synced| Some(synced) != object.metadata.generation.map(|now| now.to_string()).as_deref())
 }
 
 fn synced(
@@ -189,7 +229,11 @@ fn failed(
     moment: &Moment,
 ) -> Report<ExternalSecretStatus> {
     let mut after = object.status.clone().unwrap_or_default();
-    let message = known_cause(object, failure).unwrap_or_else(|| text(failure));
+    let message = known_cause(object, failure).unwrap_or_else(|| {
+        let has_target = after.binding.as_ref().is_some_and(|binding| !binding.name.is_empty());
+        let word = if has_target && keeps_data(failure) { KEEPS_DATA } else { "" };
+        format!("{}{word}", text(failure))
+    });
     let verdict = Verdict { ready: false, reason: reason(failure), message };
     after.observed_generation = object.metadata.generation;
     set_condition(&mut after, object, &verdict, moment);
@@ -223,6 +267,15 @@ fn known_cause(object: &ExternalSecret, failure: &Failure) -> Option<String> {
     let ready = condition::find(&object.status.as_ref()?.conditions, READY)?;
     let same = ready.status == ConditionStatus::False && ready.reason.as_deref() == Some(reason(failure).as_str());
     if held_back && same { ready.message.clone() } else { None }
+}
+
+fn keeps_data(failure: &Failure) -> bool {
+    match failure {
+        Failure::Spec(SpecError::Unsupported { .. }) | Failure::Observe(_) => true,
+        Failure::Refused(refusal) => refusal.keeps_data(),
+        // It says so itself, or has no say in it.
+        Failure::Spec(_) | Failure::Halted(_) | Failure::Write(_) => false,
+    }
 }
 
 fn text(failure: &Failure) -> String {

@@ -1,19 +1,37 @@
 //! The decisions of a pull, from spec to report.
 
-use std::collections::BTreeMap;
+mod api_server;
+mod model;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::desired::SpecError;
-use super::plan::{Presence, Refusal, Step, written};
-use super::*;
-use crate::api::condition::Reason;
+use super::apply::Applied;
+use super::consent::Reader;
+use super::desired::{self, Desired, Refresh, SpecError};
+use super::observe::{self, OpenStores, Opened, StoreProblem};
+use super::plan::{Observed, Presence, Snapshot, Step, TargetState, Written, plan, written};
+use super::refusal::Refusal;
+use super::report::{Failure, Moment, Permission, StoreSince, Synced, report};
+use crate::api::condition::{self, READY, Reason};
+use crate::api::path_status::PulledPath;
+use crate::api::{ExternalSecret, names};
+use crate::controller::referrers::Name;
+use crate::controller::report::{Report, Requeue};
+use crate::domain::claim;
 use crate::domain::fingerprint::data_hash;
+use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteValue};
 use crate::domain::secret::SecretBytes;
 use crate::domain::target::{Live, Owner, Stamp};
+use crate::feed::{Feed, Follow, Freshness};
+use crate::store::fake::FakeStore;
 
 fn object(spec: serde_json::Value) -> ExternalSecret {
     serde_json::from_value(json!({
@@ -55,7 +73,7 @@ fn live_entry(version: u64, json: &str) -> EntryState {
 fn observed(desired: &Desired, state: EntryState, target: TargetState) -> Observed {
     let entry = Arc::new(Entry { state, custom_metadata: BTreeMap::new() });
     let presence = if entry.data().is_some() { Presence::Live } else { Presence::Missing };
-    let snapshot = Snapshot { path: "secret/platform-data/redis/db".into(), entry, presence };
+    let snapshot = Snapshot { path: "secret/platform-data/redis/db".into(), entry, presence, before: None };
     Observed { snapshots: vec![(desired.entries[0].from.clone(), snapshot)], target, reader: Reader::default() }
 }
 
@@ -252,6 +270,111 @@ fn immutable_targets_and_other_types_are_recreated_only_where_allowed() {
     assert!(matches!(step(&desired, live_entry(1, ONE), typed), Ok(Step::Recreate(..))));
 }
 
+#[test]
+fn adopting_never_deletes_what_it_cannot_change() {
+    let adopting = Desired {
+        strangers: desired::Strangers::Adopt,
+        immutable_targets: desired::ImmutableTargets::Recreate,
+        ..desired(spec())
+    };
+    let strangers = || {
+        let mut live = standing(&adopting, live_entry(1, ONE));
+        live.owners.clear();
+        live.our_annotations.clear();
+        live
+    };
+    let mut typed = strangers();
+    typed.kind = "kubernetes.io/tls".into();
+    let refused = step(&adopting, live_entry(1, ONE), typed).err().unwrap();
+    assert_eq!(refused.reason(), Reason::TargetNotOwned);
+    assert!(refused.to_string().contains("has type kubernetes.io/tls"), "{refused}");
+    let mut fixed = strangers();
+    fixed.immutable = true;
+    let refused = step(&adopting, live_entry(2, r#"{"password": "2"}"#), fixed).err().unwrap();
+    assert_eq!(refused.reason(), Reason::TargetImmutable);
+    assert!(matches!(step(&adopting, live_entry(2, r#"{"password": "2"}"#), strangers()), Ok(Step::Apply(..))));
+}
+
+/// Keys a and b of a target with deletionPolicy Delete, after a version without property b by an entry with these labels.
+fn without_b(labels: &[String], properties: &[&str], has_key: bool) -> Result<Step, Refusal> {
+    let entry = |key: &str| json!({"secretKey": key, "remoteRef": {"key": "platform-data/redis/db", "property": key}});
+    let mut spec = spec_with("/target", json!({"deletionPolicy": "Delete"}));
+    spec["data"] = json!([entry("a"), entry("b")]);
+    let desired = desired(spec);
+    let custom_metadata = labels.iter().map(|key| (key.clone(), claim::MARKER_VALUE.to_owned())).collect();
+    let mut found = observed(&desired, live_entry(2, r#"{"a": "1"}"#), TargetState::Absent);
+    let (_, snapshot) = &mut found.snapshots[0];
+    snapshot.entry = Arc::new(Entry { state: live_entry(2, r#"{"a": "1"}"#), custom_metadata });
+    snapshot.before = Some(PulledPath {
+        properties: properties.iter().map(|property| (*property).to_owned()).collect(),
+        ..PulledPath::default()
+    });
+    if has_key {
+        let mut live = standing(&self::desired(self::spec()), live_entry(1, ONE));
+        live.data = ["a", "b"].map(|key| (key.to_owned(), SecretBytes::from("1"))).into();
+        found.target = TargetState::Present(live);
+    }
+    plan(&desired, found).map(|plan| plan.step)
+}
+
+#[test]
+fn rp4_a_property_that_its_owner_dropped_leaves_the_target_and_a_slip_takes_nothing() {
+    let (marker, a, b) = (claim::MARKER.to_owned(), claim::claim_key("a"), claim::claim_key("b"));
+    let dropped = [marker.clone(), a.clone()];
+    match without_b(&dropped, &["a", "b"], true) {
+        Ok(Step::Replace(target, _, removals)) => {
+            assert_eq!(removals.keys, BTreeSet::from(["b".to_owned()]));
+            assert_eq!(target.data.keys().collect::<Vec<_>>(), ["a"]);
+        }
+        other => panic!("the key goes: {:?}", other.err()),
+    }
+    // It stays so, although the target has the key no longer; and where definitions keep no paths, the key itself tells.
+    assert!(matches!(without_b(&dropped, &["a", "b"], false), Ok(Step::Create(_))));
+    assert!(matches!(without_b(&dropped, &[], true), Ok(Step::Replace(..))));
+    let slips = [
+        ("never taken", without_b(&dropped, &["a"], false)),
+        ("its owner will restore it", without_b(&[marker.clone(), a.clone(), b], &["a", "b"], true)),
+        ("nobody's entry", without_b(&[a], &["a", "b"], true)),
+    ];
+    for (case, slip) in slips {
+        assert_eq!(slip.err().map(|refusal| refusal.reason()), Some(Reason::PropertyNotFound), "{case}");
+    }
+}
+
+#[test]
+fn what_is_not_there_is_told_by_how_it_is_gone() {
+    let says = |state, property: &str| {
+        let desired = desired(spec_with("/data/0/remoteRef/property", json!(property)));
+        let refused = plan(&desired, observed(&desired, state, TargetState::Absent)).err().unwrap();
+        (refused.reason(), refused.to_string())
+    };
+    let (reason, text) = says(EntryState::Deleted { version: 2 }, "password");
+    assert_eq!(reason, Reason::PathNotFound);
+    assert!(text.contains("version 2 of secret/platform-data/redis/db is deleted: undelete it"), "{text}");
+    let (_, text) = says(EntryState::Absent, "password");
+    assert!(text.contains("does not exist"), "{text}");
+    for query in ["list.#", "list.#(n==7).n", "obj|@pretty", "ob*"] {
+        assert_eq!(says(live_entry(1, ONE), query).0, Reason::Unsupported, "{query}");
+    }
+    assert_eq!(says(live_entry(1, ONE), "nope").0, Reason::PropertyNotFound);
+}
+
+#[test]
+fn an_empty_value_and_a_target_that_stays_immutable_are_told() {
+    let desired = desired(spec());
+    let notes = |state, target| plan(&desired, observed(&desired, state, target)).unwrap().notes;
+    assert_eq!(notes(live_entry(1, ONE), TargetState::Absent), [""; 0]);
+    let [note] = notes(live_entry(2, r#"{"password": ""}"#), TargetState::Absent).try_into().unwrap();
+    assert!(note.contains("\"password\" is empty"), "{note}");
+    let mut live = standing(&desired, live_entry(1, ONE));
+    live.immutable = true;
+    let [note] = notes(live_entry(1, ONE), TargetState::Present(live)).try_into().unwrap();
+    assert!(note.contains("still immutable") && note.contains("recreate-immutable"), "{note}");
+    let stamp = Stamp { uid: "s".into(), resource_version: "1".into() };
+    let as_written = Written { immutable: true, ..written(&created(&desired, live_entry(1, ONE)), stamp) };
+    assert_eq!(notes(live_entry(1, ONE), TargetState::AsWritten(as_written)).len(), 1);
+}
+
 fn moment(seconds: i64) -> Moment {
     Moment { now: Timestamp::from_second(seconds).unwrap(), heartbeat: Duration::from_secs(3600) }
 }
@@ -291,11 +414,10 @@ fn an_edit_of_what_is_read_once_is_noted_and_said_once() {
         panic!("a sync has a verdict");
     };
     object.status = Some(status.after);
-    let idle = Report::Unchanged { requeue: Requeue::AwaitChange };
+    let held = || Ok(Synced::Held { store: StoreSince::AsItWas, permission: Permission::Given });
     for generation in [2, 3] {
         object.metadata.generation = Some(generation);
-        let Report::Verdict { verdict, status, requeue } =
-            report(&object, Some(&desired), Ok(Synced::Unchanged), &moment(1010))
+        let Report::Verdict { verdict, status, requeue } = report(&object, Some(&desired), held(), &moment(1010))
         else {
             panic!("generation {generation} was not noted");
         };
@@ -304,23 +426,54 @@ fn an_edit_of_what_is_read_once_is_noted_and_said_once() {
         let ready = condition::find(&status.after.conditions, READY).unwrap();
         assert_eq!([status.after.observed_generation, ready.observed_generation], [Some(generation); 2]);
         assert_eq!(ready.last_transition_time, Some(Time(moment(1000).now)));
-        object.status = Some(status.after);
-        assert_eq!(report(&object, Some(&desired), Ok(Synced::Unchanged), &moment(1020)), idle);
+        object.status = Some(status.after.clone());
+        let Report::Verdict { status: again, .. } = report(&object, Some(&desired), held(), &moment(1020)) else {
+            panic!("what is held has a verdict");
+        };
+        assert_eq!(again.after, status.after);
     }
 }
 
 #[test]
-fn under_on_change_an_old_status_in_the_cache_is_not_written_over_the_one_just_reported() {
+fn an_edit_of_the_store_of_what_is_not_read_again_is_said_until_it_is_as_it_was() {
     let mut object = object(spec_with("/refreshPolicy", json!("OnChange")));
     let desired = Desired::parse(&object).unwrap();
     let Report::Verdict { status, .. } = report(&object, Some(&desired), Ok(done(&desired, 1)), &moment(1000)) else {
         panic!("a sync has a verdict");
     };
-    // The edit was brought up and reported, but the cache shows the edit alone.
     object.status = Some(status.after);
-    object.metadata.generation = Some(2);
-    let found = report(&object, Some(&desired), Ok(Synced::Unchanged), &moment(1002));
-    assert!(matches!(found, Report::Unchanged { requeue: Requeue::After(_) }), "{found:?}");
+    let mut says = |store| {
+        let held = Ok(Synced::Held { store, permission: Permission::Given });
+        let Report::Verdict { verdict, status, .. } = report(&object, Some(&desired), held, &moment(1010)) else {
+            panic!("what is held has a verdict");
+        };
+        object.status = Some(status.after);
+        (verdict.ready, verdict.message.matches("its store was edited").count())
+    };
+    let story = [StoreSince::AsItWas, StoreSince::Edited, StoreSince::Edited, StoreSince::Unknown, StoreSince::AsItWas];
+    assert_eq!(story.map(&mut says), [(true, 0), (true, 1), (true, 1), (true, 1), (true, 0)]);
+}
+
+#[test]
+fn what_is_held_again_after_a_failure_is_ready_again() {
+    let mut object = object(spec_with("/refreshInterval", json!("0")));
+    let desired = Desired::parse(&object).unwrap();
+    let Report::Verdict { status, .. } = report(&object, Some(&desired), Ok(done(&desired, 1)), &moment(1000)) else {
+        panic!("a sync has a verdict");
+    };
+    object.status = Some(status.after);
+    let gone = StoreProblem::Refused { reason: Reason::StoreNotFound, message: "there is no store".into() };
+    let failure = Failure::Observe(observe::ObserveError::Store(gone));
+    let Report::Verdict { verdict, status, .. } = report(&object, Some(&desired), Err(failure), &moment(1010)) else {
+        panic!("a failure has a verdict");
+    };
+    assert_eq!(verdict.message, "there is no store; the target keeps its data meanwhile");
+    object.status = Some(status.after);
+    let held = Ok(Synced::Held { store: StoreSince::Unknown, permission: Permission::Given });
+    let Report::Verdict { verdict, .. } = report(&object, Some(&desired), held, &moment(1020)) else {
+        panic!("what is held has a verdict");
+    };
+    assert_eq!((verdict.ready, verdict.reason), (true, Reason::SecretSynced));
 }
 
 #[test]
@@ -367,4 +520,39 @@ fn an_open_circuit_does_not_hide_the_cause_behind_a_countdown() {
         let open = crate::store::StoreError::CircuitOpen { server: server(), cause };
         assert_eq!(failed_with(open), (sealed.clone(), false));
     }
+}
+
+#[tokio::test]
+async fn what_a_push_removed_unseen_is_told_from_what_somebody_deleted() {
+    let presence = async |labels: &[String], version: Option<i64>| {
+        let store = FakeStore::new();
+        let path = RemotePath::parse(Some("secret"), "db").unwrap();
+        let data = BTreeMap::from([("password".to_owned(), RemoteValue::text("1"))]);
+        store.put(&path, data);
+        store.put(&path, BTreeMap::new());
+        store.soft_delete(&path);
+        let labels = labels.iter().map(|key| (key.clone(), claim::MARKER_VALUE.to_owned())).collect();
+        store.put_metadata(&path, labels);
+        let desired = desired(spec_with("/data/0/remoteRef/key", json!("db")));
+        let opened = Opened { client: Arc::new(store), mount: Some("secret".into()) };
+        let opened = OpenStores::from([(observe::store_of(&desired, &desired.entries[0].from), opened)]);
+        let located = observe::locate(&desired, &opened).await.unwrap();
+        let (feed, name) = (Feed::new(), Name::new("team", "db"));
+        observe::subscribe(&feed, &name, &located, Follow::Never);
+        let before = PulledPath {
+            store: "ClusterSecretStore/vault".into(),
+            path: "secret/db".into(),
+            version,
+            ..PulledPath::default()
+        };
+        let read = observe::read(&feed, &name, &located, Freshness::Shared, &[before]).await.unwrap();
+        read[0].1.presence
+    };
+    let (marker, password) = (claim::MARKER.to_owned(), claim::claim_key("password"));
+    let vacated = std::slice::from_ref(&marker);
+    assert_eq!(presence(vacated, Some(1)).await, Presence::Removed);
+    assert_eq!(presence(vacated, Some(2)).await, Presence::Missing, "the version that was read was deleted");
+    assert_eq!(presence(vacated, None).await, Presence::Missing, "nobody knows what was read");
+    assert_eq!(presence(&[marker.clone(), password], Some(1)).await, Presence::Missing, "its owner still claims it");
+    assert_eq!(presence(&[], Some(1)).await, Presence::Missing, "nobody of ours kept it");
 }

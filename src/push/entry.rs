@@ -209,7 +209,13 @@ impl Applier<'_> {
                 }
             }
             Step::Settle(_) | Step::Purge if chain.is_old() => chain.lose().await?,
-            Step::Settle(changes) => self.settle(place, chain, &changes).await?,
+            Step::Settle(changes) => {
+                self.settle(place, chain, &changes).await?;
+                // A property that was removed earlier is only now known to be gone for good.
+                if chain.entry.data().is_some() && claim::withdraws(&changes) {
+                    (place.announce)(Pushed::Consent);
+                }
+            }
             Step::Bury { version } => {
                 self.look(place, chain, &BTreeSet::new()).await?;
                 place.client.delete_versions(place.path, &[version]).await.map_err(ApplyError::Store)?;
@@ -300,13 +306,18 @@ impl Applier<'_> {
         chain.wrote = Wrote::Version;
         // The reply shows the labels as they were then.
         chain.asked = sent;
-        // An empty version is about to be removed, and only that is news to a reader.
-        if !write.data.is_empty() {
+        // An empty version is about to be removed, and only that is news to a reader. A property that goes is known to be gone
+        // for good once its claim is taken back.
+        let withdraws = !write.data.is_empty() && claim::withdraws(&write.settle);
+        if !write.data.is_empty() && !withdraws {
             (place.announce)(Pushed::Version(written.version));
         }
         tracing::info!(push_secret = %self.me.object(), path = %place.path, version = written.version, "version written");
         let held = |property: &String| claim::still_held(&written.custom_metadata, property, self.me, &chain.inquiry);
         if !write.holds.iter().all(held) {
+            if withdraws {
+                (place.announce)(Pushed::Version(written.version));
+            }
             return chain.lose().await.map(|()| None);
         }
         if write.data.is_empty() {
@@ -314,9 +325,16 @@ impl Applier<'_> {
         }
         if !write.settle.is_empty() {
             if chain.is_old() {
+                if withdraws {
+                    (place.announce)(Pushed::Version(written.version));
+                }
                 return chain.lose().await.map(|()| None);
             }
-            self.settle(place, chain, &write.settle).await?;
+            let settled = self.settle(place, chain, &write.settle).await;
+            if withdraws {
+                (place.announce)(Pushed::Version(written.version));
+            }
+            settled?;
         }
         Ok(Some(Settled { version: Some(written.version), ..write.settled }))
     }

@@ -1,16 +1,20 @@
-//! When a store was edited or came back, whoever refers to it tries again at once.
+//! When a store was edited or came back, whoever refers to it tries again at once; so does whoever is let into a store by the
+//! labels of its namespace, when those may have changed.
+
+use std::sync::Arc;
 
 use kube::ResourceExt;
 use kube::runtime::reflector::Store;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{ExternalSecret, PushSecret, StoreKind};
 use crate::controller::guarded::Guarded;
+use crate::controller::namespaces::NamespaceMoved;
 use crate::controller::referrers::Name;
 use crate::controller::watch::Wakeups;
-use crate::store::StoreName;
+use crate::store::{Registry, StoreName};
 
 /// Where the stores' own wake-ups go.
 pub struct StoreWakeups {
@@ -26,18 +30,21 @@ pub struct Dependants {
     pub pushes: Store<Guarded<PushSecret>>,
     /// All ExternalSecrets.
     pub pulls: Store<Guarded<ExternalSecret>>,
-    /// The stores themselves.
+    /// The stores as they are now.
+    pub registry: Arc<Registry>,
+    /// Where the stores' own wake-ups go.
     pub stores: StoreWakeups,
     /// Their reconcilers.
     pub wakeups: Wakeups,
 }
 
 impl Dependants {
-    /// Follows the changes and the troubles of stores until `stop` is cancelled.
+    /// Follows the changes and the troubles of stores, and namespaces, until `stop` is cancelled.
     pub async fn follow(
         self,
         mut changes: Receiver<StoreName>,
         mut troubles: Receiver<StoreName>,
+        mut namespaces: UnboundedReceiver<NamespaceMoved>,
         stop: CancellationToken,
     ) {
         loop {
@@ -46,6 +53,10 @@ impl Dependants {
                 trouble = troubles.recv() => {
                     // One that was missed is found by the store's next check.
                     trouble.iter().for_each(|store| self.recheck(store));
+                    continue;
+                }
+                Some(moved) = namespaces.recv() => {
+                    self.wake_admitted(&moved);
                     continue;
                 }
                 () = stop.cancelled() => return,
@@ -80,6 +91,35 @@ impl Dependants {
         }
         if let Some(store) = changed {
             self.recheck(store);
+        }
+    }
+
+    /// Wakes those in these namespaces who use a store that lets namespaces in by their labels.
+    fn wake_admitted(&self, moved: &NamespaceMoved) {
+        let is_meant = |namespace: &str| match moved {
+            NamespaceMoved::One(name) => name == namespace,
+            NamespaceMoved::All => true,
+        };
+        let by_labels = |store: StoreName| {
+            self.registry.store(&store).is_some_and(|store| {
+                store.spec().conditions.iter().any(|condition| condition.namespace_selector.is_some())
+            })
+        };
+        for object in self.pushes.state() {
+            let name = name_of(&object);
+            let refers = is_meant(&name.namespace)
+                && object.0.as_ref().is_ok_and(|push| stores_of_push(push, &name.namespace).any(by_labels));
+            if refers && self.wakeups.push.send(name).is_err() {
+                return;
+            }
+        }
+        for object in self.pulls.state() {
+            let name = name_of(&object);
+            let refers = is_meant(&name.namespace)
+                && object.0.as_ref().is_ok_and(|pull| stores_of_pull(pull, &name.namespace).any(by_labels));
+            if refers && self.wakeups.pull.send(name).is_err() {
+                return;
+            }
         }
     }
 

@@ -41,6 +41,7 @@ use crate::controller::namespaces::{NamespaceMoved, Namespaces, Watched};
 use crate::controller::pruned::Pruned;
 use crate::controller::referrers::{Name, Referrers};
 use crate::controller::watch::{Wakeups, Watching};
+use crate::controller::written::Written;
 use crate::domain::convention::Convention;
 use crate::fanout::FanOut;
 use crate::fanout::kind::Parent;
@@ -209,6 +210,7 @@ async fn context(
         config_maps: Referrers::default(),
         moves: Moves::default(),
         pruned: Pruned::default(),
+        written: Written::default(),
         events: Events::new(&cluster),
         metrics,
         cluster,
@@ -233,6 +235,7 @@ struct Judgement {
     conventions: mpsc::UnboundedReceiver<ConventionChanged>,
     namespaces: mpsc::UnboundedReceiver<NamespaceMoved>,
     parents: mpsc::UnboundedReceiver<NamespaceMoved>,
+    dependants: mpsc::UnboundedReceiver<NamespaceMoved>,
 }
 
 /// Starts everything in the order in which it depends on each other.
@@ -247,7 +250,8 @@ impl Starter<'_> {
     /// Returns when every cache is filled.
     async fn start(&self, namespaces: Namespaces) {
         let all_namespaces = namespaces.reader.clone();
-        let Judgement { conventions, namespaces, parents } = self.start_judgement(namespaces).await;
+        let Judgement { conventions, namespaces, parents, dependants: moved_namespaces } =
+            self.start_judgement(namespaces).await;
         let stores = self.start_stores().await;
         let (push_wakeups, push_wakes) = mpsc::unbounded_channel();
         let (pull_wakeups, pull_wakes) = mpsc::unbounded_channel();
@@ -271,9 +275,10 @@ impl Starter<'_> {
         self.refuse::<ClusterExternalSecret>();
         let publishers = conventions::Publishers::new(pushes.clone(), wakeups.push.clone(), all_namespaces.clone());
         self.tasks.spawn(publishers.follow(conventions, namespaces, self.stop.clone()));
-        let dependants = Dependants { pushes: pushes.clone(), pulls, stores, wakeups: wakeups.clone() };
-        let stores = &self.context.stores;
-        self.tasks.spawn(dependants.follow(stores.changes(), stores.troubles(), self.stop.clone()));
+        let registry = self.context.stores.clone();
+        let (changes, troubles) = (registry.changes(), registry.troubles());
+        let dependants = Dependants { pushes: pushes.clone(), pulls, registry, stores, wakeups: wakeups.clone() };
+        self.tasks.spawn(dependants.follow(changes, troubles, moved_namespaces, self.stop.clone()));
         let watching = Watching { context: self.context.clone(), records, wakeups };
         self.tasks.spawn(watching.clone().secrets(self.scoped(), self.stop.clone()));
         self.tasks.spawn(watching.config_maps(self.scoped(), self.stop.clone()));
@@ -297,13 +302,16 @@ impl Starter<'_> {
         let (to_publishers, for_publishers) = mpsc::unbounded_channel();
         let (to_parents, for_parents) = mpsc::unbounded_channel();
         let (to_readers, for_readers) = mpsc::unbounded_channel();
+        let (to_dependants, for_dependants) = mpsc::unbounded_channel();
         let (changed, changes) = mpsc::unbounded_channel();
         let [namespaces_filled, convention_filled] = [(); 2].map(|()| CancellationToken::new());
         let (watched, filled, stop) = (self.config.namespace.clone(), namespaces_filled.clone(), self.stop.clone());
         let api = Api::all(self.client());
         self.tasks.spawn(async move {
             let watched = watched.as_deref().map_or(Watched::All, Watched::One);
-            namespaces.follow(api, watched, filled, vec![to_publishers, to_parents, to_readers], stop).await;
+            namespaces
+                .follow(api, watched, filled, vec![to_publishers, to_parents, to_readers, to_dependants], stop)
+                .await;
         });
         self.tasks.spawn(readers::follow(self.context.feed.clone(), for_readers, self.stop.clone()));
         self.tasks.spawn(path_conventions::follow(
@@ -315,7 +323,7 @@ impl Starter<'_> {
         ));
         namespaces_filled.cancelled().await;
         convention_filled.cancelled().await;
-        Judgement { conventions: changes, namespaces: for_publishers, parents: for_parents }
+        Judgement { conventions: changes, namespaces: for_publishers, parents: for_parents, dependants: for_dependants }
     }
 
     /// Last: a child or a namespace that is not in the caches counts as not there.

@@ -109,6 +109,8 @@ impl Propagation {
     async fn count(&self, push: &Name) -> Result<(), ClusterError> {
         let Some(object) = self.pushes.get(&ObjectRef::new(&push.name).within(&push.namespace)) else { return Ok(()) };
         let Ok(object) = &object.0 else { return Ok(()) };
+        let newer = self.context.written.newer(object);
+        let object = newer.as_ref().unwrap_or(object);
         let Some(status) = object.status.as_ref().filter(|_| object.metadata.deletion_timestamp.is_none()) else {
             return Ok(());
         };
@@ -119,7 +121,7 @@ impl Propagation {
         let subject = Subject { kind: Kind::PushSecret, name: push, object, api };
         // Paths and conditions are written whole: those of a reconcile in between must not be overwritten.
         let version = object.metadata.resource_version.as_deref();
-        match subject.put(&self.context.cluster, &self.pruned, &before, &after, version).await {
+        match subject.put(&self.context, &self.pruned, &before, &after, version).await {
             Ok(Put::Written | Put::AsItWas) | Err(ClusterError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }

@@ -102,6 +102,7 @@ pub enum Counting {
 }
 
 type Hook = Box<dyn FnMut(&FakeStore, &Request) -> Option<Fault> + Send>;
+type AfterHook = Box<dyn FnMut(&FakeStore, &Request) + Send>;
 
 /// The store, or one client of it: clones share the content.
 #[derive(Clone)]
@@ -117,6 +118,7 @@ struct World {
     yields: AtomicBool,
     content: Mutex<Content>,
     hook: Mutex<Option<Hook>>,
+    after: Mutex<Option<AfterHook>>,
 }
 
 #[derive(Default)]
@@ -164,6 +166,7 @@ impl FakeStore {
                 yields: AtomicBool::new(false),
                 content: Mutex::new(content),
                 hook: Mutex::new(None),
+                after: Mutex::new(None),
             }),
         }
     }
@@ -212,6 +215,11 @@ impl FakeStore {
     /// to play another writer between two requests, and may answer with a fault.
     pub fn before_each(&self, hook: impl FnMut(&FakeStore, &Request) -> Option<Fault> + Send + 'static) {
         *self.world.hook.lock().expect("no test panics in a hook") = Some(Box::new(hook));
+    }
+
+    /// Runs `hook` after each request, until replaced: the reply is made by then, and whoever asked does not have it yet.
+    pub fn after_each(&self, hook: impl FnMut(&FakeStore, &Request) + Send + 'static) {
+        *self.world.after.lock().expect("no test panics in a hook") = Some(Box::new(hook));
     }
 
     /// All requests so far, [`Operation::PathKey`] apart.
@@ -324,12 +332,19 @@ impl FakeStore {
         let request = Request { operation, path: path.to_string(), identity: self.identity.clone() };
         let fault = self.disturb(&request);
         let mut content = self.content();
-        content.requests.push(request);
-        match fault {
+        content.requests.push(request.clone());
+        let reply = match fault {
             Some(Fault::Refuse(error)) => Err(error),
             Some(Fault::LoseReply(error)) => content.at_mount(path).and_then(|()| act(&mut content)).and(Err(error)),
             None => content.at_mount(path).and_then(|()| act(&mut content)),
+        };
+        drop(content);
+        let after = self.world.after.lock().expect("no test panics in a hook").take();
+        if let Some(mut hook) = after {
+            hook(self, &request);
+            self.world.after.lock().expect("no test panics in a hook").get_or_insert(hook);
         }
+        reply
     }
 
     fn disturb(&self, request: &Request) -> Option<Fault> {
@@ -469,6 +484,9 @@ impl StoreClient for FakeStore {
     }
 
     async fn head(&self, path: &RemotePath) -> Result<Head, StoreError> {
+        if self.world.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         self.serve(Operation::Head, path, |content| {
             let entry = content.entry(path, None);
             Ok(Head {

@@ -127,6 +127,27 @@ async fn sc9_a_secret_of_somebody_else_stays_as_it_is() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn f55_adopting_a_secret_of_another_type_is_refused_and_deletes_nothing() -> anyhow::Result<()> {
+    let stage = Stage::new("theirtype").await?;
+    write(&stage, json!({ "password": "ours" })).await?;
+    let secrets = stage.api::<Secret>(&stage.consumer);
+    let theirs = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "pull" }, "type": "example.com/theirs",
+        "stringData": { "their": "data" },
+    });
+    let before = secrets.create(&PostParams::default(), &serde_json::from_value(theirs)?).await?;
+    stage.pull("pull", &[("PASSWORD", "password")], often(json!({}))).await?;
+    says(&stage, "pull", "TargetNotOwned", &["pull exists and is not ours"]).await?;
+    let adopt = json!({ "metadata": { "annotations": { "waypost.io/adopt": "true" } } });
+    let pulls = stage.api::<ExternalSecret>(&stage.consumer);
+    pulls.patch("pull", &PatchParams::default(), &Patch::Merge(adopt)).await?;
+    says(&stage, "pull", "TargetNotOwned", &["has type example.com/theirs", "adopting never deletes"]).await?;
+    let after = secrets.get("pull").await?.metadata;
+    ensure!((after.uid, after.resource_version) == (before.metadata.uid, before.metadata.resource_version));
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_a_pull_asks_for_in_vain_is_named() -> anyhow::Result<()> {
     let stage = Stage::new("pullvain").await?;
     write(&stage, json!({ "password": "good" })).await?;

@@ -161,8 +161,6 @@ async fn a_store_that_is_written_wrong_says_what_to_correct() -> anyhow::Result<
     ];
     for wrong in wrongs {
         edit_store(&stage, &store, wrong.vault.clone()).await?;
-        // A target that is up to date needs no store; an edit of its resource does.
-        annotate(&stage, wrong.store[0]).await?;
         store_says(&stage, &store, "False", "InvalidProviderConfig", wrong.store).await?;
         let pushed = stage.ready::<PushSecret>(&stage.producer, "push", "False", wrong.push).await?;
         assert!(pushed.contains(wrong.store[0]), "{pushed}");

@@ -200,3 +200,42 @@ async fn annotate(stage: &Stage) -> anyhow::Result<()> {
     pulls.patch("pull", &PatchParams::default(), &Patch::Merge(ask)).await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn rf2_a_withdrawal_reaches_who_is_read_once_on_change_never_or_at_one_version() -> anyhow::Result<()> {
+    let here = |namespace: &str| json!({ "namespaces": [namespace], "onWithdrawal": "Delete" });
+    let stage = in_sync("rf2all", |stage| here(&stage.consumer)).await?;
+    let deaf = [
+        ("once", json!({ "refreshPolicy": "CreatedOnce" })),
+        ("onchange", json!({ "refreshPolicy": "OnChange" })),
+        ("never", json!({ "refreshInterval": "0" })),
+        (
+            "pinned",
+            json!({ "data": [{ "secretKey": "PASSWORD",
+                "remoteRef": { "key": stage.path(), "property": "password", "version": "1" } }] }),
+        ),
+    ];
+    for (name, more) in &deaf {
+        let mut more = more.clone();
+        more["target"] = json!({ "name": name });
+        stage.pull(name, &[("PASSWORD", "password")], more).await?;
+        stage.holds(&stage.consumer, name, &[("PASSWORD", "first")]).await?;
+        stage.ready::<ExternalSecret>(&stage.consumer, name, "True", "SecretSynced").await?;
+    }
+    pushed(&stage, here("somebody-else")).await?;
+    for (name, _) in &deaf {
+        wait::until(&format!("the target of {name} to go"), SOON, async || {
+            Ok(stage.api::<Secret>(&stage.consumer).get_opt(name).await?.is_none().then_some(()))
+        })
+        .await?;
+        let said = stage.ready::<ExternalSecret>(&stage.consumer, name, "False", "NotPermitted").await?;
+        assert!(said.contains("metadata.spec.consumers"), "{name}: {said}");
+    }
+    // The permission comes back, and with it the target.
+    pushed(&stage, here(&stage.consumer)).await?;
+    for (name, _) in &deaf {
+        stage.holds(&stage.consumer, name, &[("PASSWORD", "first")]).await?;
+        stage.ready::<ExternalSecret>(&stage.consumer, name, "True", "SecretSynced").await?;
+    }
+    Ok(())
+}

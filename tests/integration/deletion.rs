@@ -21,8 +21,26 @@ async fn rp4_a_key_dropped_from_the_mapping_goes_and_its_consumer_is_told() -> a
     stage.push("push", "source", &both, json!({ "deletionPolicy": "Delete" })).await?;
     stage.pull("pull", &[("username", "username")], json!({})).await?;
     stage.holds(&stage.consumer, "pull", &[("username", "one")]).await?;
+    // Beside who keeps what is missing, who lets it go.
+    let both_go = json!({ "target": { "name": "goes", "deletionPolicy": "Delete" } });
+    stage.pull("goes", &[("username", "username"), ("password", "password")], both_go).await?;
+    let one_goes = json!({ "target": { "name": "empties", "deletionPolicy": "Delete" } });
+    stage.pull("empties", &[("username", "username")], one_goes).await?;
+    stage.holds(&stage.consumer, "goes", &[("username", "one"), ("password", "two")]).await?;
+    stage.holds(&stage.consumer, "empties", &[("username", "one")]).await?;
+    for name in ["goes", "empties"] {
+        stage.ready::<ExternalSecret>(&stage.consumer, name, "True", "SecretSynced").await?;
+    }
     stage.push("push", "source", &both[1..], json!({ "deletionPolicy": "Delete" })).await?;
     stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    // It is our own push that took it: no loss to look around for.
+    stage.holds(&stage.consumer, "goes", &[("password", "two")]).await?;
+    wait::until("the target without any value to go", SOON, async || {
+        Ok(stage.api::<Secret>(&stage.consumer).get_opt("empties").await?.is_none().then_some(()))
+    })
+    .await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "goes", "True", "SecretSynced").await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "empties", "True", "SecretDeleted").await?;
     assert_eq!((stage.version().await?, stage.stored().await?), (2, json!({ "password": "two" })));
     let message = stage.ready::<ExternalSecret>(&stage.consumer, "pull", "False", "PropertyNotFound").await?;
     assert!(message.contains("username") && message.contains(&stage.path()), "{message}");

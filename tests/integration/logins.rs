@@ -61,12 +61,8 @@ impl Login {
     /// The store and both its users say so, and none of them quotes a secret. Gives the value that waits in the source.
     async fn is_refused(&self, words: &[&str], secrets: &[&str]) -> anyhow::Result<String> {
         let stage = &self.stage;
-        // A target that is up to date needs no store; a new source and an edit do.
         let value = format!("meanwhile {:08x}", rand::random::<u32>());
         stage.secret(&stage.producer, "source", &[("password", &value)]).await?;
-        let patch = json!({ "metadata": { "annotations": { "touched": value } } });
-        let pulls = stage.api::<ExternalSecret>(&stage.consumer);
-        pulls.patch("pull", &PatchParams::default(), &Patch::Merge(patch)).await?;
         for said in [
             store_says(stage, &self.store, "False", "InvalidProviderConfig", words).await?,
             stage.ready::<PushSecret>(&stage.producer, "push", "False", "StoreNotReady").await?,
@@ -247,6 +243,10 @@ async fn a_token_is_used_until_its_secret_holds_another_and_a_dead_one_is_said_t
 
     // Revoked while it is in use.
     admin.post("auth/token/revoke", &json!({ "token": second })).await?;
+    // No object here tells of that. Who asks the server finds out: the push by its new source, the pull by a person's word.
+    let asked = json!({ "metadata": { "annotations": { "waypost.io/force-sync": "now" } } });
+    let pulls = login.stage.api::<ExternalSecret>(&login.stage.consumer);
+    pulls.patch("pull", &PatchParams::default(), &Patch::Merge(asked)).await?;
     let holder = format!("refuses the token in Secret {namespace}/token");
     let waiting = login.is_refused(&[&holder, "put a valid token there"], &[&first, &second]).await?;
     login.stage.holds(&login.stage.consumer, "pull", &[("PASSWORD", "by the second")]).await?;

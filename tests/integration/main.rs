@@ -60,6 +60,7 @@ mod rights;
 mod sessions;
 mod stage;
 mod store_authors;
+mod store_edits;
 mod system_roots;
 mod tenants;
 mod throttled;

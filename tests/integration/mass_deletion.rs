@@ -159,6 +159,33 @@ async fn i3_a_latch_stays_closed_over_a_restart() -> anyhow::Result<()> {
     fleet.stage.controller.sigterm(SOON).await.map(drop)
 }
 
+#[tokio::test]
+async fn i3_what_a_push_removed_while_nobody_followed_goes_at_once_however_much_it_is() -> anyhow::Result<()> {
+    let stage = Stage::new("massaway").await?;
+    let fleet = Fleet { store: stage.class_store().await?, stage };
+    // The shared controller pushes, and this test's own one pulls.
+    let own = fleet.stage.class_controller(&[]).await?;
+    fleet.stage.secret(&fleet.stage.producer, "source", &[("password", "one")]).await?;
+    let data: Vec<Value> = (0..TARGETS).map(|number| mapping("password", &fleet.path(number), "password")).collect();
+    fleet.stage.push("push", "source", &[], json!({ "deletionPolicy": "Delete", "data": data })).await?;
+    fleet.stage.ready::<PushSecret>(&fleet.stage.producer, "push", "True", "Synced").await?;
+    fleet.pull("24h", &[]).await?;
+    own.sigterm(SOON).await?;
+
+    fleet.stage.delete::<PushSecret>(&fleet.stage.producer, "push").await?;
+    wait::until("the PushSecret to go, and what it pushed with it", LATER, async || {
+        Ok(fleet.stage.api::<PushSecret>(&fleet.stage.producer).get_opt("push").await?.is_none().then_some(()))
+    })
+    .await?;
+    let own = fleet.stage.class_controller(&[]).await?;
+    fleet.stands_only(0..0).await?;
+    for number in 0..TARGETS {
+        let name = format!("pull-{number}");
+        fleet.stage.ready::<ExternalSecret>(&fleet.stage.consumer, &name, "True", "SecretDeleted").await?;
+    }
+    own.sigterm(SOON).await.map(drop)
+}
+
 /// Targets with deletionPolicy Delete, each of a path of its own, through a store of their own.
 struct Fleet {
     stage: Stage,

@@ -44,7 +44,7 @@ async fn lags(stage: &Stage, version: i64, reason: &str) -> anyhow::Result<(Stri
         let (message, path) = propagated(stage, "False", "ConsumersLag", version).await?;
         let consumers = path.consumers.unwrap_or_default();
         let [late] = consumers.lagging.as_slice() else { bail!("one lags: {consumers:?}") };
-        if late.message.starts_with(&format!("{reason}: ")) && late.consumer == format!("{}/pull", stage.consumer) {
+        if late.message == reason && late.consumer == format!("{}/pull", stage.consumer) {
             return Ok(Some((message, late.clone())));
         }
         bail!("it is {late:?}")

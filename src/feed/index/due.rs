@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Index, Next};
 use crate::controller::referrers::Name;
 use crate::feed::listing::{Folder, Tree};
-use crate::feed::{Follow, Seen, Source};
+use crate::feed::{Follow, ReadKey, Seen, Source};
 use crate::store::{Identity, Latest, PathKey};
 
 /// No path is checked more often than this, whatever its consumers say.
@@ -72,6 +72,7 @@ impl Index {
         folder: &Folder,
         due: Vec<Due>,
         entries: &HashMap<String, Latest>,
+        begun: Instant,
         now: Instant,
         jitter: impl Fn(Duration) -> Duration,
     ) -> (Vec<Name>, Vec<Due>) {
@@ -82,13 +83,35 @@ impl Index {
             match entries.get(&*key.path) {
                 Some(&Latest { version, live, consents }) => {
                     let seen = Seen { version, live, consents: Some(consents) };
-                    woken.extend(self.checked(&key, &folder.tree.identity, seen, now));
+                    woken.extend(self.checked(&key, &folder.tree.identity, seen, begun, now));
                 }
                 None => unlisted.push(path),
             }
             self.postpone(&key, now, &jitter);
         }
         (woken, unlisted)
+    }
+
+    /// Another follower with this window: the path is checked earlier for it, and never later. Its other followers are not
+    /// visited.
+    pub(super) fn hasten(
+        &mut self,
+        key: &PathKey,
+        window: Duration,
+        now: Instant,
+        jitter: &impl Fn(Duration) -> Duration,
+    ) {
+        let window = window.max(SHORTEST_WINDOW);
+        let at = now + jitter(window);
+        let path = self.path(key);
+        let before = path.next;
+        let next = before
+            .map_or(Next { at, window }, |before| Next { at: before.at.min(at), window: before.window.min(window) });
+        path.next = Some(next);
+        if let Some(before) = before {
+            self.due.remove(&(before.at, key.clone()));
+        }
+        self.due.insert((next.at, key.clone()));
     }
 
     pub(super) fn schedule(&mut self, key: &PathKey, now: Instant, jitter: &impl Fn(Duration) -> Duration) {
@@ -116,10 +139,39 @@ impl Index {
     }
 
     fn of(&self, tree: &Tree) -> impl Iterator<Item = Due> {
-        self.paths.iter().filter(|(key, _)| tree.covers(key)).filter_map(|(key, path)| {
-            let followed = Due { key: key.clone(), logins: self.checks(key), window: path.next?.window };
+        self.candidates(tree).filter_map(|key| {
+            let followed =
+                Due { key: key.clone(), logins: self.checks(key), window: self.paths.get(key)?.next?.window };
             (Tree::of(&followed).as_ref() == Some(tree)).then_some(followed)
         })
+    }
+
+    /// The paths of a tree that its login reads, and that may be another login's to check. Nothing else is visited for a
+    /// listing.
+    pub(in crate::feed) fn candidates(&self, tree: &Tree) -> impl Iterator<Item = &PathKey> {
+        self.trees.get(tree).into_iter().flat_map(BTreeMap::keys)
+    }
+
+    /// A consumer reads this path by this login from now on.
+    pub(super) fn plant(&mut self, read: &ReadKey) {
+        if let Some(tree) = Tree::around(&read.key, &read.identity) {
+            *self.trees.entry(tree).or_default().entry(read.key.clone()).or_default() += 1;
+        }
+    }
+
+    /// It does so no longer.
+    pub(super) fn uproot(&mut self, read: &ReadKey) {
+        let Some(tree) = Tree::around(&read.key, &read.identity) else { return };
+        let Some(paths) = self.trees.get_mut(&tree) else { return };
+        if let Some(readers) = paths.get_mut(&read.key) {
+            *readers -= 1;
+            if *readers == 0 {
+                paths.remove(&read.key);
+            }
+        }
+        if paths.is_empty() {
+            self.trees.remove(&tree);
+        }
     }
 
     fn checks(&self, key: &PathKey) -> Vec<Check> {

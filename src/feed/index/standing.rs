@@ -17,7 +17,7 @@ impl Index {
                 for (read, held) in &mut consumer.sources {
                     // What was made out of date meanwhile is still what the target was rendered from.
                     if let Some(taken) =
-                        held.taken.map(|taken| taken.version).filter(|taken| held.stands != Some(*taken))
+                        held.taken.map(|taken| taken.seen.version).filter(|taken| held.stands != Some(*taken))
                     {
                         held.stands = Some(taken);
                         moved.insert(read.key.clone());
@@ -25,7 +25,7 @@ impl Index {
                 }
                 None
             }
-            Standing::Failing(trouble) => Some(Box::new(trouble)),
+            Standing::Failing(trouble) => Some(trouble),
         };
         if consumer.trouble != trouble {
             consumer.trouble = trouble;
@@ -39,7 +39,7 @@ impl Index {
         let Some(path) = self.paths.get(key) else { return Vec::new() };
         let mut readers: BTreeMap<&Name, Reader> = BTreeMap::new();
         for (name, held) in self.following(path, key) {
-            let trouble = self.consumers.get(name).and_then(|consumer| consumer.trouble.as_deref().cloned());
+            let trouble = self.consumers.get(name).and_then(|consumer| consumer.trouble.clone());
             readers
                 .entry(name)
                 // By several logins it has what the slowest has.

@@ -1,0 +1,137 @@
+//! Our own last written statuses: each counts until the cache shows it, so that a cache that lags is not taken for the truth.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// See the module. Objects are known by their UIDs.
+#[derive(Default)]
+pub struct Written(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// Objects as the server stored them with our status, while caches may still show older ones.
+    ahead: HashMap<String, Value>,
+    /// Objects whose status could not be written.
+    owed: HashSet<String>,
+}
+
+impl Written {
+    /// Keeps an object as the server stored it with a status of ours.
+    pub fn note(&self, uid: &str, stored: Value) {
+        let mut inner = self.lock();
+        inner.owed.remove(uid);
+        inner.ahead.insert(uid.to_owned(), stored);
+    }
+
+    /// The status is as it should be.
+    pub fn settle(&self, uid: &str) {
+        self.lock().owed.remove(uid);
+    }
+
+    /// The status could not be written.
+    pub fn owe(&self, uid: &str) {
+        self.lock().owed.insert(uid.to_owned());
+    }
+
+    /// Whether a status is still to be written.
+    pub fn is_owed(&self, uid: &str) -> bool {
+        self.lock().owed.contains(uid)
+    }
+
+    /// The object with our last status, where a cache shows an older one.
+    pub fn newer<K: Resource + DeserializeOwned>(&self, cached: &K) -> Option<K> {
+        let stored = self.lock().ahead.get(&cached.uid()?).cloned()?;
+        match number(cached.meta().resource_version.as_deref())? < number(version_of(&stored))? {
+            true => serde_json::from_value(stored).ok(),
+            false => None,
+        }
+    }
+
+    /// A cache shows the object at this version.
+    pub fn shown(&self, uid: &str, resource_version: &str) {
+        let mut inner = self.lock();
+        let Some(stored) = inner.ahead.get(uid) else { return };
+        let lags = match (number(Some(resource_version)), number(version_of(stored))) {
+            (Some(shown), Some(written)) => shown < written,
+            // Versions that cannot be told apart: what the cache shows counts.
+            (_, _) => false,
+        };
+        if !lags {
+            inner.ahead.remove(uid);
+        }
+    }
+
+    /// Drops an object that is gone.
+    pub fn forget(&self, uid: &str) {
+        let mut inner = self.lock();
+        inner.ahead.remove(uid);
+        inner.owed.remove(uid);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn version_of(object: &Value) -> Option<&str> {
+    object.pointer("/metadata/resourceVersion")?.as_str()
+}
+
+/// Of two states of one object, the one with the higher number is the later one.
+fn number(resource_version: Option<&str>) -> Option<u64> {
+    resource_version?.parse().ok()
+}
+
+#[cfg(test)]
+impl Written {
+    /// Whether nothing at all is kept.
+    pub fn is_empty(&self) -> bool {
+        let inner = self.lock();
+        inner.ahead.is_empty() && inner.owed.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(version: &str, word: &str) -> Value {
+        json!({ "metadata": { "name": "a", "uid": "u", "resourceVersion": version }, "data": { "word": word } })
+    }
+
+    fn cached(version: &str) -> ConfigMap {
+        serde_json::from_value(object(version, "cached")).unwrap()
+    }
+
+    #[test]
+    fn what_was_written_counts_until_the_cache_shows_it() {
+        let written = Written::default();
+        written.note("u", object("7", "written"));
+        for (version, counts) in [("5", true), ("6", true), ("7", false), ("12", false)] {
+            assert_eq!(written.newer(&cached(version)).is_some(), counts, "at {version}");
+        }
+        written.shown("u", "6");
+        assert!(written.newer(&cached("6")).is_some());
+        written.shown("u", "7");
+        assert!(written.newer(&cached("6")).is_none() && written.is_empty());
+    }
+
+    #[test]
+    fn a_status_is_owed_until_it_is_written() {
+        let written = Written::default();
+        written.owe("u");
+        assert!(written.is_owed("u"));
+        written.note("u", object("7", "written"));
+        assert!(!written.is_owed("u"));
+        written.owe("u");
+        written.forget("u");
+        assert!(written.is_empty());
+    }
+}

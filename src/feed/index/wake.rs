@@ -1,0 +1,96 @@
+//! Who is to look again, and who is queued for it.
+
+use std::collections::{BTreeSet, HashSet};
+use std::time::{Duration, Instant};
+
+use super::{Awaited, Consumer, Held, Index, Path};
+use crate::controller::referrers::Name;
+use crate::feed::{Follow, Labels, ReadKey, Seen};
+use crate::store::{Identity, PathKey};
+
+/// How long bytes are held for a consumer that was woken and has not come yet.
+const WOKEN_HOLD: Duration = Duration::from_secs(5);
+
+impl Index {
+    /// Other labels of namespaces: whoever is judged by them is to look again.
+    pub fn labels_changed(&mut self, namespaces: impl Fn(&str) -> bool, now: Instant) -> Vec<Name> {
+        let concerned =
+            |(name, consumer): &(&Name, &Consumer)| consumer.labels == Labels::Decisive && namespaces(&name.namespace);
+        let concerned: BTreeSet<Name> = self.consumers.iter().filter(concerned).map(|(name, _)| name.clone()).collect();
+        self.outdate(&concerned, |_| true);
+        self.wake(concerned, now)
+    }
+
+    pub(super) fn following<'a>(
+        &'a self,
+        path: &'a Path,
+        key: &'a PathKey,
+    ) -> impl Iterator<Item = (&'a Name, &'a Held)> {
+        path.consumers
+            .iter()
+            .filter_map(|name| self.consumers.get_key_value(name))
+            .filter(|(_, consumer)| consumer.follow != Follow::Never)
+            .flat_map(|(name, consumer)| consumer.sources.iter().map(move |(read, held)| (name, read, held)))
+            .filter(move |(_, read, _)| read.key == *key && read.version.is_none())
+            .map(|(name, _, held)| (name, held))
+    }
+
+    pub(super) fn wake_behind(&mut self, key: &PathKey, seen: Seen, now: Instant) -> Vec<Name> {
+        let behind = self.behind(key, seen);
+        // What is known may still be what they have: where the number went back, only a read can tell.
+        self.outdate(&behind, |read| read.key == *key && read.version.is_none());
+        self.wake(behind, now)
+    }
+
+    /// The followers that have something else.
+    pub(super) fn behind(&self, key: &PathKey, seen: Seen) -> BTreeSet<Name> {
+        let Some(path) = self.paths.get(key) else { return BTreeSet::new() };
+        let following = self.following(path, key);
+        following
+            .filter(|(_, held)| held.taken.is_none_or(|taken| taken.seen != seen))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    pub(super) fn wake_readers(&mut self, key: &PathKey, identity: &Identity, now: Instant) -> Vec<Name> {
+        let Some(path) = self.paths.get(key) else { return Vec::new() };
+        let readers: BTreeSet<Name> = self
+            .following(path, key)
+            .filter(|(_, held)| held.source.client.identity() == identity)
+            .map(|(name, _)| name.clone())
+            .collect();
+        self.outdate(&readers, |read| read.key == *key && read.identity == *identity && read.version.is_none());
+        self.wake(readers, now)
+    }
+
+    /// They are to read again, whatever they have.
+    pub(super) fn outdate(&mut self, names: &BTreeSet<Name>, which: impl Fn(&ReadKey) -> bool) {
+        for name in names {
+            for (read, held) in self.consumers.get_mut(name).into_iter().flat_map(|consumer| &mut consumer.sources) {
+                if which(read) {
+                    held.taken = None;
+                }
+            }
+        }
+    }
+
+    /// Marks them as expected at everything they read, and returns those that are not queued yet.
+    pub(super) fn wake(&mut self, names: BTreeSet<Name>, now: Instant) -> Vec<Name> {
+        let mut woken = Vec::new();
+        for name in names {
+            let Some(consumer) = self.consumers.get_mut(&name) else { continue };
+            for (key, _) in &consumer.sources {
+                let awaited = self
+                    .awaited
+                    .entry(key.clone())
+                    .or_insert_with(|| Awaited { names: HashSet::new(), until: now + WOKEN_HOLD });
+                awaited.names.insert(name.clone());
+                awaited.until = now + WOKEN_HOLD;
+            }
+            if !std::mem::replace(&mut consumer.queued, true) {
+                woken.push(name);
+            }
+        }
+        woken
+    }
+}

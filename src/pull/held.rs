@@ -1,0 +1,114 @@
+//! A target that is not to be read again: whether it is as it was rendered, and may still be there.
+//!
+//! A resource that is read once, or on its own changes, still depends on its stores and on its producers' consent: a store
+//! that is gone or refuses the namespace is told in status, and a permission that is withdrawn reaches it as it reaches
+//! everybody (RF2). For that the paths are read, and no value is taken from them.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::Pull;
+use super::desired::Desired;
+use super::inputs::{Inputs, Paths};
+use super::observe::{self, ObserveError, OpenStores, Stores};
+use super::ownership;
+use super::plan::{TargetState, Written};
+use super::records::{Outcome, Record};
+use super::report::{Failure, Permission, StoreSince, Synced};
+use crate::api::condition::{self, ConditionStatus, READY};
+use crate::api::{ExternalSecret, names};
+use crate::controller::referrers::Name;
+use crate::feed::{Follow, Freshness};
+use crate::store::{Identity, StoreName};
+
+impl<S: Stores> Pull<S> {
+    /// Keeps a target as it was rendered; `None` where it is not, and has to be rendered anew.
+    pub(super) async fn hold(
+        &self,
+        object: &ExternalSecret,
+        desired: &Desired,
+        name: &Name,
+        today: &Inputs,
+        opened: &OpenStores,
+    ) -> Result<Option<Synced>, Failure> {
+        let target = Name::new(&desired.namespace, &desired.target);
+        let in_doubt = self.records.take_doubt(name, &target, self.context.settings.status_heartbeat);
+        let record = self.records.of(name);
+        let is_known = record.as_ref().is_some_and(|record| {
+            record.outcome == Outcome::Good && record.inputs.stores == today.stores && today.paths == Paths::AsRead
+        });
+        let permission = match is_known {
+            true => Permission::Given,
+            false => match self.ask(desired, name, today, opened).await? {
+                Ok(()) => Permission::Given,
+                // What is said of it now is not true any more, and nothing else is known.
+                Err(unread) if !is_ready(object) => return Err(Failure::Observe(unread)),
+                Err(unread) => {
+                    tracing::debug!(external_secret = %name, %unread, "who may read its paths is not known now");
+                    Permission::Unknown
+                }
+            },
+        };
+        // After a failure the record may tell of a target that is gone.
+        let is_sure = !in_doubt && record.as_ref().is_some_and(|record| record.outcome == Outcome::Good);
+        let recorded = record.as_ref().and_then(|record| record.target.clone()).filter(|(name, _)| *name == target);
+        let written = match recorded {
+            Some((_, written)) if is_sure || self.is_as_written(desired, &written).await? => written,
+            Some(_) | None => match observe::live(&self.context.cluster, desired).await.map_err(Failure::Write)? {
+                TargetState::Present(live) if ownership::is_intact(desired, &live) => {
+                    let data_hash = live.annotations.get(names::ANNOTATION_DATA_HASH).cloned().unwrap_or_default();
+                    Written { stamp: live.stamp, data_hash, immutable: live.immutable }
+                }
+                TargetState::Present(_) | TargetState::Absent | TargetState::AsWritten(_) => return Ok(None),
+            },
+        };
+        let rendered_from = record.as_ref().and_then(|record| record.rendered_from.clone());
+        let store = since(rendered_from.as_ref(), &today.stores.identities());
+        let looked = match record.as_ref().filter(|_| is_sure) {
+            Some(record) => record.looked,
+            None => Instant::now(),
+        };
+        let inputs = Inputs { paths: Paths::AsRead, target: Some(written.stamp.clone()), ..today.clone() };
+        let record = Record { inputs, outcome: Outcome::Good, target: Some((target, written)), looked, rendered_from };
+        self.records.note(name, record);
+        Ok(Some(Synced::Held { store, permission }))
+    }
+
+    /// Asks whether the namespace may read what the target was rendered from. What cannot be read leaves it open.
+    async fn ask(
+        &self,
+        desired: &Desired,
+        name: &Name,
+        today: &Inputs,
+        opened: &OpenStores,
+    ) -> Result<Result<(), ObserveError>, Failure> {
+        let feed = &self.context.feed;
+        let located = match observe::locate(desired, opened).await {
+            Ok(located) => located,
+            Err(error) => return Ok(Err(error)),
+        };
+        observe::subscribe(feed, name, &located, Follow::Never);
+        let freshness = match today.paths {
+            Paths::Moved => Freshness::Shared,
+            Paths::AsRead => Freshness::Since(Instant::now()),
+        };
+        match observe::read(feed, name, &located, freshness, &[]).await {
+            Ok(snapshots) => self.check_permission(desired, &snapshots).await.map(Ok),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+}
+
+/// Whether the stores are those that the target was rendered from.
+fn since(rendered_from: Option<&BTreeMap<StoreName, Identity>>, today: &BTreeMap<StoreName, Identity>) -> StoreSince {
+    match rendered_from {
+        None => StoreSince::Unknown,
+        Some(before) if before == today => StoreSince::AsItWas,
+        Some(_) => StoreSince::Edited,
+    }
+}
+
+fn is_ready(object: &ExternalSecret) -> bool {
+    let ready = object.status.as_ref().and_then(|status| condition::find(&status.conditions, READY));
+    ready.is_some_and(|ready| ready.status == ConditionStatus::True)
+}

@@ -1,0 +1,138 @@
+//! Decides what becomes of the target and writes it, anew where the target moved in between.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::Pull;
+use super::absence::{self, Absence};
+use super::apply::{self, Applied};
+use super::bound::Halt;
+use super::consent::{self, Reader};
+use super::desired::{Desired, Reference};
+use super::observe::{self, Stores};
+use super::plan::{self, Observed, PathVersion, Snapshot, Step, TargetState, Written, plan};
+use super::records::Record;
+use super::refusal::Refusal;
+use super::report::Failure;
+use crate::api::names;
+use crate::cluster::ClusterError;
+use crate::controller::referrers::Name;
+use crate::feed::Labels;
+use crate::store::StoreName;
+
+/// How often a write is decided anew because the target moved meanwhile, before the object waits its turn again.
+const ATTEMPTS: usize = 4;
+
+impl<S: Stores> Pull<S> {
+    /// Decides and writes, anew when the target moved in between.
+    pub(super) async fn settle(
+        &self,
+        desired: &Desired,
+        record: Option<&Record>,
+        snapshots: Vec<(Reference, Snapshot)>,
+    ) -> Result<(Applied, Vec<PathVersion>, Vec<String>), Failure> {
+        let cluster = &self.context.cluster;
+        let reader = self.reader(desired, &snapshots).await.map_err(Failure::Write)?;
+        let name = Name::new(&desired.namespace, &desired.name);
+        let mut target = observe::target(cluster, desired, record).await.map_err(Failure::Write)?;
+        let mut attempt = 1;
+        loop {
+            let unseen = matches!(target, TargetState::AsWritten(_));
+            let absences = absence::find(desired, &snapshots, &target);
+            let observed = Observed { snapshots: snapshots.clone(), target, reader: reader.clone() };
+            let plan = match plan(desired, observed) {
+                Ok(plan) => plan,
+                Err(refusal) => return Err(self.refuse(desired, refusal).await),
+            };
+            if let Step::Keep(written) = &plan.step
+                && unseen
+                && !self.is_as_written(desired, written).await?
+            {
+                target = observe::live(cluster, desired).await.map_err(Failure::Write)?;
+                continue;
+            }
+            self.judge(&name, absences, &plan.step).map_err(Failure::Halted)?;
+            match apply::apply(cluster, desired, plan.step).await {
+                Ok(applied) => {
+                    self.losses.carried_out(&name, Instant::now());
+                    return Ok((applied, plan.versions, plan.notes));
+                }
+                Err(
+                    ClusterError::Conflict { .. } | ClusterError::AlreadyExists { .. } | ClusterError::NotFound { .. },
+                ) if attempt < ATTEMPTS => {
+                    attempt += 1;
+                    target = observe::live(cluster, desired).await.map_err(Failure::Write)?;
+                }
+                // It may be immutable by now, which only a look can tell.
+                Err(ClusterError::Invalid { .. }) if unseen => {
+                    target = observe::live(cluster, desired).await.map_err(Failure::Write)?;
+                }
+                Err(error) => return Err(Failure::Write(error)),
+            }
+        }
+    }
+
+    async fn reader(&self, desired: &Desired, snapshots: &[(Reference, Snapshot)]) -> Result<Reader, ClusterError> {
+        let name = Name::new(&desired.namespace, &desired.name);
+        let asked = consent::asks_for_labels(snapshots);
+        // Before they are read, so that no change falls between.
+        self.context.feed.judged_by(&name, if asked { Labels::Decisive } else { Labels::Silent });
+        let labels = match asked {
+            true => self.context.cluster.namespace_labels(&desired.namespace).await?,
+            false => BTreeMap::new(),
+        };
+        Ok(Reader { labels, silence: self.context.settings.silence })
+    }
+
+    /// A target whose producer withdrew its consent goes where the producer says so; otherwise it stays as it is.
+    async fn refuse(&self, desired: &Desired, refusal: Refusal) -> Failure {
+        if refusal.takes_target() {
+            let gone = async {
+                let target = observe::live(&self.context.cluster, desired).await?;
+                apply::apply(&self.context.cluster, desired, plan::remove(desired, target)).await
+            };
+            if let Err(error) = gone.await {
+                return Failure::Write(error);
+            }
+        }
+        Failure::Refused(refusal)
+    }
+
+    /// Judges a target that is not rendered anew by the consents of its producers.
+    pub(super) async fn check_permission(
+        &self,
+        desired: &Desired,
+        snapshots: &[(Reference, Snapshot)],
+    ) -> Result<(), Failure> {
+        let reader = self.reader(desired, snapshots).await.map_err(Failure::Write)?;
+        let judged = desired.entries.iter().try_for_each(|wanted| {
+            let snapshot = snapshots.iter().find(|(reference, _)| *reference == wanted.from);
+            snapshot.map_or(Ok(()), |(_, snapshot)| consent::check(desired, wanted, snapshot, &reader))
+        });
+        match judged {
+            Ok(()) => Ok(()),
+            Err(refusal) => Err(self.refuse(desired, refusal).await),
+        }
+    }
+
+    /// Lets a target lose what is gone from a store, unless too many do.
+    fn judge(&self, name: &Name, mut absences: BTreeMap<StoreName, Absence>, step: &Step) -> Result<(), Halt> {
+        if !absence::takes_away(step) {
+            absences.values_mut().for_each(|absence| *absence = (*absence).min(Absence::Harmless));
+        }
+        let allowance = |store: &StoreName| self.allowance(store);
+        self.losses.judge(name, &absences, allowance, Instant::now())
+    }
+
+    /// What a person wrote on the store to let deletions through.
+    pub(super) fn allowance(&self, store: &StoreName) -> Option<String> {
+        let object = self.context.stores.store(store)?;
+        object.annotation(names::ANNOTATION_ALLOW_MASS_DELETION).map(str::to_owned)
+    }
+
+    /// Where nothing is written, no precondition finds out that somebody else edited or deleted the target.
+    pub(super) async fn is_as_written(&self, desired: &Desired, written: &Written) -> Result<bool, Failure> {
+        let stamp = self.context.cluster.target_stamp(&desired.namespace, &desired.target).await;
+        Ok(stamp.map_err(Failure::Write)?.as_ref() == Some(&written.stamp))
+    }
+}

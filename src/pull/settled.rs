@@ -1,0 +1,80 @@
+//! Whether a reconcile has nothing to do: its inputs are those of the last one that went well.
+
+use std::time::Duration;
+
+use super::Pull;
+use super::desired::{Desired, Refresh};
+use super::inputs::Inputs;
+use super::observe::Stores;
+use super::records::{Outcome, Record};
+use super::report::Failure;
+use crate::api::ExternalSecret;
+use crate::api::condition::{self, ConditionStatus, READY};
+use crate::controller::referrers::Name;
+use crate::feed::Follow;
+
+/// How often a resource that asks to be synced once looks for its value until it is there.
+const UNTIL_SYNCED: Duration = Duration::from_secs(3600);
+
+impl<S: Stores> Pull<S> {
+    /// Whether there is nothing to do, found out by a look at the target's metadata at most: where somebody moved it, or
+    /// nobody looked for as long as a heartbeat takes.
+    pub(super) async fn is_settled(
+        &self,
+        object: &ExternalSecret,
+        desired: &Desired,
+        name: &Name,
+        today: &Inputs,
+    ) -> Result<bool, Failure> {
+        let target = Name::new(&desired.namespace, &desired.target);
+        let in_doubt = self.records.take_doubt(name, &target, self.context.settings.status_heartbeat);
+        let Some(record) = self.records.of(name) else { return Ok(false) };
+        if !is_good(&record, today) || !self.is_told(object) {
+            return Ok(false);
+        }
+        if !in_doubt {
+            return Ok(true);
+        }
+        let found = self.context.cluster.target_stamp(&desired.namespace, &desired.target).await;
+        let today = Inputs { target: found.map_err(Failure::Write)?, ..today.clone() };
+        let settled = is_good(&record, &today);
+        if settled {
+            self.records.looked(name);
+        }
+        Ok(settled)
+    }
+
+    /// Whether status says that all is well with this generation, and nothing of it is still to be written.
+    fn is_told(&self, object: &ExternalSecret) -> bool {
+        let ready = object.status.as_ref().and_then(|status| condition::find(&status.conditions, READY));
+        let says_so = ready.is_some_and(|ready| {
+            ready.status == ConditionStatus::True
+                && ready.observed_generation.is_none_or(|seen| Some(seen) == object.metadata.generation)
+        });
+        says_so && !self.context.written.is_owed(object.metadata.uid.as_deref().unwrap_or_default())
+    }
+}
+
+/// Whether the last reconcile went well and was made of these very inputs.
+pub(super) fn is_good(record: &Record, today: &Inputs) -> bool {
+    record.outcome == Outcome::Good && record.inputs == *today
+}
+
+/// Whether the resource asked not to be read again in its present state, save to repair the target.
+pub(super) fn is_frozen(object: &ExternalSecret, desired: &Desired) -> bool {
+    let synced = object.status.as_ref().and_then(|status| status.synced_resource_version.as_ref());
+    match desired.refresh {
+        Refresh::Follow(_) => false,
+        Refresh::OnChange => synced == Some(&desired.synced_resource_version),
+        Refresh::Once => synced.is_some(),
+    }
+}
+
+/// Until the first sync everything follows: the value may come later than the resource (KG4).
+pub(super) fn until_synced(object: &ExternalSecret, desired: &Desired) -> Follow {
+    match desired.refresh {
+        Refresh::Follow(interval) => Follow::Every(interval),
+        Refresh::OnChange | Refresh::Once if is_frozen(object, desired) => Follow::Never,
+        Refresh::OnChange | Refresh::Once => Follow::Every(UNTIL_SYNCED),
+    }
+}

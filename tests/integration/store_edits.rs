@@ -1,0 +1,162 @@
+//! A store is an input of every target that is rendered through it: an edit of any of its fields arrives within seconds, however
+//! long the refresh interval is, and nobody has to touch the ExternalSecrets.
+
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+use waypost::api::ExternalSecret;
+use waypost_e2e::lab::{Lab, Transport, ca_bundle};
+use waypost_e2e::wait;
+
+use crate::bad_store::{edit_store, remove_store, store_ref};
+use crate::stage::{self, SOON, Stage, bytes_of};
+
+/// Resources that are read again on changes only, or never, beside one that follows.
+const POLICIES: [(&str, &str, &str); 4] = [
+    ("follows", "Periodic", "24h"),
+    ("on-change", "OnChange", "24h"),
+    ("created-once", "CreatedOnce", "24h"),
+    ("interval-zero", "Periodic", "0"),
+];
+
+/// Those of them that are not read again.
+fn frozen() -> impl Iterator<Item = &'static str> {
+    POLICIES.iter().map(|(name, ..)| *name).filter(|name| *name != "follows")
+}
+
+/// A store of this test's own on the lab's server, and a target of each policy in sync through it.
+async fn in_sync(test: &str) -> anyhow::Result<(Stage, String)> {
+    let (stage, lab) = (Stage::new(test).await?, Lab::shared().await?);
+    let store = format!("{}-store", stage.word);
+    stage::store(lab, &store, lab.vault_addr(), lab.vault_ca_pem()).await?;
+    stage.vault.write("secret", &stage.path(), &json!({ "password": "old" })).await?;
+    for (name, policy, interval) in POLICIES {
+        let more = json!({
+            "secretStoreRef": store_ref(&store), "refreshPolicy": policy, "refreshInterval": interval,
+            "target": { "name": name },
+        });
+        stage.pull(name, &[("PASSWORD", "password")], more).await?;
+        stage.holds(&stage.consumer, name, &[("PASSWORD", "old")]).await?;
+        stage.ready::<ExternalSecret>(&stage.consumer, name, "True", "SecretSynced").await?;
+    }
+    Ok((stage, store))
+}
+
+/// Every one of them says so within seconds, and keeps its target.
+async fn all_say(stage: &Stage, status: &str, reason: &str, words: &[&str]) -> anyhow::Result<()> {
+    for (name, ..) in POLICIES {
+        says(stage, name, status, reason, words).await?;
+        let target = stage.api::<Secret>(&stage.consumer).get(name).await?;
+        assert_eq!(bytes_of(&target)["PASSWORD"], b"old", "{name}");
+    }
+    Ok(())
+}
+
+async fn says(stage: &Stage, name: &str, status: &str, reason: &str, words: &[&str]) -> anyhow::Result<()> {
+    let pulls = stage.api::<ExternalSecret>(&stage.consumer);
+    wait::until(&format!("{name} to be {status} {reason}: {words:?}"), SOON, async || {
+        let object = serde_json::to_value(pulls.get(name).await?)?;
+        let ready = stage::condition(&object).cloned().unwrap_or_default();
+        let message = ready["message"].as_str().unwrap_or_default();
+        let fits = ready["status"] == status && ready["reason"] == reason;
+        match fits && words.iter().all(|word| message.contains(word)) {
+            true => Ok(Some(())),
+            false => anyhow::bail!("it says {ready}"),
+        }
+    })
+    .await
+}
+
+/// The one that follows has the value of the new place; the others keep theirs and say that the store was edited.
+async fn only_who_follows_moves(stage: &Stage, value: &str) -> anyhow::Result<()> {
+    stage.holds(&stage.consumer, "follows", &[("PASSWORD", value)]).await?;
+    for name in frozen() {
+        says(stage, name, "True", "SecretSynced", &["its store was edited since"]).await?;
+        stage.holds(&stage.consumer, name, &[("PASSWORD", "old")]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn s18_a_store_that_is_moved_to_another_server_takes_its_targets_along() -> anyhow::Result<()> {
+    let (stage, store) = in_sync("sesrv").await?;
+    let other = Lab::shared().await?.extra_bao(Transport::Tls).await?;
+    other.admin()?.write("secret", &stage.path(), &json!({ "password": "new" })).await?;
+    let ca = other.ca_pem().map(ca_bundle);
+    edit_store(&stage, &store, json!({ "server": other.address(), "caBundle": ca })).await?;
+    only_who_follows_moves(&stage, "new").await?;
+    remove_store(&stage, &store).await
+}
+
+#[tokio::test]
+async fn s18_a_store_that_is_given_another_path_takes_its_targets_along() -> anyhow::Result<()> {
+    let (stage, store) = in_sync("sepath").await?;
+    let mount = format!("{}-kv", stage.word);
+    stage.vault.enable_mount(&mount, "kv", &json!({ "version": "2" })).await?;
+    edit_store(&stage, &store, json!({ "path": mount })).await?;
+    // No shipped policy allows that mount.
+    says(&stage, "follows", "False", "SecretSyncedError", &[&mount]).await?;
+    stage.holds(&stage.consumer, "follows", &[("PASSWORD", "old")]).await?;
+    for name in frozen() {
+        says(&stage, name, "True", "SecretSynced", &["its store was edited since"]).await?;
+    }
+    edit_store(&stage, &store, json!({ "path": "secret" })).await?;
+    stage.vault.write("secret", &stage.path(), &json!({ "password": "new" })).await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "follows", "True", "SecretSynced").await?;
+    remove_store(&stage, &store).await
+}
+
+#[tokio::test]
+async fn s18_a_store_that_is_given_another_vault_namespace_is_not_read_in_the_old_one() -> anyhow::Result<()> {
+    let (stage, store) = in_sync("sens").await?;
+    edit_store(&stage, &store, json!({ "namespace": format!("{}-nowhere", stage.word) })).await?;
+    says(&stage, "follows", "False", "SecretSyncedError", &[]).await?;
+    stage.holds(&stage.consumer, "follows", &[("PASSWORD", "old")]).await?;
+    edit_store(&stage, &store, json!({ "namespace": Value::Null })).await?;
+    says(&stage, "follows", "True", "SecretSynced", &[]).await?;
+    remove_store(&stage, &store).await
+}
+
+#[tokio::test]
+async fn s18_narrowed_conditions_and_a_deletion_reach_every_target_of_the_store() -> anyhow::Result<()> {
+    let (stage, store) = in_sync("second").await?;
+    stage.admit(&store, json!([{ "namespaces": ["somebody-else"] }])).await?;
+    all_say(&stage, "False", "NotPermitted", &[&store]).await?;
+    stage.admit(&store, json!([{ "namespaces": [stage.consumer] }])).await?;
+    all_say(&stage, "True", "SecretSynced", &[]).await?;
+
+    // By labels, which the namespace loses.
+    stage.admit(&store, json!([{ "namespaceSelector": { "matchLabels": { "reads": stage.word } } }])).await?;
+    all_say(&stage, "False", "NotPermitted", &[&store]).await?;
+    label(&stage, Some(&stage.word)).await?;
+    all_say(&stage, "True", "SecretSynced", &[]).await?;
+    label(&stage, None).await?;
+    all_say(&stage, "False", "NotPermitted", &[&store]).await?;
+    label(&stage, Some(&stage.word)).await?;
+    all_say(&stage, "True", "SecretSynced", &[]).await?;
+
+    remove_store(&stage, &store).await?;
+    all_say(&stage, "False", "StoreNotFound", &[&store]).await
+}
+
+async fn label(stage: &Stage, value: Option<&str>) -> anyhow::Result<()> {
+    let labels = json!({ "metadata": { "labels": { "reads": value } } });
+    let namespaces: Api<Namespace> = Api::all(stage.client.clone());
+    namespaces.patch(&stage.consumer, &PatchParams::default(), &Patch::Merge(labels)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn es1_a_push_through_an_edited_store_wakes_who_reads_through_it() -> anyhow::Result<()> {
+    let (stage, store) = in_sync("sewake").await?;
+    let other = Lab::shared().await?.extra_bao(Transport::Tls).await?;
+    let ca = other.ca_pem().map(ca_bundle);
+    edit_store(&stage, &store, json!({ "server": other.address(), "caBundle": ca })).await?;
+    says(&stage, "follows", "False", "PathNotFound", &["does not exist", "keeps its data"]).await?;
+    stage.secret(&stage.producer, "source", &[("password", "pushed")]).await?;
+    let through = json!({ "secretStoreRefs": [store_ref(&store)] });
+    stage.push("push", "source", &[("password", "password")], through).await?;
+    stage.holds(&stage.consumer, "follows", &[("PASSWORD", "pushed")]).await?;
+    remove_store(&stage, &store).await
+}
