@@ -229,7 +229,8 @@ async fn a_sealed_server_is_said_to_be_sealed_and_its_return_is_announced() {
     .await
     .unwrap();
     bench.bao().unseal().await.unwrap();
-    let recovered = tokio::time::timeout(Duration::from_secs(5), changes.recv()).await.unwrap().unwrap();
+    let told = wait::within("the return to be announced", Duration::from_secs(5), changes.recv());
+    let recovered = told.await.unwrap().unwrap();
     assert_eq!(recovered, StoreName::cluster("sealed"));
     assert_eq!(live(&client.read(&entry, None).await.unwrap()).0, 1);
 }

@@ -14,7 +14,7 @@ use super::{
     Narrator, Place,
     source::{PASSWORD, Source, generated},
 };
-use crate::lab::MOUNT;
+use crate::{lab::MOUNT, wait};
 
 /// The Secret that both consumers keep, each in its own namespace.
 const TARGET: &str = "temporal-postgres";
@@ -64,9 +64,8 @@ async fn rotate(client: &Client, source: &Source, password: &str) -> anyhow::Res
     let (first, second) = try_join(watch(client, CONSUMERS[0]), watch(client, CONSUMERS[1])).await?;
     let start = Instant::now();
     let arrivals = try_join(arrival(first, password), arrival(second, password));
-    let (_, (first, second)) = tokio::time::timeout(DEADLINE, try_join(source.write(client, password), arrivals))
-        .await
-        .context("the new password did not arrive at both consumers in 30 s")??;
+    let all = try_join(source.write(client, password), arrivals);
+    let (_, (first, second)) = wait::within("the new password to arrive at both consumers", DEADLINE, all).await??;
     Ok([first - start, second - start])
 }
 

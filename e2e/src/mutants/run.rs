@@ -20,7 +20,7 @@ use crate::wait;
 /// Tests that have not ended by then do not end: they are there within seconds.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// Tries every fault of which `wanted` says so, on a copy in `folder`, where its build stays for the next time.
+/// Tries these faults on a copy in `folder`, where its build stays for the next time. Progress goes to standard error.
 ///
 /// # Errors
 /// When the tree does not compile, or the named tests do not pass, without any fault.
@@ -28,12 +28,12 @@ pub fn run(repository: &Path, folder: &Path, mutants: Vec<Mutant>) -> anyhow::Re
     let bench = Bench { tree: folder.join("tree"), target: folder.join("target"), log: folder.join("log") };
     copy::bring_up(repository, &bench.tree)?;
     bench.must_pass(&mutants)?;
-    let mut report = Report::default();
-    for mutant in mutants {
+    let (mut report, all) = (Report::default(), mutants.len());
+    for (number, mutant) in mutants.into_iter().enumerate() {
+        eprintln!("{} of {all}: {}", number + 1, mutant.fault);
         let began = Instant::now();
         let outcome = bench.try_one(&mutant)?;
         let tried = Tried { mutant, outcome, took: began.elapsed() };
-        eprintln!("{tried}");
         report.tried.push(tried);
     }
     Ok(report)
