@@ -118,7 +118,7 @@ pub fn withdrawn(
     }
     for line in listed.unclear() {
         let text = format!(
-            "{line} names no property of a path that we can tell ours, as another controller's line: remove it from the store by hand"
+            "{line} names no property, so nobody can tell what of it is ours: remove it from the store by hand"
         );
         troubles.push(Trouble { reason: Reason::CleanupPending, family: Family::Refused, text });
     }

@@ -8,6 +8,7 @@ mod ledger;
 mod lifecycle;
 mod misplaced;
 mod protocol;
+mod report;
 mod slow;
 mod stores;
 mod whole;

@@ -1,0 +1,203 @@
+//! What a report makes of results: which lines stay, when it looks again, and how much it says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use crate::api::PushSecretStatus;
+use crate::api::condition::Reason;
+use crate::api::path_status::MAX_PATHS;
+use crate::api::push_secret::{PushMatch, PushRemoteRef, PushSecretData};
+use crate::api::selector::StoreKind;
+use crate::controller::report::{Requeue, Verdict};
+use crate::domain::path::RemotePath;
+use crate::push::apply::{Outcome, Removal, Results};
+use crate::push::entry::{Applied, ApplyError, Wrote};
+use crate::push::ledger::{Ledger, Line, Spot, StoreKey, key_of};
+use crate::push::plan::{Job, Plan, Problem};
+use crate::push::refusal::{Left, Refusal};
+use crate::push::report::{Done, Said, Setting, published, withdrawn};
+use crate::push::step::Settled;
+use crate::store::StoreError;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn spot(path: &str) -> Spot {
+    let store = StoreKey { kind: StoreKind::ClusterSecretStore, name: "vault".into() };
+    Spot { store, path: RemotePath::parse(Some("secret"), path).unwrap() }
+}
+
+fn lines(path: &str, properties: &[&str]) -> BTreeMap<String, Line> {
+    let line = |property: &&str| {
+        let remote_ref = PushRemoteRef { remote_key: path.into(), property: Some((*property).into()) };
+        let match_ = PushMatch { secret_key: Some("k".into()), remote_ref };
+        let data = PushSecretData { match_, ..PushSecretData::default() };
+        ((*property).to_owned(), Line { key: key_of(&data), data })
+    };
+    properties.iter().map(line).collect()
+}
+
+fn names(of: &[&str]) -> BTreeSet<String> {
+    of.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn owned(properties: &[&str]) -> Applied {
+    let settled = Settled { version: Some(1), owned: names(properties), ..Settled::default() };
+    Applied { settled, wrote: Wrote::Nothing }
+}
+
+/// A path that sets some properties and removes others.
+fn job(path: &str, set: &[&str], remove: &[&str]) -> Job {
+    let mut job = Job { lines: lines(path, set), ..Job::default() };
+    job.goal.remove = names(remove);
+    job
+}
+
+fn setting(now: Timestamp) -> Setting<'static> {
+    Setting {
+        generation: 1,
+        synced_version: "1-x".into(),
+        now,
+        heartbeat: Duration::from_secs(3600),
+        refresh: Some(DAY),
+        warnings: &[],
+    }
+}
+
+fn say(before: &PushSecretStatus, ledger: &Ledger, plan: &Plan, results: &Results, now: Timestamp) -> Said {
+    let wanted = BTreeSet::from([spot("a").store]);
+    let absent = BTreeMap::new();
+    let done = Done { plan, results, absent: &absent, wanted: &wanted, unmatched: &[], astray: &[] };
+    published(before, ledger, &done, &setting(now))
+}
+
+/// The report on one path whose ledger lists `a`, which is wanted, and `b`, which is not.
+fn one(result: Result<Applied, Problem>, removal: Removal) -> Said {
+    let mut ledger = Ledger::default();
+    ledger.pushed.insert(spot("p"), lines("p", &["a", "b"]));
+    let plan = Plan::from([(spot("p"), job("p", &["a"], &["b"]))]);
+    let results = Results::from([(spot("p"), Outcome { result, removal })]);
+    say(&PushSecretStatus::default(), &ledger, &plan, &results, Timestamp::UNIX_EPOCH)
+}
+
+fn listed(said: &Said) -> Vec<&str> {
+    said.status.synced_push_secrets.values().flat_map(|lines| lines.keys().map(String::as_str)).collect()
+}
+
+fn failed(error: StoreError) -> Problem {
+    Problem::Apply(ApplyError::Store(error))
+}
+
+#[test]
+fn a_line_stays_unless_the_store_was_seen_without_what_it_lists() {
+    let refused = |taken: &[&str]| {
+        let refusal = Refusal::LabelsReplaced { version: None };
+        Err(Problem::Apply(ApplyError::Refused { refusal, taken: names(taken) }))
+    };
+    let sealed = || Err(failed(StoreError::Sealed { server: "vault".into() }));
+    let taken = Settled { taken: names(&["a"]), kept: names(&["a"]), ..Settled::default() };
+    for (result, removal, stays) in [
+        (Ok(owned(&["a"])), Removal::Done, vec!["p/a"]),
+        (Ok(owned(&["a"])), Removal::Postponed, vec!["p/a", "p/b"]),
+        // It is there, and nobody claims it: it may be ours.
+        (Ok(owned(&[])), Removal::Done, vec!["p/a"]),
+        (Ok(Applied { settled: taken, wrote: Wrote::Nothing }), Removal::Done, vec![]),
+        (sealed(), Removal::Postponed, vec!["p/a", "p/b"]),
+        (refused(&[]), Removal::Postponed, vec!["p/a", "p/b"]),
+        (refused(&["a"]), Removal::Postponed, vec!["p/b"]),
+    ] {
+        let case = format!("{result:?} {removal:?}");
+        assert_eq!(listed(&one(result, removal)), stays, "{case}");
+    }
+}
+
+#[test]
+fn a_line_under_a_former_name_stays_until_the_new_one_owns_its_property() {
+    let mut ledger = Ledger::default();
+    ledger.pushed.insert(spot("old"), lines("old", &["a"]));
+    let mut moving = Job::default();
+    moving.moved.insert("a".into(), spot("new"));
+    let plan = Plan::from([(spot("old"), moving), (spot("new"), job("new", &["a"], &[]))]);
+    for (result, stays) in [
+        (Ok(owned(&["a"])), vec!["new/a"]),
+        (Err(failed(StoreError::Sealed { server: "vault".into() })), vec!["old/a"]),
+    ] {
+        let idle = Outcome { result: Ok(Applied::default()), removal: Removal::Done };
+        let results = Results::from([(spot("old"), idle), (spot("new"), Outcome { result, removal: Removal::Done })]);
+        let said = say(&PushSecretStatus::default(), &ledger, &plan, &results, Timestamp::UNIX_EPOCH);
+        assert_eq!(listed(&said), stays);
+    }
+}
+
+#[test]
+fn what_is_left_is_said_once_the_removal_was_tried_and_only_of_what_was_listed() {
+    let left = BTreeMap::from([("b".to_owned(), Left::Unmarked), ("never-listed".to_owned(), Left::Unmarked)]);
+    let settled = Settled { left, ..owned(&["a"]).settled };
+    let applied = || Ok(Applied { settled: settled.clone(), wrote: Wrote::Nothing });
+    let said = one(applied(), Removal::Done);
+    assert_eq!((said.left.len(), listed(&said)), (1, vec!["p/a"]));
+    assert!(said.left[0].contains("\"b\"") && said.verdict.message.contains("left in place"), "{:?}", said.left);
+    assert!(one(applied(), Removal::Postponed).left.is_empty());
+}
+
+#[test]
+fn it_looks_again_as_soon_as_what_is_wrong_may_pass() {
+    let requeue = |problem: Problem| one(Err(problem), Removal::Postponed).requeue;
+    assert_eq!(requeue(failed(StoreError::Sealed { server: "vault".into() })), Requeue::BackOff);
+    assert_eq!(requeue(failed(StoreError::RateLimited { server: "vault".into() })), Requeue::Throttled);
+    let forbidden = StoreError::Forbidden { operation: "write", path: "secret/p".into() };
+    assert_eq!(requeue(failed(forbidden)), Requeue::After(Duration::from_secs(60)));
+    let large = Problem::Apply(ApplyError::Refused { refusal: Refusal::TooLarge { bytes: 1 }, taken: names(&[]) });
+    assert_eq!(requeue(large), Requeue::After(DAY));
+    assert_eq!(one(Ok(owned(&["a"])), Removal::Done).requeue, Requeue::After(DAY));
+}
+
+#[test]
+fn however_many_paths_there_are_the_status_stays_small() {
+    let path = |number: usize| format!("p{number:03}");
+    let (mut plan, mut results) = (Plan::new(), Results::new());
+    for number in 0..150 {
+        plan.insert(spot(&path(number)), job(&path(number), &["a"], &[]));
+        let result = Err(failed(StoreError::Rejected { operation: "write", path: path(number), status: 400 }));
+        results.insert(spot(&path(number)), Outcome { result, removal: Removal::Done });
+    }
+    let said = say(&PushSecretStatus::default(), &Ledger::default(), &plan, &results, Timestamp::UNIX_EPOCH);
+    assert_eq!((said.status.paths.len(), said.verdict.reason), (MAX_PATHS, Reason::Errored));
+    assert!(said.verdict.message.ends_with("; and 142 more (see status.paths)"), "{}", said.verdict.message);
+}
+
+#[test]
+fn the_refresh_time_moves_with_a_version_with_the_heartbeat_and_when_the_clock_went_back() {
+    let (plan, ledger) = (Plan::from([(spot("p"), job("p", &["a"], &[]))]), Ledger::default());
+    let last = Timestamp::UNIX_EPOCH + DAY;
+    let before = PushSecretStatus { refresh_time: Some(Time(last)), ..PushSecretStatus::default() };
+    let minute = Duration::from_secs(60);
+    for (wrote, now, moves) in [
+        (Wrote::Nothing, last + minute, false),
+        (Wrote::Version, last + minute, true),
+        (Wrote::Nothing, last + 60 * minute, true),
+        (Wrote::Nothing, last - minute, true),
+    ] {
+        let outcome = Outcome { result: Ok(Applied { wrote, ..owned(&["a"]) }), removal: Removal::Done };
+        let said = say(&before, &ledger, &plan, &Results::from([(spot("p"), outcome)]), now);
+        assert_eq!(said.status.refresh_time != Some(Time(last)), moves, "{wrote:?} {now}");
+    }
+}
+
+#[test]
+fn a_withdrawal_says_what_it_waits_for_and_how_not_to() {
+    let mut ledger = Ledger::default();
+    ledger.unreachable.insert(spot("p").store, lines("p", &["a"]).into_values().collect());
+    let (wanted, absent) = (BTreeSet::new(), BTreeMap::new());
+    let (plan, results) = (Plan::new(), Results::new());
+    let done = Done { plan: &plan, results: &results, absent: &absent, wanted: &wanted, unmatched: &[], astray: &[] };
+    let gone = || Verdict { ready: false, reason: Reason::SourceDeleted, message: "gone".into() };
+    let setting = setting(Timestamp::UNIX_EPOCH);
+    let said = withdrawn(&PushSecretStatus::default(), &ledger, &done, &setting, gone(), Some("annotate it"));
+    assert_eq!((said.verdict.reason, listed(&said)), (Reason::CleanupPending, vec!["p/a"]));
+    assert!(said.verdict.message.contains("p/a") && said.verdict.message.ends_with("; annotate it"));
+    let said = withdrawn(&PushSecretStatus::default(), &Ledger::default(), &done, &setting, gone(), None);
+    assert_eq!((said.verdict, said.requeue), (gone(), Requeue::AwaitChange));
+}
