@@ -46,7 +46,7 @@ impl Problem {
 
     /// What is wrong and what to do.
     pub fn text(&self, words: &Words) -> String {
-        let Words { parent, child, a_child, definition, name, content, .. } = words;
+        let Words { parent, child, a_child, definition, name, .. } = words;
         match self {
             Problem::Taken { owner } => format!(
                 "{a_child} of that name is there already and {owner}, so it is left alone: delete it, or set {name} to another name"
@@ -64,16 +64,21 @@ impl Problem {
             Problem::Unsettled(None) => format!(
                 "the namespace, its {child} or the {parent} changed each time it was looked at: see who keeps writing them (kubectl get --show-managed-fields)"
             ),
-            Problem::Cluster(error) => format!("{error}{}", advice(error, content)),
+            Problem::Cluster(error) => format!("{error}{}", advice(error, words)),
         }
     }
 }
 
 /// What to do where a retry alone does not help.
-fn advice(error: &ClusterError, content: &str) -> String {
+fn advice(error: &ClusterError, words: &Words) -> String {
+    let Words { child, definition, content, .. } = words;
     match error {
         ClusterError::Invalid { .. } => {
             format!(": correct {content}, or ask whoever guards this namespace by an admission policy")
+        }
+        // Not of an object, but of what the API server does not serve.
+        ClusterError::Api { code: 404, .. } => {
+            format!(": check that the definition of {child} is installed (kubectl get crd {definition})")
         }
         ClusterError::NotFound { .. }
         | ClusterError::AlreadyExists { .. }
