@@ -19,3 +19,4 @@ pub mod push;
 pub mod run;
 pub mod store;
 pub mod telemetry;
+pub mod watch;

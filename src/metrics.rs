@@ -96,6 +96,7 @@ pub struct Metrics {
     reconcile_seconds: Family<ControllerLabels, Histogram>,
     propagation: Family<StageLabels, Histogram>,
     let_go: Family<LetGoLabels, Counter>,
+    leading: Gauge,
 }
 
 impl Default for Metrics {
@@ -111,6 +112,7 @@ impl Default for Metrics {
             reconcile_seconds: Family::new_with_constructor(latencies),
             propagation: Family::new_with_constructor(latencies),
             let_go: Family::default(),
+            leading: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -178,6 +180,11 @@ impl Metrics {
             "PushSecrets that were let go and left what they pushed in a store; the log names the paths",
             self.let_go.clone(),
         );
+        registry.register(
+            "waypost_leading",
+            "1 in the replica that works, 0 in one that stands by; where none is 1, nothing is distributed",
+            self.leading.clone(),
+        );
     }
 
     /// The page for a scraper, in OpenMetrics text.
@@ -229,6 +236,11 @@ impl Metrics {
             self.sync_calls.remove(&object);
             self.sync_errors.remove(&object);
         }
+    }
+
+    /// Whether this replica works.
+    pub fn leading(&self, leads: bool) {
+        self.leading.set(i64::from(leads));
     }
 
     /// A PushSecret was let go, and what it pushed is left.

@@ -35,6 +35,11 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["crate::controller", "crate::push", "crate::pull", "crate::fanout", "crate::store", "crate::feed"],
         &[],
     ),
+    (
+        "src/watch",
+        &["crate::cluster", "crate::push", "crate::pull", "crate::fanout", "crate::store", "crate::feed", "crate::run"],
+        &[],
+    ),
     ("src/push", &["crate::pull", "crate::fanout"], &[]),
     ("src/pull", &["crate::push", "crate::fanout"], &[]),
     ("src/fanout", &["crate::pull", "crate::feed", "crate::run"], &[]),

@@ -131,8 +131,7 @@ async fn config(cluster: &ClusterChoice) -> Result<Config, ConnectError> {
     }
 }
 
-/// Reports each answered or failed watch request. The watcher opens a new one at least every few minutes, so a kind that
-/// opens none is stuck; its events alone would say nothing about a quiet cluster.
+/// Reports each request by which a watch shows that it lives. Its events alone would say nothing about a quiet cluster.
 struct WatchSigns(Arc<Liveness>);
 
 #[derive(Clone)]
@@ -163,33 +162,80 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let watched = watched(request.uri().path(), request.uri().query());
+        let asked = asked(request.uri().path(), request.uri().query());
         let liveness = self.liveness.clone();
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
-            if let Some(resource) = watched {
-                liveness.sign(resource);
+            let was_refused = answer.as_ref().is_ok_and(|response| !response.status().is_success());
+            match asked {
+                Asked::Watch(resource) if !was_refused => liveness.sign(&resource),
+                Asked::List(resource) => liveness.sign(&resource),
+                Asked::Watch(_) | Asked::Other => {}
             }
             answer
         })
     }
 }
 
-/// The resource that a request watches.
-fn watched(path: &str, query: Option<&str>) -> Option<String> {
-    let is_watch = query?.split('&').any(|pair| pair == "watch=true" || pair == "watch=1");
-    is_watch.then(|| path.rsplit('/').next().unwrap_or(path).to_owned())
+/// What a request asks for, as far as watches go.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    /// To watch this resource.
+    Watch(String),
+    /// All objects of this resource, as a watch does at its beginning, or one object of this name.
+    List(String),
+    Other,
+}
+
+/// Watches never select by label here, so a list that does is not one of theirs.
+fn asked(path: &str, query: Option<&str>) -> Asked {
+    let resource = path.rsplit('/').next().unwrap_or(path).to_owned();
+    let mut pairs = query.unwrap_or_default().split('&');
+    if pairs.clone().any(|pair| pair == "watch=true" || pair == "watch=1") {
+        return Asked::Watch(resource);
+    }
+    match pairs.any(|pair| pair.starts_with("labelSelector=")) {
+        true => Asked::Other,
+        false => Asked::List(resource),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    use axum::http::StatusCode;
+
     #[test]
-    fn watches_are_told_from_other_requests() {
-        assert_eq!(watched("/api/v1/secrets", Some("limit=500&watch=true")), Some("secrets".to_owned()));
-        assert_eq!(watched("/api/v1/secrets", Some("limit=500")), None);
-        assert_eq!(watched("/api/v1/secrets", None), None);
+    fn requests_of_a_watch_are_told_from_others() {
+        let secrets = "secrets".to_owned();
+        assert_eq!(asked("/api/v1/secrets", Some("limit=500&watch=true")), Asked::Watch(secrets.clone()));
+        assert_eq!(asked("/api/v1/secrets", Some("limit=500")), Asked::List(secrets));
+        assert_eq!(asked("/api/v1/namespaces/a/secrets", Some("labelSelector=a%3Db")), Asked::Other);
+    }
+
+    /// Whether a request that is answered like this is a sign of life.
+    async fn is_sign(query: &str, status: StatusCode) -> bool {
+        let liveness = Arc::new(Liveness::default());
+        liveness.expect("secrets");
+        let before = liveness.last("secrets");
+        let inner = tower::service_fn(move |_: Request<Body>| {
+            let mut response = Response::new(());
+            *response.status_mut() = status;
+            std::future::ready(Ok::<_, BoxError>(response))
+        });
+        let request = Request::builder().uri(format!("/api/v1/secrets?{query}")).body(Body::empty()).unwrap();
+        WatchSigns(liveness.clone()).layer(inner).call(request).await.unwrap();
+        liveness.last("secrets") != before
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_is_refused_is_no_sign_of_life_and_a_list_is_one_however_it_is_answered() {
+        let too_large = StatusCode::GATEWAY_TIMEOUT;
+        assert!(is_sign("watch=true", StatusCode::OK).await);
+        assert!(!is_sign("watch=true", too_large).await);
+        assert!(is_sign("limit=500", StatusCode::OK).await);
+        assert!(is_sign("limit=500", StatusCode::NOT_FOUND).await);
     }
 }

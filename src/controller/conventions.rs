@@ -8,22 +8,23 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
 use kube::runtime::watcher::Event;
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::context::Context;
-use super::drive::{WATCH_SECONDS, watch_error};
 use super::guarded::Guarded;
 use super::undecodable::unquoted;
 use crate::api::PathConvention;
 use crate::api::condition::Reason;
 use crate::api::path_convention::DEFAULT_NAME;
 use crate::cluster::events::Tone;
+use crate::controller::referrers::Name;
 use crate::domain::convention::{Convention, LABEL_MODE};
+use crate::watch::{self, Known, Sighting};
 
 /// Another convention holds than before.
 pub struct ConventionChanged;
@@ -83,11 +84,10 @@ pub async fn follow(
     filled: CancellationToken,
     stop: CancellationToken,
 ) {
-    let config = watcher::Config::default().timeout(WATCH_SECONDS);
-    let events = watcher(api, config).default_backoff().take_until(stop.cancelled_owned());
+    let events = watch::open(api, watch::config()).take_until(stop.cancelled_owned());
     futures::pin_mut!(events);
     let mut follower =
-        Follower { context, changed, filled, listed: Listed::Absent, told: None, missing: Missing::Unsaid };
+        Follower { context, changed, filled, known: Known::default(), told: None, missing: Missing::Unsaid };
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => follower.observe(event).await,
@@ -100,16 +100,10 @@ struct Follower {
     context: Arc<Context>,
     changed: UnboundedSender<ConventionChanged>,
     filled: CancellationToken,
-    listed: Listed,
+    known: Known,
     /// The state of the object that was told to be wrong, so that it is told once.
     told: Option<(Option<String>, Option<i64>)>,
     missing: Missing,
-}
-
-/// Whether a list has shown the object so far.
-enum Listed {
-    Absent,
-    Present,
 }
 
 /// Whether it was said that there is no such kind.
@@ -120,23 +114,18 @@ enum Missing {
 
 impl Follower {
     async fn observe(&mut self, event: Event<Guarded<PathConvention>>) {
+        self.known.learn(Sighting::of(&event));
         match event {
-            Event::Apply(object) => self.judge(&object).await,
-            Event::InitApply(object) => {
-                if object.name_any() == DEFAULT_NAME {
-                    self.listed = Listed::Present;
-                }
-                self.judge(&object).await;
-            }
-            Event::Delete(object) if object.name_any() == DEFAULT_NAME => self.built_in(),
-            Event::Delete(_) => {}
-            Event::Init => self.listed = Listed::Absent,
-            Event::InitDone => {
-                if matches!(self.listed, Listed::Absent) {
+            Event::Apply(object) | Event::InitApply(object) => self.judge(&object).await,
+            Event::Init => {}
+            Event::Delete(_) | Event::InitDone => {
+                if !self.known.has_name(&Name::new("", DEFAULT_NAME)) {
                     self.built_in();
                 }
-                self.filled.cancel();
             }
+        }
+        if self.known.was_listed() {
+            self.filled.cancel();
         }
     }
 
@@ -147,7 +136,7 @@ impl Follower {
             watcher::Error::InitialListFailed(kube::Error::Api(status)) if [403, 404].contains(&status.code)
         );
         if !refused {
-            warn!(kind = "PathConvention", error = watch_error(error), "the watch failed and is retried");
+            warn!(kind = "PathConvention", error = watch::failure(error), "the watch failed and is retried");
             return;
         }
         if matches!(self.missing, Missing::Unsaid) {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -31,10 +31,7 @@ use super::report::{Report, Requeue};
 use super::undecodable::{self, Advice, Fate};
 use crate::cluster::ClusterError;
 use crate::store::serving::serving;
-
-/// The server ends each watch request after this many seconds and we open the next; a silent connection is given up 5 s
-/// later, so this bounds how long a half-open one can hide a change.
-pub const WATCH_SECONDS: u32 = 60;
+use crate::watch::{self, Known, Sighting};
 
 /// Decides about the objects of one kind.
 #[async_trait]
@@ -73,12 +70,15 @@ pub struct Driven<R: Reconciler> {
     reconciler: Arc<R>,
     context: Arc<Context>,
     backoff: Backoff,
+    cache: Store<Guarded<R::Object>>,
+    /// Held while an object is forgotten, so that none that comes meanwhile is forgotten with it.
+    known: Mutex<Known>,
 }
 
 impl<R: Reconciler> Driven<R> {
-    /// Puts the reconciler together with what it needs.
-    pub fn new(reconciler: Arc<R>, context: Arc<Context>) -> Arc<Self> {
-        Arc::new(Driven { reconciler, context, backoff: Backoff::default() })
+    /// `cache` is the side that reads of the one that [`Driven::run`] fills.
+    pub fn new(reconciler: Arc<R>, context: Arc<Context>, cache: Store<Guarded<R::Object>>) -> Arc<Self> {
+        Arc::new(Driven { reconciler, context, backoff: Backoff::default(), cache, known: Mutex::default() })
     }
 
     /// Runs until `stop` is cancelled and the reconciles under way are done. `ready` is called once with the cache, which
@@ -92,10 +92,7 @@ impl<R: Reconciler> Driven<R> {
         stop: CancellationToken,
     ) {
         let forgetful = self.clone();
-        let events = watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))
-            .default_backoff()
-            .modify(trim)
-            .inspect(move |event| forgetful.observe(event));
+        let events = watch::open(api, watch::config()).modify(trim).inspect(move |event| forgetful.observe(event));
         let (filled, listeners) = (cache.filled, cache.listeners);
         let written = self.context.clone();
         let edits = reflector(cache.writer, events)
@@ -133,7 +130,33 @@ impl<R: Reconciler> Driven<R> {
         };
         let ok = !matches!(requeue, Requeue::BackOff | Requeue::Throttled);
         self.context.metrics.reconciled(R::KIND, &name, ok, began.elapsed());
-        Ok(self.action(&name, requeue))
+        let action = self.action(&name, requeue);
+        self.forget_if_gone(&name, &object.uid().unwrap_or_default());
+        Ok(action)
+    }
+
+    /// What was deleted while it was reconciled was forgotten then, and brought back by the end of the reconcile.
+    fn forget_if_gone(&self, name: &Name, uid: &str) {
+        let known = self.known();
+        if !known.has(name, uid) {
+            self.forget(name);
+            if known.has_name(name)
+                && let Some(successor) = self.cache.get(&object_ref(name))
+                && let Ok(successor) = &successor.0
+            {
+                self.reconciler.observe(successor);
+            }
+        }
+    }
+
+    fn forget(&self, name: &Name) {
+        self.backoff.reset(name);
+        self.context.metrics.forget(R::KIND, name);
+        self.reconciler.forget(name);
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn attempt(&self, object: &Guarded<R::Object>, name: &Name) -> Requeue {
@@ -190,20 +213,27 @@ impl<R: Reconciler> Driven<R> {
     }
 
     fn observe(&self, event: &Result<Event<Guarded<R::Object>>, watcher::Error>) {
-        match event {
-            Ok(Event::Delete(object)) => {
-                let name = Name::new(object.namespace().unwrap_or_default(), object.name_any());
-                self.backoff.reset(&name);
-                self.context.metrics.forget(R::KIND, &name);
-                self.reconciler.forget(&name);
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                return warn!(
+                    kind = R::KIND.as_str(),
+                    error = watch::failure(error),
+                    "the watch failed and is retried"
+                );
             }
-            Ok(Event::Apply(object) | Event::InitApply(object)) => {
+        };
+        let mut known = self.known();
+        for gone in known.learn(Sighting::of(event)) {
+            self.forget(&gone);
+        }
+        match event {
+            Event::Apply(object) | Event::InitApply(object) => {
                 if let Ok(object) = &object.0 {
                     self.reconciler.observe(object);
                 }
             }
-            Ok(Event::Init | Event::InitDone) => {}
-            Err(error) => warn!(kind = R::KIND.as_str(), error = watch_error(error), "the watch failed and is retried"),
+            Event::Delete(_) | Event::Init | Event::InitDone => {}
         }
     }
 }
@@ -261,17 +291,6 @@ fn heard<K: Resource>(event: &Result<Event<Guarded<K>>, watcher::Error>) -> Opti
         }
         Ok(Event::InitDone) => Some(Heard::All),
         Ok(Event::Init | Event::InitApply(_)) | Err(_) => None,
-    }
-}
-
-/// How a watch failed, without the texts that may quote an object.
-pub fn watch_error(error: &watcher::Error) -> &'static str {
-    match error {
-        watcher::Error::InitialListFailed(_) => "the list failed",
-        watcher::Error::WatchStartFailed(_) => "the watch could not be started",
-        watcher::Error::WatchError(_) => "the watch was ended by the API server",
-        watcher::Error::WatchFailed(_) => "the connection broke off",
-        watcher::Error::NoResourceVersion => "the list has no resourceVersion",
     }
 }
 

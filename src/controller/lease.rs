@@ -35,6 +35,17 @@ struct Seen {
     since: Instant,
 }
 
+/// How an attempt at the Lease ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Attempt {
+    /// It is ours.
+    Held,
+    /// It is another's.
+    Others,
+    /// Somebody wrote it at the same moment: the next look shows who.
+    Crossed,
+}
+
 /// What to do about the Lease as it is.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
@@ -53,20 +64,32 @@ impl Elector {
         Elector { cluster, leases, name: name.to_owned(), identity, seen: None }
     }
 
+    /// Waits until the Lease was looked at once: whoever cannot do that could not take over either. False when `stop` came first.
+    pub async fn look(&self, stop: &CancellationToken) -> bool {
+        loop {
+            match self.get().await {
+                Ok(_) => return true,
+                Err(error) => warn!(%error, "cannot look at the lease: not ready to take over"),
+            }
+            if !pause(stop).await {
+                return false;
+            }
+        }
+    }
+
     /// Waits until we hold the Lease. False when `stop` came first.
     pub async fn acquire(&mut self, stop: &CancellationToken) -> bool {
         loop {
             match self.attempt().await {
-                Ok(true) => {
+                Ok(Attempt::Held) => {
                     info!(lease = %self.name, "leading");
                     return true;
                 }
-                Ok(false) => {}
+                Ok(Attempt::Others | Attempt::Crossed) => {}
                 Err(error) => warn!(%error, "cannot take the lease"),
             }
-            tokio::select! {
-                () = stop.cancelled() => return false,
-                () = tokio::time::sleep(RETRY.mul_f64(rand::random_range(1.0..1.2))) => {}
+            if !pause(stop).await {
+                return false;
             }
         }
     }
@@ -81,8 +104,9 @@ impl Elector {
             }
             let left = RENEW_DEADLINE.saturating_sub(renewed.elapsed());
             match tokio::time::timeout(left, self.attempt()).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
-                Ok(Ok(false)) => return false,
+                Ok(Ok(Attempt::Held)) => renewed = Instant::now(),
+                Ok(Ok(Attempt::Crossed)) => {}
+                Ok(Ok(Attempt::Others)) => return false,
                 Ok(Err(error)) => warn!(%error, "cannot renew the lease"),
                 Err(_elapsed) => return false,
             }
@@ -102,18 +126,18 @@ impl Elector {
         }
     }
 
-    async fn attempt(&mut self) -> Result<bool, ClusterError> {
+    async fn attempt(&mut self) -> Result<Attempt, ClusterError> {
         let found = self.get().await?;
         let now = Instant::now();
         let written = match (self.step(found.as_ref(), now), found) {
-            (Step::Wait, _) => return Ok(false),
+            (Step::Wait, _) => return Ok(Attempt::Others),
             (Step::Create, _) | (Step::Take | Step::Renew, None) => self.create().await,
             (Step::Take, Some(lease)) => self.replace(&self.claimed(lease, true)).await,
             (Step::Renew, Some(lease)) => self.replace(&self.claimed(lease, false)).await,
         };
         match written {
-            Ok(()) => Ok(true),
-            Err(ClusterError::Conflict { .. } | ClusterError::AlreadyExists { .. }) => Ok(false),
+            Ok(()) => Ok(Attempt::Held),
+            Err(ClusterError::Conflict { .. } | ClusterError::AlreadyExists { .. }) => Ok(Attempt::Crossed),
             Err(error) => Err(error),
         }
     }
@@ -169,6 +193,14 @@ impl Elector {
 
     fn subject(&self) -> String {
         format!("Lease {}", self.name)
+    }
+}
+
+/// A pause between two looks. False when `stop` came first.
+async fn pause(stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => false,
+        () = tokio::time::sleep(RETRY.mul_f64(rand::random_range(1.0..1.2))) => true,
     }
 }
 

@@ -9,13 +9,13 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{Store, store};
 use kube::runtime::watcher::Event;
-use kube::runtime::{WatchStreamExt, reflector, watcher};
+use kube::runtime::{WatchStreamExt, reflector};
 use kube::{Api, ResourceExt};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::drive::{WATCH_SECONDS, watch_error};
+use crate::watch::{self, Known, Sighting};
 
 /// The namespaces of the cluster before they are watched.
 pub struct Namespaces {
@@ -58,51 +58,60 @@ impl Namespaces {
         listeners: Vec<UnboundedSender<NamespaceMoved>>,
         stop: CancellationToken,
     ) {
-        let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
+        let mut config = watch::config();
         if let Watched::One(name) = watched {
             config = config.fields(&format!("metadata.name={name}"));
         }
-        let events = watcher(api, config).default_backoff().modify(|namespace| namespace.managed_fields_mut().clear());
+        let events = watch::open(api, config).modify(|namespace| namespace.managed_fields_mut().clear());
         let events = reflector(self.writer, events).take_until(stop.cancelled_owned());
         futures::pin_mut!(events);
-        let mut seen = HashMap::new();
+        let mut seen = Seen::default();
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
                     if matches!(event, Event::InitDone) {
                         filled.cancel();
                     }
-                    if let Some(news) = news(&event, &mut seen) {
+                    if let Some(news) = seen.news(&event) {
                         // A closed channel means that we are shutting down.
                         listeners.iter().for_each(|listener| drop(listener.send(news.clone())));
                     }
                 }
                 Err(error) => {
-                    warn!(kind = "Namespace", error = watch_error(&error), "the watch failed and is retried");
+                    warn!(kind = "Namespace", error = watch::failure(&error), "the watch failed and is retried");
                 }
             }
         }
     }
 }
 
-/// What is new about labels, annotations or an end. A list may hide what happened while nobody watched.
-fn news(event: &Event<PartialObjectMeta<Namespace>>, seen: &mut HashMap<String, u64>) -> Option<NamespaceMoved> {
-    match event {
-        Event::Apply(namespace) => {
-            let (name, look) = (namespace.name_any(), look(namespace));
-            let is_news = seen.insert(name.clone(), look) != Some(look);
-            is_news.then_some(NamespaceMoved::One(name))
+/// What selectors could tell of each namespace when it was last seen.
+#[derive(Default)]
+struct Seen {
+    known: Known,
+    looks: HashMap<String, u64>,
+}
+
+impl Seen {
+    /// What is new about labels, annotations or an end. A list may hide what happened while nobody watched.
+    fn news(&mut self, event: &Event<PartialObjectMeta<Namespace>>) -> Option<NamespaceMoved> {
+        for gone in self.known.learn(Sighting::of(event)) {
+            self.looks.remove(&gone.name);
         }
-        Event::InitApply(namespace) => {
-            seen.insert(namespace.name_any(), look(namespace));
-            None
+        match event {
+            Event::Apply(namespace) => {
+                let (name, look) = (namespace.name_any(), look(namespace));
+                let is_news = self.looks.insert(name.clone(), look) != Some(look);
+                is_news.then_some(NamespaceMoved::One(name))
+            }
+            Event::InitApply(namespace) => {
+                self.looks.insert(namespace.name_any(), look(namespace));
+                None
+            }
+            Event::Delete(namespace) => Some(NamespaceMoved::One(namespace.name_any())),
+            Event::Init => None,
+            Event::InitDone => Some(NamespaceMoved::All),
         }
-        Event::Delete(namespace) => {
-            let name = namespace.name_any();
-            seen.remove(&name).map(|_| NamespaceMoved::One(name))
-        }
-        Event::Init => None,
-        Event::InitDone => Some(NamespaceMoved::All),
     }
 }
 
@@ -126,11 +135,11 @@ mod tests {
 
     #[test]
     fn only_what_a_selector_can_tell_is_news() {
-        let mut seen = HashMap::new();
+        let mut seen = Seen::default();
         let moved = Some(NamespaceMoved::One("team".to_owned()));
-        assert_eq!(news(&applied(json!({}), "1"), &mut seen), moved);
-        assert_eq!(news(&applied(json!({}), "2"), &mut seen), None);
-        assert_eq!(news(&applied(json!({ "a": "b" }), "3"), &mut seen), moved);
-        assert_eq!(news(&Event::InitDone, &mut seen), Some(NamespaceMoved::All));
+        assert_eq!(seen.news(&applied(json!({}), "1")), moved);
+        assert_eq!(seen.news(&applied(json!({}), "2")), None);
+        assert_eq!(seen.news(&applied(json!({ "a": "b" }), "3")), moved);
+        assert_eq!(seen.news(&Event::InitDone), Some(NamespaceMoved::All));
     }
 }

@@ -1,6 +1,6 @@
 //! Watches Secrets and ConfigMaps by metadata only: names go out to whoever refers to them, nothing is kept.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,8 +8,8 @@ use std::time::Instant;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::core::PartialObjectMeta;
+use kube::runtime::watcher;
 use kube::runtime::watcher::Event;
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedSender;
@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::context::Context;
-use super::drive::{WATCH_SECONDS, watch_error};
 use super::referrers::{Name, Referrer, Referrers};
 use crate::domain::source::SourceKind;
 use crate::pull::records::Records;
+use crate::watch::{self, Listing};
 
 /// Where wake-ups go.
 #[derive(Clone)]
@@ -59,20 +59,19 @@ struct Sources {
     kind: SourceKind,
     watching: Watching,
     seen: HashMap<Name, String>,
-    listed: HashSet<Name>,
+    listing: Listing,
 }
 
 impl Sources {
     fn new(kind: SourceKind, watching: Watching) -> Self {
-        Sources { kind, watching, seen: HashMap::new(), listed: HashSet::new() }
+        Sources { kind, watching, seen: HashMap::new(), listing: Listing::default() }
     }
 
     async fn run<K>(self, api: Api<PartialObjectMeta<K>>, stop: CancellationToken)
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     {
-        let config = watcher::Config::default().timeout(WATCH_SECONDS);
-        let events = watcher(api, config).default_backoff().take_until(stop.cancelled_owned());
+        let events = watch::open(api, watch::config()).take_until(stop.cancelled_owned());
         self.follow(events).await;
     }
 
@@ -89,7 +88,7 @@ impl Sources {
             match event {
                 Ok(event) => self.observe(event),
                 Err(error) => {
-                    warn!(kind = self.kind.as_str(), error = watch_error(&error), "the watch failed and is retried")
+                    warn!(kind = self.kind.as_str(), error = watch::failure(&error), "the watch failed and is retried")
                 }
             }
         }
@@ -104,9 +103,9 @@ impl Sources {
                 self.seen.remove(&name);
                 self.wake(&name);
             }
-            Event::Init => self.listed.clear(),
+            Event::Init => self.listing.begin(),
             Event::InitApply(object) => {
-                self.listed.insert(name_of(&object));
+                self.listing.show(&name_of(&object));
                 self.moved(&object);
             }
             Event::InitDone => self.wake_missing(),
@@ -153,15 +152,27 @@ impl Sources {
         }
     }
 
+    /// The Secrets that stores log in or connect with.
+    fn read_by_stores(&self) -> Vec<Name> {
+        match self.kind {
+            SourceKind::Secret => {
+                let secrets = self.watching.context.stores.secrets().into_iter();
+                secrets.map(|(namespace, name)| Name::new(namespace, name)).collect()
+            }
+            SourceKind::ConfigMap => Vec::new(),
+        }
+    }
+
     /// After a list: what is referred to and not there may have been deleted while nobody watched.
     fn wake_missing(&mut self) {
-        for name in self.referrers().secrets() {
-            if !self.listed.contains(&name) {
-                self.seen.remove(&name);
-                self.wake(&name);
-            }
+        let listed = self.listing.end();
+        for name in self.referrers().secrets().into_iter().filter(|name| !listed.contains(name)) {
+            self.seen.remove(&name);
+            self.wake(&name);
         }
-        self.listed = HashSet::new();
+        for name in self.read_by_stores().into_iter().filter(|name| !listed.contains(name)) {
+            self.tell_stores(&name);
+        }
     }
 
     fn wake(&self, object: &Name) {

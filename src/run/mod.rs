@@ -6,6 +6,7 @@ mod fanout;
 mod propagation;
 mod readers;
 mod store;
+mod tasks;
 mod unserved;
 
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource};
 use serde::Serialize;
@@ -21,14 +23,14 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use crate::admin::{self, Health, ListenError};
-use crate::api::{ClusterExternalSecret, ClusterPushSecret};
+use crate::api::{ClusterExternalSecret, ClusterPushSecret, PathConvention};
 use crate::cli::terminal;
 use crate::cluster::client::{ConnectError, connect};
 use crate::cluster::events::Events;
+use crate::cluster::liveness::Liveness;
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::Config;
 use crate::controller::context::{Context, Settings};
@@ -59,6 +61,7 @@ use crate::store::registry::{Registry, RegistrySettings};
 use crate::telemetry::{self, TelemetryError};
 use dependants::Dependants;
 use propagation::Propagation;
+use tasks::{Ended, Tasks};
 use unserved::{Refused, Unserved};
 
 /// Two workers are enough for a program that waits, and each costs memory of its own.
@@ -81,6 +84,8 @@ enum RunError {
     Signals(std::io::Error),
     #[error("the lease was lost: another replica may lead now")]
     LeaseLost,
+    #[error("{0}, without which nothing is to go on: starting again is safe; please report this with the log")]
+    TaskEnded(Ended),
 }
 
 /// `waypost controller`: runs until a signal, or until the lease is lost (exit code 1).
@@ -132,6 +137,9 @@ async fn lead(
         return work(config, cluster, metrics, health, stop).await;
     }
     let mut elector = Elector::new(cluster.clone(), &config.lease_namespace(), &config.leader_election_id);
+    if !elector.look(&stop).await {
+        return Ok(());
+    }
     // A replica that stands by is ready to: a rollout must not wait for it to lead.
     health.set_ready(true);
     if !elector.acquire(&stop).await {
@@ -161,22 +169,31 @@ async fn work(
     stop: CancellationToken,
 ) -> Result<(), RunError> {
     let namespaces = Namespaces::default();
-    let context = context(config, cluster, metrics, &namespaces).await?;
-    let tasks = TaskTracker::new();
-    let starter = Starter { config, context: context.clone(), tasks: tasks.clone(), stop: stop.clone() };
-    tokio::select! {
-        () = starter.start(namespaces) => { health.set_ready(true); info!("every cache is filled: working"); }
-        () = stop.cancelled() => {}
-    }
-    stop.cancelled().await;
+    metrics.leading(true);
+    let context = context(config, cluster, metrics.clone(), &namespaces).await?;
+    let (tasks, ends) = Tasks::new(stop.clone());
+    let starter =
+        Starter { config, context: context.clone(), tasks, liveness: health.liveness.clone(), stop: stop.clone() };
+    let started = async {
+        starter.start(namespaces).await;
+        health.set_ready(true);
+        info!("every cache is filled: working");
+        stop.cancelled().await;
+    };
+    let ended = tokio::select! {
+        () = started => Ok(()),
+        () = stop.cancelled() => Ok(()),
+        ended = ends.first() => Err(RunError::TaskEnded(ended)),
+    };
     info!("stopping: reconciles under way may finish");
+    stop.cancel();
     health.set_ready(false);
-    tasks.close();
-    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+    if tokio::time::timeout(DRAIN, starter.tasks.finished()).await.is_err() {
         error!("some reconciles did not finish in time; the next start goes on from what they left");
     }
     context.stores.shutdown().await;
-    Ok(())
+    metrics.leading(false);
+    ended
 }
 
 async fn context(
@@ -242,7 +259,8 @@ struct Judgement {
 struct Starter<'a> {
     config: &'a Config,
     context: Arc<Context>,
-    tasks: TaskTracker,
+    tasks: Tasks,
+    liveness: Arc<Liveness>,
     stop: CancellationToken,
 }
 
@@ -258,7 +276,7 @@ impl Starter<'_> {
         let records = Arc::new(Records::default());
         let wakeups = Wakeups { push: push_wakeups, pull: pull_wakeups };
         // Before the pulls: it opens the wave in which everything is read once.
-        self.tasks.spawn(self.context.feed.clone().run(self.stop.clone()));
+        self.tasks.spawn("the feed", self.context.feed.clone().run(self.stop.clone()));
         self.forward_feed(wakeups.pull.clone());
         let [(to_parents, for_parents), (to_count, for_count)] = [(); 2].map(|()| mpsc::unbounded_channel());
         let (pushes, pushes_filled) = self.drive_into(
@@ -274,19 +292,25 @@ impl Starter<'_> {
         );
         self.refuse::<ClusterExternalSecret>();
         let publishers = conventions::Publishers::new(pushes.clone(), wakeups.push.clone(), all_namespaces.clone());
-        self.tasks.spawn(publishers.follow(conventions, namespaces, self.stop.clone()));
+        self.tasks.spawn(
+            "the wake-ups of conventions",
+            publishers.follow(conventions, namespaces, self.stop.clone()),
+        );
         let registry = self.context.stores.clone();
         let (changes, troubles) = (registry.changes(), registry.troubles());
         let dependants = Dependants { pushes: pushes.clone(), pulls, registry, stores, wakeups: wakeups.clone() };
-        self.tasks.spawn(dependants.follow(changes, troubles, moved_namespaces, self.stop.clone()));
+        let following = dependants.follow(changes, troubles, moved_namespaces, self.stop.clone());
+        self.tasks.spawn("the wake-ups of stores", following);
         let watching = Watching { context: self.context.clone(), records, wakeups };
-        self.tasks.spawn(watching.clone().secrets(self.scoped(), self.stop.clone()));
-        self.tasks.spawn(watching.config_maps(self.scoped(), self.stop.clone()));
+        self.expect::<Secret>();
+        self.expect::<ConfigMap>();
+        self.tasks.spawn("the watch of Secrets", watching.clone().secrets(self.scoped(), self.stop.clone()));
+        self.tasks.spawn("the watch of ConfigMaps", watching.config_maps(self.scoped(), self.stop.clone()));
         pushes_filled.cancelled().await;
         pulls_filled.cancelled().await;
         if let Some(recounts) = self.context.feed.recounts() {
             let propagation = Propagation::new(self.context.clone(), pushes.clone());
-            self.tasks.spawn(propagation.follow(recounts, for_count, self.stop.clone()));
+            self.tasks.spawn("the count of consumers", propagation.follow(recounts, for_count, self.stop.clone()));
         }
         match self.config.namespace {
             None => {
@@ -307,20 +331,26 @@ impl Starter<'_> {
         let [namespaces_filled, convention_filled] = [(); 2].map(|()| CancellationToken::new());
         let (watched, filled, stop) = (self.config.namespace.clone(), namespaces_filled.clone(), self.stop.clone());
         let api = Api::all(self.client());
-        self.tasks.spawn(async move {
+        self.expect::<Namespace>();
+        self.tasks.spawn("the watch of Namespaces", async move {
             let watched = watched.as_deref().map_or(Watched::All, Watched::One);
             namespaces
                 .follow(api, watched, filled, vec![to_publishers, to_parents, to_readers, to_dependants], stop)
                 .await;
         });
-        self.tasks.spawn(readers::follow(self.context.feed.clone(), for_readers, self.stop.clone()));
-        self.tasks.spawn(path_conventions::follow(
+        self.tasks.spawn(
+            "the wake-ups of namespaces",
+            readers::follow(self.context.feed.clone(), for_readers, self.stop.clone()),
+        );
+        self.expect::<PathConvention>();
+        let conventions = path_conventions::follow(
             Api::all(self.client()),
             self.context.clone(),
             changed,
             convention_filled.clone(),
             self.stop.clone(),
-        ));
+        );
+        self.tasks.spawn("the watch of PathConventions", conventions);
         namespaces_filled.cancelled().await;
         convention_filled.cancelled().await;
         Judgement { conventions: changes, namespaces: for_publishers, parents: for_parents, dependants: for_dependants }
@@ -337,7 +367,8 @@ impl Starter<'_> {
         let fan_out = Arc::new(FanOut::<P>::new(self.context.clone(), caches));
         let (parents, _) = self.drive(fan_out, Api::all(self.client()), wakes);
         let parents = fanout::Parents { parents, wakeups };
-        self.tasks.spawn(parents.follow(moved_namespaces, moved_children, self.stop.clone()));
+        self.tasks
+            .spawn("the wake-ups of fan-outs", parents.follow(moved_namespaces, moved_children, self.stop.clone()));
     }
 
     /// Tells the objects of a kind that they are not served.
@@ -381,15 +412,16 @@ impl Starter<'_> {
             futures::stream::unfold(wakes, |mut wakes| async { wakes.recv().await.map(|name| (name, wakes)) });
         // The stream of wake-ups must not end before the controller: an ended one counts as nothing more to come.
         let wakeups = wakeups.chain(futures::stream::pending());
-        let driven = Driven::new(reconciler, self.context.clone());
-        self.tasks.spawn(driven.run(api, cache, wakeups, self.config.concurrent, self.stop.clone()));
+        let driven = Driven::new(reconciler, self.context.clone(), reader.clone());
+        self.expect::<R::Object>();
+        self.tasks.spawn(R::KIND.as_str(), driven.run(api, cache, wakeups, self.config.concurrent, self.stop.clone()));
         (reader, filled)
     }
 
     fn forward_feed(&self, pull: mpsc::UnboundedSender<Name>) {
         let Some(mut woken) = self.context.feed.wakeups() else { return };
         let stop = self.stop.clone();
-        self.tasks.spawn(async move {
+        self.tasks.spawn("the wake-ups of the feed", async move {
             loop {
                 let name = tokio::select! { name = woken.recv() => name, () = stop.cancelled() => None };
                 let Some(name) = name else { return };
@@ -398,6 +430,11 @@ impl Starter<'_> {
                 }
             }
         });
+    }
+
+    /// The liveness probe is to fail when the watch of this kind is silent.
+    fn expect<K: Resource<DynamicType = ()>>(&self) {
+        self.liveness.expect(&K::plural(&()));
     }
 
     /// A namespaced kind in the namespace we were told, else everywhere.

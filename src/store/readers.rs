@@ -32,6 +32,11 @@ impl<K: Clone + Eq + Hash> Readers<K> {
         readers.into_iter().flatten().cloned().collect()
     }
 
+    /// Every Secret that some client reads, as namespace and name.
+    pub fn secrets(&self) -> Vec<(String, String)> {
+        self.lock().keys().cloned().collect()
+    }
+
     /// Forgets clients.
     pub fn remove(&self, goes: impl Fn(&K) -> bool) {
         self.lock().retain(|_, clients| {

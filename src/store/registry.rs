@@ -174,6 +174,11 @@ impl Registry {
         self.pool.secret_moved(namespace, name);
     }
 
+    /// The Secrets whose events matter to stores, as namespace and name.
+    pub fn secrets(&self) -> Vec<(String, String)> {
+        self.pool.secrets()
+    }
+
     /// The store's own client for its check, with the connection it stands for; made anew when its certificates or its
     /// credential changed.
     /// `None` when the credential is read in each consumer's namespace, so that the store alone has no login.

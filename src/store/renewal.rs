@@ -12,6 +12,11 @@ use super::vault::connect::ClientCertificate;
 use crate::cluster::Cluster;
 
 impl Pool {
+    /// Every Secret that a client logs in or connects with, as namespace and name.
+    pub fn secrets(&self) -> Vec<(String, String)> {
+        self.readers.secrets()
+    }
+
     /// Told that a Secret was written or deleted: whoever logs in or connects with what stood there does so anew, and whoever
     /// depends on it tries again. A credential that was rotated is used at once, and the old session ends.
     pub fn secret_moved(self: &Arc<Self>, namespace: &str, name: &str) {

@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures::Stream;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use waypost_e2e::lab::{CONTROLLER_ACCOUNT, Lab};
@@ -57,8 +58,45 @@ enum Fate {
 
 struct Way {
     cut: Arc<Cut>,
+    origin: Origin,
+}
+
+/// The server at the other end of a way.
+pub struct Origin {
     server: String,
     client: reqwest::Client,
+}
+
+impl Origin {
+    fn new(server: &str, ca_pem: Option<&str>) -> anyhow::Result<Self> {
+        let ca = reqwest::Certificate::from_pem_bundle(ca_pem.unwrap_or_default().as_bytes())?;
+        let client = reqwest::Client::builder().tls_certs_only(ca).no_proxy().build()?;
+        Ok(Origin { server: server.to_owned(), client })
+    }
+
+    /// Asks the server, and gives its reply's status, headers and body. A watch goes on for as long as it is read.
+    pub async fn pass_on(
+        &self,
+        method: Method,
+        uri: &Uri,
+        mut headers: HeaderMap,
+        body: Bytes,
+    ) -> reqwest::Result<(StatusCode, HeaderMap, impl Stream<Item = reqwest::Result<Bytes>> + use<>)> {
+        HOPS.iter().for_each(|hop| drop(headers.remove(hop)));
+        let request = self.client.request(method, format!("{}{uri}", self.server)).headers(headers).body(body);
+        let mut reply = request.send().await?;
+        let (status, mut headers) = (reply.status(), std::mem::take(reply.headers_mut()));
+        HOPS.iter().for_each(|hop| drop(headers.remove(hop)));
+        Ok((status, headers, reply.bytes_stream()))
+    }
+}
+
+/// Serves a way as long as the test's runtime runs; gives its address.
+async fn serve(router: axum::Router) -> anyhow::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(address)
 }
 
 /// The name of the subject with this number.
@@ -69,14 +107,8 @@ pub fn subject(number: usize) -> String {
 impl Cut {
     /// A way to a server, as long as the test's runtime runs; gives its address.
     pub async fn before(self: &Arc<Self>, server: &str, ca_pem: Option<&str>) -> anyhow::Result<String> {
-        let ca = reqwest::Certificate::from_pem_bundle(ca_pem.unwrap_or_default().as_bytes())?;
-        let client = reqwest::Client::builder().tls_certs_only(ca).no_proxy().build()?;
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = format!("http://{}", listener.local_addr()?);
-        let way = Arc::new(Way { cut: self.clone(), server: server.to_owned(), client });
-        let router = axum::Router::new().fallback(pass_on).with_state(way);
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Ok(address)
+        let way = Arc::new(Way { cut: self.clone(), origin: Origin::new(server, ca_pem)? });
+        serve(axum::Router::new().fallback(pass_on).with_state(way)).await
     }
 
     /// From now on, the subject's change number `at` (from 1) is its last.
@@ -128,30 +160,20 @@ impl Cut {
     }
 }
 
-async fn pass_on(
-    State(way): State<Arc<Way>>,
-    method: Method,
-    uri: Uri,
-    mut headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn pass_on(State(way): State<Arc<Way>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     // An Event names its object in its body alone.
     let subject = subject_in(uri.path()).or_else(|| subject_in(&String::from_utf8_lossy(&body)));
     let fate = way.cut.judge(subject.as_deref(), &method);
     if let Fate::IsHeld = fate {
         return pending().await;
     }
-    HOPS.iter().for_each(|hop| drop(headers.remove(hop)));
-    let sent = way.client.request(method, format!("{}{uri}", way.server)).headers(headers).body(body).send().await;
+    let sent = way.origin.pass_on(method, &uri, headers, body).await;
     if let Fate::LosesReply = fate {
         way.cut.end(subject.as_deref());
         return pending().await;
     }
-    let Ok(mut reply) = sent else { return StatusCode::BAD_GATEWAY.into_response() };
-    let (status, mut headers) = (reply.status(), std::mem::take(reply.headers_mut()));
-    HOPS.iter().for_each(|hop| drop(headers.remove(hop)));
-    // A watch goes on for as long as it is read.
-    (status, headers, Body::from_stream(reply.bytes_stream())).into_response()
+    let Ok((status, headers, body)) = sent else { return StatusCode::BAD_GATEWAY.into_response() };
+    (status, headers, Body::from_stream(body)).into_response()
 }
 
 fn subject_in(text: &str) -> Option<String> {
@@ -162,12 +184,24 @@ fn subject_in(text: &str) -> Option<String> {
 
 /// A kubeconfig of the controller's that leads through `cut`.
 pub async fn kubeconfig(lab: &Lab, cut: &Arc<Cut>, word: &str) -> anyhow::Result<PathBuf> {
+    kubeconfig_through(lab, word, |origin| {
+        axum::Router::new().fallback(pass_on).with_state(Arc::new(Way { cut: cut.clone(), origin }))
+    })
+    .await
+}
+
+/// A kubeconfig of the controller's that leads through what `router` makes of the way to the API server.
+pub async fn kubeconfig_through(
+    lab: &Lab,
+    word: &str,
+    router: impl FnOnce(Origin) -> axum::Router,
+) -> anyhow::Result<PathBuf> {
     let [namespace, account] = CONTROLLER_ACCOUNT;
     let mut config: Value = serde_json::from_slice(&fs::read(lab.kubeconfig_for(namespace, account).await?)?)?;
     let cluster = &mut config["clusters"][0]["cluster"];
     let ca = STANDARD.decode(cluster["certificate-authority-data"].as_str().context("a CA")?)?;
-    let server = cluster["server"].as_str().context("a server")?;
-    *cluster = json!({ "server": cut.before(server, Some(std::str::from_utf8(&ca)?)).await? });
+    let origin = Origin::new(cluster["server"].as_str().context("a server")?, Some(std::str::from_utf8(&ca)?))?;
+    *cluster = json!({ "server": serve(router(origin)).await? });
     let path = lab.folder().join(format!("{word}.kubeconfig"));
     fs::write(&path, config.to_string())?;
     Ok(path)

@@ -69,3 +69,4 @@ mod turns;
 mod two_clusters;
 mod undecodable;
 mod verdicts;
+mod watches;

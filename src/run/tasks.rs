@@ -1,0 +1,109 @@
+//! The tasks that make up a working replica. None of them ends before the process is told to stop; one that does has failed, and
+//! the others would go on without it as if nothing were missing.
+
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Starts tasks, and waits for them.
+pub struct Tasks {
+    tracker: TaskTracker,
+    ended: mpsc::UnboundedSender<Ended>,
+    stop: CancellationToken,
+}
+
+/// Hears of tasks that end too soon.
+pub struct Ends(mpsc::UnboundedReceiver<Ended>);
+
+/// A task that ended before it was told to stop.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ended {
+    task: &'static str,
+    how: How,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum How {
+    Returned,
+    Panicked,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match self.how {
+            How::Returned => "ended",
+            How::Panicked => "panicked",
+        };
+        write!(f, "the task of {} {how}", self.task)
+    }
+}
+
+impl Tasks {
+    /// None yet. `stop` is what tells them to end.
+    pub fn new(stop: CancellationToken) -> (Self, Ends) {
+        let (ended, ends) = mpsc::unbounded_channel();
+        (Tasks { tracker: TaskTracker::new(), ended, stop }, Ends(ends))
+    }
+
+    /// Starts one, which is to run until `stop`.
+    pub fn spawn(&self, task: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let (ended, stop) = (self.ended.clone(), self.stop.clone());
+        self.tracker.spawn(async move {
+            let how = match AssertUnwindSafe(work).catch_unwind().await {
+                Ok(()) => How::Returned,
+                Err(_panic) => How::Panicked,
+            };
+            if !stop.is_cancelled() {
+                // A closed channel means that another one ended first.
+                let _closed = ended.send(Ended { task, how });
+            }
+        });
+    }
+
+    /// Waits for all of them, after `stop`.
+    pub async fn finished(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+impl Ends {
+    /// Waits for the first that ends too soon.
+    pub async fn first(mut self) -> Ended {
+        match self.0.recv().await {
+            Some(ended) => ended,
+            // All of them, and whoever could start one, are gone: nothing ends any more.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_ends_or_panics_before_it_is_told_to_is_named() {
+        let (tasks, ends) = Tasks::new(CancellationToken::new());
+        tasks.spawn("the idle", std::future::pending());
+        tasks.spawn("the brief", async {});
+        assert_eq!(ends.first().await.to_string(), "the task of the brief ended");
+        let (tasks, ends) = Tasks::new(CancellationToken::new());
+        tasks.spawn("the clumsy", async { panic!("on purpose") });
+        assert_eq!(ends.first().await.to_string(), "the task of the clumsy panicked");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_when_it_is_told_to_is_waited_for_and_not_named() {
+        let stop = CancellationToken::new();
+        let (tasks, Ends(mut ends)) = Tasks::new(stop.clone());
+        tasks.spawn("the obedient", stop.clone().cancelled_owned());
+        stop.cancel();
+        tasks.finished().await;
+        assert!(ends.try_recv().is_err());
+    }
+}
