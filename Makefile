@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help prerequisites programs provision build fmt lint generate verify test test-fast mutants demo lab-up lab-down lab-status bench run image clean
+.PHONY: help prerequisites programs provision build fmt lint generate verify test test-fast model mutants demo lab-up lab-down lab-status bench run image clean
 
 # Tests wait for servers more than they compute: four a core, of those that this shell may use.
 export RUST_TEST_THREADS ?= $(shell cores=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cores * 4 : 16)))
@@ -53,6 +53,9 @@ test: programs ## Run all tests; the control plane's first build takes some minu
 
 test-fast: prerequisites ## Run the tests that need no servers
 	cargo test --workspace --lib --bins --locked
+
+model: prerequisites ## Play random sequences of edits, faults and races (CASES=2000) against the models of the tests
+	WAYPOST_MODEL_CASES=$(or $(CASES),2000) cargo test --lib --locked model_
 
 mutants: programs ## Bring known faults back, one at a time, and say whether the tests notice; ONLY=word for some of them
 	@$(E2E) mutants $(if $(ONLY),--only "$(ONLY)")

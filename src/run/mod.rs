@@ -292,10 +292,7 @@ impl Starter<'_> {
         );
         self.refuse::<ClusterExternalSecret>();
         let publishers = conventions::Publishers::new(pushes.clone(), wakeups.push.clone(), all_namespaces.clone());
-        self.tasks.spawn(
-            "the wake-ups of conventions",
-            publishers.follow(conventions, namespaces, self.stop.clone()),
-        );
+        self.tasks.spawn("the wake-ups of conventions", publishers.follow(conventions, namespaces, self.stop.clone()));
         let registry = self.context.stores.clone();
         let (changes, troubles) = (registry.changes(), registry.troubles());
         let dependants = Dependants { pushes: pushes.clone(), pulls, registry, stores, wakeups: wakeups.clone() };

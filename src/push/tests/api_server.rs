@@ -35,6 +35,9 @@ struct Content {
     version: u64,
     requests: Vec<String>,
     hook: Option<Hook>,
+    /// Every state that an object ever had.
+    history: BTreeMap<String, Vec<Value>>,
+    yields: bool,
 }
 
 impl ApiServer {
@@ -49,7 +52,7 @@ impl ApiServer {
         let mut content = self.content();
         content.version += 1;
         object["metadata"]["resourceVersion"] = json!(content.version.to_string());
-        content.objects.insert(url.to_owned(), object);
+        content.store(url, object);
     }
 
     /// Deletes an object.
@@ -61,6 +64,24 @@ impl ApiServer {
     pub fn push_secret(&self, url: &str) -> Option<PushSecret> {
         let object = self.content().objects.get(url).cloned()?;
         Some(serde_json::from_value(object).unwrap())
+    }
+
+    /// A PushSecret as a cache has it that is so many versions behind.
+    pub fn push_secret_before(&self, url: &str, behind: usize) -> Option<PushSecret> {
+        let content = self.content();
+        let is_there = content.objects.contains_key(url);
+        if behind == 0 && !is_there {
+            return None;
+        }
+        let history = content.history.get(url)?;
+        let back = behind + usize::from(is_there);
+        let object = history.get(history.len().saturating_sub(back))?;
+        Some(serde_json::from_value(object.clone()).unwrap())
+    }
+
+    /// Lets others run before and after each request, so that whoever waits for it can be stopped at either side of it.
+    pub fn yield_at_each_request(&self) {
+        self.content().yields = true;
     }
 
     /// Method and URL of all requests so far.
@@ -79,6 +100,11 @@ impl ApiServer {
 }
 
 impl Content {
+    fn store(&mut self, url: &str, object: Value) {
+        self.history.entry(url.to_owned()).or_default().push(object.clone());
+        self.objects.insert(url.to_owned(), object);
+    }
+
     /// The objects below a URL that have the label `key=value`.
     fn list(&self, url: &str, selector: &str) -> Response {
         let (key, value) = selector.split_once('=').unwrap();
@@ -119,32 +145,51 @@ impl Content {
         if finalizers == 0 && patched["metadata"].get("deletionTimestamp").is_some() {
             self.objects.remove(target);
         } else {
-            self.objects.insert(target.to_owned(), patched.clone());
+            self.store(target, patched.clone());
         }
         reply(&patched)
     }
 }
 
 async fn serve(State(server): State<ApiServer>, method: Method, uri: Uri, body: Bytes) -> Response {
-    let mut content = server.content();
-    let url =
-        uri.path().trim_start_matches("/apis/external-secrets.io/v1alpha1").trim_start_matches("/api/v1").to_owned();
-    content.requests.push(format!("{method} {url}"));
-    let mut hook = content.hook.take();
-    let fault = hook.as_mut().and_then(|hook| hook(&method, &url));
-    content.hook = hook;
-    if let Some(selector) =
-        uri.query().and_then(|query| query.split('&').find_map(|part| part.strip_prefix("labelSelector=")))
-    {
-        return content.list(&url, &selector.replace("%3D", "="));
-    }
-    match fault {
-        Some(Fault::Refuse) => status(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
-        Some(Fault::LoseReply) => {
-            content.answer(&method, &url, &body);
-            status(StatusCode::INTERNAL_SERVER_ERROR, "InternalError")
+    server.take_turns().await;
+    let reply = server.reply(&method, &uri, &body);
+    server.take_turns().await;
+    reply
+}
+
+impl ApiServer {
+    async fn take_turns(&self) {
+        let yields = self.content().yields;
+        if yields {
+            tokio::task::yield_now().await;
         }
-        None => content.answer(&method, &url, &body),
+    }
+
+    fn reply(&self, method: &Method, uri: &Uri, body: &Bytes) -> Response {
+        let mut content = self.content();
+        let url = uri
+            .path()
+            .trim_start_matches("/apis/external-secrets.io/v1alpha1")
+            .trim_start_matches("/api/v1")
+            .to_owned();
+        content.requests.push(format!("{method} {url}"));
+        let mut hook = content.hook.take();
+        let fault = hook.as_mut().and_then(|hook| hook(method, &url));
+        content.hook = hook;
+        if let Some(selector) =
+            uri.query().and_then(|query| query.split('&').find_map(|part| part.strip_prefix("labelSelector=")))
+        {
+            return content.list(&url, &selector.replace("%3D", "="));
+        }
+        match fault {
+            Some(Fault::Refuse) => status(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+            Some(Fault::LoseReply) => {
+                content.answer(method, &url, body);
+                status(StatusCode::INTERNAL_SERVER_ERROR, "InternalError")
+            }
+            None => content.answer(method, &url, body),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod labelled;
 mod ledger;
 mod lifecycle;
 mod misplaced;
+mod model;
 mod protocol;
 mod report;
 mod slow;

@@ -94,9 +94,9 @@ fn failed(error: StoreError) -> Problem {
 fn a_line_stays_unless_the_store_was_seen_without_what_it_lists() {
     let refused = |taken: &[&str]| {
         let refusal = Refusal::LabelsReplaced { version: None };
-        Err(Problem::Apply(ApplyError::Refused { refusal, taken: names(taken) }))
+        Problem::Apply(ApplyError::Refused { refusal, taken: names(taken) })
     };
-    let sealed = || Err(failed(StoreError::Sealed { server: "vault".into() }));
+    let sealed = failed(StoreError::Sealed { server: "vault".into() });
     let taken = Settled { taken: names(&["a"]), kept: names(&["a"]), ..Settled::default() };
     for (result, removal, stays) in [
         (Ok(owned(&["a"])), Removal::Done, vec!["p/a"]),
@@ -104,9 +104,9 @@ fn a_line_stays_unless_the_store_was_seen_without_what_it_lists() {
         // It is there, and nobody claims it: it may be ours.
         (Ok(owned(&[])), Removal::Done, vec!["p/a"]),
         (Ok(Applied { settled: taken, wrote: Wrote::Nothing }), Removal::Done, vec![]),
-        (sealed(), Removal::Postponed, vec!["p/a", "p/b"]),
-        (refused(&[]), Removal::Postponed, vec!["p/a", "p/b"]),
-        (refused(&["a"]), Removal::Postponed, vec!["p/b"]),
+        (Err(sealed), Removal::Postponed, vec!["p/a", "p/b"]),
+        (Err(refused(&[])), Removal::Postponed, vec!["p/a", "p/b"]),
+        (Err(refused(&["a"])), Removal::Postponed, vec!["p/b"]),
     ] {
         let case = format!("{result:?} {removal:?}");
         assert_eq!(listed(&one(result, removal)), stays, "{case}");
@@ -135,11 +135,11 @@ fn a_line_under_a_former_name_stays_until_the_new_one_owns_its_property() {
 fn what_is_left_is_said_once_the_removal_was_tried_and_only_of_what_was_listed() {
     let left = BTreeMap::from([("b".to_owned(), Left::Unmarked), ("never-listed".to_owned(), Left::Unmarked)]);
     let settled = Settled { left, ..owned(&["a"]).settled };
-    let applied = || Ok(Applied { settled: settled.clone(), wrote: Wrote::Nothing });
-    let said = one(applied(), Removal::Done);
+    let applied = Applied { settled, wrote: Wrote::Nothing };
+    let said = one(Ok(applied.clone()), Removal::Done);
     assert_eq!((said.left.len(), listed(&said)), (1, vec!["p/a"]));
     assert!(said.left[0].contains("\"b\"") && said.verdict.message.contains("left in place"), "{:?}", said.left);
-    assert!(one(applied(), Removal::Postponed).left.is_empty());
+    assert!(one(Ok(applied), Removal::Postponed).left.is_empty());
 }
 
 #[test]

@@ -1,0 +1,163 @@
+//! A model of pushes: random sequences of edits, faults, stops and races over whole reconciles, and what must hold after each step.
+//!
+//! `make model CASES=10000` runs as many sequences as one likes. One that fails is shrunk, and its seed is kept in
+//! `proptest-regressions/`; what it taught stands below by name, move by move.
+
+mod laws;
+mod moves;
+mod world;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngSeed};
+
+use moves::{Move, Policy, Standing, Wish, moves};
+use world::World;
+
+/// How many sequences run where nobody says, the same each time.
+const CASES: u32 = 100;
+
+fn config() -> Config {
+    let usual = Config { max_shrink_time: 120_000, ..Config::default() };
+    match std::env::var("WAYPOST_MODEL_CASES").ok().and_then(|cases| cases.parse().ok()) {
+        Some(cases) => Config { cases, ..usual },
+        None => Config { cases: CASES, rng_seed: RngSeed::Fixed(10), ..usual },
+    }
+}
+
+/// Makes the moves one after the other, and then lets it be calm.
+fn play(moves: &[Move]) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime can be built").block_on(async {
+        let mut world = World::new();
+        for (step, what) in moves.iter().enumerate() {
+            world.make(what).await;
+            laws::hold(&mut world).map_err(|broken| format!("after move {step}, {what:?}: {broken}"))?;
+        }
+        world.calm().await?;
+        laws::converged(&world).map_err(|broken| format!("once it is calm: {broken}"))?;
+        world.stays_silent().await
+    })
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn model_nothing_is_lost_stale_or_orphaned(moves in moves()) {
+        play(&moves).map_err(TestCaseError::fail)?;
+    }
+}
+
+fn wish(stores: u8, spots: u8) -> Wish {
+    Wish { stores, spots, source: 0, policy: Policy::Delete }
+}
+
+fn apply(push: usize, wish: Wish) -> Move {
+    Move::Apply { push, wish }
+}
+
+fn turn(push: usize) -> Move {
+    Move::Turn { push, behind: 0, stop: None }
+}
+
+/// A PushSecret that has pushed everything to both stores.
+fn pushed() -> Vec<Move> {
+    vec![apply(0, wish(0b011, 0b1111)), turn(0)]
+}
+
+fn then(more: Vec<Move>) {
+    let moves = [pushed(), more].concat();
+    if let Err(broken) = play(&moves) {
+        panic!("{broken}\n{moves:#?}");
+    }
+}
+
+#[test]
+fn model_an_edit_to_a_store_that_cannot_be_had_keeps_what_stands_elsewhere() {
+    for standing in [Standing::Absent, Standing::Refused, Standing::Broken, Standing::Hanging] {
+        then(vec![
+            apply(0, wish(0b001, 0b1111)),
+            turn(0),
+            Move::Store { store: 1, standing },
+            apply(0, wish(0b010, 0b1111)),
+            turn(0),
+            turn(0),
+        ]);
+    }
+}
+
+#[test]
+fn model_a_policy_edited_to_delete_holds_for_what_was_pushed_before() {
+    let kept = Wish { policy: Policy::None, ..wish(0b001, 0b0011) };
+    then(vec![
+        apply(1, kept),
+        turn(1),
+        apply(0, kept),
+        turn(0),
+        apply(0, wish(0b001, 0b0011)),
+        turn(0),
+        Move::Delete { push: 0 },
+        turn(0),
+    ]);
+}
+
+#[test]
+fn model_a_leader_with_an_old_copy_pushes_nothing_that_no_ledger_lists() {
+    then(vec![
+        Move::Source { source: 0, there: false },
+        turn(0),
+        Move::Source { source: 0, there: true },
+        Move::Turn { push: 0, behind: 1, stop: None },
+        Move::Turn { push: 0, behind: 2, stop: None },
+        Move::Delete { push: 0 },
+        turn(0),
+        Move::Turn { push: 0, behind: 3, stop: None },
+    ]);
+}
+
+#[test]
+fn model_a_store_that_hangs_loses_no_line() {
+    then(vec![Move::Store { store: 0, standing: Standing::Hanging }, apply(0, wish(0b011, 0b0101)), turn(0), turn(0)]);
+}
+
+#[test]
+fn model_erased_claims_and_a_rival_orphan_nothing() {
+    for mark in [true, false] {
+        then(vec![
+            Move::Erase { store: 0, path: 0, mark },
+            apply(1, wish(0b001, 0b0001)),
+            turn(1),
+            turn(0),
+            apply(0, wish(0b001, 0b1000)),
+            turn(0),
+            Move::Delete { push: 0 },
+            turn(0),
+        ]);
+    }
+}
+
+#[test]
+fn model_a_stop_anywhere_is_repaired() {
+    for stop in 0..120 {
+        then(vec![
+            apply(0, wish(0b001, 0b0110)),
+            Move::Turn { push: 0, behind: 0, stop: Some(stop) },
+            Move::Delete { push: 0 },
+            Move::Turn { push: 0, behind: 0, stop: Some(stop) },
+        ]);
+    }
+}
+
+#[test]
+fn model_a_clock_that_is_wrong_lets_nothing_go() {
+    for minutes in [-10, 10] {
+        then(vec![
+            Move::Store { store: 0, standing: Standing::Absent },
+            Move::Clock { minutes },
+            Move::Delete { push: 0 },
+            turn(0),
+            Move::Clock { minutes: -minutes },
+            turn(0),
+        ]);
+    }
+}

@@ -1,0 +1,90 @@
+//! What must hold after each step, and what once it is calm.
+
+use super::moves::Policy;
+use super::world::{Spot, World, ledgers, lists, policy, source_of, spots, wants};
+use crate::api::PushSecret;
+use crate::api::condition::{self, ConditionStatus};
+
+/// After each step: no value of ours without a line, and nothing lost that was acknowledged and is still wanted.
+pub fn hold(world: &mut World) -> Result<(), String> {
+    let pushes = world.pushes();
+    for spot in spots() {
+        let text = world.text(spot);
+        let listed = pushes.iter().any(|push| lists(push, spot));
+        if text.is_none() || pushes.iter().any(|push| lists(push, spot) && policy(push) == Policy::Delete) {
+            world.orphaned.remove(&spot);
+        }
+        if text.is_some() && !listed && !world.orphaned.contains(&spot) {
+            return Err(format!("{text:?} at {spot:?} is in no ledger: {:?}", ledgers(world)));
+        }
+    }
+    let still = |push: &PushSecret, spot| {
+        push.metadata.deletion_timestamp.is_none() && wants(push, spot) && world.sources[source_of(push)].is_some()
+    };
+    let uid = |push: &PushSecret| push.metadata.uid.clone().unwrap_or_default();
+    let mut acknowledged = world.acknowledged.clone();
+    acknowledged.retain(|(spot, owner)| pushes.iter().any(|push| uid(push) == *owner && still(push, *spot)));
+    if let Some((spot, owner)) = acknowledged.iter().find(|(spot, _)| world.text(*spot).is_none()) {
+        return Err(format!("{spot:?}, acknowledged to {owner}, is lost"));
+    }
+    for push in pushes.iter().filter(|push| is_ready(push)) {
+        let owns = |spot| world.owner(spot) == push.metadata.uid && world.text(spot).is_some();
+        let stands = spots().filter(|spot| still(push, *spot) && owns(*spot));
+        acknowledged.extend(stands.map(|spot| (spot, uid(push))));
+    }
+    world.acknowledged = acknowledged;
+    Ok(())
+}
+
+/// Once it is calm: what is wanted stands there, what is not is gone, and whoever was deleted is gone.
+pub fn converged(world: &World) -> Result<(), String> {
+    let pushes = world.pushes();
+    if let Some(held) = pushes.iter().find(|push| push.metadata.deletion_timestamp.is_some()) {
+        return Err(format!("{:?} is held: {:?}", held.metadata.name, held.status));
+    }
+    for spot in spots() {
+        // Labels that somebody replaced make the path theirs until they are adopted.
+        if world.is_foreign(spot) {
+            continue;
+        }
+        let value = |push: &PushSecret| world.sources[source_of(push)].clone();
+        let wanting = pushes.iter().filter(|push| wants(push, spot) && !is_hindered(world, push, spot));
+        let wanted: Vec<String> = wanting.filter_map(value).collect();
+        match world.text(spot) {
+            None if wanted.is_empty() => {}
+            None => return Err(format!("{spot:?} is wanted and absent: {:?}", statuses(&pushes))),
+            Some(text) if wanted.contains(&text) || wanted.is_empty() => {}
+            Some(text) => {
+                return Err(format!("{spot:?} has {text}, and should have one of {wanted:?}: {:?}", statuses(&pushes)));
+            }
+        }
+        for push in pushes.iter().filter(|push| lists(push, spot) && !wants(push, spot)) {
+            if policy(push) == Policy::Delete && world.sources[source_of(push)].is_some() && is_ready(push) {
+                return Err(format!("{spot:?} is not wanted and still listed: {:?}", statuses(&pushes)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether another owns some property that it wants of this path, which it writes whole or not at all.
+fn is_hindered(world: &World, push: &PushSecret, at: Spot) -> bool {
+    let of_path = spots().filter(|spot| (spot.store, spot.path) == (at.store, at.path) && wants(push, *spot));
+    of_path.filter_map(|spot| world.owner(spot)).any(|owner| push.metadata.uid.as_deref() != Some(owner.as_str()))
+}
+
+pub fn is_ready(push: &PushSecret) -> bool {
+    let Some(status) = &push.status else { return false };
+    let ready = condition::find(&status.conditions, condition::READY);
+    status.observed_generation == push.metadata.generation
+        && ready.is_some_and(|ready| ready.status == ConditionStatus::True)
+}
+
+fn statuses(pushes: &[PushSecret]) -> Vec<String> {
+    let message = |push: &PushSecret| {
+        let conditions = push.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+        let ready = condition::find(&conditions, condition::READY).and_then(|ready| ready.message.clone());
+        format!("{:?}: {ready:?}", push.metadata.name)
+    };
+    pushes.iter().map(message).collect()
+}

@@ -1,0 +1,105 @@
+//! What can happen to PushSecrets, their sources, their stores and the controller.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// PushSecrets, sources, and stores that are servers of their own.
+pub const PUSHES: usize = 2;
+pub const SOURCES: usize = 2;
+pub const STORES: usize = 2;
+/// The names of stores, and which server each means.
+pub const NAMES: [(&str, usize); 3] = [("one", 0), ("two", 1), ("alias", 0)];
+pub const PATHS: [&str; 2] = ["platform-data/postgres/temporal", "platform-data/redis/temporal"];
+pub const PROPERTIES: [&str; 2] = ["username", "password"];
+
+/// What a spec asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    /// By bits, which of [`NAMES`]; at least one.
+    pub stores: u8,
+    /// By bits, which properties of which paths; at least one.
+    pub spots: u8,
+    /// Which source.
+    pub source: usize,
+    pub policy: Policy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    None,
+    Delete,
+}
+
+/// How a store answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Up,
+    /// There is no such store.
+    Absent,
+    /// It does not serve the namespace.
+    Refused,
+    /// Its credential cannot be read.
+    Broken,
+    /// It takes requests and does nothing.
+    Hanging,
+    /// It refuses every request.
+    Down,
+    /// It carries every other request out and loses the reply.
+    Lossy,
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+pub enum Move {
+    /// A PushSecret is created or edited.
+    Apply { push: usize, wish: Wish },
+    /// It is deleted.
+    Delete { push: usize },
+    /// A source is created, gets a new value, or is deleted.
+    Source { source: usize, there: bool },
+    /// Somebody replaces the labels of a path, by the mark alone or by none.
+    Erase { store: usize, path: usize, mark: bool },
+    /// A store changes.
+    Store { store: usize, standing: Standing },
+    /// The PushSecret is reconciled, as the cache has it: so many versions behind. It is stopped after so many polls.
+    Turn { push: usize, behind: usize, stop: Option<u16> },
+    /// Time passes.
+    Wait { seconds: u64 },
+    /// The clock on the wall is set.
+    Clock { minutes: i64 },
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    let policy = prop_oneof![3 => Just(Policy::Delete), 1 => Just(Policy::None)];
+    (1..8_u8, 1..16_u8, 0..SOURCES, policy).prop_map(|(stores, spots, source, policy)| Wish {
+        stores,
+        spots,
+        source,
+        policy,
+    })
+}
+
+fn standing() -> impl Strategy<Value = Standing> {
+    use Standing::{Absent, Broken, Down, Hanging, Lossy, Refused, Up};
+    prop_oneof![4 => Just(Up), 1 => Just(Absent), 1 => Just(Refused), 1 => Just(Broken), 1 => Just(Hanging), 1 => Just(Down), 1 => Just(Lossy)]
+}
+
+fn one() -> impl Strategy<Value = Move> {
+    let stop = prop_oneof![4 => Just(None), 1 => (0..150_u16).prop_map(Some)];
+    let behind = prop_oneof![4 => Just(0_usize), 1 => 1..4_usize];
+    prop_oneof![
+        4 => (0..PUSHES, wish()).prop_map(|(push, wish)| Move::Apply { push, wish }),
+        1 => (0..PUSHES).prop_map(|push| Move::Delete { push }),
+        2 => (0..SOURCES, prop::bool::weighted(0.7)).prop_map(|(source, there)| Move::Source { source, there }),
+        1 => (0..STORES, 0..PATHS.len(), any::<bool>()).prop_map(|(store, path, mark)| Move::Erase { store, path, mark }),
+        2 => (0..STORES, standing()).prop_map(|(store, standing)| Move::Store { store, standing }),
+        12 => (0..PUSHES, behind, stop).prop_map(|(push, behind, stop)| Move::Turn { push, behind, stop }),
+        1 => prop_oneof![Just(1), Just(30), Just(61), Just(700)].prop_map(|seconds| Move::Wait { seconds }),
+        1 => prop_oneof![Just(-10), Just(10)].prop_map(|minutes| Move::Clock { minutes }),
+    ]
+}
+
+/// A whole sequence.
+pub fn moves() -> impl Strategy<Value = Vec<Move>> {
+    vec(one(), 1..30)
+}
