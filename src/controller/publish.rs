@@ -77,7 +77,7 @@ where
                 requeue
             }
             Err(ClusterError::NotFound { .. }) => return self.gone(context),
-            Err(ClusterError::Conflict { .. }) if self.is_gone().await => return self.gone(context),
+            Err(ClusterError::Conflict { .. }) if self.is_gone(context).await => return self.gone(context),
             Err(error) => {
                 warn!(kind = self.kind.as_str(), object = %self.name, %error, "the status was not written");
                 context.written.owe(&self.uid());
@@ -89,8 +89,9 @@ where
     }
 
     /// Whether another object has the name by now. Where that cannot be told, the next write shows it.
-    async fn is_gone(&self) -> bool {
-        match self.api.get_metadata_opt(&self.name.name).await {
+    async fn is_gone(&self, context: &Context) -> bool {
+        let subject = format!("{} {}", self.kind.as_str(), self.name);
+        match context.cluster.get(&subject, self.api.get_metadata(&self.name.name)).await {
             Ok(found) => found.and_then(|found| found.uid()) != self.object.uid(),
             Err(_) => false,
         }
