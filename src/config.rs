@@ -23,7 +23,8 @@ pub struct Config {
     #[arg(long, env = "WAYPOST_HEALTH_ADDR", default_value = "0.0.0.0:8082", value_name = "ADDR")]
     pub health_addr: SocketAddr,
 
-    /// Objects of one kind that are reconciled at the same time.
+    /// Objects of one kind and one server that are reconciled at the same time. A queue has twice as many slots, so that a server
+    /// which hangs leaves half of them to the others.
     #[arg(long, env = "WAYPOST_CONCURRENT", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
     pub concurrent: u16,
 

@@ -74,6 +74,12 @@ pub struct Provider {
 }
 
 impl Provider {
+    /// The server's address as the spec has it.
+    pub fn server(&self) -> Option<&str> {
+        let vault = self.vault.as_ref().map(|vault| vault.server.as_str());
+        vault.or_else(|| self.open_bao.as_ref().map(|openbao| openbao.server.as_str()))
+    }
+
     /// The names of the providers that Waypost does not serve, in order.
     pub fn foreign_names(&self) -> impl Iterator<Item = &str> {
         self.foreign.keys().map(String::as_str)

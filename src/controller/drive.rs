@@ -28,8 +28,10 @@ use super::kind::Kind;
 use super::publish::{Published, Subject};
 use super::referrers::Name;
 use super::report::{Report, Requeue};
+use super::turns::{Turn, Turns};
 use super::undecodable::{self, Advice, Fate};
 use crate::cluster::ClusterError;
+use crate::store::StoreName;
 use crate::store::serving::serving;
 use crate::watch::{self, Known, Sighting};
 
@@ -49,6 +51,11 @@ pub trait Reconciler: Send + Sync + 'static {
 
     /// The watch delivered the object, before anything is reconciled.
     fn observe(&self, _object: &Self::Object) {}
+
+    /// The stores that a reconcile of the object works through, whose slowness must not be the other objects'.
+    fn stores(&self, _object: &Self::Object) -> Vec<StoreName> {
+        Vec::new()
+    }
 
     /// Brings the world nearer to the object's spec and says how it stands.
     async fn reconcile(&self, object: Arc<Self::Object>, name: &Name) -> Report<Self::Status>;
@@ -73,12 +80,19 @@ pub struct Driven<R: Reconciler> {
     cache: Store<Guarded<R::Object>>,
     /// Held while an object is forgotten, so that none that comes meanwhile is forgotten with it.
     known: Mutex<Known>,
+    turns: Turns,
 }
 
 impl<R: Reconciler> Driven<R> {
     /// `cache` is the side that reads of the one that [`Driven::run`] fills.
-    pub fn new(reconciler: Arc<R>, context: Arc<Context>, cache: Store<Guarded<R::Object>>) -> Arc<Self> {
-        Arc::new(Driven { reconciler, context, backoff: Backoff::default(), cache, known: Mutex::default() })
+    pub fn new(
+        reconciler: Arc<R>,
+        context: Arc<Context>,
+        cache: Store<Guarded<R::Object>>,
+        concurrent: u16,
+    ) -> Arc<Self> {
+        let (backoff, known, turns) = (Backoff::default(), Mutex::default(), Turns::new(concurrent));
+        Arc::new(Driven { reconciler, context, backoff, cache, known, turns })
     }
 
     /// Runs until `stop` is cancelled and the reconciles under way are done. `ready` is called once with the cache, which
@@ -88,7 +102,6 @@ impl<R: Reconciler> Driven<R> {
         api: Api<Guarded<R::Object>>,
         cache: Cache<R::Object>,
         wakeups: impl Stream<Item = Name> + Send + 'static,
-        concurrent: u16,
         stop: CancellationToken,
     ) {
         let forgetful = self.clone();
@@ -108,9 +121,10 @@ impl<R: Reconciler> Driven<R> {
             })
             .filter_map(|event| std::future::ready(touched(event)))
             .predicate_filter(edited, PredicateConfig::default());
-        let wakeups = wakeups.map(|name| object_ref::<R::Object>(&name));
+        let slots = self.turns.slots();
+        let wakeups = futures::stream::select(wakeups, self.turns.woken()).map(|name| object_ref::<R::Object>(&name));
         Controller::for_stream(edits, cache.reader)
-            .with_config(Config::default().concurrency(concurrent))
+            .with_config(Config::default().concurrency(slots))
             .reconcile_on(wakeups)
             .graceful_shutdown_on(stop.cancelled_owned())
             .run(|object, driven| driven.reconcile(object), |_, never, _| match *never {}, self)
@@ -120,6 +134,7 @@ impl<R: Reconciler> Driven<R> {
 
     async fn reconcile(self: Arc<Self>, object: Arc<Guarded<R::Object>>) -> Result<Action, Infallible> {
         let name = Name::new(object.namespace().unwrap_or_default(), object.name_any());
+        let Some(_turn) = self.turn(&object, &name) else { return Ok(Action::requeue(backoff::steady())) };
         let began = Instant::now();
         let requeue = match AssertUnwindSafe(self.attempt(&object, &name)).catch_unwind().await {
             Ok(requeue) => requeue,
@@ -151,12 +166,19 @@ impl<R: Reconciler> Driven<R> {
 
     fn forget(&self, name: &Name) {
         self.backoff.reset(name);
+        self.turns.forget(name);
         self.context.metrics.forget(R::KIND, name);
         self.reconciler.forget(name);
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Without a turn the object is woken when there is one; the requeue is for a wake-up that got lost.
+    fn turn(&self, object: &Guarded<R::Object>, name: &Name) -> Option<Turn> {
+        let stores = object.0.as_ref().map(|object| self.reconciler.stores(object)).unwrap_or_default();
+        self.turns.take(name, &self.context.stores.loads(stores))
     }
 
     async fn attempt(&self, object: &Guarded<R::Object>, name: &Name) -> Requeue {

@@ -13,6 +13,7 @@ pub mod pruned;
 pub mod publish;
 pub mod referrers;
 pub mod report;
+pub mod turns;
 pub mod undecodable;
 pub mod watch;
 pub mod written;

@@ -45,7 +45,7 @@ use crate::controller::report::{Report, Requeue, Verdict};
 use crate::controller::undecodable::{Advice, Fate};
 use crate::feed::{Follow, Freshness, Standing, Trouble};
 use crate::metrics::Stage;
-use crate::store::Foreign;
+use crate::store::{Foreign, StoreName};
 use apply::Applied;
 use bound::Losses;
 use desired::{Desired, Refresh};
@@ -79,6 +79,10 @@ impl<S: Stores> Reconciler for Pull<S> {
         let name = Name::new(object.namespace().unwrap_or_default(), object.name_any());
         let past = roll::past(object, Timestamp::now());
         self.losses.enrol(&name, roll::member(object), past, |store| self.allowance(store), Instant::now());
+    }
+
+    fn stores(&self, object: &ExternalSecret) -> Vec<StoreName> {
+        referred::by_pull(object, &object.namespace().unwrap_or_default()).collect()
     }
 
     async fn reconcile(&self, object: Arc<ExternalSecret>, name: &Name) -> Report<ExternalSecretStatus> {

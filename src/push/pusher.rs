@@ -73,6 +73,11 @@ impl Reconciler for Pusher {
         Api::namespaced(self.context.cluster.client(), namespace)
     }
 
+    fn stores(&self, push: &PushSecret) -> Vec<StoreName> {
+        let namespace = push.namespace().unwrap_or_default();
+        self.context.stores.stores_of_push(push, &namespace).into_iter().collect()
+    }
+
     async fn reconcile(&self, object: Arc<PushSecret>, name: &Name) -> Report<PushSecretStatus> {
         let context = &self.context;
         let moved = context.moves.take(name);

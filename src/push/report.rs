@@ -286,13 +286,15 @@ fn store_reason(error: &crate::store::StoreError) -> Reason {
     use crate::store::StoreError;
     match error {
         StoreError::TooLarge { .. } => Reason::TooLarge,
-        StoreError::Forbidden { .. } => Reason::NotPermitted,
+        StoreError::Forbidden { .. } | StoreError::LabelsNeedCas { .. } => Reason::NotPermitted,
         StoreError::Unreachable { .. }
         | StoreError::Sealed { .. }
         | StoreError::Standby { .. }
         | StoreError::RateLimited { .. }
         | StoreError::HeldBack { .. }
         | StoreError::CircuitOpen { .. }
+        | StoreError::NotVault { .. }
+        | StoreError::Slow { .. }
         | StoreError::LoginRefused { .. }
         | StoreError::TokenRefused { .. }
         | StoreError::RedirectRefused { .. }

@@ -14,7 +14,7 @@ use crate::controller::guarded::Guarded;
 use crate::controller::namespaces::NamespaceMoved;
 use crate::controller::referrers::Name;
 use crate::controller::watch::Wakeups;
-use crate::store::{Registry, StoreName};
+use crate::store::{Registry, StoreName, referred};
 
 /// Where the stores' own wake-ups go.
 pub struct StoreWakeups {
@@ -75,7 +75,7 @@ impl Dependants {
         for object in self.pushes.state() {
             let name = name_of(&object);
             let refers = object.0.as_ref().is_ok_and(|push| {
-                stores_of_push(push, &name.namespace).any(concerned)
+                referred::by_push(push, &name.namespace).any(concerned)
                     || changed.is_some_and(|changed| selects(push, &name.namespace, changed))
             });
             if refers && self.wakeups.push.send(name).is_err() {
@@ -84,7 +84,7 @@ impl Dependants {
         }
         for object in self.pulls.state() {
             let name = name_of(&object);
-            let refers = object.0.as_ref().is_ok_and(|pull| stores_of_pull(pull, &name.namespace).any(concerned));
+            let refers = object.0.as_ref().is_ok_and(|pull| referred::by_pull(pull, &name.namespace).any(concerned));
             if refers && self.wakeups.pull.send(name).is_err() {
                 return;
             }
@@ -108,7 +108,10 @@ impl Dependants {
         for object in self.pushes.state() {
             let name = name_of(&object);
             let refers = is_meant(&name.namespace)
-                && object.0.as_ref().is_ok_and(|push| stores_of_push(push, &name.namespace).any(by_labels));
+                && object
+                    .0
+                    .as_ref()
+                    .is_ok_and(|push| self.registry.stores_of_push(push, &name.namespace).into_iter().any(by_labels));
             if refers && self.wakeups.push.send(name).is_err() {
                 return;
             }
@@ -116,7 +119,7 @@ impl Dependants {
         for object in self.pulls.state() {
             let name = name_of(&object);
             let refers = is_meant(&name.namespace)
-                && object.0.as_ref().is_ok_and(|pull| stores_of_pull(pull, &name.namespace).any(by_labels));
+                && object.0.as_ref().is_ok_and(|pull| referred::by_pull(pull, &name.namespace).any(by_labels));
             if refers && self.wakeups.pull.send(name).is_err() {
                 return;
             }
@@ -132,29 +135,11 @@ impl Dependants {
     }
 }
 
-fn stores_of_push<'a>(push: &'a PushSecret, namespace: &'a str) -> impl Iterator<Item = StoreName> + 'a {
-    let named = push.spec.secret_store_refs.iter().filter_map(move |reference| {
-        reference.name.as_deref().map(|name| StoreName::referred(namespace, reference.kind(), name))
-    });
-    let ledger = push.status.iter().flat_map(|status| status.synced_push_secrets.keys()).filter_map(move |key| {
-        let (kind, name) = key.split_once('/')?;
-        Some(StoreName::referred(namespace, StoreKind::from_word(kind)?, name))
-    });
-    named.chain(ledger)
-}
-
 /// Whether a PushSecret selects stores of this kind and place by their labels: it may have matched before, or match now.
 fn selects(push: &PushSecret, namespace: &str, changed: &StoreName) -> bool {
     push.spec.secret_store_refs.iter().any(|reference| {
         reference.label_selector.is_some()
             && *changed == StoreName::referred(namespace, reference.kind(), &changed.name)
-    })
-}
-
-fn stores_of_pull<'a>(pull: &'a ExternalSecret, namespace: &'a str) -> impl Iterator<Item = StoreName> + 'a {
-    let of_entries = pull.spec.data.iter().filter_map(|entry| entry.source_ref.as_ref()?.store_ref.as_ref());
-    pull.spec.secret_store_ref.iter().chain(of_entries).filter_map(move |reference| {
-        reference.name.as_deref().map(|name| StoreName::referred(namespace, reference.kind(), name))
     })
 }
 

@@ -294,6 +294,7 @@ impl Starter<'_> {
         let publishers = conventions::Publishers::new(pushes.clone(), wakeups.push.clone(), all_namespaces.clone());
         self.tasks.spawn("the wake-ups of conventions", publishers.follow(conventions, namespaces, self.stop.clone()));
         let registry = self.context.stores.clone();
+        self.tasks.spawn("the clients of stores", registry.clone().sweep(self.stop.clone()));
         let (changes, troubles) = (registry.changes(), registry.troubles());
         let dependants = Dependants { pushes: pushes.clone(), pulls, registry, stores, wakeups: wakeups.clone() };
         let following = dependants.follow(changes, troubles, moved_namespaces, self.stop.clone());
@@ -409,9 +410,9 @@ impl Starter<'_> {
             futures::stream::unfold(wakes, |mut wakes| async { wakes.recv().await.map(|name| (name, wakes)) });
         // The stream of wake-ups must not end before the controller: an ended one counts as nothing more to come.
         let wakeups = wakeups.chain(futures::stream::pending());
-        let driven = Driven::new(reconciler, self.context.clone(), reader.clone());
+        let driven = Driven::new(reconciler, self.context.clone(), reader.clone(), self.config.concurrent);
         self.expect::<R::Object>();
-        self.tasks.spawn(R::KIND.as_str(), driven.run(api, cache, wakeups, self.config.concurrent, self.stop.clone()));
+        self.tasks.spawn(R::KIND.as_str(), driven.run(api, cache, wakeups, self.stop.clone()));
         (reader, filled)
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::Api;
+use kube::{Api, ResourceExt};
 
 use crate::api::store_spec::SecretStoreStatus;
 use crate::api::{ClusterSecretStore, ConditionStatus, SecretStore, StoreKind};
@@ -58,6 +58,10 @@ impl Reconciler for ClusterStores {
         self.0.context.stores.upsert(object.store_name(), object);
     }
 
+    fn stores(&self, object: &ClusterSecretStore) -> Vec<StoreName> {
+        vec![StoreName::cluster(&object.name_any())]
+    }
+
     async fn reconcile(&self, object: Arc<ClusterSecretStore>, _name: &Name) -> Report<SecretStoreStatus> {
         self.0.check(&StoreObject::Cluster(object)).await
     }
@@ -81,6 +85,11 @@ impl Reconciler for NamespacedStores {
     fn observe(&self, object: &SecretStore) {
         let object = StoreObject::Namespaced(Arc::new(object.clone()));
         self.0.context.stores.upsert(object.store_name(), object);
+    }
+
+    fn stores(&self, object: &SecretStore) -> Vec<StoreName> {
+        let namespace = object.namespace().unwrap_or_default();
+        vec![StoreName::referred(&namespace, StoreKind::SecretStore, &object.name_any())]
     }
 
     async fn reconcile(&self, object: Arc<SecretStore>, _name: &Name) -> Report<SecretStoreStatus> {

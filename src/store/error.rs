@@ -22,7 +22,9 @@ pub enum Transport {
     #[error("its name does not resolve (check the store's `server`)")]
     Dns,
     /// Nobody listens, or the connection was refused or reset.
-    #[error("the connection was refused or reset (check that the server runs, and the store's `server`)")]
+    #[error(
+        "the connection was refused or reset (check that the server runs, and host, port and `http` or `https` in the store's `server`)"
+    )]
     Connect,
     /// The server's certificate is not trusted, expired, or for another host.
     #[error(
@@ -45,6 +47,19 @@ pub enum Transport {
         "the reply was cut off or is not HTTP (check `http` or `https` and the port in the store's `server`, and `tls` if the server asks for a client certificate)"
     )]
     Cut,
+}
+
+/// What a server speaks that does not answer as Vault and OpenBao do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Spoken {
+    /// TLS, and was spoken to without.
+    #[error("it speaks TLS: write `https://…` in the store's `server`")]
+    Tls,
+    /// Something else.
+    #[error(
+        "check the store's `server`, which is scheme, host and port without `/v1` or `/ui`, and proxies on the way"
+    )]
+    SomethingElse,
 }
 
 /// A failed request to a store. Each text says what is wrong and what to do about it.
@@ -107,6 +122,28 @@ pub enum StoreError {
         server: String,
         /// The last failure.
         cause: Box<StoreError>,
+    },
+    /// Somebody answers who is no Vault and no OpenBao.
+    #[error("{server} does not answer like Vault or OpenBao (status {status}): {speaks}")]
+    NotVault {
+        /// The address as the store says it.
+        server: String,
+        /// The HTTP status.
+        status: u16,
+        /// What to do about it.
+        speaks: Spoken,
+    },
+    /// A server so slow that requests of one store wait for each other.
+    #[error(
+        "{server} answers slowly: {under_way} requests of this store are under way and none ended in {seconds} s; it is tried again"
+    )]
+    Slow {
+        /// The address as the store says it.
+        server: String,
+        /// Requests under way.
+        under_way: usize,
+        /// How long this one waited for a turn.
+        seconds: u64,
     },
     /// The login was refused.
     #[error("login refused by auth/{mount} ({applicant}): {advice}")]
@@ -172,6 +209,14 @@ pub enum StoreError {
     #[error("somebody else wrote {path} at the same time; it is read again and tried again")]
     CasMismatch {
         /// The entry.
+        path: String,
+    },
+    /// The server changes labels only with check-and-set, and this login may not see what it would have to send.
+    #[error(
+        "{path} takes changes of labels with check-and-set alone (`metadata_cas_required`), and this login cannot read their count: let the role's policy allow `read` there"
+    )]
+    LabelsNeedCas {
+        /// The API path of the metadata.
         path: String,
     },
     /// Somebody removed the entry in between.
@@ -252,6 +297,7 @@ impl StoreError {
             | StoreError::MountMissing { .. }
             | StoreError::WrongVersion { .. }
             | StoreError::NamespaceMissing { .. }
+            | StoreError::LabelsNeedCas { .. }
             | StoreError::TooLarge { .. }
             | StoreError::Rejected { .. } => Family::Refused,
             StoreError::Unreachable { .. }
@@ -259,6 +305,8 @@ impl StoreError {
             | StoreError::Sealed { .. }
             | StoreError::Standby { .. }
             | StoreError::CircuitOpen { .. }
+            | StoreError::NotVault { .. }
+            | StoreError::Slow { .. }
             | StoreError::CasMismatch { .. }
             | StoreError::EntryMissing { .. }
             | StoreError::Stale { .. }

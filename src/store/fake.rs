@@ -126,6 +126,8 @@ struct Content {
     mounts: BTreeSet<String>,
     entries: BTreeMap<RemotePath, Stored>,
     listing: Listing,
+    /// Changes of labels need the count, which a client sees for which they are counted.
+    labels_need_cas: bool,
     /// Left out of listings.
     hidden: BTreeSet<RemotePath>,
     faults: VecDeque<Fault>,
@@ -274,6 +276,11 @@ impl FakeStore {
     /// Answers listings from now on, or refuses them.
     pub fn set_listing(&self, listing: Listing) {
         self.content().listing = listing;
+    }
+
+    /// Takes changes of labels from now on only with the count, as a mount with `metadata_cas_required` does.
+    pub fn require_metadata_cas(&self) {
+        self.content().labels_need_cas = true;
     }
 
     /// Leaves an entry out of listings, as a server does where a policy filters them.
@@ -517,7 +524,12 @@ impl StoreClient for FakeStore {
         changes: &BTreeMap<String, Option<String>>,
     ) -> Result<(), StoreError> {
         self.serve(Operation::PatchMetadata, path, |content| {
-            content.existing(path)?.change_labels(changes);
+            let blind = self.counting == Counting::Refused && content.labels_need_cas;
+            let stored = content.existing(path)?;
+            if blind {
+                return Err(StoreError::LabelsNeedCas { path: path.metadata_url() });
+            }
+            stored.change_labels(changes);
             Ok(())
         })
         .await

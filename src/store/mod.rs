@@ -12,8 +12,10 @@ mod keys;
 pub mod name;
 pub mod object;
 pub mod observer;
+mod pace;
 mod pool;
 mod readers;
+pub mod referred;
 pub mod refusal;
 pub mod registry;
 mod renewal;
@@ -31,7 +33,7 @@ pub use error::StoreError;
 pub use name::StoreName;
 pub use object::StoreObject;
 pub use refusal::StoreRefusal;
-pub use registry::{Foreign, Registry, RegistrySettings};
+pub use registry::{Foreign, Load, Registry, RegistrySettings};
 
 /// One place in one server, however stores spell it: what wake-ups and shared version checks are keyed by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

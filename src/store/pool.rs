@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
+use moka::future::Cache;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -13,16 +13,26 @@ use super::announcements::Announcements;
 use super::connection::{self, CaSource, Connection};
 use super::credentials::ClusterCredential;
 use super::observer::RequestObserver;
+use super::pace::Pace;
 use super::readers::Readers;
 use super::renewal::{self, Certificates};
+use super::vault::answers::Answers;
 use super::vault::connect::{self, ConnectError};
 use super::vault::transport::{Lagging, Redirects, Settings, Transport};
 use super::vault::{ClientSettings, VaultClient};
 use super::{Identity, StoreClient, StoreName, StoreObject, StoreRefusal};
 use crate::cluster::Cluster;
 
+#[cfg(test)]
+mod tests;
+
 /// After its store changed, a session serves the requests under way for this long before it is revoked.
 const GRACE: Duration = Duration::from_secs(20);
+/// A client that nobody uses or holds for this long goes: longer than the usual refresh interval, so that a resource which is
+/// looked at once an hour logs in once.
+pub const IDLE: Duration = Duration::from_secs(75 * 60);
+/// How often it is looked for such clients.
+pub const SWEEP: Duration = Duration::from_secs(60);
 /// At shutdown, all revocations together may take this long.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -33,12 +43,14 @@ pub struct Pool {
     rate: NonZeroU32,
     observer: Arc<dyn RequestObserver>,
     pub(super) announcements: Arc<Announcements>,
-    pub(super) clients: Mutex<HashMap<ClientKey, Arc<OnceCell<Made>>>>,
+    clients: Cache<ClientKey, Made>,
+    answers: Answers,
+    paces: Mutex<HashMap<StoreName, Arc<Pace>>>,
     /// Clients of namespaces' own stores that were deleted, until their sessions end.
     departing: Mutex<HashMap<StoreName, Arc<VaultClient>>>,
-    pub(super) readers: Readers<ClientKey>,
+    pub(super) readers: Arc<Readers<ClientKey>>,
     /// Connections by address, CA and client certificate (as a digest), so that the namespaces of one store share them.
-    connections: Mutex<HashMap<[u8; 32], connect::HttpClient>>,
+    connections: Connections,
     closing: CancellationToken,
     farewells: TaskTracker,
 }
@@ -70,18 +82,32 @@ impl Pool {
         rate: NonZeroU32,
         observer: Arc<dyn RequestObserver>,
         announcements: Arc<Announcements>,
+        idle: Duration,
     ) -> Arc<Self> {
+        let (readers, connections) = (Arc::<Readers<ClientKey>>::default(), Connections::default());
+        let (closing, farewells) = (CancellationToken::new(), TaskTracker::new());
+        let end = End {
+            readers: readers.clone(),
+            connections: connections.clone(),
+            closing: closing.clone(),
+            farewells: farewells.clone(),
+        };
         Arc::new(Pool {
             cluster,
             rate,
             observer,
             announcements,
-            clients: Mutex::default(),
+            clients: Cache::builder()
+                .time_to_idle(idle)
+                .eviction_listener(move |key: Arc<ClientKey>, made: Made, _cause| end.of(&key, made))
+                .build(),
+            answers: Answers::default(),
+            paces: Mutex::default(),
             departing: Mutex::default(),
-            readers: Readers::default(),
-            connections: Mutex::default(),
-            closing: CancellationToken::new(),
-            farewells: TaskTracker::new(),
+            readers,
+            connections,
+            closing,
+            farewells,
         })
     }
 
@@ -95,14 +121,8 @@ impl Pool {
             consumer: connection.referent.then(|| namespace.to_owned()),
         };
         connection.secrets().for_each(|secret| self.readers.add(secret, &key));
-        let cell = self
-            .clients
-            .lock()
-            .expect("no code panics while it holds the clients")
-            .entry(key.clone())
-            .or_default()
-            .clone();
-        cell.get_or_try_init(|| self.make(&key, connection)).await.cloned()
+        let made = self.clients.try_get_with(key.clone(), self.make(&key, connection)).await;
+        made.map_err(Arc::unwrap_or_clone)
     }
 
     /// The client of a namespace's own store that was deleted a moment ago, as long as its session lives: a namespace that is deleted
@@ -115,9 +135,7 @@ impl Pool {
     /// Keeps the client of a store until [`Pool::retire`] ends its session. Whoever deletes a store of all namespaces takes it from
     /// them at once.
     pub fn see_off(self: &Arc<Self>, name: &StoreName) {
-        let clients = self.clients.lock().expect("no code panics while it holds the clients");
-        let made = clients.iter().find_map(|(key, cell)| cell.get().filter(|_| key.store == *name).cloned());
-        drop(clients);
+        let made = self.clients.iter().find_map(|(key, made)| (key.store == *name).then_some(made));
         let (Some(made), Some(_)) = (made, &name.namespace) else { return };
         self.departing
             .lock()
@@ -134,36 +152,63 @@ impl Pool {
         });
     }
 
+    /// The client of this key, if it is made.
+    pub async fn present(&self, key: &ClientKey) -> Option<Made> {
+        self.clients.get(key).await
+    }
+
     /// Drops clients, and revokes their sessions once the requests under way had time to end.
-    pub fn retire(&self, goes: impl Fn(&ClientKey) -> bool) {
-        let mut retired = Vec::new();
-        self.clients.lock().expect("no code panics while it holds the clients").retain(|key, cell| {
-            let keep = !goes(key);
-            if !keep {
-                retired.extend(cell.get().cloned());
-            }
-            keep
-        });
+    pub async fn retire(&self, goes: impl Fn(&ClientKey) -> bool) {
+        // Of a client that could not be made only this is left.
         self.readers.remove(&goes);
-        let mut connections = self.connections.lock().expect("no code panics while it holds the connections");
-        for made in retired {
-            // Another store may share them: it keeps its own handle.
-            connections.remove(&made.certificates);
-            let closing = self.closing.clone();
-            self.farewells.spawn(async move {
-                let _ = tokio::time::timeout(GRACE, closing.cancelled()).await;
-                made.client.close().await;
-            });
+        for key in self.keys(goes) {
+            self.clients.invalidate(&key).await;
         }
+    }
+
+    /// The same, for those who cannot wait for it.
+    pub fn retire_soon(self: &Arc<Self>, goes: impl Fn(&ClientKey) -> bool) {
+        self.readers.remove(&goes);
+        let keys = self.keys(goes);
+        if !keys.is_empty() {
+            let pool = self.clone();
+            self.farewells.spawn(async move { pool.retire(|key| keys.contains(key)).await });
+        }
+    }
+
+    /// Whether the store keeps whoever uses it waiting.
+    pub fn is_slow(&self, store: &StoreName) -> bool {
+        self.paces().get(store).is_some_and(|pace| pace.is_slow())
+    }
+
+    /// The store is gone.
+    pub fn forget_pace(&self, store: &StoreName) {
+        self.paces().remove(store);
+    }
+
+    fn paces(&self) -> MutexGuard<'_, HashMap<StoreName, Arc<Pace>>> {
+        self.paces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keys(&self, goes: impl Fn(&ClientKey) -> bool) -> Vec<ClientKey> {
+        self.clients.iter().filter(|(key, _)| goes(key)).map(|(key, _)| (*key).clone()).collect()
+    }
+
+    /// Lets clients go that nobody used or held for a while: those of namespaces that are gone, above all.
+    pub async fn sweep(&self) {
+        for (key, made) in &self.clients {
+            // One is the pool's own, one is ours.
+            if Arc::strong_count(&made.client) > 2 {
+                self.clients.get(&*key).await;
+            }
+        }
+        self.clients.run_pending_tasks().await;
     }
 
     /// Revokes every session. Clients that are still held can do nothing afterwards.
     pub async fn shutdown(&self) {
         self.closing.cancel();
-        let clients: Vec<_> = self.clients.lock().expect("no code panics while it holds the clients").drain().collect();
-        for made in clients.into_iter().filter_map(|(_, cell)| cell.get().cloned()) {
-            self.farewells.spawn(async move { made.client.close().await });
-        }
+        self.retire(|_| true).await;
         self.farewells.close();
         // What cannot be revoked in time expires.
         let _ = tokio::time::timeout(FAREWELL, self.farewells.wait()).await;
@@ -191,6 +236,7 @@ impl Pool {
                 false => Lagging::Refuse,
             },
             rate: self.rate,
+            pace: self.paces().entry(key.store.clone()).or_default().clone(),
             store: format!("{}/{}", key.store.kind, key.store.name),
             observer: self.observer.clone(),
             recovered: self.announcements.when_changed(&key.store),
@@ -207,6 +253,7 @@ impl Pool {
                 namespace,
                 login_namespace,
                 source: credential.clone(),
+                answers: self.answers.clone(),
             },
         );
         Ok(Made { client: Arc::new(client), connection: Arc::new(connection), credential, certificates })
@@ -221,5 +268,37 @@ impl Pool {
         let client = connect::client(ca, found.client.as_ref())?;
         connections.insert(digest, client.clone());
         Ok(client)
+    }
+}
+
+impl ClientKey {
+    /// Whether it is a client of this object at this generation.
+    pub fn is_of(&self, object: &StoreObject) -> bool {
+        self.uid == object.uid() && self.generation == object.generation()
+    }
+}
+
+/// Connections by what they were made with.
+type Connections = Arc<Mutex<HashMap<[u8; 32], connect::HttpClient>>>;
+
+/// What happens when a client leaves the pool.
+struct End {
+    readers: Arc<Readers<ClientKey>>,
+    connections: Connections,
+    closing: CancellationToken,
+    farewells: TaskTracker,
+}
+
+impl End {
+    fn of(&self, key: &ClientKey, made: Made) {
+        self.readers.remove(|reader| reader == key);
+        // Another store may share them: it keeps its own handle.
+        self.connections.lock().expect("no code panics while it holds the connections").remove(&made.certificates);
+        let closing = self.closing.clone();
+        self.farewells.spawn(async move {
+            // Requests under way get the time to end.
+            let _ = tokio::time::timeout(GRACE, closing.cancelled()).await;
+            made.client.close().await;
+        });
     }
 }

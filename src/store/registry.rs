@@ -5,17 +5,18 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, RwLock};
 
 use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 
 use super::admit::{self, Admission, Class, ConditionError};
 use super::announcements::Announcements;
 use super::connection::{self, Connection};
 use super::credentials::Currency;
 use super::observer::RequestObserver;
-use super::pool::Pool;
+use super::pool::{self, Made, Pool};
 use super::vault::VaultClient;
-use super::{StoreClient, StoreError, StoreName, StoreObject, StoreRefusal};
-use crate::api::StoreKind;
+use super::{StoreClient, StoreError, StoreName, StoreObject, StoreRefusal, referred};
 use crate::api::names::ANNOTATION_ALLOW_MASS_DELETION;
+use crate::api::{PushSecret, StoreKind, label_query};
 use crate::cluster::Cluster;
 use crate::domain::label_query::LabelQuery;
 
@@ -39,6 +40,17 @@ pub enum Foreign {
     All,
 }
 
+/// What work through a store means for others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// The store.
+    pub store: StoreName,
+    /// Its server's address; empty where nobody knows it.
+    pub server: String,
+    /// Whether whoever uses it waits for long.
+    pub slow: bool,
+}
+
 /// All stores and the clients made from them.
 pub struct Registry {
     settings: RegistrySettings,
@@ -51,7 +63,7 @@ impl Registry {
     /// An empty registry; the store watches feed it.
     pub fn new(cluster: Cluster, settings: RegistrySettings, observer: Arc<dyn RequestObserver>) -> Arc<Self> {
         let announcements = Arc::new(Announcements::default());
-        let pool = Pool::new(cluster, settings.rate, observer, announcements.clone());
+        let pool = Pool::new(cluster, settings.rate, observer, announcements.clone(), pool::IDLE);
         Arc::new(Registry { settings, stores: RwLock::default(), pool, announcements })
     }
 
@@ -66,7 +78,7 @@ impl Registry {
         let allowance = |store: &StoreObject| store.annotation(ANNOTATION_ALLOW_MASS_DELETION).map(str::to_owned);
         let same_version = old.as_ref().is_some_and(|old| version(old) == version(&object));
         if !same_version {
-            self.pool.retire(|key| key.store == name);
+            self.pool.retire_soon(|key| key.store == name);
         }
         let labels_differ = old.as_ref().is_some_and(|old| old.labels() != object.labels());
         if !same_version || labels_differ || old.as_ref().and_then(allowance) != allowance(&object) {
@@ -79,7 +91,8 @@ impl Registry {
         let known = self.stores.write().expect("no code panics while it holds the stores").remove(name).is_some();
         if known {
             self.pool.see_off(name);
-            self.pool.retire(|key| key.store == *name);
+            self.pool.forget_pace(name);
+            self.pool.retire_soon(|key| key.store == *name);
             self.announcements.changed(name);
         }
     }
@@ -121,6 +134,28 @@ impl Registry {
         self.settings.class.serves(None)
     }
 
+    /// What work through each of these stores means for others.
+    pub fn loads(&self, stores: impl IntoIterator<Item = StoreName>) -> Vec<Load> {
+        let load = |store: StoreName| {
+            let server = self.store(&store).and_then(|object| object.spec().provider.server().map(str::to_owned));
+            let server = server.unwrap_or_default().trim_end_matches('/').to_ascii_lowercase();
+            Load { server, slow: self.pool.is_slow(&store), store }
+        };
+        BTreeSet::from_iter(stores).into_iter().map(load).collect()
+    }
+
+    /// The stores that a PushSecret refers to, also by labels.
+    pub fn stores_of_push(&self, push: &PushSecret, namespace: &str) -> BTreeSet<StoreName> {
+        let selectors = push.spec.secret_store_refs.iter();
+        let selected = selectors.filter_map(|reference| {
+            let query = label_query::parse(reference.label_selector.as_ref()?).ok()?;
+            Some((reference.kind(), self.labelled(namespace, reference.kind(), &query)))
+        });
+        let selected = selected
+            .flat_map(|(kind, names)| names.into_iter().map(move |name| StoreName::referred(namespace, kind, &name)));
+        referred::by_push(push, namespace).chain(selected).collect()
+    }
+
     /// How many of these stores are another controller's, or may be.
     pub fn foreign(&self, stores: impl IntoIterator<Item = StoreName>) -> Foreign {
         let foreign: Vec<bool> = stores.into_iter().map(|store| self.is_foreign(&store)).collect();
@@ -154,8 +189,24 @@ impl Registry {
     ) -> Result<Arc<dyn StoreClient>, StoreRefusal> {
         let object = self.ours(store)?;
         self.admit(namespace, store, &object).await?;
-        let made = self.pool.made(namespace, store, &object).await?;
-        Ok(made.client)
+        Ok(self.made(namespace, store, &object).await?.client)
+    }
+
+    /// The client. The store may have changed while it was made, when it is nobody's any more.
+    async fn made(&self, namespace: &str, store: &StoreName, object: &StoreObject) -> Result<Made, StoreRefusal> {
+        let made = self.pool.made(namespace, store, object).await?;
+        let now = self.store(store);
+        if !now.as_ref().is_some_and(|now| now.uid() == object.uid() && now.generation() == object.generation()) {
+            self.pool.retire(|key| key.store == *store && !now.as_ref().is_some_and(|now| key.is_of(now))).await;
+        }
+        Ok(made)
+    }
+
+    /// Lets clients go that nobody uses any more, until `stop` is cancelled.
+    pub async fn sweep(self: Arc<Self>, stop: CancellationToken) {
+        while tokio::time::timeout(pool::SWEEP, stop.cancelled()).await.is_err() {
+            self.pool.sweep().await;
+        }
     }
 
     /// The store, if it is there and of our class.
@@ -192,11 +243,11 @@ impl Registry {
         if connection.referent {
             return Ok((connection, None));
         }
-        let mut made = self.pool.made(&home, store, &object).await?;
+        let mut made = self.made(&home, store, &object).await?;
         if self.pool.currency(&made).await.map_err(StoreRefusal::Failed)? == Currency::Outdated {
-            self.pool.retire(|key| key.store == *store);
+            self.pool.retire(|key| key.store == *store).await;
             self.announcements.changed(store);
-            made = self.pool.made(&home, store, &object).await?;
+            made = self.made(&home, store, &object).await?;
         }
         Ok((connection, Some(made.client)))
     }

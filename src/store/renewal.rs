@@ -34,8 +34,7 @@ impl Pool {
 
     /// Drops a client whose credential or certificates are not what they were, and wakes those who waited for either.
     async fn renew(&self, key: &ClientKey) {
-        let cell = self.clients.lock().expect("no code panics while it holds the clients").get(key).cloned();
-        let currency = match cell.and_then(|cell| cell.get().cloned()) {
+        let currency = match self.present(key).await {
             Some(made) => self.currency(&made).await,
             None => Ok(Currency::Missing),
         };
@@ -46,7 +45,7 @@ impl Pool {
             // There is no session to end.
             Ok(Currency::Missing) => self.announcements.changed(&key.store),
             Ok(Currency::Outdated) | Err(_) => {
-                self.retire(|retired| retired == key);
+                self.retire(|retired| retired == key).await;
                 self.announcements.changed(&key.store);
             }
         }

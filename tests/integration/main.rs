@@ -58,6 +58,7 @@ mod races;
 mod refresh;
 mod rights;
 mod sessions;
+mod slow_store;
 mod stage;
 mod store_authors;
 mod store_edits;

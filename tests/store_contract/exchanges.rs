@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use waypost::domain::path::RemotePath;
 use waypost::domain::remote::EntryState;
-use waypost::store::{Exchange, StoreClient};
+use waypost::store::fake::{Counting, FakeStore};
+use waypost::store::{Exchange, StoreClient, StoreError};
 
 use crate::{Bench, labels, path, text};
 
@@ -39,6 +41,50 @@ pub async fn contract(store: &dyn StoreClient) {
     let changes = labels(&[("c", Some("4"))]);
     assert_eq!(store.exchange_labels(&entry, &live, &changes).await.unwrap(), Exchange::Done);
     assert_eq!(store.read(&entry, None).await.unwrap().custom_metadata.len(), 1);
+}
+
+/// Labels of an entry whose every change has to carry the count: all of them can be changed, and what others set stays.
+pub async fn required(store: &dyn StoreClient, entry: &RemotePath) {
+    store.patch_metadata(entry, &labels(&[("a", Some("1")), ("b", Some("2"))])).await.unwrap();
+    store.patch_metadata(entry, &labels(&[("a", Some("3")), ("b", None)])).await.unwrap();
+    store.create_entry(entry).await.unwrap();
+    let written = store.write(entry, &text("x"), 0).await.unwrap();
+    let left = BTreeMap::from([("a".to_owned(), "3".to_owned())]);
+    assert_eq!(written.custom_metadata, left);
+    let live = store.read(entry, None).await.unwrap();
+    assert_eq!(store.exchange_labels(entry, &live, &labels(&[("c", Some("4"))])).await.unwrap(), Exchange::Done);
+    store.patch_metadata(entry, &labels(&[("a", None)])).await.unwrap();
+    assert_eq!(store.read(entry, None).await.unwrap().custom_metadata.len(), 1, "only `c` is left");
+}
+
+#[tokio::test]
+async fn where_labels_need_check_and_set_every_change_of_them_carries_it() {
+    let entry = path("platform-data/required/entry");
+    let fake = FakeStore::new().with_counting(Counting::Offered);
+    fake.create_entry(&entry).await.unwrap();
+    fake.require_metadata_cas();
+    required(&fake, &entry).await;
+    let changes = labels(&[("d", Some("1"))]);
+    let blind = fake.with_counting(Counting::Refused).patch_metadata(&entry, &changes).await.unwrap_err();
+    assert!(matches!(blind, StoreError::LabelsNeedCas { .. }), "{blind}");
+
+    let bench = Bench::on_extra().await;
+    let admin = bench.bao().admin().unwrap();
+    admin.post("secret/config", &json!({ "metadata_cas_required": true })).await.unwrap();
+    let client = bench.kubernetes("required", json!({})).await;
+    client.create_entry(&entry).await.unwrap();
+    required(&*client, &entry).await;
+    // A write that lost its race is told from one that lacked the count.
+    let crossed = client.write(&entry, &text("y"), 7).await.unwrap_err();
+    assert!(matches!(crossed, StoreError::CasMismatch { .. }), "{crossed}");
+    let blind = r#"path "secret/metadata/platform-data/*" { capabilities = ["create", "update", "patch"] }
+        path "sys/internal/ui/mounts/secret" { capabilities = ["read"] }"#;
+    admin.put_policy("blind-patch", blind).await.unwrap();
+    let token = admin.create_token(&["blind-patch"], "10m").await.unwrap();
+    bench.secret("blind-patch", "token", &token).await;
+    let client = bench.client("blind-patch", bench.provider(bench.token_auth("blind-patch"), json!({}))).await;
+    let error = client.patch_metadata(&entry, &changes).await.unwrap_err();
+    assert!(matches!(error, StoreError::LabelsNeedCas { .. }), "{error}");
 }
 
 #[tokio::test]

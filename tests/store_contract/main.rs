@@ -3,6 +3,7 @@
 
 mod exchanges;
 mod sessions;
+mod swallowed;
 mod veil;
 
 use std::collections::{BTreeMap, HashMap};

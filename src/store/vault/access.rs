@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reqwest::header::{HeaderMap, HeaderValue};
 
+use super::answers::Answers;
 use super::connect::{self, ConnectError};
 use super::transport::{Lagging, Redirects, Settings, Transport};
 use super::{ClientSettings, VaultClient};
@@ -44,6 +45,7 @@ impl Access {
                 namespace: namespace.clone(),
                 login_namespace: namespace,
                 source: Arc::new(source),
+                answers: Answers::default(),
             },
         ))
     }
@@ -61,6 +63,7 @@ impl Access {
             headers: HeaderMap::new(),
             lagging,
             rate: NonZeroU32::MAX,
+            pace: Arc::default(),
             store: self.address.clone(),
             observer: Arc::new(Unobserved),
             recovered: Arc::new(|| {}),

@@ -4,9 +4,11 @@ use reqwest::StatusCode;
 use rustls::AlertDescription;
 
 use super::connect::ResolveError;
+use super::labels::PATCH;
+use super::reply;
 use super::transport::Reply;
 use crate::store::StoreError;
-use crate::store::error::Transport as Cause;
+use crate::store::error::{Spoken, Transport as Cause};
 
 /// What was asked, for the errors.
 #[derive(Clone, Copy)]
@@ -27,28 +29,47 @@ pub struct Asked<'a> {
 pub fn judge(reply: &Reply, server: &str, asked: Asked<'_>) -> StoreError {
     let Asked { operation, path, mount, namespace, bytes } = asked;
     let (server, path) = (server.to_owned(), path.to_owned());
-    let says = |words: &str| mentions(&reply.body, words);
+    let errors = reply::errors(&reply.body);
+    let says = |words: &str| errors.as_ref().is_some_and(|errors| errors.say(words));
     match reply.status.as_u16() {
+        413 => StoreError::TooLarge { path, bytes },
+        412 => StoreError::Stale { path },
+        429 => StoreError::RateLimited { server },
+        472 | 473 => StoreError::Standby { server },
+        // KV answers so to a change of labels of an entry that is not there, and to nothing else.
+        404 if operation == PATCH && reply.body.is_empty() => StoreError::Rejected { operation, path, status: 404 },
+        status @ (400..=499 | 501) if errors.is_none() => {
+            StoreError::NotVault { server, status, speaks: spoken(status, &reply.body) }
+        }
+        400 if says("check-and-set parameter required") => StoreError::LabelsNeedCas { path },
         400 if says("check-and-set") => StoreError::CasMismatch { path },
         400 | 500 if says("too large") || says("high complexity") => StoreError::TooLarge { path, bytes },
-        413 => StoreError::TooLarge { path, bytes },
         403 => StoreError::Forbidden { operation, path },
         404 if says("namespace not found") => StoreError::NamespaceMissing { namespace: namespace.to_owned() },
         404 if says("no handler for route") || says("versioned k/v") => {
             StoreError::MountMissing { mount: mount.to_owned() }
         }
-        412 => StoreError::Stale { path },
-        429 => StoreError::RateLimited { server },
-        472 | 473 | 501 => StoreError::Standby { server },
+        501 => StoreError::Standby { server },
         503 if says("sealed") => StoreError::Sealed { server },
         status @ 500..=599 => StoreError::Server { operation, path, status },
         status => StoreError::Rejected { operation, path, status },
     }
 }
 
+/// What a server speaks that does not answer as ours do.
+fn spoken(status: u16, body: &[u8]) -> Spoken {
+    // Of the servers that are sent plain HTTP at a TLS port, these are the words of Go's, of nginx and of Apache.
+    let words = ["HTTP request to an HTTPS server", "plain HTTP request was sent to HTTPS port", "speaking plain HTTP"];
+    match status == 400 && words.iter().any(|words| mentions(body, words)) {
+        true => Spoken::Tls,
+        false => Spoken::SomethingElse,
+    }
+}
+
 /// Whether a reply tells that the server itself is in trouble, not the request.
 pub fn blames_server(reply: &Reply) -> bool {
-    reply.status.is_server_error() && !mentions(&reply.body, "too large") || matches!(reply.status.as_u16(), 472 | 473)
+    reply.status.is_server_error() && !reply::errors(&reply.body).is_some_and(|errors| errors.say("too large"))
+        || matches!(reply.status.as_u16(), 472 | 473)
 }
 
 /// Whether a health reply tells that requests are served, if need be by forwarding them.
@@ -117,4 +138,81 @@ fn is_about_our_certificate(error: &str) -> bool {
 /// Whether the body contains the words, whatever the case.
 fn mentions(body: &[u8], words: &str) -> bool {
     body.windows(words.len()).any(|window| window.eq_ignore_ascii_case(words.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    fn meaning(status: u16, body: &str) -> StoreError {
+        let reply = Reply {
+            status: StatusCode::from_u16(status).unwrap(),
+            body: Zeroizing::new(body.as_bytes().to_vec()),
+            retry_after: None,
+        };
+        judge(&reply, "https://v", Asked { operation: "read", path: "p", mount: "m", namespace: "n", bytes: 7 })
+    }
+
+    #[test]
+    fn words_count_in_errors_alone_and_never_in_labels_or_values() {
+        let words = [
+            "no handler for route",
+            "namespace not found",
+            "check-and-set parameter required",
+            "check-and-set",
+            "request too large",
+            "sealed",
+            "Invalid path for a versioned K/V",
+        ];
+        for word in words {
+            let data =
+                serde_json::json!({ "data": { "data": null, "metadata": { "custom_metadata": { "note": word } } } });
+            let told = serde_json::json!({ "errors": [word] });
+            for status in [400, 404, 503] {
+                let labelled = meaning(status, &data.to_string());
+                assert!(
+                    matches!(labelled, StoreError::Rejected { .. } | StoreError::Server { .. }),
+                    "{status} {word}: {labelled}"
+                );
+            }
+            let hits = [400, 404, 500, 503].map(|status| meaning(status, &told.to_string()));
+            let meant = |error: &StoreError| !matches!(error, StoreError::Rejected { .. } | StoreError::Server { .. });
+            assert!(hits.iter().any(meant), "{word} means something where the server says it");
+        }
+    }
+
+    #[test]
+    fn what_no_vault_answers_is_called_so_whatever_its_status() {
+        for (status, body) in [
+            (400, "Client sent an HTTP request to an HTTPS server.\n"),
+            (403, "<html>403 Forbidden</html>"),
+            (404, "404 page not found\n"),
+            (404, "{\"detail\": \"Not Found\"}"),
+            (404, ""),
+            (405, ""),
+            (501, "<html>Unsupported method ('POST')</html>"),
+        ] {
+            let error = meaning(status, body);
+            assert!(matches!(error, StoreError::NotVault { .. }), "{status} {body}: {error}");
+            assert!(error.to_string().contains("`server`"), "{error}");
+            assert_eq!(error.to_string().contains("write `https"), status == 400, "{error}");
+        }
+        let absent = meaning(404, "{\"errors\":[]}");
+        assert!(matches!(absent, StoreError::Rejected { status: 404, .. }), "{absent}");
+    }
+
+    #[test]
+    fn a_condition_that_is_asked_for_is_not_one_that_was_lost() {
+        let told = |text: &str| meaning(400, &serde_json::json!({ "errors": [text] }).to_string());
+        let required = told("metadata check-and-set parameter required for this call");
+        assert!(matches!(required, StoreError::LabelsNeedCas { .. }), "{required}");
+        for lost in [
+            "check-and-set parameter did not match the current version",
+            "metadata check-and-set parameter does not match the current version",
+        ] {
+            assert!(matches!(told(lost), StoreError::CasMismatch { .. }), "{lost}");
+        }
+    }
 }

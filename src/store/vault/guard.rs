@@ -28,6 +28,8 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 /// How many requests may wait for a turn while the server limits the rate: whoever waits takes the place of somebody who
 /// reconciles an object of another store. The others fail at once and say so.
 const MOST_WAITING: usize = 2;
+/// How long a request waits for its turn behind those of its own store that a slow server leaves without an answer.
+const LONGEST_TURN: Duration = Duration::from_secs(15);
 /// The pause after a 429 that asks for none, and the shortest: `Retry-After: 0` would be no pause at all.
 const USUAL_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause we accept from a server.
@@ -161,14 +163,19 @@ impl Guard {
             return Ok(Slot { guard: self, permit: Some(permit) });
         }
         let _waiting = self.wait()?;
+        let give_up = Instant::now() + LONGEST_TURN;
         loop {
             self.check_pause(deadline)?;
-            match timeout_at(patience(deadline), self.slots.acquire()).await {
+            match timeout_at(patience(deadline).min(give_up), self.slots.acquire()).await {
                 Ok(permit) => {
                     let permit = permit.expect("the semaphore is never closed");
                     return Ok(Slot { guard: self, permit: Some(permit) });
                 }
                 Err(_elapsed) if self.is_throttled() => return Err(self.rate_limited()),
+                Err(_elapsed) if Instant::now() >= give_up => {
+                    let (under_way, seconds) = (CONCURRENT, LONGEST_TURN.as_secs());
+                    return Err(StoreError::Slow { server: self.server.clone(), under_way, seconds });
+                }
                 // A server that is slow, not limiting: the requests under way have their own time limit.
                 Err(_elapsed) => {}
             }
@@ -234,7 +241,8 @@ impl Guard {
         self.state().circuit = Circuit::HalfOpen;
     }
 
-    fn check_circuit(&self) -> Result<(), StoreError> {
+    /// Fails while the circuit is open.
+    pub fn check_circuit(&self) -> Result<(), StoreError> {
         let state = self.state();
         match (&state.circuit, &state.cause) {
             (Circuit::Open, Some(cause)) => {

@@ -4,7 +4,7 @@ use reqwest::Method;
 use zeroize::Zeroizing;
 
 use super::VaultClient;
-use super::mounts::Certainty;
+use super::answers::Certainty;
 use super::reply::{self, Data, Health};
 use super::transport::{MAX_REPLY, Outgoing, Payload};
 use crate::domain::path::Mount;

@@ -1,20 +1,29 @@
 //! Check-and-set on labels: OpenBao counts the changes of an entry's metadata and takes the count as a condition. Vault knows
 //! neither, and ignores a condition that it does not know. So none is sent to a mount that has not shown its count.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::StatusCode;
 
-use super::mounts::Certainty;
+use super::answers::Certainty;
 use super::{VaultClient, kv};
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState};
 use crate::store::{Exchange, StoreClient, StoreError};
 
+/// How often a change of labels is tried while others change theirs.
+const MOST_TRIES: usize = 8;
+/// What a change of labels is called in errors.
+pub const PATCH: &str = "patch the metadata of";
+
 /// The mounts, by accessor, of which it is known.
 #[derive(Default)]
-pub struct Counting(Mutex<HashMap<Arc<str>, Counted>>);
+pub struct Counting {
+    counted: Mutex<HashMap<Arc<str>, Counted>>,
+    /// Those where an entry was met that takes no change of labels without the count.
+    required: Mutex<HashSet<Arc<str>>>,
+}
 
 /// Whether a mount tells how often metadata changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,15 +36,76 @@ enum Counted {
 
 impl Counting {
     fn of(&self, accessor: &Arc<str>) -> Option<Counted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(accessor).copied()
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).get(accessor).copied()
     }
 
     fn note(&self, accessor: &Arc<str>, counted: Counted) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(accessor.clone(), counted);
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).insert(accessor.clone(), counted);
+    }
+}
+
+impl Counting {
+    fn is_required(&self, accessor: &Arc<str>) -> bool {
+        self.required.lock().unwrap_or_else(PoisonError::into_inner).contains(accessor)
+    }
+
+    fn note_required(&self, accessor: Arc<str>) {
+        self.required.lock().unwrap_or_else(PoisonError::into_inner).insert(accessor);
     }
 }
 
 impl VaultClient {
+    /// Changes single labels. The count goes along where the mount or the entry asks for it (`metadata_cas_required`): it is read
+    /// first, which nobody else needs to pay for.
+    pub(super) async fn change_labels(
+        &self,
+        path: &RemotePath,
+        changes: &BTreeMap<String, Option<String>>,
+    ) -> Result<(), StoreError> {
+        let accessor = self.confirm(&path.mount, Certainty::Known).await?.accessor;
+        if !self.counting.is_required(&accessor) {
+            match self.demand(kv::patch_metadata(path, changes), PATCH, path).await.map(drop) {
+                Err(StoreError::LabelsNeedCas { .. }) => self.counting.note_required(accessor),
+                outcome => return self.missing(path, outcome).await,
+            }
+        }
+        for _ in 0..MOST_TRIES {
+            let count = self.count(path).await?;
+            match self.demand(kv::exchange_labels(path, changes, count), PATCH, path).await.map(drop) {
+                // Somebody changed other labels, which stay as they are.
+                Err(StoreError::CasMismatch { .. }) => {}
+                outcome => return self.missing(path, outcome).await,
+            }
+        }
+        Err(StoreError::CasMismatch { path: path.to_string() })
+    }
+
+    /// How often the entry's labels and settings changed.
+    async fn count(&self, path: &RemotePath) -> Result<u64, StoreError> {
+        let url = path.metadata_url();
+        let reply = self.authed(kv::read_metadata(path)?).await?;
+        let count = match reply.status {
+            status if status.is_success() => kv::metadata(&reply, path)?.current_metadata_version,
+            StatusCode::FORBIDDEN => None,
+            _ => {
+                let error = self.judge(&reply, "read", &url, &path.mount, 0);
+                return self.missing(path, Err(error)).await;
+            }
+        };
+        count.ok_or(StoreError::LabelsNeedCas { path: url })
+    }
+
+    /// Tells an entry that is not there from a mount that is not.
+    async fn missing<T>(&self, path: &RemotePath, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        match outcome {
+            Err(StoreError::Rejected { status: 404, .. }) => {
+                self.confirm(&path.mount, Certainty::Fresh).await?;
+                Err(StoreError::EntryMissing { path: path.to_string() })
+            }
+            other => other,
+        }
+    }
+
     pub(super) async fn exchange(
         &self,
         path: &RemotePath,
@@ -76,7 +146,7 @@ impl VaultClient {
             return Ok(Exchange::Crossed);
         }
         let request = kv::exchange_labels(path, changes, count);
-        crossed(self.demand(request, "patch the metadata of", path).await.map(drop))
+        crossed(self.demand(request, PATCH, path).await.map(drop))
     }
 }
 

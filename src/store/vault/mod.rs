@@ -1,6 +1,7 @@
 //! The store behind Vault's API: an authenticated client of one store identity.
 
 pub mod access;
+pub mod answers;
 mod auth;
 mod bucket;
 pub mod capabilities;
@@ -23,19 +24,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
-use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+use self::answers::{Answers, Certainty, Known};
 use self::error::Asked;
 use self::kv::DataReply;
 use self::labels::Counting;
-use self::mounts::{Certainty, Confirmed, Mounts};
+use self::mounts::Confirmed;
 use self::reply::{Data, Health, MountInfo};
 use self::session::{Session, Token, Verdict};
 use self::transport::{MAX_REPLY, Outgoing, Reply, Transport};
 use crate::domain::path::{Mount, RemotePath};
 use crate::domain::remote::{Entry, RemoteData};
 use crate::store::auth::LoginSource;
+use crate::store::error::Family;
 use crate::store::observer::Call;
 use crate::store::{Exchange, Head, Heads, Identity, Metadata, PathKey, StoreClient, StoreError, Written};
 pub use inspect::{Inspection, Rights, sample};
@@ -68,6 +70,8 @@ pub struct ClientSettings {
     pub login_namespace: Option<HeaderValue>,
     /// Where its credential comes from.
     pub source: Arc<dyn LoginSource>,
+    /// Where it keeps what it finds out about its server.
+    pub answers: Answers,
 }
 
 /// An authenticated client of one store identity.
@@ -77,15 +81,14 @@ pub struct VaultClient {
     namespace: Option<HeaderValue>,
     transport: Arc<Transport>,
     session: Session,
-    mounts: Mounts,
+    known: Known,
     counting: Counting,
-    server: OnceCell<Arc<str>>,
 }
 
 impl VaultClient {
     /// A client that connects and logs in when it is first used.
     pub fn new(transport: Arc<Transport>, settings: ClientSettings) -> Self {
-        let ClientSettings { identity, mount, namespace, login_namespace, source } = settings;
+        let ClientSettings { identity, mount, namespace, login_namespace, source, answers } = settings;
         let session = Session::new(transport.clone(), source, login_namespace);
         VaultClient {
             identity,
@@ -93,9 +96,8 @@ impl VaultClient {
             namespace,
             transport,
             session,
-            mounts: Mounts::default(),
+            known: Known::new(answers),
             counting: Counting::default(),
-            server: OnceCell::new(),
         }
     }
 
@@ -135,7 +137,7 @@ impl VaultClient {
     }
 
     async fn confirm(&self, mount: &Mount, certainty: Certainty) -> Result<Confirmed, StoreError> {
-        self.mounts.confirm(mount, certainty, || self.ask_mount(mount)).await
+        self.known.mount(mount, certainty, || self.ask_mount(mount)).await
     }
 
     async fn ask_mount(&self, mount: &Mount) -> Result<MountInfo, StoreError> {
@@ -143,12 +145,13 @@ impl VaultClient {
         let reply = self.authed(plain(Call::MountInfo, Method::GET, path.clone())).await?;
         match reply.status {
             status if status.is_success() => {}
-            // The server does not tell a mount that is missing from one where this login has no rights at all.
-            StatusCode::FORBIDDEN => {
-                let missing = || StoreError::MountMissing { mount: mount.to_string() };
-                return Err(self.session.doubt().unwrap_or_else(missing));
+            _ => {
+                return Err(match self.judge(&reply, "ask about the mount at", &path, mount, 0) {
+                    // The server does not tell a mount that is missing from one where this login has no rights at all.
+                    StoreError::Forbidden { .. } => StoreError::MountMissing { mount: mount.to_string() },
+                    error => error,
+                });
             }
-            _ => return Err(self.judge(&reply, "ask about the mount at", &path, mount, 0)),
         }
         let bad =
             StoreError::BadReply { operation: "ask about the mount at", path, what: "it does not describe a mount" };
@@ -183,14 +186,20 @@ impl VaultClient {
 
     /// The server's own name for itself, or its address and namespace where it does not say.
     async fn server_id(&self) -> Result<Arc<str>, StoreError> {
-        let id = self.server.get_or_try_init(async || {
-            let reply = self.transport.health().await?;
-            let health: Option<Health> = reply::parse(&reply.body);
-            self.check_health(&reply, health.as_ref())?;
-            let spelled = || format!("{} {}", self.transport.server(), self.namespace());
-            Ok(health.and_then(|health| health.cluster_id).unwrap_or_else(spelled).into())
-        });
-        id.await.cloned()
+        self.known.server(self.ask_server()).await
+    }
+
+    async fn ask_server(&self) -> Result<Arc<str>, StoreError> {
+        let reply = self.transport.health_counted().await?;
+        let health: Option<Health> = reply::parse(&reply.body);
+        if let Err(error) = self.check_health(&reply, health.as_ref()) {
+            if error.family() == Family::Failed {
+                self.transport.count_failure(error.clone());
+            }
+            return Err(error);
+        }
+        let spelled = || format!("{} {}", self.transport.server(), self.namespace());
+        Ok(health.and_then(|health| health.cluster_id).unwrap_or_else(spelled).into())
     }
 
     fn check_health(&self, reply: &Reply, health: Option<&Health>) -> Result<(), StoreError> {
@@ -323,15 +332,7 @@ impl StoreClient for VaultClient {
         path: &RemotePath,
         changes: &BTreeMap<String, Option<String>>,
     ) -> Result<(), StoreError> {
-        self.confirm(&path.mount, Certainty::Known).await?;
-        match self.demand(kv::patch_metadata(path, changes), "patch the metadata of", path).await {
-            Ok(_) => Ok(()),
-            Err(StoreError::Rejected { status: 404, .. }) => {
-                self.confirm(&path.mount, Certainty::Fresh).await?;
-                Err(StoreError::EntryMissing { path: path.to_string() })
-            }
-            Err(error) => Err(error),
-        }
+        self.change_labels(path, changes).await
     }
 
     async fn exchange_labels(

@@ -1,9 +1,7 @@
 //! What the server says about its mounts: is there one, is it KV v2, and which one is it whatever it is called.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::reply::MountInfo;
@@ -15,60 +13,13 @@ use crate::store::StoreError;
 pub struct Confirmed {
     /// The server's own id of it: the same for every spelling, another after the mount was made anew.
     pub accessor: Arc<str>,
-    at: Instant,
+    /// When it was asked about.
+    pub at: Instant,
 }
 
-/// How certain a caller must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Certainty {
-    /// Confirmed at any time by this client.
-    Known,
-    /// Confirmed after the reply in question: absence is about to be believed.
-    Fresh,
-}
-
-/// The mounts that one client knows.
-#[derive(Default)]
-pub struct Mounts {
-    known: Mutex<HashMap<Mount, Confirmed>>,
-}
-
-impl Mounts {
-    /// The mount, asked for with `ask` where what is known is not enough. One asks, the others wait.
-    pub async fn confirm<F>(
-        &self,
-        mount: &Mount,
-        certainty: Certainty,
-        ask: impl FnOnce() -> F,
-    ) -> Result<Confirmed, StoreError>
-    where
-        F: Future<Output = Result<MountInfo, StoreError>>,
-    {
-        let asked = Instant::now();
-        let mut known = self.known.lock().await;
-        if let Some(confirmed) = known.get(mount) {
-            let enough = match certainty {
-                Certainty::Known => true,
-                // Those who waited share a confirmation that began after they asked.
-                Certainty::Fresh => confirmed.at >= asked,
-            };
-            if enough {
-                return Ok(confirmed.clone());
-            }
-        }
-        let at = Instant::now();
-        match ask().await.and_then(|info| judge(mount, info)) {
-            Ok(accessor) => {
-                let confirmed = Confirmed { accessor, at };
-                known.insert(mount.clone(), confirmed.clone());
-                Ok(confirmed)
-            }
-            Err(error) => {
-                known.remove(mount);
-                Err(error)
-            }
-        }
-    }
+/// Judges what the server says of a mount that was asked about at `at`.
+pub fn confirmed(mount: &Mount, info: MountInfo, at: Instant) -> Result<Confirmed, StoreError> {
+    judge(mount, info).map(|accessor| Confirmed { accessor, at })
 }
 
 fn judge(mount: &Mount, info: MountInfo) -> Result<Arc<str>, StoreError> {

@@ -1,9 +1,10 @@
 //! The parts of the server's replies that we use, parsed without copies of values and without parser texts, which quote them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 
 /// `{"data": …}`.
@@ -105,6 +106,35 @@ pub struct Auth {
     pub lease_duration: u64,
     #[serde(default)]
     pub renewable: bool,
+}
+
+/// What every reply of this API has some of, whether it succeeds or not.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default)]
+    errors: Option<Vec<Cow<'a, str>>>,
+    #[serde(default)]
+    data: Option<IgnoredAny>,
+    #[serde(default)]
+    request_id: Option<IgnoredAny>,
+}
+
+/// Why a server of this API refused.
+pub struct Errors<'a>(Vec<Cow<'a, str>>);
+
+impl Errors<'_> {
+    /// Whether one of them has these words, whatever the case. Values and labels are never looked at.
+    pub fn say(&self, words: &str) -> bool {
+        let has =
+            |text: &str| text.as_bytes().windows(words.len()).any(|part| part.eq_ignore_ascii_case(words.as_bytes()));
+        self.0.iter().any(|error| has(error))
+    }
+}
+
+/// The errors of a reply, which may be none; `None` when the body is nothing that this API answers, but a proxy's page, say.
+pub fn errors(body: &[u8]) -> Option<Errors<'_>> {
+    let Envelope { errors, data, request_id } = serde_json::from_slice(body).ok()?;
+    (errors.is_some() || data.is_some() || request_id.is_some()).then(|| Errors(errors.unwrap_or_default()))
 }
 
 /// Parses a body; `None` when it is not what it should be.

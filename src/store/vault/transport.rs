@@ -19,6 +19,7 @@ use super::guard::{Failure, Guard, PATIENCE};
 use super::{connect, error};
 use crate::store::StoreError;
 use crate::store::observer::{Call, RequestObserver};
+use crate::store::pace::Pace;
 use crate::store::serving::served;
 
 /// The largest reply that is read, in bytes; an entry is at most 1 MiB on most servers, and JSON escapes it.
@@ -64,6 +65,8 @@ pub struct Settings {
     pub lagging: Lagging,
     /// Requests a second, on average.
     pub rate: NonZeroU32,
+    /// Told of each request under way.
+    pub pace: Arc<Pace>,
     /// Kind and name of the store, for the observer.
     pub store: String,
     /// Who counts the requests.
@@ -186,6 +189,16 @@ impl Transport {
         self.observed(&request).await
     }
 
+    /// Asks the server how it is, as any request is sent: not while the circuit is open, and no answer is a failure.
+    pub async fn health_counted(self: &Arc<Self>) -> Result<Reply, StoreError> {
+        self.guard.check_circuit()?;
+        let outcome = self.health().await;
+        if let Err(error @ StoreError::Unreachable { .. }) = &outcome {
+            self.count_failure(error.clone());
+        }
+        outcome
+    }
+
     /// Says that the server refuses us, which only the session can tell.
     pub fn refused(&self) {
         (self.settings.troubled)();
@@ -196,7 +209,8 @@ impl Transport {
         error::judge(reply, &self.server, asked)
     }
 
-    fn count_failure(self: &Arc<Self>, cause: StoreError) {
+    /// Counts a failure that blames the server; enough of them in a row open the circuit.
+    pub fn count_failure(self: &Arc<Self>, cause: StoreError) {
         let Failure::Opened(wait) = self.guard.failed(cause) else { return };
         (self.settings.troubled)();
         let transport = Arc::downgrade(self);
@@ -216,7 +230,9 @@ impl Transport {
 
     async fn observed(&self, request: &Outgoing) -> Result<Reply, StoreError> {
         let started = Instant::now();
+        let under_way = self.settings.pace.begin();
         let outcome = self.exchange(request).await;
+        drop(under_way);
         let ok = outcome.as_ref().is_ok_and(|reply| reply.status.is_success() || reply.status == StatusCode::NOT_FOUND);
         self.settings.observer.observed(&self.settings.store, request.call, ok, started.elapsed());
         outcome

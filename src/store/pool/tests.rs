@@ -1,0 +1,93 @@
+//! Clients that are shared, clients that cannot be made, and clients that nobody uses any more.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::http::StatusCode;
+use futures::future::join_all;
+use serde_json::json;
+
+use super::*;
+use crate::api::ClusterSecretStore;
+use crate::store::observer::Unobserved;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A pool whose API server fails every request, and their count.
+fn pool(idle: Duration) -> (Arc<Pool>, Arc<AtomicUsize>) {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counted = requests.clone();
+    let router = axum::Router::new().fallback(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    });
+    let cluster = Cluster::new(kube::Client::new(router, "default"));
+    let pool = Pool::new(cluster, NonZeroU32::MAX, Arc::new(Unobserved), Arc::default(), idle);
+    (pool, requests)
+}
+
+/// A store whose credential is in each consumer's namespace.
+fn store(generation: i64, ca: serde_json::Value) -> (StoreName, StoreObject) {
+    let vault =
+        json!({ "server": "http://127.0.0.1:9", "auth": { "tokenSecretRef": { "name": "t" } }, "caProvider": ca });
+    let object: ClusterSecretStore = serde_json::from_value(json!({
+        "metadata": { "name": "s", "uid": "u", "generation": generation }, "spec": { "provider": { "vault": vault } },
+    }))
+    .unwrap();
+    (StoreName::cluster("s"), StoreObject::Cluster(Arc::new(object)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_who_ask_at_once_share_the_failure_to_make_a_client() {
+    let (pool, requests) = pool(IDLE);
+    let (name, object) = store(1, json!({ "type": "Secret", "name": "ca", "namespace": "n", "key": "ca.crt" }));
+    let all = join_all((0..50).map(|_| pool.made("team-a", &name, &object))).await;
+    assert!(
+        all.iter().all(|made| matches!(made, Err(StoreRefusal::Failed(_)))),
+        "{:?}",
+        all.first().map(Result::is_ok)
+    );
+    assert_eq!(requests.load(Ordering::Relaxed), 1);
+    assert!(pool.made("team-a", &name, &object).await.is_err());
+    assert_eq!(requests.load(Ordering::Relaxed), 2, "a failure is not kept");
+}
+
+#[tokio::test]
+async fn a_client_that_nobody_uses_or_holds_goes_and_its_session_ends() {
+    let (pool, _) = pool(Duration::from_millis(20));
+    let (name, object) = store(1, json!(null));
+    let held = pool.made("held", &name, &object).await.unwrap();
+    for number in 0..20 {
+        pool.made(&format!("gone-{number}"), &name, &object).await.unwrap();
+    }
+    let began = std::time::Instant::now();
+    let left = loop {
+        pool.sweep().await;
+        let left = pool.keys(|_| true);
+        if left.len() == 1 {
+            break left;
+        }
+        assert!(began.elapsed() < DEADLINE, "{} are left", left.len());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert_eq!(left[0].consumer.as_deref(), Some("held"));
+    assert_eq!(pool.farewells.len(), 20, "the others are seen off");
+    assert!(pool.readers.of("gone-1", "t").is_empty() && !pool.readers.of("held", "t").is_empty());
+    let again = pool.made("held", &name, &object).await.unwrap();
+    assert!(Arc::ptr_eq(&held.client, &again.client), "who holds a client has no second login");
+}
+
+#[tokio::test]
+async fn clients_of_another_generation_are_of_another_store() {
+    let (pool, _) = pool(IDLE);
+    let (name, old) = store(1, json!(null));
+    let (_, new) = store(2, json!(null));
+    let made = pool.made("a", &name, &old).await.unwrap();
+    let anew = pool.made("a", &name, &new).await.unwrap();
+    assert!(!Arc::ptr_eq(&made.client, &anew.client));
+    pool.retire(|key| !key.is_of(&new)).await;
+    assert_eq!(pool.keys(|_| true).len(), 1);
+    assert_eq!(pool.farewells.len(), 1);
+}

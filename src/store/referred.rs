@@ -1,0 +1,24 @@
+//! Which stores a resource refers to.
+
+use super::StoreName;
+use crate::api::{ExternalSecret, PushSecret, StoreKind};
+
+/// The stores that a PushSecret names, and those that its ledger has lines of.
+pub fn by_push<'a>(push: &'a PushSecret, namespace: &'a str) -> impl Iterator<Item = StoreName> + 'a {
+    let named = push.spec.secret_store_refs.iter().filter_map(move |reference| {
+        reference.name.as_deref().map(|name| StoreName::referred(namespace, reference.kind(), name))
+    });
+    let ledger = push.status.iter().flat_map(|status| status.synced_push_secrets.keys()).filter_map(move |key| {
+        let (kind, name) = key.split_once('/')?;
+        Some(StoreName::referred(namespace, StoreKind::from_word(kind)?, name))
+    });
+    named.chain(ledger)
+}
+
+/// The stores that an ExternalSecret names.
+pub fn by_pull<'a>(pull: &'a ExternalSecret, namespace: &'a str) -> impl Iterator<Item = StoreName> + 'a {
+    let of_entries = pull.spec.data.iter().filter_map(|entry| entry.source_ref.as_ref()?.store_ref.as_ref());
+    pull.spec.secret_store_ref.iter().chain(of_entries).filter_map(move |reference| {
+        reference.name.as_deref().map(|name| StoreName::referred(namespace, reference.kind(), name))
+    })
+}
