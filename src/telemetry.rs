@@ -1,14 +1,15 @@
 //! Logs, and traces where an OTLP endpoint is configured.
 
 mod export;
+pub mod trail;
 
 use std::io::IsTerminal;
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use thiserror::Error;
-use tracing::{Level, Subscriber};
-use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::filter::{Directive, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -68,7 +69,7 @@ pub fn install(config: &Config) -> Result<Telemetry, TelemetryError> {
     let traces =
         provider.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("waypost")));
     tracing_subscriber::registry()
-        .with(filter(&config.log_level)?)
+        .with(filter(&config.log_level)?.add_directive(trail_directive()))
         .with(filter_fn(|metadata| permitted(metadata.target(), *metadata.level())))
         .with(lines(config.log_format))
         .with(traces)
@@ -80,11 +81,21 @@ fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
     EnvFilter::builder().parse(level).map_err(|source| TelemetryError::Level { level: level.to_owned(), source })
 }
 
+/// A quiet log is no reason for traces without what we say.
+fn trail_directive() -> Directive {
+    format!("{}=info", trail::TARGET).parse().expect("a target and a level are a directive")
+}
+
 /// Whether the caps let this target speak at this level. A module of a capped library is capped with it.
 fn permitted(target: &str, level: Level) -> bool {
     let below =
         |library: &str| target.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
     CAPS.iter().filter(|(library, _)| below(library)).all(|(_, most)| level <= *most)
+}
+
+/// Lines name their object themselves.
+fn is_for_lines(metadata: &Metadata<'_>) -> bool {
+    metadata.target() != trail::TARGET
 }
 
 fn lines<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
@@ -93,8 +104,10 @@ where
 {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match format {
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_filter(filter_fn(is_for_lines)).boxed(),
+        LogFormat::Text => {
+            lines.with_ansi(std::io::stderr().is_terminal()).with_filter(filter_fn(is_for_lines)).boxed()
+        }
     }
 }
 

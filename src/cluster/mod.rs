@@ -20,7 +20,9 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt};
+use tracing::Instrument;
 
+use crate::telemetry::trail;
 pub use error::ClusterError;
 
 /// No request of ours to the API server may take longer (watches apart).
@@ -71,7 +73,7 @@ impl Cluster {
         object: &str,
         call: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, ClusterError> {
-        match tokio::time::timeout(REQUEST_TIMEOUT, call).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, call).instrument(trail::kubernetes(step, object)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(ClusterError::from_kube(step, object, &error)),
             Err(_elapsed) => Err(ClusterError::Timeout { step, object: object.to_owned() }),

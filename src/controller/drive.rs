@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{Instrument, error, warn};
 
 use super::backoff::{self, Backoff};
 use super::context::Context;
@@ -33,6 +33,7 @@ use super::undecodable::{self, Advice, Fate};
 use crate::cluster::ClusterError;
 use crate::store::StoreName;
 use crate::store::serving::serving;
+use crate::telemetry::trail::{self, Cause};
 use crate::watch::{self, Known, Sighting};
 
 /// Decides about the objects of one kind.
@@ -55,6 +56,11 @@ pub trait Reconciler: Send + Sync + 'static {
     /// The stores that a reconcile of the object works through, whose slowness must not be the other objects'.
     fn stores(&self, _object: &Self::Object) -> Vec<StoreName> {
         Vec::new()
+    }
+
+    /// The span of what made the object be looked at, where that is known: its reconcile belongs to the same trace.
+    fn cause(&self, _name: &Name) -> Option<Cause> {
+        None
     }
 
     /// Brings the world nearer to the object's spec and says how it stands.
@@ -136,7 +142,8 @@ impl<R: Reconciler> Driven<R> {
         let name = Name::new(object.namespace().unwrap_or_default(), object.name_any());
         let Some(_turn) = self.turn(&object, &name) else { return Ok(Action::requeue(backoff::steady())) };
         let began = Instant::now();
-        let requeue = match AssertUnwindSafe(self.attempt(&object, &name)).catch_unwind().await {
+        let span = trail::reconcile(R::KIND.as_str(), &name, self.reconciler.cause(&name));
+        let requeue = match AssertUnwindSafe(self.attempt(&object, &name).instrument(span)).catch_unwind().await {
             Ok(requeue) => requeue,
             Err(_panic) => {
                 error!(kind = R::KIND.as_str(), object = %name, "the reconcile panicked: please report this");

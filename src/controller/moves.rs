@@ -5,23 +5,42 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::referrers::Name;
+use crate::telemetry::trail::Cause;
+
+/// A move of a source.
+#[derive(Clone, Debug)]
+pub struct Move {
+    /// When it was seen.
+    pub at: Instant,
+    /// Its span.
+    pub cause: Option<Cause>,
+}
 
 /// The moves that nobody has looked at yet, by PushSecret.
 #[derive(Default)]
-pub struct Moves(Mutex<HashMap<Name, Instant>>);
+pub struct Moves(Mutex<HashMap<Name, Move>>);
 
 impl Moves {
-    /// The source moved at `at`. Of several moves before a look the first counts: it has waited longest.
-    pub fn note(&self, push: Name, at: Instant) {
-        self.lock().entry(push).and_modify(|known| *known = at.min(*known)).or_insert(at);
+    /// The source moved. Of several moves before a look the first counts: it has waited longest.
+    pub fn note(&self, push: Name, moved: Move) {
+        let mut moves = self.lock();
+        match moves.get(&push) {
+            Some(known) if known.at <= moved.at => {}
+            Some(_) | None => drop(moves.insert(push, moved)),
+        }
     }
 
     /// The move that is being looked at now.
-    pub fn take(&self, push: &Name) -> Option<Instant> {
+    pub fn take(&self, push: &Name) -> Option<Move> {
         self.lock().remove(push)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Instant>> {
+    /// The span of the move that is to be looked at next.
+    pub fn cause(&self, push: &Name) -> Option<Cause> {
+        self.lock().get(push)?.cause.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Move>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -35,9 +54,10 @@ mod tests {
     #[test]
     fn the_first_of_several_moves_counts_once() {
         let (moves, push, first) = (Moves::default(), Name::new("db", "push"), Instant::now());
-        moves.note(push.clone(), first);
-        moves.note(push.clone(), first + Duration::from_secs(1));
-        assert_eq!(moves.take(&push), Some(first));
-        assert_eq!(moves.take(&push), None);
+        let moved = |at| Move { at, cause: None };
+        moves.note(push.clone(), moved(first));
+        moves.note(push.clone(), moved(first + Duration::from_secs(1)));
+        assert_eq!(moves.take(&push).map(|moved| moved.at), Some(first));
+        assert!(moves.take(&push).is_none());
     }
 }

@@ -17,9 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::context::Context;
+use super::moves::Move;
 use super::referrers::{Name, Referrer, Referrers};
 use crate::domain::source::SourceKind;
 use crate::pull::records::Records;
+use crate::telemetry::trail::{self, Cause};
 use crate::watch::{self, Listing};
 
 /// Where wake-ups go.
@@ -133,10 +135,11 @@ impl Sources {
             SourceKind::ConfigMap => false,
         };
         self.seen.insert(name.clone(), version);
+        let cause = Cause::of(&trail::source_changed(self.kind.as_str(), &name));
         for referrer in concerned {
             // A target of ours may be somebody's source as well.
             if let Referrer::PushSecret(push) = &referrer {
-                self.watching.context.moves.note(push.clone(), Instant::now());
+                self.watching.context.moves.note(push.clone(), Move { at: Instant::now(), cause: cause.clone() });
             }
             if !(ours && matches!(referrer, Referrer::ExternalSecret(_))) {
                 self.send(referrer);

@@ -27,6 +27,7 @@ use crate::domain::consent;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState};
 use crate::store::{Identity, PathKey, StoreClient, StoreError};
+use crate::telemetry::trail::Cause;
 use index::Index;
 use listing::Listings;
 use publishers::{Declared, Publishers};
@@ -152,6 +153,8 @@ pub struct Feed {
     publishers: Mutex<Publishers>,
     recount: mpsc::UnboundedSender<Name>,
     recounts: Mutex<Option<mpsc::UnboundedReceiver<Name>>>,
+    /// Empty where no traces are exported.
+    causes: Mutex<BTreeMap<Name, Cause>>,
     rescheduled: Notify,
 }
 
@@ -169,6 +172,7 @@ impl Feed {
             publishers: Mutex::default(),
             recount,
             recounts: Mutex::new(Some(recounts)),
+            causes: Mutex::default(),
             rescheduled: Notify::new(),
         })
     }
@@ -211,6 +215,9 @@ impl Feed {
     /// Says what a push just did to this path. Its followers are queued at once.
     pub fn announce(&self, key: &PathKey, pushed: Pushed) {
         let woken = self.index().announce(key, pushed, Instant::now());
+        if let Some(cause) = Cause::current() {
+            self.causes().extend(woken.iter().map(|name| (name.clone(), cause.clone())));
+        }
         tracing::debug!(path = %key.path, ?pushed, consumers = woken.len(), "push announced");
         self.wake(woken);
     }
@@ -254,8 +261,14 @@ impl Feed {
         self.index().take_announced(name)
     }
 
+    /// The span in which the push was announced that this consumer is to follow next.
+    pub fn take_cause(&self, name: &Name) -> Option<Cause> {
+        self.causes().remove(name)
+    }
+
     /// Drops a consumer that is gone.
     pub fn forget(&self, name: &Name) {
+        self.causes().remove(name);
         let moved = self.index().forget(name);
         self.recount(&moved);
     }
@@ -291,6 +304,10 @@ impl Feed {
 
     fn publishers(&self) -> MutexGuard<'_, Publishers> {
         self.publishers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn causes(&self) -> MutexGuard<'_, BTreeMap<Name, Cause>> {
+        self.causes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn listings(&self) -> MutexGuard<'_, Listings> {

@@ -45,7 +45,8 @@ use crate::controller::report::{Report, Requeue, Verdict};
 use crate::controller::undecodable::{Advice, Fate};
 use crate::feed::{Follow, Freshness, Standing, Trouble};
 use crate::metrics::Stage;
-use crate::store::{Foreign, StoreName};
+use crate::store::{Foreign, StoreName, referred};
+use crate::telemetry::trail::Cause;
 use apply::Applied;
 use bound::Losses;
 use desired::{Desired, Refresh};
@@ -83,6 +84,10 @@ impl<S: Stores> Reconciler for Pull<S> {
 
     fn stores(&self, object: &ExternalSecret) -> Vec<StoreName> {
         referred::by_pull(object, &object.namespace().unwrap_or_default()).collect()
+    }
+
+    fn cause(&self, name: &Name) -> Option<Cause> {
+        self.context.feed.take_cause(name)
     }
 
     async fn reconcile(&self, object: Arc<ExternalSecret>, name: &Name) -> Report<ExternalSecretStatus> {

@@ -26,6 +26,7 @@ use crate::controller::undecodable::Fate;
 use crate::feed::Pushed;
 use crate::metrics::Stage;
 use crate::store::{Foreign, PathKey, StoreName};
+use crate::telemetry::trail::{self, Cause};
 
 /// Reconciles PushSecrets.
 pub struct Pusher {
@@ -78,13 +79,17 @@ impl Reconciler for Pusher {
         self.context.stores.stores_of_push(push, &namespace).into_iter().collect()
     }
 
+    fn cause(&self, name: &Name) -> Option<Cause> {
+        self.context.moves.cause(name)
+    }
+
     async fn reconcile(&self, object: Arc<PushSecret>, name: &Name) -> Report<PushSecretStatus> {
         let context = &self.context;
         let moved = context.moves.take(name);
         let announce = |key: &PathKey, pushed| {
-            context.feed.announce(key, pushed);
-            if let (Pushed::Version(_) | Pushed::Removal(_) | Pushed::Purge, Some(moved)) = (pushed, moved) {
-                context.metrics.propagated(Stage::Push, moved.elapsed());
+            trail::announced(&key.path, &pushed).in_scope(|| context.feed.announce(key, pushed));
+            if let (Pushed::Version(_) | Pushed::Removal(_) | Pushed::Purge, Some(moved)) = (pushed, &moved) {
+                context.metrics.propagated(Stage::Push, moved.at.elapsed());
             }
         };
         let convention = context.conventions.in_namespace(&name.namespace);

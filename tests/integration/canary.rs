@@ -12,6 +12,7 @@ use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret};
 use waypost_e2e::lab::{Bao, CONTROLLER_ACCOUNT, Controller, ControllerOptions, Lab, Transport, VaultAdmin, ca_bundle};
 
 use crate::bad_store::store_says;
+use crate::collector::Collector;
 use crate::stage::{self, LATER, Stage, mapping};
 
 /// A value that stands nowhere else.
@@ -51,6 +52,7 @@ struct Watched<'a> {
     controller: Controller,
     bao: Bao,
     class: String,
+    traces: Collector,
 }
 
 #[tokio::test]
@@ -75,6 +77,8 @@ async fn i5_no_secret_leaves_in_any_output() -> anyhow::Result<()> {
     lived.await.with_context(|| watched.own_log())?;
 
     let outputs = watched.outputs().await?;
+    let traced = ["source changed", "store request", "kubernetes request", "announce"];
+    ensure!(traced.iter().all(|span| outputs["traces"].contains(span)), "not every span of ours was exported");
     ensure!(outputs["log"].contains("TRACE"), "the log is not as detailed as it can be");
     for (output, text) in &outputs {
         for canary in &canaries {
@@ -94,17 +98,19 @@ impl<'a> Watched<'a> {
         let lab = Lab::shared().await?;
         let [namespace, name] = CONTROLLER_ACCOUNT;
         let class = stage.word.clone();
-        let kubeconfig = lab.kubeconfig_for(namespace, name).await?;
+        let (kubeconfig, traces) = (lab.kubeconfig_for(namespace, name).await?, Collector::start().await?);
         let options = ControllerOptions::new(env!("CARGO_BIN_EXE_waypost"), kubeconfig)
             .arg("--log-level=trace")
             .arg("--log-format=text")
             .env("NO_COLOR", "1")
+            .arg(traces.flag())
+            .env("OTEL_BSP_SCHEDULE_DELAY", "200")
             .arg("--leader-elect=false")
             .arg("--serve-unclassified=false")
             .arg(format!("--controller-class={class}"));
         let (bao, controller) = (lab.extra_bao(Transport::Tls).await?, lab.start_controller(&options)?);
         controller.wait_ready().await?;
-        Ok(Watched { stage, controller, bao, class })
+        Ok(Watched { stage, controller, bao, class, traces })
     }
 
     /// What this test's own controller said last, without the details.
@@ -251,6 +257,7 @@ impl<'a> Watched<'a> {
         Ok(BTreeMap::from([
             ("log", self.controller.log()?),
             ("metrics page", self.controller.metrics().await?),
+            ("traces", self.traces.text()),
             ("Events", events.concat()),
             ("resources and their statuses", statuses.concat()),
         ]))

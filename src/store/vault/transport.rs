@@ -12,6 +12,7 @@ use axum::body::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode, Url};
 use tokio::time::Instant;
+use tracing::Instrument;
 use zeroize::Zeroizing;
 
 use super::error::Asked;
@@ -21,6 +22,7 @@ use crate::store::StoreError;
 use crate::store::observer::{Call, RequestObserver};
 use crate::store::pace::Pace;
 use crate::store::serving::served;
+use crate::telemetry::trail;
 
 /// The largest reply that is read, in bytes; an entry is at most 1 MiB on most servers, and JSON escapes it.
 pub const MAX_REPLY: usize = 8 * 1024 * 1024;
@@ -231,7 +233,8 @@ impl Transport {
     async fn observed(&self, request: &Outgoing) -> Result<Reply, StoreError> {
         let started = Instant::now();
         let under_way = self.settings.pace.begin();
-        let outcome = self.exchange(request).await;
+        let span = trail::store(&self.settings.store, &request.method, &request.path);
+        let outcome = self.exchange(request).instrument(span).await;
         drop(under_way);
         let ok = outcome.as_ref().is_ok_and(|reply| reply.status.is_success() || reply.status == StatusCode::NOT_FOUND);
         self.settings.observer.observed(&self.settings.store, request.call, ok, started.elapsed());
