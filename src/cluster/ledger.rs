@@ -9,7 +9,7 @@ use super::status::difference;
 use super::{Cluster, ClusterError};
 use crate::api::PushSecret;
 use crate::api::names::{FINALIZER_PUSH_SECRET, MANAGER_LEDGER, MANAGER_META};
-use crate::api::push_secret::SyncedPushSecrets;
+use crate::api::push_secret::{PushSecretStatus, SyncedPushSecrets};
 
 impl Cluster {
     /// Makes `status.syncedPushSecrets` exactly this. Returns the object as written.
@@ -71,10 +71,22 @@ impl Cluster {
         Ok(found.and_then(|push| push.metadata.uid))
     }
 
-    /// The PushSecret as the API server has it now.
+    /// The PushSecret as the API server has it now. Of one that does not decode, metadata and ledger are; the rest is what is
+    /// known already.
     pub async fn fresh_push_secret(&self, push: &PushSecret) -> Result<PushSecret, ClusterError> {
-        let (api, object) = self.push_secrets(push);
-        self.request("get", &object, api.get(&push.name_any())).await
+        let namespace = push.namespace().unwrap_or_default();
+        let gone =
+            || ClusterError::NotFound { step: "get", object: format!("PushSecret {namespace}/{}", push.name_any()) };
+        let found = self.raw::<PushSecret>(&namespace, &push.name_any()).await?.ok_or_else(gone)?;
+        if let Ok(decoded) = found.clone().try_parse() {
+            return Ok(decoded);
+        }
+        let ledger = found.data.pointer("/status/syncedPushSecrets").cloned().unwrap_or_default();
+        let status = PushSecretStatus {
+            synced_push_secrets: serde_json::from_value(ledger).unwrap_or_default(),
+            ..push.status.clone().unwrap_or_default()
+        };
+        Ok(PushSecret { metadata: found.metadata, spec: push.spec.clone(), status: Some(status) })
     }
 
     fn push_secrets(&self, push: &PushSecret) -> (Api<PushSecret>, String) {

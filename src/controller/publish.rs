@@ -167,7 +167,9 @@ where
         }
         let precondition = Precondition { uid: &uid, resource_version };
         let subject = format!("{} {}", self.kind.as_str(), self.name);
-        let stored = context.cluster.patch_status(&self.api, &subject, &self.name.name, &precondition, patch).await?;
+        context.written.begin(&uid);
+        let stored = context.cluster.patch_status(&self.api, &subject, &self.name.name, &precondition, patch).await;
+        let stored = stored.inspect_err(|_| context.written.failed(&uid))?;
         let stored = stored.0.map(|object| as_json(&object)).unwrap_or_default();
         pruned.note(&uid, after, stored.get("status").unwrap_or(&Value::Null));
         context.written.note(&uid, stored);

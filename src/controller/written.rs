@@ -17,14 +17,31 @@ struct Inner {
     ahead: HashMap<String, Value>,
     /// Objects whose status could not be written.
     owed: HashSet<String>,
+    /// Objects whose status is being written, and the latest version of each that a cache has shown meanwhile: the event of
+    /// a write may come before its reply.
+    writing: HashMap<String, Option<u64>>,
 }
 
 impl Written {
-    /// Keeps an object as the server stored it with a status of ours.
+    /// The status is about to be written; [`Written::note`] or [`Written::failed`] says how that ended.
+    pub fn begin(&self, uid: &str) {
+        self.lock().writing.insert(uid.to_owned(), None);
+    }
+
+    /// Keeps an object as the server stored it with a status of ours, unless a cache shows it already.
     pub fn note(&self, uid: &str, stored: Value) {
         let mut inner = self.lock();
         inner.owed.remove(uid);
-        inner.ahead.insert(uid.to_owned(), stored);
+        let shown = inner.writing.remove(uid).flatten();
+        match (shown, number(version_of(&stored))) {
+            (Some(shown), Some(written)) if shown >= written => drop(inner.ahead.remove(uid)),
+            (_, _) => drop(inner.ahead.insert(uid.to_owned(), stored)),
+        }
+    }
+
+    /// Nothing was written.
+    pub fn failed(&self, uid: &str) {
+        self.lock().writing.remove(uid);
     }
 
     /// The status is as it should be.
@@ -54,6 +71,9 @@ impl Written {
     /// A cache shows the object at this version.
     pub fn shown(&self, uid: &str, resource_version: &str) {
         let mut inner = self.lock();
+        if let Some(latest) = inner.writing.get_mut(uid) {
+            *latest = (*latest).max(number(Some(resource_version)));
+        }
         let Some(stored) = inner.ahead.get(uid) else { return };
         let lags = match (number(Some(resource_version)), number(version_of(stored))) {
             (Some(shown), Some(written)) => shown < written,
@@ -70,6 +90,7 @@ impl Written {
         let mut inner = self.lock();
         inner.ahead.remove(uid);
         inner.owed.remove(uid);
+        inner.writing.remove(uid);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -91,7 +112,7 @@ impl Written {
     /// Whether nothing at all is kept.
     pub fn is_empty(&self) -> bool {
         let inner = self.lock();
-        inner.ahead.is_empty() && inner.owed.is_empty()
+        inner.ahead.is_empty() && inner.owed.is_empty() && inner.writing.is_empty()
     }
 }
 
@@ -121,6 +142,21 @@ mod tests {
         assert!(written.newer(&cached("6")).is_some());
         written.shown("u", "7");
         assert!(written.newer(&cached("6")).is_none() && written.is_empty());
+    }
+
+    #[test]
+    fn what_a_cache_shows_before_the_reply_to_its_write_is_not_kept() {
+        let written = Written::default();
+        for (shown, kept) in [(None, true), (Some("6"), true), (Some("7"), false), (Some("8"), false)] {
+            written.begin("u");
+            shown.into_iter().for_each(|version| written.shown("u", version));
+            written.note("u", object("7", "written"));
+            assert_eq!(written.newer(&cached("5")).is_some(), kept, "shown at {shown:?}");
+            written.forget("u");
+        }
+        written.begin("u");
+        written.failed("u");
+        assert!(written.is_empty());
     }
 
     #[test]

@@ -97,6 +97,11 @@ impl Tree {
 }
 
 impl Folder {
+    /// Whether a listing of the folder is a check of the path.
+    pub fn serves(&self, path: &Due) -> bool {
+        self.contains(&path.key.path) && Tree::of(path).as_ref() == Some(&self.tree)
+    }
+
     /// Whether the path lies below the folder.
     pub fn contains(&self, path: &str) -> bool {
         path.strip_prefix(&self.path).is_some_and(|rest| rest.starts_with('/'))
@@ -176,17 +181,11 @@ impl Listings {
 }
 
 impl Plan {
-    /// Adds what became due later. A path that waits already is asked once.
-    pub fn take_over(&mut self, later: Plan) {
-        let Plan { listings, alone } = later;
-        for listing in listings {
-            self.listings.retain(|waiting| waiting.folder != listing.folder);
-            self.listings.push(listing);
-        }
-        for path in alone {
-            self.alone.retain(|waiting| waiting.key != path.key);
-            self.alone.push(path);
-        }
+    /// The paths that it is about.
+    pub fn into_due(self) -> impl Iterator<Item = Due> {
+        let listed =
+            self.listings.into_iter().flat_map(|listing| std::iter::once(listing.sample).chain(listing.others));
+        listed.chain(self.alone)
     }
 
     fn list(&mut self, folder: Folder, limit: usize, due: Vec<Due>) {

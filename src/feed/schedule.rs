@@ -16,7 +16,7 @@ use super::{Feed, Seen, Source};
 use crate::domain::consent;
 use crate::domain::path::{LogicalPath, RemotePath};
 use crate::store::error::Family;
-use crate::store::{Heads, Identity, Latest};
+use crate::store::{Heads, Identity, Latest, PathKey};
 
 /// Checks of one login under way at once.
 const CONCURRENT_CHECKS: usize = 8;
@@ -26,37 +26,42 @@ const EXPIRY: Duration = Duration::from_secs(1);
 /// The checks under way, one task for each login: a server that is slow for one keeps no other's paths waiting.
 #[derive(Default)]
 struct Checks {
-    running: JoinSet<Identity>,
-    busy: BTreeMap<Identity, Option<Plan>>,
+    running: JoinSet<(Identity, Vec<Folder>)>,
+    /// What became due for a login whose checks are under way.
+    busy: BTreeMap<Identity, BTreeMap<PathKey, Due>>,
 }
 
 impl Checks {
     /// Starts the checks of one login, or keeps them until those under way have ended.
     fn start(&mut self, feed: &Arc<Feed>, identity: Identity, plan: Plan, now: Instant) {
         if let Some(waiting) = self.busy.get_mut(&identity) {
-            // What is due again while it waits is asked once: the later plan has it, too.
-            waiting.get_or_insert_default().take_over(plan);
+            // What is due again while it waits is asked once.
+            waiting.extend(plan.into_due().map(|path| (path.key.clone(), path)));
             return;
         }
-        self.busy.insert(identity.clone(), None);
+        self.busy.insert(identity.clone(), BTreeMap::new());
         let feed = feed.clone();
         self.running.spawn(async move {
-            feed.carry_out(plan, now, jittered).await;
-            identity
+            let listed = feed.carry_out(plan, now, jittered).await;
+            (identity, listed)
         });
     }
 
-    fn ended(&mut self, feed: &Arc<Feed>, ended: Result<Identity, JoinError>) {
-        let identity = match ended {
-            Ok(identity) => identity,
+    fn ended(&mut self, feed: &Arc<Feed>, ended: Result<(Identity, Vec<Folder>), JoinError>) {
+        let (identity, listed) = match ended {
+            Ok(ended) => ended,
             Err(failure) => match failure.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 // Nobody but the end of the whole feed cancels one.
                 Err(_cancelled) => return,
             },
         };
-        if let Some(plan) = self.busy.remove(&identity).flatten() {
-            self.start(feed, identity, plan, Instant::now());
+        // A listing serves what became due in its folder while it was under way; how it ended decides about the rest.
+        let waiting = self.busy.remove(&identity).unwrap_or_default().into_values();
+        let due = waiting.filter(|path| !listed.iter().any(|folder| folder.serves(path))).collect();
+        let now = Instant::now();
+        for (identity, plan) in feed.arrange(due, now) {
+            self.start(feed, identity, plan, now);
         }
     }
 }
@@ -122,11 +127,16 @@ impl Feed {
         }
     }
 
-    /// Takes what is due: for each login what it lists, and what it checks by itself.
+    /// Takes what is due.
     fn plan(&self, now: Instant, jitter: Jitter) -> BTreeMap<Identity, Plan> {
+        let due = self.index().take_due(now, jitter);
+        self.arrange(due, now)
+    }
+
+    /// For each login what it lists, and what it checks by itself.
+    fn arrange(&self, due: Vec<Due>, now: Instant) -> BTreeMap<Identity, Plan> {
         let Plan { listings, alone } = {
-            let mut index = self.index();
-            let due = index.take_due(now, jitter);
+            let index = self.index();
             self.listings().plan(due, now, |tree| index.followed(tree))
         };
         let mut plans: BTreeMap<Identity, Plan> = BTreeMap::new();
@@ -148,16 +158,19 @@ impl Feed {
         futures::future::join_all(plans.map(|plan| self.clone().carry_out(plan, now, jitter))).await;
     }
 
-    /// Checks what one login is to check, many paths at a time where a listing serves them.
-    async fn carry_out(self: Arc<Self>, plan: Plan, now: Instant, jitter: Jitter) {
+    /// Checks what one login is to check, many paths at a time where a listing serves them. Gives the folders that were listed.
+    async fn carry_out(self: Arc<Self>, plan: Plan, now: Instant, jitter: Jitter) -> Vec<Folder> {
         let Plan { listings, alone } = plan;
         let listed = stream::iter(listings)
-            .for_each_concurrent(CONCURRENT_CHECKS, |listing| self.clone().check_listed(listing, now, jitter));
-        futures::join!(listed, self.clone().check_each(alone));
+            .map(|listing| self.clone().check_listed(listing, now, jitter))
+            .buffer_unordered(CONCURRENT_CHECKS)
+            .filter_map(std::future::ready)
+            .collect();
+        futures::join!(listed, self.clone().check_each(alone)).0
     }
 
     /// Whatever is wrong with a listing, each path that is due is asked about by itself, and that answer counts.
-    async fn check_listed(self: Arc<Self>, listing: Listing, now: Instant, jitter: Jitter) {
+    async fn check_listed(self: Arc<Self>, listing: Listing, now: Instant, jitter: Jitter) -> Option<Folder> {
         let Listing { folder, limit, source, sample, others } = listing;
         let asked = sample.key.clone();
         let mut begun = Instant::now();
@@ -168,6 +181,7 @@ impl Feed {
             }
             Answer::Failed => None,
         };
+        let was_listed = entries.is_some();
         let alone = match entries {
             Some(entries) => {
                 let (woken, mut unlisted) = self.index().listed(&folder, others, &entries, begun, now, jitter);
@@ -178,6 +192,7 @@ impl Feed {
             None => others,
         };
         self.check_each(alone).await;
+        was_listed.then_some(folder)
     }
 
     /// The entries below the folder, or none, which is remembered for listings to come.

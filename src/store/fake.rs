@@ -1,6 +1,8 @@
 //! A store in memory with the semantics of KV v2, for tests of whatever uses [`StoreClient`]; `tests/store_contract/main.rs` holds
 //! it and a real server to the same assertions.
 
+mod stored;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,10 +10,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Exchange, Head, Heads, Identity, Latest, Metadata, PathKey, StoreClient, StoreError, Written};
-use crate::domain::consent;
+use super::{Exchange, Head, Heads, Identity, Metadata, PathKey, StoreClient, StoreError, Written};
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
+use stored::{Stored, duplicate, index};
 
 /// What an entry takes in a real server's listing, in bytes: one version, and no labels.
 const LISTED_BYTES: usize = 400;
@@ -133,15 +135,6 @@ struct Content {
     faults: VecDeque<Fault>,
     slow: HashMap<Operation, Duration>,
     requests: Vec<Request>,
-}
-
-#[derive(Default)]
-struct Stored {
-    /// The data of version `n` is at `n - 1`; `None` once deleted or destroyed.
-    versions: Vec<Option<RemoteData>>,
-    /// Those that cannot be undeleted any more.
-    destroyed: BTreeSet<u64>,
-    custom_metadata: BTreeMap<String, String>,
 }
 
 impl Default for FakeStore {
@@ -418,48 +411,6 @@ impl Content {
             }
         }
     }
-}
-
-impl Stored {
-    fn latest(&self) -> u64 {
-        self.versions.len() as u64
-    }
-
-    fn head(&self) -> Latest {
-        let version = self.latest();
-        Latest { version, live: self.at(version).is_some(), consents: consent::digest(&self.custom_metadata) }
-    }
-
-    fn metadata(&self) -> Metadata {
-        let kept = (1..=self.latest()).filter(|version| !self.destroyed.contains(version)).collect();
-        Metadata { latest: self.latest(), kept, custom_metadata: self.custom_metadata.clone() }
-    }
-
-    fn at(&self, version: u64) -> Option<&RemoteData> {
-        self.versions.get(index(version)?)?.as_ref()
-    }
-
-    fn change_labels(&mut self, changes: &BTreeMap<String, Option<String>>) {
-        for (key, value) in changes {
-            match value {
-                Some(value) => self.custom_metadata.insert(key.clone(), value.clone()),
-                None => self.custom_metadata.remove(key),
-            };
-        }
-    }
-
-    fn push(&mut self, data: RemoteData) -> u64 {
-        self.versions.push(Some(data));
-        self.latest()
-    }
-}
-
-fn index(version: u64) -> Option<usize> {
-    usize::try_from(version).ok()?.checked_sub(1)
-}
-
-fn duplicate(data: &RemoteData) -> RemoteData {
-    data.iter().map(|(property, value)| (property.clone(), value.duplicate())).collect()
 }
 
 #[async_trait]

@@ -212,7 +212,17 @@ impl VaultAdmin {
     /// # Errors
     /// When the server refuses.
     pub async fn enable_mount(&self, path: &str, engine: &str, options: &Value) -> anyhow::Result<()> {
-        self.post(&format!("sys/mounts/{path}"), &json!({ "type": engine, "options": options })).await?;
+        let (mount, body) = (format!("sys/mounts/{path}"), json!({ "type": engine, "options": options }));
+        if let Err(error) = self.post(&mount, &body).await {
+            // A connection may break off while a server starts, before or after it has mounted the engine.
+            let broke_off = error.chain().any(|cause| cause.is::<reqwest::Error>());
+            if !broke_off {
+                return Err(error);
+            }
+            if self.get(&mount).await.is_err() {
+                self.post(&mount, &body).await?;
+            }
+        }
         if options["version"] != "2" {
             return Ok(());
         }
