@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use crate::domain::consent::Silence;
 use crate::domain::convention::Mode;
+use crate::domain::target::Strangers;
 
 /// The namespace file of a pod's ServiceAccount, which says where the Lease goes in a cluster.
 const POD_NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -95,6 +97,20 @@ pub struct Config {
     /// Export traces by OTLP to this endpoint; the other OTEL_* variables of the standard are honoured too.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
+}
+
+/// Settings that reconcilers decide by.
+pub struct Settings {
+    /// How often `status.refreshTime` moves although nothing changed; zero means at every refresh.
+    pub status_heartbeat: Duration,
+    /// How long a deleted PushSecret waits for what may never be.
+    pub cleanup_deadline: Duration,
+    /// This cluster's name in claims.
+    pub cluster: String,
+    /// What happens to a Secret of a target's name that is nobody's, where the resource does not say.
+    pub strangers: Strangers,
+    /// What it means that a producer did not say who may read its properties.
+    pub silence: Silence,
 }
 
 /// Which cluster is meant.

@@ -13,9 +13,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::controller::kind::Kind;
-use crate::controller::referrers::Name;
-use crate::controller::report::LetGo;
+use crate::api::kind::Kind;
+use crate::domain::object_name::Name;
 use crate::store::observer::{Call, RequestObserver};
 
 /// A stage of the way from a source to a target.
@@ -25,6 +24,21 @@ pub enum Stage {
     Push,
     /// From the version in the store to the target in Kubernetes.
     Pull,
+}
+
+/// Why something that was pushed is left where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum LetGo {
+    /// A person said so.
+    Abandoned,
+    /// Its store went first.
+    StoreGone,
+    /// Its namespace is going.
+    NamespaceGone,
+    /// Nobody can read what is to be done.
+    Unreadable,
+    /// Nothing shows that it is still ours: its labels were replaced, or somebody else claims it.
+    Declined,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

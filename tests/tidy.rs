@@ -1,6 +1,6 @@
 //! What a machine can check of the house rules: which module may name which, sizes, and opening lines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -37,9 +37,20 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "src/watch",
-        &["crate::cluster", "crate::push", "crate::pull", "crate::fanout", "crate::store", "crate::feed", "crate::run"],
+        &[
+            "crate::controller",
+            "crate::cluster",
+            "crate::push",
+            "crate::pull",
+            "crate::fanout",
+            "crate::store",
+            "crate::feed",
+            "crate::run",
+        ],
         &[],
     ),
+    // What reconcilers share knows none of them.
+    ("src/controller", &["crate::push", "crate::pull", "crate::fanout", "crate::check", "crate::run"], &[]),
     ("src/push", &["crate::pull", "crate::fanout"], &[]),
     ("src/pull", &["crate::push", "crate::fanout"], &[]),
     ("src/fanout", &["crate::pull", "crate::feed", "crate::run"], &[]),
@@ -50,7 +61,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["src/fanout/push.rs", "src/fanout/tests.rs"],
     ),
     ("src/store", &["crate::push", "crate::pull", "crate::feed", "crate::run"], &[]),
-    ("src/feed", &["crate::push", "crate::pull", "crate::run", "kube", "reqwest"], &[]),
+    ("src/feed", &["crate::controller", "crate::push", "crate::pull", "crate::run", "kube", "reqwest"], &[]),
     (
         "src/manifest",
         &["crate::cli", "crate::push", "crate::pull", "crate::cluster", "crate::store", "crate::run", "tokio"],
@@ -90,6 +101,57 @@ fn modules_name_only_what_the_architecture_lets_them() {
         }
     }
     assert!(broken.is_empty(), "arrows of docs/architecture.md are broken:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn no_two_modules_form_a_circle() {
+    let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for file in sources("src").into_iter().filter(|file| !is_test(file)) {
+        let Some(module) = module_of(&file) else { continue };
+        let others = named_paths(&file).into_iter().filter_map(|path| {
+            let other = path.strip_prefix("crate::")?.split("::").next()?.to_owned();
+            (other != module).then_some(other)
+        });
+        named.entry(module.clone()).or_default().extend(others.collect::<Vec<_>>());
+    }
+    assert_eq!(circle(&named), None, "these modules name each other in a circle");
+}
+
+#[test]
+fn a_circle_of_modules_is_found() {
+    let named = |names: &[(&str, &[&str])]| -> BTreeMap<String, BTreeSet<String>> {
+        names.iter().map(|(name, to)| ((*name).to_owned(), to.iter().map(|to| (*to).to_owned()).collect())).collect()
+    };
+    assert_eq!(circle(&named(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[])])), None);
+    let found = circle(&named(&[("a", &["b"]), ("b", &["c"]), ("c", &["d", "b"])]));
+    assert_eq!(found, Some(vec!["b".to_owned(), "c".to_owned()]));
+}
+
+/// Modules without those that no path leads out of, again and again, until nothing or a circle is left.
+fn circle(named: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
+    let mut left = named.clone();
+    loop {
+        let names: BTreeSet<String> = left.keys().cloned().collect();
+        let targets: BTreeSet<String> = left.values().flatten().cloned().collect();
+        let ends = |name: &String, to: &BTreeSet<String>| to.is_disjoint(&names) || !targets.contains(name);
+        let free: Vec<String> = left.iter().filter(|(name, to)| ends(name, to)).map(|(name, _)| name.clone()).collect();
+        if free.is_empty() {
+            return (!left.is_empty()).then(|| left.into_keys().collect());
+        }
+        left.retain(|name, _| !free.contains(name));
+    }
+}
+
+/// The top-level module that a file belongs to; none for the roots of the crate and the programs in `src/bin`.
+fn module_of(file: &Path) -> Option<String> {
+    let below = file.strip_prefix("src").ok()?;
+    let first = below.components().next()?.as_os_str().to_str()?;
+    let module = first.trim_end_matches(".rs");
+    (!["lib", "main", "bin"].contains(&module)).then(|| module.to_owned())
+}
+
+fn is_test(file: &Path) -> bool {
+    file.components().any(|part| ["tests", "tests.rs"].iter().any(|name| part.as_os_str() == *name))
 }
 
 /// Texts that the sources do not have but in the file that does for all what they do.

@@ -15,6 +15,7 @@ pub mod crd;
 pub mod duration;
 pub mod external_secret;
 pub mod generator_ref;
+pub mod kind;
 pub mod label_query;
 pub mod names;
 pub mod path_convention;

@@ -1,7 +1,6 @@
 //! What every reconcile may use.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::conventions::Conventions;
 use super::moves::Moves;
@@ -10,25 +9,10 @@ use super::referrers::Referrers;
 use super::written::Written;
 use crate::cluster::Cluster;
 use crate::cluster::events::Events;
+use crate::config::Settings;
 use crate::feed::Feed;
 use crate::metrics::Metrics;
-use crate::pull::consent::Silence;
-use crate::pull::desired::Strangers;
 use crate::store::registry::Registry;
-
-/// Settings that reconcilers decide by.
-pub struct Settings {
-    /// How often `status.refreshTime` moves although nothing changed; zero means at every refresh.
-    pub status_heartbeat: Duration,
-    /// How long a deleted PushSecret waits for what may never be.
-    pub cleanup_deadline: Duration,
-    /// This cluster's name in claims.
-    pub cluster: String,
-    /// What happens to a Secret of a target's name that is nobody's, where the resource does not say.
-    pub strangers: Strangers,
-    /// What it means that a producer did not say who may read its properties.
-    pub silence: Silence,
-}
 
 /// Shared by all reconcilers of the process.
 pub struct Context {

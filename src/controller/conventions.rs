@@ -22,8 +22,8 @@ use crate::api::PathConvention;
 use crate::api::condition::Reason;
 use crate::api::path_convention::DEFAULT_NAME;
 use crate::cluster::events::Tone;
-use crate::controller::referrers::Name;
 use crate::domain::convention::{Convention, LABEL_MODE};
+use crate::domain::object_name::Name;
 use crate::watch::{self, Known, Sighting};
 
 /// Another convention holds than before.

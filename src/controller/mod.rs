@@ -5,7 +5,6 @@ pub mod context;
 pub mod conventions;
 pub mod drive;
 pub mod guarded;
-pub mod kind;
 pub mod lease;
 pub mod moves;
 pub mod namespaces;

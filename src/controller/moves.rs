@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::referrers::Name;
+use crate::domain::object_name::Name;
 use crate::telemetry::trail::Cause;
 
 /// A move of a source.

@@ -12,14 +12,15 @@ use tracing::{info, warn};
 
 use super::context::Context;
 use super::guarded::Guarded;
-use super::kind::Kind;
 use super::pruned::Pruned;
-use super::referrers::Name;
-use super::report::{LetGo, Report, Requeue, StatusChange, Verdict};
+use super::report::{Report, Requeue, StatusChange, Verdict};
 use crate::api::condition::READY;
+use crate::api::kind::Kind;
 use crate::cluster::ClusterError;
 use crate::cluster::events::Tone;
 use crate::cluster::status::{Precondition, difference};
+use crate::domain::object_name::Name;
+use crate::metrics::LetGo;
 
 /// The reason of an Event that names what was left in a store.
 const ORPHANED: &str = "Orphaned";

@@ -5,28 +5,7 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::domain::label_query::LabelQuery;
-
-/// A namespaced name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name {
-    /// The namespace.
-    pub namespace: String,
-    /// The object's name.
-    pub name: String,
-}
-
-impl Name {
-    /// Puts the two together.
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Name { namespace: namespace.into(), name: name.into() }
-    }
-}
-
-impl std::fmt::Display for Name {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
+use crate::domain::object_name::Name;
 
 /// An object of ours that wants to hear about a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

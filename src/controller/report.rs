@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelValue;
-
 use crate::api::condition::Reason;
+use crate::metrics::LetGo;
 
 /// When the object is looked at again. Changes of the object, of what it refers to, and wake-ups of the feed come on top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,21 +77,6 @@ impl<S> Report<S> {
             Report::NotOurs | Report::Gone | Report::LetGo { .. } => None,
         }
     }
-}
-
-/// Why something that was pushed is left where it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum LetGo {
-    /// A person said so.
-    Abandoned,
-    /// Its store went first.
-    StoreGone,
-    /// Its namespace is going.
-    NamespaceGone,
-    /// Nobody can read what is to be done.
-    Unreadable,
-    /// Nothing shows that it is still ours: its labels were replaced, or somebody else claims it.
-    Declined,
 }
 
 /// The status as found and as it should be.

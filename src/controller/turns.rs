@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::Stream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::referrers::Name;
+use crate::domain::object_name::Name;
 use crate::store::{Load, StoreName};
 
 /// The turns of one queue.

@@ -13,12 +13,12 @@ use tracing::warn;
 
 use super::context::Context;
 use super::guarded::Guarded;
-use super::kind::Kind;
-use super::referrers::Name;
 use super::report::Requeue;
 use crate::api::condition::{self, Reason};
+use crate::api::kind::Kind;
 use crate::cluster::ClusterError;
 use crate::cluster::status::Precondition;
+use crate::domain::object_name::Name;
 
 /// What becomes of an object that does not decode.
 #[derive(Debug, PartialEq)]

@@ -18,9 +18,9 @@ use tracing::warn;
 
 use super::context::Context;
 use super::moves::Move;
-use super::referrers::{Name, Referrer, Referrers};
+use super::referrers::{Referrer, Referrers};
+use crate::domain::object_name::Name;
 use crate::domain::source::SourceKind;
-use crate::pull::records::Records;
 use crate::telemetry::trail::{self, Cause};
 use crate::watch::{self, Listing};
 
@@ -33,13 +33,21 @@ pub struct Wakeups {
     pub pull: UnboundedSender<Name>,
 }
 
+/// The Secrets that this process writes, so that an event about its own last write wakes nobody.
+pub trait OwnWrites: Send + Sync {
+    /// Whether this state of a Secret is the one that we wrote last. Any other counts as somebody else's write.
+    fn is_own_write(&self, secret: &Name, uid: &str, resource_version: &str) -> bool;
+    /// Told that a Secret was deleted, or may have been while nobody watched.
+    fn deleted(&self, secret: &Name);
+}
+
 /// What every stream of sources needs.
 #[derive(Clone)]
 pub struct Watching {
     /// What reconcilers share.
     pub context: Arc<Context>,
-    /// Our own writes.
-    pub records: Arc<Records>,
+    /// Our own writes to Secrets.
+    pub own_writes: Arc<dyn OwnWrites>,
     /// Where wake-ups go.
     pub wakeups: Wakeups,
 }
@@ -130,7 +138,7 @@ impl Sources {
         }
         let ours = match self.kind {
             SourceKind::Secret => {
-                self.watching.records.is_own_write(&name, &object.uid().unwrap_or_default(), &version)
+                self.watching.own_writes.is_own_write(&name, &object.uid().unwrap_or_default(), &version)
             }
             SourceKind::ConfigMap => false,
         };
@@ -180,7 +188,7 @@ impl Sources {
 
     fn wake(&self, object: &Name) {
         match self.kind {
-            SourceKind::Secret => self.watching.records.deleted(object),
+            SourceKind::Secret => self.watching.own_writes.deleted(object),
             SourceKind::ConfigMap => {}
         }
         self.referrers().of(object).into_iter().for_each(|referrer| self.send(referrer));

@@ -58,6 +58,16 @@ pub enum Word {
     No,
 }
 
+/// What it means that nobody said who may read a property.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Silence {
+    /// Anybody may.
+    #[default]
+    Permits,
+    /// Nobody may: every producer has to name its consumers.
+    Forbids,
+}
+
 /// Why a consent is refused. Nothing of it is quoted but what a person has to find.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConsentError {

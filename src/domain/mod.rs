@@ -15,6 +15,7 @@ pub mod key_rewrite;
 pub mod label;
 pub mod label_query;
 pub mod mapping;
+pub mod object_name;
 pub mod path;
 pub mod property;
 pub mod push_options;

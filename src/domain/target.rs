@@ -79,6 +79,15 @@ pub struct Live {
     pub data: SecretMap,
 }
 
+/// What to do with a Secret that is not ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strangers {
+    /// Leave it and say so.
+    Leave,
+    /// Take it over.
+    Adopt,
+}
+
 /// What a write takes away; apply alone cannot remove what another manager, or an earlier create, has set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removals {

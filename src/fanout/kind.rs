@@ -14,8 +14,8 @@ use super::selection::{Selection, SelectorError};
 use crate::api::bounds::OutOfBounds;
 use crate::api::condition::Condition;
 use crate::api::duration::DurationText;
+use crate::api::kind::Kind;
 use crate::api::selector::{ChildMetadata, FailedNamespace};
-use crate::controller::kind::Kind;
 use crate::store::StoreName;
 
 /// A kind that a cluster-wide kind makes, one object in each namespace that matches.

@@ -23,12 +23,12 @@ use async_trait::async_trait;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 
+use crate::api::kind::Kind;
 use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
 use crate::controller::guarded::Guarded;
-use crate::controller::kind::Kind;
-use crate::controller::referrers::Name;
 use crate::controller::report::Report;
+use crate::domain::object_name::Name;
 use crate::store::{Foreign, Registry};
 use apply::Applier;
 use kind::Parent;

@@ -9,9 +9,9 @@ use super::selection::{Selection, SelectorError};
 use crate::api::bounds::{self, OutOfBounds};
 use crate::api::cluster_push_secret::ClusterPushSecretStatus;
 use crate::api::condition::{self, Reason};
+use crate::api::kind::Kind;
 use crate::api::push_secret::PushSecretSpec;
 use crate::api::{ClusterPushSecret, PushSecret};
-use crate::controller::kind::Kind;
 use crate::push;
 use crate::store::StoreName;
 

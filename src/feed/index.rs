@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::listing::Tree;
 use super::{Follow, Labels, ReadKey, Seen, Source, Trouble};
-use crate::controller::referrers::Name;
+use crate::domain::object_name::Name;
 use crate::store::{Identity, PathKey};
 pub(super) use due::{Check, Due};
 pub(super) use judge::Progress;

@@ -22,8 +22,8 @@ use jiff::Timestamp;
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc};
 
-use crate::controller::referrers::Name;
 use crate::domain::consent;
+use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState};
 use crate::store::{Identity, PathKey, StoreClient, StoreError};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Spelled;
-use crate::controller::referrers::Name;
+use crate::domain::object_name::Name;
 use crate::store::PathKey;
 
 /// See the module.

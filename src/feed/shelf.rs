@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::index::{Index, Progress};
 use super::{Freshness, ReadError, ReadKey, Seen, Source, lock, schedule};
-use crate::controller::referrers::Name;
+use crate::domain::object_name::Name;
 use crate::domain::remote::{Entry, EntryState};
 use crate::store::StoreError;
 

@@ -1,6 +1,6 @@
 //! How consumers stand, for those who publish what they read.
 
-use crate::controller::referrers::Name;
+use crate::domain::object_name::Name;
 
 /// How a consumer stands, as its last reconcile left it.
 #[derive(Clone, Debug, PartialEq, Eq)]

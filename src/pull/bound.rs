@@ -18,7 +18,7 @@ use thiserror::Error;
 use super::absence::Absence;
 use super::roll::{Member, Past};
 use crate::api::{StoreKind, names};
-use crate::controller::referrers::Name;
+use crate::domain::object_name::Name;
 use crate::store::StoreName;
 
 /// So many targets of a store may lose values in a window, whatever their share.

@@ -8,18 +8,8 @@ use super::desired::{Desired, Reference, Wanted};
 use super::plan::{Snapshot, store_name};
 use super::refusal::Refusal;
 use crate::domain::claim::{self, Labels};
-use crate::domain::consent::{self, Consent, OnWithdrawal, Word};
+use crate::domain::consent::{self, Consent, OnWithdrawal, Silence, Word};
 use crate::domain::remote::{EntryState, RemoteData};
-
-/// What it means that nobody said who may read a property.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Silence {
-    /// Anybody may.
-    #[default]
-    Permits,
-    /// Nobody may: every producer has to name its consumers.
-    Forbids,
-}
 
 /// Who reads.
 #[derive(Clone, Debug, Default)]

@@ -15,7 +15,7 @@ use crate::api::names;
 use crate::api::{DurationError, ExternalSecret, StoreRef};
 use crate::domain::fingerprint;
 use crate::domain::property::Decoding;
-use crate::domain::target::{LONGEST_NAME, is_legal_key, is_legal_name};
+use crate::domain::target::{LONGEST_NAME, Strangers, is_legal_key, is_legal_name};
 use crate::store::StoreName;
 
 /// Prefixes of labels and annotations that make other controllers act, or that repeat the whole manifest: never carried over
@@ -110,15 +110,6 @@ pub enum Refresh {
     OnChange,
     /// Once; later only to repair the target.
     Once,
-}
-
-/// What to do with a Secret that is not ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strangers {
-    /// Leave it and say so.
-    Leave,
-    /// Take it over.
-    Adopt,
 }
 
 /// What to do with an immutable target whose data must change.

@@ -17,7 +17,7 @@ use super::records::{Outcome, Record};
 use super::report::{Failure, Permission, StoreSince, Synced};
 use crate::api::condition::{self, ConditionStatus, READY};
 use crate::api::{ExternalSecret, names};
-use crate::controller::referrers::Name;
+use crate::domain::object_name::Name;
 use crate::feed::{Follow, Freshness};
 use crate::store::{Identity, StoreName};
 

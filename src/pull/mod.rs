@@ -35,14 +35,15 @@ use kube::{Api, ResourceExt};
 
 use crate::api::ExternalSecret;
 use crate::api::external_secret::ExternalSecretStatus;
+use crate::api::kind::Kind;
 use crate::cluster::ClusterError;
 use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
 use crate::controller::guarded::Guarded;
-use crate::controller::kind::Kind;
-use crate::controller::referrers::{Interest, Name, Referrer};
+use crate::controller::referrers::{Interest, Referrer};
 use crate::controller::report::{Report, Requeue, Verdict};
 use crate::controller::undecodable::{Advice, Fate};
+use crate::domain::object_name::Name;
 use crate::feed::{Follow, Freshness, Standing, Trouble};
 use crate::metrics::Stage;
 use crate::store::{Foreign, StoreName, referred};

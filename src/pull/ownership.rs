@@ -1,11 +1,11 @@
 //! Whose a Secret of the target's name is.
 
-use super::desired::{Desired, Strangers};
+use super::desired::Desired;
 use super::plan::live_name;
 use super::refusal::Refusal;
 use crate::api::names;
 use crate::domain::fingerprint;
-use crate::domain::target::Live;
+use crate::domain::target::{Live, Strangers};
 
 /// Who may decide about it.
 pub enum Whose {

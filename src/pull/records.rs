@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::inputs::Inputs;
 use super::plan::Written;
-use crate::controller::referrers::Name;
+use crate::controller::watch::OwnWrites;
+use crate::domain::object_name::Name;
 use crate::store::{Identity, StoreName};
 
 /// See the module.
@@ -97,8 +98,13 @@ impl Records {
         inner.by_object.remove(object);
     }
 
-    /// Whether a Secret's event only tells of our own last write, so that nobody needs to look.
-    pub fn is_own_write(&self, secret: &Name, uid: &str, resource_version: &str) -> bool {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OwnWrites for Records {
+    fn is_own_write(&self, secret: &Name, uid: &str, resource_version: &str) -> bool {
         let mut inner = self.lock();
         let ours = inner
             .by_target
@@ -110,13 +116,8 @@ impl Records {
         ours
     }
 
-    /// Told that a Secret was deleted, or may have been while nobody watched.
-    pub fn deleted(&self, secret: &Name) {
+    fn deleted(&self, secret: &Name) {
         self.lock().moved(secret);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

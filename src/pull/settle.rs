@@ -16,7 +16,7 @@ use super::refusal::Refusal;
 use super::report::Failure;
 use crate::api::names;
 use crate::cluster::ClusterError;
-use crate::controller::referrers::Name;
+use crate::domain::object_name::Name;
 use crate::feed::Labels;
 use crate::store::StoreName;
 

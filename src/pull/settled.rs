@@ -10,7 +10,7 @@ use super::records::{Outcome, Record};
 use super::report::Failure;
 use crate::api::ExternalSecret;
 use crate::api::condition::{self, ConditionStatus, READY};
-use crate::controller::referrers::Name;
+use crate::domain::object_name::Name;
 use crate::feed::Follow;
 
 /// How often a resource that asks to be synced once looks for its value until it is there.

@@ -22,14 +22,14 @@ use super::report::{Failure, Moment, Permission, StoreSince, Synced, report};
 use crate::api::condition::{self, READY, Reason};
 use crate::api::path_status::PulledPath;
 use crate::api::{ExternalSecret, names};
-use crate::controller::referrers::Name;
 use crate::controller::report::{Report, Requeue};
 use crate::domain::claim;
 use crate::domain::fingerprint::data_hash;
+use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteValue};
 use crate::domain::secret::SecretBytes;
-use crate::domain::target::{Live, Owner, Stamp};
+use crate::domain::target::{Live, Owner, Stamp, Strangers};
 use crate::feed::{Feed, Follow, Freshness};
 use crate::store::fake::FakeStore;
 
@@ -273,7 +273,7 @@ fn immutable_targets_and_other_types_are_recreated_only_where_allowed() {
 #[test]
 fn adopting_never_deletes_what_it_cannot_change() {
     let adopting = Desired {
-        strangers: desired::Strangers::Adopt,
+        strangers: Strangers::Adopt,
         immutable_targets: desired::ImmutableTargets::Recreate,
         ..desired(spec())
     };

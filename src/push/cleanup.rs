@@ -14,7 +14,8 @@ use crate::api::condition::Reason;
 use crate::api::names::{ANNOTATION_ABANDON, FINALIZER_PUSH_SECRET, TRUE};
 use crate::api::push_secret::{PushDeletionPolicy, PushSecretStatus, SyncedPushSecrets};
 use crate::controller::referrers::Interest;
-use crate::controller::report::{LetGo, Report, Requeue, Verdict};
+use crate::controller::report::{Report, Requeue, Verdict};
+use crate::metrics::LetGo;
 
 /// What is held until its deadline is tried again after as long as it is held already, but no sooner than this.
 const SHORTEST_RETRY: Duration = Duration::from_secs(1);

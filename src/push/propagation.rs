@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use crate::api::PushSecretStatus;
 use crate::api::condition::{self, Condition, ConditionStatus, PROPAGATED, Reason};
 use crate::api::path_status::{Consumers, Lagging, MAX_LAGGING, PushedPath};
-use crate::controller::referrers::Name;
+use crate::domain::object_name::Name;
 use crate::feed::Reader;
 
 /// The most consumers that one status names of those that lag, over all of its paths.

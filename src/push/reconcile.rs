@@ -25,13 +25,15 @@ use crate::api::condition::{self, Reason};
 use crate::api::push_secret::{PushDeletionPolicy, PushSecretStatus};
 use crate::cluster::source::OverBound;
 use crate::cluster::{Cluster, ClusterError};
-use crate::controller::referrers::{Interest, Name, Referrer, Referrers};
-use crate::controller::report::{LetGo, Report, Requeue, StatusChange, Verdict};
+use crate::controller::referrers::{Interest, Referrer, Referrers};
+use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
 use crate::domain::claim::Owner;
 use crate::domain::convention::Convention;
 use crate::domain::fingerprint::synced_resource_version;
+use crate::domain::object_name::Name;
 use crate::domain::source::Source;
 use crate::feed::{Pushed, Spelled};
+use crate::metrics::LetGo;
 use crate::store::PathKey;
 
 /// Everything outside the object that a reconcile may use.

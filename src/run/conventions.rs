@@ -13,8 +13,8 @@ use crate::api::PushSecret;
 use crate::controller::conventions::ConventionChanged;
 use crate::controller::guarded::Guarded;
 use crate::controller::namespaces::NamespaceMoved;
-use crate::controller::referrers::Name;
 use crate::domain::convention::LABEL_MODE;
+use crate::domain::object_name::Name;
 
 /// All PushSecrets, and where they are woken.
 pub struct Publishers {

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{ExternalSecret, PushSecret, StoreKind};
 use crate::controller::guarded::Guarded;
 use crate::controller::namespaces::NamespaceMoved;
-use crate::controller::referrers::Name;
 use crate::controller::watch::Wakeups;
+use crate::domain::object_name::Name;
 use crate::store::{Registry, StoreName, referred};
 
 /// Where the stores' own wake-ups go.

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::controller::drive::Heard;
 use crate::controller::guarded::Guarded;
 use crate::controller::namespaces::NamespaceMoved;
-use crate::controller::referrers::Name;
+use crate::domain::object_name::Name;
 use crate::fanout::desired::child_name;
 use crate::fanout::kind::Parent;
 

@@ -14,15 +14,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::api::PushSecret;
+use crate::api::kind::Kind;
 use crate::api::path_status::PushedPath;
 use crate::cluster::ClusterError;
 use crate::controller::context::Context;
 use crate::controller::drive::Heard;
 use crate::controller::guarded::Guarded;
-use crate::controller::kind::Kind;
 use crate::controller::pruned::Pruned;
 use crate::controller::publish::{Put, Subject};
-use crate::controller::referrers::Name;
+use crate::domain::object_name::Name;
 use crate::feed::{Reader, Spelled};
 use crate::push::propagation::counted;
 

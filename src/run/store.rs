@@ -9,15 +9,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt};
 
+use crate::api::kind::Kind;
 use crate::api::store_spec::SecretStoreStatus;
 use crate::api::{ClusterSecretStore, ConditionStatus, SecretStore, StoreKind};
 use crate::check;
 use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
 use crate::controller::guarded::Guarded;
-use crate::controller::kind::Kind;
-use crate::controller::referrers::Name;
 use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
+use crate::domain::object_name::Name;
 use crate::store::{StoreName, StoreObject};
 
 /// A store that cannot be used is checked again after this time, so that a role or a CA that was put right shows soon. A

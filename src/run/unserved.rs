@@ -14,13 +14,13 @@ use serde::de::DeserializeOwned;
 
 use crate::api::cluster_external_secret::UNSERVED;
 use crate::api::condition::{self, Condition, Reason};
+use crate::api::kind::Kind;
 use crate::api::{ClusterExternalSecret, ClusterPushSecret};
 use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
 use crate::controller::guarded::Guarded;
-use crate::controller::kind::Kind;
-use crate::controller::referrers::Name;
 use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
+use crate::domain::object_name::Name;
 use crate::store::{Foreign, Registry};
 use crate::{fanout, pull};
 

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 
-use crate::controller::referrers::Name;
+use crate::domain::object_name::Name;
 
 /// One event, less the object.
 #[derive(Clone, Debug, PartialEq, Eq)]

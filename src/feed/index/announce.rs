@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Index, Known};
-use crate::controller::referrers::Name;
+use crate::domain::object_name::Name;
 use crate::feed::{Pushed, Seen};
 use crate::store::PathKey;
 

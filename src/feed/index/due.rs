@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Index, Next};
-use crate::controller::referrers::Name;
+use crate::domain::object_name::Name;
 use crate::feed::listing::{Folder, Tree};
 use crate::feed::{Follow, ReadKey, Seen, Source};
 use crate::store::{Identity, Latest, PathKey};

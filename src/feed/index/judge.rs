@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Index, Known, Path};
-use crate::controller::referrers::Name;
+use crate::domain::object_name::Name;
 use crate::feed::{ReadKey, Seen};
 use crate::store::{Identity, PathKey};
 

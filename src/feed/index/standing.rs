@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Index;
-use crate::controller::referrers::Name;
+use crate::domain::object_name::Name;
 use crate::feed::{Reader, Standing};
 use crate::store::PathKey;
 

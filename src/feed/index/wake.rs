@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use super::{Awaited, Consumer, Held, Index, Path};
-use crate::controller::referrers::Name;
+use crate::domain::object_name::Name;
 use crate::feed::{Follow, Labels, ReadKey, Seen};
 use crate::store::{Identity, PathKey};
 

@@ -17,15 +17,17 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::api_server::{ApiServer, Fault};
 use super::*;
 use crate::api::StoreRef;
-use crate::controller::context::{Context, Settings};
+use crate::api::kind::Kind;
+use crate::config::Settings;
+use crate::controller::context::Context;
 use crate::controller::conventions::Conventions;
 use crate::controller::drive::Reconciler;
-use crate::controller::kind::Kind;
 use crate::controller::namespaces::Namespaces;
 use crate::controller::publish::{Published, Subject};
-use crate::controller::referrers::Name;
-use crate::domain::consent;
+use crate::controller::watch::OwnWrites;
+use crate::domain::consent::{self, Silence};
 use crate::domain::convention::Convention;
+use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::feed::{Feed, Pushed};
 use crate::metrics::Metrics;
@@ -190,8 +192,8 @@ impl World {
                 status_heartbeat: Duration::from_secs(3600),
                 cleanup_deadline: Duration::from_secs(60),
                 cluster: "here".into(),
-                strangers: desired::Strangers::Leave,
-                silence: crate::pull::consent::Silence::Permits,
+                strangers: Strangers::Leave,
+                silence: Silence::Permits,
             },
             conventions: Conventions::new(Convention::default(), Namespaces::default().reader),
             referrers: Default::default(),

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 
 use super::lifecycle::{Bench, PUSH, TEMPORAL, at, both};
 use super::protocol::{data, expect, labels, owner, path, push, remove, set, texts};
-use crate::controller::report::{LetGo, Report};
+use crate::controller::report::Report;
 use crate::domain::claim;
 use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::remote::EntryState;
+use crate::metrics::LetGo;
 use crate::push::entry::ApplyError;
 use crate::push::step::Goal;
 use crate::store::fake::{Counting, FakeStore, Fault, Operation};

@@ -4,7 +4,8 @@ use base64::Engine;
 use serde_json::{Value, json};
 
 use super::lifecycle::{Bench, PUSH, TEMPORAL, at, expect, mapping};
-use crate::controller::referrers::{Name, Referrer};
+use crate::controller::referrers::Referrer;
+use crate::domain::object_name::Name;
 use crate::domain::remote::EntryState;
 
 const BY_NAME: &str = "platform-data/postgres/{{ .metadata.name }}";

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use super::lifecycle::{Bench, PUSH, TEMPORAL, at, both, expect, mapping};
 use super::protocol::{data, marked, owner};
 use crate::api::names::FINALIZER_PUSH_SECRET;
-use crate::controller::report::{LetGo, Report, Requeue};
+use crate::controller::report::{Report, Requeue};
 use crate::domain::claim;
 use crate::domain::remote::EntryState;
+use crate::metrics::LetGo;
 
 fn policy(of: &str) -> Value {
     let mut spec = both();

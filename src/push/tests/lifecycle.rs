@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use super::api_server::Fault;
 use crate::api::condition::Reason;
 use crate::api::names::FINALIZER_PUSH_SECRET;
-use crate::controller::report::{LetGo, Report, Requeue};
+use crate::controller::report::{Report, Requeue};
 use crate::domain::convention::{Convention, Mode};
 use crate::domain::remote::EntryState;
 use crate::feed::Pushed;
+use crate::metrics::LetGo;
 use crate::store::StoreError;
 use crate::store::fake::{self, FakeStore};
 
