@@ -57,8 +57,8 @@ test-fast: prerequisites ## Run the tests that need no servers
 model: prerequisites ## Play random sequences of edits, faults and races (CASES=2000) against the models of the tests
 	WAYPOST_MODEL_CASES=$(or $(CASES),2000) cargo test --lib --locked model_
 
-mutants: programs ## Bring known faults back, one at a time, and say whether the tests notice; ONLY=word for some of them
-	@$(E2E) mutants $(if $(ONLY),--only "$(ONLY)")
+mutants: programs ## Bring known faults back, one at a time, and say whether the tests notice; ONLY=word for some of them, RESUME=1 without those caught last time
+	@$(E2E) mutants $(if $(ONLY),--only "$(ONLY)") $(if $(RESUME),--resume)
 
 demo: provision ## Show a secret on its way, on real servers; KEEP=1 leaves them running
 	@$(E2E) demo

@@ -3,8 +3,12 @@
 //! The list is data (`tests/mutants/*.yaml`). A unit test keeps it applicable, so that no refactoring makes a fault fall out of it
 //! unseen; [`run`](run::run) applies each to a copy of the working tree and runs the tests that are to fail.
 
+mod bench;
+mod choice;
 mod copy;
+mod functions;
 mod list;
+mod progress;
 mod report;
 mod run;
 

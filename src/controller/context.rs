@@ -41,3 +41,42 @@ pub struct Context {
     /// Metrics.
     pub metrics: Arc<Metrics>,
 }
+
+#[cfg(test)]
+impl Context {
+    /// One without stores and objects, on this API server.
+    pub fn on(cluster: Cluster) -> Arc<Self> {
+        use std::time::Duration;
+
+        use super::namespaces::Namespaces;
+        use crate::domain::consent::Silence;
+        use crate::domain::convention::Convention;
+        use crate::domain::target::Strangers;
+        use crate::store::RegistrySettings;
+        use crate::store::admit::{Class, Unclassified};
+
+        let metrics = Arc::new(Metrics::default());
+        let class = Class { name: "waypost".into(), unclassified: Unclassified::Serve };
+        let registry = RegistrySettings { class, rate: 100.try_into().expect("it is not zero") };
+        Arc::new(Context {
+            stores: Registry::new(cluster.clone(), registry, metrics.clone()),
+            feed: Feed::new(),
+            settings: Settings {
+                status_heartbeat: Duration::from_secs(3600),
+                cleanup_deadline: Duration::from_secs(60),
+                cluster: "here".into(),
+                strangers: Strangers::Leave,
+                silence: Silence::Permits,
+            },
+            conventions: Conventions::new(Convention::default(), Namespaces::default().reader),
+            referrers: Referrers::default(),
+            config_maps: Referrers::default(),
+            moves: Moves::default(),
+            pruned: Pruned::default(),
+            written: Written::default(),
+            events: Events::new(&cluster),
+            metrics,
+            cluster,
+        })
+    }
+}

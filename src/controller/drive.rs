@@ -143,18 +143,35 @@ impl<R: Reconciler> Driven<R> {
         let Some(_turn) = self.turn(&object, &name) else { return Ok(Action::requeue(backoff::steady())) };
         let began = Instant::now();
         let span = trail::reconcile(R::KIND.as_str(), &name, self.reconciler.cause(&name));
-        let requeue = match AssertUnwindSafe(self.attempt(&object, &name).instrument(span)).catch_unwind().await {
-            Ok(requeue) => requeue,
+        let published = match AssertUnwindSafe(self.attempt(&object, &name).instrument(span)).catch_unwind().await {
+            Ok(published) => published,
             Err(_panic) => {
                 error!(kind = R::KIND.as_str(), object = %name, "the reconcile panicked: please report this");
-                Requeue::BackOff
+                Published::Told(Requeue::BackOff)
             }
         };
-        let ok = !matches!(requeue, Requeue::BackOff | Requeue::Throttled);
-        self.context.metrics.reconciled(R::KIND, &name, ok, began.elapsed());
-        let action = self.action(&name, requeue);
+        let action = self.action(&name, self.count(&name, published, began.elapsed()));
         self.forget_if_gone(&name, &object.uid().unwrap_or_default());
         Ok(action)
+    }
+
+    /// Counts a reconcile, and says when to look again. What is not ours keeps no series.
+    fn count(&self, name: &Name, published: Published, took: Duration) -> Requeue {
+        let requeue = match published {
+            Published::Told(requeue) => requeue,
+            Published::Left | Published::Gone => Requeue::AwaitChange,
+        };
+        let ok = !matches!(requeue, Requeue::BackOff | Requeue::Throttled);
+        self.context.metrics.reconciled(R::KIND, name, ok, took);
+        match published {
+            Published::Told(_) => {}
+            Published::Left => self.context.metrics.forget(R::KIND, name),
+            Published::Gone => {
+                self.context.metrics.forget(R::KIND, name);
+                self.reconciler.forget(name);
+            }
+        }
+        requeue
     }
 
     /// What was deleted while it was reconciled was forgotten then, and brought back by the end of the reconcile.
@@ -188,35 +205,26 @@ impl<R: Reconciler> Driven<R> {
         self.turns.take(name, &self.context.stores.loads(stores))
     }
 
-    async fn attempt(&self, object: &Guarded<R::Object>, name: &Name) -> Requeue {
+    async fn attempt(&self, object: &Guarded<R::Object>, name: &Name) -> Published {
         match &object.0 {
             Ok(object) => self.decide(object, name).await,
             Err(invalid) => self.judge(invalid, name).await,
         }
     }
 
-    async fn decide(&self, object: &R::Object, name: &Name) -> Requeue {
+    async fn decide(&self, object: &R::Object, name: &Name) -> Published {
         let api = self.reconciler.api(&name.namespace);
         let resource = format!("{}/{name}", R::KIND.as_str());
         // A status that we wrote counts, although the cache does not show it yet.
         let newer = self.context.written.newer(object);
         let object = newer.as_ref().unwrap_or(object);
         let report = serving(&resource, self.reconciler.reconcile(Arc::new(object.clone()), name)).await;
-        match (Subject { kind: R::KIND, name, object, api }).publish(&self.context, report).await {
-            Published::Told(requeue) => requeue,
-            Published::Gone => {
-                self.reconciler.forget(name);
-                Requeue::AwaitChange
-            }
-        }
+        (Subject { kind: R::KIND, name, object, api }).publish(&self.context, report).await
     }
 
-    async fn judge(&self, invalid: &InvalidObject, name: &Name) -> Requeue {
+    async fn judge(&self, invalid: &InvalidObject, name: &Name) -> Published {
         match self.reconciler.undecodable(name).await {
-            Ok(Fate::Left) => {
-                self.context.metrics.forget(R::KIND, name);
-                Requeue::AwaitChange
-            }
+            Ok(Fate::Left) => Published::Left,
             Ok(Fate::Ends(object)) => self.decide(&object, name).await,
             Ok(Fate::Told(advice)) => {
                 let api = self.reconciler.api(&name.namespace);
@@ -224,7 +232,7 @@ impl<R: Reconciler> Driven<R> {
             }
             Err(error) => {
                 warn!(kind = R::KIND.as_str(), object = %name, %error, "what does not decode cannot be looked at");
-                Requeue::BackOff
+                Published::Told(Requeue::BackOff)
             }
         }
     }
@@ -356,3 +364,6 @@ fn object_ref<K: Resource<DynamicType = ()>>(name: &Name) -> ObjectRef<Guarded<K
     let reference = ObjectRef::new(&name.name);
     if name.namespace.is_empty() { reference } else { reference.within(&name.namespace) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,6 +50,20 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::telemetry::trail;
+
+    #[test]
+    fn the_span_of_a_move_is_known_until_it_is_looked_at() {
+        let (moves, push) = (Moves::default(), Name::new("db", "push"));
+        let spans = trail::tests::exported(|| {
+            let cause = Cause::of(&trail::source_changed("Secret", &"db/source"));
+            moves.note(push.clone(), Move { at: Instant::now(), cause });
+            drop(trail::reconcile("PushSecret", &push, moves.cause(&push)));
+            moves.take(&push);
+            assert!(moves.cause(&push).is_none());
+        });
+        assert_eq!(spans[1].parent_span_id, spans[0].span_context.span_id());
+    }
 
     #[test]
     fn the_first_of_several_moves_counts_once() {

@@ -45,21 +45,23 @@ where
     pub async fn publish<S: Serialize>(&self, context: &Context, report: Report<S>) -> Published {
         match report {
             Report::NotOurs | Report::Gone => {
-                context.metrics.forget(self.kind, self.name);
                 self.forget(context);
-                Published::Told(Requeue::AwaitChange)
+                Published::Left
             }
             Report::LetGo { why, left } => {
-                context.metrics.forget(self.kind, self.name);
                 self.forget(context);
                 self.say_what_is_left(context, why, &format!("was let go and leaves {left}")).await;
-                Published::Told(Requeue::AwaitChange)
+                Published::Left
             }
             Report::Orphaned { why, left, rest } => {
                 self.say_what_is_left(context, why, &format!("leaves {left}")).await;
                 Box::pin(self.publish(context, *rest)).await
             }
-            Report::Unchanged { requeue } => Published::Told(requeue),
+            Report::Unchanged { ready, requeue } => {
+                context.metrics.condition(self.kind, self.name, ready);
+                Published::Told(requeue)
+            }
+            Report::Undecided { requeue } => Published::Told(requeue),
             Report::Verdict { verdict, status, requeue } => self.tell(context, &verdict, &status, requeue).await,
         }
     }
@@ -99,12 +101,12 @@ where
     }
 
     fn gone(&self, context: &Context) -> Published {
-        context.metrics.forget(self.kind, self.name);
         self.forget(context);
         Published::Gone
     }
 
     fn forget(&self, context: &Context) {
+        context.metrics.forget(self.kind, self.name);
         context.pruned.forget(&self.uid());
         context.written.forget(&self.uid());
     }
@@ -187,6 +189,8 @@ where
 pub enum Published {
     /// Everybody was told; when to look again.
     Told(Requeue),
+    /// It is another controller's or was released: it is not counted any more.
+    Left,
     /// The write of the status showed that the object is gone: nothing of it is to be remembered.
     Gone,
 }

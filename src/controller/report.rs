@@ -52,8 +52,15 @@ pub enum Report<S> {
         /// Everything else.
         rest: Box<Report<S>>,
     },
-    /// It is as it was found before: nothing to write, nothing new to say.
+    /// It is as it was found before: nothing to write, and nothing new to say but that it was found so again.
     Unchanged {
+        /// Whether it is ready, as its status says already.
+        ready: bool,
+        /// When to look again.
+        requeue: Requeue,
+    },
+    /// Nothing was decided, so there is nothing to say.
+    Undecided {
         /// When to look again.
         requeue: Requeue,
     },
@@ -72,7 +79,9 @@ impl<S> Report<S> {
     /// When the object is looked at again, where it is.
     pub fn requeue(&self) -> Option<Requeue> {
         match self {
-            Report::Verdict { requeue, .. } | Report::Unchanged { requeue } => Some(*requeue),
+            Report::Verdict { requeue, .. } | Report::Unchanged { requeue, .. } | Report::Undecided { requeue } => {
+                Some(*requeue)
+            }
             Report::Orphaned { rest, .. } => rest.requeue(),
             Report::NotOurs | Report::Gone | Report::LetGo { .. } => None,
         }

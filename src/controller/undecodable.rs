@@ -13,6 +13,7 @@ use tracing::warn;
 
 use super::context::Context;
 use super::guarded::Guarded;
+use super::publish::Published;
 use super::report::Requeue;
 use crate::api::condition::{self, Reason};
 use crate::api::kind::Kind;
@@ -58,7 +59,7 @@ pub async fn publish<K>(
     api: &Api<Guarded<K>>,
     invalid: &InvalidObject,
     advice: &Advice,
-) -> Requeue
+) -> Published
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
@@ -73,16 +74,13 @@ where
     match context.cluster.patch_status(api, &subject, &name.name, &precondition, change).await {
         Ok(_stored) => {
             context.metrics.condition(kind, name, false);
-            advice.requeue
+            Published::Told(advice.requeue)
         }
-        Err(ClusterError::NotFound { .. }) => {
-            context.metrics.forget(kind, name);
-            Requeue::AwaitChange
-        }
+        Err(ClusterError::NotFound { .. }) => Published::Gone,
         Err(error) => {
             context.metrics.condition(kind, name, false);
             warn!(kind = kind.as_str(), object = %name, %error, "the status was not written");
-            Requeue::BackOff
+            Published::Told(Requeue::BackOff)
         }
     }
 }

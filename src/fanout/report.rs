@@ -40,7 +40,7 @@ pub fn report<P: Parent>(
     let failed = failures(results);
     // The next look is a second away. A failure is reported at once, since that look may end like this one.
     if is_unsettled(results) && failed.is_empty() {
-        return Report::Unchanged { requeue };
+        return Report::Undecided { requeue };
     }
     let mut status = object.status().cloned().unwrap_or_default();
     let told = P::told(&mut status);

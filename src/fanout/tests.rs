@@ -243,7 +243,7 @@ fn who_is_well_is_named_and_what_moved_is_looked_at_again_before_anything_is_sai
         assert_eq!((verdict.reason, verdict.message.as_str(), requeue), (Reason::Provisioned, message, resync));
     }
     let moved = said(&[("a", Outcome::Done), ("b", Outcome::Moved(None))]);
-    assert_eq!(moved, Report::Unchanged { requeue: Requeue::After(Duration::from_secs(1)) });
+    assert_eq!(moved, Report::Undecided { requeue: Requeue::After(Duration::from_secs(1)) });
 }
 
 #[test]

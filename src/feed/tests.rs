@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::*;
 use crate::domain::remote::{RemoteData, RemoteValue};
 use crate::store::fake::{FakeStore, Fault, Operation};
+use crate::telemetry::trail;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -570,4 +571,20 @@ async fn a_listing_visits_the_paths_of_its_own_login_alone() {
     );
     let found: usize = trees.iter().map(|tree| index.followed(tree).len()).sum();
     assert_eq!(found, LOGINS * PATHS);
+}
+
+#[tokio::test]
+async fn the_span_of_an_announcement_is_the_cause_of_each_reconcile_that_it_wakes_and_of_one() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let spans = trail::tests::exported(|| {
+        trail::announced(&source.path, &2).in_scope(|| feed.announce(&source.key, Pushed::Version(2)));
+        for number in [0, 9] {
+            drop(trail::reconcile("ExternalSecret", &consumer(number), feed.take_cause(&consumer(number))));
+        }
+        assert!(feed.take_cause(&consumer(0)).is_none(), "what comes next has another cause");
+    });
+    let announced = spans[0].span_context.span_id();
+    assert_eq!(spans[0].name, "announce");
+    assert!(spans.len() == 3 && spans[1..].iter().all(|span| span.parent_span_id == announced), "{spans:?}");
 }

@@ -125,7 +125,8 @@ impl<S: Stores> Reconciler for Pull<S> {
             | Report::Gone
             | Report::LetGo { .. }
             | Report::Orphaned { .. }
-            | Report::Unchanged { .. } => {}
+            | Report::Unchanged { .. }
+            | Report::Undecided { .. } => {}
         }
         report
     }
@@ -210,7 +211,7 @@ impl<S: Stores> Pull<S> {
             Err(error) => {
                 let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
                 tracing::warn!(external_secret = %format!("{namespace}/{}", object.name_any()), %error, "it cannot be let go");
-                Report::Unchanged { requeue: Requeue::BackOff }
+                Report::Undecided { requeue: Requeue::BackOff }
             }
         }
     }

@@ -114,20 +114,19 @@ pub fn report(
             synced(object, desired, &applied, versions, &warnings, moment)
         }
         (Err(Failure::Observe(ObserveError::Store(StoreProblem::NotOurs))), _) => Report::NotOurs,
-        // Nothing is decided, so there is nothing to say.
-        (Err(Failure::Halted(Halt::LookAround(pause))), _) => Report::Unchanged { requeue: Requeue::After(pause) },
+        (Err(Failure::Halted(Halt::LookAround(pause))), _) => Report::Undecided { requeue: Requeue::After(pause) },
         (Err(failure), desired) => failed(object, desired, &failure, moment),
-        (Ok(_), None) => Report::Unchanged { requeue: Requeue::AwaitChange },
+        (Ok(_), None) => Report::Undecided { requeue: Requeue::AwaitChange },
     }
 }
 
 fn unchanged(object: &ExternalSecret, desired: &Desired, moment: &Moment) -> Report<ExternalSecretStatus> {
     let ready = object.status.as_ref().and_then(|status| condition::find(&status.conditions, READY));
     let Some((before, ready)) = object.status.as_ref().zip(ready) else {
-        return Report::Unchanged { requeue: Requeue::BackOff };
+        return Report::Undecided { requeue: Requeue::BackOff };
     };
     if !heartbeat_due(before, moment) {
-        return Report::Unchanged { requeue: next(before, desired, moment) };
+        return Report::Unchanged { ready: true, requeue: next(before, desired, moment) };
     }
     let after = ExternalSecretStatus { refresh_time: Some(Time(moment.now)), ..before.clone() };
     let message = ready.message.clone().unwrap_or_default();

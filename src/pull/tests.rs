@@ -396,8 +396,8 @@ fn an_unchanged_status_is_not_written_before_the_heartbeat() {
             object.status = Some(status.after);
             (changed, Some(requeue))
         }
-        Report::Unchanged { requeue } => (false, Some(requeue)),
-        Report::NotOurs | Report::Gone | Report::LetGo { .. } | Report::Orphaned { .. } => (false, None),
+        Report::Unchanged { ready: true, requeue } => (false, Some(requeue)),
+        other => panic!("{other:?}"),
     };
     assert!(status_after(done(&desired, 1), 1000).0);
     assert!(!status_after(done(&desired, 1), 1010).0);

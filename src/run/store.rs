@@ -127,7 +127,7 @@ impl Checks {
         }
         let now = Time(Timestamp::now());
         match check::status(object.status(), &outcome, object.generation(), now) {
-            None => Report::Unchanged { requeue },
+            None => Report::Unchanged { ready, requeue },
             Some(after) => Report::Verdict {
                 verdict: Verdict { ready, reason: outcome.reason, message: outcome.message },
                 status: Box::new(StatusChange { before: object.status().cloned(), after, resource_version: None }),

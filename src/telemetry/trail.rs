@@ -66,7 +66,7 @@ fn inside(span: impl FnOnce() -> Span) -> Span {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::{Arc, Mutex};
 
     use opentelemetry::trace::TracerProvider;
@@ -86,13 +86,20 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_reconcile_is_a_child_of_its_cause_which_ends_before_it() {
-        let exported = Kept::default();
-        let provider = SdkTracerProvider::builder().with_simple_exporter(exported.clone()).build();
+    /// The spans that end in this, in their order.
+    pub(crate) fn exported(work: impl FnOnce()) -> Vec<SpanData> {
+        let kept = Kept::default();
+        let provider = SdkTracerProvider::builder().with_simple_exporter(kept.clone()).build();
         let subscriber =
             tracing_subscriber::registry().with(tracing_opentelemetry::layer().with_tracer(provider.tracer("test")));
-        tracing::subscriber::with_default(subscriber, || {
+        tracing::subscriber::with_default(subscriber, work);
+        let spans = kept.0.lock().unwrap().clone();
+        spans
+    }
+
+    #[test]
+    fn a_reconcile_is_a_child_of_its_cause_which_ends_before_it() {
+        let spans = exported(|| {
             let cause = Cause::of(&source_changed("Secret", &"db/source"));
             assert!(cause.is_some());
             let push = reconcile("PushSecret", &"db/push", cause);
@@ -101,7 +108,6 @@ mod tests {
             drop((announced, push));
             reconcile("ExternalSecret", &"shop/pull", cause).in_scope(|| drop(kubernetes("apply", "Secret shop/pull")));
         });
-        let spans = exported.0.lock().unwrap();
         let names: Vec<&str> = spans.iter().map(|span| span.name.as_ref()).collect();
         assert_eq!(names, ["source changed", "announce", "reconcile", "kubernetes request", "reconcile"]);
         let parents: Vec<_> = spans.iter().map(|span| span.parent_span_id).collect();

@@ -34,13 +34,22 @@ impl Mutant {
     /// # Errors
     /// When the text is not there exactly once, or nothing would change.
     pub fn apply(&self, source: &str) -> anyhow::Result<String> {
+        let range = self.place(source)?;
+        Ok(format!("{}{}{}", &source[..range.start], self.instead.trim(), &source[range.end..]))
+    }
+
+    /// What of the source changes.
+    ///
+    /// # Errors
+    /// As of [`apply`](Self::apply).
+    pub(super) fn place(&self, source: &str) -> anyhow::Result<Range<usize>> {
         let found = occurrences(source, &self.text);
         let [range] = found.as_slice() else {
             bail!("{}: the text of \"{}\" is there {} times", self.file.display(), self.fault, found.len());
         };
-        let changed = format!("{}{}{}", &source[..range.start], self.instead.trim(), &source[range.end..]);
-        ensure!(changed != source, "{}: \"{}\" changes nothing", self.file.display(), self.fault);
-        Ok(changed)
+        let changes = source[range.clone()] != *self.instead.trim();
+        ensure!(changes, "{}: \"{}\" changes nothing", self.file.display(), self.fault);
+        Ok(range.clone())
     }
 }
 

@@ -47,14 +47,27 @@ pub struct Tried {
     pub mutant: Mutant,
     /// What came of it.
     pub outcome: Outcome,
-    /// How long that took, with the build.
+    /// How long that took, with a build of its own where it had one.
     pub took: Duration,
+}
+
+impl Tried {
+    /// Whether a line of a report is about this fault.
+    pub(super) fn is_told(mutant: &Mutant, line: &str) -> bool {
+        line.ends_with(&Self::name(mutant))
+    }
+
+    fn name(mutant: &Mutant) -> String {
+        format!(" s  {}  ({})", mutant.fault, mutant.file.display())
+    }
 }
 
 impl fmt::Display for Tried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Tried { mutant, outcome, took } = self;
-        write!(f, "{outcome:<20} {:>4} s  {}  ({})", took.as_secs(), mutant.fault, mutant.file.display())?;
+        // As a text: a format's width is for texts.
+        let outcome_text = outcome.to_string();
+        write!(f, "{outcome_text:<20} {:>4}{}", took.as_secs(), Self::name(mutant))?;
         if let Outcome::DoesNotCompile(log) = outcome {
             write!(f, "\n{log}")?;
         }

@@ -18,25 +18,19 @@ use super::api_server::{ApiServer, Fault};
 use super::*;
 use crate::api::StoreRef;
 use crate::api::kind::Kind;
-use crate::config::Settings;
 use crate::controller::context::Context;
-use crate::controller::conventions::Conventions;
 use crate::controller::drive::Reconciler;
-use crate::controller::namespaces::Namespaces;
 use crate::controller::publish::{Published, Subject};
 use crate::controller::watch::OwnWrites;
-use crate::domain::consent::{self, Silence};
-use crate::domain::convention::Convention;
+use crate::domain::consent;
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
-use crate::feed::{Feed, Pushed};
-use crate::metrics::Metrics;
+use crate::feed::Pushed;
 use crate::pull::Pull;
 use crate::pull::observe::{Opened, Stores};
 use crate::pull::records::Records;
-use crate::store::admit::{Class, Unclassified};
+use crate::store::StoreClient;
 use crate::store::fake::FakeStore;
-use crate::store::{Registry, RegistrySettings, StoreClient};
 
 const OBJECT: &str = "/namespaces/team/externalsecrets/db";
 const TARGET: &str = "/namespaces/team/secrets/db";
@@ -180,31 +174,8 @@ impl World {
     fn new(policy: &'static str) -> Self {
         let api = ApiServer::default();
         let cluster = api.cluster();
-        let metrics = Arc::new(Metrics::default());
-        let class = Class { name: "waypost".into(), unclassified: Unclassified::Serve };
-        let registry = RegistrySettings { class, rate: 100.try_into().unwrap() };
-        let feed = Feed::new();
-        let wakeups = feed.wakeups().unwrap();
-        let context = Arc::new(Context {
-            stores: Registry::new(cluster.clone(), registry, metrics.clone()),
-            feed,
-            settings: Settings {
-                status_heartbeat: Duration::from_secs(3600),
-                cleanup_deadline: Duration::from_secs(60),
-                cluster: "here".into(),
-                strangers: Strangers::Leave,
-                silence: Silence::Permits,
-            },
-            conventions: Conventions::new(Convention::default(), Namespaces::default().reader),
-            referrers: Default::default(),
-            config_maps: Default::default(),
-            moves: Default::default(),
-            pruned: Default::default(),
-            written: Default::default(),
-            events: crate::cluster::events::Events::new(&cluster),
-            metrics,
-            cluster,
-        });
+        let context = Context::on(cluster);
+        let wakeups = context.feed.wakeups().unwrap();
         let servers = [FakeStore::on("a"), FakeStore::on("b")];
         servers[0].add_mount("other");
         let session: Arc<dyn StoreClient> = Arc::new(servers[0].clone());

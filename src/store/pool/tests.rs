@@ -56,6 +56,7 @@ async fn all_who_ask_at_once_share_the_failure_to_make_a_client() {
 
 #[tokio::test]
 async fn a_client_that_nobody_uses_or_holds_goes_and_its_session_ends() {
+    // Long enough for a sweep to come in time on a slow machine: what is held counts as used by that.
     let (pool, _) = pool(Duration::from_secs(3));
     let (name, object) = store(1, json!(null));
     let held = pool.made("held", &name, &object).await.unwrap();
@@ -65,15 +66,14 @@ async fn a_client_that_nobody_uses_or_holds_goes_and_its_session_ends() {
     let began = std::time::Instant::now();
     let left = loop {
         pool.sweep().await;
-        let left = pool.keys(|_| true);
-        if left.len() == 1 {
+        let (left, seen_off) = (pool.keys(|_| true), pool.farewells.len());
+        if left.len() == 1 && seen_off == 20 {
             break left;
         }
-        assert!(began.elapsed() < DEADLINE, "{} are left", left.len());
+        assert!(began.elapsed() < DEADLINE, "{} are left, {seen_off} are seen off", left.len());
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     assert_eq!(left[0].consumer.as_deref(), Some("held"));
-    assert_eq!(pool.farewells.len(), 20, "the others are seen off");
     assert!(pool.readers.of("gone-1", "t").is_empty() && !pool.readers.of("held", "t").is_empty());
     let again = pool.made("held", &name, &object).await.unwrap();
     assert!(Arc::ptr_eq(&held.client, &again.client), "who holds a client has no second login");

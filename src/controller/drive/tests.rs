@@ -1,0 +1,98 @@
+//! What a reconcile leaves in the metrics, by its report.
+
+use kube::client::Body;
+use serde_json::json;
+
+use super::*;
+use crate::api::SecretStore;
+use crate::api::store_spec::SecretStoreStatus;
+use crate::cluster::Cluster;
+
+/// Says what it is told to say.
+struct Told {
+    context: Arc<Context>,
+    next: Mutex<Report<SecretStoreStatus>>,
+}
+
+#[async_trait]
+impl Reconciler for Told {
+    type Object = SecretStore;
+    type Status = SecretStoreStatus;
+
+    const KIND: Kind = Kind::SecretStore;
+
+    fn api(&self, namespace: &str) -> Api<Guarded<SecretStore>> {
+        Api::namespaced(self.context.cluster.client(), namespace)
+    }
+
+    async fn reconcile(&self, _object: Arc<SecretStore>, _name: &Name) -> Report<SecretStoreStatus> {
+        self.next.lock().unwrap().clone()
+    }
+
+    fn forget(&self, _name: &Name) {}
+}
+
+struct Bench {
+    told: Arc<Told>,
+    driven: Arc<Driven<Told>>,
+    object: Guarded<SecretStore>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (service, _server) = tower_test::mock::pair::<axum::http::Request<Body>, axum::http::Response<Body>>();
+        let context = Context::on(Cluster::new(kube::Client::new(service, "ns")));
+        let next = Mutex::new(Report::Undecided { requeue: Requeue::AwaitChange });
+        let told = Arc::new(Told { context: context.clone(), next });
+        let driven = Driven::new(told.clone(), context, Cache::default().reader, 1);
+        let object = json!({
+            "apiVersion": "external-secrets.io/v1", "kind": "SecretStore",
+            "metadata": { "name": "vault", "namespace": "team", "uid": "u", "resourceVersion": "1" },
+            "spec": { "provider": {} },
+        });
+        let object: Guarded<SecretStore> = serde_json::from_value(object).unwrap();
+        assert!(object.0.is_ok());
+        driven.observe(&Ok(Event::Apply(object.clone())));
+        Bench { told, driven, object }
+    }
+
+    /// The series of the object after a reconcile that ends so.
+    async fn series_after(&self, report: Report<SecretStoreStatus>) -> String {
+        *self.told.next.lock().unwrap() = report;
+        self.driven.clone().reconcile(Arc::new(self.object.clone())).await.unwrap();
+        let page = self.told.context.metrics.encode();
+        let ours = page.lines().filter(|line| line.contains(r#"name="vault""#));
+        ours.collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[tokio::test]
+async fn what_is_found_as_it_was_has_its_series_after_a_restart_and_is_seen_to_be_in_order_each_time() {
+    let (bench, requeue) = (Bench::new(), Requeue::AwaitChange);
+    let undecided = bench.series_after(Report::Undecided { requeue }).await;
+    assert!(!undecided.contains("status_condition") && !undecided.contains("last_ready"), "{undecided}");
+
+    let found = bench.series_after(Report::Unchanged { ready: true, requeue }).await;
+    assert!(found.contains(r#"condition="Ready",status="True"} 1"#), "{found}");
+    let last_ready = |series: &str| {
+        let line = series.lines().find(|line| line.contains("last_ready_timestamp_seconds"))?;
+        line.rsplit(' ').next()?.parse::<f64>().ok()
+    };
+    let first = last_ready(&found).unwrap();
+    let again = bench.series_after(Report::Unchanged { ready: true, requeue }).await;
+    let second = last_ready(&again).unwrap();
+    assert!(second > first, "{second} is no later than {first}");
+
+    let failing = bench.series_after(Report::Unchanged { ready: false, requeue }).await;
+    assert!(failing.contains(r#"condition="Ready",status="False"} 1"#), "{failing}");
+    assert_eq!(last_ready(&failing), Some(second), "it was not in order");
+}
+
+#[tokio::test]
+async fn what_is_not_ours_or_was_let_go_leaves_no_series() {
+    let (bench, requeue) = (Bench::new(), Requeue::AwaitChange);
+    for left in [Report::NotOurs, Report::Gone] {
+        assert!(!bench.series_after(Report::Unchanged { ready: true, requeue }).await.is_empty());
+        assert_eq!(bench.series_after(left).await, "");
+    }
+}
