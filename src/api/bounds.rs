@@ -1,7 +1,8 @@
-//! The bounds of a spec, checked where it is parsed.
+//! The bounds of a spec, checked when it is parsed.
 //!
-//! They stand once, as `#[validate(…)]` on the types beside this file. The definitions carry them as `maxLength`, `minItems`
-//! and the like; this check holds them where the API server has other definitions than ours.
+//! They are declared once, as `#[validate(…)]` on the types in this module. The CRDs have them as
+//! `maxLength`, `minItems` and so on. This check enforces them where the API server has other CRDs
+//! than ours.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,10 +14,10 @@ use validator::{Validate, ValidationError, ValidationErrors, ValidationErrorsKin
 #[cfg(test)]
 mod tests;
 
-/// The most fields that a text names; the others are counted.
+/// The maximum number of fields that a message names; the others are counted.
 const NAMED: usize = 3;
 
-/// The names that the API does not write as camelCase has it.
+/// The field names that are not plain camelCase in the API.
 const SPELLINGS: [(&str, &str); 5] = [
     ("access_key_id_secret_ref", "accessKeyIDSecretRef"),
     ("cluster_project_id", "clusterProjectID"),
@@ -25,8 +26,8 @@ const SPELLINGS: [(&str, &str); 5] = [
     ("vault_aws_iam_server_id", "vaultAwsIamServerID"),
 ];
 
-/// Fields of a spec that are longer, shorter, larger or smaller than the API allows. It knows where and how far, and
-/// nothing of what is written there.
+/// Fields of a spec that are longer, shorter, larger or smaller than the API allows. It knows their
+/// paths and sizes, but not their values.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}", sentence(.named, *.others))]
 pub struct OutOfBounds {
@@ -34,14 +35,16 @@ pub struct OutOfBounds {
     others: usize,
 }
 
-/// Checks every bound that a spec's types declare. A list that is too long is reported without a look into its items.
+/// Checks every bound that a spec's types declare. The items of a list that is too long are not
+/// checked.
 ///
 /// # Errors
-/// [`OutOfBounds`] in the order of the fields' names and indices, so that the same spec always gives the same text.
+/// [`OutOfBounds`] in the order of the fields' names and indices, so that the same spec always
+/// gives the same text.
 pub fn check(spec: &impl Validate) -> Result<(), OutOfBounds> {
     let Err(errors) = spec.validate() else { return Ok(()) };
     let mut breaches = BTreeSet::new();
-    collect(&errors, &mut vec![Step::Field("spec".to_owned())], &mut breaches);
+    collect(&errors, &mut vec![Segment::Field("spec".to_owned())], &mut breaches);
     let others = breaches.len().saturating_sub(NAMED);
     Err(OutOfBounds { named: breaches.into_iter().take(NAMED).collect(), others })
 }
@@ -49,44 +52,45 @@ pub fn check(spec: &impl Validate) -> Result<(), OutOfBounds> {
 /// One field that is out of its bounds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Breach {
-    field: Vec<Step>,
+    field: Vec<Segment>,
     extent: Extent,
     limit: Option<Limit>,
 }
 
-/// One step on the way to a field.
+/// One segment of a field's path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
-    /// As the manifest spells it.
+enum Segment {
+    /// As in the manifest.
     Field(String),
     Item(usize),
 }
 
-/// How much stands in a field.
+/// The size of a field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Extent {
     Characters(usize),
     Items(usize),
-    /// A number is itself the value, and is not kept. So is what was checked for something else than its size.
+    /// Not known: a number is itself the value and is not kept, and some checks are not about a
+    /// size.
     Unsaid,
 }
 
-/// The bound that does not hold.
+/// The bound that is violated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Limit {
     AtLeast(i64),
     AtMost(i64),
 }
 
-fn collect(errors: &ValidationErrors, at: &mut Vec<Step>, breaches: &mut BTreeSet<Breach>) {
+fn collect(errors: &ValidationErrors, at: &mut Vec<Segment>, breaches: &mut BTreeSet<Breach>) {
     for (name, kind) in errors.errors() {
-        at.push(Step::Field(spelled(name)));
+        at.push(Segment::Field(spelled(name)));
         match kind {
             ValidationErrorsKind::Field(errors) => breaches.extend(errors.iter().map(|error| breach(at, error))),
             ValidationErrorsKind::Struct(errors) => collect(errors, at, breaches),
             ValidationErrorsKind::List(items) => {
                 for (index, errors) in items {
-                    at.push(Step::Item(*index));
+                    at.push(Segment::Item(*index));
                     collect(errors, at, breaches);
                     at.pop();
                 }
@@ -96,8 +100,9 @@ fn collect(errors: &ValidationErrors, at: &mut Vec<Step>, breaches: &mut BTreeSe
     }
 }
 
-/// The parameters of an error hold the bounds and a copy of the value, of which only the length goes on from here.
-fn breach(field: &[Step], error: &ValidationError) -> Breach {
+/// The parameters of an error contain the bounds and a copy of the value. Only the value's length
+/// is kept.
+fn breach(field: &[Segment], error: &ValidationError) -> Breach {
     let (extent, amount) = error.params.get("value").map_or((Extent::Unsaid, None), measured);
     let bound = |name: &str| error.params.get(name).and_then(Value::as_i64);
     let limit = match (bound("min"), bound("max")) {
@@ -110,7 +115,7 @@ fn breach(field: &[Step], error: &ValidationError) -> Breach {
     Breach { field: field.to_vec(), extent, limit }
 }
 
-/// How much a value is, for people and to compare it.
+/// The size of a value, for people and for comparison.
 fn measured(value: &Value) -> (Extent, Option<i64>) {
     let length = |length: usize, extent: fn(usize) -> Extent| (extent(length), i64::try_from(length).ok());
     match value {
@@ -146,11 +151,11 @@ fn sentence(named: &[Breach], others: usize) -> String {
 
 impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, step) in self.field.iter().enumerate() {
-            match step {
-                Step::Field(name) if position == 0 => f.write_str(name)?,
-                Step::Field(name) => write!(f, ".{name}")?,
-                Step::Item(index) => write!(f, "[{index}]")?,
+        for (position, segment) in self.field.iter().enumerate() {
+            match segment {
+                Segment::Field(name) if position == 0 => f.write_str(name)?,
+                Segment::Field(name) => write!(f, ".{name}")?,
+                Segment::Item(index) => write!(f, "[{index}]")?,
             }
         }
         match self.extent {

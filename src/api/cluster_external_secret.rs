@@ -14,7 +14,7 @@ use super::selector::{ChildMetadata, DNS_LABEL, DNS_SUBDOMAIN, FailedNamespace};
 pub const UNSERVED: &str =
     "this version of Waypost does not serve ClusterExternalSecret: create an ExternalSecret in each namespace instead";
 
-/// The ExternalSecret, and the namespaces that get it.
+/// The ExternalSecret to create, and the namespaces that get it.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[kube(
     group = "external-secrets.io",
@@ -37,7 +37,7 @@ pub struct ClusterExternalSecretSpec {
     /// Spec of each ExternalSecret.
     #[validate(nested)]
     pub external_secret_spec: ExternalSecretSpec,
-    /// Name of each ExternalSecret; absent means the name of the ClusterExternalSecret.
+    /// Name of each ExternalSecret. Defaults to the name of the ClusterExternalSecret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(min = 1, max = 253))]
     #[schemars(regex(pattern = DNS_SUBDOMAIN))]
@@ -49,15 +49,17 @@ pub struct ClusterExternalSecretSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[validate(length(max = 100))]
     pub namespace_selectors: Vec<LabelSelector>,
-    /// One more selector; deprecated in favour of namespaceSelectors.
+    /// One more selector. Deprecated: use namespaceSelectors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
-    /// Namespaces by name; deprecated in favour of namespaceSelectors on the label kubernetes.io/metadata.name.
+    /// Namespaces by name. Deprecated: use namespaceSelectors on the label
+    /// kubernetes.io/metadata.name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[validate(length(max = 1000))]
     #[schemars(inner(length(min = 1, max = 63), regex(pattern = DNS_LABEL)))]
     pub namespaces: Vec<String>,
-    /// How often all namespaces are compared; absent means an hour. Changes are followed at once.
+    /// How often all namespaces are compared with the spec. Defaults to 1h. Changes take effect at
+    /// once, whatever this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_time: Option<DurationText>,
 }
@@ -66,12 +68,12 @@ pub struct ClusterExternalSecretSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterExternalSecretStatus {
-    /// Name of the ExternalSecrets that were made.
+    /// Name of the created ExternalSecrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub external_secret_name: Option<String>,
-    /// The generation that this status speaks about; -1 until somebody has looked at the object, which tools that wait
-    /// take for in progress.
+    /// The generation that this status describes. It is -1 until the controller has seen the
+    /// object, which waiting tools treat as in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// The namespaces that failed.

@@ -10,7 +10,7 @@ use super::duration::DurationText;
 use super::push_secret::PushSecretSpec;
 use super::selector::{ChildMetadata, DNS_SUBDOMAIN, FailedNamespace};
 
-/// The PushSecret, and the namespaces that get it.
+/// The PushSecret to create, and the namespaces that get it.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[kube(
     group = "external-secrets.io",
@@ -32,21 +32,23 @@ pub struct ClusterPushSecretSpec {
     /// Spec of each PushSecret.
     #[validate(nested)]
     pub push_secret_spec: PushSecretSpec,
-    /// Name of each PushSecret; absent means the name of the ClusterPushSecret. After an edit the new PushSecrets are made before the
-    /// old ones go.
+    /// Name of each PushSecret. Defaults to the name of the ClusterPushSecret. After an edit, the
+    /// new PushSecrets are created before the old ones are deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(min = 1, max = 253))]
     #[schemars(regex(pattern = DNS_SUBDOMAIN))]
     pub push_secret_name: Option<String>,
-    /// Labels and annotations of each PushSecret. Others may add more to it.
+    /// Labels and annotations of each PushSecret. Others may add more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push_secret_metadata: Option<ChildMetadata>,
-    /// The namespaces that any of these selectors matches, but for those that are being deleted or that opt out by the annotation
-    /// `waypost.io/opt-out: "true"`. No selector at all matches none, an empty one all.
+    /// The namespaces that any of these selectors matches, except those that are being deleted or
+    /// that opt out with the annotation `waypost.io/opt-out: "true"`. An empty list matches none,
+    /// an empty selector all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[validate(length(max = 100))]
     pub namespace_selectors: Vec<LabelSelector>,
-    /// How often all namespaces are compared; absent means an hour, zero only when something changes. Changes are followed at once.
+    /// How often all namespaces are compared with the spec. Defaults to 1h; zero means only when
+    /// something changes. Changes take effect at once, whatever this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_time: Option<DurationText>,
 }
@@ -55,15 +57,15 @@ pub struct ClusterPushSecretSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterPushSecretStatus {
-    /// Name of the PushSecrets that were made.
+    /// Name of the created PushSecrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub push_secret_name: Option<String>,
-    /// The generation that this status speaks about; -1 until somebody has looked at the object, which tools that wait
-    /// take for in progress.
+    /// The generation that this status describes. It is -1 until the controller has seen the
+    /// object, which waiting tools treat as in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The namespaces that failed, and why: the first 500 of them.
+    /// The first 500 namespaces that failed, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10_000))]
     pub failed_namespaces: Vec<FailedNamespace>,

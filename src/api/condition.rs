@@ -1,26 +1,26 @@
-//! Conditions as ESO shapes them, plus `observedGeneration`, and the closed set of reasons that users see.
+//! Conditions in ESO's form, plus `observedGeneration`, and the closed set of reasons.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The condition that every kind carries: is it as its spec says?
+/// The condition of every kind: whether it is as its spec says.
 pub const READY: &str = "Ready";
-/// The condition of a PushSecret: have its consumers got what it pushed?
+/// The condition of a PushSecret: whether its consumers have what it pushed.
 pub const PROPAGATED: &str = "Propagated";
-/// A condition type that ESO still declares and no longer sets.
+/// A condition type that ESO declares but no longer sets.
 pub const DELETED: &str = "Deleted";
 
-/// The longest message that a condition carries, in characters.
+/// The maximum length of a condition's message, in characters.
 pub const MAX_MESSAGE: usize = 32_768;
 
 /// One aspect of an object's state, for people and for tools that wait.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// The aspect: Ready says whether the object is as its spec asks; Propagated, of a PushSecret, whether the consumers in this
-    /// cluster have got what it pushed.
+    /// Ready says whether the object is as its spec says. Propagated, on a PushSecret, says whether
+    /// the consumers in this cluster have what it pushed.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 316))]
     pub type_: String,
@@ -30,14 +30,15 @@ pub struct Condition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub reason: Option<String>,
-    /// A sentence for people: what is wrong and what to do about it. It never holds a secret value.
+    /// A sentence for people: what is wrong and what to do about it. It never contains a secret
+    /// value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_MESSAGE))]
     pub message: Option<String>,
     /// When the status last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_transition_time: Option<Time>,
-    /// The generation of the spec that this condition speaks about.
+    /// The generation of the spec that this condition describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 }
@@ -46,11 +47,11 @@ pub struct Condition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = super::crd::leave_description_to_field)]
 pub enum ConditionStatus {
-    /// The aspect holds.
+    /// It is so.
     True,
-    /// The aspect does not hold.
+    /// It is not so.
     False,
-    /// It cannot be said.
+    /// It is not known.
     Unknown,
 }
 
@@ -95,7 +96,7 @@ pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Conditio
     conditions.iter().find(|condition| condition.type_ == type_)
 }
 
-/// Puts `new` in the place of the condition of its type. Its transition time is the old one where the status is the
+/// Replaces the condition of `new`'s type. Its transition time is the old one if the status is the
 /// same, else `now`. Returns whether anything changed, so that an unchanged status is not written.
 pub fn upsert(conditions: &mut Vec<Condition>, mut new: Condition, now: Time) -> Upsert {
     let old = conditions.iter_mut().find(|old| old.type_ == new.type_);
@@ -115,7 +116,7 @@ pub fn upsert(conditions: &mut Vec<Condition>, mut new: Condition, now: Time) ->
     Upsert::Changed
 }
 
-/// Puts a Ready condition that is False into `conditions`, by `upsert`: what is wrong and what to do about it.
+/// Sets `Ready=False` in `conditions`: what is wrong and what to do about it.
 pub fn refuse(
     conditions: &mut Vec<Condition>,
     reason: Reason,
@@ -137,7 +138,8 @@ pub enum Upsert {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Why a condition is what it is. ESO's words keep ESO's meaning; the rest say what ESO only puts into events.
+        /// Why a condition has its status. ESO's words keep ESO's meaning; the others say what ESO
+        /// only puts into Events.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason {
             $($(#[$doc])* $name,)*
@@ -158,37 +160,37 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// ExternalSecret: the target is a render of the spec and of what the store holds.
+    /// ExternalSecret: the target is a render of the spec and of the store's values.
     SecretSynced,
-    /// ExternalSecret: the target could not be brought up to date and no other reason fits.
+    /// ExternalSecret: the target could not be updated, and no other reason fits.
     SecretSyncedError,
     /// ExternalSecret: the value is gone and the target was deleted, as `deletionPolicy` asks.
     SecretDeleted,
-    /// ExternalSecret: the target does not exist and `creationPolicy` forbids to create it.
+    /// ExternalSecret: the target does not exist, and `creationPolicy` does not allow to create it.
     SecretMissing,
     /// ExternalSecret with a manifest target: it is up to date.
     ResourceSynced,
-    /// ExternalSecret with a manifest target: it could not be brought up to date.
+    /// ExternalSecret with a manifest target: it could not be updated.
     ResourceSyncedError,
     /// ExternalSecret with a manifest target: it was deleted, as `deletionPolicy` asks.
     ResourceDeleted,
     /// ExternalSecret with a manifest target: it does not exist and must not be created.
     ResourceMissing,
-    /// PushSecret: every mapped property stands in the store.
+    /// PushSecret: the store has every mapped property.
     Synced,
-    /// PushSecret: not everything could be pushed and no other reason fits.
+    /// PushSecret: not everything could be pushed, and no other reason fits.
     Errored,
     /// PushSecret: the source is gone and what was pushed was deleted, as `deletionPolicy` asks.
     SourceDeleted,
-    /// PushSecret: every consumer has in its target what was pushed.
+    /// PushSecret: every consumer's target has what was pushed.
     ConsumersCurrent,
-    /// PushSecret: a consumer has something older in its target, or nothing.
+    /// PushSecret: a consumer's target has an older version, or none.
     ConsumersLag,
-    /// PushSecret: nobody in this cluster follows what was pushed.
+    /// PushSecret: no consumer in this cluster follows what was pushed.
     NoConsumers,
-    /// PushSecret: a version was just written and its consumers are on their way.
+    /// PushSecret: a version was just written, and its consumers are not counted yet.
     Propagating,
-    /// Store: reachable, logged in.
+    /// Store: it is reachable and accepts the login.
     Valid,
     /// Store: it cannot be used; the message says what to do.
     InvalidProviderConfig,
@@ -198,26 +200,26 @@ reasons! {
     InvalidSpec,
     /// The spec asks for something that this version does not do.
     Unsupported,
-    /// The spec breaks a rule of the framework, which the message names.
+    /// The spec violates a rule of the path convention, which the message names.
     ConventionViolated,
     /// The store that the spec names does not exist.
     StoreNotFound,
-    /// The store exists and cannot be used now.
+    /// The store exists, but cannot be used now.
     StoreNotReady,
     /// The store does not serve this namespace, or its credential may not do this.
     NotPermitted,
     /// PushSecret: the source Secret does not exist, or no Secret has the labels.
     SourceNotFound,
-    /// The source Secret was there, was pushed, and is gone.
+    /// PushSecret: the source Secret was pushed, and does not exist any more.
     SourceGone,
-    /// PushSecret: a source lacks a mapped key or metadata that a remote key asks for, a value is not text, or another source writes
-    /// the same property.
+    /// PushSecret: a source lacks a mapped key or metadata that a remote key uses, a value is not
+    /// text, or another source writes the same property.
     SourceInvalid,
     /// PushSecret: another PushSecret owns the property.
     PathConflict,
     /// PushSecret: the path holds data that no External Secrets controller wrote.
     PathNotManaged,
-    /// ExternalSecret: nothing stands at the path.
+    /// ExternalSecret: the path does not exist.
     PathNotFound,
     /// ExternalSecret: the path lacks the property.
     PropertyNotFound,
@@ -227,11 +229,14 @@ reasons! {
     TargetInvalid,
     /// ExternalSecret: the target is immutable and its data must change.
     TargetImmutable,
-    /// A value or a whole object is larger than Kubernetes or the store takes, or more sources have the labels than are pushed together.
+    /// A value or a whole object is larger than Kubernetes or the store accepts, or more Secrets
+    /// have the labels than one PushSecret may push.
     TooLarge,
-    /// Deletions inferred from absence in the store exceed the bound and wait for a person.
+    /// More values are gone from the store than the bound of deletions allows; a person must
+    /// decide.
     MassDeletionBlocked,
-    /// Removing what was pushed is not possible yet; the object stays until it is, or until the deadline.
+    /// Removing what was pushed is not possible yet; the object stays until it is, or until the
+    /// deadline.
     CleanupPending,
     /// A cluster-wide kind: every namespace that matches has its object.
     Provisioned,

@@ -1,4 +1,4 @@
-//! The CustomResourceDefinitions that we install, made of the types beside this file.
+//! The CustomResourceDefinitions that we install, generated from the types in this module.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -10,7 +10,7 @@ use super::{
     SecretStore,
 };
 
-/// The definitions of all six kinds as JSON, in the order of their names.
+/// The CRDs of all six kinds as JSON, in the order of their names.
 pub fn definitions() -> Vec<Value> {
     let mut definitions: Vec<Value> = [
         ClusterExternalSecret::crd(),
@@ -27,7 +27,7 @@ pub fn definitions() -> Vec<Value> {
     definitions
 }
 
-/// The definition of the kind that is ours alone.
+/// The CRD of our own kind.
 pub fn path_convention() -> Value {
     definition(PathConvention::crd())
 }
@@ -47,13 +47,14 @@ fn definition(crd: CustomResourceDefinition) -> Value {
     crd
 }
 
-/// The status of an object that nobody has looked at yet. Without any status kstatus takes an object for done, and Flux
-/// would go on before we have begun; a generation that was not observed it takes for in progress.
+/// The initial status of an object. Without any status, kstatus considers an object ready, and Flux
+/// would continue before we have begun. An unobserved generation counts as in progress.
 fn unobserved() -> Value {
     json!({ "observedGeneration": -1 })
 }
 
-/// Removes an enum's own description from its schema: it would replace that of an optional field that has the type.
+/// Removes an enum's own description from its schema: it would replace that of an optional field
+/// that has the type.
 pub(super) fn leave_description_to_field(schema: &mut Schema) {
     schema.remove("description");
 }
@@ -72,8 +73,8 @@ fn each_schema(value: &mut Value, edit: fn(&mut Map<String, Value>)) {
     edit(schema);
 }
 
-/// Makes optional fields absent instead of null: the API server drops a null where a schema does not allow it, so that
-/// GitOps tools never see one of ours.
+/// Makes optional fields absent instead of null. The API server drops a null that a schema does not
+/// allow, so GitOps tools never see one of ours.
 fn forbid_null(schema: &mut Map<String, Value>) {
     schema.remove("nullable");
     if let Some(Value::Array(values)) = schema.get_mut("enum") {
@@ -81,8 +82,8 @@ fn forbid_null(schema: &mut Map<String, Value>) {
     }
 }
 
-/// Bounds what the types leave open (label selectors, texts of templates), so that CEL rules have a cost and no object
-/// holds more than etcd takes.
+/// Bounds what the types leave open (label selectors, texts of templates), so that CEL rules have a
+/// bounded cost and no object exceeds etcd's limit.
 fn bound(schema: &mut Map<String, Value>) {
     let (limit, default) = match schema.get("type").and_then(Value::as_str) {
         Some("string") if !schema.contains_key("enum") && !schema.contains_key("format") => ("maxLength", 262_144),
@@ -93,7 +94,7 @@ fn bound(schema: &mut Map<String, Value>) {
     schema.entry(limit).or_insert(default.into());
 }
 
-/// Joins the lines of a description: they are broken where the source code is.
+/// Joins the lines of a description, which are broken where the source code is.
 fn unwrap_description(schema: &mut Map<String, Value>) {
     if let Some(Value::String(text)) = schema.get_mut("description") {
         *text = text

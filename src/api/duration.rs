@@ -1,4 +1,5 @@
-//! Durations as Go writes them (`30s`, `1h30m0s`): parsed and printed exactly as `time.ParseDuration` and `Duration.String` do.
+//! Durations in Go's form (`30s`, `1h30m0s`), parsed and printed exactly as `time.ParseDuration`
+//! and `Duration.String` do.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,10 +12,11 @@ use serde::{Deserialize, Serialize};
 /// Nanoseconds in a second.
 const SECOND: u64 = 1_000_000_000;
 
-/// The longest duration text that the schema admits, in characters.
+/// The maximum length of a duration text in the schema, in characters.
 pub const MAX_TEXT: usize = 64;
 
-/// The rule (CEL) of every field that has a duration. It knows the form and not the length, which only parsing tells.
+/// The rule (CEL) of every duration field. It checks the form; only parsing shows whether the value
+/// fits.
 pub const RULE: &str = r"self.matches('^[-+]?(0|(([0-9]+([.][0-9]*)?|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$')";
 
 /// A span of time in nanoseconds, negative allowed, at most about 292 years.
@@ -37,13 +39,14 @@ impl GoDuration {
         self.0
     }
 
-    /// The length for a timer; `None` for zero and negative durations, which mean "once" wherever this API has an interval.
+    /// The length for a timer. `None` for zero and negative durations, which mean "once" for every
+    /// interval of this API.
     pub fn positive(self) -> Option<Duration> {
         u64::try_from(self.0).ok().filter(|nanos| *nanos > 0).map(Duration::from_nanos)
     }
 }
 
-/// Why a text is not a duration. It quotes nothing: the field that holds the text is named by whoever reports it.
+/// Why a text is not a duration. It quotes nothing: the caller names the field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// There is no text.
@@ -139,8 +142,8 @@ fn unit_nanos(unit: &str) -> Result<u64, DurationError> {
     }
 }
 
-/// The nanoseconds of a decimal fraction of `unit`, truncated as Go does: digits beyond what 63 bits hold are ignored,
-/// and the quotient is taken in floating point.
+/// The nanoseconds of a decimal fraction of `unit`, truncated as Go does: digits beyond what 63
+/// bits hold are ignored, and the quotient is taken in floating point.
 fn fraction_nanos(digits: &str, unit: u64) -> u64 {
     let (mut value, mut scale) = (0u64, 1f64);
     for digit in digits.bytes() {
@@ -194,7 +197,8 @@ fn decimal(nanos: u64, unit: u64) -> String {
     format!("{whole}.{}", digits.trim_end_matches('0'))
 }
 
-/// A duration as it stands in a manifest. Decoding never fails: a reconciler parses it and can report what is wrong.
+/// A duration as written in a manifest. Decoding never fails: a reconciler parses it and can report
+/// what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DurationText(String);
@@ -218,7 +222,7 @@ impl DurationText {
     /// The duration that the text means.
     ///
     /// # Errors
-    /// [`DurationError`] exactly where Go's `time.ParseDuration` refuses the text.
+    /// [`DurationError`] exactly where Go's `time.ParseDuration` fails.
     pub fn parse(&self) -> Result<GoDuration, DurationError> {
         self.0.parse()
     }

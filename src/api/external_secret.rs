@@ -1,4 +1,4 @@
-//! ExternalSecret: what is read from a store and which Secret it becomes.
+//! ExternalSecret: what is read from a store, and the Secret that it is written to.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use super::path_status::PulledPath;
 use super::selector::{DATA_KEY, StoreRef};
 use super::template::SecretTemplate;
 
-/// What the target Secret shall hold, and where that comes from.
+/// What the target Secret contains, and where it comes from.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[kube(
     group = "external-secrets.io",
@@ -47,30 +47,31 @@ use super::template::SecretTemplate;
         .message("nothing to read: list at least one entry in data or dataFrom")
 )]
 pub struct ExternalSecretSpec {
-    /// The store of every entry that names no other.
+    /// The store of every entry without its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub secret_store_ref: Option<StoreRef>,
-    /// When the store is read again: Periodic (the default), OnChange of this resource, or once (CreatedOnce).
+    /// When the store is read again: Periodic (the default), OnChange of this resource, or once
+    /// (CreatedOnce).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_policy: Option<RefreshPolicy>,
-    /// How often the store is read under Periodic; zero or less means once. A push through Waypost arrives at once,
-    /// whatever the interval.
+    /// How often the store is read if refreshPolicy is Periodic. Zero or less means once. What
+    /// Waypost pushes arrives at once, whatever the interval.
     #[serde(default = "DurationText::one_hour")]
     pub refresh_interval: DurationText,
-    /// When periodic refreshes may happen. The first sync, edits and repairs are not held back.
+    /// When periodic refreshes may happen. The first sync, edits and repairs are not delayed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub sync_windows: Option<SyncWindows>,
-    /// The Secret that is kept.
+    /// The Secret that is created and kept up to date.
     #[serde(default)]
     #[validate(nested)]
     pub target: ExternalSecretTarget,
-    /// Single values and the keys they go to. They win over dataFrom.
+    /// Single values, and the keys that get them. They override dataFrom.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[validate(length(max = 1000), nested)]
     pub data: Vec<ExternalSecretData>,
-    /// Whole secrets, or all that are found; later entries win over earlier ones.
+    /// Whole secrets, or all that are found. Later entries override earlier ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[validate(length(max = 100), nested)]
     pub data_from: Vec<DataFrom>,
@@ -99,7 +100,7 @@ impl ExternalSecretSpec {
         }
     }
 
-    /// The refresh policy, or what its absence means.
+    /// The refresh policy, or its default.
     pub fn refresh_policy(&self) -> RefreshPolicy {
         self.refresh_policy.unwrap_or_default()
     }
@@ -152,7 +153,7 @@ pub struct SyncWindow {
     pub duration: DurationText,
 }
 
-/// The object that is kept, and how.
+/// The target, and how it is kept up to date.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -162,7 +163,7 @@ pub struct SyncWindow {
         .message("deletionPolicy Merge needs a target: choose another creationPolicy than None")
 )]
 pub struct ExternalSecretTarget {
-    /// Name of the Secret; absent means the name of the ExternalSecret.
+    /// Name of the Secret. Defaults to the name of the ExternalSecret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 253))]
     #[schemars(regex(pattern = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$"))]
@@ -180,7 +181,7 @@ pub struct ExternalSecretTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub manifest: Option<TargetManifest>,
-    /// How the target is made of the fetched values; absent means the values as they are.
+    /// How the target is rendered from the fetched values. By default the values are unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub template: Option<SecretTemplate>,
@@ -224,7 +225,7 @@ pub enum DeletionPolicy {
     Delete,
     /// Its missing keys are removed.
     Merge,
-    /// It stays, and the absence is reported.
+    /// It stays, and the condition reports that the value is gone.
     #[default]
     Retain,
 }
@@ -252,7 +253,7 @@ pub struct TargetManifest {
     pub kind: String,
 }
 
-/// One value and the key it goes to.
+/// One value, and the key that gets it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalSecretData {
@@ -263,7 +264,7 @@ pub struct ExternalSecretData {
     /// The value in the store.
     #[validate(nested)]
     pub remote_ref: RemoteRef,
-    /// Another store than that of the ExternalSecret.
+    /// A store other than that of the ExternalSecret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub source_ref: Option<SourceRef>,
@@ -276,22 +277,24 @@ pub struct RemoteRef {
     /// Path in the store, for example `platform-data/postgres/temporal`.
     #[validate(length(min = 1, max = 1024))]
     pub key: String,
-    /// One property of the secret; absent means the whole secret as JSON. Where no property has that very name, dots lead into
-    /// nested JSON (`a.b.0`, with `\\.` for a dot in a name). Queries, such as `list.#` or `a|b`, are not supported.
+    /// One property of the secret. If not set, the whole secret as JSON. If no property has exactly
+    /// that name, dots select from nested JSON (`a.b.0`, with `\\.` for a dot in a name). Queries,
+    /// such as `list.#` or `a|b`, are not supported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub property: Option<String>,
-    /// A version of the secret; absent means the latest.
+    /// A version of the secret. Defaults to the latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 64))]
     pub version: Option<String>,
-    /// Whether the secret's custom metadata is read instead of its data (Fetch) or not (None, the default).
+    /// Whether the secret's custom metadata is read instead of its data (Fetch) or not (None, the
+    /// default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata_policy: Option<MetadataPolicy>,
-    /// How characters that a key must not have are replaced.
+    /// How to replace characters that a key must not have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversion_strategy: Option<ConversionStrategy>,
-    /// How the value is decoded; absent means not at all.
+    /// How the value is decoded. Defaults to None.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decoding_strategy: Option<DecodingStrategy>,
     /// Whether a value with a zero byte is an error (Fail) or not (Ignore, the default).
@@ -310,7 +313,7 @@ pub enum MetadataPolicy {
     Fetch,
 }
 
-/// How characters that a key must not have are replaced.
+/// How to replace characters that a key must not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = super::crd::leave_description_to_field)]
 pub enum ConversionStrategy {
@@ -347,7 +350,7 @@ pub enum NullBytePolicy {
     Fail,
 }
 
-/// Another source than the store of the ExternalSecret.
+/// A source other than the store of the ExternalSecret.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -359,7 +362,7 @@ pub struct SourceRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub store_ref: Option<StoreRef>,
-    /// A generator. Waypost has none; a resource that asks for one is reported as unsupported.
+    /// A generator. Waypost has none: it answers with reason Unsupported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub generator_ref: Option<GeneratorRef>,
@@ -381,11 +384,11 @@ pub struct DataFrom {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub find: Option<Find>,
-    /// Changes of the keys, one after the other.
+    /// Rewrites of the keys, applied in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[validate(length(max = 32), nested)]
     pub rewrite: Vec<Rewrite>,
-    /// Another source than the store of the ExternalSecret.
+    /// A source other than the store of the ExternalSecret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub source_ref: Option<SourceRef>,
@@ -395,7 +398,7 @@ pub struct DataFrom {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct Find {
-    /// The folder to search; absent means the whole mount.
+    /// The folder to search. Defaults to the whole mount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub path: Option<String>,
@@ -403,14 +406,14 @@ pub struct Find {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub name: Option<FindName>,
-    /// Secrets whose custom metadata holds all these pairs.
+    /// Secrets whose custom metadata has all these pairs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub tags: BTreeMap<String, String>,
-    /// How characters that a key must not have are replaced.
+    /// How to replace characters that a key must not have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversion_strategy: Option<ConversionStrategy>,
-    /// How the values are decoded; absent means not at all.
+    /// How the values are decoded. Defaults to None.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decoding_strategy: Option<DecodingStrategy>,
     /// Whether a value with a zero byte is an error (Fail) or not (Ignore, the default).
@@ -442,7 +445,7 @@ pub struct Rewrite {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub regexp: Option<RewriteRegexp>,
-    /// Makes a key by a template.
+    /// Renders a key from a template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub transform: Option<RewriteTransform>,
@@ -461,13 +464,15 @@ pub struct RewriteMerge {
     #[validate(length(max = 256))]
     #[schemars(inner(length(max = 1024)))]
     pub priority: Vec<String>,
-    /// Whether a priority key that is not there is an error (Strict, the default) or not.
+    /// Whether a priority key that does not exist is an error (Strict, the default) or not
+    /// (IgnoreNotFound).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority_policy: Option<MergePriorityPolicy>,
-    /// Whether a key that two objects hold is an error (Error, the default) or not.
+    /// Whether a key that two objects have is an error (Error, the default) or not (Ignore).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict_policy: Option<MergeConflictPolicy>,
-    /// Whether the merged keys are the result (Extract, the default) or the merged object is one more key (JSON).
+    /// Whether the merged keys are the result (Extract, the default) or the merged object is one
+    /// more key (JSON).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<MergeStrategy>,
 }
@@ -483,7 +488,7 @@ pub enum MergePriorityPolicy {
     IgnoreNotFound,
 }
 
-/// What a key that two objects hold means.
+/// What a key that two objects have means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = super::crd::leave_description_to_field)]
 pub enum MergeConflictPolicy {
@@ -511,7 +516,7 @@ pub struct RewriteRegexp {
     /// The regular expression (RE2).
     #[validate(length(max = 1024))]
     pub source: String,
-    /// What replaces every match; `$1` and `${name}` stand for groups.
+    /// What replaces every match; `$1` and `${name}` are groups.
     #[validate(length(max = 1024))]
     pub target: String,
 }
@@ -524,22 +529,22 @@ pub struct RewriteTransform {
     pub template: String,
 }
 
-/// How the target stands.
+/// The state of the target.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalSecretStatus {
-    /// When the target was last brought up to date, or last seen to be.
+    /// When the target was last updated, or last found up to date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_time: Option<Time>,
     /// The generation that was synced, and a digest of the resource's labels and annotations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub synced_resource_version: Option<String>,
-    /// The Secret that was made, as the Service Binding specification wants it.
+    /// The target Secret, as the Service Binding specification requires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
-    /// The generation that this status speaks about; -1 until somebody has looked at the object, which tools that wait
-    /// take for in progress.
+    /// The generation that this status describes. It is -1 until the controller has seen the
+    /// object, which waiting tools treat as in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Whether the target is as the spec says, and if not, why.
@@ -547,14 +552,14 @@ pub struct ExternalSecretStatus {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// The paths that were read, each with the version that stands in the target.
+    /// The paths that were read, each with the version in the target.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub paths: Vec<PulledPath>,
 }
 
-/// The name of the Secret that was made.
+/// The name of the target Secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct Binding {
     /// Name of the Secret.

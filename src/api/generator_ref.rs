@@ -1,4 +1,5 @@
-//! The reference to a generator: recognised, so that a condition can say that generators are out of scope.
+//! The reference to a generator. It is parsed so that a condition can say that generators are out
+//! of scope.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -9,12 +10,12 @@ use super::selector::DNS_SUBDOMAIN;
 /// The API version of generators when a reference names none.
 pub const GENERATOR_API_VERSION: &str = "generators.external-secrets.io/v1alpha1";
 
-/// A generator of values. Waypost distributes values that operators made; it has no generators and says so in the
-/// condition of a resource that asks for one.
+/// A generator of values. Waypost distributes values that operators generate; it has no generators,
+/// and says so in the resource's condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct GeneratorRef {
-    /// API version of the generator; absent means `generators.external-secrets.io/v1alpha1`.
+    /// API version of the generator. Defaults to `generators.external-secrets.io/v1alpha1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 253))]
     pub api_version: Option<String>,

@@ -7,7 +7,7 @@ use crate::domain::label_query::{Expression, LabelQuery, Malformed, Selector};
 /// Parses a selector of a resource.
 ///
 /// # Errors
-/// What the API server would refuse to be asked for.
+/// A selector that the API server would reject.
 pub fn parse(selector: &LabelSelector) -> Result<LabelQuery, Malformed> {
     let expressions = selector.match_expressions.iter().flatten();
     LabelQuery::parse(&Selector {

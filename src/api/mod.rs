@@ -1,9 +1,10 @@
-//! What users write and what we answer: the six kinds of `external-secrets.io` with their schemas, names and conditions, and the
-//! PathConvention of `waypost.io`.
+//! What users write and what we answer: the six kinds of `external-secrets.io` with their schemas,
+//! names and conditions, and the PathConvention of `waypost.io`.
 //!
-//! Everything here is data. Decoding is lenient where the other side of the API may carry more than we know (durations
-//! stay text until somebody parses them, foreign providers keep only their name, reasons are strings), because one odd
-//! object must never stop the list it came in. What is too much is found later, by [`bounds::check`].
+//! Everything here is data. Decoding is lenient where the API may carry more than we know:
+//! durations stay text until they are parsed, foreign providers keep only their name, reasons are
+//! strings. One odd object must never stop the list it came in. [`bounds::check`] finds values out
+//! of bounds later.
 
 #![expect(clippy::duplicated_attributes, reason = "every printer column has a type and a path")]
 

@@ -1,42 +1,52 @@
-//! Labels, annotations, finalizers and field managers that stand on objects in the cluster.
+//! Names of labels, annotations, finalizers and field managers on objects in the cluster.
 
-/// Marks a target that one of the two controllers keeps up to date; its value is `"true"`.
+/// Marks a target that Waypost or ESO keeps up to date; its value is `"true"`.
 pub const LABEL_MANAGED: &str = "reconcile.external-secrets.io/managed";
-/// Names the owner of an `Owner` target: the SHA3-224 of `<namespace>/<ExternalSecret name>` in hex.
+/// Names the owner of an `Owner` target: the SHA3-224 of `<namespace>/<ExternalSecret name>` in
+/// hex.
 pub const LABEL_CREATED_BY: &str = "reconcile.external-secrets.io/created-by";
 /// The component label that every one of our CustomResourceDefinitions carries.
 pub const LABEL_COMPONENT: &str = "external-secrets.io/component";
 
 /// The digest of a target's data, on the target itself and nowhere else.
 pub const ANNOTATION_DATA_HASH: &str = "reconcile.external-secrets.io/data-hash";
-/// On a ClusterExternalSecret: mirrored to its children, so that a change of its value refreshes all of them.
+/// On a ClusterExternalSecret: mirrored to its children, so that a change of its value refreshes
+/// all of them.
 pub const ANNOTATION_FORCE_SYNC: &str = "external-secrets.io/force-sync";
 /// On a store: no warnings about unmaintained or deprecated providers.
 pub const ANNOTATION_IGNORE_MAINTENANCE: &str = "external-secrets.io/ignore-maintenance-checks";
 
-/// On an ExternalSecret or PushSecret, value `"true"`: take over an existing Secret or path that is not ours.
+/// On an ExternalSecret or PushSecret, value `"true"`: adopt an existing Secret or path that is not
+/// ours.
 pub const ANNOTATION_ADOPT: &str = "waypost.io/adopt";
-/// On an ExternalSecret, value `"true"`: delete and recreate a target that is immutable when its data must change.
+/// On an ExternalSecret, value `"true"`: delete and recreate a target that is immutable when its
+/// data must change.
 pub const ANNOTATION_RECREATE_IMMUTABLE: &str = "waypost.io/recreate-immutable";
-/// On a store: lets deletions through that `MassDeletionBlocked` held back. Any new value counts once.
+/// On a store: allows the deletions that `MassDeletionBlocked` blocks. Any new value counts once.
 pub const ANNOTATION_ALLOW_MASS_DELETION: &str = "waypost.io/allow-mass-deletion";
-/// On a PushSecret that is being deleted, value `"true"`: where what it pushed cannot be removed, it goes without.
+/// On a PushSecret that is being deleted, value `"true"`: it is deleted even where what it pushed
+/// cannot be removed.
 pub const ANNOTATION_ABANDON: &str = "waypost.io/abandon";
-/// On a PushSecret, `Keep`, `Destroy` or `Purge`: what becomes of the earlier versions of an entry whose last property it removes.
+/// On a PushSecret, `Keep`, `Destroy` or `Purge`: what happens to the earlier versions of an entry
+/// whose last property it removes.
 pub const ANNOTATION_EARLIER_VERSIONS: &str = "waypost.io/earlier-versions";
 /// On a Namespace, value `"true"`: cluster-wide kinds create nothing in it.
 pub const ANNOTATION_OPT_OUT: &str = "waypost.io/opt-out";
-/// On a target: where its data comes from (producer cluster, namespace and name; store, path, version), as JSON.
+/// On a target: where its data comes from (producer cluster, namespace and name; store, path,
+/// version), as JSON.
 pub const ANNOTATION_ORIGIN: &str = "waypost.io/origin";
 
-/// The value with which [`ANNOTATION_ADOPT`] and its like say yes, and that [`LABEL_MANAGED`] carries.
+/// The value of [`LABEL_MANAGED`], and the one that enables [`ANNOTATION_ADOPT`] and similar
+/// annotations.
 pub const TRUE: &str = "true";
 
-/// ESO's finalizer on an ExternalSecret. We never add it, and remove it when we delete what it stands for.
+/// ESO's finalizer on an ExternalSecret. We never add it, and remove it once we have deleted what
+/// it protects.
 pub const FINALIZER_EXTERNAL_SECRET: &str = "externalsecrets.external-secrets.io/externalsecret-cleanup";
 /// Finalizer on a ClusterExternalSecret.
 pub const FINALIZER_CLUSTER_EXTERNAL_SECRET: &str = "externalsecrets.external-secrets.io/clusterexternalsecret-cleanup";
-/// ESO's finalizers on Namespaces start with this, followed by the ClusterExternalSecret's name. We add none, ever.
+/// ESO's finalizers on Namespaces start with this, followed by the ClusterExternalSecret's name. We
+/// add none, ever.
 pub const FINALIZER_NAMESPACE_PREFIX: &str = "externalsecrets.external-secrets.io/ces-";
 /// Finalizer on a PushSecret whose deletionPolicy is `Delete`.
 pub const FINALIZER_PUSH_SECRET: &str = "pushsecret.externalsecrets.io/finalizer";
@@ -49,23 +59,24 @@ pub const MANAGER_STATUS: &str = "waypost-status";
 pub const MANAGER_LEDGER: &str = "waypost-ledger";
 /// Our field manager for finalizers and annotations on the resources themselves.
 pub const MANAGER_META: &str = "waypost-meta";
-/// Our field manager for the PushSecrets that a ClusterPushSecret makes.
+/// Our field manager for the PushSecrets that a ClusterPushSecret creates.
 pub const MANAGER_FAN_OUT: &str = "waypost-fan-out";
-/// The field manager of a target starts with this, followed by the ExternalSecret's name or, when that is too long, by
-/// [`MANAGER_TARGET_HASHED`] and a digest.
+/// The field manager of a target starts with this, followed by the ExternalSecret's name or, when
+/// that is too long, by [`MANAGER_TARGET_HASHED`] and a digest.
 pub const MANAGER_TARGET_PREFIX: &str = "externalsecrets.external-secrets.io/";
-/// What stands between [`MANAGER_TARGET_PREFIX`] and the SHA3-224 (hex) of a long ExternalSecret name.
+/// The part between [`MANAGER_TARGET_PREFIX`] and the SHA3-224 (hex) of a long ExternalSecret name.
 pub const MANAGER_TARGET_HASHED: &str = "sha3/";
 /// The longest field manager of a target that spells the ExternalSecret's name.
 pub const MANAGER_TARGET_MAX: usize = 63;
 
-/// The key in a path's `custom_metadata` that says an External Secrets controller writes it.
+/// The key in an entry's `custom_metadata` that marks it as managed by an External Secrets
+/// controller.
 pub const VAULT_MANAGED_BY: &str = "managed-by";
 /// The value of [`VAULT_MANAGED_BY`].
 pub const VAULT_MANAGED_BY_VALUE: &str = "external-secrets";
 
-/// The field manager for the target of the ExternalSecret of this name; the same as ESO's, so that a hand-over in
-/// either direction keeps the history of keys.
+/// The field manager for the target of the ExternalSecret of this name; the same as ESO's, so that
+/// a hand-over in either direction keeps the history of keys.
 pub fn target_manager(external_secret: &str) -> String {
     use sha3::{Digest, Sha3_224};
     if MANAGER_TARGET_PREFIX.len() + external_secret.len() <= MANAGER_TARGET_MAX {

@@ -1,4 +1,4 @@
-//! PathConvention: the mode and the words of the path convention, as data.
+//! PathConvention: the mode and the vocabulary of the path convention, as data.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +9,13 @@ use thiserror::Error;
 
 use crate::domain::convention::{Convention, Mode, PROPERTY_PATTERN, SEGMENT_PATTERN, WORD_PATTERN, WordError};
 
-/// The API group of what is not part of the External Secrets API.
+/// The API group of our own kinds.
 pub const OWN_GROUP: &str = "waypost.io";
-/// The name of the one object that counts.
+/// The only valid name.
 pub const DEFAULT_NAME: &str = "default";
 
-/// Mode and words. What is left out is as built in; a list that is given replaces the built-in one.
+/// Mode and vocabulary. A field that is not set has its built-in value; a list that is set replaces
+/// the built-in one.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "waypost.io",
@@ -22,8 +23,8 @@ pub const DEFAULT_NAME: &str = "default";
     kind = "PathConvention",
     plural = "pathconventions",
     derive = "PartialEq",
-    doc = "Says which paths PushSecrets may write: read by the admission policies, the controller and waypost lint. One object counts, and it is called default.",
-    validation = ("self.metadata.name == 'default'", "the one PathConvention is called default"),
+    doc = "Says which paths PushSecrets may write. The admission policies, the controller and waypost lint read it. Only the object named default is used.",
+    validation = ("self.metadata.name == 'default'", "the PathConvention must be named default"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
     printcolumn(name = "Secrets", type_ = "string", json_path = ".spec.secretPrefix"),
     printcolumn(name = "Configuration", type_ = "string", json_path = ".spec.configurationPrefix"),
@@ -32,26 +33,26 @@ pub const DEFAULT_NAME: &str = "default";
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("(has(self.secretPrefix) ? self.secretPrefix : 'platform-data') != (has(self.configurationPrefix) ? self.configurationPrefix : 'platform-config')")
-        .message("secretPrefix and configurationPrefix are one: give each its own"),
+        .message("secretPrefix and configurationPrefix are equal: set different ones"),
 )]
 pub struct PathConventionSpec {
-    /// How strictly it is applied: enforce (the default), warn or off. The label waypost.io/path-convention on a Namespace says
-    /// otherwise for what is written from there.
+    /// How strictly the convention is applied: enforce (the default), warn or off. The label
+    /// waypost.io/path-convention on a Namespace overrides it for objects in that namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<ConventionMode>,
-    /// First segment of the paths of secrets; absent means platform-data.
+    /// First segment of paths of secrets. Defaults to platform-data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = format!("^{SEGMENT_PATTERN}$")))]
     pub secret_prefix: Option<String>,
-    /// First segment of the paths of configuration; absent means platform-config.
+    /// First segment of paths of configuration. Defaults to platform-config.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = format!("^{SEGMENT_PATTERN}$")))]
     pub configuration_prefix: Option<String>,
-    /// The systems that generate values, which are the second segment of a path (V3).
+    /// The systems that generate values: the second segment of a path (V3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 500), inner(length(min = 1, max = 63), regex(pattern = format!("^{SEGMENT_PATTERN}$"))))]
     pub datasources: Option<BTreeSet<String>>,
-    /// Words that name an environment, which no segment may contain (V5).
+    /// Words that name an environment. No segment may contain one (V5).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 500), inner(length(min = 1, max = 63), regex(pattern = format!("^{WORD_PATTERN}$"))))]
     pub environments: Option<BTreeSet<String>>,
@@ -67,11 +68,11 @@ pub struct PathConventionSpec {
         .message("a property is a credential or an endpoint, not both"),
 )]
 pub struct Vocabulary {
-    /// Properties that are credentials, which never go under configuration.
+    /// Properties that are credentials. They are not allowed under the configuration prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 253), regex(pattern = format!("^{PROPERTY_PATTERN}$"))))]
     pub credentials: Option<BTreeSet<String>>,
-    /// Properties that say where a system is, which belong under configuration.
+    /// Properties that say where a system is. They belong under the configuration prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 253), regex(pattern = format!("^{PROPERTY_PATTERN}$"))))]
     pub endpoints: Option<BTreeSet<String>>,
@@ -92,20 +93,20 @@ pub enum ConventionMode {
     Enforce,
     /// Errors are warnings.
     Warn,
-    /// Nothing is judged.
+    /// The convention is not checked.
     Off,
 }
 
-/// Why an object does not say which convention holds.
+/// Why an object is not a valid path convention.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConventionError {
-    /// Another object than the one that counts.
-    #[error("metadata.name is {name:?}: the one PathConvention is called {DEFAULT_NAME}")]
+    /// The object's name is not [`DEFAULT_NAME`].
+    #[error("metadata.name is {name:?}: the PathConvention must be named {DEFAULT_NAME}")]
     Name {
-        /// What it is called.
+        /// Its name.
         name: String,
     },
-    /// A word that cannot be what it is for.
+    /// A word that is not valid for its field.
     #[error("spec.{0}")]
     Word(WordError),
 }

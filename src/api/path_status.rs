@@ -1,27 +1,28 @@
-//! What status says about each path: which version, which properties, since when, and what is in the way.
+//! The status of each path: which version, which properties, since when, and what is wrong.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The most paths that a status lists; a resource with more shows the first in order of store and path.
+/// The maximum number of paths in a status. A resource with more shows the first ones, ordered by
+/// store and path.
 pub const MAX_PATHS: usize = 100;
 
-/// The most consumers that a path names of those that lag.
+/// The maximum number of lagging consumers that a path names.
 pub const MAX_LAGGING: usize = 10;
 
-/// How a path stands.
+/// The state of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = super::crd::leave_description_to_field)]
 pub enum PathState {
-    /// It is as the spec asks.
+    /// It is as the spec says.
     Synced,
     /// Something else must happen first.
     Pending,
-    /// It was decided not to touch it; the message says why.
+    /// Waypost does not touch it; the message says why.
     Refused,
-    /// Nothing stands there.
+    /// It does not exist.
     Missing,
     /// A request failed; it is tried again.
     Failed,
@@ -40,7 +41,7 @@ impl PathState {
     }
 }
 
-/// A state that a newer version wrote decodes as none, so that going back to an older one works.
+/// A state that a newer version of Waypost wrote decodes as none, so that a downgrade works.
 fn known_state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathState>, D::Error> {
     let word = Option::<String>::deserialize(deserializer)?;
     Ok(word.and_then(|word| serde_json::from_value(serde_json::Value::String(word)).ok()))
@@ -56,24 +57,26 @@ pub struct PushedPath {
     /// Mount and path, as one would read it with `vault kv get`.
     #[schemars(length(max = 2048))]
     pub path: String,
-    /// The version that holds our properties.
+    /// The version that has the properties.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
-    /// The properties that this PushSecret owns at the path.
+    /// The properties of the path that this PushSecret owns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(max = 1024)))]
     pub properties: Vec<String>,
-    /// When we last wrote the path.
+    /// When Waypost last wrote the path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_at: Option<Time>,
-    /// Who in this cluster has it. Missing until they are counted, which takes a moment after each write.
+    /// The consumers in this cluster. Not set until they are counted, which takes a moment after
+    /// each write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumers: Option<Consumers>,
-    /// Who owns a property that we may not write, as `<cluster>/<namespace>/<name>`.
+    /// The owner of a property that this PushSecret may not write, as
+    /// `<cluster>/<namespace>/<name>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub owner: Option<String>,
-    /// How the path stands.
+    /// The state of the path.
     #[serde(default, deserialize_with = "known_state", skip_serializing_if = "Option::is_none")]
     pub state: Option<PathState>,
     /// What is in the way and what to do about it.
@@ -82,15 +85,16 @@ pub struct PushedPath {
     pub message: Option<String>,
 }
 
-/// The ExternalSecrets of this cluster that follow a path. Those that ask for one version for good, or to be read once, do not.
+/// The ExternalSecrets of this cluster that follow a path. Those with a fixed version, or that are
+/// read once, do not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Consumers {
-    /// How many there are.
+    /// Their number.
     pub total: i64,
     /// How many have the path's version, or a later one, in their target.
     pub current: i64,
-    /// Those that have not, in the order of their names, and no more than status has room for.
+    /// The consumers that lack it, in the order of their names; at most 10.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_LAGGING))]
     pub lagging: Vec<Lagging>,
@@ -103,7 +107,7 @@ pub struct Lagging {
     /// The ExternalSecret, as `<namespace>/<name>`.
     #[schemars(length(max = 512))]
     pub consumer: String,
-    /// The version that its target was rendered from, where there is one.
+    /// The version that its target was rendered from, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
     /// Why it lags.
@@ -125,17 +129,17 @@ pub struct PulledPath {
     /// The version that the target was rendered from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
-    /// The properties that the target takes from the path; empty means all.
+    /// The properties that the target has from the path; empty means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(max = 1024)))]
     pub properties: Vec<String>,
     /// When the version was first read for this target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Time>,
-    /// How the path stands.
+    /// The state of the path.
     #[serde(default, deserialize_with = "known_state", skip_serializing_if = "Option::is_none")]
     pub state: Option<PathState>,
-    /// What is in the way and what to do about it, or who removed what is missing.
+    /// What is wrong and what to do about it, or who removed a value that does not exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub message: Option<String>,

@@ -1,4 +1,4 @@
-//! PushSecret: which keys of a source Secret go to which properties of which paths.
+//! PushSecret: which keys of a source Secret are pushed to which properties of which paths.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use super::path_status::PushedPath;
 use super::selector::{DNS_SUBDOMAIN, StoreKind};
 use super::template::SecretTemplate;
 
-/// What is published, from where, to which stores.
+/// What to publish, from which source, to which stores.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[kube(
     group = "external-secrets.io",
@@ -28,7 +28,7 @@ use super::template::SecretTemplate;
     namespaced,
     status = "PushSecretStatus",
     derive = "PartialEq",
-    doc = "Publishes keys of a Secret of the same namespace to paths of a store, at once whenever the Secret changes.",
+    doc = "Publishes keys of a Secret of the same namespace to paths of a store, at once when the Secret changes.",
     label("external-secrets.io/component", "controller"),
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Status", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
@@ -43,45 +43,47 @@ use super::template::SecretTemplate;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PushSecretSpec {
-    /// How often the store is compared with the source; zero or less means only when something changes. A change of
-    /// the source is pushed at once, whatever the interval.
+    /// How often the store is compared with the source. Zero or less means only when something
+    /// changes. A change of the source is pushed at once, whatever the interval.
     #[serde(default = "DurationText::one_hour")]
     pub refresh_interval: DurationText,
-    /// The stores to publish to. The framework asks for a ClusterSecretStore (rule P1).
+    /// The stores to publish to. The path convention requires a ClusterSecretStore (rule P1).
     #[validate(length(max = 32), nested)]
     pub secret_store_refs: Vec<PushStoreRef>,
-    /// Whether a property that exists already is replaced (Replace, the default) or left (IfNotExists).
+    /// Whether a property that already exists is replaced (Replace, the default) or kept
+    /// (IfNotExists).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_policy: Option<UpdatePolicy>,
-    /// Whether what was pushed is deleted with its mapping, the source or the PushSecret (Delete) or stays (None, the
-    /// default).
+    /// Whether what was pushed is deleted together with its mapping, the source or the PushSecret
+    /// (Delete) or stays (None, the default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<PushDeletionPolicy>,
     /// The source.
     #[validate(nested)]
     pub selector: PushSelector,
-    /// The mappings: which key of each source goes to which property of which path.
+    /// The mappings: which key of each source is pushed to which property of which path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[validate(length(max = 1000), nested)]
     pub data: Vec<PushSecretData>,
-    /// Mappings of many keys at once. The framework asks for explicit mappings instead (rule P2).
+    /// Mappings of many keys at once. The path convention requires explicit mappings instead (rule
+    /// P2).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[validate(length(max = 100), nested)]
     pub data_to: Vec<DataTo>,
-    /// Renders the values before they are pushed; the source stays as it is. Waypost does not do this yet; a resource that asks for it
-    /// is reported as unsupported.
+    /// Renders the values before they are pushed. Not built yet: Waypost answers with reason
+    /// Unsupported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub template: Option<SecretTemplate>,
 }
 
 impl PushSecretSpec {
-    /// The update policy, or what its absence means.
+    /// The update policy, or its default.
     pub fn update_policy(&self) -> UpdatePolicy {
         self.update_policy.unwrap_or_default()
     }
 
-    /// The deletion policy, or what its absence means.
+    /// The deletion policy, or its default.
     pub fn deletion_policy(&self) -> PushDeletionPolicy {
         self.deletion_policy.unwrap_or_default()
     }
@@ -102,7 +104,7 @@ impl Default for PushSecretSpec {
     }
 }
 
-/// What happens to a property that exists already.
+/// What happens to a property that already exists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = super::crd::leave_description_to_field)]
 pub enum UpdatePolicy {
@@ -143,16 +145,16 @@ pub struct PushStoreRef {
     #[validate(length(min = 1, max = 253))]
     #[schemars(regex(pattern = DNS_SUBDOMAIN))]
     pub name: Option<String>,
-    /// The stores with these labels, when no name is given.
+    /// The stores with these labels. Used if name is not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_selector: Option<LabelSelector>,
-    /// Kind of the store; absent means a SecretStore of the same namespace.
+    /// Kind of the store. Defaults to SecretStore, in the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<StoreKind>,
 }
 
 impl PushStoreRef {
-    /// The kind, or what its absence means.
+    /// The kind, or its default.
     pub fn kind(&self) -> StoreKind {
         self.kind.unwrap_or_default()
     }
@@ -170,18 +172,18 @@ pub struct PushSelector {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub secret: Option<PushSourceSecret>,
-    /// A ConfigMap of the same namespace: endpoints rarely stand in Secrets. The definitions of External Secrets Operator do not know
-    /// this field.
+    /// A ConfigMap of the same namespace, for example with an endpoint. The CRDs of External
+    /// Secrets Operator do not have this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub config_map: Option<PushSourceConfigMap>,
-    /// A generator. Waypost has none; a resource that asks for one is reported as unsupported.
+    /// A generator. Waypost has none: it answers with reason Unsupported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub generator_ref: Option<GeneratorRef>,
 }
 
-/// One source Secret by its name, or several by their labels.
+/// One source Secret by name, or several by their labels.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 pub struct PushSourceSecret {
     /// Name of the Secret.
@@ -189,8 +191,9 @@ pub struct PushSourceSecret {
     #[validate(length(min = 1, max = 253))]
     #[schemars(regex(pattern = DNS_SUBDOMAIN))]
     pub name: Option<String>,
-    /// The Secrets with these labels, when no name is given: at most 100, with at most 16 MiB of data together. Each mapping applies
-    /// to each of them, so the remote keys need a placeholder that tells them apart.
+    /// The Secrets with these labels: at most 100, with at most 16 MiB of data together. Used if
+    /// name is not set. Each mapping applies to each Secret, so the remote keys need a placeholder
+    /// that distinguishes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 }
@@ -204,21 +207,23 @@ pub struct PushSourceConfigMap {
     pub name: String,
 }
 
-/// One mapping. Status keeps what was pushed in the same form.
+/// One mapping. The status records what was pushed in the same form.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct PushSecretData {
-    /// The key and where it goes.
+    /// The key, and the property that it is pushed to.
     #[serde(rename = "match")]
     #[validate(nested)]
     pub match_: PushMatch,
-    /// An object with apiVersion kubernetes.external-secrets.io/v1alpha1, kind PushSecretMetadata and a spec: encoding
-    /// (None, or Base64 for bytes that are not UTF-8), customMetadata (labels that the path gets), mergePolicy (Merge keeps
-    /// other labels of the path, Replace removes them; claims always stay).
+    /// An object with apiVersion kubernetes.external-secrets.io/v1alpha1, kind PushSecretMetadata
+    /// and a spec with encoding (None, or Base64 for bytes that are not UTF-8), customMetadata
+    /// (Vault custom metadata to set on the path), mergePolicy (Merge keeps other custom metadata
+    /// of the path, Replace removes it; claims always stay) and consumers (the namespaces that may
+    /// read the property).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_json")]
     pub metadata: Option<serde_json::Value>,
-    /// How the key is changed on its way.
+    /// How the key is converted before it is pushed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversion_strategy: Option<PushConversionStrategy>,
 }
@@ -228,16 +233,16 @@ fn any_json(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "x-kubernetes-preserve-unknown-fields": true })
 }
 
-/// A key and where it goes.
+/// A key, and the property that it is pushed to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct PushMatch {
-    /// Key in the source; absent means all of them, each as a property of its name, or with a property as one JSON text there. The
-    /// framework does not allow that (rule P2).
+    /// Key in the source. If not set, all keys are pushed, each as a property of the same name, or
+    /// as one JSON text if property is set. The path convention does not allow that (rule P2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 253))]
     pub secret_key: Option<String>,
-    /// Where the value goes.
+    /// The property that the value is pushed to.
     #[validate(nested)]
     pub remote_ref: PushRemoteRef,
 }
@@ -246,26 +251,28 @@ pub struct PushMatch {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct PushRemoteRef {
-    /// Path in the store, for example `platform-data/postgres/temporal`. It may hold placeholders for metadata of the source,
-    /// `{{ .metadata.name }}`, `{{ .metadata.namespace }}`, `{{ .metadata.labels.team }}`, `{{ index .metadata.labels "app.kubernetes.io/name" }}`
-    /// and the same with annotations, each for a part of one segment.
+    /// Path in the store, for example `platform-data/postgres/temporal`. It may contain
+    /// placeholders for metadata of the source: `{{ .metadata.name }}`,
+    /// `{{ .metadata.namespace }}`, `{{ .metadata.labels.team }}`,
+    /// `{{ index .metadata.labels "app.kubernetes.io/name" }}` and the same with annotations. Each
+    /// stands for a part of one segment.
     #[validate(length(min = 1, max = 1024))]
     pub remote_key: String,
-    /// Property at the path; absent means that the value is a JSON object whose fields are the properties, which the framework does
-    /// not allow (rule P2).
+    /// Property of the path. If not set, the value must be a JSON object whose fields are the
+    /// properties. The path convention does not allow that (rule P2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub property: Option<String>,
 }
 
-/// How keys are changed on their way into a store.
+/// How keys are converted before they are pushed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = super::crd::leave_description_to_field)]
 pub enum PushConversionStrategy {
     /// Not at all.
     #[default]
     None,
-    /// Code points such as `_U002f_` become the characters they stand for.
+    /// Code points such as `_U002f_` become the characters that they encode.
     ReverseUnicode,
 }
 
@@ -279,13 +286,13 @@ pub enum PushConversionStrategy {
         .message("remoteKey puts all keys into one secret and cannot be combined with rewrite: remove one of them")
 )]
 pub struct DataTo {
-    /// The store of these mappings, which must be one of secretStoreRefs, or by its labelSelector some of them; absent means all of
-    /// them.
+    /// The store of these mappings: one of secretStoreRefs by name, or some of them by
+    /// labelSelector. Defaults to all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub store_ref: Option<PushStoreRef>,
-    /// One path for all matching keys, each a property of its name; absent means one path for each key, with the property `value` or
-    /// the fields of a JSON object.
+    /// One path for all matching keys, each as a property of the same name. If not set, each key
+    /// gets its own path, with the property `value` or the fields of a JSON object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub remote_key: Option<String>,
@@ -293,15 +300,15 @@ pub struct DataTo {
     #[serde(rename = "match", default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub match_: Option<DataToMatch>,
-    /// Changes of the keys, one after the other.
+    /// Rewrites of the keys, applied in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[validate(length(max = 32), nested)]
     pub rewrite: Vec<PushRewrite>,
-    /// Options of the provider for each of these mappings.
+    /// As `metadata` of a mapping, for each of these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_json")]
     pub metadata: Option<serde_json::Value>,
-    /// How the keys are changed on their way.
+    /// How the keys are converted before they are pushed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversion_strategy: Option<PushConversionStrategy>,
 }
@@ -309,13 +316,13 @@ pub struct DataTo {
 /// Which keys of the source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 pub struct DataToMatch {
-    /// A regular expression (RE2) that must match somewhere in the key; absent means all keys.
+    /// A regular expression (RE2) that must match somewhere in the key. Defaults to all keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub regexp: Option<String>,
 }
 
-/// One change of keys on their way into a store.
+/// One rewrite of keys before they are pushed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 #[x_kube(
     validation = Rule::new("has(self.regexp) != has(self.transform)")
@@ -326,7 +333,8 @@ pub struct PushRewrite {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub regexp: Option<RewriteRegexp>,
-    /// Makes a key by a template, in which `{{ .value }}` stands for the key. Anything else between braces is reported as unsupported.
+    /// Renders a key from a template, in which `{{ .value }}` is the key. Waypost answers anything
+    /// else between braces with reason Unsupported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub transform: Option<RewriteTransform>,
@@ -335,30 +343,31 @@ pub struct PushRewrite {
 /// What was pushed, by store (`<kind>/<name>`) and then by path or `<path>/<property>`.
 pub type SyncedPushSecrets = BTreeMap<String, BTreeMap<String, PushSecretData>>;
 
-/// What was pushed and how that stands.
+/// What was pushed, and whether it is up to date.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PushSecretStatus {
-    /// When the store was last brought up to date, or last seen to be.
+    /// When the store was last updated, or last found up to date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_time: Option<Time>,
     /// The generation that was synced, and a digest of the resource's labels and annotations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub synced_resource_version: Option<String>,
-    /// The generation that this status speaks about; -1 until somebody has looked at the object, which tools that wait
-    /// take for in progress.
+    /// The generation that this status describes. It is -1 until the controller has seen the
+    /// object, which waiting tools treat as in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// The ledger: what was pushed, by store (kind and name) and then by path and property.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub synced_push_secrets: SyncedPushSecrets,
-    /// Whether everything is pushed, and whether its consumers have got it; and if not, why.
+    /// Whether everything is pushed (Ready) and whether its consumers have it (Propagated), and if
+    /// not, why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// The paths that are written, each with its version.
+    /// The paths that this PushSecret writes, each with its version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]

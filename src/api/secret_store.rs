@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::store_spec::{SecretStoreStatus, StoreSpec};
 
-/// The spec of a store of one namespace.
+/// The spec of a SecretStore.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "external-secrets.io",
@@ -20,7 +20,7 @@ use super::store_spec::{SecretStoreStatus, StoreSpec};
     namespaced,
     status = "SecretStoreStatus",
     derive = "PartialEq",
-    doc = "A server with secrets for the resources of one namespace. It moves no data by itself.",
+    doc = "A Vault or OpenBao server, and how to log in to it, for the resources of one namespace. It moves no data by itself.",
     label("external-secrets.io/component", "controller"),
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Status", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
@@ -31,7 +31,7 @@ use super::store_spec::{SecretStoreStatus, StoreSpec};
 #[serde(transparent)]
 pub struct SecretStoreSpec(pub StoreSpec);
 
-/// The spec of a store of the whole cluster.
+/// The spec of a ClusterSecretStore.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "external-secrets.io",
@@ -42,7 +42,7 @@ pub struct SecretStoreSpec(pub StoreSpec);
     category = "external-secrets",
     status = "SecretStoreStatus",
     derive = "PartialEq",
-    doc = "A server with secrets for the resources of all namespaces, or of those its conditions name. It moves no data by itself.",
+    doc = "A Vault or OpenBao server, and how to log in to it, for the resources of all namespaces, or of those that its conditions name. It moves no data by itself.",
     label("external-secrets.io/component", "controller"),
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Status", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),

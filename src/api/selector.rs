@@ -27,7 +27,7 @@ pub enum StoreKind {
 }
 
 impl StoreKind {
-    /// The kind as the API spells it.
+    /// The word in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SecretStore => "SecretStore",
@@ -35,7 +35,7 @@ impl StoreKind {
         }
     }
 
-    /// The kind that is spelled so.
+    /// The kind of this word.
     pub fn from_word(word: &str) -> Option<Self> {
         [Self::SecretStore, Self::ClusterSecretStore].into_iter().find(|kind| kind.as_str() == word)
     }
@@ -55,13 +55,13 @@ pub struct StoreRef {
     #[validate(length(min = 1, max = 253))]
     #[schemars(regex(pattern = DNS_SUBDOMAIN))]
     pub name: Option<String>,
-    /// Kind of the store; absent means a SecretStore of the same namespace.
+    /// Kind of the store. Defaults to SecretStore, in the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<StoreKind>,
 }
 
 impl StoreRef {
-    /// The kind, or what its absence means.
+    /// The kind, or its default.
     pub fn kind(&self) -> StoreKind {
         self.kind.unwrap_or_default()
     }
@@ -75,13 +75,13 @@ pub struct SecretKeySelector {
     #[validate(length(min = 1, max = 253))]
     #[schemars(regex(pattern = DNS_SUBDOMAIN))]
     pub name: Option<String>,
-    /// Namespace of the Secret. A SecretStore may only name its own; a ClusterSecretStore that names none reads the
-    /// Secret in the namespace of the resource that uses the store.
+    /// Namespace of the Secret. A SecretStore may only name its own; a ClusterSecretStore that
+    /// names none reads the Secret in the namespace of the resource that uses the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(min = 1, max = 63))]
     #[schemars(regex(pattern = DNS_LABEL))]
     pub namespace: Option<String>,
-    /// Key in the Secret's data. Where a field has a usual key, it may be left out.
+    /// Key in the Secret's data. Optional where the field has a default key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(min = 1, max = 253))]
     #[schemars(regex(pattern = DATA_KEY))]
@@ -95,8 +95,9 @@ pub struct ServiceAccountSelector {
     #[validate(length(min = 1, max = 253))]
     #[schemars(regex(pattern = DNS_SUBDOMAIN))]
     pub name: String,
-    /// Namespace of the ServiceAccount. A SecretStore may only name its own; a ClusterSecretStore that names none uses
-    /// the ServiceAccount in the namespace of the resource that uses the store.
+    /// Namespace of the ServiceAccount. A SecretStore may only name its own; a ClusterSecretStore
+    /// that names none uses the ServiceAccount in the namespace of the resource that uses the
+    /// store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(min = 1, max = 63))]
     #[schemars(regex(pattern = DNS_LABEL))]
@@ -108,10 +109,10 @@ pub struct ServiceAccountSelector {
     pub audiences: Vec<String>,
 }
 
-/// Where a CA certificate is read.
+/// The Secret or ConfigMap with a CA certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema, Validate)]
 pub struct CaProvider {
-    /// Kind of the object that holds the certificate.
+    /// Kind of the object with the certificate.
     #[serde(rename = "type")]
     pub type_: CaProviderKind,
     /// Name of the object.
@@ -123,14 +124,14 @@ pub struct CaProvider {
     #[validate(length(min = 1, max = 253))]
     #[schemars(regex(pattern = DATA_KEY))]
     pub key: Option<String>,
-    /// Namespace of the object: for a ClusterSecretStore only.
+    /// Namespace of the object. Only for a ClusterSecretStore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(min = 1, max = 63))]
     #[schemars(regex(pattern = DNS_LABEL))]
     pub namespace: Option<String>,
 }
 
-/// The kinds of object that can hold a CA certificate.
+/// The kinds of object that can have a CA certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = super::crd::leave_description_to_field)]
 pub enum CaProviderKind {
@@ -153,13 +154,13 @@ pub struct ChildMetadata {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// A namespace that a cluster-wide kind could not serve.
+/// A namespace in which a cluster-wide kind could not create its object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct FailedNamespace {
     /// Name of the namespace.
     #[schemars(length(max = 63))]
     pub namespace: String,
-    /// What is in the way.
+    /// What is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub reason: Option<String>,

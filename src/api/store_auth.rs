@@ -1,4 +1,4 @@
-//! How to log in to Vault and OpenBao: one struct a method.
+//! How to log in to Vault and OpenBao: one struct per method.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -6,15 +6,16 @@ use validator::Validate;
 
 use super::selector::{SecretKeySelector, ServiceAccountSelector};
 
-/// How to log in to Vault. When several methods are set, the first in the order of these fields counts.
+/// How to log in to Vault. If several methods are set, the first one in the order of these fields
+/// is used.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct VaultAuth {
-    /// Vault namespace of the login, when it is another than that of the data.
+    /// Vault namespace of the login, if it differs from that of the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub namespace: Option<String>,
-    /// A token that stands in a Secret.
+    /// A token in a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub token_secret_ref: Option<SecretKeySelector>,
@@ -60,11 +61,11 @@ pub struct VaultAuth {
         .message("set exactly one of tokenSecretRef, appRole, kubernetes and userPass")
 )]
 pub struct OpenBaoAuth {
-    /// OpenBao namespace of the login, when it is another than that of the data.
+    /// OpenBao namespace of the login, if it differs from that of the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub namespace: Option<String>,
-    /// A token that stands in a Secret.
+    /// A token in a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub token_secret_ref: Option<SecretKeySelector>,
@@ -86,10 +87,10 @@ pub struct OpenBaoAuth {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.roleId) || has(self.roleRef)").message("set roleId, or roleRef to the key that holds it")
+    validation = Rule::new("has(self.roleId) || has(self.roleRef)").message("set roleId, or roleRef to the key with it")
 )]
 pub struct AppRoleAuth {
-    /// Mount of the auth method; absent means `approle`.
+    /// Mount of the auth method. Defaults to `approle`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub path: Option<String>,
@@ -97,11 +98,11 @@ pub struct AppRoleAuth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub role_id: Option<String>,
-    /// The key that holds the role id, when roleId is absent.
+    /// The key with the role id. Used if roleId is not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub role_ref: Option<SecretKeySelector>,
-    /// The key that holds the secret id.
+    /// The key with the secret id.
     #[validate(nested)]
     pub secret_ref: SecretKeySelector,
 }
@@ -113,11 +114,12 @@ impl AppRoleAuth {
     }
 }
 
-/// Login with the token of a ServiceAccount: a requested one, one that stands in a Secret, or that of Waypost's own pod.
+/// Login with the token of a ServiceAccount: a requested one, one from a Secret, or that of
+/// Waypost's own pod.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct KubernetesAuth {
-    /// Mount of the auth method; absent means `kubernetes`.
+    /// Mount of the auth method. Defaults to `kubernetes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub mount_path: Option<String>,
@@ -128,7 +130,7 @@ pub struct KubernetesAuth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub service_account_ref: Option<ServiceAccountSelector>,
-    /// The key that holds a token; the usual key is `token`.
+    /// The key with a token. Its `key` defaults to `token`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub secret_ref: Option<SecretKeySelector>,
@@ -145,14 +147,14 @@ impl KubernetesAuth {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct LdapAuth {
-    /// Mount of the auth method; absent means `ldap`.
+    /// Mount of the auth method. Defaults to `ldap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub path: Option<String>,
     /// The user.
     #[validate(length(min = 1, max = 1024))]
     pub username: String,
-    /// The key that holds the password.
+    /// The key with the password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub secret_ref: Option<SecretKeySelector>,
@@ -169,14 +171,14 @@ impl LdapAuth {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct UserPassAuth {
-    /// Mount of the auth method; absent means `userpass`.
+    /// Mount of the auth method. Defaults to `userpass`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub path: Option<String>,
     /// The user.
     #[validate(length(min = 1, max = 1024))]
     pub username: String,
-    /// The key that holds the password.
+    /// The key with the password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub secret_ref: Option<SecretKeySelector>,
@@ -197,15 +199,15 @@ impl UserPassAuth {
         .message("set exactly one of secretRef and kubernetesServiceAccountToken")
 )]
 pub struct JwtAuth {
-    /// Mount of the auth method; absent means `jwt`.
+    /// Mount of the auth method. Defaults to `jwt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub path: Option<String>,
-    /// Role to log in as; absent means the mount's default.
+    /// Role to log in as. Defaults to the mount's default role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub role: Option<String>,
-    /// The key that holds the token.
+    /// The key with the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub secret_ref: Option<SecretKeySelector>,
@@ -229,12 +231,13 @@ pub struct ServiceAccountToken {
     /// The ServiceAccount.
     #[validate(nested)]
     pub service_account_ref: ServiceAccountSelector,
-    /// More audiences of the token; deprecated in favour of those of serviceAccountRef. With none at all it is `vault`.
+    /// More audiences of the token. Deprecated: use those of serviceAccountRef. The default is
+    /// `vault` if neither is set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[validate(length(max = 16))]
     #[schemars(inner(length(max = 1024)))]
     pub audiences: Vec<String>,
-    /// How long the token is valid, in seconds; absent means 600.
+    /// How long the token is valid, in seconds. Defaults to 600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(range(min = 0))]
     pub expiration_seconds: Option<i64>,
@@ -244,19 +247,19 @@ pub struct ServiceAccountToken {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct CertAuth {
-    /// Mount of the auth method; absent means `cert`.
+    /// Mount of the auth method. Defaults to `cert`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub path: Option<String>,
-    /// Role to log in as; absent means any that accepts the certificate.
+    /// Role to log in as. By default, any role that accepts the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub vault_role: Option<String>,
-    /// The certificate; the usual key is `tls.crt`.
+    /// The certificate. Its `key` defaults to `tls.crt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub client_cert: Option<SecretKeySelector>,
-    /// Its private key; the usual key is `tls.key`.
+    /// Its private key. Its `key` defaults to `tls.key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub secret_ref: Option<SecretKeySelector>,
@@ -273,22 +276,22 @@ impl CertAuth {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct IamAuth {
-    /// Mount of the auth method; absent means `aws`.
+    /// Mount of the auth method. Defaults to `aws`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub path: Option<String>,
-    /// Region of the request that is signed; absent means `us-east-1`.
+    /// Region of the signed request. Defaults to `us-east-1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 64))]
     pub region: Option<String>,
-    /// An AWS role to take on first.
+    /// An AWS role to assume first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 2048))]
     pub role: Option<String>,
     /// Role to log in as.
     #[validate(length(min = 1, max = 1024))]
     pub vault_role: String,
-    /// The external id with which the AWS role is taken on.
+    /// The external id for assuming the AWS role.
     #[serde(default, rename = "externalID", skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 2048))]
     pub external_id: Option<String>,
@@ -296,7 +299,7 @@ pub struct IamAuth {
     #[serde(default, rename = "vaultAwsIamServerID", skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 2048))]
     pub vault_aws_iam_server_id: Option<String>,
-    /// Access keys that stand in Secrets.
+    /// Access keys in Secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub secret_ref: Option<AwsKeys>,
@@ -306,19 +309,19 @@ pub struct IamAuth {
     pub jwt: Option<AwsJwt>,
 }
 
-/// Access keys that stand in Secrets.
+/// Access keys in Secrets.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct AwsKeys {
-    /// The key that holds the access key id.
+    /// The key with the access key id.
     #[serde(default, rename = "accessKeyIDSecretRef", skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub access_key_id_secret_ref: Option<SecretKeySelector>,
-    /// The key that holds the secret access key.
+    /// The key with the secret access key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub secret_access_key_secret_ref: Option<SecretKeySelector>,
-    /// The key that holds the session token.
+    /// The key with the session token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub session_token_secret_ref: Option<SecretKeySelector>,
@@ -338,7 +341,7 @@ pub struct AwsJwt {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct GcpAuth {
-    /// Mount of the auth method; absent means `gcp`.
+    /// Mount of the auth method. Defaults to `gcp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub path: Option<String>,
@@ -357,7 +360,7 @@ pub struct GcpAuth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub secret_ref: Option<GcpKey>,
-    /// A ServiceAccount that stands for a Google service account.
+    /// A ServiceAccount that is bound to a Google service account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub workload_identity: Option<GcpWorkloadIdentity>,
@@ -371,13 +374,13 @@ pub struct GcpAuth {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct GcpKey {
-    /// The key that holds it.
+    /// The key with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub secret_access_key_secret_ref: Option<SecretKeySelector>,
 }
 
-/// A ServiceAccount that stands for a Google service account.
+/// A ServiceAccount that is bound to a Google service account.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct GcpWorkloadIdentity {

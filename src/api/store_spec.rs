@@ -1,4 +1,5 @@
-//! The spec and status that SecretStore and ClusterSecretStore share: server, mount, retries, who may use it.
+//! The spec and status that SecretStore and ClusterSecretStore share: server, mount, retries, and
+//! who may use it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use super::store_auth::{OpenBaoAuth, VaultAuth};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct StoreSpec {
-    /// The class of the controller that serves this store; absent means any.
+    /// The class of the controller that serves this store. If not set, any controller may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 253))]
     pub controller: Option<String>,
@@ -32,10 +33,12 @@ pub struct StoreSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub retry_settings: Option<RetrySettings>,
-    /// How often the store is checked: a number of seconds, or a duration. Absent or zero means every five minutes.
+    /// How often the store is checked: a number of seconds, or a duration. Defaults to 5m, as does
+    /// zero.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_interval: Option<StoreInterval>,
-    /// Which namespaces may use a ClusterSecretStore: those that any condition matches; none listed means all.
+    /// Which namespaces may use a ClusterSecretStore: those that any condition matches. An empty
+    /// list allows all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[validate(length(max = 64), nested)]
     pub conditions: Vec<StoreCondition>,
@@ -43,7 +46,7 @@ pub struct StoreSpec {
 
 /// The server of a store.
 ///
-/// Unknown providers pass the structural schema, so that the rule below can name what is wrong with them.
+/// Unknown providers pass the structural schema, so that the rule below can say what is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 #[schemars(
@@ -74,7 +77,7 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// The server's address as the spec has it.
+    /// The server's address, as in the spec.
     pub fn server(&self) -> Option<&str> {
         let vault = self.vault.as_ref().map(|vault| vault.server.as_str());
         vault.or_else(|| self.open_bao.as_ref().map(|openbao| openbao.server.as_str()))
@@ -86,7 +89,8 @@ impl Provider {
     }
 }
 
-/// The settings of a provider that another controller serves: not kept, since they may hold anything.
+/// The settings of a provider that another controller serves. They are not kept, because they may
+/// contain anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Foreign;
 
@@ -113,7 +117,7 @@ pub struct VaultProvider {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub path: Option<String>,
-    /// Version of the KV engine; absent means v2.
+    /// Version of the KV engine. Defaults to v2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<KvVersion>,
     /// Vault namespace.
@@ -132,26 +136,26 @@ pub struct VaultProvider {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub tls: Option<ClientTls>,
-    /// Asks a cluster for its own latest write.
+    /// Makes Vault Enterprise return Waypost's own latest writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_your_writes: Option<bool>,
-    /// Lets a standby that lags forward the request to the active node.
+    /// Lets a lagging standby forward a request to the active node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward_inconsistent: Option<bool>,
-    /// Headers of every request. Token, namespace and host are set by Waypost alone.
+    /// Headers of every request. Waypost sets token, namespace and host itself.
     #[serde(default, skip_serializing_if = "Headers::is_empty")]
     pub headers: Headers,
     /// Whether writes use check-and-set. Waypost's always do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check_and_set: Option<CheckAndSet>,
-    /// How to log in; absent means that the server needs no token, as behind an agent.
+    /// How to log in. If not set, Waypost sends no token, as with an agent that adds one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub auth: Option<VaultAuth>,
 }
 
 impl VaultProvider {
-    /// The version of the KV engine, or what its absence means.
+    /// The version of the KV engine, or its default.
     pub fn version(&self) -> KvVersion {
         self.version.unwrap_or_default()
     }
@@ -167,7 +171,7 @@ fn base64_pem(_: &mut SchemaGenerator) -> Schema {
 #[schemars(transform = super::crd::leave_description_to_field)]
 #[serde(rename_all = "lowercase")]
 pub enum KvVersion {
-    /// One value a path, no versions.
+    /// One value per path, no versions.
     V1,
     /// Versions, metadata, check-and-set.
     #[default]
@@ -188,11 +192,11 @@ impl KvVersion {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientTls {
-    /// The certificate; the usual key is `tls.crt`.
+    /// The certificate. Its `key` defaults to `tls.crt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub cert_secret_ref: Option<SecretKeySelector>,
-    /// The private key; the usual key is `tls.key`.
+    /// The private key. Its `key` defaults to `tls.key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub key_secret_ref: Option<SecretKeySelector>,
@@ -201,7 +205,7 @@ pub struct ClientTls {
 /// Whether writes use check-and-set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct CheckAndSet {
-    /// Whether a write must say which version it replaces.
+    /// Whether a write must name the version that it replaces.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required: bool,
 }
@@ -240,7 +244,7 @@ impl JsonSchema for Headers {
             "additionalProperties": { "type": "string", "maxLength": 8192 },
             "x-kubernetes-validations": [{
                 "rule": "self.all(name, !(name.lowerAscii() in ['x-vault-token', 'x-vault-namespace', 'host']))",
-                "message": "X-Vault-Token, X-Vault-Namespace and Host are set by Waypost: use auth, namespace and server",
+                "message": "Waypost sets X-Vault-Token, X-Vault-Namespace and Host: use auth, namespace and server",
             }],
         })
     }
@@ -263,7 +267,7 @@ pub struct OpenBaoProvider {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub path: Option<String>,
-    /// Version of the KV engine; absent means v2.
+    /// Version of the KV engine. Defaults to v2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<KvVersion>,
     /// OpenBao namespace.
@@ -289,7 +293,7 @@ pub struct OpenBaoProvider {
 }
 
 impl OpenBaoProvider {
-    /// The version of the KV engine, or what its absence means.
+    /// The version of the KV engine, or its default.
     pub fn version(&self) -> KvVersion {
         self.version.unwrap_or_default()
     }
@@ -299,11 +303,11 @@ impl OpenBaoProvider {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct RetrySettings {
-    /// How often at most; absent means not at all when retrySettings is there.
+    /// Maximum number of retries. Defaults to 0 if retrySettings is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(range(min = 0, max = 100))]
     pub max_retries: Option<i32>,
-    /// How long to wait before each.
+    /// How long to wait before each retry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_interval: Option<DurationText>,
 }
@@ -345,14 +349,14 @@ impl JsonSchema for StoreInterval {
     }
 }
 
-/// Which namespaces may use a ClusterSecretStore: any match counts.
+/// Namespaces that may use a ClusterSecretStore: those that any of the fields matches.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct StoreCondition {
     /// Namespaces with these labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
-    /// Namespaces of these names.
+    /// Namespaces with these names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[validate(length(max = 1000))]
     #[schemars(inner(length(min = 1, max = 63), regex(pattern = super::selector::DNS_LABEL)))]
@@ -364,15 +368,15 @@ pub struct StoreCondition {
     pub namespace_regexes: Vec<String>,
 }
 
-/// How a store stands.
+/// The state of a store.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretStoreStatus {
-    /// Whether one can read, write or both through this store.
+    /// Whether this store allows reading, writing or both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
-    /// The generation that this status speaks about; -1 until somebody has looked at the object, which tools that wait
-    /// take for in progress.
+    /// The generation that this status describes. It is -1 until the controller has seen the
+    /// object, which waiting tools treat as in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Whether the store can be used, and if not, why.
@@ -380,12 +384,12 @@ pub struct SecretStoreStatus {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// What the server said about itself.
+    /// What the server reports about itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault: Option<VaultDetail>,
 }
 
-/// What one can do through a store.
+/// What a store allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = super::crd::leave_description_to_field)]
 pub enum Capabilities {
@@ -397,7 +401,7 @@ pub enum Capabilities {
     ReadWrite,
 }
 
-/// What a server said about itself.
+/// What a server reports about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VaultDetail {
@@ -413,7 +417,7 @@ pub struct VaultDetail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub mount: Option<String>,
-    /// The version of the KV engine at the mount, as the server says.
+    /// The version of the KV engine at the mount, as the server reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kv_version: Option<KvVersion>,
 }

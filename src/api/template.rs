@@ -1,4 +1,4 @@
-//! The template that turns fetched values into a target, shared by ExternalSecret and PushSecret.
+//! The template of a target, shared by ExternalSecret and PushSecret.
 
 use std::collections::BTreeMap;
 
@@ -9,22 +9,23 @@ use validator::Validate;
 
 use super::selector::{DATA_KEY, DNS_SUBDOMAIN};
 
-/// How a Secret is made of the fetched values.
+/// How a Secret is rendered from the fetched values.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.type) || !(self.type in ['kubernetes.io/service-account-token', 'bootstrap.kubernetes.io/token'])")
-        .message("a template cannot make service account tokens or bootstrap tokens: they grant access to the cluster")
+        .message("a template cannot create service account tokens or bootstrap tokens: they grant access to the cluster")
 )]
 pub struct SecretTemplate {
-    /// Type of the Secret; absent means Opaque.
+    /// Type of the Secret. Defaults to Opaque.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 253))]
     pub type_: Option<String>,
-    /// Version of the template language; there is one.
+    /// Version of the template language. The only one is v2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine_version: Option<EngineVersion>,
-    /// Whether the fetched values stand beside what the template makes (Merge) or not (Replace, the default).
+    /// Whether the target also has the fetched values (Merge) or only what the template renders
+    /// (Replace, the default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merge_policy: Option<TemplateMergePolicy>,
     /// Labels, annotations and finalizers of the target.
@@ -35,7 +36,7 @@ pub struct SecretTemplate {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 1000))]
     pub data: BTreeMap<String, String>,
-    /// Templates that stand in ConfigMaps, in Secrets or here.
+    /// Templates from ConfigMaps, from Secrets or inline.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[validate(length(max = 100), nested)]
     pub template_from: Vec<TemplateFrom>,
@@ -51,19 +52,19 @@ pub enum EngineVersion {
     V2,
 }
 
-/// What becomes of the fetched values beside a template.
+/// What happens to the fetched values if there is a template.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = super::crd::leave_description_to_field)]
 pub enum TemplateMergePolicy {
-    /// Only what the template makes.
+    /// Only what the template renders.
     #[default]
     Replace,
-    /// The fetched values, and over them what the template makes.
+    /// The fetched values, merged with what the template renders, which wins.
     Merge,
 }
 
 impl SecretTemplate {
-    /// The merge policy, or what its absence means.
+    /// The merge policy, or its default.
     pub fn merge_policy(&self) -> TemplateMergePolicy {
         self.merge_policy.unwrap_or_default()
     }
@@ -80,7 +81,7 @@ pub struct TemplateMetadata {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 256))]
     pub labels: BTreeMap<String, String>,
-    /// Finalizers that are put on the target.
+    /// Finalizers of the target.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[validate(length(max = 32))]
     #[schemars(inner(length(max = 316)))]
@@ -103,11 +104,12 @@ pub struct TemplateFrom {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 262_144))]
     pub literal: Option<String>,
-    /// The part of the target that the result goes to: Data (the default), Annotations or Labels of a Secret.
+    /// The part of the target that gets the result: Data (the default), Annotations or Labels of a
+    /// Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub target: Option<String>,
-    /// How rendered values are decoded before they go into the target.
+    /// How rendered values are decoded before they are written to the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub values_decoding_strategy: Option<super::external_secret::DecodingStrategy>,
 }
@@ -132,7 +134,8 @@ pub struct TemplateSourceItem {
     #[validate(length(min = 1, max = 253))]
     #[schemars(regex(pattern = DATA_KEY))]
     pub key: String,
-    /// Whether the template makes the value of that key (Values, the default) or a map of keys and values.
+    /// Whether the template renders to the value of that key (Values, the default) or to a map of
+    /// keys and values (KeysAndValues).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_as: Option<TemplateAs>,
 }

@@ -159,7 +159,7 @@ async fn the_api_server_refuses_a_convention_that_no_path_can_keep() -> anyhow::
     for (spec, says) in [
         (json!({ "mode": "strict" }), "spec.mode"),
         (json!({ "secretPrefix": "Team Data" }), "spec.secretPrefix"),
-        (json!({ "secretPrefix": "platform-config", "configurationPrefix": null }), "give each its own"),
+        (json!({ "secretPrefix": "platform-config", "configurationPrefix": null }), "set different ones"),
         (json!({ "datasources": [] }), "spec.datasources"),
         (json!({ "environments": ["pre-prod"] }), "spec.environments"),
         (json!({ "vocabulary": { "aliases": { "pwd": "Password" } } }), "spec.vocabulary.aliases.pwd"),
@@ -173,7 +173,7 @@ async fn the_api_server_refuses_a_convention_that_no_path_can_keep() -> anyhow::
     let mut other = all.get("default").await?;
     other.metadata = kube::core::ObjectMeta { name: Some("other".to_owned()), ..Default::default() };
     let refused = all.create(&PostParams::default(), &other).await.err().context("it is made")?.to_string();
-    ensure!(refused.contains("the one PathConvention is called default"), "{refused}");
+    ensure!(refused.contains("the PathConvention must be named default"), "{refused}");
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! What is said about a spec out of its bounds, what is not, and that code and definitions have the same bounds.
+//! What is said about a spec out of its bounds, what is not, and that code and definitions have the
+//! same bounds.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -96,8 +97,9 @@ fn a_check_that_has_no_bounds_is_reported_all_the_same() {
 /// The fields with a parser of their own, whose text is bounded there.
 const DURATIONS: [&str; 4] = ["refreshInterval", "refreshTime", "retryInterval", "duration"];
 
-/// What only definitions bound: the library does not look at texts that are items of a list, and LabelSelector is not ours.
-/// Maps, certificates and intervals of stores are not compared at all: their schemas are written by hand.
+/// What only definitions bound: the library does not look at texts that are items of a list, and
+/// LabelSelector is not ours. Maps, certificates and intervals of stores are not compared at all:
+/// their schemas are written by hand.
 fn is_left_to_definitions(field: &str) -> bool {
     field.ends_with(']') || field.contains(".matchExpressions") || DURATIONS.iter().any(|name| field.ends_with(name))
 }
