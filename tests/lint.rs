@@ -460,14 +460,14 @@ fn a_convention_that_cannot_be_used_is_named_among_manifests_and_refused_as_the_
             "clash",
             "{ vocabulary: { credentials: [host] } }",
             "path-convention",
-            "\"host\" is a credential and an endpoint",
+            "\"host\" is both a credential and an endpoint",
         ),
-        ("prefix", "{ secretPrefix: platform-config }", "schema-rule", "give each its own"),
+        ("prefix", "{ secretPrefix: platform-config }", "schema-rule", "set different ones"),
         (
             "alias",
             "{ vocabulary: { aliases: { Pwd: password } } }",
             "path-convention",
-            "\"Pwd\" is no name of a property",
+            "\"Pwd\" is not a valid property",
         ),
     ] {
         let file = convention_file(name, spec);

@@ -1,22 +1,22 @@
-//! Texts with something between double braces, as Go's templates write it.
+//! Texts with parts in double braces, as in Go templates.
 
 /// A part of such a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part<'a> {
-    /// What stands for itself; never empty.
+    /// Plain text; never empty.
     Fixed(&'a str),
-    /// What stands between braces, without the spaces around it.
+    /// The text between braces, without the spaces around it.
     Braced(&'a str),
 }
 
-/// Braces that do not close.
+/// Braces that are opened but not closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unclosed;
 
 /// The parts of a text, from left to right.
 ///
 /// # Errors
-/// Braces are opened and not closed.
+/// [`Unclosed`].
 pub fn parts(text: &str) -> Result<Vec<Part<'_>>, Unclosed> {
     let mut parts = Vec::new();
     let mut rest = text;

@@ -1,16 +1,19 @@
-//! Who owns a property of an entry: claims in the entry's `custom_metadata`, readable with `bao kv metadata get`.
+//! Who owns a property of an entry: claims in the entry's `custom_metadata`, readable with
+//! `bao kv metadata get`.
 //!
 //! | key | value | meaning |
 //! |---|---|---|
-//! | `managed-by` | `external-secrets` | the entry may be written by External Secrets controllers |
-//! | `claim.waypost.io/<property>` | an [`Owner`] | the property is this PushSecret's |
+//! | `managed-by` | `external-secrets` | External Secrets controllers may write the entry |
+//! | `claim.waypost.io/<property>` | an [`Owner`] | this PushSecret owns the property |
 //! | `intent.waypost.io/<uid>/<property>` | an [`Owner`] | this PushSecret is about to claim it |
 //! | `intent.waypost.io/<uid>/*` | an [`Owner`] | this PushSecret is about to purge the entry: an intent on every property |
 //!
-//! Metadata has no check-and-set in Vault. So each claimant announces itself under a key of its own, reads again, and goes on
-//! only when it stands alone; of two, the one with the lower UID goes on and the other withdraws. Whichever read comes last
-//! sees both, so both never go on. Where the server counts changes of labels (OpenBao), a claim is set at once, on condition that
-//! nothing changed; whoever announces itself is seen by that, and sees it.
+//! Vault has no check-and-set for metadata. So each claimant announces itself under its own key,
+//! reads again, and continues only if it is the only one. Of two claimants, the one with the lower
+//! UID continues and the other withdraws. The later of their reads sees both, so they never both
+//! continue. Where the server has check-and-set for metadata (OpenBao), a claim is set in one
+//! request, on condition that nothing changed. Such a claim fails if it meets an announcement, and
+//! an announcing claimant sees it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,33 +23,34 @@ use super::dns;
 use super::fingerprint::short_digest;
 use super::path::RemotePath;
 
-/// The label with which External Secrets controllers mark what they may write.
+/// The key with which External Secrets controllers mark the entries that they manage.
 pub const MARKER: &str = "managed-by";
-/// The marker's value.
+/// The value of the mark.
 pub const MARKER_VALUE: &str = "external-secrets";
-/// More claims than this on one entry are refused: `custom_metadata` holds 64 keys, and some are other people's.
+/// The maximum number of claims on one entry: `custom_metadata` has room for 64 keys, and some
+/// belong to others.
 pub const MAX_CLAIMS: usize = 60;
-/// What KV v2 takes in `custom_metadata`.
+/// The maximum number of keys in `custom_metadata` of KV v2.
 pub const MAX_KEYS: usize = 64;
 
 const CLAIM: &str = "claim.waypost.io/";
 const INTENT: &str = "intent.waypost.io/";
-/// In place of a property: all of them. No property's token looks so.
+/// In place of a property: all of them. No property has this token.
 const EVERY: &str = "*";
-/// With the intent prefix and a UID it fits the 128 bytes of a key.
+/// With the intent prefix and a UID, a property of this length fits into the 128 bytes of a key.
 const MAX_READABLE: usize = 64;
 
-/// The labels of an entry.
+/// The custom metadata of an entry.
 pub type Labels = BTreeMap<String, String>;
-/// Changes of single labels: `Some` sets, `None` removes.
+/// Changes of single keys: `Some` sets, `None` removes.
 pub type LabelChanges = BTreeMap<String, Option<String>>;
 
 /// The PushSecret that owns, or wants to own, a property.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner {
-    /// UID of the PushSecret; of two claimants the lower one wins.
+    /// UID of the PushSecret; the lower of two claimants wins.
     pub uid: String,
-    /// Which cluster it is in (the UID of its `kube-system` namespace).
+    /// Its cluster: the UID of the namespace `kube-system`, or `--cluster-name`.
     pub cluster: String,
     /// Its namespace.
     pub namespace: String,
@@ -54,77 +58,79 @@ pub struct Owner {
     pub name: String,
 }
 
-/// What was found out beside the entry, mostly about other claimants, since a pure function cannot look.
+/// What was found out in addition to the entry, mostly about other claimants, because a pure
+/// function cannot look.
 #[derive(Clone, Debug, Default)]
 pub struct Inquiry {
-    /// UIDs of owners that are there.
+    /// UIDs of owners that exist.
     pub alive: BTreeSet<String>,
-    /// UIDs of owners that are gone: what they claimed counts no longer.
+    /// UIDs of owners that do not exist: their claims no longer count.
     pub gone: BTreeSet<String>,
-    /// Keys of intents that have not moved for too long: they count no longer.
+    /// Keys of intents that have not changed for too long: they no longer count.
     pub stale: BTreeSet<String>,
-    /// Whether the mark of an entry that has none is at another place.
+    /// Whether an entry without a mark has it on another path.
     pub marker: Elsewhere,
-    /// The version up to which the entry has no data any more, in any version; a read shows the latest alone.
+    /// Up to this version, no version of the entry has data. A read shows only the latest.
     pub destroyed: u64,
 }
 
-/// Where the mark of an entry is that has none itself: External Secrets Operator misplaces it for some spellings of a key.
+/// Where the mark of an entry is that has none itself: External Secrets Operator sets it on another
+/// path for some spellings of a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Elsewhere {
-    /// Nobody looked.
+    /// Not looked for yet.
     #[default]
     Unknown,
-    /// Not where that operator would have put it.
+    /// Not where ESO would have set it.
     Nowhere,
-    /// Here, where it would be, this login may not look.
+    /// The login may not read this path, where ESO would have set it.
     Hidden(RemotePath),
-    /// Here.
+    /// On this path.
     At(RemotePath),
 }
 
-/// Who else has something at an entry.
+/// Who else has a claim or an intent on an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Others {
     /// Nobody.
     Nobody,
-    /// Somebody announced a claim that will be confirmed or withdrawn soon.
+    /// Somebody's intent, which will be confirmed or withdrawn soon.
     Intent {
         /// The intent's key.
         key: String,
-        /// Whose it is.
+        /// Its owner.
         by: Owner,
     },
-    /// Perhaps this one, of our own cluster: it has to be looked for.
+    /// Perhaps this owner, of our own cluster: whether it exists must be looked up.
     Perhaps(Owner),
     /// A confirmed claim.
     Claim,
 }
 
-/// How a PushSecret stands towards a property.
+/// The state of a PushSecret's claim on a property.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Its claim is confirmed.
     Mine,
-    /// Its intent stands, and no other.
+    /// Only its intent is there.
     Intended,
     /// Nobody claims it.
     Claimable,
-    /// Its intent stands beside one with a lower UID: it has to withdraw.
+    /// There is another intent with a lower UID: it must withdraw.
     Outbid {
-        /// Whose intent is lower.
+        /// The owner of the lower intent.
         by: Owner,
     },
-    /// Another intent stands that will be confirmed or withdrawn soon.
+    /// There is another intent, which will be confirmed or withdrawn soon.
     Contested {
         /// The intent's key.
         key: String,
-        /// Whose it is.
+        /// Its owner.
         by: Owner,
     },
     /// Another's claim is confirmed.
     Taken {
-        /// Whose it is; `None` where the claim cannot be read.
+        /// Its owner; `None` if the claim cannot be read.
         by: Option<Owner>,
     },
 }
@@ -134,7 +140,8 @@ impl Owner {
         format!("cluster={} namespace={} name={} uid={}", self.cluster, self.namespace, self.name, self.uid)
     }
 
-    /// Anybody may write labels, and what a claim says is asked after and shown: so it is believed only if an object can be called so.
+    /// Anybody may write custom metadata, and a claim's names are used in requests and messages. So
+    /// they are believed only if they are valid object names.
     pub(super) fn decode(text: &str) -> Option<Self> {
         let fields: BTreeMap<&str, &str> = text.split(' ').filter_map(|field| field.split_once('=')).collect();
         let field = |name: &str, fits: fn(&str) -> bool| {
@@ -156,7 +163,7 @@ impl Owner {
     }
 }
 
-/// As UIDs and names of clusters are.
+/// Whether it can be a UID or the name of a cluster.
 fn is_word(text: &str) -> bool {
     let legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     (1..=MAX_READABLE).contains(&text.len()) && text.chars().all(legal)
@@ -178,22 +185,22 @@ pub fn intent_key(property: &str, uid: &str) -> String {
     intent_key_of(&token(property), uid)
 }
 
-/// The key of a claim, by a property as the key has it.
+/// The key of a claim, by the property's token.
 pub(super) fn key_of(token: &str) -> String {
     format!("{CLAIM}{token}")
 }
 
-/// The same of an intent.
+/// The key of an intent, by the property's token.
 pub(super) fn intent_key_of(token: &str, uid: &str) -> String {
     format!("{INTENT}{uid}/{token}")
 }
 
-/// All confirmed claims: the property as the key has it, and whose it is.
+/// All confirmed claims: the property's token, and the encoded owner.
 pub(super) fn claims(labels: &Labels) -> impl Iterator<Item = (&str, &str)> {
     labels.iter().filter_map(|(key, text)| Some((key.strip_prefix(CLAIM)?, text.as_str())))
 }
 
-/// Who else than `me` announced a claim on a property, as the key has it.
+/// Who other than `me` announced a claim on a property, by its token.
 pub(super) fn rival(labels: &Labels, token: &str, me: &Owner) -> Option<Owner> {
     rivals(labels, token.to_owned(), me.uid.clone()).next().map(|(_, by)| by)
 }
@@ -209,12 +216,12 @@ pub fn purge_key(uid: &str) -> String {
     intent_key_of(EVERY, uid)
 }
 
-/// Announces that `me` is about to purge the entry: nobody goes on with a claim meanwhile.
+/// Announces that `me` is about to purge the entry: nobody continues with a claim meanwhile.
 pub fn intend_purge(me: &Owner) -> LabelChanges {
     LabelChanges::from([(purge_key(&me.uid), Some(me.encode()))])
 }
 
-/// Who owns a property, by a claim that is confirmed.
+/// The owner of a property, by a confirmed claim.
 pub fn owner(labels: &Labels, property: &str) -> Option<Owner> {
     Owner::decode(labels.get(&claim_key(property))?)
 }
@@ -224,8 +231,8 @@ pub fn is_marked(labels: &Labels) -> bool {
     labels.get(MARKER).is_some_and(|value| value == MARKER_VALUE)
 }
 
-/// Whether an External Secrets controller keeps the entry and no PushSecret owns anything in it any more: what is not there was
-/// removed by its owner, who took the claim back.
+/// Whether an External Secrets controller manages the entry and no PushSecret owns anything in it:
+/// what does not exist was removed by its owner, who released the claim.
 pub fn is_vacated(labels: &Labels) -> bool {
     is_marked(labels) && claims(labels).next().is_none()
 }
@@ -235,17 +242,17 @@ pub fn is_claimed(labels: &Labels, property: &str) -> bool {
     labels.contains_key(&claim_key(property))
 }
 
-/// Whether the changes take a claim back.
+/// Whether the changes release a claim.
 pub fn withdraws(changes: &LabelChanges) -> bool {
     changes.iter().any(|(key, value)| key.starts_with(CLAIM) && value.is_none())
 }
 
-/// Whether a label says who owns what, so that nobody may set it by a manifest.
+/// Whether a key records ownership or consent, so that no manifest may set it.
 pub fn is_ours(key: &str) -> bool {
     key == MARKER || key.starts_with(CLAIM) || key.starts_with(INTENT) || consent::is_consent(key)
 }
 
-/// How `me` stands towards `property` of an entry with these labels.
+/// The state of `me`'s claim on `property` of an entry with this custom metadata.
 pub fn standing(labels: &Labels, property: &str, me: &Owner, inquiry: &Inquiry) -> Standing {
     if let Some(text) = labels.get(&claim_key(property)) {
         match Owner::decode(text) {
@@ -263,7 +270,7 @@ pub fn standing(labels: &Labels, property: &str, me: &Owner, inquiry: &Inquiry) 
     }
 }
 
-/// Announces `me` for these properties, with the marker, and sweeps void intents away.
+/// Announces `me` for these properties, sets the mark, and removes void intents.
 pub fn intend<'a>(
     labels: &Labels,
     properties: impl IntoIterator<Item = &'a str>,
@@ -285,7 +292,7 @@ pub fn intend<'a>(
     changes
 }
 
-/// Turns intents into claims: one request, so that no reader sees neither.
+/// Turns intents into claims, in one request, so that every read sees one of the two.
 pub fn confirm<'a>(properties: impl IntoIterator<Item = &'a str>, me: &Owner) -> LabelChanges {
     properties
         .into_iter()
@@ -293,7 +300,7 @@ pub fn confirm<'a>(properties: impl IntoIterator<Item = &'a str>, me: &Owner) ->
         .collect()
 }
 
-/// Drops what `me` has on these properties, claims with their consents and intents; others' stay.
+/// Releases `me`'s claims, consents and intents on these properties; those of others stay.
 pub fn release<'a>(labels: &Labels, properties: impl IntoIterator<Item = &'a str>, me: &Owner) -> LabelChanges {
     let mut changes = LabelChanges::new();
     for property in properties {
@@ -313,8 +320,8 @@ pub fn release<'a>(labels: &Labels, properties: impl IntoIterator<Item = &'a str
     changes
 }
 
-/// Whether a write by `me` that left these labels behind may count as its own: its claim or intent still stands, and no
-/// other's claim does.
+/// Whether a write by `me` that resulted in this custom metadata counts as its own: its claim or
+/// intent is still there, and no other's claim is.
 pub fn still_held(labels: &Labels, property: &str, me: &Owner, inquiry: &Inquiry) -> bool {
     match standing(labels, property, me, inquiry) {
         Standing::Mine | Standing::Intended => true,
@@ -323,7 +330,8 @@ pub fn still_held(labels: &Labels, property: &str, me: &Owner, inquiry: &Inquiry
     }
 }
 
-/// Who else than `me` has something at an entry with these labels; the weightiest of all.
+/// Who other than `me` has a claim or an intent on an entry with this custom metadata: the
+/// strongest.
 pub fn others(labels: &Labels, me: &Owner, inquiry: &Inquiry) -> Others {
     let mut found = Others::Nobody;
     for (_, text) in claims(labels) {
@@ -342,7 +350,7 @@ pub fn others(labels: &Labels, me: &Owner, inquiry: &Inquiry) -> Others {
     }
 }
 
-/// How many labels, and how many claims among them, there would be after `changes`.
+/// How many keys, and how many claims among them, there would be after `changes`.
 pub fn count_after(labels: &Labels, changes: &LabelChanges) -> (usize, usize) {
     let kept = labels.keys().filter(|key| !changes.contains_key(*key));
     let set = changes.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| key);
@@ -367,8 +375,8 @@ fn rivals(labels: &Labels, token: String, mine: String) -> impl Iterator<Item = 
     intents.filter(move |(_, of, by)| (*of == token || *of == EVERY) && by.uid != mine).map(|(key, _, by)| (key, by))
 }
 
-/// The key, the property's token and the owner of an intent. One that cannot be read counts as that of nobody alive: it can
-/// only be swept as stale.
+/// The key, the property's token and the owner of an intent. One that cannot be read counts as that
+/// of nobody alive: it can only be swept as stale.
 fn intent<'a>(key: &'a str, text: &str) -> Option<(&'a str, &'a str, Owner)> {
     let (uid, of) = key.strip_prefix(INTENT)?.split_once('/')?;
     let nobody = || Owner {
@@ -377,12 +385,12 @@ fn intent<'a>(key: &'a str, text: &str) -> Option<(&'a str, &'a str, Owner)> {
         namespace: "unknown".to_owned(),
         name: "unknown".to_owned(),
     };
-    // Whose an intent is, its key says.
+    // The key says whose the intent is.
     let by = Owner::decode(text).map_or_else(nobody, |by| Owner { uid: uid.to_owned(), ..by });
     Some((key, of, by))
 }
 
-/// A property as part of a label's key: itself where a key can hold it, else its digest.
+/// The token of a property in a key: itself if it fits, else its digest.
 pub(super) fn token(property: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let readable =
@@ -432,7 +440,8 @@ mod tests {
         assert_eq!(labels.keys().collect::<Vec<_>>(), [MARKER]);
     }
 
-    /// Anybody with a right to metadata writes labels; what they say goes into requests and messages.
+    /// Anybody with a right to metadata may write custom metadata; its text is used in requests and
+    /// messages.
     #[test]
     fn a_claim_of_what_can_be_no_object_is_not_believed() {
         let encoded = |owner: Owner| owner.encode();

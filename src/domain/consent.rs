@@ -1,5 +1,5 @@
-//! Who may read a property: the producer's word, kept beside the value in the entry's `custom_metadata`, so that it holds in
-//! every cluster that reads the path and comes with the very read that it is about.
+//! Who may read a property: the producer's consent, in the entry's `custom_metadata`. So it applies
+//! in every cluster that reads the path, and comes with the same read as the value.
 //!
 //! | key | value | meaning |
 //! |---|---|---|
@@ -21,7 +21,8 @@ use super::whole_name::WholeName;
 
 const PREFIX: &str = "consent.waypost.io/";
 
-/// The namespaces whose ExternalSecrets may read a property. Every list, and the selector, can let a namespace in.
+/// The namespaces whose ExternalSecrets may read a property. A namespace that any list, or the
+/// selector, matches may read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Consent {
@@ -34,15 +35,15 @@ pub struct Consent {
     /// By labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<Selector>,
-    /// What becomes of a target whose namespace is let in no longer.
+    /// What happens to a target whose namespace may no longer read.
     #[serde(default, skip_serializing_if = "OnWithdrawal::is_default")]
     pub on_withdrawal: OnWithdrawal,
 }
 
-/// What becomes of a target whose namespace may read no longer.
+/// What happens to a target whose namespace may no longer read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnWithdrawal {
-    /// It keeps its data, and gets no more.
+    /// It keeps its data, and is not updated.
     #[default]
     Retain,
     /// It is deleted.
@@ -68,26 +69,26 @@ pub enum Silence {
     Forbids,
 }
 
-/// Why a consent is refused. Nothing of it is quoted but what a person has to find.
+/// Why a consent is refused. Only what a person needs to find is quoted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConsentError {
-    /// Another shape.
+    /// It has other fields or types.
     #[error(
         "may have namespaces, namespaceRegexes (lists of texts), namespaceSelector (matchLabels, matchExpressions) and onWithdrawal (Retain or Delete)"
     )]
     Shape,
-    /// No expression, or a huge one.
+    /// A regular expression that is invalid or too large.
     #[error("has an entry of namespaceRegexes that cannot be used: {0}")]
     Regex(NoExpression),
-    /// A selector that says nothing.
+    /// A malformed selector.
     #[error("has a malformed namespaceSelector: {0}")]
     Selector(Malformed),
-    /// A store keeps it as a label, and takes no such text.
-    #[error("has a character that cannot be printed, which no store takes: remove it")]
+    /// A store does not accept such text as custom metadata.
+    #[error("has a character that is not printable, which no store accepts: remove it")]
     Unprintable,
-    /// More than the store takes.
+    /// More than a store accepts.
     #[error(
-        "takes {bytes} bytes, and a store keeps {}: use a regular expression or a label selector",
+        "takes {bytes} bytes, and a store accepts {}: use a regular expression or a label selector",
         label::MAX_VALUE
     )]
     TooLong {
@@ -103,7 +104,7 @@ impl OnWithdrawal {
 }
 
 impl Consent {
-    /// Parses what a manifest says.
+    /// Parses the consent of a manifest.
     ///
     /// # Errors
     /// [`ConsentError`] for the first thing that is wrong.
@@ -119,15 +120,15 @@ impl Consent {
         }
     }
 
-    /// As it stands in the store.
+    /// As in the store.
     pub fn encode(&self) -> String {
         serde_json::to_string(self).expect("lists and texts always serialise")
     }
 
-    /// What it says about a namespace with these labels.
+    /// Judges a namespace with these labels.
     pub fn judge(&self, namespace: &str, labels: &BTreeMap<String, String>) -> Word {
         let named = self.namespaces.iter().any(|name| name == namespace);
-        // What cannot be understood, in an entry that somebody else wrote, lets nobody in.
+        // What cannot be parsed, in an entry that somebody else wrote, permits nobody.
         let matches = |pattern: &String| WholeName::parse(pattern).is_ok_and(|pattern| pattern.is_match(namespace));
         let matched = || self.namespace_regexes.iter().any(matches);
         let selects = |selector| LabelQuery::parse(selector).is_ok_and(|query| query.matches(labels));
@@ -146,12 +147,12 @@ impl Consent {
     }
 }
 
-/// The label of a property's consent.
+/// The key of a property's consent.
 pub fn key(property: &str) -> String {
     format!("{PREFIX}{}", claim::token(property))
 }
 
-/// Whether a label is a consent.
+/// Whether a key of custom metadata is a consent.
 pub fn is_consent(key: &str) -> bool {
     key.starts_with(PREFIX)
 }
@@ -165,7 +166,7 @@ pub fn digest(labels: &Labels) -> u64 {
     hasher.finish()
 }
 
-/// What the entry says of reading `property`; `None` where nobody said anything. What cannot be understood lets nobody in.
+/// The consent of `property`; `None` if there is none. One that cannot be parsed permits nobody.
 pub fn of(labels: &Labels, property: &str) -> Option<Consent> {
     labels.get(&key(property)).map(|text| serde_json::from_str(text).unwrap_or_default())
 }

@@ -1,16 +1,16 @@
-//! Names as Kubernetes forms them.
+//! Kubernetes' rules for names.
 
 /// The longest name of an object, in bytes.
 const MAX_SUBDOMAIN: usize = 253;
 /// The longest name of a namespace, in bytes.
 const MAX_LABEL: usize = 63;
 
-/// Whether it can be the name of a namespace.
+/// Whether a namespace can have this name.
 pub fn is_label(text: &str) -> bool {
     text.len() <= MAX_LABEL && is_part(text)
 }
 
-/// Whether it can be the name of an object.
+/// Whether an object can have this name.
 pub fn is_subdomain(text: &str) -> bool {
     text.len() <= MAX_SUBDOMAIN && text.split('.').all(is_part)
 }

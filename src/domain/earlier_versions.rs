@@ -1,28 +1,27 @@
-//! What becomes of the earlier versions of an entry when the last of its properties is removed: a person's word on the PushSecret.
+//! What happens to the earlier versions of an entry when its last property is removed: an
+//! annotation of the PushSecret decides.
 
 use thiserror::Error;
 
-/// What becomes of them.
+/// What happens to earlier versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EarlierVersions {
     /// They stay, with their data, until the store prunes them.
     #[default]
     Keep,
-    /// Their data is destroyed. Their numbers stay, and the next version follows them.
+    /// Their data is destroyed. Their numbers stay, and the next version has the next number.
     Destroy,
-    /// The entry goes, with all versions and labels. The next version is the first.
+    /// The entry is deleted, with all versions and custom metadata. The next version is number 1.
     Purge,
 }
 
-/// It is none of the words that are known. The word is not quoted: nobody knows what it is.
+/// The annotation has another value. It is not quoted, because it could be anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error(
-    "must be Keep, Destroy or Purge, in this spelling: correct it; until then nothing is written and nothing is removed"
-)]
+#[error("must be exactly Keep, Destroy or Purge: correct it; until then nothing is written or removed")]
 pub struct UnknownEarlierVersions;
 
 impl EarlierVersions {
-    /// Parses the annotation; absent, the default.
+    /// Parses the annotation; `None` is the default.
     ///
     /// # Errors
     /// Any other text than the name of a variant.

@@ -1,5 +1,5 @@
-//! Text that is put together from parts of a manifest and of a source. One expansion is one step, and each step has a limit:
-//! a few parts that repeat what stands for them would otherwise multiply it without end.
+//! Text that is put together from parts of a manifest and of a source. Each expansion has a limit:
+//! otherwise a few parts that repeat what they insert would multiply it without end.
 
 /// A text that grows up to its limit.
 #[derive(Debug)]
@@ -8,12 +8,12 @@ pub struct Expansion {
     limit: usize,
 }
 
-/// The text would be longer than its limit.
+/// The text would exceed its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverLimit;
 
 impl Expansion {
-    /// An empty text that may have `limit` bytes.
+    /// An empty text of at most `limit` bytes.
     pub const fn within(limit: usize) -> Self {
         Expansion { text: String::new(), limit }
     }
@@ -21,7 +21,7 @@ impl Expansion {
     /// Adds a part.
     ///
     /// # Errors
-    /// It does not fit; the text stays as it is.
+    /// The part does not fit; the text is unchanged.
     pub fn push(&mut self, part: &str) -> Result<(), OverLimit> {
         if part.len() > self.limit - self.text.len() {
             return Err(OverLimit);

@@ -1,16 +1,17 @@
-//! Compiles the regular expressions of manifests, all of them here, so that each has the same bound.
+//! Compiles all regular expressions of manifests, so that each has the same bound.
 
 use regex::{Regex, RegexBuilder};
 use thiserror::Error;
 
-/// The memory, in bytes, that one compiled expression may take, and that its search may cache. Each `\w` takes some thirty
-/// kibibytes, for the letters of all languages.
+/// The memory, in bytes, of one compiled expression, and of the cache of its search. Each `\w`
+/// takes about 30 KiB, for the letters of all languages.
 const MAX_MEMORY: usize = 256 * 1024;
 
-/// A text that is no regular expression, or too large a one. It is shown, being part of a manifest.
+/// A text that is not a regular expression, or is one that is too large. It is shown, because it is
+/// part of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "{0:?} is no regular expression, or too large a one: use RE2's syntax, without look-around and back-references, and small repetition counts"
+    "{0:?} is not a valid regular expression, or too large: use RE2 syntax, without look-around and back-references, and small repetition counts"
 )]
 pub struct NoExpression(pub String);
 

@@ -1,5 +1,5 @@
-//! Digests that decide whether something changed: the ones that External Secrets Operator writes on objects, computed
-//! exactly as it does so that a hand-over rewrites nothing.
+//! Digests that detect changes. External Secrets Operator writes them on objects; they are computed
+//! exactly as it does, so that a hand-over rewrites nothing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -20,7 +20,7 @@ pub fn data_hash(data: &SecretMap) -> String {
         digest.update(":[");
         for (position, byte) in value.expose().iter().enumerate() {
             let number = DECIMALS[usize::from(*byte)].as_bytes();
-            // Numbers carry the blank that parts them from the one before.
+            // Each number has the space before it.
             digest.update(if position == 0 { &number[1..] } else { number });
         }
         digest.update("]");
@@ -29,12 +29,13 @@ pub fn data_hash(data: &SecretMap) -> String {
     hex(&digest.finalize())
 }
 
-/// The `created-by` label of a target Secret: who owns it, as a label value can hold it.
+/// The `created-by` label of a target Secret: its owner, in a form that fits into a label value.
 pub fn owner_label(namespace: &str, name: &str) -> String {
     hex(&Sha3_224::digest(format!("{namespace}/{name}")))
 }
 
-/// `status.syncedResourceVersion`: the generation with a digest of annotations and labels, all of which trigger a sync.
+/// `status.syncedResourceVersion`: the generation with a digest of annotations and labels, all of
+/// which trigger a sync.
 pub fn synced_resource_version(
     generation: i64,
     annotations: &BTreeMap<String, String>,
@@ -44,18 +45,18 @@ pub fn synced_resource_version(
     format!("{generation}-{}", hex(&Sha3_224::digest(text)))
 }
 
-/// SHA3-224 in lower-case hexadecimal, for names that are too long for where they must go.
+/// SHA3-224 in lower-case hexadecimal, for names that are too long.
 pub fn short_digest(text: &str) -> String {
     hex(&Sha3_224::digest(text))
 }
 
-/// A byte in decimal after a blank, at the end of four characters.
+/// A byte in decimal after a space, right-aligned in four characters.
 struct Decimal {
     text: [u8; 4],
     start: usize,
 }
 
-/// One for each byte, so that hashing makes no text of a value, which would have to be wiped.
+/// One for each byte, so that hashing creates no text of a value that would have to be zeroed.
 static DECIMALS: [Decimal; 256] = decimals();
 
 impl Decimal {

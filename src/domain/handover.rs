@@ -1,51 +1,53 @@
-//! Claims of a cluster that is gone for good, made those of the cluster that took its place. The PushSecret's UID stays the former one:
-//! the new cluster's controllers look for it, do not find it, and give the property to whoever publishes it now.
+//! Transfers the claims of a cluster that is gone for good to the cluster that replaces it. A claim
+//! keeps the UID of the former PushSecret. The new cluster's controllers look for that UID, do not
+//! find it, and give the property to the PushSecret that publishes it now.
 
 use super::claim::{self, LabelChanges, Labels, Owner};
 
-/// Claims of which cluster become those of which.
+/// From which cluster to which one claims are transferred.
 #[derive(Clone, Copy, Debug)]
 pub struct Handover<'a> {
-    /// The cluster that is gone.
+    /// The former cluster.
     pub from: &'a str,
-    /// The one that took its place.
+    /// The cluster that replaces it.
     pub to: &'a str,
-    /// Who announces the change, where a server makes nobody wait by itself. It is no PushSecret of any cluster.
+    /// Who announces the transfer, on a server without check-and-set on metadata. It is not a
+    /// PushSecret of any cluster.
     pub mover: &'a Owner,
 }
 
-/// What becomes of one claim.
+/// What happens to one claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It becomes the new cluster's.
+    /// It is transferred to the new cluster.
     Moves,
-    /// It is the new cluster's.
+    /// It already belongs to the new cluster.
     Moved,
-    /// It is another cluster's, and stays.
+    /// It belongs to another cluster, and stays.
     Others,
-    /// Nobody can read whose it is; it stays.
+    /// Its owner cannot be read; it stays.
     Unreadable,
-    /// Somebody is about to claim the property, and it stays.
+    /// Somebody is about to claim the property; it stays.
     Announced(Owner),
 }
 
-/// One claim at an entry.
+/// One claim on an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimed {
-    /// The property, or its digest where the property does not fit into a label.
+    /// The property, or its digest if the property does not fit into a key.
     pub property: String,
-    /// Whose it is; `None` where that cannot be read.
+    /// The owner; `None` if it cannot be read.
     pub owner: Option<Owner>,
 }
 
-/// The claims at an entry with these labels.
+/// The claims on an entry with this custom metadata.
 pub fn claims(labels: &Labels) -> Vec<Claimed> {
     let claim = |(property, text): (&str, &str)| Claimed { property: property.to_owned(), owner: Owner::decode(text) };
     claim::claims(labels).map(claim).collect()
 }
 
 impl Handover<'_> {
-    /// What becomes of each claim, as far as these labels say.
+    /// What happens to each claim, according to this custom metadata.
     pub fn fates(&self, labels: &Labels) -> Vec<(Claimed, Fate)> {
         let fate = |claimed: &Claimed| match &claimed.owner {
             None => Fate::Unreadable,
@@ -56,14 +58,14 @@ impl Handover<'_> {
         claims(labels).into_iter().map(|claimed| (claimed.clone(), fate(&claimed))).collect()
     }
 
-    /// The changes that move every claim that moves, and take back what was announced.
+    /// The changes that transfer every claim to transfer, and remove our announcements.
     pub fn changes(&self, labels: &Labels) -> LabelChanges {
         let moved = |owner: Owner| Owner { cluster: self.to.to_owned(), ..owner }.encode();
         let claims = self.moving(labels).map(|(property, owner)| (claim::key_of(&property), Some(moved(owner))));
         claims.chain(claim::intents_of(labels, self.mover).map(|key| (key, None))).collect()
     }
 
-    /// Announces the change for each claim that moves, so that nobody takes its property meanwhile.
+    /// Announces the transfer of each claim, so that nobody takes its property meanwhile.
     pub fn announcement(&self, labels: &Labels) -> LabelChanges {
         let intent = |property: &str| (claim::intent_key_of(property, &self.mover.uid), Some(self.mover.encode()));
         self.moving(labels).map(|(property, _)| intent(&property)).collect()

@@ -1,24 +1,26 @@
-//! JSON as a store gives it back: with fields in another order, other escapes, and numbers that went through 64-bit floats.
+//! JSON as a store returns it: with fields in another order, other escapes, and numbers converted
+//! through 64-bit floats.
 //!
-//! A KV v2 server keeps what was written and reads it into floats: 9007199254740993 comes back as 9007199254740992, and 1.50 as
-//! 1.5. So values are compared by what they mean, and whoever needs all digits of such a number has to write it as text.
+//! A KV v2 server stores what was written but reads it into floats: 9007199254740993 comes back as
+//! 9007199254740992, and 1.50 as 1.5. So values are compared by meaning. Numbers whose digits must
+//! all survive have to be written as text.
 
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-/// Values that are nested deeper are neither compared by meaning nor trusted to come back.
+/// Deeper values are not compared by meaning, and not assumed to come back unchanged.
 const MAX_DEPTH: usize = 64;
 
-/// One spelling for all of one meaning; `None` for what is no JSON or nested too deep.
+/// The canonical spelling of a value; `None` if it is not JSON or nested too deep.
 pub fn canonical(json: &str) -> Option<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::with_capacity(json.len()));
     spell(json, MAX_DEPTH, &mut text)?;
     Some(text)
 }
 
-/// Whether a server gives it back with the same meaning.
+/// Whether a server returns it with the same meaning.
 pub fn comes_back(json: &str) -> bool {
     survives(json, MAX_DEPTH).unwrap_or(false)
 }
@@ -73,7 +75,7 @@ fn survives(json: &str, depth: usize) -> Option<bool> {
             let float = json.parse::<f64>().ok().filter(|float| float.is_finite())?;
             Some(decimal(json)? == decimal(&Zeroizing::new(format!("{float:e}")))?)
         }
-        // Half of a surrogate pair is no text: a server puts U+FFFD in its place.
+        // Half of a surrogate pair is not text: a server replaces it by U+FFFD.
         b'"' => Some(serde_json::from_str::<String>(json).map(Zeroizing::new).is_ok()),
         _literal => Some(true),
     }
@@ -156,7 +158,8 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        // So many digits a float always keeps; of a seventeenth there can be two that mean the same float.
+        // So many digits a float always keeps; of a seventeenth there can be two that mean the same
+        // float.
         fn fifteen_digits_come_back(digits in -999_999_999_999_999_i64..=999_999_999_999_999, exponent in -200..=200) {
             let number = format!("{digits}e{exponent}");
             prop_assert!(comes_back(&number), "{}", number);
@@ -167,7 +170,8 @@ pub(super) mod tests {
             let _any = (canonical(&text), comes_back(&text));
         }
 
-        /// What comes back has a meaning to compare it by: else it would be written again at each refresh.
+        /// What comes back has a meaning to compare it by: else it would be written again at each
+        /// refresh.
         #[test]
         fn what_comes_back_has_one_spelling(json in json()) {
             if comes_back(&json) {

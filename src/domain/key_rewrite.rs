@@ -1,4 +1,4 @@
-//! Which keys of a source are meant, and what they are called elsewhere: regular expressions over names, never over values.
+//! Selects keys of a source and rewrites them, by regular expressions over keys, never over values.
 
 use regex::Regex;
 use thiserror::Error;
@@ -8,43 +8,44 @@ use super::expansion::{Expansion, OverLimit};
 use super::expression::{NoExpression, compile};
 use super::path::MAX_BYTES;
 
-/// A change makes more of a key than any path has.
+/// A rewrite makes a key longer than any path may be.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("rewrite[{step}] makes more than {MAX_BYTES} bytes of key {key:?}: shorten what it puts in, or match less")]
+#[error("rewrite[{step}] makes key {key:?} longer than {MAX_BYTES} bytes: shorten its replacement, or match less")]
 pub struct TooLong {
-    /// Which of the changes, from 0.
+    /// The index of the rewrite, from 0.
     pub step: usize,
     /// The key of the source.
     pub key: String,
 }
 
-/// The keys that an expression matches somewhere; without one, all.
+/// The keys that an expression matches anywhere; without one, all.
 #[derive(Clone, Debug, Default)]
 pub struct KeyMatch(Option<Regex>);
 
-/// Changes of a key, one after the other.
+/// Rewrites of a key, applied in order.
 #[derive(Clone, Debug, Default)]
 pub struct KeyRewrite(Vec<KeyChange>);
 
-/// One change of a key.
+/// One rewrite of a key.
 #[derive(Clone, Debug)]
 pub enum KeyChange {
     /// Every match is replaced.
     Replace(Regex, String),
-    /// These parts, one after the other.
+    /// The concatenation of these parts.
     Template(Vec<Part>),
 }
 
 /// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// What stands for itself.
+    /// Plain text.
     Fixed(String),
-    /// The key as it was before.
+    /// The key before the rewrite.
     Key,
 }
 
-/// What a template has between braces and is more than the key: it takes the language that we do not have.
+/// A template that has more than the key between braces. It needs the template language, which we
+/// do not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MoreThanTheKey;
 
@@ -57,14 +58,14 @@ impl KeyMatch {
         expression.filter(|text| !text.is_empty()).map(compile).transpose().map(KeyMatch)
     }
 
-    /// Whether a key is meant.
+    /// Whether a key matches.
     pub fn is_match(&self, key: &str) -> bool {
         self.0.as_ref().is_none_or(|regex| regex.is_match(key))
     }
 }
 
 impl KeyChange {
-    /// Replaces what `source` matches. `$1` and `${name}` in the target stand for groups of the source.
+    /// Replaces what `source` matches. `$1` and `${name}` in the target are groups of the source.
     ///
     /// # Errors
     /// A source that cannot be compiled.
@@ -72,7 +73,8 @@ impl KeyChange {
         Ok(KeyChange::Replace(compile(source)?, target.to_owned()))
     }
 
-    /// Makes a key by a template in which `{{ .value }}` stands for it. That much of the language is the same in every engine.
+    /// Renders a key from a template in which `{{ .value }}` is the key. That part of the language
+    /// is the same in every engine.
     ///
     /// # Errors
     /// Anything else between braces.
@@ -95,7 +97,8 @@ impl KeyChange {
                     let found = groups.get_match();
                     text.push(&key[after..found.start()])?;
                     put_in.clear();
-                    // Of one match; it is as long as the target with a key of at most the limit for each of its groups.
+                    // The text of one match: at most as long as the target with a key of the
+                    // maximum length for each of its groups.
                     groups.expand(target, &mut put_in);
                     text.push(&put_in)?;
                     after = found.end();
@@ -116,15 +119,15 @@ impl KeyChange {
 }
 
 impl KeyRewrite {
-    /// These changes, one after the other.
+    /// Applies these rewrites in order.
     pub const fn new(changes: Vec<KeyChange>) -> Self {
         KeyRewrite(changes)
     }
 
-    /// The key's other name.
+    /// The rewritten key.
     ///
     /// # Errors
-    /// [`TooLong`] for the first change whose result no path could have.
+    /// [`TooLong`] for the first rewrite whose result is longer than a path may be.
     pub fn apply(&self, key: &str) -> Result<String, TooLong> {
         let mut name = key.to_owned();
         for (step, change) in self.0.iter().enumerate() {
@@ -158,7 +161,8 @@ mod tests {
         assert_eq!(rewrite(&[], "ab"), "ab");
     }
 
-    /// Each of these changes multiplies what it gets: without a limit for each, a handful of them takes all memory there is.
+    /// Each of these rewrites multiplies its input: without a limit for each, a handful of them
+    /// exhausts memory.
     #[test]
     fn no_change_makes_more_of_a_key_than_a_path_has() {
         let replace = |source: &str, target: &str| KeyChange::replace(source, target).unwrap();

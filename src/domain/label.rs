@@ -1,11 +1,11 @@
-//! What a KV v2 store takes as a label (`custom_metadata`) of an entry.
+//! What a KV v2 store accepts as `custom_metadata` of an entry.
 
 /// The longest key, in bytes.
 pub const MAX_KEY: usize = 128;
 /// The longest value, in bytes.
 pub const MAX_VALUE: usize = 512;
 
-/// Why no store takes a text as the key or the value of a label.
+/// Why no store accepts a text as a key or a value of custom metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LabelFault {
     /// It is empty.
@@ -16,7 +16,7 @@ pub enum LabelFault {
     Unprintable,
 }
 
-/// Judges the key of a label.
+/// Checks a key of custom metadata.
 ///
 /// # Errors
 /// [`LabelFault`].
@@ -24,7 +24,7 @@ pub fn check_key(text: &str) -> Result<(), LabelFault> {
     check(text, MAX_KEY)
 }
 
-/// Judges the value of a label.
+/// Checks a value of custom metadata.
 ///
 /// # Errors
 /// [`LabelFault`].
@@ -41,10 +41,10 @@ fn check(text: &str, limit: usize) -> Result<(), LabelFault> {
     }
 }
 
-/// What Go's `unicode.IsPrint`, which servers ask, calls so: letters, marks, numbers, punctuation, symbols and the space. What the
-/// standard library escapes for people is the rest, apart from the characters that it escapes because they are syntax.
+/// Go's `unicode.IsPrint`, which servers use: letters, marks, numbers, punctuation, symbols and the
+/// space. `escape_debug` escapes all other characters, and the quotes and the backslash.
 fn is_printable(character: char) -> bool {
-    // A mark is escaped only where it has nothing to stand on.
+    // A combining mark is escaped only without a character before it.
     let shown = format!("x{character}");
     matches!(character, '"' | '\'' | '\\') || shown.escape_debug().eq(shown.chars())
 }

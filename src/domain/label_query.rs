@@ -1,5 +1,6 @@
-//! Label selectors: how they are written, what is wrong with one, and what it matches. As the API server has them, which takes any text
-//! in a field of a resource and judges it only where it is asked for such labels.
+//! Label selectors: parses them, says what is wrong with one, and matches labels. The rules are
+//! those of the API server, which accepts any text in a field of a resource and validates it only
+//! in a request for such labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,14 +13,14 @@ const LONGEST_WORD: usize = 63;
 /// The longest prefix of a label's key.
 const LONGEST_PREFIX: usize = 253;
 
-/// A label selector as a manifest has it.
+/// A label selector, as in a manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Selector {
     /// Labels with these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
-    /// And all of these.
+    /// All of these must match too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub match_expressions: Vec<Expression>,
 }
@@ -30,18 +31,18 @@ pub struct Selector {
 pub struct Expression {
     /// The label.
     pub key: String,
-    /// What is asked of it: In, NotIn, Exists or DoesNotExist.
+    /// In, NotIn, Exists or DoesNotExist.
     pub operator: String,
     /// The values, for In and NotIn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
 }
 
-/// A label selector that was parsed. One that asks for nothing matches everything, as everywhere in Kubernetes.
+/// A parsed label selector. An empty one matches everything, as everywhere in Kubernetes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LabelQuery(Vec<Requirement>);
 
-/// What is asked of one label.
+/// The requirement on one label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Requirement {
     key: String,
@@ -52,21 +53,22 @@ struct Requirement {
 enum Test {
     Is(String),
     In(BTreeSet<String>),
-    /// So is a label that is not there.
+    /// Also matches if the label does not exist.
     NotIn(BTreeSet<String>),
     Exists,
     DoesNotExist,
 }
 
-/// Why a label selector says nothing. It begins with the place in the selector, and quotes nothing but keys and operators.
+/// Why a label selector is malformed. The text begins with the field, and quotes only keys and
+/// operators.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Malformed {
     /// An unknown operator.
-    #[error("matchExpressions[{at}].operator {operator:?} is none: use In, NotIn, Exists or DoesNotExist")]
+    #[error("matchExpressions[{at}].operator {operator:?} is not an operator: use In, NotIn, Exists or DoesNotExist")]
     Operator {
         /// Which expression.
         at: usize,
-        /// What stands there.
+        /// The text there.
         operator: String,
     },
     /// `In` or `NotIn` without values.
@@ -87,19 +89,19 @@ pub enum Malformed {
     },
     /// A key that no label can have.
     #[error(
-        "{place}: {key:?} is no key of a label: use at most 63 letters, digits, '-', '_' and '.', perhaps after a domain and a slash"
+        "{field}: {key:?} is not a valid label key: use at most 63 letters, digits, '-', '_' and '.', optionally after a domain and a slash"
     )]
     Key {
-        /// Where it stands.
-        place: String,
-        /// What stands there.
+        /// The field.
+        field: String,
+        /// The text there.
         key: String,
     },
     /// A value that no label can have.
-    #[error("{place}: a value is none of a label: use at most 63 letters, digits, '-', '_' and '.'")]
+    #[error("{field}: a value is not a valid label value: use at most 63 letters, digits, '-', '_' and '.'")]
     Value {
-        /// Where it stands.
-        place: String,
+        /// The field.
+        field: String,
     },
 }
 
@@ -107,13 +109,13 @@ impl LabelQuery {
     /// Parses a selector.
     ///
     /// # Errors
-    /// What the API server would refuse to be asked for.
+    /// [`Malformed`] where the API server would reject the selector.
     pub fn parse(selector: &Selector) -> Result<Self, Malformed> {
         let labels = selector.match_labels.iter().map(|(key, value)| {
             check_key("matchLabels", key)?;
             match is_value(value) {
                 true => Ok(Requirement { key: key.clone(), test: Test::Is(value.clone()) }),
-                false => Err(Malformed::Value { place: format!("matchLabels.{key}") }),
+                false => Err(Malformed::Value { field: format!("matchLabels.{key}") }),
             }
         });
         let expressions = selector.match_expressions.iter().enumerate();
@@ -123,7 +125,7 @@ impl LabelQuery {
             .map(LabelQuery)
     }
 
-    /// Whether an object with these labels is meant.
+    /// Whether it matches an object with these labels.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.0.iter().all(|requirement| requirement.test.holds(labels.get(&requirement.key)))
     }
@@ -134,7 +136,7 @@ fn parse_expression(at: usize, expression: &Expression) -> Result<Requirement, M
     check_key(&format!("matchExpressions[{at}].key"), key)?;
     let values: BTreeSet<String> = values.iter().cloned().collect();
     if !values.iter().all(|value| is_value(value)) {
-        return Err(Malformed::Value { place: format!("matchExpressions[{at}].values") });
+        return Err(Malformed::Value { field: format!("matchExpressions[{at}].values") });
     }
     let test = match (operator.as_str(), values.is_empty()) {
         ("In", false) => Ok(Test::In(values)),
@@ -160,7 +162,7 @@ impl Test {
     }
 }
 
-/// As the API server is asked, and as people read it: `team=shop,tier in (1,2)`.
+/// In the form of a request to the API server: `team=shop,tier in (1,2)`.
 impl fmt::Display for LabelQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, Requirement { key, test }) in self.0.iter().enumerate() {
@@ -178,12 +180,12 @@ impl fmt::Display for LabelQuery {
     }
 }
 
-fn check_key(place: &str, key: &str) -> Result<(), Malformed> {
+fn check_key(field: &str, key: &str) -> Result<(), Malformed> {
     let is_key = match key.rsplit_once('/') {
         Some((prefix, name)) => is_prefix(prefix) && !name.is_empty() && is_value(name),
         None => !key.is_empty() && is_value(key),
     };
-    if is_key { Ok(()) } else { Err(Malformed::Key { place: place.to_owned(), key: key.to_owned() }) }
+    if is_key { Ok(()) } else { Err(Malformed::Key { field: field.to_owned(), key: key.to_owned() }) }
 }
 
 /// A DNS subdomain.
@@ -254,16 +256,19 @@ mod tests {
     fn sc4_a_malformed_selector_is_named_with_what_is_wrong() {
         let expression = |operator: &str, values: Value| json!({ "matchExpressions": [{ "key": "a", "operator": operator, "values": values }] });
         for (selector, says) in [
-            (expression("Matches", json!(["x"])), "matchExpressions[0].operator \"Matches\" is none"),
+            (expression("Matches", json!(["x"])), "matchExpressions[0].operator \"Matches\" is not an operator"),
             (expression("NotIn", json!([])), "matchExpressions[0].values is empty: NotIn needs"),
             (expression("Exists", json!(["x"])), "matchExpressions[0].values is not empty: Exists takes none"),
-            (expression("In", json!(["x y"])), "matchExpressions[0].values: a value is none of a label"),
-            (expression("In", json!(["x".repeat(64)])), "matchExpressions[0].values: a value is none of a label"),
-            (json!({ "matchLabels": { "a b": "x" } }), "matchLabels: \"a b\" is no key of a label"),
-            (json!({ "matchLabels": { "A.b/c": "x" } }), "is no key of a label"),
-            (json!({ "matchLabels": { "a/b/c": "x" } }), "is no key of a label"),
-            (json!({ "matchLabels": { "a/": "x" } }), "is no key of a label"),
-            (json!({ "matchLabels": { "": "x" } }), "is no key of a label"),
+            (expression("In", json!(["x y"])), "matchExpressions[0].values: a value is not a valid label value"),
+            (
+                expression("In", json!(["x".repeat(64)])),
+                "matchExpressions[0].values: a value is not a valid label value",
+            ),
+            (json!({ "matchLabels": { "a b": "x" } }), "matchLabels: \"a b\" is not a valid label key"),
+            (json!({ "matchLabels": { "A.b/c": "x" } }), "is not a valid label key"),
+            (json!({ "matchLabels": { "a/b/c": "x" } }), "is not a valid label key"),
+            (json!({ "matchLabels": { "a/": "x" } }), "is not a valid label key"),
+            (json!({ "matchLabels": { "": "x" } }), "is not a valid label key"),
             (json!({ "matchLabels": { "a": "-" } }), "matchLabels.a: a value"),
         ] {
             let error = parse(selector).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Which key of a source goes to which property of which entry, and the values that follow from it.
+//! Which key of a source is pushed to which property of an entry, and the resulting values.
 
 use std::collections::BTreeMap;
 
@@ -12,33 +12,33 @@ use super::push_options::Encoding;
 use super::remote::{RemoteData, RemoteValue};
 use super::secret::{SecretBytes, SecretMap};
 
-/// How the keys of a source are read before a mapping names one of them.
+/// How the keys of a source are converted before a mapping refers to them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyConversion {
     /// As they are.
     #[default]
     None,
-    /// `_U002f_` and the like stand for the character with that code point.
+    /// `_U002f_` and the like become the character with that code point.
     ReverseUnicode,
 }
 
 /// One key of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceKey {
-    /// The key as the mapping names it.
+    /// The key, as in the mapping.
     pub key: String,
-    /// How the source's keys are read.
+    /// How the source's keys are converted.
     pub conversion: KeyConversion,
     /// How its bytes become text.
     pub encoding: Encoding,
 }
 
-/// What a property is made from.
+/// The origin of a property's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueOf {
     /// One key.
     Key(SourceKey),
-    /// One field of the JSON object that a key holds; a number keeps all its digits.
+    /// One field of the JSON object in a key; a number keeps all its digits.
     Field {
         /// The key.
         key: SourceKey,
@@ -47,20 +47,20 @@ pub enum ValueOf {
     },
     /// All keys, as the text of a JSON object.
     All {
-        /// How the keys are read.
+        /// How the keys are converted.
         conversion: KeyConversion,
         /// How their bytes become text.
         encoding: Encoding,
     },
 }
 
-/// What one entry gets: property by property, from what.
+/// The properties of one entry, and the origin of each value.
 pub type Mapping = BTreeMap<String, ValueOf>;
 
 /// The fields of a JSON object, as they are written.
 type Fields = BTreeMap<String, Box<RawValue>>;
 
-/// Why a source gives no value for a property. Names keys, never values.
+/// Why a source has no value for a property. It names keys, never values.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SourceError {
     /// The key is not there.
@@ -81,9 +81,9 @@ pub enum SourceError {
         /// Where it would go.
         property: String,
     },
-    /// Which properties there are, only an object could say.
+    /// The value must be an object, whose fields are the properties.
     #[error(
-        "key {key:?} of the source is missing, or no JSON object with a name for each field, which it must be without remoteRef.property: name one"
+        "key {key:?} of the source is missing, or is not a JSON object with a name for each field: make it one, or set remoteRef.property"
     )]
     NoObject {
         /// The key.
@@ -91,7 +91,8 @@ pub enum SourceError {
     },
 }
 
-/// The values of all properties of one entry, or the first key that gives none: an entry is written whole or not at all.
+/// The values of all properties of one entry, or the first error: an entry is written whole or not
+/// at all.
 pub fn values(mapping: &Mapping, source: &SecretMap) -> Result<RemoteData, SourceError> {
     let mut objects: BTreeMap<&str, Fields> = BTreeMap::new();
     let mut data = RemoteData::new();
@@ -114,7 +115,7 @@ pub fn values(mapping: &Mapping, source: &SecretMap) -> Result<RemoteData, Sourc
     Ok(data)
 }
 
-/// The names of the fields of the JSON object that a key holds.
+/// The field names of the JSON object in a key.
 ///
 /// # Errors
 /// [`SourceError::NoObject`].
@@ -161,7 +162,7 @@ impl SourceKey {
 }
 
 impl KeyConversion {
-    /// A key of the source, as mappings name it.
+    /// The converted key.
     pub fn read(self, key: &str) -> String {
         match self {
             KeyConversion::None => key.to_owned(),
@@ -189,7 +190,7 @@ fn find<'a>(source: &'a SecretMap, wanted: &SourceKey) -> Option<&'a SecretBytes
     }
 }
 
-/// Puts characters in the place of `_U<hex>_`.
+/// Replaces `_U<hex>_` by the character.
 fn reverse_unicode(key: &str) -> String {
     let mut text = String::with_capacity(key.len());
     let mut rest = key;

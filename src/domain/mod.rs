@@ -1,4 +1,4 @@
-//! What the words mean: pure and synchronous, without Kubernetes, Vault, a runtime or a clock.
+//! The pure core: synchronous, without Kubernetes, Vault, a runtime or a clock.
 
 pub mod braces;
 pub mod claim;

@@ -1,6 +1,7 @@
-//! Where an entry is: every spelling of a remote key, parsed once into `(mount, path)`.
+//! The path of an entry: every spelling of a remote key, parsed once into `(mount, path)`.
 //!
-//! External Secrets manifests spell one entry in several ways. With `P` the store's `path` and `K` the key:
+//! External Secrets manifests spell one entry in several ways. With `P` the store's `path` and `K`
+//! the key:
 //!
 //! | store `path` | key | entry |
 //! |---|---|---|
@@ -8,18 +9,19 @@
 //! | unset | `M/data/K` | `K` in mount `M` |
 //! | unset | `M/K` | `K` in mount `M`, the first segment |
 //!
-//! So a store without a `path` reads `platform-data/postgres/temporal` as `postgres/temporal` in a mount called
-//! `platform-data`: what External Secrets Operator reads too, never a guess at a mount nobody named. Where `secret` was
-//! meant, the store must say `path: secret`.
+//! So a store without a `path` reads `platform-data/postgres/temporal` as `postgres/temporal` in a
+//! mount called `platform-data`. External Secrets Operator does the same. If `secret` is meant, the
+//! store must say `path: secret`.
 //!
-//! Nothing parsed here can leave its mount: a request for it stays under `/v1/<mount>/(data|metadata|detailed-metadata)/`.
+//! Nothing parsed here can leave its mount: a request for it stays under
+//! `/v1/<mount>/(data|metadata|detailed-metadata)/`.
 
 use std::fmt;
 
 #[cfg(test)]
 mod tests;
 
-/// The longest key, and the longest mount with its path, in bytes.
+/// The maximum length of a key, and of a mount with its path, in bytes.
 pub const MAX_BYTES: usize = 512;
 
 /// A KV mount, e.g. `secret` or `team-a/kv`; no leading or trailing slash.
@@ -30,7 +32,8 @@ pub struct Mount(String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogicalPath(String);
 
-/// One entry, canonical: every spelling of a remote key that means the same entry parses to the same value.
+/// One entry, canonical: every spelling of a remote key that means the same entry parses to the
+/// same value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RemotePath {
     /// The KV mount the entry is in.
@@ -39,7 +42,7 @@ pub struct RemotePath {
     pub path: LogicalPath,
 }
 
-/// Why a key or a mount names no entry. Keys are not secret: each variant carries the text it judged.
+/// Why a key or a mount does not name an entry. Keys are not secret: each variant has the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     #[error("the key is empty: name an entry, such as `platform-data/postgres/temporal`")]
@@ -63,21 +66,22 @@ pub enum PathError {
 }
 
 impl Mount {
-    /// Parses a store's `path`. One trailing slash is allowed, since Vault prints its mounts with one.
+    /// Parses a store's `path`. One trailing slash is allowed, because Vault prints its mounts with
+    /// one.
     pub fn parse(text: &str) -> Result<Self, PathError> {
         let text = text.strip_suffix('/').unwrap_or(text);
         check(text)?;
         Ok(Self(text.to_owned()))
     }
 
-    /// The mount as it stands in a URL, e.g. `team-a/kv`.
+    /// The mount as in a URL, e.g. `team-a/kv`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl LogicalPath {
-    /// Parses a path below a mount; no spelling of the mount is looked for in it.
+    /// Parses a path below a mount. It does not remove a spelling of the mount.
     pub fn parse(text: &str) -> Result<Self, PathError> {
         check(text)?;
         Ok(Self(text.to_owned()))
@@ -114,16 +118,17 @@ impl RemotePath {
         Ok(parsed)
     }
 
-    /// Where External Secrets Operator puts the labels of an entry whose key repeats the store's mount: it takes the mount off for the
-    /// data alone. `None` for every key whose labels it puts beside the data.
+    /// The path on which External Secrets Operator sets the custom metadata of an entry whose key
+    /// repeats the store's mount: it removes the mount only for the data. `None` for every key
+    /// whose custom metadata it sets on the entry with the data.
     pub fn with_misplaced_labels(store_mount: &str, remote_key: &str) -> Option<Self> {
         let mount = Mount::parse(store_mount).ok()?;
         let path = LogicalPath::parse(remote_key).ok()?;
         (below(&mount, remote_key) != remote_key).then_some(Self { mount, path })
     }
 
-    /// The data endpoint below `/v1/`, e.g. `secret/data/platform-data/postgres/temporal`. It is itself a spelling of
-    /// this entry, and the only one that is right for every entry.
+    /// The data endpoint below `/v1/`, e.g. `secret/data/platform-data/postgres/temporal`. It is
+    /// itself a spelling of this entry, and the only one that is valid for every entry.
     pub fn data_url(&self) -> String {
         format!("{}/data/{}", self.mount, self.path)
     }
@@ -133,7 +138,8 @@ impl RemotePath {
         format!("{}/metadata/{}", self.mount, self.path)
     }
 
-    /// The listing of the folder of this name below `/v1/`, e.g. `secret/detailed-metadata/platform-data/postgres/`.
+    /// The listing of the folder of this name below `/v1/`, e.g.
+    /// `secret/detailed-metadata/platform-data/postgres/`.
     pub fn listing_url(&self) -> String {
         format!("{}/detailed-metadata/{}/", self.mount, self.path)
     }
@@ -157,7 +163,8 @@ impl fmt::Display for RemotePath {
     }
 }
 
-/// Takes a spelled-out mount off a key, and then a `data/`; a `data/` alone is a folder of that name.
+/// Removes a spelled-out mount from a key, and then a `data/`. A `data/` alone is a folder of that
+/// name.
 fn below<'k>(mount: &Mount, key: &'k str) -> &'k str {
     match key.strip_prefix(mount.as_str()).and_then(|rest| rest.strip_prefix('/')) {
         Some(rest) => rest.strip_prefix("data/").unwrap_or(rest),
@@ -204,13 +211,13 @@ fn check(text: &str) -> Result<(), PathError> {
     Ok(())
 }
 
-/// Whatever a URL parser, a proxy or Vault may read as something else than a part of a name.
+/// Characters that a URL parser, a proxy or Vault may interpret.
 fn forbidden(character: char) -> Option<&'static str> {
     match character {
         '%' => Some("which a server may decode into another path: write the character itself"),
         '?' | '#' => Some("which ends a path in a URL: remove it"),
         '\\' => Some("which some servers read as a slash: use `/`"),
-        c if c.is_whitespace() => Some("and a key has no white space: remove it"),
+        c if c.is_whitespace() => Some("and a key may not have white space: remove it"),
         c if c.is_ascii_graphic() || c.is_alphanumeric() => None,
         _invisible => Some("which cannot be seen or typed safely: remove it"),
     }

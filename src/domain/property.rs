@@ -1,4 +1,5 @@
-//! What a consumer asks of an entry: one property, or the whole secret as JSON; and how the bytes are decoded.
+//! What a consumer reads from an entry: one property, or the whole secret as JSON; and how the
+//! bytes are decoded.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use zeroize::Zeroizing;
 use super::remote::{RemoteData, RemoteValue};
 use super::secret::SecretBytes;
 
-/// How deep a whole secret may be nested; the store's own parser allows little more.
+/// The maximum nesting of a whole secret; the store's own parser allows little more.
 const DEEPEST: usize = 64;
 
 /// How the bytes of a value are decoded.
@@ -27,7 +28,8 @@ pub enum Decoding {
     Plain,
 }
 
-/// The value of a property: the one of exactly that name, else what a dotted path such as `a.b.0` leads to.
+/// The value of a property: the one with exactly that name, else the one at a dotted path such as
+/// `a.b.0`.
 pub fn pick(data: &RemoteData, property: &str) -> Option<SecretBytes> {
     match data.get(property) {
         Some(value) => Some(value.rendered()),
@@ -35,7 +37,8 @@ pub fn pick(data: &RemoteData, property: &str) -> Option<SecretBytes> {
     }
 }
 
-/// All properties as one compact JSON object with sorted keys, escaped as Go's encoder does; `None` when nested too deep.
+/// All properties as one compact JSON object with sorted keys, escaped as Go's encoder does; `None`
+/// when nested too deep.
 pub fn whole(data: &RemoteData) -> Option<SecretBytes> {
     let mut text = Zeroizing::new(String::new());
     text.push('{');
@@ -51,7 +54,7 @@ pub fn whole(data: &RemoteData) -> Option<SecretBytes> {
     Some(SecretBytes::new(std::mem::take(&mut *text).into_bytes()))
 }
 
-/// The decoded bytes; `None` where they are not what was declared.
+/// The decoded bytes; `None` if they are not in the declared encoding.
 pub fn decode(value: SecretBytes, decoding: Decoding) -> Option<SecretBytes> {
     match decoding {
         Decoding::Plain => Some(value),

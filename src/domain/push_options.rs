@@ -1,6 +1,7 @@
-//! What a mapping asks for beside its value: the `metadata` envelope (`PushSecretMetadata`), parsed once.
+//! The `metadata` of a mapping (`PushSecretMetadata`), parsed once.
 //!
-//! The envelope is External Secrets Operator's, so that a manifest stays portable; `encoding` in it is ours.
+//! The form is External Secrets Operator's, so that a manifest stays portable. `encoding` and
+//! `consumers` are ours.
 
 use std::collections::BTreeMap;
 
@@ -11,55 +12,57 @@ use super::claim;
 use super::consent::{Consent, ConsentError};
 use super::label::{self, LabelFault};
 
-/// The envelope's `apiVersion`.
+/// The required `apiVersion`.
 const API_VERSION: &str = "kubernetes.external-secrets.io/v1alpha1";
-/// The envelope's `kind`.
+/// The required `kind`.
 const KIND: &str = "PushSecretMetadata";
-/// The most labels that a path can get from a mapping: it needs room for the marker and for the mapping's own claim.
+/// The maximum number of keys of custom metadata in a mapping: the path needs room for the mark and
+/// for the mapping's own claim.
 const MAX_LABELS: usize = claim::MAX_KEYS - 2;
-/// A message shows so many characters of a key.
+/// How many characters of a key a message shows.
 const SHOWN: usize = 40;
 
-/// What a mapping asks for beside its value.
+/// The options of a mapping.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PushOptions {
     /// How the bytes of the source become text.
     pub encoding: Encoding,
-    /// Labels (`custom_metadata`) that the path gets.
+    /// The custom metadata to set on the path.
     pub labels: BTreeMap<String, String>,
-    /// What happens to labels of the path that no mapping names; `None` where the mapping does not say.
+    /// What happens to custom metadata that no mapping names; `None` if the mapping does not say.
     pub other_labels: Option<OtherLabels>,
-    /// Who may read the property; `None` where the mapping does not say.
+    /// Who may read the property; `None` if the mapping does not say.
     pub consumers: Option<Consent>,
 }
 
 /// How the bytes of a source become the text of a property.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Encoding {
-    /// They are text already (UTF-8).
+    /// They are UTF-8 text.
     #[default]
     Text,
-    /// As standard base64, whatever they are; the consumer says `decodingStrategy: Base64`.
+    /// Standard base64 of any bytes; the consumer sets `decodingStrategy: Base64`.
     Base64,
 }
 
-/// What happens to labels of a path that no mapping names. The marker and claims, whoever's, always stay.
+/// What happens to custom metadata of a path that no mapping names. The mark and all claims always
+/// stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OtherLabels {
     /// They stay.
     #[default]
     Keep,
-    /// They go.
+    /// It is removed.
     Remove,
 }
 
-/// Why an envelope is refused. Nothing of it is quoted but names.
+/// Why the `metadata` of a mapping is refused. Only names are quoted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PushOptionsError {
-    /// It is a list, a text, a number.
-    #[error("it is no object: write apiVersion {API_VERSION}, kind {KIND} and a spec")]
+    /// It is not an object.
+    #[error("it is not an object: write apiVersion {API_VERSION}, kind {KIND} and a spec")]
     NoObject,
-    /// The head of the envelope.
+    /// `apiVersion` or `kind` is wrong.
     #[error("{field} must be {wanted}")]
     Head {
         /// `apiVersion` or `kind`.
@@ -67,13 +70,13 @@ pub enum PushOptionsError {
         /// What it must be.
         wanted: &'static str,
     },
-    /// A field that nobody knows.
-    #[error("{field} is no field of {KIND}: the spec may have encoding, customMetadata, mergePolicy and consumers")]
+    /// An unknown field.
+    #[error("{field} is not a field of {KIND}: the spec may have encoding, customMetadata, mergePolicy and consumers")]
     Unknown {
         /// The field.
         field: String,
     },
-    /// A value that is none of those allowed.
+    /// A value that is not allowed.
     #[error("{field} must be {wanted}")]
     Value {
         /// The field.
@@ -81,31 +84,31 @@ pub enum PushOptionsError {
         /// What it must be.
         wanted: &'static str,
     },
-    /// Who may read it.
+    /// The consent is wrong.
     #[error("spec.consumers {0}")]
     Consumers(ConsentError),
-    /// A label that says who owns what.
-    #[error("spec.customMetadata.{key} says who owns the path, and Waypost alone sets it: choose another key")]
+    /// A key that Waypost sets itself.
+    #[error("only Waypost sets spec.customMetadata.{key}, which records ownership of the path: choose another key")]
     Protected {
-        /// The label's key.
+        /// The key.
         key: String,
     },
-    /// A label that no store takes.
+    /// Custom metadata that no store accepts.
     #[error(
-        "spec.customMetadata[{key:?}] {fault}: a store takes keys of 1 to {} bytes and values of 1 to {}, of characters that can be printed",
+        "spec.customMetadata[{key:?}] {fault}: a store accepts keys of 1 to {} bytes and values of 1 to {}, of printable characters",
         label::MAX_KEY,
         label::MAX_VALUE
     )]
     Label {
-        /// The label's key, or its beginning.
+        /// The key, or its beginning.
         key: String,
         /// What is wrong with it.
         fault: &'static str,
     },
-    /// More labels than an entry has room for.
+    /// More custom metadata than an entry has room for.
     #[error("spec.customMetadata has {labels} keys, and a path has room for {MAX_LABELS}: remove some")]
     TooMany {
-        /// How many there are.
+        /// Their number.
         labels: usize,
     },
 }

@@ -1,4 +1,4 @@
-//! What an entry of a KV v2 store holds, whoever wrote it.
+//! An entry of a KV v2 store, whoever wrote it.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use super::json;
 use super::secret::SecretBytes;
 
-/// A property's value as the store holds it: JSON text, kept byte for byte, so that a number beyond 2^53 or a nested
-/// object of another writer goes back exactly as it came.
+/// A property's value as in the store: JSON text, kept byte for byte, so that another writer's
+/// number beyond 2^53 or nested object is written back unchanged.
 pub struct RemoteValue(SecretBytes);
 
 /// All properties of one version of an entry.
@@ -26,8 +26,8 @@ impl RemoteValue {
         RemoteValue(SecretBytes::new(String::from(Box::<str>::from(json)).into_bytes()))
     }
 
-    /// A JSON value of a source, so that consumers get its very text: as it is where a server gives it back unchanged, else as a
-    /// string with that text.
+    /// A JSON value of a source, so that consumers get exactly its text: unchanged if a server
+    /// returns it unchanged, else as a string with that text.
     pub fn exact(json: &RawValue) -> Self {
         match json::comes_back(json.get()) {
             true => RemoteValue::raw(json.to_owned()),
@@ -44,7 +44,8 @@ impl RemoteValue {
     pub fn rendered(&self) -> SecretBytes {
         let json = self.expose_json();
         match json.as_bytes().first() {
-            // A text with half of a surrogate pair is JSON and no string: it stays as it is spelled.
+            // A text with half of a surrogate pair is valid JSON but not a string: it keeps its
+            // spelling.
             Some(b'"') => serde_json::from_str::<String>(json)
                 .map_or_else(|_no_string| self.0.duplicate(), |text| SecretBytes::new(text.into_bytes())),
             Some(b'n') => SecretBytes::new(Vec::new()),
@@ -58,7 +59,8 @@ impl RemoteValue {
     }
 }
 
-/// Same meaning, not same spelling: `"\u0061"` equals `"a"`, and an object equals another with its fields in another order.
+/// Compares the meaning, not the spelling: `"\u0061"` equals `"a"`, and an object equals another
+/// with its fields in another order.
 impl PartialEq for RemoteValue {
     fn eq(&self, other: &Self) -> bool {
         self.0 == other.0 || {
@@ -72,23 +74,23 @@ impl PartialEq for RemoteValue {
     }
 }
 
-/// One entry of the store, as one read saw it.
+/// One entry of the store, from one read.
 pub struct Entry {
     /// Whether there is data, and at which version.
     pub state: EntryState,
-    /// The entry's own labels; claims live here. Empty for an absent entry.
+    /// The entry's custom metadata, with the claims. Empty if the entry does not exist.
     pub custom_metadata: BTreeMap<String, String>,
 }
 
 /// The latest version of an entry.
 pub enum EntryState {
-    /// Nothing at all at this path.
+    /// The path does not exist.
     Absent,
     /// Metadata without any version.
     Empty,
     /// The latest version was deleted or destroyed.
     Deleted {
-        /// Its number, which a check-and-set write has to name.
+        /// Its number, which a check-and-set write must name.
         version: u64,
     },
     /// The latest version has data.
@@ -101,12 +103,12 @@ pub enum EntryState {
 }
 
 impl Entry {
-    /// An entry that is not there.
+    /// An entry that does not exist.
     pub fn absent() -> Self {
         Entry { state: EntryState::Absent, custom_metadata: BTreeMap::new() }
     }
 
-    /// The number a check-and-set write must give to follow exactly this state.
+    /// The version number that a check-and-set write must name to replace exactly this state.
     pub fn cas(&self) -> u64 {
         match self.state {
             EntryState::Absent | EntryState::Empty => 0,
@@ -146,7 +148,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// A source's value as a server gives it back equals what was written: so it makes one version, not one a refresh.
+        /// A source's value as a server gives it back equals what was written: so it makes one
+        /// version, not one a refresh.
         #[test]
         fn what_a_source_holds_is_written_so_that_it_comes_back(json in super::json::tests::json()) {
             if let Ok(value) = RawValue::from_string(json) {

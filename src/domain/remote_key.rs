@@ -1,11 +1,13 @@
-//! Remote keys as manifests write them: a path, perhaps with placeholders for metadata of the source.
+//! Remote keys in manifests: paths, optionally with placeholders for metadata of the source.
 //!
-//! The placeholders are written as Go's templates write them, and are a closed set: `{{ .metadata.name }}`,
-//! `{{ .metadata.namespace }}`, `{{ .metadata.labels.team }}` or `{{ index .metadata.labels "app.kubernetes.io/name" }}`, and
-//! the same with `annotations`. Nothing else of that language is understood.
+//! The placeholders have the syntax of Go templates, and are a closed set:
+//! `{{ .metadata.name }}`, `{{ .metadata.namespace }}`, `{{ .metadata.labels.team }}` or
+//! `{{ index .metadata.labels "app.kubernetes.io/name" }}`, and the same with `annotations`.
+//! Nothing else of that language is supported.
 //!
-//! A value fills part of one segment and never brings a slash, so a key has as many segments as its manifest shows. A value
-//! that does not fit is not quoted: an annotation may carry the Secret's own data.
+//! A value fills part of one segment and never contains a slash, so a key has as many segments as
+//! its manifest shows. A value that does not fit is not quoted: an annotation may contain the
+//! Secret's own data.
 
 use std::fmt;
 
@@ -19,17 +21,17 @@ use super::source::Source;
 #[cfg(test)]
 mod tests;
 
-/// What stands for each placeholder where a key is judged before its sources are known. It is a segment of the convention and
-/// no word of it.
+/// Replaces each placeholder when a key is judged before its sources are known. It is a valid
+/// segment, and not a word of the convention.
 pub const STAND_IN: &str = "placeholder0";
 /// How a message shows a placeholder that it cannot quote.
 pub const SHOWN: &str = "{{…}}";
-/// What can be written between braces, for people.
+/// The supported placeholders, for messages.
 const ALLOWED: &str = "`{{ .metadata.name }}`, `{{ .metadata.namespace }}`, `{{ .metadata.labels.NAME }}`, \
      `{{ index .metadata.labels \"NAME\" }}`, and the same with `annotations`";
-/// The longest value of a placeholder: no name of Kubernetes is longer.
+/// The maximum length of a placeholder's value: no Kubernetes name is longer.
 const MAX_VALUE: usize = 253;
-/// The longest text of a key, in bytes. A placeholder is spelled longer than much that stands for it.
+/// The maximum length of a key's text, in bytes. A placeholder is often longer than its value.
 const MAX_TEXT: usize = 4 * MAX_BYTES;
 
 /// A remote key, parsed.
@@ -42,7 +44,7 @@ enum Part {
     Placeholder(Placeholder),
 }
 
-/// What a placeholder stands for.
+/// The value of a placeholder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Placeholder {
     /// The source's name.
@@ -64,15 +66,15 @@ pub enum RemoteKeyError {
         /// The key.
         key: String,
     },
-    /// Something else than a placeholder stands between the braces.
-    #[error("key {key:?} has {text:?} between braces, where only {ALLOWED} can stand")]
+    /// The text between the braces is not a placeholder.
+    #[error("key {key:?} has {text:?} between braces: only {ALLOWED} are supported")]
     Unknown {
         /// The key.
         key: String,
-        /// What stands there.
+        /// The text there.
         text: String,
     },
-    /// No path is as long.
+    /// It is longer than a path may be.
     #[error(
         "key {key:?}… is too long: at most {MAX_TEXT} bytes with its placeholders, and {MAX_BYTES} once they are filled"
     )]
@@ -80,27 +82,28 @@ pub enum RemoteKeyError {
         /// The beginning of the key.
         key: String,
     },
-    /// The source has nothing to put in its place.
-    #[error("it has no {placeholder}, which the key asks for: add it, or change the key")]
+    /// The source has no value for a placeholder.
+    #[error("it has no {placeholder}, which the key uses: add it, or change the key")]
     Missing {
-        /// What it lacks.
+        /// The placeholder without a value.
         placeholder: Placeholder,
     },
-    /// What the source has there is no part of a path.
+    /// The source's value cannot be part of a path.
     #[error(
         "its {placeholder} cannot be part of a path: it needs at least one and at most {MAX_VALUE} letters, digits, `-`, `_` and `.`, and nothing else"
     )]
     NoSegment {
-        /// What cannot be used.
+        /// The placeholder with that value.
         placeholder: Placeholder,
     },
 }
 
 impl RemoteKey {
-    /// Parses a `remoteKey`. Whether it names an entry is judged once its placeholders are filled.
+    /// Parses a `remoteKey`. Whether it names an entry is judged once its placeholders are
+    /// resolved.
     ///
     /// # Errors
-    /// What stands between double braces and is no placeholder.
+    /// The text between double braces is not a placeholder, or the key is too long.
     pub fn parse(text: &str) -> Result<Self, RemoteKeyError> {
         if text.len() > MAX_TEXT {
             return Err(too_long(text));
@@ -137,7 +140,7 @@ impl RemoteKey {
     /// The key of one source.
     ///
     /// # Errors
-    /// A placeholder for which the source has no value, or none that fits into a path.
+    /// A placeholder for which the source has no value, or one that cannot be part of a path.
     pub fn resolve(&self, source: &Source) -> Result<String, RemoteKeyError> {
         self.filled(|placeholder| placeholder.value(source))
     }

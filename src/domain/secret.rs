@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-/// A secret value. It has no `Debug`, `Display`, `Serialize` or `Clone` on purpose: whoever needs the bytes says so with
-/// [`SecretBytes::expose`], which makes each such place easy to find.
+/// A secret value. It has no `Debug`, `Display`, `Serialize` or `Clone` on purpose: code that needs
+/// the bytes calls [`SecretBytes::expose`], which is easy to find.
 pub struct SecretBytes(Zeroizing<Vec<u8>>);
 
 /// The keys of a Secret with their values.
 pub type SecretMap = BTreeMap<String, SecretBytes>;
 
 impl SecretBytes {
-    /// Takes the bytes over; the caller's buffer is not copied.
+    /// Takes ownership of the bytes without copying them.
     pub fn new(bytes: Vec<u8>) -> Self {
         SecretBytes(Zeroizing::new(bytes))
     }
@@ -38,7 +38,8 @@ impl SecretBytes {
         self.0.is_empty()
     }
 
-    /// A second copy, for the rare place that must hold the value twice (one property mapped to two keys).
+    /// A second copy, for the rare case that needs the value twice (one property mapped to two
+    /// keys).
     pub fn duplicate(&self) -> Self {
         SecretBytes::new(self.0.to_vec())
     }

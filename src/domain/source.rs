@@ -1,4 +1,4 @@
-//! The source of a push, as one live read saw it.
+//! The source of a push, from one live read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,9 +14,9 @@ pub enum SourceKind {
     ConfigMap,
 }
 
-/// What is published from, and what a remote key may say of it.
+/// A source: its data, and the metadata that a remote key may use.
 pub struct Source {
-    /// Which of the two it is.
+    /// Its kind.
     pub kind: SourceKind,
     /// Its namespace.
     pub namespace: String,

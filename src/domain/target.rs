@@ -1,12 +1,12 @@
-//! A target Secret: what we want it to be, what stands in the cluster, and whose that is.
+//! A target Secret: the desired one, the live one in the cluster, and its owners.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::secret::SecretMap;
 
-/// The most bytes of keys and values that a Secret may hold.
+/// The maximum size of a Secret's keys and values, in bytes.
 pub const MOST_BYTES: usize = 1024 * 1024;
-/// The longest name of a Secret, and the longest key in it.
+/// The maximum length of a Secret's name, and of a key in it.
 pub const LONGEST_NAME: usize = 253;
 
 /// The Secret that an ExternalSecret renders.
@@ -19,9 +19,9 @@ pub struct Target {
     pub kind: String,
     /// Whether it is made immutable.
     pub immutable: bool,
-    /// The labels we keep on it.
+    /// The labels that we set on it.
     pub labels: BTreeMap<String, String>,
-    /// The annotations we keep on it.
+    /// The annotations that we set on it.
     pub annotations: BTreeMap<String, String>,
     /// The ExternalSecret, as the controlling owner.
     pub owner: Owner,
@@ -38,30 +38,30 @@ pub struct Owner {
     pub kind: String,
     /// The owner's name.
     pub name: String,
-    /// The owner's UID: what ownership is judged by.
+    /// The owner's UID, which decides ownership.
     pub uid: String,
-    /// Whether it is the one owner that controls.
+    /// Whether it is the controlling owner.
     pub controller: bool,
-    /// Whether its foreground deletion waits for the target.
+    /// Whether the owner's foreground deletion waits for the target.
     pub blocks_deletion: bool,
 }
 
-/// One state of one object: the precondition of every write but the first.
+/// One state of one object: the precondition of every write except a create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// The object, which a namesake made later is not.
+    /// The object; a later one with the same name has another UID.
     pub uid: String,
     /// Its state.
     pub resource_version: String,
 }
 
-/// The Secret of the target's name as it stands.
+/// The existing Secret with the target's name.
 pub struct Live {
-    /// Which object, in which state.
+    /// The precondition for writes.
     pub stamp: Stamp,
     /// Its type.
     pub kind: String,
-    /// Whether its data can no longer be changed.
+    /// Whether it is immutable.
     pub immutable: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
@@ -88,7 +88,7 @@ pub enum Strangers {
     Adopt,
 }
 
-/// What a write takes away; apply alone cannot remove what another manager, or an earlier create, has set.
+/// What a write removes. Apply cannot remove what another manager, or an earlier create, has set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removals {
     /// Data keys.
@@ -100,7 +100,7 @@ pub struct Removals {
 }
 
 impl Removals {
-    /// True when nothing is taken away.
+    /// Whether nothing is removed.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.labels.is_empty() && self.annotations.is_empty()
     }

@@ -1,10 +1,11 @@
-//! Regular expressions over the names of namespaces. They match the whole name: `team-a` must not let `evil-team-a2` in.
+//! Regular expressions for names of namespaces. They match the whole name: `team-a` must not match
+//! `evil-team-a2`.
 
 use regex::Regex;
 
 use super::expression::{NoExpression, compile};
 
-/// An expression over whole names.
+/// An expression that matches whole names.
 #[derive(Clone, Debug)]
 pub struct WholeName(Regex);
 
@@ -14,12 +15,12 @@ impl WholeName {
     /// # Errors
     /// [`NoExpression`].
     pub fn parse(pattern: &str) -> Result<Self, NoExpression> {
-        // By itself as well: `a)|(b` would close the group around it, and match a part of a name.
+        // Also compiled alone: `a)|(b` would close the group around it, and match a part of a name.
         let whole = compile(pattern).and_then(|_part| compile(&format!("^(?:{pattern})$")));
         whole.map(WholeName).map_err(|_of_the_whole| NoExpression(pattern.to_owned()))
     }
 
-    /// Whether it matches a name from its beginning to its end.
+    /// Whether it matches the whole name.
     pub fn is_match(&self, name: &str) -> bool {
         self.0.is_match(name)
     }

@@ -98,7 +98,7 @@ async fn an_envelope_that_is_not_understood_is_refused_by_field() -> anyhow::Res
     stage.secret(&stage.producer, "source", &[("password", "p"), ("username", "u")]).await?;
     let one = |spec: Value| json!([declared(&stage, "password", spec)]);
     let asked = [
-        ("unknown", one(json!({ "secretPushFormat": "string" })), "spec.secretPushFormat is no field"),
+        ("unknown", one(json!({ "secretPushFormat": "string" })), "spec.secretPushFormat is not a field"),
         ("encoding", one(json!({ "encoding": "rot13" })), "spec.encoding must be None or Base64"),
         ("owner", one(json!({ "customMetadata": { "managed-by": "me" } })), "spec.customMetadata.managed-by"),
         (

@@ -1,13 +1,15 @@
-//! The convention as ValidatingAdmissionPolicies: one that denies, one that warns and audits, generated from the table.
+//! The convention as ValidatingAdmissionPolicies, generated from the table: one denies, the other
+//! warns and audits.
 //!
-//! Mode and words are their parameter, the PathConvention `default`; what it leaves out is as built in. Which of the two policies
-//! judges an object is a matter of that mode, or of the namespace's label. A condition of a policy cannot see the namespace, so
-//! the other policy finds nothing to judge instead.
+//! Mode and vocabulary are their parameter, the PathConvention `default`; what it omits is as built
+//! in. That mode, or the namespace's label, decides which of the two policies judges an object. A
+//! match condition cannot see the namespace, so the other policy gets an empty object to judge.
 //!
-//! A policy cannot look up the store, so it does not know the mount: a key is rejected when it is wrong whatever the
-//! mount, in any spelling (`platform-data/…`, `<mount>/platform-data/…`, `<mount>/data/platform-data/…`). What is left
-//! to the mount, the reconciler judges, and so is what a placeholder stands for: the policies see a stand-in. Objects being deleted pass, or their finalizers could not be removed, and so
-//! do updates that leave the spec alone.
+//! A policy cannot look up the store, so it does not know the mount. It rejects a key that is wrong
+//! for every mount, in any spelling (`platform-data/…`, `<mount>/platform-data/…`,
+//! `<mount>/data/platform-data/…`). The reconciler judges what depends on the mount or on a
+//! placeholder's value: the policies see a stand-in for it. Objects that are being deleted pass, or
+//! their finalizers could not be removed. So do updates that do not change the spec.
 
 use std::path::PathBuf;
 
@@ -17,34 +19,35 @@ use super::words::{PROPERTY_PATTERN, SEGMENT_PATTERN};
 use super::{Convention, LABEL_MODE, Mode, RULES, Severity};
 use crate::domain::remote_key::STAND_IN;
 
-/// Where the policies are kept, from the top of the repository.
+/// The folder of the policies, below the repository's root.
 const FOLDER: &str = "policies/admission";
-/// CEL for an item whose property says where a system is.
+/// CEL for an item whose property is an endpoint.
 const IS_ENDPOINT: &str = "item.property in variables.endpoints";
 
-/// What follows the opening braces of a key: a placeholder, the closing braces, and anything.
+/// The text after the opening braces of a key: a placeholder, the closing braces, and anything.
 const PLACEHOLDER: &str = r#"^ *([.]metadata[.](name|namespace|(labels|annotations)[.][A-Za-z_][A-Za-z0-9_]*)|index +[.]metadata[.](labels|annotations) +"[-A-Za-z0-9_./]+") *[}][}]"#;
 
-/// One thing a policy looks for: items of a list that are wrong.
+/// One check of a policy: which items of a list are wrong.
 pub struct Validation {
     pub severity: Severity,
     /// The policy variable that is searched.
     pub list: List,
-    /// CEL over one `item` of the list: true when the item is wrong.
+    /// CEL for one `item` of the list: true if the item is wrong.
     pub wrong: String,
-    /// What is wrong and what to do, without the name of the item; `{secrets}` and `{configuration}` are the prefixes.
+    /// What is wrong and what to do, without the name of the item; `{secrets}` and
+    /// `{configuration}` are the prefixes.
     pub text: &'static str,
 }
 
-/// The lists that the policies' variables offer.
+/// The lists in the policies' variables.
 #[derive(Clone, Copy)]
 pub enum List {
     /// Items are entries of `secretStoreRefs`.
     Stores,
-    /// Items are maps of `secretKey`, `raw` (the key as written), `key` (with a stand-in for each placeholder) and `property`, all
-    /// strings, empty when absent.
+    /// Items are maps of `secretKey`, `raw` (the key as written), `key` (with a stand-in for each
+    /// placeholder) and `property`, all strings, empty if not set.
     Mappings,
-    /// Items are remote keys with stand-ins, and a slash before them.
+    /// Items are remote keys with stand-ins, after a slash.
     Keys,
 }
 
@@ -69,14 +72,14 @@ impl List {
     }
 }
 
-/// The generated files: path from the top of the repository, and content.
+/// The generated files: path below the repository's root, and content.
 pub fn policies(convention: &Convention) -> Vec<(PathBuf, String)> {
     let file = |name: String| PathBuf::from(FOLDER).join(name);
     let policies = [
-        (Mode::Enforce, "Denies PushSecrets outside the path convention, where it is enforced."),
+        (Mode::Enforce, "Denies PushSecrets outside the path convention, where the mode is enforce."),
         (
             Mode::Warn,
-            "Warns about PushSecrets outside the path convention, and notes them in the audit log, where it only warns.",
+            "Warns about PushSecrets outside the path convention, and records them in the audit log, where the mode is warn.",
         ),
     ];
     let mut files = vec![(file("path-convention.yaml".to_owned()), object(convention))];
@@ -120,7 +123,7 @@ pub fn p3(_: &Convention) -> Vec<Validation> {
             &format!(
                 "item.raw.contains('{{{{') && !(' .metadata.name }}}}' + item.raw).split('{{{{').all(part, part.matches(r'{PLACEHOLDER}'))"
             ),
-            "only metadata.name, metadata.namespace, and labels and annotations of metadata can stand between braces",
+            "only metadata.name, metadata.namespace, and labels and annotations of metadata are supported between braces",
         ),
     ]
 }
@@ -151,7 +154,8 @@ pub fn v3(_: &Convention) -> Vec<Validation> {
     )]
 }
 
-/// Two PushSecrets with one property are beyond a policy, which sees one object. The limit bounds the cost.
+/// A policy sees one object, so it cannot find two PushSecrets with one property. The limit bounds
+/// the cost.
 pub fn v4(_: &Convention) -> Vec<Validation> {
     vec![error(
         List::Mappings,
@@ -221,7 +225,8 @@ fn in_convention(key: &str) -> String {
     format!("{key}.matches(variables.prefixes + r'(/|$)')")
 }
 
-/// Whether a placeholder may turn out to be the prefix, whatever the mount: it is in the first segment, or in one that two follow.
+/// Whether a placeholder may be the prefix, for any mount: it is in the first segment, or in one
+/// that two others follow.
 fn is_prefix_open() -> String {
     format!("('/' + item.key).matches(r'^/[^/]*{STAND_IN}|{STAND_IN}[^/]*/[^/]+/[^/]+$')")
 }
@@ -247,16 +252,17 @@ fn policy(convention: &Convention, mode: Mode, says: &str) -> String {
     for (variable, expression) in variables(convention, mode) {
         lists += &variable_yaml(variable, &expression);
     }
-    // `dataTo` is one field, not items of a list, so it is judged apart from the table's lists.
+    // `dataTo` is one field, not items of a list, so it is judged separately.
     let mut validations = format!(
         "  - expression: {}\n    message: {}\n",
         quoted("!has(variables.push.dataTo) || variables.push.dataTo == null || variables.push.dataTo.size() == 0"),
-        quoted("P2: dataTo pushes whatever keys the source has: list each key in data"),
+        quoted("P2: dataTo pushes all keys that the source has: list each key in data"),
     );
     for rule in &RULES {
         let judged = (rule.admission)(convention).into_iter().filter(|v| severities.contains(&v.severity));
         for (validation, suffix) in judged.zip(["", "Too"]) {
-            // A variable for the offenders: both the verdict and the message read it, and it is evaluated once.
+            // A variable for the violations: both the verdict and the message use it, and it is
+            // evaluated once.
             let offenders = format!("broken{}{suffix}", rule.id);
             let list = validation.list;
             let found = format!("{}.filter(item, {}).map(item, {})", list.variable(), validation.wrong, list.name());
@@ -286,7 +292,8 @@ fn variable_yaml(name: &str, expression: &str) -> String {
     format!("  - name: {name}\n    expression: {}\n", quoted(expression))
 }
 
-/// What the policies' expressions begin from: the parameter, and what it leaves out; then what is pushed.
+/// The variables of the policies' expressions: the parameter with the built-in values, then what is
+/// pushed.
 fn variables(convention: &Convention, mode: Mode) -> Vec<(&'static str, String)> {
     let words = |words: &BTreeSet<String>| cel_list(words);
     let given =
@@ -300,7 +307,8 @@ fn variables(convention: &Convention, mode: Mode) -> Vec<(&'static str, String)>
         format!("has({field}.{name}) && {field}.{name} != null ? string({field}.{name}) : ''")
     };
     let raw = "string(entry.match.remoteRef.remoteKey)";
-    // Each part after the first begins inside of a placeholder; the braces before the first make it like the others.
+    // Each part after the first begins inside a placeholder; the braces before the first make it
+    // like the others.
     let key = format!(
         "('}}}}' + {raw}).split('{{{{').map(part, part.substring(part.contains('}}}}') ? part.indexOf('}}}}') + 2 : 0)).join('{STAND_IN}')"
     );
@@ -342,7 +350,7 @@ fn variables(convention: &Convention, mode: Mode) -> Vec<(&'static str, String)>
     ]
 }
 
-/// The object that the policies read, with every built-in word: what a platform team edits.
+/// The object that the policies read, with every built-in word. A platform team edits it.
 fn object(convention: &Convention) -> String {
     let list = |words: &BTreeSet<String>, indent: &str| -> String {
         words.iter().map(|word| format!("{indent}- {word}\n")).collect()
@@ -361,7 +369,7 @@ fn object(convention: &Convention) -> String {
     )
 }
 
-/// A JSON string, which is YAML too.
+/// A JSON string, which is also YAML.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -404,7 +412,7 @@ metadata:
     app.kubernetes.io/component: admission
 spec:
   policyName: waypost-convention-{name}
-  # Without that object nothing is judged here, and the controller goes by its flag.
+  # Without that object this policy has no effect, and the controller uses its flag.
   paramRef:
     name: default
     parameterNotFoundAction: Allow
@@ -412,7 +420,7 @@ spec:
 ";
 
 const OBJECT: &str = "\
-# Generated by waypost-generate with the built-in words. Keep a copy of your own and edit that: what is left out is as built in.
+# Generated by waypost-generate with the built-in words. Edit a copy of your own: what you omit is as built in.
 apiVersion: waypost.io/v1alpha1
 kind: PathConvention
 metadata:

@@ -1,7 +1,8 @@
-//! The path convention: what may be published where, judged the same by admission, reconcilers and `waypost lint`.
+//! The path convention: what may be published to which path, judged in the same way by admission,
+//! reconcilers and `waypost lint`.
 //!
-//! Everything comes from one table ([`RULES`]) and one set of words ([`Convention`]): the checks below, the admission
-//! policies ([`admission`]) and the reference page ([`reference`]).
+//! Everything comes from one table ([`RULES`]) and one vocabulary ([`Convention`]): the checks
+//! below, the admission policies ([`admission`]) and the reference page ([`reference`]).
 
 pub mod admission;
 mod path_rules;
@@ -25,24 +26,24 @@ pub use push_rules::{LocatedFinding, MappingFacts, PushFacts, StoreFacts};
 pub use rules::{RULES, Rule, RuleId};
 pub use words::{PROPERTY_PATTERN, SEGMENT_PATTERN, WORD_PATTERN, WordError};
 
-/// On a namespace: how strictly the convention is applied to what is written from there, whatever the installation's mode.
+/// A namespace's label with its mode, which overrides the installation's mode.
 pub const LABEL_MODE: &str = "waypost.io/path-convention";
 
-/// How strictly the convention is applied to what is written.
+/// How strictly the convention is applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Errors stop a push.
     #[default]
     Enforce,
-    /// Errors are reported as warnings, and the push goes on.
+    /// Errors are reported as warnings, and the push continues.
     Warn,
-    /// Nothing is judged.
+    /// The convention is not checked.
     Off,
 }
 
-/// A mode that is none of `enforce`, `warn` and `off`.
+/// An unknown mode.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no mode of the path convention: use `enforce`, `warn` or `off`")]
+#[error("{0:?} is not a mode of the path convention: use `enforce`, `warn` or `off`")]
 pub struct UnknownMode(String);
 
 impl FromStr for Mode {
@@ -68,12 +69,12 @@ impl fmt::Display for Mode {
     }
 }
 
-/// What a finding means for the object it is about.
+/// The effect of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Worth changing; nothing is stopped.
+    /// Worth changing; the push continues.
     Warning,
-    /// Not written while this stands.
+    /// The path is not written.
     Error,
 }
 
@@ -86,14 +87,14 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One rule that one path or property breaks.
+/// One violation of a rule by one path or property.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     pub rule: RuleId,
     pub severity: Severity,
     /// What is wrong, naming the key.
     pub message: String,
-    /// What to write instead, where it can be told.
+    /// What to write instead, if known.
     pub fix: Option<String>,
 }
 
@@ -107,7 +108,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The convention of one installation: its mode and its words.
+/// The convention of one installation: its mode and its vocabulary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Convention {
     pub mode: Mode,
@@ -115,9 +116,10 @@ pub struct Convention {
     pub secret_prefix: String,
     /// The first segment of configuration.
     pub configuration_prefix: String,
-    /// The systems that generate values, the second segment of a path: a closed list, extended by the platform team.
+    /// The systems that generate values, the second segment of a path: a closed list that the
+    /// platform team extends.
     pub datasources: BTreeSet<String>,
-    /// Words that name an environment, which no segment may contain.
+    /// Words that name an environment. No segment may contain one.
     pub environments: BTreeSet<String>,
     /// Properties that are credentials.
     pub credentials: BTreeSet<String>,
@@ -144,12 +146,12 @@ impl Default for Convention {
 }
 
 impl Convention {
-    /// The default words in this mode.
+    /// The built-in vocabulary in this mode.
     pub fn with_mode(mode: Mode) -> Self {
         Self { mode, ..Self::default() }
     }
 
-    /// The same words in the mode that a namespace's label asks for; in their own where it says nothing, or no mode.
+    /// The same vocabulary in the mode of a namespace's label, if it has a valid one.
     pub fn in_namespace(&self, label: Option<&str>) -> Cow<'_, Self> {
         match label.and_then(|label| label.parse().ok()) {
             Some(mode) if mode != self.mode => Cow::Owned(Self { mode, ..self.clone() }),
@@ -157,15 +159,15 @@ impl Convention {
         }
     }
 
-    /// Whether the words are such that a path can keep the rules.
+    /// Checks that the vocabulary is valid, so that a path can follow the rules.
     ///
     /// # Errors
-    /// The first word that cannot be what it is for.
+    /// The first word that is not valid for its field.
     pub fn check_words(&self) -> Result<(), WordError> {
         words::check(self)
     }
 
-    /// Judges one entry that is written, and the property of it where one is named: rules V1–V3 and V5–V8.
+    /// Judges a path that is written, and its property if one is named: rules V1–V3 and V5–V8.
     pub fn judge(&self, path: &RemotePath, property: Option<&str>) -> Vec<Finding> {
         let mut findings = path_rules::judge_path(self, path, property);
         if let Some(property) = property {
@@ -174,20 +176,22 @@ impl Convention {
         self.in_mode(findings)
     }
 
-    /// Judges one entry that is only read. The convention binds what is written, so these are warnings.
+    /// Judges a path that is only read. The convention binds writes, so these are warnings.
     pub fn judge_read(&self, path: &RemotePath, property: Option<&str>) -> Vec<Finding> {
         let findings = path_rules::judge_path(self, path, property);
         self.in_mode(path_rules::as_warnings(findings))
     }
 
-    /// Judges a folder that is searched (`dataFrom[].find.path`); none is the whole mount. Warnings only.
+    /// Judges a folder that is searched (`dataFrom[].find.path`); `None` is the whole mount.
+    /// Returns only warnings.
     pub fn judge_find(&self, folder: Option<&str>) -> Vec<Finding> {
         self.in_mode(path_rules::as_warnings(path_rules::judge_folder(self, folder)))
     }
 
-    /// Judges a PushSecret as a whole: P1–P3, V4 within it, and every mapping by [`Convention::judge`].
+    /// Judges a PushSecret as a whole: P1–P3, V4 within it, and every mapping by
+    /// [`Convention::judge`].
     ///
-    /// A key that is no path at all (P3) is an error in every mode: no mode makes it name an entry.
+    /// A key that is not a path (P3) is an error in every mode.
     pub fn judge_push_secret(&self, facts: &PushFacts<'_>) -> Vec<LocatedFinding> {
         let mut located = push_rules::judge_push_secret(self, facts);
         match self.mode {
@@ -210,7 +214,8 @@ impl Convention {
     }
 }
 
-/// The files generated from the table with the default words: path from the top of the repository, and content.
+/// The files generated from the table with the built-in vocabulary: path below the repository's
+/// root, and content.
 pub fn generated_files() -> Vec<(PathBuf, String)> {
     let convention = Convention::default();
     let mut files = admission::policies(&convention);

@@ -21,11 +21,11 @@ pub fn judge_path(convention: &Convention, path: &RemotePath, property: Option<&
 pub fn judge_property(convention: &Convention, path: &RemotePath, property: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(property_name(convention, property));
-    findings.extend(property_place(convention, path, property));
+    findings.extend(property_prefix(convention, path, property));
     findings
 }
 
-/// A folder is right when it can hold paths that are.
+/// A folder is right if paths that follow the rules can be in it.
 pub fn judge_folder(convention: &Convention, folder: Option<&str>) -> Vec<Finding> {
     let Convention { secret_prefix, configuration_prefix, .. } = convention;
     let below = || Some(format!("search below `{secret_prefix}/` or `{configuration_prefix}/`"));
@@ -50,14 +50,14 @@ pub fn judge_folder(convention: &Convention, folder: Option<&str>) -> Vec<Findin
         Some(datasource) if !convention.datasources.contains(*datasource) => vec![Finding {
             rule: RuleId::V3,
             severity: Severity::Warning,
-            message: format!("`{datasource}` in the searched path `{folder}` is no known datasource"),
+            message: format!("`{datasource}` in the searched path `{folder}` is not a known datasource"),
             fix: suggest::datasource(convention, datasource).map(|known| format!("search `{known}`")),
         }],
         Some(_) | None => Vec::new(),
     }
 }
 
-/// The same findings, none of which stops anything.
+/// The same findings as warnings.
 pub fn as_warnings(mut findings: Vec<Finding>) -> Vec<Finding> {
     for finding in &mut findings {
         finding.severity = Severity::Warning;
@@ -85,7 +85,7 @@ fn prefix(
         return Some(error(
             rule,
             format!(
-                "`{0}` is taken as the mount of `{path}`, since the store names no other; {what} lives under `{wanted}/` of a mount",
+                "`{0}` is taken as the mount of `{path}`, because the store names none; {what} lives under `{wanted}/` of a mount",
                 path.mount
             ),
             Some("set `spec.provider.vault.path` of the store to the mount, such as `secret`".into()),
@@ -106,7 +106,7 @@ fn datasource(convention: &Convention, path: &RemotePath, segments: &[&str], fix
     let known = convention.datasources.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     Some(error(
         RuleId::V3,
-        format!("`{named}` in `{}` is no known datasource", path.path),
+        format!("`{named}` in `{}` is not a known datasource", path.path),
         Some(fix.map_or_else(
             || format!("use the type of the system ({known}), or have the platform team add `{named}`"),
             use_path,
@@ -140,7 +140,7 @@ fn shape(convention: &Convention, path: &RemotePath, segments: &[&str], fix: Opt
             fix("write it in lowercase words joined by hyphens"),
         ));
     }
-    // Where the prefix is missing, V1 already says what the path should be.
+    // If the prefix is missing, V1 already says what the path should be.
     if segments.len() == 3 || !is_prefix(convention, segments[0]) {
         return None;
     }
@@ -172,7 +172,7 @@ fn property_name(convention: &Convention, property: &str) -> Option<Finding> {
     })
 }
 
-fn property_place(convention: &Convention, path: &RemotePath, property: &str) -> Option<Finding> {
+fn property_prefix(convention: &Convention, path: &RemotePath, property: &str) -> Option<Finding> {
     let Convention { secret_prefix, configuration_prefix, credentials, endpoints, .. } = convention;
     let rest = |prefix: &str| path.path.as_str().strip_prefix(prefix).filter(|rest| rest.starts_with('/'));
     if let Some(rest) = rest(configuration_prefix)

@@ -1,4 +1,5 @@
-//! P1–P3 and V4: one PushSecret as a whole, as plain facts that both reconcilers and lint can fill.
+//! P1–P3 and V4: one PushSecret as a whole, as plain facts that both reconcilers and lint can
+//! provide.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +8,10 @@ use super::{Convention, Finding, RuleId, Severity};
 use crate::domain::path::RemotePath;
 use crate::domain::remote_key::{Placeholder, RemoteKey, SHOWN, STAND_IN};
 
-/// What the convention has to know of a PushSecret.
+/// What the convention needs to know of a PushSecret.
 #[derive(Clone, Debug)]
 pub struct PushFacts<'a> {
-    /// Where the PushSecret's fields are in the object: `spec`, or `spec.pushSecretSpec`.
+    /// The field with the PushSecret's spec: `spec`, or `spec.pushSecretSpec`.
     pub root: &'a str,
     /// `secretStoreRefs`, in order.
     pub stores: Vec<StoreFacts<'a>>,
@@ -25,8 +26,8 @@ pub struct PushFacts<'a> {
 pub struct StoreFacts<'a> {
     /// `kind` as written; none means `SecretStore`.
     pub kind: Option<&'a str>,
-    /// `spec.provider.vault.path` of each store that it means, several where labels select (the caller's assumption where the store
-    /// is not known); none if unset.
+    /// `spec.provider.vault.path` of each store that it refers to: several if labels select them,
+    /// the caller's assumption if the store is not known, `None` if unset.
     pub mounts: Vec<Option<&'a str>>,
 }
 
@@ -41,7 +42,7 @@ pub struct MappingFacts<'a> {
     pub property: Option<&'a str>,
 }
 
-/// A finding, and the field that it is about.
+/// A finding, and its field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocatedFinding {
     /// E.g. `spec.data[0].match.remoteRef.remoteKey`.
@@ -61,7 +62,7 @@ pub fn judge_push_secret(convention: &Convention, facts: &PushFacts<'_>) -> Vec<
         let at = format!("{}.data[{index}].match", facts.root);
         found.extend(named_keys(mapping, &at));
         for mount in &mounts {
-            // Several stores may have one path, or several that are wrong in one way: each thing is said once.
+            // Several stores may lead to one path, or to the same finding: each is reported once.
             for located in remote(convention, mapping, *mount, &at) {
                 if !found.contains(&located) {
                     found.push(located);
@@ -75,7 +76,7 @@ pub fn judge_push_secret(convention: &Convention, facts: &PushFacts<'_>) -> Vec<
             field: format!("{}.dataTo", facts.root),
             finding: error(
                 RuleId::P2,
-                "`dataTo` pushes whatever keys the source has".into(),
+                "`dataTo` pushes all keys that the source has".into(),
                 "list each key in `data`",
             ),
         });
@@ -125,7 +126,7 @@ fn named_keys(mapping: &MappingFacts<'_>, at: &str) -> Vec<LocatedFinding> {
         (".remoteRef.property", mapping.property),
     ] {
         if let Some(text) = text.filter(|text| text.contains('*')) {
-            wrong(field, format!("`{text}` has a wildcard, and each key is named"), "write out each key");
+            wrong(field, format!("`{text}` has a wildcard, but each key must be named"), "write out each key");
         }
     }
     found
@@ -166,14 +167,15 @@ fn remote(convention: &Convention, mapping: &MappingFacts<'_>, mount: Option<&st
         .collect()
 }
 
-/// Where a mapping leads as far as its manifest shows it, and the placeholders that stand in the way of more.
+/// The path of a mapping, as far as its manifest shows it, and its placeholders.
 fn specimen(mapping: &MappingFacts<'_>, mount: Option<&str>) -> Result<(RemotePath, Vec<Placeholder>), String> {
     let key = RemoteKey::parse(mapping.remote_key).map_err(|refused| refused.to_string())?;
     let path = RemotePath::parse(mount, &key.specimen()).map_err(|refused| shown(&refused.to_string()))?;
     Ok((path, key.placeholders().cloned().collect()))
 }
 
-/// Prefix and datasource are judged when they are known. What is fixed in a segment, and how many there are, is known now.
+/// Prefix and datasource are judged when they are known. The fixed text of a segment, and the
+/// number of segments, are known now.
 fn hangs_on_a_placeholder(rule: RuleId, path: &RemotePath) -> bool {
     let is_open = |index| path.path.segments().nth(index).is_some_and(|segment| segment.contains(STAND_IN));
     match rule {
@@ -191,7 +193,7 @@ fn shown(text: &str) -> String {
     text.replace(STAND_IN, SHOWN)
 }
 
-/// Two mappings of one PushSecret to one property: whichever were written last would win.
+/// Two mappings of one PushSecret to one property: the last one written would win.
 fn one_producer(facts: &PushFacts<'_>, mounts: &BTreeSet<Option<&str>>) -> Vec<LocatedFinding> {
     let mut found = Vec::new();
     for mount in mounts {

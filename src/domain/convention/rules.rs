@@ -1,4 +1,4 @@
-//! The rule table: what each rule says, and which check and which admission expressions stand for it.
+//! The rule table: what each rule says, and its admission expressions.
 
 use std::fmt;
 

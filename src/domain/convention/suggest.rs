@@ -1,10 +1,10 @@
-//! What to write instead: a path or a name that keeps the rules, or nothing.
+//! Suggests a path or a name that follows the rules, if there is one.
 
 use super::Convention;
 use super::words::{DATASOURCE_ALIASES, is_property, is_segment};
 use crate::domain::path::RemotePath;
 
-/// A path like this one that keeps V1–V6, if it takes no guess at what the consumer is called.
+/// A similar path that follows V1–V6, if it needs no guess at the consumer's name.
 pub fn path(convention: &Convention, path: &RemotePath, property: Option<&str>) -> Option<String> {
     let mut segments: Vec<String> =
         path.path.segments().map(|segment| plain(convention, segment)).filter(|segment| !segment.is_empty()).collect();
@@ -23,7 +23,7 @@ pub fn path(convention: &Convention, path: &RemotePath, property: Option<&str>) 
     is_segment(&consumer).then(|| format!("{prefix}/{datasource}/{consumer}"))
 }
 
-/// The known datasource that this word means, allowing for another name or a slip of the keyboard.
+/// The known datasource that this word means, allowing for another name or a typing mistake.
 pub fn datasource(convention: &Convention, word: &str) -> Option<String> {
     let known = |name: &str| convention.datasources.get(name).cloned();
     let alias = || DATASOURCE_ALIASES.iter().find(|(alias, _)| *alias == word).and_then(|(_, name)| known(name));
@@ -37,7 +37,7 @@ pub fn datasource(convention: &Convention, word: &str) -> Option<String> {
     })
 }
 
-/// A property name like this one that keeps V7.
+/// A similar property name that follows V7.
 pub fn property(convention: &Convention, name: &str) -> Option<String> {
     let lower = name.to_ascii_lowercase().replace([' ', '/'], "-");
     let shared = convention.aliases.get(&lower).cloned();

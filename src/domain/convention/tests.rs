@@ -223,14 +223,14 @@ fn words_that_no_path_can_keep_are_named() {
     };
     assert_eq!(with(|_| {}), Ok(()));
     for (change, says) in [
-        ((|c| c.secret_prefix = "a/b".into()) as fn(&mut Convention), "secretPrefix: \"a/b\" is no segment"),
-        (|c| c.secret_prefix = c.configuration_prefix.clone(), "give each its own"),
+        ((|c| c.secret_prefix = "a/b".into()) as fn(&mut Convention), "secretPrefix: \"a/b\" is not a segment"),
+        (|c| c.secret_prefix = c.configuration_prefix.clone(), "set different ones"),
         (|c| c.datasources.clear(), "datasources is empty"),
-        (|c| c.datasources.extend(["Oracle".into()]), "datasources: \"Oracle\" is no segment"),
-        (|c| c.environments.extend(["pre-prod".into()]), "environments: \"pre-prod\" is no single word"),
-        (|c| c.credentials.extend(["a b".into()]), "vocabulary.credentials: \"a b\" is no name"),
-        (|c| c.aliases.extend([("x".into(), "A".into())]), "vocabulary.aliases: \"A\" is no name"),
-        (|c| c.endpoints.extend(["token".into()]), "\"token\" is a credential and an endpoint"),
+        (|c| c.datasources.extend(["Oracle".into()]), "datasources: \"Oracle\" is not a segment"),
+        (|c| c.environments.extend(["pre-prod".into()]), "environments: \"pre-prod\" is not a single word"),
+        (|c| c.credentials.extend(["a b".into()]), "vocabulary.credentials: \"a b\" is not a valid property"),
+        (|c| c.aliases.extend([("x".into(), "A".into())]), "vocabulary.aliases: \"A\" is not a valid property"),
+        (|c| c.endpoints.extend(["token".into()]), "\"token\" is both a credential and an endpoint"),
     ] {
         let said = with(change).unwrap_err();
         assert!(said.contains(says), "{said}");

@@ -1,4 +1,4 @@
-//! The words of the convention where an installation names no others, and what words must look like.
+//! The built-in vocabulary of the convention, and the syntax of words.
 
 use super::Convention;
 
@@ -6,7 +6,7 @@ use super::Convention;
 pub const SECRET_PREFIX: &str = "platform-data";
 /// The first segment of configuration.
 pub const CONFIGURATION_PREFIX: &str = "platform-config";
-/// The mount of the framework, unless the store says otherwise.
+/// The mount that lint assumes, unless the store says otherwise.
 pub const DEFAULT_MOUNT: &str = "secret";
 
 /// Systems that generate credentials or endpoints inside a cluster.
@@ -64,7 +64,8 @@ pub const DATASOURCE_ALIASES: [(&str, &str); 12] = [
     ("scylla", "scylladb"),
 ];
 
-/// Words that name an environment. Left out on purpose, being parts of ordinary names: demo, int, live, local, preview.
+/// Words that name an environment. Left out on purpose, because they are parts of ordinary names:
+/// demo, int, live, local, preview.
 pub const ENVIRONMENTS: [&str; 19] = [
     "dev",
     "devel",
@@ -92,7 +93,8 @@ pub const CREDENTIAL_PROPERTIES: [&str; 3] = ["password", "token", "username"];
 /// Properties that say where a system is.
 pub const ENDPOINT_PROPERTIES: [&str; 2] = ["host", "port"];
 
-/// Other names of the shared vocabulary: readers of a path should not have to guess.
+/// Other names of properties in the shared vocabulary: consumers of a path should not have to
+/// guess.
 pub const PROPERTY_ALIASES: [(&str, &str); 17] = [
     ("addr", "host"),
     ("address", "host"),
@@ -113,56 +115,56 @@ pub const PROPERTY_ALIASES: [(&str, &str); 17] = [
     ("user_name", "username"),
 ];
 
-/// What a word in a segment looks like, where it names an environment.
+/// The syntax of a word that names an environment.
 pub const WORD_PATTERN: &str = "[a-z0-9]+";
-/// What a segment looks like: lowercase words joined by single hyphens, starting with a letter.
+/// The syntax of a segment: lowercase words joined by single hyphens, starting with a letter.
 pub const SEGMENT_PATTERN: &str = "[a-z][a-z0-9]*(-[a-z0-9]+)*";
-/// What a property looks like.
+/// The syntax of a property.
 pub const PROPERTY_PATTERN: &str = "[a-z][a-z0-9_.-]*";
 
-/// A word that cannot be what it is for. Each text says what to write.
+/// A word that is not valid for its field. Each text says what to write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WordError {
-    /// A prefix or a datasource that can be no segment of a path.
+    /// A prefix or a datasource that is not a segment of a path.
     #[error(
-        "{field}: {word:?} is no segment of a path: use lowercase words joined by single hyphens, beginning with a letter"
+        "{field}: {word:?} is not a segment of a path: use lowercase words joined by single hyphens, beginning with a letter"
     )]
     Segment {
-        /// Where it stands.
+        /// The field.
         field: &'static str,
-        /// What stands there.
+        /// The text there.
         word: String,
     },
-    /// An environment that is more than a word.
-    #[error("{field}: {word:?} is no single word: use lowercase letters and digits")]
+    /// An environment that is not a single word.
+    #[error("{field}: {word:?} is not a single word: use lowercase letters and digits")]
     Environment {
-        /// Where it stands.
+        /// The field.
         field: &'static str,
-        /// What stands there.
+        /// The text there.
         word: String,
     },
     /// A name that no property can have.
-    #[error("{field}: {word:?} is no name of a property: use `{PROPERTY_PATTERN}`")]
+    #[error("{field}: {word:?} is not a valid property: use `{PROPERTY_PATTERN}`")]
     Property {
-        /// Where it stands.
+        /// The field.
         field: &'static str,
-        /// What stands there.
+        /// The text there.
         word: String,
     },
-    /// Secrets and configuration in one place.
-    #[error("secretPrefix and configurationPrefix are both {word:?}: give each its own")]
+    /// The same prefix for secrets and configuration.
+    #[error("secretPrefix and configurationPrefix are both {word:?}: set different ones")]
     OnePrefix {
         /// Both of them.
         word: String,
     },
     /// A property that is a credential and an endpoint.
-    #[error("vocabulary: {word:?} is a credential and an endpoint: let it be one of the two")]
+    #[error("vocabulary: {word:?} is both a credential and an endpoint: remove it from one of the lists")]
     OneProperty {
         /// The property.
         word: String,
     },
-    /// Words that no path can keep.
-    #[error("datasources is empty, and every path names one: list them, or leave the field out for the built-in list")]
+    /// No datasource, so no path could follow the rules.
+    #[error("datasources is empty, but every path names one: list them, or omit the field for the built-in list")]
     NoDatasource,
 }
 
@@ -200,7 +202,7 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
-/// Whether a segment is as [`SEGMENT_PATTERN`] says.
+/// Whether a segment matches [`SEGMENT_PATTERN`].
 pub fn is_segment(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase())
         && text
@@ -208,13 +210,13 @@ pub fn is_segment(text: &str) -> bool {
             .all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
 }
 
-/// Whether a property is as [`PROPERTY_PATTERN`] says.
+/// Whether a property matches [`PROPERTY_PATTERN`].
 pub fn is_property(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b))
 }
 
-/// The words of a segment, lowercase, whichever way they are joined.
+/// The words of a segment in lowercase, however they are joined.
 pub fn words_of(segment: &str) -> Vec<String> {
     segment.split(['-', '_', '.']).map(str::to_ascii_lowercase).collect()
 }
