@@ -1,4 +1,4 @@
-//! Who may use a store: its class, and the namespaces its conditions name.
+//! Who may use a store: its class, and the namespaces that its conditions name.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,16 @@ use crate::domain::whole_name::WholeName;
 /// Which stores this controller serves.
 #[derive(Clone, Debug)]
 pub struct Class {
-    /// Our class: stores whose `spec.controller` says so.
+    /// Our class: stores with this `spec.controller`.
     pub name: String,
-    /// Stores that name no class.
+    /// Stores without a class.
     pub unclassified: Unclassified,
 }
 
-/// What becomes of stores that name no class.
+/// What to do with stores without a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unclassified {
-    /// We serve them, as the only controller does.
+    /// We serve them, as the only controller in the cluster.
     Serve,
     /// We leave them to another controller beside us.
     Leave,
@@ -38,7 +38,7 @@ impl Class {
     }
 }
 
-/// What a store's conditions say about a namespace before its labels are known.
+/// Whether a store's conditions admit a namespace whose labels are not known yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// It may use the store.
@@ -49,10 +49,10 @@ pub enum Admission {
     ByLabels,
 }
 
-/// A condition that says nothing, so that nobody knows whom it lets in.
+/// A malformed condition of a store.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConditionError {
-    /// An expression that cannot be compiled.
+    /// A regular expression that cannot be compiled.
     #[error("spec.conditions[{index}].namespaceRegexes: {error}")]
     Regex {
         /// Which condition.
@@ -60,7 +60,7 @@ pub enum ConditionError {
         /// Which expression.
         error: NoExpression,
     },
-    /// A selector that no API server takes.
+    /// A selector that the API server would reject.
     #[error("spec.conditions[{index}].namespaceSelector.{malformed}")]
     Selector {
         /// Which condition.
@@ -80,10 +80,10 @@ impl ConditionError {
     }
 }
 
-/// Judges the conditions by themselves.
+/// Checks that the conditions are well-formed.
 ///
 /// # Errors
-/// The first that says nothing.
+/// The first malformed condition.
 pub fn check(conditions: &[StoreCondition]) -> Result<(), ConditionError> {
     for (index, condition) in conditions.iter().enumerate() {
         patterns(index, condition).try_for_each(|pattern| pattern.map(drop))?;
@@ -103,7 +103,8 @@ fn query(index: usize, condition: &StoreCondition) -> Result<Option<LabelQuery>,
     parsed.map_err(|malformed| ConditionError::Selector { index, malformed })
 }
 
-/// Judges by name. Every condition and every part of it can let a namespace in; no condition at all lets everybody in.
+/// Judges by name. Every condition, and every part of one, can admit a namespace. An empty list
+/// admits all.
 pub fn by_name(spec: &StoreSpec, namespace: &str) -> Result<Admission, ConditionError> {
     if spec.conditions.is_empty() {
         return Ok(Admission::Yes);
@@ -125,7 +126,7 @@ pub fn by_name(spec: &StoreSpec, namespace: &str) -> Result<Admission, Condition
     Ok(admission)
 }
 
-/// Judges by labels, after [`by_name`] left it open.
+/// Judges by labels, if [`by_name`] could not decide.
 pub fn by_labels(spec: &StoreSpec, labels: &BTreeMap<String, String>) -> Result<Admission, ConditionError> {
     for (index, condition) in spec.conditions.iter().enumerate() {
         if query(index, condition)?.is_some_and(|query| query.matches(labels)) {

@@ -1,4 +1,4 @@
-//! What the rest of the program is told about stores: that one changed, and that one is in trouble.
+//! Tells the rest of the program which stores changed, and which are in trouble.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -7,9 +7,9 @@ use tokio::sync::broadcast;
 
 use super::StoreName;
 
-/// Announcements that nobody has taken yet; who falls behind by more must take all stores for changed.
+/// The capacity of a channel. A receiver that lags by more must treat all stores as changed.
 const MOST_UNHEARD: usize = 1024;
-/// A store that fails is checked no oftener than this for it.
+/// A failing store is checked at most this often because of it.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(10);
 
 /// The two channels.
@@ -25,28 +25,28 @@ impl Default for Announcements {
 }
 
 impl Announcements {
-    /// Hears of each store that changed from now on.
+    /// Receives each store that changes from now on.
     pub fn changes(&self) -> broadcast::Receiver<StoreName> {
         self.changes.subscribe()
     }
 
-    /// Hears of each store that is in trouble from now on.
+    /// Receives each store that is in trouble from now on.
     pub fn troubles(&self) -> broadcast::Receiver<StoreName> {
         self.troubles.subscribe()
     }
 
-    /// Says that the store changed.
+    /// Announces that the store changed.
     pub fn changed(&self, name: &StoreName) {
-        // Without receivers there is nobody to tell.
+        // An error only means that there are no receivers.
         let _ = self.changes.send(name.clone());
     }
 
-    /// A call that says that the store changed.
+    /// A callback that announces that the store changed.
     pub fn when_changed(&self, name: &StoreName) -> Arc<dyn Fn() + Send + Sync> {
         announcer(&self.changes, name)
     }
 
-    /// A call that says that the store is in trouble, no oftener than once a [`TROUBLE_PAUSE`].
+    /// A callback that announces that the store is in trouble, at most once per [`TROUBLE_PAUSE`].
     pub fn when_troubled(&self, name: &StoreName) -> Arc<dyn Fn() + Send + Sync> {
         rarely(announcer(&self.troubles, name))
     }

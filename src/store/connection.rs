@@ -1,4 +1,5 @@
-//! A store's spec, parsed once: where the server is, what is read to reach it and to log in, and in which namespace.
+//! A store's spec, parsed once: the server's address, what is read to connect and to log in, and in
+//! which namespace.
 
 use std::sync::Arc;
 
@@ -14,12 +15,12 @@ use crate::domain::path::Mount;
 #[cfg(test)]
 mod tests;
 
-/// Where the CA that vouches for the server comes from.
+/// The origin of the CA for the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CaSource {
     /// The system's.
     System,
-    /// The spec's own.
+    /// In the spec.
     Bundle(Vec<u8>),
     /// A key of a Secret.
     Secret(KeyRef),
@@ -27,7 +28,7 @@ pub enum CaSource {
     ConfigMap(KeyRef),
 }
 
-/// Everything a store's spec says about the way to the server.
+/// How to connect to a store's server, and how to log in.
 #[derive(Clone, Debug)]
 pub struct Connection {
     pub server: String,
@@ -40,12 +41,13 @@ pub struct Connection {
     pub forward_inconsistent: bool,
     /// How to log in.
     pub auth: Arc<dyn Method>,
-    /// Whether a credential is read in the consumer's namespace, so that each namespace is an identity of its own.
+    /// Whether a credential is read in the consumer's namespace, so that each namespace has its own
+    /// identity.
     pub referent: bool,
 }
 
 impl Connection {
-    /// Every key of a Secret that the connection or its logins are made with.
+    /// Every key of a Secret that the connection or its logins use.
     pub fn secrets(&self) -> impl Iterator<Item = &KeyRef> {
         let ca = match &self.ca {
             CaSource::Secret(key) => Some(key),
@@ -56,7 +58,7 @@ impl Connection {
     }
 }
 
-/// Parses the spec for a consumer in that namespace.
+/// Parses the spec for a consumer in this namespace.
 pub fn parse(store: &StoreName, spec: &StoreSpec, consumer: &str) -> Result<Connection, StoreRefusal> {
     let mut parser = Parser(Fields::new(store, consumer));
     if let Some(foreign) = spec.provider.foreign_names().next() {
@@ -72,7 +74,7 @@ pub fn parse(store: &StoreName, spec: &StoreSpec, consumer: &str) -> Result<Conn
     if let Some(mount) = &connection.mount {
         Mount::parse(mount).map_err(|error| parser.0.invalid(format!("`path`: {error}")))?;
     }
-    // Last: whatever has a rule of its own is better told by that.
+    // Last, because more specific errors are better messages.
     bounds::check(spec).map_err(|error| parser.0.invalid(error.to_string()))?;
     Ok(Connection { referent: parser.0.is_referent(), ..connection })
 }

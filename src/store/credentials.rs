@@ -1,4 +1,5 @@
-//! Reads a store's credential and certificates in the cluster, at the moment they are needed, and tells when they changed.
+//! Reads a store's credential and certificates in the cluster when they are needed, and detects
+//! their changes.
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,25 +19,25 @@ pub struct ClusterCredential {
     cluster: Cluster,
     method: Arc<dyn Method>,
     last_read: Mutex<LastRead>,
-    /// A random key of our own, so that a fingerprint tells nobody anything about the credential.
+    /// A random key, so that a fingerprint reveals nothing about the credential.
     key: RandomState,
 }
 
-/// What the Secrets hold, compared with what was read for the last login.
+/// The current content of the Secrets, compared with what the last login used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Currency {
-    /// The same; or there was no login yet, or each gets another credential anyway.
+    /// The same; or there was no login yet, or each login gets a new credential.
     Current,
-    /// Something else.
+    /// Another server.
     Outdated,
-    /// There was nothing to log in with.
+    /// The last login found no credential.
     Missing,
 }
 
-/// How the credential was found when it was read for a login.
+/// The result of the last read of the credential for a login.
 #[derive(Clone, Copy, Debug, Default)]
 enum LastRead {
-    /// Nobody logged in yet.
+    /// There was no login yet.
     #[default]
     Never,
     /// It could not be read.
@@ -46,12 +47,12 @@ enum LastRead {
 }
 
 impl ClusterCredential {
-    /// A credential that was not read yet.
+    /// A credential that has not been read yet.
     pub fn new(cluster: Cluster, method: Arc<dyn Method>) -> Self {
         ClusterCredential { cluster, method, last_read: Mutex::default(), key: RandomState::new() }
     }
 
-    /// Whether the next login would be another one.
+    /// Whether the next login would use another credential.
     pub async fn currency(&self) -> Result<Currency, StoreError> {
         let last_read = *self.last_read();
         match last_read {
@@ -88,7 +89,7 @@ impl LoginSource for ClusterCredential {
     }
 }
 
-/// The CA bundle as PEM, with its source's name for errors; none for the system's.
+/// The CA bundle as PEM, with its source's name for errors; `None` for the system's.
 pub async fn ca(cluster: &Cluster, source: &CaSource) -> Result<Option<(String, Vec<u8>)>, StoreError> {
     let (name, bytes) = match source {
         CaSource::System => return Ok(None),
@@ -105,7 +106,7 @@ pub async fn ca(cluster: &Cluster, source: &CaSource) -> Result<Option<(String, 
     Ok(Some((name, unwrapped(bytes))))
 }
 
-/// The client certificate that the store asks to show.
+/// The client certificate of the store.
 pub async fn client_certificate(
     cluster: &Cluster,
     connection: &Connection,
@@ -115,7 +116,7 @@ pub async fn client_certificate(
     Ok(Some(ClientCertificate { certificate, key }))
 }
 
-/// A bundle that was base64-encoded once more than YAML asks for is taken as meant.
+/// Decodes a bundle that was base64-encoded twice.
 fn unwrapped(bytes: Vec<u8>) -> Vec<u8> {
     const BEGIN: &[u8] = b"-----BEGIN";
     if bytes.windows(BEGIN.len()).any(|window| window == BEGIN) {

@@ -1,17 +1,21 @@
-//! What can go wrong between us and a store, as a closed set that holds names, paths and numbers, never a body or a value.
+//! Errors of requests to a store: a closed set with names, paths and numbers, never a body or a
+//! value.
 
 use thiserror::Error;
 
-/// What to do about an error: wait for somebody's change, report and try at the next refresh, back off, or keep a steady pace.
+/// What to do about an error: wait for an edit, report it and try at the next refresh, back off, or
+/// keep a steady pace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// The resource itself is wrong: nothing helps but an edit.
+    /// The resource itself is wrong: only an edit helps.
     Invalid,
-    /// The other side said no: reported, retried at the refresh interval and when the store changes.
+    /// The request was denied: reported, retried at the refresh interval and when the store
+    /// changes.
     Refused,
-    /// It did not work this time: retried with back-off.
+    /// It failed this time: retried with back-off.
     Failed,
-    /// The other side asks for fewer requests: retried after a steady pause, since a growing one would outlast the limit.
+    /// The server asks for fewer requests: retried after a constant pause, because a growing one
+    /// would outlast the limit.
     Throttled,
 }
 
@@ -21,7 +25,7 @@ pub enum Transport {
     /// The name does not resolve.
     #[error("its name does not resolve (check the store's `server`)")]
     Dns,
-    /// Nobody listens, or the connection was refused or reset.
+    /// No server listens, or the connection was refused or reset.
     #[error(
         "the connection was refused or reset (check that the server runs, and host, port and `http` or `https` in the store's `server`)"
     )]
@@ -31,31 +35,31 @@ pub enum Transport {
         "its certificate is not trusted (check the store's `caBundle` or `caProvider`, the host name in `server`, and the certificate's dates)"
     )]
     Tls,
-    /// The server wants a client certificate, or not this one.
+    /// The server requires a client certificate, or another one.
     #[error(
-        "it refuses our client certificate or wants one (check the store's `tls`, the certificate's dates, and which authority the server trusts)"
+        "it does not accept our client certificate, or requires one (check the store's `tls`, the certificate's dates, and which authority the server trusts)"
     )]
     ClientCertificate,
-    /// Its addresses are all link-local, where clouds keep their own credentials.
-    #[error("its address is link-local, which no server of secrets has (check the store's `server`)")]
+    /// All its addresses are link-local, where clouds serve their own credentials.
+    #[error("its address is link-local, where clouds serve their own credentials (check the store's `server`)")]
     LinkLocal,
     /// No answer in time.
     #[error("no answer in time (check that the server runs, the store's `server`, and network policies)")]
     Timeout,
-    /// The reply broke off or was not HTTP.
+    /// The reply was cut off or was not HTTP.
     #[error(
         "the reply was cut off or is not HTTP (check `http` or `https` and the port in the store's `server`, and `tls` if the server asks for a client certificate)"
     )]
     Cut,
 }
 
-/// What a server speaks that does not answer as Vault and OpenBao do.
+/// What kind of server answers that is neither Vault nor OpenBao.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Spoken {
-    /// TLS, and was spoken to without.
-    #[error("it speaks TLS: write `https://…` in the store's `server`")]
+    /// A TLS server that got plain HTTP.
+    #[error("it uses TLS: write `https://…` in the store's `server`")]
     Tls,
-    /// Something else.
+    /// Another server.
     #[error(
         "check the store's `server`, which is scheme, host and port without `/v1` or `/ui`, and proxies on the way"
     )]
@@ -65,18 +69,18 @@ pub enum Spoken {
 /// A failed request to a store. Each text says what is wrong and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StoreError {
-    /// No connection.
+    /// There is no connection.
     #[error("cannot reach {server}: {cause}")]
     Unreachable {
-        /// The address as the store says it.
+        /// The address, as in the store.
         server: String,
-        /// What the connection said.
+        /// Why not.
         cause: Transport,
     },
     /// The server is sealed.
-    #[error("{server} is sealed: unseal it; Waypost goes on by itself")]
+    #[error("{server} is sealed: unseal it; Waypost continues by itself")]
     Sealed {
-        /// The address as the store says it.
+        /// The address, as in the store.
         server: String,
     },
     /// The server is up but not initialised, or a standby that cannot serve.
@@ -84,86 +88,88 @@ pub enum StoreError {
         "{server} does not serve requests (standby or not initialised): name the active node or a load balancer in the store's `server`, or initialise it"
     )]
     Standby {
-        /// The address as the store says it.
+        /// The address, as in the store.
         server: String,
     },
     /// Too many requests.
     #[error(
-        "{server} limits the rate of requests: raise its quota (sys/quotas/rate-limit) if this lasts; Waypost sends fewer and goes on by itself"
+        "{server} limits the rate of requests: raise its quota (sys/quotas/rate-limit) if this lasts; Waypost sends fewer and continues by itself"
     )]
     RateLimited {
-        /// The address as the store says it.
+        /// The address, as in the store.
         server: String,
     },
-    /// More requests than we allow ourselves.
+    /// Our own limit is reached.
     #[error(
-        "held back, since {server} gets no more than {rate} requests a second from this store: raise --store-request-rate if this lasts; it goes on by itself"
+        "held back, because {server} gets at most {rate} requests a second from this store: raise --store-request-rate if this lasts; Waypost continues by itself"
     )]
     HeldBack {
-        /// The address as the store says it.
+        /// The address, as in the store.
         server: String,
         /// Requests a second.
         rate: std::num::NonZeroU32,
     },
-    /// The server points elsewhere, where our token must not go.
+    /// The server redirects to a host that must not get our token.
     #[error(
         "{server} redirects to {to}, where the token is not sent: set `server` to the active node's address or a load balancer's, or give the store the CA that vouches for both"
     )]
     RedirectRefused {
-        /// The address as the store says it.
+        /// The address, as in the store.
         server: String,
-        /// Scheme, host and port it points to.
+        /// Scheme, host and port of the redirect's target.
         to: String,
     },
-    /// After repeated failures we wait before the next attempt.
-    #[error("{server} failed repeatedly and gets a pause; Waypost goes on by itself. The last failure: {cause}")]
+    /// After repeated failures, requests are paused.
+    #[error(
+        "{server} failed repeatedly: Waypost pauses requests to it and continues by itself. The last failure: {cause}"
+    )]
     CircuitOpen {
-        /// The address as the store says it.
+        /// The address, as in the store.
         server: String,
         /// The last failure.
         cause: Box<StoreError>,
     },
-    /// Somebody answers who is no Vault and no OpenBao.
+    /// Another server answers, neither Vault nor OpenBao.
     #[error("{server} does not answer like Vault or OpenBao (status {status}): {speaks}")]
     NotVault {
-        /// The address as the store says it.
+        /// The address, as in the store.
         server: String,
         /// The HTTP status.
         status: u16,
         /// What to do about it.
         speaks: Spoken,
     },
-    /// A server so slow that requests of one store wait for each other.
+    /// The server is so slow that requests of one store wait for each other.
     #[error(
-        "{server} answers slowly: {under_way} requests of this store are under way and none ended in {seconds} s; it is tried again"
+        "{server} answers slowly: {under_way} requests of this store are in flight and none ended in {seconds} s; Waypost tries again"
     )]
     Slow {
-        /// The address as the store says it.
+        /// The address, as in the store.
         server: String,
-        /// Requests under way.
+        /// Requests in flight.
         under_way: usize,
-        /// How long this one waited for a turn.
+        /// How long this request waited.
         seconds: u64,
     },
-    /// The login was refused.
-    #[error("login refused by auth/{mount} ({applicant}): {advice}")]
+    /// The server denied the login.
+    #[error("login denied by auth/{mount} ({applicant}): {advice}")]
     LoginRefused {
         /// The auth mount.
         mount: String,
-        /// Who wanted to log in.
+        /// Who logs in.
         applicant: String,
         /// What to check.
         advice: String,
     },
-    /// The token that somebody made for us does not work.
+    /// The server does not accept the token from a Secret.
     #[error(
-        "the server refuses the token in {source_name}: it is expired, revoked or of another server, or its policies allow neither this nor auth/token/lookup-self: put a valid token there"
+        "the server does not accept the token in {source_name}: it is expired, revoked or from another server, or its policies allow neither this nor auth/token/lookup-self: put a valid token there"
     )]
     TokenRefused {
-        /// The Secret that holds it.
+        /// The Secret with it.
         source_name: String,
     },
-    /// A credential that the store refers to cannot be had.
+    /// A credential that the store refers to does not exist or cannot be used.
     #[error("the store's credential is not usable: {what}")]
     Credential {
         /// Which object and key, and what is wrong with it.
@@ -183,7 +189,7 @@ pub enum StoreError {
         /// The API path.
         path: String,
     },
-    /// There is no such mount.
+    /// The mount does not exist.
     #[error(
         "there is no secrets engine at {mount}/, or this login has no rights there: check the store's `path`, that KV v2 is enabled there, and the role's policy"
     )]
@@ -191,49 +197,50 @@ pub enum StoreError {
         /// The mount.
         mount: String,
     },
-    /// The mount is not what the store says.
+    /// The mount is not KV version 2.
     #[error("{mount}/ is {found}, and Waypost needs KV version 2: check the store's `path`, or upgrade the mount")]
     WrongVersion {
         /// The mount.
         mount: String,
-        /// What the server says it is.
+        /// What it is, as the server says.
         found: String,
     },
-    /// The Vault namespace is not there.
+    /// The Vault namespace does not exist.
     #[error("there is no Vault namespace {namespace:?} (or this login may not see it)")]
     NamespaceMissing {
         /// The Vault namespace.
         namespace: String,
     },
-    /// Somebody wrote in between.
-    #[error("somebody else wrote {path} at the same time; it is read again and tried again")]
+    /// Somebody else wrote at the same time.
+    #[error("somebody else wrote {path} at the same time; Waypost reads it and tries again")]
     CasMismatch {
         /// The entry.
         path: String,
     },
-    /// The server changes labels only with check-and-set, and this login may not see what it would have to send.
+    /// The server changes custom metadata only with check-and-set, and this login may not read the
+    /// version to send.
     #[error(
-        "{path} takes changes of labels with check-and-set alone (`metadata_cas_required`), and this login cannot read their count: let the role's policy allow `read` there"
+        "{path} accepts changes of custom metadata only with check-and-set (`metadata_cas_required`), and this login cannot read its version: let the role's policy allow `read` there"
     )]
     LabelsNeedCas {
         /// The API path of the metadata.
         path: String,
     },
-    /// Somebody removed the entry in between.
-    #[error("somebody removed {path} at the same time; it is read again and tried again")]
+    /// Somebody removed the entry at the same time.
+    #[error("somebody removed {path} at the same time; Waypost reads it and tries again")]
     EntryMissing {
         /// The entry.
         path: String,
     },
-    /// A standby that is behind.
-    #[error("the server that answered for {path} is behind the others; it is tried again")]
+    /// A standby that lags.
+    #[error("the server that answered for {path} lags behind the others; Waypost tries again")]
     Stale {
         /// The entry.
         path: String,
     },
-    /// The server takes no entry or request of this size.
+    /// The server does not accept an entry or request of this size.
     #[error(
-        "the server refuses an entry as large as {path} would be ({bytes} bytes as a request; what is there stays): make its values smaller or fewer, spread them over several paths, or raise the server's limits (max_entry_size, max_request_size, max_request_json_strings)"
+        "the server does not accept an entry as large as {path} would be ({bytes} bytes as a request; the current version stays): make its values smaller or fewer, spread them over several paths, or raise the server's limits (max_entry_size, max_request_size, max_request_json_strings)"
     )]
     TooLarge {
         /// The API path.
@@ -252,7 +259,7 @@ pub enum StoreError {
         status: u16,
     },
     /// Any other answer that blames the server.
-    #[error("cannot {operation} {path}: the server failed with status {status}; its log says why; it is tried again")]
+    #[error("cannot {operation} {path}: the server failed with status {status}; its log says why; Waypost tries again")]
     Server {
         /// read, write, …
         operation: &'static str,
@@ -261,26 +268,26 @@ pub enum StoreError {
         /// The HTTP status.
         status: u16,
     },
-    /// An answer that is larger than anything we ask for.
+    /// A reply that is larger than any that we expect.
     #[error(
-        "the reply about {path} has more than {limit} bytes, which no entry has: check the store's `server`, and proxies on the way"
+        "the reply about {path} has more than {limit} bytes, which no entry has: check the store's `server`, and proxies in between"
     )]
     ReplyTooLarge {
         /// The API path.
         path: String,
-        /// What was still read.
+        /// The limit.
         limit: usize,
     },
-    /// An answer that is not what the API says it should be.
+    /// A reply that does not follow the API.
     #[error(
-        "cannot {operation} {path}: the reply is not one of Vault or OpenBao ({what}): check the store's `server`, and proxies on the way"
+        "cannot {operation} {path}: the reply is not one of Vault or OpenBao ({what}): check the store's `server`, and proxies in between"
     )]
     BadReply {
         /// read, write, …
         operation: &'static str,
         /// The API path.
         path: String,
-        /// Which part is missing or odd; never its content.
+        /// Which part is missing or wrong; never its content.
         what: &'static str,
     },
 }

@@ -1,5 +1,5 @@
-//! A store in memory with the semantics of KV v2, for tests of whatever uses [`StoreClient`]; `tests/store_contract/main.rs` holds
-//! it and a real server to the same assertions.
+//! A store in memory with the semantics of KV v2, for tests of users of [`StoreClient`].
+//! `tests/store_contract/main.rs` runs the same assertions on it and on a real server.
 
 mod stored;
 
@@ -15,13 +15,13 @@ use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
 use stored::{Stored, duplicate, index};
 
-/// What an entry takes in a real server's listing, in bytes: one version, and no labels.
+/// The size of an entry in a real server's listing, in bytes: one version, no custom metadata.
 const LISTED_BYTES: usize = 400;
 
 /// Which method of [`StoreClient`] was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
-    /// [`StoreClient::path_key`]; free of requests on a real server once the mount is known.
+    /// [`StoreClient::path_key`]; on a real server it needs no request once the mount is known.
     PathKey,
     /// [`StoreClient::read`].
     Read,
@@ -33,7 +33,7 @@ pub enum Operation {
     CreateEntry,
     /// [`StoreClient::patch_metadata`].
     PatchMetadata,
-    /// [`StoreClient::exchange_labels`], where it is offered.
+    /// [`StoreClient::exchange_labels`], if available.
     ExchangeLabels,
     /// [`StoreClient::write`].
     Write,
@@ -63,37 +63,37 @@ impl Operation {
     }
 }
 
-/// One request as the fake saw it.
+/// One recorded request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// What was asked.
+    /// The operation.
     pub operation: Operation,
     /// `mount/path`.
     pub path: String,
-    /// Who asked.
+    /// The identity that sent it.
     pub identity: Identity,
 }
 
-/// What a test does to a request.
+/// A fault that a test injects.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// It never reaches the store.
+    /// The request never reaches the store.
     Refuse(StoreError),
-    /// The store carries it out, and the reply is lost.
+    /// The store carries it out, but the reply is lost.
     LoseReply(StoreError),
 }
 
-/// Whether listings are answered.
+/// Whether listing is available.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Listing {
-    /// As OpenBao does for a login with the right to it.
+    /// As on OpenBao, for a login with the right.
     #[default]
     Offered,
-    /// As OpenBao does without the right, and Vault always.
+    /// As on OpenBao without the right, and on Vault.
     Refused,
 }
 
-/// Whether a client can see that changes of labels are counted.
+/// Whether a client has check-and-set for metadata.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Counting {
     /// As on OpenBao.
@@ -106,7 +106,7 @@ pub enum Counting {
 type Hook = Box<dyn FnMut(&FakeStore, &Request) -> Option<Fault> + Send>;
 type AfterHook = Box<dyn FnMut(&FakeStore, &Request) + Send>;
 
-/// The store, or one client of it: clones share the content.
+/// The store, or one client of it. Clones share the content.
 #[derive(Clone)]
 pub struct FakeStore {
     identity: Identity,
@@ -128,9 +128,9 @@ struct Content {
     mounts: BTreeSet<String>,
     entries: BTreeMap<RemotePath, Stored>,
     listing: Listing,
-    /// Changes of labels need the count, which a client sees for which they are counted.
+    /// Changes of custom metadata need check-and-set, as with `metadata_cas_required`.
     labels_need_cas: bool,
-    /// Left out of listings.
+    /// Entries that listings omit.
     hidden: BTreeSet<RemotePath>,
     faults: VecDeque<Fault>,
     slow: HashMap<Operation, Duration>,
@@ -149,7 +149,7 @@ impl FakeStore {
         FakeStore::on("fake")
     }
 
-    /// The same on another server.
+    /// The same, on another server.
     pub fn on(server: &'static str) -> Self {
         let content = Content { mounts: BTreeSet::from(["secret".to_owned()]), ..Content::default() };
         FakeStore {
@@ -166,22 +166,22 @@ impl FakeStore {
         }
     }
 
-    /// Answers nothing any more, as a server does that takes requests and does nothing.
+    /// Stops answering, like a server that accepts requests but does nothing.
     pub fn hang(&self) {
         self.world.hangs.store(true, Ordering::Relaxed);
     }
 
-    /// Answers again. What was asked meanwhile is lost.
+    /// Answers again. Requests sent meanwhile are lost.
     pub fn recover(&self) {
         self.world.hangs.store(false, Ordering::Relaxed);
     }
 
-    /// Answers requests of this kind so much later than it carries them out.
+    /// Answers requests of this kind this much later than it carries them out.
     pub fn slow(&self, operation: Operation, pause: Duration) {
         self.content().slow.insert(operation, pause);
     }
 
-    /// Lets others run before and after each request, so that whoever waits for it can be stopped at either side of it.
+    /// Yields before and after each request, so that a task can be stopped on either side of it.
     pub fn yield_at_each_request(&self) {
         self.world.yields.store(true, Ordering::Relaxed);
     }
@@ -191,43 +191,45 @@ impl FakeStore {
         FakeStore { identity: Identity(identity.into()), counting: self.counting, world: self.world.clone() }
     }
 
-    /// The same client, for which changes of labels are counted or not.
+    /// The same client, with or without check-and-set for metadata.
     pub fn with_counting(&self, counting: Counting) -> Self {
         FakeStore { counting, ..self.clone() }
     }
 
-    /// Lets the next `count` requests fail; after earlier faults.
+    /// Lets the next `count` requests fail, after earlier faults.
     pub fn fail_next(&self, count: usize, error: StoreError) {
         self.content().faults.extend(std::iter::repeat_n(Fault::Refuse(error), count));
     }
 
-    /// Lets the next request happen, and loses its reply; after earlier faults.
+    /// Carries out the next request but loses its reply, after earlier faults.
     pub fn lose_next_reply(&self, error: StoreError) {
         self.content().faults.push_back(Fault::LoseReply(error));
     }
 
-    /// Runs `hook` before each request, until replaced. It may change the store through [`FakeStore::put`] and the like,
-    /// to play another writer between two requests, and may answer with a fault.
+    /// Runs `hook` before each request, until replaced. It may change the store through
+    /// [`FakeStore::put`] and similar methods, to act as another writer between two requests, and
+    /// may return a fault.
     pub fn before_each(&self, hook: impl FnMut(&FakeStore, &Request) -> Option<Fault> + Send + 'static) {
         *self.world.hook.lock().expect("no test panics in a hook") = Some(Box::new(hook));
     }
 
-    /// Runs `hook` after each request, until replaced: the reply is made by then, and whoever asked does not have it yet.
+    /// Runs `hook` after each request, until replaced: the reply exists, but the caller does not
+    /// have it yet.
     pub fn after_each(&self, hook: impl FnMut(&FakeStore, &Request) + Send + 'static) {
         *self.world.after.lock().expect("no test panics in a hook") = Some(Box::new(hook));
     }
 
-    /// All requests so far, [`Operation::PathKey`] apart.
+    /// All requests so far, except [`Operation::PathKey`].
     pub fn requests(&self) -> Vec<Request> {
         self.content().requests.clone()
     }
 
-    /// How many requests of this kind there were so far.
+    /// The number of requests of this kind so far.
     pub fn count(&self, operation: Operation) -> usize {
         self.content().requests.iter().filter(|request| request.operation == operation).count()
     }
 
-    /// How many requests so far could change the store.
+    /// The number of mutating requests so far.
     pub fn mutations(&self) -> usize {
         self.content().requests.iter().filter(|request| request.operation.mutates()).count()
     }
@@ -237,56 +239,58 @@ impl FakeStore {
         self.content().mounts.insert(mount.to_owned());
     }
 
-    /// Removes a mount with all it holds.
+    /// Removes a mount with all its entries.
     pub fn remove_mount(&self, mount: &str) {
         let mut content = self.content();
         content.mounts.remove(mount);
         content.entries.retain(|path, _| path.mount.as_str() != mount);
     }
 
-    /// Another writer's new version, without check-and-set and without being counted. Returns its number.
+    /// Another writer's new version, without check-and-set; it is not recorded. Returns its number.
     pub fn put(&self, path: &RemotePath, data: RemoteData) -> u64 {
         self.content().stored(path).push(data)
     }
 
-    /// Another writer's labels: replaces all of them, as a plain POST of metadata does.
+    /// Another writer's custom metadata: replaces all of it, as a plain POST of metadata does.
     pub fn put_metadata(&self, path: &RemotePath, labels: BTreeMap<String, String>) {
         self.content().stored(path).custom_metadata = labels;
     }
 
-    /// Another's soft delete of the latest version.
+    /// Another writer's soft delete of the latest version.
     pub fn soft_delete(&self, path: &RemotePath) {
         if let Some(latest) = self.content().stored(path).versions.last_mut() {
             *latest = None;
         }
     }
 
-    /// Another's removal of the whole entry with its metadata and numbering.
+    /// Another writer's removal of the whole entry with its metadata and version numbers.
     pub fn purge(&self, path: &RemotePath) {
         self.content().entries.remove(path);
     }
 
-    /// Answers listings from now on, or refuses them.
+    /// Makes listing available or not from now on.
     pub fn set_listing(&self, listing: Listing) {
         self.content().listing = listing;
     }
 
-    /// Takes changes of labels from now on only with the count, as a mount with `metadata_cas_required` does.
+    /// Accepts changes of custom metadata from now on only with check-and-set, like a mount with
+    /// `metadata_cas_required`.
     pub fn require_metadata_cas(&self) {
         self.content().labels_need_cas = true;
     }
 
-    /// Leaves an entry out of listings, as a server does where a policy filters them.
+    /// Omits an entry from listings, like a server whose policy filters them.
     pub fn hide(&self, path: &RemotePath) {
         self.content().hidden.insert(path.clone());
     }
 
-    /// What is there, without being counted.
+    /// The entry; the read is not recorded.
     pub fn peek(&self, path: &RemotePath) -> Entry {
         self.content().entry(path, None)
     }
 
-    /// The data of one version, without being counted; `None` where it is deleted, destroyed or was never written.
+    /// The data of one version; the read is not recorded. `None` if the version is deleted,
+    /// destroyed or was never written.
     pub fn peek_version(&self, path: &RemotePath, version: u64) -> Option<RemoteData> {
         let content = self.content();
         let stored = content.entries.get(path)?;
@@ -297,7 +301,7 @@ impl FakeStore {
         self.world.content.lock().expect("no method of the fake panics")
     }
 
-    /// Counts the request, plays the faults and hooks, and only then lets it happen.
+    /// Records the request, runs faults and hooks, and only then carries it out.
     async fn serve<T>(
         &self,
         operation: Operation,
@@ -437,7 +441,7 @@ impl StoreClient for FakeStore {
     }
 
     async fn read_to_write(&self, path: &RemotePath) -> Result<Entry, StoreError> {
-        // Everybody sees labels here.
+        // Every login may see metadata here.
         self.read(path, None).await
     }
 

@@ -1,4 +1,5 @@
-//! Single fields of a store's spec: which namespace a reference means, and what is said of a field that is wrong.
+//! Single fields of a store's spec: the namespace that a reference means, and the error for a wrong
+//! field.
 
 use super::keys::KeyRef;
 use super::{StoreName, StoreRefusal};
@@ -14,22 +15,22 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Nothing is read yet. `consumer` is the namespace of the resource that uses the store.
+    /// `consumer` is the namespace of the resource that uses the store.
     pub fn new(store: &'a StoreName, consumer: &'a str) -> Self {
         Fields { store, consumer, referent: false }
     }
 
-    /// Whether a field that was read meant the consumer's namespace.
+    /// Whether a field that was read refers to the consumer's namespace.
     pub fn is_referent(&self) -> bool {
         self.referent
     }
 
-    /// Whether the store is one of a namespace, which whoever may write there chooses.
+    /// Whether the store is a SecretStore, which authors of its namespace may write.
     pub fn is_namespaced(&self) -> bool {
         self.store.kind == StoreKind::SecretStore
     }
 
-    /// A key of a Secret; `usual` is meant where the field names none.
+    /// A key of a Secret; `usual` is the default key.
     pub fn key(
         &mut self,
         selector: &SecretKeySelector,
@@ -42,7 +43,8 @@ impl<'a> Fields<'a> {
         Ok(KeyRef { namespace: self.namespace(selector.namespace.as_deref(), field)?, name, key })
     }
 
-    /// A SecretStore reads in its own namespace only; a ClusterSecretStore where it says, else where the consumer is.
+    /// A SecretStore reads only in its own namespace; a ClusterSecretStore in the named namespace,
+    /// else in the consumer's.
     pub fn namespace(&mut self, named: Option<&str>, field: &str) -> Result<String, StoreRefusal> {
         match (self.store.kind, &self.store.namespace, named) {
             (StoreKind::SecretStore, Some(own), None) => Ok(own.clone()),
@@ -65,12 +67,12 @@ impl<'a> Fields<'a> {
         Ok(mount.to_string())
     }
 
-    /// The refusal of a field that is wrong.
+    /// The refusal of a wrong field.
     pub fn invalid(&self, what: impl Into<String>) -> StoreRefusal {
         StoreRefusal::Invalid { store: self.store.clone(), what: what.into() }
     }
 
-    /// The refusal of what this version does not do.
+    /// The refusal of something that this version does not support.
     pub fn unsupported(&self, what: impl Into<String>) -> StoreRefusal {
         StoreRefusal::Unsupported { store: self.store.clone(), what: what.into() }
     }

@@ -1,10 +1,10 @@
-//! Keys of Secrets, and how they are read in the cluster at the moment they are needed.
+//! Keys of Secrets, read in the cluster when they are needed.
 
 use super::StoreError;
 use crate::cluster::{Cluster, ClusterError};
 use crate::domain::secret::SecretBytes;
 
-/// One key of a Secret, with the namespace that counts.
+/// One key of a Secret, with the resolved namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRef {
     pub namespace: String,
@@ -13,7 +13,7 @@ pub struct KeyRef {
 }
 
 impl KeyRef {
-    /// The Secret, as errors name it.
+    /// The Secret's name, for errors.
     pub fn secret_name(&self) -> String {
         format!("Secret {}/{}", self.namespace, self.name)
     }
@@ -22,19 +22,19 @@ impl KeyRef {
 /// Reads one key of a Secret.
 ///
 /// # Errors
-/// [`StoreError::Credential`] when the Secret or the key is missing or may not be read, [`StoreError::CredentialUnread`] when
-/// the API server did not answer.
+/// [`StoreError::Credential`] if the Secret or the key is missing or may not be read,
+/// [`StoreError::CredentialUnread`] if the API server did not answer.
 pub async fn read(cluster: &Cluster, key: &KeyRef) -> Result<SecretBytes, StoreError> {
     let found = cluster.secret_key(&key.namespace, &key.name, &key.key).await.map_err(unusable)?;
     found.ok_or_else(|| missing(&key.secret_name(), &key.key))
 }
 
-/// What is said of an object that lacks a key.
+/// The error for an object without a key.
 pub fn missing(object: &str, key: &str) -> StoreError {
     StoreError::Credential { what: format!("{object} has no key {key:?}") }
 }
 
-/// What a failed request to the API server means for a credential.
+/// The error for a failed request for a credential.
 pub fn unusable(error: ClusterError) -> StoreError {
     match error {
         ClusterError::Timeout { .. } | ClusterError::Transport { .. } | ClusterError::Api { .. } => {

@@ -1,4 +1,4 @@
-//! The store as the rest of the program sees it: a port with two implementations, Vault/OpenBao and an in-memory fake.
+//! The port of stores, with two implementations: Vault/OpenBao and an in-memory fake.
 
 pub mod admit;
 mod announcements;
@@ -35,10 +35,11 @@ pub use object::StoreObject;
 pub use refusal::StoreRefusal;
 pub use registry::{Foreign, Load, Registry, RegistrySettings};
 
-/// One place in one server, however stores spell it: what wake-ups and shared version checks are keyed by.
+/// The place of a path on its server, however stores spell it: the key of wake-ups and shared
+/// version checks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathKey {
-    /// The server (`cluster_id` of its health reply, else its address) and the Vault namespace where that matters.
+    /// The server: `cluster_id` of its health reply, else its address and the Vault namespace.
     pub server: Arc<str>,
     /// The mount's accessor, else the mount as spelled.
     pub mount: Arc<str>,
@@ -46,25 +47,25 @@ pub struct PathKey {
     pub path: Arc<str>,
 }
 
-/// Who reads: reads are shared only between consumers whose own login would see the same (spec S12).
+/// The identity of a login. Only consumers with the same identity share reads (spec S12).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity(pub Arc<str>);
 
-/// What a check-and-set write left behind.
+/// The result of a check-and-set write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The new version's number.
     pub version: u64,
-    /// The entry's labels at the moment of the write, from the same reply.
+    /// The entry's custom metadata at the time of the write, from the same reply.
     pub custom_metadata: BTreeMap<String, String>,
 }
 
-/// What metadata alone says about an entry.
+/// What the metadata shows of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Whether there is an entry at all.
+    /// Whether the entry exists.
     pub exists: bool,
-    /// The latest version's number; 0 when there is none or no entry.
+    /// The latest version's number; 0 if there is no version or no entry.
     pub version: u64,
     /// Whether that version still has data.
     pub live: bool,
@@ -72,95 +73,106 @@ pub struct Head {
     pub custom_metadata: BTreeMap<String, String>,
 }
 
-/// What metadata tells of all versions of an entry.
+/// What the metadata shows of all versions of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata {
-    /// The latest version's number; 0 when there is none.
+    /// The latest version's number; 0 if there is none.
     pub latest: u64,
-    /// The versions that are not destroyed, in their order: also those that are deleted, which can be undeleted.
+    /// The versions that are not destroyed, in order. They include deleted ones, which can be
+    /// undeleted.
     pub kept: Vec<u64>,
     /// The entry's own labels.
     pub custom_metadata: BTreeMap<String, String>,
 }
 
-/// The latest version of an entry, as a listing tells it.
+/// The latest version of an entry, from a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latest {
-    /// Its number; 0 when the entry has no version.
+    /// Its number; 0 if the entry has no version.
     pub version: u64,
     /// Whether it still has data.
     pub live: bool,
-    /// A digest of who may read what ([`crate::domain::consent::digest`]).
+    /// A digest of the entry's consents ([`crate::domain::consent::digest`]).
     pub consents: u64,
 }
 
-/// How an exchange of labels ended.
+/// The result of a check-and-set change of custom metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exchange {
-    /// The labels are changed, and nobody came between.
+    /// The metadata is changed.
     Done,
-    /// They are not what they were any more: nothing was changed.
+    /// Somebody changed the metadata meanwhile: nothing was changed.
     Crossed,
-    /// This server does not count changes of labels, or this login may not see the count: nothing was changed.
+    /// This server has no check-and-set for metadata, or this login may not see the metadata's
+    /// version: nothing was changed.
     Unavailable,
 }
 
-/// What one listing of a folder gave.
+/// The result of listing a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heads {
-    /// The latest versions of the entries below the folder, by path below the mount. An entry that is not among them need
-    /// not be gone: servers leave out what a login may not see, so it has to be asked for by itself.
+    /// The latest versions of the entries below the folder, by path below the mount. An entry that
+    /// is not listed may still exist: servers omit what a login may not see, so it must be
+    /// requested separately.
     Listed(HashMap<String, Latest>),
-    /// The reply would have more bytes than were allowed.
+    /// The reply would exceed the limit.
     TooLarge,
-    /// This server has no such listing, or this login no right to it.
+    /// This server does not have the listing, or this login may not use it.
     Unavailable,
 }
 
-/// An authenticated client of one store identity. Implementations log in, renew, limit and retry as needed; each method is
-/// one logical request. All are safe to repeat. Paths name their own mount, because a store without `path` serves many.
+/// An authenticated client of one store identity. Implementations log in, renew, limit and retry as
+/// needed; each method is one logical request. All are safe to repeat. Paths name their own mount,
+/// because a store without `path` serves many.
 #[async_trait]
 pub trait StoreClient: Send + Sync {
-    /// Who reads through this client.
+    /// The identity of this client.
     fn identity(&self) -> &Identity;
 
-    /// The store's `path`, which remote keys are spelled relative to (see [`RemotePath::parse`]); none when keys name their
-    /// own mount.
+    /// The store's `path`, to which remote keys are relative (see [`RemotePath::parse`]); `None` if
+    /// keys name their own mount.
     fn mount(&self) -> Option<&str>;
 
-    /// Where this path is, so that two stores that mean one place agree.
+    /// The place of this path: equal for two stores that mean the same one.
     async fn path_key(&self, path: &RemotePath) -> Result<PathKey, StoreError>;
 
-    /// Reads data, version and labels in one request (a second one tells an absent entry from one without versions).
-    /// `version` asks for an old one (an entry without that version is `Deleted` at that number; its labels are the entry's). A
+    /// Reads data, version and custom metadata in one request (a second one distinguishes an entry
+    /// that does not exist from one without versions). `version` selects an earlier one; an entry
+    /// without that version is `Deleted` at that number, with the entry's custom metadata. A
     /// missing or wrong mount is an error, never [`Entry::absent`].
     async fn read(&self, path: &RemotePath, version: Option<u64>) -> Result<Entry, StoreError>;
 
-    /// Reads the latest version of an entry that is to be written. A login that may not see labels takes an entry without versions for
-    /// none, which is right for whoever reads values; a writer would claim it again and again, so here it is
+    /// Reads the latest version of an entry that is to be written. For a login that may not see
+    /// metadata, an entry without versions looks as if it did not exist. That is fine for reading
+    /// values, but a writer would claim it again and again, so here it is
     /// [`StoreError::Forbidden`].
     async fn read_to_write(&self, path: &RemotePath) -> Result<Entry, StoreError>;
 
-    /// Reads the latest version's number and the labels, no data. Falls back on a data read where metadata is forbidden.
+    /// Reads the latest version's number and the custom metadata, without data. Falls back to a
+    /// data read if metadata is forbidden.
     async fn head(&self, path: &RemotePath) -> Result<Head, StoreError>;
 
-    /// Lists the latest versions of all entries below a folder, however deep, reading no more than `limit` bytes. Whether
-    /// the server lets this login do so is in [`Heads`]; errors are those of any request, and say nothing about an entry.
+    /// Lists the latest versions of all entries below a folder, at any depth, reading at most
+    /// `limit` bytes. [`Heads`] says whether this login may do so. Errors are those of any request,
+    /// and say nothing about an entry.
     async fn heads(&self, folder: &RemotePath, limit: usize) -> Result<Heads, StoreError>;
 
-    /// Makes sure the entry exists, without a version, leaving labels that are there as they are.
+    /// Makes sure that the entry exists, without a version. Existing custom metadata is not
+    /// changed.
     async fn create_entry(&self, path: &RemotePath) -> Result<(), StoreError>;
 
-    /// Changes single labels: `Some` sets, `None` removes, others stay. Without an entry: [`StoreError::EntryMissing`].
+    /// Changes single keys of custom metadata: `Some` sets, `None` removes, others stay. If the
+    /// entry does not exist: [`StoreError::EntryMissing`].
     async fn patch_metadata(
         &self,
         path: &RemotePath,
         changes: &BTreeMap<String, Option<String>>,
     ) -> Result<(), StoreError>;
 
-    /// Changes single labels, as [`StoreClient::patch_metadata`] does, if they are still those of `seen`; where that is absent,
-    /// creates the entry with them. Only a server that counts changes of labels can do so, which is found out and never
-    /// assumed: elsewhere nothing is sent that changes a label.
+    /// Changes single keys of custom metadata, as [`StoreClient::patch_metadata`] does, if it is
+    /// still that of `seen`; if `seen` does not exist, creates the entry with them. This needs
+    /// check-and-set for metadata, which the client detects and never assumes: on other servers it
+    /// sends nothing that changes metadata.
     async fn exchange_labels(
         &self,
         path: &RemotePath,
@@ -168,7 +180,8 @@ pub trait StoreClient: Send + Sync {
         changes: &BTreeMap<String, Option<String>>,
     ) -> Result<Exchange, StoreError>;
 
-    /// Writes a whole version if the latest one is still `cas` (0: there is none), else [`StoreError::CasMismatch`].
+    /// Writes a whole version if the latest one is still `cas` (0 means none), else
+    /// [`StoreError::CasMismatch`].
     async fn write(&self, path: &RemotePath, data: &RemoteData, cas: u64) -> Result<Written, StoreError>;
 
     /// Soft-deletes exactly these versions.
@@ -177,9 +190,11 @@ pub trait StoreClient: Send + Sync {
     /// Destroys the data of exactly these versions.
     async fn destroy_versions(&self, path: &RemotePath, versions: &[u64]) -> Result<(), StoreError>;
 
-    /// Reads the metadata alone; `None` where there is no entry. [`StoreError::Forbidden`] where the login may not see it.
+    /// Reads only the metadata; `None` if the entry does not exist. [`StoreError::Forbidden`] if
+    /// the login may not see it.
     async fn metadata(&self, path: &RemotePath) -> Result<Option<Metadata>, StoreError>;
 
-    /// Removes the whole entry, with every version and label, whatever is there at that moment: no server takes a condition.
+    /// Removes the whole entry, with every version and its metadata, whatever its state: no server
+    /// accepts a precondition.
     async fn purge(&self, path: &RemotePath) -> Result<(), StoreError>;
 }

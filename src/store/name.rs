@@ -1,4 +1,4 @@
-//! Which store: kind, namespace and name.
+//! The name of a store: kind, namespace and name.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub struct StoreName {
 }
 
 impl StoreName {
-    /// The store that a resource in `namespace` means by kind and name.
+    /// The store that a resource in `namespace` refers to by kind and name.
     pub fn referred(namespace: &str, kind: StoreKind, name: &str) -> Self {
         let namespace = match kind {
             StoreKind::SecretStore => Some(namespace.to_owned()),

@@ -1,4 +1,4 @@
-//! A store's object, whichever of the two kinds it is.
+//! A store's object, of either kind.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::api::{ClusterSecretStore, SecretStore, StoreKind, StoreSpec};
 
 use super::StoreName;
 
-/// A SecretStore or ClusterSecretStore as the watch delivered it.
+/// A SecretStore or ClusterSecretStore, as the watch delivered it.
 #[derive(Clone)]
 pub enum StoreObject {
     /// For one namespace.

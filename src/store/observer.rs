@@ -1,8 +1,8 @@
-//! Who counts the requests to stores; the metrics implement it.
+//! Records the requests to stores; the metrics implement it.
 
 use std::time::Duration;
 
-/// What a request to a store was for. The set is closed, so that it can be a metric's label.
+/// The purpose of a request to a store. The set is closed, so that it can be a metric's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Call {
     Login,
@@ -22,7 +22,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// The label's value. Where ESO has the same call it has the same name.
+    /// The label's value: ESO's name if ESO has the same call.
     pub fn as_str(self) -> &'static str {
         match self {
             Call::Login => "Login",
@@ -43,14 +43,14 @@ impl Call {
     }
 }
 
-/// Hears of every request after it ended.
+/// Is told of every request after it ended.
 pub trait RequestObserver: Send + Sync {
-    /// `store` is kind and name as in `ClusterSecretStore/vault-backend`; `ok` is false where the server could not be reached
-    /// or answered with an error other than "not there".
+    /// `store` is kind and name as in `ClusterSecretStore/vault-backend`. `ok` is false if the
+    /// server could not be reached or answered with an error other than "not found".
     fn observed(&self, store: &str, call: Call, ok: bool, took: Duration);
 }
 
-/// Counts nothing.
+/// Records nothing.
 pub struct Unobserved;
 
 impl RequestObserver for Unobserved {

@@ -1,5 +1,6 @@
-//! How promptly a store answers: by its latest answer, and by the oldest request under way. A server that answers late never counts
-//! as failed, and whoever waits for it takes a place that others could use.
+//! How promptly a store answers, judged by its latest answer and by the oldest request in flight. A
+//! server that answers late never counts as failed, but an object that waits for it takes a slot
+//! that others could use.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A request that takes longer makes its store a slow one, until another is answered sooner.
+/// A longer request makes its store slow, until another is answered sooner.
 const SLOW: Duration = Duration::from_secs(2);
 
 /// The pace of one store; its clients share it.
@@ -16,21 +17,21 @@ pub struct Pace(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// When each request under way began, the oldest first.
+    /// When each request in flight began, the oldest first.
     under_way: BTreeMap<u64, Instant>,
     next: u64,
-    /// How long the latest to end took.
+    /// How long the last finished request took.
     latest: Duration,
 }
 
-/// A request under way, until it is dropped.
+/// A request in flight, until it is dropped.
 pub struct UnderWay {
     pace: Arc<Pace>,
     number: u64,
 }
 
 impl Pace {
-    /// A request is sent.
+    /// Call this when a request is sent.
     pub fn begin(self: &Arc<Self>) -> UnderWay {
         let mut state = self.state();
         let number = state.next;
@@ -40,7 +41,7 @@ impl Pace {
         UnderWay { pace: self.clone(), number }
     }
 
-    /// Whether the store keeps others waiting.
+    /// Whether the store is slow.
     pub fn is_slow(&self) -> bool {
         let state = self.state();
         let oldest = state.under_way.values().next().map_or(Duration::ZERO, Instant::elapsed);

@@ -1,4 +1,4 @@
-//! One client per store identity, shared by all who use it, and its session's end.
+//! One client per store identity, shared by all who use it, and the end of its session.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -26,14 +26,15 @@ use crate::cluster::Cluster;
 #[cfg(test)]
 mod tests;
 
-/// After its store changed, a session serves the requests under way for this long before it is revoked.
+/// How long a session still serves the requests in flight after its store changed, before it is
+/// revoked.
 const GRACE: Duration = Duration::from_secs(20);
-/// A client that nobody uses or holds for this long goes: longer than the usual refresh interval, so that a resource which is
-/// looked at once an hour logs in once.
+/// A client that is unused for this long is closed. It is longer than the usual refresh interval,
+/// so that a resource that is refreshed once an hour logs in once.
 pub const IDLE: Duration = Duration::from_secs(75 * 60);
-/// How often it is looked for such clients.
+/// How often unused clients are looked for.
 pub const SWEEP: Duration = Duration::from_secs(60);
-/// At shutdown, all revocations together may take this long.
+/// How long all revocations together may take at shutdown.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// The clients of all stores.
@@ -46,32 +47,34 @@ pub struct Pool {
     clients: Cache<ClientKey, Made>,
     answers: Answers,
     paces: Mutex<HashMap<StoreName, Arc<Pace>>>,
-    /// Clients of namespaces' own stores that were deleted, until their sessions end.
+    /// Clients of deleted SecretStores, until their sessions end.
     departing: Mutex<HashMap<StoreName, Arc<VaultClient>>>,
     pub(super) readers: Arc<Readers<ClientKey>>,
-    /// Connections by address, CA and client certificate (as a digest), so that the namespaces of one store share them.
+    /// Connections by address, CA and client certificate (as a digest), so that the namespaces of
+    /// one store share them.
     connections: Connections,
     closing: CancellationToken,
     farewells: TaskTracker,
 }
 
-/// Which client: another generation of a store, or another object of its name, has clients of its own.
+/// The key of a client. Another generation of a store, or another object with its name, has its own
+/// clients.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ClientKey {
     pub store: StoreName,
     uid: String,
     generation: i64,
-    /// Where the credential is read in the consumer's namespace.
+    /// The consumer's namespace, if the credential is read there.
     consumer: Option<String>,
 }
 
-/// A client with what it was made from.
+/// A client, and what it was made from.
 #[derive(Clone)]
 pub struct Made {
     pub client: Arc<VaultClient>,
     pub connection: Arc<Connection>,
     pub credential: Arc<ClusterCredential>,
-    /// Of the CA and client certificate it was made with.
+    /// The digest of its CA and client certificate.
     pub certificates: [u8; 32],
 }
 
@@ -111,7 +114,7 @@ impl Pool {
         })
     }
 
-    /// The client of a store for a resource of `namespace`, made when it is first asked for.
+    /// The client of a store for a resource in `namespace`, created on first use.
     pub async fn made(&self, namespace: &str, store: &StoreName, object: &StoreObject) -> Result<Made, StoreRefusal> {
         let connection = connection::parse(store, object.spec(), namespace)?;
         let key = ClientKey {
@@ -125,15 +128,16 @@ impl Pool {
         made.map_err(Arc::unwrap_or_clone)
     }
 
-    /// The client of a namespace's own store that was deleted a moment ago, as long as its session lives: a namespace that is deleted
-    /// takes its stores along before what was pushed through them can be removed. Only clean-ups may use it.
+    /// The client of a SecretStore that was just deleted, as long as its session lives. A deleted
+    /// namespace deletes its stores before what was pushed through them can be removed. Only
+    /// clean-ups may use it.
     pub fn departing(&self, store: &StoreName) -> Option<Arc<dyn StoreClient>> {
         let departing = self.departing.lock().expect("no code panics while it holds the departing");
         departing.get(store).map(|client| client.clone() as Arc<dyn StoreClient>)
     }
 
-    /// Keeps the client of a store until [`Pool::retire`] ends its session. Whoever deletes a store of all namespaces takes it from
-    /// them at once.
+    /// Keeps the client of a deleted SecretStore until [`Pool::retire`] ends its session. Deleting
+    /// a ClusterSecretStore revokes access immediately.
     pub fn see_off(self: &Arc<Self>, name: &StoreName) {
         let made = self.clients.iter().find_map(|(key, made)| (key.store == *name).then_some(made));
         let (Some(made), Some(_)) = (made, &name.namespace) else { return };
@@ -145,28 +149,28 @@ impl Pool {
         self.farewells.spawn(async move {
             let _ = tokio::time::timeout(GRACE, pool.closing.cancelled()).await;
             let mut departing = pool.departing.lock().expect("no code panics while it holds the departing");
-            // A store of that name may have come and gone again meanwhile.
+            // A store of that name may have been created and deleted again meanwhile.
             if departing.get(&name).is_some_and(|client| Arc::ptr_eq(client, &made.client)) {
                 departing.remove(&name);
             }
         });
     }
 
-    /// The client of this key, if it is made.
+    /// The client of this key, if it exists.
     pub async fn present(&self, key: &ClientKey) -> Option<Made> {
         self.clients.get(key).await
     }
 
-    /// Drops clients, and revokes their sessions once the requests under way had time to end.
+    /// Drops clients, and revokes their sessions once the requests in flight had time to end.
     pub async fn retire(&self, goes: impl Fn(&ClientKey) -> bool) {
-        // Of a client that could not be made only this is left.
+        // A client that could not be created leaves only this.
         self.readers.remove(&goes);
         for key in self.keys(goes) {
             self.clients.invalidate(&key).await;
         }
     }
 
-    /// The same, for those who cannot wait for it.
+    /// The same in the background.
     pub fn retire_soon(self: &Arc<Self>, goes: impl Fn(&ClientKey) -> bool) {
         self.readers.remove(&goes);
         let keys = self.keys(goes);
@@ -176,12 +180,12 @@ impl Pool {
         }
     }
 
-    /// Whether the store keeps whoever uses it waiting.
+    /// Whether the store is slow.
     pub fn is_slow(&self, store: &StoreName) -> bool {
         self.paces().get(store).is_some_and(|pace| pace.is_slow())
     }
 
-    /// The store is gone.
+    /// Call this when the store is deleted.
     pub fn forget_pace(&self, store: &StoreName) {
         self.paces().remove(store);
     }
@@ -194,10 +198,10 @@ impl Pool {
         self.clients.iter().filter(|(key, _)| goes(key)).map(|(key, _)| (*key).clone()).collect()
     }
 
-    /// Lets clients go that nobody used or held for a while: those of namespaces that are gone, above all.
+    /// Closes clients that nobody used or held for a while: mainly those of deleted namespaces.
     pub async fn sweep(&self) {
         for (key, made) in &self.clients {
-            // One is the pool's own, one is ours.
+            // One is the pool's, one is ours.
             if Arc::strong_count(&made.client) > 2 {
                 self.clients.get(&*key).await;
             }
@@ -205,12 +209,12 @@ impl Pool {
         self.clients.run_pending_tasks().await;
     }
 
-    /// Revokes every session. Clients that are still held can do nothing afterwards.
+    /// Revokes every session. Clients that are still held cannot be used afterwards.
     pub async fn shutdown(&self) {
         self.closing.cancel();
         self.retire(|_| true).await;
         self.farewells.close();
-        // What cannot be revoked in time expires.
+        // A token that is not revoked in time expires.
         let _ = tokio::time::timeout(FAREWELL, self.farewells.wait()).await;
     }
 
@@ -278,7 +282,7 @@ impl ClientKey {
     }
 }
 
-/// Connections by what they were made with.
+/// Connections, by the digest of what they were made with.
 type Connections = Arc<Mutex<HashMap<[u8; 32], connect::HttpClient>>>;
 
 /// What happens when a client leaves the pool.
@@ -292,11 +296,11 @@ struct End {
 impl End {
     fn of(&self, key: &ClientKey, made: Made) {
         self.readers.remove(|reader| reader == key);
-        // Another store may share them: it keeps its own handle.
+        // Another store may share them; it keeps its own handle.
         self.connections.lock().expect("no code panics while it holds the connections").remove(&made.certificates);
         let closing = self.closing.clone();
         self.farewells.spawn(async move {
-            // Requests under way get the time to end.
+            // Gives requests in flight time to end.
             let _ = tokio::time::timeout(GRACE, closing.cancelled()).await;
             made.client.close().await;
         });

@@ -1,4 +1,4 @@
-//! Which clients log in or connect with what stands in which Secret.
+//! Which clients log in or connect with which Secret.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::keys::KeyRef;
 
-/// The index by Secret; `K` names a client.
+/// The clients by Secret; `K` is a client's key.
 pub struct Readers<K>(Mutex<HashMap<SecretName, HashSet<K>>>);
 
 /// Namespace and name.
@@ -19,20 +19,21 @@ impl<K> Default for Readers<K> {
 }
 
 impl<K: Clone + Eq + Hash> Readers<K> {
-    /// Notes that the client reads this Secret; to be called before it does, so that no change falls between.
+    /// Records that the client uses this Secret. Call it before the read, so that no change is
+    /// missed.
     pub fn add(&self, secret: &KeyRef, client: &K) {
         let name = (secret.namespace.clone(), secret.name.clone());
         self.lock().entry(name).or_default().insert(client.clone());
     }
 
-    /// The clients that read this Secret.
+    /// The clients that use this Secret.
     pub fn of(&self, namespace: &str, name: &str) -> Vec<K> {
         let index = self.lock();
         let readers = index.get(&(namespace.to_owned(), name.to_owned()));
         readers.into_iter().flatten().cloned().collect()
     }
 
-    /// Every Secret that some client reads, as namespace and name.
+    /// Every Secret that some client uses, as namespace and name.
     pub fn secrets(&self) -> Vec<(String, String)> {
         self.lock().keys().cloned().collect()
     }

@@ -3,7 +3,7 @@
 use super::StoreName;
 use crate::api::{ExternalSecret, PushSecret, StoreKind};
 
-/// The stores that a PushSecret names, and those that its ledger has lines of.
+/// The stores that a PushSecret names, and those in its ledger.
 pub fn by_push<'a>(push: &'a PushSecret, namespace: &'a str) -> impl Iterator<Item = StoreName> + 'a {
     let named = push.spec.secret_store_refs.iter().filter_map(move |reference| {
         reference.name.as_deref().map(|name| StoreName::referred(namespace, reference.kind(), name))

@@ -1,20 +1,20 @@
-//! Why a resource gets no client of a store.
+//! Why a resource may not use a store.
 
 use thiserror::Error;
 
 use super::error::Family;
 use super::{StoreError, StoreName};
 
-/// Why there is no client. Each text says what is wrong and what to do about it.
+/// Why a resource may not use a store. Each text says what is wrong and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StoreRefusal {
-    /// No such store.
+    /// The store does not exist.
     #[error("{store} does not exist: create it, or correct the reference")]
     NotFound {
         /// The store.
         store: StoreName,
     },
-    /// Another controller serves it; the resource is not touched at all.
+    /// Another controller serves the store; Waypost does not touch the resource.
     #[error("{store} is served by the controller of class {class:?}, not by this one")]
     OtherController {
         /// The store.
@@ -22,15 +22,15 @@ pub enum StoreRefusal {
         /// Its `spec.controller`, possibly empty.
         class: String,
     },
-    /// The store's conditions leave this namespace out.
+    /// The store's conditions do not match this namespace.
     #[error("{store} does not serve namespace {namespace:?}: let its `spec.conditions` match the namespace")]
     NotAllowed {
         /// The store.
         store: StoreName,
-        /// The namespace that asked.
+        /// The namespace.
         namespace: String,
     },
-    /// The store asks for something this version does not do.
+    /// The store uses something that this version does not support.
     #[error("{store} uses {what}, which is not supported by this version of Waypost: change the store")]
     Unsupported {
         /// The store.
@@ -39,14 +39,14 @@ pub enum StoreRefusal {
         what: String,
     },
     /// The store's spec is wrong.
-    #[error("{store} is not usable as it is written: {what}")]
+    #[error("{store} is not valid: {what}")]
     Invalid {
         /// The store.
         store: StoreName,
         /// What is wrong and what to write instead.
         what: String,
     },
-    /// Something the store needs could not be had this time.
+    /// Something that the store needs could not be read this time.
     #[error("{0}")]
     Failed(StoreError),
 }

@@ -1,4 +1,4 @@
-//! The stores that the watch has seen, who may use them, and their clients.
+//! The stores from the watches, who may use them, and their clients.
 
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
@@ -20,7 +20,7 @@ use crate::api::{PushSecret, StoreKind, label_query};
 use crate::cluster::Cluster;
 use crate::domain::label_query::LabelQuery;
 
-/// What of the configuration concerns stores.
+/// The settings of stores.
 #[derive(Clone, Debug)]
 pub struct RegistrySettings {
     /// Which stores are ours.
@@ -29,7 +29,7 @@ pub struct RegistrySettings {
     pub rate: NonZeroU32,
 }
 
-/// How many of the stores that a resource names are another controller's, or may be.
+/// How many of a resource's stores belong, or may belong, to another controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
     /// None of them.
@@ -40,14 +40,14 @@ pub enum Foreign {
     All,
 }
 
-/// What work through a store means for others.
+/// How work through a store affects others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
     /// The store.
     pub store: StoreName,
-    /// Its server's address; empty where nobody knows it.
+    /// Its server's address; empty if unknown.
     pub server: String,
-    /// Whether whoever uses it waits for long.
+    /// Whether it is slow.
     pub slow: bool,
 }
 
@@ -60,15 +60,16 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// An empty registry; the store watches feed it.
+    /// An empty registry; the store watches fill it.
     pub fn new(cluster: Cluster, settings: RegistrySettings, observer: Arc<dyn RequestObserver>) -> Arc<Self> {
         let announcements = Arc::new(Announcements::default());
         let pool = Pool::new(cluster, settings.rate, observer, announcements.clone(), pool::IDLE);
         Arc::new(Registry { settings, stores: RwLock::default(), pool, announcements })
     }
 
-    /// Takes a store over from the watch. Only a new generation (or another object of that name) makes its clients anew; an
-    /// allowance of deletions is told to those who wait for it, and other labels to those who select by them.
+    /// Adds or updates a store from the watch. Only a new generation, or another object with that
+    /// name, gets new clients. A changed allowance of deletions wakes those who wait for it;
+    /// changed labels wake those who select by them.
     pub fn upsert(&self, name: StoreName, object: StoreObject) {
         let old = {
             let mut stores = self.stores.write().expect("no code panics while it holds the stores");
@@ -97,18 +98,20 @@ impl Registry {
         }
     }
 
-    /// The client of a namespace's own store that was deleted a moment ago, as long as its session lives: a namespace that is deleted
-    /// takes its stores along before what was pushed through them can be removed. Only clean-ups may use it.
+    /// The client of a SecretStore that was just deleted, as long as its session lives. A deleted
+    /// namespace deletes its stores before what was pushed through them can be removed. Only
+    /// clean-ups may use it.
     pub fn departing(&self, store: &StoreName) -> Option<Arc<dyn StoreClient>> {
         self.pool.departing(store)
     }
 
-    /// The store as last seen by the watch.
+    /// The store, as last seen by the watch.
     pub fn store(&self, name: &StoreName) -> Option<StoreObject> {
         self.stores.read().expect("no code panics while it holds the stores").get(name).cloned()
     }
 
-    /// The names of the stores of a kind, of this namespace where the kind has one, that have these labels.
+    /// The names of the stores of a kind with these labels; of this namespace if the kind is
+    /// namespaced.
     pub fn labelled(&self, namespace: &str, kind: StoreKind, query: &LabelQuery) -> BTreeSet<String> {
         let stores = self.stores.read().expect("no code panics while it holds the stores");
         let meant = stores.iter().filter(|(name, object)| {
@@ -117,24 +120,25 @@ impl Registry {
         meant.map(|(name, _)| name.name.clone()).collect()
     }
 
-    /// Stores that were created, edited or deleted, that answer again after they failed, or whose certificates changed:
-    /// whoever depends on them tries again. A receiver that lagged takes every store for changed.
+    /// Receives stores that were created, edited or deleted, that answer again after a failure, or
+    /// whose certificates changed: their dependants try again. A receiver that lagged must treat
+    /// every store as changed.
     pub fn changes(&self) -> broadcast::Receiver<StoreName> {
         self.announcements.changes()
     }
 
-    /// Stores whose server fails or refuses us: their condition should say so before their next check is due. A receiver
-    /// that lagged misses some, which that check makes good.
+    /// Receives stores whose server fails or denies access: their condition should say so before
+    /// their next check. A receiver that lagged misses some until that check.
     pub fn troubles(&self) -> broadcast::Receiver<StoreName> {
         self.announcements.troubles()
     }
 
-    /// Whether stores that name no controller are ours, and with them whatever names no store.
+    /// Whether stores without a class are ours, and with them objects that name no store.
     pub fn serves_unclassified(&self) -> bool {
         self.settings.class.serves(None)
     }
 
-    /// What work through each of these stores means for others.
+    /// How work through each of these stores affects others.
     pub fn loads(&self, stores: impl IntoIterator<Item = StoreName>) -> Vec<Load> {
         let load = |store: StoreName| {
             let server = self.store(&store).and_then(|object| object.spec().provider.server().map(str::to_owned));
@@ -156,7 +160,7 @@ impl Registry {
         referred::by_push(push, namespace).chain(selected).collect()
     }
 
-    /// How many of these stores are another controller's, or may be.
+    /// How many of these stores belong, or may belong, to another controller.
     pub fn foreign(&self, stores: impl IntoIterator<Item = StoreName>) -> Foreign {
         let foreign: Vec<bool> = stores.into_iter().map(|store| self.is_foreign(&store)).collect();
         match (foreign.contains(&true), foreign.contains(&false)) {
@@ -167,7 +171,8 @@ impl Registry {
         }
     }
 
-    /// Of a store that does not exist only a controller that serves every class it meets can say that nobody else does.
+    /// If a store does not exist, only a controller that serves stores without a class may claim
+    /// it.
     fn is_foreign(&self, store: &StoreName) -> bool {
         match self.ours(store) {
             Ok(_) => false,
@@ -176,12 +181,12 @@ impl Registry {
         }
     }
 
-    /// Wakes whoever depends on the store, which can be used again.
+    /// Wakes the dependants of a store that can be used again.
     pub fn recovered(&self, name: &StoreName) {
         self.announcements.changed(name);
     }
 
-    /// The client with which a resource of `namespace` uses this store. Logs in only when the client is used.
+    /// The client with which a resource in `namespace` uses this store. It logs in on first use.
     pub async fn client(
         self: &Arc<Self>,
         namespace: &str,
@@ -192,7 +197,7 @@ impl Registry {
         Ok(self.made(namespace, store, &object).await?.client)
     }
 
-    /// The client. The store may have changed while it was made, when it is nobody's any more.
+    /// The client. If the store changed while the client was created, it is closed again.
     async fn made(&self, namespace: &str, store: &StoreName, object: &StoreObject) -> Result<Made, StoreRefusal> {
         let made = self.pool.made(namespace, store, object).await?;
         let now = self.store(store);
@@ -202,14 +207,14 @@ impl Registry {
         Ok(made)
     }
 
-    /// Lets clients go that nobody uses any more, until `stop` is cancelled.
+    /// Closes unused clients, until `stop` is cancelled.
     pub async fn sweep(self: Arc<Self>, stop: CancellationToken) {
         while tokio::time::timeout(pool::SWEEP, stop.cancelled()).await.is_err() {
             self.pool.sweep().await;
         }
     }
 
-    /// The store, if it is there and of our class.
+    /// The store, if it exists and has our class.
     pub fn ours(&self, store: &StoreName) -> Result<StoreObject, StoreRefusal> {
         let object = self.store(store).ok_or_else(|| StoreRefusal::NotFound { store: store.clone() })?;
         let controller = object.spec().controller.clone();
@@ -219,8 +224,9 @@ impl Registry {
         }
     }
 
-    /// Told that a Secret was written or deleted: whoever logs in or connects with what stood there does so anew, and whoever
-    /// depends on it tries again. A credential that was rotated is used at once, and the old session ends.
+    /// Call this when a Secret was written or deleted. Clients that use it log in or connect again,
+    /// and their dependants try again. A rotated credential is used at once, and the old session
+    /// ends.
     pub fn secret_moved(&self, namespace: &str, name: &str) {
         self.pool.secret_moved(namespace, name);
     }
@@ -230,9 +236,9 @@ impl Registry {
         self.pool.secrets()
     }
 
-    /// The store's own client for its check, with the connection it stands for; made anew when its certificates or its
-    /// credential changed.
-    /// `None` when the credential is read in each consumer's namespace, so that the store alone has no login.
+    /// The store's own client for its check, with its connection; created again if its certificates
+    /// or its credential changed. `None` if the credential is read in each consumer's namespace, so
+    /// that the store itself has no login.
     pub async fn inspected(
         self: &Arc<Self>,
         store: &StoreName,
@@ -252,7 +258,7 @@ impl Registry {
         Ok((connection, Some(made.client)))
     }
 
-    /// Revokes every session. Clients that are still held can do nothing afterwards.
+    /// Revokes every session. Clients that are still held cannot be used afterwards.
     pub async fn shutdown(&self) {
         self.pool.shutdown().await;
     }

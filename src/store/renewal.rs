@@ -1,4 +1,4 @@
-//! Whether a client still logs in and connects with what its Secrets hold, and what happens when it does not.
+//! Replaces clients whose credential or certificates changed in their Secrets.
 
 use std::sync::Arc;
 
@@ -12,13 +12,14 @@ use super::vault::connect::ClientCertificate;
 use crate::cluster::Cluster;
 
 impl Pool {
-    /// Every Secret that a client logs in or connects with, as namespace and name.
+    /// Every Secret that a client uses, as namespace and name.
     pub fn secrets(&self) -> Vec<(String, String)> {
         self.readers.secrets()
     }
 
-    /// Told that a Secret was written or deleted: whoever logs in or connects with what stood there does so anew, and whoever
-    /// depends on it tries again. A credential that was rotated is used at once, and the old session ends.
+    /// Call this when a Secret was written or deleted. Clients that use it log in or connect again,
+    /// and their dependants try again. A rotated credential is used at once, and the old session
+    /// ends.
     pub fn secret_moved(self: &Arc<Self>, namespace: &str, name: &str) {
         let readers = self.readers.of(namespace, name);
         if readers.is_empty() {
@@ -32,7 +33,8 @@ impl Pool {
         });
     }
 
-    /// Drops a client whose credential or certificates are not what they were, and wakes those who waited for either.
+    /// Drops a client whose credential or certificates changed, and wakes those who waited for
+    /// either.
     async fn renew(&self, key: &ClientKey) {
         let currency = match self.present(key).await {
             Some(made) => self.currency(&made).await,
@@ -40,7 +42,7 @@ impl Pool {
         };
         match currency {
             Ok(Currency::Current) => {}
-            // The API server did not answer: the store's next check looks again.
+            // The API server did not answer: the store's next check tries again.
             Err(StoreError::CredentialUnread { .. }) => {}
             // There is no session to end.
             Ok(Currency::Missing) => self.announcements.changed(&key.store),
@@ -51,7 +53,7 @@ impl Pool {
         }
     }
 
-    /// Whether the client's next login or connection would be another one.
+    /// Whether the client's next login or connection would be different.
     pub async fn currency(&self, made: &Made) -> Result<Currency, StoreError> {
         let found = certificates(&self.cluster, &made.connection).await?;
         match found.digest(&made.connection.server) == made.certificates {
@@ -61,15 +63,15 @@ impl Pool {
     }
 }
 
-/// What a connection is made with.
+/// The certificates of a connection.
 pub struct Certificates {
-    /// The CA bundle with the name of its source; none for the system's.
+    /// The CA bundle with the name of its source; `None` for the system's.
     pub ca: Option<(String, Vec<u8>)>,
-    /// What we show of ourselves.
+    /// Our client certificate.
     pub client: Option<ClientCertificate>,
 }
 
-/// Reads the certificates that the store asks for.
+/// Reads the certificates of the store.
 pub async fn certificates(cluster: &Cluster, connection: &Connection) -> Result<Certificates, StoreError> {
     let ca = credentials::ca(cluster, &connection.ca).await?;
     let client = credentials::client_certificate(cluster, connection).await?;
@@ -77,7 +79,7 @@ pub async fn certificates(cluster: &Cluster, connection: &Connection) -> Result<
 }
 
 impl Certificates {
-    /// A digest of the server's address and these.
+    /// A digest of the server's address and these certificates.
     pub fn digest(&self, server: &str) -> [u8; 32] {
         let mut hash = Sha256::new();
         let none: &[u8] = &[];

@@ -1,7 +1,8 @@
-//! Which resource a request to a store is made for, so that a line of the server's audit log leads back to a manifest.
+//! The resource that a request to a store serves, so that a line of the server's audit log leads to
+//! a manifest.
 //!
-//! A client is shared by all resources of one login, so the resource is no part of it: it belongs to the task that asks. A read
-//! that is shared carries the name of the consumer that asked first; checks and logins serve nobody in particular.
+//! All resources of one login share a client, so the resource belongs to the task and not to the
+//! client. A shared read names the consumer that asked first. Checks and logins name none.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ pub async fn serving<F: Future>(resource: &str, work: F) -> F::Output {
     RESOURCE.scope(Arc::from(resource), work).await
 }
 
-/// A task of its own that works for the same resource, and goes on when nobody waits for it.
+/// Spawns a task for the same resource, which continues even if nobody waits for it.
 pub fn spawn_serving<F>(work: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
@@ -28,7 +29,7 @@ where
     }
 }
 
-/// The resource that this task works for, if it works for one.
+/// The resource that this task works for, if any.
 pub fn served() -> Option<Arc<str>> {
     RESOURCE.try_with(Arc::clone).ok()
 }

@@ -128,7 +128,7 @@ async fn a_store_that_is_written_wrong_says_what_to_correct() -> anyhow::Result<
     let wrongs = [
         Wrong {
             vault: role("no-such-role"),
-            store: &["login refused by auth/kubernetes", "no-such-role", "check that the role exists"],
+            store: &["login denied by auth/kubernetes", "no-such-role", "check that the role exists"],
             push: "StoreNotReady",
             pull: "SecretSyncedError",
         },

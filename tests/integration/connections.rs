@@ -38,7 +38,7 @@ async fn a_ca_is_read_from_a_secret_and_from_a_config_map_until_it_is_the_right_
     let mut from_map = provider("ConfigMap");
     from_map["key"] = json!("bundle.pem");
     edit_store(&login.stage, &login.store, json!({ "caProvider": from_map })).await?;
-    let unreadable = [&format!("ConfigMap {namespace}/ca"), "no PEM certificate"];
+    let unreadable = [&format!("ConfigMap {namespace}/ca"), "no readable PEM certificate"];
     store_says(&login.stage, &login.store, "False", "InvalidProviderConfig", &unreadable).await?;
     maps.replace("ca", &PostParams::default(), &map(right)?).await?;
     login.carries("by a CA in a ConfigMap").await?;

@@ -35,9 +35,12 @@ impl Place<'_> {
         let (stage, mark) = (self.stage, self.audit.mark()?);
         stage.secret(&stage.producer, "source", &[("password", value)]).await?;
         let said = stage.ready::<PushSecret>(&stage.producer, "push", "False", "TooLarge").await?;
-        for word in
-            [&stage.path(), "the server refuses an entry as large as", "make its values smaller", "max_entry_size"]
-        {
+        for word in [
+            &stage.path(),
+            "the server does not accept an entry as large as",
+            "make its values smaller",
+            "max_entry_size",
+        ] {
             assert!(said.contains(word), "{said}");
         }
         let data = format!("secret/data/{}", stage.path());

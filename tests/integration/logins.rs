@@ -199,7 +199,7 @@ async fn a_wrong_secret_id_says_what_to_do_and_is_not_tried_again_and_again() ->
     let wrong = "5f1c0000-wrong-secret-id";
     login.stage.secret(&namespace, "approle", &[("secret-id", wrong)]).await?;
     let holder = format!("Secret {namespace}/approle");
-    let words = [&format!("login refused by auth/{}", login.stage.word), "secret id in", &holder, "neither expired"];
+    let words = [&format!("login denied by auth/{}", login.stage.word), "secret id in", &holder, "neither expired"];
     let waiting = login.is_refused(&words, &[wrong, &right, &role.role_id]).await?;
     login.stage.holds(&login.stage.consumer, "pull", &[("PASSWORD", "good")]).await?;
     // One attempt at once, and later ones after 1, 2, 4, … seconds.
@@ -247,7 +247,7 @@ async fn a_token_is_used_until_its_secret_holds_another_and_a_dead_one_is_said_t
     let asked = json!({ "metadata": { "annotations": { "waypost.io/force-sync": "now" } } });
     let pulls = login.stage.api::<ExternalSecret>(&login.stage.consumer);
     pulls.patch("pull", &PatchParams::default(), &Patch::Merge(asked)).await?;
-    let holder = format!("refuses the token in Secret {namespace}/token");
+    let holder = format!("does not accept the token in Secret {namespace}/token");
     let waiting = login.is_refused(&[&holder, "put a valid token there"], &[&first, &second]).await?;
     login.stage.holds(&login.stage.consumer, "pull", &[("PASSWORD", "by the second")]).await?;
     let lookups = login.calls("LookupSelf").await?;

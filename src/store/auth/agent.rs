@@ -1,4 +1,4 @@
-//! No login of ours: the server needs no token, or an agent before it adds one.
+//! No login: the server needs no token, or an agent in front of it adds one.
 
 use async_trait::async_trait;
 

@@ -18,7 +18,7 @@ pub struct AppRole {
     secret_id: KeyRef,
 }
 
-/// Where the role id is.
+/// The origin of the role id.
 #[derive(Debug)]
 enum RoleId {
     /// In the store's spec.
@@ -63,7 +63,7 @@ impl Method for AppRole {
             ],
             applicant: "AppRole".to_owned(),
             advice: format!(
-                "check the role id, that the secret id in {} is that role's and neither expired nor used up, and that the mount is right",
+                "check the role id, the mount, and that the secret id in {} belongs to that role and is neither expired nor used up",
                 self.secret_id.secret_name()
             ),
         }))

@@ -11,7 +11,7 @@ use crate::store::fields::Fields;
 use crate::store::keys::{self, KeyRef};
 use crate::store::{StoreError, StoreRefusal};
 
-/// Where a pod finds its own ServiceAccount's token; the kubelet renews it.
+/// The file with a pod's own ServiceAccount token; the kubelet renews it.
 const OWN_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// A ServiceAccount's token, for a role.
@@ -22,7 +22,7 @@ pub struct Kubernetes {
     jwt: JwtSource,
 }
 
-/// Whose ServiceAccount token.
+/// The origin of the token.
 #[derive(Debug)]
 enum JwtSource {
     /// One requested for this ServiceAccount.
@@ -41,7 +41,8 @@ impl Kubernetes {
             (None, Some(secret)) => {
                 JwtSource::Secret(fields.key(secret, "auth.kubernetes.secretRef", Some("token"))?)
             }
-            // Whoever may write a SecretStore chooses the server that gets the token: it must not be ours.
+            // The author of a SecretStore chooses the server that gets the token, so it must not be
+            // ours.
             (None, None) if fields.is_namespaced() => {
                 return Err(fields.invalid(
                     "only a ClusterSecretStore may log in as Waypost's own ServiceAccount: set `auth.kubernetes.serviceAccountRef`",

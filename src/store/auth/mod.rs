@@ -1,4 +1,5 @@
-//! How one logs in. A login method is one file: which keys of Secrets it reads, what it sends, and what a refusal means.
+//! Login methods. Each is one file: which keys of Secrets it reads, what it sends, and what a
+//! denied login means.
 
 mod agent;
 mod app_role;
@@ -25,41 +26,42 @@ use crate::domain::secret::SecretBytes;
 /// A login method with its settings.
 #[async_trait]
 pub trait Method: Debug + Send + Sync {
-    /// The keys of Secrets that hold the credential; none where each login gets another one.
+    /// The keys of Secrets with the credential; empty if each login gets a new one.
     fn keys(&self) -> Vec<&KeyRef>;
 
     /// Reads the credential for one login.
     ///
     /// # Errors
-    /// [`StoreError::Credential`] when there is none that can be used, [`StoreError::CredentialUnread`] when it could not be
-    /// read this time.
+    /// [`StoreError::Credential`] if there is no usable one, [`StoreError::CredentialUnread`] if it
+    /// could not be read this time.
     async fn read(&self, cluster: &Cluster) -> Result<Login, StoreError>;
 }
 
 /// A credential, ready to log in with.
 pub enum Login {
-    /// No token is sent: the server needs none, or an agent before it adds one.
+    /// No token is sent: the server needs none, or an agent in front of it adds one.
     Agent,
-    /// A token that somebody else made, and the name of the Secret that holds it; never renewed or revoked by us.
+    /// A token that somebody else created, and the name of the Secret with it. We never renew or
+    /// revoke it.
     Token { token: SecretBytes, source_name: String },
     /// A request that is answered with a token.
     Application(Application),
 }
 
-/// What is sent to log in, and what is said when it is refused.
+/// The login request, and the texts for an error when it is denied.
 pub struct Application {
-    /// The auth mount; the request goes to `auth/<mount>/login`.
+    /// The auth mount; the request is sent to `auth/<mount>/login`.
     pub mount: String,
     /// The fields of the body.
     pub fields: Vec<(&'static str, SecretBytes)>,
-    /// Who wants to log in, as in "role \"app\"".
+    /// Who logs in, as in "role \"app\"".
     pub applicant: String,
-    /// What to check when the login is refused.
+    /// What to check if the login is denied.
     pub advice: String,
 }
 
 impl Login {
-    /// Everything in it that is secret.
+    /// All secret values in it.
     pub fn secrets(&self) -> Vec<&SecretBytes> {
         match self {
             Login::Agent => Vec::new(),
@@ -70,7 +72,7 @@ impl Login {
 }
 
 impl Application {
-    /// What is said when the server refuses the login.
+    /// The error if the server denies the login.
     pub fn refused(&self) -> StoreError {
         StoreError::LoginRefused {
             mount: self.mount.clone(),
@@ -80,7 +82,7 @@ impl Application {
     }
 }
 
-/// Where the credential comes from, read anew for each login.
+/// The origin of the credential, read again for each login.
 #[async_trait]
 pub trait LoginSource: Send + Sync {
     /// Reads the credential.
@@ -93,7 +95,7 @@ pub struct Declared<'a> {
     token: Option<&'a SecretKeySelector>,
     app_role: Option<&'a AppRoleAuth>,
     kubernetes: Option<&'a KubernetesAuth>,
-    /// Those that this version does not know how to use.
+    /// Methods that this version does not support.
     others: Vec<&'static str>,
 }
 
@@ -131,10 +133,11 @@ fn set(methods: &[(&'static str, bool)]) -> Vec<&'static str> {
     methods.iter().filter(|(_, set)| *set).map(|(method, _)| *method).collect()
 }
 
-/// The method that counts: of several, the first in the order token, AppRole, Kubernetes. Without `auth`, none is needed.
+/// The method to use: of several, the first in the order token, AppRole, Kubernetes. Without
+/// `auth`, none is needed.
 ///
 /// # Errors
-/// No method is set, or none that this version can use, or its settings are wrong.
+/// No method is set, or none that this version supports, or its settings are wrong.
 pub fn choose(declared: Option<Declared<'_>>, fields: &mut Fields<'_>) -> Result<Arc<dyn Method>, StoreRefusal> {
     let Some(declared) = declared else { return Ok(Arc::new(Agent)) };
     if let Some(token) = declared.token {
@@ -157,7 +160,7 @@ pub fn choose(declared: Option<Declared<'_>>, fields: &mut Fields<'_>) -> Result
     }
 }
 
-/// A credential that is sent as text, without the space and newline that files end in.
+/// A credential as text, without the white space at the end of a file.
 fn text(secret: &SecretBytes, what: &str) -> Result<SecretBytes, StoreError> {
     let not_text = || StoreError::Credential { what: format!("{what} is not text") };
     let text = secret.expose_utf8().ok_or_else(not_text)?.trim();

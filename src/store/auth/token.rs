@@ -1,4 +1,4 @@
-//! `auth.tokenSecretRef`: a token that somebody else made and put into a Secret.
+//! `auth.tokenSecretRef`: a token that somebody else created and put into a Secret.
 
 use async_trait::async_trait;
 

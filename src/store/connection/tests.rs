@@ -1,4 +1,4 @@
-//! What a spec means, and what is refused.
+//! Parsing of specs, and what is refused.
 
 use serde_json::{Value, json};
 

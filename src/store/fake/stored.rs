@@ -11,7 +11,7 @@ use crate::store::{Latest, Metadata};
 pub(super) struct Stored {
     /// The data of version `n` is at `n - 1`; `None` once deleted or destroyed.
     pub(super) versions: Vec<Option<RemoteData>>,
-    /// Those that cannot be undeleted any more.
+    /// The destroyed versions.
     pub(super) destroyed: BTreeSet<u64>,
     pub(super) custom_metadata: BTreeMap<String, String>,
 }

@@ -1,4 +1,4 @@
-//! Clients that are shared, clients that cannot be made, and clients that nobody uses any more.
+//! Shared clients, clients that cannot be created, and unused clients.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -28,7 +28,7 @@ fn pool(idle: Duration) -> (Arc<Pool>, Arc<AtomicUsize>) {
     (pool, requests)
 }
 
-/// A store whose credential is in each consumer's namespace.
+/// A store whose credential is read in each consumer's namespace.
 fn store(generation: i64, ca: serde_json::Value) -> (StoreName, StoreObject) {
     let vault =
         json!({ "server": "http://127.0.0.1:9", "auth": { "tokenSecretRef": { "name": "t" } }, "caProvider": ca });

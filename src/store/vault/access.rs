@@ -1,4 +1,4 @@
-//! A server, and a token that a person gave: for the command line.
+//! A server and a person's token, for the command line.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -19,21 +19,21 @@ use crate::store::{Identity, StoreError};
 pub struct Access {
     /// `https://host:port`.
     pub address: String,
-    /// Certificates in PEM that alone are trusted; the system's where there are none.
+    /// The only trusted certificates, as PEM; the system's if `None`.
     pub ca: Option<Vec<u8>>,
-    /// The server's namespace; none is the root.
+    /// The server's namespace; `None` is the root.
     pub namespace: Option<String>,
     /// The token.
     pub token: SecretBytes,
-    /// Where a person put it.
+    /// The variable or file with the token.
     pub token_in: &'static str,
 }
 
 impl Access {
-    /// A client for paths that name their own mount. The token is neither renewed nor revoked by it.
+    /// A client for paths that name their own mount. It neither renews nor revokes the token.
     ///
     /// # Errors
-    /// The way to the server is described wrong.
+    /// The address or certificates are not valid.
     pub fn client(&self) -> Result<VaultClient, ConnectError> {
         let namespace = self.namespace()?;
         let source = Given { token: self.token.duplicate(), token_in: self.token_in };

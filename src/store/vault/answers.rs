@@ -1,5 +1,6 @@
-//! What clients found out about their servers. A question is asked once for all who want to know, and a failure is shared as a
-//! success is: a server that swallows requests costs whoever waits for it one timeout, and not one after the other.
+//! What clients found out about their servers. A question is asked once for all who need the
+//! answer, and they share a failure as well as a success. So a server that does not answer costs
+//! them one timeout, and not one after another.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use super::reply::MountInfo;
 use crate::domain::path::Mount;
 use crate::store::StoreError;
 
-/// What nobody asked about for this long is forgotten, as are the answers of clients that are gone.
+/// Answers that are unused for this long are dropped, as are those of closed clients.
 const IDLE: Duration = Duration::from_secs(2 * 3600);
 
 /// The answers of all clients of the process; clones share them.
@@ -25,7 +26,7 @@ pub struct Answers {
     looks: Cache<(ClientNumber, Mount), Confirmed>,
 }
 
-/// Tells clients apart: another login may see other mounts.
+/// Identifies a client: another login may see other mounts.
 type ClientNumber = u64;
 
 impl Default for Answers {
@@ -38,12 +39,12 @@ impl Default for Answers {
     }
 }
 
-/// How certain a caller must be.
+/// How recent an answer must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Certainty {
     /// Confirmed at any time by this client.
     Known,
-    /// Confirmed after the reply in question: absence is about to be believed.
+    /// Confirmed after the reply in question, because a missing entry is about to be believed.
     Fresh,
 }
 
@@ -68,7 +69,8 @@ impl Known {
         self.answers.servers.try_get_with(self.client, ask).await.map_err(Arc::unwrap_or_clone)
     }
 
-    /// The mount. Whoever is content with what is known waits for nobody who wants to know anew.
+    /// The mount. A caller that accepts a known answer does not wait for one that needs a fresh
+    /// answer.
     pub async fn mount<F>(
         &self,
         mount: &Mount,
@@ -94,7 +96,7 @@ impl Known {
                             mounts.insert(key, confirmed.clone()).await;
                             return Ok(confirmed);
                         }
-                        // It was asked for before we wanted to know.
+                        // The answer is older than our question.
                         Ok(_older) => looks.invalidate(&key).await,
                         Err(error) => {
                             mounts.invalidate(&key).await;

@@ -13,14 +13,14 @@ use crate::store::StoreError;
 use crate::store::auth::Application;
 use crate::store::observer::Call;
 
-/// JSON writes a byte of text with at most so many.
+/// The maximum number of bytes with which JSON escapes one byte of text.
 const MOST_ESCAPED: usize = 6;
 
 /// The request that logs in.
 pub fn login(application: &Application, namespace: Option<&HeaderValue>) -> Result<Outgoing, StoreError> {
     let fields = application.fields.iter();
     let sized = fields.clone().map(|(name, secret)| name.len() + MOST_ESCAPED * secret.len() + r#""":"","#.len());
-    // Reserved at once, since a buffer that grows leaves copies behind.
+    // Reserved at once, because a growing buffer leaves copies behind.
     let mut body = Zeroizing::new(Vec::with_capacity(2 + sized.sum::<usize>()));
     let texts: BTreeMap<&str, &str> =
         fields.filter_map(|(name, secret)| Some((*name, secret.expose_utf8()?))).collect();
@@ -39,8 +39,8 @@ pub fn login(application: &Application, namespace: Option<&HeaderValue>) -> Resu
     })
 }
 
-/// A request as vaultrs describes it, for our own transport: vaultrs' client would send the token along any redirect,
-/// read bodies of any size, and drop `Retry-After`.
+/// A request of vaultrs for our own transport. vaultrs' client would send the token along any
+/// redirect, read bodies of any size, and drop `Retry-After`.
 pub fn outgoing(
     call: Call,
     endpoint: &impl Endpoint,
@@ -56,7 +56,7 @@ pub fn outgoing(
     Ok(Outgoing { call, method, path, query, body, token, namespace, largest: MAX_REPLY })
 }
 
-/// A token as a header. Files and Secrets often end in a newline, which no header can carry.
+/// A token as a header. Files and Secrets often end in a newline, which a header cannot contain.
 pub fn token_header(token: &SecretBytes) -> Result<HeaderValue, StoreError> {
     let unusable = |what: &str| StoreError::Credential { what: format!("the token {what}") };
     let trimmed = token.expose().trim_ascii();
@@ -64,7 +64,9 @@ pub fn token_header(token: &SecretBytes) -> Result<HeaderValue, StoreError> {
         return Err(unusable("is empty"));
     }
     if !trimmed.iter().all(u8::is_ascii_graphic) {
-        return Err(unusable("has characters that no token has: store it without quotes, spaces or a second line"));
+        return Err(unusable(
+            "has characters that a token cannot have: store it without quotes, spaces or a second line",
+        ));
     }
     let mut header = HeaderValue::from_bytes(trimmed).map_err(|_illegal| unusable("is not a header value"))?;
     header.set_sensitive(true);

@@ -7,16 +7,17 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// One token a request; it fills at a steady rate and has room for the tokens of one second.
+/// Each request takes a token. The bucket fills at a constant rate and has room for the tokens of
+/// one second.
 pub struct Bucket {
     rate: NonZeroU32,
     limiter: DefaultDirectRateLimiter,
     clock: DefaultClock,
-    /// Whoever asked first is served first; the limiter itself gives a token to whoever looks at the right moment.
+    /// Serves requests in their order; the limiter itself does not.
     turn: Mutex<()>,
 }
 
-/// There is no token in time.
+/// No token is available in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Empty {
     /// Requests a second.
@@ -24,16 +25,16 @@ pub struct Empty {
 }
 
 impl Bucket {
-    /// A full one that gets `rate` tokens a second.
+    /// A full bucket that gets `rate` tokens a second.
     pub fn new(rate: NonZeroU32) -> Self {
         let limiter = RateLimiter::direct(Quota::per_second(rate));
         Bucket { rate, limiter, clock: DefaultClock::default(), turn: Mutex::default() }
     }
 
-    /// Takes a token, waiting for it no longer than `deadline`.
+    /// Takes a token, waiting until `deadline` at most.
     ///
     /// # Errors
-    /// When there is none by then; where that can be told, at once.
+    /// [`Empty`] if there is none by then; at once if that is known.
     pub async fn take(&self, deadline: Instant) -> Result<(), Empty> {
         let empty = Empty { rate: self.rate };
         let _turn = timeout_at(deadline, self.turn.lock()).await.map_err(|_elapsed| empty)?;

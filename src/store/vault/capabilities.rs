@@ -1,4 +1,4 @@
-//! What a token may do at some paths, asked once and without a session: for the command line.
+//! The rights of a token on paths, asked once and without a session, for the command line.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,24 +17,24 @@ use crate::store::observer::Call;
 
 const ENDPOINT: &str = "sys/capabilities-self";
 
-/// Why nothing is known of the token's rights.
+/// Why the token's rights are not known.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CapabilitiesError {
-    /// The way to the server is described wrong.
+    /// The address or certificates are not valid.
     #[error(transparent)]
     Connect(ConnectError),
-    /// No token has such characters.
-    #[error("the token has characters that no token has: is it the token itself?")]
+    /// The text has characters that a token cannot have.
+    #[error("the token has characters that a token cannot have: check that it is the token itself")]
     Token,
     /// The server.
     #[error(transparent)]
     Store(StoreError),
 }
 
-/// The rights by path.
+/// The rights, by path.
 ///
 /// # Errors
-/// [`CapabilitiesError`]; nothing of the token is in it.
+/// [`CapabilitiesError`], without any part of the token.
 pub async fn capabilities(
     access: &Access,
     paths: &[&str],

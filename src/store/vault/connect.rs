@@ -1,4 +1,4 @@
-//! Which addresses a store may have, and the HTTP client that talks to them.
+//! The allowed addresses of a store, and the HTTP client for them.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -13,29 +13,30 @@ use zeroize::Zeroizing;
 use crate::domain::secret::SecretBytes;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// From the first byte sent to the last byte read.
+/// The timeout of a request, from the first byte sent to the last byte read.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Headers that only we set.
 const RESERVED: [&str; 4] = ["x-vault-token", "x-vault-namespace", "x-waypost-resource", "host"];
 
-/// What is wrong with the way to a server that a store describes. Names only; never a header's or a certificate's content.
+/// What is wrong with a store's address, headers or certificates. It has names only, never a
+/// header's or a certificate's content.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConnectError {
     #[error("`server` {address:?} is not an address: write `https://host:port`")]
     Address { address: String },
-    #[error("`server` carries a user, a password, a query or a fragment: leave them out, and log in with `auth`")]
+    #[error("`server` has a user, a password, a query or a fragment: remove them, and log in with `auth`")]
     AddressParts,
     #[error(
-        "`server` {address:?} is a link-local address, where clouds keep their own credentials: name the server itself"
+        "`server` {address:?} is a link-local address, where clouds serve their own credentials: name the server itself"
     )]
     LinkLocal { address: String },
-    #[error("header {name:?} is set by Waypost alone: remove it from `headers` (use `auth` and `namespace`)")]
+    #[error("only Waypost sets the header {name:?}: remove it from `headers` (use `auth` and `namespace`)")]
     ReservedHeader { name: String },
-    #[error("header {name:?} is not a legal header name, or its value has characters that no header can have")]
+    #[error("header {name:?} is not a valid header name, or its value has characters that a header cannot have")]
     Header { name: String },
-    #[error("the Vault namespace has characters that no header can have: write its path, such as `team-a`")]
+    #[error("the Vault namespace has characters that a header cannot have: write its path, such as `team-a`")]
     Namespace,
-    #[error("the CA of the store ({source_name}) holds no PEM certificate that can be read")]
+    #[error("the CA of the store ({source_name}) has no readable PEM certificate")]
     Ca { source_name: String },
     #[error("`tls`: certificate and key are not PEM, or do not belong together")]
     ClientCertificate,
@@ -56,7 +57,7 @@ pub struct ClientCertificate {
 
 /// Parses a store's `server`.
 pub fn address(text: &str) -> Result<Url, ConnectError> {
-    // A text with credentials in it must not be repeated, whatever else is wrong with it.
+    // A text with credentials must not be repeated in an error, whatever else is wrong with it.
     if text.contains('@') {
         return Err(ConnectError::AddressParts);
     }
@@ -80,7 +81,7 @@ pub fn names_link_local(url: &Url) -> bool {
     host.parse::<IpAddr>().is_ok_and(is_link_local)
 }
 
-/// The store's own headers; their values may be credentials, so they are marked sensitive.
+/// The store's own headers. Their values may be credentials, so they are marked sensitive.
 pub fn headers<'a>(pairs: impl IntoIterator<Item = (&'a String, &'a String)>) -> Result<HeaderMap, ConnectError> {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {
@@ -96,7 +97,7 @@ pub fn headers<'a>(pairs: impl IntoIterator<Item = (&'a String, &'a String)>) ->
     Ok(headers)
 }
 
-/// A Vault namespace as a header; none for the root.
+/// A Vault namespace as a header; `None` for the root.
 pub fn namespace(text: Option<&str>) -> Result<Option<HeaderValue>, ConnectError> {
     let text = text.map(|text| text.trim_matches('/')).filter(|text| !text.is_empty());
     let Some(text) = text else { return Ok(None) };
@@ -106,7 +107,7 @@ pub fn namespace(text: Option<&str>) -> Result<Option<HeaderValue>, ConnectError
     HeaderValue::from_str(text).map(Some).map_err(|_illegal| ConnectError::Namespace)
 }
 
-/// A client for one (address, CA, client certificate). With a CA of the store's own only that one counts, and the system's
+/// A client for one (address, CA, client certificate). With the store's own CA, the system's
 /// certificates are neither needed nor trusted.
 pub fn client(
     ca: Option<(&str, &[u8])>,
@@ -145,10 +146,10 @@ pub fn client(
     })
 }
 
-/// Resolves as the system does, and drops addresses that a server of secrets never has.
+/// Resolves as the system does, and drops link-local addresses.
 struct GuardedResolver;
 
-/// Why a name leads nowhere.
+/// Why a name cannot be resolved.
 #[derive(Debug, Error)]
 pub enum ResolveError {
     #[error("the name does not resolve")]
@@ -173,7 +174,8 @@ impl Resolve for GuardedResolver {
     }
 }
 
-/// 169.254.0.0/16, fe80::/10, their mapped forms, and the metadata address that one cloud puts elsewhere.
+/// 169.254.0.0/16, fe80::/10, their mapped forms, and the metadata address of one cloud outside
+/// them.
 fn is_link_local(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => address.is_link_local(),

@@ -1,4 +1,4 @@
-//! What a reply or a broken connection means. Bodies are looked at here and never quoted.
+//! The meaning of a reply or a broken connection. Bodies are read here and never quoted.
 
 use reqwest::StatusCode;
 use rustls::AlertDescription;
@@ -10,7 +10,7 @@ use super::transport::Reply;
 use crate::store::StoreError;
 use crate::store::error::{Spoken, Transport as Cause};
 
-/// What was asked, for the errors.
+/// The request, for errors.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
     /// read, write, …
@@ -36,7 +36,8 @@ pub fn judge(reply: &Reply, server: &str, asked: Asked<'_>) -> StoreError {
         412 => StoreError::Stale { path },
         429 => StoreError::RateLimited { server },
         472 | 473 => StoreError::Standby { server },
-        // KV answers so to a change of labels of an entry that is not there, and to nothing else.
+        // KV answers a change of custom metadata like this if the entry does not exist, and nothing
+        // else.
         404 if operation == PATCH && reply.body.is_empty() => StoreError::Rejected { operation, path, status: 404 },
         status @ (400..=499 | 501) if errors.is_none() => {
             StoreError::NotVault { server, status, speaks: spoken(status, &reply.body) }
@@ -56,9 +57,9 @@ pub fn judge(reply: &Reply, server: &str, asked: Asked<'_>) -> StoreError {
     }
 }
 
-/// What a server speaks that does not answer as ours do.
+/// What kind of server gave an answer that is not Vault's.
 fn spoken(status: u16, body: &[u8]) -> Spoken {
-    // Of the servers that are sent plain HTTP at a TLS port, these are the words of Go's, of nginx and of Apache.
+    // The texts of Go, nginx and Apache for plain HTTP on a TLS port.
     let words = ["HTTP request to an HTTPS server", "plain HTTP request was sent to HTTPS port", "speaking plain HTTP"];
     match status == 400 && words.iter().any(|words| mentions(body, words)) {
         true => Spoken::Tls,
@@ -66,16 +67,16 @@ fn spoken(status: u16, body: &[u8]) -> Spoken {
     }
 }
 
-/// Whether a reply tells that the server itself is in trouble, not the request.
+/// Whether a reply blames the server itself, not the request.
 pub fn blames_server(reply: &Reply) -> bool {
     reply.status.is_server_error() && !reply::errors(&reply.body).is_some_and(|errors| errors.say("too large"))
         || matches!(reply.status.as_u16(), 472 | 473)
 }
 
-/// Whether a health reply tells that requests are served, if need be by forwarding them.
+/// Whether a health reply says that requests are served, possibly by forwarding them.
 pub fn serves(status: StatusCode) -> bool {
-    // 429 is a standby and 473 a performance standby: both serve or forward. A proxy that hides the endpoint answers
-    // 403, 404 or 405, which at least tells that somebody is there.
+    // 429 is a standby and 473 a performance standby: both serve or forward. A proxy that hides the
+    // endpoint answers 403, 404 or 405, which at least shows that something answers.
     !status.is_server_error() && status.as_u16() != 472
 }
 
@@ -106,7 +107,7 @@ fn link_cause(link: &(dyn std::error::Error + 'static)) -> Option<Cause> {
         });
     }
     let io = link.downcast_ref::<std::io::Error>()?;
-    // An I/O error hides what it wraps: its `source` is that of the wrapped one.
+    // An I/O error hides the error in it: its `source` is that of the inner one.
     if let Some(found) = io.get_ref().and_then(|inner| link_cause(inner)) {
         return Some(found);
     }
@@ -119,8 +120,8 @@ fn link_cause(link: &(dyn std::error::Error + 'static)) -> Option<Cause> {
     }
 }
 
-/// Whether the error is an alert about the certificate that we showed or did not show: a server sends none about its own.
-/// It is known by its text, because HTTP/2 keeps nothing else of it.
+/// Whether the error is an alert about our client certificate or its absence; a server sends none
+/// about its own. It is recognised by its text, because HTTP/2 keeps nothing else of it.
 fn is_about_our_certificate(error: &str) -> bool {
     const ALERTS: [AlertDescription; 8] = [
         AlertDescription::CertificateRequired,

@@ -1,10 +1,12 @@
-//! What holds requests back: at most so many at once and a second, the server's own pauses, and a circuit breaker.
+//! Limits requests: their number at once and per second, the server's pauses, and a circuit
+//! breaker.
 //!
-//! **Our own rate.** A token bucket bounds what one client sends on average, whatever goes wrong above it (ADR 0016).
+//! **Our own rate.** A token bucket bounds what one client sends on average (ADR 0016).
 //!
-//! **Rate limits.** A server that limits the rate of requests turns away whatever comes too early. So a 429 stops all requests
-//! for as long as the server asks, and then one at a time may try: each that is answered lets one more go beside it, until
-//! as many are under way as usual. While a limit lasts, no more than one or two requests a pause are turned away.
+//! **Rate limits.** A server that limits the rate of requests denies requests that come too early.
+//! So a 429 stops all requests for as long as the server asks. Then one at a time may try, and each
+//! answer allows one more in parallel, up to the usual number. While a limit lasts, the server
+//! denies only one or two requests per pause.
 
 use std::num::NonZeroU32;
 use std::sync::Mutex;
@@ -16,21 +18,22 @@ use tokio::time::{Instant, timeout_at};
 use super::bucket::{Bucket, Empty};
 use crate::store::StoreError;
 
-/// Requests of one client that may be under way at once.
+/// The maximum number of requests of one client in flight.
 const CONCURRENT: usize = 16;
 /// Failures in a row that open the circuit.
 const THRESHOLD: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// How long a request is held back in place while the server or our own bucket limits their rate; beyond it, it fails and
-/// says so.
+/// How long a request waits while the server or our own bucket limits the rate. After that, it
+/// fails with that reason.
 pub const PATIENCE: Duration = Duration::from_secs(2);
-/// How many requests may wait for a turn while the server limits the rate: whoever waits takes the place of somebody who
-/// reconciles an object of another store. The others fail at once and say so.
+/// How many requests may wait for a turn while the server limits the rate. Each takes a slot from
+/// objects of other stores. Further requests fail at once.
 const MOST_WAITING: usize = 2;
-/// How long a request waits for its turn behind those of its own store that a slow server leaves without an answer.
+/// How long a request waits behind unanswered requests of its own store.
 const LONGEST_TURN: Duration = Duration::from_secs(15);
-/// The pause after a 429 that asks for none, and the shortest: `Retry-After: 0` would be no pause at all.
+/// The pause after a 429 without `Retry-After`, and the shortest pause: `Retry-After: 0` would be
+/// none.
 const USUAL_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause we accept from a server.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -46,12 +49,13 @@ pub struct Guard {
 struct State {
     failures: u32,
     circuit: Circuit,
-    /// How long the circuit stays open the next time.
+    /// How long the circuit will stay open next time.
     wait: Duration,
     paused_until: Option<Instant>,
-    /// How many requests may be under way at once just now.
+    /// How many requests may be in flight now.
     window: usize,
-    /// How many slots there are, taken or free; more than the window only until enough of them are given back.
+    /// The number of slots, taken or free. It exceeds the window only until enough of them are
+    /// returned.
     slots: usize,
     /// How many requests wait for a slot.
     waiting: usize,
@@ -59,7 +63,7 @@ struct State {
     cause: Option<StoreError>,
 }
 
-/// One that waits for a slot, until it is dropped.
+/// A request that waits for a slot, until it is dropped.
 struct Waiting<'a>(&'a Guard);
 
 impl Drop for Waiting<'_> {
@@ -75,7 +79,8 @@ impl State {
 
     fn answered(&mut self) {
         self.failures = 0;
-        // A late answer from before the failures does not close an open circuit: the health probe does.
+        // A late answer from before the failures does not close an open circuit; only the health
+        // probe does.
         if !matches!(self.circuit, Circuit::Open) {
             self.circuit = Circuit::Closed;
             self.wait = FIRST_WAIT;
@@ -87,13 +92,13 @@ impl State {
 enum Circuit {
     /// Requests pass.
     Closed,
-    /// Requests fail at once, until the server says that it is well.
+    /// Requests fail at once, until the server reports that it is healthy.
     Open,
-    /// The server says it is well; the next real request decides.
+    /// The server reports that it is healthy; the next real request decides.
     HalfOpen,
 }
 
-/// What one more failure did.
+/// The effect of one more failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// It was counted.
@@ -102,7 +107,7 @@ pub enum Failure {
     Opened(Duration),
 }
 
-/// The right to have one request under way, given back when dropped.
+/// The right to have one request in flight, returned when dropped.
 pub struct Slot<'a> {
     guard: &'a Guard,
     permit: Option<SemaphorePermit<'a>>,
@@ -121,7 +126,7 @@ impl Drop for Slot<'_> {
 }
 
 impl Guard {
-    /// All closed, nothing under way; `rate` requests a second may follow.
+    /// A closed circuit with no request in flight, for `rate` requests a second.
     pub fn new(server: &str, rate: NonZeroU32) -> Self {
         let state = State {
             failures: 0,
@@ -141,8 +146,9 @@ impl Guard {
         }
     }
 
-    /// Waits for a free slot, for a pause to end, and for a token of the bucket. Fails at once when the circuit is open or the
-    /// pause lasts beyond `deadline`; where the rate is limited, no request waits longer than that for its turn.
+    /// Waits for a free slot, for a pause to end, and for a token of the bucket. Fails at once if
+    /// the circuit is open or the pause lasts beyond `deadline`. While the rate is limited, no
+    /// request waits longer than that.
     pub async fn admit(&self, deadline: Instant) -> Result<Slot<'_>, StoreError> {
         self.check_circuit()?;
         let slot = self.slot(deadline).await?;
@@ -152,7 +158,7 @@ impl Guard {
         }
         let held_back = |Empty { rate }| StoreError::HeldBack { server: self.server.clone(), rate };
         self.bucket.take(patience(deadline)).await.map_err(held_back)?;
-        // Whoever waited may have waited for a server that failed meanwhile.
+        // The server may have failed while this request waited.
         self.check_circuit()?;
         Ok(slot)
     }
@@ -176,7 +182,8 @@ impl Guard {
                     let (under_way, seconds) = (CONCURRENT, LONGEST_TURN.as_secs());
                     return Err(StoreError::Slow { server: self.server.clone(), under_way, seconds });
                 }
-                // A server that is slow, not limiting: the requests under way have their own time limit.
+                // The server is slow but does not limit: the requests in flight have their own time
+                // limit.
                 Err(_elapsed) => {}
             }
         }
@@ -192,19 +199,20 @@ impl Guard {
         Ok(Waiting(self))
     }
 
-    /// The server turned a request away: keeps all back for as long as it asked, within reason, and then lets one try.
+    /// Call this after a 429: pauses all requests for as long as the server asked, within limits,
+    /// and then lets one try.
     pub fn throttled(&self, asked: Option<Duration>) {
         let pause = asked.unwrap_or(USUAL_PAUSE).clamp(USUAL_PAUSE, LONGEST_PAUSE);
         let until = Instant::now() + pause;
         let mut state = self.state();
         state.paused_until = Some(state.paused_until.map_or(until, |old| old.max(until)));
         state.window = 1;
-        // Those under way give their slots back when they end.
+        // Requests in flight return their slots when they end.
         state.slots -= self.slots.forget_permits(state.slots - 1);
         state.answered();
     }
 
-    /// A request was answered.
+    /// Call this when a request was answered.
     pub fn succeeded(&self) {
         let mut state = self.state();
         state.answered();
@@ -217,7 +225,7 @@ impl Guard {
         }
     }
 
-    /// A request failed in a way that blames the server.
+    /// Call this when a request failed in a way that blames the server.
     pub fn failed(&self, cause: StoreError) -> Failure {
         let mut state = self.state();
         state.cause = Some(cause);
@@ -236,7 +244,7 @@ impl Guard {
         Failure::Opened(wait)
     }
 
-    /// The server says it is well again.
+    /// Call this when the server reports that it is healthy again.
     pub fn half_open(&self) {
         self.state().circuit = Circuit::HalfOpen;
     }
@@ -252,7 +260,7 @@ impl Guard {
         }
     }
 
-    /// A pause that ends in time is waited out; a longer one is reported.
+    /// Waits for a pause that ends in time; returns an error for a longer one.
     fn check_pause(&self, deadline: Instant) -> Result<(), StoreError> {
         match self.state().paused_until.is_some_and(|until| until > deadline && until > Instant::now()) {
             true => Err(self.rate_limited()),
@@ -278,7 +286,7 @@ impl Guard {
     }
 }
 
-/// Whoever waited out a pause beyond its deadline gets a little more, since it comes so near.
+/// A request that waited for a pause gets a little more time, because its deadline is so near.
 fn patience(deadline: Instant) -> Instant {
     let now = Instant::now();
     if deadline > now { deadline } else { now + USUAL_PAUSE }

@@ -1,4 +1,4 @@
-//! What a store can do for us, for its status: asked without a new login.
+//! Inspects a store for its status, without a new login.
 
 use reqwest::Method;
 use zeroize::Zeroizing;
@@ -11,36 +11,37 @@ use crate::domain::path::Mount;
 use crate::store::StoreError;
 use crate::store::observer::Call;
 
-/// A path of secrets, by their prefix, that nobody uses: rights are asked about, nothing is read.
+/// An unused path below the prefix of secrets, whose rights are asked for; nothing is read.
 pub fn sample(secret_prefix: &str) -> String {
     format!("{secret_prefix}/waypost/check")
 }
 
-/// What the server says about itself and about us.
+/// What the server reports about itself and about our login.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inspection {
     /// Version of the server.
     pub version: Option<String>,
     /// The server's cluster.
     pub cluster_id: Option<String>,
-    /// What our login may do under the paths of the convention; unknown where the server does not tell, or the store names
-    /// no mount.
+    /// The rights of our login on paths of the convention; `None` if the server does not say, or
+    /// the store names no mount.
     pub rights: Option<Rights>,
 }
 
-/// Which of the convention's steps policy allows.
+/// What policy allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rights {
     /// Read a version.
     pub read: bool,
-    /// Write a version (which needs reading too, since a write merges over what is there).
+    /// Write a version. This needs reading too, because a write merges over the current version.
     pub write: bool,
-    /// Create an entry, see and patch its labels: claims need it.
+    /// Create an entry, and read and patch its custom metadata. Claims need this.
     pub claim: bool,
 }
 
 impl VaultClient {
-    /// Checks that the server answers, that we are logged in, that the mount is KV v2, and asks what we may do with its secrets.
+    /// Checks that the server answers, that we are logged in and that the mount is KV v2, and asks
+    /// for our rights.
     pub async fn inspect(&self, secret_prefix: &str) -> Result<Inspection, StoreError> {
         let health_reply = self.transport.health().await?;
         let health: Option<Health> = reply::parse(&health_reply.body);
@@ -79,7 +80,7 @@ impl VaultClient {
         if reply.status.is_server_error() {
             return Err(self.judge(&reply, "ask for rights at", "sys/capabilities-self", mount, 0));
         }
-        // A login that may not ask is still a login.
+        // A login that may not ask is still valid.
         let Some(answer) = reply::parse::<Data<std::collections::BTreeMap<String, Vec<String>>>>(&reply.body) else {
             return Ok(None);
         };

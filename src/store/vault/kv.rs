@@ -1,4 +1,4 @@
-//! The requests of KV v2 and what their replies mean.
+//! The requests of KV v2, and their replies.
 
 use std::collections::BTreeMap;
 
@@ -19,28 +19,29 @@ use crate::domain::remote::{Entry, EntryState, RemoteData, RemoteValue};
 use crate::store::observer::Call;
 use crate::store::{self, Head, StoreError, Written};
 
-/// What the server said about the data of an entry.
+/// The reply about an entry's data.
 pub enum DataReply {
-    /// An entry whose asked version has data or had it.
+    /// An entry whose requested version has data or had it.
     Entry(Entry),
-    /// KV's bare 404: no entry, no version, or not even a mount.
+    /// KV's bare 404: no entry, no version, or no mount.
     Nothing,
 }
 
-/// Asks for the latest version or an old one.
+/// Requests the latest version or an earlier one.
 pub fn read(path: &RemotePath, version: Option<u64>) -> Result<Outgoing, StoreError> {
     let endpoint = ReadSecretRequest { mount: path.mount.to_string(), path: path.path.to_string(), version };
     outgoing(Call::ReadSecretData, &endpoint, None, None)
 }
 
-/// Asks for the metadata.
+/// Requests the metadata.
 pub fn read_metadata(path: &RemotePath) -> Result<Outgoing, StoreError> {
     let endpoint = ReadSecretMetadataRequest { mount: path.mount.to_string(), path: path.path.to_string() };
     outgoing(Call::ReadSecretMetadata, &endpoint, None, None)
 }
 
-/// Makes an entry without a version. Where the server knows check-and-set on metadata (OpenBao), an entry that is there
-/// keeps all its settings; Vault does not know the option and would set `max_versions` back to the mount's.
+/// Creates an entry without a version. Where the server has check-and-set for metadata (OpenBao),
+/// an existing entry keeps all its settings. Vault ignores the option and would reset
+/// `max_versions` to the mount's.
 pub fn create_entry(path: &RemotePath) -> Outgoing {
     let body = Zeroizing::new(br#"{"max_versions":0,"metadata_cas":0}"#.to_vec());
     ours(Call::WriteSecretMetadata, Method::POST, path.metadata_url(), Payload::json(body))
@@ -53,21 +54,23 @@ pub fn patch_metadata(path: &RemotePath, changes: &BTreeMap<String, Option<Strin
     ours(Call::PatchSecretMetadata, Method::PATCH, path.metadata_url(), payload)
 }
 
-/// Makes an entry without a version and with these labels, if there is none. Only for a server that knows check-and-set on
-/// metadata: another would put these labels in the place of all that are there.
+/// Creates an entry without a version and with this custom metadata, if it does not exist. Only for
+/// a server with check-and-set for metadata: another would replace all existing custom metadata.
 pub fn create_labelled(path: &RemotePath, labels: &BTreeMap<&str, &str>) -> Outgoing {
     let body = serde_json::json!({ "metadata_cas": 0, "custom_metadata": labels }).to_string().into_bytes();
     ours(Call::WriteSecretMetadata, Method::POST, path.metadata_url(), Payload::json(Zeroizing::new(body)))
 }
 
-/// Changes single labels if labels and settings were changed `count` times until now. The same holds for this one.
+/// Changes single keys of custom metadata if the metadata's version is still `count`. Only for a
+/// server with check-and-set for metadata.
 pub fn exchange_labels(path: &RemotePath, changes: &BTreeMap<String, Option<String>>, count: u64) -> Outgoing {
     let body = serde_json::json!({ "metadata_cas": count, "custom_metadata": changes }).to_string().into_bytes();
     let payload = Payload::merge_patch(Zeroizing::new(body));
     ours(Call::PatchSecretMetadata, Method::PATCH, path.metadata_url(), payload)
 }
 
-/// Writes a version with check-and-set. The body is put together by hand, so that each value goes out byte for byte.
+/// Writes a version with check-and-set. The body is assembled by hand, so that each value is sent
+/// byte for byte.
 pub fn write(path: &RemotePath, data: &RemoteData, cas: u64) -> Outgoing {
     let payload = Payload::json(body_of(data, cas));
     ours(Call::WriteSecretData, Method::POST, path.data_url(), payload)
@@ -87,13 +90,13 @@ pub fn destroy_versions(path: &RemotePath, versions: &[u64]) -> Result<Outgoing,
     outgoing(Call::DeleteSecret, &endpoint, None, None)
 }
 
-/// Removes the entry with all versions and labels.
+/// Removes the entry with all versions and its metadata.
 pub fn purge(path: &RemotePath) -> Result<Outgoing, StoreError> {
     let endpoint = DeleteSecretMetadataRequest { mount: path.mount.to_string(), path: path.path.to_string() };
     outgoing(Call::DeleteSecret, &endpoint, None, None)
 }
 
-/// Understands the reply to [`read`], which is a success or a 404.
+/// Parses the reply to [`read`], which is a success or a 404.
 pub fn data_reply(reply: &Reply, path: &RemotePath) -> Result<DataReply, StoreError> {
     let parsed: Option<Data<Version>> = reply::parse(&reply.body);
     match parsed {
@@ -114,7 +117,7 @@ pub fn data_reply(reply: &Reply, path: &RemotePath) -> Result<DataReply, StoreEr
     }
 }
 
-/// Understands a successful reply to [`read_metadata`].
+/// Parses a successful reply to [`read_metadata`].
 pub fn head(reply: &Reply, path: &RemotePath) -> Result<Head, StoreError> {
     let metadata = metadata(reply, path)?;
     let live = is_live(metadata.current_version, &metadata.versions);
@@ -122,7 +125,7 @@ pub fn head(reply: &Reply, path: &RemotePath) -> Result<Head, StoreError> {
     Ok(Head { exists: true, version: metadata.current_version, live, custom_metadata })
 }
 
-/// Understands a successful reply to [`read_metadata`].
+/// Parses a successful reply to [`read_metadata`].
 pub fn all_versions(reply: &Reply, path: &RemotePath) -> Result<store::Metadata, StoreError> {
     let Metadata { current_version, custom_metadata, versions, .. } = metadata(reply, path)?;
     let kept = versions.iter().filter(|(_, state)| !state.destroyed);
@@ -131,8 +134,9 @@ pub fn all_versions(reply: &Reply, path: &RemotePath) -> Result<store::Metadata,
     Ok(store::Metadata { latest: current_version, kept, custom_metadata: custom_metadata.unwrap_or_default() })
 }
 
-/// What metadata alone tells of an entry whose data could not be found: it has no versions, or not the asked one. `None` when
-/// it lists that very data: it came to be between the two requests, and taking it for deleted would write over it.
+/// What the metadata shows of an entry whose data was not found: it has no versions, or not the
+/// requested one. `None` if the metadata lists that very version. It was created between the two
+/// requests, and treating it as deleted would overwrite it.
 pub fn without_data(reply: &Reply, path: &RemotePath, asked: Option<u64>) -> Result<Option<Entry>, StoreError> {
     let metadata = metadata(reply, path)?;
     let state = match (metadata.current_version, asked.unwrap_or(metadata.current_version)) {
@@ -143,7 +147,7 @@ pub fn without_data(reply: &Reply, path: &RemotePath, asked: Option<u64>) -> Res
     Ok(Some(Entry { state, custom_metadata: metadata.custom_metadata.unwrap_or_default() }))
 }
 
-/// Understands a successful reply to [`write`].
+/// Parses a successful reply to [`write`].
 pub fn written(reply: &Reply, path: &RemotePath) -> Result<Written, StoreError> {
     let Data { data } = reply::parse::<Data<VersionMetadata>>(&reply.body).ok_or_else(|| StoreError::BadReply {
         operation: "write",
@@ -153,7 +157,7 @@ pub fn written(reply: &Reply, path: &RemotePath) -> Result<Written, StoreError> 
     Ok(Written { version: data.version, custom_metadata: data.custom_metadata.unwrap_or_default() })
 }
 
-/// Understands a successful reply to [`read_metadata`].
+/// Parses a successful reply to [`read_metadata`].
 pub fn metadata(reply: &Reply, path: &RemotePath) -> Result<Metadata, StoreError> {
     let Data { data } = reply::parse::<Data<Metadata>>(&reply.body).ok_or_else(|| StoreError::BadReply {
         operation: "read the metadata of",
@@ -173,7 +177,7 @@ fn body_of(data: &RemoteData, cas: u64) -> Zeroizing<Vec<u8>> {
     let head = format!(r#"{{"options":{{"cas":{cas}}},"data":{{"#);
     let size =
         keys.iter().zip(data.values()).map(|(key, value)| key.len() + value.expose_json().len() + 2).sum::<usize>();
-    // Reserved at once, since a buffer that grows leaves copies behind.
+    // Reserved at once, because a growing buffer leaves copies behind.
     let mut body = Zeroizing::new(Vec::with_capacity(head.len() + size + 2 - usize::from(!data.is_empty())));
     body.extend_from_slice(head.as_bytes());
     for (at, (key, value)) in keys.iter().zip(data.values()).enumerate() {
@@ -194,7 +198,7 @@ pub fn is_live(version: u64, versions: &BTreeMap<String, VersionState>) -> bool 
     state.is_some_and(|state| !state.destroyed && !is_past(&state.deletion_time))
 }
 
-/// Whether a deletion time has come; an empty one never does.
+/// Whether a deletion time is past; an empty one never is.
 fn is_past(deletion_time: &str) -> bool {
     !deletion_time.is_empty()
         && deletion_time.parse::<Timestamp>().map_or(true, |deletion_time| deletion_time <= Timestamp::now())

@@ -1,5 +1,6 @@
-//! Check-and-set on labels: OpenBao counts the changes of an entry's metadata and takes the count as a condition. Vault knows
-//! neither, and ignores a condition that it does not know. So none is sent to a mount that has not shown its count.
+//! Check-and-set for custom metadata. OpenBao has a version of an entry's metadata and accepts it
+//! as a condition. Vault has neither, and ignores unknown conditions. So a condition is sent only
+//! to a mount that has shown a metadata version.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,23 +13,23 @@ use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState};
 use crate::store::{Exchange, StoreClient, StoreError};
 
-/// How often a change of labels is tried while others change theirs.
+/// How often a change of custom metadata is tried while others change theirs.
 const MOST_TRIES: usize = 8;
-/// What a change of labels is called in errors.
+/// The name of a change of custom metadata in errors.
 pub const PATCH: &str = "patch the metadata of";
 
-/// The mounts, by accessor, of which it is known.
+/// Mounts, by accessor, of which the support for check-and-set is known.
 #[derive(Default)]
 pub struct Counting {
     counted: Mutex<HashMap<Arc<str>, Counted>>,
-    /// Those where an entry was met that takes no change of labels without the count.
+    /// Those with an entry that requires check-and-set.
     required: Mutex<HashSet<Arc<str>>>,
 }
 
-/// Whether a mount tells how often metadata changed.
+/// Whether a mount shows a version of metadata.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Counted {
-    /// A reply had the count.
+    /// A reply had the version.
     Shown,
     /// A reply lacked it, or this login may not see it.
     Hidden,
@@ -55,8 +56,8 @@ impl Counting {
 }
 
 impl VaultClient {
-    /// Changes single labels. The count goes along where the mount or the entry asks for it (`metadata_cas_required`): it is read
-    /// first, which nobody else needs to pay for.
+    /// Changes single keys of custom metadata. Check-and-set is used only where the mount or the
+    /// entry requires it (`metadata_cas_required`), because it costs a read first.
     pub(super) async fn change_labels(
         &self,
         path: &RemotePath,
@@ -72,7 +73,7 @@ impl VaultClient {
         for _ in 0..MOST_TRIES {
             let count = self.count(path).await?;
             match self.demand(kv::exchange_labels(path, changes, count), PATCH, path).await.map(drop) {
-                // Somebody changed other labels, which stay as they are.
+                // Somebody changed other keys, which stay as they are.
                 Err(StoreError::CasMismatch { .. }) => {}
                 outcome => return self.missing(path, outcome).await,
             }
@@ -80,7 +81,7 @@ impl VaultClient {
         Err(StoreError::CasMismatch { path: path.to_string() })
     }
 
-    /// How often the entry's labels and settings changed.
+    /// The version of the entry's metadata.
     async fn count(&self, path: &RemotePath) -> Result<u64, StoreError> {
         let url = path.metadata_url();
         let reply = self.authed(kv::read_metadata(path)?).await?;
@@ -95,7 +96,7 @@ impl VaultClient {
         count.ok_or(StoreError::LabelsNeedCas { path: url })
     }
 
-    /// Tells an entry that is not there from a mount that is not.
+    /// Distinguishes a missing entry from a missing mount.
     async fn missing<T>(&self, path: &RemotePath, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
         match outcome {
             Err(StoreError::Rejected { status: 404, .. }) => {
@@ -121,8 +122,8 @@ impl VaultClient {
                 let request = kv::create_labelled(path, &labels.collect());
                 return crossed(self.demand(request, "create", path).await.map(drop));
             }
-            // An entry shows whether changes are counted. Where none is, one without labels is made, which no server takes
-            // as a reason to change another's.
+            // An entry shows whether the mount has metadata versions. If it does not exist, one
+            // without custom metadata is created, which changes nothing on any server.
             (None, true) => self.create_entry(path).await?,
             (Some(Counted::Shown) | None, _) => {}
         }
@@ -133,7 +134,7 @@ impl VaultClient {
                 self.counting.note(&accessor, Counted::Hidden);
                 return Ok(Exchange::Unavailable);
             }
-            // It was removed meanwhile.
+            // Somebody removed the entry meanwhile.
             StatusCode::NOT_FOUND => return Ok(Exchange::Crossed),
             _ => return Err(self.judge(&reply, "read", &path.metadata_url(), &path.mount, 0)),
         };
@@ -150,7 +151,7 @@ impl VaultClient {
     }
 }
 
-/// Somebody changed, or removed, the entry in between.
+/// Maps a change or removal by somebody else to [`Exchange::Crossed`].
 fn crossed(outcome: Result<(), StoreError>) -> Result<Exchange, StoreError> {
     match outcome {
         Ok(()) => Ok(Exchange::Done),

@@ -1,4 +1,4 @@
-//! One request for the versions of all entries below a folder: OpenBao has it, Vault does not.
+//! One request for the versions of all entries below a folder. OpenBao has it, Vault does not.
 
 use std::collections::HashMap;
 
@@ -13,8 +13,8 @@ use crate::domain::path::RemotePath;
 use crate::store::observer::Call;
 use crate::store::{Latest, StoreError};
 
-/// Asks for everything below the folder, however deep. GET says the same as OpenBao's own method SCAN, which a proxy may
-/// not know.
+/// Requests everything below the folder, at any depth. GET is equivalent to OpenBao's own method
+/// SCAN, which a proxy may not know.
 pub fn request(folder: &RemotePath, limit: usize) -> Outgoing {
     Outgoing {
         call: Call::ListSecrets,
@@ -28,8 +28,9 @@ pub fn request(folder: &RemotePath, limit: usize) -> Outgoing {
     }
 }
 
-/// Whether the reply means that policy, the server or a proxy does not let us list. 501 is a proxy's word for a request
-/// that it does not know; a server that is not initialised says so to every other request too.
+/// Whether the reply means that policy, the server or a proxy does not allow listing. A proxy
+/// answers 501 to a request that it does not know; so does a server that is not initialised, but it
+/// does so to every other request too.
 pub fn is_unavailable(status: StatusCode) -> bool {
     matches!(
         status,
@@ -37,7 +38,7 @@ pub fn is_unavailable(status: StatusCode) -> bool {
     )
 }
 
-/// Understands a successful reply. The entries are by path below the mount.
+/// Parses a successful reply, into entries by path below the mount.
 pub fn listed(reply: &Reply, folder: &RemotePath) -> Result<HashMap<String, Latest>, StoreError> {
     let Data { data: Listing { key_info } } = reply::parse(&reply.body).ok_or_else(|| StoreError::BadReply {
         operation: "list",

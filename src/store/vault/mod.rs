@@ -1,4 +1,4 @@
-//! The store behind Vault's API: an authenticated client of one store identity.
+//! The Vault/OpenBao implementation: an authenticated client of one store identity.
 
 pub mod access;
 pub mod answers;
@@ -42,25 +42,26 @@ use crate::store::observer::Call;
 use crate::store::{Exchange, Head, Heads, Identity, Metadata, PathKey, StoreClient, StoreError, Written};
 pub use inspect::{Inspection, Rights, sample};
 
-/// No server takes a larger request by default.
+/// The largest request that servers accept by default.
 const MAX_REQUEST: usize = 32 * 1024 * 1024;
-/// A standby that is behind catches up within these pauses, or the request fails.
+/// A lagging standby must catch up within these pauses, or the request fails.
 const STALE_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(300)];
-/// How often data is asked for that is not there and yet listed: somebody wrote it in between, or a standby is behind.
+/// How often data is read again that the metadata lists but the read does not find: somebody wrote
+/// it in between, or a standby lags.
 const MOST_READS: usize = 3;
 
-/// What becomes of an entry that shows no data, where this login may not see whether it is there without versions.
+/// How to treat an entry without data, if this login may not see its metadata.
 #[derive(Clone, Copy)]
 enum Unseen {
-    /// Whoever reads values finds none either way.
+    /// For reading values it does not exist.
     IsAbsent,
-    /// Whoever is to write it cannot see the claims on it, nor its own, and would claim without end.
+    /// A writer cannot see its own or others' claims, and would claim without end.
     IsRefused,
 }
 
-/// What a client is made of, besides its transport.
+/// The settings of a client, besides its transport.
 pub struct ClientSettings {
-    /// Who reads through it.
+    /// The identity of it.
     pub identity: Identity,
     /// The store's `path`.
     pub mount: Option<String>,
@@ -68,9 +69,9 @@ pub struct ClientSettings {
     pub namespace: Option<HeaderValue>,
     /// The Vault namespace of the login.
     pub login_namespace: Option<HeaderValue>,
-    /// Where its credential comes from.
+    /// The origin of its credential.
     pub source: Arc<dyn LoginSource>,
-    /// Where it keeps what it finds out about its server.
+    /// What clients found out about their servers.
     pub answers: Answers,
 }
 
@@ -86,7 +87,7 @@ pub struct VaultClient {
 }
 
 impl VaultClient {
-    /// A client that connects and logs in when it is first used.
+    /// A client that connects and logs in on first use.
     pub fn new(transport: Arc<Transport>, settings: ClientSettings) -> Self {
         let ClientSettings { identity, mount, namespace, login_namespace, source, answers } = settings;
         let session = Session::new(transport.clone(), source, login_namespace);
@@ -101,12 +102,13 @@ impl VaultClient {
         }
     }
 
-    /// Revokes the session and makes no other.
+    /// Revokes the session for good.
     pub async fn close(&self) {
         self.session.close().await;
     }
 
-    /// Sends a request with our token. A 403 is asked about once: if the token is gone there is a new one and another try.
+    /// Sends a request with our token. After a 403, looks the token up once: if it is gone, logs in
+    /// and tries again.
     async fn authed(&self, mut request: Outgoing) -> Result<Reply, StoreError> {
         request.namespace = self.namespace.clone();
         let token = self.session.token().await?;
@@ -123,7 +125,7 @@ impl VaultClient {
         Ok(reply)
     }
 
-    /// Gives a standby that lags behind our own writes the time to catch up.
+    /// Gives a standby that lags behind our own writes time to catch up.
     async fn caught_up(&self, request: &mut Outgoing, token: &Arc<Token>) -> Result<Reply, StoreError> {
         request.token = token.header().cloned();
         for pause in STALE_PAUSES {
@@ -147,7 +149,8 @@ impl VaultClient {
             status if status.is_success() => {}
             _ => {
                 return Err(match self.judge(&reply, "ask about the mount at", &path, mount, 0) {
-                    // The server does not tell a mount that is missing from one where this login has no rights at all.
+                    // The server does not distinguish a missing mount from one where this login has
+                    // no rights.
                     StoreError::Forbidden { .. } => StoreError::MountMissing { mount: mount.to_string() },
                     error => error,
                 });
@@ -184,7 +187,7 @@ impl VaultClient {
         self.namespace.as_ref().and_then(|namespace| namespace.to_str().ok()).unwrap_or_default()
     }
 
-    /// The server's own name for itself, or its address and namespace where it does not say.
+    /// The server's cluster id, or its address and namespace if it has none.
     async fn server_id(&self) -> Result<Arc<str>, StoreError> {
         self.known.server(self.ask_server()).await
     }
@@ -207,7 +210,8 @@ impl VaultClient {
         match reply.status {
             StatusCode::SERVICE_UNAVAILABLE => Err(StoreError::Sealed { server }),
             status if !error::serves(status) => Err(StoreError::Standby { server }),
-            // A standby answers so too, and tells of itself; a server that limits the rate of all requests does not.
+            // A standby answers 429 too, with a health body; a server that limits the rate of all
+            // requests has none.
             StatusCode::TOO_MANY_REQUESTS if health.is_none_or(|health| health.initialized.is_none()) => {
                 Err(StoreError::RateLimited { server })
             }
@@ -240,7 +244,8 @@ impl VaultClient {
         Err(StoreError::Stale { path: path.to_string() })
     }
 
-    /// Tells an entry without that version from no entry, and both from no mount; `None` when it has that version by now.
+    /// Distinguishes an entry without that version from no entry, and both from no mount; `None` if
+    /// it has that version by now.
     async fn read_nothing(
         &self,
         path: &RemotePath,
@@ -294,7 +299,7 @@ impl StoreClient for VaultClient {
             StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {}
             _ => return Err(self.judge(&reply, "read", &path.metadata_url(), &path.mount, 0)),
         }
-        // Absence is judged, and rights are missing, in one place: where data is read.
+        // Only a data read decides whether the entry exists, and whether rights are missing.
         let entry = self.read(path, None).await?;
         let exists = !matches!(entry.state, crate::domain::remote::EntryState::Absent);
         Ok(Head { exists, version: entry.cas(), live: entry.data().is_some(), custom_metadata: entry.custom_metadata })
@@ -310,7 +315,8 @@ impl StoreClient for VaultClient {
             status if status.is_success() => listing::listed(&reply, folder).map(Heads::Listed),
             status if listing::is_unavailable(status) => Ok(Heads::Unavailable),
             _ => match self.judge(&reply, "list", &folder.listing_url(), &folder.mount, 0) {
-                // Vault says so of a request that it does not know; a mount that is really gone shows in the next read.
+                // Vault answers an unknown request like this. If the mount is really gone, the next
+                // read shows it.
                 StoreError::MountMissing { .. } => Ok(Heads::Unavailable),
                 StoreError::Rejected { status: 404, .. } => Ok(Heads::Listed(HashMap::new())),
                 error => Err(error),
@@ -321,7 +327,7 @@ impl StoreClient for VaultClient {
     async fn create_entry(&self, path: &RemotePath) -> Result<(), StoreError> {
         self.confirm(&path.mount, Certainty::Known).await?;
         match self.demand(kv::create_entry(path), "create", path).await {
-            // OpenBao: the entry is there, and stays as it is.
+            // OpenBao: the entry exists, and is unchanged.
             Ok(_) | Err(StoreError::CasMismatch { .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -345,7 +351,8 @@ impl StoreClient for VaultClient {
     }
 
     async fn write(&self, path: &RemotePath, data: &RemoteData, cas: u64) -> Result<Written, StoreError> {
-        // A KV v1 mount would take the request for a value: it is never sent to a mount that was not confirmed.
+        // A KV v1 mount would store the request as a value, so it is sent only to a confirmed
+        // mount.
         self.confirm(&path.mount, Certainty::Known).await?;
         let reply = self.demand(kv::write(path, data, cas), "write", path).await.map_err(|error| match error {
             StoreError::CasMismatch { .. } => StoreError::CasMismatch { path: path.to_string() },

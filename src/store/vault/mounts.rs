@@ -1,4 +1,4 @@
-//! What the server says about its mounts: is there one, is it KV v2, and which one is it whatever it is called.
+//! What the server reports about a mount: whether it exists, whether it is KV v2, and its accessor.
 
 use std::sync::Arc;
 
@@ -8,16 +8,17 @@ use super::reply::MountInfo;
 use crate::domain::path::Mount;
 use crate::store::StoreError;
 
-/// A mount that is there and is KV v2.
+/// An existing KV v2 mount.
 #[derive(Clone)]
 pub struct Confirmed {
-    /// The server's own id of it: the same for every spelling, another after the mount was made anew.
+    /// The mount's accessor: the same for every spelling, another after the mount was created
+    /// again.
     pub accessor: Arc<str>,
-    /// When it was asked about.
+    /// When the question was asked.
     pub at: Instant,
 }
 
-/// Judges what the server says of a mount that was asked about at `at`.
+/// Checks the reply about a mount that was asked for at `at`.
 pub fn confirmed(mount: &Mount, info: MountInfo, at: Instant) -> Result<Confirmed, StoreError> {
     judge(mount, info).map(|accessor| Confirmed { accessor, at })
 }

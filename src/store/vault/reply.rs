@@ -1,4 +1,5 @@
-//! The parts of the server's replies that we use, parsed without copies of values and without parser texts, which quote them.
+//! The parts of the server's replies that we use, parsed without copies of values and without
+//! parser errors, which would quote them.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -13,7 +14,7 @@ pub struct Data<T> {
     pub data: T,
 }
 
-/// `GET <mount>/data/<path>`, also of a deleted version.
+/// `GET <mount>/data/<path>`, also for a deleted version.
 #[derive(Deserialize)]
 pub struct Version {
     pub data: Option<BTreeMap<String, Box<RawValue>>>,
@@ -32,7 +33,7 @@ pub struct VersionMetadata {
 #[derive(Deserialize)]
 pub struct Metadata {
     pub current_version: u64,
-    /// How often labels and settings changed; OpenBao alone tells.
+    /// The version of the metadata; only OpenBao has it.
     #[serde(default)]
     pub current_metadata_version: Option<u64>,
     #[serde(default)]
@@ -41,14 +42,15 @@ pub struct Metadata {
     pub versions: BTreeMap<String, VersionState>,
 }
 
-/// `SCAN <mount>/detailed-metadata/<folder>/`: entries by path below the folder. An empty folder has no list at all.
+/// `SCAN <mount>/detailed-metadata/<folder>/`: entries by path below the folder. An empty folder
+/// has no list.
 #[derive(Deserialize)]
 pub struct Listing {
     #[serde(default)]
     pub key_info: HashMap<String, ListedEntry>,
 }
 
-/// What of an entry's metadata a listing is asked for.
+/// The metadata of an entry in a listing.
 #[derive(Deserialize)]
 pub struct ListedEntry {
     pub current_version: u64,
@@ -61,7 +63,7 @@ pub struct ListedEntry {
 /// One version in the metadata.
 #[derive(Deserialize)]
 pub struct VersionState {
-    /// RFC 3339, empty for none; it lies in the future when the version expires by itself.
+    /// RFC 3339, empty for none. It is in the future if the version expires by itself.
     #[serde(default)]
     pub deletion_time: String,
     #[serde(default)]
@@ -82,7 +84,7 @@ pub struct MountInfo {
 /// `GET sys/health`.
 #[derive(Default, Deserialize)]
 pub struct Health {
-    /// A server that answers for itself always says it.
+    /// A server itself always sends it; a proxy's reply lacks it.
     #[serde(default)]
     pub initialized: Option<bool>,
     #[serde(default)]
@@ -108,7 +110,7 @@ pub struct Auth {
     pub renewable: bool,
 }
 
-/// What every reply of this API has some of, whether it succeeds or not.
+/// Fields of which every reply of this API has some.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow, default)]
@@ -119,11 +121,12 @@ struct Envelope<'a> {
     request_id: Option<IgnoredAny>,
 }
 
-/// Why a server of this API refused.
+/// The errors of a reply.
 pub struct Errors<'a>(Vec<Cow<'a, str>>);
 
 impl Errors<'_> {
-    /// Whether one of them has these words, whatever the case. Values and labels are never looked at.
+    /// Whether one of them contains these words, ignoring case. Values and custom metadata are
+    /// never searched.
     pub fn say(&self, words: &str) -> bool {
         let has =
             |text: &str| text.as_bytes().windows(words.len()).any(|part| part.eq_ignore_ascii_case(words.as_bytes()));
@@ -131,13 +134,14 @@ impl Errors<'_> {
     }
 }
 
-/// The errors of a reply, which may be none; `None` when the body is nothing that this API answers, but a proxy's page, say.
+/// The errors of a reply, possibly none; `None` if the body is not from this API, such as a proxy's
+/// page.
 pub fn errors(body: &[u8]) -> Option<Errors<'_>> {
     let Envelope { errors, data, request_id } = serde_json::from_slice(body).ok()?;
     (errors.is_some() || data.is_some() || request_id.is_some()).then(|| Errors(errors.unwrap_or_default()))
 }
 
-/// Parses a body; `None` when it is not what it should be.
+/// Parses a body; `None` if it has another form.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     serde_json::from_slice(body).ok()
 }

@@ -1,5 +1,5 @@
-//! One login, kept alive: made once for all who ask at the same time, renewed at two thirds of its life, replaced only
-//! when it is really gone, revoked at the end.
+//! One login: made once for all who need it at the same time, renewed at two thirds of its life,
+//! replaced only if it is really gone, revoked at the end.
 
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -19,38 +19,38 @@ use crate::store::StoreError;
 use crate::store::auth::{Login, LoginSource};
 use crate::store::observer::Call;
 
-/// How long the answer to a refused login is repeated before the next attempt: doubled from the first to the last.
+/// How long a denied login is not tried again: doubled from the first to the last.
 const FIRST_REFUSAL: Duration = Duration::from_secs(1);
 const LAST_REFUSAL: Duration = Duration::from_secs(16);
-/// Where a token may not even look itself up, a 403 leads to a new login no oftener than this.
+/// If a token may not look itself up, a 403 leads to a new login at most this often.
 const BLIND_PAUSE: Duration = Duration::from_secs(60);
-/// After a renewal failed for other reasons than the token, the next attempt.
+/// The pause after a renewal that failed for another reason than the token.
 const RENEW_AGAIN: Duration = Duration::from_secs(5);
 
 /// A token in use.
 pub struct Token {
     header: Option<HeaderValue>,
     origin: Origin,
-    /// Life at the first login or renewal.
+    /// Its life at the first login or renewal.
     life: Option<Duration>,
     lease: Option<Lease>,
 }
 
-/// Where a token comes from.
+/// The origin of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Origin {
-    /// A login of ours: it is ours to renew and to revoke.
+    /// Our own login: we renew and revoke it.
     Login,
-    /// A Secret, whose name this is: somebody else looks after it.
+    /// The Secret of this name: somebody else renews it.
     Secret(String),
-    /// There is none: an agent before the server adds one.
+    /// There is none: an agent in front of the server adds one.
     Agent,
 }
 
 #[derive(Clone, Copy)]
 struct Lease {
     expires: Instant,
-    /// When to renew it, or to log in again where it cannot be renewed.
+    /// When to renew it, or to log in again if it cannot be renewed.
     due: Instant,
     renewable: bool,
 }
@@ -58,9 +58,9 @@ struct Lease {
 /// What a 403 meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The token is alive: policy forbids the request.
+    /// The token is valid: policy forbids the request.
     Policy,
-    /// The token was gone and there is a new one.
+    /// The token was gone, and there is a new one.
     Replaced,
 }
 
@@ -68,12 +68,12 @@ pub enum Verdict {
 pub struct Session {
     transport: Arc<Transport>,
     source: Arc<dyn LoginSource>,
-    /// The Vault namespace of the login; a token is looked up, renewed and revoked where it was made.
+    /// The Vault namespace of the login, in which its token is also looked up, renewed and revoked.
     namespace: Option<HeaderValue>,
     current: RwLock<Option<Arc<Token>>>,
-    /// Why the current token may be good for nothing at all, since the server does not even let it look itself up.
+    /// Why the current token may be invalid: the server does not let it look itself up.
     doubt: RwLock<Option<StoreError>>,
-    /// Held by the one who logs in, renews or looks up.
+    /// Held while logging in, renewing or looking up.
     gate: Mutex<Gate>,
 }
 
@@ -81,9 +81,9 @@ pub struct Session {
 struct Gate {
     closed: bool,
     refusal: Option<Refusal>,
-    /// When the current token was last known to be alive.
+    /// When the current token was last known to be valid.
     alive: Option<Instant>,
-    /// Until when a 403 is taken for policy without asking.
+    /// Until when a 403 is treated as policy without a lookup.
     blind_until: Option<Instant>,
 }
 
@@ -94,7 +94,7 @@ struct Refusal {
 }
 
 impl Token {
-    /// The header that carries it; none behind an agent.
+    /// The header with the token; `None` with an agent.
     pub fn header(&self) -> Option<&HeaderValue> {
         self.header.as_ref()
     }
@@ -114,7 +114,8 @@ impl Token {
         let lease = ttl.map(|ttl| Lease {
             expires: now + ttl,
             due: now + ttl * 2 / 3,
-            // A lease that a renewal could not stretch nears its maximum: a new login is better than ever shorter renewals.
+            // A lease that a renewal could not extend is near its maximum: a new login is better
+            // than ever shorter renewals.
             renewable: auth.renewable && life.is_none_or(|life| ttl * 2 >= life),
         });
         Token { header: Some(header), origin: Origin::Login, life, lease }
@@ -122,7 +123,7 @@ impl Token {
 }
 
 impl Session {
-    /// A session that logs in when it is first needed.
+    /// A session that logs in on first use.
     pub fn new(transport: Arc<Transport>, source: Arc<dyn LoginSource>, namespace: Option<HeaderValue>) -> Self {
         let (current, doubt, gate) = (RwLock::new(None), RwLock::new(None), Mutex::new(Gate::default()));
         Session { transport, source, namespace, current, doubt, gate }
@@ -137,7 +138,7 @@ impl Session {
                 return Ok(token.clone());
             }
             if !token.is_expired(asked) {
-                // Somebody else renews it already: it is still good meanwhile.
+                // Somebody else renews it already; it is still valid meanwhile.
                 let Ok(mut gate) = self.gate.try_lock() else { return Ok(token.clone()) };
                 return self.refresh(&mut gate, asked).await;
             }
@@ -146,10 +147,11 @@ impl Session {
         self.refresh(&mut gate, asked).await
     }
 
-    /// Finds out what a 403 to a request sent with `used` at `sent` meant, and replaces a token that is gone.
+    /// Finds out what a 403 to a request with the token `used`, sent at `sent`, means, and replaces
+    /// a token that is gone.
     pub async fn question(&self, used: &Arc<Token>, sent: Instant) -> Result<Verdict, StoreError> {
         let mut gate = self.gate.lock().await;
-        // A renewed token is still the one that was used.
+        // A renewed token is still the same one.
         if self.current().is_some_and(|current| current.header != used.header) {
             return Ok(Verdict::Replaced);
         }
@@ -168,7 +170,7 @@ impl Session {
         let before = used.header.clone();
         let token = self.log_in(&mut gate, sent).await?;
         match &token.origin {
-            // The very same one: there is nothing to try again with.
+            // The same token: there is no other to try.
             Origin::Secret(source_name) if token.header == before => {
                 gate.blind_until = Some(Instant::now() + BLIND_PAUSE);
                 self.set_doubt(Some(StoreError::TokenRefused { source_name: source_name.clone() }));
@@ -178,17 +180,18 @@ impl Session {
         }
     }
 
-    /// What to say instead of "permission denied" where the token itself may be the cause.
+    /// The error instead of "permission denied" if the token itself may be the cause.
     pub fn doubt(&self) -> Option<StoreError> {
         self.doubt.read().expect("no code panics while it holds the doubt").clone()
     }
 
-    /// Told that a token fresh from a login got a 403 too: it was policy, and this token may not look itself up.
+    /// Call this when a new token got a 403 too: policy forbids the request, and this token may not
+    /// look itself up.
     pub async fn forbidden_when_fresh(&self) {
         self.gate.lock().await.blind_until = Some(Instant::now() + BLIND_PAUSE);
     }
 
-    /// Revokes the token if it was ours, and makes no other.
+    /// Revokes the token if it was ours, for good.
     pub async fn close(&self) {
         let mut gate = self.gate.lock().await;
         gate.closed = true;
@@ -220,7 +223,7 @@ impl Session {
         }
     }
 
-    /// Goes on with a token that is still good though it could not be renewed.
+    /// Continues with a token that is still valid but could not be renewed.
     fn postpone(&self, token: &Token, error: StoreError) -> Result<Arc<Token>, StoreError> {
         let Some(lease) = token.lease else { return Err(error) };
         let due = (Instant::now() + RENEW_AGAIN).min(lease.expires);
@@ -237,7 +240,8 @@ impl Session {
             return Err(StoreError::CredentialUnread { what: "the store was changed or removed meanwhile".to_owned() });
         }
         if let Some(refusal) = &gate.refusal {
-            // Whoever waited for this attempt shares its outcome; and nobody hammers the server with a wrong login.
+            // All who waited for this attempt share its outcome, and the server is not flooded with
+            // a wrong login.
             if refusal.at >= asked || refusal.at + refusal.wait > Instant::now() {
                 return Err(refusal.error.clone());
             }
@@ -254,7 +258,8 @@ impl Session {
                 let before = gate.refusal.take().map(|refusal| refusal.wait * 2);
                 let wait = match &error {
                     StoreError::LoginRefused { .. } => before.unwrap_or(FIRST_REFUSAL).min(LAST_REFUSAL),
-                    // The circuit breaker takes care of a server in trouble, and a credential may be there any moment.
+                    // The circuit breaker protects a failing server, and a credential may be
+                    // created at any time.
                     _ => Duration::ZERO,
                 };
                 gate.refusal = Some(Refusal { at: Instant::now(), wait, error: error.clone() });

@@ -1,8 +1,9 @@
-//! One HTTP request to a server and its reply, within limits of time, size and place.
+//! One HTTP request to a server and its reply, with limits of time, size and redirects.
 //!
-//! **Redirects.** A standby may answer 307 with the active node's address. One such redirect is followed, by hand, because
-//! the token goes along: to the same origin, or with https to a host that the store's own CA (`caBundle`, `caProvider`)
-//! vouches for. A public CA vouches for the whole world, so there another host never gets the token.
+//! **Redirects.** A standby may answer 307 with the active node's address. One such redirect is
+//! followed, by hand, because the token is sent along: to the same origin, or with https to a host
+//! that the store's own CA (`caBundle`, `caProvider`) vouches for. A public CA vouches for any
+//! host, so without the store's own CA another host never gets the token.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
@@ -24,14 +25,15 @@ use crate::store::pace::Pace;
 use crate::store::serving::served;
 use crate::telemetry::trail;
 
-/// The largest reply that is read, in bytes; an entry is at most 1 MiB on most servers, and JSON escapes it.
+/// The largest reply that is read, in bytes; an entry is at most 1 MiB on most servers, and JSON
+/// escapes it.
 pub const MAX_REPLY: usize = 8 * 1024 * 1024;
-/// How often a server in trouble is asked for its health.
+/// How often a failing server is asked for its health.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
 const INDEX: HeaderName = HeaderName::from_static("x-vault-index");
-/// The resource that a request serves; servers note it in their audit log where they are told to.
+/// The resource that a request serves; servers can be configured to record it in their audit log.
 const RESOURCE: HeaderName = HeaderName::from_static("x-waypost-resource");
 const INCONSISTENT: HeaderName = HeaderName::from_static("x-vault-inconsistent");
 
@@ -40,20 +42,20 @@ const INCONSISTENT: HeaderName = HeaderName::from_static("x-vault-inconsistent")
 pub enum Redirects {
     /// Only to the same scheme, host and port.
     SameOrigin,
-    /// With https, wherever the pinned CA vouches for the host.
+    /// With https, also to a host that the pinned CA vouches for.
     PinnedCa,
 }
 
-/// What a standby that lags behind our own writes is asked to do.
+/// What a standby that lags behind our own writes should do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lagging {
-    /// Answer 412, and we ask again.
+    /// Answer 412, and we try again.
     Refuse,
     /// Forward the request to the active node.
     Forward,
 }
 
-/// Everything a transport is made of.
+/// The settings of a transport.
 pub struct Settings {
     /// The connections, shared between clients of one server.
     pub http: reqwest::Client,
@@ -63,28 +65,29 @@ pub struct Settings {
     pub redirects: Redirects,
     /// The store's own headers.
     pub headers: HeaderMap,
-    /// What a standby that lags does.
+    /// What a lagging standby should do.
     pub lagging: Lagging,
     /// Requests a second, on average.
     pub rate: NonZeroU32,
-    /// Told of each request under way.
+    /// Records the requests in flight.
     pub pace: Arc<Pace>,
     /// Kind and name of the store, for the observer.
     pub store: String,
-    /// Who counts the requests.
+    /// Records the requests.
     pub observer: Arc<dyn RequestObserver>,
     /// Called when the server answers again after it failed repeatedly.
     pub recovered: Arc<dyn Fn() + Send + Sync>,
-    /// Called when the server fails repeatedly, or refuses us: the store may be worth a check.
+    /// Called when the server fails repeatedly or denies access: the store should be checked.
     pub troubled: Arc<dyn Fn() + Send + Sync>,
 }
 
-/// The way to one server.
+/// The connection to one server.
 pub struct Transport {
     settings: Settings,
     server: String,
     guard: Guard,
-    /// The state of the server that our latest write reached (Vault Enterprise); later requests ask for no older one.
+    /// The state of the server after our latest write (Vault Enterprise); later requests require
+    /// it.
     index: Mutex<Option<HeaderValue>>,
 }
 
@@ -102,7 +105,7 @@ pub struct Outgoing {
     pub largest: usize,
 }
 
-/// A body, wiped when the last clone is dropped.
+/// A body, zeroed when the last clone is dropped.
 #[derive(Clone)]
 pub struct Payload {
     bytes: Bytes,
@@ -134,14 +137,14 @@ impl Payload {
 /// What the server answered, whatever the status.
 pub struct Reply {
     pub status: StatusCode,
-    /// Wiped when dropped. It may hold a value or a token: nothing prints it.
+    /// Zeroed when dropped. It may contain a value or a token: nothing prints it.
     pub body: Zeroizing<Vec<u8>>,
     /// The pause that the server asks for.
     pub retry_after: Option<Duration>,
 }
 
 impl Transport {
-    /// The way to the server of `settings`; nothing is sent yet.
+    /// A transport; it sends nothing yet.
     pub fn new(settings: Settings) -> Arc<Self> {
         let server = settings.address.as_str().trim_end_matches('/').to_owned();
         let guard = Guard::new(&server, settings.rate);
@@ -153,8 +156,9 @@ impl Transport {
         &self.server
     }
 
-    /// Sends one request. Every status is a reply; an error means that none came, or that the request was held back. What a
-    /// server turns away because it limits the rate is sent again after the pause, within [`PATIENCE`].
+    /// Sends one request. Every status is a reply; an error means that there was none, or that the
+    /// request was held back. After a 429 the request is sent again after the pause, within
+    /// [`PATIENCE`].
     pub async fn send(self: &Arc<Self>, request: &Outgoing) -> Result<Reply, StoreError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -168,14 +172,15 @@ impl Transport {
                 Ok(reply) if !error::blames_server(reply) => self.guard.succeeded(),
                 Ok(reply) => self.count_failure(self.meaning(reply, request)),
                 Err(error @ StoreError::Unreachable { .. }) => self.count_failure(error.clone()),
-                // Our own refusals (a redirect, a reply too large) say nothing about the server's health.
+                // Our own errors (a redirect, a reply too large) say nothing about the server's
+                // health.
                 Err(_) => self.guard.succeeded(),
             }
             return outcome;
         }
     }
 
-    /// Asks the server how it is, past the limits.
+    /// Asks for the server's health, regardless of limits.
     pub async fn health(&self) -> Result<Reply, StoreError> {
         let request = Outgoing {
             call: Call::Health,
@@ -191,7 +196,8 @@ impl Transport {
         self.observed(&request).await
     }
 
-    /// Asks the server how it is, as any request is sent: not while the circuit is open, and no answer is a failure.
+    /// Asks for the server's health like any other request: not while the circuit is open, and no
+    /// answer counts as a failure.
     pub async fn health_counted(self: &Arc<Self>) -> Result<Reply, StoreError> {
         self.guard.check_circuit()?;
         let outcome = self.health().await;
@@ -201,7 +207,7 @@ impl Transport {
         outcome
     }
 
-    /// Says that the server refuses us, which only the session can tell.
+    /// Call this when the server denies access, which only the session knows.
     pub fn refused(&self) {
         (self.settings.troubled)();
     }
@@ -211,7 +217,7 @@ impl Transport {
         error::judge(reply, &self.server, asked)
     }
 
-    /// Counts a failure that blames the server; enough of them in a row open the circuit.
+    /// Counts a failure of the server; enough of them in a row open the circuit.
     pub fn count_failure(self: &Arc<Self>, cause: StoreError) {
         let Failure::Opened(wait) = self.guard.failed(cause) else { return };
         (self.settings.troubled)();
@@ -324,7 +330,7 @@ impl Transport {
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.trim().parse().ok())
             .map(Duration::from_secs);
-        // Reserved at once, since a buffer that grows leaves copies behind.
+        // Reserved at once, because a growing buffer leaves copies behind.
         let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(16 * 1024);
         let mut body = Zeroizing::new(Vec::with_capacity(expected.min(request.largest)));
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
@@ -341,7 +347,7 @@ impl Transport {
     }
 }
 
-/// Appends without leaving an unwiped buffer behind when there is no room.
+/// Appends without leaving an unzeroed buffer behind when it must grow.
 fn append(mut body: Zeroizing<Vec<u8>>, chunk: &[u8]) -> Zeroizing<Vec<u8>> {
     if body.capacity() - body.len() < chunk.len() {
         let mut larger = Zeroizing::new(Vec::with_capacity((body.len() + chunk.len()).saturating_mul(2)));
