@@ -1,5 +1,5 @@
-//! The objects that a fan-out makes: looked at live, created by POST, changed by merge patch, deleted only as the object and
-//! in the state that was looked at.
+//! The children of a fan-out: read live, created by POST, changed by merge patch, and deleted with
+//! the UID and resourceVersion that were read.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -17,7 +17,7 @@ use super::target::managed;
 use super::{Cluster, ClusterError};
 use crate::api::names::MANAGER_FAN_OUT;
 
-/// A child as the API server has it now.
+/// A child, read live from the API server.
 #[derive(Clone, Debug)]
 pub struct LiveChild {
     /// Its metadata.
@@ -39,7 +39,7 @@ impl Cluster {
         Ok(self.raw::<K>(namespace, name).await?.map(live))
     }
 
-    /// Creates a child. One that exists already is an error: it may be somebody's.
+    /// Creates a child. An existing object is an error: it may belong to somebody else.
     pub async fn create_child<K>(&self, namespace: &str, child: &K) -> Result<(), ClusterError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
@@ -50,7 +50,8 @@ impl Cluster {
         self.request("create", &object::<K>(namespace, name), api.create(&params, child)).await.map(drop)
     }
 
-    /// Changes a child by a patch that names uid and resourceVersion. Gives it as the API server stored it.
+    /// Changes a child by a patch with UID and resourceVersion. Returns it as the API server stored
+    /// it.
     pub async fn patch_child<K>(&self, namespace: &str, name: &str, patch: Value) -> Result<LiveChild, ClusterError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -73,14 +74,14 @@ impl Cluster {
         self.request("delete", &object::<K>(namespace, name), api.delete(name, &params)).await.map(drop)
     }
 
-    /// The metadata of a namespace as the API server has it now; `None` when it is gone.
+    /// The metadata of a namespace, read live; `None` if it does not exist.
     pub async fn namespace(&self, name: &str) -> Result<Option<ObjectMeta>, ClusterError> {
         let api: Api<Namespace> = Api::all(self.client());
         let found = self.get(&format!("Namespace {name}"), api.get_metadata(name)).await?;
         Ok(found.map(|namespace| namespace.metadata))
     }
 
-    /// The metadata of a cluster-wide object as the API server has it now; `None` when it is gone.
+    /// The metadata of a cluster-wide object, read live; `None` if it does not exist.
     pub async fn parent<K>(&self, name: &str) -> Result<Option<ObjectMeta>, ClusterError>
     where
         K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned,

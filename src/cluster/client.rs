@@ -1,4 +1,5 @@
-//! The client for the Kubernetes API: no hidden retries, and a sign of life for each watch it opens.
+//! The client for the Kubernetes API: no hidden retries, and a sign of life for each watch that it
+//! opens.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -21,13 +22,13 @@ use super::liveness::Liveness;
 use crate::config::ClusterChoice;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Finds out that the other end of an idle connection is gone before the next request does.
+/// Detects that the other end of an idle connection is gone before the next request does.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// There is no way to talk to a cluster.
+/// Why there is no client for a cluster.
 #[derive(Debug, Error)]
 pub enum ConnectError {
-    /// The kubeconfig that was named or found cannot be used.
+    /// The kubeconfig cannot be used.
     #[error("cannot use {kubeconfig}: {source}")]
     Kubeconfig {
         /// Which.
@@ -35,31 +36,31 @@ pub enum ConnectError {
         /// What is wrong with it.
         source: Box<KubeconfigError>,
     },
-    /// Nothing says which cluster is meant.
+    /// No cluster is configured.
     #[error(
         "no cluster to talk to: this does not run in one ({source}), and there is no ~/.kube/config: name a file with --kubeconfig or KUBECONFIG"
     )]
     NoCluster {
-        /// What a pod would have.
+        /// Why there is no pod's own access.
         source: InClusterError,
     },
-    /// The way leads through a proxy.
+    /// The configuration has a proxy.
     #[error(
-        "the way to the API server leads through the proxy {proxy}, which is not supported: name the API server in NO_PROXY, or remove proxy-url from the kubeconfig"
+        "the API server is behind the proxy {proxy}, which is not supported: name the API server in NO_PROXY, or remove proxy-url from the kubeconfig"
     )]
     Proxy {
-        /// Its address, without what may be a password.
+        /// Its address, without credentials.
         proxy: String,
     },
-    /// The configuration makes no client, e.g. for a certificate that cannot be read.
-    #[error("cannot make a client from the cluster's configuration: {source}")]
+    /// No client can be created from the configuration, e.g. because a certificate cannot be read.
+    #[error("cannot create a client from the cluster's configuration: {source}")]
     Client {
         /// What is wrong.
         source: Box<kube::Error>,
     },
 }
 
-/// A client for the cluster that the flags, the environment or the place of this process name.
+/// A client for the cluster from the flags, the environment or the pod of this process.
 pub async fn connect(cluster: &ClusterChoice, liveness: Arc<Liveness>) -> Result<Client, ConnectError> {
     let mut config = config(cluster).await?;
     if let Some(proxy) = &config.proxy_url {
@@ -74,8 +75,9 @@ pub async fn connect(cluster: &ClusterChoice, liveness: Arc<Liveness>) -> Result
     Ok(Client::new(signs.layer(service), namespace))
 }
 
-/// kube's own stack less its retries, on connections that send at once. With Nagle's algorithm, which kube leaves on, the
-/// body of each write waits for the server's delayed acknowledgement of its head: 40 ms.
+/// kube's own stack without its retries, on connections without Nagle's algorithm. With it, which
+/// is kube's default, the body of each write waits 40 ms for the server's delayed acknowledgement
+/// of its head.
 fn service(
     config: &Config,
 ) -> kube::Result<
@@ -103,8 +105,8 @@ fn service(
         .service(client))
 }
 
-/// The flag's file, else those of KUBECONFIG, else the pod's own access, else `~/.kube/config`. A context belongs to a kubeconfig, so
-/// with one the pod's own access is not asked.
+/// The flag's file, else those of KUBECONFIG, else the pod's own access, else `~/.kube/config`. A
+/// context belongs to a kubeconfig, so with one the pod's own access is not used.
 async fn config(cluster: &ClusterChoice) -> Result<Config, ConnectError> {
     let (name, read) = match &cluster.kubeconfig {
         Some(path) => (format!("kubeconfig {}", path.display()), Kubeconfig::read_from(path)),
@@ -131,7 +133,8 @@ async fn config(cluster: &ClusterChoice) -> Result<Config, ConnectError> {
     }
 }
 
-/// Reports each request by which a watch shows that it lives. Its events alone would say nothing about a quiet cluster.
+/// Reports each request that shows that a watch is alive. Events alone would say nothing on a quiet
+/// cluster.
 struct WatchSigns(Arc<Liveness>);
 
 #[derive(Clone)]
@@ -178,17 +181,17 @@ where
     }
 }
 
-/// What a request asks for, as far as watches go.
+/// What kind of request it is, with regard to watches.
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {
-    /// To watch this resource.
+    /// A watch of this resource.
     Watch(String),
-    /// All objects of this resource, as a watch does at its beginning, or one object of this name.
+    /// A list of this resource, as at the beginning of a watch, or of one object of this name.
     List(String),
     Other,
 }
 
-/// Watches never select by label here, so a list that does is not one of theirs.
+/// Our watches never select by label, so a list that does is not from a watch.
 fn asked(path: &str, query: Option<&str>) -> Asked {
     let resource = path.rsplit('/').next().unwrap_or(path).to_owned();
     let mut pairs = query.unwrap_or_default().split('&');
@@ -215,7 +218,7 @@ mod tests {
         assert_eq!(asked("/api/v1/namespaces/a/secrets", Some("labelSelector=a%3Db")), Asked::Other);
     }
 
-    /// Whether a request that is answered like this is a sign of life.
+    /// Whether a request with this answer is a sign of life.
     async fn is_sign(query: &str, status: StatusCode) -> bool {
         let liveness = Arc::new(Liveness::default());
         liveness.expect("secrets");

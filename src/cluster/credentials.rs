@@ -1,4 +1,5 @@
-//! Reads what a store refers to: one key of a Secret or ConfigMap, a ServiceAccount's token, a namespace's labels.
+//! Reads what a store refers to: a key of a Secret or ConfigMap, a ServiceAccount's token, a
+//! namespace's labels.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +12,12 @@ use zeroize::Zeroize;
 use super::{Cluster, ClusterError};
 use crate::domain::secret::SecretBytes;
 
-/// How long a requested ServiceAccount token is valid, in seconds: the shortest the API server grants, and enough for the
-/// one login it is requested for.
+/// How long a requested ServiceAccount token is valid, in seconds: the shortest that the API server
+/// grants, and enough for one login.
 const TOKEN_SECONDS: i64 = 600;
 
 impl Cluster {
-    /// One key of a Secret; `None` when the Secret has no such key. The other keys are wiped.
+    /// One key of a Secret; `None` if the Secret does not have it. The other keys are zeroed.
     pub async fn secret_key(
         &self,
         namespace: &str,
@@ -35,7 +36,7 @@ impl Cluster {
         Ok(found)
     }
 
-    /// One key of a ConfigMap; `None` when it has no such key.
+    /// One key of a ConfigMap; `None` if it does not have it.
     pub async fn config_map_key(
         &self,
         namespace: &str,

@@ -1,16 +1,16 @@
-//! Who at the API server said no to a request, by name: a missing right, a quota, a policy, a webhook, or fields that are not valid.
-//! The server's own texts may quote an object, so nothing but names is taken out of them.
+//! Why the API server denied a request, by name: a missing right, a quota, a policy, a webhook, or
+//! invalid fields. The server's own texts may quote an object, so only names are taken from them.
 
 use std::fmt;
 
 use kube::core::Status;
 
-/// The most fields that a text names; the others are counted.
+/// The maximum number of fields that a message names; the others are counted.
 const NAMED: usize = 3;
-/// The longest name that is believed to be one.
+/// The maximum length of a name that is believed.
 const LONGEST_NAME: usize = 253;
 
-/// Who said no.
+/// Who denied the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denial {
     /// A right is missing.
@@ -37,9 +37,9 @@ pub enum Denial {
         /// How many more there are.
         others: usize,
     },
-    /// The server does not know who asks.
+    /// The server does not recognise the user.
     Unknown,
-    /// Somebody whom the answer does not name.
+    /// The reply does not say.
     Unnamed,
 }
 
@@ -52,25 +52,25 @@ pub struct Right {
     resource: String,
     /// Empty for the core group.
     group: String,
-    /// None for the whole cluster.
+    /// `None` for the whole cluster.
     namespace: Option<String>,
 }
 
 impl Denial {
-    /// Reads an answer of the API server that refuses a request.
+    /// Parses a reply that denies a request.
     pub fn of(status: &Status) -> Self {
         let text = status.message.as_str();
         if status.code == 401 {
             return Denial::Unknown;
         }
-        // These first: their texts end with what their authors wrote.
+        // These first: their texts end with text of their authors.
         if let Some(name) = name_between(text, "ValidatingAdmissionPolicy '", "'") {
             return Denial::Policy { name };
         }
         if let Some(name) = name_between(text, "admission webhook \"", "\" denied") {
             return Denial::Webhook { name };
         }
-        // The other is said while nobody has counted yet.
+        // The second text appears while the quota has not been counted yet.
         let quota = ["exceeded quota: ", "status unknown for quota: "].into_iter();
         if let Some(name) = quota.filter_map(|words| name_between(text, words, ",")).next() {
             return Denial::Quota { name };
@@ -90,7 +90,8 @@ impl Denial {
     }
 }
 
-/// `User "…" cannot create resource "secrets" in API group "" in the namespace "app"`, as RBAC says it.
+/// `User "…" cannot create resource "secrets" in API group "" in the namespace "app"`, in RBAC's
+/// words.
 fn right(text: &str) -> Option<Right> {
     let (_, text) = text.split_once("User \"")?;
     Some(Right {
@@ -102,7 +103,7 @@ fn right(text: &str) -> Option<Right> {
     })
 }
 
-/// What stands between two texts, if it can be a name.
+/// The text between two others, if it can be a name.
 fn name_between(text: &str, before: &str, after: &str) -> Option<String> {
     let (_, rest) = text.split_once(before)?;
     let (name, _) = rest.split_once(after)?;
@@ -115,7 +116,7 @@ fn is_field(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST_NAME && text.chars().all(|character| matches!(character, ' '..='~'))
 }
 
-/// Names who said no, and what to do about it.
+/// Names who denied the request, and what to do about it.
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -144,12 +145,12 @@ impl fmt::Display for Denial {
             Denial::Unknown => f.write_str(
                 "the API server does not know who asks: check the token or certificate that Waypost logs in with",
             ),
-            Denial::Unnamed => f.write_str("the API server does not say who refuses it: see its audit log"),
+            Denial::Unnamed => f.write_str("the API server does not say who denied it: see its audit log"),
         }
     }
 }
 
-/// The command checks the right as the user who lacks it.
+/// The command in it checks the right as the user who lacks it.
 impl fmt::Display for Right {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Right { user, verb, resource, group, namespace } = self;
@@ -176,7 +177,7 @@ mod tests {
 
     use super::*;
 
-    /// What is said of an answer with this text and these causes.
+    /// The message for a reply with this text and these causes.
     fn said(code: u16, message: &str, fields: &[&str]) -> String {
         let cause = |field: &&str| json!({ "reason": "FieldValueInvalid", "field": field, "message": "\"s3cret\"" });
         let causes: Vec<_> = fields.iter().map(cause).collect();

@@ -1,4 +1,4 @@
-//! What can go wrong between us and the Kubernetes API, without the bodies that kube's own errors quote.
+//! Errors of requests to the Kubernetes API, without the bodies that kube's own errors quote.
 
 use thiserror::Error;
 
@@ -7,7 +7,7 @@ use super::denial::Denial;
 /// A failed request to the Kubernetes API.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ClusterError {
-    /// The object is not there.
+    /// The object does not exist.
     #[error("{step} {object}: not found")]
     NotFound {
         /// get, create, update, …
@@ -15,15 +15,15 @@ pub enum ClusterError {
         /// kind namespace/name
         object: String,
     },
-    /// It is there already.
-    #[error("{step} {object}: it exists already")]
+    /// The object already exists.
+    #[error("{step} {object}: it already exists")]
     AlreadyExists {
         /// get, create, update, …
         step: &'static str,
         /// kind namespace/name
         object: String,
     },
-    /// Somebody wrote in between, or a uid or resourceVersion precondition failed.
+    /// Somebody wrote meanwhile, or a UID or resourceVersion precondition failed.
     #[error("{step} {object}: it changed meanwhile")]
     Conflict {
         /// get, create, update, …
@@ -31,24 +31,24 @@ pub enum ClusterError {
         /// kind namespace/name
         object: String,
     },
-    /// RBAC, a quota or admission said no.
+    /// RBAC, a quota or admission denied it.
     #[error("{step} {object}: forbidden: {denial}")]
     Forbidden {
         /// get, create, update, …
         step: &'static str,
         /// kind namespace/name
         object: String,
-        /// Who said no.
+        /// Who denied the request.
         denial: Denial,
     },
-    /// The object does not validate, or an admission policy that calls it invalid said no.
-    #[error("{step} {object}: refused as invalid: {denial}")]
+    /// The object is not valid, or an admission policy denied it as invalid.
+    #[error("{step} {object}: denied as invalid: {denial}")]
     Invalid {
         /// get, create, update, …
         step: &'static str,
         /// kind namespace/name
         object: String,
-        /// What is not valid, or who said no.
+        /// What is not valid, or who denied it.
         denial: Denial,
     },
     /// The namespace is being deleted.
@@ -88,7 +88,8 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
-    /// Keeps step, object and status of a kube error, and drops its texts, which may quote an object.
+    /// Keeps verb, object and status of a kube error, and drops its texts, which may quote an
+    /// object.
     pub fn from_kube(step: &'static str, object: &str, error: &kube::Error) -> Self {
         let object = object.to_owned();
         let kube::Error::Api(status) = error else {
@@ -99,7 +100,7 @@ impl ClusterError {
             .as_ref()
             .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"));
         match status.code {
-            // A proxy's 404, or that of a version that is not served, says nothing about the object.
+            // A 404 of a proxy, or of a version that is not served, says nothing about the object.
             404 if status.reason == "NotFound" => ClusterError::NotFound { step, object },
             409 if status.reason == "AlreadyExists" => ClusterError::AlreadyExists { step, object },
             409 => ClusterError::Conflict { step, object },

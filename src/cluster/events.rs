@@ -1,7 +1,8 @@
-//! Events: one when an object's state changes, never one a refresh.
+//! Events: one when an object's state changes, never one per refresh.
 //!
-//! kube's own recorder counts repetitions up and keeps each Event in memory for that. A change of state repeats nothing, so
-//! here each is written once and forgotten; with 2,000 objects that is 9 MiB less.
+//! kube's own recorder counts repetitions and keeps each Event in memory for that. A change of
+//! state does not repeat, so each Event is written once and not kept. With 2,000 objects this saves
+//! 9 MiB.
 
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -12,17 +13,17 @@ use tracing::debug;
 
 use super::Cluster;
 
-/// Who publishes our Events.
+/// The reporting controller of our Events.
 const CONTROLLER: &str = "waypost";
-/// The API server takes notes of fewer than this many bytes.
+/// A note must have fewer bytes than this.
 const MAX_NOTE: usize = 1024;
-/// Where Events on objects without a namespace are kept.
+/// The namespace of Events on objects without a namespace.
 const CLUSTER_SCOPED: &str = "default";
 
 /// Whether a change is for the better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// The object is as its spec asks.
+    /// The object is as its spec says.
     Normal,
     /// It is not.
     Warning,
@@ -49,7 +50,7 @@ impl Events {
         Events { cluster: cluster.clone() }
     }
 
-    /// Says that an object's state changed. An Event that cannot be published is no reason to do anything else.
+    /// Publishes that an object's state changed. A failure has no other effect than a log line.
     pub async fn state_changed<K>(&self, object: &K, tone: Tone, reason: &str, message: &str)
     where
         K: Resource<DynamicType = ()>,
@@ -71,7 +72,8 @@ where
 {
     Event {
         metadata: ObjectMeta {
-            // Names of Events usually have a dot there, which the API server refuses at the end of a prefix.
+            // Names of Events usually have a dot here, which the API server does not accept at the
+            // end of a prefix.
             generate_name: Some(format!("{}-", object.name_any())),
             namespace: Some(namespace),
             ..ObjectMeta::default()

@@ -1,4 +1,4 @@
-//! Removes the finalizer that an External Secrets Operator leaves on an ExternalSecret.
+//! Removes the finalizer that External Secrets Operator leaves on an ExternalSecret.
 
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -9,10 +9,10 @@ use crate::api::ExternalSecret;
 use crate::api::names::{FINALIZER_EXTERNAL_SECRET, MANAGER_META};
 
 impl Cluster {
-    /// Removes that finalizer where it stands; others stay.
+    /// Removes that finalizer if it exists; others stay.
     ///
     /// # Errors
-    /// [`ClusterError::Conflict`] when somebody changed the object meanwhile.
+    /// [`ClusterError::Conflict`] if somebody changed the object meanwhile.
     pub async fn release_external_secret(&self, object: &ExternalSecret) -> Result<(), ClusterError> {
         let present = object.finalizers();
         let kept: Vec<&String> = present.iter().filter(|finalizer| *finalizer != FINALIZER_EXTERNAL_SECRET).collect();
@@ -26,9 +26,9 @@ impl Cluster {
         } });
         let params = PatchParams { field_manager: Some(MANAGER_META.to_owned()), ..PatchParams::default() };
         let subject = format!("ExternalSecret {namespace}/{name}");
-        // The reply is metadata alone: the rest may be what does not decode.
+        // The reply has only metadata, because the rest may not decode.
         match self.request("release", &subject, api.patch_metadata(&name, &params, &Patch::Merge(patch))).await {
-            // It went with its finalizer.
+            // The object was deleted with its finalizer.
             Ok(_) | Err(ClusterError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }

@@ -1,5 +1,5 @@
-//! Writes on PushSecrets that go before a push or after a clean-up: the ledger and the finalizer. Each names the uid and the
-//! resourceVersion it follows, so that of two controllers only one writes.
+//! Writes to PushSecrets before a push or after a clean-up: the ledger and the finalizer. Each has
+//! the UID and the resourceVersion that it follows, so that only one of two controllers writes.
 
 use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -12,7 +12,7 @@ use crate::api::names::{FINALIZER_PUSH_SECRET, MANAGER_LEDGER, MANAGER_META};
 use crate::api::push_secret::{PushSecretStatus, SyncedPushSecrets};
 
 impl Cluster {
-    /// Makes `status.syncedPushSecrets` exactly this. Returns the object as written.
+    /// Sets `status.syncedPushSecrets` to exactly this. Returns the object as written.
     pub async fn write_ledger(
         &self,
         push: &PushSecret,
@@ -31,7 +31,8 @@ impl Cluster {
         .await
     }
 
-    /// Adds our finalizer. Returns the object as written, or `None` where the finalizer was there already.
+    /// Adds our finalizer. Returns the object as written, or `None` if it already had the
+    /// finalizer.
     pub async fn add_push_finalizer(&self, push: &PushSecret) -> Result<Option<PushSecret>, ClusterError> {
         if push.finalizers().iter().any(|finalizer| finalizer == FINALIZER_PUSH_SECRET) {
             return Ok(None);
@@ -43,8 +44,8 @@ impl Cluster {
         self.request("add a finalizer to", &object, api.patch(&push.name_any(), &params, &patch)).await.map(Some)
     }
 
-    /// Removes our finalizer where it stands; others stay. Returns the metadata as written, or `None` where there was nothing to
-    /// remove.
+    /// Removes our finalizer if it exists; others stay. Returns the metadata as written, or `None`
+    /// if there was nothing to remove.
     pub async fn remove_push_finalizer(&self, push: &PushSecret) -> Result<Option<ObjectMeta>, ClusterError> {
         let kept: Vec<String> =
             push.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER_PUSH_SECRET).cloned().collect();
@@ -53,17 +54,17 @@ impl Cluster {
         }
         let (params, patch) = finalizers_patch(push, kept);
         let (api, object) = self.push_secrets(push);
-        // The reply is metadata alone: the rest may be what does not decode.
+        // The reply has only metadata, because the rest may not decode.
         let name = push.name_any();
         match self.request("remove a finalizer from", &object, api.patch_metadata(&name, &params, &patch)).await {
             Ok(written) => Ok(Some(written.metadata)),
-            // It went with its finalizer.
+            // The object was deleted with its finalizer.
             Err(ClusterError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// The UID of a PushSecret as the API server has it now; `None` when there is none of that name.
+    /// The UID of a PushSecret read live from the API server; `None` if it does not exist.
     pub async fn push_secret_uid(&self, namespace: &str, name: &str) -> Result<Option<String>, ClusterError> {
         let api: Api<PushSecret> = Api::namespaced(self.client(), namespace);
         let object = format!("PushSecret {namespace}/{name}");
@@ -71,8 +72,8 @@ impl Cluster {
         Ok(found.and_then(|push| push.metadata.uid))
     }
 
-    /// The PushSecret as the API server has it now. Of one that does not decode, metadata and ledger are; the rest is what is
-    /// known already.
+    /// The PushSecret, read live from the API server. If it does not decode, only metadata and
+    /// ledger are live; the rest is from the given object.
     pub async fn fresh_push_secret(&self, push: &PushSecret) -> Result<PushSecret, ClusterError> {
         let namespace = push.namespace().unwrap_or_default();
         let gone =

@@ -1,34 +1,36 @@
-//! Whether each watch still lives: a silently dead one must fail the liveness probe, or changes would wait for ever.
+//! Whether each watch is alive: a silently dead one must fail the liveness probe, or changes would
+//! wait for ever.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The watcher opens a new request every minute, also on a quiet cluster, and gives up on a silent connection a few seconds
-/// after that; one without any sign of life for this long is stuck.
+/// The watcher opens a new request every minute, even on a quiet cluster, and gives up on a silent
+/// connection a few seconds later. A watch without a sign of life for this long is stuck.
 const STALLED_AFTER: Duration = Duration::from_secs(15 * 60);
 
-/// The last sign of life of each watch that is expected to live, by the plural of what it watches.
+/// The last sign of life of each expected watch, by the plural of its resource.
 ///
-/// A watch that was started and a list that was answered are signs, whatever the answer to the list: where the API server refuses
-/// it, or does not answer at all, restarting us would not help. A watch that is refused is none: it may go on for ever.
+/// A started watch and an answered list are signs, whatever the list's answer: if the API server
+/// denies it, or does not answer at all, a restart would not help. A watch whose start is denied is
+/// no sign: that may continue for ever.
 #[derive(Default)]
 pub struct Liveness(Mutex<BTreeMap<String, Instant>>);
 
 impl Liveness {
-    /// From now on this is watched. One whose first list hangs is stalled as well.
+    /// From now on this watch is expected. It is also stalled if its first list hangs.
     pub fn expect(&self, watch: &str) {
         self.lock().entry(watch.to_owned()).or_insert_with(Instant::now);
     }
 
-    /// The watch gave a sign of life; of what is not watched, that says nothing.
+    /// The watch gave a sign of life. Ignored for a watch that is not expected.
     pub fn sign(&self, watch: &str) {
         if let Some(last) = self.lock().get_mut(watch) {
             *last = Instant::now();
         }
     }
 
-    /// A watch without a sign of life for too long.
+    /// A watch without a sign of life for too long, if any.
     pub fn stalled(&self) -> Option<String> {
         self.stalled_at(Instant::now())
     }

@@ -1,5 +1,5 @@
-//! Thin functions over the Kubernetes API: each one request with a deadline, an error that names step and object, and no
-//! decision.
+//! Thin functions over the Kubernetes API: each sends one request with a deadline, returns an error
+//! that names verb and object, and decides nothing.
 
 pub mod children;
 pub mod client;
@@ -25,7 +25,7 @@ use tracing::Instrument;
 use crate::telemetry::trail;
 pub use error::ClusterError;
 
-/// No request of ours to the API server may take longer (watches apart).
+/// The deadline of a request to the API server, except for watches.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Access to the Kubernetes API with this process's own rights.
@@ -35,7 +35,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Wraps a client whose default retries are off: back-off is ours, per object.
+    /// Wraps a client without retries: we back off per object.
     pub fn new(client: Client) -> Self {
         Cluster { client }
     }
@@ -45,15 +45,15 @@ impl Cluster {
         self.client.clone()
     }
 
-    /// The UID of kube-system, which lives as long as its cluster.
+    /// The UID of kube-system, which exists as long as its cluster.
     pub async fn uid(&self) -> Result<String, ClusterError> {
         let namespaces: Api<Namespace> = Api::all(self.client());
         let found = self.request("get", "Namespace kube-system", namespaces.get_metadata("kube-system")).await?;
         Ok(found.uid().unwrap_or_default())
     }
 
-    /// Reads one object that may be absent. Only the API server's own word that there is none of that name counts as absence:
-    /// on it values are removed and claims are taken over.
+    /// Reads one object that may not exist. Only the API server's own NotFound counts: after it,
+    /// values are removed and claims are taken over.
     pub async fn get<T>(
         &self,
         object: &str,
@@ -66,7 +66,7 @@ impl Cluster {
         }
     }
 
-    /// Runs one request under the deadline and names it in the error.
+    /// Runs one request with the deadline, and names it in the error.
     pub async fn request<T>(
         &self,
         step: &'static str,
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use crate::api::{ClusterPushSecret, PushSecret};
 
-    /// A cluster whose every request is answered so.
+    /// A cluster that answers every request like this.
     fn answering(code: StatusCode, body: String) -> Cluster {
         let router = axum::Router::new().fallback(move || {
             let reply = (code, body.clone()).into_response();
@@ -99,7 +99,7 @@ mod tests {
         Cluster::new(Client::new(router, "default"))
     }
 
-    /// What each look at something that may be absent says: whether it is there, or that nobody knows.
+    /// What each read of an object that may not exist returns: whether it exists, or an error.
     async fn looks(cluster: &Cluster) -> Vec<Result<bool, ClusterError>> {
         vec![
             cluster.source("ns", "x").await.map(|found| found.is_some()),
@@ -125,7 +125,7 @@ mod tests {
         for look in looks(&answering(StatusCode::NOT_FOUND, status("NotFound"))).await {
             assert_eq!(look, Ok(false));
         }
-        // A proxy, a group or version that is not served, a reply without a reason.
+        // A proxy; a group or version that is not served; a reply without a reason.
         for body in ["404 page not found", "", "<html>not found</html>", "{}", &status(""), &status("Unknown")] {
             for look in looks(&answering(StatusCode::NOT_FOUND, body.to_owned())).await {
                 assert!(matches!(look, Err(ClusterError::Api { .. })), "{body}: {look:?}");

@@ -1,4 +1,4 @@
-//! Reads an object as it stands there, whatever its shape.
+//! Reads an object of any shape.
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::core::{ApiResource, DynamicObject};
@@ -7,7 +7,7 @@ use kube::{Api, Resource};
 use super::{Cluster, ClusterError};
 
 impl Cluster {
-    /// The object as the API server has it now; `None` when there is none of that name.
+    /// The object read live from the API server; `None` if it does not exist.
     pub async fn raw<K>(&self, namespace: &str, name: &str) -> Result<Option<DynamicObject>, ClusterError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,

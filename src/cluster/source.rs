@@ -12,21 +12,21 @@ use crate::domain::label_query::LabelQuery;
 use crate::domain::secret::{SecretBytes, SecretMap};
 use crate::domain::source::{Source, SourceKind};
 
-/// A list of names comes in parts of so many: labels may match anything.
+/// The page size of a list of names: labels may match anything.
 const NAMES_AT_ONCE: u32 = 500;
-/// A list of Secrets, each of up to a mebibyte, in parts of so many.
+/// The page size of a list of Secrets of up to 1 MiB each.
 const SECRETS_AT_ONCE: u32 = 10;
 
-/// How much is read of what a label selector matches.
+/// How much of a label selector's matches is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
-    /// Secrets.
+    /// The number of Secrets.
     pub secrets: usize,
-    /// Bytes of their data together.
+    /// Bytes of their data, in total.
     pub bytes: usize,
 }
 
-/// A label selector matches more than is read.
+/// A label selector matches more than the bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OverBound {
     /// This many Secrets.
@@ -35,11 +35,11 @@ pub enum OverBound {
     Bytes(usize),
 }
 
-/// An annotation with the whole object in it, values included, which no key may be made of.
+/// An annotation with the whole object, including values. No remote key may use it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 impl Cluster {
-    /// Reads a Secret from the API server itself; `None` when it is not there.
+    /// Reads a Secret live; `None` if it does not exist.
     pub async fn source(&self, namespace: &str, name: &str) -> Result<Option<Source>, ClusterError> {
         let secrets: Api<Secret> = Api::namespaced(self.client(), namespace);
         let object = format!("Secret {namespace}/{name}");
@@ -47,19 +47,19 @@ impl Cluster {
         Ok(found.map(|secret| source_of(namespace, secret)))
     }
 
-    /// Reads a ConfigMap from the API server itself; `None` when it is not there.
+    /// Reads a ConfigMap live; `None` if it does not exist.
     pub async fn config_map_source(&self, namespace: &str, name: &str) -> Result<Option<Source>, ClusterError> {
         let maps: Api<ConfigMap> = Api::namespaced(self.client(), namespace);
         let object = format!("ConfigMap {namespace}/{name}");
         let Some(map) = self.get(&object, maps.get(name)).await? else { return Ok(None) };
-        // A key stands in one of the two and never in both.
+        // A key is in one of the two, never in both.
         let text = map.data.unwrap_or_default().into_iter().map(|(key, text)| (key, text.into_bytes()));
         let bytes = map.binary_data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0));
         let data = text.chain(bytes).map(|(key, value)| (key, SecretBytes::new(value))).collect();
         Ok(Some(described(SourceKind::ConfigMap, namespace, map.metadata, data)))
     }
 
-    /// The names of the Secrets with these labels, from the API server itself.
+    /// The names of the Secrets with these labels, read live.
     pub async fn source_names(&self, namespace: &str, query: &LabelQuery) -> Result<BTreeSet<String>, ClusterError> {
         let secrets: Api<Secret> = Api::namespaced(self.client(), namespace);
         let object = format!("Secrets {namespace}/*");
@@ -75,7 +75,8 @@ impl Cluster {
         }
     }
 
-    /// The Secrets with these labels, in the order of their names, from the API server itself; or how they exceed a bound.
+    /// The Secrets with these labels, in the order of their names, read live; or how they exceed a
+    /// bound.
     pub async fn sources(
         &self,
         namespace: &str,
@@ -105,7 +106,7 @@ impl Cluster {
         Ok(Ok(sources))
     }
 
-    /// Whether a namespace is being deleted; so is one that is not there.
+    /// Whether a namespace is being deleted or does not exist.
     pub async fn is_namespace_terminating(&self, namespace: &str) -> Result<bool, ClusterError> {
         let namespaces: Api<Namespace> = Api::all(self.client());
         let object = format!("Namespace {namespace}");
@@ -114,7 +115,7 @@ impl Cluster {
     }
 }
 
-/// Where a list goes on, if it does.
+/// The next page of a list, if there is one.
 fn rest_of(list: ListMeta) -> Option<String> {
     list.continue_.filter(|token| !token.is_empty())
 }

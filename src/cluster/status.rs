@@ -1,5 +1,5 @@
-//! Writes a status by merge patch, which works on any schema: what a schema does not declare is dropped by the server, where
-//! server-side apply would refuse the whole.
+//! Writes a status by merge patch, which works with any schema: the server drops undeclared fields,
+//! where server-side apply would fail.
 
 use std::fmt::Debug;
 
@@ -10,16 +10,17 @@ use serde_json::{Map, Value, json};
 
 use super::{Cluster, ClusterError};
 
-/// Which object a patch is for, and in which state it must still be.
+/// The precondition of a patch: the object, and its state.
 pub struct Precondition<'a> {
-    /// The object's UID: a new object of the same name is not ours to report on.
+    /// The object's UID, so that a new object of the same name is not changed.
     pub uid: &'a str,
-    /// The version it must be at, where a write of somebody else must not be overwritten.
+    /// The required resourceVersion, if another write must not be overwritten.
     pub resource_version: Option<&'a str>,
 }
 
 impl Cluster {
-    /// Applies a change (made by [`difference`]) to the status of an object and gives back what the server made of it.
+    /// Applies a change (from [`difference`]) to the status of an object, and returns the object as
+    /// stored.
     pub async fn patch_status<K>(
         &self,
         api: &Api<K>,
@@ -42,7 +43,8 @@ impl Cluster {
     }
 }
 
-/// The merge patch (RFC 7386) that turns `before` into `after`; nothing when they are equal. Lists are replaced whole.
+/// The merge patch (RFC 7386) that turns `before` into `after`; `None` if they are equal. Lists are
+/// replaced as a whole.
 pub fn difference(before: &Value, after: &Value) -> Option<Value> {
     let (Value::Object(before), Value::Object(after)) = (before, after) else {
         return (before != after).then(|| after.clone());

@@ -1,5 +1,5 @@
-//! The target Secret: read, created by POST, updated by forced server-side apply or, where something must go, by one merge
-//! patch; deleted only as the object and in the state that was looked at.
+//! The target Secret: created by POST; updated by forced server-side apply or, if something must be
+//! removed, by one merge patch; deleted with the UID and resourceVersion that were read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,25 +19,25 @@ use super::{Cluster, ClusterError};
 use crate::domain::secret::{SecretBytes, SecretMap};
 use crate::domain::target::{Live, Owner, Removals, Stamp, Target};
 
-/// The reply carries no data: we know what we wrote.
+/// The reply has no data, because we know what we wrote.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
 impl Cluster {
-    /// The Secret as it stands; `manager` is the field manager whose labels and annotations count as ours.
+    /// The live Secret; `manager` is the field manager whose labels and annotations count as ours.
     pub async fn target(&self, namespace: &str, name: &str, manager: &str) -> Result<Option<Live>, ClusterError> {
         let object = object(namespace, name);
         let secret = self.get(&object, self.secrets(namespace).get(name)).await?;
         secret.map(|secret| live(secret, manager)).transpose().map_err(|()| no_stamp("get", object))
     }
 
-    /// Which object stands there in which state, without its data.
+    /// The live Secret's UID and resourceVersion, without its data.
     pub async fn target_stamp(&self, namespace: &str, name: &str) -> Result<Option<Stamp>, ClusterError> {
         let object = object(namespace, name);
         let meta = self.get(&object, self.secrets(namespace).get_metadata(name)).await?;
         meta.map(|meta| stamp(&meta.metadata)).transpose().map_err(|()| no_stamp("get", object))
     }
 
-    /// Creates the Secret. One that is there already is an error: it is somebody's.
+    /// Creates the Secret. An existing Secret is an error: it belongs to somebody else.
     pub async fn create_target(&self, target: &Target, manager: &str) -> Result<Stamp, ClusterError> {
         let object = object(&target.namespace, &target.name);
         let body = Body { target, at: None, removals: None, owners: vec![&target.owner] };
@@ -53,13 +53,15 @@ impl Cluster {
         stamp(&created.metadata).map_err(|()| no_stamp("create", object))
     }
 
-    /// Makes our fields what the target says, if it is still the object `at`. Nothing is taken away.
+    /// Sets our fields to those of the target, if the Secret is still in the state `at`. Removes
+    /// nothing.
     pub async fn apply_target(&self, target: &Target, at: &Stamp, manager: &str) -> Result<Stamp, ClusterError> {
         let body = Body { target, at: Some(at), removals: None, owners: vec![&target.owner] };
         self.patch_target(target, Patch::Apply(body), PatchParams::apply(manager).force(), "apply").await
     }
 
-    /// Makes our fields what the target says and takes the rest away, in one write, if it is still the object of `live`.
+    /// Sets our fields to those of the target and removes the others, in one write, if the Secret
+    /// is still in the state of `live`.
     pub async fn replace_target(
         &self,
         target: &Target,
@@ -67,7 +69,7 @@ impl Cluster {
         removals: &Removals,
         manager: &str,
     ) -> Result<Stamp, ClusterError> {
-        // A merge patch replaces the list of owners: those of others stay in it.
+        // A merge patch replaces the list of owner references, so it includes those of others.
         let others = live.owners.iter().filter(|owner| owner.uid != target.owner.uid);
         let body = Body {
             target,
@@ -106,7 +108,7 @@ impl Cluster {
     }
 }
 
-/// What is sent. It borrows the values, and each is encoded only while it is written.
+/// The body of a request. It borrows the values; each is encoded while it is written.
 struct Body<'a> {
     target: &'a Target,
     at: Option<&'a Stamp>,
@@ -114,7 +116,7 @@ struct Body<'a> {
     owners: Vec<&'a Owner>,
 }
 
-/// kube asks for it; the data stays out.
+/// kube requires it; it omits the data.
 impl fmt::Debug for Body<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secret {}/{}", self.target.namespace, self.target.name)

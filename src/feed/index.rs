@@ -1,4 +1,5 @@
-//! The feed's memory, without a clock and without requests: who reads what, what they have got, and what is due.
+//! The feed's memory, without a clock and without requests: who reads what, what they have read,
+//! and which checks are due.
 
 mod announce;
 mod due;
@@ -18,9 +19,9 @@ use crate::store::{Identity, PathKey};
 pub(super) use due::{Check, Due};
 pub(super) use judge::Progress;
 
-/// How long a start lasts at most: objects far apart in the queue still share one read.
+/// The maximum duration of the start, in which objects far apart in the queue still share one read.
 const LONGEST_START: Duration = Duration::from_secs(30);
-/// A start is over when no new consumer came for this long.
+/// The start is over when there was no new consumer for this long.
 const START_PAUSE: Duration = Duration::from_secs(3);
 
 /// See the module.
@@ -29,21 +30,22 @@ pub(super) struct Index {
     consumers: HashMap<Name, Consumer>,
     paths: HashMap<PathKey, Path>,
     due: BTreeSet<(Instant, PathKey)>,
-    /// What each login reads, by the top folders of mounts, with how often.
+    /// What each login reads, by the top folders of mounts, with the number of consumers.
     trees: HashMap<Tree, BTreeMap<PathKey, usize>>,
     awaited: HashMap<ReadKey, Awaited>,
-    /// Whom a read woke; taken by whoever made it.
+    /// The consumers that a read woke, for the task that made it.
     woken_by_reads: Vec<Name>,
     start: Option<Start>,
 }
 
 struct Consumer {
-    /// Each read key once. Most consumers have one, for which a tree would set aside room for eleven.
+    /// Each read key once, in a `Vec`: most consumers have one key, and a tree would allocate room
+    /// for eleven.
     sources: Vec<(ReadKey, Held)>,
     follow: Follow,
     labels: Labels,
     queued: bool,
-    /// When the version was announced that it is to get.
+    /// When the version that it is to read was announced.
     announced: Option<Instant>,
     /// Why its last reconcile failed.
     trouble: Option<Trouble>,
@@ -70,24 +72,25 @@ struct Held {
     stands: Option<u64>,
 }
 
-/// A read that a consumer got.
+/// A read that a consumer has got.
 #[derive(Clone, Copy)]
 struct Taken {
     seen: Seen,
-    /// When it was begun: what happened to the path since then is not in it.
+    /// When it was begun: later changes of the path are not in it.
     begun: Instant,
 }
 
 struct Path {
     consumers: BTreeSet<Name>,
     known: Option<Known>,
-    /// The version that a push of ours removed last.
+    /// The last version that a push of ours removed.
     removed: Option<u64>,
-    /// When a push last changed something that a version's number does not tell. Reads begun before do not have it.
+    /// When a push last changed something without changing the version. Reads begun before do not
+    /// have it.
     disturbed: Option<Instant>,
-    /// When it was last found that others may read it than before.
+    /// When the consents last changed.
     permitted: Option<Instant>,
-    /// The digest of its consents as it was last seen, at whatever version.
+    /// The last seen digest of its consents, at any version.
     consents: Option<u64>,
     failing: BTreeSet<Identity>,
     next: Option<Next>,
@@ -97,7 +100,7 @@ struct Path {
 #[derive(Clone, Copy)]
 struct Next {
     at: Instant,
-    /// The shortest that a follower asked for.
+    /// The shortest interval of its followers.
     window: Duration,
 }
 
@@ -107,7 +110,7 @@ struct Known {
     at: Instant,
 }
 
-/// Consumers that were woken for a read and have not come yet.
+/// Consumers that were woken for a read and have not read yet.
 struct Awaited {
     names: HashSet<Name>,
     until: Instant,
@@ -120,7 +123,8 @@ struct Start {
 }
 
 impl Index {
-    /// The controller starts: until no new consumer comes any more, reads are held for those who may follow.
+    /// The controller starts: until there are no more new consumers, reads are held for those who
+    /// may follow.
     pub fn started(&mut self, at: Timestamp, now: Instant) {
         self.start = Some(Start { at, ends: now + 3 * START_PAUSE, latest: now + LONGEST_START });
     }
@@ -129,12 +133,12 @@ impl Index {
         self.start.as_ref().is_some_and(|start| now < start.ends && created.is_some_and(|created| created < start.at))
     }
 
-    /// Whether reads are held for consumers that nobody knows yet.
+    /// Whether reads are held for consumers that are not known yet.
     pub fn starting(&self, now: Instant) -> bool {
         self.start.as_ref().is_some_and(|start| now < start.ends)
     }
 
-    /// Says of which paths this is another consumer than before.
+    /// Returns the paths whose consumers changed.
     pub fn subscribe(
         &mut self,
         name: &Name,
@@ -182,12 +186,12 @@ impl Index {
         moved
     }
 
-    /// Whom reads woke since this was asked last.
+    /// The consumers that reads woke since the last call.
     pub fn take_woken_by_reads(&mut self) -> Vec<Name> {
         std::mem::take(&mut self.woken_by_reads)
     }
 
-    /// Says what it had read.
+    /// Returns what it had read.
     pub fn forget(&mut self, name: &Name) -> BTreeSet<PathKey> {
         let before = self.remove(name);
         let keys = before.iter().flat_map(Consumer::keys).collect();
@@ -206,7 +210,8 @@ impl Index {
         }
     }
 
-    /// Clears the mark that keeps a consumer from being queued twice, and says whether it has something to read.
+    /// Clears the mark that prevents queueing a consumer twice, and returns whether it has
+    /// something to read.
     pub fn begin(&mut self, name: &Name) -> bool {
         let Some(consumer) = self.consumers.get_mut(name) else { return true };
         consumer.queued = false;
@@ -215,7 +220,7 @@ impl Index {
             (Some(_), None) => false,
             (Some(taken), Some(path)) => {
                 let follows = consumer.follow != Follow::Never && key.version.is_none();
-                // A permission is not a version: it reaches who never follows, too.
+                // A consent is not a version: it also reaches consumers that do not follow.
                 path.permitted.is_some_and(|at| taken.begun < at)
                     || follows && (path.differs(taken.seen) || path.is_disturbed_after(taken.begun))
             }
@@ -227,12 +232,14 @@ impl Index {
         self.paths.get(key).is_some_and(|path| path.removed == Some(version))
     }
 
-    /// When the version was announced that this consumer has got now; nothing when it did not wait for one.
+    /// When the version that this consumer now has was announced; `None` if it did not wait for
+    /// one.
     pub fn take_announced(&mut self, name: &Name) -> Option<Instant> {
         self.consumers.get_mut(name)?.announced.take()
     }
 
-    /// A consumer got this read, begun at `begun`. Whether the bytes are to be kept for others.
+    /// Records that a consumer got this read, begun at `begun`. Returns whether the bytes must be
+    /// kept for others.
     pub fn taken(&mut self, name: &Name, key: &ReadKey, seen: Seen, begun: Instant, now: Instant) -> bool {
         if let Some(held) = self.consumers.get_mut(name).and_then(|consumer| consumer.held(key)) {
             held.taken = Some(Taken { seen, begun });
@@ -246,19 +253,19 @@ impl Index {
         self.is_awaited(key, now)
     }
 
-    /// Whether somebody is still to come for this read.
+    /// Whether this read still has consumers to serve.
     pub fn is_awaited(&self, key: &ReadKey, now: Instant) -> bool {
         self.starting(now) || self.awaited.get(key).is_some_and(|awaited| now < awaited.until)
     }
 
-    /// A consumer could not read: it is to look again when the path is known to be well.
+    /// Records that a consumer could not read. It is woken when the path can be read again.
     pub fn failed(&mut self, name: &Name, key: &ReadKey) {
         if let Some(held) = self.consumers.get_mut(name).and_then(|consumer| consumer.held(key)) {
             held.taken = None;
         }
     }
 
-    /// Forgets those who were woken and did not come.
+    /// Drops consumers that were woken but did not read.
     pub fn expire(&mut self, now: Instant) {
         self.awaited.retain(|_, awaited| now < awaited.until);
     }
@@ -301,13 +308,13 @@ impl Index {
 
 #[cfg(test)]
 impl Index {
-    /// How many consumers there are; none leave anything behind.
+    /// The number of consumers; asserts that no other state is left without them.
     pub fn consumers(&self) -> usize {
         assert!(!self.consumers.is_empty() || self.paths.is_empty() && self.trees.is_empty() && self.due.is_empty());
         self.consumers.len()
     }
 
-    /// What a consumer has got.
+    /// What a consumer has read.
     pub fn taken_by(&mut self, name: &Name, key: &ReadKey) -> Option<Seen> {
         self.consumers.get_mut(name)?.held(key)?.taken.map(|taken| taken.seen)
     }
@@ -318,7 +325,7 @@ impl Path {
         self.known.is_some_and(|known| known.seen != seen)
     }
 
-    /// Whether a push did something that a read begun at this time may not have.
+    /// Whether a push changed something after this time, so that a read begun at it may lack it.
     fn is_disturbed_after(&self, begun: Instant) -> bool {
         self.disturbed.is_some_and(|at| begun < at)
     }

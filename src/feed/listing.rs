@@ -1,7 +1,8 @@
-//! Which folders are listed instead of checking each path below them: decided from windows, and from how listings ended.
+//! Decides which folders are listed instead of checking each path below them, from the intervals
+//! and the results of earlier listings.
 //!
-//! A listing costs two requests, however many paths it serves: itself, and the check of one path on its own, which shows
-//! that the login may still read what it lists.
+//! A listing costs two requests, however many paths it serves: itself, and the check of one single
+//! path, which shows that the login may still read what it lists.
 
 #[cfg(test)]
 mod tests;
@@ -16,18 +17,21 @@ use crate::store::{Identity, PathKey};
 
 /// The checks that a listing must save until the next one.
 const WORTHWHILE: f64 = 3.0;
-/// What a listing may have in bytes for each check that it saves, so that a folder full of what nobody follows is not
-/// listed. A check's own reply has up to 2 KiB, and as many entries as fit in this cost a server as much time as a check.
+/// The maximum bytes of a listing per check that it saves, so that a folder with many entries that
+/// nobody follows is not listed. A check's own reply has up to 2 KiB, and the entries that fit into
+/// this cost a server about as much time as a check.
 const BYTES_A_CHECK: f64 = 8.0 * 1024.0;
-/// The largest listing, in bytes, for the sake of memory: about 2,000 entries with ten versions each.
+/// The maximum size of a listing, in bytes, to bound memory: about 2,000 entries with ten versions
+/// each.
 const LARGEST: f64 = 4.0 * 1024.0 * 1024.0;
-/// How long a listing that was refused or too large is not tried again: a right that is granted shows after this time.
+/// How long a listing that was denied or too large is not tried again. A newly granted right takes
+/// effect after this time.
 const REFUSED: Duration = Duration::from_secs(3600);
-/// The same for one that failed while paths could be checked.
+/// The same for a listing that failed while single checks succeeded.
 const FAILED: Duration = Duration::from_secs(60);
 
-/// What one login follows below one top folder of a mount. The mount itself is never listed: no shipped policy allows that,
-/// and it would show the names of whatever else is kept there.
+/// What one login follows below one top folder of a mount. The mount itself is never listed: no
+/// shipped policy allows it, and it would show the names of everything else there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Tree {
     pub identity: Identity,
@@ -44,27 +48,27 @@ pub(super) struct Folder {
     pub path: String,
 }
 
-/// What is asked for now.
+/// What to request now.
 #[derive(Default)]
 pub(super) struct Plan {
     pub listings: Vec<Listing>,
-    /// Paths to check by themselves.
+    /// Paths to check one by one.
     pub alone: Vec<Due>,
 }
 
 /// One listing, and the due paths that it serves.
 pub(super) struct Listing {
     pub folder: Folder,
-    /// The most bytes that the reply may have.
+    /// The maximum size of the reply, in bytes.
     pub limit: usize,
     /// The login that lists, and the mount as its store spells it.
     pub source: Source,
-    /// The path that is checked on its own. Which one it is, the jitter decides.
+    /// The single path to check; the jitter decides which one.
     pub sample: Due,
     pub others: Vec<Due>,
 }
 
-/// How earlier listings ended, where that forbids the next.
+/// Results of earlier listings that prevent the next.
 #[derive(Default)]
 pub(super) struct Listings {
     refused: HashMap<Tree, Instant>,
@@ -77,14 +81,14 @@ struct Large {
 }
 
 impl Tree {
-    /// The tree in whose listings a path may be found. None where a login fails, which only its own check can tell to be
-    /// over, and where an entry lies in no folder.
+    /// The tree whose listings may serve a path. `None` if its login fails, because only a single
+    /// check can show that it works again, and if the entry is in no folder.
     pub fn of(path: &Due) -> Option<Self> {
         let first = path.logins.first().filter(|_| path.logins.iter().all(|login| !login.failing))?;
         Tree::around(&path.key, first.source.client.identity())
     }
 
-    /// The tree of one login in which a path lies; none where an entry lies in no folder.
+    /// The tree of one login with this path; `None` if the entry is in no folder.
     pub fn around(key: &PathKey, identity: &Identity) -> Option<Self> {
         let (top, _) = key.path.split_once('/')?;
         Some(Tree {
@@ -102,14 +106,14 @@ impl Folder {
         self.contains(&path.key.path) && Tree::of(path).as_ref() == Some(&self.tree)
     }
 
-    /// Whether the path lies below the folder.
+    /// Whether the path is below the folder.
     pub fn contains(&self, path: &str) -> bool {
         path.strip_prefix(&self.path).is_some_and(|rest| rest.starts_with('/'))
     }
 }
 
 impl Listings {
-    /// Decides what is listed. `followed` gives every path of a tree with its window.
+    /// Decides what to list. `followed` returns every path of a tree with its interval.
     pub fn plan(&self, due: Vec<Due>, now: Instant, followed: impl Fn(&Tree) -> Vec<(Arc<str>, Duration)>) -> Plan {
         let mut plan = Plan::default();
         let mut trees: BTreeMap<Tree, Vec<Due>> = BTreeMap::new();
@@ -126,17 +130,17 @@ impl Listings {
         plan
     }
 
-    /// Server or login cannot list.
+    /// Records that the server or the login cannot list.
     pub fn refused(&mut self, folder: &Folder, now: Instant) {
         self.pause(folder, now + REFUSED, now);
     }
 
-    /// A listing failed where checks did not.
+    /// Records that a listing failed although checks succeeded.
     pub fn failed(&mut self, folder: &Folder, now: Instant) {
         self.pause(folder, now + FAILED, now);
     }
 
-    /// The reply would have had more than `limit` bytes.
+    /// Records that the reply would exceed `limit` bytes.
     pub fn too_large(&mut self, folder: &Folder, limit: usize, now: Instant) {
         self.large.retain(|_, large| now < large.until);
         self.large.insert(folder.clone(), Large { than: limit, until: now + REFUSED });
@@ -147,7 +151,7 @@ impl Listings {
         self.refused.insert(folder.tree.clone(), until);
     }
 
-    /// One listing of the deepest folder that has all of them; where that is too large, of each folder in it.
+    /// One listing of the deepest common folder; if that is too large, one of each folder in it.
     fn divide(&self, tree: &Tree, followed: &[(Arc<str>, Duration)], due: Vec<Due>, now: Instant, plan: &mut Plan) {
         let saved = saved(followed, &due);
         let Some(path) = common_folder(followed).filter(|_| saved >= WORTHWHILE) else {
@@ -181,7 +185,7 @@ impl Listings {
 }
 
 impl Plan {
-    /// The paths that it is about.
+    /// The due paths.
     pub fn into_due(self) -> impl Iterator<Item = Due> {
         let listed =
             self.listings.into_iter().flat_map(|listing| std::iter::once(listing.sample).chain(listing.others));
@@ -199,14 +203,14 @@ impl Plan {
     }
 }
 
-/// How many checks a listing saves if it is repeated as often as the due paths have to be checked: one for each path with a
-/// window as short, a part of one for each with a longer window.
+/// How many checks a listing saves if it is repeated as often as the due paths are checked: one for
+/// each path with such an interval, a fraction for each with a longer one.
 fn saved(followed: &[(Arc<str>, Duration)], due: &[Due]) -> f64 {
     let Some(every) = due.iter().map(|path| path.window).min() else { return 0.0 };
     followed.iter().map(|(_, window)| (every.as_secs_f64() / window.as_secs_f64()).min(1.0)).sum()
 }
 
-/// The deepest folder that has all of these entries somewhere below it.
+/// The deepest folder with all of these entries below it.
 fn common_folder(entries: &[(Arc<str>, Duration)]) -> Option<&str> {
     let folders = entries.iter().map(|(path, _)| path.rsplit_once('/').map_or("", |(folder, _)| folder));
     folders.reduce(common).filter(|folder| !folder.is_empty())
@@ -218,7 +222,8 @@ fn common<'f>(one: &'f str, other: &str) -> &'f str {
     &one[..length.saturating_sub(1)]
 }
 
-/// The folder in `folder` that has the path somewhere below it, with a slash at the end; none for an entry of the folder's own.
+/// The folder in `folder` with the path below it, ending with a slash; `None` for an entry directly
+/// in the folder.
 fn child(folder: &Folder, path: &str) -> Option<String> {
     let rest = path.strip_prefix(&folder.path)?.strip_prefix('/')?;
     let (segment, _) = rest.split_once('/')?;

@@ -1,9 +1,10 @@
-//! Who reads which path at which version: consumers are woken when a push writes, one read serves all of them, and a
-//! check once a window, of one path or of many by one listing, finds the edits that nobody announced.
+//! Who reads which path at which version. A push wakes its consumers, one read serves all of them,
+//! and a check once per interval, of one path or of many by one listing, finds edits that nobody
+//! announced.
 //!
-//! The feed carries versions, never data: what a woken consumer gets, it reads with its own login. Only readers of one
-//! identity share bytes (spec S12), and only while some of them are still to be served; then the bytes are dropped, which
-//! wipes them.
+//! The feed has versions, never data: a woken consumer reads with its own login. Only consumers of
+//! one identity share bytes (spec S12), and only until the last of them is served. Then the bytes
+//! are dropped, and so zeroed.
 
 mod index;
 mod listing;
@@ -34,14 +35,14 @@ use publishers::{Declared, Publishers};
 use shelf::Shelf;
 pub use standing::{Reader, Spelled, Standing, Trouble};
 
-/// What a consumer reads, and with whose login.
+/// What a consumer reads, and with which login.
 #[derive(Clone)]
 pub struct Source {
     /// The login that reads.
     pub client: Arc<dyn StoreClient>,
-    /// The place, however the store spells it.
+    /// The place, whatever the store calls it.
     pub key: PathKey,
-    /// The path as this client asks for it.
+    /// The path, as this client spells it.
     pub path: RemotePath,
     /// A pinned version; `None` is the latest.
     pub version: Option<u64>,
@@ -53,7 +54,7 @@ impl Source {
     }
 }
 
-/// What one read can be shared by.
+/// The key of a shared read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct ReadKey {
     identity: Identity,
@@ -61,34 +62,35 @@ struct ReadKey {
     version: Option<u64>,
 }
 
-/// Whether a consumer wants to hear of changes that nobody made to its own resource.
+/// Whether a consumer follows changes of its paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Follow {
-    /// At once when a push writes, and by a check at least this often.
+    /// Yes: at once when a push writes, and by a check at least this often.
     Every(Duration),
-    /// Never: it asked to be synced once, or on its own changes only.
+    /// No: it is read once, or only when its own resource changes.
     Never,
 }
 
 /// Whether the labels of its namespace decide what a consumer may read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Labels {
-    /// They say nothing.
+    /// They do not.
     #[default]
     Silent,
-    /// A producer asks for them.
+    /// A consent has a namespaceSelector.
     Decisive,
 }
 
-/// How fresh a shared read must be. An announced version is always waited for.
+/// How fresh a shared read must be. It always has at least the announced version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// Whatever is still held for others: the consumer was woken together with them, or stood in line at the start.
+    /// A read that is still held for others: the consumer was woken together with them, or was
+    /// queued with them at the start.
     Shared,
     /// Begun no earlier than this.
     Since(Instant),
-    /// Begun no earlier than this, on a person's word: a version that went backwards some time ago is taken as the
-    /// truth.
+    /// Begun no earlier than this, and a person asked for it: a version that went backwards some
+    /// time ago is accepted.
     Asked(Instant),
 }
 
@@ -99,20 +101,20 @@ pub enum Pushed {
     Version(u64),
     /// It removed the last of its properties, and with it this version's data.
     Removal(u64),
-    /// It removed the whole entry: its versions begin anew.
+    /// It removed the whole entry: its versions begin at 1 again.
     Purge,
-    /// It changed who may read what, at the same version.
+    /// It changed a consent, at the same version.
     Consent,
 }
 
-/// What is known of a path without its data.
+/// What is known of a path, without its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// The latest version's number; 0 when there is none.
+    /// The latest version's number; 0 if there is none.
     pub version: u64,
     /// Whether that version has data.
     pub live: bool,
-    /// A digest of who may read what; `None` where only a read can tell.
+    /// A digest of the consents; `None` if only a read can show them.
     pub consents: Option<u64>,
 }
 
@@ -123,27 +125,28 @@ impl Seen {
     }
 }
 
-/// Why a read gave nothing that may be used.
+/// Why a read has no usable result.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ReadError {
-    /// The store's own error.
+    /// The store's error.
     #[error(transparent)]
     Store(StoreError),
-    /// History was rewritten: a restored snapshot, or an entry that was purged and made anew.
+    /// The version went backwards: a snapshot was restored, or the entry was purged and created
+    /// again.
     #[error(
-        "{path} went back from version {from} to {to} (restored, or purged and made anew?): check it, then annotate this resource (for example waypost.io/force-sync with the time) to accept what is there now"
+        "{path} went back from version {from} to {to} (restored, or purged and created again?): check it, then annotate this resource (for example waypost.io/force-sync with the time) to accept the current version"
     )]
     WentBack {
         /// `mount/path`.
         path: String,
-        /// The version that stood there.
+        /// The former version.
         from: u64,
-        /// The version that stands there now.
+        /// The current version.
         to: u64,
     },
 }
 
-/// The consumers of all paths, with what they have got. One per process.
+/// The consumers of all paths, and what they have read. One per process.
 pub struct Feed {
     index: Mutex<Index>,
     listings: Mutex<Listings>,
@@ -153,7 +156,7 @@ pub struct Feed {
     publishers: Mutex<Publishers>,
     recount: mpsc::UnboundedSender<Name>,
     recounts: Mutex<Option<mpsc::UnboundedReceiver<Name>>>,
-    /// Empty where no traces are exported.
+    /// Empty if no traces are exported.
     causes: Mutex<BTreeMap<Name, Cause>>,
     rescheduled: Notify,
 }
@@ -177,42 +180,44 @@ impl Feed {
         })
     }
 
-    /// The ExternalSecrets to reconcile next; there is one receiver, and the second call gets none.
+    /// The ExternalSecrets to reconcile next. There is one receiver; a second call returns `None`.
     pub fn wakeups(&self) -> Option<mpsc::UnboundedReceiver<Name>> {
         self.woken.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// The PushSecrets whose consumers stand otherwise than before; there is one receiver, and the second call gets none.
+    /// The PushSecrets whose consumers changed state. There is one receiver; a second call returns
+    /// `None`.
     pub fn recounts(&self) -> Option<mpsc::UnboundedReceiver<Name>> {
         self.recounts.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Declares every path that a PushSecret publishes, in place of what it declared before, and where it is; `None` where that
-    /// cannot be told now.
+    /// Declares all paths of a PushSecret with their places, and replaces what it declared before.
+    /// `None` is a place that is not known now.
     pub fn publishes(&self, push: &Name, places: BTreeMap<Spelled, Option<PathKey>>) {
         if self.publishers().declare(push, places) == Declared::Anew {
             self.recount.send(push.clone()).ok();
         }
     }
 
-    /// The consumers that follow a path of this PushSecret, by name; `None` while nobody knows where the path is.
+    /// The consumers that follow a path of this PushSecret, by name; `None` while the place of the
+    /// path is not known.
     pub fn readers(&self, push: &Name, path: &Spelled) -> Option<Vec<Reader>> {
         let key = self.publishers().place(push, path)?.clone();
         Some(self.index().readers(&key))
     }
 
-    /// Says how a consumer stands after a reconcile.
+    /// Records the state of a consumer after a reconcile.
     pub fn stands(&self, name: &Name, standing: Standing) {
         let moved = self.index().stands(name, standing);
         self.recount(&moved);
     }
 
-    /// Whether objects that were there when the controller started may still be unknown.
+    /// Whether objects that existed when the controller started may still be unknown.
     pub fn is_starting(&self) -> bool {
         self.index().starting(Instant::now())
     }
 
-    /// Says what a push just did to this path. Its followers are queued at once.
+    /// Announces what a push did to this path. Its followers are queued at once.
     pub fn announce(&self, key: &PathKey, pushed: Pushed) {
         let woken = self.index().announce(key, pushed, Instant::now());
         if let Some(cause) = Cause::current() {
@@ -222,61 +227,66 @@ impl Feed {
         self.wake(woken);
     }
 
-    /// Whether this version of the path (0 where there is no entry) has no data because a push of ours removed it, as far as this process has seen.
+    /// Whether this version of the path (0 if there is no entry) has no data because a push of this
+    /// process removed it.
     pub fn is_removed_by_push(&self, key: &PathKey, version: u64) -> bool {
         self.index().is_removed_by_push(key, version)
     }
 
-    /// Says whether the labels of its namespace decide what a consumer may read.
+    /// Records whether the labels of its namespace decide what a consumer may read.
     pub fn judged_by(&self, name: &Name, labels: Labels) {
         self.index().judged_by(name, labels);
     }
 
-    /// Says that these namespaces may have other labels. Those of their consumers that are judged by labels are queued.
+    /// Call this when the labels of these namespaces may have changed. Their consumers that are
+    /// judged by labels are queued.
     pub fn labels_changed(&self, namespaces: impl Fn(&str) -> bool) {
         let woken = self.index().labels_changed(namespaces, Instant::now());
         self.wake(woken);
     }
 
-    /// Begins a reconcile: whether the feed knows of something that this consumer has not got yet, or does not know it.
+    /// Begins a reconcile. Returns whether the feed knows of something that this consumer has not
+    /// read yet, or does not know the consumer.
     pub fn is_behind(&self, name: &Name) -> bool {
         self.index().begin(name)
     }
 
-    /// Whether this object stands in line with all others that were there when the controller started, so that a read made
-    /// for another of them is good enough for it.
+    /// Whether this object is queued with all others that existed when the controller started, so
+    /// that it may share a read that was made for another of them.
     pub fn in_first_wave(&self, created: Option<Timestamp>) -> bool {
         self.index().in_first_wave(created, Instant::now())
     }
 
-    /// Declares everything that a consumer reads, in place of what it declared before. To be called before it reads.
+    /// Declares everything that a consumer reads, and replaces what it declared before. Call it
+    /// before reading.
     pub fn subscribe(&self, name: &Name, sources: Vec<Source>, follow: Follow) {
         let moved = self.index().subscribe(name, sources, follow, Instant::now(), schedule::jittered);
         self.recount(&moved);
         self.rescheduled.notify_one();
     }
 
-    /// When the version was announced that this consumer has got now; to be asked when its target is written.
+    /// When the version that this consumer now has was announced. Call it when its target is
+    /// written.
     pub fn take_announced(&self, name: &Name) -> Option<Instant> {
         self.index().take_announced(name)
     }
 
-    /// The span in which the push was announced that this consumer is to follow next.
+    /// The span of the announcement that this consumer is to follow next.
     pub fn take_cause(&self, name: &Name) -> Option<Cause> {
         self.causes().remove(name)
     }
 
-    /// Drops a consumer that is gone.
+    /// Drops a deleted consumer.
     pub fn forget(&self, name: &Name) {
         self.causes().remove(name);
         let moved = self.index().forget(name);
         self.recount(&moved);
     }
 
-    /// Reads a path for a subscribed consumer, or shares a read that was made for another.
+    /// Reads a path for a subscribed consumer, or shares another consumer's read.
     ///
     /// # Errors
-    /// [`ReadError`]; whoever waited for the same read gets the same error.
+    /// [`ReadError`]; all who wait for the same read get the same error.
     pub async fn read(&self, name: &Name, source: &Source, freshness: Freshness) -> Result<Arc<Entry>, ReadError> {
         let outcome = self.shelf.read(&self.index, name, source, freshness).await;
         if !self.shelf.is_empty() {
@@ -289,7 +299,8 @@ impl Feed {
 
     fn wake(&self, names: Vec<Name>) {
         for name in names {
-            // Without a receiver the controller has not started or has stopped: it reconciles everything when it does.
+            // Without a receiver the controller has stopped or not started; it reconciles
+            // everything when it starts.
             self.wake.send(name).ok();
         }
     }
@@ -297,7 +308,7 @@ impl Feed {
     fn recount(&self, keys: &BTreeSet<PathKey>) {
         let publishers = self.publishers();
         for push in keys.iter().flat_map(|key| publishers.at(key)) {
-            // Without a receiver nobody shows it.
+            // An error only means that nobody counts.
             self.recount.send(push.clone()).ok();
         }
     }
@@ -321,12 +332,12 @@ impl Feed {
 
 #[cfg(test)]
 impl Feed {
-    /// Checks every path that is followed, whenever it is due.
+    /// Checks every followed path when it is due.
     pub async fn check_all(self: Arc<Self>) {
         self.check_due(Instant::now() + Duration::from_secs(7200), |window| window).await;
     }
 
-    /// How many consumers there are.
+    /// The number of consumers.
     pub fn consumers(&self) -> usize {
         self.index().consumers()
     }

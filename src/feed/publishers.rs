@@ -1,4 +1,5 @@
-//! Which PushSecret publishes at which place, so that it hears when the consumers of that place stand otherwise.
+//! Which PushSecret publishes which place, so that it is told when that place's consumers change
+//! state.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,7 +14,7 @@ pub(super) struct Publishers {
     by_key: HashMap<PathKey, BTreeSet<Name>>,
 }
 
-/// Whether something is another than before.
+/// Whether a declaration changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Declared {
     Anew,
@@ -21,8 +22,8 @@ pub(super) enum Declared {
 }
 
 impl Publishers {
-    /// Declares everything that a PushSecret publishes, in place of what it declared before. A place that cannot be told now
-    /// (`None`) is where it was.
+    /// Declares all paths of a PushSecret, and replaces what it declared before. A place that is
+    /// not known now (`None`) keeps its last value.
     pub fn declare(&mut self, push: &Name, places: BTreeMap<Spelled, Option<PathKey>>) -> Declared {
         let before = self.remove(push);
         let place = |(spelled, key): (Spelled, Option<PathKey>)| {
@@ -40,12 +41,12 @@ impl Publishers {
         declared
     }
 
-    /// The place of a path, where this PushSecret declared it.
+    /// The place of a path, if this PushSecret declared it.
     pub fn place(&self, push: &Name, spelled: &Spelled) -> Option<&PathKey> {
         self.places.get(push)?.get(spelled)
     }
 
-    /// Who publishes there.
+    /// The PushSecrets that publish this place.
     pub fn at(&self, key: &PathKey) -> impl Iterator<Item = &Name> {
         self.by_key.get(key).into_iter().flatten()
     }

@@ -1,4 +1,4 @@
-//! The feed's own task: checks each followed path once a window, and drops held bytes whose time is over.
+//! The feed's own task: checks each followed path once per interval, and drops expired bytes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::pending;
@@ -18,24 +18,24 @@ use crate::domain::path::{LogicalPath, RemotePath};
 use crate::store::error::Family;
 use crate::store::{Heads, Identity, Latest, PathKey};
 
-/// Checks of one login under way at once.
+/// The maximum number of concurrent checks of one login.
 const CONCURRENT_CHECKS: usize = 8;
-/// How often held bytes are looked through.
+/// How often held bytes are checked for expiry.
 const EXPIRY: Duration = Duration::from_secs(1);
 
-/// The checks under way, one task for each login: a server that is slow for one keeps no other's paths waiting.
+/// The running checks, one task per login: a slow login delays no other's paths.
 #[derive(Default)]
 struct Checks {
     running: JoinSet<(Identity, Vec<Folder>)>,
-    /// What became due for a login whose checks are under way.
+    /// What became due for a login whose checks are running.
     busy: BTreeMap<Identity, BTreeMap<PathKey, Due>>,
 }
 
 impl Checks {
-    /// Starts the checks of one login, or keeps them until those under way have ended.
+    /// Starts the checks of one login, or queues them until the running ones have ended.
     fn start(&mut self, feed: &Arc<Feed>, identity: Identity, plan: Plan, now: Instant) {
         if let Some(waiting) = self.busy.get_mut(&identity) {
-            // What is due again while it waits is asked once.
+            // What becomes due again while it is queued is checked once.
             waiting.extend(plan.into_due().map(|path| (path.key.clone(), path)));
             return;
         }
@@ -52,11 +52,12 @@ impl Checks {
             Ok(ended) => ended,
             Err(failure) => match failure.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // Nobody but the end of the whole feed cancels one.
+                // A check is cancelled only when the whole feed ends.
                 Err(_cancelled) => return,
             },
         };
-        // A listing serves what became due in its folder while it was under way; how it ended decides about the rest.
+        // A listing serves what became due in its folder meanwhile; its result decides about the
+        // rest.
         let waiting = self.busy.remove(&identity).unwrap_or_default().into_values();
         let due = waiting.filter(|path| !listed.iter().any(|folder| folder.serves(path))).collect();
         let now = Instant::now();
@@ -66,20 +67,21 @@ impl Checks {
     }
 }
 
-/// How a window is varied.
+/// Varies an interval.
 type Jitter = fn(Duration) -> Duration;
 
-/// How the check of one path ended.
+/// The result of checking one path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
-    /// Every login that was asked could see the path.
+    /// Every login could read the path.
     Given,
-    /// One could not.
+    /// One login could not.
     Failed,
 }
 
 impl Feed {
-    /// Runs until cancelled. To be started when reconciling starts: both begin the wave in which everything is read once.
+    /// Runs until cancelled. Start it together with reconciling: both begin the initial phase in
+    /// which everything is read once.
     ///
     /// # Panics
     /// When a check does.
@@ -119,7 +121,7 @@ impl Feed {
         }
     }
 
-    /// On a timer of its own: bytes are not held for longer because a server is slow.
+    /// Has its own timer, so that a slow server does not prolong how long bytes are held.
     async fn expiry(&self) {
         match self.shelf.is_empty() {
             false => tokio::time::sleep(EXPIRY).await,
@@ -133,7 +135,7 @@ impl Feed {
         self.arrange(due, now)
     }
 
-    /// For each login what it lists, and what it checks by itself.
+    /// What each login lists, and what it checks one by one.
     fn arrange(&self, due: Vec<Due>, now: Instant) -> BTreeMap<Identity, Plan> {
         let Plan { listings, alone } = {
             let index = self.index();
@@ -151,14 +153,14 @@ impl Feed {
         plans
     }
 
-    /// Checks what is due, all logins at the same time.
+    /// Checks what is due, with all logins in parallel.
     #[cfg(test)]
     pub(super) async fn check_due(self: Arc<Self>, now: Instant, jitter: Jitter) {
         let plans = self.plan(now, jitter).into_values();
         futures::future::join_all(plans.map(|plan| self.clone().carry_out(plan, now, jitter))).await;
     }
 
-    /// Checks what one login is to check, many paths at a time where a listing serves them. Gives the folders that were listed.
+    /// Runs the checks of one login, by listings where possible. Returns the listed folders.
     async fn carry_out(self: Arc<Self>, plan: Plan, now: Instant, jitter: Jitter) -> Vec<Folder> {
         let Plan { listings, alone } = plan;
         let listed = stream::iter(listings)
@@ -169,7 +171,7 @@ impl Feed {
         futures::join!(listed, self.clone().check_each(alone)).0
     }
 
-    /// Whatever is wrong with a listing, each path that is due is asked about by itself, and that answer counts.
+    /// If a listing fails in any way, each due path is checked separately, and that answer counts.
     async fn check_listed(self: Arc<Self>, listing: Listing, now: Instant, jitter: Jitter) -> Option<Folder> {
         let Listing { folder, limit, source, sample, others } = listing;
         let asked = sample.key.clone();
@@ -195,7 +197,7 @@ impl Feed {
         was_listed.then_some(folder)
     }
 
-    /// The entries below the folder, or none, which is remembered for listings to come.
+    /// The entries below the folder, or `None`, which is recorded for later listings.
     async fn list(
         &self,
         source: &Source,
@@ -215,7 +217,7 @@ impl Feed {
                 self.listings().too_large(folder, limit, now);
             }
             Ok(Heads::Unavailable) => {
-                tracing::debug!(folder = %at, "no listing here: each path is checked by itself");
+                tracing::debug!(folder = %at, "listing is not available here: each path is checked separately");
                 self.listings().refused(folder, now);
             }
             Err(error) => {
@@ -237,7 +239,8 @@ impl Feed {
             .await;
     }
 
-    /// Asks for the version by the first login that may see it, and by each whose last check failed.
+    /// Requests the version with the first login that may read it, and with each whose last check
+    /// failed.
     async fn check(&self, due: Due) -> Answer {
         let Due { key, logins, .. } = due;
         let (mut answered, mut answer) = (false, Answer::Given);
@@ -258,7 +261,8 @@ impl Feed {
                     tracing::debug!(path = %source.path, %error, "check failed");
                     let woken = self.index().check_failed(&key, identity, Instant::now());
                     self.wake(woken);
-                    // A server that is down is down for every login; a refusal is one login's own.
+                    // A server that is down fails for every login; a denied request concerns one
+                    // login.
                     answered |= matches!(error.family(), Family::Failed | Family::Throttled);
                     answer = Answer::Failed;
                 }
@@ -268,7 +272,7 @@ impl Feed {
     }
 }
 
-/// A window within 5 % of what was asked, so that what came together and is not listed together does not stay together.
+/// Varies an interval by up to 5 %, so that paths that became due together do not stay together.
 pub(super) fn jittered(window: Duration) -> Duration {
     window.mul_f64(rand::random_range(0.95..=1.05))
 }

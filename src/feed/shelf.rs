@@ -1,4 +1,5 @@
-//! Shared reads: one request for all who want the same, and bytes that are held no longer than somebody waits for them.
+//! Shared reads: one request for all who need the same, and bytes that are held only while somebody
+//! waits for them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,11 +12,13 @@ use crate::domain::object_name::Name;
 use crate::domain::remote::{Entry, EntryState};
 use crate::store::StoreError;
 
-/// Bytes that may be held for consumers still to come; beyond it, they read for themselves.
+/// The maximum bytes held for later consumers; beyond it, they read for themselves.
 const MOST_HELD: usize = 16 * 1024 * 1024;
-/// How long an error answers others who ask for the same, so that ten consumers of a dead server time out once.
+/// How long an error is shared with others who need the same, so that ten consumers of a dead
+/// server time out once.
 const ERROR_HOLD: Duration = Duration::from_secs(1);
-/// Pauses before asking again where a server is behind: together longer than a standby usually lags.
+/// Pauses before reading again from a lagging server: together longer than the usual lag of a
+/// standby.
 const LAG_PAUSES: [Duration; 5] = [
     Duration::from_millis(20),
     Duration::from_millis(50),
@@ -31,7 +34,7 @@ pub(super) struct Shelf {
     held: Arc<AtomicUsize>,
 }
 
-/// Locked while its read is under way: whoever wants the same waits at the lock.
+/// Locked while its read is in flight: others who need the same wait for the lock.
 type Slot = tokio::sync::Mutex<Option<Read>>;
 
 struct Read {
@@ -40,7 +43,7 @@ struct Read {
     outcome: Result<Kept, ReadError>,
 }
 
-/// Bytes on the shelf, counted while they are there.
+/// Held bytes, counted until they are dropped.
 struct Kept {
     entry: Arc<Entry>,
     bytes: usize,
@@ -65,7 +68,7 @@ impl Shelf {
         let slot = self.slots().entry(key.clone()).or_default().clone();
         let mut read = slot.lock().await;
         if !read.as_ref().is_some_and(|read| serves(read, &lock(index), &key, freshness, Instant::now())) {
-            // The old bytes go before the new ones come.
+            // The old bytes are dropped before the new ones are read.
             *read = None;
             *read = Some(self.fetch(index, &key, source, freshness).await);
         }
@@ -93,7 +96,7 @@ impl Shelf {
         outcome
     }
 
-    /// Drops what nobody waits for any more.
+    /// Drops reads that nobody waits for any more.
     pub fn expire(&self, index: &Mutex<Index>, now: Instant) {
         let mut slots = self.slots();
         slots.retain(|key, slot| {
@@ -109,7 +112,7 @@ impl Shelf {
         });
     }
 
-    /// Whether nothing is held or under way.
+    /// Whether nothing is held or in flight.
     pub fn is_empty(&self) -> bool {
         self.slots().is_empty()
     }
@@ -125,7 +128,8 @@ impl Shelf {
         Read { begun, ended, outcome: outcome.map(|entry| self.kept(entry)) }
     }
 
-    /// Asks until the answer is no older than what is known of the path. `begun` says when the last request was made.
+    /// Reads until the answer is no older than what is known of the path. `begun` is when the last
+    /// request was sent.
     async fn fetch_current(
         &self,
         index: &Mutex<Index>,

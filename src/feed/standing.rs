@@ -1,20 +1,21 @@
-//! How consumers stand, for those who publish what they read.
+//! The state of consumers, for the producers of their paths.
 
 use crate::domain::object_name::Name;
 
-/// How a consumer stands, as its last reconcile left it.
+/// The state of a consumer after its last reconcile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Its target is a render of what it has read.
     InPlace,
-    /// Its target is as it was before.
+    /// Its target was not updated.
     Failing(Trouble),
 }
 
-/// What keeps a consumer from what it reads.
+/// Why a consumer's target was not updated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// The reason of its Ready condition. Its message names what is the consumer's own, and is for its namespace alone.
+    /// The reason of its Ready condition. The message is not included, because it names the
+    /// consumer's own paths and is only for its namespace.
     pub reason: &'static str,
 }
 
@@ -23,13 +24,13 @@ pub struct Trouble {
 pub struct Reader {
     /// The ExternalSecret.
     pub name: Name,
-    /// The version that its target was rendered from; `None` where it has none yet.
+    /// The version that its target was rendered from; `None` if there is none yet.
     pub version: Option<u64>,
-    /// What is in its way.
+    /// Why it lags, if it does.
     pub trouble: Option<Trouble>,
 }
 
-/// A path of a publisher as its status spells it.
+/// A path of a producer, as in its status.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Spelled {
     /// The store, as `<kind>/<name>`.

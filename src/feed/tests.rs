@@ -416,7 +416,8 @@ async fn rf2_a_permission_reaches_who_never_follows_and_who_asked_for_one_versio
         feed.read(name, source, Freshness::Shared).await.unwrap();
         assert!(!feed.is_behind(name), "{name}");
     }
-    // Nobody announces what another cluster's producer says: a check finds it, and so does anybody's read.
+    // Nobody announces what another cluster's producer says: a check finds it, and so does
+    // anybody's read.
     store.patch_metadata(&source.path, &consents("{ }")).await.unwrap();
     feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await;
     let woken = drained(&mut wakeups);
@@ -431,8 +432,8 @@ async fn rf2_a_permission_reaches_who_never_follows_and_who_asked_for_one_versio
     assert!(deaf.iter().all(|(name, _)| woken.contains(name) && feed.is_behind(name)));
 }
 
-/// Ten consumers of a path, of which one reads while this happens to the store and is announced: after the store has answered
-/// it, and before it has the answer.
+/// Ten consumers of a path, of which one reads while this happens to the store and is announced:
+/// after the store has answered it, and before it has the answer.
 async fn overtaken(happens: impl Fn(&FakeStore, &RemotePath) + Send + 'static, pushed: Pushed) -> (Arc<Feed>, Source) {
     let store = FakeStore::new();
     let (feed, source) = ten_served(&store).await;

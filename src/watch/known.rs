@@ -1,5 +1,5 @@
-//! What the watch of one kind shows to exist. Pure: an object is gone when it was deleted, when a new list lacks it, or when
-//! another object has its name; it is told once.
+//! The objects of one kind that exist, according to its watch. Pure. An object is gone if it was
+//! deleted, if a new list lacks it, or if another object has its name; this is reported once.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,14 +8,14 @@ use kube::{Resource, ResourceExt};
 
 use crate::domain::object_name::Name;
 
-/// One event, less the object.
+/// One event, without the object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sighting {
     /// A list begins.
     ListBegins,
     /// The list has this object, with this UID.
     Listed(Name, String),
-    /// The list is complete: what it lacked does not exist.
+    /// The list is complete: objects that it lacked do not exist.
     ListEnds,
     /// The object was created or changed.
     Applied(Name, String),
@@ -24,7 +24,7 @@ pub enum Sighting {
 }
 
 impl Sighting {
-    /// What an event says.
+    /// The sighting of an event.
     pub fn of<K: Resource>(event: &Event<K>) -> Self {
         let name = |object: &K| Name::new(object.namespace().unwrap_or_default(), object.name_any());
         let uid = |object: &K| object.uid().unwrap_or_default();
@@ -38,7 +38,7 @@ impl Sighting {
     }
 }
 
-/// The objects that exist, as far as events told.
+/// The objects that exist, according to the events so far.
 #[derive(Default)]
 pub struct Known {
     /// The UID of each.
@@ -48,7 +48,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// Takes an event in, and says which objects are gone by it.
+    /// Applies an event and returns the objects that are gone.
     pub fn learn(&mut self, sighting: Sighting) -> Vec<Name> {
         match sighting {
             Sighting::ListBegins => {
@@ -60,7 +60,7 @@ impl Known {
                 let before = self.objects.insert(name.clone(), uid.clone());
                 before.filter(|before| *before != uid).map(|_| name).into_iter().collect()
             }
-            // The deletion of an earlier object says nothing about the one that has its name now.
+            // The deletion of an earlier object says nothing about a new one with its name.
             Sighting::Deleted(name, uid) => match self.has(&name, &uid) {
                 true => self.objects.remove(&name).map(|_| name).into_iter().collect(),
                 false => Vec::new(),
@@ -75,12 +75,12 @@ impl Known {
         }
     }
 
-    /// Whether this very object exists.
+    /// Whether the object with this UID exists.
     pub fn has(&self, name: &Name, uid: &str) -> bool {
         self.objects.get(name).is_some_and(|known| known == uid)
     }
 
-    /// Whether a list was complete once: before, what is not known may exist all the same.
+    /// Whether a list has been complete. Before that, unknown objects may exist.
     pub fn was_listed(&self) -> bool {
         self.was_listed
     }
@@ -91,24 +91,25 @@ impl Known {
     }
 }
 
-/// The names that a list has shown so far. For a watch of so many objects that not even their names are kept in between.
+/// The names that a list has shown so far, for a watch of too many objects to keep their names
+/// between lists.
 #[derive(Default)]
 pub struct Listing(Option<HashSet<Name>>);
 
 impl Listing {
-    /// A list begins, perhaps after one that was not finished.
+    /// A list begins, possibly after an unfinished one.
     pub fn begin(&mut self) {
         self.0 = Some(HashSet::new());
     }
 
-    /// The object exists. Between two lists that is not kept.
+    /// The object exists. Between lists this is not recorded.
     pub fn show(&mut self, name: &Name) {
         if let Some(shown) = &mut self.0 {
             shown.insert(name.clone());
         }
     }
 
-    /// The list is complete: all that it showed.
+    /// The list is complete. Returns all names that it showed.
     pub fn end(&mut self) -> HashSet<Name> {
         self.0.take().unwrap_or_default()
     }
@@ -130,7 +131,8 @@ mod tests {
         Delete(u8),
         /// A deletion and a creation that a list shows as one object with another UID.
         Replace(u8),
-        /// The watch is lost; what follows is not heard of until a list, which may break off before it is complete.
+        /// The watch is lost; what follows is not seen until a list, which may be cut off before it
+        /// is complete.
         Lose,
         ListInVain,
         List,
@@ -153,14 +155,14 @@ mod tests {
         Name::new("ns", format!("object-{object}"))
     }
 
-    /// A server, a watch of it, and everybody who was told.
+    /// A server, a watch of it, and everything that was reported.
     #[derive(Default)]
     struct World {
         server: BTreeMap<u8, u32>,
         uids: u32,
         known: Known,
         listens: bool,
-        /// Every UID that was ever shown to the watch and is not told as gone.
+        /// Every UID that the watch has shown and that was not reported as gone.
         remembered: HashMap<Name, String>,
     }
 
@@ -171,11 +173,11 @@ mod tests {
                 Sighting::ListBegins | Sighting::ListEnds | Sighting::Deleted(..) => None,
             };
             for gone in self.known.learn(sighting) {
-                assert!(self.remembered.remove(&gone).is_some(), "{gone} is told to be gone, and was not there");
+                assert!(self.remembered.remove(&gone).is_some(), "{gone} is reported as gone, but did not exist");
             }
             if let Some((name, uid)) = shown {
                 let before = self.remembered.insert(name.clone(), uid.clone());
-                assert!(before.is_none_or(|before| before == uid), "{name} was replaced and not told to be gone");
+                assert!(before.is_none_or(|before| before == uid), "{name} was replaced but not reported as gone");
             }
         }
 

@@ -1,8 +1,8 @@
-//! Every watch of the Kubernetes API: one way to open it, and one account of what it shows to exist.
+//! Every watch of the Kubernetes API: one way to open it, and one account of which objects exist.
 //!
-//! [`open`] gives the events of a kind and begins anew with a list where a watch cannot be started again. [`Known`] turns events
-//! and lists into what matters to everybody else: which objects are gone. It is told by names and UIDs alone, so that other
-//! sources of events, such as one watch for each namespace, can feed the same account.
+//! [`open`] returns the events of a kind, and lists again where a watch cannot be restarted.
+//! [`Known`] derives from events and lists which objects are gone. It uses only names and UIDs, so
+//! that other sources of events, such as one watch per namespace, can use it too.
 
 pub mod known;
 pub mod restart;
@@ -12,7 +12,7 @@ pub use restart::{WATCH_SECONDS, config, open};
 
 use kube::runtime::watcher;
 
-/// How a watch failed, without the texts that may quote an object.
+/// How a watch failed, without texts that may quote an object.
 pub fn failure(error: &watcher::Error) -> &'static str {
     match error {
         watcher::Error::InitialListFailed(_) => "the list failed",

@@ -1,8 +1,8 @@
-//! Opens a watch, and opens it anew where it cannot be started again.
+//! Opens a watch, and reopens it where it cannot be restarted.
 //!
-//! kube's watcher goes on from the version of its list for as long as the API server refuses to. After etcd was restored from a
-//! backup that version lies in the future, each start is answered 504 ("Too large resource version"), and nothing changes that
-//! but a new list.
+//! kube's watcher keeps restarting from the version of its list while the API server denies that.
+//! After etcd was restored from a backup, that version is in the future, and each start is answered
+//! with 504 ("Too large resource version"). Only a new list helps.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
@@ -15,12 +15,15 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
-/// The server ends each watch request after this many seconds and we open the next; a silent connection is given up 5 s
-/// later, so this bounds how long a half-open one can hide a change.
+/// The server ends each watch request after this many seconds, and we open the next. A silent
+/// connection is given up 5 s later, so this bounds how long a half-open connection can hide a
+/// change.
 pub const WATCH_SECONDS: u32 = 60;
-/// A watch is opened anew, with a list, when this many starts in a row were refused: after some twelve seconds.
+/// A watch is reopened with a list when this many starts in a row were denied: after about twelve
+/// seconds.
 const REFUSED_STARTS: u32 = 5;
-/// A refusal after a longer time than this begins another row: the watch was well in between.
+/// A failed start after a longer time than this begins a new row, because the watch worked in
+/// between.
 const SAME_ROW: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 30);
 
 /// How every kind is watched.
@@ -28,7 +31,7 @@ pub fn config() -> Config {
     Config::default().timeout(WATCH_SECONDS)
 }
 
-/// The events of a kind, with a pause after each error. It never ends.
+/// The events of a kind, with a pause after each error. The stream never ends.
 pub fn open<K>(api: Api<K>, config: Config) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -36,42 +39,46 @@ where
     reopened(move || watch(api.clone(), config.clone()).default_backoff().boxed(), Instant::now)
 }
 
-/// Goes on with another stream of `source` where the one in use is refused time and again.
+/// Continues with a new stream of `source` when the current one fails to start again and again.
 fn reopened<K: Send + 'static>(
     source: impl Fn() -> BoxStream<'static, watcher::Result<Event<K>>> + Send + 'static,
     now: impl Fn() -> Instant + Send + 'static,
 ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static {
     let first = source();
-    futures::stream::unfold((source, now, first, Refusals::default()), async |(source, now, mut events, mut row)| {
-        let event = events.next().await?;
-        match &event {
-            Ok(_) => row = Refusals::default(),
-            Err(error) if was_answered(error) => {
-                if row.are_too_many(now()) {
-                    warn!(error = super::failure(error), "the watch is refused time and again: listing anew");
-                    (events, row) = (source(), Refusals::default());
+    futures::stream::unfold(
+        (source, now, first, FailedStarts::default()),
+        async |(source, now, mut events, mut row)| {
+            let event = events.next().await?;
+            match &event {
+                Ok(_) => row = FailedStarts::default(),
+                Err(error) if was_answered(error) => {
+                    if row.are_too_many(now()) {
+                        warn!(error = super::failure(error), "the watch fails to start again and again: listing again");
+                        (events, row) = (source(), FailedStarts::default());
+                    }
                 }
+                Err(_) => {}
             }
-            Err(_) => {}
-        }
-        Some((event, (source, now, events, row)))
-    })
+            Some((event, (source, now, events, row)))
+        },
+    )
 }
 
-/// Whether the API server was there and would not go on. Where it does not answer, a list would not be answered either.
+/// Whether the API server answered and denied the start. If it does not answer, a list would not be
+/// answered either.
 fn was_answered(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(_)) | watcher::Error::WatchError(_))
 }
 
-/// Refusals in a row.
+/// Failed starts in a row.
 #[derive(Default)]
-struct Refusals {
+struct FailedStarts {
     count: u32,
     last: Option<Instant>,
 }
 
-impl Refusals {
-    /// Counts one more.
+impl FailedStarts {
+    /// Counts one more failed start.
     fn are_too_many(&mut self, now: Instant) -> bool {
         let goes_on = self.last.is_some_and(|last| now.duration_since(last) < SAME_ROW);
         self.count = if goes_on { self.count + 1 } else { 1 };
@@ -95,7 +102,7 @@ mod tests {
         Err(watcher::Error::WatchStartFailed(kube::Error::Api(status.boxed())))
     }
 
-    /// How often the source was opened for `events` events, each `pause` seconds after the other.
+    /// How often the source was opened for `events` events, `pause` seconds apart.
     async fn opened(event: fn() -> watcher::Result<Event<ConfigMap>>, events: usize, pause: u64) -> usize {
         let (opened, seconds, began) = (Arc::new(AtomicUsize::new(0)), AtomicU64::new(0), Instant::now());
         let count = opened.clone();

@@ -1,4 +1,4 @@
-//! What pushes say: whom it wakes, and what is known from then on.
+//! Announcements of pushes: whom they wake, and what is known afterwards.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,11 @@ use crate::domain::object_name::Name;
 use crate::feed::{Pushed, Seen};
 use crate::store::PathKey;
 
-/// Two announcements of one path may overtake each other by no more than this.
+/// How late an overtaken announcement of a path may be.
 const OVERTAKING: Duration = Duration::from_secs(5);
 
 impl Index {
-    /// A push's own word.
+    /// Applies an announcement.
     pub fn announce(&mut self, key: &PathKey, pushed: Pushed, now: Instant) -> Vec<Name> {
         match pushed {
             Pushed::Version(version) => self.announce_version(key, version, true, now),
@@ -26,7 +26,7 @@ impl Index {
                 if let Some(path) = self.paths.get_mut(key) {
                     path.removed = Some(0);
                     path.disturbed = Some(now);
-                    // Whatever comes next is no step back.
+                    // No later version goes backwards.
                     path.known = None;
                 }
                 self.number_anew(key, 0);
@@ -36,7 +36,7 @@ impl Index {
         }
     }
 
-    /// The truth, unless a later version overtook it.
+    /// Applies a version, unless a later one overtook it.
     fn announce_version(&mut self, key: &PathKey, version: u64, live: bool, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(key) else { return Vec::new() };
         let overtaken =
@@ -44,7 +44,7 @@ impl Index {
         if overtaken {
             return Vec::new();
         }
-        // A write leaves consents as they are.
+        // A write does not change consents.
         let consents = path.known.filter(|known| known.seen.version == version).and_then(|known| known.seen.consents);
         let seen = Seen { version, live, consents };
         path.known = Some(Known { seen, at: now });
@@ -58,7 +58,7 @@ impl Index {
         self.wake(behind, now)
     }
 
-    /// Other labels at the same version: what was read before is good no longer, whoever read it.
+    /// Other consents at the same version: all earlier reads are outdated.
     fn announce_consent(&mut self, key: &PathKey, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(key) else { return Vec::new() };
         if let Some(known) = &mut path.known {
@@ -69,8 +69,8 @@ impl Index {
         self.permit(key, now, now)
     }
 
-    /// Others than before may read a path: whatever was read of it before `at` is good no longer, by whatever version and by
-    /// whoever asked never to follow.
+    /// The consents of a path changed: all reads of it begun before `at` are outdated, at any
+    /// version, even those of consumers that do not follow.
     pub(super) fn permit(&mut self, key: &PathKey, at: Instant, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(key) else { return Vec::new() };
         path.permitted = Some(path.permitted.map_or(at, |before| before.max(at)));
@@ -78,8 +78,8 @@ impl Index {
         self.wake(readers, now)
     }
 
-    /// The path's latest version is this one: what is later by its number is of an earlier numbering, before the entry was
-    /// removed and made anew.
+    /// The path's latest version is this one. Higher numbers are from before the entry was removed
+    /// and created again.
     pub(super) fn number_anew(&mut self, key: &PathKey, version: u64) {
         let names: Vec<Name> =
             self.paths.get(key).into_iter().flat_map(|path| path.consumers.iter().cloned()).collect();

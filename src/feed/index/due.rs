@@ -1,4 +1,5 @@
-//! When each path is checked next, by which logins, and what one listing says of all that is followed below a folder.
+//! When each path is checked next, with which logins, and how one listing checks all followed paths
+//! below a folder.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,19 +11,19 @@ use crate::feed::listing::{Folder, Tree};
 use crate::feed::{Follow, ReadKey, Seen, Source};
 use crate::store::{Identity, Latest, PathKey};
 
-/// No path is checked more often than this, whatever its consumers say.
+/// The shortest interval between two checks of a path, whatever its consumers ask for.
 const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
 
 /// A path whose check is due.
 pub(in crate::feed) struct Due {
     pub key: PathKey,
-    /// Who may be asked with, in turn.
+    /// The logins to check with, in turn.
     pub logins: Vec<Check>,
-    /// The shortest time between two checks that a follower asked for.
+    /// The shortest refresh interval of its followers.
     pub window: Duration,
 }
 
-/// One login to check a path by.
+/// One login to check a path with.
 pub(in crate::feed) struct Check {
     pub source: Source,
     /// Whether its last check failed.
@@ -35,7 +36,7 @@ impl Index {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Takes the paths that are due, and schedules their next check.
+    /// Takes the due paths, and schedules their next check.
     pub fn take_due(&mut self, now: Instant, jitter: impl Fn(Duration) -> Duration) -> Vec<Due> {
         let mut due = Vec::new();
         while let Some((at, key)) = self.due.pop_first() {
@@ -51,7 +52,7 @@ impl Index {
         due
     }
 
-    /// A read is as good as a check: the window begins anew.
+    /// A read counts as a check: the interval begins again.
     pub fn postpone(&mut self, key: &PathKey, now: Instant, jitter: impl Fn(Duration) -> Duration) {
         if let Some(next) = self.paths.get_mut(key).and_then(|path| path.next.take()) {
             self.due.remove(&(next.at, key.clone()));
@@ -59,14 +60,15 @@ impl Index {
         self.schedule(key, now, &jitter);
     }
 
-    /// What is followed in a tree, with the windows.
+    /// The followed paths of a tree, with their intervals.
     pub fn followed(&self, tree: &Tree) -> Vec<(Arc<str>, Duration)> {
         self.of(tree).map(|path| (path.key.path, path.window)).collect()
     }
 
-    /// A listing of a folder, which is a check of the `due` paths and of everything else that is followed there, as far as
-    /// it was listed. Gives whom that wakes, and the paths that were not listed: they are to be checked by themselves. All
-    /// windows begin anew, so that the next listing serves all of these paths again.
+    /// Applies a listing of a folder: it checks the `due` paths and every other followed path that
+    /// it has. Returns the consumers to wake, and the paths that were not listed, which must be
+    /// checked one by one. All intervals begin again, so that the next listing serves all of these
+    /// paths again.
     pub fn listed(
         &mut self,
         folder: &Folder,
@@ -92,8 +94,8 @@ impl Index {
         (woken, unlisted)
     }
 
-    /// Another follower with this window: the path is checked earlier for it, and never later. Its other followers are not
-    /// visited.
+    /// Adds a follower with this interval: the path is checked earlier, never later. Its other
+    /// followers are not visited.
     pub(super) fn hasten(
         &mut self,
         key: &PathKey,
@@ -126,7 +128,8 @@ impl Index {
         let before = path.next.map(|next| next.at);
         let next = window.map(|window| {
             let at = now + jitter(window);
-            // A new consumer may shorten the wait and never prolongs it, or a busy path would not be checked at all.
+            // A new consumer may shorten the wait but never prolong it, or a busy path would never
+            // be checked.
             Next { at: before.map_or(at, |before| before.min(at)), window }
         });
         if let Some(before) = before {
@@ -146,20 +149,20 @@ impl Index {
         })
     }
 
-    /// The paths of a tree that its login reads, and that may be another login's to check. Nothing else is visited for a
-    /// listing.
+    /// The paths of a tree that its login reads, including those that another login checks. A
+    /// listing visits no other paths.
     pub(in crate::feed) fn candidates(&self, tree: &Tree) -> impl Iterator<Item = &PathKey> {
         self.trees.get(tree).into_iter().flat_map(BTreeMap::keys)
     }
 
-    /// A consumer reads this path by this login from now on.
+    /// Records that a consumer reads this path with this login.
     pub(super) fn plant(&mut self, read: &ReadKey) {
         if let Some(tree) = Tree::around(&read.key, &read.identity) {
             *self.trees.entry(tree).or_default().entry(read.key.clone()).or_default() += 1;
         }
     }
 
-    /// It does so no longer.
+    /// Removes that record.
     pub(super) fn uproot(&mut self, read: &ReadKey) {
         let Some(tree) = Tree::around(&read.key, &read.identity) else { return };
         let Some(paths) = self.trees.get_mut(&tree) else { return };

@@ -1,4 +1,4 @@
-//! What reads and checks found, in view of what is known.
+//! Judges the results of reads and checks against what is known.
 
 use std::time::{Duration, Instant};
 
@@ -7,26 +7,26 @@ use crate::domain::object_name::Name;
 use crate::feed::{ReadKey, Seen};
 use crate::store::{Identity, PathKey};
 
-/// No standby lags longer than this: what is still absent then, is absent.
+/// The maximum lag of a standby: what is still missing then does not exist.
 const LONGEST_LAG: Duration = Duration::from_secs(10);
 
-/// What a read found, in view of what is known.
+/// How a read compares with what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::feed) enum Progress {
     /// It may be used.
     Good,
-    /// Older than what is known, by a server that may lag: ask again.
+    /// Older than what is known, but the server may lag: read again.
     Behind,
-    /// Older than what has been known for so long that no server can lag by it.
+    /// Older than what has been known for longer than a server can lag.
     WentBack {
-        /// What was known.
+        /// The known version.
         from: u64,
     },
 }
 
 impl Index {
-    /// A check of the path by `identity` that was begun at `begun`: wakes the followers that have something else, or could
-    /// not read until now, and every reader where others may read than before.
+    /// Applies a check of the path with `identity`, begun at `begun`. Wakes the followers that have
+    /// another version or could not read until now, and all consumers if the consents changed.
     pub fn checked(
         &mut self,
         key: &PathKey,
@@ -39,7 +39,7 @@ impl Index {
         let recovered = path.failing.remove(identity);
         let older = path.known.filter(|known| seen.version < known.seen.version);
         let lagging = older.is_some_and(|known| now.duration_since(known.at) < LONGEST_LAG);
-        // What it found may have been changed by a push meanwhile, whose word counts.
+        // A push may have changed the path meanwhile; its announcement takes precedence.
         let overtaken = path.is_disturbed_after(begun);
         let permits_others = !overtaken && !lagging && path.permits_others(seen);
         if older.is_none() && !overtaken && path.known.is_none_or(|known| known.seen != seen) {
@@ -56,7 +56,8 @@ impl Index {
         woken
     }
 
-    /// A failed check: wakes those who read by `identity`, once, so that they find out and say so.
+    /// Applies a failed check: wakes the consumers that read with `identity`, once, so that they
+    /// report the failure.
     pub fn check_failed(&mut self, key: &PathKey, identity: &Identity, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(key) else { return Vec::new() };
         if !path.failing.insert(identity.clone()) {
@@ -65,14 +66,14 @@ impl Index {
         self.wake_readers(key, identity, now)
     }
 
-    /// How far a fresh read is that was begun at `begun`; records that of the latest version where it is good. A person's word
-    /// (`accept_older`) allows for what was known long ago, not for what was announced just now: that is newer than the word,
-    /// or a server lags.
+    /// Judges a read begun at `begun`, and records it if it is good and of the latest version.
+    /// `accept_older`, a person's request, accepts a version older than one known long ago, but not
+    /// older than one announced just now.
     pub fn judge(&mut self, key: &ReadKey, seen: Seen, accept_older: bool, begun: Instant, now: Instant) -> Progress {
         let Some(path) = self.paths.get_mut(&key.key) else { return Progress::Good };
-        // The login works after all; the next failed check is news again.
+        // The login works again; the next failed check is news.
         path.failing.remove(&key.identity);
-        // A push changed it while it was read: the reply may be of before or after.
+        // A push changed the path during the read: the reply may be from before or after.
         if path.is_disturbed_after(begun) {
             return Progress::Behind;
         }
@@ -99,7 +100,8 @@ impl Index {
         Progress::Good
     }
 
-    /// Whether a held read that was begun at `begun` is still the latest that is known, by a login that is not known to fail.
+    /// Whether a held read begun at `begun` is still the latest known one, and its login is not
+    /// known to fail.
     pub fn is_current(&self, key: &ReadKey, seen: Seen, begun: Instant) -> bool {
         self.paths.get(&key.key).is_none_or(|path| {
             let outdated = path.is_disturbed_after(begun) || path.permitted.is_some_and(|at| begun < at);
@@ -109,7 +111,8 @@ impl Index {
 }
 
 impl Path {
-    /// Notes who may read the path, and whether others might before. A version tells nothing of that, and need not be known.
+    /// Records the consents of the path, and returns whether they changed. This is independent of
+    /// versions.
     fn permits_others(&mut self, seen: Seen) -> bool {
         match (self.consents, seen.consents) {
             (_, None) => false,

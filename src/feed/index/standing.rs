@@ -1,4 +1,4 @@
-//! What the consumers of a path have in their targets, and what keeps them from the rest.
+//! What the consumers of a path have in their targets, and what prevents an update.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,14 +8,14 @@ use crate::feed::{Reader, Standing};
 use crate::store::PathKey;
 
 impl Index {
-    /// Ends a reconcile, and says of which paths this consumer now stands otherwise.
+    /// Ends a reconcile, and returns the paths for which this consumer's state changed.
     pub fn stands(&mut self, name: &Name, standing: Standing) -> BTreeSet<PathKey> {
         let Some(consumer) = self.consumers.get_mut(name) else { return BTreeSet::new() };
         let mut moved = BTreeSet::new();
         let trouble = match standing {
             Standing::InPlace => {
                 for (read, held) in &mut consumer.sources {
-                    // What was made out of date meanwhile is still what the target was rendered from.
+                    // An outdated read is still what the target was rendered from.
                     if let Some(taken) =
                         held.taken.map(|taken| taken.seen.version).filter(|taken| held.stands != Some(*taken))
                     {
@@ -42,7 +42,7 @@ impl Index {
             let trouble = self.consumers.get(name).and_then(|consumer| consumer.trouble.clone());
             readers
                 .entry(name)
-                // By several logins it has what the slowest has.
+                // With several logins, the oldest version counts.
                 .and_modify(|reader| reader.version = reader.version.min(held.stands))
                 .or_insert(Reader { name: name.clone(), version: held.stands, trouble });
         }

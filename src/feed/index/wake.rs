@@ -1,4 +1,4 @@
-//! Who is to look again, and who is queued for it.
+//! Which consumers must read again, and which are queued.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ use crate::domain::object_name::Name;
 use crate::feed::{Follow, Labels, ReadKey, Seen};
 use crate::store::{Identity, PathKey};
 
-/// How long bytes are held for a consumer that was woken and has not come yet.
+/// How long bytes are held for a consumer that was woken but has not read yet.
 const WOKEN_HOLD: Duration = Duration::from_secs(5);
 
 impl Index {
-    /// Other labels of namespaces: whoever is judged by them is to look again.
+    /// Labels of namespaces changed: consumers that are judged by them must read again.
     pub fn labels_changed(&mut self, namespaces: impl Fn(&str) -> bool, now: Instant) -> Vec<Name> {
         let concerned =
             |(name, consumer): &(&Name, &Consumer)| consumer.labels == Labels::Decisive && namespaces(&name.namespace);
@@ -37,12 +37,12 @@ impl Index {
 
     pub(super) fn wake_behind(&mut self, key: &PathKey, seen: Seen, now: Instant) -> Vec<Name> {
         let behind = self.behind(key, seen);
-        // What is known may still be what they have: where the number went back, only a read can tell.
+        // They may still have the known version: if the number went back, only a read can show it.
         self.outdate(&behind, |read| read.key == *key && read.version.is_none());
         self.wake(behind, now)
     }
 
-    /// The followers that have something else.
+    /// The followers with another version.
     pub(super) fn behind(&self, key: &PathKey, seen: Seen) -> BTreeSet<Name> {
         let Some(path) = self.paths.get(key) else { return BTreeSet::new() };
         let following = self.following(path, key);
@@ -63,7 +63,7 @@ impl Index {
         self.wake(readers, now)
     }
 
-    /// They are to read again, whatever they have.
+    /// Makes these consumers read again, whatever they have.
     pub(super) fn outdate(&mut self, names: &BTreeSet<Name>, which: impl Fn(&ReadKey) -> bool) {
         for name in names {
             for (read, held) in self.consumers.get_mut(name).into_iter().flat_map(|consumer| &mut consumer.sources) {
@@ -74,7 +74,8 @@ impl Index {
         }
     }
 
-    /// Marks them as expected at everything they read, and returns those that are not queued yet.
+    /// Marks these consumers as awaited for everything that they read, and returns those that are
+    /// not queued yet.
     pub(super) fn wake(&mut self, names: BTreeSet<Name>, now: Instant) -> Vec<Name> {
         let mut woken = Vec::new();
         for name in names {

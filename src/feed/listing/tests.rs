@@ -73,7 +73,8 @@ fn fewer_than_three_saved_checks_are_made_one_by_one() {
     let two = ["data/pg/a", "data/pg/b"];
     let plan = planned(&listings, two.map(due).into(), now, &each_hour(&two));
     assert_eq!(plan, [vec![], texts(&two)]);
-    // Two paths each minute and many each hour: a listing each minute would save little more than two checks.
+    // Two paths each minute and many each hour: a listing each minute would save little more than
+    // two checks.
     let minute = HOUR / 60;
     let mut followed = each_hour(&["data/pg/c", "data/pg/d", "data/pg/e"]);
     followed.extend(two.map(|path| (path.into(), minute)));

@@ -1,4 +1,5 @@
-//! Windows of many paths: one listing in place of their checks, and every path by itself where that cannot be believed.
+//! Windows of many paths: one listing in place of their checks, and every path by itself where that
+//! cannot be believed.
 
 use super::*;
 use crate::store::error::Transport;
@@ -76,7 +77,8 @@ async fn what_a_listing_leaves_out_is_asked_for_by_itself() {
     let store = FakeStore::new();
     let (feed, sources) = twenty_served(&store).await;
     let mut wakeups = feed.wakeups().unwrap();
-    // The path that is checked on its own is the one that is due first, and the jitter would choose it.
+    // The path that is checked on its own is the one that is due first, and the jitter would choose
+    // it.
     hasten(&feed, &sources[..1], Instant::now());
     let now = Instant::now() + 2 * HOUR;
     store.hide(&sources[4].path);
