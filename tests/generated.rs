@@ -22,7 +22,7 @@ fn drift_is_listed_with_the_command_that_mends_it() {
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(message.contains("crds/pushsecrets.yaml"), "{message}");
-    assert!(message.contains("cargo run --bin waypost-generate"), "{message}");
+    assert!(message.contains("make generate"), "{message}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `crds/`: one CustomResourceDefinition a file.
+//! `crds/`: one CustomResourceDefinition per file.
 
 use std::path::PathBuf;
 
@@ -12,15 +12,15 @@ const HEADER: &str = "# Generated from src/api by waypost-generate: edit the typ
 /// Status fields that Waypost adds to those of the External Secrets API.
 const ADDED_STATUS: [&str; 3] = ["observedGeneration", "paths", "vault"];
 
-/// The definitions that we install.
+/// The CRDs that we install.
 pub fn outputs() -> Vec<Output> {
     let mut definitions = crd::definitions();
     definitions.push(crd::path_convention());
     files("crds", definitions)
 }
 
-/// The definitions as another installation of the API would declare them: without CEL rules, without the status fields
-/// that we add, with conditions as a plain list.
+/// The CRDs as another installation of the API would declare them: without CEL rules, without the
+/// status fields that we add, with conditions as a plain list.
 pub fn stripped() -> Vec<Output> {
     let mut definitions = crd::definitions();
     definitions.iter_mut().for_each(strip);

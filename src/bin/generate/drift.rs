@@ -1,4 +1,4 @@
-//! Writes generated files, or compares them with what is there.
+//! Writes generated files, or compares them with the existing ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ pub enum Error {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The cause.
         source: std::io::Error,
     },
-    /// Files differ from what the code makes.
-    #[error("these files differ from the code; run `cargo run --bin waypost-generate`:\n{}", list(.0))]
+    /// Files differ from the generated ones.
+    #[error("these files differ from the code; run `make generate`:\n{}", list(.0))]
     Drift(Vec<PathBuf>),
 }
 

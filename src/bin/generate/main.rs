@@ -1,5 +1,5 @@
-//! Writes the files that are made of code: definitions, the API reference, what follows from the path convention, and the
-//! Vault policy that follows from another.
+//! Writes the files that are generated from code: CRDs, the API reference, the files of the path
+//! convention, and a Vault policy that is derived from another.
 
 mod crds;
 mod drift;
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Writes every generated file of the repository, or says which ones differ.
+/// Writes every generated file of the repository, or lists those that differ.
 #[derive(Parser)]
 #[command(name = "waypost-generate", version)]
 struct Arguments {

@@ -13,11 +13,12 @@ const INTRODUCTION: &str = "\
 
 <!-- Generated from src/api by waypost-generate: edit the types, then run `make generate`. -->
 
-All kinds are of the group `external-secrets.io`, but for PathConvention, which is of `waypost.io`. Fields marked with * are required. A field without a default in this
-table gets none in the cluster either: where absence has a meaning, the description says which.
+All kinds are of the group `external-secrets.io`, except PathConvention, which is of `waypost.io`.
+Fields marked with * are required. A field without a default in this table has none in the cluster
+either; its description says how the controller treats it if it is not set.
 ";
 
-/// Fields whose own fields stand under the kind that they are the spec of.
+/// Fields whose own fields are listed under the kind that they are the spec of.
 const SHARED_SPECS: [&str; 2] = ["externalSecretSpec", "pushSecretSpec"];
 
 /// The page.
@@ -103,7 +104,7 @@ fn collect_rows(prefix: &str, schema: &Value, rows: &mut Vec<String>) {
     }
 }
 
-/// What stands below a field: the items of a list, the values of a map, or the fields of an object.
+/// The schema below a field: the items of a list, the values of a map, or the fields of an object.
 fn element(field: &Value) -> (&'static str, &Value) {
     if field["items"].is_object() {
         let (suffix, below) = element(&field["items"]);
@@ -163,7 +164,7 @@ fn constraints(field: &Value) -> String {
     parts.join("; ")
 }
 
-/// The CEL rules below `schema`, each with the field it stands at.
+/// The CEL rules below `schema`, each with its field.
 fn rules(part: &str, schema: &Value) -> Vec<String> {
     let mut found = Map::new();
     collect_rules(part, schema, &mut found);
@@ -179,7 +180,7 @@ fn rules(part: &str, schema: &Value) -> Vec<String> {
     lines
 }
 
-/// Each rule once, under the first field that has it: shared structs would repeat theirs at every use.
+/// Lists each rule once, under the first field that has it; shared structs would repeat theirs.
 fn collect_rules(path: &str, schema: &Value, found: &mut Map<String, Value>) {
     for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
         let message = text(&rule["message"]).to_owned();

@@ -1,4 +1,4 @@
-//! `policies/vault/combined.hcl`: the publisher's policy under another heading, since it covers the consumer's.
+//! `policies/vault/combined.hcl`: the publisher's policy under another heading, because it covers the consumer's.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ const HEADING: &str = "\
 # it merges over, so its rules already cover the consumer's; a team that wants them apart installs publisher.hcl and consumer.hcl instead.
 ";
 
-/// The policy. What of the publisher's heading is about the mount stays in it.
+/// The policy. It keeps the part of the publisher's heading about the mount.
 pub fn output() -> Output {
     let mount = PUBLISHER.find("# `{{mount}}`").expect("the publisher's heading says what the mount stands for");
     (PathBuf::from("policies/vault/combined.hcl"), format!("{HEADING}{}", &PUBLISHER[mount..]))
