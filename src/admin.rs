@@ -1,4 +1,4 @@
-//! The two listeners for machines: /metrics, and /livez with /readyz.
+//! The two listeners: /metrics, and /livez with /readyz.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,16 +26,16 @@ pub struct ListenError {
     source: std::io::Error,
 }
 
-/// What the probes ask.
+/// The state behind the probes.
 #[derive(Clone, Default)]
 pub struct Health {
     ready: Arc<AtomicBool>,
-    /// Each watch reports its life here.
+    /// The liveness of the watches.
     pub liveness: Arc<Liveness>,
 }
 
 impl Health {
-    /// Says that every cache is filled, or that we are shutting down.
+    /// Sets whether all caches are filled, until the process shuts down.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Release);
     }

@@ -1,4 +1,5 @@
-//! Checks a store: can we reach it, log in, and do there what the convention needs?
+//! Checks a store: whether it is reachable, accepts the login, and grants the rights that the
+//! convention needs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,32 +14,33 @@ use crate::store::connection::Connection;
 use crate::store::vault::{Inspection, Rights};
 use crate::store::{Registry, StoreName, StoreRefusal};
 
-/// How often a store is checked unless it says otherwise.
+/// The default interval between checks of a store.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(300);
-/// A store is checked no oftener than this, whatever it says.
+/// The minimum interval between checks of a store.
 pub const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Said of a store whose spec has a field that does nothing here.
+/// Added to the message of a store whose spec has a field without effect.
 const RETRY_SETTINGS: &str =
     "; spec.retrySettings has no effect: Waypost paces retries itself, by what the server answers; remove the field";
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckOutcome {
     /// Whether the store can be used.
     pub status: ConditionStatus,
     /// The condition's reason.
     pub reason: Reason,
-    /// What is wrong and what to do, or what is well.
+    /// What is wrong and what to do, or that the store is valid.
     pub message: String,
-    /// What one can do through it, where the server says.
+    /// What the store allows, if the server reports it.
     pub capabilities: Option<Capabilities>,
-    /// What the server said about itself.
+    /// What the server reports about itself.
     pub detail: Option<VaultDetail>,
 }
 
-/// Checks a store with the session that its consumers use, by its rights on what lies under the prefix of secrets; only the first check logs in. `None` when the store is not ours
-/// or gone, so that nothing is written on it.
+/// Checks a store with the session that its consumers use, by its rights below the prefix of
+/// secrets; only the first check logs in. `None` if the store is not ours or does not exist, so
+/// that nothing is written to it.
 pub async fn check(registry: &Arc<Registry>, name: &StoreName, secret_prefix: &str) -> Option<CheckOutcome> {
     let inspected = match registry.inspected(name).await {
         Ok((connection, Some(client))) => match client.inspect(secret_prefix).await {
@@ -64,13 +66,13 @@ pub async fn check(registry: &Arc<Registry>, name: &StoreName, secret_prefix: &s
     }
 }
 
-/// When the store is to be checked next, counted from now.
+/// The time until the next check.
 pub fn interval(spec: &StoreSpec) -> Duration {
     let asked = spec.refresh_interval.as_ref().and_then(|interval| interval.parse().ok()?.positive());
     asked.map_or(DEFAULT_INTERVAL, |asked| asked.max(SHORTEST_INTERVAL))
 }
 
-/// The status after a check; `None` when it says what it said before, so that nothing is written.
+/// The status after a check; `None` if it is unchanged, so that nothing is written.
 pub fn status(
     before: Option<&SecretStoreStatus>,
     outcome: &CheckOutcome,
@@ -80,7 +82,7 @@ pub fn status(
     let mut status = before.cloned().unwrap_or_default();
     let ready = Condition::ready(outcome.status, outcome.reason, outcome.message.clone(), Some(generation));
     let upsert = condition::upsert(&mut status.conditions, ready, now);
-    // What was known before a failure stays known: an outage changes neither rights nor versions.
+    // A failure keeps what was known: an outage changes neither rights nor versions.
     status.capabilities = outcome.capabilities.or(status.capabilities);
     status.vault = outcome.detail.clone().or(status.vault);
     status.observed_generation = Some(generation);
@@ -94,7 +96,7 @@ fn usable(connection: &Connection, inspection: Option<Inspection>, secret_prefix
             status: ConditionStatus::True,
             reason: Reason::Valid,
             message: format!(
-                "store validated; its credential is read in the namespace of each resource that uses it, so the login is tried there{}",
+                "store validated; its credential is read in the namespace of each resource that uses it, so each resource checks the login{}",
                 plain_http(connection)
             ),
             capabilities: None,
@@ -111,7 +113,7 @@ fn usable(connection: &Connection, inspection: Option<Inspection>, secret_prefix
     let judged = inspection.rights.map(|rights| judge(rights, mount, secret_prefix));
     let (capabilities, hint) = match judged {
         Some(Judged::May(capabilities, hint)) => (Some(capabilities), hint),
-        // A server that does not tell is taken at its word when the first request comes.
+        // If the server does not report rights, the first request shows them.
         None => (None, String::new()),
         Some(Judged::MayNothing(message)) => {
             return CheckOutcome {
@@ -135,7 +137,7 @@ fn usable(connection: &Connection, inspection: Option<Inspection>, secret_prefix
 fn refused(refusal: &StoreRefusal) -> Option<CheckOutcome> {
     let reason = match refusal {
         StoreRefusal::NotFound { .. } | StoreRefusal::OtherController { .. } => return None,
-        // A store does not ask for itself on behalf of a namespace.
+        // Does not occur: a store is not checked for a namespace.
         StoreRefusal::NotAllowed { .. } => Reason::NotPermitted,
         StoreRefusal::Unsupported { .. } | StoreRefusal::Invalid { .. } | StoreRefusal::Failed(_) => {
             Reason::InvalidProviderConfig
@@ -150,7 +152,7 @@ fn refused(refusal: &StoreRefusal) -> Option<CheckOutcome> {
     })
 }
 
-/// What the rights amount to: capabilities with a hint, or none at all with what to do.
+/// Derives capabilities with a hint from the rights, or an error with what to do.
 fn judge(rights: Rights, mount: &str, secrets: &str) -> Judged {
     let Rights { read, write, claim } = rights;
     match (read, write) {
@@ -165,7 +167,7 @@ fn judge(rights: Rights, mount: &str, secrets: &str) -> Judged {
         (false, true) => Judged::May(
             Capabilities::WriteOnly,
             format!(
-                "; it can write {mount}/data/{secrets}/* but not read it, and a push merges over what is there: add `read`"
+                "; it can write {mount}/data/{secrets}/* but not read it, and a push merges over the current version: add `read`"
             ),
         ),
         (false, false) => Judged::MayNothing(format!(

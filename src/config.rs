@@ -1,4 +1,4 @@
-//! The controller's settings: flags and environment, read here and nowhere else.
+//! The controller's settings: flags and environment, which only this module reads.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -11,10 +11,10 @@ use crate::domain::consent::Silence;
 use crate::domain::convention::Mode;
 use crate::domain::target::Strangers;
 
-/// The namespace file of a pod's ServiceAccount, which says where the Lease goes in a cluster.
+/// The namespace file of a pod's ServiceAccount: the default namespace of the Lease.
 const POD_NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
-/// Settings of `waypost controller`. Each flag can be given in the environment as well; the flag wins.
+/// Settings of `waypost controller`. Each flag can also be set in the environment; the flag wins.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
     /// Where /metrics is served.
@@ -25,24 +25,24 @@ pub struct Config {
     #[arg(long, env = "WAYPOST_HEALTH_ADDR", default_value = "0.0.0.0:8082", value_name = "ADDR")]
     pub health_addr: SocketAddr,
 
-    /// Objects of one kind and one server that are reconciled at the same time. A queue has twice as many slots, so that a server
-    /// which hangs leaves half of them to the others.
+    /// How many objects of one kind and one server are reconciled concurrently. A queue has twice
+    /// as many slots, so that a server that hangs leaves half of them to others.
     #[arg(long, env = "WAYPOST_CONCURRENT", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
     pub concurrent: u16,
 
-    /// The class we serve: stores whose spec.controller says so.
+    /// Serve stores with this spec.controller.
     #[arg(long, env = "WAYPOST_CONTROLLER_CLASS", default_value = "default", value_name = "CLASS")]
     pub controller_class: String,
 
-    /// Also serve stores without spec.controller. Switch it off to run beside another controller.
+    /// Also serve stores without spec.controller. Set it to false beside another controller.
     #[arg(long, env = "WAYPOST_SERVE_UNCLASSIFIED", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     pub serve_unclassified: bool,
 
-    /// Watch this namespace only (cluster-scoped stores are served for it as well) [default: all namespaces].
+    /// Watch only this namespace, and cluster-scoped stores for it [default: all namespaces].
     #[arg(long, env = "WAYPOST_NAMESPACE", value_name = "NAMESPACE")]
     pub namespace: Option<String>,
 
-    /// Requests a second that a store's login may send on average; as many may come at once.
+    /// Maximum requests per second of a store's login on average, and at once.
     #[arg(long, env = "WAYPOST_STORE_REQUEST_RATE", default_value = "2000", value_name = "N")]
     pub store_request_rate: NonZeroU32,
 
@@ -50,23 +50,28 @@ pub struct Config {
     #[arg(long, env = "WAYPOST_STATUS_HEARTBEAT", default_value = "1h", value_parser = parse_duration, value_name = "DURATION")]
     pub status_heartbeat: Duration,
 
-    /// How long a deleted PushSecret is held where what it pushed can perhaps never be removed: its store is gone, its namespace is going, or nobody can read what is to be removed.
+    /// How long a deleted PushSecret waits if what it pushed may never be removable: its store does
+    /// not exist, its namespace is being deleted, or what to remove cannot be read.
     #[arg(long, env = "WAYPOST_CLEANUP_DEADLINE", default_value = "10m", value_parser = parse_duration, value_name = "DURATION")]
     pub cleanup_deadline: Duration,
 
-    /// What happens to a PushSecret that breaks the path convention (rules P1-P3 and V1-V8), while no PathConvention says.
+    /// How strictly to apply the path convention (rules P1-P3 and V1-V8) while there is no
+    /// PathConvention.
     #[arg(long, env = "WAYPOST_PATH_CONVENTION", default_value = "enforce", value_parser = parse_mode, value_name = "enforce|warn|off")]
     pub path_convention: Mode,
 
-    /// Names this cluster in claims; needed where several clusters share one Vault and one was rebuilt [default: the UID of namespace kube-system].
+    /// Name of this cluster in claims. Needed if several clusters share one Vault and one was
+    /// rebuilt [default: the UID of namespace kube-system].
     #[arg(long, env = "WAYPOST_CLUSTER_NAME", value_parser = parse_cluster_name, value_name = "NAME")]
     pub cluster_name: Option<String>,
 
-    /// Take over existing Secrets of a target's name that no controller owns, as External Secrets Operator does; without it, only those whose ExternalSecret is annotated waypost.io/adopt.
+    /// Adopt existing Secrets with a target's name that no controller owns, as External Secrets
+    /// Operator does. Without it, only if the ExternalSecret is annotated waypost.io/adopt.
     #[arg(long, env = "WAYPOST_ADOPT_UNOWNED_TARGETS", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub adopt_unowned_targets: bool,
 
-    /// Read only properties whose producer names the namespace as a consumer; without it, what nobody spoke about may be read.
+    /// Read only properties whose producer names the namespace as a consumer. Without it, a
+    /// property without a consent may be read.
     #[arg(long, env = "WAYPOST_REQUIRE_CONSENT", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub require_consent: bool,
 
@@ -74,15 +79,16 @@ pub struct Config {
     #[arg(long, env = "WAYPOST_LOG_FORMAT", default_value = "json", value_name = "FORMAT")]
     pub log_format: LogFormat,
 
-    /// What is logged: a level, or directives such as `info,waypost::push=debug`. Libraries that could log secrets stay capped.
+    /// What to log: a level, or directives such as `info,waypost::push=debug`. Libraries that could
+    /// log secrets stay capped.
     #[arg(long, env = "WAYPOST_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
     pub log_level: String,
 
-    /// Let several replicas agree on one that works, by a Lease.
+    /// Elect one active replica by a Lease.
     #[arg(long, env = "WAYPOST_LEADER_ELECT", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     pub leader_elect: bool,
 
-    /// Where the Lease is [default: the pod's namespace, or external-secrets outside a cluster].
+    /// The Lease's namespace [default: the pod's namespace, or external-secrets outside a cluster].
     #[arg(long, env = "WAYPOST_LEADER_ELECTION_NAMESPACE", value_name = "NAMESPACE")]
     pub leader_election_namespace: Option<String>,
 
@@ -94,29 +100,31 @@ pub struct Config {
     #[command(flatten)]
     pub cluster: ClusterChoice,
 
-    /// Export traces by OTLP to this endpoint; the other OTEL_* variables of the standard are honoured too.
+    /// Export traces by OTLP to this endpoint; the other OTEL_* variables of the standard are
+    /// honoured too.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
 }
 
-/// Settings that reconcilers decide by.
+/// The settings of reconcilers.
 pub struct Settings {
     /// How often `status.refreshTime` moves although nothing changed; zero means at every refresh.
     pub status_heartbeat: Duration,
-    /// How long a deleted PushSecret waits for what may never be.
+    /// How long a deleted PushSecret waits for a clean-up that may never be possible.
     pub cleanup_deadline: Duration,
     /// This cluster's name in claims.
     pub cluster: String,
-    /// What happens to a Secret of a target's name that is nobody's, where the resource does not say.
+    /// What to do with an existing Secret without an owner, unless the resource says otherwise.
     pub strangers: Strangers,
-    /// What it means that a producer did not say who may read its properties.
+    /// What a property without a consent means.
     pub silence: Silence,
 }
 
-/// Which cluster is meant.
+/// The cluster to use.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ClusterChoice {
-    /// The kubeconfig to use [default: the files of KUBECONFIG, else the cluster that this runs in, else ~/.kube/config]
+    /// The kubeconfig to use [default: the files of KUBECONFIG, else the cluster that this runs in,
+    /// else ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
@@ -128,7 +136,7 @@ pub struct ClusterChoice {
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// One JSON object a line, for machines.
+    /// One JSON object per line, for machines.
     Json,
     /// Plain lines, for people.
     Text,
@@ -148,7 +156,7 @@ fn parse_mode(text: &str) -> Result<Mode, String> {
     text.parse().map_err(|_unknown| "must be enforce, warn or off".to_owned())
 }
 
-/// A claim's value has room for this much and splits its words at spaces.
+/// A claim's value has room for 63 characters, and its fields are separated by spaces.
 pub(crate) fn parse_cluster_name(text: &str) -> Result<String, String> {
     let fits = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
     match !text.is_empty() && text.len() <= 63 && text.chars().all(fits) {
@@ -157,7 +165,8 @@ pub(crate) fn parse_cluster_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// A humantime duration, less the units that people confuse with minutes and that no setting here is as long as.
+/// A humantime duration, without the units that people confuse with minutes and that are too long
+/// for any setting.
 fn parse_duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);

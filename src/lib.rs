@@ -1,5 +1,5 @@
-//! Waypost distributes operator-generated Secrets between namespaces through Vault or OpenBao, with the External Secrets
-//! API.
+//! Waypost distributes operator-generated Secrets between namespaces through Vault or OpenBao, with
+//! the External Secrets API.
 #![forbid(unsafe_code)]
 
 pub mod admin;

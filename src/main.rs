@@ -1,4 +1,4 @@
-//! Parses the command line, runs the command, and turns its end into an exit code.
+//! Parses the command line, runs the command, and returns its exit code.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
-//! What we measure of ourselves. Names and labels are External Secrets Operator's where it has them, so that dashboards
-//! keep working; no metric carries a remote key or a target's key.
+//! Metrics. Names and labels are External Secrets Operator's where it has them, so that dashboards
+//! keep working. No metric has a remote key or a target's key.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::api::kind::Kind;
 use crate::domain::object_name::Name;
 use crate::store::observer::{Call, RequestObserver};
 
-/// A stage of the way from a source to a target.
+/// A stage of the path from a source to a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Stage {
     /// From the event of a source to the version in the store.
@@ -150,53 +150,49 @@ impl Metrics {
             );
             registry.register(
                 format!("{prefix}_reconcile_duration"),
-                "Nanoseconds of the last reconcile",
+                "Duration of the last reconcile in nanoseconds",
                 families.duration.clone(),
             );
             registry.register(
                 format!("{prefix}_last_ready_timestamp_seconds"),
-                "When the object was last found in order (Unix time); its age is the staleness",
+                "When Ready was last reported True (Unix time)",
                 families.synced.clone(),
             );
         }
         registry.register("externalsecret_sync_calls", "Reconciles of ExternalSecrets", self.sync_calls.clone());
-        registry.register(
-            "externalsecret_sync_calls_error",
-            "Failed reconciles, ever rising",
-            self.sync_errors.clone(),
-        );
+        registry.register("externalsecret_sync_calls_error", "Failed reconciles", self.sync_errors.clone());
         registry.register(
             "externalsecret_provider_api_calls_count",
-            "Requests to stores by call and outcome, ever rising",
+            "Requests to stores by call and outcome",
             self.provider_calls.clone(),
         );
         registry.register("controller_runtime_reconcile", "Reconciles by outcome", self.reconciles.clone());
         registry.register_with_unit(
             "controller_runtime_reconcile_time",
-            "Time of a reconcile",
+            "Duration of a reconcile",
             Unit::Seconds,
             self.reconcile_seconds.clone(),
         );
         registry.register_with_unit(
             "waypost_store_request",
-            "Time of a request to a store",
+            "Duration of a request to a store",
             Unit::Seconds,
             self.store_seconds.clone(),
         );
         registry.register_with_unit(
             "waypost_propagation",
-            "Time of each stage from a source's change to its targets",
+            "Duration of each stage from a source's change to its targets",
             Unit::Seconds,
             self.propagation.clone(),
         );
         registry.register(
             "waypost_push_let_go",
-            "PushSecrets that were let go and left what they pushed in a store; the log names the paths",
+            "PushSecrets that were released although what they pushed is still in a store; the log names the paths",
             self.let_go.clone(),
         );
         registry.register(
             "waypost_leading",
-            "1 in the replica that works, 0 in one that stands by; where none is 1, nothing is distributed",
+            "1 in the active replica, 0 in a standby; if none is 1, nothing is distributed",
             self.leading.clone(),
         );
     }
@@ -208,7 +204,7 @@ impl Metrics {
         text
     }
 
-    /// A reconcile ended, well or not.
+    /// Records the end of a reconcile.
     pub fn reconciled(&self, kind: Kind, name: &Name, ok: bool, took: Duration) {
         let object = object_labels(name);
         let nanos = i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
@@ -225,7 +221,7 @@ impl Metrics {
         self.reconcile_seconds.get_or_create(&ControllerLabels { controller }).observe(took.as_secs_f64());
     }
 
-    /// The `Ready` condition as last decided.
+    /// Records the `Ready` condition.
     pub fn condition(&self, kind: Kind, name: &Name, ready: bool) {
         let families = &self.kinds[kind.index()];
         for (status, value) in [("True", ready), ("False", !ready)] {
@@ -238,7 +234,7 @@ impl Metrics {
         }
     }
 
-    /// The object is gone: its series go too.
+    /// Removes the series of a deleted object.
     pub fn forget(&self, kind: Kind, name: &Name) {
         let (object, families) = (object_labels(name), &self.kinds[kind.index()]);
         families.duration.remove(&object);
@@ -252,17 +248,17 @@ impl Metrics {
         }
     }
 
-    /// Whether this replica works.
+    /// Records whether this replica leads.
     pub fn leading(&self, leads: bool) {
         self.leading.set(i64::from(leads));
     }
 
-    /// A PushSecret was let go, and what it pushed is left.
+    /// Records a PushSecret that was released although what it pushed is left.
     pub fn let_go(&self, why: LetGo) {
         self.let_go.get_or_create(&LetGoLabels { reason: why }).inc();
     }
 
-    /// A change got through a stage.
+    /// Records that a change passed a stage.
     pub fn propagated(&self, stage: Stage, took: Duration) {
         self.propagation.get_or_create(&StageLabels { stage }).observe(took.as_secs_f64());
     }

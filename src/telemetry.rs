@@ -17,7 +17,8 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{Config, LogFormat};
 
-/// Libraries that would log request bodies, tokens or paths, with the most that they may say whatever a user asks for.
+/// Libraries that would log request bodies, tokens or paths, with their maximum level, whatever the
+/// user sets.
 const CAPS: [(&str, LevelFilter); 8] = [
     ("vaultrs", LevelFilter::OFF),
     ("rustify", LevelFilter::OFF),
@@ -32,15 +33,15 @@ const CAPS: [(&str, LevelFilter); 8] = [
 /// Logging or tracing cannot be set up.
 #[derive(Debug, Error)]
 pub enum TelemetryError {
-    /// The level or directives make no sense.
+    /// The level or directives are invalid.
     #[error("--log-level {level:?} is not a level or a list of directives: {source}")]
     Level {
-        /// As given.
+        /// The flag's value.
         level: String,
         /// What is wrong.
         source: tracing_subscriber::filter::ParseError,
     },
-    /// The exporter refuses its settings.
+    /// The exporter's settings are invalid.
     #[error("cannot export traces (see the OTEL_* variables): {source}")]
     Export {
         /// What is wrong.
@@ -48,7 +49,7 @@ pub enum TelemetryError {
     },
 }
 
-/// Keeps traces flowing; shut down at the end so that the last ones arrive.
+/// The exporter of traces. Shut it down at the end, so that the last ones are sent.
 pub struct Telemetry(Option<SdkTracerProvider>);
 
 impl Telemetry {
@@ -81,19 +82,19 @@ fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
     EnvFilter::builder().parse(level).map_err(|source| TelemetryError::Level { level: level.to_owned(), source })
 }
 
-/// A quiet log is no reason for traces without what we say.
+/// Spans are exported whatever the log level.
 fn trail_directive() -> Directive {
     format!("{}=info", trail::TARGET).parse().expect("a target and a level are a directive")
 }
 
-/// Whether the caps let this target speak at this level. A module of a capped library is capped with it.
+/// Whether the caps allow this target at this level. A module of a capped library is capped too.
 fn permitted(target: &str, level: Level) -> bool {
     let below =
         |library: &str| target.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
     CAPS.iter().filter(|(library, _)| below(library)).all(|(_, most)| level <= *most)
 }
 
-/// Lines name their object themselves.
+/// Log lines name their object themselves.
 fn is_for_lines(metadata: &Metadata<'_>) -> bool {
     metadata.target() != trail::TARGET
 }

@@ -3,17 +3,17 @@
 /// One of the kinds of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Materialises a Secret.
+    /// Creates a Secret.
     ExternalSecret,
     /// Publishes a Secret.
     PushSecret,
     /// A store for one namespace.
     SecretStore,
-    /// A store for all.
+    /// A store for all namespaces.
     ClusterSecretStore,
-    /// Makes ExternalSecrets in namespaces.
+    /// Creates ExternalSecrets in namespaces.
     ClusterExternalSecret,
-    /// Makes PushSecrets in namespaces.
+    /// Creates PushSecrets in namespaces.
     ClusterPushSecret,
 }
 
@@ -28,7 +28,7 @@ impl Kind {
         Kind::ClusterPushSecret,
     ];
 
-    /// Its place in a table.
+    /// Its index in a table.
     pub fn index(self) -> usize {
         self as usize
     }

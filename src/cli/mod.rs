@@ -1,4 +1,4 @@
-//! The command line: one module a command.
+//! The command line: one module per command.
 
 pub mod claims;
 pub mod lint;
@@ -10,7 +10,8 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Config;
 
-/// Distributes operator-generated Secrets between namespaces through Vault or OpenBao, with the External Secrets API.
+/// Distributes operator-generated Secrets between namespaces through Vault or OpenBao, with the
+/// External Secrets API.
 #[derive(Parser, Debug)]
 #[command(version, max_term_width = 100)]
 pub struct Cli {
@@ -42,23 +43,26 @@ Examples:
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Run the controller, in a cluster or beside one: the cluster is that of --kubeconfig, KUBECONFIG, the pod, or ~/.kube/config.
+    /// Run the controller, in a cluster or outside it: the cluster is that of --kubeconfig,
+    /// KUBECONFIG, the pod, or ~/.kube/config.
     #[command(after_help = CONTROLLER)]
     Controller(Box<Config>),
-    /// Judge manifests before a cluster sees them, as the API server and the controller will: fields, rules, names, what this version
-    /// does not do, and the path convention.
+    /// Check manifests before a cluster sees them, as the API server and the controller will:
+    /// fields, rules, names, unsupported features, and the path convention.
     ///
-    /// In folders, templates of Helm charts and patches of kustomizations are skipped: render them first.
-    /// Exit code: 0 when there are no errors (warnings are shown), 1 when there are, 2 when a file cannot be read.
+    /// In folders, templates of Helm charts and patches of kustomizations are skipped: render them
+    /// first. Exit code: 0 if there are no errors (warnings are shown), 1 if there are, 2 if a file
+    /// cannot be read.
     #[command(after_help = LINT)]
     Lint(lint::Args),
-    /// Print the Vault policy that manifests need, and nothing more: a rule for each path, with who needs it.
+    /// Print the least Vault policy for manifests: a rule for each path, and who needs it.
     ///
-    /// A login with this policy can do for these PushSecrets or ExternalSecrets all that the controller does. A path that is
-    /// added later needs the policy printed anew. Exit code: 0, or 2 when a file cannot be read or understood. With --check: 0 when
-    /// the token has every right, 1 when it lacks one, 2 when that cannot be told.
+    /// A login with this policy can do everything that the controller does for these PushSecrets or
+    /// ExternalSecrets. Print the policy again when you add a path. Exit code: 0, or 2 if a file
+    /// cannot be read or parsed. With --check: 0 if the token has every right, 1 if it lacks one, 2
+    /// if this cannot be determined.
     #[command(after_help = POLICY)]
     Policy(policy::Args),
-    /// Say who owns properties of paths, and give what a lost cluster owned to the one that took its place.
+    /// List the owners of properties, and transfer the claims of a lost cluster to its successor.
     Claims(claims::Args),
 }

@@ -1,5 +1,5 @@
-//! The server that a command asks, and the token that it asks with: from flags, else from where the tools of OpenBao and Vault
-//! have them.
+//! The server and the token of a command: from flags, else from where the tools of OpenBao and
+//! Vault have them.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,22 +9,25 @@ use thiserror::Error;
 use crate::domain::secret::SecretBytes;
 use crate::store::vault::access::Access;
 
-/// The variables that name a thing, the first that is set counts. OpenBao's tool reads the same in this order.
+/// The variables of each setting; the first that is set counts. OpenBao's tool reads the same in
+/// this order.
 const ADDRESS: [&str; 2] = ["BAO_ADDR", "VAULT_ADDR"];
 const CA_CERT: [&str; 2] = ["BAO_CACERT", "VAULT_CACERT"];
 const NAMESPACE: [&str; 2] = ["BAO_NAMESPACE", "VAULT_NAMESPACE"];
-/// Never from the command line, which others can see.
+/// There is no flag, because others can see the command line.
 const TOKEN: [&str; 2] = ["BAO_TOKEN", "VAULT_TOKEN"];
-/// Where `bao login` and `vault login` leave a token, below the home folder.
+/// The file in the home folder where `bao login` and `vault login` leave a token.
 const TOKEN_FILE: &str = ".vault-token";
 
-/// A server, as its own command line takes it.
+/// The flags of a server.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Server {
-    /// The server to ask [default: BAO_ADDR, else VAULT_ADDR]. The token is that of BAO_TOKEN, else VAULT_TOKEN, else ~/.vault-token
+    /// The server [default: BAO_ADDR, else VAULT_ADDR]. The token is that of BAO_TOKEN, else
+    /// VAULT_TOKEN, else ~/.vault-token
     #[arg(long, value_name = "URL")]
     pub address: Option<String>,
-    /// Certificates in PEM to trust instead of the system's [default: BAO_CACERT, else VAULT_CACERT]
+    /// Certificates in PEM to trust instead of the system's [default: BAO_CACERT, else
+    /// VAULT_CACERT]
     #[arg(long, value_name = "FILE")]
     pub ca_cert: Option<PathBuf>,
     /// The server's namespace [default: BAO_NAMESPACE, else VAULT_NAMESPACE]
@@ -32,12 +35,12 @@ pub struct Server {
     pub vault_namespace: Option<String>,
 }
 
-/// Why it cannot be asked.
+/// Why there is no server to use.
 #[derive(Debug, Error)]
 pub enum NoServer {
-    #[error("no server to ask: name it with --address, BAO_ADDR or VAULT_ADDR")]
+    #[error("no server: set --address, BAO_ADDR or VAULT_ADDR")]
     Address,
-    #[error("no token to ask with: set BAO_TOKEN or VAULT_TOKEN, or log in with `bao login` or `vault login`")]
+    #[error("no token: set BAO_TOKEN or VAULT_TOKEN, or log in with `bao login` or `vault login`")]
     Token,
     #[error("cannot read {}: {cause}", file.display())]
     Unreadable { file: PathBuf, cause: std::io::ErrorKind },
@@ -47,12 +50,12 @@ impl Server {
     /// Reads the certificates and the token.
     ///
     /// # Errors
-    /// [`NoServer`]; nothing of the token is in it.
+    /// [`NoServer`], without any part of the token.
     pub fn access(&self) -> Result<Access, NoServer> {
         self.access_in(|name| std::env::var_os(name))
     }
 
-    /// The same in an environment that is given.
+    /// The same in the given environment.
     fn access_in(&self, variable: impl Fn(&str) -> Option<OsString>) -> Result<Access, NoServer> {
         let set = |names: [&'static str; 2]| {
             names.into_iter().find_map(|name| Some((name, variable(name).filter(|text| !text.is_empty())?)))
@@ -74,7 +77,7 @@ fn read(file: &PathBuf) -> Result<Vec<u8>, NoServer> {
     std::fs::read(file).map_err(|error| NoServer::Unreadable { file: file.clone(), cause: error.kind() })
 }
 
-/// The token that a login left; editors end it with a new line.
+/// The token from a login; editors may add a newline.
 fn token_file(home: Option<OsString>) -> Result<SecretBytes, NoServer> {
     let file = PathBuf::from(home.filter(|home| !home.is_empty()).ok_or(NoServer::Token)?).join(TOKEN_FILE);
     let written = match read(&file) {

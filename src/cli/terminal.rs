@@ -1,11 +1,12 @@
-//! What commands print. A reader that has seen enough (`… | head`) is no failure: the rest is not printed, and the exit code is that of
-//! the command.
+//! Output of commands. A closed pipe (`… | head`) is not a failure: the rest is not printed, and
+//! the exit code is that of the command.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
-/// Prints a command's result and gives its exit code; 2 where standard output takes nothing, such as on a full disk.
+/// Prints a command's result and returns its exit code; 2 if standard output cannot be written,
+/// such as on a full disk.
 pub fn print(command: &str, text: &str, code: ExitCode) -> ExitCode {
     match written(io::stdout().lock(), text) {
         Ok(()) => code,
@@ -16,12 +17,12 @@ pub fn print(command: &str, text: &str, code: ExitCode) -> ExitCode {
     }
 }
 
-/// Tells the person at the terminal a line. Whether anybody reads it changes nothing.
+/// Prints a line to standard error. A failure is ignored.
 pub fn say(line: impl Display) {
     let _unread = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// Whether standard output is for a person's eyes, and colour is welcome.
+/// Whether standard output is a terminal that accepts colour.
 pub fn is_coloured() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }

@@ -10,13 +10,13 @@ const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(7 * 60);
 const STEADY: Duration = Duration::from_secs(20);
 
-/// How often each object has failed since it last did not.
+/// How often each object has failed in a row.
 #[derive(Default)]
 pub struct Backoff(Mutex<HashMap<Name, u32>>);
 
 impl Backoff {
-    /// One more failure; the pause before the next try, with up to a fifth of jitter so that objects that failed together
-    /// do not come back together.
+    /// Counts one more failure, and returns the pause before the next try, with up to 20 % jitter,
+    /// so that objects that failed together are not retried together.
     pub fn failed(&self, name: &Name) -> Duration {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(name.clone()).or_insert(0);
@@ -25,13 +25,14 @@ impl Backoff {
         pause.mul_f64(1.0 - rand::random_range(0.0..0.2))
     }
 
-    /// It did not fail, or is gone.
+    /// Call this when the object did not fail, or was deleted.
     pub fn reset(&self, name: &Name) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 }
 
-/// The pause before the next try where failures say nothing about the next one, with a quarter of jitter to either side.
+/// The constant pause before the next try, with 25 % jitter, if earlier failures say nothing about
+/// the next one.
 pub fn steady() -> Duration {
     STEADY.mul_f64(rand::random_range(0.75..1.25))
 }

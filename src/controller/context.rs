@@ -24,17 +24,17 @@ pub struct Context {
     pub feed: Arc<Feed>,
     /// Settings.
     pub settings: Settings,
-    /// The rules of paths, as they hold now.
+    /// The current path convention.
     pub conventions: Conventions,
     /// Who refers to which Secret.
     pub referrers: Referrers,
     /// Who refers to which ConfigMap.
     pub config_maps: Referrers,
-    /// Sources that moved.
+    /// Changes of sources.
     pub moves: Moves,
-    /// Statuses that the server cuts.
+    /// Statuses that the server prunes.
     pub pruned: Pruned,
-    /// Statuses that caches may not show yet.
+    /// Our own written statuses that caches may not show yet.
     pub written: Written,
     /// Events.
     pub events: Events,

@@ -1,5 +1,6 @@
-//! The path convention as it holds now: the built-in words until a PathConvention says otherwise, and each namespace's own mode.
-//! Nothing is restarted when it changes: whoever judges asks here each time.
+//! The current path convention: the built-in vocabulary until a PathConvention replaces it, and
+//! each namespace's own mode. A change needs no restart, because the convention is read here for
+//! every judgement.
 
 use std::borrow::Cow;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -26,10 +27,10 @@ use crate::domain::convention::{Convention, LABEL_MODE};
 use crate::domain::object_name::Name;
 use crate::watch::{self, Known, Sighting};
 
-/// Another convention holds than before.
+/// The convention changed.
 pub struct ConventionChanged;
 
-/// The convention that holds, and what holds without a PathConvention.
+/// The current convention, and the one without a PathConvention.
 pub struct Conventions {
     current: RwLock<Arc<Convention>>,
     built_in: Arc<Convention>,
@@ -37,7 +38,7 @@ pub struct Conventions {
 }
 
 impl Conventions {
-    /// Begins with what is built in, in the mode of the flag.
+    /// Begins with the built-in convention, in the mode of the flag.
     pub fn new(built_in: Convention, namespaces: Store<PartialObjectMeta<Namespace>>) -> Self {
         let built_in = Arc::new(built_in);
         Conventions { current: RwLock::new(built_in.clone()), built_in, namespaces }
@@ -48,7 +49,7 @@ impl Conventions {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The convention, in the mode for what is written from this namespace.
+    /// The convention, in the mode of this namespace.
     pub fn in_namespace(&self, namespace: &str) -> Arc<Convention> {
         let (current, namespace) = (self.current(), self.namespaces.get(&ObjectRef::new(namespace)));
         let label = namespace.as_ref().and_then(|namespace| namespace.labels().get(LABEL_MODE));
@@ -58,7 +59,7 @@ impl Conventions {
         }
     }
 
-    /// Puts another convention in place; whether it is another one.
+    /// Replaces the convention; returns whether it changed.
     fn replace(&self, convention: Arc<Convention>) -> Replaced {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         if **current == *convention {
@@ -69,14 +70,15 @@ impl Conventions {
     }
 }
 
-/// Whether a convention is another one than before.
+/// Whether the convention changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Replaced {
     Same,
     Other,
 }
 
-/// Watches PathConventions until `stop` is cancelled. `filled` is cancelled once it is known which convention holds.
+/// Watches PathConventions until `stop` is cancelled. `filled` is cancelled once the current
+/// convention is known.
 pub async fn follow(
     api: Api<Guarded<PathConvention>>,
     context: Arc<Context>,
@@ -101,12 +103,13 @@ struct Follower {
     changed: UnboundedSender<ConventionChanged>,
     filled: CancellationToken,
     known: Known,
-    /// The state of the object that was told to be wrong, so that it is told once.
+    /// The UID and generation of the object that was reported as invalid, so that it is reported
+    /// once.
     told: Option<(Option<String>, Option<i64>)>,
     missing: Missing,
 }
 
-/// Whether it was said that there is no such kind.
+/// Whether the missing kind was reported.
 enum Missing {
     Unsaid,
     Said,
@@ -129,7 +132,8 @@ impl Follower {
         }
     }
 
-    /// Without the kind, or the right to see it, what is built in holds. Anything else is waited for.
+    /// Without the kind, or the right to read it, the built-in convention applies. Other errors are
+    /// retried.
     fn failed(&mut self, error: &watcher::Error) {
         let refused = matches!(
             error,
@@ -140,7 +144,7 @@ impl Follower {
             return;
         }
         if matches!(self.missing, Missing::Unsaid) {
-            info!("no PathConvention can be read (crds/pathconventions.yaml): the built-in path convention holds");
+            info!("no PathConvention can be read (crds/pathconventions.yaml): the built-in path convention applies");
             self.missing = Missing::Said;
         }
         self.built_in();
@@ -158,14 +162,14 @@ impl Follower {
         self.refuse(object, &wrong).await;
     }
 
-    /// Says once what is wrong. The convention that held goes on to hold.
+    /// Reports once what is wrong. The previous convention stays in use.
     async fn refuse(&mut self, object: &Guarded<PathConvention>, wrong: &str) {
         let state = (object.uid(), object.meta().generation);
         if self.told.as_ref() == Some(&state) {
             return;
         }
         self.told = Some(state);
-        let message = format!("{wrong}; correct it: until then the convention that held before goes on to hold");
+        let message = format!("{wrong}; correct it: until then the previous convention stays in use");
         warn!(path_convention = object.name_any(), message, "not in use");
         self.context.events.state_changed(object, Tone::Warning, Reason::InvalidSpec.as_str(), &message).await;
     }
@@ -180,7 +184,7 @@ impl Follower {
             Replaced::Same => {}
             Replaced::Other => {
                 info!(%mode, "another path convention holds");
-                // A closed channel means that we are shutting down.
+                // A closed channel means that the process is shutting down.
                 let _closed = self.changed.send(ConventionChanged).is_err();
             }
         }

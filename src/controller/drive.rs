@@ -36,7 +36,7 @@ use crate::store::serving::serving;
 use crate::telemetry::trail::{self, Cause};
 use crate::watch::{self, Known, Sighting};
 
-/// Decides about the objects of one kind.
+/// The reconciler of one kind.
 #[async_trait]
 pub trait Reconciler: Send + Sync + 'static {
     /// The kind's Rust type.
@@ -44,53 +44,53 @@ pub trait Reconciler: Send + Sync + 'static {
     /// Its status.
     type Status: Serialize + Send + Sync;
 
-    /// Which kind it is.
+    /// The kind.
     const KIND: Kind;
 
-    /// Access to the kind in a namespace, or to the cluster-scoped kind.
+    /// The API of the kind in a namespace, or of the cluster-scoped kind.
     fn api(&self, namespace: &str) -> Api<Guarded<Self::Object>>;
 
-    /// The watch delivered the object, before anything is reconciled.
+    /// Called when the watch delivers the object, before it is reconciled.
     fn observe(&self, _object: &Self::Object) {}
 
-    /// The stores that a reconcile of the object works through, whose slowness must not be the other objects'.
+    /// The stores that a reconcile of the object uses. A slow store must not delay other objects.
     fn stores(&self, _object: &Self::Object) -> Vec<StoreName> {
         Vec::new()
     }
 
-    /// The span of what made the object be looked at, where that is known: its reconcile belongs to the same trace.
+    /// The span that caused the reconcile, if known: the reconcile belongs to the same trace.
     fn cause(&self, _name: &Name) -> Option<Cause> {
         None
     }
 
-    /// Brings the world nearer to the object's spec and says how it stands.
+    /// Reconciles the object, and returns the report.
     async fn reconcile(&self, object: Arc<Self::Object>, name: &Name) -> Report<Self::Status>;
 
-    /// Judges an object that does not decode, by what stands there now.
+    /// Judges an object that does not decode, after a live read.
     ///
     /// # Errors
-    /// When it cannot be looked at.
+    /// [`ClusterError`] if it cannot be read.
     async fn undecodable(&self, _name: &Name) -> Result<Fate<Self::Object>, ClusterError> {
         Ok(Fate::Told(Advice::correct()))
     }
 
-    /// The object is gone.
+    /// Call this when the object is deleted.
     fn forget(&self, name: &Name);
 }
 
-/// A kind being watched.
+/// The watch and the queue of one kind.
 pub struct Driven<R: Reconciler> {
     reconciler: Arc<R>,
     context: Arc<Context>,
     backoff: Backoff,
     cache: Store<Guarded<R::Object>>,
-    /// Held while an object is forgotten, so that none that comes meanwhile is forgotten with it.
+    /// Held while a deleted object is forgotten, so that a new one with its name is not.
     known: Mutex<Known>,
     turns: Turns,
 }
 
 impl<R: Reconciler> Driven<R> {
-    /// `cache` is the side that reads of the one that [`Driven::run`] fills.
+    /// `cache` is the reading side of the cache that [`Driven::run`] fills.
     pub fn new(
         reconciler: Arc<R>,
         context: Arc<Context>,
@@ -101,8 +101,8 @@ impl<R: Reconciler> Driven<R> {
         Arc::new(Driven { reconciler, context, backoff, cache, known, turns })
     }
 
-    /// Runs until `stop` is cancelled and the reconciles under way are done. `ready` is called once with the cache, which
-    /// fills while this runs; `wakeups` names objects to look at now.
+    /// Runs until `stop` is cancelled and the running reconciles have ended. `ready` is called once
+    /// with the cache, which fills while this runs. `wakeups` has objects to reconcile now.
     pub async fn run(
         self: Arc<Self>,
         api: Api<Guarded<R::Object>>,
@@ -121,7 +121,7 @@ impl<R: Reconciler> Driven<R> {
                 }
                 shown(&written, event);
                 for (listener, heard) in listeners.iter().zip(std::iter::repeat(heard(event))) {
-                    // A closed channel means that we are shutting down.
+                    // A closed channel means that the process is shutting down.
                     let _closed = heard.is_some_and(|heard| listener.send(heard).is_err());
                 }
             })
@@ -155,7 +155,7 @@ impl<R: Reconciler> Driven<R> {
         Ok(action)
     }
 
-    /// Counts a reconcile, and says when to look again. What is not ours keeps no series.
+    /// Counts a reconcile, and says when to reconcile again. What is not ours keeps no series.
     fn count(&self, name: &Name, published: Published, took: Duration) -> Requeue {
         let requeue = match published {
             Published::Told(requeue) => requeue,
@@ -174,7 +174,8 @@ impl<R: Reconciler> Driven<R> {
         requeue
     }
 
-    /// What was deleted while it was reconciled was forgotten then, and brought back by the end of the reconcile.
+    /// An object that was deleted while it was reconciled was forgotten then, but the end of the
+    /// reconcile recorded it again.
     fn forget_if_gone(&self, name: &Name, uid: &str) {
         let known = self.known();
         if !known.has(name, uid) {
@@ -199,7 +200,7 @@ impl<R: Reconciler> Driven<R> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Without a turn the object is woken when there is one; the requeue is for a wake-up that got lost.
+    /// Without a turn, the object is woken when there is one; the requeue is for a lost wake-up.
     fn turn(&self, object: &Guarded<R::Object>, name: &Name) -> Option<Turn> {
         let stores = object.0.as_ref().map(|object| self.reconciler.stores(object)).unwrap_or_default();
         self.turns.take(name, &self.context.stores.loads(stores))
@@ -215,7 +216,7 @@ impl<R: Reconciler> Driven<R> {
     async fn decide(&self, object: &R::Object, name: &Name) -> Published {
         let api = self.reconciler.api(&name.namespace);
         let resource = format!("{}/{name}", R::KIND.as_str());
-        // A status that we wrote counts, although the cache does not show it yet.
+        // A status that we wrote counts, even if the cache does not show it yet.
         let newer = self.context.written.newer(object);
         let object = newer.as_ref().unwrap_or(object);
         let report = serving(&resource, self.reconciler.reconcile(Arc::new(object.clone()), name)).await;
@@ -231,7 +232,7 @@ impl<R: Reconciler> Driven<R> {
                 undecodable::publish(&self.context, R::KIND, name, &api, invalid, &advice).await
             }
             Err(error) => {
-                warn!(kind = R::KIND.as_str(), object = %name, %error, "what does not decode cannot be looked at");
+                warn!(kind = R::KIND.as_str(), object = %name, %error, "an object that does not decode cannot be read");
                 Published::Told(Requeue::BackOff)
             }
         }
@@ -275,7 +276,7 @@ impl<R: Reconciler> Driven<R> {
     }
 }
 
-/// The cache shows what the event brought: a status of ours that is no newer counts no longer.
+/// The cache shows the event's object: our own status counts only if it is newer.
 fn shown<K: Resource<DynamicType = ()> + Clone>(context: &Context, event: &Result<Event<Guarded<K>>, watcher::Error>) {
     let uid = |object: &Guarded<K>| object.uid().unwrap_or_default();
     match event {
@@ -287,19 +288,20 @@ fn shown<K: Resource<DynamicType = ()> + Clone>(context: &Context, event: &Resul
     }
 }
 
-/// The cache of a kind before it is filled.
+/// The cache of a kind, before it is filled.
 pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
     writer: reflector::store::Writer<Guarded<K>>,
-    /// The side that reads.
+    /// The reading side.
     pub reader: Store<Guarded<K>>,
-    /// Cancelled once the cache is filled. kube's own `wait_until_ready` wakes only the last of several waiters, and its
-    /// Controller is one: another would wait for ever, or let the Controller do so.
+    /// Cancelled once the cache is filled. kube's own `wait_until_ready` wakes only the last of
+    /// several waiters, and its Controller is one: either another waiter or the Controller would
+    /// wait for ever.
     pub filled: CancellationToken,
     listeners: Vec<UnboundedSender<Heard>>,
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Cache<K> {
-    /// One that others besides the reconciler follow.
+    /// A cache that others besides the reconciler follow.
     pub fn heard_by(listeners: Vec<UnboundedSender<Heard>>) -> Self {
         Cache { listeners, ..Cache::default() }
     }
@@ -312,12 +314,12 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Default for Cache<K> {
     }
 }
 
-/// What a listener hears, once the cache shows it.
+/// A change, sent to listeners once the cache shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// This object was created, changed or deleted.
     One(Name),
-    /// Everything was listed anew: any object may have.
+    /// All objects were listed again: any may have changed.
     All,
 }
 
@@ -331,7 +333,7 @@ fn heard<K: Resource>(event: &Result<Event<Guarded<K>>, watcher::Error>) -> Opti
     }
 }
 
-/// Drops what nobody here reads and what makes up most of an object.
+/// Drops the large parts of an object that nobody reads.
 fn trim<K: Resource>(object: &mut Guarded<K>) {
     object.managed_fields_mut().clear();
     object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
@@ -347,7 +349,7 @@ fn touched<K: Resource>(
     }
 }
 
-/// A fingerprint of what makes us look again: our own status writes do not.
+/// A fingerprint of what triggers a reconcile, which our own status writes do not change.
 fn edited<K: Resource>(object: &Guarded<K>) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     let meta = object.meta();

@@ -1,7 +1,8 @@
-//! One of several replicas works: leader election by a Lease, with client-go's times.
+//! Leader election by a Lease, with client-go's times.
 //!
-//! Leadership is an optimisation. Two active replicas lose nothing, because each write carries a check-and-set number, a
-//! resourceVersion or a UID; so a lost Lease ends the process without ceremony and another one takes over.
+//! Leadership is an optimisation. Two active replicas lose nothing, because each write has a
+//! check-and-set number, a resourceVersion or a UID. So a lost Lease simply ends the process, and
+//! another replica takes over.
 
 use std::time::{Duration, Instant};
 
@@ -28,25 +29,26 @@ pub struct Elector {
     seen: Option<Seen>,
 }
 
-/// What we last saw of another holder, timed by our own monotonic clock: remote clocks may be wrong.
+/// The last seen state of another holder, timed by our own monotonic clock, because remote clocks
+/// may be wrong.
 struct Seen {
     holder: String,
     resource_version: String,
     since: Instant,
 }
 
-/// How an attempt at the Lease ended.
+/// The result of an attempt to get the Lease.
 #[derive(Debug, PartialEq, Eq)]
 enum Attempt {
-    /// It is ours.
+    /// We hold it.
     Held,
-    /// It is another's.
+    /// Another replica holds it.
     Others,
-    /// Somebody wrote it at the same moment: the next look shows who.
+    /// Somebody wrote it at the same time: the next read shows who.
     Crossed,
 }
 
-/// What to do about the Lease as it is.
+/// What to do, given the current Lease.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Create,
@@ -56,7 +58,7 @@ enum Step {
 }
 
 impl Elector {
-    /// A candidate that calls itself by the pod's name and something unique.
+    /// A candidate, identified by the pod's name and a unique suffix.
     pub fn new(cluster: Cluster, namespace: &str, name: &str) -> Self {
         let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
         let identity = format!("{}_{:016x}", host.trim(), rand::random::<u64>());
@@ -64,12 +66,13 @@ impl Elector {
         Elector { cluster, leases, name: name.to_owned(), identity, seen: None }
     }
 
-    /// Waits until the Lease was looked at once: whoever cannot do that could not take over either. False when `stop` came first.
+    /// Waits until the Lease was read once: a replica that cannot read it could not take over.
+    /// False if `stop` came first.
     pub async fn look(&self, stop: &CancellationToken) -> bool {
         loop {
             match self.get().await {
                 Ok(_) => return true,
-                Err(error) => warn!(%error, "cannot look at the lease: not ready to take over"),
+                Err(error) => warn!(%error, "cannot read the lease: not ready to take over"),
             }
             if !pause(stop).await {
                 return false;
@@ -77,7 +80,7 @@ impl Elector {
         }
     }
 
-    /// Waits until we hold the Lease. False when `stop` came first.
+    /// Waits until we hold the Lease. False if `stop` came first.
     pub async fn acquire(&mut self, stop: &CancellationToken) -> bool {
         loop {
             match self.attempt().await {
@@ -113,7 +116,7 @@ impl Elector {
         }
     }
 
-    /// Lets the next candidate go on at once.
+    /// Releases the Lease, so that the next candidate can take it at once.
     pub async fn release(&mut self) {
         let held = self.get().await.ok().flatten().filter(|lease| holder(lease) == Some(self.identity.as_str()));
         if let Some(mut lease) = held {
@@ -196,7 +199,7 @@ impl Elector {
     }
 }
 
-/// A pause between two looks. False when `stop` came first.
+/// A pause between two reads. False if `stop` came first.
 async fn pause(stop: &CancellationToken) -> bool {
     tokio::select! {
         () = stop.cancelled() => false,

@@ -1,4 +1,4 @@
-//! What the reconcilers share: how objects are watched and queued, and how their reports reach people.
+//! What reconcilers share: how objects are watched and queued, and how their reports are published.
 
 pub mod backoff;
 pub mod context;

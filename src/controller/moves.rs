@@ -1,4 +1,4 @@
-//! When the source of each PushSecret was last seen to move: what the way to the store is measured from.
+//! When the source of each PushSecret changed, from which the time to the store is measured.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::domain::object_name::Name;
 use crate::telemetry::trail::Cause;
 
-/// A move of a source.
+/// A change of a source.
 #[derive(Clone, Debug)]
 pub struct Move {
     /// When it was seen.
@@ -16,12 +16,13 @@ pub struct Move {
     pub cause: Option<Cause>,
 }
 
-/// The moves that nobody has looked at yet, by PushSecret.
+/// The changes that are not reconciled yet, by PushSecret.
 #[derive(Default)]
 pub struct Moves(Mutex<HashMap<Name, Move>>);
 
 impl Moves {
-    /// The source moved. Of several moves before a look the first counts: it has waited longest.
+    /// Records a change. Of several before a reconcile, the first counts, because it has waited
+    /// longest.
     pub fn note(&self, push: Name, moved: Move) {
         let mut moves = self.lock();
         match moves.get(&push) {
@@ -30,12 +31,12 @@ impl Moves {
         }
     }
 
-    /// The move that is being looked at now.
+    /// Takes the change that is reconciled now.
     pub fn take(&self, push: &Name) -> Option<Move> {
         self.lock().remove(push)
     }
 
-    /// The span of the move that is to be looked at next.
+    /// The span of the change to reconcile next.
     pub fn cause(&self, push: &Name) -> Option<Cause> {
         self.lock().get(push)?.cause.clone()
     }

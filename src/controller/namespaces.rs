@@ -1,4 +1,5 @@
-//! Watches namespaces, by metadata only: who asks for them by label hears at once of a new, a relabelled and a leaving one.
+//! Watches the metadata of namespaces: those who select them by label are told at once of a new, a
+//! relabelled and a deleted one.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -17,9 +18,9 @@ use tracing::warn;
 
 use crate::watch::{self, Known, Sighting};
 
-/// The namespaces of the cluster before they are watched.
+/// The cache of namespaces, before they are watched.
 pub struct Namespaces {
-    /// The side that reads.
+    /// The reading side.
     pub reader: Store<PartialObjectMeta<Namespace>>,
     writer: Writer<PartialObjectMeta<Namespace>>,
 }
@@ -31,12 +32,12 @@ impl Default for Namespaces {
     }
 }
 
-/// What is new about namespaces, once the cache shows it.
+/// A change of namespaces, sent once the cache shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NamespaceMoved {
-    /// This one was made or deleted, or is another one to those who ask by label.
+    /// This namespace was created or deleted, or its labels changed.
     One(String),
-    /// All were listed anew: any of them may be.
+    /// All namespaces were listed again: any may have changed.
     All,
 }
 
@@ -44,7 +45,7 @@ pub enum NamespaceMoved {
 pub enum Watched<'a> {
     /// All of the cluster.
     All,
-    /// The one we serve.
+    /// The one that we serve.
     One(&'a str),
 }
 
@@ -73,7 +74,7 @@ impl Namespaces {
                         filled.cancel();
                     }
                     if let Some(news) = seen.news(&event) {
-                        // A closed channel means that we are shutting down.
+                        // A closed channel means that the process is shutting down.
                         listeners.iter().for_each(|listener| drop(listener.send(news.clone())));
                     }
                 }
@@ -85,7 +86,7 @@ impl Namespaces {
     }
 }
 
-/// What selectors could tell of each namespace when it was last seen.
+/// What selectors can see of each namespace, as last seen.
 #[derive(Default)]
 struct Seen {
     known: Known,
@@ -93,7 +94,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// What is new about labels, annotations or an end. A list may hide what happened while nobody watched.
+    /// Returns a change of labels or annotations, or a deletion. A list may hide what happened
+    /// while nobody watched.
     fn news(&mut self, event: &Event<PartialObjectMeta<Namespace>>) -> Option<NamespaceMoved> {
         for gone in self.known.learn(Sighting::of(event)) {
             self.looks.remove(&gone.name);

@@ -1,4 +1,4 @@
-//! Statuses that a server cuts, so that an unchanged one is not sent again and again.
+//! Remembers statuses that a server prunes, so that an unchanged one is not sent again and again.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
-/// Where a server keeps less of a status than we send (External Secrets Operator's own CRDs declare fewer fields), what
-/// was sent and what was kept, so that an unchanged status is not sent again and again.
+/// If a server keeps less of a status than we send (External Secrets Operator's own CRDs declare
+/// fewer fields): what was sent, and what was kept.
 #[derive(Default)]
 pub struct Pruned(Mutex<HashMap<String, Kept>>);
 
@@ -18,13 +18,14 @@ struct Kept {
 }
 
 impl Pruned {
-    /// Whether this very status was sent before, and what was kept of it is what is found now.
+    /// Whether exactly this status was sent before, and what was kept of it equals what was found
+    /// now.
     pub fn is_known(&self, uid: &str, sent: &Value, found: &Value) -> bool {
         let kept = Kept { sent: fingerprint(sent), stored: fingerprint(found) };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid) == Some(&kept)
     }
 
-    /// Remembers what the server kept, where that is less than was sent.
+    /// Records what the server kept, if that is less than was sent.
     pub fn note(&self, uid: &str, sent: &Value, stored: &Value) {
         let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if sent == stored {
@@ -34,7 +35,7 @@ impl Pruned {
         }
     }
 
-    /// The object is gone.
+    /// Call this when the object is deleted.
     pub fn forget(&self, uid: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }

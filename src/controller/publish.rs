@@ -1,4 +1,5 @@
-//! Publishes a reconcile's outcome: status, Event, metrics and requeue all come from one [`Report`].
+//! Publishes a reconcile's outcome: status, Event, metrics and requeue all come from one
+//! [`Report`].
 
 use std::fmt::Debug;
 
@@ -22,7 +23,7 @@ use crate::cluster::status::{Precondition, difference};
 use crate::domain::object_name::Name;
 use crate::metrics::LetGo;
 
-/// The reason of an Event that names what was left in a store.
+/// The reason of an Event that names what is left in a store.
 const ORPHANED: &str = "Orphaned";
 
 /// An object whose status we write.
@@ -31,9 +32,9 @@ pub struct Subject<'a, K> {
     pub kind: Kind,
     /// Its name.
     pub name: &'a Name,
-    /// The object as the cache has it.
+    /// The object, as in the cache.
     pub object: &'a K,
-    /// Access to objects of its kind and namespace.
+    /// The API of its kind and namespace.
     pub api: Api<Guarded<K>>,
 }
 
@@ -41,7 +42,7 @@ impl<K> Subject<'_, K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
 {
-    /// Makes a report known and says when to look again.
+    /// Publishes a report, and returns when to reconcile again.
     pub async fn publish<S: Serialize>(&self, context: &Context, report: Report<S>) -> Published {
         match report {
             Report::NotOurs | Report::Gone => {
@@ -66,7 +67,8 @@ where
         }
     }
 
-    /// Writes a status, and only then counts the object: the write may show that it is gone.
+    /// Writes a status, and only then updates the metrics: the write may show that the object was
+    /// deleted.
     async fn tell<S: Serialize>(
         &self,
         context: &Context,
@@ -91,7 +93,7 @@ where
         Published::Told(requeue)
     }
 
-    /// Whether another object has the name by now. Where that cannot be told, the next write shows it.
+    /// Whether another object has the name by now. If this cannot be read, the next write shows it.
     async fn is_gone(&self, context: &Context) -> bool {
         let subject = format!("{} {}", self.kind.as_str(), self.name);
         match context.cluster.get(&subject, self.api.get_metadata(&self.name.name)).await {
@@ -111,7 +113,8 @@ where
         context.written.forget(&self.uid());
     }
 
-    /// Where it is found when the object is gone, and its namespace too, in which no Event can be made any more.
+    /// Publishes what is left where it can be found although the object, and possibly its
+    /// namespace, do not exist any more: no Event can be created in a deleted namespace.
     async fn say_what_is_left(&self, context: &Context, why: LetGo, said: &str) {
         context.metrics.let_go(why);
         let message = format!("{} {} {said}", self.kind.as_str(), self.name);
@@ -151,10 +154,11 @@ where
         Ok(())
     }
 
-    /// Writes a status where it differs from the one found, and where the server would keep more of it than it did before.
+    /// Writes a status if it differs from the one found, and if the server would keep more of it
+    /// than before.
     ///
     /// # Errors
-    /// What any request can meet; a conflict where the object is not at `resource_version` any more.
+    /// Any error of a request; a conflict if the object is not at `resource_version` any more.
     pub async fn put(
         &self,
         context: &Context,
@@ -184,21 +188,21 @@ where
     }
 }
 
-/// What became of a report.
+/// The result of publishing a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
-    /// Everybody was told; when to look again.
+    /// It is published; when to reconcile again.
     Told(Requeue),
-    /// It is another controller's or was released: it is not counted any more.
+    /// It is another controller's, or was released: it is no longer counted.
     Left,
-    /// The write of the status showed that the object is gone: nothing of it is to be remembered.
+    /// The write of the status showed that the object was deleted: nothing of it may be recorded.
     Gone,
 }
 
-/// What became of a status.
+/// The result of writing a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
-    /// There was nothing to write.
+    /// It was unchanged.
     AsItWas,
     /// It was written.
     Written,
@@ -208,7 +212,7 @@ fn as_json<T: Serialize>(value: &T) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
 
-/// Status and reason of the Ready condition, which together are the state that an Event announces.
+/// Status and reason of the Ready condition: the state whose change is an Event.
 fn ready_word(status: &Value) -> Option<(&str, &str)> {
     let ready = status.get("conditions")?.as_array()?.iter().find(|condition| condition["type"] == READY)?;
     Some((ready["status"].as_str()?, ready["reason"].as_str()?))

@@ -1,4 +1,4 @@
-//! Which of our objects refer to which Secret: the only names whose events anybody here wants to see.
+//! Which of our objects refer to which Secret. Events of other names are ignored.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
@@ -7,48 +7,49 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::domain::label_query::LabelQuery;
 use crate::domain::object_name::Name;
 
-/// An object of ours that wants to hear about a Secret.
+/// An object of ours that refers to a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Referrer {
     /// It publishes the Secret.
     PushSecret(Name),
-    /// It materialises the Secret.
+    /// It creates the Secret.
     ExternalSecret(Name),
 }
 
-/// What an object wants to hear about.
+/// What an object refers to.
 #[derive(Default)]
 pub struct Interest {
-    /// Secrets by name, whether they are there or not.
+    /// Secrets by name, whether they exist or not.
     pub secrets: BTreeSet<Name>,
-    /// Secrets of a namespace by their labels, as soon as they have them. One that loses them is only heard of by its name.
+    /// Secrets of a namespace by their labels. A Secret that loses them only matches by its name.
     pub labelled: Option<(String, LabelQuery)>,
 }
 
 impl Interest {
-    /// In these Secrets alone.
+    /// Refers only to these Secrets.
     pub fn named(secrets: BTreeSet<Name>) -> Self {
         Interest { secrets, labelled: None }
     }
 }
 
-/// The index in both directions. A reconcile declares its names before it reads them, so no event falls between.
+/// The index in both directions. A reconcile declares names before it reads them, so that no event
+/// is missed.
 #[derive(Default)]
 pub struct Referrers(Mutex<Index>);
 
-/// Most of these lists have one entry, for which a tree would set aside room for eleven.
+/// Most of these lists have one entry, for which a tree would allocate room for eleven.
 #[derive(Default)]
 struct Index {
     by_secret: HashMap<Name, Vec<Referrer>>,
     by_referrer: HashMap<Referrer, Vec<Name>>,
     /// By namespace.
     queries: HashMap<String, Vec<(Referrer, LabelQuery)>>,
-    /// The namespace in which a referrer asks for labels.
+    /// The namespace in which a referrer selects by labels.
     asks_in: HashMap<Referrer, String>,
 }
 
 impl Referrers {
-    /// Replaces what `referrer` wants to hear about; no interest forgets it.
+    /// Replaces what `referrer` refers to; an empty interest removes it.
     pub fn declare(&self, referrer: Referrer, interest: Interest) {
         let mut index = self.lock();
         if let Some(namespace) = index.asks_in.remove(&referrer)
@@ -81,12 +82,12 @@ impl Referrers {
         }
     }
 
-    /// Who wants to hear about this Secret by its name.
+    /// The objects that refer to this Secret by name.
     pub fn of(&self, secret: &Name) -> Vec<Referrer> {
         self.lock().by_secret.get(secret).cloned().unwrap_or_default()
     }
 
-    /// Who wants to hear about this Secret, by its name or by the labels that it has now.
+    /// The objects that refer to this Secret, by name or by its current labels.
     pub fn concerned(&self, secret: &Name, labels: &BTreeMap<String, String>) -> Vec<Referrer> {
         let index = self.lock();
         let mut concerned = index.by_secret.get(secret).cloned().unwrap_or_default();
@@ -98,12 +99,12 @@ impl Referrers {
         concerned
     }
 
-    /// The Secrets that this one wants to hear about by their names.
+    /// The Secrets that this object refers to by name.
     pub fn secrets_of(&self, referrer: &Referrer) -> BTreeSet<Name> {
         self.lock().by_referrer.get(referrer).into_iter().flatten().cloned().collect()
     }
 
-    /// Every Secret that anybody refers to.
+    /// Every Secret that an object refers to by name.
     pub fn secrets(&self) -> Vec<Name> {
         self.lock().by_secret.keys().cloned().collect()
     }

@@ -1,60 +1,65 @@
-//! What a reconcile says about its object: one value from which status, Event, metric and requeue are made.
+//! The outcome of a reconcile: one value from which status, Event, metrics and requeue are
+//! published.
 
 use std::time::Duration;
 
 use crate::api::condition::Reason;
 use crate::metrics::LetGo;
 
-/// When the object is looked at again. Changes of the object, of what it refers to, and wake-ups of the feed come on top.
+/// When the object is reconciled again, unless it, or what it refers to, changes earlier, or the
+/// feed wakes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requeue {
-    /// Only when something changes: the resource itself is wrong, or asked to be synced once.
+    /// Only when something changes: the resource itself is wrong, or is synced only once.
     AwaitChange,
     /// After this time.
     After(Duration),
     /// After a pause that doubles with each failure in a row (1 s to 7 min, with jitter).
     BackOff,
-    /// After a pause that stays the same (15 to 25 s): a store limits the rate of requests, and nobody says when it stops.
+    /// After a constant pause (15 to 25 s): a store limits the rate of requests, and it is not
+    /// known for how long.
     Throttled,
 }
 
-/// The `Ready` condition that a reconcile arrived at.
+/// The `Ready` condition of a reconcile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// True, or False with the cause in `message`.
     pub ready: bool,
     /// From the closed set that users and dashboards see.
     pub reason: Reason,
-    /// What is wrong and what to do, or what is in place. Names, paths and versions, never a value.
+    /// What is wrong and what to do, or what exists: names, paths and versions, never a value.
     pub message: String,
 }
 
 /// The end of a reconcile.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Report<S> {
-    /// The object belongs to another controller: nothing about it is touched.
+    /// The object belongs to another controller: Waypost does not touch it.
     NotOurs,
-    /// The object is gone or has been released: nothing left to say.
+    /// The object was deleted or released: there is nothing to report.
     Gone,
-    /// The object was released although something of it is left behind, which is said where it outlives the object.
+    /// The object was released although something is left in a store, which is published so that it
+    /// outlives the object.
     LetGo {
-        /// Why nobody waits any longer.
+        /// Why it was released.
         why: LetGo,
-        /// What is left, and where. Names and paths, never a value.
+        /// What is left in which store: names and paths, never a value.
         left: String,
     },
-    /// It stays, and something that it pushed stays where it was although it should have gone.
+    /// The object exists, but something that it pushed is left in a store although it should have
+    /// been removed.
     Orphaned {
-        /// Why it stays.
+        /// Why it is left.
         why: LetGo,
-        /// What is left, and where. Names and paths, never a value.
+        /// What is left in which store: names and paths, never a value.
         left: String,
         /// Everything else.
         rest: Box<Report<S>>,
     },
-    /// It is as it was found before: nothing to write, and nothing new to say but that it was found so again.
+    /// Nothing changed: there is nothing to write.
     Unchanged {
-        /// Whether it is ready, as its status says already.
+        /// Whether it is ready, as its status already says.
         ready: bool,
         /// When to look again.
         requeue: Requeue,
@@ -64,11 +69,11 @@ pub enum Report<S> {
         /// When to look again.
         requeue: Requeue,
     },
-    /// What users should see.
+    /// A verdict and a status.
     Verdict {
-        /// The condition, which `status` holds too.
+        /// The condition, which `status` has too.
         verdict: Verdict,
-        /// The status to write where it differs from the one found.
+        /// The status to write if it differs from the one found.
         status: Box<StatusChange<S>>,
         /// When to look again.
         requeue: Requeue,
@@ -76,7 +81,7 @@ pub enum Report<S> {
 }
 
 impl<S> Report<S> {
-    /// When the object is looked at again, where it is.
+    /// When the object is reconciled again, if it is.
     pub fn requeue(&self) -> Option<Requeue> {
         match self {
             Report::Verdict { requeue, .. } | Report::Unchanged { requeue, .. } | Report::Undecided { requeue } => {
@@ -88,14 +93,14 @@ impl<S> Report<S> {
     }
 }
 
-/// The status as found and as it should be.
+/// The status before and after.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatusChange<S> {
     /// As found, or as our own last write in this reconcile left it.
     pub before: Option<S>,
-    /// As it should be.
+    /// The desired status.
     pub after: S,
-    /// Refuse the write when the object is no longer at this version, for a status that others must not overwrite (a
-    /// ledger). Without it only the UID must match.
+    /// The required resourceVersion, for a status that others must not overwrite (a ledger).
+    /// Without it, only the UID must match.
     pub resource_version: Option<String>,
 }

@@ -1,7 +1,9 @@
-//! The slots of a queue, shared out by store. The objects of one server never hold more than half of them, and those of a store
-//! that answers slowly only a few: a server that swallows requests, or answers late, delays its own objects alone.
+//! The slots of a queue, shared between stores. The objects of one server hold at most half of
+//! them, and those of a slow store only a few: a server that does not answer, or answers late,
+//! delays only its own objects.
 //!
-//! An object without a turn waits in no slot. It is parked, and looked at again when a turn of what it waits for ends.
+//! An object without a turn does not wait in a slot. It is parked, and woken when a turn of its
+//! store or server ends.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,12 +26,12 @@ struct Lines {
     wake: UnboundedSender<Name>,
 }
 
-/// What a turn is counted for.
+/// What turns are counted by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Holder {
     /// All stores of one address: they fail together.
     Server(String),
-    /// One store: its login or its role may be slow where the server is not.
+    /// One store: its login or its role may be slow although the server is not.
     Store(StoreName),
     /// No store at all.
     Nothing,
@@ -38,32 +40,32 @@ enum Holder {
 #[derive(Default)]
 struct Line {
     under_way: usize,
-    /// As many may be under way, as far as anybody knows.
+    /// The maximum number of turns, as last computed.
     share: usize,
     parked: VecDeque<Name>,
     is_parked: HashSet<Name>,
 }
 
-/// The right to reconcile an object now, given back when dropped.
+/// The right to reconcile an object now, returned when dropped.
 pub struct Turn {
     holders: Vec<Holder>,
     lines: Arc<Mutex<Lines>>,
 }
 
 impl Turns {
-    /// Nothing is under way; `half` objects of one server may be.
+    /// No turn is taken; at most `half` objects of one server may run.
     pub fn new(half: u16) -> Self {
         let (wake, woken) = unbounded_channel();
         let lines = Lines { by_holder: HashMap::new(), wake };
         Turns { half: usize::from(half.max(1)), lines: Arc::new(Mutex::new(lines)), woken: Mutex::new(Some(woken)) }
     }
 
-    /// As many slots the queue has.
+    /// The number of slots of the queue.
     pub fn slots(&self) -> u16 {
         u16::try_from(self.half * 2).unwrap_or(u16::MAX)
     }
 
-    /// A turn for an object that works through these stores; `None` when it is parked until one ends.
+    /// A turn for an object that uses these stores; `None` if it is parked until one ends.
     pub fn take(&self, name: &Name, loads: &[Load]) -> Option<Turn> {
         let mut lines = lock(&self.lines);
         let shares = self.shares(loads);
@@ -79,7 +81,7 @@ impl Turns {
             let line = lines.by_holder.entry(holder.clone()).or_default();
             line.share = *share;
             line.under_way += 1;
-            // It may have got faster, so that there is room for more than one.
+            // The store may have become faster, so that there is room for more than one.
             let next = line.next();
             lines.wake(next);
         }
@@ -87,14 +89,14 @@ impl Turns {
         Some(Turn { holders: shares.into_keys().collect(), lines: self.lines.clone() })
     }
 
-    /// The object is gone.
+    /// Call this when the object is deleted.
     pub fn forget(&self, name: &Name) {
         lock(&self.lines).by_holder.values_mut().for_each(|line| {
             line.is_parked.remove(name);
         });
     }
 
-    /// The parked objects that can be looked at again. To be called once.
+    /// The parked objects that can be reconciled now. Call it once.
     pub fn woken(&self) -> impl Stream<Item = Name> + Send + use<> {
         let woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner).take();
         futures::stream::unfold(woken, async |woken| {
@@ -103,7 +105,8 @@ impl Turns {
         })
     }
 
-    /// How many each may hold, in an order that is the same for all, so that whoever waits for the same waits in one line.
+    /// The maximum of each holder, in an order that is the same for all objects, so that those that
+    /// wait for the same holder wait in one line.
     fn shares(&self, loads: &[Load]) -> BTreeMap<Holder, usize> {
         let few = (self.half / 4).max(1);
         let shares = loads.iter().flat_map(|load| {
@@ -131,7 +134,7 @@ impl Line {
         }
     }
 
-    /// Who has waited longest, if there is room.
+    /// The object that has waited longest, if there is room.
     fn next(&mut self) -> Option<Name> {
         while self.under_way < self.share {
             let name = self.parked.pop_front()?;
@@ -218,7 +221,8 @@ mod tests {
         assert_eq!(woken.next().await, Some(name("one-2")));
         drop(take(&turns, 2, &store).unwrap());
         assert_eq!(woken.next().await, Some(name("one-3")));
-        // It went before it was looked at again: the next event of the store goes on with the others.
+        // It went before it was looked at again: the next event of the store goes on with the
+        // others.
         drop(take(&turns, 5, &store).unwrap());
         assert_eq!(woken.next().await, Some(name("one-4")));
     }
@@ -237,7 +241,8 @@ mod tests {
         assert!(take(&turns, 1, &both[0]).is_some());
     }
 
-    /// A queue with its slots: 50 objects of a store that answers after 14 s, or never, and one of another behind them.
+    /// A queue with its slots: 50 objects of a store that answers after 14 s, or never, and one of
+    /// another behind them.
     #[tokio::test(start_paused = true)]
     async fn fifty_objects_of_a_store_that_hangs_delay_no_other() {
         for answers_after in [Duration::from_secs(14), Duration::from_secs(24 * 3600)] {

@@ -1,4 +1,5 @@
-//! An object that does not decode: it is told so in its own status, it can be deleted like any other, and everything else goes on.
+//! An object that does not decode: its own status says so, it can be deleted like any other, and
+//! everything else continues.
 
 use std::fmt::Debug;
 
@@ -21,37 +22,37 @@ use crate::cluster::ClusterError;
 use crate::cluster::status::Precondition;
 use crate::domain::object_name::Name;
 
-/// What becomes of an object that does not decode.
+/// What to do with an object that does not decode.
 #[derive(Debug, PartialEq)]
 pub enum Fate<K> {
-    /// Nothing: it is another controller's, or gone by now.
+    /// Nothing: it belongs to another controller, or does not exist any more.
     Left,
-    /// It is being deleted, and what can be read of it is all that its end takes: it goes on like any other.
+    /// It is being deleted, and what can be read of it is enough to clean up like any other object.
     Ends(Box<K>),
-    /// It is told so in its status.
+    /// Its status reports it.
     Told(Advice),
 }
 
-/// What is said of an object besides that it does not decode.
+/// What the message says in addition to the decoding error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advice {
     /// The word in the condition.
     pub reason: Reason,
     /// What to do.
     pub text: String,
-    /// When it is looked at again.
+    /// When it is reconciled again.
     pub requeue: Requeue,
 }
 
 impl Advice {
-    /// Only an edit helps, so nothing is retried.
+    /// Only an edit helps, so it is not retried.
     pub fn correct() -> Self {
         let text = "correct the field and apply it again".to_owned();
         Advice { reason: Reason::InvalidSpec, text, requeue: Requeue::AwaitChange }
     }
 }
 
-/// Says in the object's status what does not decode, and what to do.
+/// Publishes in the object's status what does not decode, and what to do.
 pub async fn publish<K>(
     context: &Context,
     kind: Kind,
@@ -85,7 +86,7 @@ where
     }
 }
 
-/// The decoder's text without what it quotes: that is a piece of the object.
+/// The decoder's text without quoted parts, which are pieces of the object.
 pub(super) fn unquoted(error: &str) -> String {
     error.split('"').step_by(2).collect::<Vec<_>>().join("…")
 }

@@ -1,4 +1,5 @@
-//! Watches Secrets and ConfigMaps by metadata only: names go out to whoever refers to them, nothing is kept.
+//! Watches the metadata of Secrets and ConfigMaps, and wakes the objects that refer to them.
+//! Nothing is kept.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -24,7 +25,7 @@ use crate::domain::source::SourceKind;
 use crate::telemetry::trail::{self, Cause};
 use crate::watch::{self, Listing};
 
-/// Where wake-ups go.
+/// The channels of wake-ups.
 #[derive(Clone)]
 pub struct Wakeups {
     /// To the reconciler of PushSecrets.
@@ -35,20 +36,21 @@ pub struct Wakeups {
 
 /// The Secrets that this process writes, so that an event about its own last write wakes nobody.
 pub trait OwnWrites: Send + Sync {
-    /// Whether this state of a Secret is the one that we wrote last. Any other counts as somebody else's write.
+    /// Whether this state of a Secret is the one that we wrote last. Any other counts as somebody
+    /// else's write.
     fn is_own_write(&self, secret: &Name, uid: &str, resource_version: &str) -> bool;
     /// Told that a Secret was deleted, or may have been while nobody watched.
     fn deleted(&self, secret: &Name);
 }
 
-/// What every stream of sources needs.
+/// What the watches of sources need.
 #[derive(Clone)]
 pub struct Watching {
     /// What reconcilers share.
     pub context: Arc<Context>,
     /// Our own writes to Secrets.
     pub own_writes: Arc<dyn OwnWrites>,
-    /// Where wake-ups go.
+    /// The channels of wake-ups.
     pub wakeups: Wakeups,
 }
 
@@ -64,7 +66,7 @@ impl Watching {
     }
 }
 
-/// The stream of one kind, and what was last seen of the objects that somebody refers to.
+/// The watch of one kind, and the last seen versions of the objects that are referred to.
 struct Sources {
     kind: SourceKind,
     watching: Watching,
@@ -122,8 +124,8 @@ impl Sources {
         }
     }
 
-    /// Wakes who refers to the object, unless this very version was seen (a list repeats what the watch said) or is our own
-    /// write.
+    /// Wakes the objects that refer to this one, unless this version was already seen (a list
+    /// repeats what the watch showed) or is our own write.
     fn moved<K: Resource>(&mut self, object: &PartialObjectMeta<K>) {
         let name = name_of(object);
         self.tell_stores(&name);
@@ -145,7 +147,7 @@ impl Sources {
         self.seen.insert(name.clone(), version);
         let cause = Cause::of(&trail::source_changed(self.kind.as_str(), &name));
         for referrer in concerned {
-            // A target of ours may be somebody's source as well.
+            // A target of ours may also be the source of a PushSecret.
             if let Referrer::PushSecret(push) = &referrer {
                 self.watching.context.moves.note(push.clone(), Move { at: Instant::now(), cause: cause.clone() });
             }
@@ -155,7 +157,7 @@ impl Sources {
         }
     }
 
-    /// Stores compare what they read, so a repeated event costs them a look at most.
+    /// Stores compare what they read, so a repeated event costs at most one read.
     fn tell_stores(&self, name: &Name) {
         match self.kind {
             SourceKind::Secret => self.watching.context.stores.secret_moved(&name.namespace, &name.name),
@@ -163,7 +165,7 @@ impl Sources {
         }
     }
 
-    /// The Secrets that stores log in or connect with.
+    /// The Secrets that stores use.
     fn read_by_stores(&self) -> Vec<Name> {
         match self.kind {
             SourceKind::Secret => {
@@ -174,7 +176,8 @@ impl Sources {
         }
     }
 
-    /// After a list: what is referred to and not there may have been deleted while nobody watched.
+    /// After a list: an object that is referred to but does not exist may have been deleted while
+    /// nobody watched.
     fn wake_missing(&mut self) {
         let listed = self.listing.end();
         for name in self.referrers().secrets().into_iter().filter(|name| !listed.contains(name)) {
@@ -195,7 +198,7 @@ impl Sources {
     }
 
     fn send(&self, referrer: Referrer) {
-        // A closed channel means that we are shutting down.
+        // A closed channel means that the process is shutting down.
         let _closed = match referrer {
             Referrer::PushSecret(name) => self.watching.wakeups.push.send(name).is_err(),
             Referrer::ExternalSecret(name) => self.watching.wakeups.pull.send(name).is_err(),

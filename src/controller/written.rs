@@ -1,4 +1,5 @@
-//! Our own last written statuses: each counts until the cache shows it, so that a cache that lags is not taken for the truth.
+//! Our own last written statuses. Each counts until the cache shows it, so that a lagging cache is
+//! not taken for the truth.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,28 +8,29 @@ use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// See the module. Objects are known by their UIDs.
+/// See the module. Objects are identified by UID.
 #[derive(Default)]
 pub struct Written(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// Objects as the server stored them with our status, while caches may still show older ones.
+    /// Objects as the server stored them with our status, as long as caches may show older ones.
     ahead: HashMap<String, Value>,
     /// Objects whose status could not be written.
     owed: HashSet<String>,
-    /// Objects whose status is being written, and the latest version of each that a cache has shown meanwhile: the event of
-    /// a write may come before its reply.
+    /// Objects whose status is being written, and the latest version of each that a cache has shown
+    /// meanwhile: the event of a write may arrive before its reply.
     writing: HashMap<String, Option<u64>>,
 }
 
 impl Written {
-    /// The status is about to be written; [`Written::note`] or [`Written::failed`] says how that ended.
+    /// Call this before a status is written, and [`Written::note`] or [`Written::failed`]
+    /// afterwards.
     pub fn begin(&self, uid: &str) {
         self.lock().writing.insert(uid.to_owned(), None);
     }
 
-    /// Keeps an object as the server stored it with a status of ours, unless a cache shows it already.
+    /// Keeps an object as the server stored it with our status, unless a cache shows it already.
     pub fn note(&self, uid: &str, stored: Value) {
         let mut inner = self.lock();
         inner.owed.remove(uid);
@@ -39,27 +41,27 @@ impl Written {
         }
     }
 
-    /// Nothing was written.
+    /// Call this when nothing was written.
     pub fn failed(&self, uid: &str) {
         self.lock().writing.remove(uid);
     }
 
-    /// The status is as it should be.
+    /// Call this when the status is as desired.
     pub fn settle(&self, uid: &str) {
         self.lock().owed.remove(uid);
     }
 
-    /// The status could not be written.
+    /// Call this when the status could not be written.
     pub fn owe(&self, uid: &str) {
         self.lock().owed.insert(uid.to_owned());
     }
 
-    /// Whether a status is still to be written.
+    /// Whether a status write is pending.
     pub fn is_owed(&self, uid: &str) -> bool {
         self.lock().owed.contains(uid)
     }
 
-    /// The object with our last status, where a cache shows an older one.
+    /// The object with our last status, if a cache shows an older one.
     pub fn newer<K: Resource + DeserializeOwned>(&self, cached: &K) -> Option<K> {
         let stored = self.lock().ahead.get(&cached.uid()?).cloned()?;
         match number(cached.meta().resource_version.as_deref())? < number(version_of(&stored))? {
@@ -68,7 +70,7 @@ impl Written {
         }
     }
 
-    /// A cache shows the object at this version.
+    /// Call this when a cache shows the object at this version.
     pub fn shown(&self, uid: &str, resource_version: &str) {
         let mut inner = self.lock();
         if let Some(latest) = inner.writing.get_mut(uid) {
@@ -77,7 +79,7 @@ impl Written {
         let Some(stored) = inner.ahead.get(uid) else { return };
         let lags = match (number(Some(resource_version)), number(version_of(stored))) {
             (Some(shown), Some(written)) => shown < written,
-            // Versions that cannot be told apart: what the cache shows counts.
+            // The versions cannot be compared: the cache's counts.
             (_, _) => false,
         };
         if !lags {
@@ -85,7 +87,7 @@ impl Written {
         }
     }
 
-    /// Drops an object that is gone.
+    /// Drops a deleted object.
     pub fn forget(&self, uid: &str) {
         let mut inner = self.lock();
         inner.ahead.remove(uid);
@@ -102,7 +104,7 @@ fn version_of(object: &Value) -> Option<&str> {
     object.pointer("/metadata/resourceVersion")?.as_str()
 }
 
-/// Of two states of one object, the one with the higher number is the later one.
+/// Of two states of one object, the one with the higher number is later.
 fn number(resource_version: Option<&str>) -> Option<u64> {
     resource_version?.parse().ok()
 }

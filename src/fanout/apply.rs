@@ -1,4 +1,5 @@
-//! Carries a plan out: creates and updates first, deletes last. A namespace that fails delays no other.
+//! Carries out a plan: creates and updates first, deletes last. A namespace that fails delays no
+//! other.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use super::known::{Found, Known};
 use super::plan::{Plan, Step, Unwanted, Why};
 use crate::cluster::{Cluster, ClusterError};
 
-/// How many namespaces are written to at the same time.
+/// How many namespaces are written concurrently.
 const CONCURRENT: usize = 8;
 
 /// The outcome of each namespace of a plan.
@@ -25,21 +26,22 @@ pub struct Results {
     pub unwanted: BTreeMap<String, Outcome>,
 }
 
-/// What became of one namespace.
+/// The outcome of one namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is as it should be.
+    /// It is as desired.
     Done,
-    /// The namespace is being deleted: there is nothing to do.
+    /// The namespace is being deleted; there is nothing to do.
     Leaving,
-    /// Something changed between the look and the write, perhaps by the word of this error. It is decided again.
+    /// Something changed between the read and the write, possibly as this error says. It is decided
+    /// again.
     Moved(Option<ClusterError>),
-    /// Something prevents it.
+    /// A problem prevents it.
     Failed(Problem),
 }
 
 impl Outcome {
-    /// Whether it is decided again soon.
+    /// Whether it must be decided again soon.
     pub fn has_moved(&self) -> bool {
         matches!(self, Outcome::Moved(_))
     }
@@ -95,13 +97,13 @@ impl<P: Parent> Applier<'_, P> {
                 self.log(namespace, &self.desired.child.name, "created");
                 Ok(Outcome::Done)
             }
-            // The cache does not show it yet, and it may be anybody's.
+            // The cache does not show it yet, and it may belong to anybody.
             Err(ClusterError::AlreadyExists { .. }) => self.settle(namespace).await,
             Err(error) => Err(error),
         }
     }
 
-    /// Reads the child live, and patches it where it differs.
+    /// Reads the child live, and patches it if it differs.
     async fn settle(&self, namespace: &str) -> Result<Outcome, ClusterError> {
         let name = &self.desired.child.name;
         let Some(live) = self.cluster.child::<P::Child>(namespace, name).await? else {
@@ -124,7 +126,8 @@ impl<P: Parent> Applier<'_, P> {
         })
     }
 
-    /// Whether the plan was made from the current spec, read live: no deletion rests on a cache.
+    /// Whether the plan was made from the current spec, which is read live: no deletion relies on a
+    /// cache.
     async fn is_current(&self) -> Result<bool, ClusterError> {
         let found = self.cluster.parent::<P>(&self.desired.name).await?;
         Ok(found.is_some_and(|found| {
@@ -138,7 +141,7 @@ impl<P: Parent> Applier<'_, P> {
         (unwanted.namespace.clone(), self.delete(unwanted).await.unwrap_or_else(Outcome::from))
     }
 
-    /// The only place where a child is deleted.
+    /// Deletes a child. No other function does.
     async fn delete(&self, unwanted: &Unwanted) -> Result<Outcome, ClusterError> {
         let Unwanted { namespace, name, why } = unwanted;
         let Some(found) = self.cluster.namespace(namespace).await? else { return Ok(Outcome::Leaving) };

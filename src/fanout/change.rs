@@ -1,4 +1,4 @@
-//! The patch that turns a child into what is wanted, or the problem that prevents it.
+//! The patch that turns a child into the desired one, or the problem that prevents it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::cluster::ClusterError;
 use crate::cluster::children::LiveChild;
 use crate::cluster::status::difference;
 
-/// Why a namespace does not have the child that it should have.
+/// Why a namespace does not have its child.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// An object that is not ours has the name.
@@ -23,16 +23,16 @@ pub enum Problem {
     },
     /// The child is being deleted.
     Leaving,
-    /// Somebody changes what we write on its way to the API server.
+    /// A webhook or policy changes what we write.
     ChangedBack,
-    /// Something changed at each look, several times in a row; the error of the last look.
+    /// Something changed at each read, several times in a row; with the last error.
     Unsettled(Option<ClusterError>),
-    /// The API server refused, or did not answer.
+    /// The API server denied a request, or did not answer.
     Cluster(ClusterError),
 }
 
 impl Problem {
-    /// What prevents an object that exists from being made what is wanted.
+    /// What prevents an existing object from being the child.
     pub fn with<S>(desired: &Desired<S>, found: &ObjectMeta) -> Option<Self> {
         if !desired.owns(found) {
             let owner = match controller(found) {
@@ -49,36 +49,36 @@ impl Problem {
         let Words { parent, child, a_child, definition, name, .. } = words;
         match self {
             Problem::Taken { owner } => format!(
-                "{a_child} of that name is there already and {owner}, so it is left alone: delete it, or set {name} to another name"
+                "{a_child} of that name already exists and {owner}, so Waypost does not touch it: delete it, or set {name} to another name"
             ),
-            Problem::Leaving => format!("its {child} is being deleted, and is made again once it is gone"),
+            Problem::Leaving => format!("its {child} is being deleted, and is created again once it is gone"),
             Problem::ChangedBack => format!(
-                "what is written to its {child} is changed on the way: exempt it from the admission policy or webhook that does, or write in the {parent} what that one wants"
+                "an admission policy or webhook changes what is written to its {child}: exempt the {child} from it, or write in the {parent} what it wants"
             ),
             Problem::Unsettled(Some(error @ ClusterError::NotFound { .. })) => format!(
-                "{error}, again and again: check that the definition of {child} is installed (kubectl get crd {definition})"
+                "{error}, again and again: check that the CRD of {child} is installed (kubectl get crd {definition})"
             ),
             Problem::Unsettled(Some(error)) => format!(
                 "{error}, again and again: see who keeps writing its {child} (kubectl get {definition} --show-managed-fields)"
             ),
             Problem::Unsettled(None) => format!(
-                "the namespace, its {child} or the {parent} changed each time it was looked at: see who keeps writing them (kubectl get --show-managed-fields)"
+                "the namespace, its {child} or the {parent} changed each time it was read: see who keeps writing them (kubectl get --show-managed-fields)"
             ),
             Problem::Cluster(error) => format!("{error}{}", advice(error, words)),
         }
     }
 }
 
-/// What to do where a retry alone does not help.
+/// What to do if a retry alone does not help.
 fn advice(error: &ClusterError, words: &Words) -> String {
     let Words { child, definition, content, .. } = words;
     match error {
         ClusterError::Invalid { .. } => {
-            format!(": correct {content}, or ask whoever guards this namespace by an admission policy")
+            format!(": correct {content}, or ask who guards this namespace with an admission policy")
         }
-        // Not of an object, but of what the API server does not serve.
+        // The 404 is not about an object: the API server does not serve the kind.
         ClusterError::Api { code: 404, .. } => {
-            format!(": check that the definition of {child} is installed (kubectl get crd {definition})")
+            format!(": check that the CRD of {child} is installed (kubectl get crd {definition})")
         }
         ClusterError::NotFound { .. }
         | ClusterError::AlreadyExists { .. }
@@ -91,8 +91,9 @@ fn advice(error: &ClusterError, words: &Words) -> String {
     }
 }
 
-/// The merge patch that makes a child what is wanted, with the UID and resourceVersion that were read; `None` where nothing differs.
-/// The spec becomes exactly the parent's. Of the labels and annotations only those that we set are removed.
+/// The merge patch that turns a child into the desired one, with the UID and resourceVersion that
+/// were read; `None` if nothing differs. The spec becomes exactly the parent's. Only labels and
+/// annotations that we set are removed.
 pub fn change<S: Serialize + DeserializeOwned>(desired: &Desired<S>, live: &LiveChild) -> Option<Value> {
     let wanted = &desired.child;
     let mut metadata = Map::new();
@@ -103,7 +104,7 @@ pub fn change<S: Serialize + DeserializeOwned>(desired: &Desired<S>, live: &Live
             metadata.insert(field.to_owned(), json!(changes));
         }
     }
-    // Parsed and printed again, so that another spelling of the same value is no difference.
+    // Parsed and serialised again, so that another spelling of the same value is not a difference.
     let found = serde_json::from_value::<S>(live.spec.clone()).map_or(live.spec.clone(), |spec| json!(spec));
     let spec = difference(&found, &json!(wanted.spec));
     if metadata.is_empty() && spec.is_none() {
@@ -145,7 +146,7 @@ pub fn child<P: Parent>(desired: &Desired<<P::Child as Child>::Spec>, namespace:
     P::Child::new(metadata, wanted.spec.clone())
 }
 
-/// It blocks a foreground deletion of the parent, which thus waits for what the children have to undo.
+/// It blocks a foreground deletion of the parent, so that it waits for the children's clean-up.
 fn owner_reference<P: Parent>(name: &str, uid: &str) -> OwnerReference {
     OwnerReference {
         api_version: P::api_version(&()).into_owned(),

@@ -13,23 +13,23 @@ use crate::api::bounds::OutOfBounds;
 use crate::api::condition::Reason;
 use crate::api::names::{ANNOTATION_OPT_OUT, TRUE};
 
-/// How often all namespaces are compared where the spec gives no time.
+/// The default of `refreshTime`.
 const DEFAULT_RESYNC: Duration = Duration::from_secs(3600);
 
-/// What a cluster-wide object asks for.
+/// The parsed spec of a cluster-wide object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Desired<S> {
-    /// How messages speak of it.
+    /// The words of messages about it.
     pub words: Words,
     /// Name of the parent.
     pub name: String,
-    /// UID of the parent; children carry it in their owner reference.
+    /// UID of the parent; children have it in their owner reference.
     pub uid: String,
     /// The generation of its spec.
     pub generation: Option<i64>,
     /// The namespaces that get a child.
     pub namespaces: Selection,
-    /// What each child is.
+    /// The child.
     pub child: Template<S>,
     /// How often all namespaces are compared; `None` means only when something changes.
     pub resync: Option<Duration>,
@@ -52,16 +52,16 @@ pub enum SpecError {
     /// A selector is malformed.
     #[error("{0}; nothing is created or deleted until then")]
     Selector(SelectorError),
-    /// The interval is no duration.
+    /// The interval is not a duration.
     #[error("spec.refreshTime: {0}")]
     Resync(DurationError),
-    /// More, or less, than the API allows.
+    /// A field is out of its bounds.
     #[error("{0}")]
     Bounds(OutOfBounds),
 }
 
 impl SpecError {
-    /// The word in the condition.
+    /// The condition's reason.
     pub fn reason(&self) -> Reason {
         match self {
             SpecError::Selector(_) | SpecError::Resync(_) | SpecError::Bounds(_) => Reason::InvalidSpec,
@@ -72,7 +72,7 @@ impl SpecError {
 /// Parses the spec.
 ///
 /// # Errors
-/// The first thing that is wrong, in the order of [`SpecError`].
+/// The first error, in the order of [`SpecError`].
 pub fn parse<P: Parent>(object: &P) -> Result<Desired<<P::Child as Child>::Spec>, SpecError> {
     let parts = object.parts();
     let namespaces = object.selection().map_err(SpecError::Selector)?;
@@ -100,14 +100,14 @@ pub fn parse<P: Parent>(object: &P) -> Result<Desired<<P::Child as Child>::Spec>
     })
 }
 
-/// The name of the children: their parent's where the spec gives none.
+/// The name of the children: by default their parent's.
 pub fn child_name<P: Parent>(object: &P) -> &str {
     let named = object.parts().name.filter(|name| !name.is_empty());
     named.or(object.meta().name.as_deref()).unwrap_or_default()
 }
 
 impl<S> Desired<S> {
-    /// Whether this namespace gets a child. One that opts out counts as one that does not match.
+    /// Whether this namespace gets a child. One that opts out counts as not matching.
     pub fn wants(&self, namespace: &ObjectMeta) -> bool {
         let no_labels = BTreeMap::new();
         let opted_out = namespace.annotations.as_ref().and_then(|all| all.get(ANNOTATION_OPT_OUT));
@@ -115,13 +115,14 @@ impl<S> Desired<S> {
             && self.namespaces.matches(namespace.labels.as_ref().unwrap_or(&no_labels))
     }
 
-    /// Whether an object is a child of this parent. The UID of its controller decides, never a name or a label.
+    /// Whether an object is a child of this parent. The UID of its controller reference decides,
+    /// never a name or a label.
     pub fn owns(&self, object: &ObjectMeta) -> bool {
         controller(object).is_some_and(|owner| owner.uid == self.uid)
     }
 }
 
-/// The owner that an object is controlled by.
+/// The controller reference of an object.
 pub fn controller(object: &ObjectMeta) -> Option<&OwnerReference> {
     object.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }

@@ -1,5 +1,5 @@
-//! What tells one cluster-wide kind from another: what its children are, where its spec has their parts, and how it says what became of
-//! them. Everything else of a fan-out is the same for all.
+//! What differs between cluster-wide kinds: their children, the fields of their spec and status,
+//! and the words of messages. Everything else of a fan-out is the same for all.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -18,7 +18,7 @@ use crate::api::kind::Kind;
 use crate::api::selector::{ChildMetadata, FailedNamespace};
 use crate::store::StoreName;
 
-/// A kind that a cluster-wide kind makes, one object in each namespace that matches.
+/// The kind of the children: one object in each matching namespace.
 pub trait Child:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone
@@ -29,7 +29,7 @@ pub trait Child:
     + Sync
     + 'static
 {
-    /// What a parent decides of it.
+    /// The spec, which the parent decides.
     type Spec: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync;
 
     /// An object without a status.
@@ -37,7 +37,7 @@ pub trait Child:
 
     fn spec(&self) -> &Self::Spec;
 
-    /// Whether it says that what it writes belongs to another object of its kind.
+    /// Whether its status says that another object owns what it writes.
     fn is_contested(&self) -> bool;
 }
 
@@ -58,33 +58,34 @@ pub trait Parent:
     const KIND: Kind;
     const WORDS: Words;
 
-    /// The parts of its spec, as they are written.
+    /// The parts of its spec, as written.
     fn parts(&self) -> Parts<'_, <Self::Child as Child>::Spec>;
 
-    /// The namespaces that it asks for.
+    /// The namespaces that it selects.
     ///
     /// # Errors
-    /// The first selector that is malformed: without it the others would select something else than was meant.
+    /// The first malformed selector: the others alone would select something else than was meant.
     fn selection(&self) -> Result<Selection, SelectorError>;
 
-    /// Whether the spec keeps to the bounds of the definitions, which other definitions than ours may not have.
+    /// Checks the bounds of the spec, which CRDs other than ours may not have.
     ///
     /// # Errors
-    /// What is out of bounds.
+    /// The fields that are out of bounds.
     fn check(&self) -> Result<(), OutOfBounds>;
 
-    /// The stores that its children would use. A SecretStore is one of each namespace, so it has none here.
+    /// The stores that its children would use. A SecretStore has a different one in each namespace,
+    /// and is not included.
     fn stores(&self) -> BTreeSet<StoreName>;
 
     fn status(&self) -> Option<&Self::Status>;
 
-    /// The fields of a status that a fan-out sets.
+    /// The status fields that a fan-out sets.
     fn told(status: &mut Self::Status) -> Told<'_>;
 }
 
-/// The parts of a spec that make children.
+/// The parts of a spec that define the children.
 pub struct Parts<'a, S> {
-    /// Absent means the name of the parent.
+    /// Defaults to the name of the parent.
     pub name: Option<&'a str>,
     pub metadata: Option<&'a ChildMetadata>,
     pub spec: &'a S,
@@ -92,7 +93,7 @@ pub struct Parts<'a, S> {
     pub refresh: Option<&'a DurationText>,
 }
 
-/// The fields of a status that a fan-out sets.
+/// The status fields that a fan-out sets.
 pub struct Told<'a> {
     pub observed_generation: &'a mut Option<i64>,
     pub conditions: &'a mut Vec<Condition>,
@@ -102,21 +103,21 @@ pub struct Told<'a> {
     pub failed: &'a mut Vec<FailedNamespace>,
 }
 
-/// How messages speak of a parent and its children.
+/// The words of messages about a parent and its children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Words {
     /// The kind of the parent.
     pub parent: &'static str,
     /// The kind of the children.
     pub child: &'static str,
-    /// The same with its article.
+    /// The kind of the children, with its article.
     pub a_child: &'static str,
-    /// The definition of the children.
+    /// The CRD of the children.
     pub definition: &'static str,
-    /// The field that names the children.
+    /// The field with the name of the children.
     pub name: &'static str,
-    /// The fields that make a child valid or not.
+    /// The fields that determine whether a child is valid.
     pub content: &'static str,
-    /// What children in conflict say, and what helps.
+    /// What the status of children in conflict says, and what helps.
     pub contested: &'static str,
 }

@@ -1,5 +1,6 @@
-//! Remembers what live reads and replies showed and the cache cannot: labels that are somebody else's, writes that are changed on their
-//! way to the API server, and namespaces that keep moving. Without it each of them would cost a request at every reconcile.
+//! Remembers what live reads and replies showed but the cache cannot: labels of somebody else,
+//! writes that a webhook changes, and namespaces that keep changing. Without it, each of them would
+//! cost a request at every reconcile.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,22 +15,23 @@ use super::desired::{Desired, Template};
 use super::kind::Child;
 use super::plan::Children;
 
-/// The annotation that our caches drop.
+/// An annotation that our caches do not keep.
 const NOT_CACHED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// How often in a row a namespace may move before it has failed: once for a cache that lags, once for somebody else's write.
+/// How often in a row a namespace may change before it has failed: once for a lagging cache, once
+/// for somebody else's write.
 const MOST_MOVES: u32 = 2;
 
 /// What a live read of a child showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// It is as it should be; anything more is somebody else's.
+    /// It is as desired; anything more belongs to somebody else.
     InPlace,
     /// It differs from what we had just written.
     ChangedBack,
 }
 
-/// What was found, by the UIDs of children that did not change since.
+/// What was found, by UID of children that have not changed since.
 pub type Notes = BTreeMap<String, Found>;
 
 /// The memory of all parents, by name.
@@ -41,7 +43,7 @@ pub struct Known(Mutex<HashMap<String, Memory>>);
 struct Memory {
     /// By the UIDs of children.
     notes: HashMap<String, Note>,
-    /// How often in a row each namespace moved under this generation.
+    /// How often in a row each namespace changed, for this generation.
     moves: BTreeMap<String, u32>,
     generation: Option<i64>,
 }
@@ -52,7 +54,7 @@ struct Note {
 }
 
 impl Known {
-    /// What is known of these children. What is known of others is forgotten.
+    /// What is known of these children; drops what is known of others.
     pub fn of<C: Child>(&self, desired: &Desired<C::Spec>, children: &Children<C>) -> Notes {
         let mut all = self.lock();
         let Some(Memory { notes: known, .. }) = all.get_mut(&desired.name) else { return Notes::new() };
@@ -73,8 +75,8 @@ impl Known {
         self.lock().entry(desired.name.clone()).or_default().notes.insert(uid, note);
     }
 
-    /// Turns a namespace that moved more than [`MOST_MOVES`] times in a row into one that failed. Otherwise it would be tried every
-    /// second, for ever.
+    /// Makes a namespace that changed more than [`MOST_MOVES`] times in a row a failed one.
+    /// Otherwise it would be tried every second for ever.
     pub fn bound<S>(&self, desired: &Desired<S>, results: &mut Results) {
         let mut all = self.lock();
         let memory = all.entry(desired.name.clone()).or_default();
@@ -97,7 +99,7 @@ impl Known {
         }
     }
 
-    /// The parent is gone.
+    /// Call this when the parent is deleted.
     pub fn forget(&self, name: &str) {
         self.lock().remove(name);
     }
@@ -107,7 +109,7 @@ impl Known {
     }
 }
 
-/// A digest of what was wanted and what was found. A generation stands for the whole spec.
+/// A digest of the desired and the found child. The generation represents the whole spec.
 fn state<S: Serialize>(wanted: &Template<S>, found: &ObjectMeta) -> u64 {
     let mut hasher = DefaultHasher::new();
     (&wanted.labels, &wanted.annotations).hash(&mut hasher);

@@ -1,8 +1,9 @@
-//! Fan-out: a cluster-wide kind keeps a child in every namespace that matches.
+//! Fan-out: a cluster-wide kind keeps a child in every matching namespace.
 //!
-//! One reconcile reads as desired → observe → plan → apply → report. What is there comes from the caches of the watches; what is to
-//! be changed is looked at live first. Nothing is written on a Namespace: children go with their owner by the garbage collector.
-//! It is written once for all such kinds: [`kind`] says what tells one from another, and [`push`] is the first.
+//! One reconcile reads as desired → observe → plan → apply → report. The observed state comes from
+//! the caches of the watches; what is to be changed is read live first. Nothing is written on a
+//! Namespace: the garbage collector deletes children with their owner. The code is generic over
+//! such kinds: [`kind`] has their differences, and [`push`] is the first.
 
 pub mod apply;
 pub mod change;
@@ -36,7 +37,7 @@ use known::Known;
 use observe::Caches;
 use plan::plan;
 
-/// Whether every store that it names is another controller's, or may be.
+/// Whether every store that it names belongs, or may belong, to another controller.
 pub fn is_foreign<P: Parent>(object: &P, stores: &Registry) -> bool {
     stores.foreign(object.stores()) == Foreign::All
 }
@@ -49,7 +50,8 @@ pub struct FanOut<P: Parent> {
 }
 
 impl<P: Parent> FanOut<P> {
-    /// The caches must be filled before anything is reconciled: what they do not show counts as not there.
+    /// The caches must be filled before anything is reconciled, because objects that they lack
+    /// count as not existing.
     pub fn new(context: Arc<Context>, caches: Caches<P::Child>) -> Self {
         FanOut { context, caches, known: Known::default() }
     }

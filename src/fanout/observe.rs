@@ -1,4 +1,5 @@
-//! What the caches of the watches show: the namespaces, and the objects that are children or have the name of one.
+//! Observes, from the caches of the watches, the namespaces and the objects that are children or
+//! have the name of one.
 
 use std::sync::Arc;
 
@@ -37,12 +38,12 @@ impl<C: Child> Present<C> {
         self.0.meta()
     }
 
-    /// Whether it says that what it writes belongs to another one.
+    /// Whether its status says that another object owns what it writes.
     fn is_contested(&self) -> bool {
         self.0.0.as_ref().is_ok_and(Child::is_contested)
     }
 
-    /// Its spec; `None` where it does not decode.
+    /// Its spec; `None` if it does not decode.
     pub fn spec(&self) -> Option<&C::Spec> {
         self.0.0.as_ref().ok().map(Child::spec)
     }

@@ -1,4 +1,4 @@
-//! Decides what is created, changed and deleted in each namespace.
+//! Decides what to create, change and delete in each namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ pub struct Observed<C> {
     pub namespaces: Namespaces,
     /// The objects that are children or have the name of one.
     pub children: Children<C>,
-    /// The namespaces whose child says that another one owns what it writes.
+    /// The namespaces whose child says that another object owns what it writes.
     pub contested: BTreeSet<String>,
     /// What is known of some children from live reads.
     pub notes: Notes,
@@ -42,22 +42,22 @@ pub type Children<C> = BTreeMap<String, Vec<Present<C>>>;
 /// What to do: first everything new, then everything old.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// What each namespace that matches gets.
+    /// The step for each matching namespace.
     pub wanted: BTreeMap<String, Step>,
     /// The children to delete.
     pub unwanted: Vec<Unwanted>,
 }
 
-/// What a namespace that matches gets.
+/// The step for a matching namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Its child is as it should be.
+    /// Its child is as desired.
     Keep,
     /// It has no child yet.
     Create,
-    /// Read it live, and patch it where it differs.
+    /// Read it live, and patch it if it differs.
     Settle,
-    /// Something prevents it.
+    /// A problem prevents it.
     Leave(Problem),
 }
 
@@ -74,11 +74,11 @@ pub struct Unwanted {
 pub enum Why {
     /// Its namespace no longer matches, or opts out.
     Unmatched,
-    /// The spec names it otherwise. It is deleted once the new child is in place.
+    /// The spec has another name. It is deleted once the new child exists.
     Renamed,
 }
 
-/// Makes the plan. A namespace that is being deleted is left out: its objects go with it.
+/// Makes the plan. A namespace that is being deleted is omitted: its objects are deleted with it.
 pub fn plan<C: Child>(desired: &Desired<C::Spec>, observed: &Observed<C>) -> Plan {
     let mut plan = Plan::default();
     for (name, namespace) in observed.namespaces.iter().filter(|(_, namespace)| !is_leaving(namespace)) {
@@ -119,7 +119,7 @@ fn step<C: Child>(desired: &Desired<C::Spec>, observed: &Observed<C>, namespace:
     }
 }
 
-/// Whether a child is exactly what is wanted, so that no live read is needed.
+/// Whether a child is exactly as desired, so that no live read is needed.
 fn is_exact<C: Child>(desired: &Desired<C::Spec>, child: &Present<C>) -> bool {
     let metadata = child.metadata();
     metadata.labels.as_ref().unwrap_or(&BTreeMap::new()) == &desired.child.labels

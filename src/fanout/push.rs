@@ -15,7 +15,8 @@ use crate::api::{ClusterPushSecret, PushSecret};
 use crate::push;
 use crate::store::StoreName;
 
-/// A SecretStore that a cluster-wide resource names is one of each namespace: there is none of its own.
+/// A SecretStore that a cluster-wide resource names is a different one in each namespace, so it is
+/// none here.
 const NO_NAMESPACE: &str = "";
 
 impl Child for PushSecret {
@@ -47,7 +48,7 @@ impl Parent for ClusterPushSecret {
         definition: "pushsecrets.external-secrets.io",
         name: "spec.pushSecretName",
         content: "spec.pushSecretSpec or spec.pushSecretMetadata",
-        contested: "it says PathConflict: all write the same paths unless a key tells them apart, as by {{ .metadata.namespace }}",
+        contested: "it says PathConflict: all write the same paths unless a key distinguishes them, such as by {{ .metadata.namespace }}",
     };
 
     fn parts(&self) -> Parts<'_, PushSecretSpec> {

@@ -1,4 +1,5 @@
-//! Says how a cluster-wide object is doing, from what became of its namespaces. Pure: the time comes from outside.
+//! Reports on a cluster-wide object, from the outcomes of its namespaces. Pure: the time is an
+//! argument.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,15 +18,16 @@ use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
 
 /// A message names this many namespaces, and counts the rest.
 const NAMED: usize = 3;
-/// `status.failedNamespaces` lists this many.
+/// The maximum length of `status.failedNamespaces`.
 const MOST_FAILED: usize = 500;
-/// `status.provisionedNamespaces` lists this many: that many names are 640 kB, and an object may have 1.5 MB.
+/// The maximum length of `status.provisionedNamespaces`: these names take 640 kB, and an object may
+/// have 1.5 MB.
 const MOST_PROVISIONED: usize = 10_000;
-/// The longest reason of one namespace, in characters.
+/// The maximum length of a namespace's reason, in characters.
 const MAX_REASON: usize = 512;
-/// When a namespace that moved is looked at again; longer than caches usually lag.
+/// When a changed namespace is tried again; longer than the usual lag of caches.
 const SOON: Duration = Duration::from_secs(1);
-/// The longest wait for an obstacle whose end no watch shows.
+/// The maximum wait for an obstacle whose end no watch shows.
 const REFUSED_RETRY: Duration = Duration::from_secs(300);
 
 /// The report of a reconcile.
@@ -38,7 +40,7 @@ pub fn report<P: Parent>(
 ) -> Report<P::Status> {
     let requeue = requeue(desired, results);
     let failed = failures(results);
-    // The next look is a second away. A failure is reported at once, since that look may end like this one.
+    // The next try is a second away. A failure is reported at once, because that try may fail too.
     if is_unsettled(results) && failed.is_empty() {
         return Report::Undecided { requeue };
     }
@@ -47,7 +49,7 @@ pub fn report<P: Parent>(
     let before: BTreeSet<String> = std::mem::take(told.provisioned).into_iter().collect();
     let is_provisioned = |name: &String, outcome: &Outcome| match outcome {
         Outcome::Done => true,
-        // As the last report had it.
+        // As in the last report.
         Outcome::Moved(_) => before.contains(name),
         Outcome::Leaving | Outcome::Failed(_) => false,
     };
@@ -71,7 +73,7 @@ pub fn report<P: Parent>(
     conclude(object, status, verdict, requeue, now)
 }
 
-/// The report on a spec that cannot be carried out. The children stay, and so do the lists of namespaces.
+/// The report on an invalid spec. The children stay, and so do the lists of namespaces.
 pub fn refused<P: Parent>(object: &P, error: &SpecError, now: Timestamp) -> Report<P::Status> {
     let verdict = Verdict { ready: false, reason: error.reason(), message: error.to_string() };
     conclude(object, object.status().cloned().unwrap_or_default(), verdict, Requeue::AwaitChange, now)
@@ -87,7 +89,8 @@ fn conclude<P: Parent>(
     let generation = object.meta().generation;
     let Told { observed_generation, conditions, .. } = P::told(&mut after);
     *observed_generation = generation;
-    // Conditions of a former controller go: some readers take the last one for the verdict.
+    // Removes conditions of a former controller, because some tools take the last one for the
+    // verdict.
     conditions.retain(|condition| condition.type_ == READY);
     let word = if verdict.ready { ConditionStatus::True } else { ConditionStatus::False };
     let ready = Condition::ready(word, verdict.reason, verdict.message.clone(), generation);
@@ -100,7 +103,8 @@ fn is_unsettled(results: &Results) -> bool {
     results.wanted.values().chain(results.unwanted.values()).any(Outcome::has_moved)
 }
 
-/// The namespaces that failed, with their problems, sorted by name. Where one failed in both ways, the first counts.
+/// The failed namespaces, with their problems, sorted by name. If one failed in both ways, the
+/// first counts.
 fn failures(results: &Results) -> Vec<(&String, &Problem)> {
     let mut failed: Vec<_> = (results.wanted.iter().chain(&results.unwanted))
         .filter_map(|(name, outcome)| match outcome {
@@ -116,7 +120,7 @@ fn failures(results: &Results) -> Vec<(&String, &Problem)> {
 fn in_place<S>(desired: &Desired<S>, provisioned: &[&String]) -> String {
     let (name, kind) = (&desired.child.name, desired.words.child);
     match provisioned.len() {
-        0 => format!("no namespace matches spec.namespaceSelectors: no {kind} {name} is made"),
+        0 => format!("no namespace matches spec.namespaceSelectors: no {kind} {name} is created"),
         1 => format!("{kind} {name} is in place in namespace {}", provisioned[0]),
         count => {
             let named: Vec<&str> = provisioned.iter().take(NAMED).map(|name| name.as_str()).collect();
@@ -125,7 +129,7 @@ fn in_place<S>(desired: &Desired<S>, provisioned: &[&String]) -> String {
     }
 }
 
-/// The namespaces whose child lost what it writes, most often to a sibling.
+/// The namespaces whose child does not own what it writes; usually a sibling does.
 fn conflicts(words: &Words, contested: &BTreeSet<String>) -> String {
     let named: Vec<&str> = contested.iter().take(NAMED).map(String::as_str).collect();
     let more = match contested.len().saturating_sub(NAMED) {
@@ -183,7 +187,7 @@ fn wish(outcome: &Outcome, resync: Option<Duration>) -> Requeue {
     }
 }
 
-/// The requeue that is due sooner. A back-off begins with a second, so it comes first.
+/// The earlier requeue. A back-off begins with one second, so it comes first.
 fn sooner(one: Requeue, other: Requeue) -> Requeue {
     match (one, other) {
         (Requeue::After(one), Requeue::After(other)) => Requeue::After(one.min(other)),

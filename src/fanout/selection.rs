@@ -1,4 +1,4 @@
-//! The namespaces that a fan-out selects: several label selectors, of which one has to match.
+//! The namespaces of a fan-out: several label selectors, of which any may match.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use thiserror::Error;
 use crate::api::label_query;
 use crate::domain::label_query::{LabelQuery, Malformed};
 
-/// Selectors of which one has to match.
+/// Label selectors of which any may match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection(Vec<LabelQuery>);
 
-/// A selector that is malformed.
+/// A malformed selector.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("spec.namespaceSelectors[{index}].{malformed}")]
 pub struct SelectorError {
@@ -21,10 +21,10 @@ pub struct SelectorError {
 }
 
 impl Selection {
-    /// Parses all selectors. None at all select nothing, and an empty one selects everything.
+    /// Parses all selectors. An empty list selects nothing, an empty selector everything.
     ///
     /// # Errors
-    /// The first that is malformed: without it the others would select something else than was meant.
+    /// The first malformed selector: the others alone would select something else than was meant.
     pub fn parse(selectors: &[LabelSelector]) -> Result<Self, SelectorError> {
         let parse =
             |(index, selector)| label_query::parse(selector).map_err(|malformed| SelectorError { index, malformed });

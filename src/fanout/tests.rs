@@ -53,7 +53,8 @@ fn namespace(metadata: Value) -> ObjectMeta {
     serde_json::from_value(metadata).unwrap()
 }
 
-/// Namespaces a (matches), b (does not), leaving (matches and is being deleted), out (matches and opts out).
+/// Namespaces a (matches), b (does not), leaving (matches and is being deleted), out (matches and
+/// opts out).
 fn cluster() -> Observed {
     let labels = json!({ "team": "a" });
     let namespaces = [
@@ -235,7 +236,7 @@ fn who_is_well_is_named_and_what_moved_is_looked_at_again_before_anything_is_sai
     };
     let resync = Requeue::After(Duration::from_secs(300));
     for (outcomes, message) in [
-        (vec![], "no namespace matches spec.namespaceSelectors: no PushSecret fan is made"),
+        (vec![], "no namespace matches spec.namespaceSelectors: no PushSecret fan is created"),
         (vec![("a", Outcome::Done), ("b", Outcome::Leaving)], "PushSecret fan is in place in namespace a"),
         (vec![("a", Outcome::Done), ("b", Outcome::Done)], "PushSecret fan is in place in 2 namespaces: a, b"),
     ] {
@@ -257,13 +258,13 @@ fn children_that_lost_what_they_write_are_named() {
         (verdict.ready, verdict.message)
     };
     let in_place = "PushSecret fan is in place in namespace a";
-    let why =
-        "it says PathConflict: all write the same paths unless a key tells them apart, as by {{ .metadata.namespace }}";
+    let why = "it says PathConflict: all write the same paths unless a key distinguishes them, such as by {{ .metadata.namespace }}";
     assert_eq!(said(&["b", "c"]), (true, format!("{in_place}; in b, c {why}")));
     assert_eq!(said(&["b", "c", "d", "e"]).1, format!("{in_place}; in b, c, d and 1 more {why}"));
 }
 
-/// A definition that is gone answers each POST like this, and a child that somebody keeps writing each PATCH.
+/// A definition that is gone answers each POST like this, and a child that somebody keeps writing
+/// each PATCH.
 #[test]
 fn what_moves_for_the_third_time_in_a_row_has_failed_and_is_tried_ever_more_rarely() {
     let (known, wish) = (Known::default(), desired(json!({})));
@@ -287,7 +288,7 @@ fn what_moves_for_the_third_time_in_a_row_has_failed_and_is_tried_ever_more_rare
     };
     assert_eq!((verdict.reason, requeue), (Reason::NamespacesFailed, Requeue::BackOff));
     let said =
-        "1 of 2 namespaces failed: b: create PushSecret b/fan: not found, again and again: check that the definition";
+        "1 of 2 namespaces failed: b: create PushSecret b/fan: not found, again and again: check that the CRD of";
     assert!(verdict.message.starts_with(said), "{}", verdict.message);
     // It goes on failing until it holds still, or until something else is asked for.
     assert_ne!(look(&wish, moved()).wanted["b"], moved());

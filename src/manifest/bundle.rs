@@ -1,4 +1,4 @@
-//! What a set of files holds for us: the objects of our API, what namespaces ask for, and what could not be read.
+//! Bundles files: the objects of our API, the modes of Namespaces, and what could not be read.
 
 use std::ops::Range;
 
@@ -23,18 +23,18 @@ impl Object<'_> {
     }
 }
 
-/// What a set of files holds for us.
+/// The content of a set of files.
 #[derive(Default)]
 pub struct Bundle<'s> {
     /// The objects of our API.
     pub objects: Vec<Object<'s>>,
-    /// What namespaces ask for.
+    /// The modes in the labels of Namespaces.
     pub modes: Labels,
-    /// What could not be read, or is wrong whatever it holds.
+    /// What could not be parsed, or is not an object of the API.
     pub broken: Vec<Located>,
 }
 
-/// Reads files for what is ours in them.
+/// Finds the objects of our API in files.
 pub fn bundle(sources: &[Source]) -> Bundle<'_> {
     let mut bundle = Bundle::default();
     for source in sources {
@@ -63,7 +63,7 @@ pub fn bundle(sources: &[Source]) -> Bundle<'_> {
 enum Recognised {
     Known(&'static Kind),
     Wrong(Problem),
-    /// Of another API: not ours to read.
+    /// An object of another API.
     Foreign,
 }
 
@@ -89,7 +89,7 @@ fn recognised(node: &Node) -> Recognised {
         None => Recognised::Wrong(Problem::error(
             "unknown-kind",
             kind.span.clone(),
-            format!("`{name}` is no kind of {group} that this version knows"),
+            format!("`{name}` is not a kind of {group} that this version knows"),
             None,
         )),
     }
@@ -108,7 +108,7 @@ fn is_secret(node: &Node) -> bool {
     node.text_at("kind") == Some("Secret")
 }
 
-/// What a parser says can quote what it read, so a text that may hold a Secret gets the bare fact.
+/// A parser's error can quote the text, so it is omitted for a text that may have a Secret.
 fn syntax(source: &Source, error: document::SyntaxError) -> Problem {
     let quiet = source.text.contains("Secret");
     let message = match quiet {
@@ -120,13 +120,13 @@ fn syntax(source: &Source, error: document::SyntaxError) -> Problem {
         error.offset..error.offset,
         message,
         Some(
-            "look for indentation, a missing colon or an open quote here or just above; what follows was not read"
+            "check indentation, a missing colon or an open quote here or just above; the rest of the file was not read"
                 .into(),
         ),
     )
 }
 
-/// Where to point for a field: the field itself, or the nearest thing above it that was written.
+/// The span to report for a field: that of the field, or of its nearest existing parent.
 pub fn span_of(node: &Node, path: &str) -> Range<usize> {
     let mut path = path;
     loop {
@@ -140,7 +140,7 @@ pub fn span_of(node: &Node, path: &str) -> Range<usize> {
     }
 }
 
-/// A map or a list of several lines is pointed at by its first field.
+/// For a map or a list of several lines, the span of its first field.
 fn pointed(node: &Node) -> Range<usize> {
     match &node.value {
         Value::Map(entries) => entries.first().map_or_else(|| node.span.clone(), |entry| entry.name_span.clone()),

@@ -1,21 +1,21 @@
-//! YAML (and so JSON) as a tree that knows where each node was written.
+//! YAML (and so JSON) as a tree with the span of each node.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use granit_parser::{Event, Parser, ScalarStyle};
 
-/// More than any manifest has; bounds what aliases can expand to.
+/// More than any manifest has; bounds the expansion of aliases.
 const MAX_NODES: usize = 200_000;
 
-/// A value and the bytes it was written in.
+/// A value and its span.
 #[derive(Clone, Debug)]
 pub struct Node {
     pub span: Range<usize>,
     pub value: Value,
 }
 
-/// What a node is, by the rules that kubectl reads YAML by.
+/// The value of a node, by kubectl's rules for YAML.
 #[derive(Clone, Debug)]
 pub enum Value {
     Null,
@@ -23,7 +23,7 @@ pub enum Value {
     Number(String),
     Text(String),
     List(Vec<Node>),
-    /// In the order written; a name that is written twice is here twice.
+    /// In order; a duplicate name is here twice.
     Map(Vec<Entry>),
 }
 
@@ -35,7 +35,7 @@ pub struct Entry {
     pub node: Node,
 }
 
-/// Where the text stops being YAML.
+/// The position of a syntax error.
 #[derive(Debug)]
 pub struct SyntaxError {
     pub offset: usize,
@@ -43,7 +43,7 @@ pub struct SyntaxError {
 }
 
 impl Node {
-    /// The field of a map; of a name that is written twice, the last.
+    /// A field of a map; of a duplicate name, the last.
     pub fn get(&self, name: &str) -> Option<&Node> {
         match &self.value {
             Value::Map(entries) => entries.iter().rev().find(|entry| entry.name == name).map(|entry| &entry.node),
@@ -61,7 +61,7 @@ impl Node {
         })
     }
 
-    /// The text of a string; numbers and the like are no text.
+    /// The text of a string; numbers and so on are not text.
     pub fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),
@@ -74,7 +74,7 @@ impl Node {
         self.get(name)?.text()
     }
 
-    /// The node as JSON; of a name that is written twice, the last.
+    /// The node as JSON; of a duplicate name, the last.
     pub fn json(&self) -> serde_json::Value {
         match &self.value {
             Value::Null => serde_json::Value::Null,
@@ -88,12 +88,12 @@ impl Node {
         }
     }
 
-    /// The node as the API server takes it in: nulls are dropped.
+    /// The node as the API server stores it: without nulls.
     pub fn admitted(&self) -> serde_json::Value {
         without_nulls(self.json())
     }
 
-    /// The items of a list; none if it is no list.
+    /// The items of a list; empty if it is not a list.
     pub fn items(&self) -> &[Node] {
         match &self.value {
             Value::List(items) => items,
@@ -116,7 +116,7 @@ fn without_nulls(value: serde_json::Value) -> serde_json::Value {
 
 /// The documents of a text, up to the first syntax error.
 pub fn parse(text: &str) -> (Vec<Node>, Option<SyntaxError>) {
-    let mut reader = Reader { anchors: HashMap::new(), open: Vec::new(), documents: Vec::new(), nodes: 0 };
+    let mut reader = Parser { anchors: HashMap::new(), open: Vec::new(), documents: Vec::new(), nodes: 0 };
     for event in Parser::new_from_str(text) {
         let read = match event {
             Ok((event, span)) => {
@@ -132,14 +132,14 @@ pub fn parse(text: &str) -> (Vec<Node>, Option<SyntaxError>) {
     (reader.documents, None)
 }
 
-struct Reader {
+struct Parser {
     anchors: HashMap<usize, Node>,
     open: Vec<Open>,
     documents: Vec<Node>,
     nodes: usize,
 }
 
-/// A collection that is being read.
+/// A collection that is being parsed.
 struct Open {
     start: usize,
     anchor: usize,
@@ -151,7 +151,7 @@ enum Content {
     Map { entries: Vec<Entry>, name: Option<(String, Range<usize>)> },
 }
 
-impl Reader {
+impl Parser {
     fn read(&mut self, event: Event<'_>, span: Range<usize>) -> Result<(), SyntaxError> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -165,9 +165,9 @@ impl Reader {
             Event::Alias(anchor) => {
                 let named = self.anchors.get(&anchor).ok_or(SyntaxError {
                     offset: span.start,
-                    message: "an alias stands inside the node it names".into(),
+                    message: "an alias is inside the node that it names".into(),
                 })?;
-                // Counted before it is copied, or a few lines could fill the memory.
+                // Counted before it is copied, or a few lines could exhaust memory.
                 self.nodes += size(named);
                 self.within_limit(span.start)?;
                 let value = self.anchors[&anchor].value.clone();
@@ -183,7 +183,7 @@ impl Reader {
                 Ok(())
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(span.end),
-            // Boundaries, comments, and whatever a later parser adds: none of them is a node.
+            // Boundaries, comments, and whatever a later parser adds are not nodes.
             _presentation => Ok(()),
         }
     }
@@ -231,7 +231,7 @@ impl Reader {
     }
 }
 
-/// How many nodes a copy of this one adds.
+/// The number of nodes in a copy of this one.
 fn size(node: &Node) -> usize {
     match &node.value {
         Value::List(items) => 1 + items.iter().map(size).sum::<usize>(),
@@ -249,7 +249,7 @@ fn name_of(node: &Node) -> String {
     }
 }
 
-/// Resolves `<<`: fields of the merged maps that are not written here.
+/// Resolves `<<`: adds fields of the merged maps that are not set here.
 fn merged(entries: Vec<Entry>) -> Vec<Entry> {
     let (merges, mut own): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(|entry| entry.name == "<<");
     for merge in merges {

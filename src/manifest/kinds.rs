@@ -1,4 +1,4 @@
-//! The kinds of our API, each with the schema that its definition has in the cluster.
+//! The kinds of our API, each with the schema of its CRD.
 
 use std::sync::LazyLock;
 
@@ -6,14 +6,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomR
 
 use crate::api::crd;
 
-/// One of our kinds, as its definition says.
+/// One of our kinds, from its CRD.
 pub struct Kind {
     group: String,
     pub name: String,
-    /// The version that is served.
+    /// The served version.
     pub version: String,
     pub schema: JSONSchemaProps,
-    /// The schema as it is served, with its rules (CEL).
+    /// The served schema, with its rules (CEL).
     pub definition: serde_json::Value,
 }
 
@@ -27,7 +27,7 @@ fn kind(definition: serde_json::Value) -> Option<Kind> {
     let version = crd.spec.versions.into_iter().next()?;
     let mut schema = version.schema?.open_api_v3_schema?;
     let definition = serde_json::to_value(&schema).ok()?;
-    // What every object has, and a definition leaves to the API server.
+    // Fields of every object, which a CRD leaves to the API server.
     let of_type = |type_: &str| JSONSchemaProps { type_: Some(type_.to_owned()), ..JSONSchemaProps::default() };
     let properties = schema.properties.get_or_insert_default();
     properties.insert("apiVersion".into(), of_type("string"));

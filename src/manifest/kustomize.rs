@@ -1,14 +1,14 @@
-//! What a kustomization names as patches: files that look like manifests of ours and are parts of some.
+//! The patches of a kustomization: files that look like manifests of ours but are only parts.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::document::{self, Node};
 
-/// The fields that have patches, with and without a word between.
+/// The fields with patches.
 const PATCHES: [&str; 3] = ["patches", "patchesStrategicMerge", "patchesJson6902"];
 
-/// The files that a kustomization names as patches, resolved. Patches that are written in it are no files.
+/// The resolved files that a kustomization names as patches, without inline patches.
 pub fn patches(kustomization: &Path, text: &str) -> BTreeSet<PathBuf> {
     let folder = kustomization.parent().unwrap_or(Path::new(""));
     let (documents, _broken) = document::parse(text);

@@ -1,5 +1,6 @@
-//! Reads manifests: files and streams become objects that know where each field was written, with the stores and namespaces
-//! among them. Every command reads manifests by this module; what is wrong with them, `waypost lint` says.
+//! Reads manifests: parses files and streams into objects with the span of each field, and finds
+//! the stores and namespaces among them. Every command reads manifests with this module;
+//! `waypost lint` reports what is wrong with them.
 
 mod bundle;
 mod document;

@@ -1,4 +1,4 @@
-//! What the Namespaces among the files ask for: the mode of the path convention.
+//! The modes of the path convention in the labels of Namespaces among the files.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::domain::convention::{LABEL_MODE, Mode, Severity};
 /// The label of each Namespace that has one.
 pub type Labels = BTreeMap<String, String>;
 
-/// Notes what a Namespace asks for; a word that is no mode counts for nothing, and is told.
+/// Records a Namespace's mode; an unknown mode is ignored, with a problem.
 pub fn note(node: &Node, labels: &mut Labels) -> Option<Problem> {
     let metadata = node.get("metadata")?;
     let label = metadata.get("labels")?.get(LABEL_MODE)?;
@@ -24,7 +24,7 @@ pub fn note(node: &Node, labels: &mut Labels) -> Option<Problem> {
         rule: "path-convention".to_owned(),
         severity: Severity::Warning,
         span: label.span.clone(),
-        message: format!("the label `{LABEL_MODE}` counts for nothing: {unknown}"),
+        message: format!("the label `{LABEL_MODE}` has no effect: {unknown}"),
         fix: None,
     })
 }

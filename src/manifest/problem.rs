@@ -1,4 +1,4 @@
-//! Something wrong in a manifest, and where.
+//! A problem in a manifest, and its position.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,13 +6,14 @@ use std::ops::Range;
 use super::source::Source;
 use crate::domain::convention::{Finding, Severity};
 
-/// Something wrong at a place of one document.
+/// A problem in a document.
 #[derive(Clone, Debug)]
 pub struct Problem {
-    /// A rule of the convention (`V5`), a fact of Kubernetes (`K1`), or what kind of mistake it is (`unknown-field`).
+    /// A rule of the convention (`V5`), a fact of Kubernetes (`K1`), or a kind of mistake
+    /// (`unknown-field`).
     pub rule: String,
     pub severity: Severity,
-    /// Bytes of the file.
+    /// The bytes in the file.
     pub span: Range<usize>,
     pub message: String,
     pub fix: Option<String>,
@@ -23,7 +24,7 @@ impl Problem {
         Self { rule: rule.to_owned(), severity: Severity::Error, span, message, fix }
     }
 
-    /// A finding of the convention, at the node it is about.
+    /// A finding of the convention, with its span.
     pub fn of(finding: Finding, span: Range<usize>) -> Self {
         Self {
             rule: finding.rule.to_string(),
@@ -35,15 +36,15 @@ impl Problem {
     }
 }
 
-/// A problem with its place in a file, as people and editors count: lines and columns from 1.
+/// A problem with its position in a file, in lines and columns from 1.
 #[derive(Clone, Debug)]
 pub struct Located {
     pub file: String,
     pub line: usize,
     pub column: usize,
-    /// The line itself, unless it may hold a value that is secret.
+    /// The line itself, unless it may have a secret value.
     pub excerpt: Option<String>,
-    /// How many characters of the line, from `column`, the problem is about; at least 1.
+    /// The width of the problem in the line, in characters from `column`; at least 1.
     pub width: usize,
     pub problem: Problem,
 }
@@ -74,7 +75,7 @@ impl Located {
 }
 
 impl fmt::Display for Located {
-    /// One line, as compilers print them.
+    /// One line, in the format of compilers.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.problem.message)?;
         match &self.problem.fix {

@@ -9,9 +9,9 @@ use globset::{Glob, GlobSet};
 
 use super::kustomize;
 
-/// A file as it was read.
+/// The text of a file.
 pub struct Source {
-    /// The name that findings carry.
+    /// The name in findings.
     pub name: String,
     pub text: String,
 }
@@ -21,18 +21,19 @@ pub struct Source {
 pub enum ReadError {
     #[error("cannot read {path}: {error}: check the path and its permissions")]
     Unreadable { path: String, error: std::io::ErrorKind },
-    #[error("{path} is not UTF-8 text: give files of YAML or JSON")]
+    #[error("{path} is not UTF-8 text: use files of YAML or JSON")]
     NotText { path: String },
     #[error("--exclude: {0}")]
     Exclude(globset::Error),
-    #[error("{path} holds no .yaml, .yml or .json file: give a folder of manifests")]
+    #[error("{path} has no .yaml, .yml or .json file: use a folder of manifests")]
     EmptyFolder { path: String },
 }
 
-/// What to leave out of folders, as command lines take it.
+/// The flag for what to skip in folders.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Exclude {
-    /// Leave out what is called so in folders: a name, or a path with * and ** such as '**/overlays/*'. Can be given several times
+    /// Skip this in folders: a name, or a path with * and ** such as '**/overlays/*'. Can be set
+    /// several times
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<Glob>,
 }
@@ -43,14 +44,14 @@ pub struct Found {
     pub sources: Vec<Source>,
     /// What could not be read.
     pub refused: Vec<ReadError>,
-    /// What was left out of folders because it is no manifest by itself.
+    /// What was skipped in folders because it is not a manifest by itself.
     pub skipped: Vec<Skipped>,
 }
 
-/// Something in a folder that is no manifest before a tool has worked on it.
+/// A file or folder that is not a manifest until a tool renders it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Skipped {
-    /// Templates beside a Chart.yaml.
+    /// Templates of a Helm chart.
     Chart { folder: PathBuf },
     /// A file that a kustomization names as a patch.
     Patch { file: PathBuf },
@@ -78,7 +79,7 @@ impl fmt::Display for Skipped {
     }
 }
 
-/// Reads files, folders (recursively; hidden ones apart) and, for `-`, standard input.
+/// Reads files, folders (recursively, without hidden ones) and, for `-`, standard input.
 pub fn read(paths: &[PathBuf], exclude: &Exclude) -> Found {
     let mut found = Found::default();
     let exclude = match GlobSet::new(&exclude.exclude) {
@@ -115,7 +116,7 @@ fn from_path(path: &Path, exclude: &GlobSet, found: &mut Found) -> Result<(), Re
     for file in files.iter().filter(|file| is_kustomization(file)) {
         patches.extend(kustomize::patches(file, &from_file(file)?.text));
     }
-    // A file may be named by a way that goes up and down again.
+    // A path may have `..`.
     let resolved = |file: &PathBuf| file.canonicalize().unwrap_or_else(|_gone| file.clone());
     let (patches, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| patches.contains(&resolved(file)));
     if files.is_empty() && patches.is_empty() && found.skipped.is_empty() {
@@ -149,7 +150,7 @@ fn list(
             skipped.push(Skipped::Chart { folder: path });
             continue;
         }
-        // A link to a folder is not followed: it may lead back here.
+        // A link to a folder is not followed, because it may form a cycle.
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             list(&path, exclude, files, skipped)?;
         } else if path.extension().is_some_and(|kind| kind == "yaml" || kind == "yml" || kind == "json") {

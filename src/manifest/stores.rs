@@ -1,4 +1,4 @@
-//! The stores that stand among the files, and which of them a reference means.
+//! The stores among the files, and which of them a reference means.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,13 +10,13 @@ use super::document::Node;
 use crate::api::label_query;
 use crate::domain::label_query::LabelQuery;
 
-/// The stores of a set of files; the others are assumed to have one mount.
+/// The stores among the files; others are assumed to have one mount.
 pub struct Stores {
     known: HashMap<String, Known>,
     assumed: String,
 }
 
-/// A store whose manifest is at hand.
+/// A store among the files.
 struct Known {
     mount: Option<String>,
     labels: BTreeMap<String, String>,
@@ -24,24 +24,24 @@ struct Known {
 
 /// A store that a reference means.
 pub struct Meant<'s> {
-    /// Which it is, for comparisons.
+    /// Its identity, for comparisons.
     pub identity: String,
     /// Its mount.
     pub mount: Option<&'s str>,
-    /// How its mount is known.
+    /// Whether its manifest is among the files.
     pub at_hand: AtHand,
 }
 
-/// Whether the manifest of a store is among the files.
+/// Whether a store's manifest is among the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtHand {
     /// It is.
     Yes,
-    /// It is not, so its mount is assumed.
+    /// No: its mount is assumed.
     No,
 }
 
-/// The stores among the objects; the others are assumed to have `store_path`.
+/// The stores among the objects; others are assumed to have `store_path`.
 pub fn stores(objects: &[Object<'_>], store_path: &str) -> Stores {
     let mut known = HashMap::new();
     for object in objects {
@@ -64,7 +64,7 @@ pub fn stores(objects: &[Object<'_>], store_path: &str) -> Stores {
 }
 
 impl Stores {
-    /// The mount of a referenced store: what its manifest says, or the assumed one where that is not at hand.
+    /// The mount of a referenced store: from its manifest, or the assumed one.
     pub fn mount(&self, reference: &Node, namespace: &str) -> Option<&str> {
         match self.known.get(&identity(reference, namespace)) {
             Some(known) => known.mount.as_deref(),
@@ -72,13 +72,13 @@ impl Stores {
         }
     }
 
-    /// The mount of a store that is not at hand.
+    /// The assumed mount of a store that is not among the files.
     pub fn assumed(&self) -> &str {
         &self.assumed
     }
 
-    /// The stores that a reference of a push means. One that selects by labels means those among the files that have them; where
-    /// none has, it counts as one store that is not at hand.
+    /// The stores that a reference of a push means. A selector means the matching stores among the
+    /// files; without any, it counts as one store that is not among them.
     pub fn meant(&self, reference: &Node, namespace: &str) -> Vec<Meant<'_>> {
         let Some(query) = query(reference) else {
             let (identity, mount) = (identity(reference, namespace), self.mount(reference, namespace));
@@ -107,7 +107,7 @@ impl Stores {
     }
 }
 
-/// Which store a reference by name means.
+/// The identity of a store that is referenced by name.
 fn identity(reference: &Node, namespace: &str) -> String {
     let name = reference.text_at("name").unwrap_or_default();
     match reference.text_at("kind") {
@@ -116,7 +116,7 @@ fn identity(reference: &Node, namespace: &str) -> String {
     }
 }
 
-/// The labels by which a reference selects; nothing where it names a store, or selects in a way that the schema refuses.
+/// The selector of a reference; `None` if it names a store, or if the schema rejects the selector.
 pub fn query(reference: &Node) -> Option<LabelQuery> {
     if reference.text_at("name").is_some_and(|name| !name.is_empty()) {
         return None;

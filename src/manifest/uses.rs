@@ -1,4 +1,4 @@
-//! What an object pushes and reads, and through which stores.
+//! What an object pushes and reads, and its stores.
 
 use super::bundle::Object;
 use super::document::Node;
@@ -8,7 +8,7 @@ use crate::api::names::ANNOTATION_EARLIER_VERSIONS;
 use crate::domain::convention::{MappingFacts, PushFacts, StoreFacts};
 use crate::domain::earlier_versions::EarlierVersions;
 
-/// Where the spec of a push is, in the kinds that push.
+/// The field with the spec of a push, in the kinds that push.
 pub fn push_root(object: &Object<'_>) -> Option<&'static str> {
     match object.kind.name.as_str() {
         "PushSecret" => Some("spec"),
@@ -17,7 +17,7 @@ pub fn push_root(object: &Object<'_>) -> Option<&'static str> {
     }
 }
 
-/// What an object pushes, and through which stores; `None` where it pushes nothing.
+/// What an object pushes, and its stores; `None` if it pushes nothing.
 pub fn push_facts<'o>(object: &'o Object<'_>, stores: &'o Stores) -> Option<PushFacts<'o>> {
     let root = push_root(object)?;
     let spec = object.node.at(root)?;
@@ -36,7 +36,7 @@ pub fn push_facts<'o>(object: &'o Object<'_>, stores: &'o Stores) -> Option<Push
     })
 }
 
-/// One mapping of a push, as the convention judges it.
+/// One mapping of a push, for the convention.
 pub fn mapping(entry: &Node) -> MappingFacts<'_> {
     let remote = |field| entry.at("match.remoteRef").and_then(|r| r.text_at(field));
     MappingFacts {
@@ -46,16 +46,16 @@ pub fn mapping(entry: &Node) -> MappingFacts<'_> {
     }
 }
 
-/// One entry of a store that an object reads.
+/// One path that an object reads.
 pub struct Read<'o> {
-    /// The mount of the store that it is read through.
+    /// The mount of its store.
     pub mount: Option<&'o str>,
     /// The remote key, as written.
     pub key: &'o Node,
     pub property: Option<&'o str>,
 }
 
-/// What an object reads by name.
+/// The paths that an object reads by name.
 pub fn reads<'o>(object: &'o Object<'_>, stores: &'o Stores) -> Vec<Read<'o>> {
     let Some(spec) = read_spec(object) else { return Vec::new() };
     let lists = [("data", "remoteRef"), ("dataFrom", "extract")].into_iter();
@@ -74,7 +74,7 @@ pub fn reads<'o>(object: &'o Object<'_>, stores: &'o Stores) -> Vec<Read<'o>> {
     entries.filter_map(read).collect()
 }
 
-/// The spec of what reads, in the kinds that read.
+/// The spec, in the kinds that read.
 pub fn read_spec<'o>(object: &'o Object<'_>) -> Option<&'o Node> {
     match object.kind.name.as_str() {
         "ExternalSecret" => object.node.get("spec"),
@@ -83,13 +83,13 @@ pub fn read_spec<'o>(object: &'o Object<'_>) -> Option<&'o Node> {
     }
 }
 
-/// What a PushSecret, or each of a ClusterPushSecret, says of earlier versions.
+/// How a PushSecret, or each child of a ClusterPushSecret, treats earlier versions.
 ///
 /// # Errors
-/// It says nothing that is known.
+/// The annotation has an unknown value.
 pub fn earlier_versions(object: &Object<'_>, annotations: &str) -> Result<EarlierVersions, Problem> {
     let said = object.node.at(annotations).and_then(|annotations| annotations.get(ANNOTATION_EARLIER_VERSIONS));
-    // What is no text, no server takes as an annotation.
+    // The API server rejects an annotation that is not a text.
     EarlierVersions::parse(said.map(|said| said.text().unwrap_or_default())).map_err(|refused| {
         let span = said.map_or_else(|| object.node.span.clone(), |said| said.span.clone());
         Problem::error("annotation", span, format!("`{ANNOTATION_EARLIER_VERSIONS}` {refused}"), None)

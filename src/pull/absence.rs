@@ -1,4 +1,5 @@
-//! What a target would lose because its value is gone from a store, as opposed to a change of the spec or a push of ours.
+//! What a target would lose because its values are gone from a store, as opposed to a change of the
+//! spec or a push of ours.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +11,18 @@ use crate::domain::property;
 use crate::domain::remote::EntryState;
 use crate::store::StoreName;
 
-/// How the values that a target takes from one store stand.
+/// The state of the values that a target has from one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Absence {
-    /// None is missing that we did not remove ourselves.
+    /// No value is missing, except those that we removed ourselves.
     Nothing,
-    /// Some are, and the target lacks their keys already.
+    /// Some values are missing, but the target already lacks their keys.
     Harmless,
-    /// Some are, and the target has their keys.
+    /// Some values are missing, and the target has their keys.
     Loss,
 }
 
-/// How the values of each store stand; nothing where the spec keeps what is missing.
+/// The state of each store's values; empty if the spec keeps missing values.
 pub fn find(
     desired: &Desired,
     snapshots: &[(Reference, Snapshot)],
@@ -44,11 +45,12 @@ pub fn find(
     found
 }
 
-/// How the value of an entry of the spec is gone; `None` where nothing says that it ever was there, or that it will not come
-/// back: that is an error of the spec, or somebody's slip, and takes nothing away.
+/// How the value of an entry of the spec is gone. `None` if nothing shows that it ever existed, or
+/// that it will not come back: this is an error of the spec, or somebody's mistake, and removes
+/// nothing.
 ///
-/// A property goes with its owner's claim (RP4). One that is claimed and missing was removed by somebody else: its owner
-/// restores it.
+/// A property is removed together with its owner's claim (RP4). If it is claimed but missing,
+/// somebody else removed it, and its owner restores it.
 pub fn of(wanted: &Wanted, snapshot: &Snapshot, target: &TargetState) -> Option<Presence> {
     let (EntryState::Live { data, .. }, Some(property)) = (&snapshot.entry.state, &wanted.property) else {
         return Some(snapshot.presence);
@@ -63,7 +65,7 @@ pub fn of(wanted: &Wanted, snapshot: &Snapshot, target: &TargetState) -> Option<
     if !(was_taken || has_key(wanted, target)) || is_owned || !claim::is_marked(labels) {
         return None;
     }
-    // Where nobody owns anything, the claim may have been erased.
+    // If nobody owns anything, the claim may have been erased.
     Some(if claim::is_vacated(labels) { Presence::Missing } else { Presence::Removed })
 }
 
@@ -71,12 +73,12 @@ fn has_key(wanted: &Wanted, target: &TargetState) -> bool {
     match target {
         TargetState::Present(live) => live.data.contains_key(&wanted.key),
         TargetState::Absent => false,
-        // Not looked at: taken for what it was written as, with all its keys.
+        // Not read: assumed to be as written, with all its keys.
         TargetState::AsWritten(_) => true,
     }
 }
 
-/// Whether a step takes keys away. Where it does not, the target is not ours to lose anything.
+/// Whether a step removes keys. If not, the target is not ours, and loses nothing.
 pub fn takes_away(step: &Step) -> bool {
     match step {
         Step::Delete(_) | Step::Replace(..) | Step::Recreate(..) => true,

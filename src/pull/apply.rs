@@ -1,4 +1,4 @@
-//! Writes what was decided, each write with the state it was decided on as its precondition.
+//! Carries out a step. Each write has the state that it was decided on as its precondition.
 
 use super::desired::Desired;
 use super::plan::{Step, Written, written};
@@ -6,23 +6,24 @@ use crate::api::names;
 use crate::cluster::{Cluster, ClusterError};
 use crate::domain::target::{Stamp, Target};
 
-/// What a step left behind.
+/// The result of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// The target was as it should be.
+    /// The target was as desired.
     Kept(Written),
     /// It was created or changed.
     Wrote(Written),
-    /// It was deleted, as the spec asks.
+    /// It was deleted, as the spec says.
     Deleted,
-    /// There was none, and there shall be none.
+    /// It did not exist, and should not.
     Absent,
 }
 
-/// Carries a step out.
+/// Carries out a step.
 ///
 /// # Errors
-/// [`ClusterError::Conflict`], `AlreadyExists` and `NotFound` mean that the target moved since it was looked at.
+/// [`ClusterError::Conflict`], `AlreadyExists` and `NotFound` mean that the target changed since it
+/// was read.
 pub async fn apply(cluster: &Cluster, desired: &Desired, step: Step) -> Result<Applied, ClusterError> {
     let manager = names::target_manager(&desired.name);
     match step {
@@ -52,7 +53,7 @@ pub async fn apply(cluster: &Cluster, desired: &Desired, step: Step) -> Result<A
     }
 }
 
-/// The one place where a Secret is deleted.
+/// Deletes a Secret. No other function does.
 pub async fn delete(cluster: &Cluster, desired: &Desired, name: &str, at: &Stamp) -> Result<(), ClusterError> {
     cluster.delete_target(&desired.namespace, name, at).await?;
     tracing::info!(namespace = desired.namespace, secret = name, external_secret = desired.name, "target deleted");

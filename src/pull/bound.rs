@@ -1,9 +1,10 @@
-//! Bounds the deletions that are inferred from absence in a store: a store that lost many values at once, by a restore or a
-//! slip, does not take everybody's Secrets along.
+//! Bounds the deletions that follow from values that are gone from a store: if a store loses many
+//! values at once, by a restore or a mistake, not all Secrets are deleted with them.
 //!
-//! A loss is not carried out before [`LOOK_AROUND`] is over, so that losses found together are counted together. Over the
-//! bound, the store's latch closes: every loss waits until the last missing value is back, or a person lets them through.
-//! Edits and deletions of our resources, and what a push of ours removed, never come here.
+//! A loss is carried out only after [`LOOK_AROUND`], so that losses found together are counted
+//! together. Over the bound, the store's latch closes: every loss waits until the last missing
+//! value is back, or a person allows them. Edits and deletions of our resources, and what a push of
+//! ours removed, are not bounded.
 
 #[cfg(test)]
 mod tests;
@@ -21,11 +22,12 @@ use crate::api::{StoreKind, names};
 use crate::domain::object_name::Name;
 use crate::store::StoreName;
 
-/// So many targets of a store may lose values in a window, whatever their share.
+/// This many targets of a store may lose values in a window, whatever their share.
 pub const MOST_TARGETS: usize = 5;
-/// And so many of a hundred, whatever their number.
+/// This percentage of them may, whatever their number.
 pub const MOST_PERCENT: usize = 20;
-/// Losses are counted over the longest refresh interval among the store's targets, and over no less than this.
+/// Losses are counted over the longest refresh interval of the store's targets, and at least over
+/// this.
 pub const SHORTEST_WINDOW: Duration = Duration::from_secs(3600);
 /// How long a loss waits for others to be found.
 pub const LOOK_AROUND: Duration = Duration::from_secs(10);
@@ -33,8 +35,8 @@ pub const LOOK_AROUND: Duration = Duration::from_secs(10);
 /// Why a loss is not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Halt {
-    /// Not yet: others may be found.
-    #[error("values are gone: looking for {}s whether others are", .0.as_secs())]
+    /// Not yet: more losses may be found.
+    #[error("values are gone: waiting {}s to see whether others are", .0.as_secs())]
     LookAround(Duration),
     /// Too many.
     #[error("{0}")]
@@ -48,14 +50,15 @@ pub struct Blocked {
     pub store: StoreName,
     /// Targets that lost values in the window, or would.
     pub losing: usize,
-    /// Targets with deletionPolicy Delete that the store has, or had when the window began.
+    /// The store's targets with deletionPolicy Delete, including those at the beginning of the
+    /// window.
     pub all: usize,
 }
 
 impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Blocked { store, losing, all } = self;
-        let place = store.namespace.as_ref().map(|namespace| format!(" -n {namespace}")).unwrap_or_default();
+        let namespace = store.namespace.as_ref().map(|namespace| format!(" -n {namespace}")).unwrap_or_default();
         let kind = match store.kind {
             StoreKind::ClusterSecretStore => "clustersecretstore",
             StoreKind::SecretStore => "secretstore",
@@ -63,9 +66,9 @@ impl fmt::Display for Blocked {
         let annotation = names::ANNOTATION_ALLOW_MASS_DELETION;
         write!(
             f,
-            "values of {losing} of {all} targets with deletionPolicy Delete are gone from {store}, and more than \
-             {MOST_TARGETS} and {MOST_PERCENT} % do not go by themselves: the target keeps its data; restore the values, \
-             or let the deletions through: kubectl annotate{place} {kind} {} {annotation}=\"$(date +%s)\" --overwrite",
+            "values of {losing} of {all} targets with deletionPolicy Delete are gone from {store}, and losses of more than \
+             {MOST_TARGETS} targets and {MOST_PERCENT} % of them wait for a person: the target keeps its data; restore the values, \
+             or allow the deletions: kubectl annotate{namespace} {kind} {} {annotation}=\"$(date +%s)\" --overwrite",
             store.name
         )
     }
@@ -79,11 +82,11 @@ pub struct Losses(Mutex<BTreeMap<StoreName, Book>>);
 #[derive(Default)]
 struct Book {
     members: HashMap<Name, Member>,
-    /// Found, and since when.
+    /// Losses that were found, and when.
     found: BTreeMap<Name, Instant>,
-    /// Carried out, and when.
+    /// Losses that were carried out, and when.
     done: BTreeMap<Name, Instant>,
-    /// Let through by a person.
+    /// Losses that a person allowed.
     allowed: BTreeSet<Name>,
     latch: Latch,
 }
@@ -93,16 +96,17 @@ enum Latch {
     #[default]
     Open,
     Closed {
-        /// The annotation's value when it closed.
+        /// The annotation's value when the latch closed.
         allowance: Option<String>,
-        /// Who waits for it.
+        /// Targets that wait for the latch.
         held: BTreeSet<Name>,
     },
 }
 
 impl Losses {
-    /// Takes down an ExternalSecret as the watch delivers it, in place of what was known. What its status tells of an
-    /// earlier process counts when it is seen for the first time. `allowance` is the value of a store's annotation.
+    /// Records an ExternalSecret from the watch, and replaces what was known of it. When it is seen
+    /// for the first time, its status shows what an earlier process did. `allowance` is the value
+    /// of a store's annotation.
     pub fn enrol(
         &self,
         name: &Name,
@@ -125,20 +129,20 @@ impl Losses {
         }
     }
 
-    /// Drops an ExternalSecret that is gone.
+    /// Drops a deleted ExternalSecret.
     pub fn forget(&self, name: &Name) {
         self.enrol(name, None, Past::Nothing, |_| None, Instant::now());
     }
 
-    /// Whether it found a loss that nothing was decided about yet.
+    /// Whether it has a loss that is not decided yet.
     pub fn awaits(&self, name: &Name) -> bool {
         self.books().values().any(|book| book.found.contains_key(name))
     }
 
-    /// Judges what a target is about to lose.
+    /// Judges what a target would lose.
     ///
     /// # Errors
-    /// [`Halt`]: it loses nothing now.
+    /// [`Halt`]: it must not lose anything now.
     pub fn judge(
         &self,
         name: &Name,
@@ -160,7 +164,7 @@ impl Losses {
         halts.into_iter().max_by_key(|halt| matches!(halt, Halt::Blocked(_))).map_or(Ok(()), Err)
     }
 
-    /// Notes that a target lost what it was allowed to.
+    /// Records that a target lost what it was allowed to.
     pub fn carried_out(&self, name: &Name, now: Instant) {
         for book in self.books().values_mut() {
             let counts = !book.allowed.remove(name);
@@ -176,7 +180,7 @@ impl Losses {
 }
 
 impl Book {
-    /// What an earlier process left in status.
+    /// Restores what an earlier process recorded in the status.
     fn recall(&mut self, name: &Name, past: Past, allowance: Option<String>, now: Instant) {
         match past {
             Past::Nothing => {}
@@ -193,13 +197,13 @@ impl Book {
         self.leave_losses(name);
     }
 
-    /// Its values are back, or it asks for none any more.
+    /// Call this when its values are back, or it does not use them any more.
     fn leave_losses(&mut self, name: &Name) {
         self.done.remove(name);
         self.release(name);
     }
 
-    /// It has nothing left to lose.
+    /// Call this when it has nothing left to lose.
     fn release(&mut self, name: &Name) {
         self.found.remove(name);
         self.allowed.remove(name);
@@ -211,16 +215,17 @@ impl Book {
         }
     }
 
-    /// A new value of the annotation opens the latch once, for those who wait for it, and the count begins anew.
+    /// A new value of the annotation opens the latch once, for those that wait for it, and the
+    /// count begins again.
     fn heed(&mut self, store: &StoreName, present: Option<String>) {
         let Latch::Closed { allowance, held } = &mut self.latch else { return };
         if present.is_none() || present == *allowance {
-            // Without the annotation, even the former value is a new one.
+            // If the annotation was removed, even the former value is a new one.
             *allowance = present;
             return;
         }
         let held = std::mem::take(held);
-        tracing::warn!(%store, targets = held.len(), "a person let the deletions through");
+        tracing::warn!(%store, targets = held.len(), "a person allowed the deletions");
         self.allowed.extend(held);
         self.found.clear();
         self.done.clear();
@@ -241,7 +246,7 @@ impl Book {
                 Err(blocked())
             }
             Latch::Open if losing > MOST_TARGETS && losing * 100 > all * MOST_PERCENT => {
-                tracing::warn!(%store, losing, all, "too many targets would lose values: held back");
+                tracing::warn!(%store, losing, all, "too many targets would lose values: blocked");
                 self.latch = Latch::Closed { allowance, held: self.found.keys().cloned().collect() };
                 Err(blocked())
             }
@@ -252,7 +257,7 @@ impl Book {
         }
     }
 
-    /// How many targets lose values in the window that ends now, and of how many.
+    /// How many targets lose values in the window that ends now, and how many there are.
     fn count(&mut self, window: Duration, now: Instant) -> (usize, usize) {
         self.done.retain(|_, at| now.duration_since(*at) < window);
         let mut losing: BTreeSet<&Name> = self.found.keys().chain(self.done.keys()).collect();

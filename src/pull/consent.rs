@@ -1,4 +1,4 @@
-//! Whether the producers of what a resource names let its namespace read it.
+//! Whether producers let a resource's namespace read their properties.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,22 @@ use crate::domain::claim::{self, Labels};
 use crate::domain::consent::{self, Consent, OnWithdrawal, Silence, Word};
 use crate::domain::remote::{EntryState, RemoteData};
 
-/// Who reads.
+/// The namespace that reads.
 #[derive(Clone, Debug, Default)]
 pub struct Reader {
-    /// The labels of its namespace, where a consent asks for them.
+    /// The labels of the namespace, if a consent needs them.
     pub labels: BTreeMap<String, String>,
-    /// What silence means.
+    /// What a property without a consent means.
     pub silence: Silence,
 }
 
-/// Why something may not be read.
+/// Why a property may not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "{store}: {producer} does not let namespace {namespace} read property {property:?} of {path}: ask for it to be named in that mapping's metadata.spec.consumers; the target {}",
+    "{store}: {producer} does not let namespace {namespace} read property {property:?} of {path}: ask the producer to add it to that mapping's metadata.spec.consumers; the target {}",
     match on_withdrawal {
-        OnWithdrawal::Retain => "gets nothing from it, and keeps what it has",
-        OnWithdrawal::Delete => "goes, as the producer asks",
+        OnWithdrawal::Retain => "is not updated, and keeps its data",
+        OnWithdrawal::Delete => "is deleted, as the producer asks",
     }
 )]
 pub struct Denial {
@@ -36,24 +36,24 @@ pub struct Denial {
     pub path: String,
     /// The property.
     pub property: String,
-    /// Where the resource is.
+    /// The resource's namespace.
     pub namespace: String,
-    /// Who can change that.
+    /// The producer, who can change that.
     pub producer: String,
-    /// What becomes of the target.
+    /// What happens to the target.
     pub on_withdrawal: OnWithdrawal,
 }
 
-/// Whether the labels of the namespace decide anything.
+/// Whether a consent needs the namespace's labels.
 pub fn asks_for_labels(snapshots: &[(Reference, Snapshot)]) -> bool {
     let consents = snapshots.iter().flat_map(|(_, snapshot)| consent::all(&snapshot.entry.custom_metadata));
     consents.into_iter().any(|consent| consent.namespace_selector.is_some())
 }
 
-/// Whether one entry of the spec may be read.
+/// Checks whether one entry of the spec may be read.
 ///
 /// # Errors
-/// [`Refusal::NotPermitted`] names who can change that.
+/// [`Refusal::NotPermitted`], which names the producer.
 pub fn check(desired: &Desired, wanted: &Wanted, snapshot: &Snapshot, reader: &Reader) -> Result<(), Refusal> {
     let EntryState::Live { data, .. } = &snapshot.entry.state else { return Ok(()) };
     let labels = &snapshot.entry.custom_metadata;
@@ -72,7 +72,8 @@ pub fn check(desired: &Desired, wanted: &Wanted, snapshot: &Snapshot, reader: &R
     Ok(())
 }
 
-/// The properties that an entry of the spec reads: its own, or all where it takes the whole or a path into one of them.
+/// The properties that an entry of the spec reads: the named one, or all if it reads the whole
+/// secret or a path into one of them.
 fn concerned<'a>(wanted: &'a Wanted, data: &'a RemoteData) -> Vec<&'a str> {
     match &wanted.property {
         Some(property) if data.contains_key(property) => vec![property],
@@ -80,7 +81,7 @@ fn concerned<'a>(wanted: &'a Wanted, data: &'a RemoteData) -> Vec<&'a str> {
     }
 }
 
-/// Why the namespace may not read it: what becomes of a target that it has.
+/// What happens to the namespace's target if it may not read the property; `None` if it may.
 fn objection(labels: &Labels, property: &str, namespace: &str, reader: &Reader) -> Option<OnWithdrawal> {
     match (consent::of(labels, property), reader.silence) {
         (Some(consent), _) => match consent.judge(namespace, &reader.labels) {

@@ -1,4 +1,4 @@
-//! What an ExternalSecret asks for: the raw spec parsed once, with everything that is not supported named.
+//! The parsed spec of an ExternalSecret. Unsupported fields are errors that name them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,8 +18,8 @@ use crate::domain::property::Decoding;
 use crate::domain::target::{LONGEST_NAME, Strangers, is_legal_key, is_legal_name};
 use crate::store::StoreName;
 
-/// Prefixes of labels and annotations that make other controllers act, or that repeat the whole manifest: never carried over
-/// to the target (SC10).
+/// Prefixes of labels and annotations that make other controllers act, or that repeat the whole
+/// manifest. They are never copied to the target (SC10).
 const NOT_CARRIED: [&str; 12] = [
     "argocd.argoproj.io/",
     "cert-manager.io/",
@@ -58,20 +58,20 @@ pub struct Desired {
     pub immutable_targets: ImmutableTargets,
     /// Whether the target is made immutable.
     pub immutable: bool,
-    /// Labels that the target takes over from the ExternalSecret.
+    /// Labels to copy from the ExternalSecret to the target.
     pub labels: BTreeMap<String, String>,
-    /// Annotations that the target takes over from the ExternalSecret.
+    /// Annotations to copy from the ExternalSecret to the target.
     pub annotations: BTreeMap<String, String>,
-    /// What `status.syncedResourceVersion` will say.
+    /// The next `status.syncedResourceVersion`.
     pub synced_resource_version: String,
 }
 
-/// One value and the key it goes to.
+/// One value, and the key that gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// The key in the target.
     pub key: String,
-    /// Where it is.
+    /// The entry with the value.
     pub from: Reference,
     /// The property; `None` is the whole secret as JSON.
     pub property: Option<String>,
@@ -81,7 +81,7 @@ pub struct Wanted {
     pub null_bytes: NullBytePolicy,
 }
 
-/// An entry as the manifest spells it.
+/// A reference to an entry, as in the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reference {
     /// The store.
@@ -95,16 +95,16 @@ pub struct Reference {
 /// What happens when values are gone from the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletion {
-    /// The target stays as it is, and the absence is reported.
+    /// The target is unchanged, and the condition reports the missing values.
     Retain,
-    /// Missing keys go, and with the last one the target.
+    /// Missing keys are removed, and with the last one the target is deleted.
     Delete,
 }
 
 /// When the store is read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refresh {
-    /// When it changed, found out at least this often; and when the resource changes.
+    /// When it changes, checked at least this often; and when the resource changes.
     Follow(Duration),
     /// When the resource changes.
     OnChange,
@@ -115,16 +115,16 @@ pub enum Refresh {
 /// What to do with an immutable target whose data must change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImmutableTargets {
-    /// Leave it and say so.
+    /// Do not touch it, and report it.
     Leave,
-    /// Delete it and create it anew.
+    /// Delete it and create it again.
     Recreate,
 }
 
-/// Why a spec cannot be acted on. Nothing helps but an edit.
+/// Why a spec cannot be used. Only an edit helps.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SpecError {
-    /// A field of a feature that this version does not have.
+    /// A field of an unsupported feature.
     #[error("{field} is not supported by this version of Waypost: remove it")]
     Unsupported {
         /// Path of the field.
@@ -140,7 +140,7 @@ pub enum SpecError {
         index: usize,
     },
     /// Two entries for one key.
-    #[error("spec.data names the key {key:?} twice: a key of the target has one value")]
+    #[error("spec.data has the key {key:?} twice: a key of the target has one value")]
     DuplicateKey {
         /// The key.
         key: String,
@@ -195,7 +195,8 @@ impl SpecError {
 }
 
 impl Desired {
-    /// The same where the installation says what happens to Secrets that are nobody's. The resource can allow more, not less.
+    /// Applies the installation's setting for Secrets without an owner. The resource can allow
+    /// more, not less.
     pub fn with_strangers(self, strangers: Strangers) -> Self {
         match strangers {
             Strangers::Adopt => Desired { strangers, ..self },
@@ -206,7 +207,7 @@ impl Desired {
     /// Parses the spec.
     ///
     /// # Errors
-    /// The first thing that is wrong or not supported, in the order of the spec; then what is out of its bounds.
+    /// The first error or unsupported field, in the order of the spec; then fields out of bounds.
     pub fn parse(object: &ExternalSecret) -> Result<Self, SpecError> {
         supported(object)?;
         let spec = &object.spec;
@@ -241,13 +242,13 @@ impl Desired {
             annotations: carried(annotations),
             name,
         };
-        // Last: whatever has a rule of its own is better told by that.
+        // Last, because more specific errors are better messages.
         bounds::check(spec).map_err(SpecError::Bounds)?;
         Ok(desired)
     }
 }
 
-/// Every store that a spec names in this namespace, whether the spec can be acted on or not.
+/// Every store that a spec names in this namespace, whether the spec is valid or not.
 pub fn stores(spec: &ExternalSecretSpec, namespace: &str) -> impl Iterator<Item = StoreName> {
     let of_data = spec.data.iter().filter_map(|entry| entry.source_ref.as_ref()?.store_ref.as_ref());
     let of_data_from = spec.data_from.iter().filter_map(|from| from.source_ref.as_ref()?.store_ref.as_ref());
@@ -257,7 +258,7 @@ pub fn stores(spec: &ExternalSecretSpec, namespace: &str) -> impl Iterator<Item 
     })
 }
 
-/// What `status.syncedResourceVersion` says once this state of the object is synced.
+/// `status.syncedResourceVersion` once this state of the object is synced.
 pub fn synced_resource_version(object: &ExternalSecret) -> String {
     let (labels, annotations) = metadata(object);
     fingerprint::synced_resource_version(object.metadata.generation.unwrap_or_default(), &annotations, &labels)
@@ -351,7 +352,7 @@ fn carried(all: BTreeMap<String, String>) -> BTreeMap<String, String> {
     all.into_iter().filter(|(key, _)| is_carried(key)).collect()
 }
 
-/// Whether the target takes over a label or annotation of this name.
+/// Whether a label or annotation of this name is copied to the target.
 pub fn is_carried(key: &str) -> bool {
     !NOT_CARRIED.iter().any(|prefix| key.starts_with(prefix))
 }

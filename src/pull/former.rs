@@ -8,7 +8,7 @@ use super::report::Failure;
 use crate::api::{ExternalSecret, names};
 
 impl<S: Stores> Pull<S> {
-    /// After a change of `target.name`: the former target goes once the new one is there (KG1).
+    /// After a change of `target.name`, deletes the former target once the new one exists (KG1).
     pub(super) async fn retire_former(
         &self,
         object: &ExternalSecret,

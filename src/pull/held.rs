@@ -1,8 +1,10 @@
-//! A target that is not to be read again: whether it is as it was rendered, and may still be there.
+//! Targets that are not read again: checks whether one is as it was rendered, and is still
+//! permitted.
 //!
-//! A resource that is read once, or on its own changes, still depends on its stores and on its producers' consent: a store
-//! that is gone or refuses the namespace is told in status, and a permission that is withdrawn reaches it as it reaches
-//! everybody (RF2). For that the paths are read, and no value is taken from them.
+//! A resource that is read once, or on its own changes, still depends on its stores and on its
+//! producers' consent. Its status reports a store that does not exist or does not serve the
+//! namespace, and a withdrawn consent reaches it like any other (RF2). For that the paths are read,
+//! but no value is used.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -22,7 +24,7 @@ use crate::feed::{Follow, Freshness};
 use crate::store::{Identity, StoreName};
 
 impl<S: Stores> Pull<S> {
-    /// Keeps a target as it was rendered; `None` where it is not, and has to be rendered anew.
+    /// Keeps a target as it was rendered; `None` if it differs and must be rendered again.
     pub(super) async fn hold(
         &self,
         object: &ExternalSecret,
@@ -41,15 +43,15 @@ impl<S: Stores> Pull<S> {
             true => Permission::Given,
             false => match self.ask(desired, name, today, opened).await? {
                 Ok(()) => Permission::Given,
-                // What is said of it now is not true any more, and nothing else is known.
+                // The status is no longer true, and nothing else is known.
                 Err(unread) if !is_ready(object) => return Err(Failure::Observe(unread)),
                 Err(unread) => {
-                    tracing::debug!(external_secret = %name, %unread, "who may read its paths is not known now");
+                    tracing::debug!(external_secret = %name, %unread, "the consents of its paths are not known now");
                     Permission::Unknown
                 }
             },
         };
-        // After a failure the record may tell of a target that is gone.
+        // After a failure the record may be of a target that does not exist any more.
         let is_sure = !in_doubt && record.as_ref().is_some_and(|record| record.outcome == Outcome::Good);
         let recorded = record.as_ref().and_then(|record| record.target.clone()).filter(|(name, _)| *name == target);
         let written = match recorded {
@@ -74,7 +76,8 @@ impl<S: Stores> Pull<S> {
         Ok(Some(Synced::Held { store, permission }))
     }
 
-    /// Asks whether the namespace may read what the target was rendered from. What cannot be read leaves it open.
+    /// Checks whether the namespace may read what the target was rendered from. A path that cannot
+    /// be read leaves this open.
     async fn ask(
         &self,
         desired: &Desired,
@@ -99,7 +102,7 @@ impl<S: Stores> Pull<S> {
     }
 }
 
-/// Whether the stores are those that the target was rendered from.
+/// Whether the stores are still those that the target was rendered from.
 fn since(rendered_from: Option<&BTreeMap<StoreName, Identity>>, today: &BTreeMap<StoreName, Identity>) -> StoreSince {
     match rendered_from {
         None => StoreSince::Unknown,

@@ -1,5 +1,6 @@
-//! What a target is a function of, as one value. A reconcile whose inputs equal those of the last one that went well has
-//! nothing to do; whatever a coming feature reads besides has its place here, and is then compared.
+//! The inputs of a target, as one value. A reconcile whose inputs equal those of the last
+//! successful one has nothing to do. Whatever a new feature reads must be added here, so that it is
+//! compared too.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,38 +16,40 @@ use crate::store::{Identity, StoreClient, StoreName};
 pub struct Inputs {
     /// The resource.
     pub resource: Resource,
-    /// Each store that it names, as the registry resolves it for the resource's namespace.
+    /// Each of its stores, as the registry resolves it for the resource's namespace.
     pub stores: Sessions,
-    /// What is at the paths, and who may read it.
+    /// The versions and consents of the paths.
     pub paths: Paths,
-    /// The target as it is in the cluster; `None` where there is none.
+    /// The live target; `None` if it does not exist.
     pub target: Option<Stamp>,
 }
 
 /// One state of one ExternalSecret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
-    /// Which object.
+    /// The object.
     pub uid: String,
-    /// What `status.syncedResourceVersion` says once this state is synced: generation, labels and annotations.
+    /// `status.syncedResourceVersion` once this state is synced: generation, labels and
+    /// annotations.
     pub version: String,
 }
 
-/// What the feed knows of the paths, compared with what was read of them: versions, consents, and the labels of the namespace
-/// where a consent asks for them.
+/// What the feed knows of the paths, compared with what was read: versions, consents, and the
+/// labels of the namespace if a consent needs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paths {
-    /// They are as they were read.
+    /// They are unchanged.
     AsRead,
-    /// Something else is there, or may be.
+    /// They changed, or may have.
     Moved,
 }
 
-/// The sessions of stores in use.
+/// The sessions of the stores in use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sessions(BTreeMap<StoreName, Session>);
 
-/// The session of one store. An edit of the store, another credential or other certificates make another one.
+/// The session of one store. An edit of the store, another credential or other certificates lead to
+/// another one.
 #[derive(Clone)]
 struct Session(Arc<dyn StoreClient>);
 
@@ -58,12 +61,12 @@ impl Resource {
 }
 
 impl Sessions {
-    /// The sessions of open stores.
+    /// The sessions of opened stores.
     pub fn of(opened: &OpenStores) -> Self {
         Sessions(opened.iter().map(|(store, opened)| (store.clone(), Session(opened.client.clone()))).collect())
     }
 
-    /// Which store, in which state of its spec, each session is of: the same after its credential was rotated.
+    /// The store and generation of each session. They do not change when a credential is rotated.
     pub fn identities(&self) -> BTreeMap<StoreName, Identity> {
         self.0.iter().map(|(store, session)| (store.clone(), session.0.identity().clone())).collect()
     }

@@ -1,7 +1,7 @@
-//! ExternalSecret: keeps a Secret equal to what is at paths of a store.
+//! ExternalSecret: keeps a Secret equal to the values at paths of a store.
 //!
-//! One reconcile reads as desired → observe → plan → apply → report. Most end before the first request: the inputs
-//! ([`inputs`]) are those of the last reconcile that went well.
+//! One reconcile reads as desired → observe → plan → apply → report. Most end before the first
+//! request, because the inputs ([`inputs`]) are those of the last successful reconcile.
 
 mod absence;
 pub mod apply;
@@ -76,7 +76,7 @@ impl<S: Stores> Reconciler for Pull<S> {
         Api::namespaced(self.context.cluster.client(), namespace)
     }
 
-    /// Before anything is reconciled, so that a share of all targets is one of all.
+    /// Before anything is reconciled, so that the share is computed over all targets.
     fn observe(&self, object: &ExternalSecret) {
         let name = Name::new(object.namespace().unwrap_or_default(), object.name_any());
         let past = roll::past(object, Timestamp::now());
@@ -108,7 +108,7 @@ impl<S: Stores> Reconciler for Pull<S> {
                 return report(&object, None, Err(Failure::Spec(error)), &moment);
             }
         };
-        // Before anything is read, so that no event falls between.
+        // Before anything is read, so that no event is missed.
         let target = BTreeSet::from([Name::new(&desired.namespace, &desired.target)]);
         self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), Interest::named(target));
         let result = self.sync(&object, &desired, name).await;
@@ -148,12 +148,13 @@ impl<S: Stores> Reconciler for Pull<S> {
 }
 
 impl<S: Stores> Pull<S> {
-    /// Creates the reconciler. `records` is shared with the Secret watch, which asks it whether an event is our own.
+    /// Creates the reconciler. `records` is shared with the Secret watch, which asks it whether an
+    /// event is our own.
     pub fn new(context: Arc<Context>, stores: S, records: Arc<Records>) -> Self {
         Pull { context, stores, records, losses: Losses::default() }
     }
 
-    /// Reads and keeps nothing for an object that is not, or cannot be, brought up.
+    /// Drops subscriptions and records of an object that is not, or cannot be, reconciled.
     fn set_aside(&self, name: &Name) {
         self.context.feed.forget(name);
         self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), Interest::default());
@@ -182,7 +183,7 @@ impl<S: Stores> Pull<S> {
         let freshness = match &record {
             None if self.context.feed.in_first_wave(created(object)) => Freshness::Shared,
             Some(record) if record.inputs.resource != today.resource => Freshness::Asked(began),
-            // What is to be lost is looked at anew.
+            // A loss is judged again.
             Some(record) if (behind || record.inputs.stores != today.stores) && !losing => Freshness::Shared,
             Some(_) | None => Freshness::Since(began),
         };
@@ -197,20 +198,21 @@ impl<S: Stores> Pull<S> {
         Ok(Synced::Done { applied, versions, warnings })
     }
 
-    /// Whether a store that it names is another controller's, or may be.
+    /// Whether a store that it names belongs, or may belong, to another controller.
     fn is_foreign(&self, object: &ExternalSecret) -> bool {
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
         self.context.stores.foreign(desired::stores(&object.spec, namespace)) != Foreign::None
     }
 
-    /// The garbage collector takes the target, which names the resource as its owner. We set no finalizer, but an External
-    /// Secrets Operator that served the resource before us did, and nobody else would remove it.
+    /// The garbage collector deletes the target, which has an owner reference to the resource. We
+    /// set no finalizer. External Secrets Operator does, and if it served the resource before us,
+    /// nobody else would remove the finalizer.
     async fn let_go(&self, object: &ExternalSecret) -> Report<ExternalSecretStatus> {
         match self.context.cluster.release_external_secret(object).await {
             Ok(()) => Report::Gone,
             Err(error) => {
                 let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-                tracing::warn!(external_secret = %format!("{namespace}/{}", object.name_any()), %error, "it cannot be let go");
+                tracing::warn!(external_secret = %format!("{namespace}/{}", object.name_any()), %error, "it cannot be released");
                 Report::Undecided { requeue: Requeue::BackOff }
             }
         }
@@ -278,14 +280,14 @@ impl<S: Stores> Pull<S> {
             Err(failure) => {
                 let same = before.filter(|before| before.inputs.resource.uid == today.resource.uid);
                 let (resource, rendered_from) = match (failure, &same) {
-                    // A person's word that nothing could be read for still stands.
+                    // A person's request that could not be served yet still counts.
                     (Failure::Observe(_), Some(before)) => {
                         (before.inputs.resource.clone(), before.rendered_from.clone())
                     }
                     (_, Some(before)) => (today.resource.clone(), before.rendered_from.clone()),
                     (_, None) => (today.resource.clone(), None),
                 };
-                // What was written for another state of the resource says nothing about this one.
+                // A target written for another state of the resource does not count for this one.
                 let target = same.filter(|before| before.inputs.resource == today.resource);
                 Record {
                     inputs: Inputs { resource, ..today },
@@ -300,7 +302,7 @@ impl<S: Stores> Pull<S> {
     }
 }
 
-/// What a full pass left behind.
+/// The result of a full reconcile.
 struct Rendered {
     applied: Applied,
     versions: Vec<PathVersion>,

@@ -1,4 +1,4 @@
-//! Reads what a sync is decided by: the stores' snapshots, each path once, and the target as it stands.
+//! Observes the stores' snapshots, each path once, and the live target.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry::Vacant;
@@ -36,17 +36,17 @@ pub trait Stores: Send + Sync + 'static {
 pub struct Opened {
     /// Its client.
     pub client: Arc<dyn StoreClient>,
-    /// Its `path`, where it names one.
+    /// Its `path`, if it has one.
     pub mount: Option<String>,
 }
 
 /// Why a store cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StoreProblem {
-    /// Another controller serves it: the resource is not ours to touch.
+    /// Another controller serves it, so we do not touch the resource.
     #[error("the store belongs to another controller")]
     NotOurs,
-    /// It said no, or is not there.
+    /// It does not exist, or may not be used.
     #[error("{message}")]
     Refused {
         /// The word in the condition.
@@ -59,7 +59,7 @@ pub enum StoreProblem {
     Failed(StoreError),
 }
 
-/// Why nothing can be decided. The target stays as it is.
+/// Why nothing can be decided. The target is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ObserveError {
     /// A store.
@@ -68,12 +68,12 @@ pub enum ObserveError {
     /// A key that names no entry.
     #[error("spec.data: {0}")]
     Path(PathError),
-    /// A read. The target keeps its data.
+    /// A failed read. The target keeps its data.
     #[error("{store}: {cause}")]
     Read {
         /// `Kind/name`.
         store: String,
-        /// What the store said.
+        /// The cause.
         cause: ReadError,
     },
     /// The cluster.
@@ -82,7 +82,7 @@ pub enum ObserveError {
 }
 
 impl ObserveError {
-    /// Whether a store asks for fewer requests, and nothing else is wrong.
+    /// Whether the only problem is that a store asks for fewer requests.
     pub fn is_throttled(&self) -> bool {
         match self {
             ObserveError::Store(StoreProblem::Failed(error))
@@ -95,14 +95,14 @@ impl ObserveError {
     }
 }
 
-/// A reference of the spec with where it leads.
+/// A reference of the spec, with its place.
 pub struct Located {
     reference: Reference,
     source: Source,
 }
 
 impl Located {
-    /// Whether it is where this reference leads.
+    /// Whether this reference leads to it.
     pub fn leads_from(&self, reference: &Reference) -> bool {
         self.reference == *reference
     }
@@ -113,13 +113,13 @@ impl Located {
     }
 }
 
-/// The stores that a spec names, open.
+/// The opened stores of a spec.
 pub type OpenStores = BTreeMap<StoreName, Opened>;
 
-/// Opens each store once. No server is asked for that.
+/// Opens each store once, without a request to a server.
 ///
 /// # Errors
-/// [`ObserveError::Store`] for the first that cannot be used.
+/// [`ObserveError::Store`] for the first unusable store.
 pub async fn open(desired: &Desired, stores: &impl Stores) -> Result<OpenStores, ObserveError> {
     let mut opened = OpenStores::new();
     for wanted in &desired.entries {
@@ -137,10 +137,11 @@ pub fn store_of(desired: &Desired, reference: &Reference) -> StoreName {
     StoreName::referred(&desired.namespace, store.kind(), store.name.as_deref().unwrap_or_default())
 }
 
-/// Finds out where each reference leads.
+/// Finds the place of each reference.
 ///
 /// # Errors
-/// [`ObserveError`] for a key that names no entry, or a server that does not tell where its mounts are.
+/// [`ObserveError`] for a key that does not name an entry, or a server that does not describe its
+/// mounts.
 pub async fn locate(desired: &Desired, opened: &OpenStores) -> Result<Vec<Located>, ObserveError> {
     let mut located: Vec<Located> = Vec::new();
     for wanted in &desired.entries {
@@ -162,7 +163,8 @@ pub fn subscribe(feed: &Feed, name: &Name, located: &[Located], follow: Follow) 
     feed.subscribe(name, located.iter().map(|located| located.source.clone()).collect(), follow);
 }
 
-/// Reads every path, each once however it is spelled, all at the same time. `past` is what status says was read before.
+/// Reads every path, each once however it is spelled, concurrently. `past` is what was read before,
+/// from the status.
 pub async fn read(
     feed: &Feed,
     name: &Name,
@@ -196,8 +198,9 @@ fn presence(feed: &Feed, source: &Source, entry: &Entry, before: Option<&PulledP
     match &entry.state {
         EntryState::Live { .. } => Presence::Live,
         EntryState::Deleted { version } if feed.is_removed_by_push(&source.key, *version) => Presence::Removed,
-        // Removed by a push while nobody followed: it wrote an empty version, deleted that, and took its claims back. Whoever
-        // deletes by hand deletes the version that was read, and leaves the claims.
+        // A push removed it while the controller did not follow: it wrote an empty version, deleted
+        // that, and released its claims. A person deletes the version that was read, and leaves the
+        // claims.
         EntryState::Deleted { version } if is_later(*version, before) && claim::is_vacated(&entry.custom_metadata) => {
             Presence::Removed
         }
@@ -211,8 +214,8 @@ fn is_later(version: u64, before: Option<&PulledPath>) -> bool {
     read.is_some_and(|read| version > read)
 }
 
-/// The target as our last write left it, where that may be relied on, else as it stands. A write that relies on the former
-/// carries its state as a precondition, and looks when that fails.
+/// The target as our last write left it, if that may be relied on, else the live one. A write that
+/// relies on the former has its state as a precondition, and reads the target if that fails.
 pub async fn target(
     cluster: &Cluster,
     desired: &Desired,
@@ -220,7 +223,7 @@ pub async fn target(
 ) -> Result<TargetState, ClusterError> {
     let unchanged = record.filter(|record| record.inputs.resource == Resource::of(desired));
     match unchanged.and_then(|record| record.target.as_ref()) {
-        // Keys that go, and data that cannot be changed, need a look first.
+        // Removed keys, and data that cannot be changed, need a read first.
         Some((name, written))
             if name.name == desired.target && desired.deletion == Deletion::Retain && !desired.immutable =>
         {
@@ -230,7 +233,7 @@ pub async fn target(
     }
 }
 
-/// The target as it stands.
+/// The live target.
 pub async fn live(cluster: &Cluster, desired: &Desired) -> Result<TargetState, ClusterError> {
     let manager = names::target_manager(&desired.name);
     let live = cluster.target(&desired.namespace, &desired.target, &manager).await?;
@@ -244,7 +247,7 @@ fn place(located: &Located) -> Place {
     (source.client.identity().clone(), source.key.clone(), source.version)
 }
 
-/// I8: two logins that read one path must have read one version of it.
+/// I8: two logins that read one path must have read the same version.
 fn check_whole(located: &[Located], entries: &BTreeMap<Place, Arc<Entry>>) -> Result<(), ObserveError> {
     let mut versions = BTreeMap::new();
     for located in located.iter().filter(|located| located.source.version.is_none()) {

@@ -1,4 +1,4 @@
-//! Whose a Secret of the target's name is.
+//! Who owns a Secret with the target's name.
 
 use super::desired::Desired;
 use super::plan::live_name;
@@ -7,17 +7,18 @@ use crate::api::names;
 use crate::domain::fingerprint;
 use crate::domain::target::{Live, Strangers};
 
-/// Who may decide about it.
+/// The owner of a Secret.
 pub enum Whose {
-    /// The resource that asks.
+    /// This resource.
     Ours,
-    /// It names no controller.
+    /// It has no controller reference.
     Nobodys,
     /// Another controller, as `Kind name`.
     Anothers(String),
 }
 
-/// KS5: the owner's UID, or a data hash that our field manager set; labels never count.
+/// KS5: decided by the owner reference's UID, or a data hash that our field manager set; labels
+/// never count.
 pub fn whose(desired: &Desired, live: &Live) -> Whose {
     match live.owners.iter().find(|owner| owner.controller) {
         Some(owner) if owner.uid == desired.uid => Whose::Ours,
@@ -27,10 +28,10 @@ pub fn whose(desired: &Desired, live: &Live) -> Whose {
     }
 }
 
-/// Whether the resource may write to it.
+/// Whether the resource may write it.
 ///
 /// # Errors
-/// The [`Refusal`] that names the owner, where there is one.
+/// The [`Refusal`], which names the owner if there is one.
 pub fn check_owner(desired: &Desired, live: &Live) -> Result<(), Refusal> {
     let name = live_name(desired);
     if live.terminating {
@@ -39,12 +40,12 @@ pub fn check_owner(desired: &Desired, live: &Live) -> Result<(), Refusal> {
     match (whose(desired, live), desired.strangers) {
         (Whose::Ours, _) | (Whose::Nobodys, Strangers::Adopt) => Ok(()),
         (Whose::Anothers(owner), _) => Err(Refusal::ControlledByAnother { name, owner }),
-        (Whose::Nobodys, Strangers::Leave) => Err(Refusal::NotOwned { name, whose: "it names no controller".into() }),
+        (Whose::Nobodys, Strangers::Leave) => Err(Refusal::NotOwned { name, whose: "it has no controller".into() }),
     }
 }
 
-/// Whether a target that is not read again on changes of the store is as some sync left it: ours, marked, and its data equal
-/// to the digest beside it.
+/// Whether a target that is not read again is as some sync left it: ours, marked, and its data
+/// equal to its data hash.
 pub fn is_intact(desired: &Desired, live: &Live) -> bool {
     matches!(whose(desired, live), Whose::Ours)
         && live.labels.get(names::LABEL_MANAGED).is_some_and(|value| value == names::TRUE)

@@ -1,4 +1,4 @@
-//! Decides what becomes of the target, from the spec, one snapshot per path, and what stands in the cluster.
+//! Decides what to do with the target, from the spec, one snapshot per path, and the live target.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use serde_json::json;
 
 /// What was read.
 pub struct Observed {
-    /// One snapshot for each reference of the spec; spellings of one entry share theirs.
+    /// One snapshot for each reference of the spec; different spellings of one entry share theirs.
     pub snapshots: Vec<(Reference, Snapshot)>,
-    /// The Secret of the target's name.
+    /// The Secret with the target's name.
     pub target: TargetState,
-    /// What consents are judged by.
+    /// The namespace, for judging consents.
     pub reader: Reader,
 }
 
@@ -33,71 +33,72 @@ pub struct Observed {
 pub struct Snapshot {
     /// `mount/path`.
     pub path: String,
-    /// What was there.
+    /// The entry that was read.
     pub entry: Arc<Entry>,
-    /// How it stands.
+    /// Its state.
     pub presence: Presence,
-    /// What status says was taken from the path before.
+    /// What was read from the path before, from the status.
     pub before: Option<PulledPath>,
 }
 
-/// How a path stands at the version that was read.
+/// The state of a path at the version that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Presence {
     /// It has data.
     Live,
-    /// It has none because a push of ours removed it.
+    /// It has no data, because a push of ours removed it.
     Removed,
-    /// It has none, and nobody here knows why.
+    /// It has no data, for an unknown reason.
     Missing,
 }
 
-/// The Secret of the target's name.
+/// The Secret with the target's name.
 pub enum TargetState {
-    /// Not looked at: as our last write left it, or the next write's precondition will fail. Who writes nothing must look.
+    /// Not read: as our last write left it, or the next write's precondition will fail. A reconcile
+    /// that writes nothing must read it.
     AsWritten(Written),
-    /// Not there.
+    /// It does not exist.
     Absent,
-    /// There.
+    /// It exists.
     Present(Box<Live>),
 }
 
-/// What our last write left behind.
+/// The result of our last write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The object and its state.
     pub stamp: Stamp,
-    /// The digest of its data, which the target carries too.
+    /// The digest of its data, which the target has too.
     pub data_hash: String,
-    /// Whether its data cannot be changed any more.
+    /// Whether it is immutable.
     pub immutable: bool,
 }
 
-/// What to do.
+/// The step to carry out.
 pub enum Step {
     /// It is as it should be.
     Keep(Written),
-    /// There is no target, and there shall be none.
+    /// The target does not exist, and should not.
     StayAbsent,
     /// Create it.
     Create(Target),
     /// Set our fields.
     Apply(Target, Stamp),
-    /// Set our fields and take others away.
+    /// Set our fields and remove others.
     Replace(Target, Box<Live>, Removals),
-    /// Delete it and create it anew: type and immutable data cannot be changed (K4).
+    /// Delete it and create it again: type and immutable data cannot be changed (K4).
     Recreate(Target, Stamp),
-    /// Delete it: every value is gone from the store, and the spec says so.
+    /// Delete it: every value is gone from the store, and the spec asks for it.
     Delete(Stamp),
 }
 
 /// The decision.
 pub struct Plan {
-    /// What to do.
+    /// The step to carry out.
     pub step: Step,
-    /// The versions the target is rendered from.
+    /// The versions that the target is rendered from.
     pub versions: Vec<PathVersion>,
-    /// What a person should know of a target that is as the spec asks.
+    /// Warnings about a target that is as the spec says.
     pub notes: Vec<String>,
 }
 
@@ -108,11 +109,11 @@ pub struct PathVersion {
     pub store: String,
     /// `mount/path`.
     pub path: String,
-    /// The version; 0 when there is nothing.
+    /// The version; 0 if there is no data.
     pub version: u64,
-    /// How it stands.
+    /// Its state.
     pub presence: Presence,
-    /// The properties taken; empty means all.
+    /// The properties that are used; empty means all.
     pub properties: BTreeSet<String>,
 }
 
@@ -146,7 +147,7 @@ pub fn plan(desired: &Desired, observed: Observed) -> Result<Plan, Refusal> {
     Ok(Plan { step, versions, notes })
 }
 
-/// The values by key, and what is to be said of them; no values when every one is gone and the spec deletes for that.
+/// The values by key, with warnings; no values if all are gone and the spec asks for deletion.
 fn values(desired: &Desired, observed: &Observed) -> Result<(Option<SecretMap>, Vec<String>), Refusal> {
     let (mut values, mut notes) = (SecretMap::new(), Vec::new());
     for wanted in &desired.entries {
@@ -163,7 +164,7 @@ fn values(desired: &Desired, observed: &Observed) -> Result<(Option<SecretMap>, 
             }
             (None, Deletion::Delete) => match absence::of(wanted, snapshot, &observed.target) {
                 Some(_) if snapshot.entry.data().is_some() => {
-                    notes.push(format!("key {key:?} is gone with its property of {}", snapshot.path));
+                    notes.push(format!("key {key:?} was removed, as its property of {} is gone", snapshot.path));
                 }
                 Some(_) => {}
                 None => return Err(not_found(wanted, snapshot)),
@@ -174,7 +175,7 @@ fn values(desired: &Desired, observed: &Observed) -> Result<(Option<SecretMap>, 
     Ok((Some(values).filter(|values| !values.is_empty()), notes))
 }
 
-/// One value; `None` when it is not there.
+/// One value; `None` if it does not exist.
 fn value(wanted: &Wanted, snapshot: &Snapshot) -> Result<Option<SecretBytes>, Refusal> {
     let EntryState::Live { data, .. } = &snapshot.entry.state else { return Ok(None) };
     let raw = match &wanted.property {
@@ -209,7 +210,8 @@ fn not_found(wanted: &Wanted, snapshot: &Snapshot) -> Refusal {
     }
 }
 
-/// Whether a property that is not there was meant as a query, as External Secrets Operator takes them.
+/// Whether a property that does not exist was meant as a query, which External Secrets Operator
+/// supports.
 fn is_query(property: &str) -> bool {
     property.contains(['#', '|', '@', '*', '?', '!'])
 }
@@ -244,7 +246,7 @@ fn render(desired: &Desired, data: SecretMap, versions: &[PathVersion]) -> Resul
     }
 }
 
-/// KS3: where the data comes from.
+/// KS3: the origin of the data.
 fn origin(versions: &[PathVersion]) -> String {
     let origins: Vec<_> = versions
         .iter()
@@ -268,7 +270,7 @@ fn write(desired: &Desired, target: Target, state: TargetState) -> Result<Step, 
 
 fn update(desired: &Desired, target: Target, live: Box<Live>) -> Result<Step, Refusal> {
     let same_data = live.data == target.data;
-    // Adopting a Secret never deletes it: only what is ours already is made anew.
+    // Adopting a Secret never deletes it: only a Secret that is already ours is recreated.
     let ours = matches!(whose(desired, &live), Whose::Ours);
     if live.kind != target.kind {
         return match ours {
@@ -279,7 +281,8 @@ fn update(desired: &Desired, target: Target, live: Box<Live>) -> Result<Step, Re
     if live.immutable && (!same_data || !target.immutable) {
         return match desired.immutable_targets {
             ImmutableTargets::Recreate if ours => Ok(Step::Recreate(target, live.stamp)),
-            // What the spec no longer asks to be immutable stays so until its data must change, and is told.
+            // A target that should no longer be immutable stays so until its data must change, with
+            // a warning.
             ImmutableTargets::Leave | ImmutableTargets::Recreate if same_data => {
                 Ok(Step::Keep(Written { immutable: true, ..written(&target, live.stamp) }))
             }
@@ -299,7 +302,7 @@ fn update(desired: &Desired, target: Target, live: Box<Live>) -> Result<Step, Re
     })
 }
 
-/// The origin moves only with the data, so an older one is right while the data is.
+/// The origin changes only with the data, so an older one is right while the data is.
 fn metadata_is_right(target: &Target, live: &Live) -> bool {
     let holds = |have: &BTreeMap<String, String>, want: &BTreeMap<String, String>| {
         want.iter().filter(|(key, _)| *key != names::ANNOTATION_ORIGIN).all(|(key, value)| have.get(key) == Some(value))
@@ -321,19 +324,20 @@ fn removals(target: &Target, live: &Live) -> Removals {
     }
 }
 
-/// Metadata that ESO took over from the resource and we would not: it goes with the next change of data (F58).
+/// Metadata that ESO copies from the resource and we do not: it is removed with the next change of
+/// data (F58).
 fn only_left_over(removals: &Removals) -> bool {
     removals.keys.is_empty() && removals.labels.iter().chain(&removals.annotations).all(|key| !is_carried(key))
 }
 
-/// There shall be no target of ours.
+/// Removes our target.
 pub fn remove(desired: &Desired, state: TargetState) -> Step {
     match state {
         TargetState::Absent => Step::StayAbsent,
         TargetState::AsWritten(written) => Step::Delete(written.stamp),
         TargetState::Present(live) => match whose(desired, &live) {
             Whose::Ours => Step::Delete(live.stamp),
-            // Not ours: nothing of ours is there to be deleted.
+            // It is not ours, so there is nothing to delete.
             Whose::Nobodys | Whose::Anothers(_) => Step::StayAbsent,
         },
     }
@@ -365,7 +369,7 @@ fn versions(desired: &Desired, snapshots: &[(Reference, Snapshot)]) -> Vec<PathV
         .collect()
 }
 
-/// What the target will be once it is written as `stamp`.
+/// The record of the target once it is written as `stamp`.
 pub fn written(target: &Target, stamp: Stamp) -> Written {
     Written { stamp, data_hash: hash_of(target).cloned().unwrap_or_default(), immutable: target.immutable }
 }

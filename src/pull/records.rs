@@ -1,5 +1,5 @@
-//! What this process remembers of each ExternalSecret: what its last reconcile was made of, how that ended, and what was
-//! written. Lost at a restart, and then found out again by reading.
+//! What this process remembers of each ExternalSecret: the inputs and the outcome of its last
+//! reconcile, and what was written. It is lost at a restart, and then read again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,37 +19,37 @@ pub struct Records(Mutex<Inner>);
 struct Inner {
     by_object: HashMap<Name, Record>,
     by_target: HashMap<Name, Written>,
-    /// Targets that somebody else wrote or deleted since they were looked at.
+    /// Targets that somebody else wrote or deleted since they were read.
     moved: HashSet<Name>,
 }
 
 /// One ExternalSecret's memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// What the last reconcile was made of. After one that could read nothing, the resource is that of the one before: a
-    /// person's word that nothing could be read for still counts.
+    /// The inputs of the last reconcile. After one that could read nothing, the resource is that of
+    /// the one before, so that a person's request that could not be served still counts.
     pub inputs: Inputs,
-    /// How it ended.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// The target, where one was written or found as it should be.
+    /// The target, if it was written or found as desired.
     pub target: Option<(Name, Written)>,
-    /// When the target was last looked at or written.
+    /// When the target was last read or written.
     pub looked: Instant,
-    /// The stores that the target was rendered from, where this process rendered it.
+    /// The stores that the target was rendered from, if this process rendered it.
     pub rendered_from: Option<BTreeMap<StoreName, Identity>>,
 }
 
-/// How a reconcile ended.
+/// The outcome of a reconcile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The target is as it should be.
+    /// The target is as desired.
     Good,
     /// It may not be.
     Failed,
 }
 
 impl Records {
-    /// What is remembered.
+    /// The record of an object.
     pub fn of(&self, object: &Name) -> Option<Record> {
         self.lock().by_object.get(object).cloned()
     }
@@ -67,29 +67,29 @@ impl Records {
         inner.by_object.insert(object.clone(), record);
     }
 
-    /// Remembers that the last reconcile went wrong.
+    /// Records that the last reconcile failed.
     pub fn failed(&self, object: &Name) {
         if let Some(record) = self.lock().by_object.get_mut(object) {
             record.outcome = Outcome::Failed;
         }
     }
 
-    /// Remembers that the target was found as it is recorded.
+    /// Records that the target was found as recorded.
     pub fn looked(&self, object: &Name) {
         if let Some(record) = self.lock().by_object.get_mut(object) {
             record.looked = Instant::now();
         }
     }
 
-    /// Whether the target has to be looked at: somebody moved it, or nobody looked for `most`. To be asked once a reconcile,
-    /// before the look: what moves later is for the next one.
+    /// Whether the target must be read: somebody changed it, or it was not read for `most`. Call it
+    /// once per reconcile, before the read: later changes are for the next reconcile.
     pub fn take_doubt(&self, object: &Name, target: &Name, most: Duration) -> bool {
         let mut inner = self.lock();
         let moved = inner.moved.remove(target);
         moved || inner.by_object.get(object).is_none_or(|record| record.looked.elapsed() >= most)
     }
 
-    /// Drops an object that is gone.
+    /// Drops a deleted object.
     pub fn forget(&self, object: &Name) {
         let mut inner = self.lock();
         if let Some(target) = inner.drop_target(object) {
@@ -122,7 +122,7 @@ impl OwnWrites for Records {
 }
 
 impl Inner {
-    /// Of what is no target of ours nothing is kept.
+    /// Ignores Secrets that are not our targets.
     fn moved(&mut self, secret: &Name) {
         if self.by_target.contains_key(secret) {
             self.moved.insert(secret.clone());

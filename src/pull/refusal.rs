@@ -1,4 +1,4 @@
-//! Why a target stays as it is, and what to do about it.
+//! Why a target is not changed, and what to do about it.
 
 use thiserror::Error;
 
@@ -7,20 +7,20 @@ use crate::api::condition::Reason;
 use crate::domain::consent::OnWithdrawal;
 use crate::domain::target::MOST_BYTES;
 
-/// Why the target stays as it is. Each text says what is wrong and what to do about it.
+/// Why the target is not changed. Each text says what is wrong and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
-    /// Nothing there.
+    /// The path does not exist.
     #[error("{store}: {path} does not exist{version}: push it, or correct the key")]
     PathNotFound {
         /// `Kind/name`.
         store: String,
         /// `mount/path`.
         path: String,
-        /// ` at version n` where one is pinned.
+        /// ` at version n` if a version is pinned.
         version: String,
     },
-    /// The property is not there.
+    /// The property does not exist.
     #[error("{store}: {path} (version {version}) has no property {property:?}: push it, or correct spec.data")]
     PropertyNotFound {
         /// `Kind/name`.
@@ -32,7 +32,7 @@ pub enum Refusal {
         /// The property.
         property: String,
     },
-    /// The latest version was deleted, which can be taken back.
+    /// The latest version is deleted, which can be undone.
     #[error(
         "{store}: version {version} of {path} is deleted: undelete it (kv undelete -versions={version}), or push it again"
     )]
@@ -44,7 +44,7 @@ pub enum Refusal {
         /// The version.
         version: u64,
     },
-    /// A query in place of a property.
+    /// A query instead of a property.
     #[error(
         "{store}: {path} has no property named {property:?}, and queries with '#', '|', '@', '*', '?' or '!' are not supported: name the property, or a path into it such as \"a.b.0\""
     )]
@@ -59,19 +59,21 @@ pub enum Refusal {
     /// The producer does not let this namespace read it.
     #[error("{0}")]
     NotPermitted(Box<Denial>),
-    /// Not base64.
-    #[error("the value for key {key:?} is not what its decodingStrategy says: correct the value or the strategy")]
+    /// The value is not in the declared encoding.
+    #[error("the value for key {key:?} is not encoded as its decodingStrategy says: correct the value or the strategy")]
     Undecodable {
         /// The key in the target.
         key: String,
     },
-    /// A zero byte.
-    #[error("the value for key {key:?} has a zero byte, which its nullBytePolicy Fail forbids")]
+    /// The value has a zero byte.
+    #[error(
+        "the value for key {key:?} has a zero byte, which its nullBytePolicy Fail does not allow: correct the value or the policy"
+    )]
     NullByte {
         /// The key in the target.
         key: String,
     },
-    /// Nested without end.
+    /// The secret is nested too deep.
     #[error("{path} is nested too deep to be rendered whole: name a property")]
     TooDeep {
         /// `mount/path`.
@@ -79,23 +81,23 @@ pub enum Refusal {
     },
     /// Rule K3.
     #[error(
-        "the target would hold {bytes} bytes, and a Secret holds {MOST_BYTES} at most (K3): name fewer or smaller values"
+        "the target would have {bytes} bytes, and a Secret may have {MOST_BYTES} (K3): use fewer or smaller values"
     )]
     TooLarge {
         /// Bytes of keys and values.
         bytes: usize,
     },
-    /// Somebody else's Secret.
+    /// The Secret belongs to somebody else.
     #[error(
-        "Secret {name} exists and is not ours ({whose}): it was not touched; rename the target, delete that Secret, or annotate this ExternalSecret with waypost.io/adopt: \"true\" to take it over"
+        "Secret {name} exists and is not ours ({whose}): it was not touched; rename the target, delete that Secret, or annotate this ExternalSecret with waypost.io/adopt: \"true\" to adopt it"
     )]
     NotOwned {
         /// The Secret.
         name: String,
-        /// Who owns it, as far as can be told.
+        /// Its owner, as far as known.
         whose: String,
     },
-    /// Somebody else's Secret of a type that would have to be deleted first.
+    /// The Secret belongs to somebody else, and its type cannot be changed.
     #[error(
         "Secret {name} is not ours and has type {kind}, and a Secret's type cannot be changed to {wanted}: it was not touched, adopting never deletes; delete that Secret, or choose another spec.target.name"
     )]
@@ -107,7 +109,7 @@ pub enum Refusal {
         /// The type that the target would have.
         wanted: String,
     },
-    /// Another controller's Secret: adoption would only start a fight.
+    /// Another controller owns the Secret: adoption would only start a fight.
     #[error("Secret {name} is controlled by {owner}: it was not touched; choose another spec.target.name")]
     ControlledByAnother {
         /// The Secret.
@@ -123,7 +125,7 @@ pub enum Refusal {
         /// The Secret.
         name: String,
     },
-    /// It is going away.
+    /// The Secret is being deleted.
     #[error("Secret {name} is being deleted; it is created again when it is gone")]
     Terminating {
         /// The Secret.
@@ -149,7 +151,7 @@ impl Refusal {
         }
     }
 
-    /// Whether a target that is there stays as it is for it, which is worth a word.
+    /// Whether an existing target keeps its data, which the message should say.
     pub fn keeps_data(&self) -> bool {
         match self {
             Refusal::PathNotFound { .. }
@@ -169,7 +171,7 @@ impl Refusal {
         }
     }
 
-    /// Whether a target of ours goes, although nothing can be said about what it should be.
+    /// Whether our target is deleted although it cannot be rendered.
     pub fn takes_target(&self) -> bool {
         matches!(self, Refusal::NotPermitted(denial) if denial.on_withdrawal == OnWithdrawal::Delete)
     }

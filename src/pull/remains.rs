@@ -1,4 +1,5 @@
-//! What can be read of an ExternalSecret that does not decode: the stores that it names, which say whose it is.
+//! Reads what it can of an ExternalSecret that does not decode: its stores, which decide which
+//! controller serves it.
 
 use kube::core::DynamicObject;
 use serde_json::Value;
@@ -6,8 +7,8 @@ use serde_json::Value;
 use crate::api::external_secret::{DataFrom, ExternalSecretSpec, SourceRef};
 use crate::api::{ExternalSecret, StoreRef};
 
-/// An ExternalSecret with the metadata and the stores of this object and nothing else: enough to let it go, and to be acted on in no
-/// other way.
+/// An ExternalSecret with only the metadata and the stores of this object: enough to release it,
+/// and not to be used otherwise.
 pub fn of(object: DynamicObject) -> ExternalSecret {
     let spec = &object.data["spec"];
     let entries = ["data", "dataFrom"].into_iter().flat_map(|list| spec[list].as_array().into_iter().flatten());

@@ -1,4 +1,4 @@
-//! Turns what happened into what users see. Pure: the time comes from outside.
+//! Reports the outcome of a reconcile to users. Pure: the time is an argument.
 
 use std::time::Duration;
 
@@ -20,44 +20,45 @@ use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
 use crate::feed::ReadError;
 use crate::store::StoreError;
 
-/// Warnings that a message repeats at most; the rest is counted.
+/// The maximum number of warnings in a message; the rest is counted.
 const MOST_WARNINGS: usize = 3;
-/// What status says of a path that a push of ours removed.
+/// The status message of a path that a push of ours removed.
 pub const REMOVED_BY_PUSH: &str = "a PushSecret removed it";
-/// When a resource that is read once is tried again while it was not.
+/// When a resource that is read once is tried again until it was synced.
 const UNSYNCED_RETRY: Duration = Duration::from_secs(3600);
-/// Said of a resource that is read once, when its spec was edited afterwards.
-const SPEC_EDITED: &str = "; the spec was edited since and is not read again, as refreshPolicy or refreshInterval asks: \
+/// Added to the message of a resource that is read once, if its spec was edited afterwards.
+const SPEC_EDITED: &str = "; the spec was edited since, and the store is not read again, as refreshPolicy or refreshInterval asks: \
      delete the Secret to have it made anew";
-/// Said of a resource that is not read again, when a store of it was edited afterwards.
-const STORE_EDITED: &str = "; its store was edited since and is not read again, as refreshPolicy or refreshInterval asks: \
+/// Added to the message of a resource that is not read again, if one of its stores was edited
+/// afterwards.
+const STORE_EDITED: &str = "; its store was edited since, and is not read again, as refreshPolicy or refreshInterval asks: \
      delete the Secret to have it made anew";
-/// Said of what keeps a target from being rendered, where there is one.
+/// Added to the message of a problem if there is a target.
 const KEEPS_DATA: &str = "; the target keeps its data meanwhile";
 
-/// How a reconcile ended well.
+/// The result of a successful reconcile.
 pub enum Synced {
     /// Nothing had changed since the last one.
     Unchanged,
-    /// The target is as it was rendered, and is not read again, as the resource asks.
+    /// The target is as it was rendered, and the store is not read again, as the resource asks.
     Held {
-        /// Whether that was from the stores as they are now.
+        /// Whether the stores changed since.
         store: StoreSince,
         /// Whether its producers still let its namespace read.
         permission: Permission,
     },
-    /// The target was looked at, and written where it had to be.
+    /// The target was read, and written if needed.
     Done {
         /// What was written.
         applied: Applied,
         /// What it was rendered from.
         versions: Vec<PathVersion>,
-        /// What the convention says about these reads.
+        /// The convention's warnings about these reads.
         warnings: Vec<String>,
     },
 }
 
-/// What became of a store since a target was rendered from it.
+/// Whether a store changed since a target was rendered from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreSince {
     /// It is as it was.
@@ -68,31 +69,31 @@ pub enum StoreSince {
     Unknown,
 }
 
-/// What is known of the consent of producers.
+/// What is known of the producers' consent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
     /// They let the namespace read.
     Given,
-    /// Their word cannot be read now.
+    /// The consent cannot be read now.
     Unknown,
 }
 
-/// Why a reconcile did not.
+/// Why a reconcile failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The spec.
     Spec(SpecError),
     /// Something could not be read.
     Observe(ObserveError),
-    /// The target must stay as it is.
+    /// The target must not be changed.
     Refused(Refusal),
-    /// It would lose values that are gone from a store, and does not yet, or not without a person's word.
+    /// It would lose values that are gone from a store, and must wait, or a person must decide.
     Halted(Halt),
     /// Something could not be written.
     Write(ClusterError),
 }
 
-/// The circumstances of a report.
+/// The time, and the heartbeat.
 pub struct Moment {
     /// The time.
     pub now: Timestamp,
@@ -135,7 +136,8 @@ fn unchanged(object: &ExternalSecret, desired: &Desired, moment: &Moment) -> Rep
     changed(object, verdict, after, requeue)
 }
 
-/// A target that is not read again. Edits of the spec and of its stores are told, and nothing follows from them.
+/// The report on a target that is not read again. It mentions edits of the spec and of its stores,
+/// which have no effect.
 fn held(
     object: &ExternalSecret,
     desired: &Desired,
@@ -211,8 +213,8 @@ fn synced(
     let verdict = Verdict { ready: true, reason, message };
     set_condition(&mut after, object, &verdict, moment);
     if moved && desired.refresh == Refresh::OnChange {
-        // A check proposed for Argo CD (argoproj/argo-cd#22707) takes an OnChange resource for stale while its condition is
-        // older than the refresh.
+        // A check proposed for Argo CD (argoproj/argo-cd#22707) considers an OnChange resource
+        // stale while its condition is older than the refresh.
         for ready in after.conditions.iter_mut().filter(|condition| condition.type_ == READY) {
             ready.last_transition_time = Some(Time(moment.now));
         }
@@ -253,8 +255,8 @@ fn reason(failure: &Failure) -> Reason {
     }
 }
 
-/// While requests are held back nothing new is known of the server: the condition keeps the cause that is in it, and the
-/// countdown does not become a write for each attempt.
+/// While requests are held back, nothing new is known of the server: the condition keeps its cause,
+/// so that each attempt does not cause a write.
 fn known_cause(object: &ExternalSecret, failure: &Failure) -> Option<String> {
     let held_back = match failure {
         Failure::Observe(ObserveError::Read { cause: ReadError::Store(error), .. })
@@ -287,7 +289,7 @@ fn text(failure: &Failure) -> String {
     }
 }
 
-/// The feed and the watches wake what they can; the rest is for what they cannot see.
+/// The feed and the watches wake what they can; the requeue is for what they cannot see.
 fn requeue(failure: &Failure, desired: Option<&Desired>) -> Requeue {
     match failure {
         Failure::Spec(_) | Failure::Observe(ObserveError::Path(_)) => Requeue::AwaitChange,
@@ -313,7 +315,7 @@ fn message(desired: &Desired, reason: Reason, versions: &[PathVersion], warnings
     let mut message = match reason {
         Reason::SecretDeleted => {
             format!(
-                "every value is gone from the store ({}); there is no Secret {}, as deletionPolicy Delete asks",
+                "every value is gone from the store ({}); Secret {} does not exist, as deletionPolicy Delete asks",
                 sources.join(", "),
                 desired.target
             )
@@ -349,7 +351,8 @@ fn pulled(before: &[PulledPath], path: PathVersion, moment: &Moment) -> PulledPa
         properties: path.properties.into_iter().collect(),
         read_at: old.and_then(|old| old.read_at.clone()).or(Some(Time(moment.now))),
         state: Some(state),
-        // Who removed it is known to the process that saw it; status remembers it for the next one.
+        // Only the process that saw the removal knows who removed it; the status records it for the
+        // next one.
         message: message.or_else(|| old.and_then(|old| old.message.clone())),
     }
 }
@@ -364,7 +367,7 @@ fn heartbeat_due(status: &ExternalSecretStatus, moment: &Moment) -> bool {
     age(status, moment).is_none_or(|age| age >= moment.heartbeat)
 }
 
-/// Time since the last refresh; `None` when there was none, or it lies in the future.
+/// Time since the last refresh; `None` if there was none, or it is in the future.
 fn age(status: &ExternalSecretStatus, moment: &Moment) -> Option<Duration> {
     let refreshed = status.refresh_time.as_ref()?;
     Duration::try_from(moment.now.duration_since(refreshed.0)).ok()

@@ -1,5 +1,5 @@
-//! What the bound of deletions needs of an ExternalSecret: whether values that are gone would cost it its target, and what an
-//! earlier process wrote into its status.
+//! What the bound of deletions needs of an ExternalSecret: whether missing values would delete its
+//! target, and what an earlier process wrote to its status.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,27 +17,27 @@ use crate::store::StoreName;
 /// An ExternalSecret with deletionPolicy Delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Its refresh interval; zero where it has none.
+    /// Its refresh interval; zero if it has none.
     pub interval: Duration,
-    /// Whether its target stands, by its status.
+    /// Whether its target exists, according to its status.
     pub has_target: bool,
 }
 
-/// What status tells of an earlier process.
+/// What the status shows of an earlier process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Past {
     /// No loss.
     Nothing,
-    /// A loss was held back.
+    /// A loss was blocked.
     Held,
-    /// Values were missing that no push of ours removed.
+    /// Values were lost that no push of ours removed.
     Lost {
-        /// Since when.
+        /// How long ago.
         ago: Duration,
     },
 }
 
-/// The stores that it reads from, if what is gone from them goes from its target.
+/// The stores that it reads, if its target loses what is gone from them.
 pub fn member(object: &ExternalSecret) -> Option<(Member, BTreeSet<StoreName>)> {
     if object.spec.target.deletion_policy != DeletionPolicy::Delete || object.metadata.deletion_timestamp.is_some() {
         return None;
@@ -67,7 +67,7 @@ pub fn past(object: &ExternalSecret, now: Timestamp) -> Past {
         .iter()
         .filter(|path| path.state == Some(PathState::Missing) && path.message.as_deref() != Some(REMOVED_BY_PUSH));
     let since = missing.filter_map(|path| path.read_at.as_ref()).max();
-    // External Secrets Operator's definitions keep no paths.
+    // With the CRDs of External Secrets Operator there are no paths.
     let refreshed = status.refresh_time.as_ref().filter(|_| status.paths.is_empty());
     let since = since.or_else(|| refreshed.filter(|_| is(ConditionStatus::True, Reason::SecretDeleted)));
     match since {

@@ -1,4 +1,4 @@
-//! Decides what becomes of the target and writes it, anew where the target moved in between.
+//! Decides what to do with the target and writes it; again if the target changed meanwhile.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -20,11 +20,12 @@ use crate::domain::object_name::Name;
 use crate::feed::Labels;
 use crate::store::StoreName;
 
-/// How often a write is decided anew because the target moved meanwhile, before the object waits its turn again.
+/// How often a write is decided again because the target changed meanwhile, before the object is
+/// requeued.
 const ATTEMPTS: usize = 4;
 
 impl<S: Stores> Pull<S> {
-    /// Decides and writes, anew when the target moved in between.
+    /// Decides and writes; again if the target changed meanwhile.
     pub(super) async fn settle(
         &self,
         desired: &Desired,
@@ -63,7 +64,7 @@ impl<S: Stores> Pull<S> {
                     attempt += 1;
                     target = observe::live(cluster, desired).await.map_err(Failure::Write)?;
                 }
-                // It may be immutable by now, which only a look can tell.
+                // It may be immutable by now, which only a read can show.
                 Err(ClusterError::Invalid { .. }) if unseen => {
                     target = observe::live(cluster, desired).await.map_err(Failure::Write)?;
                 }
@@ -75,7 +76,7 @@ impl<S: Stores> Pull<S> {
     async fn reader(&self, desired: &Desired, snapshots: &[(Reference, Snapshot)]) -> Result<Reader, ClusterError> {
         let name = Name::new(&desired.namespace, &desired.name);
         let asked = consent::asks_for_labels(snapshots);
-        // Before they are read, so that no change falls between.
+        // Before they are read, so that no change is missed.
         self.context.feed.judged_by(&name, if asked { Labels::Decisive } else { Labels::Silent });
         let labels = match asked {
             true => self.context.cluster.namespace_labels(&desired.namespace).await?,
@@ -84,7 +85,8 @@ impl<S: Stores> Pull<S> {
         Ok(Reader { labels, silence: self.context.settings.silence })
     }
 
-    /// A target whose producer withdrew its consent goes where the producer says so; otherwise it stays as it is.
+    /// Deletes a target whose producer withdrew its consent, if the producer asks for it; otherwise
+    /// leaves it unchanged.
     async fn refuse(&self, desired: &Desired, refusal: Refusal) -> Failure {
         if refusal.takes_target() {
             let gone = async {
@@ -98,7 +100,7 @@ impl<S: Stores> Pull<S> {
         Failure::Refused(refusal)
     }
 
-    /// Judges a target that is not rendered anew by the consents of its producers.
+    /// Checks the consents of a target that is not rendered again.
     pub(super) async fn check_permission(
         &self,
         desired: &Desired,
@@ -115,7 +117,7 @@ impl<S: Stores> Pull<S> {
         }
     }
 
-    /// Lets a target lose what is gone from a store, unless too many do.
+    /// Decides whether a target may lose what is gone from a store.
     fn judge(&self, name: &Name, mut absences: BTreeMap<StoreName, Absence>, step: &Step) -> Result<(), Halt> {
         if !absence::takes_away(step) {
             absences.values_mut().for_each(|absence| *absence = (*absence).min(Absence::Harmless));
@@ -124,13 +126,14 @@ impl<S: Stores> Pull<S> {
         self.losses.judge(name, &absences, allowance, Instant::now())
     }
 
-    /// What a person wrote on the store to let deletions through.
+    /// The annotation of a store with which a person allows deletions.
     pub(super) fn allowance(&self, store: &StoreName) -> Option<String> {
         let object = self.context.stores.store(store)?;
         object.annotation(names::ANNOTATION_ALLOW_MASS_DELETION).map(str::to_owned)
     }
 
-    /// Where nothing is written, no precondition finds out that somebody else edited or deleted the target.
+    /// Reads the target, because without a write no precondition shows that somebody else edited or
+    /// deleted it.
     pub(super) async fn is_as_written(&self, desired: &Desired, written: &Written) -> Result<bool, Failure> {
         let stamp = self.context.cluster.target_stamp(&desired.namespace, &desired.target).await;
         Ok(stamp.map_err(Failure::Write)?.as_ref() == Some(&written.stamp))

@@ -1,4 +1,4 @@
-//! Whether a reconcile has nothing to do: its inputs are those of the last one that went well.
+//! Whether a reconcile has nothing to do, because its inputs are those of the last successful one.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::api::condition::{self, ConditionStatus, READY};
 use crate::domain::object_name::Name;
 use crate::feed::Follow;
 
-/// How often a resource that asks to be synced once looks for its value until it is there.
+/// How often a resource that is synced once looks for its value until it exists.
 const UNTIL_SYNCED: Duration = Duration::from_secs(3600);
 
 impl<S: Stores> Pull<S> {
-    /// Whether there is nothing to do, found out by a look at the target's metadata at most: where somebody moved it, or
-    /// nobody looked for as long as a heartbeat takes.
+    /// Whether there is nothing to do. At most, this reads the target's metadata: if somebody
+    /// changed it, or it was not read for the duration of a heartbeat.
     pub(super) async fn is_settled(
         &self,
         object: &ExternalSecret,
@@ -44,7 +44,7 @@ impl<S: Stores> Pull<S> {
         Ok(settled)
     }
 
-    /// Whether status says that all is well with this generation, and nothing of it is still to be written.
+    /// Whether the status says that this generation is Ready, and no status write is pending.
     fn is_told(&self, object: &ExternalSecret) -> bool {
         let ready = object.status.as_ref().and_then(|status| condition::find(&status.conditions, READY));
         let says_so = ready.is_some_and(|ready| {
@@ -55,12 +55,13 @@ impl<S: Stores> Pull<S> {
     }
 }
 
-/// Whether the last reconcile went well and was made of these very inputs.
+/// Whether the last reconcile was successful and had exactly these inputs.
 pub(super) fn is_good(record: &Record, today: &Inputs) -> bool {
     record.outcome == Outcome::Good && record.inputs == *today
 }
 
-/// Whether the resource asked not to be read again in its present state, save to repair the target.
+/// Whether the resource asks not to be read again in its current state, except to repair the
+/// target.
 pub(super) fn is_frozen(object: &ExternalSecret, desired: &Desired) -> bool {
     let synced = object.status.as_ref().and_then(|status| status.synced_resource_version.as_ref());
     match desired.refresh {
@@ -70,7 +71,8 @@ pub(super) fn is_frozen(object: &ExternalSecret, desired: &Desired) -> bool {
     }
 }
 
-/// Until the first sync everything follows: the value may come later than the resource (KG4).
+/// Until the first sync every resource follows its store: the value may be created later than the
+/// resource (KG4).
 pub(super) fn until_synced(object: &ExternalSecret, desired: &Desired) -> Follow {
     match desired.refresh {
         Refresh::Follow(interval) => Follow::Every(interval),

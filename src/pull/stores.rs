@@ -1,4 +1,4 @@
-//! The registry as the stores that ExternalSecrets read.
+//! Implements the port [`Stores`] of ExternalSecrets by the registry.
 
 use std::sync::Arc;
 

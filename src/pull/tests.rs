@@ -295,7 +295,8 @@ fn adopting_never_deletes_what_it_cannot_change() {
     assert!(matches!(step(&adopting, live_entry(2, r#"{"password": "2"}"#), strangers()), Ok(Step::Apply(..))));
 }
 
-/// Keys a and b of a target with deletionPolicy Delete, after a version without property b by an entry with these labels.
+/// Keys a and b of a target with deletionPolicy Delete, after a version without property b by an
+/// entry with these labels.
 fn without_b(labels: &[String], properties: &[&str], has_key: bool) -> Result<Step, Refusal> {
     let entry = |key: &str| json!({"secretKey": key, "remoteRef": {"key": "platform-data/redis/db", "property": key}});
     let mut spec = spec_with("/target", json!({"deletionPolicy": "Delete"}));
@@ -328,7 +329,8 @@ fn rp4_a_property_that_its_owner_dropped_leaves_the_target_and_a_slip_takes_noth
         }
         other => panic!("the key goes: {:?}", other.err()),
     }
-    // It stays so, although the target has the key no longer; and where definitions keep no paths, the key itself tells.
+    // It stays so, although the target has the key no longer; and where definitions keep no paths,
+    // the key itself tells.
     assert!(matches!(without_b(&dropped, &["a", "b"], false), Ok(Step::Create(_))));
     assert!(matches!(without_b(&dropped, &[], true), Ok(Step::Replace(..))));
     let slips = [

@@ -1,4 +1,5 @@
-//! When the path convention changed, or a namespace's mode, whoever publishes by it tries again at once.
+//! When the path convention or a namespace's mode changes, the PushSecrets concerned try again at
+//! once.
 
 use std::collections::HashMap;
 
@@ -16,17 +17,17 @@ use crate::controller::namespaces::NamespaceMoved;
 use crate::domain::convention::LABEL_MODE;
 use crate::domain::object_name::Name;
 
-/// All PushSecrets, and where they are woken.
+/// All PushSecrets, and the channel of their wake-ups.
 pub struct Publishers {
     pushes: Store<Guarded<PushSecret>>,
     wakeups: UnboundedSender<Name>,
     namespaces: Store<PartialObjectMeta<Namespace>>,
-    /// The modes that labels of namespaces asked for when we last looked.
+    /// The last seen modes of namespaces' labels.
     modes: HashMap<String, String>,
 }
 
 impl Publishers {
-    /// Puts the caches and their reconciler together.
+    /// Creates it from the caches and the reconciler's channel.
     pub fn new(
         pushes: Store<Guarded<PushSecret>>,
         wakeups: UnboundedSender<Name>,
@@ -58,7 +59,7 @@ impl Publishers {
         }
     }
 
-    /// Wakes who publishes from a namespace, if its label asks for another mode than before.
+    /// Wakes the PushSecrets of a namespace if the mode in its label changed.
     fn look(&mut self, name: &str) {
         let namespace = self.namespaces.get(&ObjectRef::new(name));
         let mode = namespace.and_then(|namespace| namespace.labels().get(LABEL_MODE).cloned());
@@ -71,7 +72,7 @@ impl Publishers {
         }
     }
 
-    /// A closed channel means that we are shutting down.
+    /// A closed channel means that the process is shutting down.
     fn wake(&self, is_concerned: impl Fn(&str) -> bool) {
         for push in self.pushes.state() {
             let namespace = push.namespace().unwrap_or_default();

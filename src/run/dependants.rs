@@ -1,5 +1,5 @@
-//! When a store was edited or came back, whoever refers to it tries again at once; so does whoever is let into a store by the
-//! labels of its namespace, when those may have changed.
+//! When a store was edited or works again, the objects that refer to it try again at once. So do
+//! objects that a store admits by the labels of their namespace, when those may have changed.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::controller::watch::Wakeups;
 use crate::domain::object_name::Name;
 use crate::store::{Registry, StoreName, referred};
 
-/// Where the stores' own wake-ups go.
+/// The channels of the stores' own wake-ups.
 pub struct StoreWakeups {
     /// To the check of ClusterSecretStores.
     pub cluster: UnboundedSender<Name>,
@@ -24,15 +24,15 @@ pub struct StoreWakeups {
     pub namespaced: UnboundedSender<Name>,
 }
 
-/// The caches in which references are looked up, and where wake-ups go.
+/// The caches in which references are looked up, and the channels of wake-ups.
 pub struct Dependants {
     /// All PushSecrets.
     pub pushes: Store<Guarded<PushSecret>>,
     /// All ExternalSecrets.
     pub pulls: Store<Guarded<ExternalSecret>>,
-    /// The stores as they are now.
+    /// The current stores.
     pub registry: Arc<Registry>,
-    /// Where the stores' own wake-ups go.
+    /// The channels of the stores' own wake-ups.
     pub stores: StoreWakeups,
     /// Their reconcilers.
     pub wakeups: Wakeups,
@@ -51,7 +51,7 @@ impl Dependants {
             let change = tokio::select! {
                 change = changes.recv() => change,
                 trouble = troubles.recv() => {
-                    // One that was missed is found by the store's next check.
+                    // The store's next check makes up for a missed one.
                     trouble.iter().for_each(|store| self.recheck(store));
                     continue;
                 }
@@ -69,7 +69,8 @@ impl Dependants {
         }
     }
 
-    /// Wakes the dependants of one store, or of all of them. A closed channel means that we are shutting down.
+    /// Wakes the dependants of one store, or of all of them. A closed channel means that the
+    /// process is shutting down.
     fn wake(&self, changed: Option<&StoreName>) {
         let concerned = |store: StoreName| changed.is_none_or(|changed| *changed == store);
         for object in self.pushes.state() {
@@ -94,7 +95,7 @@ impl Dependants {
         }
     }
 
-    /// Wakes those in these namespaces who use a store that lets namespaces in by their labels.
+    /// Wakes the objects in these namespaces that use a store with a namespaceSelector.
     fn wake_admitted(&self, moved: &NamespaceMoved) {
         let is_meant = |namespace: &str| match moved {
             NamespaceMoved::One(name) => name == namespace,
@@ -135,7 +136,8 @@ impl Dependants {
     }
 }
 
-/// Whether a PushSecret selects stores of this kind and place by their labels: it may have matched before, or match now.
+/// Whether a PushSecret selects stores of this kind and namespace by labels: the store may have
+/// matched before, or match now.
 fn selects(push: &PushSecret, namespace: &str, changed: &StoreName) -> bool {
     push.spec.secret_store_refs.iter().any(|reference| {
         reference.label_selector.is_some()

@@ -1,4 +1,4 @@
-//! Wakes the cluster-wide objects that a change of a namespace or of a child concerns.
+//! Wakes the cluster-wide objects that a change of a namespace or a child concerns.
 
 use kube::ResourceExt;
 use kube::runtime::reflector::Store;
@@ -33,7 +33,7 @@ impl<P: Parent> Parents<P> {
                 Some(NamespaceMoved::One(_) | NamespaceMoved::All) = namespaces.recv() => self.wake(|_| true),
                 Some(heard) = children.recv() => match heard {
                     Heard::All => self.wake(|_| true),
-                    // A child that was changed or deleted, or somebody else's object of that name.
+                    // A changed or deleted child, or somebody else's object of that name.
                     Heard::One(child) => self.wake(|parent| {
                         parent.0.as_ref().is_ok_and(|parent| child_name(parent) == child.name)
                     }),
@@ -44,7 +44,7 @@ impl<P: Parent> Parents<P> {
         }
     }
 
-    /// A closed channel means that we are shutting down.
+    /// A closed channel means that the process is shutting down.
     fn wake(&self, is_concerned: impl Fn(&Guarded<P>) -> bool) {
         for parent in self.parents.state().into_iter().filter(|parent| is_concerned(parent)) {
             let _closed = self.wakeups.send(Name::new("", parent.name_any())).is_err();

@@ -1,4 +1,4 @@
-//! The composition root: clients, watches, lease, controllers, admin server, and an orderly end.
+//! The composition root: clients, watches, Lease, controllers, admin server, and orderly shutdown.
 
 mod conventions;
 mod dependants;
@@ -65,9 +65,9 @@ use propagation::Propagation;
 use tasks::{Ended, Tasks};
 use unserved::{Refused, Unserved};
 
-/// Two workers are enough for a program that waits, and each costs memory of its own.
+/// Two workers are enough for a program that mostly waits, and each costs memory.
 const WORKERS: usize = 2;
-/// Reconciles under way get this long to finish after SIGTERM.
+/// How long running reconciles may take after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Why the controller cannot run, or stopped.
@@ -79,13 +79,13 @@ enum RunError {
     Connect(ConnectError),
     #[error(transparent)]
     Listen(ListenError),
-    #[error("cannot tell this cluster's name: {0}; give it with --cluster-name")]
+    #[error("cannot read this cluster's UID: {0}; set --cluster-name")]
     ClusterName(ClusterError),
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
-    #[error("the lease was lost: another replica may lead now")]
+    #[error("the Lease was lost: another replica may lead now")]
     LeaseLost,
-    #[error("{0}, without which nothing is to go on: starting again is safe; please report this with the log")]
+    #[error("{0}, and the controller cannot work without it: restarting is safe; please report this with the log")]
     TaskEnded(Ended),
 }
 
@@ -126,7 +126,7 @@ async fn run(config: &Config) -> Result<(), RunError> {
     ended
 }
 
-/// Waits for leadership where it is asked for, works, and hands over.
+/// Waits for leadership if it is enabled, works, and hands over.
 async fn lead(
     config: &Config,
     cluster: Cluster,
@@ -141,7 +141,7 @@ async fn lead(
     if !elector.look(&stop).await {
         return Ok(());
     }
-    // A replica that stands by is ready to: a rollout must not wait for it to lead.
+    // A standby replica is ready too: a rollout must not wait for it to lead.
     health.set_ready(true);
     if !elector.acquire(&stop).await {
         return Ok(());
@@ -178,7 +178,7 @@ async fn work(
     let started = async {
         starter.start(namespaces).await;
         health.set_ready(true);
-        info!("every cache is filled: working");
+        info!("all caches are filled: working");
         stop.cancelled().await;
     };
     let ended = tokio::select! {
@@ -186,11 +186,11 @@ async fn work(
         () = stop.cancelled() => Ok(()),
         ended = ends.first() => Err(RunError::TaskEnded(ended)),
     };
-    info!("stopping: reconciles under way may finish");
+    info!("stopping: running reconciles may finish");
     stop.cancel();
     health.set_ready(false);
     if tokio::time::timeout(DRAIN, starter.tasks.finished()).await.is_err() {
-        error!("some reconciles did not finish in time; the next start goes on from what they left");
+        error!("some reconciles did not finish in time; the next start continues from there");
     }
     context.stores.shutdown().await;
     metrics.leading(false);
@@ -248,7 +248,7 @@ fn stop_on_signal() -> Result<CancellationToken, RunError> {
     Ok(stop)
 }
 
-/// Who is to hear of what changes the judgement of paths, and of namespaces that come and go.
+/// The listeners for changes of the convention and of namespaces.
 struct Judgement {
     conventions: mpsc::UnboundedReceiver<ConventionChanged>,
     namespaces: mpsc::UnboundedReceiver<NamespaceMoved>,
@@ -256,7 +256,7 @@ struct Judgement {
     dependants: mpsc::UnboundedReceiver<NamespaceMoved>,
 }
 
-/// Starts everything in the order in which it depends on each other.
+/// Starts all tasks, in the order of their dependencies.
 struct Starter<'a> {
     config: &'a Config,
     context: Arc<Context>,
@@ -266,7 +266,7 @@ struct Starter<'a> {
 }
 
 impl Starter<'_> {
-    /// Returns when every cache is filled.
+    /// Returns when all caches are filled.
     async fn start(&self, namespaces: Namespaces) {
         let all_namespaces = namespaces.reader.clone();
         let Judgement { conventions, namespaces, parents, dependants: moved_namespaces } =
@@ -276,7 +276,7 @@ impl Starter<'_> {
         let (pull_wakeups, pull_wakes) = mpsc::unbounded_channel();
         let records = Arc::new(Records::default());
         let wakeups = Wakeups { push: push_wakeups, pull: pull_wakeups };
-        // Before the pulls: it opens the wave in which everything is read once.
+        // Before the pulls: it begins the initial phase in which everything is read once.
         self.tasks.spawn("the feed", self.context.feed.clone().run(self.stop.clone()));
         self.forward_feed(wakeups.pull.clone());
         let [(to_parents, for_parents), (to_count, for_count)] = [(); 2].map(|()| mpsc::unbounded_channel());
@@ -320,7 +320,7 @@ impl Starter<'_> {
         }
     }
 
-    /// Before anything is published: by which rules, and in which mode of which namespace.
+    /// Before anything is published, because it provides the convention and the namespaces' modes.
     async fn start_judgement(&self, namespaces: Namespaces) -> Judgement {
         let (to_publishers, for_publishers) = mpsc::unbounded_channel();
         let (to_parents, for_parents) = mpsc::unbounded_channel();
@@ -355,7 +355,7 @@ impl Starter<'_> {
         Judgement { conventions: changes, namespaces: for_publishers, parents: for_parents, dependants: for_dependants }
     }
 
-    /// Last: a child or a namespace that is not in the caches counts as not there.
+    /// Last, because a child or a namespace that is not in the caches counts as not existing.
     fn start_fan_out<P: Parent>(
         &self,
         caches: Caches<P::Child>,
@@ -370,7 +370,7 @@ impl Starter<'_> {
             .spawn("the wake-ups of fan-outs", parents.follow(moved_namespaces, moved_children, self.stop.clone()));
     }
 
-    /// Tells the objects of a kind that they are not served.
+    /// Reports to the objects of a kind that they are not served.
     fn refuse<K>(&self)
     where
         K: Refused<Status: Serialize + Clone + Default + Send + Sync> + Send + Sync + 'static,
@@ -378,7 +378,8 @@ impl Starter<'_> {
         self.drive(Unserved::<K>::new(&self.context), Api::all(self.client()), mpsc::unbounded_channel().1);
     }
 
-    /// Stores first: whoever refers to one must not find it missing only because we have not looked yet.
+    /// Stores first, so that an object does not miss its store only because the watch has not shown
+    /// it yet.
     async fn start_stores(&self) -> dependants::StoreWakeups {
         let (cluster_wakeups, cluster_wakes) = mpsc::unbounded_channel();
         let (namespaced_wakeups, namespaced_wakes) = mpsc::unbounded_channel();
@@ -389,7 +390,7 @@ impl Starter<'_> {
         dependants::StoreWakeups { cluster: cluster_wakeups, namespaced: namespaced_wakeups }
     }
 
-    /// Gives the cache, and what is cancelled once the cache is filled.
+    /// Returns the cache, and a token that is cancelled once the cache is filled.
     fn drive<R: Reconciler>(
         &self,
         reconciler: Arc<R>,
@@ -409,7 +410,7 @@ impl Starter<'_> {
         let (reader, filled) = (cache.reader.clone(), cache.filled.clone());
         let wakeups =
             futures::stream::unfold(wakes, |mut wakes| async { wakes.recv().await.map(|name| (name, wakes)) });
-        // The stream of wake-ups must not end before the controller: an ended one counts as nothing more to come.
+        // The stream of wake-ups must not end before the controller, which would end with it.
         let wakeups = wakeups.chain(futures::stream::pending());
         let driven = Driven::new(reconciler, self.context.clone(), reader.clone(), self.config.concurrent);
         self.expect::<R::Object>();
@@ -431,12 +432,12 @@ impl Starter<'_> {
         });
     }
 
-    /// The liveness probe is to fail when the watch of this kind is silent.
+    /// Makes the liveness probe fail if the watch of this kind is silent.
     fn expect<K: Resource<DynamicType = ()>>(&self) {
         self.liveness.expect(&K::plural(&()));
     }
 
-    /// A namespaced kind in the namespace we were told, else everywhere.
+    /// A namespaced kind in the configured namespace, else in all.
     fn scoped<K>(&self) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,

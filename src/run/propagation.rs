@@ -1,5 +1,6 @@
-//! Shows in each PushSecret's status who has got what it pushed. A second writer beside the reconciler: counting asks no store
-//! anything, so a consumer that moves costs its producer one status write at most and no reconcile.
+//! Writes to each PushSecret's status which consumers have what it pushed. It is a second writer
+//! besides the reconciler: counting needs no request to a store, so a consumer's change costs its
+//! producer at most one status write and no reconcile.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -26,7 +27,8 @@ use crate::domain::object_name::Name;
 use crate::feed::{Reader, Spelled};
 use crate::push::propagation::counted;
 
-/// Consumers come one by one: they are counted this long after the first news, and no status is written more often.
+/// Consumers change one by one: they are counted this long after the first change, and no status is
+/// written more often.
 const PAUSE: Duration = Duration::from_millis(500);
 /// A status that could not be written is tried again after this time.
 const RETRY: Duration = Duration::from_secs(30);
@@ -88,7 +90,7 @@ impl Propagation {
                 return;
             }
             self.waiting.remove(&push);
-            // At the start those are not known yet who stood in the status before.
+            // At the start, consumers from the former status are not known yet.
             if self.context.feed.is_starting() {
                 self.note(push, PAUSE);
                 continue;
@@ -96,10 +98,10 @@ impl Propagation {
             match stop.run_until_cancelled(self.count(&push)).await {
                 None => return,
                 Some(Ok(())) => {}
-                // A reconcile wrote in between: that is no trouble.
+                // A reconcile wrote meanwhile, which is expected.
                 Some(Err(ClusterError::Conflict { .. })) => self.note(push, PAUSE),
                 Some(Err(error)) => {
-                    warn!(push_secret = %push, %error, "who has what it pushed cannot be shown");
+                    warn!(push_secret = %push, %error, "the status of its consumers cannot be written");
                     self.note(push, RETRY);
                 }
             }
@@ -119,7 +121,8 @@ impl Propagation {
         let (before, after) = (serde_json::json!(status), serde_json::json!(counted));
         let api = Api::namespaced(self.context.cluster.client(), &push.namespace);
         let subject = Subject { kind: Kind::PushSecret, name: push, object, api };
-        // Paths and conditions are written whole: those of a reconcile in between must not be overwritten.
+        // Paths and conditions are written as a whole, so those of a concurrent reconcile must not
+        // be overwritten.
         let version = object.metadata.resource_version.as_deref();
         match subject.put(&self.context, &self.pruned, &before, &after, version).await {
             Ok(Put::Written | Put::AsItWas) | Err(ClusterError::NotFound { .. }) => Ok(()),

@@ -1,4 +1,5 @@
-//! When a namespace is another one by its labels, those of its consumers whose producers ask for labels look again at once.
+//! When a namespace's labels change, its consumers whose producers select by labels read again at
+//! once.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! SecretStores and ClusterSecretStores: told to the registry as soon as they are seen, checked in turn.
+//! SecretStores and ClusterSecretStores: added to the registry when the watch shows them, then
+//! checked.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,8 +21,8 @@ use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
 use crate::domain::object_name::Name;
 use crate::store::{StoreName, StoreObject};
 
-/// A store that cannot be used is checked again after this time, so that a role or a CA that was put right shows soon. A
-/// refused login is not repeated to the server oftener than the session allows.
+/// A store that cannot be used is checked again after this time, so that a corrected role or CA
+/// takes effect soon. The session limits how often a denied login is tried again.
 const RECHECK: Duration = Duration::from_secs(10);
 
 /// Checks ClusterSecretStores.
@@ -136,7 +137,7 @@ impl Checks {
         }
     }
 
-    /// Remembers how the check ended; whether the store could not be used before and can be now.
+    /// Records the result of the check; returns whether the store can be used again.
     fn note(&self, name: &StoreName, ready: bool) -> bool {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         match ready {

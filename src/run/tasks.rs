@@ -1,5 +1,5 @@
-//! The tasks that make up a working replica. None of them ends before the process is told to stop; one that does has failed, and
-//! the others would go on without it as if nothing were missing.
+//! The tasks of an active replica. None of them may end before the process stops. One that does has
+//! failed, and the others would continue without it as if nothing were missing.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -16,10 +16,10 @@ pub struct Tasks {
     stop: CancellationToken,
 }
 
-/// Hears of tasks that end too soon.
+/// Receives tasks that end too early.
 pub struct Ends(mpsc::UnboundedReceiver<Ended>);
 
-/// A task that ended before it was told to stop.
+/// A task that ended too early.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ended {
     task: &'static str,
@@ -43,13 +43,13 @@ impl fmt::Display for Ended {
 }
 
 impl Tasks {
-    /// None yet. `stop` is what tells them to end.
+    /// No tasks yet. `stop` ends them.
     pub fn new(stop: CancellationToken) -> (Self, Ends) {
         let (ended, ends) = mpsc::unbounded_channel();
         (Tasks { tracker: TaskTracker::new(), ended, stop }, Ends(ends))
     }
 
-    /// Starts one, which is to run until `stop`.
+    /// Starts a task, which must run until `stop`.
     pub fn spawn(&self, task: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let (ended, stop) = (self.ended.clone(), self.stop.clone());
         self.tracker.spawn(async move {
@@ -58,13 +58,13 @@ impl Tasks {
                 Err(_panic) => How::Panicked,
             };
             if !stop.is_cancelled() {
-                // A closed channel means that another one ended first.
+                // A closed channel means that another task ended first.
                 let _closed = ended.send(Ended { task, how });
             }
         });
     }
 
-    /// Waits for all of them, after `stop`.
+    /// Waits for all tasks, after `stop`.
     pub async fn finished(&self) {
         self.tracker.close();
         self.tracker.wait().await;
@@ -72,11 +72,11 @@ impl Tasks {
 }
 
 impl Ends {
-    /// Waits for the first that ends too soon.
+    /// Waits for the first task that ends too early.
     pub async fn first(mut self) -> Ended {
         match self.0.recv().await {
             Some(ended) => ended,
-            // All of them, and whoever could start one, are gone: nothing ends any more.
+            // All tasks have ended, and none can be started any more.
             None => std::future::pending().await,
         }
     }

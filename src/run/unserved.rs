@@ -1,4 +1,4 @@
-//! Cluster-wide kinds that are not served: each object is told so instead of being ignored.
+//! Cluster-wide kinds that are not served: the status of each object says so.
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
@@ -24,20 +24,21 @@ use crate::domain::object_name::Name;
 use crate::store::{Foreign, Registry};
 use crate::{fanout, pull};
 
-/// A SecretStore that a cluster-wide resource names is one of each namespace: there is none of its own.
+/// A SecretStore that a cluster-wide resource names is a different one in each namespace, so it is
+/// none here.
 const NO_NAMESPACE: &str = "";
 
 /// A kind that is not served.
 pub trait Refused: HasStatus + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize {
-    /// Which kind it is.
+    /// The kind.
     const KIND: Kind;
     /// Why it is not served, and what to do.
     const WHY: &'static str;
 
-    /// What a report sets: the generation observed, and the conditions.
+    /// The status fields of a report: the observed generation, and the conditions.
     fn reported(status: &mut Self::Status) -> (&mut Option<i64>, &mut Vec<Condition>);
 
-    /// Whether another controller makes them, or may: their stores say so.
+    /// Whether another controller serves, or may serve, the object, according to its stores.
     fn is_foreign(&self, stores: &Registry) -> bool;
 }
 
@@ -56,7 +57,7 @@ impl Refused for ClusterExternalSecret {
 
 impl Refused for ClusterPushSecret {
     const KIND: Kind = Kind::ClusterPushSecret;
-    const WHY: &'static str = "this controller serves one namespace alone (--namespace), and a ClusterPushSecret is for all of them: create a PushSecret in the namespace, or let a controller of all namespaces serve it";
+    const WHY: &'static str = "this controller serves only one namespace (--namespace), and a ClusterPushSecret is for all: create a PushSecret in the namespace, or run a controller for all namespaces";
 
     fn reported(status: &mut Self::Status) -> (&mut Option<i64>, &mut Vec<Condition>) {
         (&mut status.observed_generation, &mut status.conditions)
@@ -67,7 +68,7 @@ impl Refused for ClusterPushSecret {
     }
 }
 
-/// Reports on the objects of such a kind.
+/// The reconciler of such a kind.
 pub struct Unserved<K>(Arc<Context>, PhantomData<fn() -> K>);
 
 impl<K> Unserved<K> {

@@ -10,10 +10,10 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use tokio::runtime::Handle;
 
-/// Where a collector takes spans, below the endpoint that people configure.
+/// The path of a collector for spans, below the configured endpoint.
 const TRACES: &str = "v1/traces";
 
-/// A provider that exports to this endpoint. Must be called on the runtime that is to do the sending.
+/// A provider that exports to this endpoint. Call it on the runtime that will send.
 pub fn provider(endpoint: &str) -> Result<SdkTracerProvider, ExporterBuildError> {
     let endpoint = format!("{}/{TRACES}", endpoint.trim_end_matches('/'));
     let otlp = Otlp::builder().with_http().with_endpoint(endpoint).build()?;
@@ -22,8 +22,8 @@ pub fn provider(endpoint: &str) -> Result<SdkTracerProvider, ExporterBuildError>
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }
 
-/// The batch processor exports on a thread of its own, and the HTTP client panics where it finds no runtime: so each step
-/// of an export is taken inside ours.
+/// The batch processor exports on its own thread, and the HTTP client panics without a runtime: so
+/// each poll of an export enters ours.
 #[derive(Debug)]
 struct OnRuntime {
     otlp: Otlp,

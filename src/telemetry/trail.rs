@@ -1,7 +1,8 @@
-//! The trace of a change: from the event of a source through the version in the store to each target's write.
+//! The trace of a change: from a source's event through the version in the store to each target's
+//! write.
 //!
-//! Spans carry names, paths and versions, never a value. What is handed over between tasks is where a span belongs, not the
-//! span itself, so that each ends when its own work does.
+//! Spans have names, paths and versions, never a value. Tasks hand over the context of a span, not
+//! the span itself, so that each span ends when its own work does.
 
 use std::fmt;
 
@@ -10,20 +11,21 @@ use opentelemetry::trace::TraceContextExt;
 use tracing::{Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// The target of our spans, which are exported whatever the log level is, and prefix no log line.
+/// The target of our spans, which are exported whatever the log level is, and do not prefix log
+/// lines.
 pub const TARGET: &str = "waypost::trail";
 
-/// The span that made somebody look at an object. It may have ended by now.
+/// The span that caused a reconcile. It may have ended by now.
 #[derive(Clone, Debug)]
 pub struct Cause(Context);
 
 impl Cause {
-    /// The span that this is called in; nothing where no traces are exported.
+    /// The current span; `None` if no traces are exported.
     pub fn current() -> Option<Self> {
         Self::of(&Span::current())
     }
 
-    /// A span as a cause; nothing where no traces are exported.
+    /// A span as a cause; `None` if no traces are exported.
     pub fn of(span: &Span) -> Option<Self> {
         let context = span.context();
         let is_known = context.span().span_context().is_valid();
@@ -31,32 +33,33 @@ impl Cause {
     }
 }
 
-/// An event said that a source changed.
+/// The span of a source's change.
 pub fn source_changed(kind: &'static str, object: &impl fmt::Display) -> Span {
     info_span!(target: TARGET, parent: None, "source changed", kind, %object)
 }
 
-/// A reconcile, in the trace of its cause where that is known.
+/// The span of a reconcile, in the trace of its cause if that is known.
 pub fn reconcile(kind: &'static str, object: &impl fmt::Display, cause: Option<Cause>) -> Span {
     let span = info_span!(target: TARGET, "reconcile", kind, %object);
     if let Some(Cause(context)) = cause {
-        // It fails where nothing is exported, and there is no cause then.
+        // It fails if nothing is exported; then there is no cause.
         span.set_parent(context).ok();
     }
     span
 }
 
-/// A push tells the consumers of a path what it did.
+/// The span of an announcement to a path's consumers.
 pub fn announced(path: &impl fmt::Display, pushed: &impl fmt::Debug) -> Span {
     info_span!(target: TARGET, "announce", %path, ?pushed)
 }
 
-/// A request to the API server. Outside of any span there is none: the Lease alone would make one every two seconds.
+/// The span of a request to the API server. Outside any span there is none: the Lease alone would
+/// create one every two seconds.
 pub fn kubernetes(step: &'static str, object: &str) -> Span {
     inside(|| info_span!(target: TARGET, "kubernetes request", step, object))
 }
 
-/// A request to a store.
+/// The span of a request to a store.
 pub fn store(store: &str, method: &impl fmt::Display, path: &str) -> Span {
     inside(|| info_span!(target: TARGET, "store request", store, %method, path))
 }

@@ -44,13 +44,13 @@ async fn transferred(test: &str, server: &str) -> anyhow::Result<()> {
     assert_eq!((code, said.matches(lost).count(), said.matches(&path).count()), (0, 1, 2), "{said}");
     // A dry run writes nothing, and neither does a transfer from a cluster that owns nothing here.
     let (code, said) = cli.run(&["transfer", "--from=lost", "-"], Some(&manifest))?;
-    assert!(code == 0 && said.contains("password: ") && said.contains("would be of cluster"), "{code} {said}");
+    assert!(code == 0 && said.contains("password: ") && said.contains("would be transferred to cluster"), "{code} {said}");
     let (code, said) = cli.run(&["transfer", "--from=other", "--apply", "-"], Some(&manifest))?;
-    assert!(code == 0 && said.contains("stays, it is not of cluster other"), "{code} {said}");
+    assert!(code == 0 && said.contains("stays, it does not belong to cluster other"), "{code} {said}");
     assert_eq!(stage.labels().await?, before);
 
     let (code, said) = cli.run(&["transfer", "--from=lost", "--apply", "--path", &path], None)?;
-    assert!(code == 0 && said.contains("it is that cluster's"), "{code} {said}");
+    assert!(code == 0 && said.contains("already belongs to that cluster"), "{code} {said}");
     let labels = stage.labels().await?;
     assert_eq!(labels["claim.waypost.io/token"], before["claim.waypost.io/token"], "the other cluster's stays");
     ensure!(!labels.to_string().contains("intent."), "{labels}");
@@ -86,7 +86,7 @@ async fn what_stands_in_the_way_of_a_transfer_is_told() -> anyhow::Result<()> {
     assert_eq!(reader.run(&["list", "--path", &path], None)?.0, 0, "whoever may read may list");
 
     for (args, words) in [
-        (vec!["transfer", "--from", &cli.cluster, "--path", &path], "the clusters have one name"),
+        (vec!["transfer", "--from", &cli.cluster, "--path", &path], "both clusters have the same name"),
         (vec!["transfer", "--from=lost", "--path", "secret/../sys"], "could leave the mount"),
         (vec!["transfer", "--from=lost", "--to=two words", "--path", &path], "must be 1 to 63"),
     ] {
@@ -120,7 +120,7 @@ async fn server_token_and_cluster_are_found_where_the_usual_tools_find_them() ->
         let arguments = [&["transfer", &from, &path][..], more].concat();
         home.run(&arguments, &[("BAO_ADDR", &cli.server), ("KUBECONFIG", kubeconfig)]).map(|(_, said)| said)
     };
-    let one_name = "the clusters have one name";
+    let one_name = "both clusters have the same name";
     let said = found(&[], "")?;
     ensure!(said.contains("there is no ~/.kube/config"), "{said}");
     let admin = std::fs::read_to_string(lab.kubeconfig_admin())?;

@@ -68,7 +68,7 @@ async fn sc9_rp7_a_foreign_push_secret_stays_as_it_is_and_is_named_until_it_is_g
     let pushes = stage.api::<PushSecret>(&stage.producer);
     let before = pushes.get(&stage.word).await?;
     fan_out(&stage, json!({})).await?;
-    let why = "a PushSecret of that name is there already and is not ours";
+    let why = "a PushSecret of that name already exists and is not ours";
     says(&stage, "False", "NamespacesFailed", &["1 of 2 namespaces failed", &stage.producer, why, "delete it"]).await?;
     in_place_beside(&stage).await?;
     let after = pushes.get(&stage.word).await?;
@@ -155,7 +155,7 @@ async fn f21_a_definition_that_is_gone_is_asked_for_ever_more_rarely_and_said() 
     })
     .await?;
     label(&stage, &stage.consumer, json!(stage.word)).await?;
-    let words = ["1 of 1 namespaces failed", &stage.consumer, "check that the definition of PushSecret is installed"];
+    let words = ["1 of 1 namespaces failed", &stage.consumer, "check that the CRD of PushSecret is installed"];
     says(&stage, "False", "NamespacesFailed", &words).await?;
 
     let audit = lab.api_audit()?;

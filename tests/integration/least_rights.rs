@@ -74,7 +74,7 @@ async fn a_live_token_is_told_what_it_lacks_and_what_it_has_beside() -> anyhow::
     assert_eq!((code, said.as_str()), (Some(2), ""));
     let root = stage.vault.create_token(&["root"], "10m").await?;
     let (code, said) = checked("publisher", &push, &root).await?;
-    assert!(code == Some(0) && said.contains("has beside what is needed root"), "{code:?} {said}");
+    assert!(code == Some(0) && said.contains("has in addition to what is needed root"), "{code:?} {said}");
     Ok(())
 }
 

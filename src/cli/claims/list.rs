@@ -1,4 +1,4 @@
-//! `waypost claims list`: who owns what.
+//! `waypost claims list`: lists the owners of properties.
 
 use std::process::ExitCode;
 
@@ -8,17 +8,17 @@ use crate::domain::handover::claims;
 use crate::domain::path::RemotePath;
 use crate::store::{StoreClient, StoreError};
 
-/// What `waypost claims list` is told.
+/// Arguments of `waypost claims list`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     #[command(flatten)]
     places: Places,
-    /// Only claims of this cluster, as claims name it
+    /// Only claims of this cluster, by its name in claims
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
 }
 
-/// Prints a line a claim, in the order of the paths.
+/// Prints one line per claim, in the order of the paths.
 pub async fn run(args: &Args) -> ExitCode {
     let (paths, client) = match begin(&args.places) {
         Ok(begun) => begun,
@@ -28,7 +28,7 @@ pub async fn run(args: &Args) -> ExitCode {
     for path in paths {
         match lines(&client, &path, args.cluster.as_deref()).await {
             Ok(lines) => text.extend(lines),
-            // What is known by then is printed before.
+            // Prints what is known so far first.
             Err(error) => {
                 terminal::print("claims", &text, ExitCode::SUCCESS);
                 return failed(&error);

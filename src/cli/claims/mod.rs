@@ -1,4 +1,5 @@
-//! `waypost claims`: who owns what at paths, and what a lost cluster owned given to the one that took its place.
+//! `waypost claims`: lists the owners of properties, and transfers the claims of a lost cluster to
+//! its successor.
 
 mod list;
 mod paths;
@@ -17,7 +18,7 @@ use crate::manifest::Exclude;
 use crate::store::vault::VaultClient;
 use crate::store::vault::connect::ConnectError;
 
-/// What `waypost claims` is told.
+/// Arguments of `waypost claims`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -38,25 +39,27 @@ Examples:
 
 #[derive(Subcommand, Clone, Debug)]
 enum Command {
-    /// Say which PushSecret of which cluster owns which property.
+    /// List which PushSecret of which cluster owns which property.
     ///
-    /// Exit code: 0, or 2 when a file cannot be understood or the server cannot be asked.
+    /// Exit code: 0, or 2 if a file cannot be parsed or the server cannot be reached.
     #[command(after_help = LIST)]
     List(list::Args),
-    /// Make claims of a cluster that is gone for good those of the cluster that took its place. Shows what it would do, and does it
-    /// with --apply.
+    /// Transfer the claims of a cluster that is gone for good to its successor. Shows what it would
+    /// do, and does it with --apply.
     ///
-    /// Claims of any other cluster stay. Nothing but the claims' labels is written; the controllers of the new cluster then give each
-    /// property to the PushSecret that publishes it. Exit code: 0; 1 when a claim could not be moved, because somebody is about to
-    /// claim the property; 2 when a file cannot be understood or the server cannot be asked.
+    /// Claims of other clusters stay. Only custom metadata is written. The controllers of the new
+    /// cluster then give each property to the PushSecret that publishes it. Exit code: 0; 1 if a
+    /// claim could not be transferred, because somebody is about to claim the property; 2 if a file
+    /// cannot be parsed or the server cannot be reached.
     #[command(after_help = TRANSFER)]
     Transfer(transfer::Args),
 }
 
-/// At which paths.
+/// The paths of a command.
 #[derive(clap::Args, Clone, Debug)]
 struct Places {
-    /// Manifests whose PushSecrets name the paths: files of YAML or JSON, folders of them, or `-` for standard input
+    /// Manifests whose PushSecrets name the paths: files of YAML or JSON, folders, or `-` for
+    /// standard input
     #[arg(value_name = "FILE", required_unless_present = "path")]
     files: Vec<PathBuf>,
     /// What to leave out
@@ -88,7 +91,7 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-/// What every command begins with: the paths, and the client to ask with. Whatever is in the way is said.
+/// The paths and the client of a command; prints what is wrong if there are none.
 fn begin(places: &Places) -> Result<(BTreeSet<RemotePath>, VaultClient), ExitCode> {
     let paths = paths::paths(places).map_err(|problems| {
         problems.iter().for_each(|problem| terminal::say(format_args!("waypost claims: {problem}")));

@@ -1,4 +1,4 @@
-//! The paths that a command is about: those that PushSecrets among the manifests push to, and those that are named.
+//! The paths of a command: those of PushSecrets among the manifests, and those of --path.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,8 @@ use crate::cli::terminal;
 use crate::domain::path::RemotePath;
 use crate::manifest::{self, Found};
 
-/// The paths; or everything that could not be understood, since what is left out would be taken for done.
+/// The paths; or everything that could not be parsed, because an omitted path would be taken for
+/// done.
 pub fn paths(places: &Places) -> Result<BTreeSet<RemotePath>, Vec<String>> {
     let Found { sources, refused: unread, skipped } = manifest::read(&places.files, &places.exclude);
     skipped.iter().for_each(|skipped| terminal::say(format_args!("waypost claims: skipped: {skipped}")));

@@ -1,5 +1,5 @@
-//! `waypost claims transfer`: claims of a lost cluster become those of the one that took its place, by the protocol that the controllers
-//! keep among themselves.
+//! `waypost claims transfer`: transfers the claims of a lost cluster to its successor, by the
+//! protocol of the controllers.
 
 use std::process::ExitCode;
 
@@ -16,32 +16,32 @@ use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState};
 use crate::store::{Exchange, StoreClient, StoreError};
 
-/// How often a path is looked at again that somebody changed meanwhile.
+/// How often a path that somebody changed meanwhile is tried again.
 const MOST_TRIES: usize = 10;
 
-/// What `waypost claims transfer` is told.
+/// Arguments of `waypost claims transfer`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// The cluster that is gone for good, as its claims name it
+    /// The cluster that is gone for good, by its name in claims
     #[arg(long, value_name = "NAME")]
     from: String,
-    /// The cluster that took its place, as its controller names it in claims [default: the UID of namespace kube-system]
+    /// Its successor, by its name in claims [default: the UID of namespace kube-system]
     #[arg(long, value_name = "NAME", value_parser = parse_cluster_name)]
     to: Option<String>,
-    /// The cluster where the UID of namespace kube-system is read, without --to
+    /// The cluster whose UID of namespace kube-system is read, without --to
     #[command(flatten)]
     cluster: ClusterChoice,
-    /// Move the claims; without it, only say what would move
+    /// Transfer the claims; without it, only show what would be transferred
     #[arg(long)]
     apply: bool,
     #[command(flatten)]
     places: Places,
 }
 
-/// Why nothing is moved.
+/// Why nothing is transferred.
 #[derive(Debug, Error)]
 enum NoTransfer {
-    #[error("the clusters have one name: a controller with --cluster-name={0} takes its paths over by itself")]
+    #[error("both clusters have the same name: a controller with --cluster-name={0} takes its paths over by itself")]
     OneCluster(String),
     #[error("{0}; or name the new cluster with --to")]
     Connect(ConnectError),
@@ -49,18 +49,18 @@ enum NoTransfer {
     Cluster(ClusterError),
 }
 
-/// What became of the claims of all paths.
+/// The results for all paths.
 #[derive(Default)]
 struct Tally {
-    /// A line a claim.
+    /// One line per claim.
     text: String,
     moved: usize,
     stay: usize,
-    /// Of those that stay, the ones that should have moved.
+    /// How many claims should have been transferred but could not be.
     hindered: usize,
 }
 
-/// Says what moves, and moves it when told to.
+/// Shows what would be transferred, and transfers it with --apply.
 pub async fn run(args: &Args) -> ExitCode {
     let (paths, client) = match begin(&args.places) {
         Ok(begun) => begun,
@@ -103,7 +103,8 @@ async fn heir(args: &Args) -> Result<String, NoTransfer> {
     }
 }
 
-/// It belongs to no cluster, so that every controller waits for it like for another cluster's claimant.
+/// It belongs to no cluster, so that every controller waits for it as for another cluster's
+/// claimant.
 fn mover() -> Owner {
     Owner {
         uid: format!("transfer-{:016x}", rand::random::<u64>()),
@@ -117,8 +118,8 @@ async fn look(client: &dyn StoreClient, path: &RemotePath) -> Result<Labels, Sto
     Ok(client.metadata(path).await?.map(|metadata| metadata.custom_metadata).unwrap_or_default())
 }
 
-/// Moves the claims of one entry. Where the server counts changes of labels that is one step; elsewhere it is announced, looked at
-/// again, and looked at once more.
+/// Transfers the claims of one entry. With check-and-set for metadata this is one request;
+/// otherwise it is announced, read again, and changed.
 async fn transfer(
     client: &dyn StoreClient,
     path: &RemotePath,
@@ -139,7 +140,7 @@ async fn transfer(
     Err(StoreError::CasMismatch { path: path.to_string() })
 }
 
-/// Whoever comes after the announcement waits for it; whoever came before is seen by the look that follows it.
+/// Claimants after the announcement wait for it; those before it are seen by the read that follows.
 async fn announced(
     client: &dyn StoreClient,
     path: &RemotePath,
@@ -156,9 +157,9 @@ impl Tally {
         let owner = claimed.owner.as_ref().map(ToString::to_string).unwrap_or_default();
         let property = &claimed.property;
         let line = match fate {
-            Fate::Moves => format!("{owner}: would be of cluster {to}"),
-            Fate::Moved => format!("{owner}: it is that cluster's"),
-            Fate::Others => format!("{owner}: stays, it is not of cluster {}", args.from),
+            Fate::Moves => format!("{owner}: would be transferred to cluster {to}"),
+            Fate::Moved => format!("{owner}: already belongs to that cluster"),
+            Fate::Others => format!("{owner}: stays, it does not belong to cluster {}", args.from),
             Fate::Unreadable => "stays, the claim cannot be read".to_owned(),
             Fate::Announced(by) => format!("{owner}: stays, {by} is about to claim the property"),
         };
@@ -180,7 +181,7 @@ impl Tally {
         terminal::say(match applied {
             true => format!("{moved} of the new cluster, {stay} of others"),
             false => format!(
-                "{moved} of the new cluster then, {stay} of others; nothing was written: move them with --apply"
+                "{moved} would be of the new cluster, {stay} of others; nothing was written: transfer them with --apply"
             ),
         });
         code
@@ -205,7 +206,8 @@ mod tests {
         RemotePath::parse(Some("secret"), "platform-data/postgres/shop").unwrap()
     }
 
-    /// Somebody takes the property, or announces it, before request `k`, for every `k`: what others have is never written over.
+    /// Somebody takes the property, or announces it, before request `k`, for every `k`: others'
+    /// claims are never overwritten.
     #[tokio::test]
     async fn a_claim_that_somebody_else_takes_or_announces_meanwhile_is_left_to_them() {
         let west = owner("2", "west");
@@ -222,7 +224,8 @@ mod tests {
                 let (mut seen, changes) = (0, theirs.clone());
                 store.before_each(move |store, request| {
                     let announced = store.peek(&path()).custom_metadata.keys().any(|key| key.contains("transfer-"));
-                    // Whoever keeps the protocol takes nothing that somebody else announced.
+                    // A claimant that follows the protocol takes nothing that somebody else
+                    // announced.
                     if seen == crossing && request.operation != Operation::Metadata && !announced {
                         let mut labels = store.peek(&path()).custom_metadata;
                         labels.extend(set(changes.clone()));

@@ -1,4 +1,5 @@
-//! The path convention over documents: fills the same facts as the reconciler does, and asks the same judge.
+//! Checks documents against the path convention, with the same facts and the same code as the
+//! reconciler.
 
 use std::collections::HashMap;
 
@@ -21,8 +22,8 @@ pub fn check(object: &Object<'_>, convention: &Convention, stores: &Stores) -> V
     problems
 }
 
-/// A selector of stores that no manifest among the files answers: by which mount keys are judged then. A store that is named can be
-/// looked up; one that is selected may be several.
+/// Warns of a selector of stores that no manifest among the files matches, and says which mount is
+/// assumed for its keys.
 fn assumed(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec<Problem> {
     let severity = match convention.mode {
         Mode::Enforce | Mode::Warn => Severity::Warning,
@@ -38,16 +39,14 @@ fn assumed(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec
         rule: "assumed-store".to_owned(),
         severity,
         span: span_of(reference, "labelSelector"),
-        message: format!(
-            "no store with {query} is among the files: keys are judged as if its mount were `{}`",
-            stores.assumed()
-        ),
-        fix: Some("give lint the manifests of the stores, or their mount by --store-path".to_owned()),
+        message: format!("no store with {query} is among the files: its mount is assumed to be `{}`", stores.assumed()),
+        fix: Some("give lint the manifests of the stores, or set their mount with --store-path".to_owned()),
     });
     told.collect()
 }
 
-/// What is read: outside the convention is a warning, and a key that is no path an error in every mode.
+/// Findings of reads: a path outside the convention is a warning, a key that is not a path an error
+/// in every mode.
 fn read(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec<Problem> {
     let mut problems = Vec::new();
     for Read { mount, key, property } in reads(object, stores) {
@@ -71,9 +70,9 @@ fn read(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec<Pr
     problems
 }
 
-/// V4 across objects: each problem with the index of the second writer.
+/// V4 across objects: each problem with the index of the second producer.
 ///
-/// One object may stand in several files (overlays of one base); it is one producer.
+/// An object that is in several files (overlays of one base) is one producer.
 pub fn one_producer(objects: &[Object<'_>], modes: &Modes<'_>, stores: &Stores) -> Vec<(usize, Problem)> {
     let mut first: HashMap<(String, RemotePath, &str), &Object<'_>> = HashMap::new();
     let mut problems = Vec::new();
@@ -90,7 +89,7 @@ pub fn one_producer(objects: &[Object<'_>], modes: &Modes<'_>, stores: &Stores) 
             let meant =
                 list("secretStoreRefs").iter().flat_map(|store| stores.meant(store, object.metadata("namespace")));
             for store in meant {
-                // Where a key with placeholders leads, only its sources say.
+                // Only its sources determine the path of a key with placeholders.
                 let is_plain = RemoteKey::parse(facts.remote_key).is_ok_and(|key| key.is_plain());
                 let (Ok(path), true) = (RemotePath::parse(store.mount, facts.remote_key), is_plain) else {
                     continue;

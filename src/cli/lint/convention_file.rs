@@ -1,4 +1,5 @@
-//! `--convention FILE`: the path convention of an installation, from the manifest of its PathConvention.
+//! `--convention FILE`: the path convention of an installation, from the manifest of its
+//! PathConvention.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use crate::api::PathConvention;
 use crate::domain::convention::Convention;
 use crate::manifest::{self, Bundle, Located, Node, Object, Problem, Source};
 
-/// Why a file gives no convention.
+/// Why a file has no valid convention.
 #[derive(Debug, Error)]
 pub enum NoConvention {
     /// It cannot be read.
@@ -19,19 +20,19 @@ pub enum NoConvention {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The cause.
         source: std::io::Error,
     },
-    /// It has none, or several.
-    #[error("{} has {count} objects of the kind PathConvention: it takes one", path.display())]
+    /// It has no PathConvention, or several.
+    #[error("{} has {count} objects of the kind PathConvention: it must have one", path.display())]
     Count {
         /// The file.
         path: PathBuf,
-        /// How many it has.
+        /// Their number.
         count: usize,
     },
-    /// What it has is wrong.
-    #[error("{} gives no path convention:\n{problems}", path.display())]
+    /// Its PathConvention is invalid.
+    #[error("{} has no valid path convention:\n{problems}", path.display())]
     Wrong {
         /// The file.
         path: PathBuf,
@@ -43,7 +44,7 @@ pub enum NoConvention {
 /// Reads the convention of a file; the built-in one without a file.
 ///
 /// # Errors
-/// [`NoConvention`], when the file does not say exactly one.
+/// [`NoConvention`], if the file does not have exactly one valid convention.
 pub fn convention(path: Option<&Path>) -> Result<Convention, NoConvention> {
     let Some(path) = path else { return Ok(Convention::default()) };
     let text = fs::read_to_string(path).map_err(|source| NoConvention::Unreadable { path: path.to_owned(), source })?;
@@ -62,13 +63,13 @@ pub fn convention(path: Option<&Path>) -> Result<Convention, NoConvention> {
     }
 }
 
-/// What keeps a PathConvention from being used, beyond its shape.
+/// Why a PathConvention cannot be used, beyond its shape.
 pub fn check(object: &Object<'_>) -> Option<Problem> {
     let wrong = parse(&object.node).err()??;
     Some(Problem::error("path-convention", object.node.span.clone(), wrong, None))
 }
 
-/// The convention; nothing more where the shape is wrong, which the schema says.
+/// The convention; no problem if the shape is wrong, which the schema reports.
 fn parse(node: &Node) -> Result<Convention, Option<String>> {
     let object: PathConvention = serde_json::from_value(node.admitted()).map_err(|_quotes_it| None)?;
     object.convention().map_err(|error| Some(error.to_string()))

@@ -1,5 +1,5 @@
-//! What a schema cannot say, as the controller's own parsers say it: specs, names, label selectors, envelopes of mappings, and our
-//! own annotations.
+//! Checks beyond the schema, by the controller's own parsers: specs, names, label selectors,
+//! `metadata` of mappings, and our own annotations.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -10,7 +10,7 @@ use crate::domain::push_options::PushOptions;
 use crate::fanout::selection::Selection;
 use crate::manifest::{Node, Object, Problem, earlier_versions, span_of};
 
-/// Everything that the controller refuses of one object by its manifest alone.
+/// Everything in one object's manifest that the controller would refuse.
 pub fn check(object: &Object<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     match object.kind.name.as_str() {
@@ -36,7 +36,7 @@ pub fn check(object: &Object<'_>) -> Vec<Problem> {
     problems
 }
 
-/// What a push asks for.
+/// Checks a push.
 fn push(object: &Object<'_>, root: &str) -> Vec<Problem> {
     let mut problems = envelopes(object, root);
     problems.extend(push_spec::check(object, root));
@@ -57,7 +57,7 @@ fn envelopes(object: &Object<'_>, root: &str) -> Vec<Problem> {
 /// The namespaces of a fan-out.
 fn selectors(object: &Object<'_>) -> Option<Problem> {
     let node = object.node.at("spec.namespaceSelectors")?;
-    // What is none by its shape, the schema says.
+    // The schema reports a wrong shape.
     let selectors: Vec<LabelSelector> = serde_json::from_value(node.admitted()).ok()?;
     let refused = Selection::parse(&selectors).err()?;
     let span = node.items().get(refused.index).map_or(&node.span, |selector| &selector.span);

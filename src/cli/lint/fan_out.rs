@@ -1,4 +1,5 @@
-//! The children of one ClusterPushSecret: whether they would write one path from several namespaces (V4).
+//! Checks whether the children of one ClusterPushSecret would write one path from several
+//! namespaces (V4).
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,7 @@ use crate::domain::remote_key::{Placeholder, RemoteKey};
 use crate::fanout::selection::Selection;
 use crate::manifest::{Node, Object, Problem};
 
-/// The label by which Kubernetes tells a namespace's name.
+/// The label with a namespace's name, set by Kubernetes.
 const NAME: &str = "kubernetes.io/metadata.name";
 
 /// How many namespaces can have a child.
@@ -19,7 +20,7 @@ enum Namespaces {
     Several,
 }
 
-/// A warning for each key that is the same in every namespace, where several namespaces can match.
+/// Warns of each key that is the same in every namespace, if several namespaces can match.
 pub fn check(object: &Object<'_>, convention: &Convention) -> Vec<Problem> {
     let is_judged = match convention.mode {
         Mode::Enforce | Mode::Warn => object.kind.name == "ClusterPushSecret",
@@ -32,15 +33,15 @@ pub fn check(object: &Object<'_>, convention: &Convention) -> Vec<Problem> {
     }
 }
 
-/// The remote keys that take a property with an owner.
+/// The remote keys of the spec.
 fn keys(spec: &Node) -> impl Iterator<Item = &Node> {
     let list = |name| spec.get(name).map(Node::items).unwrap_or_default().iter();
     let mapped = list("data").filter_map(|mapping| mapping.at("match.remoteRef.remoteKey"));
     mapped.chain(list("dataTo").filter_map(|many| many.get("remoteKey")))
 }
 
-/// Whether a key leads to one path from every namespace. Labels and annotations can differ; the name does only where labels select
-/// the sources. What is no key, other rules say.
+/// Whether a key leads to the same path from every namespace. Labels and annotations can differ;
+/// the name only if labels select the sources. Other rules report an invalid key.
 fn is_shared(key: &Node, spec: &Node) -> bool {
     let is_named = spec.at("selector.secret.name").or(spec.at("selector.configMap.name")).is_some();
     let Some(Ok(key)) = key.text().filter(|key| !key.is_empty()).map(RemoteKey::parse) else { return false };
@@ -56,20 +57,20 @@ fn warning(key: &Node) -> Problem {
         severity: Severity::Warning,
         span: key.span.clone(),
         message: format!(
-            "every namespace that matches writes `{}`: the first keeps it, and the others say PathConflict",
+            "every matching namespace writes `{}`: the first keeps it, and the others get PathConflict",
             key.text().unwrap_or_default()
         ),
         fix: Some(format!(
-            "tell them apart in the key, as by `{{{{ .metadata.namespace }}}}`, or select one namespace by its label `{NAME}`"
+            "distinguish them in the key, such as by `{{{{ .metadata.namespace }}}}`, or select one namespace by its label `{NAME}`"
         )),
     }
 }
 
-/// Only a selector that asks for a namespace's name is sure to match no more than those.
+/// Only a selector for names of namespaces is certain to match only these.
 fn namespaces(object: &Object<'_>) -> Namespaces {
     let selectors = object.node.at("spec.namespaceSelectors").map(Node::items).unwrap_or_default();
     let selectors = selectors.iter().map(|selector| serde_json::from_value(selector.json()));
-    // What is no selector, other rules say; it selects nothing.
+    // Other rules report an invalid selector; it selects nothing.
     let Ok(selectors) = selectors.collect::<Result<Vec<LabelSelector>, _>>() else { return Namespaces::AtMostOne };
     if Selection::parse(&selectors).is_err() {
         return Namespaces::AtMostOne;
@@ -84,7 +85,7 @@ fn namespaces(object: &Object<'_>) -> Namespaces {
     if named.len() > 1 { Namespaces::Several } else { Namespaces::AtMostOne }
 }
 
-/// The names that a selector asks for.
+/// The names that a selector selects.
 fn names(selector: LabelSelector) -> Option<Vec<String>> {
     if let Some(name) = selector.match_labels.and_then(|mut labels| labels.remove(NAME)) {
         return Some(vec![name]);

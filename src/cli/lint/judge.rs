@@ -8,15 +8,15 @@ use super::{convention, facts, fan_out, metadata, rules, schema};
 use crate::domain::convention::Convention;
 use crate::manifest::{Bundle, Labels, Located, Node, Object, Problem, Source, Value, bundle, stores};
 
-/// Every problem of every file, in the order of files and lines. What stands in a namespace is judged in the mode that the
-/// namespace asks for, where it is among the files.
+/// Every problem of every file, in the order of files and lines. An object is judged in the mode of
+/// its Namespace's label, if the Namespace is among the files.
 pub fn judge(sources: &[Source], convention: &Convention, store_path: &str) -> Vec<Located> {
     let mut bundle = bundle(sources);
     let modes = Modes::new(convention, mem::take(&mut bundle.modes));
     judge_by(sources, bundle, &modes, store_path)
 }
 
-/// The same in the convention's own mode, whatever namespaces ask for.
+/// The same in the convention's own mode, whatever namespaces' labels say.
 pub fn judge_in_one_mode(sources: &[Source], convention: &Convention, store_path: &str) -> Vec<Located> {
     judge_by(sources, bundle(sources), &Modes::new(convention, Labels::new()), store_path)
 }
@@ -39,8 +39,8 @@ fn judge_by(sources: &[Source], bundle: Bundle<'_>, modes: &Modes<'_>, store_pat
     in_order(sources, found)
 }
 
-/// What is wrong with an object by itself. As in a cluster, its rules are judged where its shape is right, and the controller's
-/// parsers are asked where the rules hold.
+/// Problems of a single object. As in a cluster, its rules are checked only if its shape is right,
+/// and the controller's parsers are used only if the rules hold.
 pub fn alone(object: &Object<'_>) -> Vec<Problem> {
     let mut problems = duplicates(&object.node);
     problems.extend(metadata::check(object));
@@ -64,7 +64,7 @@ fn duplicates(node: &Node) -> Vec<Problem> {
                     problems.push(Problem::error(
                         "duplicate-key",
                         entry.name_span.clone(),
-                        format!("`{}` is written twice here, and only one of them counts", entry.name),
+                        format!("`{}` is set twice here, and only one of them counts", entry.name),
                         Some("remove one".into()),
                     ));
                 }

@@ -1,4 +1,5 @@
-//! The names, labels and annotations of an object, which no definition describes: the API server judges them for every kind.
+//! Checks names, labels and annotations of an object, which no CRD describes: the API server
+//! validates them for every kind.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +7,12 @@ use crate::domain::dns;
 use crate::domain::label_query::{LabelQuery, Selector};
 use crate::manifest::{Node, Object, Problem, Value, span_of};
 
-/// What kind of mistake it is.
+/// The rule of the problem.
 const RULE: &str = "metadata";
 
 /// Judges the metadata of an object.
 pub fn check(object: &Object<'_>) -> Vec<Problem> {
-    // That there must be one, the schema says.
+    // The schema reports missing metadata.
     let Some(metadata) = object.node.get("metadata").filter(|node| matches!(node.value, Value::Map(_))) else {
         return Vec::new();
     };
@@ -36,7 +37,7 @@ fn name(object: &Object<'_>, metadata: &Node) -> Option<Problem> {
     }
 }
 
-/// A name as Kubernetes takes it.
+/// Checks a name by Kubernetes' rules.
 fn name_in(field: &str, node: &Node) -> Option<Problem> {
     let wrong = |message: &str, fix: &str| {
         let message = format!("`metadata.{field}` {message}");
@@ -46,40 +47,40 @@ fn name_in(field: &str, node: &Node) -> Option<Problem> {
     match &node.value {
         Value::Text(text) if is_name(text) => None,
         Value::Text(text) => wrong(
-            &format!("{text:?} is no name that Kubernetes takes"),
+            &format!("{text:?} is not a valid Kubernetes name"),
             "use lowercase letters, digits, hyphens and dots, at most 253, a letter or digit at both ends",
         ),
-        // What `{{ .Release.Name }}` is to a reader of YAML.
+        // `{{ .Release.Name }}` is a map in YAML.
         Value::Map(_) => wrong(
-            "is a mapping and not a name",
+            "is a mapping, not a name",
             "if this is a template of Helm, render it first: helm template … | waypost lint -",
         ),
-        Value::Number(text) => wrong("is a number and not a text", &format!("quote it: \"{text}\"")),
-        Value::Bool(_) => wrong("is a boolean and not a text", "quote it"),
+        Value::Number(text) => wrong("is a number, not a text", &format!("quote it: \"{text}\"")),
+        Value::Bool(_) => wrong("is a boolean, not a text", "quote it"),
         Value::Null => wrong("is empty", "write a name"),
-        Value::List(_) => wrong("is a list and not a name", "write a name"),
+        Value::List(_) => wrong("is a list, not a name", "write a name"),
     }
 }
 
-/// Each value of a map of texts that is none.
+/// Each value of a map of texts that is not a text.
 fn texts(field: &str, node: &Node) -> Vec<Problem> {
     let entries = match &node.value {
         Value::Null => return Vec::new(),
         Value::Map(entries) => entries,
         Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) => {
-            let message = format!("`metadata.{field}` is no mapping of names to texts");
+            let message = format!("`metadata.{field}` is not a mapping of names to texts");
             return vec![Problem::error(RULE, node.span.clone(), message, None)];
         }
     };
     let others = entries.iter().filter(|entry| !matches!(entry.node.value, Value::Text(_) | Value::Null));
     let problem = |name: &str, value: &Node| {
-        let message = format!("`metadata.{field}[{name}]` is no text");
+        let message = format!("`metadata.{field}[{name}]` is not a text");
         Problem::error(RULE, value.span.clone(), message, Some("quote it".to_owned()))
     };
     others.map(|entry| problem(&entry.name, &entry.node)).collect()
 }
 
-/// Labels have a form of their own, that of a selector that asks for them.
+/// Labels are checked by the rules of label selectors.
 fn labels(node: &Node) -> Option<Problem> {
     let match_labels: BTreeMap<String, String> = serde_json::from_value(node.admitted()).ok()?;
     let malformed = LabelQuery::parse(&Selector { match_labels, ..Selector::default() }).err()?;

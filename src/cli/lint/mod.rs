@@ -1,4 +1,4 @@
-//! `waypost lint`: judges manifests before a cluster sees them, by the reconcilers' own rules.
+//! `waypost lint`: checks manifests before a cluster sees them, by the reconcilers' own rules.
 
 mod convention;
 mod convention_file;
@@ -25,22 +25,23 @@ pub use convention_file::{NoConvention, convention};
 pub use judge::{judge, judge_in_one_mode};
 pub use output::{Colour, Format, render};
 
-/// What `waypost lint` is told.
+/// Arguments of `waypost lint`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Files of YAML or JSON, folders of them, or `-` for standard input
+    /// Files of YAML or JSON, folders, or `-` for standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// What to leave out
     #[command(flatten)]
     pub exclude: Exclude,
-    /// How to print what was found
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
     /// The manifest of the installation's PathConvention [default: the built-in convention]
     #[arg(long, value_name = "FILE")]
     pub convention: Option<PathBuf>,
-    /// How strictly to apply the path convention, whatever anything else says: enforce, warn or off [default: as the label of a Namespace among the files says, else the PathConvention, else enforce]
+    /// How strictly to apply the path convention: enforce, warn or off. Overrides everything else
+    /// [default: the label of a Namespace among the files, else the PathConvention, else enforce]
     #[arg(long, value_name = "MODE")]
     pub path_convention: Option<Mode>,
     /// The mount of stores whose manifests are not among the files

@@ -1,5 +1,5 @@
-//! In which mode the convention is applied to an object: that of its namespace's label counts, where the Namespace is among the
-//! files, before that of the installation, as in the controller and at admission.
+//! The mode of the convention for an object: that of its Namespace's label, if the Namespace is
+//! among the files, else that of the installation, as in the controller and at admission.
 
 use std::borrow::Cow;
 
@@ -13,12 +13,13 @@ pub struct Modes<'a> {
 }
 
 impl<'a> Modes<'a> {
-    /// Other namespaces than those of `labels` ask for nothing.
+    /// Namespaces that are not in `labels` have no mode of their own.
     pub fn new(convention: &'a Convention, labels: Labels) -> Self {
         Modes { convention, labels }
     }
 
-    /// The convention for an object. What belongs to no namespace is judged in the installation's mode.
+    /// The convention for an object. An object without a namespace is judged in the installation's
+    /// mode.
     pub fn of(&self, object: &Object<'_>) -> Cow<'a, Convention> {
         self.convention.in_namespace(self.labels.get(object.metadata("namespace")).map(String::as_str))
     }

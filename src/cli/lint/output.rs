@@ -1,4 +1,4 @@
-//! How findings are shown: as text with the line they are about, as JSON, or as SARIF.
+//! Prints findings: as text with their line, as JSON, or as SARIF.
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::domain::convention::{RULES, Severity};
 use crate::manifest::Located;
 
-/// What the findings are for.
+/// The output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// For people.
@@ -17,7 +17,7 @@ pub enum Format {
     Sarif,
 }
 
-/// Whether text carries colour.
+/// Whether text has colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
     Terminal,

@@ -1,4 +1,4 @@
-//! What the controller refuses of an ExternalSecret by its spec alone, as its own parser says.
+//! Checks the spec of an ExternalSecret with the controller's own parser.
 
 use crate::api::external_secret::{CreationPolicy, DeletionPolicy, ExternalSecretData, SourceRef};
 use crate::api::{DurationText, ExternalSecret, ExternalSecretSpec, StoreRef};
@@ -6,15 +6,16 @@ use crate::domain::target::is_legal_key;
 use crate::manifest::{Node, Object, Problem, Value, span_of};
 use crate::pull::desired::{Desired, SpecError};
 
-/// The parser says the first thing that is wrong, so what it says is put right and it is asked again; this often at most.
+/// The parser returns the first error. Lint corrects it and parses again, at most this often.
 const MOST_FAULTS: usize = 1_000;
 
-/// What the ExternalSecret is called: of its own name, which a target without another has, the metadata are judged.
+/// A valid name for the ExternalSecret: its own name, the default of its target's, is checked with
+/// the metadata.
 const SOME_NAME: &str = "a-name";
 
 /// Judges the spec at `root`.
 pub fn check(object: &Object<'_>, root: &str) -> Vec<Problem> {
-    // What is none by its shape, the schema says.
+    // The schema reports a wrong shape.
     let spec = object.node.at(root).and_then(|node| serde_json::from_value::<ExternalSecretSpec>(node.admitted()).ok());
     let Some(spec) = spec else { return Vec::new() };
     let mut problems = rendered_keys(object, root);
@@ -34,17 +35,17 @@ pub fn check(object: &Object<'_>, root: &str) -> Vec<Problem> {
     problems
 }
 
-/// What a fault is about.
+/// A fault that was corrected.
 struct Corrected {
-    /// What kind of mistake it is; none for what the rest of lint says.
+    /// Its rule; `None` if another check of lint reports it.
     rule: Option<&'static str>,
-    /// The field, as of an ExternalSecret.
+    /// The field, relative to an ExternalSecret.
     field: String,
-    /// Nothing was put right, so the parser would say the same again.
+    /// Nothing could be corrected, so the parser would return the same error again.
     is_last: bool,
 }
 
-/// Names the field of a fault and puts it right.
+/// Names the field of a fault and corrects it.
 fn correct(spec: &mut ExternalSecretSpec, fault: &SpecError, attempt: usize) -> Option<Corrected> {
     let corrected = |rule: &'static str, field: String| Some(Corrected { rule: Some(rule), field, is_last: false });
     match fault {
@@ -79,12 +80,12 @@ fn correct(spec: &mut ExternalSecretSpec, fault: &SpecError, attempt: usize) -> 
             spec.refresh_interval = DurationText::one_hour();
             Some(Corrected { rule: None, field: String::new(), is_last: false })
         }
-        // A rule of the definition says the one, its bounds the other.
+        // A CRD's rule reports the one, its bounds the other.
         SpecError::NoData | SpecError::Bounds(_) => None,
     }
 }
 
-/// Takes away what is not supported; whether it was found.
+/// Removes an unsupported field; returns whether it was found.
 fn without(spec: &mut ExternalSecretSpec, field: &str) -> bool {
     match field {
         "spec.dataFrom" => spec.data_from.clear(),
@@ -114,12 +115,12 @@ fn some_store() -> Option<SourceRef> {
     Some(SourceRef { store_ref: Some(store), ..SourceRef::default() })
 }
 
-/// Gives an entry a key that no other has.
+/// Gives an entry a unique key.
 fn rename(entry: &mut ExternalSecretData, attempt: usize) {
     entry.secret_key = format!("a-key-put-right-by-lint-{attempt}");
 }
 
-/// K1 for the keys that a template names.
+/// K1 for the keys of a template.
 fn rendered_keys(object: &Object<'_>, root: &str) -> Vec<Problem> {
     let rendered = object.node.at(root).and_then(|spec| spec.at("target.template.data")).map(|node: &Node| &node.value);
     let Some(Value::Map(entries)) = rendered else { return Vec::new() };

@@ -1,13 +1,13 @@
-//! What the controller refuses of a push by its spec alone: what is not done yet, and selectors, expressions and references that say
-//! nothing.
+//! Checks the spec of a push with the controller's own parser: unsupported features, and malformed
+//! selectors, expressions and references.
 
 use crate::api::push_secret::PushSecretSpec;
 use crate::manifest::{Object, Problem, span_of};
 use crate::push::desired::{self, InvalidSpec};
 
-/// Judges the spec of a push, which stands at `root`, by the controller's own parser.
+/// Checks the spec of a push at `root`.
 pub fn check(object: &Object<'_>, root: &str) -> Vec<Problem> {
-    // What is none by its shape, the schema says.
+    // The schema reports a wrong shape.
     let spec = object.node.at(root).and_then(|node| serde_json::from_value::<PushSecretSpec>(node.admitted()).ok());
     let faults = spec.iter().flat_map(desired::faults);
     let problem = |fault: InvalidSpec| {
@@ -19,7 +19,7 @@ pub fn check(object: &Object<'_>, root: &str) -> Vec<Problem> {
     faults.filter_map(problem).collect()
 }
 
-/// What kind of mistake it is, and where; nothing for what the rest of lint finds, item by item.
+/// The rule and the field of a fault; `None` if another check of lint reports it.
 fn rule(fault: &InvalidSpec) -> Option<(&'static str, &str)> {
     match fault {
         InvalidSpec::Unsupported { field, .. } => Some(("unsupported", field)),

@@ -1,5 +1,5 @@
-//! The rules (CEL) of our definitions, judged as the API server judges them. They are read from the definitions, so none is written
-//! twice, and a rule that cannot be evaluated here is an error, never a silence.
+//! Checks the rules (CEL) of our CRDs as the API server does. They are read from the CRDs, so none
+//! is written twice. A rule that cannot be evaluated here is an error.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,16 +10,16 @@ use kube_cel::{CompiledSchema, ErrorKind, ValidationError, Validator, compile_sc
 use crate::api::duration;
 use crate::manifest::{Kind, Node, Problem, span_of};
 
-/// The word for a rule of a definition that a manifest breaks.
+/// The name of this check in findings.
 const RULE: &str = "schema-rule";
 
 thread_local! {
-    /// Compiled once a kind: a folder of manifests asks for each many times.
+    /// Compiled once per kind, because a folder of manifests uses each many times.
     static COMPILED: RefCell<HashMap<*const Kind, Rc<CompiledSchema>>> = RefCell::default();
     static VALIDATOR: Validator = Validator::new();
 }
 
-/// Judges a document whose shape is right.
+/// Checks a document whose shape is right.
 pub fn check(kind: &'static Kind, document: &Node) -> Vec<Problem> {
     let compiled = COMPILED.with_borrow_mut(|compiled| {
         let made = || Rc::new(compile_schema(&kind.definition));
@@ -30,13 +30,13 @@ pub fn check(kind: &'static Kind, document: &Node) -> Vec<Problem> {
     broken.into_iter().filter(|error| error.rule != duration::RULE).map(|error| problem(document, error)).collect()
 }
 
-/// The texts of the crate may quote values, so only the rule's own message is repeated.
+/// The crate's texts may quote values, so only the rule's own message is printed.
 fn problem(document: &Node, error: ValidationError) -> Problem {
     let field = error.field_path.trim_start_matches('.');
     let (message, fix) = match error.kind {
         ErrorKind::ValidationFailure => (format!("`{field}`: {}", error.message), None),
         _not_judged => (
-            format!("`{field}`: a rule of the definition cannot be evaluated here: {}", error.rule),
+            format!("`{field}`: a rule of the CRD cannot be evaluated here: {}", error.rule),
             Some("ask the API server: kubectl apply --dry-run=server".to_owned()),
         ),
     };

@@ -1,4 +1,4 @@
-//! Checks a document against the schema its kind has in the cluster: the generated CRD's, field by field.
+//! Checks a document against the schema of its kind, the generated CRD's, field by field.
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ pub fn check(kind: &Kind, document: &Node) -> Vec<Problem> {
 
 fn check_node(node: &Node, schema: &JSONSchemaProps, at: &str, problems: &mut Vec<Problem>) {
     if matches!(node.value, Value::Null) {
-        // The API server drops a null that the schema does not allow, so it means what absence means.
+        // The API server drops a null that the schema does not allow, so it counts as not set.
         return;
     }
     if let Some(problem) = wrong_type(node, schema, at) {
@@ -67,7 +67,7 @@ fn wrong_type(node: &Node, schema: &JSONSchemaProps, at: &str) -> Option<Problem
     Some(Problem::error(
         "wrong-type",
         node.span.clone(),
-        format!("`{at}` is {}, and {} is asked for", with_article(found), with_article(wanted)),
+        format!("`{at}` is {}, but must be {}", with_article(found), with_article(wanted)),
         fix,
     ))
 }
@@ -98,7 +98,7 @@ fn check_map(node: &Node, entries: &[Entry], schema: &JSONSchemaProps, at: &str,
             Field::Unknown(known) => problems.push(Problem::error(
                 "unknown-field",
                 entry.name_span.clone(),
-                format!("`{at}` is no field of the API"),
+                format!("`{at}` is not a field of the API"),
                 nearest(&entry.name, known).map(|name| format!("did you mean `{name}`?")),
             )),
         }
@@ -108,9 +108,9 @@ fn check_map(node: &Node, entries: &[Entry], schema: &JSONSchemaProps, at: &str,
 
 enum Field<'s> {
     Known(&'s JSONSchemaProps),
-    /// Whatever is written here is kept.
+    /// Any field is allowed.
     Open,
-    /// With the names that would be known.
+    /// The field is unknown; with the known names.
     Unknown(Vec<&'s str>),
 }
 
@@ -155,7 +155,7 @@ fn wrong_count(
     Some(Problem::error(
         "invalid-value",
         node.span.clone(),
-        format!("`{at}` has {count} {what}, and {limit} are asked for"),
+        format!("`{at}` has {count} {what}: {limit} are allowed"),
         None,
     ))
 }
@@ -173,7 +173,7 @@ fn wrong_number(node: &Node, digits: &str, schema: &JSONSchemaProps, at: &str) -
         large if large > most => format!("at most {most}"),
         _within => return None,
     };
-    let message = format!("`{at}` is {digits}, and {limit} is asked for");
+    let message = format!("`{at}` is {digits}: {limit} is allowed");
     Some(Problem::error("invalid-value", node.span.clone(), message, None))
 }
 
@@ -190,14 +190,14 @@ fn wrong_text(node: &Node, text: &str, schema: &JSONSchemaProps, at: &str) -> Op
         }
     }
     if schema.format.as_deref() == Some("byte") && STANDARD.decode(text).is_err() {
-        return wrong(format!("`{at}` is no base64"), Some("encode it: base64 -w0 FILE".to_owned()));
+        return wrong(format!("`{at}` is not base64"), Some("encode it: base64 -w0 FILE".to_owned()));
     }
     let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
     if schema.min_length.is_some_and(|least| length < least) {
         return wrong(format!("`{at}` is empty or too short"), None);
     }
     if let Some(most) = schema.max_length.filter(|most| length > *most) {
-        return wrong(format!("`{at}` has {length} characters, and {most} is the limit"), None);
+        return wrong(format!("`{at}` has {length} characters: at most {most} are allowed"), None);
     }
     if is_duration(schema)
         && let Err(refused) = text.parse::<GoDuration>()
@@ -211,12 +211,12 @@ fn wrong_text(node: &Node, text: &str, schema: &JSONSchemaProps, at: &str) -> Op
     }
 }
 
-/// Whether a field has a duration, by the rule that every such field carries.
+/// Whether a field is a duration, recognised by the rule of every such field.
 fn is_duration(schema: &JSONSchemaProps) -> bool {
     schema.x_kubernetes_validations.iter().flatten().any(|rule| rule.rule == duration::RULE)
 }
 
-/// The name that was probably meant, if one is close enough.
+/// The name that was probably meant, if one is similar enough.
 pub fn nearest<'n>(word: &str, names: Vec<&'n str>) -> Option<&'n str> {
     let lower = word.to_ascii_lowercase();
     names
@@ -234,7 +234,7 @@ fn join(at: &str, name: &str) -> String {
     }
 }
 
-/// A whole map is too much to point at; its first field will do.
+/// Points at the first field of a map, because a whole map is too long.
 fn first_line_of(node: &Node, entries: &[Entry]) -> Range<usize> {
     entries.first().map_or_else(|| node.span.clone(), |entry| entry.name_span.clone())
 }

@@ -1,4 +1,4 @@
-//! What the controller refuses of a store by its spec alone, as its own parsers say.
+//! Checks the spec of a store with the controller's own parsers.
 
 use std::ops::Range;
 
@@ -9,13 +9,13 @@ use crate::store::admit::{self, ConditionError};
 use crate::store::vault::connect::{self, ConnectError};
 use crate::store::{StoreName, StoreRefusal, connection};
 
-/// Where the words of a refusal may be fields of.
+/// The fields below which a refusal's words may be fields.
 const ROOTS: [&str; 5] =
     ["spec.provider.vault", "spec.provider.openBao", "spec.provider.vault.auth", "spec.provider.openBao.auth", "spec"];
 
-/// Judges a SecretStore or ClusterSecretStore.
+/// Checks a SecretStore or ClusterSecretStore.
 pub fn check(object: &Object<'_>, kind: StoreKind) -> Vec<Problem> {
-    // What is none by its shape, the schema says.
+    // The schema reports a wrong shape.
     let spec = object.node.get("spec").and_then(|node| serde_json::from_value::<StoreSpec>(node.admitted()).ok());
     let Some(spec) = spec else { return Vec::new() };
     let name = StoreName::referred(object.metadata("namespace"), kind, object.metadata("name"));
@@ -37,9 +37,9 @@ fn wrong_condition(object: &Object<'_>, refused: &ConditionError) -> Problem {
     Problem::error(rule, span_of(&object.node, &refused.field()), refused.to_string(), None)
 }
 
-/// The way to the server and the login. No credential is read for it.
+/// Checks the connection and the login, without reading a credential.
 fn wrong_connection(object: &Object<'_>, name: &StoreName, spec: &StoreSpec) -> Option<Problem> {
-    // A ClusterSecretStore may read in the namespace of whoever uses it.
+    // A ClusterSecretStore may read in the namespace of its user.
     let consumer = name.namespace.as_deref().unwrap_or("a-consumer");
     let connection = match connection::parse(name, spec, consumer) {
         Ok(connection) => connection,
@@ -49,7 +49,7 @@ fn wrong_connection(object: &Object<'_>, name: &StoreName, spec: &StoreSpec) -> 
                 format!("the store uses {what}, which is not supported by this version of Waypost: change the store");
             return Some(Problem::error("unsupported", written(object, &what), message, None));
         }
-        // Whom it serves, and whether it can be reached, only a cluster knows.
+        // Only a cluster knows whom it serves and whether it can be reached.
         Err(
             StoreRefusal::NotFound { .. }
             | StoreRefusal::OtherController { .. }
@@ -83,7 +83,8 @@ fn problem(object: &Object<'_>, rule: &str, what: &str) -> Problem {
     Problem::error(rule, written(object, what), what.to_owned(), None)
 }
 
-/// Where the field is written that a refusal names first, as in "`auth.appRole` needs `roleId`"; else the provider.
+/// The span of the field that a refusal names first, as in "`auth.appRole` needs `roleId`"; else of
+/// the provider.
 fn written(object: &Object<'_>, what: &str) -> Range<usize> {
     let named = what.split('`').nth(1).unwrap_or_default();
     let field = named.split([':', ' ']).next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Whether a live token has the rights that manifests need, and which it has beside.
+//! Compares the rights of a live token with those that manifests need.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,19 +20,19 @@ pub enum CheckError {
     Asked(CapabilitiesError),
 }
 
-/// How the token's rights differ from what is needed.
+/// How the token's rights differ from the needed ones.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// Needed and not there, by path.
+    /// Needed rights that it lacks, by path.
     pub lacking: BTreeMap<String, BTreeSet<String>>,
-    /// There and not needed, by path.
+    /// Rights that are not needed, by path.
     pub beside: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// Asks the server.
+/// Requests the rights from the server.
 ///
 /// # Errors
-/// [`CheckError`]; nothing of the token is in it.
+/// [`CheckError`], without any part of the token.
 pub fn check(server: &Server, sections: &[Section]) -> Result<Difference, CheckError> {
     let rules: Vec<&Rule> = sections.iter().flat_map(|section| &section.rules).collect();
     let paths: Vec<&str> = rules.iter().map(|rule| rule.path.as_str()).collect();
@@ -65,10 +65,10 @@ fn compare(rules: &[&Rule], held: &BTreeMap<String, BTreeSet<String>>) -> Differ
     difference
 }
 
-/// One line a path; nothing where there is no difference.
+/// One line per path; empty without a difference.
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (words, paths) in [("lacks", &self.lacking), ("has beside what is needed", &self.beside)] {
+        for (words, paths) in [("lacks", &self.lacking), ("has in addition to what is needed", &self.beside)] {
             for (path, rights) in paths {
                 let rights: Vec<&str> = rights.iter().map(String::as_str).collect();
                 writeln!(f, "the token {words} {} at {path}", rights.join(", "))?;

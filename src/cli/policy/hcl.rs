@@ -1,4 +1,4 @@
-//! The rights that paths need, and the policy that grants them, as Vault and OpenBao take it.
+//! The rights that paths need, and the policy that grants them.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -11,21 +11,21 @@ use crate::store::vault::sample;
 
 /// Rules that belong together.
 pub struct Section {
-    /// Who needs them, or what for.
+    /// Who needs them, or why.
     title: String,
     /// The rules.
     pub rules: Vec<Rule>,
 }
 
-/// Rights at one path of the API.
+/// Rights on one path of the API.
 pub struct Rule {
     /// Below `/v1/`.
     pub path: String,
-    /// As policies spell them.
+    /// As in policies.
     pub rights: &'static [&'static str],
 }
 
-/// Everything that these needs need, with what the check of a store asks under the prefix of secrets.
+/// The rights for these needs, and for the check of a store below the prefix of secrets.
 pub fn sections(role: Role, needs: &Needs, secret_prefix: &str) -> Vec<Section> {
     let mut sections: Vec<Section> = needs.iter().map(|(path, need)| of_path(role, path, need)).collect();
     let mounts: BTreeSet<&str> = needs.keys().map(|path| path.mount.as_str()).collect();
@@ -36,11 +36,11 @@ pub fn sections(role: Role, needs: &Needs, secret_prefix: &str) -> Vec<Section> 
 
 /// The policy that grants them.
 pub fn policy(sections: &[Section]) -> String {
-    let mut text = String::from("# Printed by waypost policy: print it again when a path is added or goes.\n");
+    let mut text = String::from("# Printed by waypost policy: print it again when a path is added or removed.\n");
     for section in sections {
         write(&mut text, format_args!("\n# {}\n", section.title));
         for Rule { path, rights } in &section.rules {
-            // As JSON, whose strings are strings of HCL too.
+            // As JSON, whose strings are also HCL strings.
             let path = serde_json::Value::from(path.as_str());
             write(&mut text, format_args!("path {path} {{ capabilities = [\"{}\"] }}\n", rights.join("\", \"")));
         }
@@ -54,7 +54,8 @@ fn of_path(role: Role, path: &RemotePath, need: &Need) -> Section {
     let mut rules = vec![rule(path.data_url(), data), rule(path.metadata_url(), metadata)];
     for earlier in need.deletes.iter().filter(|_| role == Role::Publisher) {
         let by_number = |endpoint| rule(format!("{}/{endpoint}/{}", path.mount, path.path), &["update"]);
-        // What others own keeps its history, whatever was asked for: the empty version alone is deleted then.
+        // What others own keeps its history, whatever was asked for: only the empty version is
+        // deleted then.
         rules.push(by_number("delete"));
         match earlier {
             EarlierVersions::Keep => {}
@@ -70,7 +71,8 @@ fn of_path(role: Role, path: &RemotePath, need: &Need) -> Section {
     Section { title: by.join(", "), rules }
 }
 
-/// What the check of a store asks: the mount, and what the login may do at a path where nothing is ever read or written.
+/// The rights for the check of a store: the mount, and the login's rights on a path that is never
+/// read or written.
 fn of_check(role: Role, mount: &str, sample: &str) -> Section {
     let (data, metadata) = rights(role);
     Section {
@@ -85,7 +87,7 @@ fn of_check(role: Role, mount: &str, sample: &str) -> Section {
 
 fn of_session() -> Section {
     Section {
-        title: "The session: what may it do, is it alive, longer, the end.".to_owned(),
+        title: "The session: its capabilities, lookup, renewal and revocation.".to_owned(),
         rules: vec![
             rule("sys/capabilities-self".to_owned(), &["update"]),
             rule("auth/token/lookup-self".to_owned(), &["read"]),
@@ -95,7 +97,7 @@ fn of_session() -> Section {
     }
 }
 
-/// On data and on metadata.
+/// The rights on data and on metadata.
 fn rights(role: Role) -> (&'static [&'static str], &'static [&'static str]) {
     match role {
         Role::Publisher => (&["create", "read", "update"], &["create", "read", "update", "patch"]),

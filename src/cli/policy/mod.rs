@@ -1,4 +1,5 @@
-//! `waypost policy`: the Vault policy that a set of manifests needs, and nothing more; and whether a live token has it.
+//! `waypost policy`: prints the least Vault policy for a set of manifests, or checks whether a live
+//! token has it.
 
 mod check;
 mod hcl;
@@ -17,28 +18,30 @@ use check::check;
 use hcl::Section;
 use needs::needs;
 
-/// What `waypost policy` is told.
+/// Arguments of `waypost policy`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Whose login the policy is for
+    /// Which store's login the policy is for
     #[arg(value_enum)]
     pub role: Role,
-    /// Files of YAML or JSON, folders of them, or `-` for standard input
+    /// Files of YAML or JSON, folders, or `-` for standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// What to leave out
     #[command(flatten)]
     pub exclude: Exclude,
-    /// Only what is in this namespace: for a store that one team has to itself
+    /// Only objects in this namespace, for a team's own store
     #[arg(long, short, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
-    /// The manifest of the installation's PathConvention, whose prefix of secrets a store's check asks about
+    /// The manifest of the installation's PathConvention; a store's check uses its prefix of
+    /// secrets
     #[arg(long, value_name = "FILE")]
     pub convention: Option<PathBuf>,
     /// The mount of stores whose manifests are not among the files
     #[arg(long, default_value = "secret", value_name = "MOUNT")]
     pub store_path: String,
-    /// Instead of printing the policy, ask a server whether the token has these rights, and which beside
+    /// Instead of printing the policy, ask a server which of these rights the token lacks, and
+    /// which it has in addition
     #[arg(long)]
     pub check: bool,
     /// The server
@@ -46,7 +49,7 @@ pub struct Args {
     pub server: Server,
 }
 
-/// Whose login a policy is for.
+/// The store whose login a policy is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Role {
     /// The store of PushSecrets: reads, writes and claims their paths

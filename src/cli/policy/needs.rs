@@ -1,4 +1,4 @@
-//! Which paths manifests need, who needs each, and how it may have to be deleted.
+//! The paths that manifests need, who needs each, and how it may have to be deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,19 +9,20 @@ use crate::domain::path::RemotePath;
 use crate::domain::remote_key::RemoteKey;
 use crate::manifest::{Node, Object, Problem, Source, Stores, bundle, earlier_versions, push_facts, reads, stores};
 
-/// What is needed of one path.
+/// The needs on one path.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Need {
-    /// `Kind namespace/name` of whoever needs it.
+    /// `Kind namespace/name` of the objects that need it.
     pub by: BTreeSet<String>,
-    /// What PushSecrets that may delete what they pushed say of its earlier versions.
+    /// How PushSecrets that may delete what they pushed treat its earlier versions.
     pub deletes: BTreeSet<EarlierVersions>,
 }
 
 /// The needs of all paths, in their order.
 pub type Needs = BTreeMap<RemotePath, Need>;
 
-/// What the manifests need; and whatever in them could not be understood, since a policy without it would lack rights.
+/// The needs of manifests, and everything in them that could not be parsed, because a policy
+/// without it would lack rights.
 pub fn needs(sources: &[Source], role: Role, namespace: Option<&str>, store_path: &str) -> (Needs, Vec<String>) {
     let bundle = bundle(sources);
     let (objects, stores) = (&bundle.objects, stores(&bundle.objects, store_path));
@@ -32,7 +33,7 @@ pub fn needs(sources: &[Source], role: Role, namespace: Option<&str>, store_path
         let (by, keys) = (named(object), keys(object, role, &stores));
         if role == Role::Publisher && has_a_path_for_each_key(object) {
             refused.push(format!(
-                "{}: {by}: dataTo without remoteKey has a path for each key, and only its source says which keys: give it a remoteKey, or write the rules of those paths yourself, such as with * after what all begin with",
+                "{}: {by}: dataTo without remoteKey has a path for each key, and only its source has the keys: set a remoteKey, or write the rules of those paths yourself, such as with * after their common prefix",
                 object.source.name
             ));
         }
@@ -46,14 +47,14 @@ pub fn needs(sources: &[Source], role: Role, namespace: Option<&str>, store_path
         for (mount, key) in keys {
             if role == Role::Publisher && RemoteKey::parse(key).is_ok_and(|key| !key.is_plain()) {
                 refused.push(format!(
-                    "{}: {by}: only its sources say where {key} leads: add those paths yourself, to a policy with + for the whole segment, to claims with --path",
+                    "{}: {by}: only its sources determine the paths of {key}: add those paths yourself, to a policy with + for the whole segment, to claims with --path",
                     object.source.name
                 ));
                 continue;
             }
             match RemotePath::parse(mount, key) {
                 Ok(path) if is_wildcard(&path) => refused.push(format!(
-                    "{}: {by}: {path} has * or a segment +, which a policy takes for any path: rename it",
+                    "{}: {by}: {path} has * or a segment +, which are wildcards in a policy: rename it",
                     object.source.name
                 )),
                 Ok(path) => {
@@ -78,7 +79,7 @@ fn named(object: &Object<'_>) -> String {
     format!("{} {namespace}{separator}{name}", object.kind.name)
 }
 
-/// The remote keys of an object with the mounts of the stores that they go through.
+/// The remote keys of an object, with the mounts of their stores.
 fn keys<'o>(object: &'o Object<'_>, role: Role, stores: &'o Stores) -> Vec<(Option<&'o str>, &'o str)> {
     match role {
         Role::Publisher => {
@@ -95,12 +96,12 @@ fn keys<'o>(object: &'o Object<'_>, role: Role, stores: &'o Stores) -> Vec<(Opti
     }
 }
 
-/// The paths that take many keys at once.
+/// The remote keys with many keys at once.
 fn bundles<'o>(object: &'o Object<'_>) -> impl Iterator<Item = &'o str> {
     many(object).filter_map(|many| many.text_at("remoteKey")).filter(|key| !key.is_empty())
 }
 
-/// Whether it pushes keys to paths that their own names make.
+/// Whether it pushes each key to a path of its own.
 fn has_a_path_for_each_key(object: &Object<'_>) -> bool {
     many(object).any(|many| many.text_at("remoteKey").is_none_or(str::is_empty))
 }

@@ -1,5 +1,6 @@
-//! The few requests to an API server that a pull makes, answered from memory: Secrets, the status of one ExternalSecret, and the
-//! labels of its namespace. Values of Secrets stay as they were sent.
+//! The few requests to an API server that a pull makes, answered from memory: Secrets, the status
+//! of one ExternalSecret, and the labels of its namespace. Values of Secrets stay as they were
+//! sent.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -77,7 +78,8 @@ impl ApiServer {
         self.content().faults.clear();
     }
 
-    /// How many requests there were so far, Events apart: of all kinds, and of those that can change something.
+    /// How many requests there were so far, Events apart: of all kinds, and of those that can
+    /// change something.
     pub fn requests(&self) -> (usize, usize) {
         let content = self.content();
         (content.requests, content.writes)

@@ -1,6 +1,7 @@
-//! Random stories over the real reconcile: versions, consents, edits of the resource and of its store, writes that fail or whose
-//! reply is lost, a cache that lags, lists made anew, a deletion in the middle of a reconcile. After each reconcile the status
-//! must be honest; when it is calm the target must be right, and nobody may ask for anything any more; and of what is deleted
+//! Random stories over the real reconcile: versions, consents, edits of the resource and of its
+//! store, writes that fail or whose reply is lost, a cache that lags, lists made anew, a deletion
+//! in the middle of a reconcile. After each reconcile the status must be honest; when it is calm
+//! the target must be right, and nobody may ask for anything any more; and of what is deleted
 //! nothing may be remembered.
 //!
 //! `WAYPOST_MODEL_CASES` sets how many stories are told.
@@ -399,7 +400,8 @@ impl World {
                     prop_assert_eq!(self.held(), self.wanted(), "it says {}", ready);
                 }
             }
-            // Who has a value that is not read again is well without it, and whoever reads says what is missing.
+            // Who has a value that is not read again is well without it, and whoever reads says
+            // what is missing.
             (true, false) => {
                 let is_held = self.policy != "Periodic" && ready["status"] == "True" && self.held().is_some();
                 prop_assert!(is_held || ready["reason"] == "PathNotFound", "it is {}", ready);
@@ -416,7 +418,8 @@ impl World {
         Ok(())
     }
 
-    /// It is deleted while it is reconciled: the event comes first, and then the reconcile goes on with what the cache had.
+    /// It is deleted while it is reconciled: the event comes first, and then the reconcile goes on
+    /// with what the cache had.
     async fn goes(&mut self) -> Result<(), TestCaseError> {
         self.happens(Event::EditSpec).await?;
         self.api.remove(OBJECT);
