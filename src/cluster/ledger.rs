@@ -71,6 +71,19 @@ impl Cluster {
         Ok(found.and_then(|push| push.metadata.uid))
     }
 
+    /// The ledger of the PushSecret with this UID as the API server has it now; an empty one when that is gone.
+    pub async fn push_secret_ledger(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+    ) -> Result<SyncedPushSecrets, ClusterError> {
+        let found = self.raw::<PushSecret>(namespace, name).await?;
+        let found = found.filter(|found| found.metadata.uid.as_deref() == Some(uid));
+        let ledger = found.and_then(|found| found.data.pointer("/status/syncedPushSecrets").cloned());
+        Ok(ledger.and_then(|ledger| serde_json::from_value(ledger).ok()).unwrap_or_default())
+    }
+
     /// The PushSecret as the API server has it now. Of one that does not decode, metadata and ledger are; the rest is what is
     /// known already.
     pub async fn fresh_push_secret(&self, push: &PushSecret) -> Result<PushSecret, ClusterError> {

@@ -67,6 +67,10 @@ pub struct Inquiry {
     pub marker: Elsewhere,
     /// The version up to which the entry has no data any more, in any version; a read shows the latest alone.
     pub destroyed: u64,
+    /// Properties that their owners leave to whoever waits for them, each with its owner's UID.
+    pub offered: BTreeSet<(String, String)>,
+    /// By UID, the properties of the entry that other owners list in their ledgers; one that is gone lists none.
+    pub listed: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Where the mark of an entry is that has none itself: External Secrets Operator misplaces it for some spellings of a key.
