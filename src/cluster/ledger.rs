@@ -72,6 +72,20 @@ impl Cluster {
         Ok(found.and_then(|push| push.metadata.uid))
     }
 
+    /// The ledger of the PushSecret with this UID, read live from the API server; an empty one if
+    /// that PushSecret does not exist.
+    pub async fn push_secret_ledger(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+    ) -> Result<SyncedPushSecrets, ClusterError> {
+        let found = self.raw::<PushSecret>(namespace, name).await?;
+        let found = found.filter(|found| found.metadata.uid.as_deref() == Some(uid));
+        let ledger = found.and_then(|found| found.data.pointer("/status/syncedPushSecrets").cloned());
+        Ok(ledger.and_then(|ledger| serde_json::from_value(ledger).ok()).unwrap_or_default())
+    }
+
     /// The PushSecret, read live from the API server. If it does not decode, only metadata and
     /// ledger are live; the rest is from the given object.
     pub async fn fresh_push_secret(&self, push: &PushSecret) -> Result<PushSecret, ClusterError> {

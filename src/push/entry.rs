@@ -9,6 +9,7 @@ use tokio::time::Instant as Moment;
 
 use super::intents::Intents;
 use super::misplaced;
+use super::offers::Offers;
 use super::refusal::Refusal;
 use super::step::{self, Goal, Removals, Settled, Step, Write};
 use crate::cluster::ClusterError;
@@ -42,6 +43,9 @@ const PURGE_ADVICE: &str = "its values are destroyed; install policies/vault/opt
 pub trait Owners: Send + Sync {
     /// Looks live, never in a cache: a claim is taken over on this word.
     async fn exists(&self, owner: &Owner) -> Result<bool, ClusterError>;
+
+    /// What of an entry it lists in its ledger, looked at live; nothing where it is gone or may not be seen.
+    async fn listed(&self, owner: &Owner, path: &RemotePath) -> Result<BTreeSet<String>, ClusterError>;
 }
 
 /// The ledger of one PushSecret.
@@ -70,6 +74,8 @@ pub struct Applier<'a> {
     pub owners: &'a dyn Owners,
     /// Remembers others' intents.
     pub intents: &'a Intents,
+    /// What others leave.
+    pub offers: &'a Offers,
     /// When this reconcile began.
     pub now: Instant,
 }
@@ -163,7 +169,8 @@ impl Applier<'_> {
     pub async fn converge(&self, place: &Place<'_>, goal: &Goal, removals: Removals) -> Result<Applied, ApplyError> {
         let (entry, asked) = self.read(place).await?;
         let (losses, wrote, seen) = (0, Wrote::Nothing, Sight::Cached);
-        let mut chain = Chain { entry, asked, inquiry: Inquiry::default(), losses, wrote, seen };
+        let inquiry = Inquiry { offered: self.offers.at(place.key), ..Inquiry::default() };
+        let mut chain = Chain { entry, asked, inquiry, losses, wrote, seen };
         for _ in 0..MAX_STEPS {
             let step = step::next(goal, removals, &chain.entry, self.me, &chain.inquiry);
             if let Some(settled) = self.take(place, &mut chain, step).await? {
@@ -186,6 +193,7 @@ impl Applier<'_> {
 
     async fn read_again(&self, place: &Place<'_>, chain: &mut Chain) -> Result<(), ApplyError> {
         (chain.entry, chain.asked) = self.read(place).await?;
+        chain.inquiry.offered = self.offers.at(place.key);
         Ok(())
     }
 
@@ -195,6 +203,11 @@ impl Applier<'_> {
             Step::Done(settled) => return Ok(Some(settled)),
             Step::Refuse { refusal, taken } => return Err(ApplyError::Refused { refusal, taken }),
             Step::AskAfter(owner) => return self.ask_after(chain, owner).await.map(|()| None),
+            Step::AskHeir(owner) => {
+                let listed = self.owners.listed(&owner, place.path).await.map_err(ApplyError::Cluster)?;
+                chain.inquiry.listed.insert(owner.uid, listed);
+                return Ok(None);
+            }
             Step::LookElsewhere(spellings) => {
                 let marker = misplaced::look(place.client, place.path, &spellings).await;
                 chain.inquiry.marker = marker.map_err(ApplyError::Store)?;
@@ -208,6 +221,7 @@ impl Applier<'_> {
                     Exchange::Unavailable => self.announce(place, chain, &changes).await?,
                 }
             }
+            Step::TakeOver { changes, from } => self.take_over(place, chain, &changes, &from).await?,
             Step::Settle(_) | Step::Purge if chain.is_old() => chain.lose().await?,
             Step::Settle(changes) => {
                 self.settle(place, chain, &changes).await?;
@@ -315,6 +329,7 @@ impl Applier<'_> {
         tracing::info!(push_secret = %self.me.object(), path = %place.path, version = written.version, "version written");
         let held = |property: &String| claim::still_held(&written.custom_metadata, property, self.me, &chain.inquiry);
         if !write.holds.iter().all(held) {
+            self.offers.crossed(self.me, &written.custom_metadata, &write.drops);
             if withdraws {
                 (place.announce)(Pushed::Version(written.version));
             }
@@ -384,6 +399,25 @@ impl Applier<'_> {
             Exchange::Unavailable => {}
         }
         Ok(exchange)
+    }
+
+    /// Sets our claim in the place of another's, who does nothing to the property meanwhile.
+    async fn take_over(
+        &self,
+        place: &Place<'_>,
+        chain: &mut Chain,
+        changes: &LabelChanges,
+        from: &BTreeMap<String, String>,
+    ) -> Result<(), ApplyError> {
+        self.look(place, chain, &from.keys().cloned().collect()).await?;
+        let Some(in_hand) = self.offers.take(place.key, from) else { return Ok(()) };
+        match place.client.exchange_labels(place.path, &chain.entry, changes).await.map_err(ApplyError::Store)? {
+            Exchange::Done => self.tell_of_labels(place, changes),
+            Exchange::Crossed => return chain.lose().await,
+            Exchange::Unavailable => self.settle(place, chain, changes).await?,
+        }
+        in_hand.taken();
+        Ok(())
     }
 
     /// Creates the entry where there is none, without labels, so that a rival's stay; then adds ours.

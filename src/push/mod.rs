@@ -3,9 +3,11 @@
 //! `desired` and `shapes` parse the spec, `observe` reads the stores and sources. `pieces` and `mapped` lay the mappings out for
 //! each source. `plan` decides for the whole, `step` for one entry, and `ending` for one that loses its last property. `record`
 //! writes the ledger before `entry` and `apply` write to the stores. `report` publishes the outcome. `cleanup` ends a PushSecret
-//! that is deleted, and `remains` is what can be read of one that does not decode. `misplaced` finds marks at other paths.
+//! that is deleted, and `remains` is what can be read of one that does not decode. `misplaced` finds marks at other paths. `offers`
+//! leaves what is no longer wanted to the `waiters` among the others.
 
 pub mod apply;
+pub mod arrival;
 pub mod cleanup;
 pub mod deletions;
 pub mod desired;
@@ -17,6 +19,7 @@ pub mod ledger;
 pub mod mapped;
 pub mod misplaced;
 pub mod observe;
+pub mod offers;
 pub mod patience;
 pub mod pieces;
 pub mod plan;
@@ -33,6 +36,7 @@ pub mod step;
 pub mod stores;
 #[cfg(test)]
 mod tests;
+pub mod waiters;
 
 pub use pusher::Pusher;
 pub use stores::FromRegistry;

@@ -11,10 +11,12 @@ use super::entry::Owners;
 use super::ledger::{Mounts, Spot, StoreKey};
 use super::patience::{no_answer, side_by_side};
 use super::plan::Places;
+use super::waiters;
 use crate::api::selector::StoreKind;
 use crate::cluster::{Cluster, ClusterError};
 use crate::domain::claim::Owner;
 use crate::domain::label_query::LabelQuery;
+use crate::domain::path::RemotePath;
 use crate::store::StoreClient;
 use crate::store::error::Family;
 use crate::store::serving::spawn_serving;
@@ -173,6 +175,14 @@ impl Owners for Cluster {
             Ok(uid) => Ok(uid.as_deref() == Some(owner.uid.as_str())),
             // In a namespace that we may not read it has to be taken for there.
             Err(ClusterError::Forbidden { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn listed(&self, owner: &Owner, path: &RemotePath) -> Result<BTreeSet<String>, ClusterError> {
+        match self.push_secret_ledger(&owner.namespace, &owner.name, &owner.uid).await {
+            Ok(ledger) => Ok(waiters::listed(&ledger, path)),
+            Err(ClusterError::Forbidden { .. }) => Ok(BTreeSet::new()),
             Err(error) => Err(error),
         }
     }

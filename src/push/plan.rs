@@ -14,6 +14,7 @@ use crate::api::push_secret::PushDeletionPolicy;
 use crate::domain::convention::Finding;
 use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::mapping::{self, SourceError};
+use crate::domain::path::RemotePath;
 use crate::domain::remote::RemoteData;
 use crate::domain::source::Source;
 use crate::store::{PathKey, StoreError};
@@ -95,13 +96,15 @@ pub enum Problem {
     Apply(ApplyError),
 }
 
-/// Makes the plan. What the ledger lists and the spec no longer maps goes, or stays and is free, as `deletion` says.
+/// Makes the plan. What the ledger lists and the spec no longer maps goes, or stays and is free, as `deletion` says. What is to go
+/// stands as long as there are `waiters`: other PushSecrets that may want it.
 pub fn plan(
     aim: &Aim<'_>,
     ledger: &Ledger,
     places: &Places,
     deletion: PushDeletionPolicy,
     paths: &[PushedPath],
+    waiters: &mut dyn FnMut(&RemotePath, &PathKey, &str) -> BTreeSet<String>,
 ) -> Plan {
     let mut plan = match aim {
         Aim::Publish { desired, mapped, sources, .. } => mapped
@@ -142,8 +145,13 @@ pub fn plan(
                     job.held.insert(property.clone());
                 }
                 (false, Known::All, PushDeletionPolicy::Delete) => {
-                    job.goal.labels.retire(line);
-                    job.goal.remove.insert(property.clone());
+                    let waiters = place.map(|place| waiters(&spot.path, place, property)).unwrap_or_default();
+                    if waiters.is_empty() {
+                        job.goal.labels.retire(line);
+                        job.goal.remove.insert(property.clone());
+                    } else {
+                        job.goal.offer.insert(property.clone(), waiters);
+                    }
                 }
                 (false, Known::All, PushDeletionPolicy::None) => {
                     job.goal.release.insert(property.clone());
@@ -225,6 +233,6 @@ fn version(paths: &[PushedPath], spot: &Spot) -> Option<u64> {
 impl Goal {
     /// An entry that only keeps what others have: nothing to do.
     pub fn is_idle(&self) -> bool {
-        self.set.is_empty() && self.remove.is_empty() && self.release.is_empty()
+        self.set.is_empty() && self.remove.is_empty() && self.release.is_empty() && self.offer.is_empty()
     }
 }

@@ -11,6 +11,7 @@ use kube::{Api, ResourceExt};
 use super::deletions::Deletions;
 use super::intents::Intents;
 use super::observe::Stores;
+use super::offers::Offers;
 use super::reconcile::{World, reconcile};
 use super::{desired, ledger, remains};
 use crate::api::PushSecret;
@@ -36,12 +37,13 @@ pub struct Pusher {
     stores: Arc<dyn Stores>,
     intents: Intents,
     deletions: Deletions,
+    offers: Offers,
 }
 
 impl Pusher {
     /// Has seen no claim of others and no deletion yet.
-    pub fn new(context: Arc<Context>, stores: Arc<dyn Stores>) -> Self {
-        Pusher { context, stores, intents: Intents::default(), deletions: Deletions::default() }
+    pub fn new(context: Arc<Context>, stores: Arc<dyn Stores>, offers: Offers) -> Self {
+        Pusher { context, stores, intents: Intents::default(), deletions: Deletions::default(), offers }
     }
 
     /// Whether every store that it names is another controller's, or may be; but it is not held by a store that is gone.
@@ -55,8 +57,9 @@ impl Pusher {
         !is_held_by_nobody && registry.foreign(named) == Foreign::All
     }
 
-    /// Nothing of it is published, and it follows nothing.
+    /// Nothing of it is published, and it follows nothing and waits for nothing.
     fn publish_nothing(&self, name: &Name) {
+        self.offers.forget(name);
         self.context.moves.take(name);
         self.context.feed.publishes(name, BTreeMap::new());
         for referrers in [&self.context.referrers, &self.context.config_maps] {
@@ -108,6 +111,7 @@ impl Reconciler for Pusher {
             cluster_name: &context.settings.cluster,
             intents: &self.intents,
             deletions: &self.deletions,
+            offers: &self.offers,
             instant: Instant::now(),
             now: Timestamp::now(),
         };

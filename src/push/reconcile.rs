@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::apply::{Apply, Results};
+use super::arrival;
 use super::deletions::Deletions;
 use super::desired::{self, Desired, InvalidSpec, StoreQueries, StoreQuery};
 use super::entry::{Applier, Wrote};
@@ -15,6 +16,7 @@ use super::intents::Intents;
 use super::ledger::{self, Ledger, Spot, StoreKey};
 use super::mapped::{self, Mapped};
 use super::observe::{self, Absence, SeenStores, Selected, Stores};
+use super::offers::{Asking, Attempt, Offers};
 use super::plan::{self, Aim, Known, Places, Plan};
 use super::record::{Record, Recorded, is_same_wish};
 use super::report::{self, Done, Said, Setting};
@@ -31,6 +33,7 @@ use crate::domain::claim::Owner;
 use crate::domain::convention::Convention;
 use crate::domain::fingerprint::synced_resource_version;
 use crate::domain::object_name::Name;
+use crate::domain::path::RemotePath;
 use crate::domain::source::Source;
 use crate::feed::{Pushed, Spelled};
 use crate::metrics::LetGo;
@@ -63,6 +66,8 @@ pub struct World<'a> {
     pub intents: &'a Intents,
     /// Since when deletions are waited for.
     pub deletions: &'a Deletions,
+    /// What PushSecrets leave to others, and who waits.
+    pub offers: &'a Offers,
     /// The time, by a clock that nobody sets.
     pub instant: Instant,
     /// The time, by a clock that may jump: for what is shown, not for what is decided.
@@ -76,11 +81,25 @@ pub(super) struct Turn<'a> {
     pub before: PushSecretStatus,
     pub namespace: String,
     pub me: Owner,
+    pub attempt: Attempt,
 }
 
 /// Brings the stores nearer to the PushSecret, and says how it stands.
 pub async fn reconcile(object: Arc<PushSecret>, world: &World<'_>) -> Report<PushSecretStatus> {
-    let mut turn = Turn::new(object, world);
+    let me = Owner {
+        uid: object.uid().unwrap_or_default(),
+        cluster: world.cluster_name.to_owned(),
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+    };
+    let attempt = world.offers.begin(&me, object.metadata.generation.unwrap_or_default()).await;
+    let report = decide(Turn::new(object, me, attempt.clone(), world)).await;
+    world.offers.end(&attempt, !matches!(report.requeue(), Some(Requeue::BackOff | Requeue::Throttled)));
+    report
+}
+
+async fn decide(mut turn: Turn<'_>) -> Report<PushSecretStatus> {
+    let world = turn.world;
     if turn.object.metadata.deletion_timestamp.is_some() {
         return turn.clean_up().await;
     }
@@ -112,16 +131,9 @@ enum NoSources {
 }
 
 impl<'a> Turn<'a> {
-    fn new(object: Arc<PushSecret>, world: &'a World<'a>) -> Self {
-        let namespace = object.namespace().unwrap_or_default();
-        let me = Owner {
-            uid: object.uid().unwrap_or_default(),
-            cluster: world.cluster_name.to_owned(),
-            namespace: namespace.clone(),
-            name: object.name_any(),
-        };
-        let before = object.status.clone().unwrap_or_default();
-        Turn { world, object, before, namespace, me }
+    fn new(object: Arc<PushSecret>, me: Owner, attempt: Attempt, world: &'a World<'a>) -> Self {
+        let (namespace, before) = (me.namespace.clone(), object.status.clone().unwrap_or_default());
+        Turn { world, object, before, namespace, me, attempt }
     }
 
     /// Before the sources are read, so that no change of them falls between.
@@ -338,8 +350,11 @@ impl<'a> Turn<'a> {
         };
         let places = observe::places(&seen.clients, wanted.into_iter().chain(ledger.pushed.keys())).await;
         self.declare_places(aim, &places);
-        let plan = plan::plan(aim, &ledger, &places, self.object.spec.deletion_policy(), &self.before.paths);
+        let (plan, asking) = self.plan(aim, &ledger, &places);
         let record = Record::new(self.world.cluster, (*self.object).clone(), &plan, &ledger);
+        // What is offered stands, asked or not: one that cannot be looked at asks nobody.
+        let may_ask = asking.is_empty() || record.confirm().await.is_ok();
+        self.world.offers.open(&self.me, if may_ask { asking } else { Asking::new() });
         let none = BTreeSet::new();
         let wanted = match aim {
             Aim::Publish { .. } => &seen.chosen.stores,
@@ -350,6 +365,7 @@ impl<'a> Turn<'a> {
                 me: &self.me,
                 owners: self.world.cluster,
                 intents: self.world.intents,
+                offers: self.world.offers,
                 now: self.world.instant,
             };
             let apply = Apply {
@@ -363,7 +379,25 @@ impl<'a> Turn<'a> {
             };
             apply.run(&plan).await
         };
+        self.world.offers.reached(&self.attempt, &arrival::reached(&plan, &results, &places, &self.me));
+        self.world.offers.freed(&self.me, &arrival::freed(&plan, &results, &places));
         (plan, results, record.finish(&seen.mounts))
+    }
+
+    /// The plan, and what of it is offered to whom.
+    fn plan(&self, aim: &Aim<'_>, ledger: &Ledger, places: &Places) -> (Plan, Asking) {
+        let mut asking = Asking::new();
+        let mut waiters = |path: &RemotePath, key: &PathKey, property: &str| {
+            let waiters = self.world.offers.waiters(&self.me, key, path, property);
+            let names = waiters.iter().map(|waiter| waiter.name.to_string()).collect();
+            if !waiters.is_empty() {
+                asking.insert((key.clone(), property.to_owned()), waiters);
+            }
+            names
+        };
+        let deletion = self.object.spec.deletion_policy();
+        let plan = plan::plan(aim, ledger, places, deletion, &self.before.paths, &mut waiters);
+        (plan, asking)
     }
 
     fn declare_places(&self, aim: &Aim<'_>, places: &Places) {

@@ -81,6 +81,13 @@ impl<'a> Record<'a> {
         Recorded { object, ledger, version }
     }
 
+    /// Looks at the PushSecret live: nothing is left to others on the word of a cache.
+    pub async fn confirm(&self) -> Result<(), ClusterError> {
+        let mut state = self.state.lock().await;
+        let conflict = ClusterError::Conflict { step: "look at", object: state.object.name_any() };
+        self.look(&mut state, conflict).await
+    }
+
     async fn ensure(&self, spot: &Spot, properties: &BTreeSet<String>, sight: Sight) -> Result<(), ClusterError> {
         let mut state = self.state.lock().await;
         let wanted = self.lines.get(spot).into_iter().flatten().filter(|(property, _)| properties.contains(*property));

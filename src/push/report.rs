@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::apply::{Outcome, Removal, Results};
+use super::arrival;
 use super::entry::{ApplyError, Wrote};
 use super::ledger::{Ledger, Line, Spot, StoreKey};
 use super::mapped::Astray;
@@ -88,6 +89,16 @@ pub fn published(before: &PushSecretStatus, ledger: &Ledger, done: &Done<'_>, se
     if !left.is_empty() {
         verdict.message.push_str(&format!("; left in place: {}", left.join("; ")));
     }
+    let (awaited, inherited) = (arrival::awaited(done.plan, done.results), arrival::inherited(done.results));
+    for text in awaited.iter().chain(&inherited) {
+        verdict.message.push_str(&format!("; {text}"));
+    }
+    // Whoever takes it wakes us; what only ends without a word is looked after.
+    let requeue = match (requeue, awaited.is_empty()) {
+        (Requeue::AwaitChange, false) => Requeue::After(OUTSIDE_RETRY),
+        (Requeue::After(pause), false) => Requeue::After(pause.min(OUTSIDE_RETRY)),
+        (requeue, _) => requeue,
+    };
     if verdict.ready {
         status.synced_resource_version = Some(setting.synced_version.clone());
         if wrote(done.results) || is_heartbeat_due(before, setting) {
@@ -122,6 +133,9 @@ pub fn withdrawn(
         );
         troubles.push(Trouble { reason: Reason::CleanupPending, family: Family::Refused, text });
     }
+    for text in arrival::awaited(done.plan, done.results) {
+        troubles.push(Trouble { reason: Reason::CleanupPending, family: Family::Refused, text });
+    }
     let mut status = before.clone();
     status.synced_push_secrets = listed.write();
     status.paths = Vec::new();
@@ -130,6 +144,9 @@ pub fn withdrawn(
         let mut verdict = when_gone;
         if !left.is_empty() {
             verdict.message.push_str(&format!("; left in place: {}", left.join("; ")));
+        }
+        for text in arrival::inherited(done.results) {
+            verdict.message.push_str(&format!("; {text}"));
         }
         return Said { left, ..conclude(status, verdict, Requeue::AwaitChange, setting) };
     }
@@ -202,9 +219,11 @@ fn leaves(property: &String, job: &Job, outcome: &Outcome, results: &Results) ->
     }
     match &outcome.result {
         Ok(applied) if job.lines.contains_key(property) => applied.settled.taken.contains(property),
-        Ok(_) => {
-            let leaving = job.goal.remove.contains(property) || job.goal.release.contains(property);
-            leaving && outcome.removal == Removal::Done
+        Ok(applied) => {
+            let goal = &job.goal;
+            let is_leaving = goal.remove.contains(property) || goal.release.contains(property);
+            let is_leaving = is_leaving || goal.offer.contains_key(property);
+            is_leaving && outcome.removal == Removal::Done && !applied.settled.awaited.contains(property)
         }
         Err(Problem::Apply(ApplyError::Refused { taken, .. })) => taken.contains(property),
         Err(Problem::Rules(_) | Problem::Clash(_) | Problem::Source { .. } | Problem::Store(_) | Problem::Apply(_)) => {
@@ -261,6 +280,11 @@ fn place(done: &Done<'_>, spot: &Spot) -> String {
         0 | 1 => spot.path.to_string(),
         _several => format!("{} in {}", spot.path, spot.store),
     }
+}
+
+/// What kind of failure it is.
+pub(super) fn family(problem: &Problem) -> Family {
+    classify(problem).1
 }
 
 fn classify(problem: &Problem) -> (Reason, Family) {

@@ -3,6 +3,8 @@
 //! The protocol is a chain of steps, each derived from the entry alone: announce → read again → write → confirm. So it can
 //! stop anywhere and go on from there, whoever stopped it.
 
+mod leaving;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ending;
@@ -25,6 +27,8 @@ pub struct Goal {
     pub remove: BTreeSet<String>,
     /// Properties that are ours no longer and stay as they are.
     pub release: BTreeSet<String>,
+    /// Properties that are to go, and that stand until those PushSecrets have been asked that may want them.
+    pub offer: BTreeMap<String, BTreeSet<String>>,
     /// What becomes of earlier versions when its last property is among those.
     pub earlier: EarlierVersions,
     /// What happens to a property that is there already.
@@ -89,6 +93,8 @@ pub enum Step {
     Done(Settled),
     /// Somebody of our own cluster is in the way: look whether it still exists.
     AskAfter(Owner),
+    /// Something of what is to go is claimed by another of our own cluster: look whether that one lists it.
+    AskHeir(Owner),
     /// It has no mark: look whether that is where one of these spellings of its key puts it.
     LookElsewhere(BTreeSet<String>),
     /// Somebody announced a claim: give way for a moment.
@@ -122,6 +128,13 @@ pub enum Step {
     },
     /// Nobody else has anything at the entry, and all others know that it is about to go: remove it with its labels.
     Purge,
+    /// Set our claim in the place of that of an owner who leaves it to us.
+    TakeOver {
+        /// The labels to change.
+        changes: LabelChanges,
+        /// The properties, which must stand in the ledger first, each with its owner's UID.
+        from: BTreeMap<String, String>,
+    },
     /// Change labels: intents become claims, what is no longer ours is released.
     Settle(LabelChanges),
     /// It must not be written.
@@ -164,6 +177,10 @@ pub struct Settled {
     pub taken: BTreeSet<String>,
     /// The properties that were to go and were left, each with the reason.
     pub left: BTreeMap<String, Left>,
+    /// The properties that are offered, and that nobody has taken yet.
+    pub awaited: BTreeSet<String>,
+    /// The properties that were to go and belong to another PushSecret of the cluster, which lists them.
+    pub inherited: BTreeMap<String, Owner>,
 }
 
 /// Everything about one decision that does not change while it is made.
@@ -182,6 +199,8 @@ struct Sorted<'a> {
     holds: BTreeSet<&'a str>,
     /// To be announced.
     announce: BTreeSet<&'a str>,
+    /// To be taken over, each from the owner with this UID.
+    takes: BTreeMap<&'a str, String>,
     /// To be deleted; ours or announced.
     drops: BTreeSet<&'a str>,
     /// Whatever we have on these goes.
@@ -192,6 +211,10 @@ struct Sorted<'a> {
     taken: BTreeSet<&'a str>,
     /// To be deleted, and not provably ours.
     left: BTreeMap<&'a str, Left>,
+    /// Offered, and not taken yet.
+    awaited: BTreeSet<&'a str>,
+    /// To be deleted, and another's by now.
+    inherited: BTreeMap<&'a str, Owner>,
     /// What stops us, if anything.
     obstacle: Option<Obstacle>,
 }
@@ -201,6 +224,7 @@ enum Obstacle {
     Wait { key: String, by: Owner },
     Withdraw,
     AskAfter(Owner),
+    AskHeir(Owner),
     LookElsewhere,
     Refuse(Refusal),
 }
@@ -222,6 +246,9 @@ pub fn next(goal: &Goal, removals: Removals, entry: &Entry, me: &Owner, inquiry:
     }
     if let Some(refusal) = view.crowding(&sorted) {
         return view.stop(&sorted, Obstacle::Refuse(refusal));
+    }
+    if !sorted.takes.is_empty() {
+        return view.take_over(&sorted);
     }
     if !sorted.announce.is_empty() {
         return view.announce(&sorted);
@@ -270,6 +297,10 @@ impl<'a> View<'a> {
         for (property, value) in &self.goal.set {
             let keep = self.goal.existing == Existing::Keep && self.has(property);
             let standing = self.standing(property);
+            if let Some(uid) = self.offered_by(property, &standing) {
+                sorted.takes.insert(property, uid);
+                continue;
+            }
             if let Standing::Taken { by: Some(_) } = standing {
                 sorted.taken.insert(property);
             }
@@ -318,7 +349,10 @@ impl<'a> View<'a> {
             Removals::Now => Some(&self.goal.remove),
             Removals::Later => None,
         };
-        for property in remove.into_iter().flatten() {
+        for property in self.goal.offer.keys().chain(remove.into_iter().flatten()) {
+            if self.is_anothers(property, sorted) {
+                continue;
+            }
             let standing = self.standing(property);
             let left = match &standing {
                 Standing::Mine | Standing::Intended => None,
@@ -327,7 +361,16 @@ impl<'a> View<'a> {
                 Standing::Outbid { by } | Standing::Contested { by, .. } => Some(Left::Contested { by: by.clone() }),
                 Standing::Taken { by } => Some(Left::Taken { by: by.clone() }),
             };
+            let is_offered = self.goal.offer.contains_key(property);
             match standing {
+                Standing::Mine if is_offered => {
+                    sorted.awaited.insert(property);
+                }
+                // Whoever waits for it has to find it free, or ours.
+                Standing::Intended if is_offered => {
+                    sorted.awaited.insert(property);
+                    sorted.releases.insert(property);
+                }
                 Standing::Mine | Standing::Intended => {
                     sorted.drops.insert(property);
                 }
@@ -340,7 +383,10 @@ impl<'a> View<'a> {
                 Standing::Claimable
                     if self.has(property) && !self.is_foreign() && self.goal.existing == Existing::Replace =>
                 {
-                    sorted.announce.insert(property);
+                    match is_offered {
+                        true => sorted.awaited.insert(property),
+                        false => sorted.announce.insert(property),
+                    };
                 }
                 Standing::Claimable | Standing::Outbid { .. } | Standing::Contested { .. } | Standing::Taken { .. } => {
                     sorted.releases.insert(property);
@@ -359,6 +405,7 @@ impl<'a> View<'a> {
         let withdraw = || Step::Settle(intents.iter().map(|p| (claim::intent_key(p, &self.me.uid), None)).collect());
         match obstacle {
             Obstacle::AskAfter(owner) => Step::AskAfter(owner),
+            Obstacle::AskHeir(owner) => Step::AskHeir(owner),
             Obstacle::LookElsewhere => Step::LookElsewhere(self.goal.spellings.clone()),
             Obstacle::Wait { key, by } => Step::Wait { key, by },
             Obstacle::Withdraw => withdraw(),
@@ -420,7 +467,9 @@ impl<'a> View<'a> {
     /// The properties that are not there with our value, once they are ours.
     fn sets(&self, sorted: &Sorted<'a>) -> BTreeSet<&'a str> {
         let present = |property: &str| self.entry.data().and_then(|data| data.get(property));
-        let ours = |property: &str| sorted.holds.contains(property) || sorted.announce.contains(property);
+        let ours = |property: &str| {
+            sorted.holds.contains(property) || sorted.announce.contains(property) || sorted.takes.contains_key(property)
+        };
         let wanted = self.goal.set.iter().filter(|(property, _)| ours(property));
         let missing = wanted.filter(|(property, value)| match (present(property), self.goal.existing) {
             (None, Existing::Keep | Existing::Replace) => true,
@@ -500,7 +549,10 @@ impl<'a> View<'a> {
             changes.insert(claim::MARKER.to_owned(), Some(claim::MARKER_VALUE.to_owned()));
         }
         if !sorted.holds.is_empty() || !sorted.drops.is_empty() {
-            changes.extend(self.goal.labels.changes(labels));
+            let mut wanted = self.goal.labels.changes(labels);
+            // A label that goes with an inherited property may be its heir's by now.
+            wanted.retain(|_, value| value.is_some() || sorted.inherited.is_empty());
+            changes.extend(wanted);
         }
         changes
     }
@@ -516,6 +568,8 @@ impl<'a> View<'a> {
             kept: owned(&sorted.kept),
             taken: owned(&sorted.taken),
             left: sorted.left.iter().map(|(property, left)| ((*property).to_owned(), left.clone())).collect(),
+            awaited: owned(&sorted.awaited),
+            inherited: sorted.inherited.iter().map(|(property, by)| ((*property).to_owned(), by.clone())).collect(),
         }
     }
 }
@@ -525,7 +579,7 @@ impl Sorted<'_> {
         let weight = |obstacle: &Obstacle| match obstacle {
             Obstacle::Wait { .. } => 0,
             Obstacle::Withdraw => 1,
-            Obstacle::AskAfter(_) => 2,
+            Obstacle::AskAfter(_) | Obstacle::AskHeir(_) => 2,
             Obstacle::LookElsewhere => 3,
             Obstacle::Refuse(_) => 4,
         };

@@ -55,6 +55,7 @@ use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::pull::Pull;
 use crate::pull::records::Records;
+use crate::push::offers::Offers;
 use crate::push::pusher::Pusher;
 use crate::push::stores::FromRegistry;
 use crate::store::admit::{Class, Unclassified};
@@ -280,12 +281,14 @@ impl Starter<'_> {
         self.tasks.spawn("the feed", self.context.feed.clone().run(self.stop.clone()));
         self.forward_feed(wakeups.pull.clone());
         let [(to_parents, for_parents), (to_count, for_count)] = [(); 2].map(|()| mpsc::unbounded_channel());
-        let (pushes, pushes_filled) = self.drive_into(
-            Cache::heard_by(vec![to_parents, to_count]),
-            Arc::new(Pusher::new(self.context.clone(), Arc::new(FromRegistry(self.context.stores.clone())))),
-            self.scoped(),
-            push_wakes,
-        );
+        let cache = Cache::heard_by(vec![to_parents, to_count]);
+        let wake = wakeups.push.clone();
+        // A closed channel means that we are shutting down.
+        let wake = move |name| drop(wake.send(name));
+        let offers = Offers::new(Box::new(cache.reader.clone()), Box::new(wake));
+        let registry = Arc::new(FromRegistry(self.context.stores.clone()));
+        let pusher = Arc::new(Pusher::new(self.context.clone(), registry, offers));
+        let (pushes, pushes_filled) = self.drive_into(cache, pusher, self.scoped(), push_wakes);
         let (pulls, pulls_filled) = self.drive(
             Arc::new(Pull::new(self.context.clone(), self.context.stores.clone(), records.clone())),
             self.scoped(),

@@ -44,7 +44,10 @@ async fn transferred(test: &str, server: &str) -> anyhow::Result<()> {
     assert_eq!((code, said.matches(lost).count(), said.matches(&path).count()), (0, 1, 2), "{said}");
     // A dry run writes nothing, and neither does a transfer from a cluster that owns nothing here.
     let (code, said) = cli.run(&["transfer", "--from=lost", "-"], Some(&manifest))?;
-    assert!(code == 0 && said.contains("password: ") && said.contains("would be transferred to cluster"), "{code} {said}");
+    assert!(
+        code == 0 && said.contains("password: ") && said.contains("would be transferred to cluster"),
+        "{code} {said}"
+    );
     let (code, said) = cli.run(&["transfer", "--from=other", "--apply", "-"], Some(&manifest))?;
     assert!(code == 0 && said.contains("stays, it does not belong to cluster other"), "{code} {said}");
     assert_eq!(stage.labels().await?, before);

@@ -57,6 +57,7 @@ mod push_stores;
 mod push_whole;
 mod races;
 mod refresh;
+mod renames;
 mod rights;
 mod sessions;
 mod slow_store;

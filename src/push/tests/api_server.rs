@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::api::PushSecret;
 use crate::cluster::Cluster;
+use crate::push::offers::{Others, Waiter};
 
 /// What an [`ApiServer`] does with a request, asked before it is served.
 pub type Hook = Box<dyn FnMut(&Method, &str) -> Option<Fault> + Send>;
@@ -77,6 +78,12 @@ impl ApiServer {
         let back = behind + usize::from(is_there);
         let object = history.get(history.len().saturating_sub(back))?;
         Some(serde_json::from_value(object.clone()).unwrap())
+    }
+
+    fn push_secrets(&self) -> Vec<PushSecret> {
+        let content = self.content();
+        let is_push = |(url, _): &(&String, &Value)| url.contains("/pushsecrets/");
+        content.objects.iter().filter(is_push).map(|(_, push)| serde_json::from_value(push.clone()).unwrap()).collect()
     }
 
     /// Lets others run before and after each request, so that whoever waits for it can be stopped at either side of it.
@@ -148,6 +155,12 @@ impl Content {
             self.store(target, patched.clone());
         }
         reply(&patched)
+    }
+}
+
+impl Others for ApiServer {
+    fn find(&self, is_meant: &dyn Fn(&PushSecret) -> bool) -> Vec<Waiter> {
+        self.push_secrets().iter().filter(|push| is_meant(push)).map(Waiter::of).collect()
     }
 }
 

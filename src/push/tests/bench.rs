@@ -19,12 +19,14 @@ use crate::controller::referrers::Referrers;
 use crate::controller::report::Report;
 use crate::domain::convention::Convention;
 use crate::domain::label_query::LabelQuery;
+use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::feed::Pushed;
 use crate::push::deletions::Deletions;
 use crate::push::intents::Intents;
 use crate::push::ledger::StoreKey;
 use crate::push::observe::{Absence, NoStore, Stores};
+use crate::push::offers::Offers;
 use crate::push::reconcile::{World, reconcile};
 use crate::store::StoreClient;
 use crate::store::error::Family;
@@ -74,6 +76,8 @@ pub(super) struct Bench {
     pub config_maps: Referrers,
     pub intents: Intents,
     pub deletions: Deletions,
+    pub offers: Offers,
+    pub woken: Arc<Mutex<Vec<Name>>>,
     /// How long after its start the bench is.
     pub passed: Mutex<Duration>,
     pub convention: Convention,
@@ -83,8 +87,13 @@ pub(super) struct Bench {
 impl Bench {
     pub fn new() -> Self {
         let store = FakeStore::new();
+        let (server, woken) = (ApiServer::default(), Arc::<Mutex<Vec<Name>>>::default());
+        let wakes = woken.clone();
+        let wake = move |name| wakes.lock().unwrap().push(name);
         let bench = Bench {
-            server: ApiServer::default(),
+            offers: Offers::new(Box::new(server.clone()), Box::new(wake)),
+            server,
+            woken,
             stores: Shelf(BTreeMap::from([("vault", store.clone())]), Absence::Missing),
             store,
             referrers: Referrers::default(),
@@ -156,10 +165,11 @@ impl Bench {
             cluster_name: "here",
             intents: &self.intents,
             deletions: &self.deletions,
+            offers: &self.offers,
             instant: Instant::now() + *self.passed.lock().unwrap(),
             now: Timestamp::now(),
         };
-        let uid = object.metadata.uid.clone().unwrap();
+        let (uid, name) = (object.metadata.uid.clone().unwrap(), object.metadata.name.clone().unwrap());
         let report = reconcile(Arc::new(object), &world).await;
         let said = match &report {
             Report::Orphaned { rest, .. } => rest,
@@ -171,7 +181,7 @@ impl Bench {
             let api = kube::Api::<crate::api::PushSecret>::namespaced(cluster.client(), "db");
             let precondition = Precondition { uid: &uid, resource_version: status.resource_version.as_deref() };
             // A status that cannot be written is written by the next turn.
-            let _written = cluster.patch_status(&api, "PushSecret db/push", "push", &precondition, change).await;
+            let _written = cluster.patch_status(&api, "PushSecret", &name, &precondition, change).await;
         }
         report
     }

@@ -9,6 +9,7 @@ mod lifecycle;
 mod misplaced;
 mod model;
 mod protocol;
+mod renames;
 mod report;
 mod slow;
 mod stores;

@@ -10,7 +10,7 @@ mod world;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
 
-use moves::{Move, Policy, Standing, Wish, moves};
+use moves::{Move, Policy, Standing, Wish, moves, rename};
 use world::World;
 
 /// How many sequences run where nobody says, the same each time.
@@ -45,6 +45,39 @@ proptest! {
     #[test]
     fn model_nothing_is_lost_stale_or_orphaned(moves in moves()) {
         play(&moves).map_err(TestCaseError::fail)?;
+    }
+}
+
+/// A PushSecret has pushed, and another one wants all that it has: whatever happens then, the values stand, and once it is calm the other
+/// one has them if the first was deleted.
+fn play_rename(first: Wish, second: Wish, moves: &[Move]) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime can be built").block_on(async {
+        let mut world = World::new();
+        for start in [apply(0, first), turn(0), apply(1, second)] {
+            world.make(&start).await;
+        }
+        let held = laws::filled(&world);
+        for (step, what) in moves.iter().enumerate() {
+            world.make(what).await;
+            laws::hold(&mut world)
+                .and_then(|()| laws::stand(&world, &held))
+                .map_err(|broken| format!("after move {step}, {what:?}: {broken}"))?;
+        }
+        world.calm().await?;
+        laws::stand(&world, &held)
+            .and_then(|()| laws::converged(&world))
+            .and_then(|()| laws::one_owner(&world, &held))?;
+        world.stays_silent().await
+    })
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn model_a_rename_leaves_no_path_without_its_value((first, second, moves) in rename()) {
+        play_rename(first, second, &moves).map_err(TestCaseError::fail)?;
     }
 }
 

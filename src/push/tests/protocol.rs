@@ -8,6 +8,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use futures::FutureExt;
 
+use super::api_server::ApiServer;
 use crate::cluster::ClusterError;
 use crate::domain::claim::{self, Owner};
 use crate::domain::consent::{self, Consent};
@@ -16,6 +17,7 @@ use crate::domain::remote::{EntryState, RemoteData, RemoteValue};
 use crate::push::entry::{Applied, Applier, ApplyError, Owners, Place, Recorder, Sight, Wrote};
 use crate::push::intents::Intents;
 use crate::push::labels::LabelGoal;
+use crate::push::offers::Offers;
 use crate::push::refusal::Refusal;
 use crate::push::step::{Existing, Foreign, Goal, Removals};
 use crate::store::fake::{Counting, FakeStore, Fault, Operation};
@@ -29,6 +31,15 @@ impl Owners for Living {
     async fn exists(&self, owner: &Owner) -> Result<bool, ClusterError> {
         Ok(self.0.contains(&owner.uid))
     }
+
+    async fn listed(&self, _owner: &Owner, _path: &RemotePath) -> Result<BTreeSet<String>, ClusterError> {
+        Ok(BTreeSet::new())
+    }
+}
+
+/// Nobody leaves anything to anybody.
+pub(super) fn no_offers() -> Offers {
+    Offers::new(Box::new(ApiServer::default()), Box::new(drop))
 }
 
 /// A ledger in memory that notes how many mutations the store had seen when it was asked.
@@ -88,7 +99,7 @@ pub(super) async fn push(store: &FakeStore, uid: &str, goal: &Goal) -> Result<Ap
 async fn push_among(store: &FakeStore, uid: &str, goal: &Goal, living: &[&str]) -> Result<Applied, ApplyError> {
     let (me, owners, intents, path) = (owner(uid), Living(names(living)), Intents::default(), path());
     let place = Place { client: store, path: &path, key: &place_key(), ledger: &book(store), announce: &|_version| {} };
-    let applier = Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() };
+    let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
     applier.converge(&place, goal, Removals::Now).await
 }
 
@@ -335,7 +346,7 @@ async fn what_is_pushed_stands_in_the_ledger_before_the_first_mutation() {
     let (store, me, owners, intents) = (FakeStore::new(), owner("a"), Living(names(&["a"])), Intents::default());
     let (path, book) = (path(), book(&store));
     let place = Place { client: &store, path: &path, key: &place_key(), ledger: &book, announce: &|_version| {} };
-    let applier = Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() };
+    let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
     applier.converge(&place, &set(&[("username", "u"), ("password", "p")]), Removals::Now).await.unwrap();
     assert_eq!(book.1.lock().unwrap()[0], (names(&["username", "password"]), 0));
 }
@@ -431,7 +442,7 @@ async fn an_intent_that_stands_still_is_swept_after_a_minute() {
     let (me, owners, intents, path) = (owner("a"), Living(names(&["a"])), Intents::default(), path());
     let (book, goal) = (book(&store), set(&[("password", "p")]));
     let place = Place { client: &store, path: &path, key: &place_key(), ledger: &book, announce: &|_version| {} };
-    let applier = Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() };
+    let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
     let waiting = applier.converge(&place, &goal, Removals::Now).await;
     assert_eq!(waiting.err(), Some(ApplyError::Contested { by: stranger }));
     assert_eq!(store.mutations(), 0);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use super::protocol::{Living, data, expect, labels, names, owner, path, place_key, set, texts};
+use super::protocol::{Living, data, expect, labels, names, no_offers, owner, path, place_key, set, texts};
 use crate::cluster::ClusterError;
 use crate::push::entry::{Applied, Applier, ApplyError, Place, Recorder, Sight};
 use crate::push::intents::Intents;
@@ -27,7 +27,7 @@ async fn push(store: &FakeStore, goal: &Goal, ledger: Duration) -> Result<Applie
     let (me, owners, intents, path) = (owner("a"), Living(names(&["a", "b"])), Intents::default(), path());
     let place =
         Place { client: store, path: &path, key: &place_key(), ledger: &Slowly(ledger), announce: &|_version| {} };
-    let applier = Applier { me: &me, owners: &owners, intents: &intents, now: Instant::now() };
+    let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
     applier.converge(&place, goal, Removals::Now).await
 }
 

@@ -11,7 +11,12 @@ pub fn hold(world: &mut World) -> Result<(), String> {
     for spot in spots() {
         let text = world.text(spot);
         let listed = pushes.iter().any(|push| lists(push, spot));
-        if text.is_none() || pushes.iter().any(|push| lists(push, spot) && policy(push) == Policy::Delete) {
+        // Of several that list it, the one that has the claim decides.
+        let owner = world.owner(spot);
+        let is_anothers =
+            |push: &PushSecret| push.metadata.uid != owner && pushes.iter().any(|other| other.metadata.uid == owner);
+        let removes = |push: &PushSecret| lists(push, spot) && policy(push) == Policy::Delete && !is_anothers(push);
+        if text.is_none() || pushes.iter().any(removes) {
             world.orphaned.remove(&spot);
         }
         if text.is_some() && !listed && !world.orphaned.contains(&spot) {
@@ -62,6 +67,32 @@ pub fn converged(world: &World) -> Result<(), String> {
             if policy(push) == Policy::Delete && world.sources[source_of(push)].is_some() && is_ready(push) {
                 return Err(format!("{spot:?} is not wanted and still listed: {:?}", statuses(&pushes)));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Where something stands.
+pub fn filled(world: &World) -> Vec<Spot> {
+    spots().filter(|spot| world.text(*spot).is_some()).collect()
+}
+
+/// All of these stand.
+pub fn stand(world: &World, held: &[Spot]) -> Result<(), String> {
+    match held.iter().find(|spot| world.text(**spot).is_none()) {
+        None => Ok(()),
+        Some(spot) => Err(format!("{spot:?} is without its value: {:?}", statuses(&world.pushes()))),
+    }
+}
+
+/// Each of these belongs to one that is there, wants it and lists it.
+pub fn one_owner(world: &World, held: &[Spot]) -> Result<(), String> {
+    let pushes = world.pushes();
+    for spot in held {
+        let owner = world.owner(*spot);
+        let owner = pushes.iter().find(|push| push.metadata.uid == owner);
+        if !owner.is_some_and(|owner| wants(owner, *spot) && lists(owner, *spot)) {
+            return Err(format!("{spot:?} belongs to {owner:?}: {:?}", statuses(&pushes)));
         }
     }
     Ok(())

@@ -63,6 +63,10 @@ pub enum Move {
     Store { store: usize, standing: Standing },
     /// The PushSecret is reconciled, as the cache has it: so many versions behind. It is stopped after so many polls.
     Turn { push: usize, behind: usize, stop: Option<u16> },
+    /// Whoever was woken is reconciled.
+    Woken,
+    /// The process starts anew: what it remembered is gone.
+    Restart,
     /// Time passes.
     Wait { seconds: u64 },
     /// The clock on the wall is set.
@@ -84,19 +88,46 @@ fn standing() -> impl Strategy<Value = Standing> {
     prop_oneof![4 => Just(Up), 1 => Just(Absent), 1 => Just(Refused), 1 => Just(Broken), 1 => Just(Hanging), 1 => Just(Down), 1 => Just(Lossy)]
 }
 
-fn one() -> impl Strategy<Value = Move> {
+fn turn() -> impl Strategy<Value = Move> {
     let stop = prop_oneof![4 => Just(None), 1 => (0..150_u16).prop_map(Some)];
     let behind = prop_oneof![4 => Just(0_usize), 1 => 1..4_usize];
+    (0..PUSHES, behind, stop).prop_map(|(push, behind, stop)| Move::Turn { push, behind, stop })
+}
+
+fn one() -> impl Strategy<Value = Move> {
     prop_oneof![
         4 => (0..PUSHES, wish()).prop_map(|(push, wish)| Move::Apply { push, wish }),
         1 => (0..PUSHES).prop_map(|push| Move::Delete { push }),
         2 => (0..SOURCES, prop::bool::weighted(0.7)).prop_map(|(source, there)| Move::Source { source, there }),
         1 => (0..STORES, 0..PATHS.len(), any::<bool>()).prop_map(|(store, path, mark)| Move::Erase { store, path, mark }),
         2 => (0..STORES, standing()).prop_map(|(store, standing)| Move::Store { store, standing }),
-        12 => (0..PUSHES, behind, stop).prop_map(|(push, behind, stop)| Move::Turn { push, behind, stop }),
+        12 => turn(),
+        3 => Just(Move::Woken),
+        1 => Just(Move::Restart),
         1 => prop_oneof![Just(1), Just(30), Just(61), Just(700)].prop_map(|seconds| Move::Wait { seconds }),
         1 => prop_oneof![Just(-10), Just(10)].prop_map(|minutes| Move::Clock { minutes }),
     ]
+}
+
+/// What may happen around a rename, and takes no value away: the second PushSecret asks for all that the first one has, and more.
+pub fn rename() -> impl Strategy<Value = (Wish, Wish, Vec<Move>)> {
+    use Standing::{Broken, Down, Hanging, Lossy, Up};
+    let more = (wish(), wish()).prop_map(|(first, more)| {
+        let policy = Policy::Delete;
+        let first = Wish { policy, ..first };
+        (first, Wish { stores: first.stores | more.stores, spots: first.spots | more.spots, ..more })
+    });
+    let standing = prop_oneof![3 => Just(Up), 1 => Just(Broken), 1 => Just(Hanging), 1 => Just(Down), 1 => Just(Lossy)];
+    let one = prop_oneof![
+        12 => turn(),
+        4 => Just(Move::Woken),
+        3 => Just(Move::Delete { push: 0 }),
+        2 => (0..STORES, standing).prop_map(|(store, standing)| Move::Store { store, standing }),
+        1 => (0..SOURCES).prop_map(|source| Move::Source { source, there: true }),
+        1 => Just(Move::Restart),
+        1 => prop_oneof![Just(1), Just(61)].prop_map(|seconds| Move::Wait { seconds }),
+    ];
+    (more, vec(one, 1..25)).prop_map(|((first, second), moves)| (first, second, moves))
 }
 
 /// A whole sequence.

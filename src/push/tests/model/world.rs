@@ -22,12 +22,14 @@ use crate::controller::report::Report;
 use crate::domain::claim;
 use crate::domain::convention::Convention;
 use crate::domain::label_query::LabelQuery;
+use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::EntryState;
 use crate::push::deletions::Deletions;
 use crate::push::intents::Intents;
 use crate::push::ledger::StoreKey;
 use crate::push::observe::{Absence, NoStore, Stores};
+use crate::push::offers::Offers;
 use crate::push::reconcile::{self, reconcile};
 use crate::push::tests::api_server::ApiServer;
 use crate::store::error::Family;
@@ -60,6 +62,8 @@ pub struct World {
     config_maps: Referrers,
     intents: Intents,
     deletions: Deletions,
+    offers: Offers,
+    woken: Arc<Mutex<Vec<Name>>>,
     convention: Convention,
     began: Instant,
     clock: i64,
@@ -104,10 +108,12 @@ impl World {
     pub fn new() -> Self {
         let stores = [FakeStore::on("one"), FakeStore::on("two")];
         stores.iter().for_each(FakeStore::yield_at_each_request);
-        let server = ApiServer::default();
+        let (server, woken) = (ApiServer::default(), Arc::<Mutex<Vec<Name>>>::default());
         server.yield_at_each_request();
         server.put("/namespaces/db", json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "db" } }));
         let mut world = World {
+            offers: offers(&server, &woken),
+            woken,
             server,
             stores,
             sources: [None, None],
@@ -135,6 +141,8 @@ impl World {
             Move::Erase { store, path, mark } => self.erase(*store, *path, *mark),
             Move::Store { store, standing } => self.stand(*store, *standing),
             Move::Turn { push, behind, stop } => self.turn(*push, *behind, *stop).await,
+            Move::Woken => self.woken().await,
+            Move::Restart => self.restart(),
             Move::Wait { seconds } => tokio::time::advance(Duration::from_secs(*seconds)).await,
             Move::Clock { minutes } => self.clock += minutes,
         }
@@ -174,6 +182,18 @@ impl World {
         }
     }
 
+    async fn woken(&mut self) {
+        let woken: BTreeSet<Name> = self.woken.lock().unwrap().drain(..).collect();
+        for push in (0..PUSHES).filter(|push| woken.contains(&Name::new("db", name(*push)))) {
+            self.turn(push, 0, None).await;
+        }
+    }
+
+    fn restart(&mut self) {
+        self.offers = offers(&self.server, &self.woken);
+        (self.intents, self.deletions) = (Intents::default(), Deletions::default());
+    }
+
     fn next(&mut self) -> u64 {
         self.serial += 1;
         self.serial
@@ -207,7 +227,10 @@ impl World {
         }
         let mut object = json!(object);
         match object["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty) {
-            true => self.server.remove(&url(push)),
+            true => {
+                self.server.remove(&url(push));
+                self.offers.forget(&Name::new("db", name(push)));
+            }
             false => {
                 object["metadata"]["deletionTimestamp"] =
                     json!(Timestamp::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
@@ -283,6 +306,9 @@ impl World {
             None => run.await.ok(),
             Some(polls) => stopped(run, polls).await.and_then(Result::ok),
         };
+        if self.server.push_secret(&url(push)).is_none() {
+            self.offers.forget(&Name::new("db", name(push)));
+        }
         if report.is_none() {
             // Its last word may have gone with it: that it lets the PushSecret go, or leaves what it cannot tell its own.
             let is_gone = self.server.push_secret(&url(push)).is_none();
@@ -324,6 +350,7 @@ impl World {
             cluster_name: "here",
             intents: &self.intents,
             deletions: &self.deletions,
+            offers: &self.offers,
             instant: self.began + passed,
             now: now + SignedDuration::from_mins(self.clock),
         };
@@ -368,6 +395,11 @@ impl World {
         let is_filled = !matches!(entry.state, EntryState::Absent | EntryState::Empty);
         is_filled && !claim::is_marked(&entry.custom_metadata)
     }
+}
+
+fn offers(server: &ApiServer, woken: &Arc<Mutex<Vec<Name>>>) -> Offers {
+    let woken = woken.clone();
+    Offers::new(Box::new(server.clone()), Box::new(move |name| woken.lock().unwrap().push(name)))
 }
 
 /// Every property of every path on every server.

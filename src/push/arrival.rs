@@ -1,0 +1,88 @@
+//! What a reconcile came to at each entry, for those who offer something there or wait for it. Pure.
+
+use std::collections::BTreeSet;
+
+use super::apply::{Removal, Results};
+use super::entry::ApplyError;
+use super::offers::Reached;
+use super::plan::{Places, Plan, Problem};
+use super::refusal::Refusal;
+use super::report::family;
+use crate::domain::claim::Owner;
+use crate::domain::object_name::Name;
+use crate::store::PathKey;
+use crate::store::error::Family;
+
+/// A message names this many of those who may take something, and counts the rest.
+const MAX_NAMED: usize = 3;
+
+/// What it came to where it is to publish.
+pub fn reached(plan: &Plan, results: &Results, places: &Places, me: &Owner) -> Vec<Reached> {
+    let wanted = plan.iter().filter(|(_, job)| !job.lines.is_empty());
+    let reached = wanted.filter_map(|(spot, _)| {
+        let (key, outcome) = (places.get(spot)?.as_ref().ok()?.clone(), results.get(spot)?);
+        Some(match &outcome.result {
+            Ok(applied) => {
+                let owned = applied.settled.owned.clone();
+                Reached { key, owned, refused_for: BTreeSet::new(), is_final: true }
+            }
+            Err(problem) => {
+                let is_final = matches!(family(problem), Family::Refused | Family::Invalid);
+                let refused_for = owner(problem).filter(|owner| owner.cluster == me.cluster);
+                let refused_for = refused_for.map(|owner| Name::new(&owner.namespace, &owner.name));
+                Reached { key, owned: BTreeSet::new(), refused_for: refused_for.into_iter().collect(), is_final }
+            }
+        })
+    });
+    reached.collect()
+}
+
+/// The entries that it left, or some of them.
+pub fn freed(plan: &Plan, results: &Results, places: &Places) -> BTreeSet<PathKey> {
+    let left = plan.iter().filter(|(_, job)| !job.goal.remove.is_empty() || !job.goal.release.is_empty());
+    let done = left.filter_map(|(spot, _)| {
+        let outcome = results.get(spot)?;
+        let is_done = outcome.result.is_ok() && outcome.removal == Removal::Done;
+        is_done.then(|| places.get(spot)?.as_ref().ok().cloned())?
+    });
+    done.collect()
+}
+
+/// What stands until another has taken it, in words.
+pub fn awaited(plan: &Plan, results: &Results) -> Vec<String> {
+    let awaited = plan.iter().filter_map(|(spot, job)| {
+        let settled = &results.get(spot)?.result.as_ref().ok()?.settled;
+        let awaited = job.goal.offer.iter().filter(|(property, _)| settled.awaited.contains(*property));
+        Some(awaited.map(move |(property, waiters)| {
+            let named: Vec<&str> = waiters.iter().take(MAX_NAMED).map(String::as_str).collect();
+            let more = match waiters.len().saturating_sub(MAX_NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let named = named.join(", ");
+            format!(
+                "property {property:?} of {} is left to {named}{more}, and removed if nobody takes it over",
+                spot.path
+            )
+        }))
+    });
+    awaited.flatten().collect()
+}
+
+/// What another has taken over, in words.
+pub fn inherited(results: &Results) -> Vec<String> {
+    let inherited = results.iter().filter_map(|(spot, outcome)| {
+        let settled = &outcome.result.as_ref().ok()?.settled;
+        Some(settled.inherited.iter().map(move |(property, by)| {
+            format!("property {property:?} of {} belongs to PushSecret {} now", spot.path, by.object())
+        }))
+    });
+    inherited.flatten().collect()
+}
+
+fn owner(problem: &Problem) -> Option<&Owner> {
+    match problem {
+        Problem::Apply(ApplyError::Refused { refusal: Refusal::Conflict { owner, .. }, .. }) => Some(owner),
+        Problem::Rules(_) | Problem::Clash(_) | Problem::Source { .. } | Problem::Store(_) | Problem::Apply(_) => None,
+    }
+}

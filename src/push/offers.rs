@@ -1,0 +1,349 @@
+//! Properties that their owner leaves to another PushSecret of the cluster which waits for them.
+//!
+//! Who no longer wants a property, and knows of somebody who may, offers it and removes nothing. Who wants it lists it in a ledger of its
+//! own first, and then sets its claim in the place of the other's. So the property has a claim and a line all the time, and its
+//! value stands. The one that left it lets go of its own line once it sees the other's claim, and removes the property when
+//! everybody who was asked has declined.
+//!
+//! Offers are in memory alone: after a restart whoever leaves something offers it again. While its owner is reconciled an offer is
+//! closed, so that nobody takes what the owner may want back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kube::ResourceExt;
+use kube::runtime::reflector::Store;
+use tokio::sync::Notify;
+
+use super::waiters;
+use crate::api::PushSecret;
+use crate::controller::guarded::Guarded;
+use crate::domain::claim::{self, Labels, Owner};
+use crate::domain::object_name::Name;
+use crate::domain::path::RemotePath;
+use crate::store::PathKey;
+
+/// A PushSecret as one that may take an offer. After an edit it is asked anew.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Waiter {
+    /// Its namespace and name.
+    pub name: Name,
+    /// Its UID.
+    pub uid: String,
+    /// The generation of its spec.
+    pub generation: i64,
+}
+
+/// The PushSecrets of the cluster, as the watch last showed them. It shows a PushSecret that was created before the deletion of another
+/// no later than that deletion.
+pub trait Others: Send + Sync {
+    /// Those that are meant.
+    fn find(&self, is_meant: &dyn Fn(&PushSecret) -> bool) -> Vec<Waiter>;
+}
+
+/// One process's offers, and who waits for what.
+pub struct Offers {
+    others: Box<dyn Others>,
+    wake: Box<dyn Fn(Name) + Send + Sync>,
+    state: Mutex<State>,
+    put_down: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// Counts what begins: reconciles and the opening of offers.
+    clock: u64,
+    offers: BTreeMap<At, Offer>,
+    /// Who was refused, at which entries, for the claims of whom.
+    refused: BTreeMap<Name, BTreeSet<(PathKey, Name)>>,
+}
+
+/// What is offered, and the UID of its owner.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct At {
+    uid: String,
+    key: PathKey,
+    property: String,
+}
+
+struct Offer {
+    by: Name,
+    /// When it was opened; nothing while its owner is reconciled.
+    open: Option<u64>,
+    /// Whether somebody is about to set its claim.
+    in_hand: bool,
+    asked: BTreeSet<Waiter>,
+    declined: BTreeSet<Waiter>,
+}
+
+/// A property that is to be offered, and to whom.
+pub type Asking = BTreeMap<(PathKey, String), Vec<Waiter>>;
+
+/// A reconcile, as far as it may take offers.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    waiter: Waiter,
+    began: u64,
+}
+
+/// What a reconcile came to at an entry that it is to publish to.
+pub struct Reached {
+    /// The entry.
+    pub key: PathKey,
+    /// What it owns there now.
+    pub owned: BTreeSet<String>,
+    /// Whose claims it was refused for.
+    pub refused_for: BTreeSet<Name>,
+    /// Whether that is its last word until something changes.
+    pub is_final: bool,
+}
+
+/// Holds offers while their taker sets its claim: their owner, and others who were asked, leave them alone.
+pub struct InHand<'a> {
+    offers: &'a Offers,
+    at: Vec<At>,
+}
+
+impl Offers {
+    /// Nothing is offered yet. `wake` has a PushSecret reconciled soon.
+    pub fn new(others: Box<dyn Others>, wake: Box<dyn Fn(Name) + Send + Sync>) -> Self {
+        Offers { others, wake, state: Mutex::default(), put_down: Notify::new() }
+    }
+
+    /// Begins a reconcile: closes what this PushSecret offers, once nobody has it in hand.
+    pub async fn begin(&self, me: &Owner, generation: i64) -> Attempt {
+        let waiter = Waiter { name: name_of(me), uid: me.uid.clone(), generation };
+        loop {
+            // Before the look, or what is put down in between would not be heard of.
+            let put_down = self.put_down.notified();
+            if let Some(began) = self.lock().close(&me.uid) {
+                return Attempt { waiter, began };
+            }
+            put_down.await;
+        }
+    }
+
+    /// Who may want this property of an entry, and has not declined it.
+    pub fn waiters(&self, me: &Owner, key: &PathKey, path: &RemotePath, property: &str) -> Vec<Waiter> {
+        let (refused, declined) = {
+            let state = self.lock();
+            let refused = state.refused.iter().filter(|(_, at)| at.iter().any(|(refused_at, _)| refused_at == key));
+            let at = At { uid: me.uid.clone(), key: key.clone(), property: property.to_owned() };
+            let declined = state.offers.get(&at).map(|offer| offer.declined.clone()).unwrap_or_default();
+            (refused.map(|(name, _)| name.clone()).collect::<BTreeSet<Name>>(), declined)
+        };
+        let is_meant = |push: &PushSecret| {
+            push.uid().as_deref() != Some(&me.uid)
+                && waiters::may_wait(push)
+                && (refused.contains(&name(push)) || waiters::may_map(push, path, property))
+        };
+        let mut found = self.others.find(&is_meant);
+        found.retain(|waiter| !declined.contains(waiter));
+        found
+    }
+
+    /// Opens these offers in place of all that this PushSecret made before, and wakes whoever is asked.
+    pub fn open(&self, me: &Owner, asking: Asking) {
+        let asked: BTreeSet<Name> = asking.values().flatten().map(|waiter| waiter.name.clone()).collect();
+        self.lock().open(me, asking);
+        self.wake(asked);
+    }
+
+    /// What is offered at an entry: properties, each with the UID of its owner.
+    pub fn at(&self, key: &PathKey) -> BTreeSet<(String, String)> {
+        let state = self.lock();
+        let open = state.offers.iter().filter(|(at, offer)| at.key == *key && offer.is_to_be_had());
+        open.map(|(at, _)| (at.property.clone(), at.uid.clone())).collect()
+    }
+
+    /// Takes these properties in hand, each from the owner with this UID; nothing if one of them is offered no longer.
+    pub fn take(&self, key: &PathKey, from: &BTreeMap<String, String>) -> Option<InHand<'_>> {
+        let at =
+            |(property, uid): (&String, &String)| At { uid: uid.clone(), key: key.clone(), property: property.clone() };
+        let at: Vec<At> = from.iter().map(at).collect();
+        let mut state = self.lock();
+        if !at.iter().all(|at| state.offers.get(at).is_some_and(Offer::is_to_be_had)) {
+            return None;
+        }
+        for at in &at {
+            state.offers.entry(at.clone()).and_modify(|offer| offer.in_hand = true);
+        }
+        Some(InHand { offers: self, at })
+    }
+
+    /// What a reconcile came to: what it took is offered no longer, and what it was refused it declines. Those who offered either are
+    /// woken.
+    pub fn reached(&self, attempt: &Attempt, reached: &[Reached]) {
+        let woken = self.lock().reached(attempt, reached);
+        self.wake(woken);
+    }
+
+    /// The reconcile is over. Where it is not to be tried again soon, whatever it did not take it declines.
+    pub fn end(&self, attempt: &Attempt, is_final: bool) {
+        if is_final {
+            let woken = self.lock().decline(attempt, |_| true);
+            self.wake(woken);
+        }
+    }
+
+    /// What this PushSecret had at these entries may be free now: whoever was refused there for its sake tries again.
+    pub fn freed(&self, me: &Owner, keys: &BTreeSet<PathKey>) {
+        if !keys.is_empty() {
+            let (state, mine) = (self.lock(), name_of(me));
+            let woken = state.refused_for(|(key, owner)| keys.contains(key) && *owner == mine);
+            drop(state);
+            self.wake(woken);
+        }
+    }
+
+    /// These properties of an entry with these labels were removed after another leader had let somebody take them, who writes them again.
+    pub fn crossed(&self, me: &Owner, labels: &Labels, removed: &BTreeSet<String>) {
+        let owners = removed.iter().filter_map(|property| claim::owner(labels, property));
+        let others = owners.filter(|owner| owner.uid != me.uid && owner.cluster == me.cluster);
+        self.wake(others.map(|owner| name_of(&owner)).collect());
+    }
+
+    /// The PushSecret is gone: it offers nothing, wants nothing, and what it claimed is free.
+    pub fn forget(&self, name: &Name) {
+        let mut state = self.lock();
+        state.refused.remove(name);
+        state.offers.retain(|_, offer| offer.by != *name);
+        let asked_it = |offer: &&Offer| offer.asked.iter().any(|waiter| waiter.name == *name);
+        let mut woken: BTreeSet<Name> = state.offers.values().filter(asked_it).map(|offer| offer.by.clone()).collect();
+        woken.extend(state.refused_for(|(_, owner)| owner == name));
+        drop(state);
+        self.wake(woken);
+    }
+
+    fn wake(&self, names: BTreeSet<Name>) {
+        names.into_iter().for_each(|name| (self.wake)(name));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// Closes what is offered by this one, and says when; nothing while somebody has some of it in hand.
+    fn close(&mut self, uid: &str) -> Option<u64> {
+        let mut ours: Vec<&mut Offer> =
+            self.offers.iter_mut().filter(|(at, _)| at.uid == uid).map(|(_, offer)| offer).collect();
+        if ours.iter().any(|offer| offer.in_hand) {
+            return None;
+        }
+        ours.iter_mut().for_each(|offer| offer.open = None);
+        Some(self.tick())
+    }
+
+    fn open(&mut self, me: &Owner, asking: Asking) {
+        let open = Some(self.tick());
+        let is_kept = |at: &At| asking.contains_key(&(at.key.clone(), at.property.clone()));
+        self.offers.retain(|at, _| at.uid != me.uid || is_kept(at));
+        for ((key, property), asked) in asking {
+            let at = At { uid: me.uid.clone(), key, property };
+            let blank =
+                || Offer { by: name_of(me), open, in_hand: false, asked: BTreeSet::new(), declined: BTreeSet::new() };
+            let offer = self.offers.entry(at).or_insert_with(blank);
+            (offer.open, offer.asked) = (open, asked.into_iter().collect());
+        }
+    }
+
+    fn reached(&mut self, attempt: &Attempt, reached: &[Reached]) -> BTreeSet<Name> {
+        let mut woken = BTreeSet::new();
+        let owned = |at: &At| reached.iter().any(|one| one.key == at.key && one.owned.contains(&at.property));
+        self.offers.retain(|at, offer| {
+            let is_taken = at.uid != attempt.waiter.uid && owned(at);
+            woken.extend(is_taken.then(|| offer.by.clone()));
+            !is_taken
+        });
+        let refused = reached.iter().flat_map(|one| one.refused_for.iter().map(|by| (one.key.clone(), by.clone())));
+        let refused: BTreeSet<(PathKey, Name)> = refused.collect();
+        match refused.is_empty() {
+            true => drop(self.refused.remove(&attempt.waiter.name)),
+            false => drop(self.refused.insert(attempt.waiter.name.clone(), refused)),
+        }
+        let is_final = |key: &PathKey| reached.iter().any(|one| one.is_final && one.key == *key);
+        woken.extend(self.decline(attempt, is_final));
+        woken
+    }
+
+    /// Only what was open all the time can have been seen, and so be declined.
+    fn decline(&mut self, attempt: &Attempt, at_entry: impl Fn(&PathKey) -> bool) -> BTreeSet<Name> {
+        let mut woken = BTreeSet::new();
+        for (at, offer) in &mut self.offers {
+            let was_open = !offer.in_hand && offer.open.is_some_and(|open| open < attempt.began);
+            let is_asked = offer.asked.iter().any(|asked| asked.name == attempt.waiter.name);
+            if was_open && is_asked && at_entry(&at.key) && offer.declined.insert(attempt.waiter.clone()) {
+                woken.insert(offer.by.clone());
+            }
+        }
+        woken
+    }
+
+    fn refused_for(&self, is_meant: impl Fn(&(PathKey, Name)) -> bool) -> BTreeSet<Name> {
+        let meant = self.refused.iter().filter(|(_, refused)| refused.iter().any(&is_meant));
+        meant.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+impl Offer {
+    fn is_to_be_had(&self) -> bool {
+        self.open.is_some() && !self.in_hand
+    }
+}
+
+impl InHand<'_> {
+    /// The claim is set: whoever offered this is woken, and nobody else may have it.
+    pub fn taken(self) {
+        let mut state = self.offers.lock();
+        let woken = self.at.iter().filter_map(|at| state.offers.remove(at)).map(|offer| offer.by).collect();
+        drop(state);
+        self.offers.wake(woken);
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        let mut state = self.offers.lock();
+        for at in &self.at {
+            if let Some(offer) = state.offers.get_mut(at) {
+                offer.in_hand = false;
+            }
+        }
+        drop(state);
+        self.offers.put_down.notify_waiters();
+    }
+}
+
+impl Others for Store<Guarded<PushSecret>> {
+    fn find(&self, is_meant: &dyn Fn(&PushSecret) -> bool) -> Vec<Waiter> {
+        let decoded =
+            |object: &Arc<Guarded<PushSecret>>| object.0.as_ref().ok().filter(|push| is_meant(push)).map(Waiter::of);
+        self.state().iter().filter_map(decoded).collect()
+    }
+}
+
+impl Waiter {
+    /// As it is now.
+    pub fn of(push: &PushSecret) -> Self {
+        Waiter {
+            name: name(push),
+            uid: push.uid().unwrap_or_default(),
+            generation: push.metadata.generation.unwrap_or_default(),
+        }
+    }
+}
+
+fn name(push: &PushSecret) -> Name {
+    Name::new(push.namespace().unwrap_or_default(), push.name_any())
+}
+
+fn name_of(owner: &Owner) -> Name {
+    Name::new(&owner.namespace, &owner.name)
+}

@@ -1,0 +1,109 @@
+//! Says which PushSecrets may want a property that another one leaves, and which have it, by their specs, conditions and ledgers alone.
+//! Pure.
+//!
+//! The answer errs on the side of yes: who is asked and wants nothing says so within one reconcile.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::PushSecret;
+use crate::api::condition::{self, ConditionStatus};
+use crate::api::push_secret::{DataTo, PushSecretData, SyncedPushSecrets, UpdatePolicy};
+use crate::domain::path::RemotePath;
+use crate::domain::remote_key::{RemoteKey, STAND_IN};
+
+/// Whether it may still be waiting for something. Who has everything that its spec asks for waits for nothing, unless it leaves
+/// alone what is there already: then it is satisfied by another's property, and would miss it.
+pub fn may_wait(push: &PushSecret) -> bool {
+    if push.metadata.deletion_timestamp.is_some() {
+        return false;
+    }
+    let is_satisfied = push.status.as_ref().is_some_and(|status| {
+        let ready = condition::find(&status.conditions, condition::READY);
+        status.observed_generation == push.metadata.generation
+            && ready.is_some_and(|ready| ready.status == ConditionStatus::True)
+    });
+    !is_satisfied || push.spec.update_policy() == UpdatePolicy::IfNotExists
+}
+
+/// Whether its spec may map something to this property of this path, whatever its stores call the mount.
+pub fn may_map(push: &PushSecret, path: &RemotePath, property: &str) -> bool {
+    let maps = |data: &PushSecretData| {
+        let remote = &data.match_.remote_ref;
+        let named = remote.property.as_deref().filter(|named| !named.is_empty());
+        named.is_none_or(|named| named == property) && leads_to(&remote.remote_key, path)
+    };
+    let maps_many = |many: &DataTo| {
+        let named = many.remote_key.as_deref().filter(|key| !key.is_empty());
+        named.is_none_or(|key| leads_to(key, path))
+    };
+    push.spec.data.iter().any(maps) || push.spec.data_to.iter().any(maps_many)
+}
+
+/// What a ledger lists at this path, whatever its stores call the mount.
+pub fn listed(ledger: &SyncedPushSecrets, path: &RemotePath) -> BTreeSet<String> {
+    let lines = ledger.values().flat_map(BTreeMap::values).map(|line| &line.match_.remote_ref);
+    let there = lines.filter(|remote| leads_to(&remote.remote_key, path));
+    there.filter_map(|remote| remote.property.clone()).collect()
+}
+
+/// Compares segments from the right: what a key has beyond the path names its mount, in one of several ways.
+fn leads_to(key: &str, path: &RemotePath) -> bool {
+    let Ok(key) = RemoteKey::parse(key) else { return false };
+    let specimen = key.specimen();
+    let segments: Vec<&str> = specimen.split('/').filter(|segment| !segment.is_empty()).collect();
+    let wanted: Vec<&str> = path.path.segments().collect();
+    let is_same = |(own, wanted): (&&str, &&str)| own.contains(STAND_IN) || own == wanted;
+    segments.len() >= wanted.len() && segments.iter().rev().zip(wanted.iter().rev()).all(is_same)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn push(spec: Value, status: Value) -> PushSecret {
+        let object = json!({ "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret", "spec": spec,
+            "metadata": { "name": "push", "namespace": "db", "generation": 2 }, "status": status });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn mapped(key: &str, property: Option<&str>) -> bool {
+        let remote = json!({ "remoteKey": key, "property": property });
+        let data = json!([{ "match": { "secretKey": "k", "remoteRef": remote } }]);
+        let spec = json!({ "secretStoreRefs": [], "selector": {}, "data": data });
+        may_map(&push(spec, json!({})), &RemotePath::parse(Some("secret"), "team/db").unwrap(), "password")
+    }
+
+    #[test]
+    fn every_spelling_that_may_lead_to_the_property_counts() {
+        for key in ["team/db", "/team/db", "secret/team/db", "secret/data/team/db", "{{ .metadata.namespace }}/db"] {
+            assert!(mapped(key, Some("password")), "{key}");
+        }
+        assert!(mapped("team/{{ index .metadata.labels \"a/b\" }}", None));
+        for (key, property) in
+            [("team/db", "other"), ("team/other", "password"), ("db", "password"), ("{{", "password")]
+        {
+            assert!(!mapped(key, Some(property)), "{key} {property}");
+        }
+        let many = |key: Value| {
+            let spec = json!({ "secretStoreRefs": [], "selector": {}, "dataTo": [{ "remoteKey": key }] });
+            may_map(&push(spec, json!({})), &RemotePath::parse(Some("secret"), "team/db").unwrap(), "password")
+        };
+        assert!(many(json!("team/db")) && many(Value::Null) && !many(json!("team/other")));
+    }
+
+    #[test]
+    fn who_has_everything_or_is_going_waits_for_nothing() {
+        let status = |generation: i64, word: &str| json!({ "observedGeneration": generation, "conditions": [{ "type": "Ready", "status": word }] });
+        let spec = |update: &str| json!({ "secretStoreRefs": [], "selector": {}, "updatePolicy": update });
+        assert!(may_wait(&push(spec("Replace"), json!({}))));
+        assert!(may_wait(&push(spec("Replace"), status(2, "False"))));
+        assert!(may_wait(&push(spec("Replace"), status(1, "True"))));
+        assert!(!may_wait(&push(spec("Replace"), status(2, "True"))));
+        assert!(may_wait(&push(spec("IfNotExists"), status(2, "True"))));
+        let mut going = push(spec("Replace"), json!({}));
+        going.metadata.deletion_timestamp = Some(serde_json::from_value(json!("1970-01-01T00:00:00Z")).unwrap());
+        assert!(!may_wait(&going));
+    }
+}
