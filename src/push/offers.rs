@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use kube::runtime::reflector::Store;
@@ -68,12 +69,22 @@ struct At {
 
 struct Offer {
     by: Name,
+    since: Instant,
     /// When it was opened; nothing while its owner is reconciled.
     open: Option<u64>,
     /// Whether somebody is about to set its claim.
     in_hand: bool,
     asked: BTreeSet<Waiter>,
     declined: BTreeSet<Waiter>,
+}
+
+/// For how long a property is offered.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// The time.
+    pub now: Instant,
+    /// The limit.
+    pub most: Duration,
 }
 
 /// A property that is to be offered, and to whom.
@@ -123,15 +134,28 @@ impl Offers {
         }
     }
 
-    /// Who may want this property of an entry, and has not declined it.
-    pub fn waiters(&self, me: &Owner, key: &PathKey, path: &RemotePath, property: &str) -> Vec<Waiter> {
-        let (refused, declined) = {
+    /// Who may want this property of an entry, and has not declined it. Nobody, if it was offered for as long as `patience`:
+    /// a PushSecret that fails for ever must not hold that of another.
+    pub fn waiters(
+        &self,
+        me: &Owner,
+        key: &PathKey,
+        path: &RemotePath,
+        property: &str,
+        patience: Patience,
+    ) -> Vec<Waiter> {
+        let (refused, declined, is_late) = {
             let state = self.lock();
             let refused = state.refused.iter().filter(|(_, at)| at.iter().any(|(refused_at, _)| refused_at == key));
             let at = At { uid: me.uid.clone(), key: key.clone(), property: property.to_owned() };
-            let declined = state.offers.get(&at).map(|offer| offer.declined.clone()).unwrap_or_default();
-            (refused.map(|(name, _)| name.clone()).collect::<BTreeSet<Name>>(), declined)
+            let offer = state.offers.get(&at);
+            let declined = offer.map(|offer| offer.declined.clone()).unwrap_or_default();
+            let is_late = offer.is_some_and(|offer| patience.is_over(offer.since));
+            (refused.map(|(name, _)| name.clone()).collect::<BTreeSet<Name>>(), declined, is_late)
         };
+        if is_late {
+            return Vec::new();
+        }
         let is_meant = |push: &PushSecret| {
             push.uid().as_deref() != Some(&me.uid)
                 && waiters::may_wait(push)
@@ -143,9 +167,9 @@ impl Offers {
     }
 
     /// Opens these offers in place of all that this PushSecret made before, and wakes whoever is asked.
-    pub fn open(&self, me: &Owner, asking: Asking) {
+    pub fn open(&self, me: &Owner, asking: Asking, now: Instant) {
         let asked: BTreeSet<Name> = asking.values().flatten().map(|waiter| waiter.name.clone()).collect();
-        self.lock().open(me, asking);
+        self.lock().open(me, asking, now);
         self.wake(asked);
     }
 
@@ -241,14 +265,14 @@ impl State {
         Some(self.tick())
     }
 
-    fn open(&mut self, me: &Owner, asking: Asking) {
+    fn open(&mut self, me: &Owner, asking: Asking, now: Instant) {
         let open = Some(self.tick());
         let is_kept = |at: &At| asking.contains_key(&(at.key.clone(), at.property.clone()));
         self.offers.retain(|at, _| at.uid != me.uid || is_kept(at));
         for ((key, property), asked) in asking {
             let at = At { uid: me.uid.clone(), key, property };
-            let blank =
-                || Offer { by: name_of(me), open, in_hand: false, asked: BTreeSet::new(), declined: BTreeSet::new() };
+            let (asked_nobody, declined) = (BTreeSet::new(), BTreeSet::new());
+            let blank = || Offer { by: name_of(me), since: now, open, in_hand: false, asked: asked_nobody, declined };
             let offer = self.offers.entry(at).or_insert_with(blank);
             (offer.open, offer.asked) = (open, asked.into_iter().collect());
         }
@@ -289,6 +313,12 @@ impl State {
     fn refused_for(&self, is_meant: impl Fn(&(PathKey, Name)) -> bool) -> BTreeSet<Name> {
         let meant = self.refused.iter().filter(|(_, refused)| refused.iter().any(&is_meant));
         meant.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+impl Patience {
+    fn is_over(self, since: Instant) -> bool {
+        self.now.saturating_duration_since(since) >= self.most
     }
 }
 

@@ -16,7 +16,7 @@ use super::intents::Intents;
 use super::ledger::{self, Ledger, Spot, StoreKey};
 use super::mapped::{self, Mapped};
 use super::observe::{self, Absence, SeenStores, Selected, Stores};
-use super::offers::{Asking, Attempt, Offers};
+use super::offers::{Asking, Attempt, Offers, Patience};
 use super::plan::{self, Aim, Known, Places, Plan};
 use super::record::{Record, Recorded, is_same_wish};
 use super::report::{self, Done, Said, Setting};
@@ -354,7 +354,7 @@ impl<'a> Turn<'a> {
         let record = Record::new(self.world.cluster, (*self.object).clone(), &plan, &ledger);
         // What is offered stands, asked or not: one that cannot be looked at asks nobody.
         let may_ask = asking.is_empty() || record.confirm().await.is_ok();
-        self.world.offers.open(&self.me, if may_ask { asking } else { Asking::new() });
+        self.world.offers.open(&self.me, if may_ask { asking } else { Asking::new() }, self.world.instant);
         let none = BTreeSet::new();
         let wanted = match aim {
             Aim::Publish { .. } => &seen.chosen.stores,
@@ -387,8 +387,9 @@ impl<'a> Turn<'a> {
     /// The plan, and what of it is offered to whom.
     fn plan(&self, aim: &Aim<'_>, ledger: &Ledger, places: &Places) -> (Plan, Asking) {
         let mut asking = Asking::new();
+        let patience = Patience { now: self.world.instant, most: self.world.cleanup_deadline };
         let mut waiters = |path: &RemotePath, key: &PathKey, property: &str| {
-            let waiters = self.world.offers.waiters(&self.me, key, path, property);
+            let waiters = self.world.offers.waiters(&self.me, key, path, property, patience);
             let names = waiters.iter().map(|waiter| waiter.name.to_string()).collect();
             if !waiters.is_empty() {
                 asking.insert((key.clone(), property.to_owned()), waiters);

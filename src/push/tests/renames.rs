@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -279,6 +280,30 @@ async fn a_waiter_whose_store_fails_is_waited_for() {
         bench.settle().await;
         bench.is_handed_over("old", "new");
     }
+}
+
+/// Another tenant's PushSecret that fails for ever holds nobody's deletion.
+#[tokio::test]
+async fn a_waiter_that_fails_for_ever_is_waited_for_until_the_deadline() {
+    let mut bench = Bench::new();
+    let second = bench.store.with_identity("second");
+    bench.stores.0.insert("second", second);
+    let mut next = both();
+    next["secretStoreRefs"][0]["name"] = json!("second");
+    bench.apply("old", both());
+    bench.one("old").await;
+    bench.apply("new", next);
+    bench.store.before_each(move |_, request| {
+        let sealed = StoreError::Sealed { server: "fake".into() };
+        (&*request.identity.0 == "second").then_some(fake::Fault::Refuse(sealed))
+    });
+    bench.drop("old");
+    bench.one("old").await;
+    bench.settle().await;
+    assert_eq!((bench.says("old").1.as_str(), bench.texts(TEMPORAL).len()), ("CleanupPending", 2));
+    bench.pass(Duration::from_secs(600));
+    bench.one("old").await;
+    assert!(bench.get("old").is_none() && bench.texts(TEMPORAL).is_empty());
 }
 
 #[tokio::test]
