@@ -42,6 +42,8 @@ pub struct Connection {
     pub auth: Arc<dyn Method>,
     /// Whether a credential is read in the consumer's namespace, so that each namespace is an identity of its own.
     pub referent: bool,
+    /// Fields that have no effect beside others, for people.
+    pub ignored: Vec<String>,
 }
 
 impl Connection {
@@ -70,11 +72,11 @@ pub fn parse(store: &StoreName, spec: &StoreSpec, consumer: &str) -> Result<Conn
         }
     };
     if let Some(mount) = &connection.mount {
-        Mount::parse(mount).map_err(|error| parser.0.invalid(format!("`path`: {error}")))?;
+        Mount::parse(mount).map_err(|error| parser.0.invalid(format!("`path`: {}", error.of_mount())))?;
     }
     // Last: whatever has a rule of its own is better told by that.
     bounds::check(spec).map_err(|error| parser.0.invalid(error.to_string()))?;
-    Ok(Connection { referent: parser.0.is_referent(), ..connection })
+    Ok(Connection { referent: parser.0.is_referent(), ignored: parser.0.ignored(), ..connection })
 }
 
 struct Parser<'a>(Fields<'a>);
@@ -94,6 +96,7 @@ impl Parser<'_> {
             forward_inconsistent: vault.forward_inconsistent == Some(true) && vault.read_your_writes == Some(true),
             auth: auth::choose(vault.auth.as_ref().map(Declared::from), &mut self.0)?,
             referent: false,
+            ignored: Vec::new(),
         })
     }
 
@@ -111,6 +114,7 @@ impl Parser<'_> {
             forward_inconsistent: false,
             auth: auth::choose(openbao.auth.as_ref().map(Declared::from), &mut self.0)?,
             referent: false,
+            ignored: Vec::new(),
         })
     }
 
@@ -125,7 +129,10 @@ impl Parser<'_> {
 
     fn ca(&mut self, bundle: Option<&Vec<u8>>, provider: Option<&CaProvider>) -> Result<CaSource, StoreRefusal> {
         match (bundle.filter(|bundle| !bundle.is_empty()), provider) {
-            (Some(bundle), _) => Ok(CaSource::Bundle(bundle.clone())),
+            (Some(bundle), provider) => {
+                self.0.ignore(provider.is_some(), "caProvider", "caBundle");
+                Ok(CaSource::Bundle(bundle.clone()))
+            }
             (None, Some(provider)) => self.ca_provider(provider),
             (None, None) => Ok(CaSource::System),
         }
