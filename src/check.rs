@@ -9,9 +9,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::api::condition::{self, Upsert};
 use crate::api::store_spec::{Capabilities, KvVersion, SecretStoreStatus, VaultDetail};
 use crate::api::{Condition, ConditionStatus, Reason, StoreSpec};
+use crate::domain::path::Mount;
 use crate::store::admit;
 use crate::store::connection::Connection;
-use crate::store::vault::{Inspection, Rights};
+use crate::store::vault::{Inspection, Lacking};
 use crate::store::{Registry, StoreName, StoreRefusal};
 
 /// The default interval between checks of a store.
@@ -50,20 +51,32 @@ pub async fn check(registry: &Arc<Registry>, name: &StoreName, secret_prefix: &s
         Ok((connection, None)) => Ok((connection, None)),
         Err(refusal) => Err(refusal),
     };
-    match inspected {
-        Ok((connection, inspection)) => {
-            let conditions = registry.store(name).map_or(Ok(()), |store| admit::check(&store.spec().conditions));
-            if let Err(error) = conditions {
-                return refused(&StoreRefusal::Invalid { store: name.clone(), what: error.to_string() });
-            }
+    let spec = registry.store(name).map(|store| store.spec().clone()).unwrap_or_default();
+    match (inspected, admit::check(&spec.conditions)) {
+        (Err(refusal @ (StoreRefusal::NotFound { .. } | StoreRefusal::OtherController { .. })), _) => refused(&refusal),
+        // Whatever else is wrong: it has to be corrected, and an outage would hide it.
+        (_, Err(error)) => refused(&StoreRefusal::Invalid { store: name.clone(), what: error.to_string() }),
+        (Err(refusal), Ok(())) => refused(&refusal),
+        (Ok((connection, inspection)), Ok(())) => {
             let mut outcome = usable(&connection, inspection, secret_prefix);
-            if registry.store(name).is_some_and(|store| store.spec().retry_settings.is_some()) {
-                outcome.message.push_str(RETRY_SETTINGS);
-            }
+            outcome.message.push_str(&without_effect(&spec, &connection));
             Some(outcome)
         }
-        Err(refusal) => refused(&refusal),
     }
+}
+
+/// The fields of the spec that have no effect, in words.
+fn without_effect(spec: &StoreSpec, connection: &Connection) -> String {
+    let retries = spec.retry_settings.as_ref().map(|_| RETRY_SETTINGS.to_owned());
+    let interval = spec.refresh_interval.as_ref().and_then(|interval| interval.parse().err());
+    let interval = interval.map(|refused| {
+        format!(
+            "; spec.refreshInterval: {refused}; the store is checked every {}",
+            humantime::format_duration(DEFAULT_INTERVAL)
+        )
+    });
+    let ignored = connection.ignored.iter().map(|ignored| format!("; {ignored}"));
+    retries.into_iter().chain(interval).chain(ignored).collect()
 }
 
 /// The time until the next check.
@@ -83,8 +96,10 @@ pub fn status(
     let ready = Condition::ready(outcome.status, outcome.reason, outcome.message.clone(), Some(generation));
     let upsert = condition::upsert(&mut status.conditions, ready, now);
     // A failure keeps what was known: an outage changes neither rights nor versions.
-    status.capabilities = outcome.capabilities.or(status.capabilities);
-    status.vault = outcome.detail.clone().or(status.vault);
+    if outcome.detail.is_some() {
+        status.capabilities = outcome.capabilities;
+        status.vault.clone_from(&outcome.detail);
+    }
     status.observed_generation = Some(generation);
     let unchanged = upsert == Upsert::Unchanged && before == Some(&status);
     (!unchanged).then_some(status)
@@ -106,25 +121,13 @@ fn usable(connection: &Connection, inspection: Option<Inspection>, secret_prefix
     let detail = VaultDetail {
         version: inspection.version,
         cluster_id: inspection.cluster_id,
-        mount: connection.mount.clone(),
+        mount: connection.mount.as_deref().and_then(|mount| Mount::parse(mount).ok()).map(|mount| mount.to_string()),
         kv_version: connection.mount.as_ref().map(|_confirmed| KvVersion::V2),
     };
-    let mount = connection.mount.as_deref().unwrap_or_default();
-    let judged = inspection.rights.map(|rights| judge(rights, mount, secret_prefix));
-    let (capabilities, hint) = match judged {
-        Some(Judged::May(capabilities, hint)) => (Some(capabilities), hint),
-        // If the server does not report rights, the first request shows them.
-        None => (None, String::new()),
-        Some(Judged::MayNothing(message)) => {
-            return CheckOutcome {
-                status: ConditionStatus::False,
-                reason: Reason::InvalidProviderConfig,
-                message,
-                capabilities: None,
-                detail: Some(detail),
-            };
-        }
-    };
+    let mount = detail.mount.clone().unwrap_or_default();
+    // If the server does not report rights, the first request shows them.
+    let lacking = inspection.lacking.as_ref();
+    let (capabilities, hint) = lacking.map(|lacking| judge(lacking, &mount, secret_prefix)).unwrap_or_default();
     CheckOutcome {
         status: ConditionStatus::True,
         reason: Reason::Valid,
@@ -152,33 +155,46 @@ fn refused(refusal: &StoreRefusal) -> Option<CheckOutcome> {
     })
 }
 
-/// Derives capabilities with a hint from the rights, or an error with what to do.
-fn judge(rights: Rights, mount: &str, secrets: &str) -> Judged {
-    let Rights { read, write, claim } = rights;
-    match (read, write) {
-        (true, true) if claim => Judged::May(Capabilities::ReadWrite, String::new()),
-        (true, true) => Judged::May(
-            Capabilities::ReadOnly,
+/// What can be done with these capabilities missing, and what else there is to say.
+fn judge(lacking: &Lacking, mount: &str, secrets: &str) -> (Option<Capabilities>, String) {
+    let Lacking { data, metadata, delete } = lacking;
+    let path = |part: &str| format!("{mount}/{part}/{secrets}/*");
+    let writes = ["create", "update"].map(|right| !data.contains(&right));
+    let hint = |lacks: &[&'static str], part: &str, so: &str| {
+        format!(
+            "; its policies lack {} at {}, so {so}: add the publisher's rules (policies/vault)",
+            quoted(lacks),
+            path(part)
+        )
+    };
+    match (!data.contains(&"read"), writes) {
+        (true, [true, true]) if !metadata.is_empty() => {
+            (Some(Capabilities::ReadOnly), hint(metadata, "metadata", "no path can be claimed and pushed"))
+        }
+        (true, [true, true]) if !delete.is_empty() => {
+            let so = "a PushSecret with `deletionPolicy: Delete` waits when the last property of a path is to go";
+            (Some(Capabilities::ReadWrite), hint(delete, "delete", so))
+        }
+        (true, [true, true]) => (Some(Capabilities::ReadWrite), String::new()),
+        (true, [false, false]) => (Some(Capabilities::ReadOnly), String::new()),
+        (true, [_, _]) => (Some(Capabilities::ReadOnly), hint(data, "data", "nothing can be pushed")),
+        (false, [true, true]) => {
+            let so = "nothing can be pushed, since a push merges over what is there";
+            (Some(Capabilities::WriteOnly), hint(data, "data", so))
+        }
+        // A policy may name single paths, and only a request for them shows that.
+        (false, [_, _]) => (
+            None,
             format!(
-                "; it can write data but not create, read, update and patch {mount}/metadata/{secrets}/*, so no new path can be pushed: add the publisher's rules (policies/vault)"
+                "; its policies allow neither reading nor writing {}, so it serves at most paths that they name: `waypost policy` prints the policy that manifests need, and the rule by which this check sees it",
+                path("data")
             ),
         ),
-        (true, false) => Judged::May(Capabilities::ReadOnly, String::new()),
-        (false, true) => Judged::May(
-            Capabilities::WriteOnly,
-            format!(
-                "; it can write {mount}/data/{secrets}/* but not read it, and a push merges over the current version: add `read`"
-            ),
-        ),
-        (false, false) => Judged::MayNothing(format!(
-            "the login works, but its policies allow neither reading nor writing {mount}/data/{secrets}/*: attach the policies of policies/vault to the role"
-        )),
     }
 }
 
-enum Judged {
-    May(Capabilities, String),
-    MayNothing(String),
+fn quoted(capabilities: &[&str]) -> String {
+    capabilities.iter().map(|capability| format!("`{capability}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn plain_http(connection: &Connection) -> &'static str {
@@ -215,10 +231,73 @@ mod tests {
         assert!(status(Some(&first), &outcome(ConditionStatus::True), 4, late).is_some(), "another generation");
     }
 
+    #[tokio::test]
+    async fn a_malformed_condition_is_told_whether_the_server_can_be_reached_or_not() {
+        use crate::api::SecretStore;
+        use crate::controller::context::Context;
+        use crate::store::StoreObject;
+        use kube::client::Body;
+
+        let (service, _server) = tower_test::mock::pair::<axum::http::Request<Body>, axum::http::Response<Body>>();
+        let cluster = crate::cluster::Cluster::new(kube::Client::new(service, "ns"));
+        let context = Context::on(cluster);
+        let checked = async |name: &str, conditions: serde_json::Value| {
+            // Nobody listens at this port.
+            let vault = serde_json::json!({ "server": "http://127.0.0.1:1", "path": "secret" });
+            let store: SecretStore = serde_json::from_value(serde_json::json!({
+                "apiVersion": "external-secrets.io/v1", "kind": "SecretStore",
+                "metadata": { "name": name, "namespace": "team", "uid": name, "generation": 1 },
+                "spec": { "provider": { "vault": vault }, "conditions": conditions },
+            }))
+            .unwrap();
+            let object = StoreObject::Namespaced(Arc::new(store));
+            let name = object.store_name();
+            context.stores.upsert(name.clone(), object);
+            check(&context.stores, &name, "platform-data").await.unwrap().message
+        };
+        let unreachable = checked("good", serde_json::json!([])).await;
+        assert!(unreachable.contains("cannot reach"), "{unreachable}");
+        for (name, conditions) in [
+            ("regex", serde_json::json!([{ "namespaceRegexes": ["("] }])),
+            (
+                "selector",
+                serde_json::json!([{ "namespaceSelector": { "matchExpressions": [{ "key": "a", "operator": "Is" }] } }]),
+            ),
+        ] {
+            let told = checked(name, conditions).await;
+            assert!(told.contains("conditions") && !told.contains("cannot reach"), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_a_store_says_in_vain_is_told() {
+        let spec: StoreSpec = serde_json::from_value(serde_json::json!({
+            "refreshInterval": "often", "retrySettings": { "maxRetries": 3 },
+            "provider": { "vault": { "server": "https://v", "caBundle": "YQ==", "caProvider": { "type": "Secret", "name": "ca" },
+                "auth": { "tokenSecretRef": { "name": "t" }, "kubernetes": { "role": "r" }, "ldap": { "username": "u", "secretRef": {} } } } },
+        }))
+        .unwrap();
+        let connection = crate::store::connection::parse(&StoreName::cluster("s"), &spec, "consumer").unwrap();
+        let told = without_effect(&spec, &connection);
+        for field in [
+            "spec.retrySettings has no effect",
+            "spec.refreshInterval: ",
+            "`caProvider` has no effect beside `caBundle`",
+            "`auth.kubernetes` has no effect beside `auth.tokenSecretRef`",
+            "`auth.ldap` has no effect beside `auth.tokenSecretRef`",
+        ] {
+            assert!(told.contains(field), "{field}: {told}");
+        }
+    }
+
     #[test]
     fn an_outage_keeps_what_was_known() {
         let now = Time(Timestamp::UNIX_EPOCH);
-        let known = CheckOutcome { capabilities: Some(Capabilities::ReadWrite), ..outcome(ConditionStatus::True) };
+        let known = CheckOutcome {
+            capabilities: Some(Capabilities::ReadWrite),
+            detail: Some(VaultDetail::default()),
+            ..outcome(ConditionStatus::True)
+        };
         let before = status(None, &known, 1, now.clone()).unwrap();
         let error = StoreError::Sealed { server: "https://vault".into() };
         let failed = refused(&StoreRefusal::Failed(error)).unwrap();
@@ -229,16 +308,40 @@ mod tests {
     }
 
     #[test]
-    fn rights_become_capabilities() {
-        let may = |read, write, claim| match judge(Rights { read, write, claim }, "secret", "platform-data") {
-            Judged::May(capabilities, _hint) => Some(capabilities),
-            Judged::MayNothing(_) => None,
+    fn what_is_lacking_becomes_capabilities_and_is_named_with_its_path() {
+        let judged = |data: &[&'static str], metadata: &[&'static str], delete: &[&'static str]| {
+            let lacking = Lacking { data: data.into(), metadata: metadata.into(), delete: delete.into() };
+            judge(&lacking, "secret", "platform-data")
         };
-        assert_eq!(may(true, true, true), Some(Capabilities::ReadWrite));
-        assert_eq!(may(true, true, false), Some(Capabilities::ReadOnly));
-        assert_eq!(may(true, false, true), Some(Capabilities::ReadOnly));
-        assert_eq!(may(false, true, true), Some(Capabilities::WriteOnly));
-        assert_eq!(may(false, false, false), None);
+        assert_eq!(judged(&[], &[], &[]), (Some(Capabilities::ReadWrite), String::new()));
+        assert_eq!(
+            judged(&["create", "update"], &["create", "update", "patch"], &["update"]),
+            (Some(Capabilities::ReadOnly), String::new()),
+            "a consumer's store needs no more"
+        );
+        for (lacking, capabilities, named) in [
+            (judged(&[], &[], &["update"]), Some(Capabilities::ReadWrite), "`update` at secret/delete/platform-data/*"),
+            (judged(&[], &["patch"], &[]), Some(Capabilities::ReadOnly), "`patch` at secret/metadata/platform-data/*"),
+            (judged(&["update"], &[], &[]), Some(Capabilities::ReadOnly), "`update` at secret/data/platform-data/*"),
+            (judged(&["read"], &[], &[]), Some(Capabilities::WriteOnly), "`read` at secret/data/platform-data/*"),
+            (judged(&["create", "read", "update"], &[], &[]), None, "secret/data/platform-data/*"),
+        ] {
+            assert_eq!(lacking.0, capabilities);
+            assert!(lacking.1.contains(named), "{}", lacking.1);
+        }
+    }
+
+    #[test]
+    fn rights_that_were_taken_back_are_not_shown_any_more() {
+        let now = Time(Timestamp::UNIX_EPOCH);
+        let checked = |capabilities| CheckOutcome {
+            capabilities,
+            detail: Some(VaultDetail::default()),
+            ..outcome(ConditionStatus::True)
+        };
+        let before = status(None, &checked(Some(Capabilities::ReadWrite)), 1, now.clone()).unwrap();
+        let after = status(Some(&before), &checked(None), 1, now).unwrap();
+        assert_eq!(after.capabilities, None);
     }
 
     #[test]

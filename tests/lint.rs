@@ -102,6 +102,7 @@ fn the_caret_stands_at_what_is_wrong() {
         ("rule-deletion-policy", "    creationPolicy: Merge"),
         ("duration-store", "  refreshInterval: 1d"),
         ("store-server-without-scheme", "      server: vault:8200"),
+        ("store-server-endpoint", "      server: https://vault.example.com:8200/v1"),
         ("store-path", "      path: secret/../other"),
         ("store-header", "        \"X Other\": a"),
         ("store-ca-elsewhere", "        type: ConfigMap"),

@@ -13,6 +13,9 @@
 //! mount called `platform-data`. External Secrets Operator does the same. If `secret` is meant, the
 //! store must say `path: secret`.
 //!
+//! A slash before a store's `path` is ignored, and so is one before a key that is read. A key that is
+//! written may not have one (P3).
+//!
 //! Nothing parsed here can leave its mount: a request for it stays under
 //! `/v1/<mount>/(data|metadata|detailed-metadata)/`.
 
@@ -65,10 +68,28 @@ pub enum PathError {
     NoMount { key: String },
 }
 
+impl PathError {
+    /// What is wrong with the text of a mount, which is no key.
+    pub fn of_mount(&self) -> String {
+        match self {
+            PathError::Empty => "it is empty: name a mount, such as `secret`".to_owned(),
+            PathError::LeadingSlash { key } | PathError::TrailingSlash { key } => {
+                format!("mount {key:?} has a slash too many: remove it")
+            }
+            PathError::TooLong { .. }
+            | PathError::EmptySegment { .. }
+            | PathError::DotSegment { .. }
+            | PathError::Forbidden { .. }
+            | PathError::NoMount { .. } => self.to_string().replacen("key ", "mount ", 1),
+        }
+    }
+}
+
 impl Mount {
-    /// Parses a store's `path`. One trailing slash is allowed, because Vault prints its mounts with
-    /// one.
+    /// Parses a store's `path`. One trailing slash is allowed, since Vault prints its mounts with one; and one before it, since
+    /// External Secrets Operator takes that.
     pub fn parse(text: &str) -> Result<Self, PathError> {
+        let text = text.strip_prefix('/').unwrap_or(text);
         let text = text.strip_suffix('/').unwrap_or(text);
         check(text)?;
         Ok(Self(text.to_owned()))
@@ -116,6 +137,15 @@ impl RemotePath {
             return Err(too_long(remote_key, length));
         }
         Ok(parsed)
+    }
+
+    /// Parses a `remoteRef.key` that is read from a store whose `path` is `store_mount`. A slash before it counts for nothing, as for
+    /// External Secrets Operator; but where the mount's name follows, that one reads a folder of this name in the mount, and we refuse.
+    pub fn parse_read(store_mount: Option<&str>, key: &str) -> Result<Self, PathError> {
+        let Some(rest) = key.strip_prefix('/') else { return Self::parse(store_mount, key) };
+        let parsed = Self::parse(store_mount, rest)?;
+        let is_doubtful = store_mount.is_some_and(|mount| !mount.starts_with('/')) && parsed.path.as_str() != rest;
+        if is_doubtful { Err(PathError::LeadingSlash { key: key.to_owned() }) } else { Ok(parsed) }
     }
 
     /// The path on which External Secrets Operator sets the custom metadata of an entry whose key

@@ -150,7 +150,7 @@ pub async fn locate(desired: &Desired, opened: &OpenStores) -> Result<Vec<Locate
         if located.iter().any(|known| known.reference == *reference) {
             continue;
         }
-        let path = RemotePath::parse(store.mount.as_deref(), &reference.key).map_err(ObserveError::Path)?;
+        let path = RemotePath::parse_read(store.mount.as_deref(), &reference.key).map_err(ObserveError::Path)?;
         let key = store.client.path_key(&path).await.map_err(|error| read_error(reference, ReadError::Store(error)))?;
         let source = Source { client: store.client, key, path, version: reference.version };
         located.push(Located { reference: reference.clone(), source });

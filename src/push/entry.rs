@@ -171,8 +171,11 @@ impl Applier<'_> {
         let (losses, wrote, seen) = (0, Wrote::Nothing, Sight::Cached);
         let inquiry = Inquiry { offered: self.offers.at(place.key), ..Inquiry::default() };
         let mut chain = Chain { entry, asked, inquiry, losses, wrote, seen };
-        for _ in 0..MAX_STEPS {
+        let mut steps = 0;
+        while steps < MAX_STEPS {
             let step = step::next(goal, removals, &chain.entry, self.me, &chain.inquiry);
+            // Each owner is asked after once, however many there are.
+            steps += u32::from(!matches!(step, Step::AskAfter(_) | Step::AskHeir(_)));
             if let Some(settled) = self.take(place, &mut chain, step).await? {
                 if let Elsewhere::At(misplaced) = &chain.inquiry.marker {
                     misplaced::tidy(place.client, misplaced).await;
@@ -224,6 +227,10 @@ impl Applier<'_> {
             Step::TakeOver { changes, from } => self.take_over(place, chain, &changes, &from).await?,
             Step::Settle(_) | Step::Purge if chain.is_old() => chain.lose().await?,
             Step::Settle(changes) => {
+                // A claim that is let go may be taken by another at once.
+                if claim::withdraws(&changes) {
+                    self.look(place, chain, &BTreeSet::new()).await?;
+                }
                 self.settle(place, chain, &changes).await?;
                 // A property that was removed earlier is only now known to be gone for good.
                 if chain.entry.data().is_some() && claim::withdraws(&changes) {
@@ -254,7 +261,8 @@ impl Applier<'_> {
         Ok(None)
     }
 
-    /// Before an entry is written for the first time, and before anything is removed: neither happens on the word of a cache.
+    /// Before an entry is written for the first time, and before anything is removed or let go: none of it happens on the word of a
+    /// cache.
     async fn look(
         &self,
         place: &Place<'_>,

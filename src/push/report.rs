@@ -324,6 +324,7 @@ fn store_reason(error: &crate::store::StoreError) -> Reason {
         | StoreError::RedirectRefused { .. }
         | StoreError::Credential { .. }
         | StoreError::CredentialUnread { .. }
+        | StoreError::NamespaceUnread { .. }
         | StoreError::MountMissing { .. }
         | StoreError::WrongVersion { .. }
         | StoreError::NamespaceMissing { .. } => Reason::StoreNotReady,

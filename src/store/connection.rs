@@ -44,6 +44,8 @@ pub struct Connection {
     /// Whether a credential is read in the consumer's namespace, so that each namespace has its own
     /// identity.
     pub referent: bool,
+    /// Fields that have no effect beside others, for people.
+    pub ignored: Vec<String>,
 }
 
 impl Connection {
@@ -72,11 +74,11 @@ pub fn parse(store: &StoreName, spec: &StoreSpec, consumer: &str) -> Result<Conn
         }
     };
     if let Some(mount) = &connection.mount {
-        Mount::parse(mount).map_err(|error| parser.0.invalid(format!("`path`: {error}")))?;
+        Mount::parse(mount).map_err(|error| parser.0.invalid(format!("`path`: {}", error.of_mount())))?;
     }
     // Last, because more specific errors are better messages.
     bounds::check(spec).map_err(|error| parser.0.invalid(error.to_string()))?;
-    Ok(Connection { referent: parser.0.is_referent(), ..connection })
+    Ok(Connection { referent: parser.0.is_referent(), ignored: parser.0.ignored(), ..connection })
 }
 
 struct Parser<'a>(Fields<'a>);
@@ -96,6 +98,7 @@ impl Parser<'_> {
             forward_inconsistent: vault.forward_inconsistent == Some(true) && vault.read_your_writes == Some(true),
             auth: auth::choose(vault.auth.as_ref().map(Declared::from), &mut self.0)?,
             referent: false,
+            ignored: Vec::new(),
         })
     }
 
@@ -113,6 +116,7 @@ impl Parser<'_> {
             forward_inconsistent: false,
             auth: auth::choose(openbao.auth.as_ref().map(Declared::from), &mut self.0)?,
             referent: false,
+            ignored: Vec::new(),
         })
     }
 
@@ -127,7 +131,10 @@ impl Parser<'_> {
 
     fn ca(&mut self, bundle: Option<&Vec<u8>>, provider: Option<&CaProvider>) -> Result<CaSource, StoreRefusal> {
         match (bundle.filter(|bundle| !bundle.is_empty()), provider) {
-            (Some(bundle), _) => Ok(CaSource::Bundle(bundle.clone())),
+            (Some(bundle), provider) => {
+                self.0.ignore(provider.is_some(), "caProvider", "caBundle");
+                Ok(CaSource::Bundle(bundle.clone()))
+            }
             (None, Some(provider)) => self.ca_provider(provider),
             (None, None) => Ok(CaSource::System),
         }

@@ -181,8 +181,17 @@ pub enum StoreError {
         /// Which object, and what happened.
         what: String,
     },
+    /// Whether a store serves a namespace hangs on labels that could not be read this time.
+    #[error("whether the store serves the namespace cannot be told now: {what}")]
+    NamespaceUnread {
+        /// What happened.
+        what: String,
+    },
     /// Policy forbids it.
-    #[error("permission denied to {operation} {path}: let the role's policy allow it (see policies/vault)")]
+    #[error(
+        "permission denied to {operation} {path}: let the role's policy allow {} there (see policies/vault)",
+        needed(operation)
+    )]
     Forbidden {
         /// read, write, patch metadata of, …
         operation: &'static str,
@@ -292,6 +301,19 @@ pub enum StoreError {
     },
 }
 
+/// The capabilities that policy has to give for an operation, as policies write them.
+fn needed(operation: &str) -> &'static str {
+    match operation {
+        "read" | "read the metadata of" | "ask about the mount at" => "`read`",
+        // The first version of an entry, and each that follows.
+        "create" | "write" => "`create` and `update`",
+        "patch the metadata of" => "`patch`",
+        "delete versions of" | "destroy versions of" | "ask for rights at" => "`update`",
+        "purge" => "`delete`",
+        _ => "it",
+    }
+}
+
 impl StoreError {
     /// What to do about it.
     pub fn family(&self) -> Family {
@@ -309,6 +331,7 @@ impl StoreError {
             | StoreError::Rejected { .. } => Family::Refused,
             StoreError::Unreachable { .. }
             | StoreError::CredentialUnread { .. }
+            | StoreError::NamespaceUnread { .. }
             | StoreError::Sealed { .. }
             | StoreError::Standby { .. }
             | StoreError::CircuitOpen { .. }

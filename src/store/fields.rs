@@ -12,17 +12,30 @@ pub struct Fields<'a> {
     store: &'a StoreName,
     consumer: &'a str,
     referent: bool,
+    ignored: Vec<String>,
 }
 
 impl<'a> Fields<'a> {
     /// `consumer` is the namespace of the resource that uses the store.
     pub fn new(store: &'a StoreName, consumer: &'a str) -> Self {
-        Fields { store, consumer, referent: false }
+        Fields { store, consumer, referent: false, ignored: Vec::new() }
     }
 
     /// Whether a field that was read refers to the consumer's namespace.
     pub fn is_referent(&self) -> bool {
         self.referent
+    }
+
+    /// Notes that a field has no effect beside another, if it is set.
+    pub fn ignore(&mut self, is_set: bool, field: &str, beside: &str) {
+        if is_set {
+            self.ignored.push(format!("`{field}` has no effect beside `{beside}`: remove it"));
+        }
+    }
+
+    /// What was noted so.
+    pub fn ignored(self) -> Vec<String> {
+        self.ignored
     }
 
     /// Whether the store is a SecretStore, which authors of its namespace may write.
@@ -62,8 +75,8 @@ impl<'a> Fields<'a> {
 
     /// The mount of an auth method.
     pub fn auth_mount(&self, text: &str) -> Result<String, StoreRefusal> {
-        let text = text.strip_prefix('/').unwrap_or(text);
-        let mount = Mount::parse(text).map_err(|error| self.invalid(format!("the mount of `auth`: {error}")))?;
+        let mount =
+            Mount::parse(text).map_err(|error| self.invalid(format!("the mount of `auth`: {}", error.of_mount())))?;
         Ok(mount.to_string())
     }
 

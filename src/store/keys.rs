@@ -17,6 +17,11 @@ impl KeyRef {
     pub fn secret_name(&self) -> String {
         format!("Secret {}/{}", self.namespace, self.name)
     }
+
+    /// The Secret with the key, for whoever has to correct what stands there.
+    pub fn described(&self) -> String {
+        format!("{} (key {:?})", self.secret_name(), self.key)
+    }
 }
 
 /// Reads one key of a Secret.

@@ -270,7 +270,7 @@ impl Registry {
             Admission::ByLabels => {
                 let labels =
                     self.pool.cluster.namespace_labels(namespace).await.map_err(|error| {
-                        StoreRefusal::Failed(StoreError::CredentialUnread { what: error.to_string() })
+                        StoreRefusal::Failed(StoreError::NamespaceUnread { what: error.to_string() })
                     })?;
                 admit::by_labels(object.spec(), &labels).map_err(invalid)?
             }

@@ -93,13 +93,19 @@ async fn checked(role: &str, manifest: &Value, token: &str) -> anyhow::Result<(O
     Ok((output.status.code(), String::from_utf8(output.stdout)?))
 }
 
-fn manifest(version: &str, kind: &str, spec: &Value) -> Value {
+pub fn manifest(version: &str, kind: &str, spec: &Value) -> Value {
     json!({ "apiVersion": version, "kind": kind, "metadata": { "name": "printed-for" }, "spec": spec })
 }
 
 /// A store of this name, whose role has the policy that is printed for the manifest and no other.
 pub async fn login(stage: &Stage, name: &str, role: &str, manifest: Value) -> anyhow::Result<()> {
-    stage.vault.put_policy(name, &printed(role, &manifest)?).await?;
+    login_by(stage, name, &printed(role, &manifest)?).await?;
+    store_says(stage, name, "True", "Valid", &[]).await.map(drop)
+}
+
+/// A store of this name, whose role has this policy and no other.
+pub async fn login_by(stage: &Stage, name: &str, policy: &str) -> anyhow::Result<()> {
+    stage.vault.put_policy(name, policy).await?;
     let bound = json!({
         "bound_service_account_names": "external-secrets", "bound_service_account_namespaces": "external-secrets",
         "token_policies": name, "token_no_default_policy": true,
@@ -108,11 +114,11 @@ pub async fn login(stage: &Stage, name: &str, role: &str, manifest: Value) -> an
     let lab = Lab::shared().await?;
     let mut store = cluster_secret_store(name, lab.vault_addr(), lab.vault_ca_pem());
     store["spec"]["provider"]["vault"]["auth"]["kubernetes"]["role"] = json!(name);
-    apply_store(lab, store).await?;
-    store_says(stage, name, "True", "Valid", &[]).await.map(drop)
+    apply_store(lab, store).await
 }
 
-fn printed(role: &str, manifest: &Value) -> anyhow::Result<String> {
+/// The policy that `waypost policy` prints for a manifest.
+pub fn printed(role: &str, manifest: &Value) -> anyhow::Result<String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_waypost"));
     command.args(["policy", role, "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn()?;

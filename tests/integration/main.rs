@@ -38,6 +38,7 @@ mod gitops;
 mod guide;
 mod health;
 mod held;
+mod lacking;
 mod large;
 mod least_rights;
 mod limits;

@@ -50,7 +50,7 @@ fn assumed(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec
 fn read(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec<Problem> {
     let mut problems = Vec::new();
     for Read { mount, key, property } in reads(object, stores) {
-        let findings = match RemotePath::parse(mount, key.text().unwrap_or_default()) {
+        let findings = match RemotePath::parse_read(mount, key.text().unwrap_or_default()) {
             Ok(path) => convention.judge_read(&path, property),
             Err(refused) => {
                 let (rule, severity, message) = (RuleId::P3, Severity::Error, refused.to_string());

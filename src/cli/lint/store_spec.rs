@@ -64,6 +64,7 @@ fn wrong_connection(object: &Object<'_>, name: &StoreName, spec: &StoreSpec) -> 
         ConnectError::Address { .. }
         | ConnectError::AddressParts
         | ConnectError::LinkLocal { .. }
+        | ConnectError::Endpoint { .. }
         | ConnectError::Ca { .. }
         | ConnectError::ClientCertificate
         | ConnectError::Client => "`server`",

@@ -29,7 +29,7 @@ pub struct Rule {
 pub fn sections(role: Role, needs: &Needs, secret_prefix: &str) -> Vec<Section> {
     let mut sections: Vec<Section> = needs.iter().map(|(path, need)| of_path(role, path, need)).collect();
     let mounts: BTreeSet<&str> = needs.keys().map(|path| path.mount.as_str()).collect();
-    sections.extend(mounts.into_iter().map(|mount| of_check(role, mount, &sample(secret_prefix))));
+    sections.extend(mounts.into_iter().map(|mount| of_check(role, needs, mount, &sample(secret_prefix))));
     sections.push(of_session());
     sections
 }
@@ -71,18 +71,19 @@ fn of_path(role: Role, path: &RemotePath, need: &Need) -> Section {
     Section { title: by.join(", "), rules }
 }
 
-/// The rights for the check of a store: the mount, and the login's rights on a path that is never
-/// read or written.
-fn of_check(role: Role, mount: &str, sample: &str) -> Section {
+/// What the check of a store asks: the mount, and what the login may do at a path where nothing is ever read or written.
+fn of_check(role: Role, needs: &Needs, mount: &str, sample: &str) -> Section {
     let (data, metadata) = rights(role);
-    Section {
-        title: format!("The store's own check; nothing is ever read or written at {sample}."),
-        rules: vec![
-            rule(format!("{mount}/data/{sample}"), data),
-            rule(format!("{mount}/metadata/{sample}"), metadata),
-            rule(format!("sys/internal/ui/mounts/{mount}"), &["read"]),
-        ],
+    let mut rules = vec![
+        rule(format!("{mount}/data/{sample}"), data),
+        rule(format!("{mount}/metadata/{sample}"), metadata),
+        rule(format!("sys/internal/ui/mounts/{mount}"), &["read"]),
+    ];
+    let of_mount = needs.iter().filter(|(path, _)| path.mount.as_str() == mount);
+    if role == Role::Publisher && of_mount.into_iter().any(|(_, need)| !need.deletes.is_empty()) {
+        rules.push(rule(format!("{mount}/delete/{sample}"), &["update"]));
     }
+    Section { title: format!("The store's own check; nothing is ever read or written at {sample}."), rules }
 }
 
 fn of_session() -> Section {
@@ -135,7 +136,7 @@ mod tests {
         assert!(!publisher.contains("kv/destroy/") && !publisher.contains(r#""delete""#));
         assert!(!printed(Role::Publisher, &[]).contains("kv/delete/"));
         let destroys = printed(Role::Publisher, &[Keep, Destroy]);
-        assert!(destroys.matches("kv/delete/").count() == 1 && destroys.contains("kv/destroy/"), "{destroys}");
+        assert!(destroys.matches("kv/delete/a").count() == 1 && destroys.contains("kv/destroy/"), "{destroys}");
         assert!(!destroys.contains(r#""delete""#), "{destroys}");
         assert!(printed(Role::Publisher, &[Purge]).contains(r#""patch", "delete"]"#));
         let consumer = printed(Role::Consumer, &[Purge]);

@@ -52,7 +52,11 @@ pub fn needs(sources: &[Source], role: Role, namespace: Option<&str>, store_path
                 ));
                 continue;
             }
-            match RemotePath::parse(mount, key) {
+            let parsed = match role {
+                Role::Publisher => RemotePath::parse(mount, key),
+                Role::Consumer => RemotePath::parse_read(mount, key),
+            };
+            match parsed {
                 Ok(path) if is_wildcard(&path) => refused.push(format!(
                     "{}: {by}: {path} has * or a segment +, which are wildcards in a policy: rename it",
                     object.source.name

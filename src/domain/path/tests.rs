@@ -14,6 +14,8 @@ fn every_spelling_of_an_entry_is_one_entry() {
     for (store, key) in [
         (Some("secret"), "platform-data/postgres/temporal"),
         (Some("secret/"), "platform-data/postgres/temporal"),
+        (Some("/secret"), "platform-data/postgres/temporal"),
+        (Some("/secret/"), "secret/platform-data/postgres/temporal"),
         (Some("secret"), "secret/platform-data/postgres/temporal"),
         (Some("secret"), "secret/data/platform-data/postgres/temporal"),
         (None, "secret/platform-data/postgres/temporal"),
@@ -24,6 +26,33 @@ fn every_spelling_of_an_entry_is_one_entry() {
     assert_eq!(want.to_string(), "secret/platform-data/postgres/temporal");
     assert_eq!(want.metadata_url(), "secret/metadata/platform-data/postgres/temporal");
     assert_eq!(want.listing_url(), "secret/detailed-metadata/platform-data/postgres/temporal/");
+}
+
+#[test]
+fn r3_a_slash_before_a_key_that_is_read_counts_for_nothing() {
+    let want = entry("secret", "platform-data/postgres/temporal");
+    for (store, key) in [
+        (Some("secret"), "platform-data/postgres/temporal"),
+        (Some("secret"), "/platform-data/postgres/temporal"),
+        (Some("/secret"), "/secret/platform-data/postgres/temporal"),
+        (None, "/secret/data/platform-data/postgres/temporal"),
+    ] {
+        assert_eq!(RemotePath::parse_read(store, key), Ok(want.clone()), "{key}");
+    }
+    // External Secrets Operator reads a folder `secret` in the mount.
+    let doubtful = RemotePath::parse_read(Some("secret"), "/secret/platform-data/postgres/temporal");
+    assert!(matches!(doubtful, Err(PathError::LeadingSlash { .. })), "{doubtful:?}");
+    for (store, key) in [(Some("secret"), "//a"), (Some("secret"), "/"), (Some("//secret"), "a")] {
+        assert!(RemotePath::parse_read(store, key).is_err(), "{key}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_mount_is_not_said_of_a_key() {
+    for text in ["", "//secret", "secret//", "a//b", "a/../b", "a?b", &"a".repeat(MAX_BYTES + 1)] {
+        let said = Mount::parse(text).unwrap_err().of_mount();
+        assert!(!said.contains("key") && !said.contains("entry"), "{said}");
+    }
 }
 
 #[test]
@@ -121,7 +150,8 @@ proptest! {
                 prop_assert!(url.query().is_none() && url.fragment().is_none());
             }
             if let Some(store) = store {
-                prop_assert_eq!(parsed.mount.as_str(), store.strip_suffix('/').unwrap_or(&store));
+                let mount = store.strip_prefix('/').unwrap_or(&store);
+                prop_assert_eq!(parsed.mount.as_str(), mount.strip_suffix('/').unwrap_or(mount));
             }
         }
     }

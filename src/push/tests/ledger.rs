@@ -138,6 +138,27 @@ async fn an_old_copy_removes_nothing_that_the_ledger_lists_no_more() {
     assert_eq!(bench.texts(TEMPORAL), expect(&[("username", "u"), ("password", "p")]));
 }
 
+/// An old copy does not want a property, and does not know that it is wanted again.
+#[tokio::test]
+async fn an_old_copy_releases_no_claim() {
+    let bench = Bench::new();
+    bench.spec(1, policy("None"));
+    bench.turn().await;
+    let mut one = policy("None");
+    one["data"] = json!([mapping("user", TEMPORAL, "username")]);
+    bench.spec(2, one.clone());
+    let copy = bench.server.push_secret(PUSH).unwrap();
+    bench.spec(3, policy("None"));
+    bench.turn().await;
+    let is_claimed = || claim::is_claimed(&bench.store.peek(&at(TEMPORAL)).custom_metadata, "password");
+    assert!(is_claimed());
+    bench.turn_with(copy).await;
+    assert!(is_claimed(), "an old copy let the claim go");
+    bench.spec(4, one);
+    bench.turn().await;
+    assert_eq!((is_claimed(), bench.ledger().len()), (false, 1));
+}
+
 #[tokio::test]
 async fn a_first_push_is_listed_without_a_look_and_an_erased_claim_costs_one() {
     let bench = Bench::new();

@@ -131,6 +131,18 @@ async fn a_first_push_claims_and_writes_one_version() {
 }
 
 #[tokio::test]
+async fn properties_of_any_number_of_owners_that_are_gone_are_taken_over() {
+    let store = FakeStore::new();
+    let properties: Vec<String> = (0..30).map(|number| format!("p{number}")).collect();
+    for property in &properties {
+        push(&store, &format!("gone-{property}"), &set(&[(property, "theirs")])).await.unwrap();
+    }
+    let ours: Vec<(&str, &str)> = properties.iter().map(|property| (property.as_str(), "ours")).collect();
+    push(&store, "a", &set(&ours)).await.unwrap();
+    assert_eq!(texts(&store), expect(&ours));
+}
+
+#[tokio::test]
 async fn where_changes_of_labels_are_counted_a_claim_is_one_request() {
     let operations = async |counting, entry: Option<&str>| {
         let store = FakeStore::new().with_counting(counting);

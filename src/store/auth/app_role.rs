@@ -31,7 +31,10 @@ impl AppRole {
     /// Parses `auth.appRole`.
     pub fn parse(auth: &AppRoleAuth, fields: &mut Fields<'_>) -> Result<Self, StoreRefusal> {
         let role_id = match (&auth.role_id, &auth.role_ref) {
-            (Some(literal), _) => RoleId::Literal(literal.clone()),
+            (Some(literal), reference) => {
+                fields.ignore(reference.is_some(), "auth.appRole.roleRef", "auth.appRole.roleId");
+                RoleId::Literal(literal.clone())
+            }
             (None, Some(reference)) => RoleId::Secret(fields.key(reference, "auth.appRole.roleRef", None)?),
             (None, None) => return Err(fields.invalid("`auth.appRole` needs `roleId` or `roleRef`")),
         };
@@ -58,14 +61,23 @@ impl Method for AppRole {
         Ok(Login::Application(Application {
             mount: self.mount.clone(),
             fields: vec![
-                ("role_id", text(&role_id, "the role id")?),
-                ("secret_id", text(&secret_id, "the secret id")?),
+                ("role_id", text(&role_id, &self.role_id.described())?),
+                ("secret_id", text(&secret_id, &format!("the secret id in {}", self.secret_id.described()))?),
             ],
             applicant: "AppRole".to_owned(),
             advice: format!(
-                "check the role id, the mount, and that the secret id in {} belongs to that role and is neither expired nor used up",
-                self.secret_id.secret_name()
+                "check the role id, that the secret id in {} is that role's and neither expired nor used up, and that the mount is right",
+                self.secret_id.described()
             ),
         }))
+    }
+}
+
+impl RoleId {
+    fn described(&self) -> String {
+        match self {
+            RoleId::Literal(_) => "`auth.appRole.roleId`".to_owned(),
+            RoleId::Secret(key) => format!("the role id in {}", key.described()),
+        }
     }
 }

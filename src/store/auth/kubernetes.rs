@@ -37,7 +37,11 @@ impl Kubernetes {
     /// Parses `auth.kubernetes`.
     pub fn parse(auth: &KubernetesAuth, fields: &mut Fields<'_>) -> Result<Self, StoreRefusal> {
         let jwt = match (&auth.service_account_ref, &auth.secret_ref) {
-            (Some(account), _) => JwtSource::requested(account, fields)?,
+            (Some(account), secret) => {
+                let beside = "auth.kubernetes.serviceAccountRef";
+                fields.ignore(secret.is_some(), "auth.kubernetes.secretRef", beside);
+                JwtSource::requested(account, fields)?
+            }
             (None, Some(secret)) => {
                 JwtSource::Secret(fields.key(secret, "auth.kubernetes.secretRef", Some("token"))?)
             }
@@ -67,10 +71,7 @@ impl Method for Kubernetes {
         let jwt = self.jwt.read(cluster).await?;
         Ok(Login::Application(Application {
             mount: self.mount.clone(),
-            fields: vec![
-                ("role", SecretBytes::from(self.role.as_str())),
-                ("jwt", text(&jwt, "the ServiceAccount's token")?),
-            ],
+            fields: vec![("role", SecretBytes::from(self.role.as_str())), ("jwt", text(&jwt, &self.jwt.described())?)],
             applicant: format!("role {:?}", self.role),
             advice: "check that the role exists, names this ServiceAccount and audience, and that the mount is right"
                 .to_owned(),
@@ -79,6 +80,14 @@ impl Method for Kubernetes {
 }
 
 impl JwtSource {
+    fn described(&self) -> String {
+        match self {
+            JwtSource::Secret(key) => format!("the ServiceAccount's token in {}", key.described()),
+            JwtSource::Requested { namespace, name, .. } => format!("the token of ServiceAccount {namespace}/{name}"),
+            JwtSource::Own => OWN_TOKEN.to_owned(),
+        }
+    }
+
     fn requested(account: &ServiceAccountSelector, fields: &mut Fields<'_>) -> Result<Self, StoreRefusal> {
         let namespace = fields.namespace(account.namespace.as_deref(), "auth.kubernetes.serviceAccountRef")?;
         Ok(JwtSource::Requested { namespace, name: account.name.clone(), audiences: account.audiences.clone() })

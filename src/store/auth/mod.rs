@@ -41,7 +41,7 @@ pub trait Method: Debug + Send + Sync {
 pub enum Login {
     /// No token is sent: the server needs none, or an agent in front of it adds one.
     Agent,
-    /// A token that somebody else created, and the name of the Secret with it. We never renew or
+    /// A token that somebody else created, and the Secret and key that hold it. We never renew or
     /// revoke it.
     Token { token: SecretBytes, source_name: String },
     /// A request that is answered with a token.
@@ -99,6 +99,18 @@ pub struct Declared<'a> {
     others: Vec<&'static str>,
 }
 
+impl Declared<'_> {
+    /// The methods by their fields, in the order in which they count.
+    fn methods(&self) -> Vec<&'static str> {
+        let ours = set(&[
+            ("tokenSecretRef", self.token.is_some()),
+            ("appRole", self.app_role.is_some()),
+            ("kubernetes", self.kubernetes.is_some()),
+        ]);
+        ours.into_iter().chain(self.others.iter().copied()).collect()
+    }
+}
+
 impl<'a> From<&'a VaultAuth> for Declared<'a> {
     fn from(auth: &'a VaultAuth) -> Self {
         let others = [
@@ -140,6 +152,10 @@ fn set(methods: &[(&'static str, bool)]) -> Vec<&'static str> {
 /// No method is set, or none that this version supports, or its settings are wrong.
 pub fn choose(declared: Option<Declared<'_>>, fields: &mut Fields<'_>) -> Result<Arc<dyn Method>, StoreRefusal> {
     let Some(declared) = declared else { return Ok(Arc::new(Agent)) };
+    let methods = declared.methods();
+    if let Some((first, others)) = methods.split_first() {
+        others.iter().for_each(|other| fields.ignore(true, &format!("auth.{other}"), &format!("auth.{first}")));
+    }
     if let Some(token) = declared.token {
         return Ok(Arc::new(Token::parse(token, fields)?));
     }
@@ -164,8 +180,18 @@ pub fn choose(declared: Option<Declared<'_>>, fields: &mut Fields<'_>) -> Result
 fn text(secret: &SecretBytes, what: &str) -> Result<SecretBytes, StoreError> {
     let not_text = || StoreError::Credential { what: format!("{what} is not text") };
     let text = secret.expose_utf8().ok_or_else(not_text)?.trim();
-    match text.is_empty() {
-        true => Err(StoreError::Credential { what: format!("{what} is empty") }),
-        false => Ok(SecretBytes::from(text)),
+    let wrong = |is: &str| Err(StoreError::Credential { what: format!("{what} {is}") });
+    match text {
+        "" => wrong("is empty"),
+        text if is_quoted(text.as_bytes()) => wrong(QUOTED),
+        text => Ok(SecretBytes::from(text)),
     }
+}
+
+/// What is said of a credential that somebody copied with its quotes.
+pub const QUOTED: &str = "stands between quotes: store it without them";
+
+/// Whether quotes are around it, as in a file of JSON or YAML.
+pub fn is_quoted(text: &[u8]) -> bool {
+    matches!(text, [b'"', .., b'"'] | [b'\'', .., b'\''])
 }

@@ -30,6 +30,6 @@ impl Method for Token {
 
     async fn read(&self, cluster: &Cluster) -> Result<Login, StoreError> {
         let token = keys::read(cluster, &self.key).await?;
-        Ok(Login::Token { token, source_name: self.key.secret_name() })
+        Ok(Login::Token { token, source_name: self.key.described() })
     }
 }

@@ -96,3 +96,32 @@ fn openbao_is_served_like_vault() {
     assert_eq!(connection.login_namespace.as_deref(), Some("team-a"));
     assert_eq!(connection.auth.keys(), [&key("n", "s", "k")]);
 }
+
+#[test]
+fn r3_a_slash_before_the_mount_counts_for_nothing_and_what_is_wrong_is_said_of_the_path() {
+    for path in ["/secret", "secret/", "/secret/"] {
+        assert!(cluster(json!({ "server": "https://v", "path": path })).is_ok(), "{path}");
+    }
+    invalid(cluster(json!({ "server": "https://v", "path": "a//b" })), "`path`: mount \"a//b\"");
+}
+
+#[test]
+fn of_two_fields_that_mean_the_same_the_one_without_effect_is_named() {
+    let reference = json!({ "name": "n", "key": "k" });
+    for (auth, field) in [
+        (json!({ "appRole": { "roleId": "r", "roleRef": reference, "secretRef": reference } }), "auth.appRole.roleRef"),
+        (
+            json!({ "kubernetes": { "role": "r", "serviceAccountRef": { "name": "a" }, "secretRef": reference } }),
+            "auth.kubernetes.secretRef",
+        ),
+        (
+            json!({ "appRole": { "roleId": "r", "secretRef": reference }, "kubernetes": { "role": "r" } }),
+            "auth.kubernetes",
+        ),
+    ] {
+        let connection = cluster(json!({ "server": "https://v", "auth": auth })).unwrap();
+        assert!(connection.ignored.len() == 1 && connection.ignored[0].contains(field), "{:?}", connection.ignored);
+    }
+    let one = cluster(json!({ "server": "https://v", "auth": { "kubernetes": { "role": "r" } } })).unwrap();
+    assert_eq!(one.ignored, Vec::<String>::new());
+}

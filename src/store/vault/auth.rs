@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::transport::{MAX_REPLY, Outgoing, Payload};
 use crate::domain::secret::SecretBytes;
 use crate::store::StoreError;
-use crate::store::auth::Application;
+use crate::store::auth::{Application, QUOTED, is_quoted};
 use crate::store::observer::Call;
 
 /// The maximum number of bytes with which JSON escapes one byte of text.
@@ -56,17 +56,18 @@ pub fn outgoing(
     Ok(Outgoing { call, method, path, query, body, token, namespace, largest: MAX_REPLY })
 }
 
-/// A token as a header. Files and Secrets often end in a newline, which a header cannot contain.
-pub fn token_header(token: &SecretBytes) -> Result<HeaderValue, StoreError> {
-    let unusable = |what: &str| StoreError::Credential { what: format!("the token {what}") };
+/// A token as a header. Files and Secrets often end in a newline, which no header can carry. `source_name` is where it comes from.
+pub fn token_header(token: &SecretBytes, source_name: &str) -> Result<HeaderValue, StoreError> {
+    let unusable = |what: &str| StoreError::Credential { what: format!("the token in {source_name} {what}") };
     let trimmed = token.expose().trim_ascii();
     if trimmed.is_empty() {
         return Err(unusable("is empty"));
     }
+    if is_quoted(trimmed) {
+        return Err(unusable(QUOTED));
+    }
     if !trimmed.iter().all(u8::is_ascii_graphic) {
-        return Err(unusable(
-            "has characters that a token cannot have: store it without quotes, spaces or a second line",
-        ));
+        return Err(unusable("has characters that no token has: store it without spaces or a second line"));
     }
     let mut header = HeaderValue::from_bytes(trimmed).map_err(|_illegal| unusable("is not a header value"))?;
     header.set_sensitive(true);
@@ -78,13 +79,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_with_a_newline_is_trimmed_and_an_odd_one_is_an_error_without_the_token() {
-        let header = token_header(&SecretBytes::from("s.abc\n")).unwrap();
+    fn r7_a_token_with_a_newline_is_trimmed_and_an_odd_one_is_an_error_with_its_secret_and_without_the_token() {
+        let header = token_header(&SecretBytes::from("s.abc\n"), "Secret ns/name").unwrap();
         assert_eq!(header, "s.abc");
         assert!(!format!("{header:?}").contains("abc"));
-        for odd in ["", "\n", "s.abc def", "s.abc\ns.def", "s.\u{fc}"] {
-            let error = token_header(&SecretBytes::from(odd)).unwrap_err();
-            assert!(!error.to_string().contains("abc"), "{error}");
+        for odd in ["", "\n", "s.abc def", "s.abc\ns.def", "s.\u{fc}", "\"s.abc\"", "'s.abc'\n"] {
+            let error =
+                token_header(&SecretBytes::from(odd), "Secret ns/name (key \"token\")").unwrap_err().to_string();
+            assert!(!error.contains("abc") && error.contains("Secret ns/name (key \"token\")"), "{error}");
         }
     }
 }

@@ -30,6 +30,10 @@ pub enum ConnectError {
         "`server` {address:?} is a link-local address, where clouds serve their own credentials: name the server itself"
     )]
     LinkLocal { address: String },
+    #[error(
+        "`server` {address:?} is the address of the {of}: write scheme, host and port alone, such as `https://host:8200`"
+    )]
+    Endpoint { address: String, of: &'static str },
     #[error("only Waypost sets the header {name:?}: remove it from `headers` (use `auth` and `namespace`)")]
     ReservedHeader { name: String },
     #[error("header {name:?} is not a valid header name, or its value has characters that a header cannot have")]
@@ -72,7 +76,24 @@ pub fn address(text: &str) -> Result<Url, ConnectError> {
     if names_link_local(&url) {
         return Err(ConnectError::LinkLocal { address: text.to_owned() });
     }
-    Ok(url)
+    match endpoint(&url) {
+        Some(of) => Err(ConnectError::Endpoint { address: text.to_owned(), of }),
+        None => Ok(url),
+    }
+}
+
+/// What of a server the address names, where it names more than the server. A proxy may serve it below a path.
+fn endpoint(url: &Url) -> Option<&'static str> {
+    let segments: Vec<&str> = url.path().split('/').filter(|segment| !segment.is_empty()).collect();
+    let is_page = segments
+        .iter()
+        .enumerate()
+        .any(|(at, segment)| *segment == "ui" && segments.get(at + 1).is_none_or(|next| *next == "vault"));
+    match segments.last() {
+        _ if is_page => Some("web page"),
+        Some(&"v1") => Some("API"),
+        Some(_) | None => None,
+    }
 }
 
 /// Whether the host is written as a link-local address.
@@ -211,6 +232,24 @@ mod tests {
         {
             let error = address(credentials).unwrap_err();
             assert!(!error.to_string().contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn r5_the_address_of_an_endpoint_is_not_that_of_the_server() {
+        for (text, told) in [
+            ("https://host/v1", "API"),
+            ("https://host:8200/v1/", "API"),
+            ("https://host/vault/v1", "API"),
+            ("https://host/ui", "web page"),
+            ("https://host/ui/vault/auth", "web page"),
+            ("https://host/vault/ui/", "web page"),
+        ] {
+            let error = address(text).unwrap_err();
+            assert!(matches!(&error, ConnectError::Endpoint { of, .. } if *of == told), "{text}: {error}");
+        }
+        for good in ["https://host/v1/vault", "https://host/ui/team", "https://host/v2"] {
+            assert!(address(good).is_ok(), "{good}");
         }
     }
 

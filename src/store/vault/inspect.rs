@@ -23,21 +23,28 @@ pub struct Inspection {
     pub version: Option<String>,
     /// The server's cluster.
     pub cluster_id: Option<String>,
-    /// The rights of our login on paths of the convention; `None` if the server does not say, or
-    /// the store names no mount.
-    pub rights: Option<Rights>,
+    /// What our login lacks under the paths of the convention; unknown where the server does not tell, or the store names no
+    /// mount.
+    pub lacking: Option<Lacking>,
 }
 
-/// What policy allows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rights {
-    /// Read a version.
-    pub read: bool,
-    /// Write a version. This needs reading too, because a write merges over the current version.
-    pub write: bool,
-    /// Create an entry, and read and patch its custom metadata. Claims need this.
-    pub claim: bool,
+/// Capabilities that policy does not give a login, of those that pushes and pulls need.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lacking {
+    /// Of [`DATA`], at `data/`: to read a version, and to write one.
+    pub data: Vec<&'static str>,
+    /// Of [`METADATA`], at `metadata/`: to create an entry, and to see and change its labels, where claims are.
+    pub metadata: Vec<&'static str>,
+    /// Of [`DELETE`], at `delete/`: to delete the latest version once its last property was removed.
+    pub delete: Vec<&'static str>,
 }
+
+/// What is needed at `data/`.
+pub const DATA: [&str; 3] = ["create", "read", "update"];
+/// What is needed at `metadata/`.
+pub const METADATA: [&str; 4] = ["create", "read", "update", "patch"];
+/// What is needed at `delete/`.
+pub const DELETE: [&str; 1] = ["update"];
 
 impl VaultClient {
     /// Checks that the server answers, that we are logged in and that the mount is KV v2, and asks
@@ -47,25 +54,25 @@ impl VaultClient {
         let health: Option<Health> = reply::parse(&health_reply.body);
         self.check_health(&health_reply, health.as_ref())?;
         let health = health.unwrap_or_default();
-        let rights = match &self.mount {
+        let lacking = match &self.mount {
             Some(mount) => {
                 let mount = Mount::parse(mount)
                     .map_err(|_checked_with_the_spec| StoreError::MountMissing { mount: mount.clone() })?;
                 self.confirm(&mount, Certainty::Fresh).await?;
-                self.rights(&mount, secret_prefix).await?
+                self.lacking(&mount, secret_prefix).await?
             }
             None => {
                 self.session.token().await?;
                 None
             }
         };
-        Ok(Inspection { version: health.version, cluster_id: health.cluster_id, rights })
+        Ok(Inspection { version: health.version, cluster_id: health.cluster_id, lacking })
     }
 
-    async fn rights(&self, mount: &Mount, secret_prefix: &str) -> Result<Option<Rights>, StoreError> {
+    async fn lacking(&self, mount: &Mount, secret_prefix: &str) -> Result<Option<Lacking>, StoreError> {
         let sample = sample(secret_prefix);
-        let (data, metadata) = (format!("{mount}/data/{sample}"), format!("{mount}/metadata/{sample}"));
-        let body = serde_json::json!({ "paths": [data, metadata] }).to_string().into_bytes();
+        let [data, metadata, delete] = ["data", "metadata", "delete"].map(|part| format!("{mount}/{part}/{sample}"));
+        let body = serde_json::json!({ "paths": [data, metadata, delete] }).to_string().into_bytes();
         let request = Outgoing {
             call: Call::Capabilities,
             method: Method::POST,
@@ -84,13 +91,16 @@ impl VaultClient {
         let Some(answer) = reply::parse::<Data<std::collections::BTreeMap<String, Vec<String>>>>(&reply.body) else {
             return Ok(None);
         };
-        let may = |path: &str, right: &str| {
-            answer.data.get(path).is_some_and(|rights| rights.iter().any(|has| has == right || has == "root"))
+        let lacks = |path: &str, needed: &[&'static str]| {
+            let has = |right: &str| {
+                answer.data.get(path).is_some_and(|has| has.iter().any(|has| has == right || has == "root"))
+            };
+            needed.iter().copied().filter(|right| !has(right)).collect()
         };
-        Ok(Some(Rights {
-            read: may(&data, "read"),
-            write: may(&data, "create") && may(&data, "update"),
-            claim: ["create", "read", "update", "patch"].iter().all(|right| may(&metadata, right)),
+        Ok(Some(Lacking {
+            data: lacks(&data, &DATA),
+            metadata: lacks(&metadata, &METADATA),
+            delete: lacks(&delete, &DELETE),
         }))
     }
 }

@@ -40,7 +40,7 @@ use crate::store::auth::LoginSource;
 use crate::store::error::Family;
 use crate::store::observer::Call;
 use crate::store::{Exchange, Head, Heads, Identity, Metadata, PathKey, StoreClient, StoreError, Written};
-pub use inspect::{Inspection, Rights, sample};
+pub use inspect::{Inspection, Lacking, sample};
 
 /// The largest request that servers accept by default.
 const MAX_REQUEST: usize = 32 * 1024 * 1024;

@@ -24,6 +24,8 @@ const FIRST_REFUSAL: Duration = Duration::from_secs(1);
 const LAST_REFUSAL: Duration = Duration::from_secs(16);
 /// If a token may not look itself up, a 403 leads to a new login at most this often.
 const BLIND_PAUSE: Duration = Duration::from_secs(60);
+/// What is said of a store without `auth` whose request the server refuses.
+const NO_AUTH: &str = "the store has no `auth`, so no token is sent, and the server refuses that: set `auth`; where an agent at `server` adds a token, let its policy allow the request";
 /// The pause after a renewal that failed for another reason than the token.
 const RENEW_AGAIN: Duration = Duration::from_secs(5);
 
@@ -155,7 +157,11 @@ impl Session {
         if self.current().is_some_and(|current| current.header != used.header) {
             return Ok(Verdict::Replaced);
         }
-        if used.header.is_none() || gate.alive.is_some_and(|alive| alive >= sent) {
+        if used.header.is_none() {
+            self.set_doubt(Some(StoreError::Credential { what: NO_AUTH.to_owned() }));
+            return Ok(Verdict::Policy);
+        }
+        if gate.alive.is_some_and(|alive| alive >= sent) {
             return Ok(Verdict::Policy);
         }
         if gate.blind_until.is_some_and(|until| Instant::now() < until) {
@@ -273,7 +279,7 @@ impl Session {
         let application = match login {
             Login::Application(application) => application,
             Login::Token { token, source_name } => {
-                let header = Some(auth::token_header(&token)?);
+                let header = Some(auth::token_header(&token, &source_name)?);
                 return Ok(Token { header, origin: Origin::Secret(source_name), life: None, lease: None });
             }
             Login::Agent => return Ok(Token { header: None, origin: Origin::Agent, life: None, lease: None }),
@@ -344,6 +350,6 @@ fn token_of(reply: &Reply, request: &Outgoing, before: Option<&Token>) -> Result
     let bad = || StoreError::BadReply { operation: "log in at", path: request.path.clone(), what: "there is no token" };
     let Authenticated { mut auth } = reply::parse(&reply.body).ok_or_else(bad)?;
     let secret = SecretBytes::new(std::mem::take(&mut auth.client_token).into_bytes());
-    let header = auth::token_header(&secret)?;
+    let header = auth::token_header(&secret, "the reply to the login")?;
     Ok(Token::from_auth(&auth, header, before))
 }
