@@ -1,7 +1,7 @@
 //! Many faults in one build: each function that has some chooses by an environment variable which of its bodies it runs. A build takes
 //! longer than all tests, so that a run with one build is over in minutes.
 
-use std::{collections::BTreeMap, ops::Range, path::PathBuf};
+use std::{collections::BTreeMap, ops::Range, path::Path};
 
 use super::{functions, list::Mutant};
 
@@ -21,6 +21,9 @@ pub fn fault_brought_back() -> usize {
 }
 "#;
 
+/// Where a function's body is, and its bodies with faults, each with its number.
+type Faulty = (Range<usize>, Vec<(usize, String)>);
+
 /// One file in which the faults can be chosen.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Chosen {
@@ -35,14 +38,14 @@ pub(super) struct Chosen {
 pub(super) fn can_choose(mutant: &Mutant, source: &str) -> bool {
     let is_of_the_library = mutant.file.starts_with("src")
         && mutant.file.extension().is_some_and(|extension| extension == "rs")
-        && mutant.file != PathBuf::from("src/main.rs")
+        && mutant.file != Path::new("src/main.rs")
         && !mutant.file.starts_with("src/bin");
     is_of_the_library && place(mutant, source).is_some()
 }
 
 /// The source of a file with all these faults of it, each under its number.
 pub(super) fn between(source: &str, mutants: &BTreeMap<usize, &Mutant>) -> Chosen {
-    let mut bodies: BTreeMap<usize, (Range<usize>, Vec<(usize, String)>)> = BTreeMap::new();
+    let mut bodies: BTreeMap<usize, Faulty> = BTreeMap::new();
     for (&number, mutant) in mutants {
         let Some((body, change)) = place(mutant, source) else { continue };
         let changed =
