@@ -71,6 +71,9 @@ pub enum Existing {
     Replace,
     /// It stays, and is neither claimed nor ever deleted by us.
     Keep,
+    /// Only what our claim stands on is deleted. So it is where a store led before it was edited: anybody who may write the status
+    /// can name such a place.
+    Claimed,
 }
 
 /// What happens to an entry that no External Secrets controller manages.
@@ -323,6 +326,7 @@ impl<'a> View<'a> {
             let left = match &standing {
                 Standing::Mine | Standing::Intended => None,
                 Standing::Claimable if self.is_foreign() => Some(Left::Unmarked),
+                Standing::Claimable if self.goal.existing == Existing::Claimed => Some(Left::Unclaimed),
                 Standing::Claimable => Some(Left::Existing),
                 Standing::Outbid { by } | Standing::Contested { by, .. } => Some(Left::Contested { by: by.clone() }),
                 Standing::Taken { by } => Some(Left::Taken { by: by.clone() }),
@@ -381,7 +385,7 @@ impl<'a> View<'a> {
     /// writes it cannot be claimed ahead of the write.
     fn claims(&self, sorted: &Sorted<'a>) -> Option<LabelChanges> {
         match self.goal.existing {
-            Existing::Keep => return None,
+            Existing::Keep | Existing::Claimed => return None,
             Existing::Replace => {}
         }
         let labels = &self.entry.custom_metadata;
@@ -423,8 +427,8 @@ impl<'a> View<'a> {
         let ours = |property: &str| sorted.holds.contains(property) || sorted.announce.contains(property);
         let wanted = self.goal.set.iter().filter(|(property, _)| ours(property));
         let missing = wanted.filter(|(property, value)| match (present(property), self.goal.existing) {
-            (None, Existing::Keep | Existing::Replace) => true,
-            (Some(_), Existing::Keep) => false,
+            (None, Existing::Keep | Existing::Claimed | Existing::Replace) => true,
+            (Some(_), Existing::Keep | Existing::Claimed) => false,
             (Some(present), Existing::Replace) => present != *value,
         });
         missing.map(|(property, _)| property.as_str()).collect()

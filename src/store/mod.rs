@@ -8,6 +8,7 @@ mod credentials;
 pub mod error;
 pub mod fake;
 mod fields;
+mod former;
 mod keys;
 pub mod name;
 pub mod object;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::api::store_location::StoreLocation;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, RemoteData};
 pub use error::StoreError;
@@ -127,6 +129,14 @@ pub trait StoreClient: Send + Sync {
     /// The store's `path`, which remote keys are spelled relative to (see [`RemotePath::parse`]); none when keys name their
     /// own mount.
     fn mount(&self) -> Option<&str>;
+
+    /// Where the store leads, as its spec spells it; what the server calls itself and its mount is left out.
+    fn location(&self) -> StoreLocation;
+
+    /// A client with the login of this one for another mount or Vault namespace of the same server; `None` where that is another
+    /// server, which must not get this login. Nobody logs in anew for it, so that no credential reaches the logins of a Vault
+    /// namespace that the store does not name.
+    fn elsewhere(&self, location: &StoreLocation) -> Option<Arc<dyn StoreClient>>;
 
     /// Where this path is, so that two stores that mean one place agree.
     async fn path_key(&self, path: &RemotePath) -> Result<PathKey, StoreError>;

@@ -14,6 +14,7 @@ use crate::api::PushSecret;
 use crate::api::condition;
 use crate::api::push_secret::PushSecretStatus;
 use crate::api::selector::StoreKind;
+use crate::api::store_location::StoreLocation;
 use crate::cluster::status::{Precondition, difference};
 use crate::controller::referrers::Referrers;
 use crate::controller::report::Report;
@@ -34,8 +35,8 @@ pub(super) const PUSH: &str = "/namespaces/db/pushsecrets/push";
 pub(super) const SOURCE: &str = "/namespaces/db/secrets/source";
 pub(super) const TEMPORAL: &str = "platform-data/postgres/temporal";
 
-/// Stores by name, and what is wrong with any other.
-pub(super) struct Shelf(pub BTreeMap<&'static str, FakeStore>, pub Absence);
+/// Stores by name, what is wrong with any other, and sessions from before stores were edited.
+pub(super) struct Shelf(pub BTreeMap<&'static str, FakeStore>, pub Absence, pub Vec<(&'static str, FakeStore)>);
 
 #[async_trait]
 impl Stores for Shelf {
@@ -52,6 +53,12 @@ impl Stores for Shelf {
 
     fn departing(&self, _namespace: &str, _store: &StoreKey) -> Option<Arc<dyn StoreClient>> {
         None
+    }
+
+    fn former(&self, _namespace: &str, store: &StoreKey, location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
+        let left = self.2.iter().filter(|(name, _)| **name == store.name).map(|(_, client)| client);
+        let client = left.into_iter().find(|client| client.location().is_spelled_as(location))?;
+        Some(Arc::new(client.clone()))
     }
 
     fn labelled(&self, _namespace: &str, _kind: StoreKind, query: &LabelQuery) -> BTreeSet<String> {
@@ -85,7 +92,7 @@ impl Bench {
         let store = FakeStore::new();
         let bench = Bench {
             server: ApiServer::default(),
-            stores: Shelf(BTreeMap::from([("vault", store.clone())]), Absence::Missing),
+            stores: Shelf(BTreeMap::from([("vault", store.clone())]), Absence::Missing, Vec::new()),
             store,
             referrers: Referrers::default(),
             config_maps: Referrers::default(),
@@ -161,10 +168,10 @@ impl Bench {
         };
         let uid = object.metadata.uid.clone().unwrap();
         let report = reconcile(Arc::new(object), &world).await;
-        let said = match &report {
-            Report::Orphaned { rest, .. } => rest,
-            report => report,
-        };
+        let mut said = &report;
+        while let Report::Orphaned { rest, .. } = said {
+            said = rest;
+        }
         if let Report::Verdict { status, .. } = said
             && let Some(change) = difference(&json!(status.before), &json!(status.after))
         {
