@@ -39,6 +39,8 @@ pub enum LetGo {
     Unreadable,
     /// Nothing shows that it is still ours: its labels were replaced, or somebody else claims it.
     Declined,
+    /// Its store was edited to lead elsewhere, and the former place cannot be reached.
+    StoreMoved,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

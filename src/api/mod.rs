@@ -21,10 +21,12 @@ pub mod label_query;
 pub mod names;
 pub mod path_convention;
 pub mod path_status;
+pub mod push_ledger;
 pub mod push_secret;
 pub mod secret_store;
 pub mod selector;
 pub mod store_auth;
+pub mod store_location;
 pub mod store_spec;
 pub mod template;
 

@@ -14,6 +14,7 @@ use super::external_secret::{RewriteRegexp, RewriteTransform};
 use super::generator_ref::GeneratorRef;
 use super::path_status::PushedPath;
 use super::selector::{DNS_SUBDOMAIN, StoreKind};
+use super::store_location::StoreLocation;
 use super::template::SecretTemplate;
 
 /// What to publish, from which source, to which stores.
@@ -343,6 +344,19 @@ pub struct PushRewrite {
 /// What was pushed, by store (`<kind>/<name>`) and then by path or `<path>/<property>`.
 pub type SyncedPushSecrets = BTreeMap<String, BTreeMap<String, PushSecretData>>;
 
+/// What was pushed to where a store led before it was edited.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FormerLocation {
+    /// The store, as `<kind>/<name>`.
+    #[schemars(length(max = 512))]
+    pub store: String,
+    /// Where it led.
+    pub location: StoreLocation,
+    /// What is still there, as the ledger lists it.
+    pub pushed: BTreeMap<String, PushSecretData>,
+}
+
 /// What was pushed, and whether it is up to date.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -361,6 +375,14 @@ pub struct PushSecretStatus {
     /// The ledger: what was pushed, by store (kind and name) and then by path and property.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub synced_push_secrets: SyncedPushSecrets,
+    /// Where the stores of the ledger led when it was written, by the same keys.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub store_locations: BTreeMap<String, StoreLocation>,
+    /// What was pushed to where a store led before its server, path or namespace was edited, and is not removed yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub former_locations: Vec<FormerLocation>,
     /// Whether everything is pushed (Ready) and whether its consumers have it (Propagated), and if
     /// not, why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -83,6 +83,14 @@ impl Provider {
         vault.or_else(|| self.open_bao.as_ref().map(|openbao| openbao.server.as_str()))
     }
 
+    /// The fields that say where the store leads: server, Vault namespace and path, as the spec has them.
+    pub fn location(&self) -> (Option<&str>, Option<&str>, Option<&str>) {
+        let vault = self.vault.as_ref().map(|vault| (vault.namespace.as_deref(), vault.path.as_deref()));
+        let openbao = || self.open_bao.as_ref().map(|openbao| (openbao.namespace.as_deref(), openbao.path.as_deref()));
+        let (namespace, path) = vault.or_else(openbao).unwrap_or_default();
+        (self.server(), namespace, path)
+    }
+
     /// The names of the providers that Waypost does not serve, in order.
     pub fn foreign_names(&self) -> impl Iterator<Item = &str> {
         self.foreign.keys().map(String::as_str)

@@ -9,18 +9,20 @@ use super::status::difference;
 use super::{Cluster, ClusterError};
 use crate::api::PushSecret;
 use crate::api::names::{FINALIZER_PUSH_SECRET, MANAGER_LEDGER, MANAGER_META};
-use crate::api::push_secret::{PushSecretStatus, SyncedPushSecrets};
+use crate::api::push_ledger::PushLedger;
+use crate::api::push_secret::PushSecretStatus;
 
 impl Cluster {
-    /// Sets `status.syncedPushSecrets` to exactly this. Returns the object as written.
-    pub async fn write_ledger(
-        &self,
-        push: &PushSecret,
-        ledger: &SyncedPushSecrets,
-    ) -> Result<PushSecret, ClusterError> {
-        let present = push.status.as_ref().map(|status| json!(status.synced_push_secrets)).unwrap_or_else(|| json!({}));
-        let change = difference(&present, &json!(ledger)).unwrap_or_else(|| json!({}));
-        let patch = json!({ "metadata": precondition(push), "status": { "syncedPushSecrets": change } });
+    /// Makes the ledger exactly this, in one write. Returns the object as written.
+    pub async fn write_ledger(&self, push: &PushSecret, ledger: &PushLedger) -> Result<PushSecret, ClusterError> {
+        let fields = |ledger: &PushLedger| {
+            let mut status = PushSecretStatus::default();
+            status.set_ledger(ledger.clone());
+            json!(status)
+        };
+        let present = push.status.as_ref().map(PushSecretStatus::ledger).unwrap_or_default();
+        let change = difference(&fields(&present), &fields(ledger)).unwrap_or_else(|| json!({}));
+        let patch = json!({ "metadata": precondition(push), "status": change });
         let params = PatchParams { field_manager: Some(MANAGER_LEDGER.to_owned()), ..PatchParams::default() };
         let (api, object) = self.push_secrets(push);
         self.request(
@@ -96,11 +98,13 @@ impl Cluster {
         if let Ok(decoded) = found.clone().try_parse() {
             return Ok(decoded);
         }
-        let ledger = found.data.pointer("/status/syncedPushSecrets").cloned().unwrap_or_default();
-        let status = PushSecretStatus {
-            synced_push_secrets: serde_json::from_value(ledger).unwrap_or_default(),
-            ..push.status.clone().unwrap_or_default()
-        };
+        let field = |name: &str| found.data["status"][name].clone();
+        let mut status = push.status.clone().unwrap_or_default();
+        status.set_ledger(PushLedger {
+            synced: serde_json::from_value(field("syncedPushSecrets")).unwrap_or_default(),
+            locations: serde_json::from_value(field("storeLocations")).unwrap_or_default(),
+            former: serde_json::from_value(field("formerLocations")).unwrap_or_default(),
+        });
         Ok(PushSecret { metadata: found.metadata, spec: push.spec.clone(), status: Some(status) })
     }
 

@@ -125,7 +125,7 @@ where
                     Namespace { metadata: ObjectMeta { name, ..ObjectMeta::default() }, ..Namespace::default() };
                 context.events.state_changed(&namespace, Tone::Warning, ORPHANED, &message).await;
             }
-            LetGo::Abandoned | LetGo::StoreGone | LetGo::Unreadable | LetGo::Declined => {
+            LetGo::Abandoned | LetGo::StoreGone | LetGo::Unreadable | LetGo::Declined | LetGo::StoreMoved => {
                 context.events.state_changed(self.object, Tone::Warning, ORPHANED, &message).await;
             }
         }

@@ -210,6 +210,11 @@ impl Outcome {
     }
 }
 
+/// Whether every entry of a store that was touched is as wanted.
+pub fn is_well(results: &Results, store: &StoreKey) -> bool {
+    results.iter().filter(|(spot, _)| spot.store == *store).all(|(_, outcome)| outcome.is_well())
+}
+
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

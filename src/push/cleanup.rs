@@ -12,7 +12,8 @@ use super::reconcile::{Turn, verdict};
 use super::report::{self, Said};
 use crate::api::condition::Reason;
 use crate::api::names::{ANNOTATION_ABANDON, FINALIZER_PUSH_SECRET, TRUE};
-use crate::api::push_secret::{PushDeletionPolicy, PushSecretStatus, SyncedPushSecrets};
+use crate::api::push_ledger::PushLedger;
+use crate::api::push_secret::{PushDeletionPolicy, PushSecretStatus};
 use crate::controller::referrers::Interest;
 use crate::controller::report::{Report, Requeue, Verdict};
 use crate::metrics::LetGo;
@@ -35,7 +36,7 @@ impl Turn<'_> {
         let mut stores = desired::stores(&self.object.spec);
         let mut seen = self.see_stores(&stores).await;
         seen.recall(self.world.stores, &self.namespace);
-        stores.extend(ledger::stores(&self.before.synced_push_secrets));
+        stores.extend(ledger::stores(&self.before));
         if self.belongs_to_others(&seen, &stores) {
             return Report::NotOurs;
         }
@@ -50,20 +51,22 @@ impl Turn<'_> {
         let gone =
             Verdict { ready: false, reason: Reason::SourceDeleted, message: "what was pushed is removed".into() };
         let (object, said) = self.withdraw(&seen, &aim, gone, Some(WAY_OUT)).await;
-        if said.status.synced_push_secrets.is_empty() {
-            return match said.left.is_empty() {
-                true => self.let_go().await,
-                false => self.give_up(LetGo::Declined, said.left.join("; "), "nothing shows that it is ours").await,
+        let all_left = || {
+            let listed = Some(said.status.ledger()).filter(|ledger| !ledger.is_empty());
+            let listed = listed.as_ref().map(ledger::text).into_iter();
+            listed.chain(said.left.clone()).chain(said.lost.clone()).collect::<Vec<_>>().join("; ")
+        };
+        if said.status.lists_nothing() {
+            return match (said.left.as_slice(), said.lost.as_slice()) {
+                ([], []) => self.let_go().await,
+                (_, []) => self.give_up(LetGo::Declined, all_left(), "nothing shows that it is ours").await,
+                (_, _) => self.give_up(LetGo::StoreMoved, all_left(), "its store leads elsewhere now").await,
             };
         }
-        let all_left = || {
-            let listed = ledger::text(&said.status.synced_push_secrets);
-            [listed].into_iter().chain(said.left.clone()).collect::<Vec<_>>().join("; ")
-        };
         if self.is_abandoned() {
             return self.give_up(LetGo::Abandoned, all_left(), &said.verdict.message).await;
         }
-        let Some(why) = self.why_in_vain(&seen, &said.status.synced_push_secrets).await else {
+        let Some(why) = self.why_in_vain(&seen, &said.status.ledger()).await else {
             return verdict(&object, said);
         };
         let left = self.world.cleanup_deadline.saturating_sub(self.going_for());
@@ -92,7 +95,7 @@ impl Turn<'_> {
         let left = self.world.cleanup_deadline.saturating_sub(self.going_for());
         let message = format!("{invalid}; {WAY_OUT}");
         let verdict = Verdict { ready: false, reason: Reason::CleanupPending, message };
-        let listed = ledger::text(&self.before.synced_push_secrets);
+        let listed = ledger::text(&self.before.ledger());
         match (self.is_abandoned(), left.is_zero()) {
             (true, _) => self.give_up(LetGo::Abandoned, listed, &verdict.message).await,
             (false, true) => self.give_up(LetGo::Unreadable, listed, &verdict.message).await,
@@ -117,11 +120,12 @@ impl Turn<'_> {
 
     /// Why waiting may be in vain: nobody is held for good by a store or namespace that goes away, nor by a line of the ledger that
     /// says too little. A store that is only down holds, since it comes back.
-    async fn why_in_vain(&self, seen: &SeenStores, listed: &SyncedPushSecrets) -> Option<LetGo> {
+    async fn why_in_vain(&self, seen: &SeenStores, listed: &PushLedger) -> Option<LetGo> {
         if self.world.cluster.is_namespace_terminating(&self.namespace).await.unwrap_or(false) {
             return Some(LetGo::NamespaceGone);
         }
-        let is_gone = |store: &StoreKey| seen.absent.get(store).is_some_and(|absent| absent.why == Absence::Missing);
+        let is_gone =
+            |store: &StoreKey| seen.absent.get(&store.present()).is_some_and(|absent| absent.why == Absence::Missing);
         let listed = Ledger::read(listed, &seen.mounts);
         match listed.pushed.is_empty() && listed.unreachable.keys().all(is_gone) {
             true if listed.unreachable.is_empty() => Some(LetGo::Unreadable),

@@ -1,13 +1,16 @@
-//! Remembers since when deletions are waited for. The time of the API server's stamp is not asked: a clock that is behind or ahead
+//! Remembers since when deletions, and clean-ups of places to which a store led before it was edited, are waited for. The time of the API server's stamp is not asked: a clock that is behind or ahead
 //! would end the wait at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The deletions that this process waits for, by `namespace/name`. After a restart each wait begins anew.
+use super::ledger::StoreKey;
+
+/// What this process waits for, by `namespace/name` of the object and, of one that stays, the place. After a restart each wait begins
+/// anew.
 #[derive(Default)]
-pub struct Deletions(Mutex<HashMap<String, Waiting>>);
+pub struct Deletions(Mutex<HashMap<(String, Option<StoreKey>), Waiting>>);
 
 struct Waiting {
     uid: String,
@@ -17,9 +20,24 @@ struct Waiting {
 impl Deletions {
     /// How long ago this object, which is being deleted, was first seen so.
     pub fn known_for(&self, object: &str, uid: &str, now: Instant) -> Duration {
+        self.waited_for((object.to_owned(), None), uid, now)
+    }
+
+    /// How long ago it was first seen that this place could not be cleaned.
+    pub fn failing_for(&self, object: &str, uid: &str, place: &StoreKey, now: Instant) -> Duration {
+        self.waited_for((object.to_owned(), Some(place.clone())), uid, now)
+    }
+
+    /// Every other place of the object is clean, or is not to be cleaned now.
+    pub fn fail_only(&self, object: &str, places: &BTreeMap<StoreKey, String>) {
+        let is_other = |place: &Option<StoreKey>| place.as_ref().is_some_and(|place| !places.contains_key(place));
+        self.lock().retain(|(of, place), _| of != object || !is_other(place));
+    }
+
+    fn waited_for(&self, key: (String, Option<StoreKey>), uid: &str, now: Instant) -> Duration {
         let mut waiting = self.lock();
         let begin = || Waiting { uid: uid.to_owned(), since: now };
-        let known = waiting.entry(object.to_owned()).or_insert_with(begin);
+        let known = waiting.entry(key).or_insert_with(begin);
         if known.uid != uid {
             *known = begin();
         }
@@ -28,10 +46,10 @@ impl Deletions {
 
     /// The object is gone, or is not being deleted.
     pub fn forget(&self, object: &str) {
-        self.lock().remove(object);
+        self.lock().remove(&(object.to_owned(), None));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, Option<StoreKey>), Waiting>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -237,7 +237,7 @@ pub fn stores(spec: &PushSecretSpec) -> BTreeSet<StoreKey> {
 
 pub(super) fn named_store(store: &PushStoreRef) -> Option<StoreKey> {
     let name = store.name.clone().filter(|name| !name.is_empty())?;
-    Some(StoreKey { kind: store.kind(), name })
+    Some(StoreKey::new(store.kind(), name))
 }
 
 /// The stores that the spec selects by their labels.
@@ -384,7 +384,7 @@ fn judge_form(spec: &PushSecretSpec, mounts: &Mounts, convention: &Convention) -
             .iter()
             .map(|store| {
                 let name = store.name.clone().unwrap_or_default();
-                let mount = mounts.get(&StoreKey { kind: store.kind(), name });
+                let mount = mounts.get(&StoreKey::new(store.kind(), name));
                 StoreFacts {
                     kind: store.kind.map(|kind| kind.as_str()),
                     mounts: vec![mount.map_or(Some("secret"), |mount| mount.as_deref())],

@@ -1,23 +1,30 @@
-//! The ledger: `status.syncedPushSecrets`, which says what was pushed and so what may have to be removed.
+//! The ledger: `status.syncedPushSecrets`, which says what was pushed and so what may have to be removed, and beside it
+//! `status.formerLocations`, with what was pushed through a store before that was edited to lead elsewhere.
 //!
-//! It has External Secrets Operator's form: `<kind>/<store>` → `<remoteKey>/<property>` → the mapping that was pushed. The
+//! The first has External Secrets Operator's form: `<kind>/<store>` → `<remoteKey>/<property>` → the mapping that was pushed. The
 //! inner key is ambiguous where a property has a slash; what counts is the mapping behind it, and of two with one key, such as an
 //! old and a new one, the second gets a key of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
-use crate::api::push_secret::{PushSecretData, SyncedPushSecrets};
+use crate::api::PushSecretStatus;
+use crate::api::push_ledger::PushLedger;
+use crate::api::push_secret::{FormerLocation, PushSecretData};
 use crate::api::selector::StoreKind;
+use crate::api::store_location::StoreLocation;
 use crate::domain::path::RemotePath;
 
-/// A store as the ledger names it.
+/// A store as the ledger names it, or where it led before it was edited.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreKey {
     /// Its kind.
     pub kind: StoreKind,
     /// Its name.
     pub name: String,
+    /// Where it led, if that is what is meant; nothing for where it leads now.
+    pub former: Option<Arc<StoreLocation>>,
 }
 
 /// An entry of a store.
@@ -50,13 +57,20 @@ pub struct Ledger {
     pub unreachable: BTreeMap<StoreKey, Vec<Line>>,
     /// Lines that name an entry and no property: another controller pushed it as a whole. They go once we publish there.
     pub whole: BTreeMap<Spot, Vec<Line>>,
-    /// Lines, by what stands for their store, whose store or entry cannot be read.
-    pub illegible: Vec<(String, Line)>,
+    /// Lines whose entry cannot be read.
+    pub illegible: BTreeMap<StoreKey, Vec<Line>>,
+    /// Lines, by what stands for their store, whose store cannot be read.
+    pub nowhere: Vec<(String, Line)>,
+    /// Where the stores lead, by their names in the status.
+    locations: BTreeMap<String, StoreLocation>,
 }
 
 impl fmt::Display for StoreKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.kind, self.name)
+        match &self.former {
+            None => f.write_str(&self.listed()),
+            Some(location) => write!(f, "{} (formerly {location})", self.listed()),
+        }
     }
 }
 
@@ -68,16 +82,38 @@ impl Line {
 }
 
 impl StoreKey {
+    /// A store, and where it leads now.
+    pub fn new(kind: StoreKind, name: impl Into<String>) -> Self {
+        StoreKey { kind, name: name.into(), former: None }
+    }
+
+    /// Where a store led, if its name can be read.
+    pub fn of_former(former: &FormerLocation) -> Option<Self> {
+        let store = StoreKey::parse(&former.store)?;
+        Some(StoreKey { former: Some(Arc::new(former.location.clone())), ..store })
+    }
+
+    /// The store, and where it leads now.
+    pub fn present(&self) -> Self {
+        StoreKey { former: None, ..self.clone() }
+    }
+
+    /// As the status spells it, wherever it led.
+    pub fn listed(&self) -> String {
+        format!("{}/{}", self.kind, self.name)
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let (kind, name) = text.split_once('/')?;
         let kind = [StoreKind::SecretStore, StoreKind::ClusterSecretStore].into_iter().find(|k| k.as_str() == kind)?;
-        Some(StoreKey { kind, name: name.to_owned() })
+        Some(StoreKey::new(kind, name))
     }
 }
 
-/// The stores that the ledger names.
-pub fn stores(synced: &SyncedPushSecrets) -> BTreeSet<StoreKey> {
-    synced.keys().filter_map(|key| StoreKey::parse(key)).collect()
+/// The stores that the ledger names, wherever they led.
+pub fn stores(status: &PushSecretStatus) -> BTreeSet<StoreKey> {
+    let former = status.former_locations.iter().map(|former| &former.store);
+    status.synced_push_secrets.keys().chain(former).filter_map(|key| StoreKey::parse(key)).collect()
 }
 
 /// Adds a line to those of a store, or puts it in the place of its earlier form.
@@ -123,9 +159,16 @@ fn free_key(lines: &BTreeMap<String, PushSecretData>, line: &Line) -> String {
 }
 
 /// What the ledger lists, for people.
-pub fn text(synced: &SyncedPushSecrets) -> String {
-    let lines = synced.iter().flat_map(|(store, lines)| lines.keys().map(move |line| format!("{line} in {store}")));
-    lines.collect::<Vec<_>>().join(", ")
+pub fn text(ledger: &PushLedger) -> String {
+    let synced = ledger.synced.iter().map(|(store, lines)| (store.clone(), lines));
+    let former = ledger.former.iter().map(|former| {
+        let store = StoreKey::of_former(former).map_or_else(|| former.store.clone(), |store| store.to_string());
+        (store, &former.pushed)
+    });
+    let words = |(store, lines): (String, &BTreeMap<String, PushSecretData>)| {
+        lines.keys().map(|line| format!("{line} in {store}")).collect::<Vec<_>>()
+    };
+    synced.chain(former).flat_map(words).collect::<Vec<_>>().join(", ")
 }
 
 /// The inner key of a mapping.
@@ -139,14 +182,16 @@ pub fn key_of(data: &PushSecretData) -> String {
 
 impl Ledger {
     /// Sorts a status's ledger, given the stores that can be used.
-    pub fn read(synced: &SyncedPushSecrets, mounts: &Mounts) -> Self {
-        let mut ledger = Ledger::default();
-        for (store_key, lines) in synced {
+    pub fn read(listed: &PushLedger, mounts: &Mounts) -> Self {
+        let mut ledger = Ledger { locations: listed.locations.clone(), ..Ledger::default() };
+        let synced = listed.synced.iter().map(|(store, lines)| (store, StoreKey::parse(store), lines));
+        let former = listed.former.iter().map(|former| (&former.store, StoreKey::of_former(former), &former.pushed));
+        for (text, store, lines) in synced.chain(former) {
             for (key, data) in lines {
                 let line = Line { key: key.clone(), data: data.clone() };
-                match StoreKey::parse(store_key) {
-                    Some(store) => ledger.sort(store, line, mounts),
-                    None => ledger.illegible.push((store_key.clone(), line)),
+                match &store {
+                    Some(store) => ledger.sort(store.clone(), line, mounts),
+                    None => ledger.nowhere.push((text.clone(), line)),
                 }
             }
         }
@@ -165,7 +210,7 @@ impl Ledger {
                 self.pushed.entry(Spot { store, path }).or_default().insert(property, line);
             }
             (Ok(path), None) => self.whole.entry(Spot { store, path }).or_default().push(line),
-            (Err(_), Some(_) | None) => self.illegible.push((store.to_string(), line)),
+            (Err(_), Some(_) | None) => self.illegible.entry(store).or_default().push(line),
         }
     }
 
@@ -175,18 +220,71 @@ impl Ledger {
     }
 
     /// The form of the status.
-    pub fn write(&self) -> SyncedPushSecrets {
-        let pushed =
-            self.pushed.iter().flat_map(|(spot, lines)| lines.values().map(|line| (spot.store.to_string(), line)));
-        let unreachable =
-            (self.unreachable.iter()).flat_map(|(store, lines)| lines.iter().map(|line| (store.to_string(), line)));
-        let whole = self.whole.iter().flat_map(|(spot, lines)| lines.iter().map(|line| (spot.store.to_string(), line)));
-        let illegible = self.illegible.iter().map(|(store, line)| (store.clone(), line));
-        let mut synced = SyncedPushSecrets::new();
-        for (store, line) in pushed.chain(unreachable).chain(whole).chain(illegible) {
-            put(synced.entry(store).or_default(), line);
+    pub fn write(&self) -> PushLedger {
+        let mut listed = PushLedger::default();
+        let mut former: BTreeMap<&StoreKey, FormerLocation> = BTreeMap::new();
+        for (store, line) in self.lines() {
+            let Some(location) = &store.former else {
+                put(listed.synced.entry(store.listed()).or_default(), line);
+                continue;
+            };
+            let new =
+                || FormerLocation { store: store.listed(), location: (**location).clone(), pushed: BTreeMap::new() };
+            put(&mut former.entry(store).or_insert_with(new).pushed, line);
         }
-        synced
+        for (store, line) in &self.nowhere {
+            put(listed.synced.entry(store.clone()).or_default(), line);
+        }
+        listed.former = former.into_values().collect();
+        listed.locations = self.locations.clone();
+        listed.locations.retain(|store, _| listed.synced.contains_key(store));
+        listed
+    }
+
+    /// Notes where a store leads to which something was pushed.
+    pub fn locate(&mut self, store: &StoreKey, location: StoreLocation) {
+        self.locations.insert(store.listed(), location);
+    }
+
+    /// The stores and former places that have lines.
+    pub fn stores(&self) -> BTreeSet<StoreKey> {
+        self.lines().map(|(store, _)| store.clone()).collect()
+    }
+
+    fn lines(&self) -> impl Iterator<Item = (&StoreKey, &Line)> {
+        let pushed = self.pushed.iter().flat_map(|(spot, lines)| lines.values().map(|line| (&spot.store, line)));
+        let whole = self.whole.iter().flat_map(|(spot, lines)| lines.iter().map(|line| (&spot.store, line)));
+        let others = self.unreachable.iter().chain(&self.illegible);
+        pushed.chain(others.flat_map(|(store, lines)| lines.iter().map(move |line| (store, line)))).chain(whole)
+    }
+
+    /// Takes out what is left of a former place, and names it.
+    pub fn let_go(&mut self, store: &StoreKey) -> Vec<String> {
+        let keys = |lines: &[Line]| lines.iter().map(|line| line.key.clone()).collect::<Vec<_>>();
+        let mut named = Vec::new();
+        self.pushed.retain(|spot, lines| {
+            let goes = spot.store == *store;
+            named.extend(
+                lines.keys().filter(|_| goes).map(|property| format!("property {property:?} of {}", spot.path)),
+            );
+            !goes
+        });
+        named.extend(self.unreachable.remove(store).iter().flat_map(|lines| keys(lines)));
+        named.extend(self.let_unclear_go(store));
+        named
+    }
+
+    /// The same for what nobody can remove, since it names no property.
+    pub fn let_unclear_go(&mut self, store: &StoreKey) -> Vec<String> {
+        let mut unclear = self.illegible.remove(store).unwrap_or_default();
+        self.whole.retain(|spot, lines| {
+            let stays = spot.store != *store;
+            if !stays {
+                unclear.append(lines);
+            }
+            stays
+        });
+        unclear.into_iter().map(|line| line.key).collect()
     }
 
     /// Forgets a property of an entry.
@@ -199,8 +297,11 @@ impl Ledger {
     /// What cannot be removed, since nobody knows what of it is ours, in words.
     pub fn unclear(&self) -> Vec<String> {
         let whole = self.whole.iter().flat_map(|(spot, lines)| lines.iter().map(|line| (spot.store.to_string(), line)));
-        let illegible = self.illegible.iter().map(|(store, line)| (store.clone(), line));
-        whole.chain(illegible).map(|(store, line)| format!("{} in {store}", line.key)).collect()
+        let illegible =
+            self.illegible.iter().flat_map(|(store, lines)| lines.iter().map(|line| (store.to_string(), line)));
+        let nowhere = self.nowhere.iter().map(|(store, line)| (store.clone(), line));
+        let all = whole.chain(illegible).chain(nowhere);
+        all.map(|(store, line)| format!("{} in {store}", line.key)).collect()
     }
 }
 
@@ -228,26 +329,37 @@ mod tests {
         }
         let both = BTreeMap::from([("a/b/c".to_owned(), old.data.clone()), ("a/b/c#c".to_owned(), new.data.clone())]);
         assert_eq!(lines, both);
-        let synced = SyncedPushSecrets::from([("ClusterSecretStore/vault".to_owned(), both)]);
-        let vault = StoreKey { kind: StoreKind::ClusterSecretStore, name: "vault".into() };
-        let ledger = Ledger::read(&synced, &Mounts::from([(vault, Some("secret".into()))]));
-        assert_eq!((ledger.pushed.len(), ledger.write()), (2, synced));
+        let synced = BTreeMap::from([("ClusterSecretStore/vault".to_owned(), both)]);
+        let listed = PushLedger { synced, ..PushLedger::default() };
+        let vault = StoreKey::new(StoreKind::ClusterSecretStore, "vault");
+        let ledger = Ledger::read(&listed, &Mounts::from([(vault, Some("secret".into()))]));
+        assert_eq!((ledger.pushed.len(), ledger.write()), (2, listed));
     }
 
     #[test]
     fn what_is_read_is_written_back_unchanged() {
         let lines = [line("a/b", Some("p")), line("secret/a/c", Some("q")), line("a/d", None)];
         let of = |lines: &[Line]| lines.iter().map(|line| (line.key.clone(), line.data.clone())).collect();
-        let synced = SyncedPushSecrets::from([
+        let synced = BTreeMap::from([
             ("ClusterSecretStore/vault".to_owned(), of(&lines)),
             ("SecretStore/gone".to_owned(), of(&lines[..1])),
             ("odd".to_owned(), of(&lines[..1])),
         ]);
-        let vault = StoreKey { kind: StoreKind::ClusterSecretStore, name: "vault".into() };
-        let ledger = Ledger::read(&synced, &Mounts::from([(vault.clone(), Some("secret".into()))]));
+        let location = |path: &str| StoreLocation { path: Some(path.into()), ..StoreLocation::default() };
+        let former = FormerLocation {
+            store: "ClusterSecretStore/vault".into(),
+            location: location("old"),
+            pushed: of(&lines[..1]),
+        };
+        let locations = BTreeMap::from([("SecretStore/gone".to_owned(), location("elsewhere"))]);
+        let listed = PushLedger { synced, locations, former: vec![former.clone()] };
+        let vault = StoreKey::new(StoreKind::ClusterSecretStore, "vault");
+        let before = StoreKey::of_former(&former).unwrap();
+        let mounts = Mounts::from([(vault, Some("secret".into())), (before, Some("old".into()))]);
+        let ledger = Ledger::read(&listed, &mounts);
         let paths: Vec<String> = ledger.pushed.keys().map(|spot| spot.path.to_string()).collect();
-        assert_eq!(paths, ["secret/a/b", "secret/a/c"]);
-        assert_eq!((ledger.unreachable.len(), ledger.whole.len(), ledger.illegible.len()), (1, 1, 1));
-        assert_eq!(ledger.write(), synced);
+        assert_eq!(paths, ["secret/a/b", "secret/a/c", "old/a/b"]);
+        assert_eq!((ledger.unreachable.len(), ledger.whole.len(), ledger.nowhere.len()), (1, 1, 1));
+        assert_eq!(ledger.write(), listed);
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! `desired` and `shapes` parse the spec, `observe` reads the stores and sources. `pieces` and `mapped` lay the mappings out for
 //! each source. `plan` decides for the whole, `step` for one entry, and `ending` for one that loses its last property. `record`
-//! writes the ledger before `entry` and `apply` write to the stores. `report` publishes the outcome. `cleanup` ends a PushSecret
-//! that is deleted, and `remains` is what can be read of one that does not decode. `misplaced` finds marks at other paths. `offers`
-//! leaves what is no longer wanted to the `waiters` among the others.
+//! writes the ledger before `entry` and `apply` write to the stores. `locations` and `former` are about stores that were edited to
+//! lead elsewhere, `offers`, `waiters` and `arrival` about properties that pass from one PushSecret to another. `report` publishes
+//! the outcome. `cleanup` ends a PushSecret that is deleted, and `remains` is what can be read of one that does not decode.
+//! `misplaced` finds marks at other paths.
 
 pub mod apply;
 pub mod arrival;
@@ -13,9 +14,11 @@ pub mod deletions;
 pub mod desired;
 pub mod ending;
 pub mod entry;
+pub mod former;
 pub mod intents;
 pub mod labels;
 pub mod ledger;
+pub mod locations;
 pub mod mapped;
 pub mod misplaced;
 pub mod observe;

@@ -9,10 +9,12 @@ use super::apply::Clients;
 use super::desired::Chosen;
 use super::entry::Owners;
 use super::ledger::{Mounts, Spot, StoreKey};
+use super::locations::Locations;
 use super::patience::{no_answer, side_by_side};
 use super::plan::Places;
 use super::waiters;
 use crate::api::selector::StoreKind;
+use crate::api::store_location::StoreLocation;
 use crate::cluster::{Cluster, ClusterError};
 use crate::domain::claim::Owner;
 use crate::domain::label_query::LabelQuery;
@@ -43,6 +45,8 @@ pub enum Absence {
     NotPermitted,
     /// It is wrong, or cannot be had now.
     Unusable,
+    /// It leads elsewhere now, and nobody has a login for where it led.
+    Elsewhere,
 }
 
 /// Gives clients of stores.
@@ -54,6 +58,9 @@ pub trait Stores: Send + Sync {
     /// The client of a namespace's own store that was deleted a moment ago, for clean-ups alone.
     fn departing(&self, namespace: &str, store: &StoreKey) -> Option<Arc<dyn StoreClient>>;
 
+    /// The client with which a store, which the namespace may use, led to `location` before it was edited; for clean-ups alone.
+    fn former(&self, namespace: &str, store: &StoreKey, location: &StoreLocation) -> Option<Arc<dyn StoreClient>>;
+
     /// The names of the stores of a kind, of this namespace where the kind has one, that have these labels.
     fn labelled(&self, namespace: &str, kind: StoreKind, query: &LabelQuery) -> BTreeSet<String>;
 
@@ -62,7 +69,7 @@ pub trait Stores: Send + Sync {
 }
 
 /// The stores of one reconcile.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct SeenStores {
     /// Those that are published to, named and selected.
     pub chosen: Chosen,
@@ -72,6 +79,8 @@ pub struct SeenStores {
     pub clients: Clients,
     /// Their mounts.
     pub mounts: Mounts,
+    /// Where they lead.
+    pub locations: Locations,
     /// The others.
     pub absent: BTreeMap<StoreKey, NoStore>,
 }
@@ -81,10 +90,7 @@ pub async fn stores(registry: &dyn Stores, namespace: &str, wanted: BTreeSet<Sto
     let mut seen = SeenStores::default();
     for store in wanted {
         match registry.client(namespace, &store).await {
-            Ok(client) => {
-                seen.mounts.insert(store.clone(), client.mount().map(str::to_owned));
-                seen.clients.insert(store, client);
-            }
+            Ok(client) => seen.can_use(store, client),
             Err(absence) => {
                 seen.absent.insert(store, absence);
             }
@@ -101,9 +107,14 @@ impl SeenStores {
             missing.filter_map(|(store, _)| Some((store.clone(), registry.departing(namespace, store)?))).collect();
         for (store, client) in departing {
             self.absent.remove(&store);
-            self.mounts.insert(store.clone(), client.mount().map(str::to_owned));
-            self.clients.insert(store, client);
+            self.can_use(store, client);
         }
+    }
+
+    fn can_use(&mut self, store: StoreKey, client: Arc<dyn StoreClient>) {
+        self.mounts.insert(store.clone(), client.mount().map(str::to_owned));
+        self.locations.insert(store.clone(), client.location());
+        self.clients.insert(store, client);
     }
 }
 
@@ -116,7 +127,7 @@ impl SeenStores {
     pub fn choose(&mut self, named: BTreeSet<StoreKey>, selected: Vec<Selected>, listed: &BTreeSet<StoreKey>) {
         let serves = |store: &StoreKey| match self.absent.get(store).map(|absent| absent.why) {
             Some(Absence::Missing | Absence::OtherController | Absence::NotPermitted) => false,
-            Some(Absence::Unusable) | None => true,
+            Some(Absence::Unusable | Absence::Elsewhere) | None => true,
         };
         let mut wanted = named;
         for (words, mut stores) in selected {

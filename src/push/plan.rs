@@ -120,6 +120,7 @@ pub fn plan(
     };
     let (wanted, doubtful) = (wanted_places(&plan, places), doubtful_places(&plan, places));
     for (spot, lines) in &ledger.pushed {
+        let existing = if spot.store.former.is_some() { Existing::Claimed } else { existing };
         let job = plan.entry(spot.clone()).or_insert_with(|| Job {
             goal: Goal { existing, earlier, ..Goal::default() },
             blocked: unknown_place(places.get(spot)),
@@ -225,7 +226,7 @@ fn doubtful_places(plan: &Plan, places: &Places) -> BTreeSet<(String, String)> {
 }
 
 fn version(paths: &[PushedPath], spot: &Spot) -> Option<u64> {
-    let (store, path) = (spot.store.to_string(), spot.path.to_string());
+    let (store, path) = (spot.store.listed(), spot.path.to_string());
     let known = paths.iter().find(|known| known.store == store && known.path == path)?;
     known.version.and_then(|version| u64::try_from(version).ok())
 }

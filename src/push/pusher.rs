@@ -50,7 +50,7 @@ impl Pusher {
     fn is_foreign(&self, push: &PushSecret) -> bool {
         let (namespace, registry) = (push.namespace().unwrap_or_default(), &self.context.stores);
         let mut named = desired::stores(&push.spec);
-        named.extend(push.status.iter().flat_map(|status| ledger::stores(&status.synced_push_secrets)));
+        named.extend(push.status.iter().flat_map(ledger::stores));
         let named = named.iter().map(|store| StoreName::referred(&namespace, store.kind, &store.name));
         let goes = push.metadata.deletion_timestamp.is_some();
         let is_held_by_nobody = goes && named.clone().any(|store| registry.store(&store).is_none());
@@ -150,6 +150,7 @@ impl Reconciler for Pusher {
 
     fn forget(&self, name: &Name) {
         self.deletions.forget(&name.to_string());
+        self.deletions.fail_only(&name.to_string(), &BTreeMap::new());
         self.publish_nothing(name);
     }
 }

@@ -12,8 +12,10 @@ use super::arrival;
 use super::deletions::Deletions;
 use super::desired::{self, Desired, InvalidSpec, StoreQueries, StoreQuery};
 use super::entry::{Applier, Wrote};
+use super::former::{self, Fates};
 use super::intents::Intents;
 use super::ledger::{self, Ledger, Spot, StoreKey};
+use super::locations;
 use super::mapped::{self, Mapped};
 use super::observe::{self, Absence, SeenStores, Selected, Stores};
 use super::offers::{Asking, Attempt, Offers, Patience};
@@ -24,6 +26,7 @@ use super::sources::{BOUND, Sources};
 use crate::api::PushSecret;
 use crate::api::bounds;
 use crate::api::condition::{self, Reason};
+use crate::api::path_status::PushedPath;
 use crate::api::push_secret::{PushDeletionPolicy, PushSecretStatus};
 use crate::cluster::source::OverBound;
 use crate::cluster::{Cluster, ClusterError};
@@ -121,6 +124,18 @@ async fn decide(mut turn: Turn<'_>) -> Report<PushSecretStatus> {
     }
 }
 
+/// What became of a plan.
+struct Carried {
+    plan: Plan,
+    results: Results,
+    recorded: Recorded,
+    /// The stores, and where they led before they were edited.
+    reached: SeenStores,
+    fates: Fates,
+    /// The paths that were known before, but for those of stores that lead elsewhere now.
+    paths: Vec<PushedPath>,
+}
+
 /// Why the sources were not read.
 #[derive(Debug, thiserror::Error)]
 enum NoSources {
@@ -199,7 +214,7 @@ impl<'a> Turn<'a> {
         if self.belongs_to_others(&seen, &all) {
             return None;
         }
-        seen.choose(named, selected, &ledger::stores(&self.before.synced_push_secrets));
+        seen.choose(named, selected, &ledger::stores(&self.before));
         for (index, query) in data_to {
             let field = format!("spec.dataTo[{index}].storeRef");
             seen.narrow(index, self.select(query, "of spec.secretStoreRefs", &field));
@@ -212,11 +227,11 @@ impl<'a> Turn<'a> {
         let names = self.world.stores.labelled(&self.namespace, kind, &query);
         let words =
             format!("no {kind} {meant} matches {query}: label one, or correct {field}; it is pushed to at once");
-        (words, names.into_iter().map(|name| StoreKey { kind, name }).collect())
+        (words, names.into_iter().map(|name| StoreKey::new(kind, name)).collect())
     }
 
     pub(super) async fn see_stores(&self, wanted: &BTreeSet<StoreKey>) -> SeenStores {
-        let listed = ledger::stores(&self.before.synced_push_secrets);
+        let listed = ledger::stores(&self.before);
         observe::stores(self.world.stores, &self.namespace, wanted.union(&listed).cloned().collect()).await
     }
 
@@ -228,7 +243,7 @@ impl<'a> Turn<'a> {
         let others = |store: &StoreKey| match seen.absent.get(store).map(|absent| absent.why) {
             Some(Absence::OtherController) => true,
             Some(Absence::Missing) => !alone && !goes,
-            Some(Absence::NotPermitted | Absence::Unusable) | None => false,
+            Some(Absence::NotPermitted | Absence::Unusable | Absence::Elsewhere) | None => false,
         };
         if stores.is_empty() { !alone } else { stores.iter().all(others) }
     }
@@ -244,7 +259,7 @@ impl<'a> Turn<'a> {
                 }
                 return Ok(());
             }
-            PushDeletionPolicy::Delete if self.before.synced_push_secrets.is_empty() => return Ok(()),
+            PushDeletionPolicy::Delete if self.before.lists_nothing() => return Ok(()),
             PushDeletionPolicy::Delete => {}
         }
         let written = match cluster.add_push_finalizer(&self.object).await {
@@ -287,13 +302,15 @@ impl<'a> Turn<'a> {
             true => Known::All,
             false => Known::Some,
         };
-        let (plan, results, Recorded { object, ledger, version }) =
+        let Carried { plan, results, recorded, reached, fates, paths } =
             self.carry_out(seen, &Aim::Publish { desired, mapped: &mapped, sources, known }).await;
-        self.announce_missed(seen, &results).await;
-        let before = object.status.clone().unwrap_or_default();
+        let Recorded { object, ledger, version } = recorded;
+        self.announce_missed(seen, &paths, &results).await;
+        let before = PushSecretStatus { paths, ..object.status.clone().unwrap_or_default() };
         let Mapped { astray, warnings, .. } = &mapped;
-        let SeenStores { absent, chosen, unmatched, .. } = seen;
-        let done = Done { plan: &plan, results: &results, absent, wanted: &chosen.stores, unmatched, astray };
+        let SeenStores { absent, chosen, unmatched, .. } = &reached;
+        let (wanted, fates) = (&chosen.stores, &fates);
+        let done = Done { plan: &plan, results: &results, absent, wanted, unmatched, astray, fates };
         let warnings: Vec<String> = desired.warnings.iter().chain(warnings).cloned().collect();
         let said = report::published(&before, &ledger, &done, &self.setting(desired.refresh, &warnings));
         verdict(&object, Said { version, ..said })
@@ -302,7 +319,7 @@ impl<'a> Turn<'a> {
     /// No source is there. What was pushed goes only if this very spec was in place before: a source that was renamed in the
     /// spec, and is not there yet, deletes nothing.
     async fn without_sources(&self, seen: &SeenStores, desired: &Desired) -> Report<PushSecretStatus> {
-        let listed = !self.before.synced_push_secrets.is_empty();
+        let listed = !self.before.lists_nothing();
         let deletes = self.object.spec.deletion_policy() == PushDeletionPolicy::Delete;
         if listed && deletes && self.was_synced() {
             let deleted = desired.sources.deleted(&self.namespace);
@@ -333,25 +350,35 @@ impl<'a> Turn<'a> {
         gone: Verdict,
         way_out: Option<&str>,
     ) -> (PushSecret, Said) {
-        let (plan, results, Recorded { object, ledger, version }) = self.carry_out(seen, aim).await;
+        let Carried { plan, results, recorded, reached, fates, .. } = self.carry_out(seen, aim).await;
+        let Recorded { object, ledger, version } = recorded;
         let before = object.status.clone().unwrap_or_default();
-        let (absent, wanted) = (&seen.absent, &BTreeSet::new());
-        let done = Done { plan: &plan, results: &results, absent, wanted, unmatched: &[], astray: &[] };
+        let (absent, wanted, fates) = (&reached.absent, &BTreeSet::new(), &fates);
+        let done = Done { plan: &plan, results: &results, absent, wanted, unmatched: &[], astray: &[], fates };
         let said = report::withdrawn(&before, &ledger, &done, &self.setting(None, &[]), gone, way_out);
         (object, Said { version, ..said })
     }
 
     /// Plans, writes what is about to be written into the ledger, and writes.
-    async fn carry_out(&self, seen: &SeenStores, aim: &Aim<'_>) -> (Plan, Results, Recorded) {
-        let ledger = Ledger::read(&self.before.synced_push_secrets, &seen.mounts);
-        let wanted = match aim {
+    async fn carry_out(&self, seen: &SeenStores, aim: &Aim<'_>) -> Carried {
+        let wanted: Vec<&Spot> = match aim {
             Aim::Publish { mapped, .. } => mapped.entries.keys().collect(),
             Aim::Withdraw { .. } => Vec::new(),
         };
-        let places = observe::places(&seen.clients, wanted.into_iter().chain(ledger.pushed.keys())).await;
+        let listed = self.before.ledger();
+        let unmoved = Ledger::read(&locations::as_if_unmoved(listed.clone()), &seen.mounts);
+        let places = observe::places(&seen.clients, wanted.into_iter().chain(unmoved.pushed.keys())).await;
         self.declare_places(aim, &places);
-        let (plan, asking) = self.plan(aim, &ledger, &places);
-        let record = Record::new(self.world.cluster, (*self.object).clone(), &plan, &ledger);
+        let locations = locations::learn(seen.locations.clone(), &places);
+        let moved = locations::moved(&listed, &locations);
+        let listed = locations::settle(listed, &locations);
+        let reached = former::reach(seen, self.world.stores, &self.namespace, &listed);
+        let ledger = Ledger::read(&listed, &reached.mounts);
+        let former = ledger.pushed.keys().filter(|spot| spot.store.former.is_some());
+        let places: Places = observe::places(&reached.clients, former).await.into_iter().chain(places).collect();
+        let paths = self.before.paths.iter().filter(|path| !moved.contains(&path.store)).cloned().collect::<Vec<_>>();
+        let (plan, asking) = self.plan(aim, &ledger, &places, &paths);
+        let record = Record::new(self.world.cluster, (*self.object).clone(), &plan, &ledger, locations.clone());
         // What is offered stands, asked or not: one that cannot be looked at asks nobody.
         let may_ask = asking.is_empty() || record.confirm().await.is_ok();
         self.world.offers.open(&self.me, if may_ask { asking } else { Asking::new() }, self.world.instant);
@@ -370,10 +397,10 @@ impl<'a> Turn<'a> {
             };
             let apply = Apply {
                 applier,
-                clients: &seen.clients,
+                clients: &reached.clients,
                 places: &places,
                 wanted,
-                absent: &seen.absent,
+                absent: &reached.absent,
                 ledgers: &record,
                 announce: self.world.announce,
             };
@@ -381,11 +408,20 @@ impl<'a> Turn<'a> {
         };
         self.world.offers.reached(&self.attempt, &arrival::reached(&plan, &results, &places, &self.me));
         self.world.offers.freed(&self.me, &arrival::freed(&plan, &results, &places));
-        (plan, results, record.finish(&seen.mounts))
+        let fates = self.fates(Fates::judge(aim, wanted, &reached, &locations, &ledger, &results));
+        Carried { plan, results, recorded: record.finish(&reached.mounts), reached, fates, paths }
+    }
+
+    /// A former place that cannot be cleaned is waited for as long as for any clean-up.
+    fn fates(&self, judged: Fates) -> Fates {
+        let Turn { world, me, .. } = self;
+        world.deletions.fail_only(&me.object(), &judged.failing);
+        let failing_for = |place: &StoreKey| world.deletions.failing_for(&me.object(), &me.uid, place, world.instant);
+        judged.give_up(world.cleanup_deadline, failing_for)
     }
 
     /// The plan, and what of it is offered to whom.
-    fn plan(&self, aim: &Aim<'_>, ledger: &Ledger, places: &Places) -> (Plan, Asking) {
+    fn plan(&self, aim: &Aim<'_>, ledger: &Ledger, places: &Places, paths: &[PushedPath]) -> (Plan, Asking) {
         let mut asking = Asking::new();
         let patience = Patience { now: self.world.instant, most: self.world.cleanup_deadline };
         let mut waiters = |path: &RemotePath, key: &PathKey, property: &str| {
@@ -397,12 +433,12 @@ impl<'a> Turn<'a> {
             names
         };
         let deletion = self.object.spec.deletion_policy();
-        let plan = plan::plan(aim, ledger, places, deletion, &self.before.paths, &mut waiters);
+        let plan = plan::plan(aim, ledger, places, deletion, paths, &mut waiters);
         (plan, asking)
     }
 
     fn declare_places(&self, aim: &Aim<'_>, places: &Places) {
-        let spelled = |spot: &Spot| Spelled { store: spot.store.to_string(), path: spot.path.to_string() };
+        let spelled = |spot: &Spot| Spelled { store: spot.store.listed(), path: spot.path.to_string() };
         let place = |spot: &Spot| (spelled(spot), places.get(spot).and_then(|place| place.as_ref().ok()).cloned());
         (self.world.publishes)(match aim {
             Aim::Publish { mapped, .. } => mapped.entries.keys().map(place).collect(),
@@ -411,12 +447,12 @@ impl<'a> Turn<'a> {
     }
 
     /// A version that was written when we could not say so any more (a lost reply, a restart) is announced late.
-    async fn announce_missed(&self, seen: &SeenStores, results: &Results) {
+    async fn announce_missed(&self, seen: &SeenStores, paths: &[PushedPath], results: &Results) {
         for (spot, outcome) in results {
             let unsaid = outcome.result.as_ref().ok().filter(|applied| applied.wrote == Wrote::Nothing);
             let Some(version) = unsaid.and_then(|applied| applied.settled.version) else { continue };
             let (store, path) = (spot.store.to_string(), spot.path.to_string());
-            let known = self.before.paths.iter().find(|known| known.store == store && known.path == path);
+            let known = paths.iter().find(|known| known.store == store && known.path == path);
             if known.and_then(|known| known.version).and_then(|known| u64::try_from(known).ok()) == Some(version) {
                 continue;
             }
@@ -460,9 +496,11 @@ impl<'a> Turn<'a> {
 /// The ledger must not be overwritten by a reconcile that saw an older one, nor may a reconcile that pushed something new overlook
 /// what became of the PushSecret meanwhile; the rest of the status may be written whatever happened.
 pub(super) fn verdict(object: &PushSecret, said: Said) -> Report<PushSecretStatus> {
-    let ledger = object.status.as_ref().map(|status| &status.synced_push_secrets);
-    let moves =
-        ledger.map_or(!said.status.synced_push_secrets.is_empty(), |ledger| *ledger != said.status.synced_push_secrets);
+    let (before, after) =
+        (object.status.as_ref().map(PushSecretStatus::ledger).unwrap_or_default(), said.status.ledger());
+    // Definitions of others keep no locations: these alone are not worth a write that may have to be repeated.
+    let locations_move = !before.locations.is_empty() && before.locations != after.locations;
+    let moves = (before.synced, before.former) != (after.synced, after.former) || locations_move;
     let report = Report::Verdict {
         verdict: said.verdict,
         status: Box::new(StatusChange {
@@ -472,10 +510,20 @@ pub(super) fn verdict(object: &PushSecret, said: Said) -> Report<PushSecretStatu
         }),
         requeue: said.requeue,
     };
-    if said.left.is_empty() {
-        return report;
+    let report = orphaned(object, LetGo::Declined, &said.left, report);
+    orphaned(object, LetGo::StoreMoved, &said.lost, report)
+}
+
+fn orphaned(
+    object: &PushSecret,
+    why: LetGo,
+    left: &[String],
+    rest: Report<PushSecretStatus>,
+) -> Report<PushSecretStatus> {
+    if left.is_empty() {
+        return rest;
     }
-    let left = said.left.join("; ");
-    tracing::warn!(push_secret = %object.name_any(), left, "left in the store, since nothing shows that it is ours");
-    Report::Orphaned { why: LetGo::Declined, left, rest: Box::new(report) }
+    let left = left.join("; ");
+    tracing::warn!(push_secret = %object.name_any(), left, reason = ?why, "left in the store");
+    Report::Orphaned { why, left, rest: Box::new(rest) }
 }

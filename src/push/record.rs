@@ -12,9 +12,11 @@ use tokio::time::Instant;
 use super::apply::Ledgers;
 use super::entry::{Recorder, Sight};
 use super::ledger::{self, Ledger, Line, Mounts, Spot};
+use super::locations::{Locations, lines_of, settle};
 use super::plan::Plan;
 use crate::api::PushSecret;
-use crate::api::push_secret::{PushDeletionPolicy, SyncedPushSecrets};
+use crate::api::push_ledger::PushLedger;
+use crate::api::push_secret::PushDeletionPolicy;
 use crate::cluster::{Cluster, ClusterError};
 
 /// For so long a live look holds for the next entry of the same reconcile.
@@ -28,6 +30,8 @@ pub struct Record<'a> {
     lines: BTreeMap<Spot, BTreeMap<String, Line>>,
     /// What this plan removes, as the cache lists it.
     old: BTreeMap<Spot, BTreeMap<String, Line>>,
+    /// Where the stores lead.
+    locations: Locations,
     state: Mutex<State>,
 }
 
@@ -44,7 +48,7 @@ pub struct Recorded {
 struct State {
     object: PushSecret,
     /// The ledger as it was before we added lines.
-    listed: SyncedPushSecrets,
+    listed: PushLedger,
     /// The lines that were asked for.
     announced: BTreeSet<(Spot, String)>,
     /// When the API server last told us.
@@ -55,7 +59,7 @@ struct State {
 
 impl<'a> Record<'a> {
     /// Starts from the ledger as the object has it.
-    pub fn new(cluster: &'a Cluster, object: PushSecret, plan: &Plan, ledger: &Ledger) -> Self {
+    pub fn new(cluster: &'a Cluster, object: PushSecret, plan: &Plan, ledger: &Ledger, locations: Locations) -> Self {
         let lines = plan.iter().filter(|(_, job)| job.blocked.is_none());
         let lines = lines.map(|(spot, job)| (spot.clone(), job.lines.clone())).collect();
         let old = plan.iter().filter_map(|(spot, job)| {
@@ -63,9 +67,9 @@ impl<'a> Record<'a> {
             let removed = listed.filter(|(property, _)| job.goal.remove.contains(*property));
             Some((spot.clone(), removed.map(|(property, line)| (property.clone(), line.clone())).collect()))
         });
-        let listed = synced(&object);
+        let listed = settled(&object, &locations);
         let state = State { object, listed, announced: BTreeSet::new(), seen: None, added: false };
-        Record { cluster, lines, old: old.collect(), state: Mutex::new(state) }
+        Record { cluster, lines, old: old.collect(), locations, state: Mutex::new(state) }
     }
 
     /// What is known now.
@@ -74,6 +78,9 @@ impl<'a> Record<'a> {
         let mut ledger = Ledger::read(&listed, mounts);
         for (spot, property) in announced {
             if let Some(line) = self.lines.get(&spot).and_then(|lines| lines.get(&property)) {
+                if let Some(location) = self.locations.get(&spot.store) {
+                    ledger.locate(&spot.store, location.clone());
+                }
                 ledger.insert(spot, property, line.clone());
             }
         }
@@ -107,7 +114,7 @@ impl<'a> Record<'a> {
             self.write(&mut state, spot, &wanted).await?;
         }
         let removed = self.old.get(spot).into_iter().flat_map(BTreeMap::values);
-        if sight == Sight::Live && !lists(&synced(&state.object), spot, removed) {
+        if sight == Sight::Live && !lists(&self.settled(&state.object), spot, removed) {
             // Whoever took the line away knew more than our cache.
             return Err(ClusterError::Conflict { step: "look at", object: state.object.name_any() });
         }
@@ -122,14 +129,14 @@ impl<'a> Record<'a> {
             return Err(conflict);
         }
         let ours = |line: &Line, spot: &Spot| !lists(&state.listed, spot, [line]);
-        let mut listed = synced(&fresh);
+        let mut listed = self.settled(&fresh);
         if state.added {
             // Lines that we added are not what was found.
             for (spot, lines) in &self.lines {
-                let store = listed.entry(spot.store.to_string()).or_default();
+                let store = listed.synced.entry(spot.store.listed()).or_default();
                 lines.values().filter(|line| ours(line, spot)).for_each(|line| ledger::take(store, line));
             }
-            listed.retain(|_, lines| !lines.is_empty());
+            listed.synced.retain(|_, lines| !lines.is_empty());
         }
         (state.listed, state.object, state.seen) = (listed, fresh, Some(Instant::now()));
         Ok(())
@@ -145,7 +152,7 @@ impl<'a> Record<'a> {
         {
             (state.object, state.seen) = (written, Some(Instant::now()));
         }
-        let ledger = synced(&state.object);
+        let ledger = self.settled(&state.object);
         if lists(&ledger, spot, wanted.iter().map(|(_, line)| *line)) {
             return Ok(());
         }
@@ -154,20 +161,31 @@ impl<'a> Record<'a> {
         Ok(())
     }
 
-    fn with_all_lines(&self, mut ledger: SyncedPushSecrets) -> SyncedPushSecrets {
-        for (spot, lines) in &self.lines {
-            lines.values().for_each(|line| ledger::put(ledger.entry(spot.store.to_string()).or_default(), line));
+    /// The ledger says where a store leads no later than that something stands there.
+    fn with_all_lines(&self, mut ledger: PushLedger) -> PushLedger {
+        for (spot, lines) in self.lines.iter().filter(|(_, lines)| !lines.is_empty()) {
+            let listed = ledger.synced.entry(spot.store.listed()).or_default();
+            lines.values().for_each(|line| ledger::put(listed, line));
+            if let Some(location) = self.locations.get(&spot.store) {
+                let recorded = ledger.locations.remove(&spot.store.listed()).unwrap_or_default();
+                ledger.locations.insert(spot.store.listed(), location.clone().or_known_as(&recorded));
+            }
         }
         ledger
     }
+
+    fn settled(&self, object: &PushSecret) -> PushLedger {
+        settled(object, &self.locations)
+    }
 }
 
-fn synced(object: &PushSecret) -> SyncedPushSecrets {
-    object.status.as_ref().map(|status| status.synced_push_secrets.clone()).unwrap_or_default()
+/// The ledger, sorted by where the stores lead now.
+fn settled(object: &PushSecret, locations: &Locations) -> PushLedger {
+    settle(object.status.as_ref().map(|status| status.ledger()).unwrap_or_default(), locations)
 }
 
-fn lists<'l>(ledger: &SyncedPushSecrets, spot: &Spot, lines: impl IntoIterator<Item = &'l Line>) -> bool {
-    let listed = ledger.get(&spot.store.to_string());
+fn lists<'l>(ledger: &PushLedger, spot: &Spot, lines: impl IntoIterator<Item = &'l Line>) -> bool {
+    let listed = lines_of(ledger, &spot.store);
     lines.into_iter().all(|line| listed.is_some_and(|listed| ledger::has(listed, line)))
 }
 

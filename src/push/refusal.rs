@@ -90,6 +90,9 @@ pub enum Left {
     /// What was there first is never deleted, and without a claim nobody knows whether it was.
     #[error("nobody claims it, and updatePolicy IfNotExists leaves what may have been there first")]
     Existing,
+    /// It stands where its store led before that was edited, and only a claim shows there that it is ours.
+    #[error("nobody claims it, and its store leads elsewhere now")]
+    Unclaimed,
     /// Somebody is about to claim it.
     #[error("{by} announced a claim on it")]
     Contested {

@@ -28,11 +28,14 @@ pub fn of(object: DynamicObject) -> Remains {
     let (spec, status) = (&object.data["spec"], &object.data["status"]);
     let (deletion, update) = (field(spec, "deletionPolicy"), field(spec, "updatePolicy"));
     let ledger = field(status, "syncedPushSecrets");
-    let illegible = match (&deletion, &update, &ledger) {
-        (Err(Illegible), _, _) => Some("spec.deletionPolicy"),
-        (_, Err(Illegible), _) => Some("spec.updatePolicy"),
-        (_, _, Err(Illegible)) => Some("status.syncedPushSecrets"),
-        (Ok(_), Ok(_), Ok(_)) => None,
+    let (locations, former) = (field(status, "storeLocations"), field(status, "formerLocations"));
+    let illegible = match (&deletion, &update, &ledger, &locations, &former) {
+        (Err(Illegible), ..) => Some("spec.deletionPolicy"),
+        (_, Err(Illegible), ..) => Some("spec.updatePolicy"),
+        (_, _, Err(Illegible), ..) => Some("status.syncedPushSecrets"),
+        (_, _, _, Err(Illegible), _) => Some("status.storeLocations"),
+        (.., Err(Illegible)) => Some("status.formerLocations"),
+        (Ok(_), Ok(_), Ok(_), Ok(_), Ok(_)) => None,
     };
     let stores = spec["secretStoreRefs"].as_array().into_iter().flatten();
     let spec = PushSecretSpec {
@@ -43,6 +46,8 @@ pub fn of(object: DynamicObject) -> Remains {
     };
     let status = PushSecretStatus {
         synced_push_secrets: ledger.ok().flatten().unwrap_or_default(),
+        store_locations: locations.ok().flatten().unwrap_or_default(),
+        former_locations: former.ok().flatten().unwrap_or_default(),
         conditions: field(status, "conditions").ok().flatten().unwrap_or_default(),
         ..PushSecretStatus::default()
     };
@@ -79,7 +84,7 @@ impl Remains {
 
     /// The ledger's lines, as far as they can be read.
     pub fn pushed(&self) -> String {
-        self.push.status.as_ref().map(|status| ledger::text(&status.synced_push_secrets)).unwrap_or_default()
+        self.push.status.as_ref().map(|status| ledger::text(&status.ledger())).unwrap_or_default()
     }
 }
 

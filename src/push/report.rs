@@ -9,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::apply::{Outcome, Removal, Results};
 use super::arrival;
 use super::entry::{ApplyError, Wrote};
+use super::former::Fates;
 use super::ledger::{Ledger, Line, Spot, StoreKey};
 use super::mapped::Astray;
 use super::observe::{Absence, NoStore};
@@ -61,6 +62,8 @@ pub struct Done<'a> {
     pub unmatched: &'a [String],
     /// Mappings that lead nowhere.
     pub astray: &'a [Astray],
+    /// What was seen of places to which stores led before they were edited.
+    pub fates: &'a Fates,
 }
 
 /// One thing that is not as it should be.
@@ -74,8 +77,9 @@ struct Trouble {
 pub fn published(before: &PushSecretStatus, ledger: &Ledger, done: &Done<'_>, setting: &Setting<'_>) -> Said {
     let troubles = troubles(done);
     let mut status = before.clone();
-    let (listed, left) = (remaining(ledger, done.plan, done.results), left(ledger, done));
-    status.synced_push_secrets = listed.write();
+    let (mut listed, left) = (remaining(ledger, done.plan, done.results), left(ledger, done));
+    let lost = let_go(&mut listed, done.fates);
+    status.set_ledger(listed.write());
     status.paths = paths(before, done, setting.now);
     status.observed_generation = Some(setting.generation);
     propagation::recount(&mut status, setting.now);
@@ -86,9 +90,7 @@ pub fn published(before: &PushSecretStatus, ledger: &Ledger, done: &Done<'_>, se
         ),
         false => (partly(summary(&troubles), done, &listed), retry(&troubles, setting.refresh)),
     };
-    if !left.is_empty() {
-        verdict.message.push_str(&format!("; left in place: {}", left.join("; ")));
-    }
+    verdict.message.push_str(&left_in_place(&left, &lost));
     let (awaited, inherited) = (arrival::awaited(done.plan, done.results), arrival::inherited(done.results));
     for text in awaited.iter().chain(&inherited) {
         verdict.message.push_str(&format!("; {text}"));
@@ -105,7 +107,7 @@ pub fn published(before: &PushSecretStatus, ledger: &Ledger, done: &Done<'_>, se
             status.refresh_time = Some(Time(setting.now));
         }
     }
-    Said { left, ..conclude(status, verdict, requeue, setting) }
+    Said { left, lost, ..conclude(status, verdict, requeue, setting) }
 }
 
 /// The report on a PushSecret whose pushed values are to go: what is left, and in which words it is said when nothing is.
@@ -118,7 +120,8 @@ pub fn withdrawn(
     way_out: Option<&str>,
 ) -> Said {
     let mut troubles = troubles(done);
-    let (listed, left) = (remaining(ledger, done.plan, done.results), left(ledger, done));
+    let (mut listed, left) = (remaining(ledger, done.plan, done.results), left(ledger, done));
+    let lost = let_go(&mut listed, done.fates);
     for (store, lines) in &listed.unreachable {
         if !done.wanted.contains(store) {
             let why = done.absent.get(store).map_or("it cannot be used", |absent| absent.text.as_str());
@@ -137,18 +140,16 @@ pub fn withdrawn(
         troubles.push(Trouble { reason: Reason::CleanupPending, family: Family::Refused, text });
     }
     let mut status = before.clone();
-    status.synced_push_secrets = listed.write();
+    status.set_ledger(listed.write());
     status.paths = Vec::new();
     propagation::withdraw(&mut status.conditions);
     if troubles.is_empty() {
         let mut verdict = when_gone;
-        if !left.is_empty() {
-            verdict.message.push_str(&format!("; left in place: {}", left.join("; ")));
-        }
+        verdict.message.push_str(&left_in_place(&left, &lost));
         for text in arrival::inherited(done.results) {
             verdict.message.push_str(&format!("; {text}"));
         }
-        return Said { left, ..conclude(status, verdict, Requeue::AwaitChange, setting) };
+        return Said { left, lost, ..conclude(status, verdict, Requeue::AwaitChange, setting) };
     }
     let mut verdict = summary(&troubles);
     verdict.reason = Reason::CleanupPending;
@@ -156,7 +157,7 @@ pub fn withdrawn(
         verdict.message.push_str(&format!("; {way_out}"));
     }
     let requeue = retry(&troubles, Some(OUTSIDE_RETRY));
-    Said { left, ..conclude(status, verdict, requeue, setting) }
+    Said { left, lost, ..conclude(status, verdict, requeue, setting) }
 }
 
 /// The report on a PushSecret that cannot be carried out at all: everything else stays as it was.
@@ -174,6 +175,8 @@ pub struct Said {
     pub requeue: Requeue,
     /// What was to go, leaves the ledger and stays in a store, each with the reason.
     pub left: Vec<String>,
+    /// What leaves the ledger and stays where a store led before it was edited, each with the reason.
+    pub lost: Vec<String>,
     /// The version of the PushSecret that this speaks of, where a later one must not get this status.
     pub version: Option<String>,
 }
@@ -183,7 +186,7 @@ fn conclude(mut status: PushSecretStatus, verdict: Verdict, requeue: Requeue, se
     let word = if verdict.ready { ConditionStatus::True } else { ConditionStatus::False };
     let condition = Condition::ready(word, verdict.reason, verdict.message.clone(), Some(setting.generation));
     condition::upsert(&mut status.conditions, condition, Time(setting.now));
-    Said { verdict, status, requeue, left: Vec::new(), version: None }
+    Said { verdict, status, requeue, left: Vec::new(), lost: Vec::new(), version: None }
 }
 
 /// What the ledger lists once everything is done. A line leaves it only where a look at the store showed that nothing of ours is
@@ -245,17 +248,45 @@ fn left(ledger: &Ledger, done: &Done<'_>) -> Vec<String> {
     left.flatten().collect()
 }
 
+/// Takes what nobody waits for any longer out of the ledger, and names it.
+fn let_go(listed: &mut Ledger, fates: &Fates) -> Vec<String> {
+    let named = |lines: Vec<String>, store: &StoreKey, why: &str| {
+        lines.into_iter().map(|line| format!("{line} in {store}: {why}")).collect::<Vec<_>>()
+    };
+    let mut lost: Vec<String> = Vec::new();
+    for (store, why) in &fates.lost {
+        lost.extend(named(listed.let_go(store), store, why));
+    }
+    if fates.is_clean_up {
+        for store in listed.stores().into_iter().filter(|store| store.former.is_some()) {
+            let unclear = "it names no property, so nobody can tell what of it is ours: remove it there by hand";
+            lost.extend(named(listed.let_unclear_go(&store), &store, unclear));
+        }
+    }
+    lost
+}
+
+fn left_in_place(left: &[String], lost: &[String]) -> String {
+    match (left, lost) {
+        ([], []) => String::new(),
+        (_, _) => format!("; left in place: {}", [left, lost].concat().join("; ")),
+    }
+}
+
 fn troubles(done: &Done<'_>) -> Vec<Trouble> {
     let stores = done.absent.iter().filter(|(store, _)| done.wanted.contains(*store)).map(|(_, absent)| Trouble {
         reason: match absent.why {
             Absence::Missing => Reason::StoreNotFound,
             Absence::OtherController | Absence::NotPermitted => Reason::NotPermitted,
-            Absence::Unusable => Reason::StoreNotReady,
+            Absence::Unusable | Absence::Elsewhere => Reason::StoreNotReady,
         },
         family: absent.family,
         text: absent.text.clone(),
     });
     let entries = done.results.iter().filter_map(|(spot, outcome)| {
+        if done.fates.lost.contains_key(&spot.store) {
+            return None;
+        }
         let problem = outcome.result.as_ref().err()?;
         let (reason, family) = classify(problem);
         let place = place(done, spot);
@@ -271,14 +302,20 @@ fn troubles(done: &Done<'_>) -> Vec<Trouble> {
         family: Family::Refused,
         text: astray.to_string(),
     });
-    stores.chain(unmatched).chain(astray).chain(entries).collect()
+    let waiting = done.fates.failing.iter().filter(|(store, _)| done.absent.contains_key(*store));
+    let waiting = waiting.map(|(store, why)| Trouble {
+        reason: Reason::StoreNotReady,
+        family: Family::Refused,
+        text: format!("what was pushed to {store} stays until it is known whether that is another place: {why}"),
+    });
+    stores.chain(unmatched).chain(astray).chain(entries).chain(waiting).collect()
 }
 
 /// A path, and in which store where there are several.
 fn place(done: &Done<'_>, spot: &Spot) -> String {
-    match done.wanted.len() {
-        0 | 1 => spot.path.to_string(),
-        _several => format!("{} in {}", spot.path, spot.store),
+    match (done.wanted.len(), &spot.store.former) {
+        (0 | 1, None) => spot.path.to_string(),
+        (_several, _) => format!("{} in {}", spot.path, spot.store),
     }
 }
 
@@ -442,7 +479,7 @@ fn paths(before: &PushSecretStatus, done: &Done<'_>, now: Timestamp) -> Vec<Push
 }
 
 fn path(before: &PushSecretStatus, spot: &Spot, outcome: &Outcome, now: Timestamp) -> PushedPath {
-    let (store, name) = (spot.store.to_string(), spot.path.to_string());
+    let (store, name) = (spot.store.listed(), spot.path.to_string());
     let earlier = before.paths.iter().find(|path| path.store == store && path.path == name);
     let blank = || PushedPath { store: store.clone(), path: name.clone(), ..PushedPath::default() };
     match &outcome.result {

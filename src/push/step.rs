@@ -75,6 +75,9 @@ pub enum Existing {
     Replace,
     /// It stays, and is neither claimed nor ever deleted by us.
     Keep,
+    /// Only what our claim stands on is deleted. So it is where a store led before it was edited: anybody who may write the status
+    /// can name such a place.
+    Claimed,
 }
 
 /// What happens to an entry that no External Secrets controller manages.
@@ -357,6 +360,7 @@ impl<'a> View<'a> {
             let left = match &standing {
                 Standing::Mine | Standing::Intended => None,
                 Standing::Claimable if self.is_foreign() => Some(Left::Unmarked),
+                Standing::Claimable if self.goal.existing == Existing::Claimed => Some(Left::Unclaimed),
                 Standing::Claimable => Some(Left::Existing),
                 Standing::Outbid { by } | Standing::Contested { by, .. } => Some(Left::Contested { by: by.clone() }),
                 Standing::Taken { by } => Some(Left::Taken { by: by.clone() }),
@@ -428,7 +432,7 @@ impl<'a> View<'a> {
     /// writes it cannot be claimed ahead of the write.
     fn claims(&self, sorted: &Sorted<'a>) -> Option<LabelChanges> {
         match self.goal.existing {
-            Existing::Keep => return None,
+            Existing::Keep | Existing::Claimed => return None,
             Existing::Replace => {}
         }
         let labels = &self.entry.custom_metadata;
@@ -472,8 +476,8 @@ impl<'a> View<'a> {
         };
         let wanted = self.goal.set.iter().filter(|(property, _)| ours(property));
         let missing = wanted.filter(|(property, value)| match (present(property), self.goal.existing) {
-            (None, Existing::Keep | Existing::Replace) => true,
-            (Some(_), Existing::Keep) => false,
+            (None, Existing::Keep | Existing::Claimed | Existing::Replace) => true,
+            (Some(_), Existing::Keep | Existing::Claimed) => false,
             (Some(present), Existing::Replace) => present != *value,
         });
         missing.map(|(property, _)| property.as_str()).collect()

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::ledger::StoreKey;
 use super::observe::{Absence, NoStore, Stores};
 use crate::api::selector::StoreKind;
+use crate::api::store_location::StoreLocation;
 use crate::domain::label_query::LabelQuery;
 use crate::store::{Registry, StoreClient, StoreName, StoreRefusal};
 
@@ -27,6 +28,10 @@ impl Stores for FromRegistry {
 
     fn departing(&self, namespace: &str, store: &StoreKey) -> Option<Arc<dyn StoreClient>> {
         self.0.departing(&StoreName::referred(namespace, store.kind, &store.name))
+    }
+
+    fn former(&self, namespace: &str, store: &StoreKey, location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
+        self.0.former(namespace, &StoreName::referred(namespace, store.kind, &store.name), location)
     }
 
     fn labelled(&self, namespace: &str, kind: StoreKind, query: &LabelQuery) -> BTreeSet<String> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Exchange, Head, Heads, Identity, Metadata, PathKey, StoreClient, StoreError, Written};
+use crate::api::store_location::StoreLocation;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
 use stored::{Stored, duplicate, index};
@@ -111,6 +112,9 @@ type AfterHook = Box<dyn FnMut(&FakeStore, &Request) + Send>;
 pub struct FakeStore {
     identity: Identity,
     counting: Counting,
+    mount: Arc<str>,
+    /// How this client spells the server.
+    address: Arc<str>,
     world: Arc<World>,
 }
 
@@ -155,6 +159,8 @@ impl FakeStore {
         FakeStore {
             identity: Identity(server.into()),
             counting: Counting::default(),
+            mount: "secret".into(),
+            address: server.into(),
             world: Arc::new(World {
                 server,
                 hangs: AtomicBool::new(false),
@@ -188,7 +194,17 @@ impl FakeStore {
 
     /// Another client of the same store.
     pub fn with_identity(&self, identity: &str) -> Self {
-        FakeStore { identity: Identity(identity.into()), counting: self.counting, world: self.world.clone() }
+        FakeStore { identity: Identity(identity.into()), ..self.clone() }
+    }
+
+    /// The same client, whose store has another path.
+    pub fn with_mount(&self, mount: &str) -> Self {
+        FakeStore { mount: mount.into(), ..self.clone() }
+    }
+
+    /// The same client, whose store spells the server in another way.
+    pub fn with_address(&self, address: &str) -> Self {
+        FakeStore { address: address.into(), ..self.clone() }
     }
 
     /// The same client, with or without check-and-set for metadata.
@@ -424,7 +440,20 @@ impl StoreClient for FakeStore {
     }
 
     fn mount(&self) -> Option<&str> {
-        Some("secret")
+        Some(&self.mount)
+    }
+
+    fn location(&self) -> StoreLocation {
+        StoreLocation {
+            server: self.address.to_string(),
+            path: Some(self.mount.to_string()),
+            ..StoreLocation::default()
+        }
+    }
+
+    fn elsewhere(&self, location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
+        let mount = location.path.as_deref().unwrap_or_default();
+        (location.server == *self.address).then(|| Arc::new(self.with_mount(mount)) as Arc<dyn StoreClient>)
     }
 
     async fn path_key(&self, path: &RemotePath) -> Result<PathKey, StoreError> {

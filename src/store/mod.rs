@@ -8,6 +8,7 @@ mod credentials;
 pub mod error;
 pub mod fake;
 mod fields;
+mod former;
 mod keys;
 pub mod name;
 pub mod object;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::api::store_location::StoreLocation;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, RemoteData};
 pub use error::StoreError;
@@ -132,6 +134,14 @@ pub trait StoreClient: Send + Sync {
     /// The store's `path`, to which remote keys are relative (see [`RemotePath::parse`]); `None` if
     /// keys name their own mount.
     fn mount(&self) -> Option<&str>;
+
+    /// Where the store leads, as its spec spells it; what the server calls itself and its mount is left out.
+    fn location(&self) -> StoreLocation;
+
+    /// A client with the login of this one for another mount or Vault namespace of the same server; `None` where that is another
+    /// server, which must not get this login. Nobody logs in anew for it, so that no credential reaches the logins of a Vault
+    /// namespace that the store does not name.
+    fn elsewhere(&self, location: &StoreLocation) -> Option<Arc<dyn StoreClient>>;
 
     /// The place of this path: equal for two stores that mean the same one.
     async fn path_key(&self, path: &RemotePath) -> Result<PathKey, StoreError>;

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::announcements::Announcements;
 use super::connection::{self, CaSource, Connection};
 use super::credentials::ClusterCredential;
+use super::former::Former;
 use super::observer::RequestObserver;
 use super::pace::Pace;
 use super::readers::Readers;
@@ -49,12 +50,13 @@ pub struct Pool {
     paces: Mutex<HashMap<StoreName, Arc<Pace>>>,
     /// Clients of deleted SecretStores, until their sessions end.
     departing: Mutex<HashMap<StoreName, Arc<VaultClient>>>,
+    pub(super) former: Arc<Former>,
     pub(super) readers: Arc<Readers<ClientKey>>,
     /// Connections by address, CA and client certificate (as a digest), so that the namespaces of
     /// one store share them.
     connections: Connections,
-    closing: CancellationToken,
-    farewells: TaskTracker,
+    pub(super) closing: CancellationToken,
+    pub(super) farewells: TaskTracker,
 }
 
 /// The key of a client. Another generation of a store, or another object with its name, has its own
@@ -89,7 +91,9 @@ impl Pool {
     ) -> Arc<Self> {
         let (readers, connections) = (Arc::<Readers<ClientKey>>::default(), Connections::default());
         let (closing, farewells) = (CancellationToken::new(), TaskTracker::new());
+        let former = Arc::<Former>::default();
         let end = End {
+            former: former.clone(),
             readers: readers.clone(),
             connections: connections.clone(),
             closing: closing.clone(),
@@ -107,6 +111,7 @@ impl Pool {
             answers: Answers::default(),
             paces: Mutex::default(),
             departing: Mutex::default(),
+            former,
             readers,
             connections,
             closing,
@@ -154,6 +159,12 @@ impl Pool {
                 departing.remove(&name);
             }
         });
+    }
+
+    /// The clients of a store that are made, each with the namespace whose credential it has, where that is its own.
+    pub(super) fn clients_of(&self, store: &StoreName) -> Vec<(Option<String>, Arc<VaultClient>)> {
+        let of_store = self.clients.iter().filter(|(key, _)| key.store == *store);
+        of_store.map(|(key, made)| (key.consumer.clone(), made.client)).collect()
     }
 
     /// The client of this key, if it exists.
@@ -287,6 +298,7 @@ type Connections = Arc<Mutex<HashMap<[u8; 32], connect::HttpClient>>>;
 
 /// What happens when a client leaves the pool.
 struct End {
+    former: Arc<Former>,
     readers: Arc<Readers<ClientKey>>,
     connections: Connections,
     closing: CancellationToken,
@@ -298,6 +310,9 @@ impl End {
         self.readers.remove(|reader| reader == key);
         // Another store may share them; it keeps its own handle.
         self.connections.lock().expect("no code panics while it holds the connections").remove(&made.certificates);
+        if self.former.keeps(&made.client) {
+            return;
+        }
         let closing = self.closing.clone();
         self.farewells.spawn(async move {
             // Gives requests in flight time to end.

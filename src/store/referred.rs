@@ -3,12 +3,15 @@
 use super::StoreName;
 use crate::api::{ExternalSecret, PushSecret, StoreKind};
 
-/// The stores that a PushSecret names, and those in its ledger.
+/// The stores that a PushSecret names, and those in its ledger, wherever they led.
 pub fn by_push<'a>(push: &'a PushSecret, namespace: &'a str) -> impl Iterator<Item = StoreName> + 'a {
     let named = push.spec.secret_store_refs.iter().filter_map(move |reference| {
         reference.name.as_deref().map(|name| StoreName::referred(namespace, reference.kind(), name))
     });
-    let ledger = push.status.iter().flat_map(|status| status.synced_push_secrets.keys()).filter_map(move |key| {
+    let listed = push.status.iter().flat_map(|status| {
+        status.synced_push_secrets.keys().chain(status.former_locations.iter().map(|former| &former.store))
+    });
+    let ledger = listed.filter_map(move |key| {
         let (kind, name) = key.split_once('/')?;
         Some(StoreName::referred(namespace, StoreKind::from_word(kind)?, name))
     });

@@ -16,6 +16,7 @@ use super::pool::{self, Made, Pool};
 use super::vault::VaultClient;
 use super::{StoreClient, StoreError, StoreName, StoreObject, StoreRefusal, referred};
 use crate::api::names::ANNOTATION_ALLOW_MASS_DELETION;
+use crate::api::store_location::StoreLocation;
 use crate::api::{PushSecret, StoreKind, label_query};
 use crate::cluster::Cluster;
 use crate::domain::label_query::LabelQuery;
@@ -78,6 +79,12 @@ impl Registry {
         let version = |store: &StoreObject| (store.uid().to_owned(), store.generation());
         let allowance = |store: &StoreObject| store.annotation(ANNOTATION_ALLOW_MASS_DELETION).map(str::to_owned);
         let same_version = old.as_ref().is_some_and(|old| version(old) == version(&object));
+        let leads_elsewhere = old.as_ref().is_some_and(|old| {
+            old.uid() == object.uid() && old.spec().provider.location() != object.spec().provider.location()
+        });
+        if leads_elsewhere {
+            self.pool.see_off_edited(&name);
+        }
         if !same_version {
             self.pool.retire_soon(|key| key.store == name);
         }
@@ -92,6 +99,7 @@ impl Registry {
         let known = self.stores.write().expect("no code panics while it holds the stores").remove(name).is_some();
         if known {
             self.pool.see_off(name);
+            self.pool.forget_former(name);
             self.pool.forget_pace(name);
             self.pool.retire_soon(|key| key.store == *name);
             self.announcements.changed(name);
@@ -103,6 +111,12 @@ impl Registry {
     /// clean-ups may use it.
     pub fn departing(&self, store: &StoreName) -> Option<Arc<dyn StoreClient>> {
         self.pool.departing(store)
+    }
+
+    /// The client with which a store led to `location` before it was edited, for a resource of `namespace`, as long as its session
+    /// lives. Only clean-ups may use it, and only where the store as it is now serves that namespace.
+    pub fn former(&self, namespace: &str, store: &StoreName, location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
+        self.pool.former(namespace, store, location)
     }
 
     /// The store, as last seen by the watch.

@@ -46,6 +46,7 @@ mod listing;
 mod logins;
 mod mass_deletion;
 mod materialised;
+mod moved_stores;
 mod namespace_goes;
 mod outage;
 mod propagation;

@@ -14,6 +14,7 @@ use crate::api::PushSecret;
 use crate::api::condition;
 use crate::api::push_secret::PushSecretStatus;
 use crate::api::selector::StoreKind;
+use crate::api::store_location::StoreLocation;
 use crate::cluster::status::{Precondition, difference};
 use crate::controller::referrers::Referrers;
 use crate::controller::report::Report;
@@ -36,8 +37,8 @@ pub(super) const PUSH: &str = "/namespaces/db/pushsecrets/push";
 pub(super) const SOURCE: &str = "/namespaces/db/secrets/source";
 pub(super) const TEMPORAL: &str = "platform-data/postgres/temporal";
 
-/// Stores by name, and what is wrong with any other.
-pub(super) struct Shelf(pub BTreeMap<&'static str, FakeStore>, pub Absence);
+/// Stores by name, what is wrong with any other, and sessions from before stores were edited.
+pub(super) struct Shelf(pub BTreeMap<&'static str, FakeStore>, pub Absence, pub Vec<(&'static str, FakeStore)>);
 
 #[async_trait]
 impl Stores for Shelf {
@@ -54,6 +55,12 @@ impl Stores for Shelf {
 
     fn departing(&self, _namespace: &str, _store: &StoreKey) -> Option<Arc<dyn StoreClient>> {
         None
+    }
+
+    fn former(&self, _namespace: &str, store: &StoreKey, location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
+        let left = self.2.iter().filter(|(name, _)| **name == store.name).map(|(_, client)| client);
+        let client = left.into_iter().find(|client| client.location().is_spelled_as(location))?;
+        Some(Arc::new(client.clone()))
     }
 
     fn labelled(&self, _namespace: &str, _kind: StoreKind, query: &LabelQuery) -> BTreeSet<String> {
@@ -94,7 +101,7 @@ impl Bench {
             offers: Offers::new(Box::new(server.clone()), Box::new(wake)),
             server,
             woken,
-            stores: Shelf(BTreeMap::from([("vault", store.clone())]), Absence::Missing),
+            stores: Shelf(BTreeMap::from([("vault", store.clone())]), Absence::Missing, Vec::new()),
             store,
             referrers: Referrers::default(),
             config_maps: Referrers::default(),
@@ -171,10 +178,10 @@ impl Bench {
         };
         let (uid, name) = (object.metadata.uid.clone().unwrap(), object.metadata.name.clone().unwrap());
         let report = reconcile(Arc::new(object), &world).await;
-        let said = match &report {
-            Report::Orphaned { rest, .. } => rest,
-            report => report,
-        };
+        let mut said = &report;
+        while let Report::Orphaned { rest, .. } = said {
+            said = rest;
+        }
         if let Report::Verdict { status, .. } = said
             && let Some(change) = difference(&json!(status.before), &json!(status.after))
         {

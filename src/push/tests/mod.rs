@@ -6,6 +6,7 @@ mod ending;
 mod labelled;
 mod ledger;
 mod lifecycle;
+mod locations;
 mod misplaced;
 mod model;
 mod protocol;

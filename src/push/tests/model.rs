@@ -111,7 +111,7 @@ fn model_an_edit_to_a_store_that_cannot_be_had_keeps_what_stands_elsewhere() {
         then(vec![
             apply(0, wish(0b001, 0b1111)),
             turn(0),
-            Move::Store { store: 1, standing },
+            Move::Store { server: 1, standing },
             apply(0, wish(0b010, 0b1111)),
             turn(0),
             turn(0),
@@ -150,14 +150,14 @@ fn model_a_leader_with_an_old_copy_pushes_nothing_that_no_ledger_lists() {
 
 #[test]
 fn model_a_store_that_hangs_loses_no_line() {
-    then(vec![Move::Store { store: 0, standing: Standing::Hanging }, apply(0, wish(0b011, 0b0101)), turn(0), turn(0)]);
+    then(vec![Move::Store { server: 0, standing: Standing::Hanging }, apply(0, wish(0b011, 0b0101)), turn(0), turn(0)]);
 }
 
 #[test]
 fn model_erased_claims_and_a_rival_orphan_nothing() {
     for mark in [true, false] {
         then(vec![
-            Move::Erase { store: 0, path: 0, mark },
+            Move::Erase { site: 0, path: 0, mark },
             apply(1, wish(0b001, 0b0001)),
             turn(1),
             turn(0),
@@ -185,12 +185,51 @@ fn model_a_stop_anywhere_is_repaired() {
 fn model_a_clock_that_is_wrong_lets_nothing_go() {
     for minutes in [-10, 10] {
         then(vec![
-            Move::Store { store: 0, standing: Standing::Absent },
+            Move::Store { server: 0, standing: Standing::Absent },
             Move::Clock { minutes },
             Move::Delete { push: 0 },
             turn(0),
             Move::Clock { minutes: -minutes },
             turn(0),
+        ]);
+    }
+}
+
+/// A store leads elsewhere and back, whatever becomes of the servers meanwhile, with sessions from before or without.
+#[test]
+fn model_a_store_that_is_edited_in_place_orphans_nothing_unsaid() {
+    for session in [true, false] {
+        for (site, standing) in [(1, Standing::Up), (1, Standing::Down), (2, Standing::Up), (2, Standing::Lossy)] {
+            let edit = |site| Move::Edit { name: 0, site, session };
+            let one = || vec![apply(0, wish(0b001, 0b0111)), turn(0)];
+            let away = vec![Move::Store { server: 1, standing }, edit(site), turn(0), turn(0)];
+            let back = vec![edit(0), turn(0)];
+            then([one(), away.clone()].concat());
+            then([one(), away.clone(), back].concat());
+            then([one(), away.clone(), vec![Move::Delete { push: 0 }, turn(0)]].concat());
+            then(
+                [
+                    one(),
+                    away,
+                    vec![apply(0, wish(0b010, 0b1001)), turn(0), Move::Turn { push: 0, behind: 2, stop: None }],
+                ]
+                .concat(),
+            );
+        }
+    }
+}
+
+#[test]
+fn model_a_stop_anywhere_after_a_store_was_edited_is_repaired() {
+    for stop in (0..120).step_by(2) {
+        let site = 1 + usize::from(stop % 4 == 0);
+        then(vec![
+            apply(0, wish(0b001, 0b0110)),
+            turn(0),
+            Move::Edit { name: 0, site, session: true },
+            Move::Turn { push: 0, behind: 0, stop: Some(stop) },
+            Move::Edit { name: 0, site: 0, session: true },
+            Move::Turn { push: 0, behind: 0, stop: Some(stop) },
         ]);
     }
 }

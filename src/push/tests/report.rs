@@ -15,6 +15,7 @@ use crate::controller::report::{Requeue, Verdict};
 use crate::domain::path::RemotePath;
 use crate::push::apply::{Outcome, Removal, Results};
 use crate::push::entry::{Applied, ApplyError, Wrote};
+use crate::push::former::Fates;
 use crate::push::ledger::{Ledger, Line, Spot, StoreKey, key_of};
 use crate::push::plan::{Job, Plan, Problem};
 use crate::push::refusal::{Left, Refusal};
@@ -25,7 +26,7 @@ use crate::store::StoreError;
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn spot(path: &str) -> Spot {
-    let store = StoreKey { kind: StoreKind::ClusterSecretStore, name: "vault".into() };
+    let store = StoreKey::new(StoreKind::ClusterSecretStore, "vault");
     Spot { store, path: RemotePath::parse(Some("secret"), path).unwrap() }
 }
 
@@ -69,7 +70,9 @@ fn setting(now: Timestamp) -> Setting<'static> {
 fn say(before: &PushSecretStatus, ledger: &Ledger, plan: &Plan, results: &Results, now: Timestamp) -> Said {
     let wanted = BTreeSet::from([spot("a").store]);
     let absent = BTreeMap::new();
-    let done = Done { plan, results, absent: &absent, wanted: &wanted, unmatched: &[], astray: &[] };
+    let fates = Fates::default();
+    let (wanted, fates) = (&wanted, &fates);
+    let done = Done { plan, results, absent: &absent, wanted, unmatched: &[], astray: &[], fates };
     published(before, ledger, &done, &setting(now))
 }
 
@@ -192,7 +195,9 @@ fn a_withdrawal_says_what_it_waits_for_and_how_not_to() {
     ledger.unreachable.insert(spot("p").store, lines("p", &["a"]).into_values().collect());
     let (wanted, absent) = (BTreeSet::new(), BTreeMap::new());
     let (plan, results) = (Plan::new(), Results::new());
-    let done = Done { plan: &plan, results: &results, absent: &absent, wanted: &wanted, unmatched: &[], astray: &[] };
+    let fates = Fates::default();
+    let (plan, wanted, fates) = (&plan, &wanted, &fates);
+    let done = Done { plan, results: &results, absent: &absent, wanted, unmatched: &[], astray: &[], fates };
     let gone = || Verdict { ready: false, reason: Reason::SourceDeleted, message: "gone".into() };
     let setting = setting(Timestamp::UNIX_EPOCH);
     let said = withdrawn(&PushSecretStatus::default(), &ledger, &done, &setting, gone(), Some("annotate it"));

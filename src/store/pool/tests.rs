@@ -8,6 +8,8 @@ use serde_json::json;
 
 use super::*;
 use crate::api::ClusterSecretStore;
+use crate::api::store_location::StoreLocation;
+use crate::store::StoreError;
 use crate::store::observer::Unobserved;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -90,4 +92,44 @@ async fn clients_of_another_generation_are_of_another_store() {
     pool.retire(|key| !key.is_of(&new)).await;
     assert_eq!(pool.keys(|_| true).len(), 1);
     assert_eq!(pool.farewells.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_session_of_a_store_that_leads_elsewhere_now_lives_on_for_a_while_and_logs_in_no_more() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let router = axum::Router::new().fallback(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async {
+            json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "t" }, "data": { "token": "cw==" } })
+                .to_string()
+        }
+    });
+    let cluster = Cluster::new(kube::Client::new(router, "default"));
+    let pool = Pool::new(cluster, NonZeroU32::MAX, Arc::new(Unobserved), Arc::default(), IDLE);
+    let (name, object) = store(1, json!(null));
+    let path = crate::domain::path::RemotePath::parse(Some("secret"), "a/b").unwrap();
+    let is_shut = |read: Result<_, StoreError>| matches!(read, Err(StoreError::CredentialUnread { .. }));
+    let used = pool.made("used", &name, &object).await.unwrap().client;
+    let unused = pool.made("unused", &name, &object).await.unwrap().client;
+    assert!(!is_shut(used.read(&path, None).await), "it has logged in, and nobody listens there");
+    let at = used.location();
+    let elsewhere = StoreLocation { server: "http://127.0.0.2:9".into(), ..at.clone() };
+    assert!(used.elsewhere(&elsewhere).is_none(), "its token goes to no other server");
+    let beside = StoreLocation { namespace: Some("team".into()), path: Some("kv".into()), ..at.clone() };
+    assert_eq!(used.elsewhere(&beside).map(|client| client.location()), Some(beside));
+
+    pool.see_off_edited(&name);
+    pool.retire(|_| true).await;
+    let logins = asked.load(Ordering::Relaxed);
+    assert!(is_shut(unused.read(&path, None).await));
+    let former = |consumer: &str, at: &StoreLocation| pool.former(consumer, &name, at);
+    assert!(former("unused", &at).is_none() && former("used", &elsewhere).is_none());
+    assert!(pool.former("used", &StoreName::cluster("other"), &at).is_none());
+    tokio::time::sleep(GRACE * 2).await;
+    let kept = former("used", &at).expect("the session is kept");
+    assert!(!is_shut(kept.read(&path, None).await), "the session was ended");
+    assert_eq!(asked.load(Ordering::Relaxed), logins);
+    tokio::time::sleep(crate::store::former::LINGER).await;
+    assert!(former("used", &at).is_none() && is_shut(kept.read(&path, None).await));
 }

@@ -61,6 +61,11 @@ impl Known {
         Known { client: NEXT.fetch_add(1, Ordering::Relaxed), answers }
     }
 
+    /// Of another client, which has asked nothing yet.
+    pub fn anew(&self) -> Self {
+        Known::new(self.answers.clone())
+    }
+
     /// The server's own name for itself.
     pub async fn server(
         &self,

@@ -34,6 +34,7 @@ use self::mounts::Confirmed;
 use self::reply::{Data, Health, MountInfo};
 use self::session::{Session, Token, Verdict};
 use self::transport::{MAX_REPLY, Outgoing, Reply, Transport};
+use crate::api::store_location::StoreLocation;
 use crate::domain::path::{Mount, RemotePath};
 use crate::domain::remote::{Entry, RemoteData};
 use crate::store::auth::LoginSource;
@@ -81,7 +82,7 @@ pub struct VaultClient {
     mount: Option<String>,
     namespace: Option<HeaderValue>,
     transport: Arc<Transport>,
-    session: Session,
+    session: Arc<Session>,
     known: Known,
     counting: Counting,
 }
@@ -90,7 +91,7 @@ impl VaultClient {
     /// A client that connects and logs in on first use.
     pub fn new(transport: Arc<Transport>, settings: ClientSettings) -> Self {
         let ClientSettings { identity, mount, namespace, login_namespace, source, answers } = settings;
-        let session = Session::new(transport.clone(), source, login_namespace);
+        let session = Arc::new(Session::new(transport.clone(), source, login_namespace));
         VaultClient {
             identity,
             mount,
@@ -105,6 +106,12 @@ impl VaultClient {
     /// Revokes the session for good.
     pub async fn close(&self) {
         self.session.close().await;
+    }
+
+    /// Logs in no more, and says whether there is a session that can be used. For a store that does not lead here any more: its
+    /// credential may have changed with it, and is not this server's.
+    pub fn seal(&self) -> bool {
+        self.session.seal()
     }
 
     /// Sends a request with our token. After a 403, looks the token up once: if it is gone, logs in
@@ -275,6 +282,31 @@ impl StoreClient for VaultClient {
 
     fn mount(&self) -> Option<&str> {
         self.mount.as_deref()
+    }
+
+    fn location(&self) -> StoreLocation {
+        StoreLocation {
+            server: self.transport.server().to_owned(),
+            namespace: Some(self.namespace().to_owned()).filter(|namespace| !namespace.is_empty()),
+            path: self.mount.clone(),
+            ..StoreLocation::default()
+        }
+    }
+
+    fn elsewhere(&self, location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
+        if location.server != self.transport.server() {
+            return None;
+        }
+        let client = VaultClient {
+            identity: self.identity.clone(),
+            mount: location.path.clone(),
+            namespace: connect::namespace(location.namespace.as_deref()).ok()?,
+            transport: self.transport.clone(),
+            session: self.session.clone(),
+            known: self.known.anew(),
+            counting: Counting::default(),
+        };
+        Some(Arc::new(client))
     }
 
     async fn path_key(&self, path: &RemotePath) -> Result<PathKey, StoreError> {

@@ -1,6 +1,7 @@
 //! One login: made once for all who need it at the same time, renewed at two thirds of its life,
 //! replaced only if it is really gone, revoked at the end.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -73,6 +74,8 @@ pub struct Session {
     /// The Vault namespace of the login, in which its token is also looked up, renewed and revoked.
     namespace: Option<HeaderValue>,
     current: RwLock<Option<Arc<Token>>>,
+    /// Whether the token, as long as it lives, is the last one.
+    sealed: AtomicBool,
     /// Why the current token may be invalid: the server does not let it look itself up.
     doubt: RwLock<Option<StoreError>>,
     /// Held while logging in, renewing or looking up.
@@ -128,7 +131,7 @@ impl Session {
     /// A session that logs in on first use.
     pub fn new(transport: Arc<Transport>, source: Arc<dyn LoginSource>, namespace: Option<HeaderValue>) -> Self {
         let (current, doubt, gate) = (RwLock::new(None), RwLock::new(None), Mutex::new(Gate::default()));
-        Session { transport, source, namespace, current, doubt, gate }
+        Session { transport, source, namespace, current, sealed: AtomicBool::new(false), doubt, gate }
     }
 
     /// The token to use now.
@@ -209,6 +212,12 @@ impl Session {
         }
     }
 
+    /// Makes no other token from now on; whether there is one that can be used.
+    pub fn seal(&self) -> bool {
+        self.sealed.store(true, Ordering::Relaxed);
+        self.current().is_some_and(|token| !token.is_expired(Instant::now()))
+    }
+
     async fn refresh(&self, gate: &mut Gate, asked: Instant) -> Result<Arc<Token>, StoreError> {
         let now = Instant::now();
         let Some(token) = self.current() else { return self.log_in(gate, asked).await };
@@ -242,7 +251,7 @@ impl Session {
     }
 
     async fn log_in(&self, gate: &mut Gate, asked: Instant) -> Result<Arc<Token>, StoreError> {
-        if gate.closed {
+        if gate.closed || self.sealed.load(Ordering::Relaxed) {
             return Err(StoreError::CredentialUnread { what: "the store was changed or removed meanwhile".to_owned() });
         }
         if let Some(refusal) = &gate.refusal {

@@ -1,7 +1,9 @@
 //! What must hold after each step, and what once it is calm.
 
+use std::collections::BTreeSet;
+
 use super::moves::Policy;
-use super::world::{Spot, World, ledgers, lists, policy, source_of, spots, wants};
+use super::world::{Spot, World, ledgers, lists, maps, policy, source_of, spots};
 use crate::api::PushSecret;
 use crate::api::condition::{self, ConditionStatus};
 
@@ -23,10 +25,21 @@ pub fn hold(world: &mut World) -> Result<(), String> {
             return Err(format!("{text:?} at {spot:?} is in no ledger: {:?}", ledgers(world)));
         }
     }
-    let still = |push: &PushSecret, spot| {
-        push.metadata.deletion_timestamp.is_none() && wants(push, spot) && world.sources[source_of(push)].is_some()
-    };
+    let lives =
+        |push: &PushSecret| push.metadata.deletion_timestamp.is_none() && world.sources[source_of(push)].is_some();
+    let still = |push: &PushSecret, spot| lives(push) && world.wants(push, spot);
     let uid = |push: &PushSecret| push.metadata.uid.clone().unwrap_or_default();
+    let mut moving: BTreeSet<(Spot, String)> = world.moving.union(&world.acknowledged).cloned().collect();
+    moving.retain(|(spot, owner)| {
+        let push = pushes.iter().find(|push| uid(push) == *owner && lives(push) && maps(push, *spot));
+        push.is_some_and(|push| {
+            let elsewhere: Vec<Spot> = world.sites_of(push).into_iter().map(|site| Spot { site, ..*spot }).collect();
+            !elsewhere.contains(spot) && elsewhere.iter().any(|there| world.text(*there).is_none())
+        })
+    });
+    if let Some((spot, owner)) = moving.iter().find(|(spot, _)| world.text(*spot).is_none()) {
+        return Err(format!("{spot:?} of {owner} is gone before it stands wherever it is wanted now"));
+    }
     let mut acknowledged = world.acknowledged.clone();
     acknowledged.retain(|(spot, owner)| pushes.iter().any(|push| uid(push) == *owner && still(push, *spot)));
     if let Some((spot, owner)) = acknowledged.iter().find(|(spot, _)| world.text(*spot).is_none()) {
@@ -37,7 +50,7 @@ pub fn hold(world: &mut World) -> Result<(), String> {
         let stands = spots().filter(|spot| still(push, *spot) && owns(*spot));
         acknowledged.extend(stands.map(|spot| (spot, uid(push))));
     }
-    world.acknowledged = acknowledged;
+    (world.acknowledged, world.moving) = (acknowledged, moving);
     Ok(())
 }
 
@@ -53,7 +66,7 @@ pub fn converged(world: &World) -> Result<(), String> {
             continue;
         }
         let value = |push: &PushSecret| world.sources[source_of(push)].clone();
-        let wanting = pushes.iter().filter(|push| wants(push, spot) && !is_hindered(world, push, spot));
+        let wanting = pushes.iter().filter(|push| world.wants(push, spot) && !is_hindered(world, push, spot));
         let wanted: Vec<String> = wanting.filter_map(value).collect();
         match world.text(spot) {
             None if wanted.is_empty() => {}
@@ -63,7 +76,7 @@ pub fn converged(world: &World) -> Result<(), String> {
                 return Err(format!("{spot:?} has {text}, and should have one of {wanted:?}: {:?}", statuses(&pushes)));
             }
         }
-        for push in pushes.iter().filter(|push| lists(push, spot) && !wants(push, spot)) {
+        for push in pushes.iter().filter(|push| lists(push, spot) && !world.wants(push, spot)) {
             if policy(push) == Policy::Delete && world.sources[source_of(push)].is_some() && is_ready(push) {
                 return Err(format!("{spot:?} is not wanted and still listed: {:?}", statuses(&pushes)));
             }
@@ -100,7 +113,7 @@ pub fn one_owner(world: &World, held: &[Spot]) -> Result<(), String> {
 
 /// Whether another owns some property that it wants of this path, which it writes whole or not at all.
 fn is_hindered(world: &World, push: &PushSecret, at: Spot) -> bool {
-    let of_path = spots().filter(|spot| (spot.store, spot.path) == (at.store, at.path) && wants(push, *spot));
+    let of_path = spots().filter(|spot| (spot.site, spot.path) == (at.site, at.path) && world.wants(push, *spot));
     of_path.filter_map(|spot| world.owner(spot)).any(|owner| push.metadata.uid.as_deref() != Some(owner.as_str()))
 }
 

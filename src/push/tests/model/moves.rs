@@ -3,11 +3,13 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// PushSecrets, sources, and stores that are servers of their own.
+/// PushSecrets, sources, and servers.
 pub const PUSHES: usize = 2;
 pub const SOURCES: usize = 2;
-pub const STORES: usize = 2;
-/// The names of stores, and which server each means.
+pub const SERVERS: [&str; 2] = ["first.example", "second.example"];
+/// Places to which a store can lead: a server and a mount.
+pub const SITES: [(usize, &str); 3] = [(0, "secret"), (1, "secret"), (0, "other")];
+/// The names of stores, and to which place each leads before it is edited.
 pub const NAMES: [(&str, usize); 3] = [("one", 0), ("two", 1), ("alias", 0)];
 pub const PATHS: [&str; 2] = ["platform-data/postgres/temporal", "platform-data/redis/temporal"];
 pub const PROPERTIES: [&str; 2] = ["username", "password"];
@@ -30,7 +32,7 @@ pub enum Policy {
     Delete,
 }
 
-/// How a store answers.
+/// How a server answers, and what is wrong with the stores that lead there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     Up,
@@ -58,9 +60,11 @@ pub enum Move {
     /// A source is created, gets a new value, or is deleted.
     Source { source: usize, there: bool },
     /// Somebody replaces the labels of a path, by the mark alone or by none.
-    Erase { store: usize, path: usize, mark: bool },
-    /// A store changes.
-    Store { store: usize, standing: Standing },
+    Erase { site: usize, path: usize, mark: bool },
+    /// A server changes.
+    Store { server: usize, standing: Standing },
+    /// A store is edited to lead elsewhere, and its sessions from before are kept or not.
+    Edit { name: usize, site: usize, session: bool },
     /// The PushSecret is reconciled, as the cache has it: so many versions behind. It is stopped after so many polls.
     Turn { push: usize, behind: usize, stop: Option<u16> },
     /// Whoever was woken is reconciled.
@@ -99,8 +103,9 @@ fn one() -> impl Strategy<Value = Move> {
         4 => (0..PUSHES, wish()).prop_map(|(push, wish)| Move::Apply { push, wish }),
         1 => (0..PUSHES).prop_map(|push| Move::Delete { push }),
         2 => (0..SOURCES, prop::bool::weighted(0.7)).prop_map(|(source, there)| Move::Source { source, there }),
-        1 => (0..STORES, 0..PATHS.len(), any::<bool>()).prop_map(|(store, path, mark)| Move::Erase { store, path, mark }),
-        2 => (0..STORES, standing()).prop_map(|(store, standing)| Move::Store { store, standing }),
+        1 => (0..SITES.len(), 0..PATHS.len(), any::<bool>()).prop_map(|(site, path, mark)| Move::Erase { site, path, mark }),
+        2 => (0..SERVERS.len(), standing()).prop_map(|(server, standing)| Move::Store { server, standing }),
+        2 => (0..NAMES.len(), 0..SITES.len(), any::<bool>()).prop_map(|(name, site, session)| Move::Edit { name, site, session }),
         12 => turn(),
         3 => Just(Move::Woken),
         1 => Just(Move::Restart),

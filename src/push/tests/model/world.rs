@@ -12,10 +12,11 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::laws::is_ready;
-use super::moves::{Move, NAMES, PATHS, PROPERTIES, PUSHES, Policy, SOURCES, STORES, Standing, Wish};
+use super::moves::{Move, NAMES, PATHS, PROPERTIES, PUSHES, Policy, SERVERS, SITES, SOURCES, Standing, Wish};
 use crate::api::PushSecret;
-use crate::api::push_secret::PushSecretStatus;
+use crate::api::push_secret::{PushSecretData, PushSecretStatus};
 use crate::api::selector::StoreKind;
+use crate::api::store_location::StoreLocation;
 use crate::cluster::status::{Precondition, difference};
 use crate::controller::referrers::Referrers;
 use crate::controller::report::Report;
@@ -41,23 +42,26 @@ const LONGEST_TURN: Duration = Duration::from_secs(300);
 /// How often all PushSecrets are reconciled until it is calm, a good minute apart.
 const CALM_ROUNDS: usize = 14;
 
-/// A property of a path on a server.
+/// A property of a path at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Spot {
-    pub store: usize,
+    pub site: usize,
     pub path: usize,
     pub property: usize,
 }
 
 pub struct World {
     pub server: ApiServer,
-    pub stores: [FakeStore; STORES],
+    pub servers: [FakeStore; SERVERS.len()],
     pub sources: [Option<String>; SOURCES],
     /// Where something of ours may stand that no ledger lists: its PushSecret said so, or we did.
     pub orphaned: BTreeSet<Spot>,
     /// What stood there when its PushSecret, by its UID, said Ready.
     pub acknowledged: BTreeSet<(Spot, String)>,
-    standing: Arc<Mutex<[Standing; STORES]>>,
+    /// What stood there when its PushSecret said Ready, and is wanted elsewhere now.
+    pub moving: BTreeSet<(Spot, String)>,
+    standing: Arc<Mutex<[Standing; SERVERS.len()]>>,
+    stores: Arc<Mutex<Edited>>,
     referrers: Referrers,
     config_maps: Referrers,
     intents: Intents,
@@ -70,29 +74,59 @@ pub struct World {
     serial: u64,
 }
 
+/// Where the stores lead, and with which places sessions are left, by the stores' numbers.
+struct Edited {
+    leads: [usize; NAMES.len()],
+    sessions: BTreeSet<(usize, usize)>,
+}
+
 struct Shelf {
-    stores: [FakeStore; STORES],
-    standing: Arc<Mutex<[Standing; STORES]>>,
+    servers: [FakeStore; SERVERS.len()],
+    standing: Arc<Mutex<[Standing; SERVERS.len()]>>,
+    stores: Arc<Mutex<Edited>>,
+}
+
+impl Shelf {
+    fn at(&self, name: usize, site: usize) -> Arc<dyn StoreClient> {
+        let (server, mount) = SITES[site];
+        Arc::new(self.servers[server].with_identity(NAMES[name].0).with_mount(mount))
+    }
+}
+
+fn number(store: &StoreKey) -> Option<usize> {
+    NAMES.iter().position(|(name, _)| *name == store.name)
+}
+
+/// Which place a status means.
+fn site(location: &StoreLocation) -> Option<usize> {
+    SITES
+        .iter()
+        .position(|(server, mount)| location.server == SERVERS[*server] && location.path.as_deref() == Some(mount))
 }
 
 #[async_trait]
 impl Stores for Shelf {
     async fn client(&self, _namespace: &str, store: &StoreKey) -> Result<Arc<dyn StoreClient>, NoStore> {
-        let known = NAMES.iter().find(|(name, _)| *name == store.name);
-        let standing = known.map_or(Standing::Absent, |(_, server)| self.standing.lock().unwrap()[*server]);
+        let known = number(store).map(|name| (name, self.stores.lock().unwrap().leads[name]));
+        let standing = known.map_or(Standing::Absent, |(_, site)| self.standing.lock().unwrap()[SITES[site].0]);
         let no = |why, family| Err(NoStore { why, family, text: format!("{store} is {standing:?}") });
         match (known, standing) {
             (None, _) | (_, Standing::Absent) => no(Absence::Missing, Family::Refused),
             (_, Standing::Refused) => no(Absence::NotPermitted, Family::Refused),
             (_, Standing::Broken) => no(Absence::Unusable, Family::Failed),
-            (Some((name, server)), Standing::Up | Standing::Hanging | Standing::Down | Standing::Lossy) => {
-                Ok(Arc::new(self.stores[*server].with_identity(name)))
+            (Some((name, site)), Standing::Up | Standing::Hanging | Standing::Down | Standing::Lossy) => {
+                Ok(self.at(name, site))
             }
         }
     }
 
     fn departing(&self, _namespace: &str, _store: &StoreKey) -> Option<Arc<dyn StoreClient>> {
         None
+    }
+
+    fn former(&self, _namespace: &str, store: &StoreKey, location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
+        let (name, site) = (number(store)?, site(location)?);
+        self.stores.lock().unwrap().sessions.contains(&(name, site)).then(|| self.at(name, site))
     }
 
     fn labelled(&self, _namespace: &str, _kind: StoreKind, _query: &LabelQuery) -> BTreeSet<String> {
@@ -106,20 +140,23 @@ impl Stores for Shelf {
 
 impl World {
     pub fn new() -> Self {
-        let stores = [FakeStore::on("one"), FakeStore::on("two")];
-        stores.iter().for_each(FakeStore::yield_at_each_request);
         let (server, woken) = (ApiServer::default(), Arc::<Mutex<Vec<Name>>>::default());
+        let servers = SERVERS.map(FakeStore::on);
+        servers.iter().for_each(FakeStore::yield_at_each_request);
+        SITES.iter().for_each(|(server, mount)| servers[*server].add_mount(mount));
         server.yield_at_each_request();
         server.put("/namespaces/db", json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "db" } }));
         let mut world = World {
             offers: offers(&server, &woken),
             woken,
             server,
-            stores,
+            servers,
             sources: [None, None],
             orphaned: BTreeSet::new(),
             acknowledged: BTreeSet::new(),
-            standing: Arc::new(Mutex::new([Standing::Up; STORES])),
+            moving: BTreeSet::new(),
+            standing: Arc::new(Mutex::new([Standing::Up; SERVERS.len()])),
+            stores: Arc::new(Mutex::new(Edited { leads: NAMES.map(|(_, site)| site), sessions: BTreeSet::new() })),
             referrers: Referrers::default(),
             config_maps: Referrers::default(),
             intents: Intents::default(),
@@ -138,8 +175,9 @@ impl World {
             Move::Apply { push, wish } => self.apply(*push, *wish),
             Move::Delete { push } => self.delete(*push),
             Move::Source { source, there } => self.source(*source, *there),
-            Move::Erase { store, path, mark } => self.erase(*store, *path, *mark),
-            Move::Store { store, standing } => self.stand(*store, *standing),
+            Move::Erase { site, path, mark } => self.erase(*site, *path, *mark),
+            Move::Store { server, standing } => self.stand(*server, *standing),
+            Move::Edit { name, site, session } => self.edit(*name, *site, *session),
             Move::Turn { push, behind, stop } => self.turn(*push, *behind, *stop).await,
             Move::Woken => self.woken().await,
             Move::Restart => self.restart(),
@@ -150,7 +188,7 @@ impl World {
 
     /// Everything is well again, and everybody is reconciled until nothing is left to do.
     pub async fn calm(&mut self) -> Result<(), String> {
-        (0..STORES).for_each(|store| self.stand(store, Standing::Up));
+        (0..SERVERS.len()).for_each(|server| self.stand(server, Standing::Up));
         self.clock = 0;
         for round in 0..CALM_ROUNDS {
             self.round().await;
@@ -163,7 +201,7 @@ impl World {
     pub async fn stays_silent(&mut self) -> Result<(), String> {
         let mutations = |world: &World| -> Vec<String> {
             let kube = world.server.requests().into_iter().filter(|request| !request.starts_with("GET"));
-            let stores = world.stores.iter().flat_map(FakeStore::requests);
+            let stores = world.servers.iter().flat_map(FakeStore::requests);
             let stores = stores.filter(|request| request.operation.mutates()).map(|request| format!("{request:?}"));
             kube.chain(stores).collect()
         };
@@ -263,19 +301,36 @@ impl World {
         }
     }
 
-    fn erase(&mut self, store: usize, path: usize, mark: bool) {
-        if matches!(self.stores[store].peek(&at(path)).state, EntryState::Absent) {
+    fn erase(&mut self, site: usize, path: usize, mark: bool) {
+        let (server, place) = (&self.servers[SITES[site].0], at(site, path));
+        if matches!(server.peek(&place).state, EntryState::Absent) {
             return;
         }
         let marker = (claim::MARKER.to_owned(), claim::MARKER_VALUE.to_owned());
-        self.stores[store].put_metadata(&at(path), mark.then_some(marker).into_iter().collect());
+        server.put_metadata(&place, mark.then_some(marker).into_iter().collect());
         // Nobody can say any more whose these are: another may take them, and let them go.
-        self.acknowledged.retain(|(spot, _)| (spot.store, spot.path) != (store, path));
+        self.acknowledged.retain(|(spot, _)| (spot.site, spot.path) != (site, path));
+        self.moving.retain(|(spot, _)| (spot.site, spot.path) != (site, path));
     }
 
-    fn stand(&mut self, store: usize, standing: Standing) {
-        self.standing.lock().unwrap()[store] = standing;
-        let fake = &self.stores[store];
+    fn edit(&mut self, name: usize, site: usize, session: bool) {
+        for push in 0..PUSHES {
+            if self.server.push_secret(&url(push)).is_some_and(|push| policy(&push) == Policy::None) {
+                self.may_leave(push);
+            }
+        }
+        let mut stores = self.stores.lock().unwrap();
+        let before = std::mem::replace(&mut stores.leads[name], site);
+        if !session {
+            stores.sessions.retain(|(of, _)| *of != name);
+        } else if before != site {
+            stores.sessions.insert((name, before));
+        }
+    }
+
+    fn stand(&mut self, server: usize, standing: Standing) {
+        self.standing.lock().unwrap()[server] = standing;
+        let fake = &self.servers[server];
         fake.recover();
         let mut odd = false;
         fake.before_each(move |_, _| {
@@ -295,6 +350,7 @@ impl World {
     /// One reconcile with its status written, as the controller does it, or as much of it as the polls allow.
     async fn turn(&mut self, push: usize, behind: usize, stop: Option<u16>) {
         let Some(object) = self.server.push_secret_before(&url(push), behind) else { return };
+        let object_locations = object.status.as_ref().map(|status| status.store_locations.clone());
         let run = tokio::time::timeout(LONGEST_TURN, self.reconcile(push, object));
         let before: Vec<Spot> = self
             .server
@@ -302,6 +358,7 @@ impl World {
             .iter()
             .flat_map(|push| spots().filter(move |spot| lists(push, *spot)))
             .collect();
+        let known = object_locations.unwrap_or_default();
         let report = match stop {
             None => run.await.ok(),
             Some(polls) => stopped(run, polls).await.and_then(Result::ok),
@@ -315,22 +372,52 @@ impl World {
             let unsaid: Vec<Spot> = before.into_iter().filter(|spot| is_gone || self.is_foreign(*spot)).collect();
             self.orphaned.extend(unsaid);
         }
-        let left = match report {
-            Some(Report::LetGo { left, .. } | Report::Orphaned { left, .. }) => left,
-            _ => return,
+        let mut words = Vec::new();
+        let mut report = report.as_ref();
+        while let Some(Report::LetGo { left, .. } | Report::Orphaned { left, .. }) = report {
+            words.extend(left.split([',', ';']).map(str::to_owned));
+            report = match report {
+                Some(Report::Orphaned { rest, .. }) => Some(rest),
+                _ => None,
+            };
+        }
+        let named: Vec<Spot> =
+            spots().filter(|spot| words.iter().any(|part| self.names(part, *spot, &known))).collect();
+        self.orphaned.extend(named);
+    }
+
+    /// Whether these words name what stands there: a former place by itself, else where the store leads or led by the status.
+    fn names(&self, words: &str, spot: Spot, known: &BTreeMap<String, StoreLocation>) -> bool {
+        let (server, mount) = SITES[spot.site];
+        let leads = self.stores.lock().unwrap().leads;
+        let mut names =
+            NAMES.iter().enumerate().filter(|(_, (name, _))| words.contains(&format!("ClusterSecretStore/{name}")));
+        let is_there = match words.contains("(formerly ") {
+            true => words.contains(&format!("(formerly mount {mount} at {})", SERVERS[server])),
+            false => names.any(|(number, (name, _))| {
+                let recorded = known.get(&format!("ClusterSecretStore/{name}")).and_then(site);
+                recorded.unwrap_or(leads[number]) == spot.site
+            }),
         };
-        let named = |spot: &Spot| {
-            let names = NAMES.iter().filter(|(_, server)| *server == spot.store);
-            let parts = left.split([',', ';']);
-            let is_named = |part: &str| part.contains(PATHS[spot.path]) && part.contains(PROPERTIES[spot.property]);
-            parts.filter(|part| is_named(part)).any(|part| names.clone().any(|(name, _)| part.contains(name)))
-        };
-        self.orphaned.extend(spots().filter(named));
+        is_there && words.contains(PATHS[spot.path]) && words.contains(PROPERTIES[spot.property])
+    }
+
+    /// Whether the spec asks for it.
+    pub fn wants(&self, push: &PushSecret, spot: Spot) -> bool {
+        maps(push, spot) && self.sites_of(push).contains(&spot.site)
+    }
+
+    /// The places that the spec's stores lead to.
+    pub fn sites_of(&self, push: &PushSecret) -> BTreeSet<usize> {
+        let leads = self.stores.lock().unwrap().leads;
+        let named = |name: &str| push.spec.secret_store_refs.iter().any(|store| store.name.as_deref() == Some(name));
+        NAMES.iter().zip(leads).filter(|((name, _), _)| named(name)).map(|(_, site)| site).collect()
     }
 
     async fn reconcile(&self, push: usize, object: PushSecret) -> Report<PushSecretStatus> {
         let cluster = self.server.cluster();
-        let shelf = Shelf { stores: self.stores.clone(), standing: self.standing.clone() };
+        let (servers, standing, stores) = (self.servers.clone(), self.standing.clone(), self.stores.clone());
+        let shelf = Shelf { servers, standing, stores };
         // The runtime's clock moves only when we let it.
         let passed = Duration::from_millis(
             u64::try_from(tokio::time::Instant::now().into_std().saturating_duration_since(self.began).as_millis())
@@ -356,10 +443,10 @@ impl World {
         };
         let uid = object.metadata.uid.clone().unwrap_or_default();
         let report = reconcile(Arc::new(object), &world).await;
-        let said = match &report {
-            Report::Orphaned { rest, .. } => rest,
-            report => report,
-        };
+        let mut said = &report;
+        while let Report::Orphaned { rest, .. } = said {
+            said = rest;
+        }
         if let Report::Verdict { status, .. } = said
             && let Some(change) = difference(&json!(status.before), &json!(status.after))
         {
@@ -378,20 +465,20 @@ impl World {
 
     /// The text that stands there.
     pub fn text(&self, spot: Spot) -> Option<String> {
-        let entry = self.stores[spot.store].peek(&at(spot.path));
+        let entry = self.servers[SITES[spot.site].0].peek(&at(spot.site, spot.path));
         let value = entry.data()?.get(PROPERTIES[spot.property])?.rendered();
         value.expose_utf8().map(str::to_owned)
     }
 
     /// Whose claim stands there.
     pub fn owner(&self, spot: Spot) -> Option<String> {
-        let entry = self.stores[spot.store].peek(&at(spot.path));
+        let entry = self.servers[SITES[spot.site].0].peek(&at(spot.site, spot.path));
         claim::owner(&entry.custom_metadata, PROPERTIES[spot.property]).map(|owner| owner.uid)
     }
 
     /// Whether the path holds, or held, data without the mark: then it is somebody's until it is adopted.
     pub fn is_foreign(&self, spot: Spot) -> bool {
-        let entry = self.stores[spot.store].peek(&at(spot.path));
+        let entry = self.servers[SITES[spot.site].0].peek(&at(spot.site, spot.path));
         let is_filled = !matches!(entry.state, EntryState::Absent | EntryState::Empty);
         is_filled && !claim::is_marked(&entry.custom_metadata)
     }
@@ -402,33 +489,32 @@ fn offers(server: &ApiServer, woken: &Arc<Mutex<Vec<Name>>>) -> Offers {
     Offers::new(Box::new(server.clone()), Box::new(move |name| woken.lock().unwrap().push(name)))
 }
 
-/// Every property of every path on every server.
+/// Every property of every path at every place.
 pub fn spots() -> impl Iterator<Item = Spot> {
-    let all = (0..STORES).flat_map(|store| (0..PATHS.len()).map(move |path| (store, path)));
-    all.flat_map(|(store, path)| (0..PROPERTIES.len()).map(move |property| Spot { store, path, property }))
+    let all = (0..SITES.len()).flat_map(|site| (0..PATHS.len()).map(move |path| (site, path)));
+    all.flat_map(|(site, path)| (0..PROPERTIES.len()).map(move |property| Spot { site, path, property }))
 }
 
 /// Whether the ledger has a line for it.
 pub fn lists(push: &PushSecret, spot: Spot) -> bool {
-    let ledger = push.status.as_ref().map(|status| &status.synced_push_secrets);
-    let names = NAMES.iter().filter(|(_, server)| *server == spot.store);
-    names.filter_map(|(name, _)| ledger?.get(&format!("ClusterSecretStore/{name}"))).any(|lines| {
-        lines.values().any(|line| {
-            let remote = &line.match_.remote_ref;
-            remote.remote_key == PATHS[spot.path] && remote.property.as_deref() == Some(PROPERTIES[spot.property])
-        })
-    })
+    let ledger = push.status.as_ref().map(|status| status.ledger()).unwrap_or_default();
+    let synced = ledger.synced.iter().filter_map(|(store, lines)| Some((site(ledger.locations.get(store)?)?, lines)));
+    let former = ledger.former.iter().filter_map(|former| Some((site(&former.location)?, &former.pushed)));
+    synced
+        .chain(former)
+        .filter(|(site, _)| *site == spot.site)
+        .flat_map(|(_, lines)| lines.values())
+        .any(|line| is_of(line, spot))
 }
 
-/// Whether the spec asks for it.
-pub fn wants(push: &PushSecret, spot: Spot) -> bool {
-    let names = NAMES.iter().filter(|(_, server)| *server == spot.store).map(|(name, _)| *name);
-    let named = |name: &str| push.spec.secret_store_refs.iter().any(|store| store.name.as_deref() == Some(name));
-    let mapped = |data: &crate::api::push_secret::PushSecretData| {
-        let remote = &data.match_.remote_ref;
-        remote.remote_key == PATHS[spot.path] && remote.property.as_deref() == Some(PROPERTIES[spot.property])
-    };
-    names.into_iter().any(named) && push.spec.data.iter().any(mapped)
+/// Whether the spec has it, wherever its stores lead.
+pub fn maps(push: &PushSecret, spot: Spot) -> bool {
+    push.spec.data.iter().any(|data| is_of(data, spot))
+}
+
+fn is_of(data: &PushSecretData, spot: Spot) -> bool {
+    let remote = &data.match_.remote_ref;
+    remote.remote_key == PATHS[spot.path] && remote.property.as_deref() == Some(PROPERTIES[spot.property])
 }
 
 /// Which source the spec names.
@@ -444,8 +530,8 @@ pub fn policy(push: &PushSecret) -> Policy {
     }
 }
 
-pub fn at(path: usize) -> RemotePath {
-    RemotePath::parse(Some("secret"), PATHS[path]).expect("a path of the convention")
+pub fn at(site: usize, path: usize) -> RemotePath {
+    RemotePath::parse(Some(SITES[site].1), PATHS[path]).expect("a path of the convention")
 }
 
 fn name(push: usize) -> &'static str {
