@@ -10,7 +10,7 @@ use super::{Cluster, ClusterError};
 use crate::api::PushSecret;
 use crate::api::names::{FINALIZER_PUSH_SECRET, MANAGER_LEDGER, MANAGER_META};
 use crate::api::push_ledger::PushLedger;
-use crate::api::push_secret::PushSecretStatus;
+use crate::api::push_secret::{PushSecretStatus, SyncedPushSecrets};
 
 impl Cluster {
     /// Makes the ledger exactly this, in one write. Returns the object as written.

@@ -11,6 +11,8 @@ impl<'a> View<'a> {
         let may_take = match self.goal.existing {
             Existing::Replace => true,
             Existing::Keep => by.namespace == self.me.namespace,
+            // Nothing is published where a store led before.
+            Existing::Claimed => false,
         };
         (is_offered && may_take && by.cluster == self.me.cluster).then(|| by.uid.clone())
     }

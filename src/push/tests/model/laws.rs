@@ -104,7 +104,7 @@ pub fn one_owner(world: &World, held: &[Spot]) -> Result<(), String> {
     for spot in held {
         let owner = world.owner(*spot);
         let owner = pushes.iter().find(|push| push.metadata.uid == owner);
-        if !owner.is_some_and(|owner| wants(owner, *spot) && lists(owner, *spot)) {
+        if !owner.is_some_and(|owner| world.wants(owner, *spot) && lists(owner, *spot)) {
             return Err(format!("{spot:?} belongs to {owner:?}: {:?}", statuses(&pushes)));
         }
     }
