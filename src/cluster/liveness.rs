@@ -2,8 +2,9 @@
 //! wait for ever.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// The watcher opens a new request every minute, even on a quiet cluster, and gives up on a silent
 /// connection a few seconds later. A watch without a sign of life for this long is stuck.
@@ -46,7 +47,7 @@ impl Liveness {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

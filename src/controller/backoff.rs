@@ -1,8 +1,9 @@
 //! The pause after failures in a row, per object.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::domain::object_name::Name;
 
@@ -18,7 +19,7 @@ impl Backoff {
     /// Counts one more failure, and returns the pause before the next try, with up to 20 % jitter,
     /// so that objects that failed together are not retried together.
     pub fn failed(&self, name: &Name) -> Duration {
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = self.0.lock();
         let count = failures.entry(name.clone()).or_insert(0);
         let pause = pause_after(*count);
         *count = count.saturating_add(1);
@@ -27,7 +28,7 @@ impl Backoff {
 
     /// Call this when the object did not fail, or was deleted.
     pub fn reset(&self, name: &Name) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.0.lock().remove(name);
     }
 }
 

@@ -3,7 +3,7 @@
 //! every judgement.
 
 use std::borrow::Cow;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Namespace;
@@ -12,6 +12,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::runtime::watcher::Event;
 use kube::{Api, Resource, ResourceExt};
+use parking_lot::RwLock;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -46,7 +47,7 @@ impl Conventions {
 
     /// The convention, in the installation's mode.
     pub fn current(&self) -> Arc<Convention> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().clone()
     }
 
     /// The convention, in the mode of this namespace.
@@ -61,7 +62,7 @@ impl Conventions {
 
     /// Replaces the convention; returns whether it changed.
     fn replace(&self, convention: Arc<Convention>) -> Replaced {
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.write();
         if **current == *convention {
             return Replaced::Same;
         }

@@ -1,8 +1,9 @@
 //! When the source of each PushSecret changed, from which the time to the store is measured.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::domain::object_name::Name;
 use crate::telemetry::trail::Cause;
@@ -42,7 +43,7 @@ impl Moves {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Move>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

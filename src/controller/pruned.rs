@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
 /// If a server keeps less of a status than we send (External Secrets Operator's own CRDs declare
@@ -22,12 +22,12 @@ impl Pruned {
     /// now.
     pub fn is_known(&self, uid: &str, sent: &Value, found: &Value) -> bool {
         let kept = Kept { sent: fingerprint(sent), stored: fingerprint(found) };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid) == Some(&kept)
+        self.0.lock().get(uid) == Some(&kept)
     }
 
     /// Records what the server kept, if that is less than was sent.
     pub fn note(&self, uid: &str, sent: &Value, stored: &Value) {
-        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notes = self.0.lock();
         if sent == stored {
             notes.remove(uid);
         } else {
@@ -37,7 +37,7 @@ impl Pruned {
 
     /// Call this when the object is deleted.
     pub fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.0.lock().remove(uid);
     }
 }
 

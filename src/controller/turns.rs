@@ -6,9 +6,10 @@
 //! store or server ends.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures::Stream;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::domain::object_name::Name;
@@ -98,7 +99,7 @@ impl Turns {
 
     /// The parked objects that can be reconciled now. Call it once.
     pub fn woken(&self) -> impl Stream<Item = Name> + Send + use<> {
-        let woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let woken = self.woken.lock().take();
         futures::stream::unfold(woken, async |woken| {
             let mut woken = woken?;
             woken.recv().await.map(|name| (name, Some(woken)))
@@ -162,7 +163,7 @@ impl Drop for Turn {
 }
 
 fn lock(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {
-    lines.lock().unwrap_or_else(PoisonError::into_inner)
+    lines.lock()
 }
 
 #[cfg(test)]

@@ -16,10 +16,11 @@ mod standing;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc};
 
@@ -182,13 +183,13 @@ impl Feed {
 
     /// The ExternalSecrets to reconcile next. There is one receiver; a second call returns `None`.
     pub fn wakeups(&self) -> Option<mpsc::UnboundedReceiver<Name>> {
-        self.woken.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.woken.lock().take()
     }
 
     /// The PushSecrets whose consumers changed state. There is one receiver; a second call returns
     /// `None`.
     pub fn recounts(&self) -> Option<mpsc::UnboundedReceiver<Name>> {
-        self.recounts.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.recounts.lock().take()
     }
 
     /// Declares all paths of a PushSecret with their places, and replaces what it declared before.
@@ -314,15 +315,15 @@ impl Feed {
     }
 
     fn publishers(&self) -> MutexGuard<'_, Publishers> {
-        self.publishers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.publishers.lock()
     }
 
     fn causes(&self) -> MutexGuard<'_, BTreeMap<Name, Cause>> {
-        self.causes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.causes.lock()
     }
 
     fn listings(&self) -> MutexGuard<'_, Listings> {
-        self.listings.lock().unwrap_or_else(PoisonError::into_inner)
+        self.listings.lock()
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -344,5 +345,5 @@ impl Feed {
 }
 
 fn lock(index: &Mutex<Index>) -> MutexGuard<'_, Index> {
-    index.lock().unwrap_or_else(PoisonError::into_inner)
+    index.lock()
 }

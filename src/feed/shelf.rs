@@ -2,9 +2,11 @@
 //! waits for them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::index::{Index, Progress};
 use super::{Freshness, ReadError, ReadKey, Seen, Source, lock, schedule};
@@ -180,7 +182,7 @@ impl Shelf {
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<ReadKey, Arc<Slot>>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slots.lock()
     }
 }
 

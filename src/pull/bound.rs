@@ -11,9 +11,9 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
 
 use super::absence::Absence;
@@ -175,7 +175,7 @@ impl Losses {
     }
 
     fn books(&self) -> MutexGuard<'_, BTreeMap<StoreName, Book>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,8 +1,10 @@
 //! Carries a plan out: everything new first, everything old after, and only when all of the new is there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::entry::{Applied, Applier, Place, Recorder};
 use super::ledger::{Spot, StoreKey};
@@ -94,7 +96,7 @@ impl Apply<'_> {
             }
         }
         self.half(Half::Old, old, &results).await;
-        results.into_inner().unwrap_or_else(PoisonError::into_inner)
+        results.into_inner()
     }
 
     /// The stores that are published to and do not have everything.
@@ -135,7 +137,7 @@ impl Apply<'_> {
             }
         });
         side_by_side(work.collect(), || done.load(Ordering::Relaxed)).await;
-        let finished = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let finished = finished.into_inner();
         for spot in spots.iter().filter(|spot| !finished.contains(*spot)) {
             let result = Err(Problem::Store(no_answer(&spot.store)));
             note(spot, Outcome { result, removal: Removal::Postponed });
@@ -216,5 +218,5 @@ pub fn is_well(results: &Results, store: &StoreKey) -> bool {
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
+    shared.lock()
 }

@@ -2,8 +2,9 @@
 //! would end the wait at once.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::ledger::StoreKey;
 
@@ -50,7 +51,7 @@ impl Deletions {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, Option<StoreKey>), Waiting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Remembers since when announced claims of others stand still: clocks of other machines say nothing about that.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::domain::claim::Labels;
 use crate::store::PathKey;
@@ -35,7 +36,7 @@ impl Intents {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PathKey, HashMap<String, Instant>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

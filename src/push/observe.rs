@@ -1,9 +1,10 @@
 //! Reads what a plan is made from: the stores, where entries are, and the source.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 
 use super::apply::Clients;
 use super::desired::Chosen;
@@ -159,13 +160,13 @@ pub async fn places<'a>(clients: &Clients, spots: impl Iterator<Item = &'a Spot>
         by_store.entry(&spot.store).or_default().insert(spot.clone());
     }
     let found: Arc<Mutex<Places>> = Arc::default();
-    let lock = |found: &Mutex<Places>| found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let lock = |found: &Mutex<Places>| found.lock().clone();
     let asking = by_store.iter().map(|(store, spots)| {
         let (client, spots, found) = (clients[*store].clone(), spots.clone(), found.clone());
         let asked = spawn_serving(async move {
             for spot in spots {
                 let place = client.path_key(&spot.path).await;
-                found.lock().unwrap_or_else(PoisonError::into_inner).insert(spot, place);
+                found.lock().insert(spot, place);
             }
         });
         async { drop(asked.await) }

@@ -9,11 +9,12 @@
 //! closed, so that nobody takes what the owner may want back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use kube::runtime::reflector::Store;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::waiters;
@@ -244,7 +245,7 @@ impl Offers {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -2,13 +2,14 @@
 //! checked.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt};
+use parking_lot::Mutex;
 
 use crate::api::kind::Kind;
 use crate::api::store_spec::SecretStoreStatus;
@@ -139,7 +140,7 @@ impl Checks {
 
     /// Records the result of the check; returns whether the store can be used again.
     fn note(&self, name: &StoreName, ready: bool) -> bool {
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failing = self.failing.lock();
         match ready {
             true => failing.remove(name),
             false => {
@@ -150,7 +151,7 @@ impl Checks {
     }
 
     fn forget(&self, name: &StoreName) {
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.failing.lock().remove(name);
         self.context.stores.remove(name);
     }
 }

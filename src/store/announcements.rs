@@ -1,8 +1,9 @@
 //! Tells the rest of the program which stores changed, and which are in trouble.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use super::StoreName;
@@ -62,7 +63,7 @@ fn announcer(listeners: &broadcast::Sender<StoreName>, name: &StoreName) -> Arc<
 fn rarely(call: Arc<dyn Fn() + Send + Sync>) -> Arc<dyn Fn() + Send + Sync> {
     let last: Mutex<Option<Instant>> = Mutex::default();
     Arc::new(move || {
-        let mut last = last.lock().expect("no code panics while it holds the time");
+        let mut last = last.lock();
         if last.is_none_or(|last| last.elapsed() >= TROUBLE_PAUSE) {
             *last = Some(Instant::now());
             call();

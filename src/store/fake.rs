@@ -4,11 +4,12 @@
 mod stored;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{Exchange, Head, Heads, Identity, Metadata, PathKey, StoreClient, StoreError, Written};
 use crate::api::store_location::StoreLocation;
@@ -226,13 +227,13 @@ impl FakeStore {
     /// [`FakeStore::put`] and similar methods, to act as another writer between two requests, and
     /// may return a fault.
     pub fn before_each(&self, hook: impl FnMut(&FakeStore, &Request) -> Option<Fault> + Send + 'static) {
-        *self.world.hook.lock().expect("no test panics in a hook") = Some(Box::new(hook));
+        *self.world.hook.lock() = Some(Box::new(hook));
     }
 
     /// Runs `hook` after each request, until replaced: the reply exists, but the caller does not
     /// have it yet.
     pub fn after_each(&self, hook: impl FnMut(&FakeStore, &Request) + Send + 'static) {
-        *self.world.after.lock().expect("no test panics in a hook") = Some(Box::new(hook));
+        *self.world.after.lock() = Some(Box::new(hook));
     }
 
     /// All requests so far, except [`Operation::PathKey`].
@@ -314,7 +315,7 @@ impl FakeStore {
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
-        self.world.content.lock().expect("no method of the fake panics")
+        self.world.content.lock()
     }
 
     /// Records the request, runs faults and hooks, and only then carries it out.
@@ -359,19 +360,19 @@ impl FakeStore {
             None => content.at_mount(path).and_then(|()| act(&mut content)),
         };
         drop(content);
-        let after = self.world.after.lock().expect("no test panics in a hook").take();
+        let after = self.world.after.lock().take();
         if let Some(mut hook) = after {
             hook(self, &request);
-            self.world.after.lock().expect("no test panics in a hook").get_or_insert(hook);
+            self.world.after.lock().get_or_insert(hook);
         }
         reply
     }
 
     fn disturb(&self, request: &Request) -> Option<Fault> {
-        let hook = self.world.hook.lock().expect("no test panics in a hook").take();
+        let hook = self.world.hook.lock().take();
         let from_hook = hook.and_then(|mut hook| {
             let fault = hook(self, request);
-            self.world.hook.lock().expect("no test panics in a hook").get_or_insert(hook);
+            self.world.hook.lock().get_or_insert(hook);
             fault
         });
         from_hook.or_else(|| self.content().faults.pop_front())

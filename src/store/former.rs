@@ -1,8 +1,10 @@
 //! Sessions with where stores led before they were edited, kept for a while so that what was pushed there can be removed.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::pool::Pool;
 use super::vault::VaultClient;
@@ -47,7 +49,7 @@ impl Former {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<StoreName, Vec<Left>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
+use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -137,7 +138,7 @@ impl Pool {
     /// namespace deletes its stores before what was pushed through them can be removed. Only
     /// clean-ups may use it.
     pub fn departing(&self, store: &StoreName) -> Option<Arc<dyn StoreClient>> {
-        let departing = self.departing.lock().expect("no code panics while it holds the departing");
+        let departing = self.departing.lock();
         departing.get(store).map(|client| client.clone() as Arc<dyn StoreClient>)
     }
 
@@ -146,14 +147,11 @@ impl Pool {
     pub fn see_off(self: &Arc<Self>, name: &StoreName) {
         let made = self.clients.iter().find_map(|(key, made)| (key.store == *name).then_some(made));
         let (Some(made), Some(_)) = (made, &name.namespace) else { return };
-        self.departing
-            .lock()
-            .expect("no code panics while it holds the departing")
-            .insert(name.clone(), made.client.clone());
+        self.departing.lock().insert(name.clone(), made.client.clone());
         let (pool, name) = (self.clone(), name.clone());
         self.farewells.spawn(async move {
             let _ = tokio::time::timeout(GRACE, pool.closing.cancelled()).await;
-            let mut departing = pool.departing.lock().expect("no code panics while it holds the departing");
+            let mut departing = pool.departing.lock();
             // A store of that name may have been created and deleted again meanwhile.
             if departing.get(&name).is_some_and(|client| Arc::ptr_eq(client, &made.client)) {
                 departing.remove(&name);
@@ -202,7 +200,7 @@ impl Pool {
     }
 
     fn paces(&self) -> MutexGuard<'_, HashMap<StoreName, Arc<Pace>>> {
-        self.paces.lock().unwrap_or_else(PoisonError::into_inner)
+        self.paces.lock()
     }
 
     fn keys(&self, goes: impl Fn(&ClientKey) -> bool) -> Vec<ClientKey> {
@@ -275,7 +273,7 @@ impl Pool {
     }
 
     fn http(&self, digest: [u8; 32], found: &Certificates) -> Result<connect::HttpClient, ConnectError> {
-        let mut connections = self.connections.lock().expect("no code panics while it holds the connections");
+        let mut connections = self.connections.lock();
         if let Some(shared) = connections.get(&digest) {
             return Ok(shared.clone());
         }
@@ -309,7 +307,7 @@ impl End {
     fn of(&self, key: &ClientKey, made: Made) {
         self.readers.remove(|reader| reader == key);
         // Another store may share them; it keeps its own handle.
-        self.connections.lock().expect("no code panics while it holds the connections").remove(&made.certificates);
+        self.connections.lock().remove(&made.certificates);
         if self.former.keeps(&made.client) {
             return;
         }

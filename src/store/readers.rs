@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::keys::KeyRef;
 
@@ -47,7 +48,7 @@ impl<K: Clone + Eq + Hash> Readers<K> {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SecretName, HashSet<K>>> {
-        self.0.lock().expect("no code panics while it holds the index")
+        self.0.lock()
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
@@ -73,7 +74,7 @@ impl Registry {
     /// changed labels wake those who select by them.
     pub fn upsert(&self, name: StoreName, object: StoreObject) {
         let old = {
-            let mut stores = self.stores.write().expect("no code panics while it holds the stores");
+            let mut stores = self.stores.write();
             stores.insert(name.clone(), object.clone())
         };
         let version = |store: &StoreObject| (store.uid().to_owned(), store.generation());
@@ -96,7 +97,7 @@ impl Registry {
 
     /// Forgets a store that was deleted.
     pub fn remove(self: &Arc<Self>, name: &StoreName) {
-        let known = self.stores.write().expect("no code panics while it holds the stores").remove(name).is_some();
+        let known = self.stores.write().remove(name).is_some();
         if known {
             self.pool.see_off(name);
             self.pool.forget_former(name);
@@ -121,13 +122,13 @@ impl Registry {
 
     /// The store, as last seen by the watch.
     pub fn store(&self, name: &StoreName) -> Option<StoreObject> {
-        self.stores.read().expect("no code panics while it holds the stores").get(name).cloned()
+        self.stores.read().get(name).cloned()
     }
 
     /// The names of the stores of a kind with these labels; of this namespace if the kind is
     /// namespaced.
     pub fn labelled(&self, namespace: &str, kind: StoreKind, query: &LabelQuery) -> BTreeSet<String> {
-        let stores = self.stores.read().expect("no code panics while it holds the stores");
+        let stores = self.stores.read();
         let meant = stores.iter().filter(|(name, object)| {
             **name == StoreName::referred(namespace, kind, &name.name) && query.matches(object.labels())
         });

@@ -70,7 +70,9 @@ fn inside(span: impl FnOnce() -> Span) -> Span {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
 
     use opentelemetry::trace::TracerProvider;
     use opentelemetry_sdk::error::OTelSdkResult;
@@ -84,7 +86,7 @@ pub(crate) mod tests {
 
     impl SpanExporter for Kept {
         async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-            self.0.lock().unwrap().extend(batch);
+            self.0.lock().extend(batch);
             Ok(())
         }
     }
@@ -96,7 +98,7 @@ pub(crate) mod tests {
         let subscriber =
             tracing_subscriber::registry().with(tracing_opentelemetry::layer().with_tracer(provider.tracer("test")));
         tracing::subscriber::with_default(subscriber, work);
-        kept.0.lock().unwrap().clone()
+        kept.0.lock().clone()
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Reconciler for Told {
     }
 
     async fn reconcile(&self, _object: Arc<SecretStore>, _name: &Name) -> Report<SecretStoreStatus> {
-        self.next.lock().unwrap().clone()
+        self.next.lock().clone()
     }
 
     fn forget(&self, _name: &Name) {}
@@ -58,7 +58,7 @@ impl Bench {
 
     /// The series of the object after a reconcile that ends so.
     async fn series_after(&self, report: Report<SecretStoreStatus>) -> String {
-        *self.told.next.lock().unwrap() = report;
+        *self.told.next.lock() = report;
         self.driven.clone().reconcile(Arc::new(self.object.clone())).await.unwrap();
         let page = self.told.context.metrics.encode();
         let ours = page.lines().filter(|line| line.contains(r#"name="vault""#));

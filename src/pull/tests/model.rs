@@ -7,9 +7,10 @@
 //! `WAYPOST_MODEL_CASES` sets how many stories are told.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use serde_json::{Value, json};
@@ -122,7 +123,7 @@ struct Place {
 
 impl OneStore {
     fn edit(&self, edit: impl FnOnce(&mut Place)) {
-        let mut place = self.0.lock().unwrap();
+        let mut place = self.0.lock();
         edit(&mut place);
         let identity = format!("vault@{}", place.generation);
         place.session = Arc::new(place.servers[PLACES[place.at].0].with_identity(&identity));
@@ -130,20 +131,20 @@ impl OneStore {
 
     /// The server, and the path on it.
     fn place(&self) -> (FakeStore, RemotePath) {
-        let place = self.0.lock().unwrap();
+        let place = self.0.lock();
         let (server, mount) = PLACES[place.at];
         (place.servers[server].clone(), RemotePath::parse(Some(mount), "db").unwrap())
     }
 
     fn serves(&self) -> Serves {
-        self.0.lock().unwrap().serves
+        self.0.lock().serves
     }
 }
 
 #[async_trait]
 impl Stores for OneStore {
     async fn open(&self, _namespace: &str, _store: &StoreRef) -> Result<Opened, StoreProblem> {
-        let place = self.0.lock().unwrap();
+        let place = self.0.lock();
         let refused = |reason| StoreProblem::Refused { reason, message: "it does not serve".into() };
         match place.serves {
             Serves::Yes => Ok(Opened { client: place.session.clone(), mount: Some(PLACES[place.at].1.to_owned()) }),
@@ -233,7 +234,7 @@ impl World {
                 PROPERTIES.map(nobody).into()
             }
         };
-        let servers = self.store.0.lock().unwrap().servers.clone();
+        let servers = self.store.0.lock().servers.clone();
         for (server, mount) in PLACES {
             servers[server].put_metadata(&RemotePath::parse(Some(mount), "db").unwrap(), labels.clone());
         }

@@ -1,12 +1,13 @@
 //! A cluster in memory with stores, for whole reconciles.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use base64::Engine;
 use k8s_openapi::jiff::Timestamp;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::api_server::ApiServer;
@@ -96,7 +97,7 @@ impl Bench {
         let store = FakeStore::new();
         let (server, woken) = (ApiServer::default(), Arc::<Mutex<Vec<Name>>>::default());
         let wakes = woken.clone();
-        let wake = move |name| wakes.lock().unwrap().push(name);
+        let wake = move |name| wakes.lock().push(name);
         let bench = Bench {
             offers: Offers::new(Box::new(server.clone()), Box::new(wake)),
             server,
@@ -147,7 +148,7 @@ impl Bench {
 
     /// Lets time pass.
     pub fn pass(&self, time: Duration) {
-        *self.passed.lock().unwrap() += time;
+        *self.passed.lock() += time;
     }
 
     /// One reconcile with its status written, as the controller does it.
@@ -162,7 +163,7 @@ impl Bench {
         let world = World {
             cluster: &cluster,
             stores: &self.stores,
-            announce: &move |_key, pushed| announced.lock().unwrap().push(pushed),
+            announce: &move |_key, pushed| announced.lock().push(pushed),
             publishes: &|_places| {},
             referrers: &self.referrers,
             config_maps: &self.config_maps,
@@ -173,7 +174,7 @@ impl Bench {
             intents: &self.intents,
             deletions: &self.deletions,
             offers: &self.offers,
-            instant: Instant::now() + *self.passed.lock().unwrap(),
+            instant: Instant::now() + *self.passed.lock(),
             now: Timestamp::now(),
         };
         let (uid, name) = (object.metadata.uid.clone().unwrap(), object.metadata.name.clone().unwrap());

@@ -1,10 +1,11 @@
 //! What becomes of an entry whose last property goes: its versions, its labels, and whatever somebody writes meanwhile.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use k8s_openapi::jiff::Timestamp;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::lifecycle::{Bench, PUSH, TEMPORAL, at, both};
@@ -85,13 +86,13 @@ async fn a_persons_write_survives_wherever_it_comes_but_for_the_last_moment_of_a
             store.before_each(move |store, request| {
                 if seen == crossing {
                     store.put(&path(), data(&[("note", "theirs")]));
-                    *note.lock().unwrap() = Some(request.operation);
+                    *note.lock() = Some(request.operation);
                 }
                 seen += 1;
                 None
             });
             push(&store, "a", &gone(earlier)).await.unwrap();
-            let left = match *met.lock().unwrap() {
+            let left = match *met.lock() {
                 None | Some(Operation::Purge) => expect(&[]),
                 Some(_in_time) => expect(&[("note", "theirs")]),
             };
@@ -119,16 +120,16 @@ async fn a_purge_takes_no_other_owners_value_wherever_they_cross() {
                 let (goal, uid) = if purger_first { (theirs(), writer) } else { (purge(), purger) };
                 store.before_each(move |_, request| {
                     seen += usize::from(request.identity.0.as_ref() == "fake");
-                    if seen == crossing + 1 && told.lock().unwrap().is_none() {
+                    if seen == crossing + 1 && told.lock().is_none() {
                         // Where it would pause it is taken for stopped, its intent standing.
                         let done = push(&other, uid, &goal).now_or_never();
-                        *told.lock().unwrap() = Some(matches!(done, Some(Ok(_))));
+                        *told.lock() = Some(matches!(done, Some(Ok(_))));
                     }
                     None
                 });
                 let (goal, uid) = if purger_first { (purge(), purger) } else { (theirs(), writer) };
                 let done = push(&store, uid, &goal).await.is_ok();
-                let wrote = if purger_first { outcome.lock().unwrap().unwrap_or(false) } else { done };
+                let wrote = if purger_first { outcome.lock().unwrap_or(false) } else { done };
                 if wrote {
                     assert_eq!(texts(&store).get("note").map(String::as_str), Some("theirs"), "{place}");
                 }

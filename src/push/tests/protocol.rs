@@ -1,12 +1,13 @@
 //! The protocol against the store in memory: races, other writers, erased claims, and a stop at every request.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use async_trait::async_trait;
 use futures::FutureExt;
+use parking_lot::Mutex;
 
 use super::api_server::ApiServer;
 use crate::cluster::ClusterError;
@@ -48,7 +49,7 @@ struct Book(FakeStore, Mutex<Vec<(BTreeSet<String>, usize)>>);
 #[async_trait]
 impl Recorder for Book {
     async fn ensure(&self, properties: &BTreeSet<String>, _sight: Sight) -> Result<(), ClusterError> {
-        self.1.lock().unwrap().push((properties.clone(), self.0.mutations()));
+        self.1.lock().push((properties.clone(), self.0.mutations()));
         Ok(())
     }
 }
@@ -360,7 +361,7 @@ async fn what_is_pushed_stands_in_the_ledger_before_the_first_mutation() {
     let place = Place { client: &store, path: &path, key: &place_key(), ledger: &book, announce: &|_version| {} };
     let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
     applier.converge(&place, &set(&[("username", "u"), ("password", "p")]), Removals::Now).await.unwrap();
-    assert_eq!(book.1.lock().unwrap()[0], (names(&["username", "password"]), 0));
+    assert_eq!(book.1.lock()[0], (names(&["username", "password"]), 0));
 }
 
 /// Before request `k` of one racer the other runs as far as it can, for every `k`, in both roles.
@@ -380,17 +381,17 @@ async fn two_racers_for_one_property_have_one_winner_wherever_they_cross() {
                     (outcome.clone(), store.with_identity("crossing").with_counting(sight[1]));
                 move |_, request| {
                     seen += usize::from(request.identity.0.as_ref() == "fake");
-                    if seen == crossing + 1 && outcome.lock().unwrap().is_none() {
+                    if seen == crossing + 1 && outcome.lock().is_none() {
                         // Where it would pause it is taken for stopped, its intent standing.
                         let goal = set(&[("password", second)]);
                         let other = push(&crossing_store, second, &goal).now_or_never();
-                        *outcome.lock().unwrap() = Some(matches!(other, Some(Ok(_))));
+                        *outcome.lock() = Some(matches!(other, Some(Ok(_))));
                     }
                     None
                 }
             });
             let won = push(&store, first, &set(&[("password", first)])).await.is_ok();
-            let other_won = outcome.lock().unwrap().unwrap_or(false);
+            let other_won = outcome.lock().unwrap_or(false);
             assert!(!(won && other_won), "{at}: both won");
             let mut owners = Vec::new();
             for uid in [first, second, first, second] {
@@ -474,18 +475,18 @@ async fn a_consent_stands_before_the_value_that_it_is_about_and_goes_with_its_cl
     let (seen, at, label) = (told.clone(), path(), key.clone());
     store.before_each(move |store, request| {
         if request.operation == Operation::Write {
-            seen.lock().unwrap().push(store.peek(&at).custom_metadata.get(&label).cloned());
+            seen.lock().push(store.peek(&at).custom_metadata.get(&label).cloned());
         }
         None
     });
     for (value, namespace) in [("one", "shop"), ("two", "bank")] {
         let goal = Goal { consents: consents(namespace), ..set(&[("password", value)]) };
         push(&store, "a", &goal).await.unwrap();
-        assert_eq!(told.lock().unwrap().pop(), Some(Some(consents(namespace)["password"].encode())));
+        assert_eq!(told.lock().pop(), Some(Some(consents(namespace)["password"].encode())));
     }
     let goal = Goal { consents: consents("shop"), ..set(&[("password", "two")]) };
     push(&store, "a", &goal).await.unwrap();
-    assert!(told.lock().unwrap().is_empty(), "a consent alone is no version");
+    assert!(told.lock().is_empty(), "a consent alone is no version");
     assert_eq!(store.peek(&path()).custom_metadata.get(&key), Some(&consents("shop")["password"].encode()));
 
     push(&store, "a", &set(&[("password", "two")])).await.unwrap();

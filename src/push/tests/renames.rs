@@ -81,7 +81,7 @@ impl Bench {
     /// Everybody who is woken is reconciled, until nobody is.
     async fn settle(&self) {
         for _ in 0..30 {
-            let woken: Vec<Name> = std::mem::take(&mut *self.woken.lock().unwrap());
+            let woken: Vec<Name> = std::mem::take(&mut *self.woken.lock());
             if woken.is_empty() {
                 return;
             }
@@ -152,7 +152,7 @@ async fn two(bench: &Bench) {
     bench.apply("new", both());
     bench.one("new").await;
     assert_eq!(bench.says("new").1, "PathConflict");
-    assert!(bench.lists("new").is_empty() && bench.woken.lock().unwrap().is_empty());
+    assert!(bench.lists("new").is_empty() && bench.woken.lock().is_empty());
 }
 
 #[tokio::test]
@@ -230,7 +230,7 @@ async fn a_waiter_that_goes_or_changes_its_mind_is_waited_for_no_longer() {
         two(&bench).await;
         bench.drop("old");
         bench.one("old").await;
-        bench.woken.lock().unwrap().clear();
+        bench.woken.lock().clear();
         match edited {
             true => {
                 bench.apply("new", spec(&[mapping("pass", REDIS, "password")]));
@@ -400,15 +400,15 @@ async fn two_that_take_at_once_do_not_take_from_each_other() {
         bench.one("third").await;
         bench.drop("old");
         bench.one("old").await;
-        bench.woken.lock().unwrap().clear();
+        bench.woken.lock().clear();
         let holds = bench.guard();
         bench.store.yield_at_each_request();
         bench.server.yield_at_each_request();
-        let owner = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let owner = Arc::new(parking_lot::Mutex::new(Vec::new()));
         let seen = owner.clone();
         bench.store.before_each(move |store, _| {
             let owner = claim::owner(&store.peek(&at(TEMPORAL)).custom_metadata, "username").unwrap().name;
-            let mut seen = seen.lock().unwrap();
+            let mut seen = seen.lock();
             if seen.last() != Some(&owner) {
                 seen.push(owner);
             }
@@ -417,7 +417,8 @@ async fn two_that_take_at_once_do_not_take_from_each_other() {
         tokio::join!(bench.one("new"), bench.one("third"));
         bench.settle().await;
         assert!(bench.get("old").is_none() && holds.load(Ordering::Relaxed));
-        assert_eq!(owner.lock().unwrap().len(), 2, "{:?}", owner.lock().unwrap());
+        let owners = owner.lock().clone();
+        assert_eq!(owners.len(), 2, "{owners:?}");
         assert_ne!(bench.says("new").0, bench.says("third").0);
     }
 }
@@ -557,7 +558,7 @@ async fn a_stop_at_any_request_of_a_rename_is_repaired_and_the_value_stands() {
             bench.settle().await;
             // Whatever failed is tried again, by a process that remembers nothing.
             let (woken, server) = (bench.woken.clone(), bench.server.clone());
-            bench.offers = Offers::new(Box::new(server), Box::new(move |name| woken.lock().unwrap().push(name)));
+            bench.offers = Offers::new(Box::new(server), Box::new(move |name| woken.lock().push(name)));
             for _ in 0..6 {
                 for name in ["old", "new"] {
                     if bench.get(name).is_some() {

@@ -3,8 +3,9 @@
 //! to a mount that has shown a metadata version.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use reqwest::StatusCode;
 
 use super::answers::Certainty;
@@ -37,21 +38,21 @@ enum Counted {
 
 impl Counting {
     fn of(&self, accessor: &Arc<str>) -> Option<Counted> {
-        self.counted.lock().unwrap_or_else(PoisonError::into_inner).get(accessor).copied()
+        self.counted.lock().get(accessor).copied()
     }
 
     fn note(&self, accessor: &Arc<str>, counted: Counted) {
-        self.counted.lock().unwrap_or_else(PoisonError::into_inner).insert(accessor.clone(), counted);
+        self.counted.lock().insert(accessor.clone(), counted);
     }
 }
 
 impl Counting {
     fn is_required(&self, accessor: &Arc<str>) -> bool {
-        self.required.lock().unwrap_or_else(PoisonError::into_inner).contains(accessor)
+        self.required.lock().contains(accessor)
     }
 
     fn note_required(&self, accessor: Arc<str>) {
-        self.required.lock().unwrap_or_else(PoisonError::into_inner).insert(accessor);
+        self.required.lock().insert(accessor);
     }
 }
 

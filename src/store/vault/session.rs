@@ -1,10 +1,11 @@
 //! One login: made once for all who need it at the same time, renewed at two thirds of its life,
 //! replaced only if it is really gone, revoked at the end.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 use tokio::sync::Mutex;
@@ -191,7 +192,7 @@ impl Session {
 
     /// The error instead of "permission denied" if the token itself may be the cause.
     pub fn doubt(&self) -> Option<StoreError> {
-        self.doubt.read().expect("no code panics while it holds the doubt").clone()
+        self.doubt.read().clone()
     }
 
     /// Call this when a new token got a 403 too: policy forbids the request, and this token may not
@@ -204,7 +205,7 @@ impl Session {
     pub async fn close(&self) {
         let mut gate = self.gate.lock().await;
         gate.closed = true;
-        let token = self.current.write().expect("no code panics while it holds the token").take();
+        let token = self.current.write().take();
         let Some(token) = token.filter(|token| token.origin == Origin::Login) else { return };
         if let Ok(request) = self.about_token(Call::RevokeSelf, &RevokeTokenSelfRequest {}, &token) {
             // Best effort: a token that cannot be revoked expires.
@@ -341,16 +342,16 @@ impl Session {
     }
 
     fn set_doubt(&self, doubt: Option<StoreError>) {
-        *self.doubt.write().expect("no code panics while it holds the doubt") = doubt;
+        *self.doubt.write() = doubt;
     }
 
     fn current(&self) -> Option<Arc<Token>> {
-        self.current.read().expect("no code panics while it holds the token").clone()
+        self.current.read().clone()
     }
 
     fn keep(&self, token: Token) -> Arc<Token> {
         let token = Arc::new(token);
-        *self.current.write().expect("no code panics while it holds the token") = Some(token.clone());
+        *self.current.write() = Some(token.clone());
         token
     }
 }

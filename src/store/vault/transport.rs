@@ -6,10 +6,11 @@
 //! host, so without the store's own CA another host never gets the token.
 
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use parking_lot::Mutex;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode, Url};
 use tokio::time::Instant;
@@ -255,7 +256,7 @@ impl Transport {
             None => response,
         };
         if let Some(index) = response.headers().get(INDEX) {
-            *self.index.lock().expect("no code panics while it holds the index") = Some(index.clone());
+            *self.index.lock() = Some(index.clone());
         }
         self.read(response, request).await
     }
@@ -283,7 +284,7 @@ impl Transport {
 
     fn headers(&self, request: &Outgoing) -> HeaderMap {
         let mut headers = self.settings.headers.clone();
-        let index = self.index.lock().expect("no code panics while it holds the index").clone();
+        let index = self.index.lock().clone();
         if self.settings.lagging == Lagging::Forward {
             headers.insert(INCONSISTENT, HeaderValue::from_static("forward-active-node"));
         }

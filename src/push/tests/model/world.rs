@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use base64::Engine;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::laws::is_ready;
@@ -107,8 +108,8 @@ fn site(location: &StoreLocation) -> Option<usize> {
 #[async_trait]
 impl Stores for Shelf {
     async fn client(&self, _namespace: &str, store: &StoreKey) -> Result<Arc<dyn StoreClient>, NoStore> {
-        let known = number(store).map(|name| (name, self.stores.lock().unwrap().leads[name]));
-        let standing = known.map_or(Standing::Absent, |(_, site)| self.standing.lock().unwrap()[SITES[site].0]);
+        let known = number(store).map(|name| (name, self.stores.lock().leads[name]));
+        let standing = known.map_or(Standing::Absent, |(_, site)| self.standing.lock()[SITES[site].0]);
         let no = |why, family| Err(NoStore { why, family, text: format!("{store} is {standing:?}") });
         match (known, standing) {
             (None, _) | (_, Standing::Absent) => no(Absence::Missing, Family::Refused),
@@ -126,7 +127,7 @@ impl Stores for Shelf {
 
     fn former(&self, _namespace: &str, store: &StoreKey, location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
         let (name, site) = (number(store)?, site(location)?);
-        self.stores.lock().unwrap().sessions.contains(&(name, site)).then(|| self.at(name, site))
+        self.stores.lock().sessions.contains(&(name, site)).then(|| self.at(name, site))
     }
 
     fn labelled(&self, _namespace: &str, _kind: StoreKind, _query: &LabelQuery) -> BTreeSet<String> {
@@ -221,7 +222,7 @@ impl World {
     }
 
     async fn woken(&mut self) {
-        let woken: BTreeSet<Name> = self.woken.lock().unwrap().drain(..).collect();
+        let woken: BTreeSet<Name> = self.woken.lock().drain(..).collect();
         for push in (0..PUSHES).filter(|push| woken.contains(&Name::new("db", name(*push)))) {
             self.turn(push, 0, None).await;
         }
@@ -319,7 +320,7 @@ impl World {
                 self.may_leave(push);
             }
         }
-        let mut stores = self.stores.lock().unwrap();
+        let mut stores = self.stores.lock();
         let before = std::mem::replace(&mut stores.leads[name], site);
         if !session {
             stores.sessions.retain(|(of, _)| *of != name);
@@ -329,7 +330,7 @@ impl World {
     }
 
     fn stand(&mut self, server: usize, standing: Standing) {
-        self.standing.lock().unwrap()[server] = standing;
+        self.standing.lock()[server] = standing;
         let fake = &self.servers[server];
         fake.recover();
         let mut odd = false;
@@ -389,7 +390,7 @@ impl World {
     /// Whether these words name what stands there: a former place by itself, else where the store leads or led by the status.
     fn names(&self, words: &str, spot: Spot, known: &BTreeMap<String, StoreLocation>) -> bool {
         let (server, mount) = SITES[spot.site];
-        let leads = self.stores.lock().unwrap().leads;
+        let leads = self.stores.lock().leads;
         let mut names =
             NAMES.iter().enumerate().filter(|(_, (name, _))| words.contains(&format!("ClusterSecretStore/{name}")));
         let is_there = match words.contains("(formerly ") {
@@ -409,7 +410,7 @@ impl World {
 
     /// The places that the spec's stores lead to.
     pub fn sites_of(&self, push: &PushSecret) -> BTreeSet<usize> {
-        let leads = self.stores.lock().unwrap().leads;
+        let leads = self.stores.lock().leads;
         let named = |name: &str| push.spec.secret_store_refs.iter().any(|store| store.name.as_deref() == Some(name));
         NAMES.iter().zip(leads).filter(|((name, _), _)| named(name)).map(|(_, site)| site).collect()
     }
@@ -486,7 +487,7 @@ impl World {
 
 fn offers(server: &ApiServer, woken: &Arc<Mutex<Vec<Name>>>) -> Offers {
     let woken = woken.clone();
-    Offers::new(Box::new(server.clone()), Box::new(move |name| woken.lock().unwrap().push(name)))
+    Offers::new(Box::new(server.clone()), Box::new(move |name| woken.lock().push(name)))
 }
 
 /// Every property of every path at every place.
