@@ -10,7 +10,7 @@ use waypost::api::names::FINALIZER_PUSH_SECRET;
 use waypost::api::{ClusterPushSecret, ExternalSecret, PushSecret};
 use waypost_e2e::wait;
 
-use crate::fan_out::{fan_out, in_place, label, spec};
+use crate::fan_out::{fan_out, label, spec};
 use crate::stage::{SOON, Stage, mapping};
 
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
@@ -137,7 +137,6 @@ async fn a_cluster_push_secret_that_names_its_children_otherwise_keeps_their_pat
         json!({ "pushSecretSpec": push, "pushSecretName": name })
     };
     fan_out(&stage, with("first")).await?;
-    in_place(&stage, SOON, &[&stage.producer]).await?;
     stage.ready::<PushSecret>(&stage.producer, "first", "True", "Synced").await?;
     let target = consumer(&stage, "one").await?;
     fan_out(&stage, with("second")).await?;
