@@ -1,7 +1,7 @@
 //! Many faults in one build: each function that has some chooses by an environment variable which of its bodies it runs. A build takes
 //! longer than all tests, so that a run with one build is over in minutes.
 
-use std::{collections::BTreeMap, ops::Range, path::PathBuf};
+use std::{collections::BTreeMap, ops::Range, path::Path};
 
 use super::{functions, list::Mutant};
 
@@ -35,7 +35,7 @@ pub(super) struct Chosen {
 pub(super) fn can_choose(mutant: &Mutant, source: &str) -> bool {
     let is_of_the_library = mutant.file.starts_with("src")
         && mutant.file.extension().is_some_and(|extension| extension == "rs")
-        && mutant.file != PathBuf::from("src/main.rs")
+        && mutant.file != Path::new("src/main.rs")
         && !mutant.file.starts_with("src/bin");
     is_of_the_library && place(mutant, source).is_some()
 }

@@ -29,7 +29,6 @@ impl Index {
                     // Whatever comes next is no step back.
                     path.known = None;
                 }
-                self.number_anew(key, 0);
                 self.announce_version(key, 0, false, now)
             }
             Pushed::Consent => self.announce_consent(key, now),

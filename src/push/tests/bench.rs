@@ -34,7 +34,7 @@ pub(super) const PUSH: &str = "/namespaces/db/pushsecrets/push";
 pub(super) const SOURCE: &str = "/namespaces/db/secrets/source";
 pub(super) const TEMPORAL: &str = "platform-data/postgres/temporal";
 
-/// Stores by name, and what is wrong with any other.
+/// Stores by name, and what is wrong with any other; but one called `down` is only down.
 pub(super) struct Shelf(pub BTreeMap<&'static str, FakeStore>, pub Absence);
 
 #[async_trait]
@@ -43,7 +43,7 @@ impl Stores for Shelf {
         match self.0.get(store.name.as_str()) {
             Some(client) => Ok(Arc::new(client.clone())),
             None => Err(NoStore {
-                why: self.1,
+                why: if store.name == "down" { Absence::Unusable } else { self.1 },
                 family: Family::Refused,
                 text: format!("{store} does not exist: create it, or correct the reference"),
             }),
