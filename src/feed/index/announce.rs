@@ -29,7 +29,6 @@ impl Index {
                     // No later version goes backwards.
                     path.known = None;
                 }
-                self.number_anew(key, 0);
                 self.announce_version(key, 0, false, now)
             }
             Pushed::Consent => self.announce_consent(key, now),

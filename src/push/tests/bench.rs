@@ -38,7 +38,7 @@ pub(super) const PUSH: &str = "/namespaces/db/pushsecrets/push";
 pub(super) const SOURCE: &str = "/namespaces/db/secrets/source";
 pub(super) const TEMPORAL: &str = "platform-data/postgres/temporal";
 
-/// Stores by name, what is wrong with any other, and sessions from before stores were edited.
+/// Stores by name, what is wrong with any other (but one called `down` is only down), and sessions from before stores were edited.
 pub(super) struct Shelf(pub BTreeMap<&'static str, FakeStore>, pub Absence, pub Vec<(&'static str, FakeStore)>);
 
 #[async_trait]
@@ -47,7 +47,7 @@ impl Stores for Shelf {
         match self.0.get(store.name.as_str()) {
             Some(client) => Ok(Arc::new(client.clone())),
             None => Err(NoStore {
-                why: self.1,
+                why: if store.name == "down" { Absence::Unusable } else { self.1 },
                 family: Family::Refused,
                 text: format!("{store} does not exist: create it, or correct the reference"),
             }),

@@ -12,6 +12,7 @@ use crate::controller::report::{Report, Requeue};
 use crate::domain::claim;
 use crate::domain::remote::EntryState;
 use crate::metrics::LetGo;
+use crate::store::fake::FakeStore;
 
 fn policy(of: &str) -> Value {
     let mut spec = both();
@@ -157,6 +158,25 @@ async fn an_old_copy_releases_no_claim() {
     bench.spec(4, one);
     bench.turn().await;
     assert_eq!((is_claimed(), bench.ledger().len()), (false, 1));
+}
+
+/// An old copy of the very spec knows a line that the ledger lost since, and the labels still tell of us.
+#[tokio::test]
+async fn an_old_copy_of_the_same_spec_removes_nothing_that_the_ledger_lists_no_more() {
+    let bench = Bench::new();
+    bench.spec(1, both());
+    bench.turn().await;
+    let claimed = bench.store.peek(&at(TEMPORAL)).custom_metadata;
+    let mut one = both();
+    one["data"] = json!([mapping("user", TEMPORAL, "username")]);
+    bench.spec(2, one);
+    let copy = bench.server.push_secret(PUSH).unwrap();
+    bench.turn().await;
+    assert_eq!(bench.texts(TEMPORAL), expect(&[("username", "u")]));
+    bench.store.put(&at(TEMPORAL), data(&[("username", "u"), ("password", "theirs")]));
+    bench.store.put_metadata(&at(TEMPORAL), claimed);
+    bench.turn_with(copy).await;
+    assert_eq!(bench.texts(TEMPORAL), expect(&[("username", "u"), ("password", "theirs")]));
 }
 
 #[tokio::test]
@@ -347,16 +367,20 @@ async fn the_deadline_of_a_clean_up_is_counted_from_when_the_deletion_was_seen()
 #[tokio::test]
 async fn a_store_that_is_down_is_waited_for_past_the_deadline_even_beside_one_that_is_gone() {
     let mut bench = Bench::new();
-    bench.stores.0.insert("second", crate::store::fake::FakeStore::on("second"));
+    for name in ["second", "down"] {
+        bench.stores.0.insert(name, FakeStore::on(name));
+    }
     let mut spec = both();
-    spec["secretStoreRefs"] =
-        json!([{ "name": "vault", "kind": "ClusterSecretStore" }, { "name": "second", "kind": "ClusterSecretStore" }]);
+    let named = |name: &str| json!({ "name": name, "kind": "ClusterSecretStore" });
+    spec["secretStoreRefs"] = ["vault", "second", "down"].into_iter().map(named).collect();
     bench.spec(1, spec);
     bench.turn().await;
     bench.stores.0.remove("second");
+    bench.stores.0.remove("down");
     bench.delete();
     bench.turn().await;
     bench.pass(Duration::from_secs(3600));
-    assert!(matches!(bench.turn().await, Report::LetGo { why: LetGo::StoreGone, .. }));
+    let report = bench.turn().await;
+    assert!(matches!(report, Report::Verdict { .. }), "one that is down comes back: {report:?}");
     assert!(bench.texts(TEMPORAL).is_empty());
 }

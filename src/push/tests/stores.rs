@@ -194,6 +194,16 @@ async fn one_store_that_is_gone_delays_no_removal_in_another_that_is_wanted() {
     bench.stores.0.insert("second", gone.clone());
     bench.turn().await;
     assert_eq!(texts(&gone, TEMPORAL), expect(&[("token", "p")]));
+
+    // A path that is left as a whole, too.
+    let gone = bench.stores.0.remove("second").unwrap();
+    let mut moved = spec(named(&["vault", "second"]));
+    moved["data"] = json!([mapping("pass", "platform-data/postgres/moved", "token")]);
+    bench.spec(3, moved);
+    bench.turn().await;
+    let there = [TEMPORAL, "platform-data/postgres/moved"].map(|path| bench.texts(path));
+    assert_eq!(there, [expect(&[]), expect(&[("token", "p")])]);
+    assert_eq!(texts(&gone, TEMPORAL), expect(&[("token", "p")]));
 }
 
 #[tokio::test]
