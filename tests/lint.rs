@@ -310,10 +310,7 @@ fn stores_that_labels_select_are_judged_by_their_manifests_or_the_assumption_is_
     assert_eq!(judged(&[right, wrong, others.clone()], Mode::Enforce).0, ["V1"], "each of them counts");
     let (rules, shown) = judged(&[others], Mode::Enforce);
     assert_eq!(rules, ["assumed-store", "V1"]);
-    assert!(
-        shown.contains("no store with team=a is among the files: its mount is assumed to be `secret`"),
-        "{shown}"
-    );
+    assert!(shown.contains("no store with team=a is among the files: its mount is assumed to be `secret`"), "{shown}");
     assert_eq!(judged(&[], Mode::Off).0, Vec::<String>::new(), "where nothing is judged, nothing is assumed");
 }
 

@@ -1,4 +1,5 @@
-//! `waypost claims`: a cluster was rebuilt under another name, and what its former self owned is given to it.
+//! `waypost claims`: a cluster was rebuilt under another name, and the claims of the former one are
+//! transferred to it.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -44,7 +45,10 @@ async fn transferred(test: &str, server: &str) -> anyhow::Result<()> {
     assert_eq!((code, said.matches(lost).count(), said.matches(&path).count()), (0, 1, 2), "{said}");
     // A dry run writes nothing, and neither does a transfer from a cluster that owns nothing here.
     let (code, said) = cli.run(&["transfer", "--from=lost", "-"], Some(&manifest))?;
-    assert!(code == 0 && said.contains("password: ") && said.contains("would be transferred to cluster"), "{code} {said}");
+    assert!(
+        code == 0 && said.contains("password: ") && said.contains("would be transferred to cluster"),
+        "{code} {said}"
+    );
     let (code, said) = cli.run(&["transfer", "--from=other", "--apply", "-"], Some(&manifest))?;
     assert!(code == 0 && said.contains("stays, it does not belong to cluster other"), "{code} {said}");
     assert_eq!(stage.labels().await?, before);
@@ -54,7 +58,8 @@ async fn transferred(test: &str, server: &str) -> anyhow::Result<()> {
     let labels = stage.labels().await?;
     assert_eq!(labels["claim.waypost.io/token"], before["claim.waypost.io/token"], "the other cluster's stays");
     ensure!(!labels.to_string().contains("intent."), "{labels}");
-    // The controller looks again by itself, and takes the property over: its value was there, so there is no version.
+    // The controller looks again by itself, and takes the property over: its value was there, so
+    // there is no version.
     stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
     assert_eq!((stage.version().await?, stage.stored().await?), (1, json!({ "password": "one", "token": "west" })));
     let claim = stage.labels().await?["claim.waypost.io/password"].as_str().unwrap_or_default().to_owned();

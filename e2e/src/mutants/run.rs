@@ -20,7 +20,8 @@ use crate::wait;
 /// Tests that have not ended by then do not end: they are there within seconds.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// Tries these faults on a copy in `folder`, where its build stays for the next time. Progress goes to standard error.
+/// Tries these faults on a copy in `folder`, where its build stays for the next time. Progress goes
+/// to standard error.
 ///
 /// # Errors
 /// When the tree does not compile, or the named tests do not pass, without any fault.
