@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::api::ClusterSecretStore;
-use crate::store::observer::Unobserved;
+use crate::store::meter::NoMeter;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -24,7 +24,7 @@ fn pool(idle: Duration) -> (Arc<Pool>, Arc<AtomicUsize>) {
         }
     });
     let cluster = Cluster::new(kube::Client::new(router, "default"));
-    let pool = Pool::new(cluster, NonZeroU32::MAX, Arc::new(Unobserved), Arc::default(), idle);
+    let pool = Pool::new(cluster, NonZeroU32::MAX, Arc::new(NoMeter), Arc::default(), idle);
     (pool, requests)
 }
 
@@ -74,7 +74,7 @@ async fn a_client_that_nobody_uses_or_holds_goes_and_its_session_ends() {
     };
     assert_eq!(left[0].consumer.as_deref(), Some("held"));
     assert_eq!(pool.farewells.len(), 20, "the others are seen off");
-    assert!(pool.readers.of("gone-1", "t").is_empty() && !pool.readers.of("held", "t").is_empty());
+    assert!(pool.secret_users.of("gone-1", "t").is_empty() && !pool.secret_users.of("held", "t").is_empty());
     let again = pool.made("held", &name, &object).await.unwrap();
     assert!(Arc::ptr_eq(&held.client, &again.client), "who holds a client has no second login");
 }
