@@ -15,7 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::api::kind::Kind;
 use crate::domain::object_name::Name;
-use crate::store::observer::{Call, RequestObserver};
+use crate::store::meter::{Call, RequestMeter};
 
 /// A stage of the path from a source to a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -266,8 +266,8 @@ impl Metrics {
     }
 }
 
-impl RequestObserver for Metrics {
-    fn observed(&self, store: &str, call: Call, ok: bool, took: Duration) {
+impl RequestMeter for Metrics {
+    fn record(&self, store: &str, call: Call, ok: bool, took: Duration) {
         let (call, status) = (call.as_str(), if ok { "success" } else { "error" });
         self.provider_calls.get_or_create(&ProviderCallLabels { provider: "HashiCorp/Vault", call, status }).inc();
         self.store_seconds
@@ -294,7 +294,7 @@ mod tests {
         metrics.reconciled(Kind::ExternalSecret, &name, false, Duration::from_millis(3));
         metrics.condition(Kind::ExternalSecret, &name, true);
         metrics.let_go(LetGo::NamespaceGone);
-        metrics.observed("ClusterSecretStore/vault", Call::ReadSecretData, true, Duration::from_millis(1));
+        metrics.record("ClusterSecretStore/vault", Call::ReadSecretData, true, Duration::from_millis(1));
         let page = metrics.encode();
         for line in [
             r#"externalsecret_sync_calls_total{namespace="ns",name="app"} 1"#,

@@ -201,8 +201,8 @@ fn round_trip(manifest: &Value) -> Value {
     }
 }
 
-/// A field by the kind whose spec it is of, and its name: references and selectors stand at many places, and using
-/// each at one of them is enough.
+/// A field by the kind whose spec it is of, and its name: references and selectors stand at many
+/// places, and using each at one of them is enough.
 type Field = (String, String);
 
 /// Kinds that share a spec share the manifests that use its fields.

@@ -1,4 +1,4 @@
-//! The benchmarks in small, so that they cannot rot: every scenario runs and gives its figures. No figure is judged here.
+//! Runs every benchmark scenario in small, so that none breaks unnoticed. No figure is judged here.
 
 use std::path::PathBuf;
 use std::time::Duration;

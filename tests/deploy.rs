@@ -1,4 +1,5 @@
-//! What is shipped beside the program: manifests that agree with each other, rights that are explained and bounded, pods that are confined.
+//! The shipped manifests: they agree with each other, rights are explained and bounded, pods are
+//! confined.
 
 #[path = "deploy/authority.rs"]
 mod authority;
@@ -21,7 +22,8 @@ type Objects = BTreeMap<(String, String), Value>;
 fn the_chart_renders_what_the_kustomize_base_renders() {
     let base = kustomize("base");
     let mut chart = helm_template(&[]);
-    // Helm makes the namespace of a release itself; a chart that held it could not be installed into it.
+    // Helm makes the namespace of a release itself; a chart that held it could not be installed
+    // into it.
     let namespace = ("Namespace".to_owned(), "external-secrets".to_owned());
     chart.insert(namespace.clone(), base[&namespace].clone());
     assert_eq!(chart.keys().collect::<Vec<_>>(), base.keys().collect::<Vec<_>>());
@@ -212,7 +214,8 @@ fn the_container_image_holds_the_binary_and_ca_certificates_alone_and_runs_as_no
     assert!(last_stage.starts_with("scratch\n"));
     assert!(last_stage.contains("\nUSER 65532:65532\n"));
     let copied: Vec<&str> = last_stage.lines().filter_map(|line| line.strip_prefix("COPY --from=build ")).collect();
-    // Where the program looks for the system's certificates; without them a store that names no CA reaches no server.
+    // Where the program looks for the system's certificates; without them a store that names no CA
+    // reaches no server.
     let certificates = "/etc/ssl/certs/ca-certificates.crt";
     assert_eq!(copied, [format!("{certificates} {certificates}"), "/waypost /waypost".to_owned()]);
     assert_eq!(last_stage.matches("\nCOPY ").count(), copied.len());

@@ -1,4 +1,5 @@
-//! What a machine can check of the pages for people: links, paths, targets, flags, tests and manifests that they name.
+//! Checks the documentation pages: the links, paths, targets, flags, tests and manifests that they
+//! name.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Generated files are what the code makes of them, and the definitions keep the promises that tools rely on.
+//! Generated files match the code, and the CRDs keep the promises that tools rely on.
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What a machine can check of the house rules: which module may name which, sizes, and opening lines.
+//! Checks the code style: which module may name which, sizes, and opening lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -127,7 +127,8 @@ fn a_circle_of_modules_is_found() {
     assert_eq!(found, Some(vec!["b".to_owned(), "c".to_owned()]));
 }
 
-/// Modules without those that no path leads out of, again and again, until nothing or a circle is left.
+/// Modules without those that no path leads out of, again and again, until nothing or a circle is
+/// left.
 fn circle(named: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     let mut left = named.clone();
     loop {
@@ -142,7 +143,8 @@ fn circle(named: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     }
 }
 
-/// The top-level module that a file belongs to; none for the roots of the crate and the programs in `src/bin`.
+/// The top-level module that a file belongs to; none for the roots of the crate and the programs in
+/// `src/bin`.
 fn module_of(file: &Path) -> Option<String> {
     let below = file.strip_prefix("src").ok()?;
     let first = below.components().next()?.as_os_str().to_str()?;
@@ -254,7 +256,8 @@ fn names_in(file: &syn::File) -> BTreeSet<String> {
     names.0
 }
 
-/// Every path that a file imports or writes out. Test modules are left out: they may use what they test with.
+/// Every path that a file imports or writes out. Test modules are left out: they may use what they
+/// test with.
 #[derive(Default)]
 struct Names(BTreeSet<String>);
 

@@ -1,5 +1,5 @@
-//! What the product costs on real servers, each figure beside a floor: the least raw requests that do the same work, made
-//! in the same run on the same servers.
+//! Measures the product on real servers, each figure beside a minimum: that of a program that sends
+//! only the necessary requests, in the same run on the same servers.
 
 mod cold_start;
 mod figure;
@@ -18,7 +18,7 @@ pub use self::figure::{Figure, Verdict, json, table};
 use self::{fleet::Fleet, ground::Ground};
 use crate::lab::Storage;
 
-/// Requests of a floor that are under way at once: as many as the controller's own default.
+/// Concurrent requests of a floor: as many as the controller's own default.
 const CONCURRENT: usize = 8;
 
 /// What is measured, and how much of it.
@@ -28,7 +28,7 @@ pub struct Sizes {
     pub binary: PathBuf,
     /// Where the servers keep their state.
     pub storage: Storage,
-    /// Changes of a source, one a second.
+    /// Changes of a source, one per second.
     pub changes: usize,
     /// ExternalSecrets; each path has ten of them, and each namespace a hundred.
     pub objects: usize,
@@ -38,15 +38,15 @@ pub struct Sizes {
     pub sources: usize,
     /// PushSecrets that do not change.
     pub pushes: usize,
-    /// For so many of their intervals.
+    /// The number of their intervals.
     pub intervals: usize,
 }
 
-/// Runs the scenarios, those of the size of a cluster and those of publishing each on a lab of their own, so that neither
-/// weighs on the other.
+/// Runs the scenarios, those of the size of a cluster and those of publishing each on a lab of
+/// their own, so that neither weighs on the other.
 ///
 /// # Errors
-/// What did not work; a figure over its bound is no error.
+/// What failed; a figure over its bound is not an error.
 pub async fn run(sizes: &Sizes) -> anyhow::Result<Vec<Figure>> {
     let mut figures = of_size(sizes).await?;
     figures.extend(of_publishing(sizes).await?);

@@ -20,9 +20,10 @@ pub struct Cli {
 enum Command {
     /// Build and install the servers of the lab into the user's cache, once per machine.
     Provision(provision::Args),
-    /// Show a secret on its way from an operator to two services, on real servers.
+    /// Show a secret on its way from an operator to two services, on real servers, step by step.
     Demo(demo::Args),
-    /// Measure the product on real servers, beside the least raw requests that do the same.
+    /// Measure the product on real servers, beside a program that sends only the necessary
+    /// requests.
     Bench(bench::Args),
     /// Bring known faults back, one at a time, and say whether the unit tests notice.
     Mutants(mutants::Args),
@@ -32,10 +33,10 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command to its end. Each command makes its own tokio runtime if it needs one.
+    /// Runs the command. Each command creates its own tokio runtime if it needs one.
     ///
     /// # Errors
-    /// What failed and what to do about it.
+    /// What failed, and what to do about it.
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Bench(args) => bench::run(args),

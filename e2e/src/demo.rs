@@ -1,4 +1,5 @@
-//! The demo: an operator's password goes through Vault to two services, is rotated, and a wrong manifest is refused.
+//! The demo: an operator's password is copied through Vault to two services and rotated, and an
+//! invalid manifest is refused.
 //!
 //! Everything shown is the output of the command above it. No value of a Secret is ever printed.
 
@@ -21,7 +22,8 @@ const ROTATIONS: usize = 5;
 /// The address of Vault in the examples.
 const EXAMPLE_ADDRESS: &str = "https://vault.vault.svc:8200";
 
-/// What the examples make, by namespace. A lab that was kept may hold other objects too, in whatever state.
+/// What the examples make, by namespace. A lab that was kept may hold other objects too, in
+/// whatever state.
 const READY: [&[&str]; 4] = [
     &["platform-postgres", "pushsecrets/temporal-postgres", "pushsecrets/platform-postgres-endpoint"],
     &["platform-redis", "pushsecrets/temporal-redis"],
@@ -29,7 +31,7 @@ const READY: [&[&str]; 4] = [
     &["backstage", "externalsecrets/temporal-postgres"],
 ];
 
-/// What becomes of the servers.
+/// What happens to the servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// They end with the demo.
@@ -38,12 +40,13 @@ pub enum Ending {
     Keep,
 }
 
-/// Runs the demo from start to end. Dropping the future stops what it started, also where it should have stayed.
+/// Runs the demo from start to end. Dropping the future stops what it started, also where it should
+/// have stayed.
 ///
 /// `canary` begins each generated password.
 ///
 /// # Errors
-/// The first step that did not do what it promises.
+/// The first step that failed.
 pub async fn show(ending: Ending, canary: &str) -> anyhow::Result<()> {
     let mut narrator = Narrator::begin();
     narrator.step("Real servers: etcd, kube-apiserver, kube-controller-manager and OpenBao, with the shipped CRDs, rights and policies");

@@ -1,4 +1,5 @@
-//! How GitOps tools read an object, by their own code: the kstatus library, and the checks that Argo CD brings.
+//! How GitOps tools read an object, by their own code: the kstatus library, and the checks that
+//! Argo CD brings.
 
 use std::{io::Write, process::Stdio, thread};
 
@@ -23,8 +24,8 @@ pub struct Verdict {
 pub struct Verdicts {
     /// kstatus, by which Flux waits: `Current`, `InProgress`, `Failed` or `Terminating`.
     pub kstatus: Verdict,
-    /// Argo CD: `Healthy`, `Progressing`, `Degraded`; `None` for a kind that it brings no check for. An object that is
-    /// being deleted it takes for `Progressing` without asking the check.
+    /// Argo CD: `Healthy`, `Progressing`, `Degraded`; `None` for a kind that it brings no check
+    /// for. An object that is being deleted it takes for `Progressing` without asking the check.
     pub argo_cd: Option<Verdict>,
 }
 

@@ -1,7 +1,8 @@
 //! A lab: real servers of one's own, or an existing cluster where that was asked for.
 //!
-//! Ambient `KUBECONFIG`, `VAULT_*` and `BAO_*` are never read: only `LAB=existing` with `LAB_KUBECONFIG` and `LAB_VAULT_ADDR` leads to
-//! servers that the lab did not start. Nothing here belongs to a runtime, so tests with one each can share a lab.
+//! Ambient `KUBECONFIG`, `VAULT_*` and `BAO_*` are never read: only `LAB=existing` with
+//! `LAB_KUBECONFIG` and `LAB_VAULT_ADDR` leads to servers that the lab did not start. Nothing here
+//! belongs to a runtime, so tests with one each can share a lab.
 
 mod api_audit;
 mod audit;
@@ -63,7 +64,7 @@ const TOKEN_SECONDS: i64 = 365 * 24 * 3600;
 /// How a lab differs from the usual one.
 #[derive(Debug, Clone, Default)]
 pub struct LabOptions {
-    /// How its OpenBao is spoken to.
+    /// The protocol of its OpenBao.
     pub transport: Transport,
     /// Where its servers keep their state, if no folder is given.
     pub storage: Storage,
@@ -71,7 +72,8 @@ pub struct LabOptions {
     pub folder: Option<PathBuf>,
 }
 
-/// Running servers and the ways to reach them. Dropping a lab stops what it started and removes its state.
+/// Running servers, and how to reach them. Dropping a lab stops what it started and removes its
+/// state.
 pub struct Lab {
     servers: Option<Servers>,
     cluster: ClusterAccess,
@@ -103,8 +105,9 @@ struct VaultAccess {
 }
 
 impl Lab {
-    /// Starts a lab, and first builds or installs its programs where the machine lacks them; or uses the servers that
-    /// `LAB=existing` names. The product is not installed: see [`Lab::install_product`].
+    /// Starts a lab, and first builds or installs its programs where the machine lacks them; or
+    /// uses the servers that `LAB=existing` names. The product is not installed: see
+    /// [`Lab::install_product`].
     ///
     /// # Errors
     /// What could not be provided or did not start, with the end of its log.
@@ -120,7 +123,8 @@ impl Lab {
         }
     }
 
-    /// The lab that all tests of a process share, with the product installed. It ends with the process.
+    /// The lab that all tests of a process share, with the product installed. It ends with the
+    /// process.
     ///
     /// # Errors
     /// Those of [`Lab::start`] and [`Lab::install_product`].
@@ -166,8 +170,8 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Installs what an administrator installs: CRDs, RBAC, the Deployment (which stays pending: there are no nodes), the admission
-    /// policies, and the policies and roles in OpenBao.
+    /// Installs what an administrator installs: CRDs, RBAC, the Deployment (which stays pending:
+    /// there are no nodes), the admission policies, and the policies and roles in OpenBao.
     ///
     /// # Errors
     /// What was refused.
@@ -176,8 +180,9 @@ impl Lab {
         self.install_in_vault(&self.vault_admin()?).await
     }
 
-    /// Lets the controller of another lab's cluster log in to this lab's OpenBao as well: Kubernetes auth at `auth_mount`, with the
-    /// shipped roles. Their policies come with [`Lab::install_product`].
+    /// Lets the controller of another lab's cluster log in to this lab's OpenBao as well:
+    /// Kubernetes auth at `auth_mount`, with the shipped roles. Their policies come with
+    /// [`Lab::install_product`].
     ///
     /// # Errors
     /// What was refused.
@@ -208,7 +213,8 @@ impl Lab {
         &self.cluster.admin_kubeconfig
     }
 
-    /// A kubeconfig with the rights of a ServiceAccount, by a token from TokenRequest that outlives the lab.
+    /// A kubeconfig with the rights of a ServiceAccount, by a token from TokenRequest that outlives
+    /// the lab.
     ///
     /// # Errors
     /// When there is no such ServiceAccount.
@@ -250,8 +256,8 @@ impl Lab {
         &self.programs.kubectl
     }
 
-    /// A shell in the repository as an administrator has it: `kubectl` and `bao` are there and have all rights in the lab. It stops at
-    /// the first failure; add `-c` and the script.
+    /// An administrator's shell in the repository, with `kubectl` and `bao` and all rights in the
+    /// lab. It stops at the first failure; add `-c` and the script.
     ///
     /// # Errors
     /// When its files cannot be written.
@@ -277,7 +283,8 @@ impl Lab {
         VaultAdmin::new(&self.vault.address, self.vault_ca_pem(), None, &self.vault.token)
     }
 
-    /// The lab's OpenBao as a process. Who stops or seals it disturbs every user of the lab: see [`Lab::extra_bao`].
+    /// The lab's OpenBao as a process. Who stops or seals it disturbs every user of the lab: see
+    /// [`Lab::extra_bao`].
     ///
     /// # Errors
     /// In an existing cluster, whose servers are not ours to stop.
@@ -293,7 +300,8 @@ impl Lab {
         self.servers().map(|servers| servers.kubernetes.audit())
     }
 
-    /// One more OpenBao with the same mount, Kubernetes auth, policies and roles, to be sealed, stopped and restarted at will.
+    /// One more OpenBao with the same mount, Kubernetes auth, policies and roles, to be sealed,
+    /// stopped and restarted at will.
     ///
     /// # Errors
     /// When it does not start, or in an existing cluster.
@@ -306,7 +314,8 @@ impl Lab {
         Ok(bao)
     }
 
-    /// Kills the apiserver and starts it again on its port: every watch ends, resource versions stay.
+    /// Kills the apiserver and starts it again on its port: every watch ends, resource versions
+    /// stay.
     ///
     /// # Errors
     /// When it does not become ready, or in an existing cluster.

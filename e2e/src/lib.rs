@@ -1,8 +1,10 @@
-//! The lab of Waypost: a real etcd, kube-apiserver, kube-controller-manager and OpenBao, for tests, the demo and benchmarks.
+//! The lab of Waypost: a real etcd, kube-apiserver, kube-controller-manager and OpenBao, for tests,
+//! the demo and benchmarks.
 //!
-//! [`lab::Lab`] starts the servers and hands out clients; [`provision`] makes the programs it starts; [`demo`] shows the
-//! product at work; [`health`] says how GitOps tools read an object; [`cmd`] is the command line; [`wait`] waits, and [`pace`] says how
-//! long that may take on this machine.
+//! [`lab::Lab`] starts the servers and hands out clients; [`provision`] makes the programs it
+//! starts; [`demo`] shows the product at work; [`health`] says how GitOps tools read an object;
+//! [`cmd`] is the command line; [`wait`] waits, and [`pace`] says how long that may take on this
+//! machine.
 
 pub mod bench;
 pub mod cmd;

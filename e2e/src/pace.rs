@@ -1,4 +1,5 @@
-//! How fast this machine is. Deadlines are stated for a usual machine; a slower or busier one gets more time for them.
+//! How fast this machine is. Deadlines are stated for a usual machine; a slower or busier one gets
+//! more time for them.
 
 use std::{
     fmt,
@@ -21,7 +22,8 @@ use crate::lab::{Lab, MOUNT, VaultAdmin};
 /// The most that a deadline is stretched, however slow the machine is.
 pub const MOST: f64 = 12.0;
 
-/// What the operations of [`Pace`] take where the deadlines were stated: on two cores of an AMD EPYC that do little else.
+/// What the operations of [`Pace`] take where the deadlines were stated: on two cores of an AMD
+/// EPYC that do little else.
 const USUAL: Pace =
     Pace { objects: Duration::from_millis(12), value: Duration::from_millis(6), program: Duration::from_millis(70) };
 
@@ -87,7 +89,8 @@ impl fmt::Display for Pace {
     }
 }
 
-/// Measures the machine by a lab that has just started. The first measure of a process counts, and is printed.
+/// Measures the machine by a lab that has just started. The first measure of a process counts, and
+/// is printed.
 ///
 /// # Errors
 /// What the lab refused.
@@ -106,7 +109,8 @@ pub fn factor() -> f64 {
     MEASURED.get().map_or(1.0, Pace::factor)
 }
 
-/// By how much deadlines are to be stretched for what else runs at this moment; 1 where the system does not tell.
+/// By how much deadlines are to be stretched for what else runs at this moment; 1 where the system
+/// does not tell.
 pub fn crowd() -> f64 {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();

@@ -1,4 +1,5 @@
-//! The programs a lab starts: found where the user says, or built and installed into the user's cache once per machine.
+//! The programs a lab starts: found where the user says, or built and installed into the user's
+//! cache once per machine.
 
 mod cache;
 mod go;
@@ -36,7 +37,8 @@ impl Program {
         format!("#!/bin/sh\nexec {} \"$@\"\n", quoted.join(" "))
     }
 
-    /// A command that starts the program in an environment without anything that could point it at somebody's real cluster.
+    /// A command that starts the program in an environment without anything that could point it at
+    /// somebody's real cluster.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.args(&self.first_args);
@@ -66,10 +68,12 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Finds all programs, and builds and installs what is missing, with progress on standard error.
+    /// Finds all programs, and builds and installs what is missing, with progress on standard
+    /// error.
     ///
-    /// `KUBEBUILDER_ASSETS` names a folder whose `etcd`, `kube-apiserver`, `kube-controller-manager` and `kubectl` are used;
-    /// `WAYPOST_BAO` names another OpenBao or Vault binary, by its path or as `bao` or `vault` of PATH.
+    /// `KUBEBUILDER_ASSETS` names a folder whose `etcd`, `kube-apiserver`,
+    /// `kube-controller-manager` and `kubectl` are used; `WAYPOST_BAO` names another OpenBao or
+    /// Vault binary, by its path or as `bao` or `vault` of PATH.
     ///
     /// # Errors
     /// What could not be built or found, with what to install.
@@ -113,7 +117,8 @@ fn kubernetes_program(assets: Option<&Path>, name: &str) -> anyhow::Result<Progr
     Ok(Program { path, first_args: vec![name.into()] })
 }
 
-/// Leaves only what a program needs to run at all: an ambient `KUBECONFIG`, `VAULT_*`, `BAO_*`, proxy or `OTEL_*` must not reach it.
+/// Leaves only what a program needs to run at all: an ambient `KUBECONFIG`, `VAULT_*`, `BAO_*`,
+/// proxy or `OTEL_*` must not reach it.
 fn clean_environment(command: &mut Command) {
     command.env_clear();
     for name in ["PATH", "TMPDIR", "LANG", "RUST_BACKTRACE", "LLVM_PROFILE_FILE"] {

@@ -1,7 +1,8 @@
 //! Waiting for a condition with a deadline: the only way tests and the lab wait.
 //!
-//! A deadline is stated for a usual machine. It is stretched by what this one was measured to be slower at the start
-//! ([`pace::factor`]), or by what else has run on it since the wait began, whichever is more, and at most [`pace::MOST`] times.
+//! A deadline is stated for a usual machine. It is stretched by what this one was measured to be
+//! slower at the start ([`pace::factor`]), or by what else has run on it since the wait began,
+//! whichever is more, and at most [`pace::MOST`] times.
 
 use std::time::{Duration, Instant};
 
@@ -9,16 +10,18 @@ use anyhow::bail;
 
 use crate::pace;
 
-/// How often a condition is looked at: often at first, and less often when it takes long, since looking costs the
-/// servers time that they need for what is waited for.
+/// How often a condition is looked at: often at first, and less often when it takes long, since
+/// looking costs the servers time that they need for what is waited for.
 const PERIODS: [Duration; 2] = [Duration::from_millis(25), Duration::from_millis(150)];
 
 /// Asks `condition` until it answers `Ok(Some(value))`, and returns the value.
 ///
-/// An `Err` is kept as the reason and asked again, since servers that are starting fail in many ways.
+/// An `Err` is kept as the reason and asked again, since servers that are starting fail in many
+/// ways.
 ///
 /// # Errors
-/// After `deadline`, in units of a usual machine: what was waited for, and the last error of the condition, if any.
+/// After `deadline`, in units of a usual machine: what was waited for, and the last error of the
+/// condition, if any.
 pub async fn until<T>(
     what: &str,
     deadline: Duration,

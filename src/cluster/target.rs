@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::{Cluster, ClusterError};
 use crate::domain::secret::{SecretBytes, SecretMap};
-use crate::domain::target::{Live, Owner, Removals, Stamp, Target};
+use crate::domain::target::{Live, OwnerRef, Removals, Stamp, Target};
 
 /// The reply has no data, because we know what we wrote.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
@@ -113,7 +113,7 @@ struct Body<'a> {
     target: &'a Target,
     at: Option<&'a Stamp>,
     removals: Option<&'a Removals>,
-    owners: Vec<&'a Owner>,
+    owners: Vec<&'a OwnerRef>,
 }
 
 /// kube requires it; it omits the data.
@@ -212,8 +212,8 @@ pub(super) fn managed(metadata: &ObjectMeta, manager: &str, field: &str) -> BTre
         .collect()
 }
 
-fn owner(reference: OwnerReference) -> Owner {
-    Owner {
+fn owner(reference: OwnerReference) -> OwnerRef {
+    OwnerRef {
         api_version: reference.api_version,
         kind: reference.kind,
         name: reference.name,
@@ -223,7 +223,7 @@ fn owner(reference: OwnerReference) -> Owner {
     }
 }
 
-fn reference(owner: &Owner) -> OwnerReference {
+fn reference(owner: &OwnerRef) -> OwnerReference {
     OwnerReference {
         api_version: owner.api_version.clone(),
         kind: owner.kind.clone(),
@@ -263,7 +263,7 @@ mod tests {
             immutable: false,
             labels: BTreeMap::from([("l".into(), "1".into())]),
             annotations: BTreeMap::new(),
-            owner: Owner {
+            owner: OwnerRef {
                 api_version: "external-secrets.io/v1".into(),
                 kind: "ExternalSecret".into(),
                 name: "es".into(),

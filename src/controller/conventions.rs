@@ -93,7 +93,7 @@ pub async fn follow(
         Follower { context, changed, filled, known: Known::default(), told: None, missing: Missing::Unsaid };
     while let Some(event) = events.next().await {
         match event {
-            Ok(event) => follower.observe(event).await,
+            Ok(event) => follower.on_event(event).await,
             Err(error) => follower.failed(&error),
         }
     }
@@ -117,7 +117,7 @@ enum Missing {
 }
 
 impl Follower {
-    async fn observe(&mut self, event: Event<Guarded<PathConvention>>) {
+    async fn on_event(&mut self, event: Event<Guarded<PathConvention>>) {
         self.known.learn(Sighting::of(&event));
         match event {
             Event::Apply(object) | Event::InitApply(object) => self.judge(&object).await,

@@ -52,7 +52,7 @@ pub trait Reconciler: Send + Sync + 'static {
     fn api(&self, namespace: &str) -> Api<Guarded<Self::Object>>;
 
     /// Called when the watch delivers the object, before it is reconciled.
-    fn observe(&self, _object: &Self::Object) {}
+    fn seen(&self, _object: &Self::Object) {}
 
     /// The stores that a reconcile of the object uses. A slow store must not delay other objects.
     fn stores(&self, _object: &Self::Object) -> Vec<StoreName> {
@@ -112,7 +112,7 @@ impl<R: Reconciler> Driven<R> {
         stop: CancellationToken,
     ) {
         let forgetful = self.clone();
-        let events = watch::open(api, watch::config()).modify(trim).inspect(move |event| forgetful.observe(event));
+        let events = watch::open(api, watch::config()).modify(trim).inspect(move |event| forgetful.on_event(event));
         let (filled, listeners) = (cache.filled, cache.listeners);
         let written = self.context.clone();
         let edits = reflector(cache.writer, events)
@@ -185,7 +185,7 @@ impl<R: Reconciler> Driven<R> {
                 && let Some(successor) = self.cache.get(&object_ref(name))
                 && let Ok(successor) = &successor.0
             {
-                self.reconciler.observe(successor);
+                self.reconciler.seen(successor);
             }
         }
     }
@@ -251,7 +251,7 @@ impl<R: Reconciler> Driven<R> {
         }
     }
 
-    fn observe(&self, event: &Result<Event<Guarded<R::Object>>, watcher::Error>) {
+    fn on_event(&self, event: &Result<Event<Guarded<R::Object>>, watcher::Error>) {
         let event = match event {
             Ok(event) => event,
             Err(error) => {
@@ -269,7 +269,7 @@ impl<R: Reconciler> Driven<R> {
         match event {
             Event::Apply(object) | Event::InitApply(object) => {
                 if let Ok(object) = &object.0 {
-                    self.reconciler.observe(object);
+                    self.reconciler.seen(object);
                 }
             }
             Event::Delete(_) | Event::Init | Event::InitDone => {}

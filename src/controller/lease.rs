@@ -50,7 +50,7 @@ enum Attempt {
 
 /// What to do, given the current Lease.
 #[derive(Debug, PartialEq, Eq)]
-enum Step {
+enum Action {
     Create,
     Take,
     Renew,
@@ -132,11 +132,11 @@ impl Elector {
     async fn attempt(&mut self) -> Result<Attempt, ClusterError> {
         let found = self.get().await?;
         let now = Instant::now();
-        let written = match (self.step(found.as_ref(), now), found) {
-            (Step::Wait, _) => return Ok(Attempt::Others),
-            (Step::Create, _) | (Step::Take | Step::Renew, None) => self.create().await,
-            (Step::Take, Some(lease)) => self.replace(&self.claimed(lease, true)).await,
-            (Step::Renew, Some(lease)) => self.replace(&self.claimed(lease, false)).await,
+        let written = match (self.action(found.as_ref(), now), found) {
+            (Action::Wait, _) => return Ok(Attempt::Others),
+            (Action::Create, _) | (Action::Take | Action::Renew, None) => self.create().await,
+            (Action::Take, Some(lease)) => self.replace(&self.claimed(lease, true)).await,
+            (Action::Renew, Some(lease)) => self.replace(&self.claimed(lease, false)).await,
         };
         match written {
             Ok(()) => Ok(Attempt::Held),
@@ -145,20 +145,20 @@ impl Elector {
         }
     }
 
-    fn step(&mut self, lease: Option<&Lease>, now: Instant) -> Step {
-        let Some(lease) = lease else { return Step::Create };
-        let Some(holder) = holder(lease) else { return Step::Take };
+    fn action(&mut self, lease: Option<&Lease>, now: Instant) -> Action {
+        let Some(lease) = lease else { return Action::Create };
+        let Some(holder) = holder(lease) else { return Action::Take };
         if holder == self.identity {
-            return Step::Renew;
+            return Action::Renew;
         }
         let resource_version = lease.metadata.resource_version.clone().unwrap_or_default();
         match &self.seen {
             Some(seen) if seen.holder == holder && seen.resource_version == resource_version => {
-                if now.duration_since(seen.since) > LEASE { Step::Take } else { Step::Wait }
+                if now.duration_since(seen.since) > LEASE { Action::Take } else { Action::Wait }
             }
             Some(_) | None => {
                 self.seen = Some(Seen { holder: holder.to_owned(), resource_version, since: now });
-                Step::Wait
+                Action::Wait
             }
         }
     }
@@ -232,13 +232,13 @@ mod tests {
     async fn a_lease_is_taken_only_when_nobody_renews_it() {
         let (mut elector, start) = (elector(), Instant::now());
         let later = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(elector.step(None, start), Step::Create);
-        assert_eq!(elector.step(Some(&lease("other", "1")), start), Step::Wait);
-        assert_eq!(elector.step(Some(&lease("other", "2")), later(14)), Step::Wait);
-        assert_eq!(elector.step(Some(&lease("other", "2")), later(28)), Step::Wait);
-        assert_eq!(elector.step(Some(&lease("other", "2")), later(30)), Step::Take);
-        assert_eq!(elector.step(Some(&lease("", "3")), later(30)), Step::Take);
+        assert_eq!(elector.action(None, start), Action::Create);
+        assert_eq!(elector.action(Some(&lease("other", "1")), start), Action::Wait);
+        assert_eq!(elector.action(Some(&lease("other", "2")), later(14)), Action::Wait);
+        assert_eq!(elector.action(Some(&lease("other", "2")), later(28)), Action::Wait);
+        assert_eq!(elector.action(Some(&lease("other", "2")), later(30)), Action::Take);
+        assert_eq!(elector.action(Some(&lease("", "3")), later(30)), Action::Take);
         let own = lease(&elector.identity.clone(), "4");
-        assert_eq!(elector.step(Some(&own), later(30)), Step::Renew);
+        assert_eq!(elector.action(Some(&own), later(30)), Action::Renew);
     }
 }

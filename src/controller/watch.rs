@@ -98,7 +98,7 @@ impl Sources {
         futures::pin_mut!(events);
         while let Some(event) = events.next().await {
             match event {
-                Ok(event) => self.observe(event),
+                Ok(event) => self.on_event(event),
                 Err(error) => {
                     warn!(kind = self.kind.as_str(), error = watch::failure(&error), "the watch failed and is retried")
                 }
@@ -106,7 +106,7 @@ impl Sources {
         }
     }
 
-    fn observe<K: Resource>(&mut self, event: Event<PartialObjectMeta<K>>) {
+    fn on_event<K: Resource>(&mut self, event: Event<PartialObjectMeta<K>>) {
         match event {
             Event::Apply(object) => self.moved(&object),
             Event::Delete(object) => {

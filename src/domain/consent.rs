@@ -59,13 +59,13 @@ pub enum Word {
     No,
 }
 
-/// What it means that nobody said who may read a property.
+/// What a property without a consent means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Silence {
-    /// Anybody may.
+    /// Anybody may read it.
     #[default]
     Permits,
-    /// Nobody may: every producer has to name its consumers.
+    /// Nobody may read it: every producer must name its consumers.
     Forbids,
 }
 

@@ -24,14 +24,14 @@ pub struct Target {
     /// The annotations that we set on it.
     pub annotations: BTreeMap<String, String>,
     /// The ExternalSecret, as the controlling owner.
-    pub owner: Owner,
+    pub owner: OwnerRef,
     /// Its data.
     pub data: SecretMap,
 }
 
 /// An owner reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
+pub struct OwnerRef {
     /// For example `external-secrets.io/v1`.
     pub api_version: String,
     /// For example `ExternalSecret`.
@@ -70,7 +70,7 @@ pub struct Live {
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
     /// Its owners.
-    pub owners: Vec<Owner>,
+    pub owners: Vec<OwnerRef>,
     /// Labels that our field manager set.
     pub our_labels: BTreeSet<String>,
     /// Annotations that our field manager set.
@@ -82,9 +82,9 @@ pub struct Live {
 /// What to do with a Secret that is not ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strangers {
-    /// Leave it and say so.
+    /// Do not touch it, and report it.
     Leave,
-    /// Take it over.
+    /// Adopt it.
     Adopt,
 }
 

@@ -116,23 +116,23 @@ fn without_nulls(value: serde_json::Value) -> serde_json::Value {
 
 /// The documents of a text, up to the first syntax error.
 pub fn parse(text: &str) -> (Vec<Node>, Option<SyntaxError>) {
-    let mut composer = Composer { anchors: HashMap::new(), open: Vec::new(), documents: Vec::new(), nodes: 0 };
+    let mut builder = Builder { anchors: HashMap::new(), open: Vec::new(), documents: Vec::new(), nodes: 0 };
     for event in Parser::new_from_str(text) {
         let read = match event {
             Ok((event, span)) => {
                 let span = span.byte_range().unwrap_or(0..0);
-                composer.read(event, span)
+                builder.read(event, span)
             }
             Err(error) => Err(SyntaxError { offset: error.marker().byte_offset().unwrap_or(0), message: error.info() }),
         };
         if let Err(error) = read {
-            return (composer.documents, Some(error));
+            return (builder.documents, Some(error));
         }
     }
-    (composer.documents, None)
+    (builder.documents, None)
 }
 
-struct Composer {
+struct Builder {
     anchors: HashMap<usize, Node>,
     open: Vec<Open>,
     documents: Vec<Node>,
@@ -151,7 +151,7 @@ enum Content {
     Map { entries: Vec<Entry>, name: Option<(String, Range<usize>)> },
 }
 
-impl Composer {
+impl Builder {
     fn read(&mut self, event: Event<'_>, span: Range<usize>) -> Result<(), SyntaxError> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {

@@ -13,7 +13,7 @@ use crate::domain::remote::{EntryState, RemoteData};
 
 /// The namespace that reads.
 #[derive(Clone, Debug, Default)]
-pub struct Reader {
+pub struct Consumer {
     /// The labels of the namespace, if a consent needs them.
     pub labels: BTreeMap<String, String>,
     /// What a property without a consent means.
@@ -54,11 +54,11 @@ pub fn asks_for_labels(snapshots: &[(Reference, Snapshot)]) -> bool {
 ///
 /// # Errors
 /// [`Refusal::NotPermitted`], which names the producer.
-pub fn check(desired: &Desired, wanted: &Wanted, snapshot: &Snapshot, reader: &Reader) -> Result<(), Refusal> {
+pub fn check(desired: &Desired, wanted: &Wanted, snapshot: &Snapshot, consumer: &Consumer) -> Result<(), Refusal> {
     let EntryState::Live { data, .. } = &snapshot.entry.state else { return Ok(()) };
     let labels = &snapshot.entry.custom_metadata;
     for property in concerned(wanted, data) {
-        if let Some(on_withdrawal) = objection(labels, property, &desired.namespace, reader) {
+        if let Some(on_withdrawal) = objection(labels, property, &desired.namespace, consumer) {
             return Err(Refusal::NotPermitted(Box::new(Denial {
                 store: store_name(&wanted.from),
                 path: snapshot.path.clone(),
@@ -82,9 +82,9 @@ fn concerned<'a>(wanted: &'a Wanted, data: &'a RemoteData) -> Vec<&'a str> {
 }
 
 /// What happens to the namespace's target if it may not read the property; `None` if it may.
-fn objection(labels: &Labels, property: &str, namespace: &str, reader: &Reader) -> Option<OnWithdrawal> {
-    match (consent::of(labels, property), reader.silence) {
-        (Some(consent), _) => match consent.judge(namespace, &reader.labels) {
+fn objection(labels: &Labels, property: &str, namespace: &str, consumer: &Consumer) -> Option<OnWithdrawal> {
+    match (consent::of(labels, property), consumer.silence) {
+        (Some(consent), _) => match consent.judge(namespace, &consumer.labels) {
             Word::Yes => None,
             Word::No => {
                 let Consent { on_withdrawal, .. } = consent;

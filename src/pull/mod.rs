@@ -77,7 +77,7 @@ impl<S: Stores> Reconciler for Pull<S> {
     }
 
     /// Before anything is reconciled, so that the share is computed over all targets.
-    fn observe(&self, object: &ExternalSecret) {
+    fn seen(&self, object: &ExternalSecret) {
         let name = Name::new(object.namespace().unwrap_or_default(), object.name_any());
         let past = roll::past(object, Timestamp::now());
         self.losses.enrol(&name, roll::member(object), past, |store| self.allowance(store), Instant::now());

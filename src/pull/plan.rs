@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::absence;
-use super::consent::{self, Reader};
+use super::consent::{self, Consumer};
 use super::desired::{Deletion, Desired, ImmutableTargets, Reference, Wanted, is_carried};
 use super::ownership::{Whose, check_owner, whose};
 use super::refusal::Refusal;
@@ -15,7 +15,7 @@ use crate::domain::fingerprint;
 use crate::domain::property;
 use crate::domain::remote::{Entry, EntryState};
 use crate::domain::secret::{SecretBytes, SecretMap};
-use crate::domain::target::{Live, MOST_BYTES, Owner, Removals, Stamp, Target};
+use crate::domain::target::{Live, MOST_BYTES, OwnerRef, Removals, Stamp, Target};
 use serde_json::json;
 
 /// What was read.
@@ -25,7 +25,7 @@ pub struct Observed {
     /// The Secret with the target's name.
     pub target: TargetState,
     /// The namespace, for judging consents.
-    pub reader: Reader,
+    pub consumer: Consumer,
 }
 
 /// One path at one version.
@@ -153,7 +153,7 @@ fn values(desired: &Desired, observed: &Observed) -> Result<(Option<SecretMap>, 
     for wanted in &desired.entries {
         let snapshot = observed.snapshots.iter().find(|(reference, _)| *reference == wanted.from);
         let Some((_, snapshot)) = snapshot else { continue };
-        consent::check(desired, wanted, snapshot, &observed.reader)?;
+        consent::check(desired, wanted, snapshot, &observed.consumer)?;
         let key = &wanted.key;
         match (value(wanted, snapshot)?, desired.deletion) {
             (Some(value), _) => {
@@ -230,7 +230,7 @@ fn render(desired: &Desired, data: SecretMap, versions: &[PathVersion]) -> Resul
         immutable: desired.immutable,
         labels,
         annotations,
-        owner: Owner {
+        owner: OwnerRef {
             api_version: "external-secrets.io/v1".to_owned(),
             kind: "ExternalSecret".to_owned(),
             name: desired.name.clone(),

@@ -7,7 +7,7 @@ use super::Pull;
 use super::absence::{self, Absence};
 use super::apply::{self, Applied};
 use super::bound::Halt;
-use super::consent::{self, Reader};
+use super::consent::{self, Consumer};
 use super::desired::{Desired, Reference};
 use super::observe::{self, Stores};
 use super::plan::{self, Observed, PathVersion, Snapshot, Step, TargetState, Written, plan};
@@ -33,14 +33,14 @@ impl<S: Stores> Pull<S> {
         snapshots: Vec<(Reference, Snapshot)>,
     ) -> Result<(Applied, Vec<PathVersion>, Vec<String>), Failure> {
         let cluster = &self.context.cluster;
-        let reader = self.reader(desired, &snapshots).await.map_err(Failure::Write)?;
+        let consumer = self.consumer(desired, &snapshots).await.map_err(Failure::Write)?;
         let name = Name::new(&desired.namespace, &desired.name);
         let mut target = observe::target(cluster, desired, record).await.map_err(Failure::Write)?;
         let mut attempt = 1;
         loop {
             let unseen = matches!(target, TargetState::AsWritten(_));
             let absences = absence::find(desired, &snapshots, &target);
-            let observed = Observed { snapshots: snapshots.clone(), target, reader: reader.clone() };
+            let observed = Observed { snapshots: snapshots.clone(), target, consumer: consumer.clone() };
             let plan = match plan(desired, observed) {
                 Ok(plan) => plan,
                 Err(refusal) => return Err(self.refuse(desired, refusal).await),
@@ -73,7 +73,7 @@ impl<S: Stores> Pull<S> {
         }
     }
 
-    async fn reader(&self, desired: &Desired, snapshots: &[(Reference, Snapshot)]) -> Result<Reader, ClusterError> {
+    async fn consumer(&self, desired: &Desired, snapshots: &[(Reference, Snapshot)]) -> Result<Consumer, ClusterError> {
         let name = Name::new(&desired.namespace, &desired.name);
         let asked = consent::asks_for_labels(snapshots);
         // Before they are read, so that no change is missed.
@@ -82,7 +82,7 @@ impl<S: Stores> Pull<S> {
             true => self.context.cluster.namespace_labels(&desired.namespace).await?,
             false => BTreeMap::new(),
         };
-        Ok(Reader { labels, silence: self.context.settings.silence })
+        Ok(Consumer { labels, silence: self.context.settings.silence })
     }
 
     /// Deletes a target whose producer withdrew its consent, if the producer asks for it; otherwise
@@ -106,10 +106,10 @@ impl<S: Stores> Pull<S> {
         desired: &Desired,
         snapshots: &[(Reference, Snapshot)],
     ) -> Result<(), Failure> {
-        let reader = self.reader(desired, snapshots).await.map_err(Failure::Write)?;
+        let consumer = self.consumer(desired, snapshots).await.map_err(Failure::Write)?;
         let judged = desired.entries.iter().try_for_each(|wanted| {
             let snapshot = snapshots.iter().find(|(reference, _)| *reference == wanted.from);
-            snapshot.map_or(Ok(()), |(_, snapshot)| consent::check(desired, wanted, snapshot, &reader))
+            snapshot.map_or(Ok(()), |(_, snapshot)| consent::check(desired, wanted, snapshot, &consumer))
         });
         match judged {
             Ok(()) => Ok(()),

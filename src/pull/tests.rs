@@ -13,7 +13,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::apply::Applied;
-use super::consent::Reader;
+use super::consent::Consumer;
 use super::desired::{self, Desired, Refresh, SpecError};
 use super::observe::{self, OpenStores, Opened, StoreProblem};
 use super::plan::{Observed, Presence, Snapshot, Step, TargetState, Written, plan, written};
@@ -29,7 +29,7 @@ use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteValue};
 use crate::domain::secret::SecretBytes;
-use crate::domain::target::{Live, Owner, Stamp, Strangers};
+use crate::domain::target::{Live, OwnerRef, Stamp, Strangers};
 use crate::feed::{Feed, Follow, Freshness};
 use crate::store::fake::FakeStore;
 
@@ -74,7 +74,7 @@ fn observed(desired: &Desired, state: EntryState, target: TargetState) -> Observ
     let entry = Arc::new(Entry { state, custom_metadata: BTreeMap::new() });
     let presence = if entry.data().is_some() { Presence::Live } else { Presence::Missing };
     let snapshot = Snapshot { path: "secret/platform-data/redis/db".into(), entry, presence, before: None };
-    Observed { snapshots: vec![(desired.entries[0].from.clone(), snapshot)], target, reader: Reader::default() }
+    Observed { snapshots: vec![(desired.entries[0].from.clone(), snapshot)], target, consumer: Consumer::default() }
 }
 
 fn created(desired: &Desired, state: EntryState) -> crate::domain::target::Target {
@@ -223,7 +223,7 @@ fn a_secret_that_only_looks_like_ours_is_left_alone() {
     assert!(matches!(step(&Desired::parse(&object).unwrap(), live_entry(1, ONE), live), Ok(Step::Apply(..))));
 
     let mut live = standing(&desired(spec()), live_entry(1, ONE));
-    live.owners = vec![Owner { uid: "other".into(), name: "other-es".into(), ..live.owners[0].clone() }];
+    live.owners = vec![OwnerRef { uid: "other".into(), name: "other-es".into(), ..live.owners[0].clone() }];
     let refused = step(&Desired::parse(&object).unwrap(), live_entry(1, ONE), live).err().unwrap();
     assert!(refused.to_string().contains("ExternalSecret other-es"), "{refused}");
 }

@@ -64,7 +64,7 @@ use crate::telemetry::{self, TelemetryError};
 use dependants::Dependants;
 use propagation::Propagation;
 use tasks::{Ended, Tasks};
-use unserved::{Refused, Unserved};
+use unserved::{Unserved, UnservedKind};
 
 /// Two workers are enough for a program that mostly waits, and each costs memory.
 const WORKERS: usize = 2;
@@ -376,7 +376,7 @@ impl Starter<'_> {
     /// Reports to the objects of a kind that they are not served.
     fn refuse<K>(&self)
     where
-        K: Refused<Status: Serialize + Clone + Default + Send + Sync> + Send + Sync + 'static,
+        K: UnservedKind<Status: Serialize + Clone + Default + Send + Sync> + Send + Sync + 'static,
     {
         self.drive(Unserved::<K>::new(&self.context), Api::all(self.client()), mpsc::unbounded_channel().1);
     }

@@ -55,7 +55,7 @@ impl Reconciler for ClusterStores {
         Api::all(self.0.context.cluster.client())
     }
 
-    fn observe(&self, object: &ClusterSecretStore) {
+    fn seen(&self, object: &ClusterSecretStore) {
         let object = StoreObject::Cluster(Arc::new(object.clone()));
         self.0.context.stores.upsert(object.store_name(), object);
     }
@@ -84,7 +84,7 @@ impl Reconciler for NamespacedStores {
         Api::namespaced(self.0.context.cluster.client(), namespace)
     }
 
-    fn observe(&self, object: &SecretStore) {
+    fn seen(&self, object: &SecretStore) {
         let object = StoreObject::Namespaced(Arc::new(object.clone()));
         self.0.context.stores.upsert(object.store_name(), object);
     }

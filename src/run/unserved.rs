@@ -29,7 +29,7 @@ use crate::{fanout, pull};
 const NO_NAMESPACE: &str = "";
 
 /// A kind that is not served.
-pub trait Refused: HasStatus + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize {
+pub trait UnservedKind: HasStatus + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize {
     /// The kind.
     const KIND: Kind;
     /// Why it is not served, and what to do.
@@ -42,7 +42,7 @@ pub trait Refused: HasStatus + Resource<DynamicType = ()> + Clone + Debug + Dese
     fn is_foreign(&self, stores: &Registry) -> bool;
 }
 
-impl Refused for ClusterExternalSecret {
+impl UnservedKind for ClusterExternalSecret {
     const KIND: Kind = Kind::ClusterExternalSecret;
     const WHY: &'static str = UNSERVED;
 
@@ -55,7 +55,7 @@ impl Refused for ClusterExternalSecret {
     }
 }
 
-impl Refused for ClusterPushSecret {
+impl UnservedKind for ClusterPushSecret {
     const KIND: Kind = Kind::ClusterPushSecret;
     const WHY: &'static str = "this controller serves only one namespace (--namespace), and a ClusterPushSecret is for all: create a PushSecret in the namespace, or run a controller for all namespaces";
 
@@ -80,7 +80,7 @@ impl<K> Unserved<K> {
 #[async_trait]
 impl<K> Reconciler for Unserved<K>
 where
-    K: Refused<Status: Serialize + Clone + Default + Send + Sync> + Send + Sync + 'static,
+    K: UnservedKind<Status: Serialize + Clone + Default + Send + Sync> + Send + Sync + 'static,
 {
     type Object = K;
     type Status = K::Status;

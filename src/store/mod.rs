@@ -10,16 +10,16 @@ pub mod fake;
 mod fields;
 mod former;
 mod keys;
+pub mod meter;
 pub mod name;
 pub mod object;
-pub mod observer;
 mod pace;
 mod pool;
-mod readers;
 pub mod referred;
 pub mod refusal;
 pub mod registry;
 mod renewal;
+mod secret_users;
 pub mod serving;
 pub mod vault;
 

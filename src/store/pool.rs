@@ -14,10 +14,10 @@ use super::announcements::Announcements;
 use super::connection::{self, CaSource, Connection};
 use super::credentials::ClusterCredential;
 use super::former::Former;
-use super::observer::RequestObserver;
+use super::meter::RequestMeter;
 use super::pace::Pace;
-use super::readers::Readers;
 use super::renewal::{self, Certificates};
+use super::secret_users::SecretUsers;
 use super::vault::answers::Answers;
 use super::vault::connect::{self, ConnectError};
 use super::vault::transport::{Lagging, Redirects, Settings, Transport};
@@ -44,7 +44,7 @@ pub struct Pool {
     pub(super) cluster: Cluster,
     /// Requests a second that one client may send on average.
     rate: NonZeroU32,
-    observer: Arc<dyn RequestObserver>,
+    meter: Arc<dyn RequestMeter>,
     pub(super) announcements: Arc<Announcements>,
     clients: Cache<ClientKey, Made>,
     answers: Answers,
@@ -52,7 +52,7 @@ pub struct Pool {
     /// Clients of deleted SecretStores, until their sessions end.
     departing: Mutex<HashMap<StoreName, Arc<VaultClient>>>,
     pub(super) former: Arc<Former>,
-    pub(super) readers: Arc<Readers<ClientKey>>,
+    pub(super) secret_users: Arc<SecretUsers<ClientKey>>,
     /// Connections by address, CA and client certificate (as a digest), so that the namespaces of
     /// one store share them.
     connections: Connections,
@@ -86,16 +86,16 @@ impl Pool {
     pub fn new(
         cluster: Cluster,
         rate: NonZeroU32,
-        observer: Arc<dyn RequestObserver>,
+        meter: Arc<dyn RequestMeter>,
         announcements: Arc<Announcements>,
         idle: Duration,
     ) -> Arc<Self> {
-        let (readers, connections) = (Arc::<Readers<ClientKey>>::default(), Connections::default());
+        let (secret_users, connections) = (Arc::<SecretUsers<ClientKey>>::default(), Connections::default());
         let (closing, farewells) = (CancellationToken::new(), TaskTracker::new());
         let former = Arc::<Former>::default();
         let end = End {
             former: former.clone(),
-            readers: readers.clone(),
+            secret_users: secret_users.clone(),
             connections: connections.clone(),
             closing: closing.clone(),
             farewells: farewells.clone(),
@@ -103,7 +103,7 @@ impl Pool {
         Arc::new(Pool {
             cluster,
             rate,
-            observer,
+            meter,
             announcements,
             clients: Cache::builder()
                 .time_to_idle(idle)
@@ -113,7 +113,7 @@ impl Pool {
             paces: Mutex::default(),
             departing: Mutex::default(),
             former,
-            readers,
+            secret_users,
             connections,
             closing,
             farewells,
@@ -129,7 +129,7 @@ impl Pool {
             generation: object.generation(),
             consumer: connection.referent.then(|| namespace.to_owned()),
         };
-        connection.secrets().for_each(|secret| self.readers.add(secret, &key));
+        connection.secrets().for_each(|secret| self.secret_users.add(secret, &key));
         let made = self.clients.try_get_with(key.clone(), self.make(&key, connection)).await;
         made.map_err(Arc::unwrap_or_clone)
     }
@@ -173,7 +173,7 @@ impl Pool {
     /// Drops clients, and revokes their sessions once the requests in flight had time to end.
     pub async fn retire(&self, goes: impl Fn(&ClientKey) -> bool) {
         // A client that could not be created leaves only this.
-        self.readers.remove(&goes);
+        self.secret_users.remove(&goes);
         for key in self.keys(goes) {
             self.clients.invalidate(&key).await;
         }
@@ -181,7 +181,7 @@ impl Pool {
 
     /// The same in the background.
     pub fn retire_soon(self: &Arc<Self>, goes: impl Fn(&ClientKey) -> bool) {
-        self.readers.remove(&goes);
+        self.secret_users.remove(&goes);
         let keys = self.keys(goes);
         if !keys.is_empty() {
             let pool = self.clone();
@@ -251,7 +251,7 @@ impl Pool {
             rate: self.rate,
             pace: self.paces().entry(key.store.clone()).or_default().clone(),
             store: format!("{}/{}", key.store.kind, key.store.name),
-            observer: self.observer.clone(),
+            meter: self.meter.clone(),
             recovered: self.announcements.when_changed(&key.store),
             troubled: self.announcements.when_troubled(&key.store),
         });
@@ -297,7 +297,7 @@ type Connections = Arc<Mutex<HashMap<[u8; 32], connect::HttpClient>>>;
 /// What happens when a client leaves the pool.
 struct End {
     former: Arc<Former>,
-    readers: Arc<Readers<ClientKey>>,
+    secret_users: Arc<SecretUsers<ClientKey>>,
     connections: Connections,
     closing: CancellationToken,
     farewells: TaskTracker,
@@ -305,7 +305,7 @@ struct End {
 
 impl End {
     fn of(&self, key: &ClientKey, made: Made) {
-        self.readers.remove(|reader| reader == key);
+        self.secret_users.remove(|client| client == key);
         // Another store may share them; it keeps its own handle.
         self.connections.lock().remove(&made.certificates);
         if self.former.keeps(&made.client) {

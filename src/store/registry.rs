@@ -12,7 +12,7 @@ use super::admit::{self, Admission, Class, ConditionError};
 use super::announcements::Announcements;
 use super::connection::{self, Connection};
 use super::credentials::Currency;
-use super::observer::RequestObserver;
+use super::meter::RequestMeter;
 use super::pool::{self, Made, Pool};
 use super::vault::VaultClient;
 use super::{StoreClient, StoreError, StoreName, StoreObject, StoreRefusal, referred};
@@ -63,9 +63,9 @@ pub struct Registry {
 
 impl Registry {
     /// An empty registry; the store watches fill it.
-    pub fn new(cluster: Cluster, settings: RegistrySettings, observer: Arc<dyn RequestObserver>) -> Arc<Self> {
+    pub fn new(cluster: Cluster, settings: RegistrySettings, meter: Arc<dyn RequestMeter>) -> Arc<Self> {
         let announcements = Arc::new(Announcements::default());
-        let pool = Pool::new(cluster, settings.rate, observer, announcements.clone(), pool::IDLE);
+        let pool = Pool::new(cluster, settings.rate, meter, announcements.clone(), pool::IDLE);
         Arc::new(Registry { settings, stores: RwLock::default(), pool, announcements })
     }
 

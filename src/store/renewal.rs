@@ -14,20 +14,20 @@ use crate::cluster::Cluster;
 impl Pool {
     /// Every Secret that a client uses, as namespace and name.
     pub fn secrets(&self) -> Vec<(String, String)> {
-        self.readers.secrets()
+        self.secret_users.secrets()
     }
 
     /// Call this when a Secret was written or deleted. Clients that use it log in or connect again,
     /// and their dependants try again. A rotated credential is used at once, and the old session
     /// ends.
     pub fn secret_moved(self: &Arc<Self>, namespace: &str, name: &str) {
-        let readers = self.readers.of(namespace, name);
-        if readers.is_empty() {
+        let secret_users = self.secret_users.of(namespace, name);
+        if secret_users.is_empty() {
             return;
         }
         let pool = self.clone();
         tokio::spawn(async move {
-            for key in readers {
+            for key in secret_users {
                 pool.renew(&key).await;
             }
         });

@@ -1,5 +1,5 @@
-//! Nobody borrows the controller's rights: every reference and every annotation that it acts by is judged by a policy, or named here
-//! with the reason why not.
+//! Nobody borrows the controller's rights: a policy judges every reference and every annotation
+//! that it acts on, or this test names the reason why not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,7 +26,8 @@ const UNJUDGED: [(&str, &str); 5] = [
     ("ANNOTATION_ORIGIN", "is written and never read"),
 ];
 
-/// A field that names an object, and the expression that finds it in `who-may-refer.yaml`; `None` where no right is lent.
+/// A field that names an object, and the expression that finds it in `who-may-refer.yaml`; `None`
+/// where no right is lent.
 type Field = (&'static str, Option<&'static str>);
 
 /// By kind, every field that names an object.
@@ -162,7 +163,8 @@ fn every_reference_of_what_is_pushed_and_pulled_is_judged() {
     }
 }
 
-/// Without that policy whoever writes a store could have any Secret of the namespace sent to any server.
+/// Without that policy whoever writes a store could have any Secret of the namespace sent to any
+/// server.
 #[test]
 fn the_right_to_write_stores_comes_with_the_policy_that_bounds_it() {
     let grants = |object: &Value| {

@@ -1,4 +1,4 @@
-//! The values of the chart that an installation sets, each where it belongs.
+//! The values of the chart, each rendered where it belongs.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
-//! OpenBao as Vault would answer: check-and-set on metadata is neither told of nor heeded, and nothing is listed in detail.
+//! A proxy that makes OpenBao answer like Vault: without check-and-set on metadata and without
+//! detailed listings.
 
 use std::sync::Arc;
 

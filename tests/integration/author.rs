@@ -1,4 +1,4 @@
-//! A ServiceAccount that writes manifests: it has the rights that a test gives it, and no others.
+//! A ServiceAccount that writes manifests, with only the rights that a test gives it.
 
 use std::fmt::Debug;
 
@@ -68,7 +68,8 @@ impl Author {
         self.in_cluster("use", rule).await
     }
 
-    /// A verb on one Secret, ConfigMap or ServiceAccount token of the author's namespace; gives the binding's name.
+    /// A verb on one Secret, ConfigMap or ServiceAccount token of the author's namespace; gives the
+    /// binding's name.
     pub async fn may_do(&self, verb: &str, resource: &str, name: &str) -> anyhow::Result<String> {
         let rule = json!({ "apiGroups": [""], "resources": [resource], "resourceNames": [name], "verbs": [verb] });
         let binding = format!("{verb}-{}-{name}", resource.replace('/', "-"));
@@ -141,8 +142,8 @@ where
     api.patch(name(object), &PatchParams::apply(AUTHOR), &Patch::Apply(object)).await
 }
 
-/// What applying it would end in. Nothing is kept: what is let through before a policy is in force would be no change of the spec
-/// the next time.
+/// What applying it would end in. Nothing is kept: what is let through before a policy is in force
+/// would be no change of the spec the next time.
 pub async fn try_out<K>(api: &Api<K>, object: &Value) -> kube::Result<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
@@ -154,8 +155,8 @@ fn name(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
-/// Waits until a request is refused by the policy, which the lab has only just installed. Until the API server knows the author's other
-/// rights, those are why.
+/// Waits until a request is refused by the policy, which the lab has only just installed. Until the
+/// API server knows the author's other rights, those are why.
 pub async fn refused<K>(words: &str, request: impl AsyncFn() -> kube::Result<K>) -> anyhow::Result<()> {
     wait::until(&format!("a refusal: {words}"), LATER, async || match request().await {
         Ok(_) => bail!("it was let through"),

@@ -1,5 +1,5 @@
-//! S8, the confused deputy: who writes a PushSecret needs the right to read its source themselves, whatever the source is, and the
-//! right to use its store.
+//! S8, the confused deputy: the author of a PushSecret needs the right to read its source, of
+//! whatever kind, and to use its store.
 
 use anyhow::ensure;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -25,7 +25,8 @@ async fn s8_who_may_not_read_a_config_map_may_not_push_it() -> anyhow::Result<()
     let stored = stage.vault.read("secret", &path).await?.and_then(|entry| entry.data);
     assert_eq!(stored, Some(json!({ "host": "db.svc" })));
 
-    // The right to one is none to another, nor the right to a Secret of that name one to a ConfigMap.
+    // The right to one is none to another, nor the right to a Secret of that name one to a
+    // ConfigMap.
     author.may_do("get", "secrets", "other").await?;
     is_refused(&author, &of(&author, "other"), "you may not get configmap other").await?;
     // Whoever only labels it is not asked.

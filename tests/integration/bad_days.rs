@@ -1,4 +1,5 @@
-//! A store's bad days, seen from a push: what is written there again, what survives, and what ends by itself.
+//! Failures of a store, seen from a push: what is written again, what survives, and what recovers
+//! by itself.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

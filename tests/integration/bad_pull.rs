@@ -1,4 +1,5 @@
-//! ExternalSecrets that cannot be carried out: what users are told, that targets keep their data, and that all recover.
+//! Invalid or failing ExternalSecrets: the messages, that targets keep their data, and that all
+//! recover.
 
 use anyhow::ensure;
 use k8s_openapi::api::core::v1::Secret;
@@ -239,8 +240,8 @@ async fn f13_a_resource_that_does_not_decode_stops_no_other() -> anyhow::Result<
     Ok(())
 }
 
-/// Lets the server take a field of another shape, as older or foreign definitions do, makes an ExternalSecret with one, and gives what
-/// it is told.
+/// Lets the server take a field of another shape, as older or foreign definitions do, makes an
+/// ExternalSecret with one, and gives what it is told.
 pub async fn told_that_it_does_not_decode(stage: &Stage, name: &str) -> anyhow::Result<String> {
     let definitions: Api<CustomResourceDefinition> = Api::all(stage.client.clone());
     let lenient = json!([{

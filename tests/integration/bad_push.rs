@@ -1,4 +1,5 @@
-//! PushSecrets that cannot be carried out: what users are told, that what was pushed stays, and that a correction suffices.
+//! Invalid or failing PushSecrets: the messages, that what was pushed stays, and that a correction
+//! is enough.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +12,11 @@ use waypost_e2e::wait;
 
 use crate::stage::{LATER, SOON, STORE, Stage, mapping};
 
-/// A namespace with this label is left out by the admission policy of the convention.
+/// The convention's admission policy skips a namespace with this label.
 pub const UNGUARDED: &str = "tests.waypost.io/unguarded";
 
-/// Lets the producer's namespace past admission, as a cluster without the policy would, so that the reconciler judges.
+/// Lets the producer's namespace past admission, as a cluster without the policy would, so that the
+/// reconciler judges.
 async fn without_admission(stage: &Stage) -> anyhow::Result<()> {
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(stage.client.clone());
     let outside = json!({ "spec": { "matchResources": { "namespaceSelector": {

@@ -1,4 +1,5 @@
-//! Stores that cannot be used: what users are told, that targets keep their data, and that everything recovers by itself.
+//! Unusable stores: the messages, that targets keep their data, and that everything recovers by
+//! itself.
 
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ pub async fn edit_store(stage: &Stage, name: &str, vault: Value) -> anyhow::Resu
     Ok(())
 }
 
-/// Waits until the store's condition has this status and reason and a message with all of these words.
+/// Waits until the store's condition has this status and reason and a message with all of these
+/// words.
 pub async fn store_says(
     stage: &Stage,
     name: &str,
@@ -104,7 +106,8 @@ async fn es9_sealed_or_unreachable_keeps_the_last_good_data_and_recovers() -> an
     remove_store(&stage, &store).await
 }
 
-/// A store that is edited until it is wrong, what its condition says, and what those of its users say.
+/// A store that is edited until it is wrong, what its condition says, and what those of its users
+/// say.
 struct Wrong {
     vault: Value,
     store: &'static [&'static str],

@@ -1,5 +1,6 @@
-//! Beside another controller of the same API. The installed base plays that one: it has the namespace, the ServiceAccount and
-//! the Vault role that External Secrets Operator has, and serves the stores that name no controller.
+//! Beside another controller of the same API. An installation of Waypost plays that one, with the
+//! namespace, the ServiceAccount and the Vault role of External Secrets Operator; it serves the
+//! stores without a class.
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -105,7 +106,8 @@ async fn leaves_alone(stage: &Stage, controller: &Controller) -> anyhow::Result<
     .await
 }
 
-/// The conditions that a controller publishes of the push and of the pull: 1 for each that is ready by its word.
+/// The conditions that a controller publishes of the push and of the pull: 1 for each that is ready
+/// by its word.
 async fn served(stage: &Stage, controller: &Controller) -> anyhow::Result<[f64; 2]> {
     let labels = |namespace: &str, name: &str| [format!(r#"namespace="{namespace}""#), format!(r#"name="{name}""#)];
     let sum = async |metric: &str, labels: [String; 2]| controller.metric(metric, &[&labels[0], &labels[1]]).await;

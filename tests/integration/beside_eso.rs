@@ -1,5 +1,5 @@
-//! Beside another controller of the same API: what is not clearly ours is not touched. A lab of its own, since this controller serves
-//! only its own class.
+//! Beside another controller of the same API: objects that are not clearly ours are not touched. It
+//! has its own lab, because this controller serves only its own class.
 
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Resource, ResourceExt};
@@ -44,7 +44,8 @@ async fn f49_beside_another_controller_only_what_goes_with_our_class_is_touched(
     Ok(())
 }
 
-/// What an External Secrets Operator's users have, each as it stands and with where to look at it again.
+/// What an External Secrets Operator's users have, each as it stands and with where to look at it
+/// again.
 async fn theirs(stage: &Stage) -> anyhow::Result<Vec<(Api<DynamicObject>, DynamicObject)>> {
     let store = |name: &str| json!({ "kind": "ClusterSecretStore", "name": name });
     let entry = json!({ "secretKey": "a", "remoteRef": { "key": stage.path(), "property": "password" } });

@@ -1,5 +1,5 @@
-//! Somebody else's write at the worst moment: a proxy before OpenBao that waits for the first request of a kind, and lets another
-//! writer go first.
+//! Somebody else's write at the worst moment: a proxy in front of OpenBao waits for the first
+//! request of a kind, and lets another writer go first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

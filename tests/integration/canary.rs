@@ -1,4 +1,5 @@
-//! I5 and S1: no secret leaves by any output, in any encoding, through success and failure with everything logged.
+//! I5 and S1: no secret is in any output, in any encoding, in success and failure, with everything
+//! logged.
 
 use std::collections::BTreeMap;
 

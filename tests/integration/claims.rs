@@ -1,4 +1,4 @@
-//! Who owns what stands at a path: other writers, other PushSecrets, other clusters.
+//! Ownership of a path: other writers, other PushSecrets, other clusters.
 
 use anyhow::ensure;
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -171,7 +171,8 @@ async fn kube_system_uid(stage: &Stage) -> anyhow::Result<String> {
 async fn a_rebuilt_cluster_under_its_former_name_takes_its_paths_over() -> anyhow::Result<()> {
     let stage = Stage::new("rebuilt").await?;
     let name = stage.class_store().await?;
-    // What the former cluster left: a value, and the claim of a PushSecret that was there under another UID.
+    // What the former cluster left: a value, and the claim of a PushSecret that was there under
+    // another UID.
     stage.vault.write("secret", &stage.path(), &json!({ "password": "former" })).await?;
     let claim = format!("cluster=lost namespace={} name=push uid=11111111-0000-4000-8000-000000000000", stage.producer);
     let labels = json!({ "managed-by": "external-secrets", "claim.waypost.io/password": claim });

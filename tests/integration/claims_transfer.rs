@@ -1,4 +1,5 @@
-//! `waypost claims`: a cluster was rebuilt under another name, and what its former self owned is given to it.
+//! `waypost claims`: a cluster was rebuilt under another name, and the claims of the former one are
+//! transferred to it.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -57,7 +58,8 @@ async fn transferred(test: &str, server: &str) -> anyhow::Result<()> {
     let labels = stage.labels().await?;
     assert_eq!(labels["claim.waypost.io/token"], before["claim.waypost.io/token"], "the other cluster's stays");
     ensure!(!labels.to_string().contains("intent."), "{labels}");
-    // The controller looks again by itself, and takes the property over: its value was there, so there is no version.
+    // The controller looks again by itself, and takes the property over: its value was there, so
+    // there is no version.
     stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
     assert_eq!((stage.version().await?, stage.stored().await?), (1, json!({ "password": "one", "token": "west" })));
     let claim = stage.labels().await?["claim.waypost.io/password"].as_str().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! A collector of traces: takes what a controller exports by OTLP over HTTP, and keeps it.
+//! A collector of traces: receives and keeps what a controller exports by OTLP over HTTP.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

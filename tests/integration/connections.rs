@@ -1,4 +1,5 @@
-//! How stores reach their server: whose certificates count, a client certificate, headers, and Vault namespaces.
+//! How stores connect to their server: trusted certificates, a client certificate, headers, and
+//! Vault namespaces.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams, PostParams};
@@ -54,7 +55,8 @@ async fn a_server_that_asks_for_a_client_certificate_gets_the_one_of_the_store()
     let namespace = stage.producer.clone();
     let more = json!({ "server": bao.address(), "caBundle": ca_bundle(bao.ca_pem().unwrap_or_default()) });
     let login = Login::by(stage, "vault", kubernetes(), more).await?;
-    // The server may have closed the connection before its reason was read; both texts say what to look at.
+    // The server may have closed the connection before its reason was read; both texts say what to
+    // look at.
     let wanted = ["client certificate", "`tls`"];
     store_says(&login.stage, &login.store, "False", "InvalidProviderConfig", &wanted).await?;
 

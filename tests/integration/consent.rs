@@ -1,4 +1,5 @@
-//! A producer says which namespaces may read its properties: who is not named gets nothing, and a word can be taken back.
+//! Consent: a producer names the namespaces that may read its properties, others get nothing, and
+//! consent can be withdrawn.
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Patch, PatchParams};
@@ -193,7 +194,8 @@ async fn where_consent_is_required_silence_lets_nobody_read() -> anyhow::Result<
     Ok(())
 }
 
-/// The push goes through another controller here, as it may in another cluster: whoever cannot wait for the interval asks.
+/// The push goes through another controller here, as it may in another cluster: whoever cannot wait
+/// for the interval asks.
 async fn annotate(stage: &Stage) -> anyhow::Result<()> {
     let ask = json!({ "metadata": { "annotations": { "waypost.io/force-sync": "now" } } });
     let pulls = stage.api::<ExternalSecret>(&stage.consumer);

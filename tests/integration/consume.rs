@@ -1,4 +1,4 @@
-//! What an ExternalSecret makes of the store, and how a change gets there.
+//! What an ExternalSecret renders, and how a change arrives.
 
 use std::time::{Duration, Instant};
 
@@ -177,7 +177,8 @@ async fn rp6_the_owner_references_of_a_source_reach_neither_the_store_nor_a_targ
             assert!(!entry.contains(told) && !target.contains(told), "{told}: {entry} {target}");
         }
     }
-    // The garbage collector takes what the owner owned: the source, and nothing that was made of it.
+    // The garbage collector takes what the owner owned: the source, and nothing that was made of
+    // it.
     owners.delete("operator-object", &DeleteParams::default()).await?;
     wait::until("the source to go", LATER, async || Ok(sources.get_opt("source").await?.is_none().then_some(())))
         .await?;

@@ -1,5 +1,5 @@
-//! The path convention as data, on a lab of its own since it is the whole cluster's: a changed one is judged alike by admission, by
-//! lint and by the controller, which nobody restarts.
+//! The path convention as data: after a change, admission, lint and the controller judge in the
+//! same way, without a restart. It has its own lab, because it is cluster-wide.
 
 use std::fs;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! One corpus of good and bad manifests, judged by a real API server with our admission policies, by the reconciler where
-//! admission is off, and by `waypost lint`: they may not disagree.
+//! One corpus of good and bad manifests, judged by a real API server with our admission policies,
+//! by the reconciler without admission, and by `waypost lint`: they may not disagree.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -26,7 +26,8 @@ use crate::stage::{LATER, SOON, Stage, condition};
 const NAMESPACES: [&str; 3] = ["platform-postgres", "temporal", "backstage"];
 /// What kubectl itself settles: the API server never sees a key twice.
 const BEFORE_ADMISSION: &str = "duplicate-key.yaml";
-/// What lint calls mistakes that no schema and no policy looks into: in the `metadata` of a mapping, and in what a spec asks for.
+/// What lint calls mistakes that no schema and no policy looks into: in the `metadata` of a
+/// mapping, and in what a spec asks for.
 const ENVELOPE: &str = "envelope";
 const UNSUPPORTED: &str = "unsupported";
 const SELECTOR: &str = "selector";
@@ -100,7 +101,8 @@ async fn es5_the_reconciler_decides_as_lint_does() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How the reconciler's verdicts `(name, ready, reason, message)` contradict the rules that lint finds broken.
+/// How the reconciler's verdicts `(name, ready, reason, message)` contradict the rules that lint
+/// finds broken.
 fn disagreement(linted: &BTreeSet<String>, said: &[[String; 4]]) -> Option<String> {
     let bad: Vec<_> = said.iter().filter(|[_, ready, ..]| ready != "True").collect();
     if linted.is_empty() || bad.is_empty() {
@@ -177,7 +179,8 @@ async fn unguard(stage: &Stage) -> anyhow::Result<()> {
     .await
 }
 
-/// Whether the denying policy, which names one broken rule, names one of these. What breaks none is refused by others.
+/// Whether the denying policy, which names one broken rule, names one of these. What breaks none is
+/// refused by others.
 fn is_denied_for(rules: &[&str], text: &str) -> bool {
     let denial = text.split("'waypost-convention-enforce' denied request: ").nth(1);
     match denial {

@@ -1,8 +1,9 @@
-//! A controller that is killed between any two of its requests, to the API server or to the store: what it pushed is in the
-//! ledger before it is in the store, nothing is lost, and the next controller ends where an undisturbed one would.
+//! A controller that is killed between any two of its requests to the API server or the store: what
+//! it pushed is in the ledger before it is in the store, nothing is lost, and the next controller
+//! reaches the same state as an undisturbed one.
 //!
-//! Many PushSecrets are pushed side by side, and each is [cut](crate::cut) off at its own change. The controller is killed when all
-//! of them stand still, so one life of it shows many crashes.
+//! Many PushSecrets are pushed side by side, and each is [cut](crate::cut) off at its own change.
+//! The controller is killed when all of them stand still, so one life of it shows many crashes.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -121,7 +122,8 @@ impl Scenario {
         }
     }
 
-    /// The versions of both paths in the end, on a path of which another writer made the first: as many as without a crash.
+    /// The versions of both paths in the end, on a path of which another writer made the first: as
+    /// many as without a crash.
     fn versions(self) -> [u64; 2] {
         match self {
             Scenario::First => [2, 1],
@@ -139,7 +141,8 @@ impl Scenario {
 }
 
 impl Course {
-    /// On a server that counts changes of labels and on one that does not, where claiming takes more steps.
+    /// On a server that counts changes of labels and on one that does not, where claiming takes
+    /// more steps.
     fn all() -> Vec<Self> {
         use Scenario::{Deletion, First, Rename, Rotation, Unmapping};
         let ends = [
@@ -158,7 +161,8 @@ impl Course {
 }
 
 impl Ground {
-    /// Half of them on a server that counts changes of labels. What is cut off holds the slots of its store, so there are several.
+    /// Half of them on a server that counts changes of labels. What is cut off holds the slots of
+    /// its store, so there are several.
     const STORES: usize = 6;
 
     async fn new() -> anyhow::Result<Self> {
@@ -208,7 +212,8 @@ impl<'a> Subject<'a> {
         format!("platform-data/{kind}/{}-{}", self.ground.stage.word, self.name)
     }
 
-    /// Everything as it is before the controller begins, with a property of somebody else on one of the paths.
+    /// Everything as it is before the controller begins, with a property of somebody else on one of
+    /// the paths.
     async fn prepare(&self) -> anyhow::Result<()> {
         let (stage, path) = (&self.ground.stage, self.path("postgres"));
         stage.vault.write(MOUNT, &path, &json!({ "note": "theirs" })).await?;
@@ -263,7 +268,8 @@ impl<'a> Subject<'a> {
         wait::until(&self.what("the crash, or the end"), LATER, end).await
     }
 
-    /// What the dead controller left: the ledger knows of all that stands, and what was there and is wanted is there.
+    /// What the dead controller left: the ledger knows of all that stands, and what was there and
+    /// is wanted is there.
     async fn is_whole(&self) -> anyhow::Result<()> {
         let (push, mut standing) = (self.push_secret().await?, BTreeSet::new());
         let mut known = BTreeSet::new();
@@ -314,7 +320,8 @@ impl<'a> Subject<'a> {
         self.is_as(self.course.scenario.after()).await
     }
 
-    /// Whether exactly this stands, is claimed and is listed, and the status says so; nothing at all without a PushSecret.
+    /// Whether exactly this stands, is claimed and is listed, and the status says so; nothing at
+    /// all without a PushSecret.
     async fn is_as(&self, spots: &[Spot]) -> anyhow::Result<()> {
         let push = self.push_secret().await?;
         let mut listed = BTreeSet::new();

@@ -1,5 +1,5 @@
-//! Servers whose requests are counted together, and that hear no more of a subject after its k-th change: what a program has
-//! done when it is killed between two requests, wherever those go.
+//! Servers whose requests are counted together, and that hear no more of a subject after its k-th
+//! change: what a program has done when it is killed between two requests, wherever those go.
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use waypost_e2e::lab::{CONTROLLER_ACCOUNT, Lab};
 
-/// With this and [`DIGITS`] digits a subject's name begins, so that requests about it are told from others.
+/// With this and [`DIGITS`] digits a subject's name begins, so that requests about it are told from
+/// others.
 const SUBJECT: &str = "subject-";
 const DIGITS: usize = 4;
 /// These belong to a connection, not to a request or a reply.
@@ -74,7 +75,8 @@ impl Origin {
         Ok(Origin { server: server.to_owned(), client })
     }
 
-    /// Asks the server, and gives its reply's status, headers and body. A watch goes on for as long as it is read.
+    /// Asks the server, and gives its reply's status, headers and body. A watch goes on for as long
+    /// as it is read.
     pub async fn pass_on(
         &self,
         method: Method,
@@ -190,7 +192,8 @@ pub async fn kubeconfig(lab: &Lab, cut: &Arc<Cut>, word: &str) -> anyhow::Result
     .await
 }
 
-/// A kubeconfig of the controller's that leads through what `router` makes of the way to the API server.
+/// A kubeconfig of the controller's that leads through what `router` makes of the way to the API
+/// server.
 pub async fn kubeconfig_through(
     lab: &Lab,
     word: &str,

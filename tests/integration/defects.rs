@@ -1,5 +1,5 @@
-//! Defects of other publishers that must not come back, by the letters of the compatibility notes: each has a test on the real
-//! servers.
+//! Defects of other publishers that must not come back, by the letters of the compatibility notes:
+//! each has a test on the real servers.
 //!
 //! | | defect | test |
 //! |---|---|---|
@@ -22,7 +22,8 @@
 //! | R | concurrent logins leave one Vault namespace's client in another | `defect_r_…` |
 //! | T | a store's expressions match parts of names; keys that become one are drawn by lot | `defect_t_…` |
 //!
-//! J and S are of pulls alone: labels that stay on a target, and labels that are put on a Secret of somebody else.
+//! J and S are of pulls alone: labels that stay on a target, and labels that are put on a Secret of
+//! somebody else.
 
 use k8s_openapi::api::core::v1::Namespace;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What goes from the store, and when: nothing before its reason, everything after it.
+//! What is removed from the store, and when: nothing without its reason, everything with it.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Whoever refuses a request of ours is named, with the next step; nothing that their texts quote is repeated.
+//! Messages name who denied a request, and the next step, and repeat nothing that the denial
+//! quotes.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Targets that somebody else edits, deletes, or has taken the name of.
+//! Targets that somebody else edits or deletes, or whose name is taken.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What becomes of earlier versions when the last property of a path goes: kept, destroyed, or purged with the whole entry, with no
-//! more rights than the shipped policies give.
+//! What becomes of earlier versions when the last property of a path goes: kept, destroyed, or
+//! purged with the whole entry, with no more rights than the shipped policies give.
 
 use std::fs;
 use std::time::Duration;
@@ -276,7 +276,8 @@ impl Stage {
         self.vault.put_policy(&format!("{}-{policy}", self.word), &text.replace("{{mount}}", "secret")).await
     }
 
-    /// A store whose role has the shipped policy, and names the optional ones, of which only these are installed.
+    /// A store whose role has the shipped policy, and names the optional ones, of which only these
+    /// are installed.
     async fn store_with(&self, installed: &[&str], server: Option<&str>) -> anyhow::Result<String> {
         for policy in installed {
             self.install(policy).await?;

@@ -1,4 +1,5 @@
-//! What is edited under a PushSecret: nothing that was pushed is lost before its successor stands, and nothing stays behind unsaid.
+//! Edits around a PushSecret: nothing that was pushed is removed before its successor is written,
+//! and nothing is left without being named.
 
 use anyhow::ensure;
 use k8s_openapi::api::core::v1::{Event, Secret};

@@ -1,4 +1,5 @@
-//! The `metadata` envelope of a mapping: bytes that are no text, labels of the path, and what of it is refused.
+//! The `metadata` of a mapping: bytes that are not text, custom metadata of the path, and what is
+//! refused.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +74,8 @@ async fn labels_of_the_path_are_merged_and_leave_with_their_mapping() -> anyhow:
     labelled(&stage, &[("team", "payments"), ("tier", "1")]).await?;
     assert_eq!(stage.version().await?, 1, "labels cost no version");
 
-    // A person's own label survives our next write, and a label of a person under our key is put right by the next change.
+    // A person's own label survives our next write, and a label of a person under our key is put
+    // right by the next change.
     relabel(&stage, &[("note", "hands off"), ("team", "mine")]).await?;
     stage.secret(&stage.producer, "source", &[("username", "u"), ("password", "p2")]).await?;
     labelled(&stage, &[("team", "payments"), ("tier", "1"), ("note", "hands off")]).await?;

@@ -1,5 +1,5 @@
-//! With definitions that another installation of the External Secrets API left behind: fewer status fields, and no rules and
-//! bounds of ours. A lab of its own, since definitions are the whole cluster's.
+//! With the CRDs of another installation of the External Secrets API: fewer status fields, and none
+//! of our rules and bounds. It has its own lab, because CRDs are cluster-wide.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -126,8 +126,8 @@ async fn edit(lab: &Lab, [kind, namespace, name]: [&str; 3], spec: Value, stage:
     run(lab.kubectl().args(["patch", kind, name, "--namespace", namespace, "--type=merge", "--patch", &patch]))
 }
 
-/// Waits until `push`, `pull`, `bad push` or `bad pull` has this Ready condition, which does not say its generation here;
-/// gives its message.
+/// Waits until `push`, `pull`, `bad push` or `bad pull` has this Ready condition, which does not
+/// say its generation here; gives its message.
 async fn says(stage: &Stage, which: &str, wanted: &str) -> anyhow::Result<String> {
     let name = which.split(' ').next().unwrap_or_default();
     let (plural, version, namespace) = match which.ends_with("push") {
@@ -167,7 +167,8 @@ async fn resource_versions(stage: &Stage) -> anyhow::Result<[Option<String>; 3]>
     Ok([push.metadata, pull.metadata, store.metadata].map(|metadata| metadata.resource_version))
 }
 
-/// Puts definitions without our additions in the place of ours, and takes away what would hold back odd words.
+/// Puts definitions without our additions in the place of ours, and takes away what would hold back
+/// odd words.
 async fn strip_definitions(lab: &Lab) -> anyhow::Result<()> {
     let folder = lab.folder().join("bare-definitions");
     std::fs::create_dir_all(&folder)?;

@@ -1,4 +1,5 @@
-//! Paths that External Secrets Operator pushed under a key that repeats the mount: its mark stands at a place where no data is.
+//! Paths that External Secrets Operator pushed under a key that repeats the mount: its mark is on a
+//! path without data.
 
 use std::fs;
 
@@ -72,7 +73,8 @@ async fn what_was_pushed_under_such_a_key_goes_with_its_push_secret() -> anyhow:
     let stage = Stage::new("leaving").await?;
     let store = stage.store_of("eso-markers").await?;
     let (key, phantom) = stage.pushed_by_the_operator("secret/").await?;
-    // As that operator leaves it when its PushSecret is being deleted, and Waypost takes over: no Waypost claimed anything.
+    // As that operator leaves it when its PushSecret is being deleted, and Waypost takes over: no
+    // Waypost claimed anything.
     let push = json!({
         "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret",
         "metadata": { "name": "push", "finalizers": ["pushsecret.externalsecrets.io/finalizer"] },
@@ -95,7 +97,8 @@ async fn what_was_pushed_under_such_a_key_goes_with_its_push_secret() -> anyhow:
 }
 
 impl Stage {
-    /// Sends what that operator sends, with the key spelled so; gives the key and the place of its mark below the mount.
+    /// Sends what that operator sends, with the key spelled so; gives the key and the place of its
+    /// mark below the mount.
     async fn pushed_by_the_operator(&self, spelling: &str) -> anyhow::Result<(String, String)> {
         let key = format!("{spelling}{}", self.path());
         self.vault.write_custom_metadata("secret", &key, &json!({ "managed-by": "external-secrets" })).await?;
@@ -121,7 +124,8 @@ impl Stage {
         self.vault.put_policy(&format!("{}-{named}", self.word), &text.replace("{{mount}}", "secret")).await
     }
 
-    /// A store whose role has the shipped policy, and this optional one if there is one of that name.
+    /// A store whose role has the shipped policy, and this optional one if there is one of that
+    /// name.
     async fn store_of(&self, optional: &str) -> anyhow::Result<String> {
         let (lab, name) = (Lab::shared().await?, format!("{}-store", self.word));
         if repository().join(format!("policies/vault/optional/{optional}.hcl")).is_file() {

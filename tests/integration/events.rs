@@ -1,4 +1,5 @@
-//! What `kubectl describe` shows under Events: one line for each change of state, and none for a refresh.
+//! What `kubectl describe` shows under Events: one line for each change of state, and none for a
+//! refresh.
 
 use anyhow::ensure;
 use k8s_openapi::api::events::v1::Event;

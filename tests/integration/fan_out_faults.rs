@@ -1,4 +1,5 @@
-//! ClusterPushSecrets whose namespaces are going, taken, refused, or served by definitions that declare less.
+//! ClusterPushSecrets whose namespaces are being deleted, have a foreign object, deny requests, or
+//! have CRDs with fewer fields.
 
 use std::time::{Duration, Instant};
 
@@ -99,7 +100,8 @@ async fn sc12_a_namespace_that_refuses_stops_no_other_and_is_named() -> anyhow::
     let words = ["1 of 2 namespaces failed", &stage.producer, &policy];
     says(&stage, "False", "NamespacesFailed", &words).await?;
     in_place_beside(&stage).await?;
-    // What refused says nothing when it no longer does; any edit of the namespace makes us look again.
+    // What refused says nothing when it no longer does; any edit of the namespace makes us look
+    // again.
     policies.delete(&stage.word, &DeleteParams::default()).await?;
     wait::until("the child to be there", LATER, async || {
         let again = json!({ "metadata": { "annotations": { "look": rand::random::<u32>().to_string() } } });

@@ -48,8 +48,9 @@ async fn happened(fence: &Stage, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `examples/gitops` with its samples, as its README says to adapt it: the address and the CA of the lab's server. The names of the
-/// store and the namespaces and the paths end in a word of the test, as everything here does.
+/// `examples/gitops` with its samples, as its README says to adapt it: the address and the CA of
+/// the lab's server. The names of the store and the namespaces and the paths end in a word of the
+/// test, as everything here does.
 struct Example {
     lab: &'static Lab,
     word: String,
@@ -73,7 +74,8 @@ impl Example {
         Ok(Example { lab, word: word.to_owned(), objects })
     }
 
-    /// As a tool without an order does: whatever is refused for want of its namespace is applied again later.
+    /// As a tool without an order does: whatever is refused for want of its namespace is applied
+    /// again later.
     fn apply(&self, objects: &[Value]) -> anyhow::Result<()> {
         let mut left: Vec<&Value> = objects.iter().collect();
         while !left.is_empty() {
@@ -135,7 +137,8 @@ impl Example {
         Ok(versions)
     }
 
-    /// Removes what the tool applied, all at once, and then the samples with their namespaces; nothing hangs.
+    /// Removes what the tool applied, all at once, and then the samples with their namespaces;
+    /// nothing hangs.
     async fn prune(&self, client: &Client) -> anyhow::Result<()> {
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": self.ours().collect::<Vec<_>>() });
         self.delete(&list)?;

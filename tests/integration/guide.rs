@@ -1,4 +1,5 @@
-//! Follows a guide of the documentation to the letter: the commands of its sections, run in a shell of the lab.
+//! Follows a guide of the documentation exactly: runs the commands of its sections in a shell of
+//! the lab.
 
 use std::fs;
 

@@ -1,4 +1,5 @@
-//! How GitOps tools read our status, judged by their own code: kstatus (Flux), Argo CD's checks, and `kubectl wait`.
+//! How GitOps tools read our status, judged by their own code: kstatus (Flux), Argo CD's checks,
+//! and `kubectl wait`.
 
 use std::time::Duration;
 
@@ -22,7 +23,8 @@ const MOMENT: Duration = Duration::from_secs(1);
 async fn what_nobody_has_looked_at_is_in_progress() -> anyhow::Result<()> {
     let stage = Stage::new("unseen").await?;
     let mut seen = Vec::new();
-    // Stores of another controller and what refers to them are not touched: they stay as the API server made them.
+    // Stores of another controller and what refers to them are not touched: they stay as the API
+    // server made them.
     for mut subject in subjects(&stage).await? {
         if subject.spec.get("provider").is_some() {
             subject.spec["controller"] = json!("somebody-else");
@@ -48,7 +50,8 @@ async fn ready_is_current_not_ready_degraded_and_an_edit_in_progress_until_it_wa
         seen.push(Seen::new(&subject, "ready", subject.says("True").await?, "Current", "Healthy"));
         subject.kubectl_wait("condition=Ready", SOON).await?;
 
-        // Argo CD's checks do not look at generations: they show the verdict on the former spec until there is a new one.
+        // Argo CD's checks do not look at generations: they show the verdict on the former spec
+        // until there is a new one.
         let edited = subject.apply(subject.flaw.clone()).await?;
         seen.push(Seen::new(&subject, "edited and not seen yet", edited, "InProgress", "Healthy"));
         seen.push(Seen::new(&subject, "failing", subject.says("False").await?, "InProgress", "Degraded"));
@@ -176,10 +179,12 @@ struct Subject<'a> {
     flaw: Value,
 }
 
-/// One of each kind, in an order in which each finds what it refers to; a push and a pull through a store of the test's own.
+/// One of each kind, in an order in which each finds what it refers to; a push and a pull through a
+/// store of the test's own.
 async fn subjects(stage: &Stage) -> anyhow::Result<[Subject<'_>; 5]> {
     let lab = Lab::shared().await?;
-    // The namespace's own store logs in with a token: to ask for those of its ServiceAccount would take a grant.
+    // The namespace's own store logs in with a token: to ask for those of its ServiceAccount would
+    // take a grant.
     let token = stage.vault.create_token(&["waypost-combined"], "1h").await?;
     stage.secret(&stage.consumer, "login", &[("token", &token)]).await?;
     stage.secret(&stage.producer, "source", &[("password", "p"), ("user", "u")]).await?;
@@ -282,7 +287,8 @@ impl Subject<'_> {
         }
     }
 
-    /// Applies it with other fields of its spec, as a GitOps controller does; the object as the API server answers it.
+    /// Applies it with other fields of its spec, as a GitOps controller does; the object as the API
+    /// server answers it.
     async fn apply(&self, other: Value) -> anyhow::Result<Value> {
         let mut spec = self.spec.clone();
         merge(&mut spec, other);

@@ -1,4 +1,5 @@
-//! A PushSecret that is deleted while its store cannot be reached: it waits and says so, and there is a way out.
+//! A PushSecret that is deleted while its store cannot be reached: it waits and says so, and a
+//! person can end the wait.
 
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! K3: what is too large for the server although it is a legal Secret is refused with what to do, and nothing is harmed.
+//! K3: a valid Secret that is too large for the server is refused with what to do, and nothing is
+//! changed.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -30,7 +31,8 @@ impl Place<'_> {
         stage.holds_within(LATER, &stage.consumer, "pull", &[("password", "small")]).await
     }
 
-    /// The server refuses this value; the condition says so, and nothing else happens, also not again and again.
+    /// The server refuses this value; the condition says so, and nothing else happens, also not
+    /// again and again.
     async fn refuses(&self, value: &str, target: &Secret) -> anyhow::Result<()> {
         let (stage, mark) = (self.stage, self.audit.mark()?);
         stage.secret(&stage.producer, "source", &[("password", value)]).await?;
@@ -44,7 +46,8 @@ impl Place<'_> {
             assert!(said.contains(word), "{said}");
         }
         let data = format!("secret/data/{}", stage.path());
-        // The consumer looks every second, and so would the push, if it were tried at its refresh interval.
+        // The consumer looks every second, and so would the push, if it were tried at its refresh
+        // interval.
         wait::until("the path to be looked at five times", LATER, async || {
             let looks = self.audit.since_under(mark, &format!("secret/metadata/{}", stage.path()))?;
             Ok((looks.len() >= 5).then_some(()))
@@ -74,7 +77,8 @@ async fn k3_a_mebibyte_that_the_server_does_not_take_keeps_the_version_before() 
     let lab = Lab::shared().await?;
     let place = Place { store: STORE.to_owned(), admin: lab.vault_admin()?, audit: lab.bao()?.audit(), stage: &stage };
     let target = place.fill().await?;
-    // A legal Secret and within our own limit; what the server adds to it makes it too large for its storage.
+    // A legal Secret and within our own limit; what the server adds to it makes it too large for
+    // its storage.
     place.refuses(&"x".repeat(1_048_400), &target).await?;
     place.takes("small again").await?;
     // What is half as large is taken.

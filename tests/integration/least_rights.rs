@@ -1,4 +1,5 @@
-//! `waypost policy`: a login with what it prints can do what its manifests ask for, and nothing beside.
+//! `waypost policy`: a login with the printed policy can do what its manifests ask for, and nothing
+//! else.
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -1,4 +1,5 @@
-//! What cannot be a Secret, and what this version does not do: refused with a reason, and no target is harmed.
+//! Targets that cannot be Secrets, and unsupported features: refused with a reason, and no target
+//! is changed.
 
 use std::collections::BTreeMap;
 

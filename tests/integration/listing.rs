@@ -1,5 +1,5 @@
-//! Many paths that do not change: one listing a window where the login has the right to it, a request a path where it has
-//! not, and no change is missed either way.
+//! Many paths that do not change: one listing per interval if the login has the right, else one
+//! request per path, and no change is missed either way.
 
 use std::time::{Duration, Instant};
 

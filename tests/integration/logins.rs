@@ -1,4 +1,5 @@
-//! How stores log in: each way on the real servers, what a wrong credential says, and that a rotated one is used at once.
+//! How stores log in: each method on the real servers, the message for a wrong credential, and that
+//! a rotated one is used at once.
 
 use std::time::Instant;
 
@@ -58,7 +59,8 @@ impl Login {
         Ok(())
     }
 
-    /// The store and both its users say so, and none of them quotes a secret. Gives the value that waits in the source.
+    /// The store and both its users say so, and none of them quotes a secret. Gives the value that
+    /// waits in the source.
     async fn is_refused(&self, words: &[&str], secrets: &[&str]) -> anyhow::Result<String> {
         let stage = &self.stage;
         let value = format!("meanwhile {:08x}", rand::random::<u32>());
@@ -243,7 +245,8 @@ async fn a_token_is_used_until_its_secret_holds_another_and_a_dead_one_is_said_t
 
     // Revoked while it is in use.
     admin.post("auth/token/revoke", &json!({ "token": second })).await?;
-    // No object here tells of that. Who asks the server finds out: the push by its new source, the pull by a person's word.
+    // No object here tells of that. Who asks the server finds out: the push by its new source, the
+    // pull by a person's word.
     let asked = json!({ "metadata": { "annotations": { "waypost.io/force-sync": "now" } } });
     let pulls = login.stage.api::<ExternalSecret>(&login.stage.consumer);
     pulls.patch("pull", &PatchParams::default(), &Patch::Merge(asked)).await?;

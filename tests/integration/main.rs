@@ -1,5 +1,6 @@
-//! The product on real servers: etcd, kube-apiserver, kube-controller-manager and OpenBao, with the RBAC and the Vault
-//! policies that we ship. Every test has its own namespaces and paths, so all run side by side on one lab.
+//! The product on real servers: etcd, kube-apiserver, kube-controller-manager and OpenBao, with the
+//! RBAC and the Vault policies that we ship. Every test has its own namespaces and paths, so all
+//! run side by side on one lab.
 
 mod as_vault;
 mod author;

@@ -1,4 +1,5 @@
-//! Values that vanish from a store: a few targets go with them, many at once wait for a person.
+//! Values that disappear from a store: a few targets are deleted with them, many at once wait for a
+//! person.
 
 use std::sync::Arc;
 use std::time::Duration;

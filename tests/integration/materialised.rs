@@ -1,4 +1,5 @@
-//! The optional guard: what an ExternalSecret owns is changed through Vault alone, and everything else of it stays free.
+//! The optional guard: what an ExternalSecret owns can be changed only through Vault, and
+//! everything else of it stays free.
 
 use std::fs;
 
@@ -49,7 +50,8 @@ async fn the_guard_refuses_every_edit_that_the_controller_would_undo_or_could_no
     Ok(())
 }
 
-/// Applies the shipped policy under the test's own name, for the consumer's namespace alone: other tests edit their targets.
+/// Applies the shipped policy under the test's own name, for the consumer's namespace alone: other
+/// tests edit their targets.
 async fn guard(stage: &Stage) -> anyhow::Result<()> {
     let text = fs::read_to_string(repository().join("policies/admission/optional/materialised-secrets-guard.yaml"))?;
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text)?;

@@ -1,5 +1,5 @@
-//! A namespace that is deleted with everything in it, the ServiceAccount and the store first: nothing hangs for good, and what is
-//! left in the store is named where an operator finds it.
+//! A namespace that is deleted with everything in it, the ServiceAccount and the store first:
+//! nothing hangs for ever, and what is left in the store is named where an operator finds it.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,8 @@ use waypost_e2e::wait;
 use crate::stage::{LATER, Stage};
 use crate::tenants::{account, allow_token_requests, store_spec};
 
-/// What `--cleanup-deadline` says on a usual machine where nothing can be cleaned up. Elsewhere it is [`LATER`].
+/// What `--cleanup-deadline` says on a usual machine where nothing can be cleaned up. Elsewhere it
+/// is [`LATER`].
 const DEADLINE: Duration = Duration::from_secs(4);
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 
@@ -33,7 +34,8 @@ async fn es7_a_namespace_without_its_account_and_store_is_held_until_the_deadlin
     tenant.controller = controller(&tenant.stage, deadline).await?;
     let stage = &tenant.stage;
     let since = tenant.delete_namespace().await?;
-    // Before its own deletion is seen, that of its source may be: then there is nothing to be let go yet.
+    // Before its own deletion is seen, that of its source may be: then there is nothing to be let
+    // go yet.
     wait::until("the hold to be explained", LATER, async || {
         let said = stage.ready::<PushSecret>(&stage.producer, "push", "False", "CleanupPending").await?;
         ensure!(said.contains(&stage.path()) && said.contains("waypost.io/abandon"), "{said}");
@@ -73,8 +75,8 @@ async fn es7_a_namespace_that_is_deleted_with_everything_in_it_goes_and_leaves_n
     tenant.left_nothing().await
 }
 
-/// A namespace whose PushSecret writes through a store of its own, which logs in with a ServiceAccount of its own; and a controller
-/// of that store's class.
+/// A namespace whose PushSecret writes through a store of its own, which logs in with a
+/// ServiceAccount of its own; and a controller of that store's class.
 struct Tenant {
     stage: Stage,
     controller: Controller,

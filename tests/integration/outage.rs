@@ -1,4 +1,5 @@
-//! Stores that fail: targets keep the last good data, the condition says what is wrong, and all recovers by itself.
+//! Stores that fail: targets keep the last good data, the condition says what is wrong, and
+//! everything recovers by itself.
 
 use std::collections::BTreeMap;
 
@@ -124,7 +125,8 @@ impl Outage {
         Ok(Outage { stage, bao, admin, good })
     }
 
-    /// The condition names the cause, and the target is what it was, to the byte and the resourceVersion.
+    /// The condition names the cause, and the target is what it was, to the byte and the
+    /// resourceVersion.
     async fn is_endured(&self, cause: &str) -> anyhow::Result<()> {
         let pulls = self.stage.api::<ExternalSecret>(&self.stage.consumer);
         wait::until(&format!("the condition to say {cause:?}"), LATER, async || {

@@ -1,4 +1,4 @@
-//! A PushSecret shows who has got what it pushed, who has not, and why.
+//! A PushSecret shows which consumers have what it pushed, which lag, and why.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,8 @@ use waypost_e2e::wait;
 
 use crate::stage::{LATER, SOON, Stage};
 
-/// Waits until `Propagated` has this status and reason for this version; gives its message and the path's status.
+/// Waits until `Propagated` has this status and reason for this version; gives its message and the
+/// path's status.
 async fn propagated(stage: &Stage, word: &str, reason: &str, version: i64) -> anyhow::Result<(String, PushedPath)> {
     let pushes = stage.api::<PushSecret>(&stage.producer);
     wait::until(&format!("Propagated to be {word} {reason} for version {version}"), SOON, async || {

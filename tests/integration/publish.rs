@@ -1,4 +1,5 @@
-//! What a PushSecret does to the store: whole versions, as few as changes, and nothing where nothing changed.
+//! What a PushSecret does to the store: whole versions, as few as changes, and nothing where
+//! nothing changed.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

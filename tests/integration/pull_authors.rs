@@ -1,5 +1,5 @@
-//! S8 for what is materialised: who writes an ExternalSecret needs the right to create its target themselves, and where it is to take
-//! over or recreate one, the rights to update and delete it.
+//! S8 for targets: the author of an ExternalSecret needs the right to create its target and, to
+//! adopt or recreate one, the rights to update and delete it.
 
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -26,7 +26,8 @@ async fn s8_who_may_not_create_a_secret_may_not_have_it_materialised() -> anyhow
     let map = pull(json!({}), &spec(&author, map));
     refused("you may not create configmaps named other", async || try_out(&pulls, &map).await).await?;
 
-    // A right that is gone stops nothing that stands: neither manifests that are applied again, nor labels, nor a wish to sync.
+    // A right that is gone stops nothing that stands: neither manifests that are applied again, nor
+    // labels, nor a wish to sync.
     author.may_no_more(&right).await?;
     let fresh = manifest::<ExternalSecret>("fresh", json!({}), &spec(&author, json!({ "name": "pull" })));
     refused("you may not create secrets named pull", async || try_out(&pulls, &fresh).await).await?;

@@ -1,4 +1,4 @@
-//! docs/guides/push.md, followed to the letter on the real servers.
+//! docs/guides/push.md, followed exactly on the real servers.
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Namespace;

@@ -1,4 +1,5 @@
-//! What a PushSecret's policies and strategies promise: what is overwritten, what is deleted, how keys are read, and how often.
+//! What a PushSecret's policies and strategies promise: what is overwritten, what is deleted, how
+//! keys are read, and how often.
 
 use serde_json::{Value, json};
 use waypost::api::PushSecret;

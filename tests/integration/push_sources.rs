@@ -1,4 +1,4 @@
-//! What a PushSecret publishes from: one Secret or several by their labels, whatever becomes of them.
+//! The sources of a PushSecret: one Secret, or several by their labels, as they change.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Several stores of one PushSecret: each stands for itself, and labels may select them.
+//! Several stores of one PushSecret: each is independent, and labels may select them.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Pushes of whatever a source has, where the convention only warns: exact, owned property by property, and silent when
-//! nothing changed.
+//! Pushes of everything in a source, where the convention only warns: exact, owned by property, and
+//! silent when nothing changed.
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Namespace;
@@ -26,7 +26,8 @@ impl Lenient {
         Ok(Lenient { stage })
     }
 
-    /// Applies a PushSecret with these mappings as soon as admission lets it pass, and waits until it is in place.
+    /// Applies a PushSecret with these mappings as soon as admission lets it pass, and waits until
+    /// it is in place.
     async fn push(&self, mappings: Value) -> anyhow::Result<String> {
         let mut more = json!({ "refreshInterval": "1s", "deletionPolicy": "Delete", "data": [] });
         more.as_object_mut().context("an object")?.extend(mappings.as_object().context("an object")?.clone());
@@ -166,7 +167,8 @@ async fn data_to_goes_to_the_stores_that_its_labels_select_at_paths_that_its_tem
     let wanted = json!({ "value": "u" });
     assert_eq!((there().await?, lenient.data(&path).await?), (wanted.clone(), Value::Null));
 
-    // The label moves, and the value with it; where nothing has the label, nobody knows, and nothing goes.
+    // The label moves, and the value with it; where nothing has the label, nobody knows, and
+    // nothing goes.
     stage.label_store(STORE, Some("yes")).await?;
     lenient.becomes(&path, wanted.clone()).await?;
     stage.label_store(&own, None).await?;

@@ -1,5 +1,6 @@
-//! A thousand paths that two clusters on one OpenBao want at the same moment: each gets one owner, and nothing is lost, whether
-//! the server counts changes of labels (a claim is one step) or does not (an intent comes first).
+//! A thousand paths that two clusters on one OpenBao want at the same moment: each gets one owner,
+//! and nothing is lost, whether the server has check-and-set for metadata (a claim is one request)
+//! or not (an intent comes first).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
@@ -26,7 +27,8 @@ const BURST: usize = 8;
 /// Races that are looked at at once.
 const LOOKS: usize = 16;
 
-/// What the east and the west want of a path, in turn: the same, some of the same, and nothing of the same.
+/// What the east and the west want of a path, in turn: the same, some of the same, and nothing of
+/// the same.
 const WANTS: [[&[&str]; 2]; 3] = [
     [&["password"], &["password"]],
     [&["password", "username"], &["password", "token"]],
@@ -131,7 +133,8 @@ impl Contest {
         stage.ready::<PushSecret>(&stage.producer, &name, "False", "SourceNotFound").await.map(drop)
     }
 
-    /// Waits for both sides and checks that who won a path has all it wanted of it, and who lost knows to whom.
+    /// Waits for both sides and checks that who won a path has all it wanted of it, and who lost
+    /// knows to whom.
     async fn judge(&self, group: usize) -> anyhow::Result<()> {
         let (east, west) = try_join(self.settled(group, 0), self.settled(group, 1)).await?;
         stream::iter(races(group))

@@ -1,4 +1,5 @@
-//! When the store is read again: by interval, on changes of the resource, once; and that a quiet resource is quiet.
+//! When the store is read again: by interval, on changes of the resource, once; and that a quiet
+//! resource is quiet.
 
 use std::time::{Duration, Instant};
 
@@ -81,7 +82,8 @@ async fn i2_an_unchanged_path_costs_one_request_a_window_and_no_write() -> anyho
     const WINDOWS: usize = 24;
     let stage = Stage::new("quiet").await?;
     publish(&stage, "same").await?;
-    // A store of its own has a login of its own: no listing for the paths of other tests serves this one too.
+    // A store of its own has a login of its own: no listing for the paths of other tests serves
+    // this one too.
     let (lab, own) = (Lab::shared().await?, format!("store-{}", stage.word));
     store(lab, &own, lab.vault_addr(), lab.vault_ca_pem()).await?;
     let more = json!({
@@ -101,7 +103,8 @@ async fn i2_an_unchanged_path_costs_one_request_a_window_and_no_write() -> anyho
     let deadline = WINDOW * 3 * u32::try_from(WINDOWS)?;
     let (seen, took) = wait::until("24 checks of the path", deadline, async || {
         let mut seen = audit.since(mark)?;
-        // The push looks once where its store was in trouble, which other tests may cause: that is no refresh.
+        // The push looks once where its store was in trouble, which other tests may cause: that is
+        // no refresh.
         let by_push = |request: &Request| {
             request.headers.get("x-waypost-resource").is_some_and(|names| names[0].starts_with("PushSecret/"))
         };

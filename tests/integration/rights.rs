@@ -1,4 +1,5 @@
-//! S6: what the controller may do is what it does. The rights that we ship are compared with what the API server recorded.
+//! S6: the controller uses all its rights. The shipped rights are compared with what the API server
+//! recorded.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -49,7 +50,8 @@ impl Right {
             && self.name.as_ref().is_none_or(|name| *name == object.name)
     }
 
-    /// Asked for within the admission of another request, and so never in an audit log: [`a_blocking_owner_needs_it`] shows that it is needed.
+    /// Asked for within the admission of another request, and so never in an audit log:
+    /// [`a_blocking_owner_needs_it`] shows that it is needed.
     fn is_asked_for_in_admission(&self) -> bool {
         let blocking = ["externalsecrets/finalizers", "clusterpushsecrets/finalizers"];
         self.verb == "update" && blocking.contains(&self.resource.as_str())
@@ -145,7 +147,8 @@ fn expanded(rule: &Value, namespace: Option<&str>) -> anyhow::Result<Vec<Right>>
     Ok(rights)
 }
 
-/// A store that a ConfigMap vouches for and that chooses namespaces by label; what is published through it, withdrawn and fought for.
+/// A store that a ConfigMap vouches for and that chooses namespaces by label; what is published
+/// through it, withdrawn and fought for.
 async fn publish(lab: &Lab, stage: &Stage) -> anyhow::Result<()> {
     let map = json!({ "metadata": { "name": "ca" }, "data": { "ca.crt": lab.vault_ca_pem() } });
     stage.api::<ConfigMap>(&stage.producer).create(&PostParams::default(), &serde_json::from_value(map)?).await?;
@@ -176,7 +179,8 @@ async fn publish(lab: &Lab, stage: &Stage) -> anyhow::Result<()> {
     gone::<PushSecret>(stage, &stage.producer, "doomed").await
 }
 
-/// A store of the namespace's own with a token in a Secret; what is read through it, changed, repaired, renamed and let go.
+/// A store of the namespace's own with a token in a Secret; what is read through it, changed,
+/// repaired, renamed and let go.
 async fn consume(lab: &Lab, stage: &Stage) -> anyhow::Result<()> {
     let token = stage.vault.create_token(&["waypost-consumer"], "1h").await?;
     stage.secret(&stage.consumer, "token", &[("token", &token)]).await?;
@@ -210,7 +214,8 @@ async fn consume(lab: &Lab, stage: &Stage) -> anyhow::Result<()> {
     gone::<ExternalSecret>(stage, &stage.consumer, "migrated").await
 }
 
-/// A target and a child block the deletion of what they were made for; the child goes when its namespace no longer matches.
+/// A target and a child block the deletion of what they were made for; the child goes when its
+/// namespace no longer matches.
 async fn fan_out(lab: &Lab, stage: &Stage) -> anyhow::Result<()> {
     let target = stage.api::<Secret>(&stage.consumer).get("renamed").await?;
     a_blocking_owner_needs_it(lab, stage, "target", target.metadata.owner_references).await?;
@@ -243,7 +248,8 @@ async fn unserved(stage: &Stage) -> anyhow::Result<()> {
     .await
 }
 
-/// These owners are blocked from going, and without the right to say so nobody may create what blocks them.
+/// These owners are blocked from going, and without the right to say so nobody may create what
+/// blocks them.
 async fn a_blocking_owner_needs_it(
     lab: &Lab,
     stage: &Stage,

@@ -1,4 +1,4 @@
-//! Sessions in use: a token that is revoked costs one login, and a policy that forbids costs none.
+//! Sessions: a revoked token costs one login, and a forbidding policy costs none.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -23,7 +23,8 @@ path "sys/internal/ui/mounts/secret" { capabilities = ["read"] }
 path "secret/data/elsewhere/*" { capabilities = ["read"] }
 "#;
 
-/// A store with one session that many use all the time, and may do what a policy of its own lets it.
+/// A store with one session that many use all the time, and may do what a policy of its own lets
+/// it.
 struct Session {
     login: Login,
     role: AppRole,
@@ -121,7 +122,8 @@ async fn a_policy_that_forbids_causes_no_login() -> anyhow::Result<()> {
         let said = stage.ready::<ExternalSecret>(&stage.consumer, &name, "False", "SecretSyncedError").await?;
         assert!(said.contains("permission denied"), "{said}");
     }
-    // Each looks again on its own, and the token is asked about once for each request that was refused.
+    // Each looks again on its own, and the token is asked about once for each request that was
+    // refused.
     wait::until("twenty requests to be refused", LATER, async || {
         let requests = audit.since_under(mark, "secret/")?;
         Ok((requests.iter().filter(|request| request.path.ends_with(&stage.path())).count() >= 20).then_some(()))

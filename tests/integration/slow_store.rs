@@ -1,4 +1,4 @@
-//! A store that hangs, or that answers late and never fails: its own objects wait, and nobody else's.
+//! A store that hangs, or answers late and never fails: only its own objects wait.
 
 use std::time::Duration;
 

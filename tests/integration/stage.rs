@@ -1,4 +1,5 @@
-//! Where a test plays: the shared lab with one controller, and namespaces and paths of the test's own.
+//! The stage of a test: the shared lab with one controller, and the test's own namespaces and
+//! paths.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -116,8 +117,9 @@ impl Stage {
         Ok(secrets.create(&PostParams::default(), &secret).await?)
     }
 
-    /// Applies a PushSecret in the producer's namespace that maps `(secretKey, property)` to this test's path, with
-    /// intervals so long that only events move anything. `more` is merged over the spec.
+    /// Applies a PushSecret in the producer's namespace that maps `(secretKey, property)` to this
+    /// test's path, with intervals so long that only events move anything. `more` is merged over
+    /// the spec.
     pub async fn push(
         &self,
         name: &str,
@@ -136,8 +138,8 @@ impl Stage {
         self.apply(&self.producer, name, spec).await
     }
 
-    /// Applies an ExternalSecret in the consumer's namespace that takes `(secretKey, property)` from this test's path.
-    /// `more` is merged over the spec.
+    /// Applies an ExternalSecret in the consumer's namespace that takes `(secretKey, property)`
+    /// from this test's path. `more` is merged over the spec.
     pub async fn pull(&self, name: &str, entries: &[(&str, &str)], more: Value) -> anyhow::Result<ExternalSecret> {
         let data: Vec<Value> = entries
             .iter()
@@ -192,7 +194,8 @@ impl Stage {
         Ok((bao, name))
     }
 
-    /// A ClusterSecretStore for the lab's server that only controllers of this test's own class serve.
+    /// A ClusterSecretStore for the lab's server that only controllers of this test's own class
+    /// serve.
     pub async fn class_store(&self) -> anyhow::Result<String> {
         let (lab, name) = (Lab::shared().await?, format!("{}-store", self.word));
         let mut manifest = cluster_secret_store(&name, lab.vault_addr(), lab.vault_ca_pem());
@@ -201,14 +204,16 @@ impl Stage {
         Ok(name)
     }
 
-    /// A controller of this test's own class, with these arguments besides, which leaves to others what others serve.
+    /// A controller of this test's own class, with these arguments besides, which leaves to others
+    /// what others serve.
     pub async fn class_controller(&self, args: &[&str]) -> anyhow::Result<Controller> {
         let class = format!("--controller-class={}", self.word);
         let own = [class.as_str(), "--serve-unclassified=false", "--leader-elect=false"];
         start_controller_with(Lab::shared().await?, &[&own[..], args].concat()).await
     }
 
-    /// Waits until the object's Ready condition has this status and reason for its present generation; gives its message.
+    /// Waits until the object's Ready condition has this status and reason for its present
+    /// generation; gives its message.
     pub async fn ready<K>(&self, namespace: &str, name: &str, status: &str, reason: &str) -> anyhow::Result<String>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -319,7 +324,8 @@ pub async fn start_controller(lab: &Lab) -> anyhow::Result<Controller> {
     start_controller_with(lab, &[]).await
 }
 
-/// A lab of its own with the product, the store that all tests share, and a controller with these arguments besides.
+/// A lab of its own with the product, the store that all tests share, and a controller with these
+/// arguments besides.
 pub async fn own_lab(options: LabOptions, args: &[&str]) -> anyhow::Result<OwnLab> {
     let lab = Lab::start(options).await?;
     lab.install_product().await?;

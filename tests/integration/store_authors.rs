@@ -1,5 +1,5 @@
-//! S8 for stores: a store has the controller read Secrets, ConfigMaps and ServiceAccount tokens and send them to a server of its
-//! author's choice, so its author needs the rights to them.
+//! S8 for stores: for a store, the controller reads Secrets, ConfigMaps and ServiceAccount tokens
+//! and sends them to a server of its author's choice, so the author needs the rights to them.
 
 use std::fs;
 
@@ -200,7 +200,8 @@ fn walk(schema: &Value, path: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
 /// The smallest object that the definition takes and that has the field at `path`.
 fn fill(schema: &Value, path: &[String], object: &mut Value) {
     let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    // Rules ask for these, and the schema does not: both halves of a client certificate, and a role id.
+    // Rules ask for these, and the schema does not: both halves of a client certificate, and a role
+    // id.
     let asked = ["certSecretRef", "keySecretRef", "roleId"];
     let asked = asked.into_iter().filter(|field| schema["properties"].get(*field).is_some());
     for field in required.chain(asked) {

@@ -1,5 +1,6 @@
-//! A store is an input of every target that is rendered through it: an edit of any of its fields arrives within seconds, however
-//! long the refresh interval is, and nobody has to touch the ExternalSecrets.
+//! A store is an input of every target that is rendered through it: an edit of any of its fields
+//! arrives within seconds, however long the refresh interval is, and nobody has to touch the
+//! ExternalSecrets.
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Api;
@@ -68,7 +69,8 @@ async fn says(stage: &Stage, name: &str, status: &str, reason: &str, words: &[&s
     .await
 }
 
-/// The one that follows has the value of the new place; the others keep theirs and say that the store was edited.
+/// The one that follows has the value of the new place; the others keep theirs and say that the
+/// store was edited.
 async fn only_who_follows_moves(stage: &Stage, value: &str) -> anyhow::Result<()> {
     stage.holds(&stage.consumer, "follows", &[("PASSWORD", value)]).await?;
     for name in frozen() {

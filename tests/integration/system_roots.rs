@@ -1,4 +1,5 @@
-//! ES11: a store that names no CA trusts the certificates of the system, as one for a publicly signed server does.
+//! ES11: a store that names no CA trusts the certificates of the system, as one for a publicly
+//! signed server does.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Stores of tenants: each namespace logs in with what it has itself, and with nothing of another's.
+//! Stores of tenants: each namespace logs in with its own credential, and never with another's.
 
 use std::collections::BTreeSet;
 

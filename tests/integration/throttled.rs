@@ -1,4 +1,5 @@
-//! A server that limits the rate of requests: fewer are sent, users are told, and everything arrives.
+//! A server that limits the rate of requests: fewer are sent, users are told, and everything
+//! arrives.
 
 use std::time::{Duration, Instant};
 
@@ -158,7 +159,8 @@ async fn a_pause_that_the_server_asks_for_is_kept() -> anyhow::Result<()> {
     throttled.write("second").await?;
     throttled.is_said_by(PAIRS).await?;
     let turned_away = throttled.audit.turned_away_since(mark)?.len();
-    // Those that were under way together are turned away together; the others say so without asking.
+    // Those that were under way together are turned away together; the others say so without
+    // asking.
     assert!((1..=UNDER_WAY).contains(&turned_away), "{turned_away} of {PAIRS} pushes were turned away");
     throttled.lift().await?;
     throttled.all_hold("second").await?;

@@ -1,4 +1,4 @@
-//! What a collector of traces is shown of a change.
+//! The trace of a change, as a collector gets it.
 
 use anyhow::ensure;
 use serde_json::json;

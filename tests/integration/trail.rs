@@ -1,4 +1,4 @@
-//! The way back from a line of the server's audit log, and of our own log, to a manifest.
+//! Traces a line of the server's audit log, and of our own log, to a manifest.
 
 use std::time::Duration;
 

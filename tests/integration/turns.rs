@@ -1,4 +1,5 @@
-//! Tests that load the machine more than others take turns, and servers that a few tests share end with the last of them.
+//! Tests that load the machine more than others take turns, and servers that a few tests share end
+//! with the last of them.
 
 use std::num::NonZero;
 use std::ops::Deref;
@@ -10,7 +11,8 @@ use waypost_e2e::lab::{Controller, Lab};
 /// Cores that one heavy test keeps busy.
 const CORES: usize = 4;
 
-/// Waits until this test may start servers of its own or send thousands of requests. It may until the permit is dropped.
+/// Waits until this test may start servers of its own or send thousands of requests. It may until
+/// the permit is dropped.
 pub async fn heavy() -> anyhow::Result<SemaphorePermit<'static>> {
     static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -34,7 +36,8 @@ impl Deref for OwnLab {
     }
 }
 
-/// What a few tests share: the first whose turn it is starts it, and it ends when none of them is left that runs or waits.
+/// What a few tests share: the first whose turn it is starts it, and it ends when none of them is
+/// left that runs or waits.
 pub struct Group<T>(Mutex<Weak<OnceCell<T>>>);
 
 impl<T> Group<T> {
@@ -42,7 +45,8 @@ impl<T> Group<T> {
         Group(Mutex::new(Weak::new()))
     }
 
-    /// Waits for this test's turn. All tests of a group that wait keep what the one before them used.
+    /// Waits for this test's turn. All tests of a group that wait keep what the one before them
+    /// used.
     pub async fn turn(&self, start: impl AsyncFnOnce() -> anyhow::Result<T>) -> anyhow::Result<Turn<T>> {
         let shared = self.join();
         let permit = heavy().await?;

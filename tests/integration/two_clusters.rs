@@ -1,4 +1,4 @@
-//! Two clusters on one OpenBao, each with a controller of its own: who came first owns a property, whoever else asks for it.
+//! Two clusters on one OpenBao, each with its own controller: the first one owns a property.
 
 use std::sync::Arc;
 
@@ -106,7 +106,8 @@ async fn kg3_of_two_clusters_the_first_wins_until_it_goes() -> anyhow::Result<()
     Ok(())
 }
 
-/// Everything that the store says of a path: its data, and when which version and which label came to be.
+/// Everything that the store says of a path: its data, and when which version and which label came
+/// to be.
 pub async fn entry(stage: &Stage, path: &str) -> anyhow::Result<Value> {
     let data = stage.vault.read(MOUNT, path).await?.and_then(|entry| entry.data);
     let mut entry = stage.vault.metadata(MOUNT, path).await?.context("there is no such entry")?;

@@ -1,4 +1,5 @@
-//! Resources that do not decode, as definitions without our rules let them pass: each can be deleted like any other.
+//! Resources that do not decode, which CRDs without our rules accept: each can be deleted like any
+//! other.
 
 use anyhow::{Context, ensure};
 use k8s_openapi::NamespaceResourceScope;

@@ -1,5 +1,5 @@
-//! What the API server, the controller and `waypost lint` say of one manifest is the same: of those in the corpus that name the
-//! controller's word, and of a bad one for everything that our definitions say.
+//! The API server, the controller and `waypost lint` agree on each manifest: on those in the corpus
+//! that name the controller's reason, and on a bad one for every constraint of our CRDs.
 
 #[path = "../lint/constructed.rs"]
 mod constructed;

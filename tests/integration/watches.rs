@@ -1,5 +1,5 @@
-//! What happens while nobody watches: objects that are deleted while a watch is lost are forgotten when it lists anew, and a watch
-//! that the API server refuses for ever is listed anew.
+//! Lost watches: objects that are deleted while a watch is lost are forgotten when it lists again,
+//! and a watch whose start the API server keeps denying is listed again.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -31,7 +31,8 @@ enum Way {
     Open(CancellationToken),
     /// Nothing is answered.
     Lost,
-    /// It goes on from no version that is known: a start is answered with this, until the resource is listed.
+    /// It goes on from no version that is known: a start is answered with this, until the resource
+    /// is listed.
     Refused(Refusal),
 }
 
@@ -130,7 +131,8 @@ impl Refusal {
     }
 }
 
-/// A controller of the test's own, with ways that can be lost, one PushSecret and one ExternalSecret that are in order.
+/// A controller of the test's own, with ways that can be lost, one PushSecret and one
+/// ExternalSecret that are in order.
 struct Play {
     stage: Stage,
     store: String,

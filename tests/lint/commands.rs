@@ -1,4 +1,5 @@
-//! The commands as people run them: in folders with charts and kustomizations, before `head`, and with `--help`.
+//! The commands as people run them: on folders with charts and kustomizations, piped to `head`, and
+//! with `--help`.
 
 use std::fs;
 use std::io::pipe;

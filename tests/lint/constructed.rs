@@ -1,5 +1,6 @@
-//! A bad manifest for each thing that our definitions say: every bound, enum, pattern, required field and type, and every rule (CEL). They are
-//! made from the definitions, so that none is forgotten; only what breaks a rule is written here, rule by rule.
+//! A bad manifest for each constraint of our CRDs: every bound, enum, pattern, required field and
+//! type, and every rule (CEL). They are generated from the CRDs, so that none is forgotten; only
+//! the violations of rules are written here.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +20,8 @@ pub struct Case {
     pub control: Option<Value>,
 }
 
-/// A value that breaks a rule, and one that does not; each is laid over the least that the schema asks for.
+/// A value that breaks a rule, and one that does not; each is laid over the least that the schema
+/// asks for.
 struct Example {
     bad: Value,
     good: Value,
@@ -371,7 +373,8 @@ fn required(schema: &Value) -> Vec<String> {
     names.filter(|name| schema["properties"][*name]["default"].is_null()).map(str::to_owned).collect()
 }
 
-/// Fields of the second replace those of the first, maps below them field by field; a null removes one.
+/// Fields of the second replace those of the first, maps below them field by field; a null removes
+/// one.
 fn laid_over(under: Value, over: Value) -> Value {
     match (under, over) {
         (Value::Object(mut under), Value::Object(over)) => {

@@ -1,4 +1,4 @@
-//! Labels that change only while they are what they were.
+//! Custom metadata that changes only if nobody else changed it.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,8 @@ pub async fn contract(store: &dyn StoreClient) {
     assert_eq!(store.read(&entry, None).await.unwrap().custom_metadata.len(), 1);
 }
 
-/// Labels of an entry whose every change has to carry the count: all of them can be changed, and what others set stays.
+/// Labels of an entry whose every change has to carry the count: all of them can be changed, and
+/// what others set stays.
 pub async fn required(store: &dyn StoreClient, entry: &RemotePath) {
     store.patch_metadata(entry, &labels(&[("a", Some("1")), ("b", Some("2"))])).await.unwrap();
     store.patch_metadata(entry, &labels(&[("a", Some("3")), ("b", None)])).await.unwrap();

@@ -1,5 +1,5 @@
-//! The store port on its two implementations: the fake and a real OpenBao answer the same assertions, and the real one is
-//! put through the faults that a store meets.
+//! The store port on its two implementations: the fake and a real OpenBao pass the same assertions,
+//! and the real one meets the faults of stores.
 
 mod exchanges;
 mod sessions;
@@ -27,7 +27,7 @@ use waypost::domain::remote::{Entry, EntryState, RemoteData, RemoteValue};
 use waypost::store::admit::{Class, Unclassified};
 use waypost::store::error::Transport as Cause;
 use waypost::store::fake::{Counting, FakeStore};
-use waypost::store::observer::Unobserved;
+use waypost::store::meter::NoMeter;
 use waypost::store::{
     Heads, Registry, RegistrySettings, StoreClient, StoreError, StoreName, StoreObject, StoreRefusal,
 };
@@ -92,7 +92,8 @@ async fn contract(store: &dyn StoreClient) {
 
     let data = RemoteData::from([
         ("text".to_owned(), RemoteValue::text("p\"w\u{fc}\n")),
-        // What no server alters: OpenBao rounds integers beyond 2^53 and sorts the keys of objects before it stores them.
+        // What no server alters: OpenBao rounds integers beyond 2^53 and sorts the keys of objects
+        // before it stores them.
         ("large".to_owned(), raw("9007199254740991")),
         ("nested".to_owned(), raw(r#"{"a":"b","z":[1.5,null,true]}"#)),
     ]);
@@ -152,7 +153,8 @@ async fn contract(store: &dyn StoreClient) {
     }
 }
 
-/// Everything below a folder is listed, an entry beside it is not, and no more is read than was allowed.
+/// Everything below a folder is listed, an entry beside it is not, and no more is read than was
+/// allowed.
 async fn listings(store: &dyn StoreClient) {
     let (deep, beside) = (path("platform-data/contract/a/deep.er"), path("platform-data/contract-b/entry"));
     for path in [&deep, &beside] {
@@ -430,7 +432,7 @@ impl Bench {
         let [namespace, account] = CONTROLLER_ACCOUNT;
         let cluster = Cluster::new(lab.kube_as(namespace, account).await.unwrap());
         let class = Class { name: "waypost".to_owned(), unclassified: Unclassified::Serve };
-        let registry = Registry::new(cluster, RegistrySettings { class, rate: NonZeroU32::MAX }, Arc::new(Unobserved));
+        let registry = Registry::new(cluster, RegistrySettings { class, rate: NonZeroU32::MAX }, Arc::new(NoMeter));
         let kube = lab.kube_admin().await.unwrap();
         let created = Namespace {
             metadata: kube::api::ObjectMeta { generate_name: Some("store-".to_owned()), ..Default::default() },

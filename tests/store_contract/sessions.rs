@@ -1,4 +1,5 @@
-//! How often a store logs in: once for many, anew where a session is gone, and never because a policy says no.
+//! How often a store logs in: once for many users, again if a session is gone, and never because a
+//! policy forbids a request.
 
 use serde_json::json;
 use waypost::store::StoreError;

@@ -1,4 +1,4 @@
-//! A server that takes connections and answers nothing, from the first request on.
+//! A server that accepts connections but never answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! A version that appears between the two requests of a read, by a server that is looked at through a veil.
+//! A version that appears between the two requests of a read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,7 +33,8 @@ async fn a_version_written_between_the_two_requests_of_a_read_is_no_deleted_one(
     assert!(matches!(error, StoreError::Stale { .. }), "{error}");
 }
 
-/// Passes requests on to OpenBao, and answers some that ask for data as if no version had been written yet.
+/// Passes requests on to OpenBao, and answers some that ask for data as if no version had been
+/// written yet.
 struct Veil {
     server: VaultAdmin,
     /// How many it still answers so.

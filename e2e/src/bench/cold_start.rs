@@ -1,4 +1,5 @@
-//! From the start of the controller to the last target of a fleet that was created while it was down.
+//! From the start of the controller to the last target of a fleet that was created while it was
+//! down.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -51,8 +52,8 @@ pub(super) async fn measure(ground: &Ground, fleet: &Fleet) -> anyhow::Result<(C
     Ok((controller, figures))
 }
 
-/// The least requests for the same: each path read, each target created, each status written, as many at once as the
-/// controller has. In seconds. No controller may run.
+/// The least requests for the same: each path read, each target created, each status written, as
+/// many at once as the controller has. In seconds. No controller may run.
 pub(super) async fn floor(ground: &Ground, fleet: &Fleet) -> anyhow::Result<f64> {
     let began = Instant::now();
     stream::iter(&fleet.paths)

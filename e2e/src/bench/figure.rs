@@ -24,7 +24,7 @@ pub struct Figure {
     pub verdict: Option<Verdict>,
 }
 
-/// How a figure stands to its bound.
+/// Whether a figure is within its bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {

@@ -98,8 +98,8 @@ impl Ground {
         self.create(push_secrets(&self.client, at[0]), "PushSecret", at[1], spec).await
     }
 
-    /// How many requests changed something in the cluster since it was started. Leases are heartbeats, and reviews and
-    /// tokens are answers that leave nothing behind.
+    /// How many requests changed something in the cluster since it was started. Leases are
+    /// heartbeats, and reviews and tokens are answers that leave nothing behind.
     pub(super) async fn kubernetes_writes(&self) -> anyhow::Result<u64> {
         let request = Request::new("").get("metrics", &GetParams::default())?;
         let text = self.client.request_text(request).await.context("ask the API server for its metrics")?;

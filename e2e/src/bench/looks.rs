@@ -1,4 +1,5 @@
-//! Many PushSecrets whose sources do not change, compared with the store every interval: nothing may be written anywhere.
+//! Many PushSecrets whose sources do not change, compared with the store every interval: nothing
+//! may be written anywhere.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,8 @@
-//! From a source's change to its target, as a client that watches the target sees it: by the product, and by hand.
+//! From a source's change to its target, as a client that watches the target sees it: by the
+//! product, and by hand.
 //!
-//! Both intervals are a day, so nothing moves but by events. Each second has one change of each, half a second apart.
+//! Both intervals are a day, so nothing moves but by events. Each second has one change of each,
+//! half a second apart.
 
 use std::pin::Pin;
 use std::time::Duration;

@@ -70,7 +70,8 @@ async fn windows(ground: &Ground, fleet: &Fleet, mark: Mark, window: Duration) -
     }
 }
 
-/// Whether a request told the path's version: by itself, or by a listing of a folder that it lies in.
+/// Whether a request told the path's version: by itself, or by a listing of a folder that it lies
+/// in.
 fn is_check_of(request: &Request, path: &str) -> bool {
     if request.refused {
         return false;

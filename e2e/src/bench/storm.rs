@@ -1,4 +1,5 @@
-//! Many sources that change at once, each with a path and a target of its own: by the product, and by hand.
+//! Many sources that change at once, each with a path and a target of its own: by the product, and
+//! by hand.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -109,8 +110,8 @@ impl<'a> Storm<'a> {
         Ok(())
     }
 
-    /// What cannot be left out: change the source, compare and write the version, read it, write the target, and say so on
-    /// both resources.
+    /// What cannot be left out: change the source, compare and write the version, read it, write
+    /// the target, and say so on both resources.
     async fn by_hand(&self, name: &str, value: &str) -> anyhow::Result<()> {
         self.change(name, value).await?;
         let data_path = format!("{MOUNT}/data/{}", path(name));

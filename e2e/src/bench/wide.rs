@@ -1,4 +1,5 @@
-//! One path with twenty properties: what a change of all of them costs the store, and what a look without a change costs.
+//! One path with twenty properties: what a change of all of them costs the store, and what a look
+//! without a change costs.
 
 use std::time::Duration;
 

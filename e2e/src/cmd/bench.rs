@@ -14,11 +14,11 @@ pub(super) struct Args {
     /// The `waypost` program [default: the one beside this program].
     #[arg(long, env = "BENCH_BINARY", value_name = "FILE")]
     binary: Option<PathBuf>,
-    /// Where the servers keep their state [default: memory, where the system has it]. On a disk each of the four writes on
-    /// the way from a source to a target waits for it, by hand as well.
+    /// Where the servers keep their state [default: memory, where the system has it]. On a disk
+    /// each of the four writes on the way from a source to a target waits for it, by hand as well.
     #[arg(long, env = "BENCH_STORAGE", value_name = "WHERE")]
     storage: Option<Storage>,
-    /// Changes of a source, one a second.
+    /// Changes of a source, one per second.
     #[arg(long, env = "BENCH_CHANGES", default_value_t = 60, value_name = "N")]
     changes: usize,
     /// ExternalSecrets of the cold start and the silence, ten to a path.
@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// PushSecrets that do not change.
     #[arg(long, env = "BENCH_PUSHES", default_value_t = 500, value_name = "N")]
     pushes: usize,
-    /// For so many of their intervals, of two seconds.
+    /// The number of their intervals, of two seconds each.
     #[arg(long, env = "BENCH_INTERVALS", default_value_t = 24, value_name = "N")]
     intervals: usize,
     /// Where the JSON goes [default: bench.json in cargo's target folder].

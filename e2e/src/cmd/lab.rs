@@ -15,7 +15,7 @@ pub(super) enum Command {
     Up(Start),
     /// Stop the lab that `up` started, and remove its state.
     Down,
-    /// Say whether a lab is running, and how to use it.
+    /// Show whether a lab is running, and how to use it.
     Status,
     /// Print only the path of the kubeconfig of the controller's ServiceAccount.
     ControllerKubeconfig,

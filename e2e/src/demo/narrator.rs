@@ -1,4 +1,4 @@
-//! What the demo prints: numbered steps, plain words, commands and their output.
+//! The demo's output: numbered steps, explanations, commands and their output.
 
 use std::time::{Duration, Instant};
 

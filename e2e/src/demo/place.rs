@@ -1,4 +1,4 @@
-//! Where the demo plays: a lab with the controller, in this process or one that stays.
+//! The stage of the demo: a lab with the controller, in this process or a detached one.
 
 use std::{
     path::{Path, PathBuf},
@@ -66,7 +66,7 @@ impl Place {
         &self.lab
     }
 
-    /// Says how to go on, and leaves the servers running where that was asked for.
+    /// Prints how to continue, and leaves the servers running if asked to.
     pub(super) fn end(self, narrator: &Narrator) -> anyhow::Result<()> {
         println!("\nDone in {:.1} s.", narrator.elapsed().as_secs_f64());
         match self.kept {

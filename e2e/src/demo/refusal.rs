@@ -1,4 +1,4 @@
-//! A manifest that breaks the path convention, judged by the API server and by `waypost lint`.
+//! A manifest that violates the path convention, judged by the API server and by `waypost lint`.
 
 use anyhow::ensure;
 

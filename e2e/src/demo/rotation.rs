@@ -59,7 +59,8 @@ pub(super) async fn show(
     Ok(last)
 }
 
-/// How long after the write was sent each consumer held it, as two watches that were open before saw it.
+/// How long after the write was sent each consumer held it, as two watches that were open before
+/// saw it.
 async fn rotate(client: &Client, source: &Source, password: &str) -> anyhow::Result<[Duration; 2]> {
     let (first, second) = try_join(watch(client, CONSUMERS[0]), watch(client, CONSUMERS[1])).await?;
     let start = Instant::now();

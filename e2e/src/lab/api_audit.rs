@@ -1,4 +1,5 @@
-//! What kube-apiserver recorded of the controller's requests: verb, object and verdict, and no content. Nobody else's are recorded.
+//! The controller's requests that kube-apiserver recorded: verb, object and verdict, without
+//! content. Others' requests are not recorded.
 
 use std::path::{Path, PathBuf};
 
@@ -11,12 +12,13 @@ use super::{CONTROLLER_ACCOUNT, folder::write_private, json_lines::JsonLines};
 #[derive(Debug, Clone)]
 pub struct ApiAudit(JsonLines);
 
-/// One request of the controller that the API server answered, or a watch that it began or ended to answer.
+/// One request of the controller that the API server answered, or a watch that it began or ended to
+/// answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiRequest {
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`
     pub verb: String,
-    /// What it was about; `None` for a path that is no resource, such as `/version`.
+    /// Its object; `None` for a path that is not a resource, such as `/version`.
     pub object: Option<ApiObject>,
     /// The HTTP status.
     pub code: u16,
@@ -24,7 +26,7 @@ pub struct ApiRequest {
     pub allowed: bool,
 }
 
-/// What a request was about.
+/// The object of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiObject {
@@ -71,7 +73,8 @@ impl ApiAudit {
         ApiAudit(JsonLines::at(log_file(folder)))
     }
 
-    /// Every request of the controller since the API server was first started, in the order of the answers.
+    /// Every request of the controller since the API server was first started, in the order of the
+    /// answers.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -98,7 +101,8 @@ pub(super) fn write_policy(folder: &Path) -> anyhow::Result<PathBuf> {
     let policy = json!({
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
-        // Every other stage has the answer's status. A watch is recorded as it begins: it may outlive the lab.
+        // Every other stage has the answer's status. A watch is recorded as it begins: it may
+        // outlive the lab.
         "omitStages": ["RequestReceived"],
         "rules": [
             { "level": "Metadata", "users": [format!("system:serviceaccount:{namespace}:{name}")] },

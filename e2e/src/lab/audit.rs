@@ -1,4 +1,5 @@
-//! What OpenBao's audit device recorded: which requests were made, by path and operation. Values in it are hashed.
+//! The requests that OpenBao's audit device recorded, by path and operation. Values in it are
+//! hashed.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -18,10 +19,10 @@ pub struct Request {
     /// Without `v1/`, for instance `secret/data/platform-data/postgres/temporal`.
     #[serde(default)]
     pub path: String,
-    /// Whether the server refused it, or failed.
+    /// Whether the server denied it, or failed.
     #[serde(skip)]
     pub refused: bool,
-    /// Where it was asked.
+    /// Its namespace.
     #[serde(default)]
     pub namespace: Namespace,
     /// Those that `sys/config/auditing/request-headers` names, in lower case.
@@ -40,7 +41,7 @@ pub struct Namespace {
     pub path: String,
 }
 
-/// Who a token belongs to, as far as the server knows.
+/// The owner of a token, as far as the server knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Caller {
     /// For instance `token-NAME` for a token that was created with a name.
@@ -88,7 +89,8 @@ impl AuditLog {
         self.0.mark()
     }
 
-    /// The requests answered since the mark, in order. A request that is still being answered is not among them.
+    /// The requests answered since the mark, in order. A request that is still being answered is
+    /// not among them.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -97,8 +99,9 @@ impl AuditLog {
         Ok(lines.into_iter().filter_map(Line::answered).collect())
     }
 
-    /// The requests since the mark that a rate limit quota turned away. They are recorded where `sys/quotas/config` sets
-    /// `enable_rate_limit_audit_logging`, and are not among those of [`AuditLog::since`].
+    /// The requests since the mark that a rate limit quota turned away. They are recorded where
+    /// `sys/quotas/config` sets `enable_rate_limit_audit_logging`, and are not among those of
+    /// [`AuditLog::since`].
     ///
     /// # Errors
     /// When the file cannot be read.

@@ -26,7 +26,7 @@ use crate::{
 
 const READY: Duration = Duration::from_secs(60);
 
-/// How the server is spoken to.
+/// The protocol of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Transport {
     #[default]
@@ -34,7 +34,7 @@ pub enum Transport {
     Plain,
 }
 
-/// Whom the server talks to.
+/// Which clients the server accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Clients {
     /// Anybody.
@@ -47,11 +47,12 @@ pub enum Clients {
 /// How a server differs from the usual one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BaoOptions {
-    /// How it is spoken to.
+    /// Its protocol.
     pub transport: Transport,
-    /// Whom it talks to, over TLS.
+    /// Which clients it accepts, over TLS.
     pub clients: Clients,
-    /// The largest entry of its storage in bytes, if it is not to be the server's own choice of 1 MiB.
+    /// The largest entry of its storage in bytes, if it is not to be the server's own choice of 1
+    /// MiB.
     pub max_entry_size: Option<u32>,
 }
 

@@ -30,7 +30,8 @@ pub struct ControllerOptions {
 }
 
 impl ControllerOptions {
-    /// `binary` is the program (`env!("CARGO_BIN_EXE_waypost")` in its own tests), `kubeconfig` says as whom it runs.
+    /// `binary` is the program (`env!("CARGO_BIN_EXE_waypost")` in its own tests), `kubeconfig`
+    /// says as whom it runs.
     pub fn new(binary: impl Into<PathBuf>, kubeconfig: impl Into<PathBuf>) -> Self {
         ControllerOptions { binary: binary.into(), kubeconfig: kubeconfig.into(), args: Vec::new(), env: Vec::new() }
     }
@@ -58,7 +59,8 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts the controller; it is not ready yet. Its log goes to a file in `folder`, which must be its own.
+    /// Starts the controller; it is not ready yet. Its log goes to a file in `folder`, which must
+    /// be its own.
     pub(super) fn start(
         tied: &Program,
         options: &ControllerOptions,
@@ -88,7 +90,8 @@ impl Controller {
     /// Waits until `/readyz` answers 200.
     ///
     /// # Errors
-    /// When the controller has ended or is not ready after a minute; the end of its log is in the error.
+    /// When the controller has ended or is not ready after a minute; the end of its log is in the
+    /// error.
     pub async fn wait_ready(&self) -> anyhow::Result<()> {
         let waited = wait::until("the controller to be ready", READY, async || match self.server.exited() {
             Some(_) => Ok(Some(())),
@@ -116,7 +119,8 @@ impl Controller {
         answer.error_for_status().context("ask for metrics")?.text().await.context("read the metrics")
     }
 
-    /// The sum of all series of a metric whose labels contain each of `labels` (as `name="value"`); 0 if there is none.
+    /// The sum of all series of a metric whose labels contain each of `labels` (as `name="value"`);
+    /// 0 if there is none.
     ///
     /// # Errors
     /// When there is no answer.

@@ -1,4 +1,4 @@
-//! A lab that outlives the command which started it, in a folder that everybody finds.
+//! A lab that outlives the command that started it, in a well-known folder.
 
 use std::{
     fs::{self, File},
@@ -58,7 +58,8 @@ impl Kept {
         &self.running
     }
 
-    /// Lets it run on after this process. A lab that is not kept is stopped on drop, unless it ran before.
+    /// Lets it run on after this process. A lab that is not kept is stopped on drop, unless it ran
+    /// before.
     pub(crate) fn keep(mut self) -> Running {
         if let Some(guard) = &mut self.guard {
             guard.child = None;
@@ -82,7 +83,8 @@ impl Drop for Guard {
     }
 }
 
-/// Starts a lab in a process of its own, or finds it running. Dropping the future, or what it gives, stops what it started.
+/// Starts a lab in a process of its own, or finds it running. Dropping the future, or what it
+/// gives, stops what it started.
 pub(crate) async fn up(transport: Transport) -> anyhow::Result<Kept> {
     start_detached(transport, None).await
 }
@@ -224,7 +226,8 @@ fn folder_is_used(path: &Path) -> bool {
 }
 
 impl Running {
-    /// Shell lines that point kubectl and bao at the lab. The token is read from its file, so that it is not in a history.
+    /// Shell lines that point kubectl and bao at the lab. The token is read from its file, so that
+    /// it is not in a history.
     pub(crate) fn exports(&self) -> String {
         let mut lines = format!(
             "export KUBECONFIG={}\nexport BAO_ADDR={}\nexport BAO_TOKEN=\"$(cat {})\"\n",

@@ -1,4 +1,5 @@
-//! State folders: each belongs to one living lab, and those of dead labs are removed by the next start.
+//! State folders: each belongs to one living lab, and those of dead labs are removed by the next
+//! start.
 
 use std::{
     fmt,
@@ -13,10 +14,12 @@ use anyhow::{Context, bail};
 
 use crate::provision::cache_folder;
 
-/// Held, by an advisory lock, for as long as the owner lives; the kernel lets it go however the owner ends.
+/// Held, by an advisory lock, for as long as the owner lives; the kernel lets it go however the
+/// owner ends.
 const LOCK: &str = "lock";
 
-/// A folder that only its user can read, with the lock that says it is in use. It is removed on drop.
+/// A folder that only its user can read, with the lock that says it is in use. It is removed on
+/// drop.
 #[derive(Debug)]
 pub(super) struct StateFolder {
     path: PathBuf,
@@ -32,7 +35,8 @@ pub enum Storage {
     /// In the user's cache folder. Each write waits for the disk, as in production.
     #[default]
     Disk,
-    /// In shared memory (Linux: `/dev/shm`): the same servers with the same settings, without the disk.
+    /// In shared memory (Linux: `/dev/shm`): the same servers with the same settings, without the
+    /// disk.
     Memory,
 }
 
@@ -75,7 +79,8 @@ pub(super) fn labs_folder() -> anyhow::Result<PathBuf> {
 }
 
 impl StateFolder {
-    /// A new folder among those of all labs of this storage, after removing those whose owner is gone.
+    /// A new folder among those of all labs of this storage, after removing those whose owner is
+    /// gone.
     pub(super) fn unnamed(storage: Storage) -> anyhow::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let labs = storage.labs()?;
@@ -149,7 +154,8 @@ pub(super) fn is_in_use(path: &Path) -> anyhow::Result<bool> {
     }
 }
 
-/// Writes a file that only its user can read. Who reads it meanwhile gets the former one whole, or this one.
+/// Writes a file that only its user can read. Who reads it meanwhile gets the former one whole, or
+/// this one.
 pub(super) fn write_private(path: &Path, content: &str) -> anyhow::Result<()> {
     static DRAFTS: AtomicU32 = AtomicU32::new(0);
     let mut draft = path.as_os_str().to_owned();

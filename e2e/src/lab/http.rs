@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::Context;
 use reqwest::{Certificate, Client, Identity};
 
-/// A client bound to the caller's runtime; without a CA it trusts nobody, and speaks plain HTTP only. `identity_pem` holds the
-/// certificate and the key that it shows.
+/// A client bound to the caller's runtime; without a CA it trusts nobody, and speaks plain HTTP
+/// only. `identity_pem` holds the certificate and the key that it shows.
 pub(super) fn client(ca_pem: Option<&str>, identity_pem: Option<&str>) -> anyhow::Result<Client> {
     let certificates = match ca_pem {
         Some(pem) => Certificate::from_pem_bundle(pem.as_bytes()).context("read the CA's certificate")?,

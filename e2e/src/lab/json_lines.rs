@@ -32,7 +32,8 @@ impl JsonLines {
         fs::metadata(&self.file).map(|file| Mark(file.len())).with_context(|| self.unreadable())
     }
 
-    /// The lines since the mark, as far as they are of this type. A line that is still being written is not among them.
+    /// The lines since the mark, as far as they are of this type. A line that is still being
+    /// written is not among them.
     ///
     /// # Errors
     /// When the file cannot be read.

@@ -30,10 +30,12 @@ use crate::{
     wait,
 };
 
-/// How long one of the servers may take to be ready; a loaded machine of two cores needs a few seconds.
+/// How long one of the servers may take to be ready; a loaded machine of two cores needs a few
+/// seconds.
 const READY: Duration = Duration::from_secs(120);
 
-/// The controllers that make deletion, ownership, identities, quotas and workloads real. There are no nodes, so Pods stay pending.
+/// The controllers that make deletion, ownership, identities, quotas and workloads real. There are
+/// no nodes, so Pods stay pending.
 const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,serviceaccount-controller,\
     serviceaccount-token-controller,root-ca-certificate-publisher-controller,resourcequota-controller,\
     deployment-controller,replicaset-controller,statefulset-controller,daemonset-controller,\
@@ -134,7 +136,8 @@ pub(super) async fn client(path: &Path) -> anyhow::Result<Client> {
     prompt_client(&config).with_context(|| format!("make a client for {}", path.display()))
 }
 
-/// Like the product's, it sends at once: kube's own client leaves Nagle's algorithm on, and a floor with pauses would be none.
+/// Like the product's, it sends at once: kube's own client leaves Nagle's algorithm on, and a floor
+/// with pauses would be none.
 fn prompt_client(config: &kube::Config) -> anyhow::Result<Client> {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
@@ -191,7 +194,8 @@ fn apiserver_command(
         .arg(file_flag("--etcd-certfile", &identity.certificate_file))
         .arg(file_flag("--etcd-keyfile", &identity.key_file))
         .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
-        // A loopback address cannot be an endpoint of the Service `kubernetes`, and nothing here reads that Service.
+        // A loopback address cannot be an endpoint of the Service `kubernetes`, and nothing here
+        // reads that Service.
         .arg("--endpoint-reconciler-type=none")
         .arg(format!("--secure-port={}", api_port.number()))
         .arg(file_flag("--tls-cert-file", &identity.certificate_file))
@@ -199,7 +203,8 @@ fn apiserver_command(
         .arg(file_flag("--client-ca-file", &pki.ca_file()))
         .arg(file_flag("--cert-dir", folder))
         .args(["--authorization-mode=RBAC", "--service-cluster-ip-range=10.0.0.0/24", "--allow-privileged=true"])
-        // As OpenShift has it: who makes an object block its owner's deletion must have the right to.
+        // As OpenShift has it: who makes an object block its owner's deletion must have the right
+        // to.
         .arg("--enable-admission-plugins=OwnerReferencesPermissionEnforcement")
         .arg("--service-account-issuer=https://kubernetes.default.svc.cluster.local")
         .arg(file_flag("--service-account-key-file", public_key))

@@ -1,4 +1,5 @@
-//! The lab's own certificates: one CA, a certificate for each server, client certificates for whoever needs one.
+//! The lab's own certificates: one CA, a certificate for each server, client certificates for
+//! whoever needs one.
 
 use std::path::{Path, PathBuf};
 
@@ -49,7 +50,8 @@ impl Pki {
         self.ca.pem()
     }
 
-    /// A certificate for a server on the loopback address; it serves as client certificate among peers, too.
+    /// A certificate for a server on the loopback address; it serves as client certificate among
+    /// peers, too.
     pub(super) fn server(&self, name: &str) -> anyhow::Result<Identity> {
         let names = ["127.0.0.1", "localhost", "kubernetes", "kubernetes.default.svc"].map(String::from);
         let mut params = CertificateParams::new(names).context("name a server certificate")?;
@@ -69,7 +71,8 @@ impl Pki {
         self.issue(file, params)
     }
 
-    /// A key pair without certificate, for ServiceAccount tokens: the private key's file, and the public one's.
+    /// A key pair without certificate, for ServiceAccount tokens: the private key's file, and the
+    /// public one's.
     pub(super) fn signing_key(&self, name: &str) -> anyhow::Result<[PathBuf; 2]> {
         let key = KeyPair::generate().context("generate a signing key")?;
         let files = [self.folder.join(format!("{name}.key")), self.folder.join(format!("{name}.pub"))];

@@ -1,4 +1,5 @@
-//! Loopback ports that stay a lab's own while it lives, also while the server on one of them is stopped.
+//! Loopback ports that stay a lab's own while it lives, also while the server on one of them is
+//! stopped.
 
 use std::{
     fs::{self, File},
@@ -9,7 +10,8 @@ use std::{
 
 use anyhow::Context;
 
-/// Below the ports that systems give to outgoing connections, one of which would otherwise take the port of a stopped server.
+/// Below the ports that systems give to outgoing connections, one of which would otherwise take the
+/// port of a stopped server.
 const RANGE: std::ops::Range<u16> = 20_000..32_000;
 
 /// A reserved port. No other lab gets it until this value is dropped.
@@ -20,7 +22,8 @@ pub(super) struct Port {
 }
 
 impl Port {
-    /// Reserves a free port; `folder` holds a lock file for each port and is shared by all labs of a user.
+    /// Reserves a free port; `folder` holds a lock file for each port and is shared by all labs of
+    /// a user.
     pub(super) fn reserve(folder: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         let width = u64::from(RANGE.end - RANGE.start);

@@ -1,4 +1,5 @@
-//! What an administrator installs: CRDs, RBAC and admission policies in the cluster, policies and roles in OpenBao.
+//! What an administrator installs: CRDs, RBAC and admission policies in the cluster, policies and
+//! roles in OpenBao.
 
 use std::{
     fs,
@@ -94,7 +95,8 @@ pub(super) async fn install_vault_roles(admin: &VaultAdmin, auth_mount: &str) ->
     Ok(())
 }
 
-/// The admission policies that the README tells an administrator to apply. The others are a matter of choice.
+/// The admission policies that the README tells an administrator to apply. The others are a matter
+/// of choice.
 const ADMISSION: [&str; 5] = [
     "path-convention.yaml",
     "convention-enforce.yaml",
@@ -103,7 +105,8 @@ const ADMISSION: [&str; 5] = [
     "who-may-store.yaml",
 ];
 
-/// Applies the kustomize base, CRDs included, and the admission policies with kubectl, as an administrator does.
+/// Applies the kustomize base, CRDs included, and the admission policies with kubectl, as an
+/// administrator does.
 pub(super) fn install_manifests(kubectl: impl Fn() -> Command) -> anyhow::Result<()> {
     apply(kubectl(), &["-k"], &repository().join("deploy/kustomize/base"))?;
     let mut wait = kubectl();

@@ -1,4 +1,5 @@
-//! One running server, tied to this process: when this process ends, however it ends, the server is killed.
+//! One running server, tied to this process: when this process ends, however it ends, the server is
+//! killed.
 
 use std::{
     fs::{self, File},
@@ -86,7 +87,8 @@ impl Server {
         if let Some(directory) = command.get_current_dir() {
             supervised.current_dir(directory);
         }
-        // A group of its own: ^C at a terminal goes to this process alone, whose end then ends the servers.
+        // A group of its own: ^C at a terminal goes to this process alone, whose end then ends the
+        // servers.
         supervised.process_group(0).stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output);
         let mut child = supervised.spawn().with_context(|| format!("start {name} under {tied}"))?;
         let orders = child.stdin.take();
@@ -133,7 +135,8 @@ impl Server {
         orders.write_all(signal.line().as_bytes()).with_context(|| format!("{} has ended", self.name))
     }
 
-    /// How the server ended (its exit code, or 128 plus the signal that ended it), or `None` while it runs.
+    /// How the server ended (its exit code, or 128 plus the signal that ended it), or `None` while
+    /// it runs.
     pub fn exited(&self) -> Option<ExitStatus> {
         self.supervisor().child.try_wait().ok().flatten()
     }

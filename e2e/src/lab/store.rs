@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::{CONTROLLER_ACCOUNT, MOUNT};
 
-/// The manifest of a ClusterSecretStore that logs in to a server as the controller does: Kubernetes auth, without a stored
-/// token.
+/// The manifest of a ClusterSecretStore that logs in to a server as the controller does: Kubernetes
+/// auth, without a stored token.
 pub fn cluster_secret_store(name: &str, server: &str, ca_pem: Option<&str>) -> Value {
     let [namespace, account] = CONTROLLER_ACCOUNT;
     let mut store = json!({

@@ -53,7 +53,8 @@ impl VaultAdmin {
         self
     }
 
-    /// Any request to `/v1/PATH`: status and body (null if it has none). Only a failed connection is an error.
+    /// Any request to `/v1/PATH`: status and body (null if it has none). Only a failed connection
+    /// is an error.
     ///
     /// # Errors
     /// When there is no answer, or none in JSON.
@@ -149,7 +150,8 @@ impl VaultAdmin {
         answer["data"]["version"].as_u64().context("the write's answer has no version")
     }
 
-    /// The `data` of `metadata/PATH` (current_version, custom_metadata, versions, …); `None` if there is no such entry.
+    /// The `data` of `metadata/PATH` (current_version, custom_metadata, versions, …); `None` if
+    /// there is no such entry.
     ///
     /// # Errors
     /// When the server refuses.
@@ -207,14 +209,16 @@ impl VaultAdmin {
         self.post(&format!("sys/policies/acl/{name}"), &json!({ "policy": hcl })).await.map(drop)
     }
 
-    /// Mounts a secrets engine, for instance `kv` with options `{"version": "2"}`, and waits until a KV v2 mount serves.
+    /// Mounts a secrets engine, for instance `kv` with options `{"version": "2"}`, and waits until
+    /// a KV v2 mount serves.
     ///
     /// # Errors
     /// When the server refuses.
     pub async fn enable_mount(&self, path: &str, engine: &str, options: &Value) -> anyhow::Result<()> {
         let (mount, body) = (format!("sys/mounts/{path}"), json!({ "type": engine, "options": options }));
         if let Err(error) = self.post(&mount, &body).await {
-            // A connection may break off while a server starts, before or after it has mounted the engine.
+            // A connection may break off while a server starts, before or after it has mounted the
+            // engine.
             let broke_off = error.chain().any(|cause| cause.is::<reqwest::Error>());
             if !broke_off {
                 return Err(error);
@@ -242,7 +246,8 @@ impl VaultAdmin {
         self.post(&format!("sys/auth/{path}"), &json!({ "type": method })).await.map(drop)
     }
 
-    /// A token with these policies and no others, for stores with token authentication and for tests of a policy.
+    /// A token with these policies and no others, for stores with token authentication and for
+    /// tests of a policy.
     ///
     /// # Errors
     /// When the server refuses.
@@ -297,7 +302,8 @@ impl VaultAdmin {
     }
 }
 
-/// The server's own error texts are shown: they name paths and rights, and this client only meets the lab's own values.
+/// The server's own error texts are shown: they name paths and rights, and this client only meets
+/// the lab's own values.
 fn accepted(method: &str, path: &str, status: u16, body: Value) -> anyhow::Result<Value> {
     if StatusCode::from_u16(status).is_ok_and(|status| status.is_success()) {
         return Ok(body);

@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-/// Makes `copy` equal to what git knows of `tree` or would add to it. What is equal already keeps its time of change, so
-/// that cargo compiles no more than it must.
+/// Makes `copy` equal to what git knows of `tree` or would add to it. What is equal already keeps
+/// its time of change, so that cargo compiles no more than it must.
 pub(super) fn bring_up(tree: &Path, copy: &Path) -> anyhow::Result<()> {
     let files = files(tree)?;
     for file in &files {

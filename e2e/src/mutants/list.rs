@@ -21,7 +21,8 @@ pub struct Mutant {
     pub text: String,
     /// What stands in its place then.
     pub instead: String,
-    /// Tests that fail then, by their whole names. Unit tests of the product, unless `target` says otherwise.
+    /// Tests that fail then, by their whole names. Unit tests of the product, unless `target` says
+    /// otherwise.
     pub caught_by: Vec<String>,
     /// The file in `tests/` that has them, if they are no unit tests. It must need no servers.
     #[serde(default)]
@@ -85,7 +86,8 @@ fn occurrences(source: &str, text: &str) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// The text with each run of white space as one space, and for each byte the character or run that it came from.
+/// The text with each run of white space as one space, and for each byte the character or run that
+/// it came from.
 fn squeeze(text: &str) -> (String, Vec<Range<usize>>) {
     let (mut squeezed, mut origins) = (String::new(), Vec::<Range<usize>>::new());
     for (at, character) in text.char_indices() {

@@ -23,7 +23,8 @@ pub fn cache_folder() -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// The cached entry `name`; if it is missing, `make` makes it at the path it is given, and it is renamed into place.
+/// The cached entry `name`; if it is missing, `make` makes it at the path it is given, and it is
+/// renamed into place.
 ///
 /// Only one process makes an entry at a time; the others wait and find it.
 ///

@@ -30,7 +30,8 @@ pub(super) const CONTROL_PLANE: GoProgram = GoProgram {
     name: "controlplane",
     module: "controlplane",
     package: ".",
-    // Clients parse the version that the server and kubectl report, and the modules themselves carry none.
+    // Clients parse the version that the server and kubectl report, and the modules themselves
+    // carry none.
     link_flags: "-s -w \
         -X k8s.io/component-base/version.gitVersion=v1.36.3 \
         -X k8s.io/component-base/version.gitMajor=1 \
@@ -77,7 +78,8 @@ impl GoProgram {
         cache::entry(&format!("{}-{key}", self.name), |partial| self.build(&module, partial))
     }
 
-    /// A digest of the sources, the module's requirements, the link flags, and the toolchain with its platform.
+    /// A digest of the sources, the module's requirements, the link flags, and the toolchain with
+    /// its platform.
     fn key(&self, module: &Path, toolchain: &str) -> anyhow::Result<String> {
         let mut digest = Sha256::new();
         for part in [self.package, self.link_flags, toolchain] {
@@ -113,7 +115,8 @@ impl GoProgram {
         Ok(())
     }
 
-    /// Counts what `go build -v` prints (a line for each module fetched and each package compiled), and keeps the last lines.
+    /// Counts what `go build -v` prints (a line for each module fetched and each package compiled),
+    /// and keeps the last lines.
     fn report_progress(&self, lines: impl Iterator<Item = String>) -> VecDeque<String> {
         let (start, mut reported) = (Instant::now(), Instant::now());
         let (mut fetched, mut compiled) = (0_u32, 0_u32);

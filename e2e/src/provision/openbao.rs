@@ -17,7 +17,8 @@ use super::cache;
 /// The pinned wheel with its hashes.
 const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openbao-requirements.txt");
 
-/// The path of the server: `chosen` if the user named one (a path, or a name on PATH), else the pinned one.
+/// The path of the server: `chosen` if the user named one (a path, or a name on PATH), else the
+/// pinned one.
 pub(super) fn provision(chosen: Option<OsString>) -> anyhow::Result<PathBuf> {
     match chosen {
         Some(name) => on_path(&name),

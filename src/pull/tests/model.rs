@@ -246,7 +246,7 @@ impl World {
         let object: ExternalSecret = serde_json::from_value(object).unwrap();
         let version = object.metadata.resource_version.clone().unwrap_or_default();
         self.context.written.shown("es-uid", &version);
-        self.pull.observe(&object);
+        self.pull.seen(&object);
         self.cached = Arc::new(object);
     }
 

@@ -10,7 +10,7 @@ use super::*;
 use crate::api::ClusterSecretStore;
 use crate::api::store_location::StoreLocation;
 use crate::store::StoreError;
-use crate::store::observer::Unobserved;
+use crate::store::meter::NoMeter;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -26,7 +26,7 @@ fn pool(idle: Duration) -> (Arc<Pool>, Arc<AtomicUsize>) {
         }
     });
     let cluster = Cluster::new(kube::Client::new(router, "default"));
-    let pool = Pool::new(cluster, NonZeroU32::MAX, Arc::new(Unobserved), Arc::default(), idle);
+    let pool = Pool::new(cluster, NonZeroU32::MAX, Arc::new(NoMeter), Arc::default(), idle);
     (pool, requests)
 }
 
@@ -76,7 +76,7 @@ async fn a_client_that_nobody_uses_or_holds_goes_and_its_session_ends() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     assert_eq!(left[0].consumer.as_deref(), Some("held"));
-    assert!(pool.readers.of("gone-1", "t").is_empty() && !pool.readers.of("held", "t").is_empty());
+    assert!(pool.secret_users.of("gone-1", "t").is_empty() && !pool.secret_users.of("held", "t").is_empty());
     let again = pool.made("held", &name, &object).await.unwrap();
     assert!(Arc::ptr_eq(&held.client, &again.client), "who holds a client has no second login");
 }
@@ -106,7 +106,7 @@ async fn the_session_of_a_store_that_leads_elsewhere_now_lives_on_for_a_while_an
         }
     });
     let cluster = Cluster::new(kube::Client::new(router, "default"));
-    let pool = Pool::new(cluster, NonZeroU32::MAX, Arc::new(Unobserved), Arc::default(), IDLE);
+    let pool = Pool::new(cluster, NonZeroU32::MAX, Arc::new(NoMeter), Arc::default(), IDLE);
     let (name, object) = store(1, json!(null));
     let path = crate::domain::path::RemotePath::parse(Some("secret"), "a/b").unwrap();
     let is_shut = |read: Result<_, StoreError>| matches!(read, Err(StoreError::CredentialUnread { .. }));

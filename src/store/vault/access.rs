@@ -12,7 +12,7 @@ use super::transport::{Lagging, Redirects, Settings, Transport};
 use super::{ClientSettings, VaultClient};
 use crate::domain::secret::SecretBytes;
 use crate::store::auth::{Login, LoginSource};
-use crate::store::observer::Unobserved;
+use crate::store::meter::NoMeter;
 use crate::store::{Identity, StoreError};
 
 /// A server and a token.
@@ -65,7 +65,7 @@ impl Access {
             rate: NonZeroU32::MAX,
             pace: Arc::default(),
             store: self.address.clone(),
-            observer: Arc::new(Unobserved),
+            meter: Arc::new(NoMeter),
             recovered: Arc::new(|| {}),
             troubled: Arc::new(|| {}),
         }))

@@ -11,7 +11,7 @@ use super::transport::{MAX_REPLY, Outgoing, Payload};
 use crate::domain::secret::SecretBytes;
 use crate::store::StoreError;
 use crate::store::auth::{Application, QUOTED, is_quoted};
-use crate::store::observer::Call;
+use crate::store::meter::Call;
 
 /// The maximum number of bytes with which JSON escapes one byte of text.
 const MOST_ESCAPED: usize = 6;

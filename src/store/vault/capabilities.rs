@@ -13,7 +13,7 @@ use super::error::{self, Asked};
 use super::reply::{self, Data};
 use super::transport::{Lagging, MAX_REPLY, Outgoing, Payload};
 use crate::store::StoreError;
-use crate::store::observer::Call;
+use crate::store::meter::Call;
 
 const ENDPOINT: &str = "sys/capabilities-self";
 

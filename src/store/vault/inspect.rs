@@ -9,7 +9,7 @@ use super::reply::{self, Data, Health};
 use super::transport::{MAX_REPLY, Outgoing, Payload};
 use crate::domain::path::Mount;
 use crate::store::StoreError;
-use crate::store::observer::Call;
+use crate::store::meter::Call;
 
 /// An unused path below the prefix of secrets, whose rights are asked for; nothing is read.
 pub fn sample(secret_prefix: &str) -> String {

@@ -16,7 +16,7 @@ use super::reply::{self, Data, Metadata, Version, VersionMetadata, VersionState}
 use super::transport::{MAX_REPLY, Outgoing, Payload, Reply};
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteData, RemoteValue};
-use crate::store::observer::Call;
+use crate::store::meter::Call;
 use crate::store::{self, Head, StoreError, Written};
 
 /// The reply about an entry's data.

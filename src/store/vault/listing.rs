@@ -10,7 +10,7 @@ use super::transport::{Outgoing, Reply};
 use crate::domain::claim::Labels;
 use crate::domain::consent;
 use crate::domain::path::RemotePath;
-use crate::store::observer::Call;
+use crate::store::meter::Call;
 use crate::store::{Latest, StoreError};
 
 /// Requests everything below the folder, at any depth. GET is equivalent to OpenBao's own method

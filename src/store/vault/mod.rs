@@ -39,7 +39,7 @@ use crate::domain::path::{Mount, RemotePath};
 use crate::domain::remote::{Entry, RemoteData};
 use crate::store::auth::LoginSource;
 use crate::store::error::Family;
-use crate::store::observer::Call;
+use crate::store::meter::Call;
 use crate::store::{Exchange, Head, Heads, Identity, Metadata, PathKey, StoreClient, StoreError, Written};
 pub use inspect::{Inspection, Lacking, sample};
 

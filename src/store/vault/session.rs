@@ -19,11 +19,11 @@ use super::transport::{Outgoing, Reply, Transport};
 use crate::domain::secret::SecretBytes;
 use crate::store::StoreError;
 use crate::store::auth::{Login, LoginSource};
-use crate::store::observer::Call;
+use crate::store::meter::Call;
 
 /// How long a denied login is not tried again: doubled from the first to the last.
-const FIRST_REFUSAL: Duration = Duration::from_secs(1);
-const LAST_REFUSAL: Duration = Duration::from_secs(16);
+const FIRST_DENIAL: Duration = Duration::from_secs(1);
+const LAST_DENIAL: Duration = Duration::from_secs(16);
 /// If a token may not look itself up, a 403 leads to a new login at most this often.
 const BLIND_PAUSE: Duration = Duration::from_secs(60);
 /// What is said of a store without `auth` whose request the server refuses.
@@ -86,14 +86,14 @@ pub struct Session {
 #[derive(Default)]
 struct Gate {
     closed: bool,
-    refusal: Option<Refusal>,
+    denial: Option<Denial>,
     /// When the current token was last known to be valid.
     alive: Option<Instant>,
     /// Until when a 403 is treated as policy without a lookup.
     blind_until: Option<Instant>,
 }
 
-struct Refusal {
+struct Denial {
     at: Instant,
     wait: Duration,
     error: StoreError,
@@ -255,30 +255,30 @@ impl Session {
         if gate.closed || self.sealed.load(Ordering::Relaxed) {
             return Err(StoreError::CredentialUnread { what: "the store was changed or removed meanwhile".to_owned() });
         }
-        if let Some(refusal) = &gate.refusal {
+        if let Some(denial) = &gate.denial {
             // All who waited for this attempt share its outcome, and the server is not flooded with
             // a wrong login.
-            if refusal.at >= asked || refusal.at + refusal.wait > Instant::now() {
-                return Err(refusal.error.clone());
+            if denial.at >= asked || denial.at + denial.wait > Instant::now() {
+                return Err(denial.error.clone());
             }
         }
         match self.new_token().await {
             Ok(token) => {
-                gate.refusal = None;
+                gate.denial = None;
                 gate.alive = None;
                 self.set_doubt(None);
                 Ok(self.keep(token))
             }
             Err(error) => {
                 self.transport.refused();
-                let before = gate.refusal.take().map(|refusal| refusal.wait * 2);
+                let before = gate.denial.take().map(|denial| denial.wait * 2);
                 let wait = match &error {
-                    StoreError::LoginRefused { .. } => before.unwrap_or(FIRST_REFUSAL).min(LAST_REFUSAL),
+                    StoreError::LoginRefused { .. } => before.unwrap_or(FIRST_DENIAL).min(LAST_DENIAL),
                     // The circuit breaker protects a failing server, and a credential may be
                     // created at any time.
                     _ => Duration::ZERO,
                 };
-                gate.refusal = Some(Refusal { at: Instant::now(), wait, error: error.clone() });
+                gate.denial = Some(Denial { at: Instant::now(), wait, error: error.clone() });
                 Err(error)
             }
         }

@@ -21,7 +21,7 @@ use super::error::Asked;
 use super::guard::{Failure, Guard, PATIENCE};
 use super::{connect, error};
 use crate::store::StoreError;
-use crate::store::observer::{Call, RequestObserver};
+use crate::store::meter::{Call, RequestMeter};
 use crate::store::pace::Pace;
 use crate::store::serving::served;
 use crate::telemetry::trail;
@@ -72,10 +72,10 @@ pub struct Settings {
     pub rate: NonZeroU32,
     /// Records the requests in flight.
     pub pace: Arc<Pace>,
-    /// Kind and name of the store, for the observer.
+    /// Kind and name of the store, for the meter.
     pub store: String,
     /// Records the requests.
-    pub observer: Arc<dyn RequestObserver>,
+    pub meter: Arc<dyn RequestMeter>,
     /// Called when the server answers again after it failed repeatedly.
     pub recovered: Arc<dyn Fn() + Send + Sync>,
     /// Called when the server fails repeatedly or denies access: the store should be checked.
@@ -164,7 +164,7 @@ impl Transport {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let _slot = self.guard.admit(deadline).await?;
-            let outcome = self.observed(request).await;
+            let outcome = self.timed(request).await;
             match &outcome {
                 Ok(reply) if reply.status == StatusCode::TOO_MANY_REQUESTS => {
                     self.guard.throttled(reply.retry_after);
@@ -194,7 +194,7 @@ impl Transport {
             namespace: None,
             largest: MAX_REPLY,
         };
-        self.observed(&request).await
+        self.timed(&request).await
     }
 
     /// Asks for the server's health like any other request: not while the circuit is open, and no
@@ -237,14 +237,14 @@ impl Transport {
         });
     }
 
-    async fn observed(&self, request: &Outgoing) -> Result<Reply, StoreError> {
+    async fn timed(&self, request: &Outgoing) -> Result<Reply, StoreError> {
         let started = Instant::now();
         let under_way = self.settings.pace.begin();
         let span = trail::store(&self.settings.store, &request.method, &request.path);
         let outcome = self.exchange(request).instrument(span).await;
         drop(under_way);
         let ok = outcome.as_ref().is_ok_and(|reply| reply.status.is_success() || reply.status == StatusCode::NOT_FOUND);
-        self.settings.observer.observed(&self.settings.store, request.call, ok, started.elapsed());
+        self.settings.meter.record(&self.settings.store, request.call, ok, started.elapsed());
         outcome
     }
 

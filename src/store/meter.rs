@@ -44,15 +44,15 @@ impl Call {
 }
 
 /// Is told of every request after it ended.
-pub trait RequestObserver: Send + Sync {
+pub trait RequestMeter: Send + Sync {
     /// `store` is kind and name as in `ClusterSecretStore/vault-backend`. `ok` is false if the
     /// server could not be reached or answered with an error other than "not found".
-    fn observed(&self, store: &str, call: Call, ok: bool, took: Duration);
+    fn record(&self, store: &str, call: Call, ok: bool, took: Duration);
 }
 
 /// Records nothing.
-pub struct Unobserved;
+pub struct NoMeter;
 
-impl RequestObserver for Unobserved {
-    fn observed(&self, _store: &str, _call: Call, _ok: bool, _took: Duration) {}
+impl RequestMeter for NoMeter {
+    fn record(&self, _store: &str, _call: Call, _ok: bool, _took: Duration) {}
 }

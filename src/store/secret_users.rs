@@ -8,18 +8,18 @@ use parking_lot::{Mutex, MutexGuard};
 use super::keys::KeyRef;
 
 /// The clients by Secret; `K` is a client's key.
-pub struct Readers<K>(Mutex<HashMap<SecretName, HashSet<K>>>);
+pub struct SecretUsers<K>(Mutex<HashMap<SecretName, HashSet<K>>>);
 
 /// Namespace and name.
 type SecretName = (String, String);
 
-impl<K> Default for Readers<K> {
+impl<K> Default for SecretUsers<K> {
     fn default() -> Self {
-        Readers(Mutex::default())
+        SecretUsers(Mutex::default())
     }
 }
 
-impl<K: Clone + Eq + Hash> Readers<K> {
+impl<K: Clone + Eq + Hash> SecretUsers<K> {
     /// Records that the client uses this Secret. Call it before the read, so that no change is
     /// missed.
     pub fn add(&self, secret: &KeyRef, client: &K) {
@@ -30,8 +30,8 @@ impl<K: Clone + Eq + Hash> Readers<K> {
     /// The clients that use this Secret.
     pub fn of(&self, namespace: &str, name: &str) -> Vec<K> {
         let index = self.lock();
-        let readers = index.get(&(namespace.to_owned(), name.to_owned()));
-        readers.into_iter().flatten().cloned().collect()
+        let secret_users = index.get(&(namespace.to_owned(), name.to_owned()));
+        secret_users.into_iter().flatten().cloned().collect()
     }
 
     /// Every Secret that some client uses, as namespace and name.
@@ -58,16 +58,16 @@ mod tests {
 
     #[test]
     fn a_secret_is_read_by_those_who_said_so_until_they_go() {
-        let readers = Readers::default();
+        let secret_users = SecretUsers::default();
         let key = |key: &str| KeyRef { namespace: "vault".into(), name: "login".into(), key: key.into() };
-        readers.add(&key("role-id"), &"a");
-        readers.add(&key("secret-id"), &"a");
-        readers.add(&key("secret-id"), &"b");
-        let mut both = readers.of("vault", "login");
+        secret_users.add(&key("role-id"), &"a");
+        secret_users.add(&key("secret-id"), &"a");
+        secret_users.add(&key("secret-id"), &"b");
+        let mut both = secret_users.of("vault", "login");
         both.sort_unstable();
         assert_eq!(both, ["a", "b"]);
-        readers.remove(|client| *client == "a");
-        assert_eq!(readers.of("vault", "login"), ["b"]);
-        assert!(readers.of("other", "login").is_empty());
+        secret_users.remove(|client| *client == "a");
+        assert_eq!(secret_users.of("vault", "login"), ["b"]);
+        assert!(secret_users.of("other", "login").is_empty());
     }
 }
