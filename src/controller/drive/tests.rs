@@ -52,7 +52,7 @@ impl Bench {
         });
         let object: Guarded<SecretStore> = serde_json::from_value(object).unwrap();
         assert!(object.0.is_ok());
-        driven.observe(&Ok(Event::Apply(object.clone())));
+        driven.on_event(&Ok(Event::Apply(object.clone())));
         Bench { told, driven, object }
     }
 
