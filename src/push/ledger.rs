@@ -241,9 +241,10 @@ impl Ledger {
         listed
     }
 
-    /// Notes where a store leads to which something was pushed.
-    pub fn locate(&mut self, store: &StoreKey, location: StoreLocation) {
-        self.locations.insert(store.listed(), location);
+    /// Notes where a store leads. It is written if the store has lines.
+    pub fn locate(&mut self, store: &StoreKey, location: &StoreLocation) {
+        let recorded = self.locations.remove(&store.listed()).unwrap_or_default();
+        self.locations.insert(store.listed(), location.clone().or_known_as(&recorded));
     }
 
     /// The stores and former places that have lines.

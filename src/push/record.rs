@@ -76,11 +76,11 @@ impl<'a> Record<'a> {
     pub fn finish(self, mounts: &Mounts) -> Recorded {
         let State { object, listed, announced, seen, added: _ } = self.state.into_inner();
         let mut ledger = Ledger::read(&listed, mounts);
+        // Also of a store that gets its first line without a write, since what it is to have is there and ours: another name of the
+        // place had it.
+        self.locations.iter().for_each(|(store, location)| ledger.locate(store, location));
         for (spot, property) in announced {
             if let Some(line) = self.lines.get(&spot).and_then(|lines| lines.get(&property)) {
-                if let Some(location) = self.locations.get(&spot.store) {
-                    ledger.locate(&spot.store, location.clone());
-                }
                 ledger.insert(spot, property, line.clone());
             }
         }
