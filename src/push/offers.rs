@@ -17,7 +17,7 @@ use kube::runtime::reflector::Store;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::waiters;
+use super::waiters::{self, Maps};
 use crate::api::PushSecret;
 use crate::controller::guarded::Guarded;
 use crate::domain::claim::{self, Labels, Owner};
@@ -157,10 +157,17 @@ impl Offers {
         if is_late {
             return Vec::new();
         }
+        // Of another namespace only one that names the property: whoever maps by their sources may mean any path, and would hold
+        // everybody's removals while it fails.
+        let may_want = |push: &PushSecret| match waiters::maps(push, path, property) {
+            Maps::Yes => true,
+            Maps::Perhaps => push.namespace().as_ref() == Some(&me.namespace),
+            Maps::No => false,
+        };
         let is_meant = |push: &PushSecret| {
             push.uid().as_deref() != Some(&me.uid)
                 && waiters::may_wait(push)
-                && (refused.contains(&name(push)) || waiters::may_map(push, path, property))
+                && (refused.contains(&name(push)) || may_want(push))
         };
         let mut found = self.others.find(&is_meant);
         found.retain(|waiter| !declined.contains(waiter));

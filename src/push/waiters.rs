@@ -25,35 +25,58 @@ pub fn may_wait(push: &PushSecret) -> bool {
     !is_satisfied || push.spec.update_policy() == UpdatePolicy::IfNotExists
 }
 
-/// Whether its spec may map something to this property of this path, whatever its stores call the mount.
-pub fn may_map(push: &PushSecret, path: &RemotePath, property: &str) -> bool {
-    let maps = |data: &PushSecretData| {
+/// Whether a spec maps something to a property of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Maps {
+    /// It does not.
+    No,
+    /// Its sources decide: a key has placeholders, or a mapping names no path or no property.
+    Perhaps,
+    /// It names the property and the path.
+    Yes,
+}
+
+/// Whether its spec maps something to this property of this path, whatever its stores call the mount.
+pub fn maps(push: &PushSecret, path: &RemotePath, property: &str) -> Maps {
+    let one = |data: &PushSecretData| {
         let remote = &data.match_.remote_ref;
-        let named = remote.property.as_deref().filter(|named| !named.is_empty());
-        named.is_none_or(|named| named == property) && leads_to(&remote.remote_key, path)
+        let leads = leads_to(&remote.remote_key, path);
+        match remote.property.as_deref().filter(|named| !named.is_empty()) {
+            Some(named) if named == property => leads,
+            Some(_) => Maps::No,
+            None => leads.min(Maps::Perhaps),
+        }
     };
-    let maps_many = |many: &DataTo| {
-        let named = many.remote_key.as_deref().filter(|key| !key.is_empty());
-        named.is_none_or(|key| leads_to(key, path))
+    let many = |many: &DataTo| match many.remote_key.as_deref().filter(|key| !key.is_empty()) {
+        Some(key) => leads_to(key, path).min(Maps::Perhaps),
+        None => Maps::Perhaps,
     };
-    push.spec.data.iter().any(maps) || push.spec.data_to.iter().any(maps_many)
+    let all = push.spec.data.iter().map(one).chain(push.spec.data_to.iter().map(many));
+    all.max().unwrap_or(Maps::No)
 }
 
 /// What a ledger lists at this path, whatever its stores call the mount.
 pub fn listed(ledger: &SyncedPushSecrets, path: &RemotePath) -> BTreeSet<String> {
     let lines = ledger.values().flat_map(BTreeMap::values).map(|line| &line.match_.remote_ref);
-    let there = lines.filter(|remote| leads_to(&remote.remote_key, path));
+    let there = lines.filter(|remote| leads_to(&remote.remote_key, path) != Maps::No);
     there.filter_map(|remote| remote.property.clone()).collect()
 }
 
 /// Compares segments from the right: what a key has beyond the path names its mount, in one of several ways.
-fn leads_to(key: &str, path: &RemotePath) -> bool {
-    let Ok(key) = RemoteKey::parse(key) else { return false };
+fn leads_to(key: &str, path: &RemotePath) -> Maps {
+    let Ok(key) = RemoteKey::parse(key) else { return Maps::No };
     let specimen = key.specimen();
     let segments: Vec<&str> = specimen.split('/').filter(|segment| !segment.is_empty()).collect();
     let wanted: Vec<&str> = path.path.segments().collect();
-    let is_same = |(own, wanted): (&&str, &&str)| own.contains(STAND_IN) || own == wanted;
-    segments.len() >= wanted.len() && segments.iter().rev().zip(wanted.iter().rev()).all(is_same)
+    if segments.len() < wanted.len() {
+        return Maps::No;
+    }
+    let one = |(own, wanted): (&&str, &&str)| match (own.contains(STAND_IN), own == wanted) {
+        (true, _) => Maps::Perhaps,
+        (false, true) => Maps::Yes,
+        (false, false) => Maps::No,
+    };
+    segments.iter().rev().zip(wanted.iter().rev()).map(one).min().unwrap_or(Maps::No)
 }
 
 #[cfg(test)]
@@ -68,29 +91,32 @@ mod tests {
         serde_json::from_value(object).unwrap()
     }
 
-    fn mapped(key: &str, property: Option<&str>) -> bool {
+    fn mapped(key: &str, property: Option<&str>) -> Maps {
         let remote = json!({ "remoteKey": key, "property": property });
         let data = json!([{ "match": { "secretKey": "k", "remoteRef": remote } }]);
         let spec = json!({ "secretStoreRefs": [], "selector": {}, "data": data });
-        may_map(&push(spec, json!({})), &RemotePath::parse(Some("secret"), "team/db").unwrap(), "password")
+        maps(&push(spec, json!({})), &RemotePath::parse(Some("secret"), "team/db").unwrap(), "password")
     }
 
     #[test]
     fn every_spelling_that_may_lead_to_the_property_counts() {
-        for key in ["team/db", "/team/db", "secret/team/db", "secret/data/team/db", "{{ .metadata.namespace }}/db"] {
-            assert!(mapped(key, Some("password")), "{key}");
+        for key in ["team/db", "/team/db", "secret/team/db", "secret/data/team/db"] {
+            assert_eq!(mapped(key, Some("password")), Maps::Yes, "{key}");
+            assert_eq!(mapped(key, None), Maps::Perhaps, "{key}");
         }
-        assert!(mapped("team/{{ index .metadata.labels \"a/b\" }}", None));
+        assert_eq!(mapped("{{ .metadata.namespace }}/db", Some("password")), Maps::Perhaps);
+        assert_eq!(mapped("team/{{ index .metadata.labels \"a/b\" }}", None), Maps::Perhaps);
         for (key, property) in
             [("team/db", "other"), ("team/other", "password"), ("db", "password"), ("{{", "password")]
         {
-            assert!(!mapped(key, Some(property)), "{key} {property}");
+            assert_eq!(mapped(key, Some(property)), Maps::No, "{key} {property}");
         }
         let many = |key: Value| {
             let spec = json!({ "secretStoreRefs": [], "selector": {}, "dataTo": [{ "remoteKey": key }] });
-            may_map(&push(spec, json!({})), &RemotePath::parse(Some("secret"), "team/db").unwrap(), "password")
+            maps(&push(spec, json!({})), &RemotePath::parse(Some("secret"), "team/db").unwrap(), "password")
         };
-        assert!(many(json!("team/db")) && many(Value::Null) && !many(json!("team/other")));
+        assert_eq!((many(json!("team/db")), many(Value::Null)), (Maps::Perhaps, Maps::Perhaps));
+        assert_eq!(many(json!("team/other")), Maps::No);
     }
 
     #[test]

@@ -214,7 +214,7 @@ async fn f31_f33_a_push_whose_login_is_refused_says_so_and_goes_on_once_it_is_gr
     admin.post("sys/leases/revoke-prefix/auth/kubernetes/login", &json!({})).await?;
     stage.secret(&stage.producer, "source", &[("password", "good")]).await?;
     let said = stage.ready::<PushSecret>(&stage.producer, "push", "False", "StoreNotReady").await?;
-    assert!(said.contains("login refused") && said.contains("external-secrets"), "{said}");
+    assert!(said.contains("login denied") && said.contains("external-secrets"), "{said}");
     admin.post(role, &granted).await?;
     wait::until("the new value", LATER, async || {
         let entry = admin.read("secret", &stage.path()).await?.and_then(|entry| entry.data);

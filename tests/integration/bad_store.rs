@@ -208,7 +208,7 @@ async fn a_role_that_is_put_right_in_the_server_shows_soon() -> anyhow::Result<(
     // A new generation is a new login.
     edit_store(&stage, &store, json!({ "headers": { "X-Note": "again" } })).await?;
     annotate(&stage, "without a role").await?;
-    store_says(&stage, &store, "False", "InvalidProviderConfig", &["login refused"]).await?;
+    store_says(&stage, &store, "False", "InvalidProviderConfig", &["login denied"]).await?;
     stage.ready::<ExternalSecret>(&stage.consumer, "pull", "False", "SecretSyncedError").await?;
     let right = json!({
         "bound_service_account_names": before["bound_service_account_names"],
