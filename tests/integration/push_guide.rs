@@ -16,17 +16,17 @@ async fn the_guide_to_publishing_can_be_followed_to_the_letter() -> anyhow::Resu
     let (stage, lab) = (Stage::new("pushguide").await?, Lab::shared().await?);
     let guide = Guide { lab, page: "push.md", store: STORE };
     guide.follow("Publish")?;
-    guide.follow("Who has it")?;
-    guide.follow("Many sources")?;
+    guide.follow("Who has the value")?;
+    guide.follow("Several sources")?;
     guide.follow("A ConfigMap")?;
     guide.follow("Who owns a property")?;
     let both = stage.vault.read("secret", "platform-data/postgres/shop").await?.and_then(|entry| entry.data);
     assert_eq!(both, Some(json!({ "username": "orders", "password": "second", "token": "readonly" })));
 
-    guide.follow("A path that somebody else wrote")?;
-    guide.follow("Bytes and labels")?;
+    guide.follow("Adopting a path")?;
+    guide.follow("Encoding and custom metadata")?;
     guide.follow("Who may read")?;
-    guide.follow("What goes with what")?;
+    guide.follow("What is deleted when")?;
     let left = stage.vault.read("secret", "platform-data/postgres/shop").await?.and_then(|entry| entry.data);
     assert_eq!(left, Some(json!({ "token": "readonly" })));
     assert_eq!(stage.api::<PushSecret>("orders-db").list(&Default::default()).await?.items.len(), 2);
@@ -35,7 +35,7 @@ async fn the_guide_to_publishing_can_be_followed_to_the_letter() -> anyhow::Resu
     let first = stage.vault.read_version("secret", "platform-data/postgres/shop", 1).await?.context("version 1")?;
     assert_eq!((first.data, &first.metadata["destroyed"]), (None, &json!(true)));
 
-    guide.follow("Where a label says so")?;
+    guide.follow("Publishing from namespaces by label")?;
     let moved = stage.vault.read("secret", "platform-data/kafka/shop-messages").await?.and_then(|entry| entry.data);
     assert_eq!(moved, Some(json!({ "password": "other" })), "of the namespace that has the label now");
 

@@ -153,7 +153,7 @@ async fn a_push_that_may_not_see_labels_names_the_right_and_claims_nothing() -> 
     let auth = role.auth(&stage.producer);
     let login = Login::by(stage, "vault", auth, json!({})).await?;
     let stage = &login.stage;
-    store_says(stage, &login.store, "True", "Valid", &["not create, read, update and patch secret/metadata/"]).await?;
+    store_says(stage, &login.store, "True", "Valid", &["its policies lack `read` at secret/metadata/"]).await?;
     // An entry without versions answers like none, until its metadata is asked for.
     let metadata = format!("secret/metadata/{}", stage.path());
     admin.post(&metadata, &json!({ "max_versions": 0 })).await?;
