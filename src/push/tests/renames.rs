@@ -248,8 +248,7 @@ async fn a_waiter_that_goes_or_changes_its_mind_is_waited_for_no_longer() {
 async fn a_waiter_whose_store_fails_is_waited_for() {
     for abandoned in [true, false] {
         let mut bench = Bench::new();
-        let second = bench.store.with_identity("second");
-        bench.stores.0.insert("second", second);
+        bench.stores.0.insert("second", bench.store.with_identity("second"));
         let mut next = both();
         next["secretStoreRefs"][0]["name"] = json!("second");
         bench.apply("old", both());
@@ -286,8 +285,7 @@ async fn a_waiter_whose_store_fails_is_waited_for() {
 #[tokio::test]
 async fn a_waiter_that_fails_for_ever_is_waited_for_until_the_deadline() {
     let mut bench = Bench::new();
-    let second = bench.store.with_identity("second");
-    bench.stores.0.insert("second", second);
+    bench.stores.0.insert("second", bench.store.with_identity("second"));
     let mut next = both();
     next["secretStoreRefs"][0]["name"] = json!("second");
     bench.apply("old", both());
@@ -299,7 +297,6 @@ async fn a_waiter_that_fails_for_ever_is_waited_for_until_the_deadline() {
     });
     bench.drop("old");
     bench.one("old").await;
-    bench.settle().await;
     assert_eq!((bench.says("old").1.as_str(), bench.texts(TEMPORAL).len()), ("CleanupPending", 2));
     bench.pass(Duration::from_secs(600));
     bench.one("old").await;
@@ -417,8 +414,7 @@ async fn two_that_take_at_once_do_not_take_from_each_other() {
         tokio::join!(bench.one("new"), bench.one("third"));
         bench.settle().await;
         assert!(bench.get("old").is_none() && holds.load(Ordering::Relaxed));
-        let owners = owner.lock().clone();
-        assert_eq!(owners.len(), 2, "{owners:?}");
+        assert_eq!(owner.lock().len(), 2);
         assert_ne!(bench.says("new").0, bench.says("third").0);
     }
 }
