@@ -8,6 +8,8 @@ pub mod denial;
 pub mod error;
 pub mod events;
 pub mod finalizers;
+#[cfg(test)]
+pub mod in_memory;
 pub mod ledger;
 pub mod liveness;
 pub mod raw;

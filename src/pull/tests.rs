@@ -1,6 +1,5 @@
 //! The decisions of a pull, from spec to report.
 
-mod api_server;
 mod model;
 
 use std::collections::{BTreeMap, BTreeSet};

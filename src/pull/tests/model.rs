@@ -16,10 +16,10 @@ use proptest::test_runner::{Config, RngSeed, TestRunner};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::api_server::{ApiServer, Fault};
 use super::*;
 use crate::api::StoreRef;
 use crate::api::kind::Kind;
+use crate::cluster::in_memory::{ApiServer, Fault};
 use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
 use crate::controller::publish::{Published, Subject};
@@ -191,7 +191,7 @@ impl World {
         object["kind"] = json!("ExternalSecret");
         api.put(OBJECT, object);
         let mut world = World {
-            cached: Arc::new(serde_json::from_value(api.get(OBJECT).unwrap()).unwrap()),
+            cached: Arc::new(api.get(OBJECT).unwrap()),
             name: Name::new("team", "db"),
             api,
             context,
@@ -242,8 +242,7 @@ impl World {
 
     /// The watch brings the object as it is now, unless it lags.
     fn deliver(&mut self) {
-        let Some(object) = self.api.get(OBJECT).filter(|_| !self.lags) else { return };
-        let object: ExternalSecret = serde_json::from_value(object).unwrap();
+        let Some(object) = self.api.get::<ExternalSecret>(OBJECT).filter(|_| !self.lags) else { return };
         let version = object.metadata.resource_version.clone().unwrap_or_default();
         self.context.written.shown("es-uid", &version);
         self.pull.seen(&object);
@@ -282,7 +281,7 @@ impl World {
             }),
             Event::RotateCredential => self.store.edit(|_| {}),
             Event::EditSpec => {
-                let object = self.api.get(OBJECT).unwrap();
+                let object: Value = self.api.get(OBJECT).unwrap();
                 let generation = object["metadata"]["generation"].as_u64().unwrap() + 1;
                 let spec = spec_of(self.policy, usize::try_from(generation).unwrap() % 2);
                 self.api.edit(OBJECT, &json!({ "metadata": { "generation": generation }, "spec": spec }));
@@ -293,10 +292,10 @@ impl World {
                 self.api.edit(OBJECT, &json!({ "metadata": { "annotations": touched } }));
             }
             Event::EditTarget => {
-                if let Some(target) = self.api.get(TARGET) {
+                if let Some(target) = self.api.get::<Value>(TARGET) {
                     self.api.edit(TARGET, &json!({ "data": { "password": "eA==" } }));
                     let uid = target["metadata"]["uid"].as_str().unwrap();
-                    let version = self.api.get(TARGET).unwrap()["metadata"]["resourceVersion"].clone();
+                    let version = self.api.get::<Value>(TARGET).unwrap()["metadata"]["resourceVersion"].clone();
                     self.records.is_own_write(&self.name, uid, version.as_str().unwrap());
                 }
             }
@@ -341,7 +340,7 @@ impl World {
     }
 
     fn ready(&self) -> Value {
-        let object = self.api.get(OBJECT).unwrap();
+        let object: Value = self.api.get(OBJECT).unwrap();
         let ready = object["status"]["conditions"].as_array().and_then(|all| all.first()).cloned();
         let mut ready = ready.unwrap_or_default();
         ready["current"] = json!(ready["observedGeneration"] == object["metadata"]["generation"]);
@@ -350,14 +349,14 @@ impl World {
 
     /// What the target holds, if there is one.
     fn held(&self) -> Option<String> {
-        let target: k8s_openapi::api::core::v1::Secret = serde_json::from_value(self.api.get(TARGET)?).unwrap();
+        let target: k8s_openapi::api::core::v1::Secret = self.api.get(TARGET)?;
         Some(String::from_utf8(target.data?["password"].0.clone()).unwrap())
     }
 
     /// What it should hold now.
     fn wanted(&self) -> Option<String> {
         let (server, path) = self.store.place();
-        let object = self.api.get(OBJECT).unwrap();
+        let object: Value = self.api.get(OBJECT).unwrap();
         let property = object["spec"]["data"][0]["remoteRef"]["property"].as_str().unwrap().to_owned();
         let value = server.peek(&path).data()?.get(&property)?.rendered();
         Some(value.expose_utf8().unwrap().to_owned())
@@ -412,9 +411,9 @@ impl World {
         if !self.consents && self.store.serves() == Serves::Yes && exists {
             prop_assert_eq!(self.held(), None, "a permission was withdrawn: {}", ready);
         }
-        let (_, writes) = self.api.requests();
+        let writes = self.api.writes();
         let published = self.reconcile().await;
-        prop_assert_eq!(self.api.requests().1, writes, "calm, and it writes: {:?}", published);
+        prop_assert_eq!(self.api.writes(), writes, "calm, and it writes: {:?}", published);
         prop_assert!(self.wakeups.try_recv().is_err(), "calm, and it wakes itself");
         Ok(())
     }

@@ -10,12 +10,12 @@ use k8s_openapi::jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::api_server::ApiServer;
 use crate::api::PushSecret;
 use crate::api::condition;
 use crate::api::push_secret::PushSecretStatus;
 use crate::api::selector::StoreKind;
 use crate::api::store_location::StoreLocation;
+use crate::cluster::in_memory::ApiServer;
 use crate::cluster::status::{Precondition, difference};
 use crate::controller::referrers::Referrers;
 use crate::controller::report::Report;
@@ -28,7 +28,7 @@ use crate::push::deletions::Deletions;
 use crate::push::intents::Intents;
 use crate::push::ledger::StoreKey;
 use crate::push::observe::{Absence, NoStore, Stores};
-use crate::push::offers::Offers;
+use crate::push::offers::{Offers, Others, Waiter};
 use crate::push::reconcile::{World, reconcile};
 use crate::store::StoreClient;
 use crate::store::error::Family;
@@ -72,6 +72,21 @@ impl Stores for Shelf {
 
     fn serves_unclassified(&self) -> bool {
         true
+    }
+}
+
+impl ApiServer {
+    /// A PushSecret as it is now.
+    pub fn push_secret(&self, url: &str) -> Option<PushSecret> {
+        self.get(url)
+    }
+}
+
+/// As a cache has them that lags behind in nothing.
+impl Others for ApiServer {
+    fn find(&self, is_meant: &dyn Fn(&PushSecret) -> bool) -> Vec<Waiter> {
+        let all: Vec<PushSecret> = self.all("pushsecrets");
+        all.iter().filter(|push| is_meant(push)).map(Waiter::of).collect()
     }
 }
 

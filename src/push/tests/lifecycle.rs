@@ -8,9 +8,9 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::api_server::Fault;
 use crate::api::condition::Reason;
 use crate::api::names::FINALIZER_PUSH_SECRET;
+use crate::cluster::in_memory::Fault;
 use crate::controller::report::{Report, Requeue};
 use crate::domain::convention::{Convention, Mode};
 use crate::domain::remote::EntryState;
@@ -355,9 +355,7 @@ async fn a_stop_at_any_request_is_repaired() {
                     due().then_some(if lost { fake::Fault::LoseReply(down) } else { fake::Fault::Refuse(down) })
                 }
             });
-            bench.server.before_each(Box::new(move |_, _| {
-                due().then_some(if lost { Fault::LoseReply } else { Fault::Refuse })
-            }));
+            bench.server.before_each(move |_, _| due().then_some(if lost { Fault::LoseReply } else { Fault::Refuse }));
             let renamed = "platform-data/redis/temporal";
             bench.spec(1, both());
             bench.turn().await;

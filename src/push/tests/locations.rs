@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::api_server;
 use super::lifecycle::{Bench, PUSH, TEMPORAL, at, expect, mapping, texts};
 use crate::api::push_secret::PushSecretStatus;
+use crate::cluster::in_memory;
 use crate::controller::report::Report;
 use crate::domain::claim;
 use crate::domain::path::RemotePath;
@@ -322,10 +322,10 @@ async fn a_stop_at_any_request_of_an_edit_is_repaired() {
             });
         }
         let api = count.clone();
-        bench.server.before_each(Box::new(move |method, _| {
-            let fault = if is_lost { api_server::Fault::LoseReply } else { api_server::Fault::Refuse };
+        bench.server.before_each(move |method, _| {
+            let fault = if is_lost { in_memory::Fault::LoseReply } else { in_memory::Fault::Refuse };
             (method != "GET" && api.fetch_add(1, Ordering::Relaxed) == stop).then_some(fault)
-        }));
+        });
         bench.turn().await;
         stopped += usize::from(count.swap(1000, Ordering::Relaxed) > stop);
         let stands = [bench.texts(TEMPORAL), texts(&second, TEMPORAL)];

@@ -1,6 +1,5 @@
 //! The push protocol against stores and an API server in memory, with a fault at every request.
 
-mod api_server;
 mod bench;
 mod ending;
 mod labelled;

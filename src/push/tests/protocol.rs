@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use parking_lot::Mutex;
 
-use super::api_server::ApiServer;
 use crate::cluster::ClusterError;
+use crate::cluster::in_memory::ApiServer;
 use crate::domain::claim::{self, Owner};
 use crate::domain::consent::{self, Consent};
 use crate::domain::path::RemotePath;

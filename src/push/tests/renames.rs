@@ -8,12 +8,12 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::api_server::Fault;
 use super::bench::{Bench, TEMPORAL, at, both, expect, mapping, spec};
 use crate::api::PushSecret;
 use crate::api::condition::{self, ConditionStatus};
 use crate::api::names::{ANNOTATION_ABANDON, FINALIZER_PUSH_SECRET};
 use crate::api::push_secret::PushSecretStatus;
+use crate::cluster::in_memory::Fault;
 use crate::controller::report::{Report, Requeue};
 use crate::domain::claim;
 use crate::domain::object_name::Name;
@@ -546,9 +546,7 @@ async fn a_stop_at_any_request_of_a_rename_is_repaired_and_the_value_stands() {
                     due().then_some(if lost { fake::Fault::LoseReply(down) } else { fake::Fault::Refuse(down) })
                 }
             });
-            bench.server.before_each(Box::new(move |_, _| {
-                due().then_some(if lost { Fault::LoseReply } else { Fault::Refuse })
-            }));
+            bench.server.before_each(move |_, _| due().then_some(if lost { Fault::LoseReply } else { Fault::Refuse }));
             bench.drop("old");
             bench.one("old").await;
             bench.settle().await;

@@ -18,6 +18,7 @@ use crate::api::PushSecret;
 use crate::api::push_secret::{PushSecretData, PushSecretStatus};
 use crate::api::selector::StoreKind;
 use crate::api::store_location::StoreLocation;
+use crate::cluster::in_memory::ApiServer;
 use crate::cluster::status::{Precondition, difference};
 use crate::controller::referrers::Referrers;
 use crate::controller::report::Report;
@@ -33,7 +34,6 @@ use crate::push::ledger::StoreKey;
 use crate::push::observe::{Absence, NoStore, Stores};
 use crate::push::offers::Offers;
 use crate::push::reconcile::{self, reconcile};
-use crate::push::tests::api_server::ApiServer;
 use crate::store::error::Family;
 use crate::store::fake::{FakeStore, Fault};
 use crate::store::{StoreClient, StoreError};
@@ -201,10 +201,9 @@ impl World {
     /// Another round changes nothing, anywhere.
     pub async fn stays_silent(&mut self) -> Result<(), String> {
         let mutations = |world: &World| -> Vec<String> {
-            let kube = world.server.requests().into_iter().filter(|request| !request.starts_with("GET"));
             let stores = world.servers.iter().flat_map(FakeStore::requests);
             let stores = stores.filter(|request| request.operation.mutates()).map(|request| format!("{request:?}"));
-            kube.chain(stores).collect()
+            world.server.writes().into_iter().chain(stores).collect()
         };
         let before = mutations(self).len();
         self.round().await;
@@ -350,7 +349,7 @@ impl World {
 
     /// One reconcile with its status written, as the controller does it, or as much of it as the polls allow.
     async fn turn(&mut self, push: usize, behind: usize, stop: Option<u16>) {
-        let Some(object) = self.server.push_secret_before(&url(push), behind) else { return };
+        let Some(object) = self.server.get_before::<PushSecret>(&url(push), behind) else { return };
         let object_locations = object.status.as_ref().map(|status| status.store_locations.clone());
         let run = tokio::time::timeout(LONGEST_TURN, self.reconcile(push, object));
         let before: Vec<Spot> = self
