@@ -5,6 +5,7 @@
 
 mod laws;
 mod moves;
+mod shelf;
 mod world;
 
 use proptest::prelude::*;

@@ -5,11 +5,15 @@ use std::collections::BTreeSet;
 use super::moves::Policy;
 use super::world::{Spot, World, ledgers, lists, maps, policy, source_of, spots};
 use crate::api::PushSecret;
-use crate::api::condition::{self, ConditionStatus};
+use crate::api::condition::{self, ConditionStatus, Reason};
 
-/// After each step: no value of ours without a line, and nothing lost that was acknowledged and is still wanted.
+/// After each step: no value of ours without a line, nothing lost that was acknowledged and is still wanted, and nobody waits for a
+/// PushSecret of another namespace that names no path.
 pub fn hold(world: &mut World) -> Result<(), String> {
     let pushes = world.pushes();
+    if world.is_stranger_asked() {
+        return Err(format!("a stranger that may mean any path is waited for: {:?}", statuses(&pushes)));
+    }
     for spot in spots() {
         let text = world.text(spot);
         let listed = pushes.iter().any(|push| lists(push, spot));
@@ -57,6 +61,12 @@ pub fn hold(world: &mut World) -> Result<(), String> {
 /// Once it is calm: what is wanted stands there, what is not is gone, and whoever was deleted is gone.
 pub fn converged(world: &World) -> Result<(), String> {
     let pushes = world.pushes();
+    // One that is well, or has declined, would hold nobody.
+    let stranger = world.stranger();
+    let ready = stranger.status.as_ref().and_then(|status| condition::find(&status.conditions, condition::READY));
+    if ready.and_then(|ready| ready.reason.as_deref()) != Some(Reason::StoreNotReady.as_str()) {
+        return Err(format!("the stranger does not fail: {ready:?}"));
+    }
     if let Some(held) = pushes.iter().find(|push| push.metadata.deletion_timestamp.is_some()) {
         return Err(format!("{:?} is held: {:?}", held.metadata.name, held.status));
     }

@@ -6,42 +6,40 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use base64::Engine;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::laws::is_ready;
 use super::moves::{Move, NAMES, PATHS, PROPERTIES, PUSHES, Policy, SERVERS, SITES, SOURCES, Standing, Wish};
+use super::shelf::{BROKEN, Edited, Shelf, site};
 use crate::api::PushSecret;
 use crate::api::push_secret::{PushSecretData, PushSecretStatus};
-use crate::api::selector::StoreKind;
 use crate::api::store_location::StoreLocation;
 use crate::cluster::in_memory::ApiServer;
 use crate::cluster::status::{Precondition, difference};
 use crate::controller::referrers::Referrers;
 use crate::controller::report::Report;
 use crate::domain::claim;
-use crate::domain::convention::Convention;
-use crate::domain::label_query::LabelQuery;
+use crate::domain::convention::{Convention, Mode};
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::EntryState;
 use crate::push::deletions::Deletions;
 use crate::push::intents::Intents;
-use crate::push::ledger::StoreKey;
-use crate::push::observe::{Absence, NoStore, Stores};
 use crate::push::offers::Offers;
 use crate::push::reconcile::{self, reconcile};
-use crate::store::error::Family;
+use crate::store::StoreError;
 use crate::store::fake::{FakeStore, Fault};
-use crate::store::{StoreClient, StoreError};
 
 /// A reconcile that takes longer is stopped, as a process is.
 const LONGEST_TURN: Duration = Duration::from_secs(300);
 /// How often all PushSecrets are reconciled until it is calm, a good minute apart.
 const CALM_ROUNDS: usize = 14;
+/// A PushSecret of another namespace that fails for ever, and whose mapping may mean any path (ADR 0027).
+const STRANGER: &str = "/namespaces/other/pushsecrets/stranger";
 
 /// A property of a path at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,74 +67,9 @@ pub struct World {
     deletions: Deletions,
     offers: Offers,
     woken: Arc<Mutex<Vec<Name>>>,
-    convention: Convention,
     began: Instant,
     clock: i64,
     serial: u64,
-}
-
-/// Where the stores lead, and with which places sessions are left, by the stores' numbers.
-struct Edited {
-    leads: [usize; NAMES.len()],
-    sessions: BTreeSet<(usize, usize)>,
-}
-
-struct Shelf {
-    servers: [FakeStore; SERVERS.len()],
-    standing: Arc<Mutex<[Standing; SERVERS.len()]>>,
-    stores: Arc<Mutex<Edited>>,
-}
-
-impl Shelf {
-    fn at(&self, name: usize, site: usize) -> Arc<dyn StoreClient> {
-        let (server, mount) = SITES[site];
-        Arc::new(self.servers[server].with_identity(NAMES[name].0).with_mount(mount))
-    }
-}
-
-fn number(store: &StoreKey) -> Option<usize> {
-    NAMES.iter().position(|(name, _)| *name == store.name)
-}
-
-/// Which place a status means.
-fn site(location: &StoreLocation) -> Option<usize> {
-    SITES
-        .iter()
-        .position(|(server, mount)| location.server == SERVERS[*server] && location.path.as_deref() == Some(mount))
-}
-
-#[async_trait]
-impl Stores for Shelf {
-    async fn client(&self, _namespace: &str, store: &StoreKey) -> Result<Arc<dyn StoreClient>, NoStore> {
-        let known = number(store).map(|name| (name, self.stores.lock().leads[name]));
-        let standing = known.map_or(Standing::Absent, |(_, site)| self.standing.lock()[SITES[site].0]);
-        let no = |why, family| Err(NoStore { why, family, text: format!("{store} is {standing:?}") });
-        match (known, standing) {
-            (None, _) | (_, Standing::Absent) => no(Absence::Missing, Family::Refused),
-            (_, Standing::Refused) => no(Absence::NotPermitted, Family::Refused),
-            (_, Standing::Broken) => no(Absence::Unusable, Family::Failed),
-            (Some((name, site)), Standing::Up | Standing::Hanging | Standing::Down | Standing::Lossy) => {
-                Ok(self.at(name, site))
-            }
-        }
-    }
-
-    fn departing(&self, _namespace: &str, _store: &StoreKey) -> Option<Arc<dyn StoreClient>> {
-        None
-    }
-
-    fn former(&self, _namespace: &str, store: &StoreKey, location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
-        let (name, site) = (number(store)?, site(location)?);
-        self.stores.lock().sessions.contains(&(name, site)).then(|| self.at(name, site))
-    }
-
-    fn labelled(&self, _namespace: &str, _kind: StoreKind, _query: &LabelQuery) -> BTreeSet<String> {
-        BTreeSet::new()
-    }
-
-    fn serves_unclassified(&self) -> bool {
-        true
-    }
 }
 
 impl World {
@@ -162,12 +95,13 @@ impl World {
             config_maps: Referrers::default(),
             intents: Intents::default(),
             deletions: Deletions::default(),
-            convention: Convention::default(),
             began: Instant::now(),
             clock: 0,
             serial: 0,
         };
         (0..SOURCES).for_each(|source| world.source(source, true));
+        world.server.put(STRANGER, stranger());
+        world.server.put("/namespaces/other/secrets/source", secret("source", "theirs"));
         world
     }
 
@@ -218,6 +152,7 @@ impl World {
         for push in 0..PUSHES {
             self.turn(push, 0, None).await;
         }
+        self.strangers_turn().await;
     }
 
     async fn woken(&mut self) {
@@ -225,6 +160,20 @@ impl World {
         for push in (0..PUSHES).filter(|push| woken.contains(&Name::new("db", name(*push)))) {
             self.turn(push, 0, None).await;
         }
+    }
+
+    /// One reconcile of the stranger. The convention of its namespace lets it name no path.
+    async fn strangers_turn(&self) {
+        self.reconcile(self.stranger(), &Convention::with_mode(Mode::Off)).await;
+    }
+
+    pub fn stranger(&self) -> PushSecret {
+        self.server.push_secret(STRANGER).expect("nobody deletes it")
+    }
+
+    /// Whether somebody asked it since the last ones who were woken had their turn.
+    pub fn is_stranger_asked(&self) -> bool {
+        self.woken.lock().contains(&Name::new("other", "stranger"))
     }
 
     fn restart(&mut self) {
@@ -291,12 +240,7 @@ impl World {
         let url = format!("/namespaces/db/secrets/source{source}");
         self.sources[source] = there.then(|| format!("v{}", self.next()));
         match &self.sources[source] {
-            Some(value) => {
-                let data = base64::engine::general_purpose::STANDARD.encode(value);
-                let secret = json!({ "apiVersion": "v1", "kind": "Secret", "data": { "key": data },
-                    "metadata": { "name": format!("source{source}"), "uid": format!("s{source}") } });
-                self.server.put(&url, secret);
-            }
+            Some(value) => self.server.put(&url, secret(&format!("source{source}"), value)),
             None => self.server.remove(&url),
         }
     }
@@ -350,8 +294,9 @@ impl World {
     /// One reconcile with its status written, as the controller does it, or as much of it as the polls allow.
     async fn turn(&mut self, push: usize, behind: usize, stop: Option<u16>) {
         let Some(object) = self.server.get_before::<PushSecret>(&url(push), behind) else { return };
+        let convention = Convention::default();
         let object_locations = object.status.as_ref().map(|status| status.store_locations.clone());
-        let run = tokio::time::timeout(LONGEST_TURN, self.reconcile(push, object));
+        let run = tokio::time::timeout(LONGEST_TURN, self.reconcile(object, &convention));
         let before: Vec<Spot> = self
             .server
             .push_secret(&url(push))
@@ -414,7 +359,7 @@ impl World {
         NAMES.iter().zip(leads).filter(|((name, _), _)| named(name)).map(|(_, site)| site).collect()
     }
 
-    async fn reconcile(&self, push: usize, object: PushSecret) -> Report<PushSecretStatus> {
+    async fn reconcile(&self, object: PushSecret, convention: &Convention) -> Report<PushSecretStatus> {
         let cluster = self.server.cluster();
         let (servers, standing, stores) = (self.servers.clone(), self.standing.clone(), self.stores.clone());
         let shelf = Shelf { servers, standing, stores };
@@ -431,7 +376,7 @@ impl World {
             publishes: &|_places| {},
             referrers: &self.referrers,
             config_maps: &self.config_maps,
-            convention: &self.convention,
+            convention,
             heartbeat: Duration::from_secs(24 * 3600),
             cleanup_deadline: Duration::from_secs(600),
             cluster_name: "here",
@@ -441,7 +386,8 @@ impl World {
             instant: self.began + passed,
             now: now + SignedDuration::from_mins(self.clock),
         };
-        let uid = object.metadata.uid.clone().unwrap_or_default();
+        let (uid, name) = (object.metadata.uid.clone().unwrap_or_default(), object.name_any());
+        let namespace = object.namespace().unwrap_or_default();
         let report = reconcile(Arc::new(object), &world).await;
         let mut said = &report;
         while let Report::Orphaned { rest, .. } = said {
@@ -450,10 +396,10 @@ impl World {
         if let Report::Verdict { status, .. } = said
             && let Some(change) = difference(&json!(status.before), &json!(status.after))
         {
-            let api = kube::Api::<PushSecret>::namespaced(cluster.client(), "db");
+            let api = kube::Api::<PushSecret>::namespaced(cluster.client(), &namespace);
             let precondition = Precondition { uid: &uid, resource_version: status.resource_version.as_deref() };
             // A status that cannot be written is written by the next turn.
-            let _written = cluster.patch_status(&api, "PushSecret", name(push), &precondition, change).await;
+            let _written = cluster.patch_status(&api, "PushSecret", &name, &precondition, change).await;
         }
         report
     }
@@ -554,6 +500,21 @@ fn spec(wish: Wish) -> Value {
         "refreshInterval": "1h", "deletionPolicy": format!("{:?}", wish.policy), "secretStoreRefs": stores,
         "selector": { "secret": { "name": format!("source{}", wish.source) } }, "data": data.collect::<Vec<_>>(),
     })
+}
+
+fn secret(name: &str, value: &str) -> Value {
+    let data = base64::engine::general_purpose::STANDARD.encode(value);
+    json!({ "apiVersion": "v1", "kind": "Secret", "data": { "key": data }, "metadata": { "name": name, "uid": name } })
+}
+
+fn stranger() -> Value {
+    let spec = json!({
+        "refreshInterval": "1h", "deletionPolicy": "Delete", "selector": { "secret": { "name": "source" } },
+        "secretStoreRefs": [{ "name": BROKEN, "kind": "ClusterSecretStore" }],
+        "dataTo": [{ "rewrite": [{ "regexp": { "source": "^", "target": "apps/shop/" } }] }],
+    });
+    json!({ "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret", "spec": spec,
+        "metadata": { "name": "stranger", "namespace": "other", "uid": "stranger", "generation": 1 } })
 }
 
 /// Polls so often, and drops what is not done by then.
