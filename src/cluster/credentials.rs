@@ -1,4 +1,4 @@
-//! Reads what a store refers to: a key of a Secret or ConfigMap, a ServiceAccount's token, a
+//! Reads a store and what it refers to: a key of a Secret or ConfigMap, a ServiceAccount's token, a
 //! namespace's labels.
 
 use std::collections::BTreeMap;
@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use zeroize::Zeroize;
 
 use super::{Cluster, ClusterError};
+use crate::api::{ClusterSecretStore, SecretStore, StoreSpec};
 use crate::domain::secret::SecretBytes;
 
 /// How long a requested ServiceAccount token is valid, in seconds: the shortest that the API server
@@ -17,6 +18,24 @@ use crate::domain::secret::SecretBytes;
 const TOKEN_SECONDS: i64 = 600;
 
 impl Cluster {
+    /// The spec of a store, of this namespace or of the cluster, read live from the API server; `None` if it does not exist. It is
+    /// listed by its name: listing is what the controller may do with stores anyway.
+    pub async fn store(&self, namespace: Option<&str>, name: &str) -> Result<Option<StoreSpec>, ClusterError> {
+        let only = ListParams::default().fields(&format!("metadata.name={name}"));
+        match namespace {
+            Some(namespace) => {
+                let api: Api<SecretStore> = Api::namespaced(self.client(), namespace);
+                let found = self.request("list", &format!("SecretStore {namespace}/{name}"), api.list(&only)).await?;
+                Ok(found.items.into_iter().next().map(|store| store.spec.0))
+            }
+            None => {
+                let api: Api<ClusterSecretStore> = Api::all(self.client());
+                let found = self.request("list", &format!("ClusterSecretStore {name}"), api.list(&only)).await?;
+                Ok(found.items.into_iter().next().map(|store| store.spec.0))
+            }
+        }
+    }
+
     /// One key of a Secret; `None` if the Secret does not have it. The other keys are zeroed.
     pub async fn secret_key(
         &self,

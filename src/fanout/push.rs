@@ -70,7 +70,7 @@ impl Parent for ClusterPushSecret {
 
     fn stores(&self) -> BTreeSet<StoreName> {
         let named = push::desired::stores(&self.spec.push_secret_spec);
-        named.iter().map(|store| StoreName::referred(NO_NAMESPACE, store.kind, &store.name)).collect()
+        named.iter().map(|store| store.name_in(NO_NAMESPACE)).collect()
     }
 
     fn status(&self) -> Option<&ClusterPushSecretStatus> {

@@ -3,9 +3,9 @@
 use super::Pull;
 use super::apply::{self, Applied};
 use super::desired::Desired;
-use super::observe::Stores;
 use super::report::Failure;
 use crate::api::{ExternalSecret, names};
+use crate::store::Stores;
 
 impl<S: Stores> Pull<S> {
     /// After a change of `target.name`, deletes the former target once the new one exists (KG1).

@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::Pull;
 use super::desired::Desired;
 use super::inputs::{Inputs, Paths};
-use super::observe::{self, ObserveError, OpenStores, Stores};
+use super::observe::{self, ObserveError, OpenStores};
 use super::ownership;
 use super::plan::{TargetState, Written};
 use super::records::{Outcome, Record};
@@ -21,7 +21,7 @@ use crate::api::condition::{self, ConditionStatus, READY};
 use crate::api::{ExternalSecret, names};
 use crate::domain::object_name::Name;
 use crate::feed::{Follow, Freshness};
-use crate::store::{Identity, StoreName};
+use crate::store::{Identity, StoreName, Stores};
 
 impl<S: Stores> Pull<S> {
     /// Keeps a target as it was rendered; `None` if it differs and must be rendered again.

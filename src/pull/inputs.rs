@@ -63,7 +63,7 @@ impl Resource {
 impl Sessions {
     /// The sessions of opened stores.
     pub fn of(opened: &OpenStores) -> Self {
-        Sessions(opened.iter().map(|(store, opened)| (store.clone(), Session(opened.client.clone()))).collect())
+        Sessions(opened.iter().map(|(store, client)| (store.clone(), Session(client.clone()))).collect())
     }
 
     /// The store and generation of each session. They do not change when a credential is rotated.

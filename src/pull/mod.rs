@@ -21,7 +21,6 @@ pub mod report;
 mod roll;
 mod settle;
 mod settled;
-mod stores;
 #[cfg(test)]
 mod tests;
 
@@ -46,13 +45,13 @@ use crate::controller::undecodable::{Advice, Fate};
 use crate::domain::object_name::Name;
 use crate::feed::{Follow, Freshness, Standing, Trouble};
 use crate::metrics::Stage;
-use crate::store::{Foreign, StoreName, referred};
+use crate::store::{Foreign, StoreName, Stores, referred};
 use crate::telemetry::trail::Cause;
 use apply::Applied;
 use bound::Losses;
 use desired::{Desired, Refresh};
 use inputs::{Inputs, Paths, Resource, Sessions};
-use observe::{Located, OpenStores, Stores};
+use observe::{Located, OpenStores};
 use plan::{PathVersion, Written};
 use records::{Outcome, Record, Records};
 use report::{Failure, Moment, Synced, report};

@@ -1,10 +1,8 @@
 //! Observes the stores' snapshots, each path once, and the live target.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry::Vacant;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use futures::future::try_join_all;
 use thiserror::Error;
 
@@ -12,9 +10,8 @@ use super::desired::{Deletion, Desired, Reference};
 use super::inputs::Resource;
 use super::plan::{Presence, Snapshot, TargetState};
 use super::records::Record;
-use crate::api::condition::Reason;
+use crate::api::names;
 use crate::api::path_status::PulledPath;
-use crate::api::{StoreRef, names};
 use crate::cluster::{Cluster, ClusterError};
 use crate::domain::claim;
 use crate::domain::object_name::Name;
@@ -22,49 +19,14 @@ use crate::domain::path::{PathError, RemotePath};
 use crate::domain::remote::{Entry, EntryState};
 use crate::feed::{Feed, Follow, Freshness, ReadError, Source};
 use crate::store::error::Family;
-use crate::store::{StoreClient, StoreError, StoreName};
-
-/// Opens the stores that manifests refer to.
-#[async_trait]
-pub trait Stores: Send + Sync + 'static {
-    /// The client with which a resource of `namespace` uses this store.
-    async fn open(&self, namespace: &str, store: &StoreRef) -> Result<Opened, StoreProblem>;
-}
-
-/// A store in use.
-#[derive(Clone)]
-pub struct Opened {
-    /// Its client.
-    pub client: Arc<dyn StoreClient>,
-    /// Its `path`, if it has one.
-    pub mount: Option<String>,
-}
-
-/// Why a store cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum StoreProblem {
-    /// Another controller serves it, so we do not touch the resource.
-    #[error("the store belongs to another controller")]
-    NotOurs,
-    /// It does not exist, or may not be used.
-    #[error("{message}")]
-    Refused {
-        /// The word in the condition.
-        reason: Reason,
-        /// What is wrong and what to do.
-        message: String,
-    },
-    /// It could not be reached this time.
-    #[error(transparent)]
-    Failed(StoreError),
-}
+use crate::store::{StoreClient, StoreError, StoreName, StoreRefusal, Stores};
 
 /// Why nothing can be decided. The target is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ObserveError {
     /// A store.
     #[error(transparent)]
-    Store(StoreProblem),
+    Store(StoreRefusal),
     /// A key that names no entry.
     #[error("spec.data: {0}")]
     Path(PathError),
@@ -85,9 +47,9 @@ impl ObserveError {
     /// Whether the only problem is that a store asks for fewer requests.
     pub fn is_throttled(&self) -> bool {
         match self {
-            ObserveError::Store(StoreProblem::Failed(error))
+            ObserveError::Store(StoreRefusal::Failed(error))
             | ObserveError::Read { cause: ReadError::Store(error), .. } => error.family() == Family::Throttled,
-            ObserveError::Store(StoreProblem::NotOurs | StoreProblem::Refused { .. })
+            ObserveError::Store(_)
             | ObserveError::Read { cause: ReadError::WentBack { .. }, .. }
             | ObserveError::Path(_)
             | ObserveError::Cluster(_) => false,
@@ -114,7 +76,7 @@ impl Located {
 }
 
 /// The opened stores of a spec.
-pub type OpenStores = BTreeMap<StoreName, Opened>;
+pub type OpenStores = BTreeMap<StoreName, Arc<dyn StoreClient>>;
 
 /// Opens each store once, without a request to a server.
 ///
@@ -123,9 +85,10 @@ pub type OpenStores = BTreeMap<StoreName, Opened>;
 pub async fn open(desired: &Desired, stores: &impl Stores) -> Result<OpenStores, ObserveError> {
     let mut opened = OpenStores::new();
     for wanted in &desired.entries {
-        if let Vacant(place) = opened.entry(store_of(desired, &wanted.from)) {
-            let store = stores.open(&desired.namespace, &wanted.from.store).await.map_err(ObserveError::Store)?;
-            place.insert(store);
+        let store = store_of(desired, &wanted.from);
+        if !opened.contains_key(&store) {
+            let client = stores.client(&desired.namespace, &store).await.map_err(ObserveError::Store)?;
+            opened.insert(store, client);
         }
     }
     Ok(opened)
@@ -146,13 +109,13 @@ pub async fn locate(desired: &Desired, opened: &OpenStores) -> Result<Vec<Locate
     let mut located: Vec<Located> = Vec::new();
     for wanted in &desired.entries {
         let reference = &wanted.from;
-        let Some(store) = opened.get(&store_of(desired, reference)).cloned() else { continue };
+        let Some(client) = opened.get(&store_of(desired, reference)).cloned() else { continue };
         if located.iter().any(|known| known.reference == *reference) {
             continue;
         }
-        let path = RemotePath::parse_read(store.mount.as_deref(), &reference.key).map_err(ObserveError::Path)?;
-        let key = store.client.path_key(&path).await.map_err(|error| read_error(reference, ReadError::Store(error)))?;
-        let source = Source { client: store.client, key, path, version: reference.version };
+        let path = RemotePath::parse_read(client.mount(), &reference.key).map_err(ObserveError::Path)?;
+        let key = client.path_key(&path).await.map_err(|error| read_error(reference, ReadError::Store(error)))?;
+        let source = Source { client, key, path, version: reference.version };
         located.push(Located { reference: reference.clone(), source });
     }
     Ok(located)

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::apply::Applied;
 use super::bound::Halt;
 use super::desired::{Desired, Refresh, SpecError};
-use super::observe::{ObserveError, StoreProblem};
+use super::observe::ObserveError;
 use super::plan::{PathVersion, Presence};
 use super::refusal::Refusal;
 use crate::api::ExternalSecret;
@@ -18,7 +18,7 @@ use crate::api::path_status::{MAX_PATHS, PathState, PulledPath};
 use crate::cluster::ClusterError;
 use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
 use crate::feed::ReadError;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreRefusal};
 
 /// The maximum number of warnings in a message; the rest is counted.
 const MOST_WARNINGS: usize = 3;
@@ -114,7 +114,7 @@ pub fn report(
         (Ok(Synced::Done { applied, versions, warnings }), Some(desired)) => {
             synced(object, desired, &applied, versions, &warnings, moment)
         }
-        (Err(Failure::Observe(ObserveError::Store(StoreProblem::NotOurs))), _) => Report::NotOurs,
+        (Err(Failure::Observe(ObserveError::Store(StoreRefusal::OtherController { .. }))), _) => Report::NotOurs,
         (Err(Failure::Halted(Halt::LookAround(pause))), _) => Report::Undecided { requeue: Requeue::After(pause) },
         (Err(failure), desired) => failed(object, desired, &failure, moment),
         (Ok(_), None) => Report::Undecided { requeue: Requeue::AwaitChange },
@@ -248,10 +248,11 @@ fn reason(failure: &Failure) -> Reason {
         Failure::Refused(refusal) => refusal.reason(),
         Failure::Halted(_) => Reason::MassDeletionBlocked,
         Failure::Observe(ObserveError::Path(_)) => Reason::InvalidSpec,
-        Failure::Observe(ObserveError::Store(StoreProblem::Refused { reason, .. })) => *reason,
-        Failure::Observe(ObserveError::Store(StoreProblem::NotOurs | StoreProblem::Failed(_)))
+        // A store that could not be reached is a failed read like any other.
+        Failure::Observe(ObserveError::Store(StoreRefusal::Failed(_)))
         | Failure::Observe(ObserveError::Read { .. } | ObserveError::Cluster(_))
         | Failure::Write(_) => Reason::SecretSyncedError,
+        Failure::Observe(ObserveError::Store(refusal)) => refusal.reason(),
     }
 }
 
@@ -260,7 +261,7 @@ fn reason(failure: &Failure) -> Reason {
 fn known_cause(object: &ExternalSecret, failure: &Failure) -> Option<String> {
     let held_back = match failure {
         Failure::Observe(ObserveError::Read { cause: ReadError::Store(error), .. })
-        | Failure::Observe(ObserveError::Store(StoreProblem::Failed(error))) => {
+        | Failure::Observe(ObserveError::Store(StoreRefusal::Failed(error))) => {
             matches!(error, StoreError::CircuitOpen { .. })
         }
         Failure::Observe(_) | Failure::Spec(_) | Failure::Refused(_) | Failure::Halted(_) | Failure::Write(_) => false,
@@ -329,7 +330,7 @@ fn message(desired: &Desired, reason: Reason, versions: &[PathVersion], warnings
     if warnings.len() > MOST_WARNINGS {
         message.push_str(&format!("; and {} more warnings", warnings.len() - MOST_WARNINGS));
     }
-    message.chars().take(condition::MAX_MESSAGE).collect()
+    message
 }
 
 fn paths(before: &[PulledPath], versions: Vec<PathVersion>, moment: &Moment) -> Vec<PulledPath> {

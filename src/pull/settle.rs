@@ -9,7 +9,7 @@ use super::apply::{self, Applied};
 use super::bound::Halt;
 use super::consent::{self, Consumer};
 use super::desired::{Desired, Reference};
-use super::observe::{self, Stores};
+use super::observe;
 use super::plan::{self, Observed, PathVersion, Snapshot, Step, TargetState, Written, plan};
 use super::records::Record;
 use super::refusal::Refusal;
@@ -18,7 +18,7 @@ use crate::api::names;
 use crate::cluster::ClusterError;
 use crate::domain::object_name::Name;
 use crate::feed::Labels;
-use crate::store::StoreName;
+use crate::store::{StoreName, Stores};
 
 /// How often a write is decided again because the target changed meanwhile, before the object is
 /// requeued.

@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::Pull;
 use super::desired::{Desired, Refresh};
 use super::inputs::Inputs;
-use super::observe::Stores;
 use super::records::{Outcome, Record};
 use super::report::Failure;
 use crate::api::ExternalSecret;
 use crate::api::condition::{self, ConditionStatus, READY};
 use crate::domain::object_name::Name;
 use crate::feed::Follow;
+use crate::store::Stores;
 
 /// How often a resource that is synced once looks for its value until it exists.
 const UNTIL_SYNCED: Duration = Duration::from_secs(3600);

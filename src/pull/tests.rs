@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use super::apply::Applied;
 use super::consent::Consumer;
 use super::desired::{self, Desired, Refresh, SpecError};
-use super::observe::{self, OpenStores, Opened, StoreProblem};
+use super::observe::{self, OpenStores};
 use super::plan::{Observed, Presence, Snapshot, Step, TargetState, Written, plan, written};
 use super::refusal::Refusal;
 use super::report::{Failure, Moment, Permission, StoreSince, Synced, report};
@@ -31,6 +31,7 @@ use crate::domain::secret::SecretBytes;
 use crate::domain::target::{Live, OwnerRef, Stamp, Strangers};
 use crate::feed::{Feed, Follow, Freshness};
 use crate::store::fake::FakeStore;
+use crate::store::{StoreClient, StoreName, StoreRefusal};
 
 fn object(spec: serde_json::Value) -> ExternalSecret {
     serde_json::from_value(json!({
@@ -463,12 +464,16 @@ fn what_is_held_again_after_a_failure_is_ready_again() {
         panic!("a sync has a verdict");
     };
     object.status = Some(status.after);
-    let gone = StoreProblem::Refused { reason: Reason::StoreNotFound, message: "there is no store".into() };
+    let gone = StoreRefusal::NotFound { store: StoreName::cluster("vault") };
     let failure = Failure::Observe(observe::ObserveError::Store(gone));
     let Report::Verdict { verdict, status, .. } = report(&object, Some(&desired), Err(failure), &moment(1010)) else {
         panic!("a failure has a verdict");
     };
-    assert_eq!(verdict.message, "there is no store; the target keeps its data meanwhile");
+    assert!(
+        verdict.message.ends_with("correct the reference; the target keeps its data meanwhile"),
+        "{}",
+        verdict.message
+    );
     object.status = Some(status.after);
     let held = Ok(Synced::Held { store: StoreSince::Unknown, permission: Permission::Given });
     let Report::Verdict { verdict, .. } = report(&object, Some(&desired), held, &moment(1020)) else {
@@ -535,8 +540,8 @@ async fn what_a_push_removed_unseen_is_told_from_what_somebody_deleted() {
         let labels = labels.iter().map(|key| (key.clone(), claim::MARKER_VALUE.to_owned())).collect();
         store.put_metadata(&path, labels);
         let desired = desired(spec_with("/data/0/remoteRef/key", json!("db")));
-        let opened = Opened { client: Arc::new(store), mount: Some("secret".into()) };
-        let opened = OpenStores::from([(observe::store_of(&desired, &desired.entries[0].from), opened)]);
+        let client: Arc<dyn StoreClient> = Arc::new(store);
+        let opened = OpenStores::from([(observe::store_of(&desired, &desired.entries[0].from), client)]);
         let located = observe::locate(&desired, &opened).await.unwrap();
         let (feed, name) = (Feed::new(), Name::new("team", "db"));
         observe::subscribe(&feed, &name, &located, Follow::Never);

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 
 use super::desired::{self, InvalidSpec};
 use super::ledger::{self, Ledger, StoreKey};
-use super::observe::{Absence, SeenStores};
+use super::observe::{NoStore, SeenStores};
 use super::plan::Aim;
 use super::reconcile::{Turn, verdict};
 use super::report::{self, Said};
@@ -124,8 +124,7 @@ impl Turn<'_> {
         if self.world.cluster.is_namespace_terminating(&self.namespace).await.unwrap_or(false) {
             return Some(LetGo::NamespaceGone);
         }
-        let is_gone =
-            |store: &StoreKey| seen.absent.get(&store.present()).is_some_and(|absent| absent.why == Absence::Missing);
+        let is_gone = |store: &StoreKey| seen.absent.get(&store.present()).is_some_and(NoStore::is_missing);
         let listed = Ledger::read(listed, &seen.mounts);
         match listed.pushed.is_empty() && listed.unreachable.keys().all(is_gone) {
             true if listed.unreachable.is_empty() => Some(LetGo::Unreadable),

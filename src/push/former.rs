@@ -12,12 +12,11 @@ use std::time::Duration;
 use super::apply::{Results, is_well};
 use super::ledger::{Ledger, StoreKey};
 use super::locations::Locations;
-use super::observe::{Absence, NoStore, SeenStores, Stores};
+use super::observe::{NoStore, SeenStores};
 use super::plan::{Aim, Known};
 use crate::api::push_ledger::PushLedger;
 use crate::api::store_location::StoreLocation;
-use crate::store::StoreClient;
-use crate::store::error::Family;
+use crate::store::{StoreClient, Stores};
 
 /// What a person can do about what is let go.
 const BY_HAND: &str = "remove it there by hand";
@@ -53,16 +52,10 @@ fn client(
         return Ok(client.clone());
     }
     let Some(present) = seen.clients.get(&store) else {
-        let unknown = || no_login(&store);
-        return Err(seen.absent.get(&store).cloned().unwrap_or_else(unknown));
+        return Err(seen.absent.get(&store).cloned().unwrap_or(NoStore::Elsewhere { store }));
     };
-    let reached = registry.former(namespace, &store, location).or_else(|| present.elsewhere(location));
-    reached.ok_or_else(|| no_login(&store))
-}
-
-fn no_login(store: &StoreKey) -> NoStore {
-    let text = format!("{store} leads elsewhere now, and no login for the former place is left");
-    NoStore { why: Absence::Elsewhere, family: Family::Refused, text }
+    let reached = registry.former(namespace, &store.name_in(namespace), location);
+    reached.or_else(|| present.elsewhere(location)).ok_or(NoStore::Elsewhere { store })
 }
 
 /// What was seen of former places once a plan was carried out.
@@ -99,11 +92,11 @@ impl Fates {
             let error =
                 results.iter().filter(|(spot, _)| spot.store == store).find_map(|(_, o)| o.result.as_ref().err());
             match (reached.absent.get(&store), error) {
-                (Some(NoStore { why: Absence::Elsewhere, text, .. }), _) => {
+                (Some(no_login @ NoStore::Elsewhere { .. }), _) => {
                     // Whether it is another place, only the server to which the store leads now can say.
                     let is_told = locations.get(&store.present()).is_some_and(|now| now.server_id.is_some());
                     let fate = if is_told { &mut fates.lost } else { &mut fates.failing };
-                    fate.insert(store, text.clone());
+                    fate.insert(store, no_login.to_string());
                 }
                 (None, Some(error)) => drop(fates.failing.insert(store, error.to_string())),
                 (Some(_), _) | (None, None) => {}

@@ -15,6 +15,7 @@ use crate::api::push_secret::{FormerLocation, PushSecretData};
 use crate::api::selector::StoreKind;
 use crate::api::store_location::StoreLocation;
 use crate::domain::path::RemotePath;
+use crate::store::StoreName;
 
 /// A store as the ledger names it, or where it led before it was edited.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,6 +97,11 @@ impl StoreKey {
     /// The store, and where it leads now.
     pub fn present(&self) -> Self {
         StoreKey { former: None, ..self.clone() }
+    }
+
+    /// The store itself, for a PushSecret of this namespace.
+    pub fn name_in(&self, namespace: &str) -> StoreName {
+        StoreName::referred(namespace, self.kind, &self.name)
     }
 
     /// As the status spells it, wherever it led.

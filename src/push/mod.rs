@@ -36,10 +36,8 @@ pub mod report;
 pub mod shapes;
 pub mod sources;
 pub mod step;
-pub mod stores;
 #[cfg(test)]
 mod tests;
 pub mod waiters;
 
 pub use pusher::Pusher;
-pub use stores::FromRegistry;

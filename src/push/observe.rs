@@ -14,59 +14,49 @@ use super::locations::Locations;
 use super::patience::{no_answer, side_by_side};
 use super::plan::Places;
 use super::waiters;
-use crate::api::selector::StoreKind;
-use crate::api::store_location::StoreLocation;
 use crate::cluster::{Cluster, ClusterError};
 use crate::domain::claim::Owner;
-use crate::domain::label_query::LabelQuery;
 use crate::domain::path::RemotePath;
-use crate::store::StoreClient;
 use crate::store::error::Family;
 use crate::store::serving::spawn_serving;
+use crate::store::{StoreClient, StoreRefusal, Stores};
 
-/// Why a store cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoStore {
-    /// In a word.
-    pub why: Absence,
+/// Why a store, or where it led before it was edited, cannot be used. Each text says what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoStore {
+    /// The namespace may not use it, or it cannot be had now.
+    #[error(transparent)]
+    Refused(StoreRefusal),
+    /// It leads elsewhere now.
+    #[error("{store} leads elsewhere now, and no login for the former place is left")]
+    Elsewhere {
+        /// The store.
+        store: StoreKey,
+    },
+    /// The API server has it otherwise than the watch has shown it, or cannot be asked.
+    #[error(
+        "{store} was edited a moment ago, or the API server cannot be asked about it: it is looked up again in a moment"
+    )]
+    Behind {
+        /// The store.
+        store: StoreKey,
+    },
+}
+
+impl NoStore {
+    /// Whether the store does not exist.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, NoStore::Refused(StoreRefusal::NotFound { .. }))
+    }
+
     /// What to do about it.
-    pub family: Family,
-    /// In a sentence, with what to do.
-    pub text: String,
-}
-
-/// Why a store cannot be used, in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absence {
-    /// It does not exist.
-    Missing,
-    /// Another controller serves it.
-    OtherController,
-    /// It does not serve this namespace.
-    NotPermitted,
-    /// It is wrong, or cannot be had now.
-    Unusable,
-    /// It leads elsewhere now, and nobody has a login for where it led.
-    Elsewhere,
-}
-
-/// Gives clients of stores.
-#[async_trait]
-pub trait Stores: Send + Sync {
-    /// The client of a store for a resource in `namespace`.
-    async fn client(&self, namespace: &str, store: &StoreKey) -> Result<Arc<dyn StoreClient>, NoStore>;
-
-    /// The client of a namespace's own store that was deleted a moment ago, for clean-ups alone.
-    fn departing(&self, namespace: &str, store: &StoreKey) -> Option<Arc<dyn StoreClient>>;
-
-    /// The client with which a store, which the namespace may use, led to `location` before it was edited; for clean-ups alone.
-    fn former(&self, namespace: &str, store: &StoreKey, location: &StoreLocation) -> Option<Arc<dyn StoreClient>>;
-
-    /// The names of the stores of a kind, of this namespace where the kind has one, that have these labels.
-    fn labelled(&self, namespace: &str, kind: StoreKind, query: &LabelQuery) -> BTreeSet<String>;
-
-    /// Whether stores that name no controller are ours, and with them whatever names no store.
-    fn serves_unclassified(&self) -> bool;
+    pub fn family(&self) -> Family {
+        match self {
+            NoStore::Refused(refusal) => refusal.family(),
+            NoStore::Elsewhere { .. } => Family::Refused,
+            NoStore::Behind { .. } => Family::Failed,
+        }
+    }
 }
 
 /// The stores of one reconcile.
@@ -90,11 +80,9 @@ pub struct SeenStores {
 pub async fn stores(registry: &dyn Stores, namespace: &str, wanted: BTreeSet<StoreKey>) -> SeenStores {
     let mut seen = SeenStores::default();
     for store in wanted {
-        match registry.client(namespace, &store).await {
+        match registry.client(namespace, &store.name_in(namespace)).await {
             Ok(client) => seen.can_use(store, client),
-            Err(absence) => {
-                seen.absent.insert(store, absence);
-            }
+            Err(refusal) => drop(seen.absent.insert(store, NoStore::Refused(refusal))),
         }
     }
     seen
@@ -103,13 +91,22 @@ pub async fn stores(registry: &dyn Stores, namespace: &str, wanted: BTreeSet<Sto
 impl SeenStores {
     /// For a clean-up: a store that was deleted a moment ago can still be used, where its session is left.
     pub fn recall(&mut self, registry: &dyn Stores, namespace: &str) {
-        let missing = self.absent.iter().filter(|(_, absent)| absent.why == Absence::Missing);
-        let departing: Vec<_> =
-            missing.filter_map(|(store, _)| Some((store.clone(), registry.departing(namespace, store)?))).collect();
+        let missing = self.absent.iter().filter(|(_, absent)| absent.is_missing());
+        let departing: Vec<_> = missing
+            .filter_map(|(store, _)| Some((store.clone(), registry.departing(&store.name_in(namespace))?)))
+            .collect();
         for (store, client) in departing {
             self.absent.remove(&store);
             self.can_use(store, client);
         }
+    }
+
+    /// The watch is behind: the store is used when it has caught up.
+    pub fn leave(&mut self, store: StoreKey) {
+        self.mounts.remove(&store);
+        self.locations.remove(&store);
+        self.clients.remove(&store);
+        self.absent.insert(store.clone(), NoStore::Behind { store });
     }
 
     fn can_use(&mut self, store: StoreKey, client: Arc<dyn StoreClient>) {
@@ -126,9 +123,14 @@ impl SeenStores {
     /// Settles which stores are published to: those that are named, and of the selected ones those that are ours and serve the
     /// namespace. The others are nobody's concern, unless something was pushed to them (`listed`).
     pub fn choose(&mut self, named: BTreeSet<StoreKey>, selected: Vec<Selected>, listed: &BTreeSet<StoreKey>) {
-        let serves = |store: &StoreKey| match self.absent.get(store).map(|absent| absent.why) {
-            Some(Absence::Missing | Absence::OtherController | Absence::NotPermitted) => false,
-            Some(Absence::Unusable | Absence::Elsewhere) | None => true,
+        let serves = |store: &StoreKey| match self.absent.get(store) {
+            Some(NoStore::Refused(refusal)) => match refusal {
+                StoreRefusal::NotFound { .. }
+                | StoreRefusal::OtherController { .. }
+                | StoreRefusal::NotAllowed { .. } => false,
+                StoreRefusal::Unsupported { .. } | StoreRefusal::Invalid { .. } | StoreRefusal::Failed(_) => true,
+            },
+            Some(NoStore::Elsewhere { .. } | NoStore::Behind { .. }) | None => true,
         };
         let mut wanted = named;
         for (words, mut stores) in selected {

@@ -17,7 +17,7 @@ use super::intents::Intents;
 use super::ledger::{self, Ledger, Spot, StoreKey};
 use super::locations;
 use super::mapped::{self, Mapped};
-use super::observe::{self, Absence, SeenStores, Selected, Stores};
+use super::observe::{self, NoStore, SeenStores, Selected};
 use super::offers::{Asking, Attempt, Offers, Patience};
 use super::plan::{self, Aim, Known, Places, Plan};
 use super::record::{Record, Recorded, is_same_wish};
@@ -27,6 +27,7 @@ use crate::api::PushSecret;
 use crate::api::bounds;
 use crate::api::condition::{self, Reason};
 use crate::api::path_status::PushedPath;
+use crate::api::push_ledger::PushLedger;
 use crate::api::push_secret::{PushDeletionPolicy, PushSecretStatus};
 use crate::cluster::source::OverBound;
 use crate::cluster::{Cluster, ClusterError};
@@ -40,7 +41,7 @@ use crate::domain::path::RemotePath;
 use crate::domain::source::Source;
 use crate::feed::{Pushed, Spelled};
 use crate::metrics::LetGo;
-use crate::store::PathKey;
+use crate::store::{PathKey, StoreRefusal, Stores};
 
 /// Everything outside the object that a reconcile may use.
 pub struct World<'a> {
@@ -134,6 +135,8 @@ struct Carried {
     fates: Fates,
     /// The paths that were known before, but for those of stores that lead elsewhere now.
     paths: Vec<PushedPath>,
+    /// Whether those who may want what it leaves could be asked.
+    is_confirmed: bool,
 }
 
 /// Why the sources were not read.
@@ -240,10 +243,10 @@ impl<'a> Turn<'a> {
     pub(super) fn belongs_to_others(&self, seen: &SeenStores, stores: &BTreeSet<StoreKey>) -> bool {
         let alone = self.world.stores.serves_unclassified();
         let goes = self.object.metadata.deletion_timestamp.is_some();
-        let others = |store: &StoreKey| match seen.absent.get(store).map(|absent| absent.why) {
-            Some(Absence::OtherController) => true,
-            Some(Absence::Missing) => !alone && !goes,
-            Some(Absence::NotPermitted | Absence::Unusable | Absence::Elsewhere) | None => false,
+        let others = |store: &StoreKey| match seen.absent.get(store) {
+            Some(NoStore::Refused(StoreRefusal::OtherController { .. })) => true,
+            Some(no_store) => no_store.is_missing() && !alone && !goes,
+            None => false,
         };
         if stores.is_empty() { !alone } else { stores.iter().all(others) }
     }
@@ -302,7 +305,7 @@ impl<'a> Turn<'a> {
             true => Known::All,
             false => Known::Some,
         };
-        let Carried { plan, results, recorded, reached, fates, paths } =
+        let Carried { plan, results, recorded, reached, fates, paths, is_confirmed } =
             self.carry_out(seen, &Aim::Publish { desired, mapped: &mapped, sources, known }).await;
         let Recorded { object, ledger, version } = recorded;
         self.announce_missed(seen, &paths, &results).await;
@@ -313,7 +316,8 @@ impl<'a> Turn<'a> {
         let done = Done { plan: &plan, results: &results, absent, wanted, unmatched, astray, fates };
         let warnings: Vec<String> = desired.warnings.iter().chain(warnings).cloned().collect();
         let said = report::published(&before, &ledger, &done, &self.setting(desired.refresh, &warnings));
-        verdict(&object, Said { version, ..said })
+        let requeue = if is_confirmed { said.requeue } else { Requeue::BackOff };
+        verdict(&object, Said { version, requeue, ..said })
     }
 
     /// No source is there. What was pushed goes only if this very spec was in place before: a source that was renamed in the
@@ -350,13 +354,14 @@ impl<'a> Turn<'a> {
         gone: Verdict,
         way_out: Option<&str>,
     ) -> (PushSecret, Said) {
-        let Carried { plan, results, recorded, reached, fates, .. } = self.carry_out(seen, aim).await;
+        let Carried { plan, results, recorded, reached, fates, is_confirmed, .. } = self.carry_out(seen, aim).await;
         let Recorded { object, ledger, version } = recorded;
         let before = object.status.clone().unwrap_or_default();
         let (absent, wanted, fates) = (&reached.absent, &BTreeSet::new(), &fates);
         let done = Done { plan: &plan, results: &results, absent, wanted, unmatched: &[], astray: &[], fates };
         let said = report::withdrawn(&before, &ledger, &done, &self.setting(None, &[]), gone, way_out);
-        (object, Said { version, ..said })
+        let requeue = if is_confirmed { said.requeue } else { Requeue::BackOff };
+        (object, Said { version, requeue, ..said })
     }
 
     /// Plans, writes what is about to be written into the ledger, and writes.
@@ -369,6 +374,12 @@ impl<'a> Turn<'a> {
         let unmoved = Ledger::read(&locations::as_if_unmoved(listed.clone()), &seen.mounts);
         let places = observe::places(&seen.clients, wanted.into_iter().chain(unmoved.pushed.keys())).await;
         self.declare_places(aim, &places);
+        let none = BTreeSet::new();
+        let wanted_stores = match aim {
+            Aim::Publish { .. } => &seen.chosen.stores,
+            Aim::Withdraw { .. } => &none,
+        };
+        let seen = &self.without_behind(seen.clone(), wanted_stores, &listed, &places).await;
         let locations = locations::learn(seen.locations.clone(), &places);
         let moved = locations::moved(&listed, &locations);
         let listed = locations::settle(listed, &locations);
@@ -379,14 +390,11 @@ impl<'a> Turn<'a> {
         let paths = self.before.paths.iter().filter(|path| !moved.contains(&path.store)).cloned().collect::<Vec<_>>();
         let (plan, asking) = self.plan(aim, &ledger, &places, &paths);
         let record = Record::new(self.world.cluster, (*self.object).clone(), &plan, &ledger, locations.clone());
-        // What is offered stands, asked or not: one that cannot be looked at asks nobody.
-        let may_ask = asking.is_empty() || record.confirm().await.is_ok();
-        self.world.offers.open(&self.me, if may_ask { asking } else { Asking::new() }, self.world.instant);
-        let none = BTreeSet::new();
-        let wanted = match aim {
-            Aim::Publish { .. } => &seen.chosen.stores,
-            Aim::Withdraw { .. } => &none,
-        };
+        // What is offered stands, asked or not: one that cannot be looked at asks nobody, and tries again soon.
+        let is_confirmed = asking.values().all(Vec::is_empty) || record.confirm().await.is_ok();
+        if is_confirmed {
+            self.world.offers.open(&self.me, asking, self.world.instant);
+        }
         let results = {
             let applier = Applier {
                 me: &self.me,
@@ -399,7 +407,7 @@ impl<'a> Turn<'a> {
                 applier,
                 clients: &reached.clients,
                 places: &places,
-                wanted,
+                wanted: wanted_stores,
                 absent: &reached.absent,
                 ledgers: &record,
                 announce: self.world.announce,
@@ -408,8 +416,32 @@ impl<'a> Turn<'a> {
         };
         self.world.offers.reached(&self.attempt, &arrival::reached(&plan, &results, &places, &self.me));
         self.world.offers.freed(&self.me, &arrival::freed(&plan, &results, &places));
-        let fates = self.fates(Fates::judge(aim, wanted, &reached, &locations, &ledger, &results));
-        Carried { plan, results, recorded: record.finish(&reached.mounts), reached, fates, paths }
+        let fates = self.fates(Fates::judge(aim, wanted_stores, &reached, &locations, &ledger, &results));
+        Carried { plan, results, recorded: record.finish(&reached.mounts), reached, fates, paths, is_confirmed }
+    }
+
+    /// What stands elsewhere than where the wanted stores lead is about to be removed. So the API server is asked first whether they lead
+    /// there: the watch may show a store as it was before an edit that another leader has followed, or that nobody has followed yet.
+    /// A store of which that is true is not used until the watch has caught up.
+    async fn without_behind(
+        &self,
+        mut seen: SeenStores,
+        wanted: &BTreeSet<StoreKey>,
+        listed: &PushLedger,
+        places: &Places,
+    ) -> SeenStores {
+        let moved = locations::moved(listed, &locations::learn(seen.locations.clone(), places));
+        let wanted_names: BTreeSet<String> = wanted.iter().map(StoreKey::listed).collect();
+        let is_left = |store: &String| !wanted_names.contains(store);
+        let is_any_left = !moved.is_empty() || !listed.former.is_empty() || listed.synced.keys().any(is_left);
+        let is_meant = |store: &StoreKey| moved.contains(&store.listed()) || is_any_left && wanted.contains(store);
+        for (store, location) in seen.locations.clone().into_iter().filter(|(store, _)| is_meant(store)) {
+            let still = self.world.stores.still_leads_to(&store.name_in(&self.namespace), &location).await;
+            if !matches!(still, Ok(true)) {
+                seen.leave(store);
+            }
+        }
+        seen
     }
 
     /// A former place that cannot be cleaned is waited for as long as for any clean-up.
@@ -427,9 +459,7 @@ impl<'a> Turn<'a> {
         let mut waiters = |path: &RemotePath, key: &PathKey, property: &str| {
             let waiters = self.world.offers.waiters(&self.me, key, path, property, patience);
             let names = waiters.iter().map(|waiter| waiter.name.to_string()).collect();
-            if !waiters.is_empty() {
-                asking.insert((key.clone(), property.to_owned()), waiters);
-            }
+            asking.insert((key.clone(), property.to_owned()), waiters);
             names
         };
         let deletion = self.object.spec.deletion_policy();

@@ -12,7 +12,7 @@ use super::entry::{ApplyError, Wrote};
 use super::former::Fates;
 use super::ledger::{Ledger, Line, Spot, StoreKey};
 use super::mapped::Astray;
-use super::observe::{Absence, NoStore};
+use super::observe::NoStore;
 use super::plan::{Job, Plan, Problem};
 use super::propagation;
 use super::refusal::Refusal;
@@ -124,8 +124,8 @@ pub fn withdrawn(
     let lost = let_go(&mut listed, done.fates);
     for (store, lines) in &listed.unreachable {
         if !done.wanted.contains(store) {
-            let why = done.absent.get(store).map_or("it cannot be used", |absent| absent.text.as_str());
-            let family = done.absent.get(store).map_or(Family::Refused, |absent| absent.family);
+            let why = done.absent.get(store).map_or("it cannot be used".to_owned(), NoStore::to_string);
+            let family = done.absent.get(store).map_or(Family::Refused, NoStore::family);
             let text = format!("{} in {store} cannot be removed: {why}", lines_text(lines));
             troubles.push(Trouble { reason: Reason::CleanupPending, family, text });
         }
@@ -275,13 +275,12 @@ fn left_in_place(left: &[String], lost: &[String]) -> String {
 
 fn troubles(done: &Done<'_>) -> Vec<Trouble> {
     let stores = done.absent.iter().filter(|(store, _)| done.wanted.contains(*store)).map(|(_, absent)| Trouble {
-        reason: match absent.why {
-            Absence::Missing => Reason::StoreNotFound,
-            Absence::OtherController | Absence::NotPermitted => Reason::NotPermitted,
-            Absence::Unusable | Absence::Elsewhere => Reason::StoreNotReady,
+        reason: match absent {
+            NoStore::Refused(refusal) => refusal.reason(),
+            NoStore::Elsewhere { .. } | NoStore::Behind { .. } => Reason::StoreNotReady,
         },
-        family: absent.family,
-        text: absent.text.clone(),
+        family: absent.family(),
+        text: absent.to_string(),
     });
     let entries = done.results.iter().filter_map(|(spot, outcome)| {
         if done.fates.lost.contains_key(&spot.store) {
@@ -446,7 +445,7 @@ fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath], listed
         message.push_str(&format!("; left as they were (updatePolicy IfNotExists): {}", kept.join(", ")));
     }
     for (store, absent) in done.absent.iter().filter(|(store, _)| !done.wanted.contains(*store)) {
-        message.push_str(&format!("; what was pushed to {store} earlier is still there: {}", absent.text));
+        message.push_str(&format!("; what was pushed to {store} earlier is still there: {absent}"));
     }
     for line in listed.unclear() {
         message.push_str(&format!("; not removed, since it names no property of a path: {line}"));

@@ -57,7 +57,6 @@ use crate::pull::Pull;
 use crate::pull::records::Records;
 use crate::push::offers::Offers;
 use crate::push::pusher::Pusher;
-use crate::push::stores::FromRegistry;
 use crate::store::admit::{Class, Unclassified};
 use crate::store::registry::{Registry, RegistrySettings};
 use crate::telemetry::{self, TelemetryError};
@@ -286,7 +285,7 @@ impl Starter<'_> {
         // A closed channel means that we are shutting down.
         let wake = move |name| drop(wake.send(name));
         let offers = Offers::new(Box::new(cache.reader.clone()), Box::new(wake));
-        let registry = Arc::new(FromRegistry(self.context.stores.clone()));
+        let registry = Arc::new(self.context.stores.clone());
         let pusher = Arc::new(Pusher::new(self.context.clone(), registry, offers));
         let (pushes, pushes_filled) = self.drive_into(cache, pusher, self.scoped(), push_wakes);
         let (pulls, pulls_filled) = self.drive(

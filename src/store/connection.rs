@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::auth::{self, Declared, Method};
 use super::fields::Fields;
 use super::keys::KeyRef;
+use super::vault::connect::{self, ConnectError};
 use super::{StoreName, StoreRefusal};
 use crate::api::selector::{CaProvider, CaProviderKind};
+use crate::api::store_location::StoreLocation;
 use crate::api::store_spec::{ClientTls, Headers, KvVersion, OpenBaoProvider, VaultProvider};
 use crate::api::{StoreSpec, bounds};
 use crate::domain::path::Mount;
@@ -49,6 +51,17 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Where it leads, spelled as [`StoreClient::location`](super::StoreClient::location) does.
+    pub fn location(&self) -> Result<StoreLocation, ConnectError> {
+        let namespace = connect::namespace(self.namespace.as_deref())?;
+        Ok(StoreLocation {
+            server: connect::address(&self.server)?.as_str().trim_end_matches('/').to_owned(),
+            namespace: namespace.and_then(|namespace| namespace.to_str().ok().map(str::to_owned)),
+            path: self.mount.clone(),
+            ..StoreLocation::default()
+        })
+    }
+
     /// Every key of a Secret that the connection or its logins use.
     pub fn secrets(&self) -> impl Iterator<Item = &KeyRef> {
         let ca = match &self.ca {

@@ -1,4 +1,4 @@
-//! The port of stores, with two implementations: Vault/OpenBao and an in-memory fake.
+//! The ports of stores: [`Stores`] gives clients, and a [`StoreClient`] is Vault/OpenBao or an in-memory fake.
 
 pub mod admit;
 mod announcements;
@@ -21,6 +21,7 @@ pub mod registry;
 mod renewal;
 mod secret_users;
 pub mod serving;
+mod stores;
 pub mod vault;
 
 use std::collections::{BTreeMap, HashMap};
@@ -36,6 +37,7 @@ pub use name::StoreName;
 pub use object::StoreObject;
 pub use refusal::StoreRefusal;
 pub use registry::{Foreign, Load, Registry, RegistrySettings};
+pub use stores::Stores;
 
 /// The place of a path on its server, however stores spell it: the key of wake-ups and shared
 /// version checks.

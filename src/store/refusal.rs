@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::error::Family;
 use super::{StoreError, StoreName};
+use crate::api::condition::Reason;
 
 /// Why a resource may not use a store. Each text says what is wrong and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -52,6 +53,17 @@ pub enum StoreRefusal {
 }
 
 impl StoreRefusal {
+    /// The reason of a condition.
+    pub fn reason(&self) -> Reason {
+        match self {
+            StoreRefusal::NotFound { .. } => Reason::StoreNotFound,
+            StoreRefusal::OtherController { .. } | StoreRefusal::NotAllowed { .. } => Reason::NotPermitted,
+            StoreRefusal::Unsupported { .. } | StoreRefusal::Invalid { .. } | StoreRefusal::Failed(_) => {
+                Reason::StoreNotReady
+            }
+        }
+    }
+
     /// What to do about it.
     pub fn family(&self) -> Family {
         match self {

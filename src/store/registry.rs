@@ -19,7 +19,7 @@ use super::{StoreClient, StoreError, StoreName, StoreObject, StoreRefusal, refer
 use crate::api::names::ANNOTATION_ALLOW_MASS_DELETION;
 use crate::api::store_location::StoreLocation;
 use crate::api::{PushSecret, StoreKind, label_query};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterError};
 use crate::domain::label_query::LabelQuery;
 
 /// The settings of stores.
@@ -118,6 +118,18 @@ impl Registry {
     /// lives. Only clean-ups may use it, and only where the store as it is now serves that namespace.
     pub fn former(&self, namespace: &str, store: &StoreName, location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
         self.pool.former(namespace, store, location)
+    }
+
+    /// Whether the store still leads there by the API server, which the watch may lag behind.
+    pub async fn still_leads_to(&self, store: &StoreName, location: &StoreLocation) -> Result<bool, ClusterError> {
+        let Some(live) = self.pool.cluster.store(store.namespace.as_deref(), &store.name).await? else {
+            return Ok(false);
+        };
+        // One that names its credential relative to its consumers' namespaces leads to one place for all of them.
+        let consumer = store.namespace.as_deref().unwrap_or_default();
+        let connection = connection::parse(store, &live, consumer).ok();
+        let leads_to = connection.and_then(|connection| connection.location().ok());
+        Ok(leads_to.is_some_and(|live| live.is_spelled_as(location)))
     }
 
     /// The store, as last seen by the watch.

@@ -6,7 +6,7 @@
 //!
 //! `WAYPOST_MODEL_CASES` sets how many stories are told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -17,22 +17,24 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
-use crate::api::StoreRef;
+use crate::api::StoreKind;
 use crate::api::kind::Kind;
+use crate::api::store_location::StoreLocation;
+use crate::cluster::ClusterError;
 use crate::cluster::in_memory::{ApiServer, Fault};
 use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
 use crate::controller::publish::{Published, Subject};
 use crate::controller::watch::OwnWrites;
 use crate::domain::consent;
+use crate::domain::label_query::LabelQuery;
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::feed::Pushed;
 use crate::pull::Pull;
-use crate::pull::observe::{Opened, Stores};
 use crate::pull::records::Records;
-use crate::store::StoreClient;
 use crate::store::fake::FakeStore;
+use crate::store::{StoreClient, StoreName, StoreRefusal, Stores};
 
 const OBJECT: &str = "/namespaces/team/externalsecrets/db";
 const TARGET: &str = "/namespaces/team/secrets/db";
@@ -126,7 +128,8 @@ impl OneStore {
         let mut place = self.0.lock();
         edit(&mut place);
         let identity = format!("vault@{}", place.generation);
-        place.session = Arc::new(place.servers[PLACES[place.at].0].with_identity(&identity));
+        place.session =
+            Arc::new(place.servers[PLACES[place.at].0].with_identity(&identity).with_mount(PLACES[place.at].1));
     }
 
     /// The server, and the path on it.
@@ -143,14 +146,33 @@ impl OneStore {
 
 #[async_trait]
 impl Stores for OneStore {
-    async fn open(&self, _namespace: &str, _store: &StoreRef) -> Result<Opened, StoreProblem> {
-        let place = self.0.lock();
-        let refused = |reason| StoreProblem::Refused { reason, message: "it does not serve".into() };
+    async fn client(&self, namespace: &str, store: &StoreName) -> Result<Arc<dyn StoreClient>, StoreRefusal> {
+        let (place, store) = (self.0.lock(), store.clone());
         match place.serves {
-            Serves::Yes => Ok(Opened { client: place.session.clone(), mount: Some(PLACES[place.at].1.to_owned()) }),
-            Serves::NotThere => Err(refused(Reason::StoreNotFound)),
-            Serves::NotThisNamespace => Err(refused(Reason::NotPermitted)),
+            Serves::Yes => Ok(place.session.clone()),
+            Serves::NotThere => Err(StoreRefusal::NotFound { store }),
+            Serves::NotThisNamespace => Err(StoreRefusal::NotAllowed { store, namespace: namespace.to_owned() }),
         }
+    }
+
+    async fn still_leads_to(&self, _store: &StoreName, _location: &StoreLocation) -> Result<bool, ClusterError> {
+        Ok(true)
+    }
+
+    fn departing(&self, _store: &StoreName) -> Option<Arc<dyn StoreClient>> {
+        None
+    }
+
+    fn former(&self, _namespace: &str, _store: &StoreName, _location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
+        None
+    }
+
+    fn labelled(&self, _namespace: &str, _kind: StoreKind, _query: &LabelQuery) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+
+    fn serves_unclassified(&self) -> bool {
+        true
     }
 }
 

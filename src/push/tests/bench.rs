@@ -15,6 +15,7 @@ use crate::api::condition;
 use crate::api::push_secret::PushSecretStatus;
 use crate::api::selector::StoreKind;
 use crate::api::store_location::StoreLocation;
+use crate::cluster::ClusterError;
 use crate::cluster::in_memory::ApiServer;
 use crate::cluster::status::{Precondition, difference};
 use crate::controller::referrers::Referrers;
@@ -26,40 +27,49 @@ use crate::domain::path::RemotePath;
 use crate::feed::Pushed;
 use crate::push::deletions::Deletions;
 use crate::push::intents::Intents;
-use crate::push::ledger::StoreKey;
-use crate::push::observe::{Absence, NoStore, Stores};
 use crate::push::offers::{Offers, Others, Waiter};
 use crate::push::reconcile::{World, reconcile};
-use crate::store::StoreClient;
-use crate::store::error::Family;
 use crate::store::fake::FakeStore;
+use crate::store::{StoreClient, StoreError, StoreName, StoreRefusal, Stores};
 
 pub(super) const PUSH: &str = "/namespaces/db/pushsecrets/push";
 pub(super) const SOURCE: &str = "/namespaces/db/secrets/source";
 pub(super) const TEMPORAL: &str = "platform-data/postgres/temporal";
 
-/// Stores by name, what is wrong with any other (but one called `down` is only down), and sessions from before stores were edited.
-pub(super) struct Shelf(pub BTreeMap<&'static str, FakeStore>, pub Absence, pub Vec<(&'static str, FakeStore)>);
+/// The stores of a bench.
+pub(super) struct Shelf {
+    /// Those that can be used, by name.
+    pub clients: BTreeMap<&'static str, FakeStore>,
+    /// What is wrong with any other, but one called `down`, which is only down.
+    pub refusal: fn(StoreName) -> StoreRefusal,
+    /// Sessions from before stores were edited.
+    pub former: Vec<(&'static str, FakeStore)>,
+    /// Those that were edited since the watch showed them.
+    pub behind: BTreeSet<&'static str>,
+}
 
 #[async_trait]
 impl Stores for Shelf {
-    async fn client(&self, _namespace: &str, store: &StoreKey) -> Result<Arc<dyn StoreClient>, NoStore> {
-        match self.0.get(store.name.as_str()) {
+    async fn client(&self, _namespace: &str, store: &StoreName) -> Result<Arc<dyn StoreClient>, StoreRefusal> {
+        match self.clients.get(store.name.as_str()) {
             Some(client) => Ok(Arc::new(client.clone())),
-            None => Err(NoStore {
-                why: if store.name == "down" { Absence::Unusable } else { self.1 },
-                family: Family::Refused,
-                text: format!("{store} does not exist: create it, or correct the reference"),
-            }),
+            None if store.name == "down" => Err(unusable(store.clone())),
+            None => Err((self.refusal)(store.clone())),
         }
     }
 
-    fn departing(&self, _namespace: &str, _store: &StoreKey) -> Option<Arc<dyn StoreClient>> {
+    async fn still_leads_to(&self, store: &StoreName, location: &StoreLocation) -> Result<bool, ClusterError> {
+        let client = self.clients.get(store.name.as_str());
+        let is_shown = client.is_some_and(|client| client.location().is_spelled_as(location));
+        Ok(is_shown && !self.behind.contains(store.name.as_str()))
+    }
+
+    fn departing(&self, _store: &StoreName) -> Option<Arc<dyn StoreClient>> {
         None
     }
 
-    fn former(&self, _namespace: &str, store: &StoreKey, location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
-        let left = self.2.iter().filter(|(name, _)| **name == store.name).map(|(_, client)| client);
+    fn former(&self, _namespace: &str, store: &StoreName, location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
+        let left = self.former.iter().filter(|(name, _)| **name == store.name).map(|(_, client)| client);
         let client = left.into_iter().find(|client| client.location().is_spelled_as(location))?;
         Some(Arc::new(client.clone()))
     }
@@ -67,12 +77,22 @@ impl Stores for Shelf {
     fn labelled(&self, _namespace: &str, _kind: StoreKind, query: &LabelQuery) -> BTreeSet<String> {
         // Each store here has a label with its name.
         let labels = |name: &str| BTreeMap::from([("store".to_owned(), name.to_owned())]);
-        self.0.keys().filter(|name| query.matches(&labels(name))).map(|name| (*name).to_owned()).collect()
+        self.clients.keys().filter(|name| query.matches(&labels(name))).map(|name| (*name).to_owned()).collect()
     }
 
     fn serves_unclassified(&self) -> bool {
         true
     }
+}
+
+/// It does not exist.
+pub(super) fn missing(store: StoreName) -> StoreRefusal {
+    StoreRefusal::NotFound { store }
+}
+
+/// It cannot be had now.
+pub(super) fn unusable(_store: StoreName) -> StoreRefusal {
+    StoreRefusal::Failed(StoreError::Sealed { server: "down".into() })
 }
 
 impl ApiServer {
@@ -117,7 +137,12 @@ impl Bench {
             offers: Offers::new(Box::new(server.clone()), Box::new(wake)),
             server,
             woken,
-            stores: Shelf(BTreeMap::from([("vault", store.clone())]), Absence::Missing, Vec::new()),
+            stores: Shelf {
+                clients: BTreeMap::from([("vault", store.clone())]),
+                refusal: missing,
+                former: Vec::new(),
+                behind: BTreeSet::new(),
+            },
             store,
             referrers: Referrers::default(),
             config_maps: Referrers::default(),

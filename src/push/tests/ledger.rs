@@ -351,7 +351,7 @@ async fn the_deadline_of_a_clean_up_is_counted_from_when_the_deletion_was_seen()
         let mut bench = Bench::new();
         bench.spec(1, both());
         bench.turn().await;
-        bench.stores.0.clear();
+        bench.stores.clients.clear();
         let mut push = json!(bench.server.push_secret(PUSH).unwrap());
         push["metadata"]["deletionTimestamp"] = json!(stamp);
         bench.server.put(PUSH, push);
@@ -368,15 +368,15 @@ async fn the_deadline_of_a_clean_up_is_counted_from_when_the_deletion_was_seen()
 async fn a_store_that_is_down_is_waited_for_past_the_deadline_even_beside_one_that_is_gone() {
     let mut bench = Bench::new();
     for name in ["second", "down"] {
-        bench.stores.0.insert(name, FakeStore::on(name));
+        bench.stores.clients.insert(name, FakeStore::on(name));
     }
     let mut spec = both();
     let named = |name: &str| json!({ "name": name, "kind": "ClusterSecretStore" });
     spec["secretStoreRefs"] = ["vault", "second", "down"].into_iter().map(named).collect();
     bench.spec(1, spec);
     bench.turn().await;
-    bench.stores.0.remove("second");
-    bench.stores.0.remove("down");
+    bench.stores.clients.remove("second");
+    bench.stores.clients.remove("down");
     bench.delete();
     bench.turn().await;
     bench.pass(Duration::from_secs(3600));

@@ -92,7 +92,7 @@ async fn a_renamed_property_is_one_version() {
 #[tokio::test]
 async fn a_store_renamed_over_the_same_place_deletes_nothing() {
     let mut bench = Bench::new();
-    bench.stores.0.insert("other-name", bench.store.clone());
+    bench.stores.clients.insert("other-name", bench.store.clone());
     bench.spec(1, both());
     bench.turn().await;
     let mut moved = both();
@@ -108,7 +108,7 @@ async fn a_store_renamed_over_the_same_place_deletes_nothing() {
 async fn a_changed_store_is_written_before_the_old_one_is_cleaned() {
     let mut bench = Bench::new();
     let second = FakeStore::new();
-    bench.stores.0.insert("second", second.with_identity("second"));
+    bench.stores.clients.insert("second", second.with_identity("second"));
     second.add_mount("elsewhere");
     bench.spec(1, both());
     bench.turn().await;
@@ -146,7 +146,7 @@ async fn a_deleted_push_secret_whose_store_is_gone_is_let_go_after_the_deadline(
     let mut bench = Bench::new();
     bench.spec(1, both());
     bench.turn().await;
-    bench.stores.0.clear();
+    bench.stores.clients.clear();
     bench.delete();
     bench.turn().await;
     let (_, reason, message) = bench.ready();

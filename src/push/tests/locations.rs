@@ -42,7 +42,7 @@ fn password() -> BTreeMap<String, String> {
 }
 
 fn edit(bench: &mut Bench, client: FakeStore) {
-    bench.stores.0.insert("vault", client);
+    bench.stores.clients.insert("vault", client);
 }
 
 fn status(bench: &Bench) -> PushSecretStatus {
@@ -88,7 +88,7 @@ async fn an_edited_path_moves_what_was_pushed_and_leaves_nothing_at_the_former_o
 #[tokio::test]
 async fn an_edited_server_is_cleaned_by_a_session_from_before_the_edit() {
     let (mut bench, second) = pushed().await;
-    bench.stores.2.push(("vault", bench.store.clone()));
+    bench.stores.former.push(("vault", bench.store.clone()));
     edit(&mut bench, second.clone());
     bench.turn().await;
     assert_eq!((texts(&second, TEMPORAL), bench.texts(TEMPORAL)), (password(), expect(&[])));
@@ -117,7 +117,7 @@ async fn a_server_without_a_session_is_left_alone_and_what_stands_there_is_named
 async fn a_place_that_does_not_answer_takes_nothing_from_the_former_one() {
     for hangs in [false, true] {
         let (mut bench, second) = pushed().await;
-        bench.stores.2.push(("vault", bench.store.clone()));
+        bench.stores.former.push(("vault", bench.store.clone()));
         match hangs {
             true => second.hang(),
             false => second.fail_next(2, StoreError::Sealed { server: "second".into() }),
@@ -145,7 +145,7 @@ async fn another_address_of_the_same_server_is_no_other_place() {
     assert_eq!(recorded(&bench), ("mount secret at alias".to_owned(), 0));
     // What is not wanted any more goes as it always does.
     bench.spec(2, pushing(&["token"], &["vault"]));
-    bench.stores.0.insert("vault", bench.store.with_address("another"));
+    bench.stores.clients.insert("vault", bench.store.with_address("another"));
     bench.turn().await;
     assert_eq!(bench.texts(TEMPORAL), expect(&[("token", "p")]));
     assert!(bench.ready().0, "{:?}", bench.ready());
@@ -156,7 +156,7 @@ async fn an_edit_that_is_taken_back_leaves_everything_where_it_was() {
     // Before the other place answered, and after it had everything and the former one did not answer.
     for answers in [false, true] {
         let (mut bench, second) = pushed().await;
-        bench.stores.2.push(("vault", bench.store.clone()));
+        bench.stores.former.push(("vault", bench.store.clone()));
         let down = || StoreError::Sealed { server: "down".into() };
         match answers {
             false => second.fail_next(1, down()),
@@ -166,7 +166,7 @@ async fn an_edit_that_is_taken_back_leaves_everything_where_it_was() {
         bench.turn().await;
         assert_eq!(texts(&second, TEMPORAL), if answers { password() } else { expect(&[]) });
         assert_eq!(recorded(&bench).1, 1, "{:?}", status(&bench));
-        bench.stores.2.push(("vault", second.clone()));
+        bench.stores.former.push(("vault", second.clone()));
         let client = bench.store.clone();
         edit(&mut bench, client);
         bench.turn().await;
@@ -179,12 +179,12 @@ async fn an_edit_that_is_taken_back_leaves_everything_where_it_was() {
 #[tokio::test]
 async fn two_stores_that_are_swapped_keep_what_both_have_and_clean_for_each_other() {
     let (mut bench, second) = pushed().await;
-    bench.stores.0.insert("second", second.clone());
+    bench.stores.clients.insert("second", second.clone());
     bench.spec(2, pushing(&["password"], &["vault", "second"]));
     bench.turn().await;
     let swap = |bench: &mut Bench, vault: &FakeStore, other: &FakeStore| {
-        bench.stores.0.insert("vault", vault.clone());
-        bench.stores.0.insert("second", other.clone());
+        bench.stores.clients.insert("vault", vault.clone());
+        bench.stores.clients.insert("second", other.clone());
     };
     let first = bench.store.clone();
     swap(&mut bench, &second, &first);
@@ -245,7 +245,7 @@ async fn a_deleted_push_secret_cleans_former_places_or_names_them() {
     for has_session in [true, false] {
         let (mut bench, second) = pushed().await;
         if has_session {
-            bench.stores.2.push(("vault", bench.store.clone()));
+            bench.stores.former.push(("vault", bench.store.clone()));
         }
         edit(&mut bench, second);
         bench.delete();
@@ -293,7 +293,7 @@ async fn nothing_is_let_go_before_the_new_place_has_said_that_it_is_another() {
     let silent = FakeStore::on("silent");
     silent.remove_mount("secret");
     edit(&mut bench, silent.clone());
-    bench.stores.0.insert("second", second.clone());
+    bench.stores.clients.insert("second", second.clone());
     bench.spec(2, pushing(&["password"], &["second"]));
     bench.turn().await;
     let (ready, reason, message) = bench.ready();
@@ -310,7 +310,7 @@ async fn a_stop_at_any_request_of_an_edit_is_repaired() {
     let mut stopped = 0;
     for (stop, is_lost) in (0..24).flat_map(|stop| [(stop, false), (stop, true)]) {
         let (mut bench, second) = pushed().await;
-        bench.stores.2.push(("vault", bench.store.clone()));
+        bench.stores.former.push(("vault", bench.store.clone()));
         edit(&mut bench, second.clone());
         let count = Arc::new(AtomicUsize::new(0));
         for store in [&bench.store, &second] {
@@ -343,7 +343,7 @@ async fn a_cache_from_before_the_edit_loses_no_line() {
     let (mut bench, second) = pushed().await;
     let before = bench.server.push_secret(PUSH).unwrap();
     bench.store.fail_next(1, StoreError::Sealed { server: "fake".into() });
-    bench.stores.2.push(("vault", bench.store.clone()));
+    bench.stores.former.push(("vault", bench.store.clone()));
     edit(&mut bench, second.clone());
     bench.turn().await;
     assert_eq!(recorded(&bench), ("mount secret at second".to_owned(), 1));

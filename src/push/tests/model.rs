@@ -220,6 +220,21 @@ fn model_a_store_that_is_edited_in_place_orphans_nothing_unsaid() {
     }
 }
 
+/// A leader has followed an edit; the next one's watch does not show it yet.
+#[test]
+fn model_a_leader_that_sees_a_store_as_it_was_moves_nothing_back() {
+    for (site, lag) in [(1, 0), (2, 0), (1, 2)] {
+        let edit = Move::Edit { name: 0, site, session: true };
+        let one = vec![apply(0, wish(0b001, 0b0111)), turn(0), edit, turn(0)];
+        let lags = vec![Move::Restart, Move::Lag { name: 0, site: lag }, turn(0), turn(0)];
+        then([one.clone(), lags.clone()].concat());
+        then([one.clone(), lags.clone(), vec![Move::Delete { push: 0 }, turn(0), turn(0)]].concat());
+        // The same store, but nothing was pushed through it yet.
+        let other = vec![apply(0, wish(0b010, 0b0111)), turn(0), Move::Edit { name: 0, site, session: false }];
+        then([other, lags, vec![apply(0, wish(0b001, 0b0111)), turn(0), turn(0)]].concat());
+    }
+}
+
 #[test]
 fn model_a_stop_anywhere_after_a_store_was_edited_is_repaired() {
     for stop in (0..120).step_by(2) {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::bench::{missing, unusable};
 use super::lifecycle::{Bench, TEMPORAL, at, expect, mapping, texts};
 use crate::domain::convention::{Convention, Mode};
-use crate::push::observe::Absence;
-use crate::store::StoreError;
 use crate::store::fake::FakeStore;
+use crate::store::{StoreError, StoreName, StoreRefusal};
 
 fn spec(stores: Value) -> Value {
     json!({
@@ -25,7 +25,7 @@ fn named(names: &[&str]) -> Value {
 /// A second store, which is another server.
 fn second(bench: &mut Bench) -> FakeStore {
     let second = FakeStore::on("second");
-    bench.stores.0.insert("second", second.clone());
+    bench.stores.clients.insert("second", second.clone());
     second
 }
 
@@ -126,28 +126,29 @@ async fn stores_are_selected_by_their_labels_and_none_is_an_error_that_removes_n
 async fn a_store_that_is_left_keeps_its_value_until_every_wanted_store_has_it() {
     #[derive(Clone, Copy, Debug)]
     enum Wrong {
-        Absent(Absence),
+        Absent(fn(StoreName) -> StoreRefusal),
         Failing,
         Hanging,
     }
-    use Absence::{Missing, NotPermitted, OtherController, Unusable};
-    let absent = [Missing, OtherController, NotPermitted, Unusable].map(Wrong::Absent);
+    let others = |store| StoreRefusal::OtherController { store, class: "other".into() };
+    let closed = |store| StoreRefusal::NotAllowed { store, namespace: "db".into() };
+    let absent = [missing, others, closed, unusable].map(Wrong::Absent);
     for wrong in absent.into_iter().chain([Wrong::Failing, Wrong::Hanging]) {
         let mut bench = Bench::new();
         let third = FakeStore::on("third");
-        bench.stores.0.insert("third", third.clone());
+        bench.stores.clients.insert("third", third.clone());
         bench.spec(1, spec(named(&["vault"])));
         bench.turn().await;
         let new = FakeStore::on("second");
         match wrong {
-            Wrong::Absent(why) => bench.stores.1 = why,
+            Wrong::Absent(refusal) => bench.stores.refusal = refusal,
             Wrong::Failing => {
                 new.fail_next(2, StoreError::Sealed { server: "second".into() });
-                bench.stores.0.insert("second", new.clone());
+                bench.stores.clients.insert("second", new.clone());
             }
             Wrong::Hanging => {
                 new.hang();
-                bench.stores.0.insert("second", new.clone());
+                bench.stores.clients.insert("second", new.clone());
             }
         }
         bench.spec(2, spec(named(&["second", "third"])));
@@ -166,7 +167,7 @@ async fn a_store_that_is_left_keeps_its_value_until_every_wanted_store_has_it() 
             Wrong::Hanging => FakeStore::on("second"),
             Wrong::Absent(_) | Wrong::Failing => new,
         };
-        bench.stores.0.insert("second", second.clone());
+        bench.stores.clients.insert("second", second.clone());
         bench.turn().await;
         assert!(bench.ready().0, "{wrong:?}: {:?}", bench.ready());
         assert_eq!((bench.texts(TEMPORAL), texts(&second, TEMPORAL)), (expect(&[]), expect(&[("password", "p")])));
@@ -185,18 +186,18 @@ async fn one_store_that_is_gone_delays_no_removal_in_another_that_is_wanted() {
     };
     bench.spec(1, renamed("password"));
     bench.turn().await;
-    let gone = bench.stores.0.remove("second").unwrap();
+    let gone = bench.stores.clients.remove("second").unwrap();
     bench.spec(2, renamed("token"));
     bench.turn().await;
     assert_eq!(bench.texts(TEMPORAL), expect(&[("token", "p")]));
     assert_eq!(texts(&gone, TEMPORAL), expect(&[("password", "p")]));
     assert_eq!(bench.ledger(), [format!("{TEMPORAL}/password"), format!("{TEMPORAL}/token")]);
-    bench.stores.0.insert("second", gone.clone());
+    bench.stores.clients.insert("second", gone.clone());
     bench.turn().await;
     assert_eq!(texts(&gone, TEMPORAL), expect(&[("token", "p")]));
 
     // A path that is left as a whole, too.
-    let gone = bench.stores.0.remove("second").unwrap();
+    let gone = bench.stores.clients.remove("second").unwrap();
     let mut moved = spec(named(&["vault", "second"]));
     moved["data"] = json!([mapping("pass", "platform-data/postgres/moved", "token")]);
     bench.spec(3, moved);
@@ -221,7 +222,7 @@ async fn a_mapping_that_moves_to_a_store_that_is_not_there_is_not_taken_from_the
     bench.turn().await;
     assert_eq!(bench.texts(TEMPORAL), expect(&[("user", "u"), ("pass", "p")]));
     // It is the same place under another name.
-    bench.stores.0.insert("second", bench.store.clone());
+    bench.stores.clients.insert("second", bench.store.clone());
     bench.turn().await;
     assert_eq!((bench.texts(TEMPORAL).len(), bench.store.peek(&at(TEMPORAL)).cas()), (2, 1));
     assert!(bench.ready().0, "{:?}", bench.ready());
@@ -244,7 +245,7 @@ async fn a_store_that_hangs_in_the_middle_loses_no_line() {
         bench.spec(1, two(&["password", "token"]));
         bench.turn().await;
         assert_eq!(bench.ledger().len(), 8);
-        bench.stores.0[hanging].hang();
+        bench.stores.clients[hanging].hang();
         bench.spec(2, two(&["password"]));
         bench.turn().await;
         let lines = &bench.server.push_secret(super::lifecycle::PUSH).unwrap().status.unwrap().synced_push_secrets;

@@ -65,6 +65,10 @@ pub enum Move {
     Store { server: usize, standing: Standing },
     /// A store is edited to lead elsewhere, and its sessions from before are kept or not.
     Edit { name: usize, site: usize, session: bool },
+    /// A leader takes over whose watch shows a store as it once was.
+    Lag { name: usize, site: usize },
+    /// Its watch has caught up.
+    Told,
     /// The PushSecret is reconciled, as the cache has it: so many versions behind. It is stopped after so many polls.
     Turn { push: usize, behind: usize, stop: Option<u16> },
     /// Whoever was woken is reconciled.
@@ -106,6 +110,8 @@ fn one() -> impl Strategy<Value = Move> {
         1 => (0..SITES.len(), 0..PATHS.len(), any::<bool>()).prop_map(|(site, path, mark)| Move::Erase { site, path, mark }),
         2 => (0..SERVERS.len(), standing()).prop_map(|(server, standing)| Move::Store { server, standing }),
         2 => (0..NAMES.len(), 0..SITES.len(), any::<bool>()).prop_map(|(name, site, session)| Move::Edit { name, site, session }),
+        1 => (0..NAMES.len(), 0..SITES.len()).prop_map(|(name, site)| Move::Lag { name, site }),
+        1 => Just(Move::Told),
         12 => turn(),
         3 => Just(Move::Woken),
         1 => Just(Move::Restart),

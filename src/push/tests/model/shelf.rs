@@ -9,12 +9,10 @@ use parking_lot::Mutex;
 use super::moves::{NAMES, SERVERS, SITES, Standing};
 use crate::api::selector::StoreKind;
 use crate::api::store_location::StoreLocation;
+use crate::cluster::ClusterError;
 use crate::domain::label_query::LabelQuery;
-use crate::push::ledger::StoreKey;
-use crate::push::observe::{Absence, NoStore, Stores};
-use crate::store::StoreClient;
-use crate::store::error::Family;
 use crate::store::fake::FakeStore;
+use crate::store::{StoreClient, StoreError, StoreName, StoreRefusal, Stores};
 
 /// A store that nobody can use, whatever happens.
 pub const BROKEN: &str = "broken";
@@ -22,6 +20,8 @@ pub const BROKEN: &str = "broken";
 /// Where the stores lead, and with which places sessions are left, by the stores' numbers.
 pub struct Edited {
     pub leads: [usize; NAMES.len()],
+    /// Where they led when the watch last showed them, where it is behind.
+    pub shown: [Option<usize>; NAMES.len()],
     pub sessions: BTreeSet<(usize, usize)>,
 }
 
@@ -38,7 +38,14 @@ impl Shelf {
     }
 }
 
-fn number(store: &StoreKey) -> Option<usize> {
+impl Edited {
+    /// Where a store leads by the watch.
+    fn seen(&self, name: usize) -> usize {
+        self.shown[name].unwrap_or(self.leads[name])
+    }
+}
+
+fn number(store: &StoreName) -> Option<usize> {
     NAMES.iter().position(|(name, _)| *name == store.name)
 }
 
@@ -51,29 +58,34 @@ pub fn site(location: &StoreLocation) -> Option<usize> {
 
 #[async_trait]
 impl Stores for Shelf {
-    async fn client(&self, _namespace: &str, store: &StoreKey) -> Result<Arc<dyn StoreClient>, NoStore> {
+    async fn client(&self, namespace: &str, store: &StoreName) -> Result<Arc<dyn StoreClient>, StoreRefusal> {
+        let unusable = || StoreRefusal::Failed(StoreError::Sealed { server: "fake".into() });
         if store.name == BROKEN {
-            let text = format!("{store} cannot be used");
-            return Err(NoStore { why: Absence::Unusable, family: Family::Failed, text });
+            return Err(unusable());
         }
-        let known = number(store).map(|name| (name, self.stores.lock().leads[name]));
+        let known = number(store).map(|name| (name, self.stores.lock().seen(name)));
         let standing = known.map_or(Standing::Absent, |(_, site)| self.standing.lock()[SITES[site].0]);
-        let no = |why, family| Err(NoStore { why, family, text: format!("{store} is {standing:?}") });
+        let (store, namespace) = (store.clone(), namespace.to_owned());
         match (known, standing) {
-            (None, _) | (_, Standing::Absent) => no(Absence::Missing, Family::Refused),
-            (_, Standing::Refused) => no(Absence::NotPermitted, Family::Refused),
-            (_, Standing::Broken) => no(Absence::Unusable, Family::Failed),
+            (None, _) | (_, Standing::Absent) => Err(StoreRefusal::NotFound { store }),
+            (_, Standing::Refused) => Err(StoreRefusal::NotAllowed { store, namespace }),
+            (_, Standing::Broken) => Err(unusable()),
             (Some((name, site)), Standing::Up | Standing::Hanging | Standing::Down | Standing::Lossy) => {
                 Ok(self.at(name, site))
             }
         }
     }
 
-    fn departing(&self, _namespace: &str, _store: &StoreKey) -> Option<Arc<dyn StoreClient>> {
+    async fn still_leads_to(&self, store: &StoreName, location: &StoreLocation) -> Result<bool, ClusterError> {
+        let leads = number(store).map(|name| self.stores.lock().leads[name]);
+        Ok(leads.is_some_and(|leads| site(location) == Some(leads)))
+    }
+
+    fn departing(&self, _store: &StoreName) -> Option<Arc<dyn StoreClient>> {
         None
     }
 
-    fn former(&self, _namespace: &str, store: &StoreKey, location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
+    fn former(&self, _namespace: &str, store: &StoreName, location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
         let (name, site) = (number(store)?, site(location)?);
         self.stores.lock().sessions.contains(&(name, site)).then(|| self.at(name, site))
     }

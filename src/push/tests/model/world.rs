@@ -90,7 +90,11 @@ impl World {
             acknowledged: BTreeSet::new(),
             moving: BTreeSet::new(),
             standing: Arc::new(Mutex::new([Standing::Up; SERVERS.len()])),
-            stores: Arc::new(Mutex::new(Edited { leads: NAMES.map(|(_, site)| site), sessions: BTreeSet::new() })),
+            stores: Arc::new(Mutex::new(Edited {
+                leads: NAMES.map(|(_, site)| site),
+                shown: [None; NAMES.len()],
+                sessions: BTreeSet::new(),
+            })),
             referrers: Referrers::default(),
             config_maps: Referrers::default(),
             intents: Intents::default(),
@@ -113,6 +117,8 @@ impl World {
             Move::Erase { site, path, mark } => self.erase(*site, *path, *mark),
             Move::Store { server, standing } => self.stand(*server, *standing),
             Move::Edit { name, site, session } => self.edit(*name, *site, *session),
+            Move::Lag { name, site } => self.lag(*name, *site),
+            Move::Told => self.told(),
             Move::Turn { push, behind, stop } => self.turn(*push, *behind, *stop).await,
             Move::Woken => self.woken().await,
             Move::Restart => self.restart(),
@@ -124,6 +130,7 @@ impl World {
     /// Everything is well again, and everybody is reconciled until nothing is left to do.
     pub async fn calm(&mut self) -> Result<(), String> {
         (0..SERVERS.len()).for_each(|server| self.stand(server, Standing::Up));
+        self.told();
         self.clock = 0;
         for round in 0..CALM_ROUNDS {
             self.round().await;
@@ -257,12 +264,27 @@ impl World {
         self.moving.retain(|(spot, _)| (spot.site, spot.path) != (site, path));
     }
 
-    fn edit(&mut self, name: usize, site: usize, session: bool) {
+    fn lag(&mut self, name: usize, site: usize) {
+        self.stores_move();
+        self.stores.lock().shown[name] = Some(site);
+    }
+
+    fn told(&mut self) {
+        self.stores_move();
+        self.stores.lock().shown = [None; NAMES.len()];
+    }
+
+    /// A store leads elsewhere now, or so it seems to the controller.
+    fn stores_move(&mut self) {
         for push in 0..PUSHES {
             if self.server.push_secret(&url(push)).is_some_and(|push| policy(&push) == Policy::None) {
                 self.may_leave(push);
             }
         }
+    }
+
+    fn edit(&mut self, name: usize, site: usize, session: bool) {
+        self.stores_move();
         let mut stores = self.stores.lock();
         let before = std::mem::replace(&mut stores.leads[name], site);
         if !session {
