@@ -67,12 +67,12 @@ impl ConditionStatus {
 }
 
 impl Condition {
-    /// A condition of type Ready; `upsert` sets its transition time.
+    /// A condition of type Ready, its message cut to what the definition allows; `upsert` sets its transition time.
     pub fn ready(status: ConditionStatus, reason: Reason, message: impl Into<String>, generation: Option<i64>) -> Self {
         Self::new(READY, status, reason, message, generation)
     }
 
-    /// A condition of this type; `upsert` sets its transition time.
+    /// A condition of this type, its message cut to what the definition allows; `upsert` sets its transition time.
     pub fn new(
         type_: &str,
         status: ConditionStatus,
@@ -84,7 +84,8 @@ impl Condition {
             type_: type_.to_owned(),
             status,
             reason: Some(reason.as_str().to_owned()),
-            message: Some(message.into()),
+            // A longer one is refused with the whole status.
+            message: Some(message.into().chars().take(MAX_MESSAGE).collect()),
             last_transition_time: None,
             observed_generation: generation,
         }

@@ -2,6 +2,7 @@
 //! the UID and the resourceVersion that it follows, so that only one of two controllers writes.
 
 use kube::api::{ObjectMeta, Patch, PatchParams};
+use kube::core::DynamicObject;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ use super::{Cluster, ClusterError};
 use crate::api::PushSecret;
 use crate::api::names::{FINALIZER_PUSH_SECRET, MANAGER_LEDGER, MANAGER_META};
 use crate::api::push_ledger::PushLedger;
-use crate::api::push_secret::{PushSecretStatus, SyncedPushSecrets};
+use crate::api::push_secret::PushSecretStatus;
 
 impl Cluster {
     /// Makes the ledger exactly this, in one write. Returns the object as written.
@@ -76,16 +77,10 @@ impl Cluster {
 
     /// The ledger of the PushSecret with this UID, read live from the API server; an empty one if
     /// that PushSecret does not exist.
-    pub async fn push_secret_ledger(
-        &self,
-        namespace: &str,
-        name: &str,
-        uid: &str,
-    ) -> Result<SyncedPushSecrets, ClusterError> {
+    pub async fn push_secret_ledger(&self, namespace: &str, name: &str, uid: &str) -> Result<PushLedger, ClusterError> {
         let found = self.raw::<PushSecret>(namespace, name).await?;
         let found = found.filter(|found| found.metadata.uid.as_deref() == Some(uid));
-        let ledger = found.and_then(|found| found.data.pointer("/status/syncedPushSecrets").cloned());
-        Ok(ledger.and_then(|ledger| serde_json::from_value(ledger).ok()).unwrap_or_default())
+        Ok(found.map(|found| ledger_of(&found)).unwrap_or_default())
     }
 
     /// The PushSecret, read live from the API server. If it does not decode, only metadata and
@@ -98,19 +93,26 @@ impl Cluster {
         if let Ok(decoded) = found.clone().try_parse() {
             return Ok(decoded);
         }
-        let field = |name: &str| found.data["status"][name].clone();
         let mut status = push.status.clone().unwrap_or_default();
-        status.set_ledger(PushLedger {
-            synced: serde_json::from_value(field("syncedPushSecrets")).unwrap_or_default(),
-            locations: serde_json::from_value(field("storeLocations")).unwrap_or_default(),
-            former: serde_json::from_value(field("formerLocations")).unwrap_or_default(),
-        });
+        status.set_ledger(ledger_of(&found));
         Ok(PushSecret { metadata: found.metadata, spec: push.spec.clone(), status: Some(status) })
     }
 
     fn push_secrets(&self, push: &PushSecret) -> (Api<PushSecret>, String) {
         let namespace = push.namespace().unwrap_or_default();
         (Api::namespaced(self.client(), &namespace), format!("PushSecret {namespace}/{}", push.name_any()))
+    }
+}
+
+/// The ledger of a PushSecret of which the rest may not decode.
+fn ledger_of(push: &DynamicObject) -> PushLedger {
+    fn field<T: serde::de::DeserializeOwned + Default>(push: &DynamicObject, name: &str) -> T {
+        serde_json::from_value(push.data["status"][name].clone()).unwrap_or_default()
+    }
+    PushLedger {
+        synced: field(push, "syncedPushSecrets"),
+        locations: field(push, "storeLocations"),
+        former: field(push, "formerLocations"),
     }
 }
 

@@ -235,6 +235,15 @@ pub fn is_marked(labels: &Labels) -> bool {
     labels.get(MARKER).is_some_and(|value| value == MARKER_VALUE)
 }
 
+/// The owners of an entry's properties, as far as they can be read.
+pub fn owners(labels: &Labels) -> Vec<Owner> {
+    let claims = labels.iter().filter(|(key, _)| key.starts_with(CLAIM));
+    let mut owners: Vec<Owner> = claims.filter_map(|(_, text)| Owner::decode(text)).collect();
+    owners.sort();
+    owners.dedup();
+    owners
+}
+
 /// Whether an External Secrets controller manages the entry and no PushSecret owns anything in it:
 /// what does not exist was removed by its owner, who released the claim.
 pub fn is_vacated(labels: &Labels) -> bool {

@@ -28,9 +28,9 @@ pub fn reached(plan: &Plan, results: &Results, places: &Places, me: &Owner) -> V
             }
             Err(problem) => {
                 let is_final = matches!(family(problem), Family::Refused | Family::Invalid);
-                let refused_for = owner(problem).filter(|owner| owner.cluster == me.cluster);
-                let refused_for = refused_for.map(|owner| Name::new(&owner.namespace, &owner.name));
-                Reached { key, owned: BTreeSet::new(), refused_for: refused_for.into_iter().collect(), is_final }
+                let ours = owners(problem).iter().filter(|owner| owner.cluster == me.cluster);
+                let refused_for = ours.map(|owner| Name::new(&owner.namespace, &owner.name)).collect();
+                Reached { key, owned: BTreeSet::new(), refused_for, is_final }
             }
         })
     });
@@ -80,9 +80,13 @@ pub fn inherited(results: &Results) -> Vec<String> {
     inherited.flatten().collect()
 }
 
-fn owner(problem: &Problem) -> Option<&Owner> {
+/// Those in whose way it is.
+fn owners(problem: &Problem) -> &[Owner] {
     match problem {
-        Problem::Apply(ApplyError::Refused { refusal: Refusal::Conflict { owner, .. }, .. }) => Some(owner),
-        Problem::Rules(_) | Problem::Clash(_) | Problem::Source { .. } | Problem::Store(_) | Problem::Apply(_) => None,
+        Problem::Apply(ApplyError::Refused { refusal: Refusal::Conflict { owner, .. }, .. }) => {
+            std::slice::from_ref(owner)
+        }
+        Problem::Apply(ApplyError::Refused { refusal: Refusal::TooManyClaims { others, .. }, .. }) => others,
+        Problem::Rules(_) | Problem::Clash(_) | Problem::Source { .. } | Problem::Store(_) | Problem::Apply(_) => &[],
     }
 }

@@ -418,7 +418,7 @@ impl Applier<'_> {
         from: &BTreeMap<String, String>,
     ) -> Result<(), ApplyError> {
         self.look(place, chain, &from.keys().cloned().collect()).await?;
-        let Some(in_hand) = self.offers.take(place.key, from) else { return Ok(()) };
+        let Some(in_hand) = self.offers.take(self.me, place.key, from) else { return Ok(()) };
         match place.client.exchange_labels(place.path, &chain.entry, changes).await.map_err(ApplyError::Store)? {
             Exchange::Done => self.tell_of_labels(place, changes),
             Exchange::Crossed => return chain.lose().await,

@@ -77,6 +77,8 @@ struct Offer {
     in_hand: bool,
     asked: BTreeSet<Waiter>,
     declined: BTreeSet<Waiter>,
+    /// Who has it now: its former owner need only see that.
+    taken_by: Option<Name>,
 }
 
 /// For how long a property is offered.
@@ -88,7 +90,7 @@ pub struct Patience {
     pub most: Duration,
 }
 
-/// A property that is to be offered, and to whom.
+/// The properties that are to go, and who may want each: nobody, if it is not to be offered.
 pub type Asking = BTreeMap<(PathKey, String), Vec<Waiter>>;
 
 /// A reconcile, as far as it may take offers.
@@ -113,6 +115,7 @@ pub struct Reached {
 /// Holds offers while their taker sets its claim: their owner, and others who were asked, leave them alone.
 pub struct InHand<'a> {
     offers: &'a Offers,
+    by: Name,
     at: Vec<At>,
 }
 
@@ -135,7 +138,7 @@ impl Offers {
         }
     }
 
-    /// Who may want this property of an entry, and has not declined it. Nobody, if it was offered for as long as `patience`:
+    /// Who may want this property of an entry, and has not declined it. Nobody, if it was taken, or offered for as long as `patience`:
     /// a PushSecret that fails for ever must not hold that of another.
     pub fn waiters(
         &self,
@@ -145,24 +148,27 @@ impl Offers {
         property: &str,
         patience: Patience,
     ) -> Vec<Waiter> {
-        let (refused, declined, is_late) = {
+        let (refused, declined, is_over) = {
             let state = self.lock();
             let refused = state.refused.iter().filter(|(_, at)| at.iter().any(|(refused_at, _)| refused_at == key));
             let at = At { uid: me.uid.clone(), key: key.clone(), property: property.to_owned() };
             let offer = state.offers.get(&at);
             let declined = offer.map(|offer| offer.declined.clone()).unwrap_or_default();
-            let is_late = offer.is_some_and(|offer| patience.is_over(offer.since));
-            (refused.map(|(name, _)| name.clone()).collect::<BTreeSet<Name>>(), declined, is_late)
+            let is_over = offer.is_some_and(|offer| offer.taken_by.is_some() || patience.is_over(offer.since));
+            (refused.map(|(name, _)| name.clone()).collect::<BTreeSet<Name>>(), declined, is_over)
         };
-        if is_late {
+        if is_over {
             return Vec::new();
         }
-        // Of another namespace only one that names the property: whoever maps by their sources may mean any path, and would hold
-        // everybody's removals while it fails.
-        let may_want = |push: &PushSecret| match waiters::maps(push, path, property) {
-            Maps::Yes => true,
-            Maps::Perhaps => push.namespace().as_ref() == Some(&me.namespace),
-            Maps::No => false,
+        // Of another namespace only one that names the property, in a store that both may use: whoever maps by their sources, or in a
+        // store of their own, may mean any path of any server, and would hold everybody's removals while it fails.
+        let may_want = |push: &PushSecret| {
+            let is_neighbour = push.namespace().as_ref() == Some(&me.namespace);
+            match waiters::maps(push, path, property) {
+                Maps::Yes => is_neighbour || waiters::uses_a_store_of_the_cluster(push),
+                Maps::Perhaps => is_neighbour,
+                Maps::No => false,
+            }
         };
         let is_meant = |push: &PushSecret| {
             push.uid().as_deref() != Some(&me.uid)
@@ -174,7 +180,8 @@ impl Offers {
         found
     }
 
-    /// Opens these offers in place of all that this PushSecret made before, and wakes whoever is asked.
+    /// Opens these offers in place of all that this PushSecret made before, and wakes whoever is asked. Of what is to go still, it is
+    /// remembered who declined it, and since when it was offered.
     pub fn open(&self, me: &Owner, asking: Asking, now: Instant) {
         let asked: BTreeSet<Name> = asking.values().flatten().map(|waiter| waiter.name.clone()).collect();
         self.lock().open(me, asking, now);
@@ -189,7 +196,7 @@ impl Offers {
     }
 
     /// Takes these properties in hand, each from the owner with this UID; nothing if one of them is offered no longer.
-    pub fn take(&self, key: &PathKey, from: &BTreeMap<String, String>) -> Option<InHand<'_>> {
+    pub fn take(&self, me: &Owner, key: &PathKey, from: &BTreeMap<String, String>) -> Option<InHand<'_>> {
         let at =
             |(property, uid): (&String, &String)| At { uid: uid.clone(), key: key.clone(), property: property.clone() };
         let at: Vec<At> = from.iter().map(at).collect();
@@ -200,7 +207,7 @@ impl Offers {
         for at in &at {
             state.offers.entry(at.clone()).and_modify(|offer| offer.in_hand = true);
         }
-        Some(InHand { offers: self, at })
+        Some(InHand { offers: self, by: name_of(me), at })
     }
 
     /// What a reconcile came to: what it took is offered no longer, and what it was refused it declines. Those who offered either are
@@ -240,6 +247,11 @@ impl Offers {
         let mut state = self.lock();
         state.refused.remove(name);
         state.offers.retain(|_, offer| offer.by != *name);
+        state
+            .offers
+            .values_mut()
+            .filter(|offer| offer.taken_by.as_ref() == Some(name))
+            .for_each(|offer| offer.taken_by = None);
         let asked_it = |offer: &&Offer| offer.asked.iter().any(|waiter| waiter.name == *name);
         let mut woken: BTreeSet<Name> = state.offers.values().filter(asked_it).map(|offer| offer.by.clone()).collect();
         woken.extend(state.refused_for(|(_, owner)| owner == name));
@@ -279,9 +291,11 @@ impl State {
         self.offers.retain(|at, _| at.uid != me.uid || is_kept(at));
         for ((key, property), asked) in asking {
             let at = At { uid: me.uid.clone(), key, property };
-            let (asked_nobody, declined) = (BTreeSet::new(), BTreeSet::new());
-            let blank = || Offer { by: name_of(me), since: now, open, in_hand: false, asked: asked_nobody, declined };
-            let offer = self.offers.entry(at).or_insert_with(blank);
+            if asked.is_empty() {
+                self.offers.entry(at).and_modify(|offer| (offer.open, offer.asked) = (None, BTreeSet::new()));
+                continue;
+            }
+            let offer = self.offers.entry(at).or_insert_with(|| Offer::new(name_of(me), now));
             (offer.open, offer.asked) = (open, asked.into_iter().collect());
         }
     }
@@ -289,11 +303,14 @@ impl State {
     fn reached(&mut self, attempt: &Attempt, reached: &[Reached]) -> BTreeSet<Name> {
         let mut woken = BTreeSet::new();
         let owned = |at: &At| reached.iter().any(|one| one.key == at.key && one.owned.contains(&at.property));
-        self.offers.retain(|at, offer| {
-            let is_taken = at.uid != attempt.waiter.uid && owned(at);
-            woken.extend(is_taken.then(|| offer.by.clone()));
-            !is_taken
-        });
+        let taken = self
+            .offers
+            .iter_mut()
+            .filter(|(at, offer)| at.uid != attempt.waiter.uid && offer.open.is_some() && owned(at));
+        for (_, offer) in taken {
+            offer.is_taken_by(&attempt.waiter.name);
+            woken.insert(offer.by.clone());
+        }
         let refused = reached.iter().flat_map(|one| one.refused_for.iter().map(|by| (one.key.clone(), by.clone())));
         let refused: BTreeSet<(PathKey, Name)> = refused.collect();
         match refused.is_empty() {
@@ -331,6 +348,15 @@ impl Patience {
 }
 
 impl Offer {
+    fn new(by: Name, since: Instant) -> Self {
+        let (asked, declined) = (BTreeSet::new(), BTreeSet::new());
+        Offer { by, since, open: None, in_hand: false, asked, declined, taken_by: None }
+    }
+
+    fn is_taken_by(&mut self, name: &Name) {
+        (self.open, self.in_hand, self.taken_by) = (None, false, Some(name.clone()));
+    }
+
     fn is_to_be_had(&self) -> bool {
         self.open.is_some() && !self.in_hand
     }
@@ -339,8 +365,14 @@ impl Offer {
 impl InHand<'_> {
     /// The claim is set: whoever offered this is woken, and nobody else may have it.
     pub fn taken(self) {
+        let mut woken = BTreeSet::new();
         let mut state = self.offers.lock();
-        let woken = self.at.iter().filter_map(|at| state.offers.remove(at)).map(|offer| offer.by).collect();
+        for at in &self.at {
+            if let Some(offer) = state.offers.get_mut(at) {
+                offer.is_taken_by(&self.by);
+                woken.insert(offer.by.clone());
+            }
+        }
         drop(state);
         self.offers.wake(woken);
     }
@@ -348,14 +380,19 @@ impl InHand<'_> {
 
 impl Drop for InHand<'_> {
     fn drop(&mut self) {
+        let mut woken = BTreeSet::new();
         let mut state = self.offers.lock();
+        // Whoever was asked and found it in hand has not seen it, and is asked again.
+        let now = state.tick();
         for at in &self.at {
-            if let Some(offer) = state.offers.get_mut(at) {
-                offer.in_hand = false;
+            if let Some(offer) = state.offers.get_mut(at).filter(|offer| offer.in_hand) {
+                (offer.in_hand, offer.open) = (false, offer.open.map(|_| now));
+                woken.extend(offer.asked.iter().map(|waiter| waiter.name.clone()).filter(|name| *name != self.by));
             }
         }
         drop(state);
         self.offers.put_down.notify_waiters();
+        self.offers.wake(woken);
     }
 }
 

@@ -10,7 +10,6 @@ use kube::{Api, ResourceExt};
 
 use super::deletions::Deletions;
 use super::intents::Intents;
-use super::observe::Stores;
 use super::offers::Offers;
 use super::reconcile::{World, reconcile};
 use super::{desired, ledger, remains};
@@ -28,7 +27,7 @@ use crate::domain::object_name::Name;
 use crate::feed::Pushed;
 use crate::metrics::LetGo;
 use crate::metrics::Stage;
-use crate::store::{Foreign, PathKey, StoreName};
+use crate::store::{Foreign, PathKey, StoreName, Stores};
 use crate::telemetry::trail::{self, Cause};
 
 /// Reconciles PushSecrets.
@@ -37,7 +36,7 @@ pub struct Pusher {
     stores: Arc<dyn Stores>,
     intents: Intents,
     deletions: Deletions,
-    offers: Offers,
+    pub(super) offers: Offers,
 }
 
 impl Pusher {
@@ -51,15 +50,14 @@ impl Pusher {
         let (namespace, registry) = (push.namespace().unwrap_or_default(), &self.context.stores);
         let mut named = desired::stores(&push.spec);
         named.extend(push.status.iter().flat_map(ledger::stores));
-        let named = named.iter().map(|store| StoreName::referred(&namespace, store.kind, &store.name));
+        let named = named.iter().map(|store| store.name_in(&namespace));
         let goes = push.metadata.deletion_timestamp.is_some();
         let is_held_by_nobody = goes && named.clone().any(|store| registry.store(&store).is_none());
         !is_held_by_nobody && registry.foreign(named) == Foreign::All
     }
 
-    /// Nothing of it is published, and it follows nothing and waits for nothing.
-    fn publish_nothing(&self, name: &Name) {
-        self.offers.forget(name);
+    /// Nothing of it is published, and it follows nothing.
+    fn follow_nothing(&self, name: &Name) {
         self.context.moves.take(name);
         self.context.feed.publishes(name, BTreeMap::new());
         for referrers in [&self.context.referrers, &self.context.config_maps] {
@@ -124,12 +122,14 @@ impl Reconciler for Pusher {
     }
 
     async fn undecodable(&self, name: &Name) -> Result<Fate<PushSecret>, ClusterError> {
-        self.publish_nothing(name);
+        self.follow_nothing(name);
         let Some(object) = self.context.cluster.raw::<PushSecret>(&name.namespace, &name.name).await? else {
+            self.offers.forget(name);
             return Ok(Fate::Left);
         };
         let remains = remains::of(object);
         if self.is_foreign(&remains.push) {
+            self.offers.forget(name);
             return Ok(Fate::Left);
         }
         let uid = remains.push.uid().unwrap_or_default();
@@ -145,12 +145,17 @@ impl Reconciler for Pusher {
             );
             self.context.metrics.let_go(LetGo::Unreadable);
         }
+        // What ends goes on to offer what it leaves, and remembers who has declined it.
+        if !matches!(fate, Fate::Ends(_)) {
+            self.offers.forget(name);
+        }
         Ok(fate)
     }
 
     fn forget(&self, name: &Name) {
         self.deletions.forget(&name.to_string());
         self.deletions.fail_only(&name.to_string(), &BTreeMap::new());
-        self.publish_nothing(name);
+        self.offers.forget(name);
+        self.follow_nothing(name);
     }
 }

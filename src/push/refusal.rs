@@ -57,6 +57,8 @@ pub enum Refusal {
         claims: usize,
         /// Keys there would be.
         keys: usize,
+        /// Whose claims are there.
+        others: Vec<Owner>,
     },
     /// The entry would be too large.
     #[error(

@@ -247,11 +247,12 @@ pub fn next(goal: &Goal, removals: Removals, entry: &Entry, me: &Owner, inquiry:
     if !sets.is_empty() && bytes > MAX_ENTRY_BYTES {
         return view.stop(&sorted, Obstacle::Refuse(Refusal::TooLarge { bytes }));
     }
-    if let Some(refusal) = view.crowding(&sorted) {
-        return view.stop(&sorted, Obstacle::Refuse(refusal));
-    }
+    // What is left to us takes no more room than it has, whatever else is wanted.
     if !sorted.takes.is_empty() {
         return view.take_over(&sorted);
+    }
+    if let Some(refusal) = view.crowding(&sorted) {
+        return view.stop(&sorted, Obstacle::Refuse(refusal));
     }
     if !sorted.announce.is_empty() {
         return view.announce(&sorted);
@@ -465,7 +466,8 @@ impl<'a> View<'a> {
         let grows = changes.iter().any(|(key, value)| value.is_some() && !labels.contains_key(key));
         let (keys, claims) = claim::count_after(labels, &changes);
         let crowded = claims > claim::MAX_CLAIMS || keys > claim::MAX_KEYS;
-        (grows && crowded).then_some(Refusal::TooManyClaims { claims, keys })
+        let others = || claim::owners(labels).into_iter().filter(|owner| owner.uid != self.me.uid).collect();
+        (grows && crowded).then(|| Refusal::TooManyClaims { claims, keys, others: others() })
     }
 
     /// The properties that are not there with our value, once they are ours.

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::PushSecret;
 use crate::api::condition::{self, ConditionStatus};
-use crate::api::push_secret::{DataTo, PushSecretData, SyncedPushSecrets, UpdatePolicy};
+use crate::api::push_ledger::PushLedger;
+use crate::api::push_secret::{DataTo, PushSecretData, UpdatePolicy};
+use crate::api::selector::StoreKind;
 use crate::domain::path::RemotePath;
 use crate::domain::remote_key::{RemoteKey, STAND_IN};
 
@@ -55,9 +57,15 @@ pub fn maps(push: &PushSecret, path: &RemotePath, property: &str) -> Maps {
     all.max().unwrap_or(Maps::No)
 }
 
-/// What a ledger lists at this path, whatever its stores call the mount.
-pub fn listed(ledger: &SyncedPushSecrets, path: &RemotePath) -> BTreeSet<String> {
-    let lines = ledger.values().flat_map(BTreeMap::values).map(|line| &line.match_.remote_ref);
+/// Whether it pushes to a store of the whole cluster: a SecretStore of another namespace may lead anywhere.
+pub fn uses_a_store_of_the_cluster(push: &PushSecret) -> bool {
+    push.spec.secret_store_refs.iter().any(|store| store.kind() == StoreKind::ClusterSecretStore)
+}
+
+/// What a ledger lists at this path, whatever its stores call the mount, and wherever they led.
+pub fn listed(ledger: &PushLedger, path: &RemotePath) -> BTreeSet<String> {
+    let former = ledger.former.iter().map(|former| &former.pushed);
+    let lines = ledger.synced.values().chain(former).flat_map(BTreeMap::values).map(|line| &line.match_.remote_ref);
     let there = lines.filter(|remote| leads_to(&remote.remote_key, path) != Maps::No);
     there.filter_map(|remote| remote.property.clone()).collect()
 }

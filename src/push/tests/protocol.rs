@@ -238,7 +238,7 @@ async fn labels_for_which_there_is_no_room_are_refused_before_anything_is_writte
     let many: Vec<(String, String)> = (0..63).map(|number| (format!("label-{number}"), String::new())).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let refused = push(&store, "a", &labelled(set(&[("password", "1")]), &many)).await.unwrap_err();
-    let crowded = Refusal::TooManyClaims { claims: 1, keys: 65 };
+    let crowded = Refusal::TooManyClaims { claims: 1, keys: 65, others: Vec::new() };
     assert_eq!(refused, ApplyError::Refused { refusal: crowded, taken: BTreeSet::new() });
     assert_eq!(store.mutations(), 0);
 }

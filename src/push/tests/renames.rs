@@ -24,7 +24,7 @@ use crate::store::fake::{self, Counting};
 
 const REDIS: &str = "platform-data/redis/temporal";
 
-fn url(name: &str) -> String {
+pub(super) fn url(name: &str) -> String {
     format!("/namespaces/db/pushsecrets/{name}")
 }
 
@@ -37,13 +37,13 @@ fn policy(of: &str) -> Value {
 fn counting(counting: Counting) -> Bench {
     let mut bench = Bench::new();
     bench.store = bench.store.with_counting(counting);
-    bench.stores.0.insert("vault", bench.store.clone());
+    bench.stores.clients.insert("vault", bench.store.clone());
     bench
 }
 
 impl Bench {
     /// Creates or edits a PushSecret of this name.
-    fn apply(&self, name: &str, spec: Value) {
+    pub(super) fn apply(&self, name: &str, spec: Value) {
         let found = self.get(name).map(|push| json!(push));
         let mut push = found.unwrap_or_else(|| {
             json!({ "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret",
@@ -54,12 +54,12 @@ impl Bench {
         self.server.put(&url(name), push);
     }
 
-    fn get(&self, name: &str) -> Option<PushSecret> {
+    pub(super) fn get(&self, name: &str) -> Option<PushSecret> {
         self.server.push_secret(&url(name))
     }
 
     /// Asks for the deletion of what has a finalizer, and removes what has none.
-    fn drop(&self, name: &str) {
+    pub(super) fn drop(&self, name: &str) {
         let mut push = json!(self.get(name).unwrap());
         if push["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty) {
             self.server.remove(&url(name));
@@ -70,7 +70,7 @@ impl Bench {
     }
 
     /// One reconcile, after which the watch shows what is gone.
-    async fn one(&self, name: &str) -> Report<PushSecretStatus> {
+    pub(super) async fn one(&self, name: &str) -> Report<PushSecretStatus> {
         let report = self.turn_with(self.get(name).expect("the PushSecret is there")).await;
         if self.get(name).is_none() {
             self.offers.forget(&Name::new("db", name));
@@ -79,7 +79,7 @@ impl Bench {
     }
 
     /// Everybody who is woken is reconciled, until nobody is.
-    async fn settle(&self) {
+    pub(super) async fn settle(&self) {
         for _ in 0..30 {
             let woken: Vec<Name> = std::mem::take(&mut *self.woken.lock());
             if woken.is_empty() {
@@ -94,24 +94,24 @@ impl Bench {
         panic!("they wake each other for ever");
     }
 
-    fn says(&self, name: &str) -> (bool, String, String) {
+    pub(super) fn says(&self, name: &str) -> (bool, String, String) {
         let status = self.get(name).unwrap().status.unwrap_or_default();
         let ready = condition::find(&status.conditions, condition::READY).unwrap();
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         (ready.status == ConditionStatus::True, text(&ready.reason), text(&ready.message))
     }
 
-    fn lists(&self, name: &str) -> Vec<String> {
+    pub(super) fn lists(&self, name: &str) -> Vec<String> {
         let status = self.get(name).unwrap().status.unwrap_or_default();
         status.synced_push_secrets.values().flat_map(|lines| lines.keys().cloned()).collect()
     }
 
-    fn owner(&self, path: &str, property: &str) -> Option<String> {
+    pub(super) fn owner(&self, path: &str, property: &str) -> Option<String> {
         claim::owner(&self.store.peek(&at(path)).custom_metadata, property).map(|owner| owner.name)
     }
 
     /// From now on `username` and `password` must have a value, a claim and a line at each request.
-    fn guard(&self) -> Arc<AtomicBool> {
+    pub(super) fn guard(&self) -> Arc<AtomicBool> {
         let (server, holds) = (self.server.clone(), Arc::new(AtomicBool::new(true)));
         let seen = holds.clone();
         self.store.after_each(move |store, _| {
@@ -132,7 +132,7 @@ impl Bench {
         holds
     }
 
-    fn is_handed_over(&self, from: &str, to: &str) {
+    pub(super) fn is_handed_over(&self, from: &str, to: &str) {
         assert!(self.get(from).is_none(), "{:?}", self.says(from));
         assert!(self.says(to).0, "{:?}", self.says(to));
         assert_eq!(self.lists(to), [format!("{TEMPORAL}/password"), format!("{TEMPORAL}/username")]);
@@ -146,7 +146,7 @@ impl Bench {
 }
 
 /// One that has pushed, and one of another name with the same mappings that was refused for it.
-async fn two(bench: &Bench) {
+pub(super) async fn two(bench: &Bench) {
     bench.apply("old", both());
     bench.one("old").await;
     bench.apply("new", both());
@@ -248,7 +248,7 @@ async fn a_waiter_that_goes_or_changes_its_mind_is_waited_for_no_longer() {
 async fn a_waiter_whose_store_fails_is_waited_for() {
     for abandoned in [true, false] {
         let mut bench = Bench::new();
-        bench.stores.0.insert("second", bench.store.with_identity("second"));
+        bench.stores.clients.insert("second", bench.store.with_identity("second"));
         let mut next = both();
         next["secretStoreRefs"][0]["name"] = json!("second");
         bench.apply("old", both());
@@ -285,7 +285,7 @@ async fn a_waiter_whose_store_fails_is_waited_for() {
 #[tokio::test]
 async fn a_waiter_that_fails_for_ever_is_waited_for_until_the_deadline() {
     let mut bench = Bench::new();
-    bench.stores.0.insert("second", bench.store.with_identity("second"));
+    bench.stores.clients.insert("second", bench.store.with_identity("second"));
     let mut next = both();
     next["secretStoreRefs"][0]["name"] = json!("second");
     bench.apply("old", both());

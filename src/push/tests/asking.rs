@@ -1,0 +1,215 @@
+//! Who is asked whether they want what another leaves, and what is remembered of their answers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use super::bench::{Bench, TEMPORAL, at, both, mapping, spec};
+use super::protocol::place_key;
+use super::renames::{two, url};
+use crate::cluster::in_memory::Fault;
+use crate::controller::context::Context;
+use crate::controller::drive::Reconciler;
+use crate::controller::report::Requeue;
+use crate::controller::undecodable::Fate;
+use crate::domain::claim::Owner;
+use crate::domain::object_name::Name;
+use crate::push::Pusher;
+use crate::store::StoreError;
+use crate::store::fake::{self, Operation};
+
+/// One that waits, and can take nothing: it has no source.
+fn sourceless() -> Value {
+    let mut spec = both();
+    spec["selector"]["secret"]["name"] = json!("nowhere");
+    spec
+}
+
+fn owner_of(name: &str) -> Owner {
+    Owner { uid: format!("uid-{name}"), cluster: "here".into(), namespace: "db".into(), name: name.into() }
+}
+
+/// What was declined is not asked again while it cannot be removed: they would wake each other without end.
+#[tokio::test]
+async fn who_has_declined_is_asked_once_however_often_the_removal_fails() {
+    let bench = Bench::new();
+    bench.apply("old", both());
+    bench.one("old").await;
+    bench.apply("other", sourceless());
+    let refuses = Arc::new(AtomicBool::new(true));
+    let still = refuses.clone();
+    bench.store.before_each(move |_, request| {
+        let forbidden = || StoreError::Sealed { server: "fake".into() };
+        let removes = request.operation == Operation::Write;
+        (removes && still.load(Ordering::Relaxed)).then(|| fake::Fault::Refuse(forbidden()))
+    });
+    bench.drop("old");
+    bench.one("old").await;
+    bench.settle().await;
+    for _ in 0..3 {
+        let report = bench.one("old").await;
+        assert_eq!(report.requeue(), Some(Requeue::BackOff), "{:?}", bench.says("old"));
+        assert!(bench.woken.lock().is_empty(), "somebody is asked again");
+    }
+    refuses.store(false, Ordering::Relaxed);
+    bench.one("old").await;
+    assert!(bench.get("old").is_none() && bench.texts(TEMPORAL).is_empty());
+}
+
+/// The same where another entry of its own hinders the removal: nobody's condition goes back and forth.
+#[tokio::test]
+async fn who_has_declined_is_not_asked_again_while_the_owner_is_hindered() {
+    let bench = Bench::new();
+    let redis = "platform-data/redis/temporal";
+    let map = |pairs: &[(&str, &str)]| {
+        spec(&pairs.iter().map(|(path, property)| mapping("pass", path, property)).collect::<Vec<_>>())
+    };
+    bench.apply("two", map(&[(redis, "password")]));
+    bench.one("two").await;
+    bench.apply("one", map(&[(TEMPORAL, "username"), (redis, "username"), (redis, "password")]));
+    bench.one("one").await;
+    bench.apply("two", map(&[(TEMPORAL, "username"), (redis, "username")]));
+    bench.one("two").await;
+    bench.settle().await;
+    let mut said = Vec::new();
+    for _ in 0..4 {
+        bench.one("one").await;
+        bench.one("two").await;
+        bench.settle().await;
+        said.push((bench.says("one"), bench.says("two")));
+    }
+    said.dedup();
+    assert_eq!(said.len(), 1, "{said:#?}");
+}
+
+/// From the first word of the deletion to the end, each is reconciled no more than it has to be.
+#[tokio::test]
+async fn a_rename_takes_three_reconciles() {
+    let bench = Bench::new();
+    two(&bench).await;
+    bench.woken.lock().clear();
+    bench.drop("old");
+    bench.one("old").await;
+    let mut woken = Vec::new();
+    loop {
+        let name = bench.woken.lock().pop();
+        let Some(name) = name else { break };
+        woken.push(name.name.clone());
+        if bench.get(&name.name).is_some() {
+            bench.one(&name.name).await;
+        }
+    }
+    bench.is_handed_over("old", "new");
+    woken.dedup();
+    assert_eq!(woken, ["new", "old"]);
+}
+
+/// Its taker could not set its claim: who found it in that one's hand is asked again, and has declined nothing.
+#[tokio::test]
+async fn what_is_put_down_again_is_offered_anew() {
+    let bench = Bench::new();
+    two(&bench).await;
+    bench.apply("third", both());
+    bench.one("third").await;
+    bench.drop("old");
+    bench.one("old").await;
+    let (key, owner) = (place_key(), owner_of("third"));
+    let from = BTreeMap::from([("password".to_owned(), "uid-old".to_owned())]);
+    let in_hand = bench.offers.take(&owner, &key, &from).expect("it is offered");
+    bench.one("new").await;
+    bench.woken.lock().clear();
+    drop(in_hand);
+    let woken: Vec<String> = bench.woken.lock().iter().map(|name| name.name.clone()).collect();
+    assert_eq!(woken, ["new"], "whoever put it down is not woken by that");
+    let holds = bench.guard();
+    bench.settle().await;
+    bench.is_handed_over("old", "new");
+    assert!(holds.load(Ordering::Relaxed));
+}
+
+/// The API server does not answer just when others are to be asked: that is no reason to wait for a minute.
+#[tokio::test]
+async fn who_cannot_be_asked_now_is_asked_soon() {
+    let bench = Bench::new();
+    two(&bench).await;
+    bench.drop("old");
+    let mut fails = true;
+    bench.server.before_each(move |method, at| {
+        let is_it = *method == Method::GET && at.contains(&url("old"));
+        (is_it && std::mem::take(&mut fails)).then_some(Fault::Refuse)
+    });
+    let report = bench.one("old").await;
+    assert_eq!(report.requeue(), Some(Requeue::BackOff));
+    let holds = bench.guard();
+    bench.one("old").await;
+    bench.settle().await;
+    bench.is_handed_over("old", "new");
+    assert!(holds.load(Ordering::Relaxed));
+}
+
+/// One in another namespace whose own SecretStore may lead anywhere, and fails, holds nobody's removal.
+#[tokio::test]
+async fn a_secret_store_of_another_namespace_is_not_waited_for() {
+    for (kind, is_asked) in [("SecretStore", false), ("ClusterSecretStore", true)] {
+        let bench = Bench::new();
+        bench.apply("old", both());
+        bench.one("old").await;
+        let mut stranger = both();
+        stranger["secretStoreRefs"] = json!([{ "name": "down", "kind": kind }]);
+        bench.server.put(
+            "/namespaces/other/pushsecrets/stranger",
+            json!({ "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret", "spec": stranger,
+                "metadata": { "name": "stranger", "namespace": "other", "uid": "stranger", "generation": 1 } }),
+        );
+        bench.drop("old");
+        bench.one("old").await;
+        assert_eq!(bench.get("old").is_some(), is_asked, "{kind}");
+    }
+}
+
+/// The properties that it takes over need no room; for the others there is some once the rest of the former owner's are gone.
+#[tokio::test]
+async fn one_for_which_there_is_no_room_yet_takes_over_what_is_left_to_it() {
+    let bench = Bench::new();
+    let properties = |numbers: std::ops::Range<usize>| -> Vec<Value> {
+        numbers.map(|number| mapping("pass", TEMPORAL, &format!("p{number}"))).collect()
+    };
+    bench.apply("old", spec(&properties(0..60)));
+    bench.one("old").await;
+    bench.apply("new", spec(&[properties(0..30), properties(60..70)].concat()));
+    bench.one("new").await;
+    let stands = Arc::new(AtomicBool::new(true));
+    let seen = stands.clone();
+    bench.store.after_each(move |store, _| {
+        let entry = store.peek(&at(TEMPORAL));
+        let all = (0..30).all(|number| entry.data().is_some_and(|data| data.contains_key(&format!("p{number}"))));
+        seen.fetch_and(all, Ordering::Relaxed);
+    });
+    bench.drop("old");
+    bench.one("old").await;
+    bench.settle().await;
+    assert!(bench.get("old").is_none(), "{:?}", bench.says("old"));
+    assert!(bench.says("new").0, "{:?}", bench.says("new"));
+    assert!(stands.load(Ordering::Relaxed), "a value was gone for a while");
+    assert_eq!(bench.texts(TEMPORAL).len(), 40);
+}
+
+/// It is deleted, and does not decode: what was offered, and since when, is remembered from one reconcile to the next.
+#[tokio::test]
+async fn one_that_does_not_decode_goes_on_offering() {
+    let bench = Bench::new();
+    two(&bench).await;
+    bench.drop("old");
+    bench.one("old").await;
+    let mut broken = json!(bench.get("old").unwrap());
+    broken["spec"]["data"] = json!("garbage");
+    bench.server.put(&url("old"), broken);
+    let name = Name::new("db", "old");
+    let context = Context::on(bench.server.cluster());
+    let pusher = Pusher::new(context, Arc::new(bench.stores), bench.offers);
+    assert!(matches!(pusher.undecodable(&name).await, Ok(Fate::Ends(_))));
+    assert_eq!(pusher.offers.at(&place_key()).len(), 2);
+}
