@@ -125,6 +125,28 @@ impl Consent {
         serde_json::to_string(self).expect("lists and texts always serialise")
     }
 
+    /// What both permit, as far as that can be told without asking for a namespace's labels: rather less than more. It takes nothing away
+    /// from a target.
+    fn and(&self, other: &Consent) -> Consent {
+        let unlabelled = BTreeMap::new();
+        let by_name = |consent: &Consent, name: &String| {
+            let named = Consent { namespace_selector: None, ..consent.clone() };
+            named.judge(name, &unlabelled) == Word::Yes
+        };
+        let ours = self.namespaces.iter().filter(|name| by_name(other, name));
+        let theirs = other.namespaces.iter().filter(|name| !self.namespaces.contains(name) && by_name(self, name));
+        let is_common = |pattern: &&String| other.namespace_regexes.contains(pattern);
+        Consent {
+            namespaces: ours.chain(theirs).cloned().collect(),
+            namespace_regexes: self.namespace_regexes.iter().filter(is_common).cloned().collect(),
+            namespace_selector: self
+                .namespace_selector
+                .clone()
+                .filter(|_| self.namespace_selector == other.namespace_selector),
+            on_withdrawal: OnWithdrawal::Retain,
+        }
+    }
+
     /// Judges a namespace with these labels.
     pub fn judge(&self, namespace: &str, labels: &BTreeMap<String, String>) -> Word {
         let named = self.namespaces.iter().any(|name| name == namespace);
@@ -169,6 +191,20 @@ pub fn digest(labels: &Labels) -> u64 {
 /// The consent of `property`; `None` if there is none. One that cannot be parsed permits nobody.
 pub fn of(labels: &Labels, property: &str) -> Option<Consent> {
     labels.get(&key(property)).map(|text| serde_json::from_str(text).unwrap_or_default())
+}
+
+/// What the consent of `property` is to be until a new value is written, by the labels of now and what is wanted then. It permits nobody
+/// whom the present value, which may be another's, does not permit; nor anybody whom the new value will not.
+pub fn until_written(labels: &Labels, property: &str, wanted: Option<&Consent>) -> Option<String> {
+    let Some(present) = labels.get(&key(property)) else { return wanted.map(Consent::encode) };
+    match (of(labels, property), wanted) {
+        (Some(permits), Some(wanted)) if permits != *wanted => {
+            // Two lists may have more in common than a label holds.
+            let common = Some(permits.and(wanted)).filter(|common| label::check_value(&common.encode()).is_ok());
+            Some(common.unwrap_or_default().encode())
+        }
+        (_, _) => Some(present.clone()),
+    }
 }
 
 /// The consents of all properties of an entry.
@@ -229,6 +265,33 @@ mod tests {
             let text = Consent::parse(&wrong).map_err(|error| error.to_string()).unwrap_err();
             assert!(!text.contains("hunter2"), "{wrong}: {text}");
         }
+    }
+
+    #[test]
+    fn until_a_new_value_is_written_only_whom_both_permit_may_read() {
+        let consent = |value: Value| Consent::parse(&value).unwrap();
+        let until = |present: Option<Value>, wanted: Option<Value>| {
+            let present = present.map(|present| consent(present).encode());
+            let there = present.iter().map(|text| (key("password"), text.clone())).collect();
+            let until = until_written(&there, "password", wanted.map(consent).as_ref());
+            until.map(|text| serde_json::from_str::<Value>(&text).unwrap())
+        };
+        let [shop, bank] = ["shop", "bank"].map(|name| json!({ "namespaces": [name], "onWithdrawal": "Delete" }));
+        assert_eq!(until(None, None), None);
+        assert_eq!(until(None, Some(shop.clone())), Some(shop.clone()));
+        assert_eq!(until(Some(shop.clone()), None), Some(shop.clone()));
+        assert_eq!(until(Some(shop.clone()), Some(shop.clone())), Some(shop.clone()));
+        assert_eq!(until(Some(shop.clone()), Some(bank)), Some(json!({})));
+        let many = json!({ "namespaces": ["shop", "team-a", "other"], "namespaceRegexes": ["x.*", "y.*"],
+            "namespaceSelector": { "matchLabels": { "tier": "web" } } });
+        let few = json!({ "namespaces": ["shop", "xylophone"], "namespaceRegexes": ["team-.*", "y.*"],
+            "namespaceSelector": { "matchLabels": { "tier": "web" } } });
+        let common = json!({ "namespaces": ["shop", "team-a", "xylophone"], "namespaceRegexes": ["y.*"],
+            "namespaceSelector": { "matchLabels": { "tier": "web" } } });
+        assert_eq!(until(Some(many), Some(few)), Some(common));
+        let garbage = BTreeMap::from([(key("password"), "garbage".to_owned())]);
+        let until = until_written(&garbage, "password", Some(&consent(shop)));
+        assert!(Consent::parse(&serde_json::from_str(&until.unwrap()).unwrap()).unwrap() == Consent::default());
     }
 
     #[test]

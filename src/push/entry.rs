@@ -329,16 +329,18 @@ impl Applier<'_> {
         // The reply shows the labels as they were then.
         chain.asked = sent;
         // An empty version is about to be removed, and only that is news to a reader. A property that goes is known to be gone
-        // for good once its claim is taken back.
-        let withdraws = !write.data.is_empty() && claim::withdraws(&write.settle);
-        if !write.data.is_empty() && !withdraws {
+        // for good once its claim is taken back, and who may read once the consent is there.
+        let has_more_to_say =
+            claim::withdraws(&write.settle) || write.settle.keys().any(|key| consent::is_consent(key));
+        let is_told_later = !write.data.is_empty() && has_more_to_say;
+        if !write.data.is_empty() && !is_told_later {
             (place.announce)(Pushed::Version(written.version));
         }
         tracing::info!(push_secret = %self.me.object(), path = %place.path, version = written.version, "version written");
         let held = |property: &String| claim::still_held(&written.custom_metadata, property, self.me, &chain.inquiry);
         if !write.holds.iter().all(held) {
             self.offers.crossed(self.me, &written.custom_metadata, &write.drops);
-            if withdraws {
+            if is_told_later {
                 (place.announce)(Pushed::Version(written.version));
             }
             return chain.lose().await.map(|()| None);
@@ -348,13 +350,13 @@ impl Applier<'_> {
         }
         if !write.settle.is_empty() {
             if chain.is_old() {
-                if withdraws {
+                if is_told_later {
                     (place.announce)(Pushed::Version(written.version));
                 }
                 return chain.lose().await.map(|()| None);
             }
             let settled = self.settle(place, chain, &write.settle).await;
-            if withdraws {
+            if is_told_later {
                 (place.announce)(Pushed::Version(written.version));
             }
             settled?;

@@ -3,6 +3,7 @@
 //! The protocol is a chain of steps, each derived from the entry alone: announce → read again → write → confirm. So it can
 //! stop anywhere and go on from there, whoever stopped it.
 
+mod consents;
 mod leaving;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +12,7 @@ use super::ending;
 use super::labels::LabelGoal;
 use super::refusal::{Left, Refusal};
 use crate::domain::claim::{self, Elsewhere, Inquiry, LabelChanges, Owner, Standing};
-use crate::domain::consent::{self, Consent};
+use crate::domain::consent::Consent;
 use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
 
@@ -255,10 +256,10 @@ pub fn next(goal: &Goal, removals: Removals, entry: &Entry, me: &Owner, inquiry:
         return view.stop(&sorted, Obstacle::Refuse(refusal));
     }
     if !sorted.announce.is_empty() {
-        return view.announce(&sorted);
+        return view.announce(&sorted, &sets);
     }
-    // Before a new value, which nobody may read by an old consent.
-    let consents = view.consents(&sorted);
+    // Before a new value, which nobody may read by an old consent; nor the value of now, which may be another's, by a new one.
+    let consents = view.consents_until_written(&sorted, &sets);
     if !consents.is_empty() {
         return Step::Settle(consents);
     }
@@ -423,15 +424,15 @@ impl<'a> View<'a> {
         claim::intend(&self.entry.custom_metadata, sorted.announce.iter().copied(), self.me, self.inquiry)
     }
 
-    fn announce(&self, sorted: &Sorted<'a>) -> Step {
-        let mut changes = self.intents(sorted);
-        changes.extend(self.consents(sorted));
-        Step::Announce { changes, claims: self.claims(sorted), properties: owned(&sorted.announce) }
+    /// Nothing of it says who may read: another may get the property.
+    fn announce(&self, sorted: &Sorted<'a>, sets: &BTreeSet<&'a str>) -> Step {
+        let (changes, claims) = (self.intents(sorted), self.claims(sorted, sets));
+        Step::Announce { changes, claims, properties: owned(&sorted.announce) }
     }
 
     /// What an announcement and the confirmation after its write change together. What is only to be ours if nobody else
     /// writes it cannot be claimed ahead of the write.
-    fn claims(&self, sorted: &Sorted<'a>) -> Option<LabelChanges> {
+    fn claims(&self, sorted: &Sorted<'a>, sets: &BTreeSet<&'a str>) -> Option<LabelChanges> {
         match self.goal.existing {
             Existing::Keep | Existing::Claimed => return None,
             Existing::Replace => {}
@@ -439,21 +440,10 @@ impl<'a> View<'a> {
         let labels = &self.entry.custom_metadata;
         let mut changes = self.intents(sorted);
         changes.extend(claim::confirm(sorted.announce.iter().copied(), self.me));
-        changes.extend(self.consents(sorted));
+        changes.extend(self.consents_until_written(sorted, sets));
         changes.extend(self.goal.labels.changes(labels));
         changes.retain(|key, value| value.is_some() || labels.contains_key(key));
         Some(changes)
-    }
-
-    /// The changes that bring the consents of what is ours, or is to be, to what is wanted.
-    fn consents(&self, sorted: &Sorted<'a>) -> LabelChanges {
-        let labels = &self.entry.custom_metadata;
-        let ours = sorted.holds.union(&sorted.announce).filter(|property| !sorted.drops.contains(*property));
-        let change = |property: &&str| {
-            let (key, wanted) = (consent::key(property), self.goal.consents.get(*property).map(Consent::encode));
-            (labels.get(&key) != wanted.as_ref()).then_some((key, wanted))
-        };
-        ours.filter_map(change).collect()
     }
 
     /// Whether the labels that are to come find no room. An intent takes as much as the claim that follows it.
@@ -554,6 +544,7 @@ impl<'a> View<'a> {
         if !sorted.holds.is_empty() && !claim::is_marked(labels) {
             changes.insert(claim::MARKER.to_owned(), Some(claim::MARKER_VALUE.to_owned()));
         }
+        changes.extend(self.consents(sorted));
         if !sorted.holds.is_empty() || !sorted.drops.is_empty() {
             let mut wanted = self.goal.labels.changes(labels);
             // A label that goes with an inherited property may be its heir's by now.

@@ -2,6 +2,7 @@
 
 mod asking;
 mod bench;
+mod consents;
 mod ending;
 mod labelled;
 mod ledger;

@@ -12,7 +12,6 @@ use parking_lot::Mutex;
 use crate::cluster::ClusterError;
 use crate::cluster::in_memory::ApiServer;
 use crate::domain::claim::{self, Owner};
-use crate::domain::consent::{self, Consent};
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{EntryState, RemoteData, RemoteValue};
 use crate::push::entry::{Applied, Applier, ApplyError, Owners, Place, Recorder, Sight, Wrote};
@@ -97,7 +96,12 @@ pub(super) async fn push(store: &FakeStore, uid: &str, goal: &Goal) -> Result<Ap
 }
 
 /// One reconcile of one path by a PushSecret with this UID, in a cluster where these exist.
-async fn push_among(store: &FakeStore, uid: &str, goal: &Goal, living: &[&str]) -> Result<Applied, ApplyError> {
+pub(super) async fn push_among(
+    store: &FakeStore,
+    uid: &str,
+    goal: &Goal,
+    living: &[&str],
+) -> Result<Applied, ApplyError> {
     let (me, owners, intents, path) = (owner(uid), Living(names(living)), Intents::default(), path());
     let place = Place { client: store, path: &path, key: &place_key(), ledger: &book(store), announce: &|_version| {} };
     let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
@@ -462,37 +466,4 @@ async fn an_intent_that_stands_still_is_swept_after_a_minute() {
     let applier = Applier { now: Instant::now() + crate::push::intents::STALE_AFTER, ..applier };
     applier.converge(&place, &goal, Removals::Now).await.unwrap();
     assert_eq!(labels(&store), ["claim.waypost.io/password", "managed-by"]);
-}
-
-#[tokio::test]
-async fn a_consent_stands_before_the_value_that_it_is_about_and_goes_with_its_claim() {
-    let (store, key) = (FakeStore::new(), consent::key("password"));
-    let consents = |namespace: &str| {
-        let consent = Consent { namespaces: vec![namespace.to_owned()], ..Consent::default() };
-        BTreeMap::from([("password".to_owned(), consent)])
-    };
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let (seen, at, label) = (told.clone(), path(), key.clone());
-    store.before_each(move |store, request| {
-        if request.operation == Operation::Write {
-            seen.lock().push(store.peek(&at).custom_metadata.get(&label).cloned());
-        }
-        None
-    });
-    for (value, namespace) in [("one", "shop"), ("two", "bank")] {
-        let goal = Goal { consents: consents(namespace), ..set(&[("password", value)]) };
-        push(&store, "a", &goal).await.unwrap();
-        assert_eq!(told.lock().pop(), Some(Some(consents(namespace)["password"].encode())));
-    }
-    let goal = Goal { consents: consents("shop"), ..set(&[("password", "two")]) };
-    push(&store, "a", &goal).await.unwrap();
-    assert!(told.lock().is_empty(), "a consent alone is no version");
-    assert_eq!(store.peek(&path()).custom_metadata.get(&key), Some(&consents("shop")["password"].encode()));
-
-    push(&store, "a", &set(&[("password", "two")])).await.unwrap();
-    assert!(!labels(&store).contains(&key), "whoever says nothing lets everybody read");
-    push(&store, "a", &goal).await.unwrap();
-    let release = Goal { release: names(&["password"]), ..Goal::default() };
-    push(&store, "a", &release).await.unwrap();
-    assert_eq!(labels(&store), [claim::MARKER]);
 }

@@ -1,0 +1,135 @@
+//! Who may read a value is decided by whoever wrote it: no request leaves it to a consent of somebody else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::protocol::{data, labels, names, owner, path, push, push_among, set, texts};
+use crate::domain::claim;
+use crate::domain::consent::{self, Consent};
+use crate::push::step::{Existing, Goal};
+use crate::store::StoreError;
+use crate::store::fake::{Counting, FakeStore, Fault, Operation};
+
+fn only(namespaces: &[&str]) -> Consent {
+    Consent { namespaces: namespaces.iter().map(|name| (*name).to_owned()).collect(), ..Consent::default() }
+}
+
+/// A password that these namespaces may read; anybody, if there are none.
+fn password(value: &str, namespaces: &[&str]) -> Goal {
+    let consents = match namespaces {
+        [] => BTreeMap::new(),
+        _ => BTreeMap::from([("password".to_owned(), only(namespaces))]),
+    };
+    Goal { consents, ..set(&[("password", value)]) }
+}
+
+fn on(counting: Counting) -> FakeStore {
+    FakeStore::new().with_counting(counting)
+}
+
+/// What stood there at each request: the value, and who might read it.
+type Story = Arc<Mutex<Vec<(Option<String>, Option<Consent>)>>>;
+
+fn watched(store: &FakeStore) -> Story {
+    let story = Story::default();
+    let told = story.clone();
+    store.after_each(move |store, _| {
+        let consent = consent::of(&store.peek(&path()).custom_metadata, "password");
+        told.lock().push((texts(store).remove("password"), consent));
+    });
+    story
+}
+
+fn may_read(consent: Option<&Consent>, namespace: &str) -> bool {
+    consent.is_none_or(|consent| consent.judge(namespace, &BTreeMap::new()) == consent::Word::Yes)
+}
+
+#[tokio::test]
+async fn a_consent_stands_before_the_value_that_it_is_about_and_goes_with_its_claim() {
+    for counting in [Counting::Offered, Counting::Refused] {
+        let store = on(counting);
+        let story = watched(&store);
+        push(&store, "a", &password("one", &["shop", "both"])).await.unwrap();
+        push(&store, "a", &password("two", &["bank", "both"])).await.unwrap();
+        for (value, consent) in story.lock().drain(..) {
+            let reads = |namespace| value.is_some() && may_read(consent.as_ref(), namespace);
+            assert!(!reads("other"), "{value:?} {consent:?}");
+            assert!(!reads("shop") || value.as_deref() == Some("one"), "{value:?} {consent:?}");
+            assert!(!reads("bank") || value.as_deref() == Some("two"), "{value:?} {consent:?}");
+            assert!(value.is_none() || reads("both"), "{value:?} {consent:?}");
+        }
+        let key = consent::key("password");
+        let now = |store: &FakeStore| consent::of(&store.peek(&path()).custom_metadata, "password");
+        assert_eq!(now(&store), Some(only(&["bank", "both"])));
+        let versions = store.peek(&path()).cas();
+        push(&store, "a", &password("two", &["shop"])).await.unwrap();
+        assert_eq!((now(&store), store.peek(&path()).cas()), (Some(only(&["shop"])), versions));
+        push(&store, "a", &password("two", &[])).await.unwrap();
+        assert!(!labels(&store).contains(&key), "whoever says nothing lets everybody read");
+        push(&store, "a", &password("two", &["shop"])).await.unwrap();
+        let release = Goal { release: names(&["password"]), ..Goal::default() };
+        push(&store, "a", &release).await.unwrap();
+        assert_eq!(labels(&store), [claim::MARKER]);
+    }
+}
+
+/// The owner of a value is gone, and another PushSecret has the property now: whom the former owner shut out does not read its value,
+/// even if the new one's is not written.
+#[tokio::test]
+async fn i4_a_new_owner_opens_no_value_of_the_former_one() {
+    for (counting, wanted, fails) in [Counting::Offered, Counting::Refused].into_iter().flat_map(|counting| {
+        let wishes: [&[&str]; 2] = [&[], &["other"]];
+        wishes.into_iter().flat_map(move |wanted| [false, true].map(|fails| (counting, wanted, fails)))
+    }) {
+        let store = on(counting);
+        push(&store, "a", &password("theirs", &["shop"])).await.unwrap();
+        let story = watched(&store);
+        if fails {
+            store.before_each(|_, request| {
+                let refused = || StoreError::Sealed { server: "fake".into() };
+                (request.operation == Operation::Write).then(|| Fault::Refuse(refused()))
+            });
+        }
+        let pushed = push_among(&store, "b", &password("mine", wanted), &["b"]).await;
+        assert_eq!(pushed.is_err(), fails);
+        for (value, consent) in story.lock().drain(..) {
+            let reads = value.as_deref() == Some("theirs") && may_read(consent.as_ref(), "other");
+            assert!(!reads, "{counting:?} {wanted:?} {fails}: {consent:?}");
+        }
+        if !fails {
+            let now = consent::of(&store.peek(&path()).custom_metadata, "password");
+            assert_eq!(now, (!wanted.is_empty()).then(|| only(wanted)));
+        }
+    }
+}
+
+/// Two claim a property at once where nobody counts changes of labels: the one that loses leaves no word about who may read it.
+#[tokio::test]
+async fn a_claimant_that_loses_leaves_the_winners_consent_alone() {
+    for existing in [Existing::Replace, Existing::Keep] {
+        let store = on(Counting::Refused);
+        let story = Arc::new(Mutex::new(None));
+        let (won, wins) = (story.clone(), store.clone());
+        // Just before the loser's first change of labels, the other does all that it has to do.
+        store.before_each(move |store, request| {
+            if request.operation == Operation::PatchMetadata && won.lock().is_none() {
+                *won.lock() = Some(());
+                let claimed = claim::confirm(["password"], &owner("b")).into_iter();
+                let mut held: BTreeMap<_, _> = claimed.filter_map(|(key, value)| Some((key, value?))).collect();
+                held.insert(claim::MARKER.to_owned(), claim::MARKER_VALUE.to_owned());
+                held.insert(consent::key("password"), only(&["shop"]).encode());
+                wins.put(&path(), data(&[("password", "theirs")]));
+                store.put_metadata(&path(), held);
+            }
+            None
+        });
+        let goal = Goal { existing, ..password("mine", &[]) };
+        let lost = push(&store, "a", &goal).await;
+        assert!(lost.is_err() || existing == Existing::Keep);
+        assert_eq!(texts(&store)["password"], "theirs");
+        let now = consent::of(&store.peek(&path()).custom_metadata, "password");
+        assert_eq!(now, Some(only(&["shop"])), "{existing:?}");
+    }
+}
