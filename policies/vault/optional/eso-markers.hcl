@@ -1,9 +1,12 @@
-# Beside publisher.hcl or combined.hcl, for paths that External Secrets Operator pushed under a key that repeats the mount
-# (`{{mount}}/platform-data/…` or `{{mount}}/data/platform-data/…`): it marks them at a place where no data ever is.
-# `{{mount}}` stands for the KV v2 mount (`secret` unless the store says otherwise); see ../README.md for the commands that fill it in; unfilled, it grants nothing.
+# In addition to publisher.hcl or combined.hcl, for paths that External Secrets Operator (ESO)
+# pushed under a key that repeats the mount (`{{mount}}/platform-data/…` or
+# `{{mount}}/data/platform-data/…`): ESO sets their mark on another path, which has no data.
+# `{{mount}}` stands for the KV v2 mount: `secret`, unless the store names another. ../README.md has
+# the commands that replace it. Without them, the policy grants nothing.
 
-# See the mark, so that such a path is known as one of that operator's; `patch` takes it off once it stands at the right place. Leave `patch`
-# out while that operator may have to take over again: it looks for its mark here, and for nothing else.
+# Reads the mark, so that Waypost recognises such a path as ESO's. `patch` removes the mark from
+# here once it is on the right path. Leave `patch` out as long as you may move back to ESO, which
+# looks for its mark only here.
 path "{{mount}}/metadata/{{mount}}/platform-data/*" {
   capabilities = ["read", "patch"]
 }
@@ -13,12 +16,12 @@ path "{{mount}}/metadata/{{mount}}/data/platform-data/*" {
   capabilities = ["read", "patch"]
 }
 
-# The same for configuration (V2), which lies beside the secrets (V1).
+# The same for configuration (V2), which has its own prefix beside that of secrets (V1).
 path "{{mount}}/metadata/{{mount}}/platform-config/*" {
   capabilities = ["read", "patch"]
 }
 
-# And for its other spelling.
+# The same for its other spelling.
 path "{{mount}}/metadata/{{mount}}/data/platform-config/*" {
   capabilities = ["read", "patch"]
 }

@@ -1,13 +1,16 @@
-# Beside publisher.hcl or combined.hcl and destroy.hcl, where PushSecrets say `waypost.io/earlier-versions: Purge`.
-# `{{mount}}` stands for the KV v2 mount (`secret` unless the store says otherwise); see ../README.md for the commands that fill it in; unfilled, it grants nothing.
+# In addition to publisher.hcl or combined.hcl, and to destroy.hcl, for PushSecrets with
+# `waypost.io/earlier-versions: Purge`.
+# `{{mount}}` stands for the KV v2 mount: `secret`, unless the store names another. ../README.md has
+# the commands that replace it. Without them, the policy grants nothing.
 
-# Removes an entry with all versions and labels, whatever is there at that moment. A login with this right can do so to every path of the
-# convention: give it only to installations that need their numbers and labels gone, not their values alone.
+# Removes an entry with all its versions and custom metadata, whatever it contains at that moment. A
+# login with this right can remove every path of the convention. Install the policy only if version
+# numbers and custom metadata must go, and not only values.
 path "{{mount}}/metadata/platform-data/*" {
   capabilities = ["delete"]
 }
 
-# The same for configuration (V2), which lies beside the secrets (V1).
+# The same for configuration (V2), which has its own prefix beside that of secrets (V1).
 path "{{mount}}/metadata/platform-config/*" {
   capabilities = ["delete"]
 }
