@@ -307,9 +307,10 @@ impl Applier<'_> {
 
     /// `None` when the entry has to be read again: the check-and-set was lost, or the claim was while we wrote.
     async fn write(&self, place: &Place<'_>, chain: &mut Chain, write: Write) -> Result<Option<Settled>, ApplyError> {
-        let sight = match write.drops.is_empty() || chain.seen == Sight::Live {
-            true => Sight::Cached,
-            false => Sight::Live,
+        let lets_go = !write.drops.is_empty() || claim::withdraws(&write.settle);
+        let sight = match lets_go && chain.seen == Sight::Cached {
+            true => Sight::Live,
+            false => Sight::Cached,
         };
         place.ledger.ensure(&write.sets, sight).await.map_err(ApplyError::Cluster)?;
         if sight == Sight::Live {
