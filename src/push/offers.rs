@@ -300,6 +300,20 @@ impl State {
         }
     }
 
+    /// Says who left these, and that the taker is refused there for their sake no longer.
+    fn taken(&mut self, taker: &Name, all: &[At]) -> BTreeSet<Name> {
+        let mut left = BTreeSet::new();
+        for at in all {
+            let Some(offer) = self.offers.get_mut(at) else { continue };
+            offer.is_taken_by(taker);
+            left.insert(offer.by.clone());
+            if let Some(refused) = self.refused.get_mut(taker) {
+                refused.remove(&(at.key.clone(), offer.by.clone()));
+            }
+        }
+        left
+    }
+
     fn reached(&mut self, attempt: &Attempt, reached: &[Reached]) -> BTreeSet<Name> {
         let mut woken = BTreeSet::new();
         let owned = |at: &At| reached.iter().any(|one| one.key == at.key && one.owned.contains(&at.property));
@@ -365,15 +379,7 @@ impl Offer {
 impl InHand<'_> {
     /// The claim is set: whoever offered this is woken, and nobody else may have it.
     pub fn taken(self) {
-        let mut woken = BTreeSet::new();
-        let mut state = self.offers.lock();
-        for at in &self.at {
-            if let Some(offer) = state.offers.get_mut(at) {
-                offer.is_taken_by(&self.by);
-                woken.insert(offer.by.clone());
-            }
-        }
-        drop(state);
+        let woken = self.offers.lock().taken(&self.by, &self.at);
         self.offers.wake(woken);
     }
 }

@@ -1,8 +1,12 @@
 //! Who is asked whether they want what another leaves, and what is remembered of their answers.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -85,49 +89,88 @@ async fn who_has_declined_is_not_asked_again_while_the_owner_is_hindered() {
     assert_eq!(said.len(), 1, "{said:#?}");
 }
 
-/// From the first word of the deletion to the end, each is reconciled no more than it has to be.
-#[tokio::test]
-async fn a_rename_takes_three_reconciles() {
-    let bench = Bench::new();
-    two(&bench).await;
-    bench.woken.lock().clear();
-    bench.drop("old");
-    bench.one("old").await;
-    let mut woken = Vec::new();
-    loop {
-        let name = bench.woken.lock().pop();
-        let Some(name) = name else { break };
-        woken.push(name.name.clone());
-        if bench.get(&name.name).is_some() {
-            bench.one(&name.name).await;
+/// Goes on with a reconcile until something has happened.
+async fn until<T>(mut run: Pin<&mut impl Future<Output = T>>, has_happened: impl Fn() -> bool) {
+    poll_fn(|context| {
+        if has_happened() {
+            return Poll::Ready(());
         }
-    }
-    bench.is_handed_over("old", "new");
-    woken.dedup();
-    assert_eq!(woken, ["new", "old"]);
+        assert!(run.as_mut().poll(context).is_pending(), "it ended, and that has not happened");
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
-/// Its taker could not set its claim: who found it in that one's hand is asked again, and has declined nothing.
-#[tokio::test]
-async fn what_is_put_down_again_is_offered_anew() {
+/// A bench on which requests can cross, where `old` has just offered everything to those who wait.
+async fn offered(waiting: &[&str]) -> Bench {
     let bench = Bench::new();
+    bench.store.yield_at_each_request();
+    bench.server.yield_at_each_request();
     two(&bench).await;
-    bench.apply("third", both());
-    bench.one("third").await;
+    for name in waiting {
+        bench.apply(name, both());
+        bench.one(name).await;
+    }
     bench.drop("old");
     bench.one("old").await;
-    let (key, owner) = (place_key(), owner_of("third"));
-    let from = BTreeMap::from([("password".to_owned(), "uid-old".to_owned())]);
-    let in_hand = bench.offers.take(&owner, &key, &from).expect("it is offered");
-    bench.one("new").await;
+    bench
+}
+
+/// The former owner sees that it was taken before the taker has said so of itself: nobody is woken once more.
+#[tokio::test]
+async fn what_was_taken_is_not_offered_again() {
+    let bench = offered(&[]).await;
     bench.woken.lock().clear();
+    let is_woken = |name: &str| bench.woken.lock().contains(&Name::new("db", name));
+    let mut taking = pin!(bench.one("new"));
+    until(taking.as_mut(), || is_woken("old")).await;
+    bench.one("old").await;
+    assert!(bench.get("old").is_none(), "{:?}", bench.says("old"));
+    assert!(!is_woken("new"));
+    taking.await;
+    bench.is_handed_over("old", "new");
+}
+
+/// Its taker could not set its claim: who read meanwhile is asked again, and has declined nothing.
+#[tokio::test]
+async fn what_is_put_down_again_is_offered_anew() {
+    let bench = offered(&["third"]).await;
+    let from = BTreeMap::from([("password".to_owned(), "uid-old".to_owned())]);
+    let in_hand = bench.offers.take(&owner_of("third"), &place_key(), &from).expect("it is offered");
+    bench.woken.lock().clear();
+    let mut reading = pin!(bench.one("new"));
+    // It asks after the owner in its way once it has read the entry.
+    let asks = || bench.server.requests().iter().filter(|request| request.ends_with(&url("old"))).count();
+    let before = asks();
+    until(reading.as_mut(), || asks() > before).await;
     drop(in_hand);
     let woken: Vec<String> = bench.woken.lock().iter().map(|name| name.name.clone()).collect();
     assert_eq!(woken, ["new"], "whoever put it down is not woken by that");
+    reading.await;
+    assert!(bench.says("old").2.contains("is left to db/new"), "{:?}", bench.says("old"));
     let holds = bench.guard();
+    bench.one("old").await;
     bench.settle().await;
     bench.is_handed_over("old", "new");
     assert!(holds.load(Ordering::Relaxed));
+}
+
+/// The former owner has waited long enough just while its property is taken.
+#[tokio::test]
+async fn an_owner_removes_nothing_that_somebody_has_in_hand() {
+    let bench = offered(&[]).await;
+    let holds = bench.guard();
+    let mut taking = pin!(bench.one("new"));
+    let sets_claim = |request: &fake::Request| request.operation.mutates();
+    let changes = || bench.store.requests().iter().filter(|request| sets_claim(request)).count();
+    let before = changes();
+    until(taking.as_mut(), || changes() > before).await;
+    bench.pass(Duration::from_secs(600));
+    tokio::join!(taking, bench.one("old"));
+    bench.settle().await;
+    bench.is_handed_over("old", "new");
+    assert!(holds.load(Ordering::Relaxed), "a value was gone for a while");
 }
 
 /// The API server does not answer just when others are to be asked: that is no reason to wait for a minute.

@@ -125,7 +125,7 @@ async fn a_claimant_that_loses_leaves_the_winners_consent_alone() {
             }
             None
         });
-        let goal = Goal { existing, ..password("mine", &[]) };
+        let goal = Goal { existing, ..password("mine", &["other"]) };
         let lost = push(&store, "a", &goal).await;
         assert!(lost.is_err() || existing == Existing::Keep);
         assert_eq!(texts(&store)["password"], "theirs");
