@@ -2,11 +2,16 @@
 //! arrives within seconds, however long the refresh interval is, and nobody has to touch the
 //! ExternalSecrets.
 
+use std::fmt::Debug;
+
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::Api;
 use kube::api::{Patch, PatchParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use waypost::api::ExternalSecret;
+use waypost::api::{ExternalSecret, PushSecret};
 use waypost_e2e::lab::{Lab, Transport, ca_bundle};
 use waypost_e2e::wait;
 
@@ -55,9 +60,23 @@ async fn all_say(stage: &Stage, status: &str, reason: &str, words: &[&str]) -> a
 }
 
 async fn says(stage: &Stage, name: &str, status: &str, reason: &str, words: &[&str]) -> anyhow::Result<()> {
-    let pulls = stage.api::<ExternalSecret>(&stage.consumer);
+    said_of::<ExternalSecret>(stage, &stage.consumer, name, status, reason, words).await
+}
+
+async fn said_of<K>(
+    stage: &Stage,
+    namespace: &str,
+    name: &str,
+    status: &str,
+    reason: &str,
+    words: &[&str],
+) -> anyhow::Result<()>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize,
+{
+    let objects = stage.api::<K>(namespace);
     wait::until(&format!("{name} to be {status} {reason}: {words:?}"), SOON, async || {
-        let object = serde_json::to_value(pulls.get(name).await?)?;
+        let object = serde_json::to_value(objects.get(name).await?)?;
         let ready = stage::condition(&object).cloned().unwrap_or_default();
         let message = ready["message"].as_str().unwrap_or_default();
         let fits = ready["status"] == status && ready["reason"] == reason;
@@ -129,24 +148,51 @@ async fn s18_narrowed_conditions_and_a_deletion_reach_every_target_of_the_store(
     all_say(&stage, "True", "SecretSynced", &[]).await?;
 
     // By labels, which the namespace loses.
-    stage.admit(&store, json!([{ "namespaceSelector": { "matchLabels": { "reads": stage.word } } }])).await?;
+    stage.admit(&store, json!([{ "namespaceSelector": { "matchLabels": { "serves": stage.word } } }])).await?;
     all_say(&stage, "False", "NotPermitted", &[&store]).await?;
-    label(&stage, Some(&stage.word)).await?;
+    label(&stage, &stage.consumer, Some(&stage.word)).await?;
     all_say(&stage, "True", "SecretSynced", &[]).await?;
-    label(&stage, None).await?;
+    label(&stage, &stage.consumer, None).await?;
     all_say(&stage, "False", "NotPermitted", &[&store]).await?;
-    label(&stage, Some(&stage.word)).await?;
+    label(&stage, &stage.consumer, Some(&stage.word)).await?;
     all_say(&stage, "True", "SecretSynced", &[]).await?;
 
     remove_store(&stage, &store).await?;
     all_say(&stage, "False", "StoreNotFound", &[&store]).await
 }
 
-async fn label(stage: &Stage, value: Option<&str>) -> anyhow::Result<()> {
-    let labels = json!({ "metadata": { "labels": { "reads": value } } });
+async fn label(stage: &Stage, namespace: &str, value: Option<&str>) -> anyhow::Result<()> {
+    let labels = json!({ "metadata": { "labels": { "serves": value } } });
     let namespaces: Api<Namespace> = Api::all(stage.client.clone());
-    namespaces.patch(&stage.consumer, &PatchParams::default(), &Patch::Merge(labels)).await?;
+    namespaces.patch(namespace, &PatchParams::default(), &Patch::Merge(labels)).await?;
     Ok(())
+}
+
+/// Nobody touches the PushSecret, and what it pushed stays.
+#[tokio::test]
+async fn s18_a_namespace_that_loses_and_gets_back_its_label_is_told_to_its_push_secret() -> anyhow::Result<()> {
+    let (stage, lab) = (Stage::new("sepush").await?, Lab::shared().await?);
+    let store = format!("{}-store", stage.word);
+    stage::store(lab, &store, lab.vault_addr(), lab.vault_ca_pem()).await?;
+    stage.admit(&store, json!([{ "namespaceSelector": { "matchLabels": { "serves": stage.word } } }])).await?;
+    label(&stage, &stage.producer, Some(&stage.word)).await?;
+    stage.secret(&stage.producer, "source", &[("password", "old")]).await?;
+    let more = json!({ "secretStoreRefs": [store_ref(&store)], "deletionPolicy": "Delete" });
+    let applied = stage.push("push", "source", &[("password", "password")], more).await?;
+    let is_told = async |status: &str, reason: &str, words: &[&str]| {
+        said_of::<PushSecret>(&stage, &stage.producer, "push", status, reason, words).await
+    };
+    is_told("True", "Synced", &[]).await?;
+    for _ in 0..2 {
+        label(&stage, &stage.producer, None).await?;
+        is_told("False", "NotPermitted", &[&store]).await?;
+        label(&stage, &stage.producer, Some(&stage.word)).await?;
+        is_told("True", "Synced", &[]).await?;
+    }
+    let present = stage.api::<PushSecret>(&stage.producer).get("push").await?;
+    assert_eq!(present.metadata.generation, applied.metadata.generation);
+    assert_eq!((stage.stored().await?, stage.version().await?), (json!({ "password": "old" }), 1));
+    remove_store(&stage, &store).await
 }
 
 #[tokio::test]
