@@ -228,6 +228,19 @@ fn told_so(policy: &'static str, events: &[Event]) {
     });
 }
 
+/// A status is written and its reply is lost, and the cache shows the one before: to write that again changes nothing there.
+#[test]
+fn a_status_that_may_have_been_written_is_not_taken_for_the_one_before() {
+    use Event::{EditStore, FailStatus, Lag, Reconcile, Relist, Store, Woken};
+    for policy in POLICIES {
+        let lost = FailStatus(Fault::LoseReply);
+        let serves = [Store(Serves::NotThere), Reconcile, Store(Serves::Yes), Reconcile, Woken];
+        told_so(policy, &[&[Reconcile, Lag(true), Relist, lost], &serves[..]].concat());
+        // It says whether there is a target, which the cache did not know.
+        told_so(policy, &[Lag(true), lost, Reconcile, EditStore(1), Reconcile]);
+    }
+}
+
 #[test]
 fn what_somebody_does_to_a_target_is_undone_at_once() {
     for policy in POLICIES {
