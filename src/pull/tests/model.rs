@@ -26,7 +26,7 @@ use crate::controller::drive::Reconciler;
 use crate::controller::publish::{Published, Subject};
 use crate::domain::consent;
 use crate::feed::Pushed;
-use world::{PLACES, World};
+use world::{PLACES, World, spec_of};
 
 const OBJECT: &str = "/namespaces/team/externalsecrets/db";
 const TARGET: &str = "/namespaces/team/secrets/db";
@@ -247,6 +247,25 @@ fn what_somebody_does_to_a_target_is_undone_at_once() {
         for event in [Event::EditTarget, Event::DeleteTarget] {
             told_so(policy, &[Event::Reconcile, event]);
         }
+    }
+}
+
+/// Nothing has moved since it was found, and it is not forgotten.
+#[tokio::test]
+async fn a_loss_that_waits_for_others_is_judged_again() {
+    let mut spec = spec_of(POLICIES[0], 0);
+    spec["target"] = json!({ "deletionPolicy": "Delete" });
+    let mut world = World::with(POLICIES[0], spec);
+    world.happens(Event::Reconcile).await.unwrap();
+    let (server, path) = world.store.place();
+    server.soft_delete(&path);
+    world.happens(Event::Check).await.unwrap();
+    for _ in 0..2 {
+        assert!(world.queue.take(), "nobody looks again");
+        let published = world.reconcile().await;
+        let soon = |pause| pause <= crate::pull::bound::LOOK_AROUND;
+        assert!(matches!(published, Published::Told(Requeue::After(pause)) if soon(pause)), "{published:?}");
+        world.deliver();
     }
 }
 
