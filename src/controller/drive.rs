@@ -127,7 +127,7 @@ impl<R: Reconciler> Driven<R> {
                 }
             })
             .filter_map(|event| std::future::ready(touched(event)))
-            .predicate_filter(edited, PredicateConfig::default());
+            .predicate_filter(trigger, PredicateConfig::default());
         let slots = self.turns.slots();
         let wakeups = futures::stream::select(wakeups, self.turns.woken()).map(|name| object_ref::<R::Object>(&name));
         Controller::for_stream(edits, cache.reader)
@@ -351,7 +351,7 @@ fn touched<K: Resource>(
 }
 
 /// A fingerprint of what triggers a reconcile, which our own status writes do not change.
-fn edited<K: Resource>(object: &Guarded<K>) -> Option<u64> {
+pub(crate) fn trigger<K: Resource>(object: &Guarded<K>) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     let meta = object.meta();
     meta.uid.hash(&mut hasher);

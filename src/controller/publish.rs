@@ -2,6 +2,7 @@
 //! [`Report`].
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ObjectMeta;
@@ -25,6 +26,10 @@ use crate::metrics::LetGo;
 
 /// The reason of an Event that names what is left in a store.
 const ORPHANED: &str = "Orphaned";
+/// When to reconcile again after a status was written that could not be written before. The reply
+/// to the failed write may have been lost, and the cache may lag: then this reconcile began with an
+/// older status than the server's, and the next one begins with the server's.
+const AFTER_OWED: Duration = Duration::from_secs(1);
 
 /// An object whose status we write.
 pub struct Subject<'a, K> {
@@ -76,10 +81,11 @@ where
         status: &StatusChange<S>,
         requeue: Requeue,
     ) -> Published {
+        let was_owed = context.written.is_owed(&self.uid());
         let requeue = match self.write(context, verdict, status).await {
             Ok(()) => {
                 context.written.settle(&self.uid());
-                requeue
+                if was_owed { Requeue::After(AFTER_OWED) } else { requeue }
             }
             Err(ClusterError::NotFound { .. }) => return self.gone(context),
             Err(ClusterError::Conflict { .. }) if self.is_gone(context).await => return self.gone(context),
@@ -155,7 +161,8 @@ where
     }
 
     /// Writes a status if it differs from the one found, and if the server would keep more of it
-    /// than before.
+    /// than before. An owed status is written as a whole, whatever was found: nobody knows what the
+    /// failed write left on the server.
     ///
     /// # Errors
     /// Any error of a request; a conflict if the object is not at `resource_version` any more.
@@ -168,8 +175,10 @@ where
         resource_version: Option<&str>,
     ) -> Result<Put, ClusterError> {
         let uid = self.uid();
-        let Some(patch) = difference(before, after) else { return Ok(Put::AsItWas) };
-        if pruned.is_known(&uid, after, before) {
+        let is_owed = context.written.is_owed(&uid);
+        let found = if is_owed { &Value::Null } else { before };
+        let Some(patch) = difference(found, after) else { return Ok(Put::AsItWas) };
+        if !is_owed && pruned.is_known(&uid, after, before) {
             return Ok(Put::AsItWas);
         }
         let precondition = Precondition { uid: &uid, resource_version };

@@ -67,7 +67,7 @@ impl Watching {
 }
 
 /// The watch of one kind, and the last seen versions of the objects that are referred to.
-struct Sources {
+pub(crate) struct Sources {
     kind: SourceKind,
     watching: Watching,
     seen: HashMap<Name, String>,
@@ -75,7 +75,7 @@ struct Sources {
 }
 
 impl Sources {
-    fn new(kind: SourceKind, watching: Watching) -> Self {
+    pub(crate) fn new(kind: SourceKind, watching: Watching) -> Self {
         Sources { kind, watching, seen: HashMap::new(), listing: Listing::default() }
     }
 
@@ -106,7 +106,7 @@ impl Sources {
         }
     }
 
-    fn on_event<K: Resource>(&mut self, event: Event<PartialObjectMeta<K>>) {
+    pub(crate) fn on_event<K: Resource>(&mut self, event: Event<PartialObjectMeta<K>>) {
         match event {
             Event::Apply(object) => self.moved(&object),
             Event::Delete(object) => {

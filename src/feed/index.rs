@@ -314,6 +314,11 @@ impl Index {
         self.consumers.len()
     }
 
+    /// When the last of the paths is due.
+    pub fn last_due(&self) -> Option<Instant> {
+        self.due.last().map(|(at, _)| *at)
+    }
+
     /// What a consumer has read.
     pub fn taken_by(&mut self, name: &Name, key: &ReadKey) -> Option<Seen> {
         self.consumers.get_mut(name)?.held(key)?.taken.map(|taken| taken.seen)
