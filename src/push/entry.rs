@@ -13,7 +13,7 @@ use super::offers::Offers;
 use super::refusal::Refusal;
 use super::step::{self, Goal, Removals, Settled, Step, Write};
 use crate::cluster::ClusterError;
-use crate::domain::claim::{self, Elsewhere, Inquiry, LabelChanges, Owner};
+use crate::domain::claim::{self, Elsewhere, Inquiry, MetadataChanges, Owner};
 use crate::domain::consent;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState};
@@ -392,15 +392,15 @@ impl Applier<'_> {
         &self,
         place: &Place<'_>,
         chain: &mut Chain,
-        claims: Option<LabelChanges>,
+        claims: Option<MetadataChanges>,
     ) -> Result<Exchange, ApplyError> {
         let Some(claims) = claims else { return Ok(Exchange::Unavailable) };
         let exchange =
-            place.client.exchange_labels(place.path, &chain.entry, &claims).await.map_err(ApplyError::Store)?;
+            place.client.exchange_metadata(place.path, &chain.entry, &claims).await.map_err(ApplyError::Store)?;
         match exchange {
             Exchange::Done => {
-                self.tell_of_labels(place, &claims);
-                chain.relabel(&claims);
+                self.log_changes(place, &claims);
+                chain.amend(&claims);
             }
             Exchange::Crossed => {
                 chain.lose().await?;
@@ -416,13 +416,13 @@ impl Applier<'_> {
         &self,
         place: &Place<'_>,
         chain: &mut Chain,
-        changes: &LabelChanges,
+        changes: &MetadataChanges,
         from: &BTreeMap<String, String>,
     ) -> Result<(), ApplyError> {
         self.look(place, chain, &from.keys().cloned().collect()).await?;
         let Some(in_hand) = self.offers.take(self.me, place.key, from) else { return Ok(()) };
-        match place.client.exchange_labels(place.path, &chain.entry, changes).await.map_err(ApplyError::Store)? {
-            Exchange::Done => self.tell_of_labels(place, changes),
+        match place.client.exchange_metadata(place.path, &chain.entry, changes).await.map_err(ApplyError::Store)? {
+            Exchange::Done => self.log_changes(place, changes),
             Exchange::Crossed => return chain.lose().await,
             Exchange::Unavailable => self.settle(place, chain, changes).await?,
         }
@@ -431,7 +431,12 @@ impl Applier<'_> {
     }
 
     /// Creates the entry where there is none, without labels, so that a rival's stay; then adds ours.
-    async fn announce(&self, place: &Place<'_>, chain: &mut Chain, changes: &LabelChanges) -> Result<(), ApplyError> {
+    async fn announce(
+        &self,
+        place: &Place<'_>,
+        chain: &mut Chain,
+        changes: &MetadataChanges,
+    ) -> Result<(), ApplyError> {
         match chain.entry.state {
             EntryState::Absent => {
                 place.client.create_entry(place.path).await.map_err(ApplyError::Store)?;
@@ -443,15 +448,15 @@ impl Applier<'_> {
     }
 
     /// Changes labels on the strength of what the last read showed.
-    async fn settle(&self, place: &Place<'_>, chain: &mut Chain, changes: &LabelChanges) -> Result<(), ApplyError> {
+    async fn settle(&self, place: &Place<'_>, chain: &mut Chain, changes: &MetadataChanges) -> Result<(), ApplyError> {
         let rests_on = chain.asked;
         in_time(rests_on, self.patch(place, chain, changes)).await?
     }
 
-    async fn patch(&self, place: &Place<'_>, chain: &mut Chain, changes: &LabelChanges) -> Result<(), ApplyError> {
+    async fn patch(&self, place: &Place<'_>, chain: &mut Chain, changes: &MetadataChanges) -> Result<(), ApplyError> {
         match place.client.patch_metadata(place.path, changes).await {
             Ok(()) => {
-                self.tell_of_labels(place, changes);
+                self.log_changes(place, changes);
                 Ok(())
             }
             // It was removed meanwhile: the next read shows that.
@@ -460,7 +465,7 @@ impl Applier<'_> {
         }
     }
 
-    fn tell_of_labels(&self, place: &Place<'_>, changes: &LabelChanges) {
+    fn log_changes(&self, place: &Place<'_>, changes: &MetadataChanges) {
         let labels: Vec<&str> = changes.keys().map(String::as_str).collect();
         tracing::info!(push_secret = %self.me.object(), path = %place.path, ?labels, "labels changed");
         if changes.keys().any(|key| consent::is_consent(key)) {
@@ -492,7 +497,7 @@ impl Chain {
     }
 
     /// The entry with labels that the server just took. Its data may be older, which the check-and-set of a write finds.
-    fn relabel(&mut self, changes: &LabelChanges) {
+    fn amend(&mut self, changes: &MetadataChanges) {
         for (key, value) in changes {
             match value {
                 Some(value) => self.entry.custom_metadata.insert(key.clone(), value.clone()),

@@ -5,8 +5,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::custom_metadata::{Disagreement, MetadataGoal};
 use super::desired::{Desired, Entry, Shape};
-use super::labels::{Disagreement, LabelGoal};
 use super::ledger::{Line, Mounts, Spot, StoreKey, key_of};
 use super::pieces::{NoPlace, Piece, fixed, pieces};
 use crate::api::push_secret::{PushMatch, PushRemoteRef, PushSecretData};
@@ -42,7 +42,7 @@ pub struct Wanted {
     /// Two mappings that cannot both have their way.
     pub clash: Option<Box<Clash>>,
     /// What is wanted of its labels.
-    pub labels: LabelGoal,
+    pub custom_metadata: MetadataGoal,
     options: Vec<(Origin, PushOptions)>,
 }
 
@@ -244,8 +244,8 @@ impl<'a> Layout<'a> {
     fn finish(mut self) -> Mapped {
         for (spot, wanted) in &mut self.mapped.entries {
             let options: Vec<&PushOptions> = wanted.options.iter().map(|(_, options)| options).collect();
-            match LabelGoal::of(&options) {
-                Ok(labels) => wanted.labels = labels,
+            match MetadataGoal::of(&options) {
+                Ok(goal) => wanted.custom_metadata = goal,
                 Err(Disagreement { first, second, field }) => {
                     let origin = |index: usize| wanted.options[index].0.clone();
                     let (first, second, path) = (origin(first), origin(second), spot.path.clone());

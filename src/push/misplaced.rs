@@ -58,7 +58,7 @@ enum Certainty {
 }
 
 fn places(mount: Option<&str>, path: &RemotePath, spellings: &BTreeSet<String>) -> (BTreeSet<RemotePath>, Certainty) {
-    let misplaced = |key: &str| RemotePath::with_misplaced_labels(mount?, key);
+    let misplaced = |key: &str| RemotePath::with_misplaced_metadata(mount?, key);
     let spelled: BTreeSet<RemotePath> = spellings.iter().filter_map(|key| misplaced(key)).collect();
     match spelled.is_empty() {
         true => (misplaced(&path.to_string()).into_iter().collect(), Certainty::Guessed),

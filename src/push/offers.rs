@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use super::waiters::{self, Maps};
 use crate::api::PushSecret;
 use crate::controller::guarded::Guarded;
-use crate::domain::claim::{self, Labels, Owner};
+use crate::domain::claim::{self, CustomMetadata, Owner};
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::store::PathKey;
@@ -236,8 +236,8 @@ impl Offers {
     }
 
     /// These properties of an entry with these labels were removed after another leader had let somebody take them, who writes them again.
-    pub fn crossed(&self, me: &Owner, labels: &Labels, removed: &BTreeSet<String>) {
-        let owners = removed.iter().filter_map(|property| claim::owner(labels, property));
+    pub fn crossed(&self, me: &Owner, metadata: &CustomMetadata, removed: &BTreeSet<String>) {
+        let owners = removed.iter().filter_map(|property| claim::owner(metadata, property));
         let others = owners.filter(|owner| owner.uid != me.uid && owner.cluster == me.cluster);
         self.wake(others.map(|owner| name_of(&owner)).collect());
     }

@@ -140,7 +140,7 @@ pub fn plan(
             };
             match (is_wanted, known, deletion) {
                 (true, Known::All | Known::Some, PushDeletionPolicy::Delete | PushDeletionPolicy::None) => {
-                    job.goal.labels.retire(line);
+                    job.goal.custom_metadata.retire(line);
                 }
                 (false, Known::Some, PushDeletionPolicy::Delete | PushDeletionPolicy::None) => {
                     job.held.insert(property.clone());
@@ -148,7 +148,7 @@ pub fn plan(
                 (false, Known::All, PushDeletionPolicy::Delete) => {
                     let waiters = place.map(|place| waiters(&spot.path, place, property)).unwrap_or_default();
                     if waiters.is_empty() {
-                        job.goal.labels.retire(line);
+                        job.goal.custom_metadata.retire(line);
                         job.goal.remove.insert(property.clone());
                     } else {
                         job.goal.offer.insert(property.clone(), waiters);
@@ -169,7 +169,7 @@ fn publish(desired: &Desired, wanted: &Wanted, sources: &[Source], place: Option
             existing: desired.existing,
             earlier: desired.earlier,
             foreign: desired.foreign,
-            labels: wanted.labels.clone(),
+            custom_metadata: wanted.custom_metadata.clone(),
             consents: wanted.consents.clone(),
             spellings: wanted.lines.values().map(Line::remote_key).collect(),
             ..Goal::default()

@@ -331,7 +331,7 @@ fn classify(problem: &Problem) -> (Reason, Family) {
         Problem::Apply(ApplyError::Store(error)) => (store_reason(error), error.family()),
         Problem::Apply(ApplyError::Refused { refusal, .. }) => match refusal {
             Refusal::Conflict { .. } | Refusal::UnreadableClaim { .. } => (Reason::PathConflict, Family::Refused),
-            Refusal::NotManaged { .. } | Refusal::LabelsReplaced { .. } => (Reason::PathNotManaged, Family::Refused),
+            Refusal::NotManaged { .. } | Refusal::MetadataReplaced { .. } => (Reason::PathNotManaged, Family::Refused),
             Refusal::TooManyClaims { .. } | Refusal::TooLarge { .. } => (Reason::TooLarge, Family::Refused),
         },
         Problem::Apply(ApplyError::MayNot { error, .. }) => (store_reason(error), error.family()),
@@ -346,7 +346,7 @@ fn store_reason(error: &crate::store::StoreError) -> Reason {
     use crate::store::StoreError;
     match error {
         StoreError::TooLarge { .. } => Reason::TooLarge,
-        StoreError::Forbidden { .. } | StoreError::LabelsNeedCas { .. } => Reason::NotPermitted,
+        StoreError::Forbidden { .. } | StoreError::MetadataNeedsCas { .. } => Reason::NotPermitted,
         StoreError::Unreachable { .. }
         | StoreError::Sealed { .. }
         | StoreError::Standby { .. }

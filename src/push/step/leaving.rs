@@ -18,12 +18,12 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn take_over(&self, sorted: &Sorted<'a>) -> Step {
-        let labels = &self.entry.custom_metadata;
+        let metadata = &self.entry.custom_metadata;
         let mut changes = claim::confirm(sorted.takes.keys().copied(), self.me);
-        if !claim::is_marked(labels) {
+        if !claim::is_marked(metadata) {
             changes.insert(claim::MARKER.to_owned(), Some(claim::MARKER_VALUE.to_owned()));
         }
-        changes.retain(|key, value| value.is_some() || labels.contains_key(key));
+        changes.retain(|key, value| value.is_some() || metadata.contains_key(key));
         let from = sorted.takes.iter().map(|(property, uid)| ((*property).to_owned(), uid.clone())).collect();
         Step::TakeOver { changes, from }
     }

@@ -96,7 +96,7 @@ fn failed(error: StoreError) -> Problem {
 #[test]
 fn a_line_stays_unless_the_store_was_seen_without_what_it_lists() {
     let refused = |taken: &[&str]| {
-        let refusal = Refusal::LabelsReplaced { version: None };
+        let refusal = Refusal::MetadataReplaced { version: None };
         Problem::Apply(ApplyError::Refused { refusal, taken: names(taken) })
     };
     let sealed = failed(StoreError::Sealed { server: "vault".into() });
