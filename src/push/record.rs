@@ -91,7 +91,7 @@ impl<'a> Record<'a> {
     /// Looks at the PushSecret live: nothing is left to others on the word of a cache.
     pub async fn confirm(&self) -> Result<(), ClusterError> {
         let mut state = self.state.lock().await;
-        let conflict = ClusterError::Conflict { step: "look at", object: state.object.name_any() };
+        let conflict = ClusterError::Conflict { verb: "look at", object: state.object.name_any() };
         self.look(&mut state, conflict).await
     }
 
@@ -109,14 +109,14 @@ impl<'a> Record<'a> {
         }
         let is_fresh = state.seen.is_some_and(|seen| seen.elapsed() < FRESH);
         if sight == Sight::Live && !is_fresh {
-            let conflict = ClusterError::Conflict { step: "look at", object: state.object.name_any() };
+            let conflict = ClusterError::Conflict { verb: "look at", object: state.object.name_any() };
             self.look(&mut state, conflict).await?;
             self.write(&mut state, spot, &wanted).await?;
         }
         let removed = self.old.get(spot).into_iter().flat_map(BTreeMap::values);
         if sight == Sight::Live && !lists(&self.settled(&state.object), spot, removed) {
             // Whoever took the line away knew more than our cache.
-            return Err(ClusterError::Conflict { step: "look at", object: state.object.name_any() });
+            return Err(ClusterError::Conflict { verb: "look at", object: state.object.name_any() });
         }
         state.announced.extend(wanted.into_iter().map(|(property, _)| (spot.clone(), property.clone())));
         Ok(())
