@@ -113,7 +113,7 @@ pub enum Others {
 
 /// The state of a PushSecret's claim on a property.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum ClaimState {
     /// Its claim is confirmed.
     Mine,
     /// Only its intent is there.
@@ -266,20 +266,20 @@ pub fn is_ours(key: &str) -> bool {
 }
 
 /// The state of `me`'s claim on `property` of an entry with this custom metadata.
-pub fn standing(metadata: &CustomMetadata, property: &str, me: &Owner, inquiry: &Inquiry) -> Standing {
+pub fn state(metadata: &CustomMetadata, property: &str, me: &Owner, inquiry: &Inquiry) -> ClaimState {
     if let Some(text) = metadata.get(&claim_key(property)) {
         match Owner::decode(text) {
-            Some(owner) if owner.uid == me.uid => return Standing::Mine,
+            Some(owner) if owner.uid == me.uid => return ClaimState::Mine,
             Some(owner) if inquiry.gone.contains(&owner.uid) => {}
-            by => return Standing::Taken { by },
+            by => return ClaimState::Taken { by },
         }
     }
     let intended = metadata.contains_key(&intent_key(property, &me.uid));
     match rival_intents(metadata, property, me).find(|(key, by)| !inquiry.voids(key, by)) {
-        None if intended => Standing::Intended,
-        None => Standing::Claimable,
-        Some((_, by)) if intended && by.uid < me.uid => Standing::Outbid { by },
-        Some((key, by)) => Standing::Contested { key: key.to_owned(), by },
+        None if intended => ClaimState::Intended,
+        None => ClaimState::Claimable,
+        Some((_, by)) if intended && by.uid < me.uid => ClaimState::Outbid { by },
+        Some((key, by)) => ClaimState::Contested { key: key.to_owned(), by },
     }
 }
 
@@ -340,10 +340,12 @@ pub fn release<'a>(
 /// Whether a write by `me` that resulted in this custom metadata counts as its own: its claim or
 /// intent is still there, and no other's claim is.
 pub fn still_held(metadata: &CustomMetadata, property: &str, me: &Owner, inquiry: &Inquiry) -> bool {
-    match standing(metadata, property, me, inquiry) {
-        Standing::Mine | Standing::Intended => true,
-        Standing::Outbid { .. } | Standing::Contested { .. } => metadata.contains_key(&intent_key(property, &me.uid)),
-        Standing::Claimable | Standing::Taken { .. } => false,
+    match state(metadata, property, me, inquiry) {
+        ClaimState::Mine | ClaimState::Intended => true,
+        ClaimState::Outbid { .. } | ClaimState::Contested { .. } => {
+            metadata.contains_key(&intent_key(property, &me.uid))
+        }
+        ClaimState::Claimable | ClaimState::Taken { .. } => false,
     }
 }
 
@@ -436,8 +438,8 @@ mod tests {
         }
     }
 
-    fn stand(metadata: &CustomMetadata, uid: &str) -> Standing {
-        standing(metadata, "password", &owner(uid), &Inquiry::default())
+    fn state_of(metadata: &CustomMetadata, uid: &str) -> ClaimState {
+        state(metadata, "password", &owner(uid), &Inquiry::default())
     }
 
     fn announce(metadata: &mut CustomMetadata, uid: &str) {
@@ -448,13 +450,13 @@ mod tests {
     #[test]
     fn a_claim_is_announced_then_confirmed_then_released() {
         let mut metadata = CustomMetadata::new();
-        assert_eq!(stand(&metadata, "a"), Standing::Claimable);
+        assert_eq!(state_of(&metadata, "a"), ClaimState::Claimable);
         announce(&mut metadata, "a");
         assert!(is_marked(&metadata));
-        assert_eq!(stand(&metadata, "a"), Standing::Intended);
+        assert_eq!(state_of(&metadata, "a"), ClaimState::Intended);
         apply(&mut metadata, confirm(["password"], &owner("a")));
-        assert_eq!(stand(&metadata, "a"), Standing::Mine);
-        assert_eq!(stand(&metadata, "b"), Standing::Taken { by: Some(owner("a")) });
+        assert_eq!(state_of(&metadata, "a"), ClaimState::Mine);
+        assert_eq!(state_of(&metadata, "b"), ClaimState::Taken { by: Some(owner("a")) });
         assert!(release(&metadata, ["password"], &owner("b")).is_empty());
         let changes = release(&metadata, ["password"], &owner("a"));
         apply(&mut metadata, changes);
@@ -481,9 +483,9 @@ mod tests {
         ];
         for odd in odd {
             let mut metadata = CustomMetadata::from([(claim_key("password"), encoded(odd.clone()))]);
-            assert_eq!(stand(&metadata, "a"), Standing::Taken { by: None }, "{odd:?}");
+            assert_eq!(state_of(&metadata, "a"), ClaimState::Taken { by: None }, "{odd:?}");
             metadata = CustomMetadata::from([(intent_key("password", "b"), encoded(odd.clone()))]);
-            let Standing::Contested { by, .. } = stand(&metadata, "a") else { panic!("{odd:?}") };
+            let ClaimState::Contested { by, .. } = state_of(&metadata, "a") else { panic!("{odd:?}") };
             assert_eq!(by.name, "unknown", "{odd:?}");
         }
     }
@@ -493,12 +495,12 @@ mod tests {
         let mut metadata = CustomMetadata::new();
         announce(&mut metadata, "b");
         announce(&mut metadata, "a");
-        assert_eq!(stand(&metadata, "b"), Standing::Outbid { by: owner("a") });
-        assert!(matches!(stand(&metadata, "a"), Standing::Contested { .. }));
+        assert_eq!(state_of(&metadata, "b"), ClaimState::Outbid { by: owner("a") });
+        assert!(matches!(state_of(&metadata, "a"), ClaimState::Contested { .. }));
         let changes = release(&metadata, ["password"], &owner("b"));
         apply(&mut metadata, changes);
-        assert_eq!(stand(&metadata, "a"), Standing::Intended);
-        assert!(matches!(stand(&metadata, "b"), Standing::Contested { .. }));
+        assert_eq!(state_of(&metadata, "a"), ClaimState::Intended);
+        assert!(matches!(state_of(&metadata, "b"), ClaimState::Contested { .. }));
     }
 
     #[test]
@@ -506,23 +508,23 @@ mod tests {
         let mut metadata = CustomMetadata::new();
         apply(&mut metadata, confirm(["password"], &owner("dead")));
         let inquiry = Inquiry { gone: BTreeSet::from(["dead".to_owned()]), ..Inquiry::default() };
-        assert_eq!(standing(&metadata, "password", &owner("a"), &inquiry), Standing::Claimable);
+        assert_eq!(state(&metadata, "password", &owner("a"), &inquiry), ClaimState::Claimable);
 
         let mut metadata = CustomMetadata::new();
         announce(&mut metadata, "dead");
         let key = intent_key("password", "dead");
         let inquiry = Inquiry { stale: BTreeSet::from([key.clone()]), ..Inquiry::default() };
-        assert_eq!(standing(&metadata, "password", &owner("a"), &inquiry), Standing::Claimable);
+        assert_eq!(state(&metadata, "password", &owner("a"), &inquiry), ClaimState::Claimable);
         let changes = intend(&metadata, ["password"], &owner("a"), &inquiry);
         apply(&mut metadata, changes);
         assert!(!metadata.contains_key(&key));
-        assert_eq!(stand(&metadata, "a"), Standing::Intended);
+        assert_eq!(state_of(&metadata, "a"), ClaimState::Intended);
     }
 
     #[test]
     fn a_claim_that_cannot_be_read_is_somebodys() {
         let metadata = CustomMetadata::from([(claim_key("password"), "garbage".to_owned())]);
-        assert_eq!(stand(&metadata, "a"), Standing::Taken { by: None });
+        assert_eq!(state_of(&metadata, "a"), ClaimState::Taken { by: None });
     }
 
     #[test]

@@ -92,29 +92,29 @@ mod tests {
 
     #[test]
     fn only_claims_of_the_former_cluster_move_and_their_owners_count_as_gone_there() {
-        let mut stands = metadata(claim::confirm(["password", "a b"], &owner("1", "lost")));
-        stands.extend(metadata(claim::confirm(["token"], &owner("2", "west"))));
-        stands.insert("claim.waypost.io/odd".into(), "garbage".into());
+        let mut there = metadata(claim::confirm(["password", "a b"], &owner("1", "lost")));
+        there.extend(metadata(claim::confirm(["token"], &owner("2", "west"))));
+        there.insert("claim.waypost.io/odd".into(), "garbage".into());
         let mover = owner("mover", "nobody");
         let handover = Handover { from: "lost", to: "new", mover: &mover };
-        let changes = handover.changes(&stands);
+        let changes = handover.changes(&there);
         assert_eq!(changes.len(), 2);
-        stands.extend(metadata(changes));
-        let fates: Vec<Fate> = handover.fates(&stands).into_iter().map(|(_, fate)| fate).collect();
+        there.extend(metadata(changes));
+        let fates: Vec<Fate> = handover.fates(&there).into_iter().map(|(_, fate)| fate).collect();
         assert_eq!(fates, [Fate::Unreadable, Fate::Moved, Fate::Moved, Fate::Others]);
-        assert!(handover.changes(&stands).is_empty());
+        assert!(handover.changes(&there).is_empty());
         let (heir, gone) = (owner("3", "new"), Inquiry { gone: ["1".to_owned()].into(), ..Inquiry::default() });
-        assert_eq!(claim::standing(&stands, "a b", &heir, &gone), claim::Standing::Claimable);
+        assert_eq!(claim::state(&there, "a b", &heir, &gone), claim::ClaimState::Claimable);
     }
 
     #[test]
     fn what_somebody_announced_stays_and_an_announcement_of_our_own_goes() {
-        let mut stands = metadata(claim::confirm(["password", "username"], &owner("1", "lost")));
+        let mut there = metadata(claim::confirm(["password", "username"], &owner("1", "lost")));
         let mover = owner("mover", "nobody");
         let handover = Handover { from: "lost", to: "new", mover: &mover };
-        stands.extend(metadata(handover.announcement(&stands)));
-        stands.extend(metadata(claim::intend(&stands, ["username"], &owner("2", "lost"), &Inquiry::default())));
-        let changes = handover.changes(&stands);
+        there.extend(metadata(handover.announcement(&there)));
+        there.extend(metadata(claim::intend(&there, ["username"], &owner("2", "lost"), &Inquiry::default())));
+        let changes = handover.changes(&there);
         assert!(
             changes[&claim::claim_key("password")].is_some() && !changes.contains_key(&claim::claim_key("username"))
         );

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::custom_metadata::MetadataGoal;
 use super::ending;
 use super::refusal::{Left, Refusal};
-use crate::domain::claim::{self, Elsewhere, Inquiry, MetadataChanges, Owner, Standing};
+use crate::domain::claim::{self, ClaimState, Elsewhere, Inquiry, MetadataChanges, Owner};
 use crate::domain::consent::Consent;
 use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
@@ -267,8 +267,8 @@ pub fn next(goal: &Goal, removals: Removals, entry: &Entry, me: &Owner, inquiry:
 }
 
 impl<'a> View<'a> {
-    fn standing(&self, property: &str) -> Standing {
-        claim::standing(&self.entry.custom_metadata, property, self.me, self.inquiry)
+    fn claim_state(&self, property: &str) -> ClaimState {
+        claim::state(&self.entry.custom_metadata, property, self.me, self.inquiry)
     }
 
     fn has(&self, property: &str) -> bool {
@@ -301,38 +301,40 @@ impl<'a> View<'a> {
     fn sort_wanted(&self, sorted: &mut Sorted<'a>) {
         for (property, value) in &self.goal.set {
             let keep = self.goal.existing == Existing::Keep && self.has(property);
-            let standing = self.standing(property);
-            if let Some(uid) = self.offered_by(property, &standing) {
+            let state = self.claim_state(property);
+            if let Some(uid) = self.offered_by(property, &state) {
                 sorted.takes.insert(property, uid);
                 continue;
             }
-            if let Standing::Taken { by: Some(_) } = standing {
+            if let ClaimState::Taken { by: Some(_) } = state {
                 sorted.taken.insert(property);
             }
-            match standing {
-                Standing::Mine => {
+            match state {
+                ClaimState::Mine => {
                     sorted.holds.insert(property);
                 }
                 // An announced write may have happened or not: the value tells.
-                Standing::Intended if keep && self.entry.data().and_then(|data| data.get(property)) != Some(value) => {
+                ClaimState::Intended
+                    if keep && self.entry.data().and_then(|data| data.get(property)) != Some(value) =>
+                {
                     sorted.releases.insert(property);
                     sorted.kept.insert(property);
                 }
-                Standing::Intended => {
+                ClaimState::Intended => {
                     sorted.holds.insert(property);
                 }
-                Standing::Claimable | Standing::Taken { .. } | Standing::Contested { .. } if keep => {
+                ClaimState::Claimable | ClaimState::Taken { .. } | ClaimState::Contested { .. } if keep => {
                     sorted.kept.insert(property);
                 }
-                Standing::Claimable if self.is_foreign() && self.goal.foreign == Foreign::Refuse => {
+                ClaimState::Claimable if self.is_foreign() && self.goal.foreign == Foreign::Refuse => {
                     sorted.hinder(self.foreign());
                 }
-                Standing::Claimable => {
+                ClaimState::Claimable => {
                     sorted.announce.insert(property);
                 }
-                Standing::Outbid { .. } => sorted.hinder(Obstacle::Withdraw),
-                Standing::Contested { key, by } => sorted.hinder(Obstacle::Wait { key, by }),
-                Standing::Taken { by } => sorted.hinder(self.taken(property, by)),
+                ClaimState::Outbid { .. } => sorted.hinder(Obstacle::Withdraw),
+                ClaimState::Contested { key, by } => sorted.hinder(Obstacle::Wait { key, by }),
+                ClaimState::Taken { by } => sorted.hinder(self.taken(property, by)),
             }
         }
     }
@@ -358,35 +360,37 @@ impl<'a> View<'a> {
             if self.is_anothers(property, sorted) {
                 continue;
             }
-            let standing = self.standing(property);
-            let left = match &standing {
-                Standing::Mine | Standing::Intended => None,
-                Standing::Claimable if self.is_foreign() => Some(Left::Unmarked),
-                Standing::Claimable if self.goal.existing == Existing::Claimed => Some(Left::Unclaimed),
-                Standing::Claimable => Some(Left::Existing),
-                Standing::Outbid { by } | Standing::Contested { by, .. } => Some(Left::Contested { by: by.clone() }),
-                Standing::Taken { by } => Some(Left::Taken { by: by.clone() }),
+            let state = self.claim_state(property);
+            let left = match &state {
+                ClaimState::Mine | ClaimState::Intended => None,
+                ClaimState::Claimable if self.is_foreign() => Some(Left::Unmarked),
+                ClaimState::Claimable if self.goal.existing == Existing::Claimed => Some(Left::Unclaimed),
+                ClaimState::Claimable => Some(Left::Existing),
+                ClaimState::Outbid { by } | ClaimState::Contested { by, .. } => {
+                    Some(Left::Contested { by: by.clone() })
+                }
+                ClaimState::Taken { by } => Some(Left::Taken { by: by.clone() }),
             };
             let is_offered = self.goal.offer.contains_key(property);
-            match standing {
-                Standing::Mine if is_offered => {
+            match state {
+                ClaimState::Mine if is_offered => {
                     sorted.awaited.insert(property);
                 }
                 // Whoever waits for it has to find it free, or ours.
-                Standing::Intended if is_offered => {
+                ClaimState::Intended if is_offered => {
                     sorted.awaited.insert(property);
                     sorted.releases.insert(property);
                 }
-                Standing::Mine | Standing::Intended => {
+                ClaimState::Mine | ClaimState::Intended => {
                     sorted.drops.insert(property);
                 }
-                Standing::Claimable
+                ClaimState::Claimable
                     if self.has(property) && self.is_foreign() && self.inquiry.marker == Elsewhere::Unknown =>
                 {
                     sorted.hinder(Obstacle::LookElsewhere);
                 }
                 // The ledger says we pushed it, and an External Secrets Operator's write erased our claim.
-                Standing::Claimable
+                ClaimState::Claimable
                     if self.has(property) && !self.is_foreign() && self.goal.existing == Existing::Replace =>
                 {
                     match is_offered {
@@ -394,7 +398,10 @@ impl<'a> View<'a> {
                         false => sorted.announce.insert(property),
                     };
                 }
-                Standing::Claimable | Standing::Outbid { .. } | Standing::Contested { .. } | Standing::Taken { .. } => {
+                ClaimState::Claimable
+                | ClaimState::Outbid { .. }
+                | ClaimState::Contested { .. }
+                | ClaimState::Taken { .. } => {
                     sorted.releases.insert(property);
                     sorted.left.extend(left.filter(|_| self.has(property)).map(|left| (property.as_str(), left)));
                 }
@@ -526,7 +533,7 @@ impl<'a> View<'a> {
     /// The labels that differ from what they should be once the data is as wanted.
     fn settling(&self, sorted: &Sorted<'a>) -> MetadataChanges {
         let metadata = &self.entry.custom_metadata;
-        let to_confirm = sorted.holds.iter().copied().filter(|property| self.standing(property) != Standing::Mine);
+        let to_confirm = sorted.holds.iter().copied().filter(|property| self.claim_state(property) != ClaimState::Mine);
         let mut changes = claim::confirm(to_confirm, self.me);
         changes.extend(claim::release(metadata, sorted.drops.union(&sorted.releases).copied(), self.me));
         // A claim that was confirmed while its intent could not be removed.
