@@ -15,7 +15,7 @@ use crate::domain::claim::{self, Owner};
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{EntryState, RemoteData, RemoteValue};
 use crate::push::custom_metadata::MetadataGoal;
-use crate::push::entry::{Applied, Applier, ApplyError, Owners, Place, Recorder, Sight, Wrote};
+use crate::push::entry::{Access, Applied, Applier, ApplyError, Owners, Recorder, Sight, Wrote};
 use crate::push::intents::Intents;
 use crate::push::offers::Offers;
 use crate::push::refusal::Refusal;
@@ -103,9 +103,10 @@ pub(super) async fn push_among(
     living: &[&str],
 ) -> Result<Applied, ApplyError> {
     let (me, owners, intents, path) = (owner(uid), Living(names(living)), Intents::default(), path());
-    let place = Place { client: store, path: &path, key: &place_key(), ledger: &book(store), announce: &|_version| {} };
+    let access =
+        Access { client: store, path: &path, place: &place_key(), ledger: &book(store), announce: &|_version| {} };
     let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
-    applier.converge(&place, goal, Removals::Now).await
+    applier.converge(&access, goal, Removals::Now).await
 }
 
 pub(super) fn texts(store: &FakeStore) -> BTreeMap<String, String> {
@@ -365,9 +366,9 @@ async fn a_sibling_written_between_read_and_write_survives() {
 async fn what_is_pushed_stands_in_the_ledger_before_the_first_mutation() {
     let (store, me, owners, intents) = (FakeStore::new(), owner("a"), Living(names(&["a"])), Intents::default());
     let (path, book) = (path(), book(&store));
-    let place = Place { client: &store, path: &path, key: &place_key(), ledger: &book, announce: &|_version| {} };
+    let access = Access { client: &store, path: &path, place: &place_key(), ledger: &book, announce: &|_version| {} };
     let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
-    applier.converge(&place, &set(&[("username", "u"), ("password", "p")]), Removals::Now).await.unwrap();
+    applier.converge(&access, &set(&[("username", "u"), ("password", "p")]), Removals::Now).await.unwrap();
     assert_eq!(book.1.lock()[0], (names(&["username", "password"]), 0));
 }
 
@@ -461,12 +462,12 @@ async fn an_intent_that_stands_still_is_swept_after_a_minute() {
     store.put_metadata(&path(), changes.into_iter().filter_map(|(key, value)| Some((key, value?))).collect());
     let (me, owners, intents, path) = (owner("a"), Living(names(&["a"])), Intents::default(), path());
     let (book, goal) = (book(&store), set(&[("password", "p")]));
-    let place = Place { client: &store, path: &path, key: &place_key(), ledger: &book, announce: &|_version| {} };
+    let access = Access { client: &store, path: &path, place: &place_key(), ledger: &book, announce: &|_version| {} };
     let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
-    let waiting = applier.converge(&place, &goal, Removals::Now).await;
+    let waiting = applier.converge(&access, &goal, Removals::Now).await;
     assert_eq!(waiting.err(), Some(ApplyError::Contested { by: stranger }));
     assert_eq!(store.mutations(), 0);
     let applier = Applier { now: Instant::now() + crate::push::intents::STALE_AFTER, ..applier };
-    applier.converge(&place, &goal, Removals::Now).await.unwrap();
+    applier.converge(&access, &goal, Removals::Now).await.unwrap();
     assert_eq!(labels(&store), ["claim.waypost.io/password", "managed-by"]);
 }
