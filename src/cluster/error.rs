@@ -8,80 +8,80 @@ use super::denial::Denial;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ClusterError {
     /// The object does not exist.
-    #[error("{step} {object}: not found")]
+    #[error("{verb} {object}: not found")]
     NotFound {
         /// get, create, update, …
-        step: &'static str,
+        verb: &'static str,
         /// kind namespace/name
         object: String,
     },
     /// The object already exists.
-    #[error("{step} {object}: it already exists")]
+    #[error("{verb} {object}: it already exists")]
     AlreadyExists {
         /// get, create, update, …
-        step: &'static str,
+        verb: &'static str,
         /// kind namespace/name
         object: String,
     },
     /// Somebody wrote meanwhile, or a UID or resourceVersion precondition failed.
-    #[error("{step} {object}: it changed meanwhile")]
+    #[error("{verb} {object}: it changed meanwhile")]
     Conflict {
         /// get, create, update, …
-        step: &'static str,
+        verb: &'static str,
         /// kind namespace/name
         object: String,
     },
     /// RBAC, a quota or admission denied it.
-    #[error("{step} {object}: forbidden: {denial}")]
+    #[error("{verb} {object}: forbidden: {denial}")]
     Forbidden {
         /// get, create, update, …
-        step: &'static str,
+        verb: &'static str,
         /// kind namespace/name
         object: String,
         /// Who denied the request.
         denial: Denial,
     },
     /// The object is not valid, or an admission policy denied it as invalid.
-    #[error("{step} {object}: denied as invalid: {denial}")]
+    #[error("{verb} {object}: denied as invalid: {denial}")]
     Invalid {
         /// get, create, update, …
-        step: &'static str,
+        verb: &'static str,
         /// kind namespace/name
         object: String,
         /// What is not valid, or who denied it.
         denial: Denial,
     },
     /// The namespace is being deleted.
-    #[error("{step} {object}: its namespace is being deleted")]
+    #[error("{verb} {object}: its namespace is being deleted")]
     NamespaceTerminating {
         /// get, create, update, …
-        step: &'static str,
+        verb: &'static str,
         /// kind namespace/name
         object: String,
     },
     /// Any other status of the API server.
-    #[error("{step} {object}: the API server answered {code}")]
+    #[error("{verb} {object}: the API server answered {code}")]
     Api {
         /// get, create, update, …
-        step: &'static str,
+        verb: &'static str,
         /// kind namespace/name
         object: String,
         /// The HTTP status.
         code: u16,
     },
     /// No answer in time.
-    #[error("{step} {object}: no answer from the API server in time")]
+    #[error("{verb} {object}: no answer from the API server in time")]
     Timeout {
         /// get, create, update, …
-        step: &'static str,
+        verb: &'static str,
         /// kind namespace/name
         object: String,
     },
     /// No connection, or a reply that could not be read.
-    #[error("{step} {object}: the API server cannot be reached or its reply cannot be read")]
+    #[error("{verb} {object}: the API server cannot be reached or its reply cannot be read")]
     Transport {
         /// get, create, update, …
-        step: &'static str,
+        verb: &'static str,
         /// kind namespace/name
         object: String,
     },
@@ -90,10 +90,10 @@ pub enum ClusterError {
 impl ClusterError {
     /// Keeps verb, object and status of a kube error, and drops its texts, which may quote an
     /// object.
-    pub fn from_kube(step: &'static str, object: &str, error: &kube::Error) -> Self {
+    pub fn from_kube(verb: &'static str, object: &str, error: &kube::Error) -> Self {
         let object = object.to_owned();
         let kube::Error::Api(status) = error else {
-            return ClusterError::Transport { step, object };
+            return ClusterError::Transport { verb, object };
         };
         let terminating = status
             .details
@@ -101,13 +101,13 @@ impl ClusterError {
             .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"));
         match status.code {
             // A 404 of a proxy, or of a version that is not served, says nothing about the object.
-            404 if status.reason == "NotFound" => ClusterError::NotFound { step, object },
-            409 if status.reason == "AlreadyExists" => ClusterError::AlreadyExists { step, object },
-            409 => ClusterError::Conflict { step, object },
-            403 if terminating => ClusterError::NamespaceTerminating { step, object },
-            401 | 403 => ClusterError::Forbidden { step, object, denial: Denial::of(status) },
-            400 | 413 | 422 => ClusterError::Invalid { step, object, denial: Denial::of(status) },
-            code => ClusterError::Api { step, object, code },
+            404 if status.reason == "NotFound" => ClusterError::NotFound { verb, object },
+            409 if status.reason == "AlreadyExists" => ClusterError::AlreadyExists { verb, object },
+            409 => ClusterError::Conflict { verb, object },
+            403 if terminating => ClusterError::NamespaceTerminating { verb, object },
+            401 | 403 => ClusterError::Forbidden { verb, object, denial: Denial::of(status) },
+            400 | 413 | 422 => ClusterError::Invalid { verb, object, denial: Denial::of(status) },
+            code => ClusterError::Api { verb, object, code },
         }
     }
 }

@@ -88,7 +88,7 @@ impl Cluster {
     pub async fn fresh_push_secret(&self, push: &PushSecret) -> Result<PushSecret, ClusterError> {
         let namespace = push.namespace().unwrap_or_default();
         let gone =
-            || ClusterError::NotFound { step: "get", object: format!("PushSecret {namespace}/{}", push.name_any()) };
+            || ClusterError::NotFound { verb: "get", object: format!("PushSecret {namespace}/{}", push.name_any()) };
         let found = self.raw::<PushSecret>(&namespace, &push.name_any()).await?.ok_or_else(gone)?;
         if let Ok(decoded) = found.clone().try_parse() {
             return Ok(decoded);

@@ -71,14 +71,14 @@ impl Cluster {
     /// Runs one request with the deadline, and names it in the error.
     pub async fn request<T>(
         &self,
-        step: &'static str,
+        verb: &'static str,
         object: &str,
         call: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, ClusterError> {
-        match tokio::time::timeout(REQUEST_TIMEOUT, call).instrument(trail::kubernetes(step, object)).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, call).instrument(trail::kubernetes(verb, object)).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(ClusterError::from_kube(step, object, &error)),
-            Err(_elapsed) => Err(ClusterError::Timeout { step, object: object.to_owned() }),
+            Ok(Err(error)) => Err(ClusterError::from_kube(verb, object, &error)),
+            Err(_elapsed) => Err(ClusterError::Timeout { verb, object: object.to_owned() }),
         }
     }
 }

@@ -95,12 +95,12 @@ impl Cluster {
         target: &Target,
         patch: Patch<Body<'_>>,
         parameters: PatchParams,
-        step: &'static str,
+        verb: &'static str,
     ) -> Result<Stamp, ClusterError> {
         let object = object(&target.namespace, &target.name);
         let api = self.secrets(&target.namespace);
-        let patched = self.request(step, &object, api.patch_metadata(&target.name, &parameters, &patch)).await?;
-        stamp(&patched.metadata).map_err(|()| no_stamp(step, object))
+        let patched = self.request(verb, &object, api.patch_metadata(&target.name, &parameters, &patch)).await?;
+        stamp(&patched.metadata).map_err(|()| no_stamp(verb, object))
     }
 
     fn secrets(&self, namespace: &str) -> Api<Secret> {
@@ -243,8 +243,8 @@ fn stamp(metadata: &ObjectMeta) -> Result<Stamp, ()> {
     }
 }
 
-fn no_stamp(step: &'static str, object: String) -> ClusterError {
-    ClusterError::Transport { step, object }
+fn no_stamp(verb: &'static str, object: String) -> ClusterError {
+    ClusterError::Transport { verb, object }
 }
 
 fn object(namespace: &str, name: &str) -> String {

@@ -41,9 +41,9 @@ const EVERY: &str = "*";
 const MAX_READABLE: usize = 64;
 
 /// The custom metadata of an entry.
-pub type Labels = BTreeMap<String, String>;
+pub type CustomMetadata = BTreeMap<String, String>;
 /// Changes of single keys: `Some` sets, `None` removes.
-pub type LabelChanges = BTreeMap<String, Option<String>>;
+pub type MetadataChanges = BTreeMap<String, Option<String>>;
 
 /// The PushSecret that owns, or wants to own, a property.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,7 +113,7 @@ pub enum Others {
 
 /// The state of a PushSecret's claim on a property.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum ClaimState {
     /// Its claim is confirmed.
     Mine,
     /// Only its intent is there.
@@ -200,18 +200,18 @@ pub(super) fn intent_key_of(token: &str, uid: &str) -> String {
 }
 
 /// All confirmed claims: the property's token, and the encoded owner.
-pub(super) fn claims(labels: &Labels) -> impl Iterator<Item = (&str, &str)> {
-    labels.iter().filter_map(|(key, text)| Some((key.strip_prefix(CLAIM)?, text.as_str())))
+pub(super) fn claims(metadata: &CustomMetadata) -> impl Iterator<Item = (&str, &str)> {
+    metadata.iter().filter_map(|(key, text)| Some((key.strip_prefix(CLAIM)?, text.as_str())))
 }
 
 /// Who other than `me` announced a claim on a property, by its token.
-pub(super) fn rival(labels: &Labels, token: &str, me: &Owner) -> Option<Owner> {
-    rivals(labels, token.to_owned(), me.uid.clone()).next().map(|(_, by)| by)
+pub(super) fn rival(metadata: &CustomMetadata, token: &str, me: &Owner) -> Option<Owner> {
+    rivals(metadata, token.to_owned(), me.uid.clone()).next().map(|(_, by)| by)
 }
 
 /// The keys of all intents of `me`.
-pub(super) fn intents_of(labels: &Labels, me: &Owner) -> impl Iterator<Item = String> {
-    let intents = labels.iter().filter_map(|(key, text)| intent(key, text));
+pub(super) fn intents_of(metadata: &CustomMetadata, me: &Owner) -> impl Iterator<Item = String> {
+    let intents = metadata.iter().filter_map(|(key, text)| intent(key, text));
     intents.filter(|(_, _, by)| by.uid == me.uid).map(|(key, _, _)| key.to_owned())
 }
 
@@ -221,23 +221,23 @@ pub fn purge_key(uid: &str) -> String {
 }
 
 /// Announces that `me` is about to purge the entry: nobody continues with a claim meanwhile.
-pub fn intend_purge(me: &Owner) -> LabelChanges {
-    LabelChanges::from([(purge_key(&me.uid), Some(me.encode()))])
+pub fn intend_purge(me: &Owner) -> MetadataChanges {
+    MetadataChanges::from([(purge_key(&me.uid), Some(me.encode()))])
 }
 
 /// The owner of a property, by a confirmed claim.
-pub fn owner(labels: &Labels, property: &str) -> Option<Owner> {
-    Owner::decode(labels.get(&claim_key(property))?)
+pub fn owner(metadata: &CustomMetadata, property: &str) -> Option<Owner> {
+    Owner::decode(metadata.get(&claim_key(property))?)
 }
 
 /// Whether External Secrets controllers may write the entry.
-pub fn is_marked(labels: &Labels) -> bool {
-    labels.get(MARKER).is_some_and(|value| value == MARKER_VALUE)
+pub fn is_marked(metadata: &CustomMetadata) -> bool {
+    metadata.get(MARKER).is_some_and(|value| value == MARKER_VALUE)
 }
 
 /// The owners of an entry's properties, as far as they can be read.
-pub fn owners(labels: &Labels) -> Vec<Owner> {
-    let claims = labels.iter().filter(|(key, _)| key.starts_with(CLAIM));
+pub fn owners(metadata: &CustomMetadata) -> Vec<Owner> {
+    let claims = metadata.iter().filter(|(key, _)| key.starts_with(CLAIM));
     let mut owners: Vec<Owner> = claims.filter_map(|(_, text)| Owner::decode(text)).collect();
     owners.sort();
     owners.dedup();
@@ -246,17 +246,17 @@ pub fn owners(labels: &Labels) -> Vec<Owner> {
 
 /// Whether an External Secrets controller manages the entry and no PushSecret owns anything in it:
 /// what does not exist was removed by its owner, who released the claim.
-pub fn is_vacated(labels: &Labels) -> bool {
-    is_marked(labels) && claims(labels).next().is_none()
+pub fn is_vacated(metadata: &CustomMetadata) -> bool {
+    is_marked(metadata) && claims(metadata).next().is_none()
 }
 
 /// Whether a PushSecret owns the property.
-pub fn is_claimed(labels: &Labels, property: &str) -> bool {
-    labels.contains_key(&claim_key(property))
+pub fn is_claimed(metadata: &CustomMetadata, property: &str) -> bool {
+    metadata.contains_key(&claim_key(property))
 }
 
 /// Whether the changes release a claim.
-pub fn withdraws(changes: &LabelChanges) -> bool {
+pub fn withdraws(changes: &MetadataChanges) -> bool {
     changes.iter().any(|(key, value)| key.starts_with(CLAIM) && value.is_none())
 }
 
@@ -266,37 +266,37 @@ pub fn is_ours(key: &str) -> bool {
 }
 
 /// The state of `me`'s claim on `property` of an entry with this custom metadata.
-pub fn standing(labels: &Labels, property: &str, me: &Owner, inquiry: &Inquiry) -> Standing {
-    if let Some(text) = labels.get(&claim_key(property)) {
+pub fn state(metadata: &CustomMetadata, property: &str, me: &Owner, inquiry: &Inquiry) -> ClaimState {
+    if let Some(text) = metadata.get(&claim_key(property)) {
         match Owner::decode(text) {
-            Some(owner) if owner.uid == me.uid => return Standing::Mine,
+            Some(owner) if owner.uid == me.uid => return ClaimState::Mine,
             Some(owner) if inquiry.gone.contains(&owner.uid) => {}
-            by => return Standing::Taken { by },
+            by => return ClaimState::Taken { by },
         }
     }
-    let intended = labels.contains_key(&intent_key(property, &me.uid));
-    match rival_intents(labels, property, me).find(|(key, by)| !inquiry.voids(key, by)) {
-        None if intended => Standing::Intended,
-        None => Standing::Claimable,
-        Some((_, by)) if intended && by.uid < me.uid => Standing::Outbid { by },
-        Some((key, by)) => Standing::Contested { key: key.to_owned(), by },
+    let intended = metadata.contains_key(&intent_key(property, &me.uid));
+    match rival_intents(metadata, property, me).find(|(key, by)| !inquiry.voids(key, by)) {
+        None if intended => ClaimState::Intended,
+        None => ClaimState::Claimable,
+        Some((_, by)) if intended && by.uid < me.uid => ClaimState::Outbid { by },
+        Some((key, by)) => ClaimState::Contested { key: key.to_owned(), by },
     }
 }
 
 /// Announces `me` for these properties, sets the mark, and removes void intents.
 pub fn intend<'a>(
-    labels: &Labels,
+    metadata: &CustomMetadata,
     properties: impl IntoIterator<Item = &'a str>,
     me: &Owner,
     inquiry: &Inquiry,
-) -> LabelChanges {
-    let mut changes = LabelChanges::new();
-    if !is_marked(labels) {
+) -> MetadataChanges {
+    let mut changes = MetadataChanges::new();
+    if !is_marked(metadata) {
         changes.insert(MARKER.to_owned(), Some(MARKER_VALUE.to_owned()));
     }
     for property in properties {
         changes.insert(intent_key(property, &me.uid), Some(me.encode()));
-        for (key, by) in rival_intents(labels, property, me) {
+        for (key, by) in rival_intents(metadata, property, me) {
             if inquiry.voids(key, &by) {
                 changes.insert(key.to_owned(), None);
             }
@@ -306,7 +306,7 @@ pub fn intend<'a>(
 }
 
 /// Turns intents into claims, in one request, so that every read sees one of the two.
-pub fn confirm<'a>(properties: impl IntoIterator<Item = &'a str>, me: &Owner) -> LabelChanges {
+pub fn confirm<'a>(properties: impl IntoIterator<Item = &'a str>, me: &Owner) -> MetadataChanges {
     properties
         .into_iter()
         .flat_map(|property| [(claim_key(property), Some(me.encode())), (intent_key(property, &me.uid), None)])
@@ -314,19 +314,23 @@ pub fn confirm<'a>(properties: impl IntoIterator<Item = &'a str>, me: &Owner) ->
 }
 
 /// Releases `me`'s claims, consents and intents on these properties; those of others stay.
-pub fn release<'a>(labels: &Labels, properties: impl IntoIterator<Item = &'a str>, me: &Owner) -> LabelChanges {
-    let mut changes = LabelChanges::new();
+pub fn release<'a>(
+    metadata: &CustomMetadata,
+    properties: impl IntoIterator<Item = &'a str>,
+    me: &Owner,
+) -> MetadataChanges {
+    let mut changes = MetadataChanges::new();
     for property in properties {
         let (claim, intent) = (claim_key(property), intent_key(property, &me.uid));
-        let mine = labels.get(&claim).and_then(|text| Owner::decode(text)).is_some_and(|owner| owner.uid == me.uid);
+        let mine = metadata.get(&claim).and_then(|text| Owner::decode(text)).is_some_and(|owner| owner.uid == me.uid);
         if mine {
             changes.insert(claim, None);
             let consent = consent::key(property);
-            if labels.contains_key(&consent) {
+            if metadata.contains_key(&consent) {
                 changes.insert(consent, None);
             }
         }
-        if labels.contains_key(&intent) {
+        if metadata.contains_key(&intent) {
             changes.insert(intent, None);
         }
     }
@@ -335,19 +339,21 @@ pub fn release<'a>(labels: &Labels, properties: impl IntoIterator<Item = &'a str
 
 /// Whether a write by `me` that resulted in this custom metadata counts as its own: its claim or
 /// intent is still there, and no other's claim is.
-pub fn still_held(labels: &Labels, property: &str, me: &Owner, inquiry: &Inquiry) -> bool {
-    match standing(labels, property, me, inquiry) {
-        Standing::Mine | Standing::Intended => true,
-        Standing::Outbid { .. } | Standing::Contested { .. } => labels.contains_key(&intent_key(property, &me.uid)),
-        Standing::Claimable | Standing::Taken { .. } => false,
+pub fn still_held(metadata: &CustomMetadata, property: &str, me: &Owner, inquiry: &Inquiry) -> bool {
+    match state(metadata, property, me, inquiry) {
+        ClaimState::Mine | ClaimState::Intended => true,
+        ClaimState::Outbid { .. } | ClaimState::Contested { .. } => {
+            metadata.contains_key(&intent_key(property, &me.uid))
+        }
+        ClaimState::Claimable | ClaimState::Taken { .. } => false,
     }
 }
 
 /// Who other than `me` has a claim or an intent on an entry with this custom metadata: the
 /// strongest.
-pub fn others(labels: &Labels, me: &Owner, inquiry: &Inquiry) -> Others {
+pub fn others(metadata: &CustomMetadata, me: &Owner, inquiry: &Inquiry) -> Others {
     let mut found = Others::Nobody;
-    for (_, text) in claims(labels) {
+    for (_, text) in claims(metadata) {
         match Owner::decode(text) {
             Some(owner) if owner.uid == me.uid || inquiry.gone.contains(&owner.uid) => {}
             Some(owner) if owner.cluster == me.cluster && !inquiry.alive.contains(&owner.uid) => {
@@ -356,7 +362,7 @@ pub fn others(labels: &Labels, me: &Owner, inquiry: &Inquiry) -> Others {
             Some(_) | None => return Others::Claim,
         }
     }
-    let mut intents = labels.iter().filter_map(|(key, text)| intent(key, text)).filter(|(_, _, by)| by.uid != me.uid);
+    let mut intents = metadata.iter().filter_map(|(key, text)| intent(key, text)).filter(|(_, _, by)| by.uid != me.uid);
     match (&found, intents.find(|(key, _, by)| !inquiry.voids(key, by))) {
         (Others::Nobody, Some((key, _, by))) => Others::Intent { key: key.to_owned(), by },
         (Others::Nobody | Others::Perhaps(_) | Others::Intent { .. } | Others::Claim, _) => found,
@@ -364,8 +370,8 @@ pub fn others(labels: &Labels, me: &Owner, inquiry: &Inquiry) -> Others {
 }
 
 /// How many keys, and how many claims among them, there would be after `changes`.
-pub fn count_after(labels: &Labels, changes: &LabelChanges) -> (usize, usize) {
-    let kept = labels.keys().filter(|key| !changes.contains_key(*key));
+pub fn count_after(metadata: &CustomMetadata, changes: &MetadataChanges) -> (usize, usize) {
+    let kept = metadata.keys().filter(|key| !changes.contains_key(*key));
     let set = changes.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| key);
     let keys: Vec<&String> = kept.chain(set).collect();
     let claims = keys.iter().filter(|key| key.starts_with(CLAIM) || key.starts_with(INTENT)).count();
@@ -379,12 +385,16 @@ impl Inquiry {
 }
 
 /// Others' intents on a property, or on all.
-fn rival_intents<'a>(labels: &'a Labels, property: &str, me: &Owner) -> impl Iterator<Item = (&'a str, Owner)> {
-    rivals(labels, token(property), me.uid.clone())
+fn rival_intents<'a>(
+    metadata: &'a CustomMetadata,
+    property: &str,
+    me: &Owner,
+) -> impl Iterator<Item = (&'a str, Owner)> {
+    rivals(metadata, token(property), me.uid.clone())
 }
 
-fn rivals(labels: &Labels, token: String, mine: String) -> impl Iterator<Item = (&str, Owner)> {
-    let intents = labels.iter().filter_map(|(key, text)| intent(key, text));
+fn rivals(metadata: &CustomMetadata, token: String, mine: String) -> impl Iterator<Item = (&str, Owner)> {
+    let intents = metadata.iter().filter_map(|(key, text)| intent(key, text));
     intents.filter(move |(_, of, by)| (*of == token || *of == EVERY) && by.uid != mine).map(|(key, _, by)| (key, by))
 }
 
@@ -419,38 +429,38 @@ mod tests {
         Owner { uid: uid.into(), cluster: "c1".into(), namespace: "db".into(), name: format!("push-{uid}") }
     }
 
-    fn apply(labels: &mut Labels, changes: LabelChanges) {
+    fn apply(metadata: &mut CustomMetadata, changes: MetadataChanges) {
         for (key, value) in changes {
             match value {
-                Some(value) => labels.insert(key, value),
-                None => labels.remove(&key),
+                Some(value) => metadata.insert(key, value),
+                None => metadata.remove(&key),
             };
         }
     }
 
-    fn stand(labels: &Labels, uid: &str) -> Standing {
-        standing(labels, "password", &owner(uid), &Inquiry::default())
+    fn state_of(metadata: &CustomMetadata, uid: &str) -> ClaimState {
+        state(metadata, "password", &owner(uid), &Inquiry::default())
     }
 
-    fn announce(labels: &mut Labels, uid: &str) {
-        let changes = intend(labels, ["password"], &owner(uid), &Inquiry::default());
-        apply(labels, changes);
+    fn announce(metadata: &mut CustomMetadata, uid: &str) {
+        let changes = intend(metadata, ["password"], &owner(uid), &Inquiry::default());
+        apply(metadata, changes);
     }
 
     #[test]
     fn a_claim_is_announced_then_confirmed_then_released() {
-        let mut labels = Labels::new();
-        assert_eq!(stand(&labels, "a"), Standing::Claimable);
-        announce(&mut labels, "a");
-        assert!(is_marked(&labels));
-        assert_eq!(stand(&labels, "a"), Standing::Intended);
-        apply(&mut labels, confirm(["password"], &owner("a")));
-        assert_eq!(stand(&labels, "a"), Standing::Mine);
-        assert_eq!(stand(&labels, "b"), Standing::Taken { by: Some(owner("a")) });
-        assert!(release(&labels, ["password"], &owner("b")).is_empty());
-        let changes = release(&labels, ["password"], &owner("a"));
-        apply(&mut labels, changes);
-        assert_eq!(labels.keys().collect::<Vec<_>>(), [MARKER]);
+        let mut metadata = CustomMetadata::new();
+        assert_eq!(state_of(&metadata, "a"), ClaimState::Claimable);
+        announce(&mut metadata, "a");
+        assert!(is_marked(&metadata));
+        assert_eq!(state_of(&metadata, "a"), ClaimState::Intended);
+        apply(&mut metadata, confirm(["password"], &owner("a")));
+        assert_eq!(state_of(&metadata, "a"), ClaimState::Mine);
+        assert_eq!(state_of(&metadata, "b"), ClaimState::Taken { by: Some(owner("a")) });
+        assert!(release(&metadata, ["password"], &owner("b")).is_empty());
+        let changes = release(&metadata, ["password"], &owner("a"));
+        apply(&mut metadata, changes);
+        assert_eq!(metadata.keys().collect::<Vec<_>>(), [MARKER]);
     }
 
     /// Anybody with a right to metadata may write custom metadata; its text is used in requests and
@@ -472,49 +482,49 @@ mod tests {
             Owner { cluster: "c\u{7}".into(), ..owner("a") },
         ];
         for odd in odd {
-            let mut labels = Labels::from([(claim_key("password"), encoded(odd.clone()))]);
-            assert_eq!(stand(&labels, "a"), Standing::Taken { by: None }, "{odd:?}");
-            labels = Labels::from([(intent_key("password", "b"), encoded(odd.clone()))]);
-            let Standing::Contested { by, .. } = stand(&labels, "a") else { panic!("{odd:?}") };
+            let mut metadata = CustomMetadata::from([(claim_key("password"), encoded(odd.clone()))]);
+            assert_eq!(state_of(&metadata, "a"), ClaimState::Taken { by: None }, "{odd:?}");
+            metadata = CustomMetadata::from([(intent_key("password", "b"), encoded(odd.clone()))]);
+            let ClaimState::Contested { by, .. } = state_of(&metadata, "a") else { panic!("{odd:?}") };
             assert_eq!(by.name, "unknown", "{odd:?}");
         }
     }
 
     #[test]
     fn of_two_intents_the_lower_uid_stays() {
-        let mut labels = Labels::new();
-        announce(&mut labels, "b");
-        announce(&mut labels, "a");
-        assert_eq!(stand(&labels, "b"), Standing::Outbid { by: owner("a") });
-        assert!(matches!(stand(&labels, "a"), Standing::Contested { .. }));
-        let changes = release(&labels, ["password"], &owner("b"));
-        apply(&mut labels, changes);
-        assert_eq!(stand(&labels, "a"), Standing::Intended);
-        assert!(matches!(stand(&labels, "b"), Standing::Contested { .. }));
+        let mut metadata = CustomMetadata::new();
+        announce(&mut metadata, "b");
+        announce(&mut metadata, "a");
+        assert_eq!(state_of(&metadata, "b"), ClaimState::Outbid { by: owner("a") });
+        assert!(matches!(state_of(&metadata, "a"), ClaimState::Contested { .. }));
+        let changes = release(&metadata, ["password"], &owner("b"));
+        apply(&mut metadata, changes);
+        assert_eq!(state_of(&metadata, "a"), ClaimState::Intended);
+        assert!(matches!(state_of(&metadata, "b"), ClaimState::Contested { .. }));
     }
 
     #[test]
     fn void_claims_do_not_count_and_are_swept() {
-        let mut labels = Labels::new();
-        apply(&mut labels, confirm(["password"], &owner("dead")));
+        let mut metadata = CustomMetadata::new();
+        apply(&mut metadata, confirm(["password"], &owner("dead")));
         let inquiry = Inquiry { gone: BTreeSet::from(["dead".to_owned()]), ..Inquiry::default() };
-        assert_eq!(standing(&labels, "password", &owner("a"), &inquiry), Standing::Claimable);
+        assert_eq!(state(&metadata, "password", &owner("a"), &inquiry), ClaimState::Claimable);
 
-        let mut labels = Labels::new();
-        announce(&mut labels, "dead");
+        let mut metadata = CustomMetadata::new();
+        announce(&mut metadata, "dead");
         let key = intent_key("password", "dead");
         let inquiry = Inquiry { stale: BTreeSet::from([key.clone()]), ..Inquiry::default() };
-        assert_eq!(standing(&labels, "password", &owner("a"), &inquiry), Standing::Claimable);
-        let changes = intend(&labels, ["password"], &owner("a"), &inquiry);
-        apply(&mut labels, changes);
-        assert!(!labels.contains_key(&key));
-        assert_eq!(stand(&labels, "a"), Standing::Intended);
+        assert_eq!(state(&metadata, "password", &owner("a"), &inquiry), ClaimState::Claimable);
+        let changes = intend(&metadata, ["password"], &owner("a"), &inquiry);
+        apply(&mut metadata, changes);
+        assert!(!metadata.contains_key(&key));
+        assert_eq!(state_of(&metadata, "a"), ClaimState::Intended);
     }
 
     #[test]
     fn a_claim_that_cannot_be_read_is_somebodys() {
-        let labels = Labels::from([(claim_key("password"), "garbage".to_owned())]);
-        assert_eq!(stand(&labels, "a"), Standing::Taken { by: None });
+        let metadata = CustomMetadata::from([(claim_key("password"), "garbage".to_owned())]);
+        assert_eq!(state_of(&metadata, "a"), ClaimState::Taken { by: None });
     }
 
     #[test]

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::claim::{self, Labels};
+use super::claim::{self, CustomMetadata};
+use super::custom_metadata::{self, MetadataFault};
 use super::expression::NoExpression;
-use super::label::{self, LabelFault};
 use super::label_query::{LabelQuery, Malformed, Selector};
 use super::whole_name::WholeName;
 
@@ -89,7 +89,7 @@ pub enum ConsentError {
     /// More than a store accepts.
     #[error(
         "takes {bytes} bytes, and a store accepts {}: use a regular expression or a label selector",
-        label::MAX_VALUE
+        custom_metadata::MAX_VALUE
     )]
     TooLong {
         /// As JSON.
@@ -113,10 +113,10 @@ impl Consent {
         let consent: Consent = serde_json::from_value(value.clone()).map_err(|_quotes| ConsentError::Shape)?;
         consent.check()?;
         let text = consent.encode();
-        match label::check_value(&text) {
+        match custom_metadata::check_value(&text) {
             Ok(()) => Ok(consent),
-            Err(LabelFault::TooLong) => Err(ConsentError::TooLong { bytes: text.len() }),
-            Err(LabelFault::Empty | LabelFault::Unprintable) => Err(ConsentError::Unprintable),
+            Err(MetadataFault::TooLong) => Err(ConsentError::TooLong { bytes: text.len() }),
+            Err(MetadataFault::Empty | MetadataFault::Unprintable) => Err(ConsentError::Unprintable),
         }
     }
 
@@ -180,7 +180,7 @@ pub fn is_consent(key: &str) -> bool {
 }
 
 /// A digest of all consents of an entry, which tells one state of them from another.
-pub fn digest(labels: &Labels) -> u64 {
+pub fn digest(labels: &CustomMetadata) -> u64 {
     let mut hasher = DefaultHasher::new();
     for consent in labels.iter().filter(|(key, _)| is_consent(key)) {
         consent.hash(&mut hasher);
@@ -189,18 +189,19 @@ pub fn digest(labels: &Labels) -> u64 {
 }
 
 /// The consent of `property`; `None` if there is none. One that cannot be parsed permits nobody.
-pub fn of(labels: &Labels, property: &str) -> Option<Consent> {
+pub fn of(labels: &CustomMetadata, property: &str) -> Option<Consent> {
     labels.get(&key(property)).map(|text| serde_json::from_str(text).unwrap_or_default())
 }
 
 /// What the consent of `property` is to be until a new value is written, by the labels of now and what is wanted then. It permits nobody
 /// whom the present value, which may be another's, does not permit; nor anybody whom the new value will not.
-pub fn until_written(labels: &Labels, property: &str, wanted: Option<&Consent>) -> Option<String> {
+pub fn until_written(labels: &CustomMetadata, property: &str, wanted: Option<&Consent>) -> Option<String> {
     let Some(present) = labels.get(&key(property)) else { return wanted.map(Consent::encode) };
     match (of(labels, property), wanted) {
         (Some(permits), Some(wanted)) if permits != *wanted => {
             // Two lists may have more in common than a label holds.
-            let common = Some(permits.and(wanted)).filter(|common| label::check_value(&common.encode()).is_ok());
+            let common =
+                Some(permits.and(wanted)).filter(|common| custom_metadata::check_value(&common.encode()).is_ok());
             Some(common.unwrap_or_default().encode())
         }
         (_, _) => Some(present.clone()),
@@ -208,7 +209,7 @@ pub fn until_written(labels: &Labels, property: &str, wanted: Option<&Consent>) 
 }
 
 /// The consents of all properties of an entry.
-pub fn all(labels: &Labels) -> impl Iterator<Item = Consent> {
+pub fn all(labels: &CustomMetadata) -> impl Iterator<Item = Consent> {
     labels.iter().filter(|(key, _)| is_consent(key)).map(|(_, text)| serde_json::from_str(text).unwrap_or_default())
 }
 

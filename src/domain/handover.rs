@@ -2,7 +2,7 @@
 //! keeps the UID of the former PushSecret. The new cluster's controllers look for that UID, do not
 //! find it, and give the property to the PushSecret that publishes it now.
 
-use super::claim::{self, LabelChanges, Labels, Owner};
+use super::claim::{self, CustomMetadata, MetadataChanges, Owner};
 
 /// From which cluster to which one claims are transferred.
 #[derive(Clone, Copy, Debug)]
@@ -41,38 +41,38 @@ pub struct Claimed {
 }
 
 /// The claims on an entry with this custom metadata.
-pub fn claims(labels: &Labels) -> Vec<Claimed> {
+pub fn claims(metadata: &CustomMetadata) -> Vec<Claimed> {
     let claim = |(property, text): (&str, &str)| Claimed { property: property.to_owned(), owner: Owner::decode(text) };
-    claim::claims(labels).map(claim).collect()
+    claim::claims(metadata).map(claim).collect()
 }
 
 impl Handover<'_> {
     /// What happens to each claim, according to this custom metadata.
-    pub fn fates(&self, labels: &Labels) -> Vec<(Claimed, Fate)> {
+    pub fn fates(&self, metadata: &CustomMetadata) -> Vec<(Claimed, Fate)> {
         let fate = |claimed: &Claimed| match &claimed.owner {
             None => Fate::Unreadable,
             Some(owner) if owner.cluster == self.to => Fate::Moved,
             Some(owner) if owner.cluster != self.from => Fate::Others,
-            Some(_) => claim::rival(labels, &claimed.property, self.mover).map_or(Fate::Moves, Fate::Announced),
+            Some(_) => claim::rival(metadata, &claimed.property, self.mover).map_or(Fate::Moves, Fate::Announced),
         };
-        claims(labels).into_iter().map(|claimed| (claimed.clone(), fate(&claimed))).collect()
+        claims(metadata).into_iter().map(|claimed| (claimed.clone(), fate(&claimed))).collect()
     }
 
     /// The changes that transfer every claim to transfer, and remove our announcements.
-    pub fn changes(&self, labels: &Labels) -> LabelChanges {
+    pub fn changes(&self, metadata: &CustomMetadata) -> MetadataChanges {
         let moved = |owner: Owner| Owner { cluster: self.to.to_owned(), ..owner }.encode();
-        let claims = self.moving(labels).map(|(property, owner)| (claim::key_of(&property), Some(moved(owner))));
-        claims.chain(claim::intents_of(labels, self.mover).map(|key| (key, None))).collect()
+        let claims = self.moving(metadata).map(|(property, owner)| (claim::key_of(&property), Some(moved(owner))));
+        claims.chain(claim::intents_of(metadata, self.mover).map(|key| (key, None))).collect()
     }
 
     /// Announces the transfer of each claim, so that nobody takes its property meanwhile.
-    pub fn announcement(&self, labels: &Labels) -> LabelChanges {
+    pub fn announcement(&self, metadata: &CustomMetadata) -> MetadataChanges {
         let intent = |property: &str| (claim::intent_key_of(property, &self.mover.uid), Some(self.mover.encode()));
-        self.moving(labels).map(|(property, _)| intent(&property)).collect()
+        self.moving(metadata).map(|(property, _)| intent(&property)).collect()
     }
 
-    fn moving(&self, labels: &Labels) -> impl Iterator<Item = (String, Owner)> {
-        let moving = self.fates(labels).into_iter().filter(|(_, fate)| *fate == Fate::Moves);
+    fn moving(&self, metadata: &CustomMetadata) -> impl Iterator<Item = (String, Owner)> {
+        let moving = self.fates(metadata).into_iter().filter(|(_, fate)| *fate == Fate::Moves);
         moving.filter_map(|(claimed, _)| Some((claimed.property, claimed.owner?)))
     }
 }
@@ -86,35 +86,35 @@ mod tests {
         Owner { uid: uid.into(), cluster: cluster.into(), namespace: "db".into(), name: format!("push-{uid}") }
     }
 
-    fn labels(changes: LabelChanges) -> Labels {
+    fn metadata(changes: MetadataChanges) -> CustomMetadata {
         changes.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }
 
     #[test]
     fn only_claims_of_the_former_cluster_move_and_their_owners_count_as_gone_there() {
-        let mut stands = labels(claim::confirm(["password", "a b"], &owner("1", "lost")));
-        stands.extend(labels(claim::confirm(["token"], &owner("2", "west"))));
-        stands.insert("claim.waypost.io/odd".into(), "garbage".into());
+        let mut there = metadata(claim::confirm(["password", "a b"], &owner("1", "lost")));
+        there.extend(metadata(claim::confirm(["token"], &owner("2", "west"))));
+        there.insert("claim.waypost.io/odd".into(), "garbage".into());
         let mover = owner("mover", "nobody");
         let handover = Handover { from: "lost", to: "new", mover: &mover };
-        let changes = handover.changes(&stands);
+        let changes = handover.changes(&there);
         assert_eq!(changes.len(), 2);
-        stands.extend(labels(changes));
-        let fates: Vec<Fate> = handover.fates(&stands).into_iter().map(|(_, fate)| fate).collect();
+        there.extend(metadata(changes));
+        let fates: Vec<Fate> = handover.fates(&there).into_iter().map(|(_, fate)| fate).collect();
         assert_eq!(fates, [Fate::Unreadable, Fate::Moved, Fate::Moved, Fate::Others]);
-        assert!(handover.changes(&stands).is_empty());
+        assert!(handover.changes(&there).is_empty());
         let (heir, gone) = (owner("3", "new"), Inquiry { gone: ["1".to_owned()].into(), ..Inquiry::default() });
-        assert_eq!(claim::standing(&stands, "a b", &heir, &gone), claim::Standing::Claimable);
+        assert_eq!(claim::state(&there, "a b", &heir, &gone), claim::ClaimState::Claimable);
     }
 
     #[test]
     fn what_somebody_announced_stays_and_an_announcement_of_our_own_goes() {
-        let mut stands = labels(claim::confirm(["password", "username"], &owner("1", "lost")));
+        let mut there = metadata(claim::confirm(["password", "username"], &owner("1", "lost")));
         let mover = owner("mover", "nobody");
         let handover = Handover { from: "lost", to: "new", mover: &mover };
-        stands.extend(labels(handover.announcement(&stands)));
-        stands.extend(labels(claim::intend(&stands, ["username"], &owner("2", "lost"), &Inquiry::default())));
-        let changes = handover.changes(&stands);
+        there.extend(metadata(handover.announcement(&there)));
+        there.extend(metadata(claim::intend(&there, ["username"], &owner("2", "lost"), &Inquiry::default())));
+        let changes = handover.changes(&there);
         assert!(
             changes[&claim::claim_key("password")].is_some() && !changes.contains_key(&claim::claim_key("username"))
         );

@@ -151,7 +151,7 @@ impl RemotePath {
     /// The path on which External Secrets Operator sets the custom metadata of an entry whose key
     /// repeats the store's mount: it removes the mount only for the data. `None` for every key
     /// whose custom metadata it sets on the entry with the data.
-    pub fn with_misplaced_labels(store_mount: &str, remote_key: &str) -> Option<Self> {
+    pub fn with_misplaced_metadata(store_mount: &str, remote_key: &str) -> Option<Self> {
         let mount = Mount::parse(store_mount).ok()?;
         let path = LogicalPath::parse(remote_key).ok()?;
         (below(&mount, remote_key) != remote_key).then_some(Self { mount, path })

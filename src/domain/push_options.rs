@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::claim;
 use super::consent::{Consent, ConsentError};
-use super::label::{self, LabelFault};
+use super::custom_metadata::{self, MetadataFault};
 
 /// The required `apiVersion`.
 const API_VERSION: &str = "kubernetes.external-secrets.io/v1alpha1";
@@ -18,7 +18,7 @@ const API_VERSION: &str = "kubernetes.external-secrets.io/v1alpha1";
 const KIND: &str = "PushSecretMetadata";
 /// The maximum number of keys of custom metadata in a mapping: the path needs room for the mark and
 /// for the mapping's own claim.
-const MAX_LABELS: usize = claim::MAX_KEYS - 2;
+const MAX_CUSTOM_METADATA: usize = claim::MAX_KEYS - 2;
 /// How many characters of a key a message shows.
 const SHOWN: usize = 40;
 
@@ -28,9 +28,9 @@ pub struct PushOptions {
     /// How the bytes of the source become text.
     pub encoding: Encoding,
     /// The custom metadata to set on the path.
-    pub labels: BTreeMap<String, String>,
+    pub custom_metadata: BTreeMap<String, String>,
     /// What happens to custom metadata that no mapping names; `None` if the mapping does not say.
-    pub other_labels: Option<OtherLabels>,
+    pub other_metadata: Option<OtherMetadata>,
     /// Who may read the property; `None` if the mapping does not say.
     pub consumers: Option<Consent>,
 }
@@ -48,7 +48,7 @@ pub enum Encoding {
 /// What happens to custom metadata of a path that no mapping names. The mark and all claims always
 /// stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum OtherLabels {
+pub enum OtherMetadata {
     /// They stay.
     #[default]
     Keep,
@@ -96,20 +96,20 @@ pub enum PushOptionsError {
     /// Custom metadata that no store accepts.
     #[error(
         "spec.customMetadata[{key:?}] {fault}: a store accepts keys of 1 to {} bytes and values of 1 to {}, of printable characters",
-        label::MAX_KEY,
-        label::MAX_VALUE
+        custom_metadata::MAX_KEY,
+        custom_metadata::MAX_VALUE
     )]
-    Label {
+    CustomMetadata {
         /// The key, or its beginning.
         key: String,
         /// What is wrong with it.
         fault: &'static str,
     },
     /// More custom metadata than an entry has room for.
-    #[error("spec.customMetadata has {labels} keys, and a path has room for {MAX_LABELS}: remove some")]
+    #[error("spec.customMetadata has {keys} keys, and a path has room for {MAX_CUSTOM_METADATA}: remove some")]
     TooMany {
         /// Their number.
-        labels: usize,
+        keys: usize,
     },
 }
 
@@ -143,13 +143,13 @@ impl PushOptions {
                 ("encoding", Some("None")) => self.encoding = Encoding::Text,
                 ("encoding", Some("Base64")) => self.encoding = Encoding::Base64,
                 ("encoding", _) => return Err(wrong("None or Base64")),
-                ("mergePolicy", Some("Merge")) => self.other_labels = Some(OtherLabels::Keep),
-                ("mergePolicy", Some("Replace")) => self.other_labels = Some(OtherLabels::Remove),
+                ("mergePolicy", Some("Merge")) => self.other_metadata = Some(OtherMetadata::Keep),
+                ("mergePolicy", Some("Replace")) => self.other_metadata = Some(OtherMetadata::Remove),
                 ("mergePolicy", _) => return Err(wrong("Merge or Replace")),
                 ("consumers", _) => {
                     self.consumers = Some(Consent::parse(value).map_err(PushOptionsError::Consumers)?);
                 }
-                ("customMetadata", _) => self.labels = labels(object("spec.customMetadata", value)?)?,
+                ("customMetadata", _) => self.custom_metadata = custom_metadata(object("spec.customMetadata", value)?)?,
                 _unknown => return Err(PushOptionsError::Unknown { field: format!("spec.{field}") }),
             }
         }
@@ -157,8 +157,8 @@ impl PushOptions {
     }
 }
 
-fn labels(fields: &Map<String, Value>) -> Result<BTreeMap<String, String>, PushOptionsError> {
-    let label = |(key, value): (&String, &Value)| {
+fn custom_metadata(fields: &Map<String, Value>) -> Result<BTreeMap<String, String>, PushOptionsError> {
+    let pair = |(key, value): (&String, &Value)| {
         let Some(text) = value.as_str() else {
             return Err(PushOptionsError::Value {
                 field: format!("spec.customMetadata.{key}"),
@@ -169,28 +169,31 @@ fn labels(fields: &Map<String, Value>) -> Result<BTreeMap<String, String>, PushO
             return Err(PushOptionsError::Protected { key: key.clone() });
         }
         if let Some(fault) = fault(key, text) {
-            return Err(PushOptionsError::Label { key: key.chars().take(SHOWN).collect(), fault });
+            return Err(PushOptionsError::CustomMetadata { key: key.chars().take(SHOWN).collect(), fault });
         }
         Ok((key.clone(), text.to_owned()))
     };
-    if fields.len() > MAX_LABELS {
-        return Err(PushOptionsError::TooMany { labels: fields.len() });
+    if fields.len() > MAX_CUSTOM_METADATA {
+        return Err(PushOptionsError::TooMany { keys: fields.len() });
     }
-    fields.iter().map(label).collect()
+    fields.iter().map(pair).collect()
 }
 
 fn fault(key: &str, value: &str) -> Option<&'static str> {
     let of_key = |fault| match fault {
-        LabelFault::Empty => "is an empty key",
-        LabelFault::TooLong => "is too long a key",
-        LabelFault::Unprintable => "is a key with a character that cannot be printed",
+        MetadataFault::Empty => "is an empty key",
+        MetadataFault::TooLong => "is too long a key",
+        MetadataFault::Unprintable => "is a key with a character that cannot be printed",
     };
     let of_value = |fault| match fault {
-        LabelFault::Empty => "is empty",
-        LabelFault::TooLong => "is too long",
-        LabelFault::Unprintable => "has a character that cannot be printed",
+        MetadataFault::Empty => "is empty",
+        MetadataFault::TooLong => "is too long",
+        MetadataFault::Unprintable => "has a character that cannot be printed",
     };
-    label::check_key(key).map_err(of_key).and_then(|()| label::check_value(value).map_err(of_value)).err()
+    custom_metadata::check_key(key)
+        .map_err(of_key)
+        .and_then(|()| custom_metadata::check_value(value).map_err(of_value))
+        .err()
 }
 
 fn object<'a>(field: &str, value: &'a Value) -> Result<&'a Map<String, Value>, PushOptionsError> {
@@ -216,21 +219,21 @@ mod tests {
             options,
             Ok(PushOptions {
                 encoding: Encoding::Base64,
-                labels: BTreeMap::from([("team".into(), "payments".into())]),
-                other_labels: Some(OtherLabels::Remove),
+                custom_metadata: BTreeMap::from([("team".into(), "payments".into())]),
+                other_metadata: Some(OtherMetadata::Remove),
                 consumers: Some(Consent { namespaces: vec!["shop".into()], ..Consent::default() }),
             })
         );
         assert_eq!(parse(json!({})), Ok(PushOptions::default()));
     }
 
-    fn many(labels: usize) -> Value {
-        (0..labels).map(|n| (format!("k{n}"), json!("v"))).collect::<Map<_, _>>().into()
+    fn many(count: usize) -> Value {
+        (0..count).map(|n| (format!("k{n}"), json!("v"))).collect::<Map<_, _>>().into()
     }
 
     #[test]
     fn as_many_labels_as_fit_beside_the_marker_and_a_claim_are_taken() {
-        assert_eq!(parse(json!({ "customMetadata": many(62) })).map(|options| options.labels.len()), Ok(62));
+        assert_eq!(parse(json!({ "customMetadata": many(62) })).map(|options| options.custom_metadata.len()), Ok(62));
     }
 
     #[test]

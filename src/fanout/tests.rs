@@ -206,7 +206,7 @@ fn a_thousand_namespaces_are_a_status_and_a_message_of_bounded_size() {
     let mut results = Results::default();
     for number in 0..2000 {
         let denied = ClusterError::Forbidden {
-            step: "create",
+            verb: "create",
             object: format!("PushSecret {}/fan", "n".repeat(63)),
             denial: Denial::Unnamed,
         };
@@ -268,7 +268,7 @@ fn children_that_lost_what_they_write_are_named() {
 #[test]
 fn what_moves_for_the_third_time_in_a_row_has_failed_and_is_tried_ever_more_rarely() {
     let (known, wish) = (Known::default(), desired(json!({})));
-    let not_found = ClusterError::NotFound { step: "create", object: "PushSecret b/fan".into() };
+    let not_found = ClusterError::NotFound { verb: "create", object: "PushSecret b/fan".into() };
     let look = |wish: &Desired, b: Outcome| {
         let wanted = BTreeMap::from([("a".to_owned(), Outcome::Done), ("b".to_owned(), b)]);
         let mut results = Results { wanted, ..Results::default() };
@@ -304,7 +304,7 @@ fn sc12_a_namespace_that_never_holds_still_hides_no_failure_of_another() {
     let wish = desired(json!({}));
     let mut before = object(json!({}));
     before.status = serde_json::from_value(json!({ "provisionedNamespaces": ["old", "restless"] })).unwrap();
-    let denied = ClusterError::Invalid { step: "create", object: "PushSecret bad/fan".into(), denial: Denial::Unnamed };
+    let denied = ClusterError::Invalid { verb: "create", object: "PushSecret bad/fan".into(), denial: Denial::Unnamed };
     let wanted = [
         ("bad", Outcome::Failed(Problem::Cluster(denied))),
         ("fine", Outcome::Done),

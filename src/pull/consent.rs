@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::desired::{Desired, Reference, Wanted};
 use super::plan::{Snapshot, store_name};
 use super::refusal::Refusal;
-use crate::domain::claim::{self, Labels};
+use crate::domain::claim::{self, CustomMetadata};
 use crate::domain::consent::{self, Consent, OnWithdrawal, Silence, Word};
 use crate::domain::remote::{EntryState, RemoteData};
 
@@ -82,7 +82,7 @@ fn concerned<'a>(wanted: &'a Wanted, data: &'a RemoteData) -> Vec<&'a str> {
 }
 
 /// What happens to the namespace's target if it may not read the property; `None` if it may.
-fn objection(labels: &Labels, property: &str, namespace: &str, consumer: &Consumer) -> Option<OnWithdrawal> {
+fn objection(labels: &CustomMetadata, property: &str, namespace: &str, consumer: &Consumer) -> Option<OnWithdrawal> {
     match (consent::of(labels, property), consumer.silence) {
         (Some(consent), _) => match consent.judge(namespace, &consumer.labels) {
             Word::Yes => None,

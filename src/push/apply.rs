@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::entry::{Applied, Applier, Place, Recorder};
-use super::ledger::{Spot, StoreKey};
+use super::entry::{Access, Applied, Applier, Recorder};
+use super::ledger::{EntryRef, StoreKey};
 use super::observe::NoStore;
 use super::patience::{no_answer, side_by_side};
 use super::plan::{Job, Places, Plan, Problem};
@@ -19,7 +19,7 @@ use crate::store::{PathKey, StoreClient};
 pub type Clients = BTreeMap<StoreKey, Arc<dyn StoreClient>>;
 
 /// What became of the entries.
-pub type Results = BTreeMap<Spot, Outcome>;
+pub type Results = BTreeMap<EntryRef, Outcome>;
 
 /// What became of one entry.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub enum Removal {
 /// Gives a recorder for each entry.
 pub trait Ledgers: Send + Sync {
     /// The recorder of this entry.
-    fn at<'a>(&'a self, spot: &'a Spot) -> Box<dyn Recorder + 'a>;
+    fn at<'a>(&'a self, entry_ref: &'a EntryRef) -> Box<dyn Recorder + 'a>;
 }
 
 /// Everything that is needed to carry a plan out.
@@ -86,13 +86,13 @@ impl Apply<'_> {
             true => !unfinished.contains(store),
             false => unfinished.is_empty(),
         };
-        let mut old: Vec<(&Spot, &Job)> = Vec::new();
-        for (spot, job) in plan {
-            let removal = lock(&results).get(spot).map(|outcome| outcome.removal);
-            match (removal, may_lose(&spot.store)) {
+        let mut old: Vec<(&EntryRef, &Job)> = Vec::new();
+        for (entry_ref, job) in plan {
+            let removal = lock(&results).get(entry_ref).map(|outcome| outcome.removal);
+            match (removal, may_lose(&entry_ref.store)) {
                 (Some(Removal::Done), true | false) | (Some(Removal::Postponed), false) => {}
-                (None, false) => drop(lock(&results).insert(spot.clone(), Outcome::untouched())),
-                (Some(Removal::Postponed) | None, true) => old.push((spot, job)),
+                (None, false) => drop(lock(&results).insert(entry_ref.clone(), Outcome::untouched())),
+                (Some(Removal::Postponed) | None, true) => old.push((entry_ref, job)),
             }
         }
         self.half(Half::Old, old, &results).await;
@@ -101,36 +101,36 @@ impl Apply<'_> {
 
     /// The stores that are published to and do not have everything.
     fn unfinished(&self, results: &Results) -> BTreeSet<StoreKey> {
-        let failed = results.iter().filter(|(_, outcome)| !outcome.is_well()).map(|(spot, _)| &spot.store);
+        let failed = results.iter().filter(|(_, outcome)| !outcome.is_well()).map(|(entry_ref, _)| &entry_ref.store);
         failed.chain(self.absent.keys().filter(|store| self.wanted.contains(*store))).cloned().collect()
     }
 
-    async fn half(&self, half: Half, jobs: Vec<(&Spot, &Job)>, results: &Mutex<Results>) {
-        let spots: Vec<Spot> = jobs.iter().map(|(spot, _)| (*spot).clone()).collect();
-        let mut by_store: BTreeMap<&StoreKey, Vec<(&Spot, &Job)>> = BTreeMap::new();
-        for (spot, job) in jobs {
-            by_store.entry(&spot.store).or_default().push((spot, job));
+    async fn half(&self, half: Half, jobs: Vec<(&EntryRef, &Job)>, results: &Mutex<Results>) {
+        let entry_refs: Vec<EntryRef> = jobs.iter().map(|(entry_ref, _)| (*entry_ref).clone()).collect();
+        let mut by_store: BTreeMap<&StoreKey, Vec<(&EntryRef, &Job)>> = BTreeMap::new();
+        for (entry_ref, job) in jobs {
+            by_store.entry(&entry_ref.store).or_default().push((entry_ref, job));
         }
         let done = AtomicUsize::new(0);
-        let note = |spot: &Spot, outcome: Outcome| {
+        let note = |entry_ref: &EntryRef, outcome: Outcome| {
             let mut results = lock(results);
-            let earlier = results.remove(spot);
-            results.insert(spot.clone(), outcome.after(earlier));
+            let earlier = results.remove(entry_ref);
+            results.insert(entry_ref.clone(), outcome.after(earlier));
             done.fetch_add(1, Ordering::Relaxed);
         };
         let finished = Mutex::new(BTreeSet::new());
         let work = by_store.into_values().map(|jobs| {
             let (note, finished) = (&note, &finished);
             async move {
-                let note = |spot: &Spot, outcome| {
-                    note(spot, outcome);
-                    lock(finished).insert(spot.clone());
+                let note = |entry_ref: &EntryRef, outcome| {
+                    note(entry_ref, outcome);
+                    lock(finished).insert(entry_ref.clone());
                 };
                 match half {
                     Half::New => self.write(jobs, note).await,
                     Half::Old => {
-                        for (spot, job) in jobs {
-                            note(spot, self.one(spot, job, Removals::Now).await);
+                        for (entry_ref, job) in jobs {
+                            note(entry_ref, self.one(entry_ref, job, Removals::Now).await);
                         }
                     }
                 }
@@ -138,28 +138,28 @@ impl Apply<'_> {
         });
         side_by_side(work.collect(), || done.load(Ordering::Relaxed)).await;
         let finished = finished.into_inner();
-        for spot in spots.iter().filter(|spot| !finished.contains(*spot)) {
-            let result = Err(Problem::Store(no_answer(&spot.store)));
-            note(spot, Outcome { result, removal: Removal::Postponed });
+        for entry_ref in entry_refs.iter().filter(|entry_ref| !finished.contains(*entry_ref)) {
+            let result = Err(Problem::Store(no_answer(&entry_ref.store)));
+            note(entry_ref, Outcome { result, removal: Removal::Postponed });
         }
     }
 
     /// Everything new of one store.
-    async fn write(&self, mut jobs: Vec<(&Spot, &Job)>, note: impl Fn(&Spot, Outcome)) {
+    async fn write(&self, mut jobs: Vec<(&EntryRef, &Job)>, note: impl Fn(&EntryRef, Outcome)) {
         // A path that also loses a property comes last, so that it gets one version and not two.
         jobs.sort_by_key(|(_, job)| !job.goal.remove.is_empty());
         let last = jobs.len().saturating_sub(1);
         let mut well = true;
-        for (index, (spot, job)) in jobs.into_iter().enumerate() {
+        for (index, (entry_ref, job)) in jobs.into_iter().enumerate() {
             let removals = if index == last && well { Removals::Now } else { Removals::Later };
-            let outcome = self.one(spot, job, removals).await;
+            let outcome = self.one(entry_ref, job, removals).await;
             well &= outcome.is_well();
-            note(spot, outcome);
+            note(entry_ref, outcome);
         }
     }
 
-    async fn one(&self, spot: &Spot, job: &Job, removals: Removals) -> Outcome {
-        let result = self.converge(spot, job, removals).await;
+    async fn one(&self, entry_ref: &EntryRef, job: &Job, removals: Removals) -> Outcome {
+        let result = self.converge(entry_ref, job, removals).await;
         let removal = match (&result, removals) {
             (_, Removals::Now | Removals::Later) if job.goal.remove.is_empty() => Removal::Done,
             (Ok(_), Removals::Now) => Removal::Done,
@@ -168,22 +168,27 @@ impl Apply<'_> {
         Outcome { result, removal }
     }
 
-    async fn converge(&self, spot: &Spot, job: &Job, removals: Removals) -> Result<Applied, Problem> {
+    async fn converge(&self, entry_ref: &EntryRef, job: &Job, removals: Removals) -> Result<Applied, Problem> {
         if let Some(problem) = &job.blocked {
             return Err(problem.clone());
         }
         if job.goal.is_idle() {
             return Ok(Applied::default());
         }
-        let (Some(client), Some(Ok(key))) = (self.clients.get(&spot.store), self.places.get(spot)) else {
-            // Spots come from stores that can be used, and places that are not known block their jobs.
+        let (Some(client), Some(Ok(place))) = (self.clients.get(&entry_ref.store), self.places.get(entry_ref)) else {
+            // Entries come from stores that can be used, and places that are not known block their jobs.
             return Ok(Applied::default());
         };
-        let announce = |pushed| (self.announce)(key, pushed);
-        let ledger = self.ledgers.at(spot);
-        let place =
-            Place { client: client.as_ref(), path: &spot.path, key, ledger: ledger.as_ref(), announce: &announce };
-        self.applier.converge(&place, &job.goal, removals).await.map_err(Problem::Apply)
+        let announce = |pushed| (self.announce)(place, pushed);
+        let ledger = self.ledgers.at(entry_ref);
+        let access = Access {
+            client: client.as_ref(),
+            path: &entry_ref.path,
+            place,
+            ledger: ledger.as_ref(),
+            announce: &announce,
+        };
+        self.applier.converge(&access, &job.goal, removals).await.map_err(Problem::Apply)
     }
 }
 
@@ -214,7 +219,7 @@ impl Outcome {
 
 /// Whether every entry of a store that was touched is as wanted.
 pub fn is_well(results: &Results, store: &StoreKey) -> bool {
-    results.iter().filter(|(spot, _)| spot.store == *store).all(|(_, outcome)| outcome.is_well())
+    results.iter().filter(|(entry_ref, _)| entry_ref.store == *store).all(|(_, outcome)| outcome.is_well())
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {

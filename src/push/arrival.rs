@@ -19,18 +19,18 @@ const MAX_NAMED: usize = 3;
 /// What it came to where it is to publish.
 pub fn reached(plan: &Plan, results: &Results, places: &Places, me: &Owner) -> Vec<Reached> {
     let wanted = plan.iter().filter(|(_, job)| !job.lines.is_empty());
-    let reached = wanted.filter_map(|(spot, _)| {
-        let (key, outcome) = (places.get(spot)?.as_ref().ok()?.clone(), results.get(spot)?);
+    let reached = wanted.filter_map(|(entry_ref, _)| {
+        let (place, outcome) = (places.get(entry_ref)?.as_ref().ok()?.clone(), results.get(entry_ref)?);
         Some(match &outcome.result {
             Ok(applied) => {
                 let owned = applied.settled.owned.clone();
-                Reached { key, owned, refused_for: BTreeSet::new(), is_final: true }
+                Reached { place, owned, refused_for: BTreeSet::new(), is_final: true }
             }
             Err(problem) => {
                 let is_final = matches!(family(problem), Family::Refused | Family::Invalid);
                 let ours = owners(problem).iter().filter(|owner| owner.cluster == me.cluster);
                 let refused_for = ours.map(|owner| Name::new(&owner.namespace, &owner.name)).collect();
-                Reached { key, owned: BTreeSet::new(), refused_for, is_final }
+                Reached { place, owned: BTreeSet::new(), refused_for, is_final }
             }
         })
     });
@@ -40,18 +40,18 @@ pub fn reached(plan: &Plan, results: &Results, places: &Places, me: &Owner) -> V
 /// The entries that it left, or some of them.
 pub fn freed(plan: &Plan, results: &Results, places: &Places) -> BTreeSet<PathKey> {
     let left = plan.iter().filter(|(_, job)| !job.goal.remove.is_empty() || !job.goal.release.is_empty());
-    let done = left.filter_map(|(spot, _)| {
-        let outcome = results.get(spot)?;
+    let done = left.filter_map(|(entry_ref, _)| {
+        let outcome = results.get(entry_ref)?;
         let is_done = outcome.result.is_ok() && outcome.removal == Removal::Done;
-        is_done.then(|| places.get(spot)?.as_ref().ok().cloned())?
+        is_done.then(|| places.get(entry_ref)?.as_ref().ok().cloned())?
     });
     done.collect()
 }
 
 /// What stands until another has taken it, in words.
 pub fn awaited(plan: &Plan, results: &Results) -> Vec<String> {
-    let awaited = plan.iter().filter_map(|(spot, job)| {
-        let settled = &results.get(spot)?.result.as_ref().ok()?.settled;
+    let awaited = plan.iter().filter_map(|(entry_ref, job)| {
+        let settled = &results.get(entry_ref)?.result.as_ref().ok()?.settled;
         let awaited = job.goal.offer.iter().filter(|(property, _)| settled.awaited.contains(*property));
         Some(awaited.map(move |(property, waiters)| {
             let named: Vec<&str> = waiters.iter().take(MAX_NAMED).map(String::as_str).collect();
@@ -62,7 +62,7 @@ pub fn awaited(plan: &Plan, results: &Results) -> Vec<String> {
             let named = named.join(", ");
             format!(
                 "property {property:?} of {} is left to {named}{more}, and removed if nobody takes it over",
-                spot.path
+                entry_ref.path
             )
         }))
     });
@@ -71,10 +71,10 @@ pub fn awaited(plan: &Plan, results: &Results) -> Vec<String> {
 
 /// What another has taken over, in words.
 pub fn inherited(results: &Results) -> Vec<String> {
-    let inherited = results.iter().filter_map(|(spot, outcome)| {
+    let inherited = results.iter().filter_map(|(entry_ref, outcome)| {
         let settled = &outcome.result.as_ref().ok()?.settled;
         Some(settled.inherited.iter().map(move |(property, by)| {
-            format!("property {property:?} of {} belongs to PushSecret {} now", spot.path, by.object())
+            format!("property {property:?} of {} belongs to PushSecret {} now", entry_ref.path, by.object())
         }))
     });
     inherited.flatten().collect()

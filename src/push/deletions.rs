@@ -25,14 +25,15 @@ impl Deletions {
     }
 
     /// How long ago it was first seen that this place could not be cleaned.
-    pub fn failing_for(&self, object: &str, uid: &str, place: &StoreKey, now: Instant) -> Duration {
-        self.waited_for((object.to_owned(), Some(place.clone())), uid, now)
+    pub fn failing_for(&self, object: &str, uid: &str, location: &StoreKey, now: Instant) -> Duration {
+        self.waited_for((object.to_owned(), Some(location.clone())), uid, now)
     }
 
     /// Every other place of the object is clean, or is not to be cleaned now.
-    pub fn fail_only(&self, object: &str, places: &BTreeMap<StoreKey, String>) {
-        let is_other = |place: &Option<StoreKey>| place.as_ref().is_some_and(|place| !places.contains_key(place));
-        self.lock().retain(|(of, place), _| of != object || !is_other(place));
+    pub fn fail_only(&self, object: &str, locations: &BTreeMap<StoreKey, String>) {
+        let is_other =
+            |location: &Option<StoreKey>| location.as_ref().is_some_and(|location| !locations.contains_key(location));
+        self.lock().retain(|(of, location), _| of != object || !is_other(location));
     }
 
     fn waited_for(&self, key: (String, Option<StoreKey>), uid: &str, now: Instant) -> Duration {

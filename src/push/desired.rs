@@ -31,7 +31,7 @@ pub struct Desired {
     /// The stores that are published to.
     pub stores: BTreeSet<StoreKey>,
     /// What of a source goes where.
-    pub mappings: Vec<Entry>,
+    pub mappings: Vec<PushMapping>,
     /// How often the store is compared with the source; `None` means only when something changes.
     pub refresh: Option<Duration>,
     /// What happens to properties that are there already.
@@ -45,7 +45,7 @@ pub struct Desired {
 }
 
 /// One mapping of the spec.
-pub struct Entry {
+pub struct PushMapping {
     /// Where it stands, e.g. `spec.data[0]`.
     pub field: String,
     /// What of a source goes where.

@@ -5,7 +5,7 @@
 //! all other claimants first, as an intent on every property.
 
 use super::step::Step;
-use crate::domain::claim::{self, Inquiry, LabelChanges, Others, Owner};
+use crate::domain::claim::{self, Inquiry, MetadataChanges, Others, Owner};
 use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::remote::{Entry, EntryState};
 
@@ -48,7 +48,7 @@ fn purge(entry: &Entry, me: &Owner) -> Option<Step> {
 /// Of two that announced themselves the one with the lower UID goes on, as with claims.
 fn give_way(entry: &Entry, me: &Owner, key: String, by: Owner) -> Step {
     match is_announced(entry, me) && by.uid < me.uid {
-        true => Step::Settle(LabelChanges::from([(claim::purge_key(&me.uid), None)])),
+        true => Step::Settle(MetadataChanges::from([(claim::purge_key(&me.uid), None)])),
         false => Step::Wait { key, by },
     }
 }

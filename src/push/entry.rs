@@ -13,7 +13,7 @@ use super::offers::Offers;
 use super::refusal::Refusal;
 use super::step::{self, Goal, Removals, Settled, Step, Write};
 use crate::cluster::ClusterError;
-use crate::domain::claim::{self, Elsewhere, Inquiry, LabelChanges, Owner};
+use crate::domain::claim::{self, Elsewhere, Inquiry, MetadataChanges, Owner};
 use crate::domain::consent;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState};
@@ -81,13 +81,13 @@ pub struct Applier<'a> {
 }
 
 /// One entry in one store.
-pub struct Place<'a> {
+pub struct Access<'a> {
     /// The store.
     pub client: &'a dyn StoreClient,
     /// The entry.
     pub path: &'a RemotePath,
     /// Where that is, however its store calls it.
-    pub key: &'a PathKey,
+    pub place: &'a PathKey,
     /// Writes down what is about to be pushed.
     pub ledger: &'a dyn Recorder,
     /// Told at once what consumers are to know.
@@ -166,19 +166,19 @@ struct Chain {
 
 impl Applier<'_> {
     /// Brings an entry to its goal. Stopped anywhere, the next call goes on from there.
-    pub async fn converge(&self, place: &Place<'_>, goal: &Goal, removals: Removals) -> Result<Applied, ApplyError> {
-        let (entry, asked) = self.read(place).await?;
+    pub async fn converge(&self, access: &Access<'_>, goal: &Goal, removals: Removals) -> Result<Applied, ApplyError> {
+        let (entry, asked) = self.read(access).await?;
         let (losses, wrote, seen) = (0, Wrote::Nothing, Sight::Cached);
-        let inquiry = Inquiry { offered: self.offers.at(place.key), ..Inquiry::default() };
+        let inquiry = Inquiry { offered: self.offers.at(access.place), ..Inquiry::default() };
         let mut chain = Chain { entry, asked, inquiry, losses, wrote, seen };
         let mut steps = 0;
         while steps < MAX_STEPS {
             let step = step::next(goal, removals, &chain.entry, self.me, &chain.inquiry);
             // Each owner is asked after once, however many there are.
             steps += u32::from(!matches!(step, Step::AskAfter(_) | Step::AskHeir(_)));
-            if let Some(settled) = self.take(place, &mut chain, step).await? {
+            if let Some(settled) = self.take(access, &mut chain, step).await? {
                 if let Elsewhere::At(misplaced) = &chain.inquiry.marker {
-                    misplaced::tidy(place.client, misplaced).await;
+                    misplaced::tidy(access.client, misplaced).await;
                 }
                 return Ok(Applied { settled, wrote: chain.wrote });
             }
@@ -187,77 +187,77 @@ impl Applier<'_> {
     }
 
     /// Reads the entry, and gives with it when it was asked for.
-    async fn read(&self, place: &Place<'_>) -> Result<(Entry, Moment), ApplyError> {
+    async fn read(&self, access: &Access<'_>) -> Result<(Entry, Moment), ApplyError> {
         let asked = Moment::now();
-        let entry = place.client.read_to_write(place.path).await.map_err(ApplyError::Store)?;
-        self.intents.read(place.key, &entry.custom_metadata);
+        let entry = access.client.read_to_write(access.path).await.map_err(ApplyError::Store)?;
+        self.intents.read(access.place, &entry.custom_metadata);
         Ok((entry, asked))
     }
 
-    async fn read_again(&self, place: &Place<'_>, chain: &mut Chain) -> Result<(), ApplyError> {
-        (chain.entry, chain.asked) = self.read(place).await?;
-        chain.inquiry.offered = self.offers.at(place.key);
+    async fn read_again(&self, access: &Access<'_>, chain: &mut Chain) -> Result<(), ApplyError> {
+        (chain.entry, chain.asked) = self.read(access).await?;
+        chain.inquiry.offered = self.offers.at(access.place);
         Ok(())
     }
 
     /// One step; `Some` when it was the last.
-    async fn take(&self, place: &Place<'_>, chain: &mut Chain, step: Step) -> Result<Option<Settled>, ApplyError> {
+    async fn take(&self, access: &Access<'_>, chain: &mut Chain, step: Step) -> Result<Option<Settled>, ApplyError> {
         match step {
             Step::Done(settled) => return Ok(Some(settled)),
             Step::Refuse { refusal, taken } => return Err(ApplyError::Refused { refusal, taken }),
             Step::AskAfter(owner) => return self.ask_after(chain, owner).await.map(|()| None),
             Step::AskHeir(owner) => {
-                let listed = self.owners.listed(&owner, place.path).await.map_err(ApplyError::Cluster)?;
+                let listed = self.owners.listed(&owner, access.path).await.map_err(ApplyError::Cluster)?;
                 chain.inquiry.listed.insert(owner.uid, listed);
                 return Ok(None);
             }
             Step::LookElsewhere(spellings) => {
-                let marker = misplaced::look(place.client, place.path, &spellings).await;
+                let marker = misplaced::look(access.client, access.path, &spellings).await;
                 chain.inquiry.marker = marker.map_err(ApplyError::Store)?;
                 return Ok(None);
             }
-            Step::Wait { key, by } => return self.wait(place, chain, key, by).await.map(|()| None),
+            Step::Wait { key, by } => return self.wait(access, chain, key, by).await.map(|()| None),
             Step::Announce { changes, claims, properties } => {
-                self.look(place, chain, &properties).await?;
-                match self.claim(place, chain, claims).await? {
+                self.look(access, chain, &properties).await?;
+                match self.claim(access, chain, claims).await? {
                     Exchange::Done | Exchange::Crossed => return Ok(None),
-                    Exchange::Unavailable => self.announce(place, chain, &changes).await?,
+                    Exchange::Unavailable => self.announce(access, chain, &changes).await?,
                 }
             }
-            Step::TakeOver { changes, from } => self.take_over(place, chain, &changes, &from).await?,
+            Step::TakeOver { changes, from } => self.take_over(access, chain, &changes, &from).await?,
             Step::Settle(_) | Step::Purge if chain.is_old() => chain.lose().await?,
             Step::Settle(changes) => {
                 // A claim that is let go may be taken by another at once.
                 if claim::withdraws(&changes) {
-                    self.look(place, chain, &BTreeSet::new()).await?;
+                    self.look(access, chain, &BTreeSet::new()).await?;
                 }
-                self.settle(place, chain, &changes).await?;
+                self.settle(access, chain, &changes).await?;
                 // A property that was removed earlier is only now known to be gone for good.
                 if chain.entry.data().is_some() && claim::withdraws(&changes) {
-                    (place.announce)(Pushed::Consent);
+                    (access.announce)(Pushed::Consent);
                 }
             }
             Step::Bury { version } => {
-                self.look(place, chain, &BTreeSet::new()).await?;
-                place.client.delete_versions(place.path, &[version]).await.map_err(ApplyError::Store)?;
-                (place.announce)(Pushed::Removal(version));
-                tracing::info!(push_secret = %self.me.object(), path = %place.path, version, "version deleted");
+                self.look(access, chain, &BTreeSet::new()).await?;
+                access.client.delete_versions(access.path, &[version]).await.map_err(ApplyError::Store)?;
+                (access.announce)(Pushed::Removal(version));
+                tracing::info!(push_secret = %self.me.object(), path = %access.path, version, "version deleted");
             }
             Step::Destroy { through } => {
-                self.look(place, chain, &BTreeSet::new()).await?;
-                self.destroy(place, chain, through).await?;
+                self.look(access, chain, &BTreeSet::new()).await?;
+                self.destroy(access, chain, through).await?;
             }
             Step::Purge => {
-                self.look(place, chain, &BTreeSet::new()).await?;
-                self.purge(place, chain).await?;
+                self.look(access, chain, &BTreeSet::new()).await?;
+                self.purge(access, chain).await?;
             }
             Step::Write(write) => {
-                if let Some(settled) = self.write(place, chain, write).await? {
+                if let Some(settled) = self.write(access, chain, write).await? {
                     return Ok(Some(settled));
                 }
             }
         }
-        self.read_again(place, chain).await?;
+        self.read_again(access, chain).await?;
         Ok(None)
     }
 
@@ -265,54 +265,54 @@ impl Applier<'_> {
     /// cache.
     async fn look(
         &self,
-        place: &Place<'_>,
+        access: &Access<'_>,
         chain: &mut Chain,
         properties: &BTreeSet<String>,
     ) -> Result<(), ApplyError> {
         if chain.seen == Sight::Cached || !properties.is_empty() {
-            place.ledger.ensure(properties, Sight::Live).await.map_err(ApplyError::Cluster)?;
+            access.ledger.ensure(properties, Sight::Live).await.map_err(ApplyError::Cluster)?;
             chain.seen = Sight::Live;
         }
         Ok(())
     }
 
     /// By number, whatever is written meanwhile.
-    async fn destroy(&self, place: &Place<'_>, chain: &mut Chain, through: u64) -> Result<(), ApplyError> {
-        let metadata = place.client.metadata(place.path).await.map_err(ApplyError::Store)?;
+    async fn destroy(&self, access: &Access<'_>, chain: &mut Chain, through: u64) -> Result<(), ApplyError> {
+        let metadata = access.client.metadata(access.path).await.map_err(ApplyError::Store)?;
         let kept = metadata.map(|metadata| metadata.kept).unwrap_or_default();
         let versions: Vec<u64> = kept.into_iter().filter(|version| *version <= through).collect();
         if !versions.is_empty() {
-            let destroyed = place.client.destroy_versions(place.path, &versions).await;
+            let destroyed = access.client.destroy_versions(access.path, &versions).await;
             destroyed.map_err(|error| may_not(error, DESTROY_ADVICE))?;
-            tracing::info!(push_secret = %self.me.object(), path = %place.path, ?versions, "versions destroyed");
+            tracing::info!(push_secret = %self.me.object(), path = %access.path, ?versions, "versions destroyed");
         }
         if let EntryState::Live { version, .. } = chain.entry.state {
-            (place.announce)(Pushed::Removal(version));
+            (access.announce)(Pushed::Removal(version));
         }
         chain.inquiry.destroyed = through;
         Ok(())
     }
 
-    async fn purge(&self, place: &Place<'_>, chain: &Chain) -> Result<(), ApplyError> {
-        if let Err(error) = chain.in_time(place.client.purge(place.path)).await? {
+    async fn purge(&self, access: &Access<'_>, chain: &Chain) -> Result<(), ApplyError> {
+        if let Err(error) = chain.in_time(access.client.purge(access.path)).await? {
             // Nobody is to wait for what does not happen. If this fails too, the intent counts no longer after a minute.
             let withdrawn = BTreeMap::from([(claim::purge_key(&self.me.uid), None)]);
-            place.client.patch_metadata(place.path, &withdrawn).await.ok();
+            access.client.patch_metadata(access.path, &withdrawn).await.ok();
             return Err(may_not(error, PURGE_ADVICE));
         }
-        (place.announce)(Pushed::Purge);
-        tracing::info!(push_secret = %self.me.object(), path = %place.path, "entry purged");
+        (access.announce)(Pushed::Purge);
+        tracing::info!(push_secret = %self.me.object(), path = %access.path, "entry purged");
         Ok(())
     }
 
     /// `None` when the entry has to be read again: the check-and-set was lost, or the claim was while we wrote.
-    async fn write(&self, place: &Place<'_>, chain: &mut Chain, write: Write) -> Result<Option<Settled>, ApplyError> {
+    async fn write(&self, access: &Access<'_>, chain: &mut Chain, write: Write) -> Result<Option<Settled>, ApplyError> {
         let lets_go = !write.drops.is_empty() || claim::withdraws(&write.settle);
         let sight = match lets_go && chain.seen == Sight::Cached {
             true => Sight::Live,
             false => Sight::Cached,
         };
-        place.ledger.ensure(&write.sets, sight).await.map_err(ApplyError::Cluster)?;
+        access.ledger.ensure(&write.sets, sight).await.map_err(ApplyError::Cluster)?;
         if sight == Sight::Live {
             chain.seen = Sight::Live;
         }
@@ -321,7 +321,7 @@ impl Applier<'_> {
             return chain.lose().await.map(|()| None);
         }
         let sent = Moment::now();
-        let written = match chain.in_time(place.client.write(place.path, &write.data, write.cas)).await? {
+        let written = match chain.in_time(access.client.write(access.path, &write.data, write.cas)).await? {
             Ok(written) => written,
             Err(StoreError::CasMismatch { .. }) => return chain.lose().await.map(|()| None),
             Err(error) => return Err(ApplyError::Store(error)),
@@ -335,14 +335,14 @@ impl Applier<'_> {
             claim::withdraws(&write.settle) || write.settle.keys().any(|key| consent::is_consent(key));
         let is_told_later = !write.data.is_empty() && has_more_to_say;
         if !write.data.is_empty() && !is_told_later {
-            (place.announce)(Pushed::Version(written.version));
+            (access.announce)(Pushed::Version(written.version));
         }
-        tracing::info!(push_secret = %self.me.object(), path = %place.path, version = written.version, "version written");
+        tracing::info!(push_secret = %self.me.object(), path = %access.path, version = written.version, "version written");
         let held = |property: &String| claim::still_held(&written.custom_metadata, property, self.me, &chain.inquiry);
         if !write.holds.iter().all(held) {
             self.offers.crossed(self.me, &written.custom_metadata, &write.drops);
             if is_told_later {
-                (place.announce)(Pushed::Version(written.version));
+                (access.announce)(Pushed::Version(written.version));
             }
             return chain.lose().await.map(|()| None);
         }
@@ -352,13 +352,13 @@ impl Applier<'_> {
         if !write.settle.is_empty() {
             if chain.is_old() {
                 if is_told_later {
-                    (place.announce)(Pushed::Version(written.version));
+                    (access.announce)(Pushed::Version(written.version));
                 }
                 return chain.lose().await.map(|()| None);
             }
-            let settled = self.settle(place, chain, &write.settle).await;
+            let settled = self.settle(access, chain, &write.settle).await;
             if is_told_later {
-                (place.announce)(Pushed::Version(written.version));
+                (access.announce)(Pushed::Version(written.version));
             }
             settled?;
         }
@@ -375,8 +375,8 @@ impl Applier<'_> {
     }
 
     /// An intent of a claimant that is gone, or that stands still, is passed over; another is given a few moments.
-    async fn wait(&self, place: &Place<'_>, chain: &mut Chain, key: String, by: Owner) -> Result<(), ApplyError> {
-        if self.intents.is_stale(place.key, &key, self.now) {
+    async fn wait(&self, access: &Access<'_>, chain: &mut Chain, key: String, by: Owner) -> Result<(), ApplyError> {
+        if self.intents.is_stale(access.place, &key, self.now) {
             chain.inquiry.stale.insert(key);
             return Ok(());
         }
@@ -384,28 +384,28 @@ impl Applier<'_> {
             return self.ask_after(chain, by).await;
         }
         chain.lose().await.map_err(|_busy| ApplyError::Contested { by })?;
-        self.read_again(place, chain).await
+        self.read_again(access, chain).await
     }
 
     /// Claims in one step, where the server makes sure that no label changed since it was read: then nobody else stands on
     /// the properties, by a claim or by an intent.
     async fn claim(
         &self,
-        place: &Place<'_>,
+        access: &Access<'_>,
         chain: &mut Chain,
-        claims: Option<LabelChanges>,
+        claims: Option<MetadataChanges>,
     ) -> Result<Exchange, ApplyError> {
         let Some(claims) = claims else { return Ok(Exchange::Unavailable) };
         let exchange =
-            place.client.exchange_labels(place.path, &chain.entry, &claims).await.map_err(ApplyError::Store)?;
+            access.client.exchange_metadata(access.path, &chain.entry, &claims).await.map_err(ApplyError::Store)?;
         match exchange {
             Exchange::Done => {
-                self.tell_of_labels(place, &claims);
-                chain.relabel(&claims);
+                self.log_changes(access, &claims);
+                chain.amend(&claims);
             }
             Exchange::Crossed => {
                 chain.lose().await?;
-                self.read_again(place, chain).await?;
+                self.read_again(access, chain).await?;
             }
             Exchange::Unavailable => {}
         }
@@ -415,44 +415,54 @@ impl Applier<'_> {
     /// Sets our claim in the place of another's, who does nothing to the property meanwhile.
     async fn take_over(
         &self,
-        place: &Place<'_>,
+        access: &Access<'_>,
         chain: &mut Chain,
-        changes: &LabelChanges,
+        changes: &MetadataChanges,
         from: &BTreeMap<String, String>,
     ) -> Result<(), ApplyError> {
-        self.look(place, chain, &from.keys().cloned().collect()).await?;
-        let Some(in_hand) = self.offers.take(self.me, place.key, from) else { return Ok(()) };
-        match place.client.exchange_labels(place.path, &chain.entry, changes).await.map_err(ApplyError::Store)? {
-            Exchange::Done => self.tell_of_labels(place, changes),
+        self.look(access, chain, &from.keys().cloned().collect()).await?;
+        let Some(in_hand) = self.offers.take(self.me, access.place, from) else { return Ok(()) };
+        match access.client.exchange_metadata(access.path, &chain.entry, changes).await.map_err(ApplyError::Store)? {
+            Exchange::Done => self.log_changes(access, changes),
             Exchange::Crossed => return chain.lose().await,
-            Exchange::Unavailable => self.settle(place, chain, changes).await?,
+            Exchange::Unavailable => self.settle(access, chain, changes).await?,
         }
         in_hand.taken();
         Ok(())
     }
 
     /// Creates the entry where there is none, without labels, so that a rival's stay; then adds ours.
-    async fn announce(&self, place: &Place<'_>, chain: &mut Chain, changes: &LabelChanges) -> Result<(), ApplyError> {
+    async fn announce(
+        &self,
+        access: &Access<'_>,
+        chain: &mut Chain,
+        changes: &MetadataChanges,
+    ) -> Result<(), ApplyError> {
         match chain.entry.state {
             EntryState::Absent => {
-                place.client.create_entry(place.path).await.map_err(ApplyError::Store)?;
-                tracing::info!(push_secret = %self.me.object(), path = %place.path, "entry created");
+                access.client.create_entry(access.path).await.map_err(ApplyError::Store)?;
+                tracing::info!(push_secret = %self.me.object(), path = %access.path, "entry created");
             }
             EntryState::Empty | EntryState::Deleted { .. } | EntryState::Live { .. } => {}
         }
-        self.patch(place, chain, changes).await
+        self.patch(access, chain, changes).await
     }
 
     /// Changes labels on the strength of what the last read showed.
-    async fn settle(&self, place: &Place<'_>, chain: &mut Chain, changes: &LabelChanges) -> Result<(), ApplyError> {
+    async fn settle(
+        &self,
+        access: &Access<'_>,
+        chain: &mut Chain,
+        changes: &MetadataChanges,
+    ) -> Result<(), ApplyError> {
         let rests_on = chain.asked;
-        in_time(rests_on, self.patch(place, chain, changes)).await?
+        in_time(rests_on, self.patch(access, chain, changes)).await?
     }
 
-    async fn patch(&self, place: &Place<'_>, chain: &mut Chain, changes: &LabelChanges) -> Result<(), ApplyError> {
-        match place.client.patch_metadata(place.path, changes).await {
+    async fn patch(&self, access: &Access<'_>, chain: &mut Chain, changes: &MetadataChanges) -> Result<(), ApplyError> {
+        match access.client.patch_metadata(access.path, changes).await {
             Ok(()) => {
-                self.tell_of_labels(place, changes);
+                self.log_changes(access, changes);
                 Ok(())
             }
             // It was removed meanwhile: the next read shows that.
@@ -461,11 +471,11 @@ impl Applier<'_> {
         }
     }
 
-    fn tell_of_labels(&self, place: &Place<'_>, changes: &LabelChanges) {
+    fn log_changes(&self, access: &Access<'_>, changes: &MetadataChanges) {
         let labels: Vec<&str> = changes.keys().map(String::as_str).collect();
-        tracing::info!(push_secret = %self.me.object(), path = %place.path, ?labels, "labels changed");
+        tracing::info!(push_secret = %self.me.object(), path = %access.path, ?labels, "labels changed");
         if changes.keys().any(|key| consent::is_consent(key)) {
-            (place.announce)(Pushed::Consent);
+            (access.announce)(Pushed::Consent);
         }
     }
 }
@@ -493,7 +503,7 @@ impl Chain {
     }
 
     /// The entry with labels that the server just took. Its data may be older, which the check-and-set of a write finds.
-    fn relabel(&mut self, changes: &LabelChanges) {
+    fn amend(&mut self, changes: &MetadataChanges) {
         for (key, value) in changes {
             match value {
                 Some(value) => self.entry.custom_metadata.insert(key.clone(), value.clone()),

@@ -89,8 +89,10 @@ impl Fates {
         }
         let mut fates = Fates { is_clean_up: true, ..Fates::default() };
         for store in ledger.stores().into_iter().filter(|store| store.former.is_some()) {
-            let error =
-                results.iter().filter(|(spot, _)| spot.store == store).find_map(|(_, o)| o.result.as_ref().err());
+            let error = results
+                .iter()
+                .filter(|(entry_ref, _)| entry_ref.store == store)
+                .find_map(|(_, o)| o.result.as_ref().err());
             match (reached.absent.get(&store), error) {
                 (Some(no_login @ NoStore::Elsewhere { .. }), _) => {
                     // Whether it is another place, only the server to which the store leads now can say.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::domain::claim::Labels;
+use crate::domain::claim::CustomMetadata;
 use crate::store::PathKey;
 
 /// An intent that has stood for this long belongs to nobody who still works on it. A claimant holds itself to that: see
@@ -25,10 +25,10 @@ impl Intents {
     }
 
     /// Forgets the intents of an entry that a read of it shows no longer: one that comes back is a new one.
-    pub fn read(&self, at: &PathKey, labels: &Labels) {
+    pub fn read(&self, at: &PathKey, metadata: &CustomMetadata) {
         let mut seen = self.lock();
         if let Some(intents) = seen.get_mut(at) {
-            intents.retain(|key, _| labels.contains_key(key));
+            intents.retain(|key, _| metadata.contains_key(key));
             if intents.is_empty() {
                 seen.remove(at);
             }
@@ -48,7 +48,7 @@ mod tests {
         PathKey { server: server.into(), mount: "secret".into(), path: "a/b".into() }
     }
 
-    fn shows(keys: &[&str]) -> Labels {
+    fn shows(keys: &[&str]) -> CustomMetadata {
         keys.iter().map(|key| ((*key).to_owned(), String::new())).collect()
     }
 

@@ -30,7 +30,7 @@ pub struct StoreKey {
 
 /// An entry of a store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Spot {
+pub struct EntryRef {
     /// The store.
     pub store: StoreKey,
     /// The entry.
@@ -53,11 +53,11 @@ pub struct Line {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ledger {
     /// What was pushed, by entry and property.
-    pub pushed: BTreeMap<Spot, BTreeMap<String, Line>>,
+    pub pushed: BTreeMap<EntryRef, BTreeMap<String, Line>>,
     /// Lines of stores that cannot be used now.
     pub unreachable: BTreeMap<StoreKey, Vec<Line>>,
     /// Lines that name an entry and no property: another controller pushed it as a whole. They go once we publish there.
-    pub whole: BTreeMap<Spot, Vec<Line>>,
+    pub whole: BTreeMap<EntryRef, Vec<Line>>,
     /// Lines whose entry cannot be read.
     pub illegible: BTreeMap<StoreKey, Vec<Line>>,
     /// Lines, by what stands for their store, whose store cannot be read.
@@ -213,16 +213,16 @@ impl Ledger {
         let property = remote.property.clone().filter(|property| !property.is_empty());
         match (RemotePath::parse(mount.as_deref(), &remote.remote_key), property) {
             (Ok(path), Some(property)) => {
-                self.pushed.entry(Spot { store, path }).or_default().insert(property, line);
+                self.pushed.entry(EntryRef { store, path }).or_default().insert(property, line);
             }
-            (Ok(path), None) => self.whole.entry(Spot { store, path }).or_default().push(line),
+            (Ok(path), None) => self.whole.entry(EntryRef { store, path }).or_default().push(line),
             (Err(_), Some(_) | None) => self.illegible.entry(store).or_default().push(line),
         }
     }
 
     /// Adds a line.
-    pub fn insert(&mut self, spot: Spot, property: String, line: Line) {
-        self.pushed.entry(spot).or_default().insert(property, line);
+    pub fn insert(&mut self, entry_ref: EntryRef, property: String, line: Line) {
+        self.pushed.entry(entry_ref).or_default().insert(property, line);
     }
 
     /// The form of the status.
@@ -259,8 +259,9 @@ impl Ledger {
     }
 
     fn lines(&self) -> impl Iterator<Item = (&StoreKey, &Line)> {
-        let pushed = self.pushed.iter().flat_map(|(spot, lines)| lines.values().map(|line| (&spot.store, line)));
-        let whole = self.whole.iter().flat_map(|(spot, lines)| lines.iter().map(|line| (&spot.store, line)));
+        let pushed =
+            self.pushed.iter().flat_map(|(entry_ref, lines)| lines.values().map(|line| (&entry_ref.store, line)));
+        let whole = self.whole.iter().flat_map(|(entry_ref, lines)| lines.iter().map(|line| (&entry_ref.store, line)));
         let others = self.unreachable.iter().chain(&self.illegible);
         pushed.chain(others.flat_map(|(store, lines)| lines.iter().map(move |line| (store, line)))).chain(whole)
     }
@@ -269,10 +270,10 @@ impl Ledger {
     pub fn let_go(&mut self, store: &StoreKey) -> Vec<String> {
         let keys = |lines: &[Line]| lines.iter().map(|line| line.key.clone()).collect::<Vec<_>>();
         let mut named = Vec::new();
-        self.pushed.retain(|spot, lines| {
-            let goes = spot.store == *store;
+        self.pushed.retain(|entry_ref, lines| {
+            let goes = entry_ref.store == *store;
             named.extend(
-                lines.keys().filter(|_| goes).map(|property| format!("property {property:?} of {}", spot.path)),
+                lines.keys().filter(|_| goes).map(|property| format!("property {property:?} of {}", entry_ref.path)),
             );
             !goes
         });
@@ -284,8 +285,8 @@ impl Ledger {
     /// The same for what nobody can remove, since it names no property.
     pub fn let_unclear_go(&mut self, store: &StoreKey) -> Vec<String> {
         let mut unclear = self.illegible.remove(store).unwrap_or_default();
-        self.whole.retain(|spot, lines| {
-            let stays = spot.store != *store;
+        self.whole.retain(|entry_ref, lines| {
+            let stays = entry_ref.store != *store;
             if !stays {
                 unclear.append(lines);
             }
@@ -295,15 +296,18 @@ impl Ledger {
     }
 
     /// Forgets a property of an entry.
-    pub fn remove(&mut self, spot: &Spot, property: &str) {
-        if let Some(lines) = self.pushed.get_mut(spot) {
+    pub fn remove(&mut self, entry_ref: &EntryRef, property: &str) {
+        if let Some(lines) = self.pushed.get_mut(entry_ref) {
             lines.remove(property);
         }
     }
 
     /// What cannot be removed, since nobody knows what of it is ours, in words.
     pub fn unclear(&self) -> Vec<String> {
-        let whole = self.whole.iter().flat_map(|(spot, lines)| lines.iter().map(|line| (spot.store.to_string(), line)));
+        let whole = self
+            .whole
+            .iter()
+            .flat_map(|(entry_ref, lines)| lines.iter().map(|line| (entry_ref.store.to_string(), line)));
         let illegible =
             self.illegible.iter().flat_map(|(store, lines)| lines.iter().map(|line| (store.to_string(), line)));
         let nowhere = self.nowhere.iter().map(|(store, line)| (store.clone(), line));
@@ -364,7 +368,7 @@ mod tests {
         let before = StoreKey::of_former(&former).unwrap();
         let mounts = Mounts::from([(vault, Some("secret".into())), (before, Some("old".into()))]);
         let ledger = Ledger::read(&listed, &mounts);
-        let paths: Vec<String> = ledger.pushed.keys().map(|spot| spot.path.to_string()).collect();
+        let paths: Vec<String> = ledger.pushed.keys().map(|entry_ref| entry_ref.path.to_string()).collect();
         assert_eq!(paths, ["secret/a/b", "secret/a/c", "old/a/b"]);
         assert_eq!((ledger.unreachable.len(), ledger.whole.len(), ledger.nowhere.len()), (1, 1, 1));
         assert_eq!(ledger.write(), listed);

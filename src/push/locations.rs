@@ -13,8 +13,8 @@ pub type Locations = BTreeMap<StoreKey, StoreLocation>;
 
 /// Adds what the servers call themselves and their mounts, as far as they said so.
 pub fn learn(mut locations: Locations, places: &Places) -> Locations {
-    for (spot, place) in places {
-        if let (Ok(place), Some(location)) = (place, locations.get_mut(&spot.store)) {
+    for (entry_ref, place) in places {
+        if let (Ok(place), Some(location)) = (place, locations.get_mut(&entry_ref.store)) {
             location.server_id = Some(place.server.to_string());
             if location.path.is_some() {
                 location.mount_id = Some(place.mount.to_string());

@@ -5,10 +5,10 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::desired::{Desired, Entry, Shape};
-use super::labels::{Disagreement, LabelGoal};
-use super::ledger::{Line, Mounts, Spot, StoreKey, key_of};
-use super::pieces::{NoPlace, Piece, fixed, pieces};
+use super::custom_metadata::{Disagreement, MetadataGoal};
+use super::desired::{Desired, PushMapping, Shape};
+use super::ledger::{EntryRef, Line, Mounts, StoreKey, key_of};
+use super::pieces::{NoPath, Piece, fixed, pieces};
 use crate::api::push_secret::{PushMatch, PushRemoteRef, PushSecretData};
 use crate::domain::consent::Consent;
 use crate::domain::convention::{Convention, Finding, Severity};
@@ -21,7 +21,7 @@ use crate::domain::source::Source;
 #[derive(Default)]
 pub struct Mapped {
     /// By entry.
-    pub entries: BTreeMap<Spot, Wanted>,
+    pub entries: BTreeMap<EntryRef, Wanted>,
     /// Mappings of sources that lead nowhere, so that nobody knows what is wanted there.
     pub astray: Vec<Astray>,
     /// Rules that are broken where the convention only warns.
@@ -42,7 +42,7 @@ pub struct Wanted {
     /// Two mappings that cannot both have their way.
     pub clash: Option<Box<Clash>>,
     /// What is wanted of its labels.
-    pub labels: LabelGoal,
+    pub custom_metadata: MetadataGoal,
     options: Vec<(Origin, PushOptions)>,
 }
 
@@ -53,7 +53,7 @@ pub struct Astray {
     /// Which.
     pub origin: Origin,
     /// Why.
-    pub error: NoPlace,
+    pub error: NoPath,
 }
 
 /// A mapping, and whose where sources are known.
@@ -116,10 +116,10 @@ pub enum Fault {
 pub fn map(desired: &Desired, sources: &[Source], mounts: &Mounts, convention: &Convention) -> Mapped {
     let mut layout = Layout::new(desired, mounts, convention);
     for (index, source) in sources.iter().enumerate() {
-        for entry in &desired.mappings {
-            let origin = Origin { field: entry.field.clone(), source: Some(source.to_string()) };
-            match pieces(entry, source) {
-                Ok(pieces) => pieces.into_iter().for_each(|piece| layout.add(index, &origin, entry, piece)),
+        for mapping in &desired.mappings {
+            let origin = Origin { field: mapping.field.clone(), source: Some(source.to_string()) };
+            match pieces(mapping, source) {
+                Ok(pieces) => pieces.into_iter().for_each(|piece| layout.add(index, &origin, mapping, piece)),
                 Err(error) => layout.lose(origin, error),
             }
         }
@@ -133,9 +133,9 @@ pub fn map(desired: &Desired, sources: &[Source], mounts: &Mounts, convention: &
 /// What only an edit of the spec can mend.
 pub fn check(desired: &Desired, mounts: &Mounts, convention: &Convention) -> Result<(), Fault> {
     let mut layout = Layout::new(desired, mounts, convention);
-    for entry in &desired.mappings {
-        let origin = Origin { field: entry.field.clone(), source: None };
-        fixed(entry).into_iter().for_each(|piece| layout.add(0, &origin, entry, piece));
+    for mapping in &desired.mappings {
+        let origin = Origin { field: mapping.field.clone(), source: None };
+        fixed(mapping).into_iter().for_each(|piece| layout.add(0, &origin, mapping, piece));
     }
     let mapped = layout.finish();
     if let Some(astray) = mapped.astray.into_iter().next() {
@@ -153,7 +153,7 @@ struct Layout<'a> {
     convention: &'a Convention,
     mapped: Mapped,
     /// Who writes each property.
-    writers: BTreeMap<(Spot, String), Origin>,
+    writers: BTreeMap<(EntryRef, String), Origin>,
     /// Whose each line of the ledger is.
     lines: BTreeMap<(StoreKey, String), Origin>,
 }
@@ -170,51 +170,59 @@ impl<'a> Layout<'a> {
         }
     }
 
-    fn lose(&mut self, origin: Origin, error: NoPlace) {
+    fn lose(&mut self, origin: Origin, error: NoPath) {
         let astray = Astray { origin, error };
         if !self.mapped.astray.contains(&astray) {
             self.mapped.astray.push(astray);
         }
     }
 
-    fn add(&mut self, source: usize, origin: &Origin, entry: &Entry, piece: Piece) {
-        let origin = origin.of(entry, &piece);
+    fn add(&mut self, source: usize, origin: &Origin, mapping: &PushMapping, piece: Piece) {
+        let origin = origin.of(mapping, &piece);
         for (store, mount) in self.stores.clone() {
-            if entry.stores.as_ref().is_some_and(|only| !only.contains(store)) {
+            if mapping.stores.as_ref().is_some_and(|only| !only.contains(store)) {
                 continue;
             }
             match RemotePath::parse(mount, &piece.remote_key) {
                 Ok(path) => {
-                    let spot = Spot { store: store.clone(), path };
+                    let entry_ref = EntryRef { store: store.clone(), path };
                     let remote_ref =
                         PushRemoteRef { remote_key: piece.remote_key.clone(), property: Some(piece.property.clone()) };
                     let match_ = PushMatch { secret_key: piece.secret_key.clone(), remote_ref };
-                    let data = PushSecretData { match_, ..entry.kept.clone() };
+                    let data = PushSecretData { match_, ..mapping.kept.clone() };
                     let line = Line { key: key_of(&data), data };
-                    self.place(source, &origin, entry, &piece, spot, line);
+                    self.insert(source, &origin, mapping, &piece, entry_ref, line);
                 }
-                Err(error) => self.lose(origin.clone(), NoPlace::Path(error)),
+                Err(error) => self.lose(origin.clone(), NoPath::Path(error)),
             }
         }
     }
 
-    fn place(&mut self, source: usize, origin: &Origin, entry: &Entry, piece: &Piece, spot: Spot, line: Line) {
-        self.judge(&spot, &piece.property);
-        let clash = self.clash(origin, &spot, &piece.property, &line);
-        let wanted = self.mapped.entries.entry(spot).or_default();
-        wanted.options.push((origin.clone(), entry.options.clone()));
+    fn insert(
+        &mut self,
+        source: usize,
+        origin: &Origin,
+        mapping: &PushMapping,
+        piece: &Piece,
+        entry_ref: EntryRef,
+        line: Line,
+    ) {
+        self.judge(&entry_ref, &piece.property);
+        let clash = self.clash(origin, &entry_ref, &piece.property, &line);
+        let wanted = self.mapped.entries.entry(entry_ref).or_default();
+        wanted.options.push((origin.clone(), mapping.options.clone()));
         if clash.is_some() {
             wanted.clash = wanted.clash.take().or(clash);
             return;
         }
         wanted.mappings.entry(source).or_default().insert(piece.property.clone(), piece.value.clone());
-        wanted.consents.extend(entry.options.consumers.clone().map(|consent| (piece.property.clone(), consent)));
+        wanted.consents.extend(mapping.options.consumers.clone().map(|consent| (piece.property.clone(), consent)));
         wanted.lines.insert(piece.property.clone(), line);
     }
 
-    fn judge(&mut self, spot: &Spot, property: &str) {
-        for finding in self.convention.judge(&spot.path, Some(property)) {
-            let violations = &mut self.mapped.entries.entry(spot.clone()).or_default().violations;
+    fn judge(&mut self, entry_ref: &EntryRef, property: &str) {
+        for finding in self.convention.judge(&entry_ref.path, Some(property)) {
+            let violations = &mut self.mapped.entries.entry(entry_ref.clone()).or_default().violations;
             let text = finding.to_string();
             match finding.severity {
                 Severity::Error if violations.contains(&finding) => {}
@@ -225,14 +233,14 @@ impl<'a> Layout<'a> {
         }
     }
 
-    fn clash(&mut self, origin: &Origin, spot: &Spot, property: &str, line: &Line) -> Option<Box<Clash>> {
-        let place = (spot.clone(), property.to_owned());
-        if let Some(first) = self.writers.get(&place) {
+    fn clash(&mut self, origin: &Origin, entry_ref: &EntryRef, property: &str, line: &Line) -> Option<Box<Clash>> {
+        let written = (entry_ref.clone(), property.to_owned());
+        if let Some(first) = self.writers.get(&written) {
             let (first, second) = (first.clone(), origin.clone());
-            return Some(Box::new(Clash::Duplicate { first, second, property: place.1, path: place.0.path }));
+            return Some(Box::new(Clash::Duplicate { first, second, property: written.1, path: written.0.path }));
         }
-        self.writers.insert(place, origin.clone());
-        let key = (spot.store.clone(), line.key.clone());
+        self.writers.insert(written, origin.clone());
+        let key = (entry_ref.store.clone(), line.key.clone());
         if let Some(first) = self.lines.get(&key) {
             let (first, second) = (first.clone(), origin.clone());
             return Some(Box::new(Clash::Ambiguous { first, second, key: key.1 }));
@@ -242,13 +250,13 @@ impl<'a> Layout<'a> {
     }
 
     fn finish(mut self) -> Mapped {
-        for (spot, wanted) in &mut self.mapped.entries {
+        for (entry_ref, wanted) in &mut self.mapped.entries {
             let options: Vec<&PushOptions> = wanted.options.iter().map(|(_, options)| options).collect();
-            match LabelGoal::of(&options) {
-                Ok(labels) => wanted.labels = labels,
+            match MetadataGoal::of(&options) {
+                Ok(goal) => wanted.custom_metadata = goal,
                 Err(Disagreement { first, second, field }) => {
                     let origin = |index: usize| wanted.options[index].0.clone();
-                    let (first, second, path) = (origin(first), origin(second), spot.path.clone());
+                    let (first, second, path) = (origin(first), origin(second), entry_ref.path.clone());
                     let clash = || Box::new(Clash::Disagreement { first, second, field, path });
                     wanted.clash = Some(wanted.clash.take().unwrap_or_else(clash));
                 }
@@ -260,8 +268,8 @@ impl<'a> Layout<'a> {
 
 impl Origin {
     /// Where one mapping has many keys, which.
-    fn of(&self, entry: &Entry, piece: &Piece) -> Self {
-        let key = match &entry.shape {
+    fn of(&self, mapping: &PushMapping, piece: &Piece) -> Self {
+        let key = match &mapping.shape {
             Shape::Bundle { .. } | Shape::Each { .. } => piece.secret_key.as_ref(),
             Shape::Value { .. } | Shape::Fields { .. } | Shape::Text { .. } => None,
         };

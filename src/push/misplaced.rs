@@ -18,12 +18,12 @@ pub async fn look(
     spellings: &BTreeSet<String>,
 ) -> Result<Elsewhere, StoreError> {
     let mut seen = Elsewhere::Nowhere;
-    let (places, certainty) = places(client.mount(), path, spellings);
-    for place in places {
-        match (client.metadata(&place).await, certainty) {
-            (Ok(Some(metadata)), _) if is_misplaced(&metadata) => return Ok(Elsewhere::At(place)),
+    let (paths, certainty) = candidates(client.mount(), path, spellings);
+    for path in paths {
+        match (client.metadata(&path).await, certainty) {
+            (Ok(Some(metadata)), _) if is_misplaced(&metadata) => return Ok(Elsewhere::At(path)),
             (Ok(Some(_) | None), _) | (Err(StoreError::Forbidden { .. }), Certainty::Guessed) => {}
-            (Err(StoreError::Forbidden { .. }), Certainty::Spelled) => seen = Elsewhere::Hidden(place),
+            (Err(StoreError::Forbidden { .. }), Certainty::Spelled) => seen = Elsewhere::Hidden(path),
             (Err(error), _) => return Err(error),
         }
     }
@@ -32,19 +32,19 @@ pub async fn look(
 
 /// Takes the mark off a place where it does not belong, once it stands at the right one, if nothing but that mark is there. The entry
 /// itself stays, empty: somebody may just be writing its first version. A push never fails by this.
-pub async fn tidy(client: &dyn StoreClient, place: &RemotePath) {
-    let outcome = match client.metadata(place).await {
+pub async fn tidy(client: &dyn StoreClient, path: &RemotePath) {
+    let outcome = match client.metadata(path).await {
         Ok(Some(metadata)) if is_misplaced(&metadata) && metadata.custom_metadata.len() == 1 => {
-            client.patch_metadata(place, &BTreeMap::from([(claim::MARKER.to_owned(), None)])).await
+            client.patch_metadata(path, &BTreeMap::from([(claim::MARKER.to_owned(), None)])).await
         }
         Ok(Some(_) | None) => return,
         Err(error) => Err(error),
     };
     match outcome {
         Ok(()) => {
-            tracing::info!(%place, "a mark of External Secrets Operator was removed from the wrong place")
+            tracing::info!(%path, "a mark of External Secrets Operator was removed from the wrong place")
         }
-        Err(error) => tracing::info!(%place, %error, "a mark of External Secrets Operator stays at the wrong place"),
+        Err(error) => tracing::info!(%path, %error, "a mark of External Secrets Operator stays at the wrong place"),
     }
 }
 
@@ -57,8 +57,12 @@ enum Certainty {
     Guessed,
 }
 
-fn places(mount: Option<&str>, path: &RemotePath, spellings: &BTreeSet<String>) -> (BTreeSet<RemotePath>, Certainty) {
-    let misplaced = |key: &str| RemotePath::with_misplaced_labels(mount?, key);
+fn candidates(
+    mount: Option<&str>,
+    path: &RemotePath,
+    spellings: &BTreeSet<String>,
+) -> (BTreeSet<RemotePath>, Certainty) {
+    let misplaced = |key: &str| RemotePath::with_misplaced_metadata(mount?, key);
     let spelled: BTreeSet<RemotePath> = spellings.iter().filter_map(|key| misplaced(key)).collect();
     match spelled.is_empty() {
         true => (misplaced(&path.to_string()).into_iter().collect(), Certainty::Guessed),
@@ -82,7 +86,7 @@ mod tests {
         let path = RemotePath::parse(Some("secret"), "platform-data/pg/shop").unwrap();
         let found = |mount, spellings: &[&str]| -> Vec<String> {
             let spellings = spellings.iter().map(|key| (*key).to_owned()).collect();
-            places(mount, &path, &spellings).0.iter().map(RemotePath::metadata_url).collect()
+            candidates(mount, &path, &spellings).0.iter().map(RemotePath::metadata_url).collect()
         };
         let (short, long) = ("secret/platform-data/pg/shop", "secret/data/platform-data/pg/shop");
         assert_eq!(found(Some("secret"), &[long]), ["secret/metadata/secret/data/platform-data/pg/shop"]);

@@ -10,13 +10,13 @@
 pub mod apply;
 pub mod arrival;
 pub mod cleanup;
+pub mod custom_metadata;
 pub mod deletions;
 pub mod desired;
 pub mod ending;
 pub mod entry;
 pub mod former;
 pub mod intents;
-pub mod labels;
 pub mod ledger;
 pub mod locations;
 pub mod mapped;

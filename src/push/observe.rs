@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::apply::Clients;
 use super::desired::Chosen;
 use super::entry::Owners;
-use super::ledger::{Mounts, Spot, StoreKey};
+use super::ledger::{EntryRef, Mounts, StoreKey};
 use super::locations::Locations;
 use super::patience::{no_answer, side_by_side};
 use super::plan::Places;
@@ -156,28 +156,28 @@ impl SeenStores {
 
 /// Finds out where entries are, whatever their stores call the place. A store that keeps others waiting is left behind; what it
 /// answers later spares the next reconcile the question.
-pub async fn places<'a>(clients: &Clients, spots: impl Iterator<Item = &'a Spot>) -> Places {
-    let mut by_store: BTreeMap<&StoreKey, BTreeSet<Spot>> = BTreeMap::new();
-    for spot in spots.filter(|spot| clients.contains_key(&spot.store)) {
-        by_store.entry(&spot.store).or_default().insert(spot.clone());
+pub async fn places<'a>(clients: &Clients, entry_refs: impl Iterator<Item = &'a EntryRef>) -> Places {
+    let mut by_store: BTreeMap<&StoreKey, BTreeSet<EntryRef>> = BTreeMap::new();
+    for entry_ref in entry_refs.filter(|entry_ref| clients.contains_key(&entry_ref.store)) {
+        by_store.entry(&entry_ref.store).or_default().insert(entry_ref.clone());
     }
     let found: Arc<Mutex<Places>> = Arc::default();
     let lock = |found: &Mutex<Places>| found.lock().clone();
-    let asking = by_store.iter().map(|(store, spots)| {
-        let (client, spots, found) = (clients[*store].clone(), spots.clone(), found.clone());
+    let asking = by_store.iter().map(|(store, entry_refs)| {
+        let (client, entry_refs, found) = (clients[*store].clone(), entry_refs.clone(), found.clone());
         let asked = spawn_serving(async move {
-            for spot in spots {
-                let place = client.path_key(&spot.path).await;
-                found.lock().insert(spot, place);
+            for entry_ref in entry_refs {
+                let place = client.path_key(&entry_ref.path).await;
+                found.lock().insert(entry_ref, place);
             }
         });
         async { drop(asked.await) }
     });
     side_by_side(asking.collect(), || lock(&found).len()).await;
     let mut places = lock(&found);
-    for spot in by_store.into_values().flatten() {
-        let late = no_answer(&spot.store);
-        places.entry(spot).or_insert(Err(late));
+    for entry_ref in by_store.into_values().flatten() {
+        let late = no_answer(&entry_ref.store);
+        places.entry(entry_ref).or_insert(Err(late));
     }
     places
 }

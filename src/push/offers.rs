@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use super::waiters::{self, Maps};
 use crate::api::PushSecret;
 use crate::controller::guarded::Guarded;
-use crate::domain::claim::{self, Labels, Owner};
+use crate::domain::claim::{self, CustomMetadata, Owner};
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::store::PathKey;
@@ -64,7 +64,7 @@ struct State {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct At {
     uid: String,
-    key: PathKey,
+    place: PathKey,
     property: String,
 }
 
@@ -103,7 +103,7 @@ pub struct Attempt {
 /// What a reconcile came to at an entry that it is to publish to.
 pub struct Reached {
     /// The entry.
-    pub key: PathKey,
+    pub place: PathKey,
     /// What it owns there now.
     pub owned: BTreeSet<String>,
     /// Whose claims it was refused for.
@@ -143,15 +143,15 @@ impl Offers {
     pub fn waiters(
         &self,
         me: &Owner,
-        key: &PathKey,
+        place: &PathKey,
         path: &RemotePath,
         property: &str,
         patience: Patience,
     ) -> Vec<Waiter> {
         let (refused, declined, is_over) = {
             let state = self.lock();
-            let refused = state.refused.iter().filter(|(_, at)| at.iter().any(|(refused_at, _)| refused_at == key));
-            let at = At { uid: me.uid.clone(), key: key.clone(), property: property.to_owned() };
+            let refused = state.refused.iter().filter(|(_, at)| at.iter().any(|(refused_at, _)| refused_at == place));
+            let at = At { uid: me.uid.clone(), place: place.clone(), property: property.to_owned() };
             let offer = state.offers.get(&at);
             let declined = offer.map(|offer| offer.declined.clone()).unwrap_or_default();
             let is_over = offer.is_some_and(|offer| offer.taken_by.is_some() || patience.is_over(offer.since));
@@ -189,16 +189,19 @@ impl Offers {
     }
 
     /// What is offered at an entry: properties, each with the UID of its owner.
-    pub fn at(&self, key: &PathKey) -> BTreeSet<(String, String)> {
+    pub fn at(&self, place: &PathKey) -> BTreeSet<(String, String)> {
         let state = self.lock();
-        let open = state.offers.iter().filter(|(at, offer)| at.key == *key && offer.is_to_be_had());
+        let open = state.offers.iter().filter(|(at, offer)| at.place == *place && offer.is_to_be_had());
         open.map(|(at, _)| (at.property.clone(), at.uid.clone())).collect()
     }
 
     /// Takes these properties in hand, each from the owner with this UID; nothing if one of them is offered no longer.
-    pub fn take(&self, me: &Owner, key: &PathKey, from: &BTreeMap<String, String>) -> Option<InHand<'_>> {
-        let at =
-            |(property, uid): (&String, &String)| At { uid: uid.clone(), key: key.clone(), property: property.clone() };
+    pub fn take(&self, me: &Owner, place: &PathKey, from: &BTreeMap<String, String>) -> Option<InHand<'_>> {
+        let at = |(property, uid): (&String, &String)| At {
+            uid: uid.clone(),
+            place: place.clone(),
+            property: property.clone(),
+        };
         let at: Vec<At> = from.iter().map(at).collect();
         let mut state = self.lock();
         if !at.iter().all(|at| state.offers.get(at).is_some_and(Offer::is_to_be_had)) {
@@ -226,18 +229,18 @@ impl Offers {
     }
 
     /// What this PushSecret had at these entries may be free now: whoever was refused there for its sake tries again.
-    pub fn freed(&self, me: &Owner, keys: &BTreeSet<PathKey>) {
-        if !keys.is_empty() {
+    pub fn freed(&self, me: &Owner, places: &BTreeSet<PathKey>) {
+        if !places.is_empty() {
             let (state, mine) = (self.lock(), name_of(me));
-            let woken = state.refused_for(|(key, owner)| keys.contains(key) && *owner == mine);
+            let woken = state.refused_for(|(place, owner)| places.contains(place) && *owner == mine);
             drop(state);
             self.wake(woken);
         }
     }
 
     /// These properties of an entry with these labels were removed after another leader had let somebody take them, who writes them again.
-    pub fn crossed(&self, me: &Owner, labels: &Labels, removed: &BTreeSet<String>) {
-        let owners = removed.iter().filter_map(|property| claim::owner(labels, property));
+    pub fn crossed(&self, me: &Owner, metadata: &CustomMetadata, removed: &BTreeSet<String>) {
+        let owners = removed.iter().filter_map(|property| claim::owner(metadata, property));
         let others = owners.filter(|owner| owner.uid != me.uid && owner.cluster == me.cluster);
         self.wake(others.map(|owner| name_of(&owner)).collect());
     }
@@ -287,10 +290,10 @@ impl State {
 
     fn open(&mut self, me: &Owner, asking: Asking, now: Instant) {
         let open = Some(self.tick());
-        let is_kept = |at: &At| asking.contains_key(&(at.key.clone(), at.property.clone()));
+        let is_kept = |at: &At| asking.contains_key(&(at.place.clone(), at.property.clone()));
         self.offers.retain(|at, _| at.uid != me.uid || is_kept(at));
-        for ((key, property), asked) in asking {
-            let at = At { uid: me.uid.clone(), key, property };
+        for ((place, property), asked) in asking {
+            let at = At { uid: me.uid.clone(), place, property };
             if asked.is_empty() {
                 self.offers.entry(at).and_modify(|offer| (offer.open, offer.asked) = (None, BTreeSet::new()));
                 continue;
@@ -308,7 +311,7 @@ impl State {
             offer.is_taken_by(taker);
             left.insert(offer.by.clone());
             if let Some(refused) = self.refused.get_mut(taker) {
-                refused.remove(&(at.key.clone(), offer.by.clone()));
+                refused.remove(&(at.place.clone(), offer.by.clone()));
             }
         }
         left
@@ -316,7 +319,7 @@ impl State {
 
     fn reached(&mut self, attempt: &Attempt, reached: &[Reached]) -> BTreeSet<Name> {
         let mut woken = BTreeSet::new();
-        let owned = |at: &At| reached.iter().any(|one| one.key == at.key && one.owned.contains(&at.property));
+        let owned = |at: &At| reached.iter().any(|one| one.place == at.place && one.owned.contains(&at.property));
         let taken = self
             .offers
             .iter_mut()
@@ -325,13 +328,13 @@ impl State {
             offer.is_taken_by(&attempt.waiter.name);
             woken.insert(offer.by.clone());
         }
-        let refused = reached.iter().flat_map(|one| one.refused_for.iter().map(|by| (one.key.clone(), by.clone())));
+        let refused = reached.iter().flat_map(|one| one.refused_for.iter().map(|by| (one.place.clone(), by.clone())));
         let refused: BTreeSet<(PathKey, Name)> = refused.collect();
         match refused.is_empty() {
             true => drop(self.refused.remove(&attempt.waiter.name)),
             false => drop(self.refused.insert(attempt.waiter.name.clone(), refused)),
         }
-        let is_final = |key: &PathKey| reached.iter().any(|one| one.is_final && one.key == *key);
+        let is_final = |place: &PathKey| reached.iter().any(|one| one.is_final && one.place == *place);
         woken.extend(self.decline(attempt, is_final));
         woken
     }
@@ -342,7 +345,7 @@ impl State {
         for (at, offer) in &mut self.offers {
             let was_open = !offer.in_hand && offer.open.is_some_and(|open| open < attempt.began);
             let is_asked = offer.asked.iter().any(|asked| asked.name == attempt.waiter.name);
-            if was_open && is_asked && at_entry(&at.key) && offer.declined.insert(attempt.waiter.clone()) {
+            if was_open && is_asked && at_entry(&at.place) && offer.declined.insert(attempt.waiter.clone()) {
                 woken.insert(offer.by.clone());
             }
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
-use super::desired::{Entry, Keys, Shape};
+use super::desired::{Keys, PushMapping, Shape};
 use crate::domain::key_rewrite::TooLong;
 use crate::domain::mapping::{self, SourceError, SourceKey, ValueOf};
 use crate::domain::path::PathError;
@@ -29,11 +29,11 @@ pub struct Piece {
 
 /// Why a mapping leads nowhere.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum NoPlace {
+pub enum NoPath {
     /// The source does not fill its placeholders.
     #[error("{0}")]
     Unfilled(RemoteKeyError),
-    /// It names no entry.
+    /// It names no mapping.
     #[error("{0}")]
     Path(PathError),
     /// A key of the source becomes a path that is too long.
@@ -45,44 +45,44 @@ pub enum NoPlace {
 }
 
 /// The piece of a mapping that is the same for every source.
-pub fn fixed(entry: &Entry) -> Option<Piece> {
-    let remote = entry.shape.remote().filter(|remote| remote.is_plain())?;
-    entry.one(remote.specimen())
+pub fn fixed(mapping: &PushMapping) -> Option<Piece> {
+    let remote = mapping.shape.remote().filter(|remote| remote.is_plain())?;
+    mapping.one(remote.specimen())
 }
 
 /// The pieces of a mapping for one source.
 ///
 /// # Errors
 /// It leads nowhere, or nobody can say which properties it has.
-pub fn pieces(entry: &Entry, source: &Source) -> Result<Vec<Piece>, NoPlace> {
-    let remote_key = match entry.shape.remote() {
-        Some(remote) => remote.resolve(source).map_err(NoPlace::Unfilled)?,
+pub fn pieces(mapping: &PushMapping, source: &Source) -> Result<Vec<Piece>, NoPath> {
+    let remote_key = match mapping.shape.remote() {
+        Some(remote) => remote.resolve(source).map_err(NoPath::Unfilled)?,
         None => String::new(),
     };
-    match &entry.shape {
-        Shape::Value { .. } | Shape::Text { .. } => Ok(entry.one(remote_key).into_iter().collect()),
-        Shape::Fields { key, .. } => entry.fields(&entry.key(key), source, &remote_key),
+    match &mapping.shape {
+        Shape::Value { .. } | Shape::Text { .. } => Ok(mapping.one(remote_key).into_iter().collect()),
+        Shape::Fields { key, .. } => mapping.fields(&mapping.key(key), source, &remote_key),
         Shape::Bundle { keys, .. } => {
             let piece = |key: String| Piece {
                 remote_key: remote_key.clone(),
                 property: key.clone(),
-                value: ValueOf::Key(entry.key(&key)),
+                value: ValueOf::Key(mapping.key(&key)),
                 secret_key: Some(key),
             };
-            Ok(keys.of(entry, source).into_iter().map(piece).collect())
+            Ok(keys.of(mapping, source).into_iter().map(piece).collect())
         }
         Shape::Each { keys, rewrite } => {
             let mut pieces = Vec::new();
-            for key in keys.of(entry, source) {
-                let remote_key = rewrite.apply(&key).map_err(NoPlace::TooLong)?;
-                pieces.extend(entry.alone(key, source, remote_key));
+            for key in keys.of(mapping, source) {
+                let remote_key = rewrite.apply(&key).map_err(NoPath::TooLong)?;
+                pieces.extend(mapping.alone(key, source, remote_key));
             }
             Ok(pieces)
         }
     }
 }
 
-impl Entry {
+impl PushMapping {
     fn key(&self, key: &str) -> SourceKey {
         SourceKey { key: key.to_owned(), conversion: self.conversion, encoding: self.options.encoding }
     }
@@ -106,8 +106,8 @@ impl Entry {
         }
     }
 
-    fn fields(&self, key: &SourceKey, source: &Source, remote_key: &str) -> Result<Vec<Piece>, NoPlace> {
-        let names = mapping::field_names(key, &source.data).map_err(NoPlace::Shapeless)?;
+    fn fields(&self, key: &SourceKey, source: &Source, remote_key: &str) -> Result<Vec<Piece>, NoPath> {
+        let names = mapping::field_names(key, &source.data).map_err(NoPath::Shapeless)?;
         let piece = |field: String| Piece {
             remote_key: remote_key.to_owned(),
             property: field.clone(),
@@ -132,8 +132,8 @@ impl Entry {
 }
 
 impl Keys {
-    fn of(&self, entry: &Entry, source: &Source) -> BTreeSet<String> {
-        let names = source.data.keys().map(|key| entry.conversion.read(key));
+    fn of(&self, mapping: &PushMapping, source: &Source) -> BTreeSet<String> {
+        let names = source.data.keys().map(|key| mapping.conversion.read(key));
         names.filter(|key| self.matching.is_match(key) && !self.except.contains(key)).collect()
     }
 }

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::desired::Desired;
 use super::entry::ApplyError;
-use super::ledger::{Ledger, Line, Spot};
+use super::ledger::{EntryRef, Ledger, Line};
 use super::mapped::{Clash, Mapped, Wanted};
 use super::step::{Existing, Goal, History};
 use crate::api::path_status::PushedPath;
@@ -51,10 +51,10 @@ pub enum Known {
 }
 
 /// Where each entry is, so that two stores that mean one place are seen as one.
-pub type Places = BTreeMap<Spot, Result<PathKey, StoreError>>;
+pub type Places = BTreeMap<EntryRef, Result<PathKey, StoreError>>;
 
 /// What is to be done, entry by entry.
-pub type Plan = BTreeMap<Spot, Job>;
+pub type Plan = BTreeMap<EntryRef, Job>;
 
 /// What is to be done to one entry.
 #[derive(Default)]
@@ -66,7 +66,7 @@ pub struct Job {
     /// Properties that the ledger lists and that stay as they are: whether they are wanted is not known.
     pub held: BTreeSet<String>,
     /// Properties that the ledger lists and that are wanted at the same place as another store or key spells it.
-    pub moved: BTreeMap<String, Spot>,
+    pub moved: BTreeMap<String, EntryRef>,
     /// What keeps it from being touched.
     pub blocked: Option<Problem>,
 }
@@ -110,7 +110,7 @@ pub fn plan(
         Aim::Publish { desired, mapped, sources, .. } => mapped
             .entries
             .iter()
-            .map(|(spot, wanted)| (spot.clone(), publish(desired, wanted, sources, places.get(spot))))
+            .map(|(entry_ref, wanted)| (entry_ref.clone(), publish(desired, wanted, sources, places.get(entry_ref))))
             .collect(),
         Aim::Withdraw { .. } => Plan::new(),
     };
@@ -119,36 +119,36 @@ pub fn plan(
         Aim::Withdraw { existing, earlier } => (*existing, *earlier, Known::All),
     };
     let (wanted, doubtful) = (wanted_places(&plan, places), doubtful_places(&plan, places));
-    for (spot, lines) in &ledger.pushed {
-        let existing = if spot.store.former.is_some() { Existing::Claimed } else { existing };
-        let job = plan.entry(spot.clone()).or_insert_with(|| Job {
+    for (entry_ref, lines) in &ledger.pushed {
+        let existing = if entry_ref.store.former.is_some() { Existing::Claimed } else { existing };
+        let job = plan.entry(entry_ref.clone()).or_insert_with(|| Job {
             goal: Goal { existing, earlier, ..Goal::default() },
-            blocked: unknown_place(places.get(spot)),
+            blocked: unknown_place(places.get(entry_ref)),
             ..Job::default()
         });
-        job.goal.history = History::Listed { version: version(paths, spot) };
+        job.goal.history = History::Listed { version: version(paths, entry_ref) };
         job.goal.spellings.extend(lines.values().map(Line::remote_key));
-        let place = places.get(spot).and_then(|place| place.as_ref().ok());
+        let place = places.get(entry_ref).and_then(|place| place.as_ref().ok());
         for (property, line) in lines {
             // The same place under another store's name, or another spelling: it is still wanted.
             let moved = place.and_then(|place| wanted.get(&(place.clone(), property.clone())));
             let is_wanted = job.lines.contains_key(property) || moved.is_some();
-            job.moved.extend(moved.filter(|to| *to != spot).map(|to| (property.clone(), to.clone())));
-            let known = match doubtful.contains(&(spot.path.path.as_str().to_owned(), property.clone())) {
+            job.moved.extend(moved.filter(|to| *to != entry_ref).map(|to| (property.clone(), to.clone())));
+            let known = match doubtful.contains(&(entry_ref.path.path.as_str().to_owned(), property.clone())) {
                 true => Known::Some,
                 false => known,
             };
             match (is_wanted, known, deletion) {
                 (true, Known::All | Known::Some, PushDeletionPolicy::Delete | PushDeletionPolicy::None) => {
-                    job.goal.labels.retire(line);
+                    job.goal.custom_metadata.retire(line);
                 }
                 (false, Known::Some, PushDeletionPolicy::Delete | PushDeletionPolicy::None) => {
                     job.held.insert(property.clone());
                 }
                 (false, Known::All, PushDeletionPolicy::Delete) => {
-                    let waiters = place.map(|place| waiters(&spot.path, place, property)).unwrap_or_default();
+                    let waiters = place.map(|place| waiters(&entry_ref.path, place, property)).unwrap_or_default();
                     if waiters.is_empty() {
-                        job.goal.labels.retire(line);
+                        job.goal.custom_metadata.retire(line);
                         job.goal.remove.insert(property.clone());
                     } else {
                         job.goal.offer.insert(property.clone(), waiters);
@@ -169,7 +169,7 @@ fn publish(desired: &Desired, wanted: &Wanted, sources: &[Source], place: Option
             existing: desired.existing,
             earlier: desired.earlier,
             foreign: desired.foreign,
-            labels: wanted.labels.clone(),
+            custom_metadata: wanted.custom_metadata.clone(),
             consents: wanted.consents.clone(),
             spellings: wanted.lines.values().map(Line::remote_key).collect(),
             ..Goal::default()
@@ -208,25 +208,28 @@ fn unknown_place(place: Option<&Result<PathKey, StoreError>>) -> Option<Problem>
     }
 }
 
-fn wanted_places(plan: &Plan, places: &Places) -> BTreeMap<(PathKey, String), Spot> {
-    let placed = plan.iter().filter_map(|(spot, job)| Some((spot, places.get(spot)?.as_ref().ok()?, job)));
+fn wanted_places(plan: &Plan, places: &Places) -> BTreeMap<(PathKey, String), EntryRef> {
+    let placed =
+        plan.iter().filter_map(|(entry_ref, job)| Some((entry_ref, places.get(entry_ref)?.as_ref().ok()?, job)));
     placed
-        .flat_map(|(spot, place, job)| {
-            job.lines.keys().map(move |property| ((place.clone(), property.clone()), spot.clone()))
+        .flat_map(|(entry_ref, place, job)| {
+            job.lines.keys().map(move |property| ((place.clone(), property.clone()), entry_ref.clone()))
         })
         .collect()
 }
 
 /// Path and property of what is wanted where a store cannot say now where that is. Another store may mean the same place.
 fn doubtful_places(plan: &Plan, places: &Places) -> BTreeSet<(String, String)> {
-    let unplaced = plan.iter().filter(|(spot, _)| matches!(places.get(*spot), Some(Err(_))));
+    let unplaced = plan.iter().filter(|(entry_ref, _)| matches!(places.get(*entry_ref), Some(Err(_))));
     unplaced
-        .flat_map(|(spot, job)| job.lines.keys().map(|property| (spot.path.path.as_str().to_owned(), property.clone())))
+        .flat_map(|(entry_ref, job)| {
+            job.lines.keys().map(|property| (entry_ref.path.path.as_str().to_owned(), property.clone()))
+        })
         .collect()
 }
 
-fn version(paths: &[PushedPath], spot: &Spot) -> Option<u64> {
-    let (store, path) = (spot.store.listed(), spot.path.to_string());
+fn version(paths: &[PushedPath], entry_ref: &EntryRef) -> Option<u64> {
+    let (store, path) = (entry_ref.store.listed(), entry_ref.path.to_string());
     let known = paths.iter().find(|known| known.store == store && known.path == path)?;
     known.version.and_then(|version| u64::try_from(version).ok())
 }

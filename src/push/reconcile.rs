@@ -14,7 +14,7 @@ use super::desired::{self, Desired, InvalidSpec, StoreQueries, StoreQuery};
 use super::entry::{Applier, Wrote};
 use super::former::{self, Fates};
 use super::intents::Intents;
-use super::ledger::{self, Ledger, Spot, StoreKey};
+use super::ledger::{self, EntryRef, Ledger, StoreKey};
 use super::locations;
 use super::mapped::{self, Mapped};
 use super::observe::{self, NoStore, SeenStores, Selected};
@@ -366,7 +366,7 @@ impl<'a> Turn<'a> {
 
     /// Plans, writes what is about to be written into the ledger, and writes.
     async fn carry_out(&self, seen: &SeenStores, aim: &Aim<'_>) -> Carried {
-        let wanted: Vec<&Spot> = match aim {
+        let wanted: Vec<&EntryRef> = match aim {
             Aim::Publish { mapped, .. } => mapped.entries.keys().collect(),
             Aim::Withdraw { .. } => Vec::new(),
         };
@@ -385,7 +385,7 @@ impl<'a> Turn<'a> {
         let listed = locations::settle(listed, &locations);
         let reached = former::reach(seen, self.world.stores, &self.namespace, &listed);
         let ledger = Ledger::read(&listed, &reached.mounts);
-        let former = ledger.pushed.keys().filter(|spot| spot.store.former.is_some());
+        let former = ledger.pushed.keys().filter(|entry_ref| entry_ref.store.former.is_some());
         let places: Places = observe::places(&reached.clients, former).await.into_iter().chain(places).collect();
         let paths = self.before.paths.iter().filter(|path| !moved.contains(&path.store)).cloned().collect::<Vec<_>>();
         let (plan, asking) = self.plan(aim, &ledger, &places, &paths);
@@ -468,8 +468,11 @@ impl<'a> Turn<'a> {
     }
 
     fn declare_places(&self, aim: &Aim<'_>, places: &Places) {
-        let spelled = |spot: &Spot| Spelled { store: spot.store.listed(), path: spot.path.to_string() };
-        let place = |spot: &Spot| (spelled(spot), places.get(spot).and_then(|place| place.as_ref().ok()).cloned());
+        let spelled =
+            |entry_ref: &EntryRef| Spelled { store: entry_ref.store.listed(), path: entry_ref.path.to_string() };
+        let place = |entry_ref: &EntryRef| {
+            (spelled(entry_ref), places.get(entry_ref).and_then(|place| place.as_ref().ok()).cloned())
+        };
         (self.world.publishes)(match aim {
             Aim::Publish { mapped, .. } => mapped.entries.keys().map(place).collect(),
             Aim::Withdraw { .. } => BTreeMap::new(),
@@ -478,16 +481,16 @@ impl<'a> Turn<'a> {
 
     /// A version that was written when we could not say so any more (a lost reply, a restart) is announced late.
     async fn announce_missed(&self, seen: &SeenStores, paths: &[PushedPath], results: &Results) {
-        for (spot, outcome) in results {
+        for (entry_ref, outcome) in results {
             let unsaid = outcome.result.as_ref().ok().filter(|applied| applied.wrote == Wrote::Nothing);
             let Some(version) = unsaid.and_then(|applied| applied.settled.version) else { continue };
-            let (store, path) = (spot.store.to_string(), spot.path.to_string());
+            let (store, path) = (entry_ref.store.to_string(), entry_ref.path.to_string());
             let known = paths.iter().find(|known| known.store == store && known.path == path);
             if known.and_then(|known| known.version).and_then(|known| u64::try_from(known).ok()) == Some(version) {
                 continue;
             }
-            if let Some(client) = seen.clients.get(&spot.store)
-                && let Ok(key) = client.path_key(&spot.path).await
+            if let Some(client) = seen.clients.get(&entry_ref.store)
+                && let Ok(key) = client.path_key(&entry_ref.path).await
             {
                 (self.world.announce)(&key, Pushed::Version(version));
             }

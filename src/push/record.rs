@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::apply::Ledgers;
 use super::entry::{Recorder, Sight};
-use super::ledger::{self, Ledger, Line, Mounts, Spot};
+use super::ledger::{self, EntryRef, Ledger, Line, Mounts};
 use super::locations::{Locations, lines_of, settle};
 use super::plan::Plan;
 use crate::api::PushSecret;
@@ -27,9 +27,9 @@ const FRESH: Duration = Duration::from_secs(1);
 pub struct Record<'a> {
     cluster: &'a Cluster,
     /// Every line that this plan could need.
-    lines: BTreeMap<Spot, BTreeMap<String, Line>>,
+    lines: BTreeMap<EntryRef, BTreeMap<String, Line>>,
     /// What this plan removes, as the cache lists it.
-    old: BTreeMap<Spot, BTreeMap<String, Line>>,
+    old: BTreeMap<EntryRef, BTreeMap<String, Line>>,
     /// Where the stores lead.
     locations: Locations,
     state: Mutex<State>,
@@ -50,7 +50,7 @@ struct State {
     /// The ledger as it was before we added lines.
     listed: PushLedger,
     /// The lines that were asked for.
-    announced: BTreeSet<(Spot, String)>,
+    announced: BTreeSet<(EntryRef, String)>,
     /// When the API server last told us.
     seen: Option<Instant>,
     /// Whether the plan's lines were added.
@@ -61,11 +61,11 @@ impl<'a> Record<'a> {
     /// Starts from the ledger as the object has it.
     pub fn new(cluster: &'a Cluster, object: PushSecret, plan: &Plan, ledger: &Ledger, locations: Locations) -> Self {
         let lines = plan.iter().filter(|(_, job)| job.blocked.is_none());
-        let lines = lines.map(|(spot, job)| (spot.clone(), job.lines.clone())).collect();
-        let old = plan.iter().filter_map(|(spot, job)| {
-            let listed = ledger.pushed.get(spot)?.iter();
+        let lines = lines.map(|(entry_ref, job)| (entry_ref.clone(), job.lines.clone())).collect();
+        let old = plan.iter().filter_map(|(entry_ref, job)| {
+            let listed = ledger.pushed.get(entry_ref)?.iter();
             let removed = listed.filter(|(property, _)| job.goal.remove.contains(*property));
-            Some((spot.clone(), removed.map(|(property, line)| (property.clone(), line.clone())).collect()))
+            Some((entry_ref.clone(), removed.map(|(property, line)| (property.clone(), line.clone())).collect()))
         });
         let listed = settled(&object, &locations);
         let state = State { object, listed, announced: BTreeSet::new(), seen: None, added: false };
@@ -79,9 +79,9 @@ impl<'a> Record<'a> {
         // Also of a store that gets its first line without a write, since what it is to have is there and ours: another name of the
         // place had it.
         self.locations.iter().for_each(|(store, location)| ledger.locate(store, location));
-        for (spot, property) in announced {
-            if let Some(line) = self.lines.get(&spot).and_then(|lines| lines.get(&property)) {
-                ledger.insert(spot, property, line.clone());
+        for (entry_ref, property) in announced {
+            if let Some(line) = self.lines.get(&entry_ref).and_then(|lines| lines.get(&property)) {
+                ledger.insert(entry_ref, property, line.clone());
             }
         }
         let version = seen.and(object.resource_version());
@@ -91,34 +91,40 @@ impl<'a> Record<'a> {
     /// Looks at the PushSecret live: nothing is left to others on the word of a cache.
     pub async fn confirm(&self) -> Result<(), ClusterError> {
         let mut state = self.state.lock().await;
-        let conflict = ClusterError::Conflict { step: "look at", object: state.object.name_any() };
+        let conflict = ClusterError::Conflict { verb: "look at", object: state.object.name_any() };
         self.look(&mut state, conflict).await
     }
 
-    async fn ensure(&self, spot: &Spot, properties: &BTreeSet<String>, sight: Sight) -> Result<(), ClusterError> {
+    async fn ensure(
+        &self,
+        entry_ref: &EntryRef,
+        properties: &BTreeSet<String>,
+        sight: Sight,
+    ) -> Result<(), ClusterError> {
         let mut state = self.state.lock().await;
-        let wanted = self.lines.get(spot).into_iter().flatten().filter(|(property, _)| properties.contains(*property));
+        let wanted =
+            self.lines.get(entry_ref).into_iter().flatten().filter(|(property, _)| properties.contains(*property));
         let wanted: Vec<(&String, &Line)> = wanted.collect();
-        match self.write(&mut state, spot, &wanted).await {
+        match self.write(&mut state, entry_ref, &wanted).await {
             // The cache was behind our own last write, or the object was edited: the first is no reason to give up.
             Err(conflict @ ClusterError::Conflict { .. }) => {
                 self.look(&mut state, conflict).await?;
-                self.write(&mut state, spot, &wanted).await?;
+                self.write(&mut state, entry_ref, &wanted).await?;
             }
             other => other?,
         }
         let is_fresh = state.seen.is_some_and(|seen| seen.elapsed() < FRESH);
         if sight == Sight::Live && !is_fresh {
-            let conflict = ClusterError::Conflict { step: "look at", object: state.object.name_any() };
+            let conflict = ClusterError::Conflict { verb: "look at", object: state.object.name_any() };
             self.look(&mut state, conflict).await?;
-            self.write(&mut state, spot, &wanted).await?;
+            self.write(&mut state, entry_ref, &wanted).await?;
         }
-        let removed = self.old.get(spot).into_iter().flat_map(BTreeMap::values);
-        if sight == Sight::Live && !lists(&self.settled(&state.object), spot, removed) {
+        let removed = self.old.get(entry_ref).into_iter().flat_map(BTreeMap::values);
+        if sight == Sight::Live && !lists(&self.settled(&state.object), entry_ref, removed) {
             // Whoever took the line away knew more than our cache.
-            return Err(ClusterError::Conflict { step: "look at", object: state.object.name_any() });
+            return Err(ClusterError::Conflict { verb: "look at", object: state.object.name_any() });
         }
-        state.announced.extend(wanted.into_iter().map(|(property, _)| (spot.clone(), property.clone())));
+        state.announced.extend(wanted.into_iter().map(|(property, _)| (entry_ref.clone(), property.clone())));
         Ok(())
     }
 
@@ -128,13 +134,13 @@ impl<'a> Record<'a> {
         if !is_same_wish(&state.object, &fresh) {
             return Err(conflict);
         }
-        let ours = |line: &Line, spot: &Spot| !lists(&state.listed, spot, [line]);
+        let ours = |line: &Line, entry_ref: &EntryRef| !lists(&state.listed, entry_ref, [line]);
         let mut listed = self.settled(&fresh);
         if state.added {
             // Lines that we added are not what was found.
-            for (spot, lines) in &self.lines {
-                let store = listed.synced.entry(spot.store.listed()).or_default();
-                lines.values().filter(|line| ours(line, spot)).for_each(|line| ledger::take(store, line));
+            for (entry_ref, lines) in &self.lines {
+                let store = listed.synced.entry(entry_ref.store.listed()).or_default();
+                lines.values().filter(|line| ours(line, entry_ref)).for_each(|line| ledger::take(store, line));
             }
             listed.synced.retain(|_, lines| !lines.is_empty());
         }
@@ -143,7 +149,12 @@ impl<'a> Record<'a> {
     }
 
     /// Writes what is missing, and whatever else the plan could need with it.
-    async fn write(&self, state: &mut State, spot: &Spot, wanted: &[(&String, &Line)]) -> Result<(), ClusterError> {
+    async fn write(
+        &self,
+        state: &mut State,
+        entry_ref: &EntryRef,
+        wanted: &[(&String, &Line)],
+    ) -> Result<(), ClusterError> {
         if wanted.is_empty() {
             return Ok(());
         }
@@ -153,7 +164,7 @@ impl<'a> Record<'a> {
             (state.object, state.seen) = (written, Some(Instant::now()));
         }
         let ledger = self.settled(&state.object);
-        if lists(&ledger, spot, wanted.iter().map(|(_, line)| *line)) {
+        if lists(&ledger, entry_ref, wanted.iter().map(|(_, line)| *line)) {
             return Ok(());
         }
         let written = self.cluster.write_ledger(&state.object, &self.with_all_lines(ledger)).await?;
@@ -163,12 +174,12 @@ impl<'a> Record<'a> {
 
     /// The ledger says where a store leads no later than that something stands there.
     fn with_all_lines(&self, mut ledger: PushLedger) -> PushLedger {
-        for (spot, lines) in self.lines.iter().filter(|(_, lines)| !lines.is_empty()) {
-            let listed = ledger.synced.entry(spot.store.listed()).or_default();
+        for (entry_ref, lines) in self.lines.iter().filter(|(_, lines)| !lines.is_empty()) {
+            let listed = ledger.synced.entry(entry_ref.store.listed()).or_default();
             lines.values().for_each(|line| ledger::put(listed, line));
-            if let Some(location) = self.locations.get(&spot.store) {
-                let recorded = ledger.locations.remove(&spot.store.listed()).unwrap_or_default();
-                ledger.locations.insert(spot.store.listed(), location.clone().or_known_as(&recorded));
+            if let Some(location) = self.locations.get(&entry_ref.store) {
+                let recorded = ledger.locations.remove(&entry_ref.store.listed()).unwrap_or_default();
+                ledger.locations.insert(entry_ref.store.listed(), location.clone().or_known_as(&recorded));
             }
         }
         ledger
@@ -184,8 +195,8 @@ fn settled(object: &PushSecret, locations: &Locations) -> PushLedger {
     settle(object.status.as_ref().map(|status| status.ledger()).unwrap_or_default(), locations)
 }
 
-fn lists<'l>(ledger: &PushLedger, spot: &Spot, lines: impl IntoIterator<Item = &'l Line>) -> bool {
-    let listed = lines_of(ledger, &spot.store);
+fn lists<'l>(ledger: &PushLedger, entry_ref: &EntryRef, lines: impl IntoIterator<Item = &'l Line>) -> bool {
+    let listed = lines_of(ledger, &entry_ref.store);
     lines.into_iter().all(|line| listed.is_some_and(|listed| ledger::has(listed, line)))
 }
 
@@ -197,7 +208,7 @@ pub(super) fn is_same_wish(one: &PushSecret, other: &PushSecret) -> bool {
         && one.deletion_timestamp.is_some() == other.deletion_timestamp.is_some()
 }
 
-struct At<'a>(&'a Record<'a>, &'a Spot);
+struct At<'a>(&'a Record<'a>, &'a EntryRef);
 
 #[async_trait]
 impl Recorder for At<'_> {
@@ -207,7 +218,7 @@ impl Recorder for At<'_> {
 }
 
 impl Ledgers for Record<'_> {
-    fn at<'a>(&'a self, spot: &'a Spot) -> Box<dyn Recorder + 'a> {
-        Box::new(At(self, spot))
+    fn at<'a>(&'a self, entry_ref: &'a EntryRef) -> Box<dyn Recorder + 'a> {
+        Box::new(At(self, entry_ref))
     }
 }

@@ -42,7 +42,7 @@ pub enum Refusal {
         "this PushSecret wrote the path, and its labels (custom_metadata) were replaced{}: annotate the PushSecret with waypost.io/adopt: \"true\" to have it claimed and written again, or choose another path",
         since(.version)
     )]
-    LabelsReplaced {
+    MetadataReplaced {
         /// The version that was last seen with its labels.
         version: Option<u64>,
     },

@@ -10,7 +10,7 @@ use super::apply::{Outcome, Removal, Results};
 use super::arrival;
 use super::entry::{ApplyError, Wrote};
 use super::former::Fates;
-use super::ledger::{Ledger, Line, Spot, StoreKey};
+use super::ledger::{EntryRef, Ledger, Line, StoreKey};
 use super::mapped::Astray;
 use super::observe::NoStore;
 use super::plan::{Job, Plan, Problem};
@@ -193,20 +193,20 @@ fn conclude(mut status: PushSecretStatus, verdict: Verdict, requeue: Requeue, se
 /// there, or where that is said ([`left`]).
 fn remaining(ledger: &Ledger, plan: &Plan, results: &Results) -> Ledger {
     let mut remaining = ledger.clone();
-    for (spot, job) in plan {
-        let Some(outcome) = results.get(spot) else { continue };
-        for property in ledger.pushed.get(spot).into_iter().flat_map(BTreeMap::keys) {
+    for (entry_ref, job) in plan {
+        let Some(outcome) = results.get(entry_ref) else { continue };
+        for property in ledger.pushed.get(entry_ref).into_iter().flat_map(BTreeMap::keys) {
             if leaves(property, job, outcome, results) {
-                remaining.remove(spot, property);
+                remaining.remove(entry_ref, property);
             }
         }
         let Ok(applied) = &outcome.result else { continue };
         for (property, line) in job.lines.iter().filter(|(property, _)| applied.settled.owned.contains(*property)) {
-            remaining.insert(spot.clone(), property.clone(), line.clone());
+            remaining.insert(entry_ref.clone(), property.clone(), line.clone());
         }
         // What was pushed there as a whole is now listed property by property.
         if !job.lines.is_empty() {
-            remaining.whole.remove(spot);
+            remaining.whole.remove(entry_ref);
         }
     }
     remaining
@@ -237,13 +237,12 @@ fn leaves(property: &String, job: &Job, outcome: &Outcome, results: &Results) ->
 
 /// What was to go and was left in a store, since nothing shows that it is ours.
 fn left(ledger: &Ledger, done: &Done<'_>) -> Vec<String> {
-    let left = done.results.iter().filter_map(|(spot, outcome)| {
-        let listed = ledger.pushed.get(spot)?;
+    let left = done.results.iter().filter_map(|(entry_ref, outcome)| {
+        let listed = ledger.pushed.get(entry_ref)?;
         let left = outcome.result.as_ref().ok().filter(|_| outcome.removal == Removal::Done)?.settled.left.iter();
-        Some(
-            left.filter(|(property, _)| listed.contains_key(*property))
-                .map(move |(property, why)| format!("property {property:?} of {} in {}: {why}", spot.path, spot.store)),
-        )
+        Some(left.filter(|(property, _)| listed.contains_key(*property)).map(move |(property, why)| {
+            format!("property {property:?} of {} in {}: {why}", entry_ref.path, entry_ref.store)
+        }))
     });
     left.flatten().collect()
 }
@@ -282,13 +281,13 @@ fn troubles(done: &Done<'_>) -> Vec<Trouble> {
         family: absent.family(),
         text: absent.to_string(),
     });
-    let entries = done.results.iter().filter_map(|(spot, outcome)| {
-        if done.fates.lost.contains_key(&spot.store) {
+    let entries = done.results.iter().filter_map(|(entry_ref, outcome)| {
+        if done.fates.lost.contains_key(&entry_ref.store) {
             return None;
         }
         let problem = outcome.result.as_ref().err()?;
         let (reason, family) = classify(problem);
-        let place = place(done, spot);
+        let place = place(done, entry_ref);
         Some(Trouble { reason, family, text: format!("{place}: {problem}") })
     });
     let unmatched = done.unmatched.iter().map(|text| Trouble {
@@ -311,10 +310,10 @@ fn troubles(done: &Done<'_>) -> Vec<Trouble> {
 }
 
 /// A path, and in which store where there are several.
-fn place(done: &Done<'_>, spot: &Spot) -> String {
-    match (done.wanted.len(), &spot.store.former) {
-        (0 | 1, None) => spot.path.to_string(),
-        (_several, _) => format!("{} in {}", spot.path, spot.store),
+fn place(done: &Done<'_>, entry_ref: &EntryRef) -> String {
+    match (done.wanted.len(), &entry_ref.store.former) {
+        (0 | 1, None) => entry_ref.path.to_string(),
+        (_several, _) => format!("{} in {}", entry_ref.path, entry_ref.store),
     }
 }
 
@@ -331,7 +330,7 @@ fn classify(problem: &Problem) -> (Reason, Family) {
         Problem::Apply(ApplyError::Store(error)) => (store_reason(error), error.family()),
         Problem::Apply(ApplyError::Refused { refusal, .. }) => match refusal {
             Refusal::Conflict { .. } | Refusal::UnreadableClaim { .. } => (Reason::PathConflict, Family::Refused),
-            Refusal::NotManaged { .. } | Refusal::LabelsReplaced { .. } => (Reason::PathNotManaged, Family::Refused),
+            Refusal::NotManaged { .. } | Refusal::MetadataReplaced { .. } => (Reason::PathNotManaged, Family::Refused),
             Refusal::TooManyClaims { .. } | Refusal::TooLarge { .. } => (Reason::TooLarge, Family::Refused),
         },
         Problem::Apply(ApplyError::MayNot { error, .. }) => (store_reason(error), error.family()),
@@ -346,7 +345,7 @@ fn store_reason(error: &crate::store::StoreError) -> Reason {
     use crate::store::StoreError;
     match error {
         StoreError::TooLarge { .. } => Reason::TooLarge,
-        StoreError::Forbidden { .. } | StoreError::LabelsNeedCas { .. } => Reason::NotPermitted,
+        StoreError::Forbidden { .. } | StoreError::MetadataNeedsCas { .. } => Reason::NotPermitted,
         StoreError::Unreachable { .. }
         | StoreError::Sealed { .. }
         | StoreError::Standby { .. }
@@ -390,7 +389,8 @@ fn summary(troubles: &[Trouble]) -> Verdict {
 
 /// With several stores, also those that have everything.
 fn partly(mut verdict: Verdict, done: &Done<'_>, listed: &Ledger) -> Verdict {
-    let ours = |store: &StoreKey| done.results.iter().filter(|(spot, _)| spot.store == *store).collect::<Vec<_>>();
+    let ours =
+        |store: &StoreKey| done.results.iter().filter(|(entry_ref, _)| entry_ref.store == *store).collect::<Vec<_>>();
     let is_in_place = |store: &&StoreKey| {
         let ours = ours(store);
         !ours.is_empty() && ours.iter().all(|(_, outcome)| outcome.result.is_ok())
@@ -399,8 +399,9 @@ fn partly(mut verdict: Verdict, done: &Done<'_>, listed: &Ledger) -> Verdict {
     if done.wanted.len() > 1 && !in_place.is_empty() {
         verdict.message.push_str(&format!("; all is in place in {}", in_place.join(", ")));
     }
-    let earlier = listed.pushed.iter().filter(|(spot, lines)| !lines.is_empty() && !done.wanted.contains(&spot.store));
-    let earlier: BTreeSet<String> = earlier.map(|(spot, _)| spot.store.to_string()).collect();
+    let earlier =
+        listed.pushed.iter().filter(|(entry_ref, lines)| !lines.is_empty() && !done.wanted.contains(&entry_ref.store));
+    let earlier: BTreeSet<String> = earlier.map(|(entry_ref, _)| entry_ref.store.to_string()).collect();
     if !earlier.is_empty() {
         let earlier: Vec<String> = earlier.into_iter().collect();
         verdict.message.push_str(&format!("; until then what was pushed to {} stays", earlier.join(", ")));
@@ -473,12 +474,12 @@ fn is_heartbeat_due(before: &PushSecretStatus, setting: &Setting<'_>) -> bool {
 
 fn paths(before: &PushSecretStatus, done: &Done<'_>, now: Timestamp) -> Vec<PushedPath> {
     let wanted = done.plan.iter().filter(|(_, job)| !job.lines.is_empty());
-    let of = |(spot, _): (&Spot, &Job)| Some(path(before, spot, done.results.get(spot)?, now));
+    let of = |(entry_ref, _): (&EntryRef, &Job)| Some(path(before, entry_ref, done.results.get(entry_ref)?, now));
     wanted.filter_map(of).take(MAX_PATHS).collect()
 }
 
-fn path(before: &PushSecretStatus, spot: &Spot, outcome: &Outcome, now: Timestamp) -> PushedPath {
-    let (store, name) = (spot.store.listed(), spot.path.to_string());
+fn path(before: &PushSecretStatus, entry_ref: &EntryRef, outcome: &Outcome, now: Timestamp) -> PushedPath {
+    let (store, name) = (entry_ref.store.listed(), entry_ref.path.to_string());
     let earlier = before.paths.iter().find(|path| path.store == store && path.path == name);
     let blank = || PushedPath { store: store.clone(), path: name.clone(), ..PushedPath::default() };
     match &outcome.result {

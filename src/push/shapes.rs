@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::desired::{self, Chosen, Entry, InvalidSpec, Keys, Shape, missing, unsupported};
+use super::desired::{self, Chosen, InvalidSpec, Keys, PushMapping, Shape, missing, unsupported};
 use super::ledger::StoreKey;
 use crate::api::push_secret::{DataTo, PushConversionStrategy, PushRewrite, PushSecretData, PushSecretSpec};
 use crate::domain::key_rewrite::{KeyChange, KeyMatch, KeyRewrite, MoreThanTheKey};
@@ -21,7 +21,7 @@ const MAX_EXPRESSIONS: usize = 100;
 ///
 /// # Errors
 /// What only an edit of the spec can mend.
-pub fn mappings(spec: &PushSecretSpec, chosen: &Chosen) -> Result<Vec<Entry>, InvalidSpec> {
+pub fn mappings(spec: &PushSecretSpec, chosen: &Chosen) -> Result<Vec<PushMapping>, InvalidSpec> {
     let found = spec.data_to.iter().map(expressions).sum();
     if found > MAX_EXPRESSIONS {
         return Err(InvalidSpec::TooManyExpressions { found, limit: MAX_EXPRESSIONS });
@@ -43,7 +43,7 @@ fn expressions(many: &DataTo) -> usize {
     matched + many.rewrite.iter().filter(|rewrite| rewrite.regexp.is_some()).count()
 }
 
-fn named(field: String, data: &PushSecretData) -> Result<Entry, InvalidSpec> {
+fn named(field: String, data: &PushSecretData) -> Result<PushMapping, InvalidSpec> {
     let remote = remote(format!("{field}.match.remoteRef.remoteKey"), &data.match_.remote_ref.remote_key)?;
     let shape = match (filled(&data.match_.secret_key), filled(&data.match_.remote_ref.property)) {
         (Some(key), Some(property)) => Shape::Value { key, remote, property },
@@ -51,10 +51,15 @@ fn named(field: String, data: &PushSecretData) -> Result<Entry, InvalidSpec> {
         (None, Some(property)) => Shape::Text { remote, property },
         (None, None) => Shape::Bundle { keys: Keys::default(), remote },
     };
-    entry(field, shape, None, data.clone())
+    mapping(field, shape, None, data.clone())
 }
 
-fn matched(index: usize, many: &DataTo, except: &BTreeSet<String>, chosen: &Chosen) -> Result<Entry, InvalidSpec> {
+fn matched(
+    index: usize,
+    many: &DataTo,
+    except: &BTreeSet<String>,
+    chosen: &Chosen,
+) -> Result<PushMapping, InvalidSpec> {
     let field = format!("spec.dataTo[{index}]");
     let expression = many.match_.as_ref().and_then(|matched| matched.regexp.as_deref());
     let refused = |field: String| move |error| InvalidSpec::Regexp { field, error };
@@ -77,7 +82,7 @@ fn matched(index: usize, many: &DataTo, except: &BTreeSet<String>, chosen: &Chos
         conversion_strategy: many.conversion_strategy,
         ..PushSecretData::default()
     };
-    entry(field, shape, stores, kept)
+    mapping(field, shape, stores, kept)
 }
 
 /// One of the two, as the API has it.
@@ -104,19 +109,19 @@ fn named_store(field: &str, many: &DataTo, chosen: &Chosen) -> Result<Option<Sto
     }
 }
 
-fn entry(
+fn mapping(
     field: String,
     shape: Shape,
     stores: Option<BTreeSet<StoreKey>>,
     kept: PushSecretData,
-) -> Result<Entry, InvalidSpec> {
+) -> Result<PushMapping, InvalidSpec> {
     let options = kept.metadata.as_ref().map(PushOptions::parse).transpose();
     let options = options.map_err(|error| InvalidSpec::Options { field: field.clone(), error })?.unwrap_or_default();
     let conversion = match kept.conversion_strategy.unwrap_or_default() {
         PushConversionStrategy::None => KeyConversion::None,
         PushConversionStrategy::ReverseUnicode => KeyConversion::ReverseUnicode,
     };
-    Ok(Entry { field, shape, stores, conversion, options, kept })
+    Ok(PushMapping { field, shape, stores, conversion, options, kept })
 }
 
 fn remote(field: String, key: &str) -> Result<RemoteKey, InvalidSpec> {

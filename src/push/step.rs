@@ -8,10 +8,10 @@ mod leaving;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::custom_metadata::MetadataGoal;
 use super::ending;
-use super::labels::LabelGoal;
 use super::refusal::{Left, Refusal};
-use crate::domain::claim::{self, Elsewhere, Inquiry, LabelChanges, Owner, Standing};
+use crate::domain::claim::{self, ClaimState, Elsewhere, Inquiry, MetadataChanges, Owner};
 use crate::domain::consent::Consent;
 use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
@@ -37,7 +37,7 @@ pub struct Goal {
     /// What happens to an entry without the marker.
     pub foreign: Foreign,
     /// What its labels are to be, as long as something there is ours.
-    pub labels: LabelGoal,
+    pub custom_metadata: MetadataGoal,
     /// Its key, as mappings and the ledger spell it.
     pub spellings: BTreeSet<String>,
     /// Who may read which of the properties of `set`; a property that is not here, anybody.
@@ -111,10 +111,10 @@ pub enum Step {
     /// Change labels, creating the entry first where there is none: intents before a write.
     Announce {
         /// The labels to change.
-        changes: LabelChanges,
+        changes: MetadataChanges,
         /// The labels to change instead where a server makes sure that nobody comes between: claims at once. Nothing where
         /// a property must not be claimed before it is written.
-        claims: Option<LabelChanges>,
+        claims: Option<MetadataChanges>,
         /// The properties that will be ours, and must stand in the ledger first.
         properties: BTreeSet<String>,
     },
@@ -135,12 +135,12 @@ pub enum Step {
     /// Set our claim in the place of that of an owner who leaves it to us.
     TakeOver {
         /// The labels to change.
-        changes: LabelChanges,
+        changes: MetadataChanges,
         /// The properties, which must stand in the ledger first, each with its owner's UID.
         from: BTreeMap<String, String>,
     },
     /// Change labels: intents become claims, what is no longer ours is released.
-    Settle(LabelChanges),
+    Settle(MetadataChanges),
     /// It must not be written.
     Refuse {
         /// Why.
@@ -159,7 +159,7 @@ pub struct Write {
     /// The properties that must still be ours, by the write's reply.
     pub holds: BTreeSet<String>,
     /// Labels to change when they are.
-    pub settle: LabelChanges,
+    pub settle: MetadataChanges,
     /// The properties that this write sets, and that must stand in the ledger first.
     pub sets: BTreeSet<String>,
     /// The properties that this write removes.
@@ -267,8 +267,8 @@ pub fn next(goal: &Goal, removals: Removals, entry: &Entry, me: &Owner, inquiry:
 }
 
 impl<'a> View<'a> {
-    fn standing(&self, property: &str) -> Standing {
-        claim::standing(&self.entry.custom_metadata, property, self.me, self.inquiry)
+    fn claim_state(&self, property: &str) -> ClaimState {
+        claim::state(&self.entry.custom_metadata, property, self.me, self.inquiry)
     }
 
     fn has(&self, property: &str) -> bool {
@@ -289,7 +289,7 @@ impl<'a> View<'a> {
         match &self.inquiry.marker {
             Elsewhere::Unknown => Obstacle::LookElsewhere,
             known => Obstacle::Refuse(match (known, self.goal.history) {
-                (Elsewhere::Nowhere, History::Listed { version }) => Refusal::LabelsReplaced { version },
+                (Elsewhere::Nowhere, History::Listed { version }) => Refusal::MetadataReplaced { version },
                 (
                     Elsewhere::Unknown | Elsewhere::Nowhere | Elsewhere::Hidden(_) | Elsewhere::At(_),
                     History::None | History::Listed { .. },
@@ -301,38 +301,40 @@ impl<'a> View<'a> {
     fn sort_wanted(&self, sorted: &mut Sorted<'a>) {
         for (property, value) in &self.goal.set {
             let keep = self.goal.existing == Existing::Keep && self.has(property);
-            let standing = self.standing(property);
-            if let Some(uid) = self.offered_by(property, &standing) {
+            let state = self.claim_state(property);
+            if let Some(uid) = self.offered_by(property, &state) {
                 sorted.takes.insert(property, uid);
                 continue;
             }
-            if let Standing::Taken { by: Some(_) } = standing {
+            if let ClaimState::Taken { by: Some(_) } = state {
                 sorted.taken.insert(property);
             }
-            match standing {
-                Standing::Mine => {
+            match state {
+                ClaimState::Mine => {
                     sorted.holds.insert(property);
                 }
                 // An announced write may have happened or not: the value tells.
-                Standing::Intended if keep && self.entry.data().and_then(|data| data.get(property)) != Some(value) => {
+                ClaimState::Intended
+                    if keep && self.entry.data().and_then(|data| data.get(property)) != Some(value) =>
+                {
                     sorted.releases.insert(property);
                     sorted.kept.insert(property);
                 }
-                Standing::Intended => {
+                ClaimState::Intended => {
                     sorted.holds.insert(property);
                 }
-                Standing::Claimable | Standing::Taken { .. } | Standing::Contested { .. } if keep => {
+                ClaimState::Claimable | ClaimState::Taken { .. } | ClaimState::Contested { .. } if keep => {
                     sorted.kept.insert(property);
                 }
-                Standing::Claimable if self.is_foreign() && self.goal.foreign == Foreign::Refuse => {
+                ClaimState::Claimable if self.is_foreign() && self.goal.foreign == Foreign::Refuse => {
                     sorted.hinder(self.foreign());
                 }
-                Standing::Claimable => {
+                ClaimState::Claimable => {
                     sorted.announce.insert(property);
                 }
-                Standing::Outbid { .. } => sorted.hinder(Obstacle::Withdraw),
-                Standing::Contested { key, by } => sorted.hinder(Obstacle::Wait { key, by }),
-                Standing::Taken { by } => sorted.hinder(self.taken(property, by)),
+                ClaimState::Outbid { .. } => sorted.hinder(Obstacle::Withdraw),
+                ClaimState::Contested { key, by } => sorted.hinder(Obstacle::Wait { key, by }),
+                ClaimState::Taken { by } => sorted.hinder(self.taken(property, by)),
             }
         }
     }
@@ -358,35 +360,37 @@ impl<'a> View<'a> {
             if self.is_anothers(property, sorted) {
                 continue;
             }
-            let standing = self.standing(property);
-            let left = match &standing {
-                Standing::Mine | Standing::Intended => None,
-                Standing::Claimable if self.is_foreign() => Some(Left::Unmarked),
-                Standing::Claimable if self.goal.existing == Existing::Claimed => Some(Left::Unclaimed),
-                Standing::Claimable => Some(Left::Existing),
-                Standing::Outbid { by } | Standing::Contested { by, .. } => Some(Left::Contested { by: by.clone() }),
-                Standing::Taken { by } => Some(Left::Taken { by: by.clone() }),
+            let state = self.claim_state(property);
+            let left = match &state {
+                ClaimState::Mine | ClaimState::Intended => None,
+                ClaimState::Claimable if self.is_foreign() => Some(Left::Unmarked),
+                ClaimState::Claimable if self.goal.existing == Existing::Claimed => Some(Left::Unclaimed),
+                ClaimState::Claimable => Some(Left::Existing),
+                ClaimState::Outbid { by } | ClaimState::Contested { by, .. } => {
+                    Some(Left::Contested { by: by.clone() })
+                }
+                ClaimState::Taken { by } => Some(Left::Taken { by: by.clone() }),
             };
             let is_offered = self.goal.offer.contains_key(property);
-            match standing {
-                Standing::Mine if is_offered => {
+            match state {
+                ClaimState::Mine if is_offered => {
                     sorted.awaited.insert(property);
                 }
                 // Whoever waits for it has to find it free, or ours.
-                Standing::Intended if is_offered => {
+                ClaimState::Intended if is_offered => {
                     sorted.awaited.insert(property);
                     sorted.releases.insert(property);
                 }
-                Standing::Mine | Standing::Intended => {
+                ClaimState::Mine | ClaimState::Intended => {
                     sorted.drops.insert(property);
                 }
-                Standing::Claimable
+                ClaimState::Claimable
                     if self.has(property) && self.is_foreign() && self.inquiry.marker == Elsewhere::Unknown =>
                 {
                     sorted.hinder(Obstacle::LookElsewhere);
                 }
                 // The ledger says we pushed it, and an External Secrets Operator's write erased our claim.
-                Standing::Claimable
+                ClaimState::Claimable
                     if self.has(property) && !self.is_foreign() && self.goal.existing == Existing::Replace =>
                 {
                     match is_offered {
@@ -394,7 +398,10 @@ impl<'a> View<'a> {
                         false => sorted.announce.insert(property),
                     };
                 }
-                Standing::Claimable | Standing::Outbid { .. } | Standing::Contested { .. } | Standing::Taken { .. } => {
+                ClaimState::Claimable
+                | ClaimState::Outbid { .. }
+                | ClaimState::Contested { .. }
+                | ClaimState::Taken { .. } => {
                     sorted.releases.insert(property);
                     sorted.left.extend(left.filter(|_| self.has(property)).map(|left| (property.as_str(), left)));
                 }
@@ -404,10 +411,10 @@ impl<'a> View<'a> {
     }
 
     fn stop(&self, sorted: &Sorted<'a>, obstacle: Obstacle) -> Step {
-        let labels = &self.entry.custom_metadata;
+        let metadata = &self.entry.custom_metadata;
         let wanted = || self.goal.set.keys().map(String::as_str);
         let intents: BTreeSet<&str> =
-            wanted().filter(|property| labels.contains_key(&claim::intent_key(property, &self.me.uid))).collect();
+            wanted().filter(|property| metadata.contains_key(&claim::intent_key(property, &self.me.uid))).collect();
         let withdraw = || Step::Settle(intents.iter().map(|p| (claim::intent_key(p, &self.me.uid), None)).collect());
         match obstacle {
             Obstacle::AskAfter(owner) => Step::AskAfter(owner),
@@ -420,7 +427,7 @@ impl<'a> View<'a> {
         }
     }
 
-    fn intents(&self, sorted: &Sorted<'a>) -> LabelChanges {
+    fn intents(&self, sorted: &Sorted<'a>) -> MetadataChanges {
         claim::intend(&self.entry.custom_metadata, sorted.announce.iter().copied(), self.me, self.inquiry)
     }
 
@@ -432,31 +439,31 @@ impl<'a> View<'a> {
 
     /// What an announcement and the confirmation after its write change together. What is only to be ours if nobody else
     /// writes it cannot be claimed ahead of the write.
-    fn claims(&self, sorted: &Sorted<'a>, sets: &BTreeSet<&'a str>) -> Option<LabelChanges> {
+    fn claims(&self, sorted: &Sorted<'a>, sets: &BTreeSet<&'a str>) -> Option<MetadataChanges> {
         match self.goal.existing {
             Existing::Keep | Existing::Claimed => return None,
             Existing::Replace => {}
         }
-        let labels = &self.entry.custom_metadata;
+        let metadata = &self.entry.custom_metadata;
         let mut changes = self.intents(sorted);
         changes.extend(claim::confirm(sorted.announce.iter().copied(), self.me));
         changes.extend(self.consents_until_written(sorted, sets));
-        changes.extend(self.goal.labels.changes(labels));
-        changes.retain(|key, value| value.is_some() || labels.contains_key(key));
+        changes.extend(self.goal.custom_metadata.changes(metadata));
+        changes.retain(|key, value| value.is_some() || metadata.contains_key(key));
         Some(changes)
     }
 
     /// Whether the labels that are to come find no room. An intent takes as much as the claim that follows it.
     fn crowding(&self, sorted: &Sorted<'a>) -> Option<Refusal> {
-        let labels = &self.entry.custom_metadata;
+        let metadata = &self.entry.custom_metadata;
         let mut changes = self.intents(sorted);
         changes.extend(self.settling(sorted));
         changes.extend(self.consents(sorted));
-        changes.extend(self.goal.labels.changes(labels));
-        let grows = changes.iter().any(|(key, value)| value.is_some() && !labels.contains_key(key));
-        let (keys, claims) = claim::count_after(labels, &changes);
+        changes.extend(self.goal.custom_metadata.changes(metadata));
+        let grows = changes.iter().any(|(key, value)| value.is_some() && !metadata.contains_key(key));
+        let (keys, claims) = claim::count_after(metadata, &changes);
         let crowded = claims > claim::MAX_CLAIMS || keys > claim::MAX_KEYS;
-        let others = || claim::owners(labels).into_iter().filter(|owner| owner.uid != self.me.uid).collect();
+        let others = || claim::owners(metadata).into_iter().filter(|owner| owner.uid != self.me.uid).collect();
         (grows && crowded).then(|| Refusal::TooManyClaims { claims, keys, others: others() })
     }
 
@@ -499,7 +506,7 @@ impl<'a> View<'a> {
             data.insert((*property).to_owned(), self.goal.set[*property].duplicate());
         }
         // Without properties it is not settled yet: the empty version is deleted first, then the claims go.
-        let settle = if data.is_empty() { LabelChanges::new() } else { self.settling(sorted) };
+        let settle = if data.is_empty() { MetadataChanges::new() } else { self.settling(sorted) };
         Some(Step::Write(Write {
             cas: self.entry.cas(),
             holds: sorted.holds.union(&sorted.drops).map(|property| (*property).to_owned()).collect(),
@@ -524,29 +531,29 @@ impl<'a> View<'a> {
     }
 
     /// The labels that differ from what they should be once the data is as wanted.
-    fn settling(&self, sorted: &Sorted<'a>) -> LabelChanges {
-        let labels = &self.entry.custom_metadata;
-        let to_confirm = sorted.holds.iter().copied().filter(|property| self.standing(property) != Standing::Mine);
+    fn settling(&self, sorted: &Sorted<'a>) -> MetadataChanges {
+        let metadata = &self.entry.custom_metadata;
+        let to_confirm = sorted.holds.iter().copied().filter(|property| self.claim_state(property) != ClaimState::Mine);
         let mut changes = claim::confirm(to_confirm, self.me);
-        changes.extend(claim::release(labels, sorted.drops.union(&sorted.releases).copied(), self.me));
+        changes.extend(claim::release(metadata, sorted.drops.union(&sorted.releases).copied(), self.me));
         // A claim that was confirmed while its intent could not be removed.
         for property in &sorted.holds {
             let intent = claim::intent_key(property, &self.me.uid);
-            if labels.contains_key(&intent) {
+            if metadata.contains_key(&intent) {
                 changes.insert(intent, None);
             }
         }
         // A purge that was asked for no longer, or that somebody's claim came before.
         let purge = claim::purge_key(&self.me.uid);
-        if labels.contains_key(&purge) {
+        if metadata.contains_key(&purge) {
             changes.insert(purge, None);
         }
-        if !sorted.holds.is_empty() && !claim::is_marked(labels) {
+        if !sorted.holds.is_empty() && !claim::is_marked(metadata) {
             changes.insert(claim::MARKER.to_owned(), Some(claim::MARKER_VALUE.to_owned()));
         }
         changes.extend(self.consents(sorted));
         if !sorted.holds.is_empty() || !sorted.drops.is_empty() {
-            let mut wanted = self.goal.labels.changes(labels);
+            let mut wanted = self.goal.custom_metadata.changes(metadata);
             // A label that goes with an inherited property may be its heir's by now.
             wanted.retain(|_, value| value.is_some() || sorted.inherited.is_empty());
             changes.extend(wanted);

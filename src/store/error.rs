@@ -231,7 +231,7 @@ pub enum StoreError {
     #[error(
         "{path} accepts changes of custom metadata only with check-and-set (`metadata_cas_required`), and this login cannot read its version: let the role's policy allow `read` there"
     )]
-    LabelsNeedCas {
+    MetadataNeedsCas {
         /// The API path of the metadata.
         path: String,
     },
@@ -326,7 +326,7 @@ impl StoreError {
             | StoreError::MountMissing { .. }
             | StoreError::WrongVersion { .. }
             | StoreError::NamespaceMissing { .. }
-            | StoreError::LabelsNeedCas { .. }
+            | StoreError::MetadataNeedsCas { .. }
             | StoreError::TooLarge { .. }
             | StoreError::Rejected { .. } => Family::Refused,
             StoreError::Unreachable { .. }

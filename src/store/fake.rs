@@ -35,8 +35,8 @@ pub enum Operation {
     CreateEntry,
     /// [`StoreClient::patch_metadata`].
     PatchMetadata,
-    /// [`StoreClient::exchange_labels`], if available.
-    ExchangeLabels,
+    /// [`StoreClient::exchange_metadata`], if available.
+    ExchangeMetadata,
     /// [`StoreClient::write`].
     Write,
     /// [`StoreClient::delete_versions`].
@@ -56,7 +56,7 @@ impl Operation {
             Operation::PathKey | Operation::Read | Operation::Head | Operation::Heads | Operation::Metadata => false,
             Operation::CreateEntry
             | Operation::PatchMetadata
-            | Operation::ExchangeLabels
+            | Operation::ExchangeMetadata
             | Operation::Write
             | Operation::DeleteVersions
             | Operation::DestroyVersions
@@ -134,7 +134,7 @@ struct Content {
     entries: BTreeMap<RemotePath, Stored>,
     listing: Listing,
     /// Changes of custom metadata need check-and-set, as with `metadata_cas_required`.
-    labels_need_cas: bool,
+    metadata_needs_cas: bool,
     /// Entries that listings omit.
     hidden: BTreeSet<RemotePath>,
     faults: VecDeque<Fault>,
@@ -293,7 +293,7 @@ impl FakeStore {
     /// Accepts changes of custom metadata from now on only with check-and-set, like a mount with
     /// `metadata_cas_required`.
     pub fn require_metadata_cas(&self) {
-        self.content().labels_need_cas = true;
+        self.content().metadata_needs_cas = true;
     }
 
     /// Omits an entry from listings, like a server whose policy filters them.
@@ -509,18 +509,18 @@ impl StoreClient for FakeStore {
         changes: &BTreeMap<String, Option<String>>,
     ) -> Result<(), StoreError> {
         self.serve(Operation::PatchMetadata, path, |content| {
-            let blind = self.counting == Counting::Refused && content.labels_need_cas;
+            let blind = self.counting == Counting::Refused && content.metadata_needs_cas;
             let stored = content.existing(path)?;
             if blind {
-                return Err(StoreError::LabelsNeedCas { path: path.metadata_url() });
+                return Err(StoreError::MetadataNeedsCas { path: path.metadata_url() });
             }
-            stored.change_labels(changes);
+            stored.change_metadata(changes);
             Ok(())
         })
         .await
     }
 
-    async fn exchange_labels(
+    async fn exchange_metadata(
         &self,
         path: &RemotePath,
         seen: &Entry,
@@ -530,7 +530,7 @@ impl StoreClient for FakeStore {
             Counting::Offered => {}
             Counting::Refused => return Ok(Exchange::Unavailable),
         }
-        self.serve(Operation::ExchangeLabels, path, |content| {
+        self.serve(Operation::ExchangeMetadata, path, |content| {
             let absent = matches!(seen.state, EntryState::Absent);
             if content.entries.contains_key(path) == absent {
                 return Ok(Exchange::Crossed);
@@ -539,7 +539,7 @@ impl StoreClient for FakeStore {
             if stored.custom_metadata != seen.custom_metadata {
                 return Ok(Exchange::Crossed);
             }
-            stored.change_labels(changes);
+            stored.change_metadata(changes);
             Ok(Exchange::Done)
         })
         .await

@@ -73,7 +73,7 @@ pub struct Head {
     pub version: u64,
     /// Whether that version still has data.
     pub live: bool,
-    /// The entry's own labels.
+    /// The entry's custom metadata.
     pub custom_metadata: BTreeMap<String, String>,
 }
 
@@ -85,7 +85,7 @@ pub struct Metadata {
     /// The versions that are not destroyed, in order. They include deleted ones, which can be
     /// undeleted.
     pub kept: Vec<u64>,
-    /// The entry's own labels.
+    /// The entry's custom metadata.
     pub custom_metadata: BTreeMap<String, String>,
 }
 
@@ -185,7 +185,7 @@ pub trait StoreClient: Send + Sync {
     /// still that of `seen`; if `seen` does not exist, creates the entry with them. This needs
     /// check-and-set for metadata, which the client detects and never assumes: on other servers it
     /// sends nothing that changes metadata.
-    async fn exchange_labels(
+    async fn exchange_metadata(
         &self,
         path: &RemotePath,
         seen: &Entry,

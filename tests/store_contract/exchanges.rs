@@ -16,30 +16,30 @@ pub async fn contract(store: &dyn StoreClient) {
         let absent = store.read(&entry, None).await.unwrap();
         let changes = labels(&[("a", Some("1")), ("b", Some("2"))]);
         // Of the first entry the count may only be seen once it is there.
-        let mut exchanged = store.exchange_labels(&entry, &absent, &changes).await.unwrap();
+        let mut exchanged = store.exchange_metadata(&entry, &absent, &changes).await.unwrap();
         assert_eq!(exchanged, Exchange::Done);
-        exchanged = store.exchange_labels(&entry, &absent, &labels(&[("a", Some("3"))])).await.unwrap();
+        exchanged = store.exchange_metadata(&entry, &absent, &labels(&[("a", Some("3"))])).await.unwrap();
         assert_eq!(exchanged, Exchange::Crossed, "it is not absent any more");
         let empty = store.read(&entry, None).await.unwrap();
         assert!(matches!(empty.state, EntryState::Empty) && empty.custom_metadata.len() == 2);
 
         let changes = labels(&[("a", None), ("c", Some("3"))]);
-        assert_eq!(store.exchange_labels(&entry, &empty, &changes).await.unwrap(), Exchange::Done);
-        assert_eq!(store.exchange_labels(&entry, &empty, &changes).await.unwrap(), Exchange::Crossed);
+        assert_eq!(store.exchange_metadata(&entry, &empty, &changes).await.unwrap(), Exchange::Done);
+        assert_eq!(store.exchange_metadata(&entry, &empty, &changes).await.unwrap(), Exchange::Crossed);
         let written = store.write(&entry, &text("x"), 0).await.unwrap();
         let kept = BTreeMap::from([("b", "2"), ("c", "3")].map(|(key, value)| (key.to_owned(), value.to_owned())));
         assert_eq!(written.custom_metadata, kept);
         // A version is no change of labels.
         let live = store.read(&entry, None).await.unwrap();
         let changes = labels(&[("c", Some("4"))]);
-        assert_eq!(store.exchange_labels(&entry, &live, &changes).await.unwrap(), Exchange::Done);
+        assert_eq!(store.exchange_metadata(&entry, &live, &changes).await.unwrap(), Exchange::Done);
     }
     // An entry of somebody who set no label.
     let entry = path("platform-data/contract-x/unlabelled");
     store.write(&entry, &text("x"), 0).await.unwrap();
     let live = store.read(&entry, None).await.unwrap();
     let changes = labels(&[("c", Some("4"))]);
-    assert_eq!(store.exchange_labels(&entry, &live, &changes).await.unwrap(), Exchange::Done);
+    assert_eq!(store.exchange_metadata(&entry, &live, &changes).await.unwrap(), Exchange::Done);
     assert_eq!(store.read(&entry, None).await.unwrap().custom_metadata.len(), 1);
 }
 
@@ -53,7 +53,7 @@ pub async fn required(store: &dyn StoreClient, entry: &RemotePath) {
     let left = BTreeMap::from([("a".to_owned(), "3".to_owned())]);
     assert_eq!(written.custom_metadata, left);
     let live = store.read(entry, None).await.unwrap();
-    assert_eq!(store.exchange_labels(entry, &live, &labels(&[("c", Some("4"))])).await.unwrap(), Exchange::Done);
+    assert_eq!(store.exchange_metadata(entry, &live, &labels(&[("c", Some("4"))])).await.unwrap(), Exchange::Done);
     store.patch_metadata(entry, &labels(&[("a", None)])).await.unwrap();
     assert_eq!(store.read(entry, None).await.unwrap().custom_metadata.len(), 1, "only `c` is left");
 }
@@ -67,7 +67,7 @@ async fn where_labels_need_check_and_set_every_change_of_them_carries_it() {
     required(&fake, &entry).await;
     let changes = labels(&[("d", Some("1"))]);
     let blind = fake.with_counting(Counting::Refused).patch_metadata(&entry, &changes).await.unwrap_err();
-    assert!(matches!(blind, StoreError::LabelsNeedCas { .. }), "{blind}");
+    assert!(matches!(blind, StoreError::MetadataNeedsCas { .. }), "{blind}");
 
     let bench = Bench::on_extra().await;
     let admin = bench.bao().admin().unwrap();
@@ -85,7 +85,7 @@ async fn where_labels_need_check_and_set_every_change_of_them_carries_it() {
     bench.secret("blind-patch", "token", &token).await;
     let client = bench.client("blind-patch", bench.provider(bench.token_auth("blind-patch"), json!({}))).await;
     let error = client.patch_metadata(&entry, &changes).await.unwrap_err();
-    assert!(matches!(error, StoreError::LabelsNeedCas { .. }), "{error}");
+    assert!(matches!(error, StoreError::MetadataNeedsCas { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -103,11 +103,11 @@ path "sys/internal/ui/mounts/secret" { capabilities = ["read"] }
     let client = bench.client("blind", bench.provider(bench.token_auth("blind"), json!({}))).await;
     let (entry, changes) = (path("platform-data/blind/entry"), labels(&[("a", Some("1"))]));
     let absent = client.read(&entry, None).await.unwrap();
-    assert_eq!(client.exchange_labels(&entry, &absent, &changes).await.unwrap(), Exchange::Unavailable);
+    assert_eq!(client.exchange_metadata(&entry, &absent, &changes).await.unwrap(), Exchange::Unavailable);
     let written = client.write(&entry, &text("x"), 0).await.unwrap();
     assert!(written.custom_metadata.is_empty(), "nothing was changed");
     let mark = bench.audit().mark().unwrap();
     let live = client.read(&entry, None).await.unwrap();
-    assert_eq!(client.exchange_labels(&entry, &live, &changes).await.unwrap(), Exchange::Unavailable);
+    assert_eq!(client.exchange_metadata(&entry, &live, &changes).await.unwrap(), Exchange::Unavailable);
     assert!(bench.audit().since_under(mark, "secret/metadata/").unwrap().is_empty(), "it is remembered");
 }

@@ -10,7 +10,7 @@ use crate::cli::terminal;
 use crate::cluster::client::{ConnectError, connect};
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::{ClusterChoice, parse_cluster_name};
-use crate::domain::claim::{Labels, Owner};
+use crate::domain::claim::{CustomMetadata, Owner};
 use crate::domain::handover::{Claimed, Fate, Handover};
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState};
@@ -75,7 +75,7 @@ pub async fn run(args: &Args) -> ExitCode {
     for path in paths {
         let fates = match args.apply {
             true => transfer(&client, &path, &handover).await,
-            false => look(&client, &path).await.map(|labels| handover.fates(&labels)),
+            false => look(&client, &path).await.map(|metadata| handover.fates(&metadata)),
         };
         match fates {
             Ok(fates) => fates.iter().for_each(|(claimed, fate)| tally.tell(&path, claimed, fate, args, &to)),
@@ -114,7 +114,7 @@ fn mover() -> Owner {
     }
 }
 
-async fn look(client: &dyn StoreClient, path: &RemotePath) -> Result<Labels, StoreError> {
+async fn look(client: &dyn StoreClient, path: &RemotePath) -> Result<CustomMetadata, StoreError> {
     Ok(client.metadata(path).await?.map(|metadata| metadata.custom_metadata).unwrap_or_default())
 }
 
@@ -126,15 +126,15 @@ async fn transfer(
     handover: &Handover<'_>,
 ) -> Result<Vec<(Claimed, Fate)>, StoreError> {
     for _ in 0..MOST_TRIES {
-        let labels = look(client, path).await?;
-        let changes = handover.changes(&labels);
+        let metadata = look(client, path).await?;
+        let changes = handover.changes(&metadata);
         if changes.is_empty() {
-            return Ok(handover.fates(&labels));
+            return Ok(handover.fates(&metadata));
         }
-        let seen = Entry { state: EntryState::Empty, custom_metadata: labels.clone() };
-        match client.exchange_labels(path, &seen, &changes).await? {
+        let seen = Entry { state: EntryState::Empty, custom_metadata: metadata.clone() };
+        match client.exchange_metadata(path, &seen, &changes).await? {
             Exchange::Done | Exchange::Crossed => {}
-            Exchange::Unavailable => announced(client, path, handover, &labels).await?,
+            Exchange::Unavailable => announced(client, path, handover, &metadata).await?,
         }
     }
     Err(StoreError::CasMismatch { path: path.to_string() })
@@ -145,9 +145,9 @@ async fn announced(
     client: &dyn StoreClient,
     path: &RemotePath,
     handover: &Handover<'_>,
-    labels: &Labels,
+    metadata: &CustomMetadata,
 ) -> Result<(), StoreError> {
-    client.patch_metadata(path, &handover.announcement(labels)).await?;
+    client.patch_metadata(path, &handover.announcement(metadata)).await?;
     let changes = handover.changes(&look(client, path).await?);
     client.patch_metadata(path, &changes).await
 }
@@ -191,14 +191,14 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::claim::{self, LabelChanges};
+    use crate::domain::claim::{self, MetadataChanges};
     use crate::store::fake::{Counting, FakeStore, Operation};
 
     fn owner(uid: &str, cluster: &str) -> Owner {
         Owner { uid: uid.into(), cluster: cluster.into(), namespace: "db".into(), name: format!("push-{uid}") }
     }
 
-    fn set(changes: LabelChanges) -> Labels {
+    fn set(changes: MetadataChanges) -> CustomMetadata {
         changes.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }
 
@@ -213,7 +213,7 @@ mod tests {
         let west = owner("2", "west");
         let theirs = [
             claim::confirm(["password"], &west),
-            claim::intend(&Labels::new(), ["password"], &west, &Default::default()),
+            claim::intend(&CustomMetadata::new(), ["password"], &west, &Default::default()),
         ];
         for (counting, theirs) in
             [Counting::Refused, Counting::Offered].into_iter().flat_map(|c| theirs.clone().map(|t| (c, t)))
@@ -227,9 +227,9 @@ mod tests {
                     // A claimant that follows the protocol takes nothing that somebody else
                     // announced.
                     if seen == crossing && request.operation != Operation::Metadata && !announced {
-                        let mut labels = store.peek(&path()).custom_metadata;
-                        labels.extend(set(changes.clone()));
-                        store.put_metadata(&path(), labels);
+                        let mut metadata = store.peek(&path()).custom_metadata;
+                        metadata.extend(set(changes.clone()));
+                        store.put_metadata(&path(), metadata);
                     }
                     seen += 1;
                     None
@@ -238,13 +238,13 @@ mod tests {
                 let handover = Handover { from: "lost", to: "new", mover: &mover };
                 let fates = transfer(&store, &path(), &handover).await.unwrap();
                 store.before_each(|_, _| None);
-                let labels = store.peek(&path()).custom_metadata;
-                assert_eq!(handover.fates(&labels), fates);
+                let metadata = store.peek(&path()).custom_metadata;
+                assert_eq!(handover.fates(&metadata), fates);
                 assert_eq!(fates[1].1, Fate::Moved, "nobody wanted the other one");
-                let intact = set(theirs.clone()).iter().all(|(key, value)| labels.get(key) == Some(value));
-                let met = labels.values().any(|text| text.contains("cluster=west"));
-                assert!(intact || !met, "{counting:?}, crossed at {crossing}: {labels:?}");
-                assert!(!labels.keys().any(|key| key.contains("transfer-")), "nothing is left announced");
+                let intact = set(theirs.clone()).iter().all(|(key, value)| metadata.get(key) == Some(value));
+                let met = metadata.values().any(|text| text.contains("cluster=west"));
+                assert!(intact || !met, "{counting:?}, crossed at {crossing}: {metadata:?}");
+                assert!(!metadata.keys().any(|key| key.contains("transfer-")), "nothing is left announced");
             }
         }
     }

@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 
 use super::{Sorted, View};
-use crate::domain::claim::LabelChanges;
+use crate::domain::claim::MetadataChanges;
 use crate::domain::consent::{self, Consent};
 
 impl<'a> View<'a> {
     /// The changes that bring the consents of what is ours, or is to be, to what is wanted.
-    pub(super) fn consents(&self, sorted: &Sorted<'a>) -> LabelChanges {
+    pub(super) fn consents(&self, sorted: &Sorted<'a>) -> MetadataChanges {
         self.consents_that_are(sorted, |_, wanted| wanted.map(Consent::encode))
     }
 
     /// The same before these are written: the consent of what has another value is not yet what it will be.
-    pub(super) fn consents_until_written(&self, sorted: &Sorted<'a>, sets: &BTreeSet<&'a str>) -> LabelChanges {
+    pub(super) fn consents_until_written(&self, sorted: &Sorted<'a>, sets: &BTreeSet<&'a str>) -> MetadataChanges {
         self.consents_that_are(sorted, |property, wanted| match sets.contains(property) && self.has(property) {
             true => consent::until_written(&self.entry.custom_metadata, property, wanted),
             false => wanted.map(Consent::encode),
@@ -24,12 +24,12 @@ impl<'a> View<'a> {
         &self,
         sorted: &Sorted<'a>,
         to_be: impl Fn(&str, Option<&Consent>) -> Option<String>,
-    ) -> LabelChanges {
-        let labels = &self.entry.custom_metadata;
+    ) -> MetadataChanges {
+        let metadata = &self.entry.custom_metadata;
         let ours = sorted.holds.union(&sorted.announce).filter(|property| !sorted.drops.contains(*property));
         let change = |property: &&str| {
             let (key, to_be) = (consent::key(property), to_be(property, self.goal.consents.get(*property)));
-            (labels.get(&key) != to_be.as_ref()).then_some((key, to_be))
+            (metadata.get(&key) != to_be.as_ref()).then_some((key, to_be))
         };
         ours.filter_map(change).collect()
     }

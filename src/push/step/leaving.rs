@@ -1,12 +1,12 @@
 //! A property on its way from one PushSecret of the cluster to another: what each of the two sees of it.
 
 use super::{Existing, Left, Obstacle, Sorted, Step, View};
-use crate::domain::claim::{self, Standing};
+use crate::domain::claim::{self, ClaimState};
 
 impl<'a> View<'a> {
     /// The UID of an owner that leaves the property to us. What was there first is left alone, but not what our own namespace leaves.
-    pub(super) fn offered_by(&self, property: &str, standing: &Standing) -> Option<String> {
-        let Standing::Taken { by: Some(by) } = standing else { return None };
+    pub(super) fn offered_by(&self, property: &str, state: &ClaimState) -> Option<String> {
+        let ClaimState::Taken { by: Some(by) } = state else { return None };
         let is_offered = self.inquiry.offered.contains(&(property.to_owned(), by.uid.clone()));
         let may_take = match self.goal.existing {
             Existing::Replace => true,
@@ -18,12 +18,12 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn take_over(&self, sorted: &Sorted<'a>) -> Step {
-        let labels = &self.entry.custom_metadata;
+        let metadata = &self.entry.custom_metadata;
         let mut changes = claim::confirm(sorted.takes.keys().copied(), self.me);
-        if !claim::is_marked(labels) {
+        if !claim::is_marked(metadata) {
             changes.insert(claim::MARKER.to_owned(), Some(claim::MARKER_VALUE.to_owned()));
         }
-        changes.retain(|key, value| value.is_some() || labels.contains_key(key));
+        changes.retain(|key, value| value.is_some() || metadata.contains_key(key));
         let from = sorted.takes.iter().map(|(property, uid)| ((*property).to_owned(), uid.clone())).collect();
         Step::TakeOver { changes, from }
     }

@@ -26,7 +26,7 @@ fn finalizers(bench: &Bench) -> Vec<String> {
 
 /// Replaces the labels of the path, with these claims of another PushSecret among them.
 fn relabel(bench: &Bench, mark: bool, taken: &[&str]) {
-    let mut labels = if mark { marked() } else { claim::Labels::new() };
+    let mut labels = if mark { marked() } else { claim::CustomMetadata::new() };
     let claims = claim::confirm(taken.iter().copied(), &owner("b"));
     labels.extend(claims.into_iter().filter_map(|(key, value)| Some((key, value?))));
     bench.store.put_metadata(&at(TEMPORAL), labels);

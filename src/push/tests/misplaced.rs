@@ -18,7 +18,7 @@ fn spelled(goal: Goal) -> Goal {
 }
 
 fn phantom() -> RemotePath {
-    RemotePath::with_misplaced_labels("secret", KEY).unwrap()
+    RemotePath::with_misplaced_metadata("secret", KEY).unwrap()
 }
 
 /// As that operator leaves it.

@@ -14,9 +14,9 @@ use crate::cluster::in_memory::ApiServer;
 use crate::domain::claim::{self, Owner};
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{EntryState, RemoteData, RemoteValue};
-use crate::push::entry::{Applied, Applier, ApplyError, Owners, Place, Recorder, Sight, Wrote};
+use crate::push::custom_metadata::MetadataGoal;
+use crate::push::entry::{Access, Applied, Applier, ApplyError, Owners, Recorder, Sight, Wrote};
 use crate::push::intents::Intents;
-use crate::push::labels::LabelGoal;
 use crate::push::offers::Offers;
 use crate::push::refusal::Refusal;
 use crate::push::step::{Existing, Foreign, Goal, Removals};
@@ -84,7 +84,7 @@ pub(super) fn set(entries: &[(&str, &str)]) -> Goal {
 
 fn labelled(goal: Goal, labels: &[(&str, &str)]) -> Goal {
     let set = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    Goal { labels: LabelGoal { set, ..LabelGoal::default() }, ..goal }
+    Goal { custom_metadata: MetadataGoal { set, ..MetadataGoal::default() }, ..goal }
 }
 
 pub(super) fn remove(properties: &[&str]) -> Goal {
@@ -103,9 +103,10 @@ pub(super) async fn push_among(
     living: &[&str],
 ) -> Result<Applied, ApplyError> {
     let (me, owners, intents, path) = (owner(uid), Living(names(living)), Intents::default(), path());
-    let place = Place { client: store, path: &path, key: &place_key(), ledger: &book(store), announce: &|_version| {} };
+    let access =
+        Access { client: store, path: &path, place: &place_key(), ledger: &book(store), announce: &|_version| {} };
     let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
-    applier.converge(&place, goal, Removals::Now).await
+    applier.converge(&access, goal, Removals::Now).await
 }
 
 pub(super) fn texts(store: &FakeStore) -> BTreeMap<String, String> {
@@ -122,8 +123,8 @@ pub(super) fn labels(store: &FakeStore) -> Vec<String> {
     store.peek(&path()).custom_metadata.into_keys().collect()
 }
 
-pub(super) fn marked() -> claim::Labels {
-    claim::Labels::from([(claim::MARKER.to_owned(), claim::MARKER_VALUE.to_owned())])
+pub(super) fn marked() -> claim::CustomMetadata {
+    claim::CustomMetadata::from([(claim::MARKER.to_owned(), claim::MARKER_VALUE.to_owned())])
 }
 
 #[tokio::test]
@@ -159,10 +160,10 @@ async fn where_changes_of_labels_are_counted_a_claim_is_one_request() {
         assert!(labels(&store).starts_with(&["claim.waypost.io/password".to_owned()]));
         store.requests()[before..].iter().map(|request| request.operation).collect::<Vec<_>>()
     };
-    use Operation::{CreateEntry, ExchangeLabels, PatchMetadata, Read, Write};
+    use Operation::{CreateEntry, ExchangeMetadata, PatchMetadata, Read, Write};
     for (entry, counted, uncounted) in [
-        (None, vec![Read, ExchangeLabels, Write], vec![Read, CreateEntry, PatchMetadata, Read, Write, PatchMetadata]),
-        (Some("username"), vec![Read, ExchangeLabels, Write], vec![Read, PatchMetadata, Read, Write, PatchMetadata]),
+        (None, vec![Read, ExchangeMetadata, Write], vec![Read, CreateEntry, PatchMetadata, Read, Write, PatchMetadata]),
+        (Some("username"), vec![Read, ExchangeMetadata, Write], vec![Read, PatchMetadata, Read, Write, PatchMetadata]),
     ] {
         assert_eq!(operations(Counting::Offered, entry).await, counted);
         assert_eq!(operations(Counting::Refused, entry).await, uncounted);
@@ -177,7 +178,7 @@ async fn a_claim_at_once_gives_way_to_an_intent_and_to_a_claim_that_came_between
     ] {
         let store = FakeStore::new().with_counting(Counting::Offered);
         store.before_each(move |store, request| {
-            if request.operation == Operation::ExchangeLabels {
+            if request.operation == Operation::ExchangeMetadata {
                 let theirs = theirs.clone().into_iter().filter_map(|(key, value)| Some((key, value?)));
                 store.put_metadata(&path(), marked().into_iter().chain(theirs).collect());
             }
@@ -231,7 +232,10 @@ async fn labels_come_with_the_claims_and_cost_neither_a_version_nor_a_second_loo
     // Whoever owns nothing there labels nothing either.
     push(&store, "b", &labelled(set(&[("password", "2")]), &[("team", "z")])).await.unwrap_err();
     assert_eq!(store.mutations(), mutations);
-    let gone = Goal { labels: LabelGoal { remove: names(&["team"]), ..LabelGoal::default() }, ..remove(&["password"]) };
+    let gone = Goal {
+        custom_metadata: MetadataGoal { remove: names(&["team"]), ..MetadataGoal::default() },
+        ..remove(&["password"])
+    };
     push(&store, "a", &gone).await.unwrap();
     assert_eq!(labels(&store), ["managed-by"]);
 }
@@ -362,9 +366,9 @@ async fn a_sibling_written_between_read_and_write_survives() {
 async fn what_is_pushed_stands_in_the_ledger_before_the_first_mutation() {
     let (store, me, owners, intents) = (FakeStore::new(), owner("a"), Living(names(&["a"])), Intents::default());
     let (path, book) = (path(), book(&store));
-    let place = Place { client: &store, path: &path, key: &place_key(), ledger: &book, announce: &|_version| {} };
+    let access = Access { client: &store, path: &path, place: &place_key(), ledger: &book, announce: &|_version| {} };
     let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
-    applier.converge(&place, &set(&[("username", "u"), ("password", "p")]), Removals::Now).await.unwrap();
+    applier.converge(&access, &set(&[("username", "u"), ("password", "p")]), Removals::Now).await.unwrap();
     assert_eq!(book.1.lock()[0], (names(&["username", "password"]), 0));
 }
 
@@ -454,16 +458,16 @@ async fn a_stop_at_any_request_is_repaired_by_the_next_reconcile() {
 async fn an_intent_that_stands_still_is_swept_after_a_minute() {
     let store = FakeStore::new();
     let stranger = Owner { cluster: "elsewhere".into(), ..owner("0") };
-    let changes = claim::intend(&claim::Labels::new(), ["password"], &stranger, &claim::Inquiry::default());
+    let changes = claim::intend(&claim::CustomMetadata::new(), ["password"], &stranger, &claim::Inquiry::default());
     store.put_metadata(&path(), changes.into_iter().filter_map(|(key, value)| Some((key, value?))).collect());
     let (me, owners, intents, path) = (owner("a"), Living(names(&["a"])), Intents::default(), path());
     let (book, goal) = (book(&store), set(&[("password", "p")]));
-    let place = Place { client: &store, path: &path, key: &place_key(), ledger: &book, announce: &|_version| {} };
+    let access = Access { client: &store, path: &path, place: &place_key(), ledger: &book, announce: &|_version| {} };
     let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
-    let waiting = applier.converge(&place, &goal, Removals::Now).await;
+    let waiting = applier.converge(&access, &goal, Removals::Now).await;
     assert_eq!(waiting.err(), Some(ApplyError::Contested { by: stranger }));
     assert_eq!(store.mutations(), 0);
     let applier = Applier { now: Instant::now() + crate::push::intents::STALE_AFTER, ..applier };
-    applier.converge(&place, &goal, Removals::Now).await.unwrap();
+    applier.converge(&access, &goal, Removals::Now).await.unwrap();
     assert_eq!(labels(&store), ["claim.waypost.io/password", "managed-by"]);
 }

@@ -16,7 +16,7 @@ use crate::domain::path::RemotePath;
 use crate::push::apply::{Outcome, Removal, Results};
 use crate::push::entry::{Applied, ApplyError, Wrote};
 use crate::push::former::Fates;
-use crate::push::ledger::{Ledger, Line, Spot, StoreKey, key_of};
+use crate::push::ledger::{EntryRef, Ledger, Line, StoreKey, key_of};
 use crate::push::plan::{Job, Plan, Problem};
 use crate::push::refusal::{Left, Refusal};
 use crate::push::report::{Done, Said, Setting, published, withdrawn};
@@ -25,9 +25,9 @@ use crate::store::StoreError;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn spot(path: &str) -> Spot {
+fn spot(path: &str) -> EntryRef {
     let store = StoreKey::new(StoreKind::ClusterSecretStore, "vault");
-    Spot { store, path: RemotePath::parse(Some("secret"), path).unwrap() }
+    EntryRef { store, path: RemotePath::parse(Some("secret"), path).unwrap() }
 }
 
 fn lines(path: &str, properties: &[&str]) -> BTreeMap<String, Line> {
@@ -96,7 +96,7 @@ fn failed(error: StoreError) -> Problem {
 #[test]
 fn a_line_stays_unless_the_store_was_seen_without_what_it_lists() {
     let refused = |taken: &[&str]| {
-        let refusal = Refusal::LabelsReplaced { version: None };
+        let refusal = Refusal::MetadataReplaced { version: None };
         Problem::Apply(ApplyError::Refused { refusal, taken: names(taken) })
     };
     let sealed = failed(StoreError::Sealed { server: "vault".into() });

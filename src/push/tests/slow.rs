@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::protocol::{Living, data, expect, labels, names, no_offers, owner, path, place_key, set, texts};
 use crate::cluster::ClusterError;
-use crate::push::entry::{Applied, Applier, ApplyError, Place, Recorder, Sight};
+use crate::push::entry::{Access, Applied, Applier, ApplyError, Recorder, Sight};
 use crate::push::intents::Intents;
 use crate::push::step::{Goal, Removals};
 use crate::store::fake::{FakeStore, Operation};
@@ -25,10 +25,10 @@ impl Recorder for Slowly {
 
 async fn push(store: &FakeStore, goal: &Goal, ledger: Duration) -> Result<Applied, ApplyError> {
     let (me, owners, intents, path) = (owner("a"), Living(names(&["a", "b"])), Intents::default(), path());
-    let place =
-        Place { client: store, path: &path, key: &place_key(), ledger: &Slowly(ledger), announce: &|_version| {} };
+    let access =
+        Access { client: store, path: &path, place: &place_key(), ledger: &Slowly(ledger), announce: &|_version| {} };
     let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
-    applier.converge(&place, goal, Removals::Now).await
+    applier.converge(&access, goal, Removals::Now).await
 }
 
 fn operations(store: &FakeStore) -> Vec<Operation> {

@@ -35,7 +35,7 @@ impl Stored {
         self.versions.get(index(version)?)?.as_ref()
     }
 
-    pub(super) fn change_labels(&mut self, changes: &BTreeMap<String, Option<String>>) {
+    pub(super) fn change_metadata(&mut self, changes: &BTreeMap<String, Option<String>>) {
         for (key, value) in changes {
             match value {
                 Some(value) => self.custom_metadata.insert(key.clone(), value.clone()),

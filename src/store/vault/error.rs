@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use rustls::AlertDescription;
 
 use super::connect::ResolveError;
-use super::labels::PATCH;
+use super::custom_metadata::PATCH;
 use super::reply;
 use super::transport::Reply;
 use crate::store::StoreError;
@@ -42,7 +42,7 @@ pub fn judge(reply: &Reply, server: &str, asked: Asked<'_>) -> StoreError {
         status @ (400..=499 | 501) if errors.is_none() => {
             StoreError::NotVault { server, status, speaks: spoken(status, &reply.body) }
         }
-        400 if says("check-and-set parameter required") => StoreError::LabelsNeedCas { path },
+        400 if says("check-and-set parameter required") => StoreError::MetadataNeedsCas { path },
         400 if says("check-and-set") => StoreError::CasMismatch { path },
         400 | 500 if says("too large") || says("high complexity") => StoreError::TooLarge { path, bytes },
         403 => StoreError::Forbidden { operation, path },
@@ -208,7 +208,7 @@ mod tests {
     fn a_condition_that_is_asked_for_is_not_one_that_was_lost() {
         let told = |text: &str| meaning(400, &serde_json::json!({ "errors": [text] }).to_string());
         let required = told("metadata check-and-set parameter required for this call");
-        assert!(matches!(required, StoreError::LabelsNeedCas { .. }), "{required}");
+        assert!(matches!(required, StoreError::MetadataNeedsCas { .. }), "{required}");
         for lost in [
             "check-and-set parameter did not match the current version",
             "metadata check-and-set parameter does not match the current version",

@@ -47,7 +47,7 @@ pub fn create_entry(path: &RemotePath) -> Outgoing {
     ours(Call::WriteSecretMetadata, Method::POST, path.metadata_url(), Payload::json(body))
 }
 
-/// Changes single labels.
+/// Changes single keys of custom metadata.
 pub fn patch_metadata(path: &RemotePath, changes: &BTreeMap<String, Option<String>>) -> Outgoing {
     let body = serde_json::json!({ "custom_metadata": changes }).to_string().into_bytes();
     let payload = Payload::merge_patch(Zeroizing::new(body));
@@ -56,14 +56,14 @@ pub fn patch_metadata(path: &RemotePath, changes: &BTreeMap<String, Option<Strin
 
 /// Creates an entry without a version and with this custom metadata, if it does not exist. Only for
 /// a server with check-and-set for metadata: another would replace all existing custom metadata.
-pub fn create_labelled(path: &RemotePath, labels: &BTreeMap<&str, &str>) -> Outgoing {
-    let body = serde_json::json!({ "metadata_cas": 0, "custom_metadata": labels }).to_string().into_bytes();
+pub fn create_with_metadata(path: &RemotePath, metadata: &BTreeMap<&str, &str>) -> Outgoing {
+    let body = serde_json::json!({ "metadata_cas": 0, "custom_metadata": metadata }).to_string().into_bytes();
     ours(Call::WriteSecretMetadata, Method::POST, path.metadata_url(), Payload::json(Zeroizing::new(body)))
 }
 
 /// Changes single keys of custom metadata if the metadata's version is still `count`. Only for a
 /// server with check-and-set for metadata.
-pub fn exchange_labels(path: &RemotePath, changes: &BTreeMap<String, Option<String>>, count: u64) -> Outgoing {
+pub fn exchange_metadata(path: &RemotePath, changes: &BTreeMap<String, Option<String>>, count: u64) -> Outgoing {
     let body = serde_json::json!({ "metadata_cas": count, "custom_metadata": changes }).to_string().into_bytes();
     let payload = Payload::merge_patch(Zeroizing::new(body));
     ours(Call::PatchSecretMetadata, Method::PATCH, path.metadata_url(), payload)

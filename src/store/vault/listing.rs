@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use super::kv;
 use super::reply::{self, Data, ListedEntry, Listing};
 use super::transport::{Outgoing, Reply};
-use crate::domain::claim::Labels;
+use crate::domain::claim::CustomMetadata;
 use crate::domain::consent;
 use crate::domain::path::RemotePath;
 use crate::store::meter::Call;
@@ -52,7 +52,10 @@ fn latest(entry: &ListedEntry) -> Latest {
     Latest {
         version: entry.current_version,
         live: kv::is_live(entry.current_version, &entry.versions),
-        consents: entry.custom_metadata.as_ref().map_or_else(|| consent::digest(&Labels::new()), consent::digest),
+        consents: entry
+            .custom_metadata
+            .as_ref()
+            .map_or_else(|| consent::digest(&CustomMetadata::new()), consent::digest),
     }
 }
 
@@ -82,7 +85,7 @@ mod tests {
             }}}"#,
         )
         .unwrap();
-        let consents = consent::digest(&Labels::new());
+        let consents = consent::digest(&CustomMetadata::new());
         let latest = |version, live| Some(Latest { version, live, consents });
         let found = |path: &str| entries.get(&format!("platform-data/postgres/{path}")).copied();
         assert_eq!(entries.len(), 4);

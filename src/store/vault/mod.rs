@@ -6,11 +6,11 @@ mod auth;
 mod bucket;
 pub mod capabilities;
 pub mod connect;
+mod custom_metadata;
 mod error;
 mod guard;
 mod inspect;
 mod kv;
-mod labels;
 mod listing;
 mod mounts;
 mod reply;
@@ -27,9 +27,9 @@ use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 
 use self::answers::{Answers, Certainty, Known};
+use self::custom_metadata::Counting;
 use self::error::Asked;
 use self::kv::DataReply;
-use self::labels::Counting;
 use self::mounts::Confirmed;
 use self::reply::{Data, Health, MountInfo};
 use self::session::{Session, Token, Verdict};
@@ -370,10 +370,10 @@ impl StoreClient for VaultClient {
         path: &RemotePath,
         changes: &BTreeMap<String, Option<String>>,
     ) -> Result<(), StoreError> {
-        self.change_labels(path, changes).await
+        self.change_metadata(path, changes).await
     }
 
-    async fn exchange_labels(
+    async fn exchange_metadata(
         &self,
         path: &RemotePath,
         seen: &Entry,

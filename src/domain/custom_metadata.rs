@@ -7,7 +7,7 @@ pub const MAX_VALUE: usize = 512;
 
 /// Why no store accepts a text as a key or a value of custom metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LabelFault {
+pub enum MetadataFault {
     /// It is empty.
     Empty,
     /// It has more bytes than the limit.
@@ -19,25 +19,25 @@ pub enum LabelFault {
 /// Checks a key of custom metadata.
 ///
 /// # Errors
-/// [`LabelFault`].
-pub fn check_key(text: &str) -> Result<(), LabelFault> {
+/// [`MetadataFault`].
+pub fn check_key(text: &str) -> Result<(), MetadataFault> {
     check(text, MAX_KEY)
 }
 
 /// Checks a value of custom metadata.
 ///
 /// # Errors
-/// [`LabelFault`].
-pub fn check_value(text: &str) -> Result<(), LabelFault> {
+/// [`MetadataFault`].
+pub fn check_value(text: &str) -> Result<(), MetadataFault> {
     check(text, MAX_VALUE)
 }
 
-fn check(text: &str, limit: usize) -> Result<(), LabelFault> {
+fn check(text: &str, limit: usize) -> Result<(), MetadataFault> {
     match text.len() {
-        0 => Err(LabelFault::Empty),
-        length if length > limit => Err(LabelFault::TooLong),
+        0 => Err(MetadataFault::Empty),
+        length if length > limit => Err(MetadataFault::TooLong),
         _fits if text.chars().all(is_printable) => Ok(()),
-        _fits => Err(LabelFault::Unprintable),
+        _fits => Err(MetadataFault::Unprintable),
     }
 }
 
@@ -63,13 +63,13 @@ mod tests {
         {
             assert_eq!(
                 (check_value(odd), check_key(odd)),
-                (Err(LabelFault::Unprintable), Err(LabelFault::Unprintable)),
+                (Err(MetadataFault::Unprintable), Err(MetadataFault::Unprintable)),
                 "{odd:?}"
             );
         }
-        assert_eq!((check_key(""), check_value("")), (Err(LabelFault::Empty), Err(LabelFault::Empty)));
+        assert_eq!((check_key(""), check_value("")), (Err(MetadataFault::Empty), Err(MetadataFault::Empty)));
         let (key, value) = ("k".repeat(MAX_KEY + 1), "v".repeat(MAX_VALUE + 1));
-        assert_eq!((check_key(&key), check_value(&value)), (Err(LabelFault::TooLong), Err(LabelFault::TooLong)));
+        assert_eq!((check_key(&key), check_value(&value)), (Err(MetadataFault::TooLong), Err(MetadataFault::TooLong)));
         assert_eq!(check_value(&key), Ok(()));
     }
 }

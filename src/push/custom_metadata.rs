@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ledger::Line;
-use crate::domain::claim::{self, LabelChanges, Labels};
-use crate::domain::push_options::{OtherLabels, PushOptions};
+use crate::domain::claim::{self, CustomMetadata, MetadataChanges};
+use crate::domain::push_options::{OtherMetadata, PushOptions};
 
 /// What is wanted of an entry's labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LabelGoal {
+pub struct MetadataGoal {
     /// Labels that are to have these values.
     pub set: BTreeMap<String, String>,
     /// Labels that we set earlier and that no mapping names any more.
     pub remove: BTreeSet<String>,
     /// What happens to the others.
-    pub others: OtherLabels,
+    pub others: OtherMetadata,
 }
 
 /// Two mappings of one entry that cannot both have their way.
@@ -28,20 +28,20 @@ pub struct Disagreement {
     pub field: String,
 }
 
-impl LabelGoal {
+impl MetadataGoal {
     /// What all mappings of one entry ask for together. A mapping that says nothing of other labels goes along with the rest.
     pub fn of(mappings: &[&PushOptions]) -> Result<Self, Disagreement> {
         let mut set: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
-        let mut others: Option<(OtherLabels, usize)> = None;
+        let mut others: Option<(OtherMetadata, usize)> = None;
         for (second, options) in mappings.iter().enumerate() {
             let disagreement = |first, field: String| Disagreement { first, second, field };
-            for (key, value) in &options.labels {
+            for (key, value) in &options.custom_metadata {
                 let (known, first) = *set.entry(key).or_insert((value, second));
                 if known != value {
                     return Err(disagreement(first, format!("customMetadata.{key}")));
                 }
             }
-            match (options.other_labels, others) {
+            match (options.other_metadata, others) {
                 (Some(wanted), Some((known, first))) if wanted != known => {
                     return Err(disagreement(first, "mergePolicy".to_owned()));
                 }
@@ -49,10 +49,10 @@ impl LabelGoal {
                 (Some(_) | None, _) => {}
             }
         }
-        Ok(LabelGoal {
+        Ok(MetadataGoal {
             set: set.into_iter().map(|(key, (value, _))| (key.to_owned(), value.to_owned())).collect(),
             remove: BTreeSet::new(),
-            others: others.map_or(OtherLabels::default(), |(others, _)| others),
+            others: others.map_or(OtherMetadata::default(), |(others, _)| others),
         })
     }
 
@@ -60,17 +60,17 @@ impl LabelGoal {
     pub fn retire(&mut self, line: &Line) {
         // An envelope that was pushed was understood once; another controller's that is not ours to read set nothing of ours.
         let Some(Ok(options)) = line.data.metadata.as_ref().map(PushOptions::parse) else { return };
-        self.remove.extend(options.labels.into_keys().filter(|key| !self.set.contains_key(key)));
+        self.remove.extend(options.custom_metadata.into_keys().filter(|key| !self.set.contains_key(key)));
     }
 
     /// The changes that bring an entry with these labels to the goal.
-    pub fn changes(&self, labels: &Labels) -> LabelChanges {
-        let set = self.set.iter().filter(|(key, value)| labels.get(*key) != Some(*value));
+    pub fn changes(&self, metadata: &CustomMetadata) -> MetadataChanges {
+        let set = self.set.iter().filter(|(key, value)| metadata.get(*key) != Some(*value));
         let goes = |key: &&String| match self.others {
-            OtherLabels::Keep => self.remove.contains(*key),
-            OtherLabels::Remove => !self.set.contains_key(*key) && !claim::is_ours(key),
+            OtherMetadata::Keep => self.remove.contains(*key),
+            OtherMetadata::Remove => !self.set.contains_key(*key) && !claim::is_ours(key),
         };
-        let removed = labels.keys().filter(goes).map(|key| (key.clone(), None));
+        let removed = metadata.keys().filter(goes).map(|key| (key.clone(), None));
         set.map(|(key, value)| (key.clone(), Some(value.clone()))).chain(removed).collect()
     }
 }
@@ -80,38 +80,41 @@ mod tests {
     use super::*;
     use crate::domain::push_options::Encoding;
 
-    fn options(labels: &[(&str, &str)], other_labels: Option<OtherLabels>) -> PushOptions {
-        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        PushOptions { encoding: Encoding::Text, labels, other_labels, consumers: None }
+    fn options(metadata: &[(&str, &str)], other_metadata: Option<OtherMetadata>) -> PushOptions {
+        let custom_metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        PushOptions { encoding: Encoding::Text, custom_metadata, other_metadata, consumers: None }
     }
 
-    fn labels(of: &[(&str, &str)]) -> Labels {
+    fn metadata(of: &[(&str, &str)]) -> CustomMetadata {
         of.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
     fn mappings_of_one_entry_add_up_or_are_named() {
         let one = options(&[("team", "a")], None);
-        let goal = LabelGoal::of(&[&one, &options(&[("tier", "1")], Some(OtherLabels::Remove))]).unwrap();
-        assert_eq!(goal.set, labels(&[("team", "a"), ("tier", "1")]));
-        assert_eq!(goal.others, OtherLabels::Remove);
+        let goal = MetadataGoal::of(&[&one, &options(&[("tier", "1")], Some(OtherMetadata::Remove))]).unwrap();
+        assert_eq!(goal.set, metadata(&[("team", "a"), ("tier", "1")]));
+        assert_eq!(goal.others, OtherMetadata::Remove);
         let other = options(&[("team", "b")], None);
         let field = "customMetadata.team".to_owned();
-        assert_eq!(LabelGoal::of(&[&one, &other]), Err(Disagreement { first: 0, second: 1, field }));
+        assert_eq!(MetadataGoal::of(&[&one, &other]), Err(Disagreement { first: 0, second: 1, field }));
         let says = |others| options(&[], Some(others));
         let field = "mergePolicy".to_owned();
-        let both = [&says(OtherLabels::Keep), &says(OtherLabels::Remove)];
-        assert_eq!(LabelGoal::of(&both), Err(Disagreement { first: 0, second: 1, field }));
+        let both = [&says(OtherMetadata::Keep), &says(OtherMetadata::Remove)];
+        assert_eq!(MetadataGoal::of(&both), Err(Disagreement { first: 0, second: 1, field }));
     }
 
     #[test]
     fn others_stay_or_go_and_claims_always_stay() {
         let claim = claim::claim_key("password");
         let there =
-            labels(&[("team", "old"), ("note", "x"), (claim::MARKER, "external-secrets"), (&claim, "somebody")]);
-        let goal = |others| LabelGoal { set: labels(&[("team", "a")]), others, ..LabelGoal::default() };
+            metadata(&[("team", "old"), ("note", "x"), (claim::MARKER, "external-secrets"), (&claim, "somebody")]);
+        let goal = |others| MetadataGoal { set: metadata(&[("team", "a")]), others, ..MetadataGoal::default() };
         let set = ("team".to_owned(), Some("a".to_owned()));
-        assert_eq!(goal(OtherLabels::Keep).changes(&there), LabelChanges::from([set.clone()]));
-        assert_eq!(goal(OtherLabels::Remove).changes(&there), LabelChanges::from([set, ("note".to_owned(), None)]));
+        assert_eq!(goal(OtherMetadata::Keep).changes(&there), MetadataChanges::from([set.clone()]));
+        assert_eq!(
+            goal(OtherMetadata::Remove).changes(&there),
+            MetadataChanges::from([set, ("note".to_owned(), None)])
+        );
     }
 }

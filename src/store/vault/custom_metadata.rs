@@ -59,7 +59,7 @@ impl Counting {
 impl VaultClient {
     /// Changes single keys of custom metadata. Check-and-set is used only where the mount or the
     /// entry requires it (`metadata_cas_required`), because it costs a read first.
-    pub(super) async fn change_labels(
+    pub(super) async fn change_metadata(
         &self,
         path: &RemotePath,
         changes: &BTreeMap<String, Option<String>>,
@@ -67,13 +67,13 @@ impl VaultClient {
         let accessor = self.confirm(&path.mount, Certainty::Known).await?.accessor;
         if !self.counting.is_required(&accessor) {
             match self.demand(kv::patch_metadata(path, changes), PATCH, path).await.map(drop) {
-                Err(StoreError::LabelsNeedCas { .. }) => self.counting.note_required(accessor),
+                Err(StoreError::MetadataNeedsCas { .. }) => self.counting.note_required(accessor),
                 outcome => return self.missing(path, outcome).await,
             }
         }
         for _ in 0..MOST_TRIES {
             let count = self.count(path).await?;
-            match self.demand(kv::exchange_labels(path, changes, count), PATCH, path).await.map(drop) {
+            match self.demand(kv::exchange_metadata(path, changes, count), PATCH, path).await.map(drop) {
                 // Somebody changed other keys, which stay as they are.
                 Err(StoreError::CasMismatch { .. }) => {}
                 outcome => return self.missing(path, outcome).await,
@@ -94,7 +94,7 @@ impl VaultClient {
                 return self.missing(path, Err(error)).await;
             }
         };
-        count.ok_or(StoreError::LabelsNeedCas { path: url })
+        count.ok_or(StoreError::MetadataNeedsCas { path: url })
     }
 
     /// Distinguishes a missing entry from a missing mount.
@@ -119,8 +119,8 @@ impl VaultClient {
         match (self.counting.of(&accessor), absent) {
             (Some(Counted::Hidden), _) => return Ok(Exchange::Unavailable),
             (Some(Counted::Shown), true) => {
-                let labels = changes.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_deref()?)));
-                let request = kv::create_labelled(path, &labels.collect());
+                let metadata = changes.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_deref()?)));
+                let request = kv::create_with_metadata(path, &metadata.collect());
                 return crossed(self.demand(request, "create", path).await.map(drop));
             }
             // An entry shows whether the mount has metadata versions. If it does not exist, one
@@ -147,7 +147,7 @@ impl VaultClient {
         if metadata.custom_metadata.unwrap_or_default() != seen.custom_metadata {
             return Ok(Exchange::Crossed);
         }
-        let request = kv::exchange_labels(path, changes, count);
+        let request = kv::exchange_metadata(path, changes, count);
         crossed(self.demand(request, PATCH, path).await.map(drop))
     }
 }
