@@ -29,7 +29,7 @@ const KINDS: [&str; 2] = ["postgres", "mysql"];
 const PAIR: &[Spot] = &[("postgres", "username"), ("postgres", "password")];
 const ALL: &[Spot] = &[("postgres", "username"), ("postgres", "password"), ("mysql", "password")];
 /// Whatever is done has fewer changes than this.
-const MOST: usize = 40;
+pub const MOST: usize = 40;
 
 /// What the controller is doing when it is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +59,11 @@ struct Course {
 }
 
 /// What all share.
-struct Ground {
-    stage: Stage,
-    cut: Arc<Cut>,
+pub struct Ground {
+    pub stage: Stage,
+    pub cut: Arc<Cut>,
     kubeconfig: PathBuf,
-    stores: Vec<String>,
+    pub stores: Vec<String>,
 }
 
 /// One PushSecret of a course.
@@ -77,7 +77,7 @@ struct Subject<'a> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f1_f2_a_crash_between_any_two_requests_leaves_no_orphan_and_loses_nothing() -> anyhow::Result<()> {
-    let ground = Ground::new().await?;
+    let ground = Ground::new("crash").await?;
     let mut controller = ground.start().await?;
     let (mut courses, mut crashes) = (Course::all(), 0);
     for at in 1..MOST {
@@ -165,8 +165,8 @@ impl Ground {
     /// its store, so there are several.
     const STORES: usize = 6;
 
-    async fn new() -> anyhow::Result<Self> {
-        let (stage, lab, cut) = (Stage::new("crash").await?, Lab::shared().await?, Arc::<Cut>::default());
+    pub async fn new(test: &str) -> anyhow::Result<Self> {
+        let (stage, lab, cut) = (Stage::new(test).await?, Lab::shared().await?, Arc::<Cut>::default());
         let counting = cut.before(lab.vault_addr(), lab.vault_ca_pem()).await?;
         let as_vault = cut.before(&as_vault::serve(lab).await?, None).await?;
         let stores: Vec<String> = (0..Self::STORES).map(|number| format!("{}-{number}", stage.word)).collect();
@@ -182,7 +182,7 @@ impl Ground {
     }
 
     /// A controller of this test's stores and namespace, which leads at once.
-    async fn start(&self) -> anyhow::Result<Controller> {
+    pub async fn start(&self) -> anyhow::Result<Controller> {
         let options = ControllerOptions::new(env!("CARGO_BIN_EXE_waypost"), &self.kubeconfig)
             .arg("--leader-elect=false")
             .arg("--concurrent=64")
@@ -194,7 +194,7 @@ impl Ground {
         Ok(controller)
     }
 
-    async fn clear(&self) -> anyhow::Result<()> {
+    pub async fn clear(&self) -> anyhow::Result<()> {
         let stores: Api<ClusterSecretStore> = Api::all(self.stage.client.clone());
         for name in &self.stores {
             stores.delete(name, &DeleteParams::default()).await?;
@@ -398,7 +398,7 @@ impl<'a> Subject<'a> {
 }
 
 /// What the PushSecret's status says was pushed.
-fn ledger(push: &PushSecret) -> BTreeSet<String> {
+pub fn ledger(push: &PushSecret) -> BTreeSet<String> {
     let stores = push.status.iter().flat_map(|status| status.synced_push_secrets.values());
     stores.flat_map(|lines| lines.keys().cloned()).collect()
 }

@@ -2,9 +2,9 @@
 //! and nothing is left without being named.
 
 use anyhow::ensure;
-use k8s_openapi::api::core::v1::{Event, Secret};
+use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use waypost::api::names::FINALIZER_PUSH_SECRET;
 use waypost::api::{ClusterPushSecret, ExternalSecret, PushSecret};
@@ -35,17 +35,6 @@ async fn goes(stage: &Stage, name: &str) -> anyhow::Result<()> {
     stage.delete::<PushSecret>(&stage.producer, name).await?;
     let pushes = stage.api::<PushSecret>(&stage.producer);
     wait::until("the PushSecret to go", LATER, async || Ok(pushes.get_opt(name).await?.is_none().then_some(()))).await
-}
-
-/// The words of the Event that names what was left.
-async fn orphaned(stage: &Stage) -> anyhow::Result<String> {
-    let events = stage.api::<Event>(&stage.producer);
-    wait::until("an Event Orphaned", LATER, async || {
-        let found = events.list(&ListParams::default()).await?.items;
-        let orphaned = found.into_iter().find(|event| event.reason.as_deref() == Some("Orphaned"));
-        Ok(orphaned.and_then(|event| event.message))
-    })
-    .await
 }
 
 #[tokio::test]
@@ -138,7 +127,7 @@ async fn labels_that_a_person_replaced_are_called_so_and_what_is_left_then_has_a
     let said = stage.ready::<PushSecret>(&stage.producer, "push", "False", "PathNotManaged").await?;
     ensure!(said.contains("were replaced since version 1") && said.contains("waypost.io/adopt"), "{said}");
     goes(&stage, "push").await?;
-    let event = orphaned(&stage).await?;
+    let event = stage.orphaned().await?;
     ensure!(event.contains(&stage.path()) && event.contains("\"password\""), "{event}");
     ensure!(event.contains("the labels of the path were replaced"), "{event}");
     ensure!(stage.stored().await? == json!({ "password": "one" }));

@@ -22,6 +22,7 @@ mod consume;
 mod convention;
 mod corpus;
 mod crash;
+mod crash_renames;
 mod cut;
 mod defects;
 mod deletion;

@@ -2,8 +2,6 @@
 //! or is named.
 
 use anyhow::ensure;
-use k8s_openapi::api::core::v1::Event;
-use kube::api::ListParams;
 use serde_json::{Value, json};
 use waypost::api::PushSecret;
 use waypost_e2e::lab::{Lab, Transport, VaultAdmin, ca_bundle};
@@ -57,16 +55,6 @@ async fn is_clean(vault: &VaultAdmin, mount: &str, stage: &Stage) -> anyhow::Res
         ensure!(found == Value::Null && status.former_locations.is_empty(), "{found}, {status:?}");
         ensure!(status.store_locations.len() == 1, "{status:?}");
         Ok(Some(()))
-    })
-    .await
-}
-
-async fn orphaned(stage: &Stage) -> anyhow::Result<String> {
-    let events = stage.api::<Event>(&stage.producer);
-    wait::until("an Event Orphaned", LATER, async || {
-        let found = events.list(&ListParams::default()).await?.items;
-        let orphaned = found.into_iter().find(|event| event.reason.as_deref() == Some("Orphaned"));
-        Ok(orphaned.and_then(|event| event.message))
     })
     .await
 }
@@ -176,7 +164,7 @@ async fn s6_a_server_that_does_not_answer_takes_nothing_and_one_that_a_status_na
     let pushes = stage.api::<PushSecret>(&stage.producer);
     pushes.patch_status("push", &Default::default(), &kube::api::Patch::Merge(forged)).await?;
     stage.secret(&stage.producer, "source", &[("password", "two")]).await?;
-    let event = orphaned(&stage).await?;
+    let event = stage.orphaned().await?;
     ensure!(event.contains("at https://attacker.example") && event.contains("remove it there by hand"), "{event}");
     ensure!(stage.controller.metric("waypost_push_let_go_total", &[r#"reason="StoreMoved""#]).await? >= 1.0);
     stands(&stage.vault, "secret", &stage, "two").await?;

@@ -31,7 +31,7 @@ async fn consumer(stage: &Stage, value: &str) -> anyhow::Result<Secret> {
 }
 
 /// How many versions there were, all of which stand: an empty version, or a deleted one, would have been seen by a reader.
-async fn history(stage: &Stage, path: &str) -> anyhow::Result<Vec<Value>> {
+pub async fn history(stage: &Stage, path: &str) -> anyhow::Result<Vec<Value>> {
     let metadata = stage.vault.metadata("secret", path).await?.unwrap_or_default();
     let mut seen = Vec::new();
     for version in 1..=metadata["current_version"].as_u64().unwrap_or_default() {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{Event, Namespace, Secret};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -266,6 +266,17 @@ impl Stage {
         })
         .await;
         result.with_context(|| format!("the controller's log ends with\n{}", self.log_tail(&self.word)))
+    }
+
+    /// The words of the Event that names what a PushSecret left in a store.
+    pub async fn orphaned(&self) -> anyhow::Result<String> {
+        let events = self.api::<Event>(&self.producer);
+        wait::until("an Event Orphaned", LATER, async || {
+            let found = events.list(&ListParams::default()).await?.items;
+            let orphaned = found.into_iter().find(|event| event.reason.as_deref() == Some("Orphaned"));
+            Ok(orphaned.and_then(|event| event.message))
+        })
+        .await
     }
 
     /// The properties at this test's path, as text.

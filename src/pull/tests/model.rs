@@ -112,7 +112,7 @@ impl World {
         }
         prop_assert!(self.held().is_some(), "ready without a target: {ready}");
         prop_assert_eq!(self.store.serves(), Serves::Yes, "ready by a store that does not serve: {}", ready);
-        prop_assert!(self.consents || self.wanted().is_none(), "ready without a permission: {ready}");
+        prop_assert!(self.consents || self.wanted().is_none() || self.unheard, "ready without a permission: {ready}");
         if self.policy == "Periodic" && !self.untold {
             prop_assert_eq!(self.held(), self.wanted(), "ready with another value: {}", ready);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -16,7 +17,7 @@ use crate::api::push_secret::PushSecretStatus;
 use crate::api::selector::StoreKind;
 use crate::api::store_location::StoreLocation;
 use crate::cluster::ClusterError;
-use crate::cluster::in_memory::ApiServer;
+use crate::cluster::in_memory::{self, ApiServer};
 use crate::cluster::status::{Precondition, difference};
 use crate::controller::referrers::Referrers;
 use crate::controller::report::Report;
@@ -29,7 +30,7 @@ use crate::push::deletions::Deletions;
 use crate::push::intents::Intents;
 use crate::push::offers::{Offers, Others, Waiter};
 use crate::push::reconcile::{World, reconcile};
-use crate::store::fake::FakeStore;
+use crate::store::fake::{self, FakeStore};
 use crate::store::{StoreClient, StoreError, StoreName, StoreRefusal, Stores};
 
 pub(super) const PUSH: &str = "/namespaces/db/pushsecrets/push";
@@ -232,6 +233,22 @@ impl Bench {
             let _written = cluster.patch_status(&api, "PushSecret", &name, &precondition, change).await;
         }
         report
+    }
+
+    /// Request number `stop` from now on, to either server, runs into this fault. Gives the count of requests.
+    pub fn fail_at(&self, stop: usize, fault: in_memory::Fault) -> Arc<AtomicUsize> {
+        let count = Arc::new(AtomicUsize::new(0));
+        let (of_store, of_server) = (count.clone(), count.clone());
+        let is_due = move |count: &AtomicUsize| count.fetch_add(1, Ordering::Relaxed) == stop;
+        self.store.before_each(move |_, _| {
+            let down = StoreError::Standby { server: "fake".into() };
+            is_due(&of_store).then_some(match fault {
+                in_memory::Fault::Refuse => fake::Fault::Refuse(down),
+                in_memory::Fault::LoseReply => fake::Fault::LoseReply(down),
+            })
+        });
+        self.server.before_each(move |_, _| is_due(&of_server).then_some(fault));
+        count
     }
 
     pub fn ready(&self) -> (bool, String, String) {

@@ -1,8 +1,7 @@
 //! Whole reconciles: what is published, what is refused, what is removed, and that any stop is repaired.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -17,7 +16,7 @@ use crate::domain::remote::EntryState;
 use crate::feed::Pushed;
 use crate::metrics::LetGo;
 use crate::store::StoreError;
-use crate::store::fake::{self, FakeStore};
+use crate::store::fake::FakeStore;
 
 pub(super) use super::bench::{Bench, PUSH, TEMPORAL, at, both, expect, mapping, texts};
 use super::bench::{SOURCE, spec};
@@ -340,22 +339,10 @@ async fn an_existing_property_is_left_and_never_listed_when_asked() {
 /// where an undisturbed one would.
 #[tokio::test]
 async fn a_stop_at_any_request_is_repaired() {
-    for lost in [false, true] {
+    for fault in [Fault::Refuse, Fault::LoseReply] {
         for stop in 0..40 {
             let bench = Bench::new();
-            let count = Arc::new(AtomicUsize::new(0));
-            let due = {
-                let count = count.clone();
-                move || count.fetch_add(1, Ordering::Relaxed) == stop
-            };
-            bench.store.before_each({
-                let due = due.clone();
-                move |_, _| {
-                    let down = StoreError::Standby { server: "fake".into() };
-                    due().then_some(if lost { fake::Fault::LoseReply(down) } else { fake::Fault::Refuse(down) })
-                }
-            });
-            bench.server.before_each(move |_, _| due().then_some(if lost { Fault::LoseReply } else { Fault::Refuse }));
+            let count = bench.fail_at(stop, fault);
             let renamed = "platform-data/redis/temporal";
             bench.spec(1, both());
             bench.turn().await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -108,6 +108,23 @@ impl Bench {
 
     pub(super) fn owner(&self, path: &str, property: &str) -> Option<String> {
         claim::owner(&self.store.peek(&at(path)).custom_metadata, property).map(|owner| owner.name)
+    }
+
+    /// `old` has pushed, and `new` waits for it, by another login whose requests fail as long as the answer says so.
+    async fn awaited_through_a_store_that_is_down(&mut self) -> Arc<AtomicBool> {
+        self.stores.clients.insert("second", self.store.with_identity("second"));
+        let mut next = both();
+        next["secretStoreRefs"][0]["name"] = json!("second");
+        self.apply("old", both());
+        self.one("old").await;
+        self.apply("new", next);
+        let is_down = Arc::new(AtomicBool::new(true));
+        let down = is_down.clone();
+        self.store.before_each(move |_, request| {
+            let sealed = StoreError::Sealed { server: "fake".into() };
+            (down.load(Ordering::Relaxed) && &*request.identity.0 == "second").then_some(fake::Fault::Refuse(sealed))
+        });
+        is_down
     }
 
     /// From now on `username` and `password` must have a value, a claim and a line at each request.
@@ -248,18 +265,7 @@ async fn a_waiter_that_goes_or_changes_its_mind_is_waited_for_no_longer() {
 async fn a_waiter_whose_store_fails_is_waited_for() {
     for abandoned in [true, false] {
         let mut bench = Bench::new();
-        bench.stores.clients.insert("second", bench.store.with_identity("second"));
-        let mut next = both();
-        next["secretStoreRefs"][0]["name"] = json!("second");
-        bench.apply("old", both());
-        bench.one("old").await;
-        bench.apply("new", next);
-        let is_down = Arc::new(AtomicBool::new(true));
-        let down = is_down.clone();
-        bench.store.before_each(move |_, request| {
-            let sealed = StoreError::Sealed { server: "fake".into() };
-            (down.load(Ordering::Relaxed) && &*request.identity.0 == "second").then_some(fake::Fault::Refuse(sealed))
-        });
+        let is_down = bench.awaited_through_a_store_that_is_down().await;
         bench.drop("old");
         for _ in 0..3 {
             bench.one("old").await;
@@ -285,16 +291,7 @@ async fn a_waiter_whose_store_fails_is_waited_for() {
 #[tokio::test]
 async fn a_waiter_that_fails_for_ever_is_waited_for_until_the_deadline() {
     let mut bench = Bench::new();
-    bench.stores.clients.insert("second", bench.store.with_identity("second"));
-    let mut next = both();
-    next["secretStoreRefs"][0]["name"] = json!("second");
-    bench.apply("old", both());
-    bench.one("old").await;
-    bench.apply("new", next);
-    bench.store.before_each(move |_, request| {
-        let sealed = StoreError::Sealed { server: "fake".into() };
-        (&*request.identity.0 == "second").then_some(fake::Fault::Refuse(sealed))
-    });
+    bench.awaited_through_a_store_that_is_down().await;
     bench.drop("old");
     bench.one("old").await;
     assert_eq!((bench.says("old").1.as_str(), bench.texts(TEMPORAL).len()), ("CleanupPending", 2));
@@ -527,26 +524,14 @@ async fn nothing_is_left_to_others_on_the_word_of_a_cache() {
 /// next reconciles end where undisturbed ones would, and the value stands all the time.
 #[tokio::test]
 async fn a_stop_at_any_request_of_a_rename_is_repaired_and_the_value_stands() {
-    for (counted, lost) in
-        [(Counting::Offered, false), (Counting::Offered, true), (Counting::Refused, false), (Counting::Refused, true)]
-    {
+    use Counting::{Offered, Refused};
+    use Fault::{LoseReply, Refuse};
+    for (counted, fault) in [(Offered, Refuse), (Offered, LoseReply), (Refused, Refuse), (Refused, LoseReply)] {
         for stop in 0..45 {
             let mut bench = counting(counted);
             two(&bench).await;
             let holds = bench.guard();
-            let count = Arc::new(AtomicUsize::new(0));
-            let due = {
-                let count = count.clone();
-                move || count.fetch_add(1, Ordering::Relaxed) == stop
-            };
-            bench.store.before_each({
-                let due = due.clone();
-                move |_, _| {
-                    let down = StoreError::Standby { server: "fake".into() };
-                    due().then_some(if lost { fake::Fault::LoseReply(down) } else { fake::Fault::Refuse(down) })
-                }
-            });
-            bench.server.before_each(move |_, _| due().then_some(if lost { Fault::LoseReply } else { Fault::Refuse }));
+            bench.fail_at(stop, fault);
             bench.drop("old");
             bench.one("old").await;
             bench.settle().await;
@@ -564,7 +549,7 @@ async fn a_stop_at_any_request_of_a_rename_is_repaired_and_the_value_stands() {
                     break;
                 }
             }
-            assert!(holds.load(Ordering::Relaxed), "stopped at {stop}, reply lost: {lost}");
+            assert!(holds.load(Ordering::Relaxed), "stopped at {stop}, {fault:?}");
             bench.is_handed_over("old", "new");
             assert_eq!(bench.store.peek(&at(TEMPORAL)).cas(), 1, "stopped at {stop}");
         }
