@@ -45,10 +45,22 @@ struct Consumer {
     follow: Follow,
     labels: Labels,
     queued: bool,
+    /// Whether its stores can be opened.
+    access: Access,
     /// When the version that it is to read was announced.
     announced: Option<Instant>,
     /// Why its last reconcile failed.
     trouble: Option<Trouble>,
+}
+
+/// Whether the stores of a consumer can be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// They could when it last subscribed.
+    Open,
+    /// They cannot now, so that its logins are another store's, or none: nothing is checked with
+    /// them.
+    Lost,
 }
 
 impl Consumer {
@@ -156,8 +168,15 @@ impl Index {
         let announced = before.as_ref().and_then(|before| before.announced);
         let labels = before.as_ref().map(|before| before.labels).unwrap_or_default();
         let trouble = before.as_mut().and_then(|before| before.trouble.take());
-        let mut consumer =
-            Consumer { sources: Vec::with_capacity(sources.len()), follow, labels, queued: false, announced, trouble };
+        let mut consumer = Consumer {
+            sources: Vec::with_capacity(sources.len()),
+            follow,
+            labels,
+            queued: false,
+            access: Access::Open,
+            announced,
+            trouble,
+        };
         for source in sources {
             let key = source.read_key();
             let former = before.as_mut().and_then(|before| before.held(&key));
@@ -172,9 +191,12 @@ impl Index {
         reads.iter().for_each(|read| self.plant(read));
         self.consumers.insert(name.clone(), consumer);
         let as_before = before.as_ref().is_some_and(|before| before.follow == follow && before.reads() == reads);
+        let was_checked = before.as_ref().is_some_and(|before| before.access == Access::Open);
         let followed = reads.iter().filter(|read| read.version.is_none()).map(|read| &read.key);
         match follow {
-            Follow::Every(window) if !as_before => followed.for_each(|key| self.hasten(key, window, now, &jitter)),
+            Follow::Every(window) if !(as_before && was_checked) => {
+                followed.for_each(|key| self.hasten(key, window, now, &jitter))
+            }
             Follow::Never if !as_before => keys.iter().for_each(|key| self.schedule(key, now, &jitter)),
             Follow::Every(_) | Follow::Never => {}
         }
@@ -184,6 +206,15 @@ impl Index {
         };
         self.sweep_paths(before);
         moved
+    }
+
+    /// Its stores cannot be opened: its logins check nothing until it subscribes again. What it
+    /// reads still wakes it.
+    pub fn lost_access(&mut self, name: &Name, now: Instant, jitter: impl Fn(Duration) -> Duration) {
+        let Some(consumer) = self.consumers.get_mut(name) else { return };
+        if std::mem::replace(&mut consumer.access, Access::Lost) == Access::Open {
+            consumer.keys().iter().for_each(|key| self.schedule(key, now, &jitter));
+        }
     }
 
     /// The consumers that reads woke since the last call.

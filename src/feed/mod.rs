@@ -266,6 +266,12 @@ impl Feed {
         self.rescheduled.notify_one();
     }
 
+    /// Records that the stores of a consumer cannot be opened. What it subscribed to still wakes it,
+    /// but nothing is checked with its logins until it subscribes again.
+    pub fn lost_access(&self, name: &Name) {
+        self.index().lost_access(name, Instant::now(), schedule::jittered);
+    }
+
     /// When the version that this consumer now has was announced. Call it when its target is
     /// written.
     pub fn take_announced(&self, name: &Name) -> Option<Instant> {

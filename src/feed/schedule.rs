@@ -1,6 +1,6 @@
 //! The feed's own task: checks each followed path once per interval, and drops expired bytes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use super::{Feed, Seen, Source};
 use crate::domain::consent;
 use crate::domain::path::{LogicalPath, RemotePath};
 use crate::store::error::Family;
-use crate::store::{Heads, Identity, Latest, PathKey};
+use crate::store::{Heads, Identity, Latest, PathKey, StoreError};
 
 /// The maximum number of concurrent checks of one login.
 const CONCURRENT_CHECKS: usize = 8;
@@ -244,8 +244,10 @@ impl Feed {
     async fn check(&self, due: Due) -> Answer {
         let Due { key, logins, .. } = due;
         let (mut answered, mut answer) = (false, Answer::Given);
+        let mut down: BTreeSet<String> = BTreeSet::new();
         for Check { source, failing } in logins {
-            if answered && !failing {
+            let address = source.client.location().server;
+            if !failing && (answered || down.contains(&address)) {
                 continue;
             }
             let (identity, begun) = (source.client.identity(), Instant::now());
@@ -261,14 +263,24 @@ impl Feed {
                     tracing::debug!(path = %source.path, %error, "check failed");
                     let woken = self.index().check_failed(&key, identity, Instant::now());
                     self.wake(woken);
-                    // A server that is down fails for every login; a denied request concerns one
-                    // login.
-                    answered |= matches!(error.family(), Family::Failed | Family::Throttled);
+                    if fails_for_all(&error) {
+                        down.insert(address);
+                    }
                     answer = Answer::Failed;
                 }
             }
         }
         answer
+    }
+}
+
+/// Whether another login at the same address would fail as well: the server is down, but a denied
+/// request or an ended session concerns one login.
+fn fails_for_all(error: &StoreError) -> bool {
+    match error.family() {
+        Family::Failed => !matches!(error, StoreError::SessionClosed { .. } | StoreError::CredentialUnread { .. }),
+        Family::Throttled => true,
+        Family::Invalid | Family::Refused => false,
     }
 }
 

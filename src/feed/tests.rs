@@ -1,6 +1,7 @@
 //! Wake-ups, shared reads and the schedule, on the store in memory and paused time.
 
 mod listings;
+mod logins;
 
 use std::collections::BTreeMap;
 

@@ -4,6 +4,8 @@
 //! request, because the inputs ([`inputs`]) are those of the last successful reconcile.
 
 mod absence;
+#[cfg(test)]
+mod access_tests;
 pub mod apply;
 pub mod bound;
 pub mod consent;
@@ -52,7 +54,7 @@ use apply::Applied;
 use bound::Losses;
 use desired::{Desired, Refresh};
 use inputs::{Inputs, Paths, Resource, Sessions};
-use observe::{Located, OpenStores, Stores};
+use observe::{Located, ObserveError, OpenStores, Stores};
 use plan::{PathVersion, Written};
 use records::{Outcome, Record, Records};
 use report::{Failure, Moment, Synced, report};
@@ -166,7 +168,7 @@ impl<S: Stores> Pull<S> {
         let behind = self.context.feed.is_behind(name);
         let losing = self.losses.awaits(name);
         let record = self.records.of(name);
-        let opened = observe::open(desired, &self.stores).await.map_err(Failure::Observe)?;
+        let opened = observe::open(desired, &self.stores).await.map_err(|error| self.lost_access(name, error))?;
         let today = Inputs {
             resource: Resource::of(desired),
             stores: Sessions::of(&opened),
@@ -196,6 +198,12 @@ impl<S: Stores> Pull<S> {
             self.context.metrics.propagated(Stage::Pull, announced.elapsed());
         }
         Ok(Synced::Done { applied, versions, warnings })
+    }
+
+    /// What it subscribed to before may be read with logins that have ended.
+    fn lost_access(&self, name: &Name, error: ObserveError) -> Failure {
+        self.context.feed.lost_access(name);
+        Failure::Observe(error)
     }
 
     /// Whether a store that it names belongs, or may belong, to another controller.
@@ -228,7 +236,7 @@ impl<S: Stores> Pull<S> {
         freshness: Freshness,
     ) -> Result<Rendered, Failure> {
         let feed = &self.context.feed;
-        let located = observe::locate(desired, opened).await.map_err(Failure::Observe)?;
+        let located = observe::locate(desired, opened).await.map_err(|error| self.lost_access(name, error))?;
         observe::subscribe(feed, name, &located, until_synced(object, desired));
         let past = object.status.as_ref().map(|status| status.paths.as_slice()).unwrap_or_default();
         let snapshots = observe::read(feed, name, &located, freshness, past).await.map_err(Failure::Observe)?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Index, Next};
+use super::{Access, Held, Index, Next, Path};
 use crate::domain::object_name::Name;
 use crate::feed::listing::{Folder, Tree};
 use crate::feed::{Follow, ReadKey, Seen, Source};
@@ -17,7 +17,8 @@ const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
 /// A path whose check is due.
 pub(in crate::feed) struct Due {
     pub key: PathKey,
-    /// The logins to check with, in turn.
+    /// The logins to check with, in turn. Those that fail are last, so that one that fails for a
+    /// reason of its own delays the others by one check.
     pub logins: Vec<Check>,
     /// The shortest refresh interval of its followers.
     pub window: Duration,
@@ -119,7 +120,7 @@ impl Index {
     pub(super) fn schedule(&mut self, key: &PathKey, now: Instant, jitter: &impl Fn(Duration) -> Duration) {
         let Some(path) = self.paths.get(key) else { return };
         let window = self
-            .following(path, key)
+            .checking(path, key)
             .filter_map(|(name, _)| match self.consumers[name].follow {
                 Follow::Every(interval) => Some(interval.max(SHORTEST_WINDOW)),
                 Follow::Never => None,
@@ -177,16 +178,23 @@ impl Index {
         }
     }
 
+    /// The followers whose logins may check a path.
+    fn checking<'a>(&'a self, path: &'a Path, key: &'a PathKey) -> impl Iterator<Item = (&'a Name, &'a Held)> {
+        self.following(path, key).filter(|(name, _)| self.consumers[*name].access == Access::Open)
+    }
+
     fn checks(&self, key: &PathKey) -> Vec<Check> {
         let Some(path) = self.paths.get(key) else { return Vec::new() };
         let mut checks: BTreeMap<Identity, Check> = BTreeMap::new();
-        for held in self.following(path, key).map(|(_, held)| held) {
+        for held in self.checking(path, key).map(|(_, held)| held) {
             let identity = held.source.client.identity();
             if !checks.contains_key(identity) {
                 let failing = path.failing.contains(identity);
                 checks.insert(identity.clone(), Check { source: held.source.clone(), failing });
             }
         }
-        checks.into_values().collect()
+        let mut checks: Vec<Check> = checks.into_values().collect();
+        checks.sort_by_key(|login| login.failing);
+        checks
     }
 }

@@ -109,7 +109,7 @@ async fn the_session_of_a_store_that_leads_elsewhere_now_lives_on_for_a_while_an
     let pool = Pool::new(cluster, NonZeroU32::MAX, Arc::new(NoMeter), Arc::default(), IDLE);
     let (name, object) = store(1, json!(null));
     let path = crate::domain::path::RemotePath::parse(Some("secret"), "a/b").unwrap();
-    let is_shut = |read: Result<_, StoreError>| matches!(read, Err(StoreError::CredentialUnread { .. }));
+    let is_shut = |read: Result<_, StoreError>| matches!(read, Err(StoreError::SessionClosed { .. }));
     let used = pool.made("used", &name, &object).await.unwrap().client;
     let unused = pool.made("unused", &name, &object).await.unwrap().client;
     assert!(!is_shut(used.read(&path, None).await), "it has logged in, and nobody listens there");
