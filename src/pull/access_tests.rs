@@ -15,10 +15,12 @@ use super::Pull;
 use super::observe::{Opened, StoreProblem, Stores};
 use super::records::Records;
 use crate::api::condition::Reason;
+use crate::api::external_secret::ExternalSecretStatus;
 use crate::api::{ExternalSecret, StoreRef};
 use crate::cluster::Cluster;
 use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
+use crate::controller::report::Report;
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::RemoteValue;
@@ -38,29 +40,38 @@ fn api_server() -> Cluster {
         }
         match target.as_ref().filter(|_| uri.path().contains("/secrets")) {
             Some(target) => target.to_string().into_response(),
-            None => StatusCode::NOT_FOUND.into_response(),
+            None => {
+                let status = json!({ "apiVersion": "v1", "kind": "Status", "reason": "NotFound", "code": 404 });
+                (StatusCode::NOT_FOUND, status.to_string()).into_response()
+            }
         }
     });
     Cluster::new(kube::Client::new(router, "default"))
 }
 
-/// The one store: what opening it gives.
-#[derive(Clone)]
-struct OneStore(Arc<Mutex<Result<FakeStore, StoreProblem>>>);
+/// What opening each store gives.
+#[derive(Clone, Default)]
+struct Named(Arc<Mutex<BTreeMap<String, Result<FakeStore, StoreProblem>>>>);
+
+impl Named {
+    fn set(&self, store: &str, opened: Result<FakeStore, StoreProblem>) {
+        self.0.lock().insert(store.to_owned(), opened);
+    }
+}
 
 #[async_trait]
-impl Stores for OneStore {
-    async fn open(&self, _namespace: &str, _store: &StoreRef) -> Result<Opened, StoreProblem> {
-        let client = self.0.lock().clone()?;
+impl Stores for Named {
+    async fn open(&self, _namespace: &str, store: &StoreRef) -> Result<Opened, StoreProblem> {
+        let client = self.0.lock()[store.name.as_deref().unwrap()].clone()?;
         Ok(Opened { mount: client.mount().map(str::to_owned), client: Arc::new(client) })
     }
 }
 
 struct World {
     context: Arc<Context>,
-    store: OneStore,
+    stores: Named,
     server: FakeStore,
-    pull: Pull<OneStore>,
+    pull: Pull<Named>,
     wakeups: UnboundedReceiver<Name>,
 }
 
@@ -68,30 +79,18 @@ impl World {
     fn new() -> Self {
         let server = FakeStore::new();
         let context = Context::on(api_server());
-        let store = OneStore(Arc::new(Mutex::new(Ok(server.with_identity("vault@1")))));
-        let pull = Pull::new(context.clone(), store.clone(), Arc::new(Records::default()));
+        let stores = Named::default();
+        stores.set("vault", Ok(server.with_identity("vault@1")));
+        let pull = Pull::new(context.clone(), stores.clone(), Arc::new(Records::default()));
         let wakeups = context.feed.wakeups().unwrap();
-        let world = World { context, store, server, pull, wakeups };
-        world.write("1");
+        let world = World { context, stores, server, pull, wakeups };
+        write(&world.server, "1");
         world
     }
 
-    fn write(&self, value: &str) {
-        let data = BTreeMap::from([("password".to_owned(), RemoteValue::text(value))]);
-        self.server.put(&RemotePath::parse(Some("secret"), "db/main").unwrap(), data);
-    }
-
-    async fn reconcile(&self, namespace: &str) {
-        let object: ExternalSecret = serde_json::from_value(json!({
-            "metadata": { "name": "db", "namespace": namespace, "uid": namespace, "generation": 1 },
-            "spec": {
-                "secretStoreRef": { "name": "vault", "kind": "ClusterSecretStore" },
-                "refreshInterval": "1h",
-                "data": [{ "secretKey": "password", "remoteRef": { "key": "db/main", "property": "password" } }],
-            },
-        }))
-        .unwrap();
-        self.pull.reconcile(Arc::new(object), &Name::new(namespace, "db")).await;
+    async fn reconcile(&self, object: ExternalSecret) -> Report<ExternalSecretStatus> {
+        let name = Name::new(object.metadata.namespace.clone().unwrap(), "db");
+        self.pull.reconcile(Arc::new(object), &name).await
     }
 
     /// Every path is checked; the identities that did so.
@@ -111,19 +110,52 @@ impl World {
     }
 }
 
+fn write(server: &FakeStore, value: &str) {
+    let data = BTreeMap::from([("password".to_owned(), RemoteValue::text(value))]);
+    server.put(&RemotePath::parse(Some("secret"), "db/main").unwrap(), data);
+}
+
+/// A resource that reads the password of each of these stores.
+fn object(namespace: &str, stores: &[&str]) -> ExternalSecret {
+    let entry = |store: &&str| {
+        json!({
+            "secretKey": store,
+            "remoteRef": { "key": "db/main", "property": "password" },
+            "sourceRef": { "storeRef": { "name": store, "kind": "ClusterSecretStore" } },
+        })
+    };
+    serde_json::from_value(json!({
+        "metadata": { "name": "db", "namespace": namespace, "uid": namespace, "generation": 1 },
+        "spec": { "refreshInterval": "1h", "data": stores.iter().map(entry).collect::<Vec<_>>() },
+    }))
+    .unwrap()
+}
+
 #[tokio::test]
 async fn a_namespace_that_a_store_no_longer_serves_ends_no_check_of_another() {
     let mut world = World::new();
-    world.reconcile("a").await;
-    world.reconcile("b").await;
+    world.reconcile(object("a", &["vault"])).await;
+    world.reconcile(object("b", &["vault"])).await;
     assert_eq!(world.check().await, ["vault@1"]);
 
-    *world.store.0.lock() = Err(StoreProblem::Refused { reason: Reason::NotPermitted, message: "narrowed".into() });
-    world.reconcile("a").await;
-    *world.store.0.lock() = Ok(world.server.with_identity("vault@2"));
-    world.reconcile("b").await;
+    let message = "narrowed".to_owned();
+    world.stores.set("vault", Err(StoreProblem::Refused { reason: Reason::NotPermitted, message }));
+    world.reconcile(object("a", &["vault"])).await;
+    world.stores.set("vault", Ok(world.server.with_identity("vault@2")));
+    world.reconcile(object("b", &["vault"])).await;
     world.woken();
-    world.write("2");
+    write(&world.server, "2");
     assert_eq!(world.check().await, ["vault@2"], "the session of the former generation has ended");
     assert!(world.woken().contains(&Name::new("b", "db")));
+}
+
+#[tokio::test]
+async fn a_server_restored_from_another_s_snapshot_may_have_other_versions() {
+    let world = World::new();
+    let restored = FakeStore::new();
+    write(&restored, "1");
+    write(&restored, "2");
+    world.stores.set("restored", Ok(restored.with_address("restored").with_identity("restored@1")));
+    let report = world.reconcile(object("a", &["vault", "restored"])).await;
+    assert!(matches!(&report, Report::Verdict { verdict, .. } if verdict.ready), "{report:?}");
 }

@@ -13,7 +13,7 @@ use super::patience::{no_answer, side_by_side};
 use super::plan::{Job, Places, Plan, Problem};
 use super::step::Removals;
 use crate::feed::Pushed;
-use crate::store::{PathKey, StoreClient};
+use crate::store::{Site, StoreClient};
 
 /// The clients of the stores that can be used.
 pub type Clients = BTreeMap<StoreKey, Arc<dyn StoreClient>>;
@@ -60,7 +60,7 @@ pub struct Apply<'a> {
     /// The ledger.
     pub ledgers: &'a dyn Ledgers,
     /// Told at once what consumers of an entry are to know.
-    pub announce: &'a (dyn Fn(&PathKey, Pushed) + Send + Sync),
+    pub announce: &'a (dyn Fn(&Site, Pushed) + Send + Sync),
 }
 
 /// The two halves of a plan.
@@ -179,7 +179,8 @@ impl Apply<'_> {
             // Spots come from stores that can be used, and places that are not known block their jobs.
             return Ok(Applied::default());
         };
-        let announce = |pushed| (self.announce)(key, pushed);
+        let site = Site::of(client.as_ref(), key.clone());
+        let announce = |pushed| (self.announce)(&site, pushed);
         let ledger = self.ledgers.at(spot);
         let place =
             Place { client: client.as_ref(), path: &spot.path, key, ledger: ledger.as_ref(), announce: &announce };

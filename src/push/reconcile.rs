@@ -40,7 +40,7 @@ use crate::domain::path::RemotePath;
 use crate::domain::source::Source;
 use crate::feed::{Pushed, Spelled};
 use crate::metrics::LetGo;
-use crate::store::PathKey;
+use crate::store::{PathKey, Site};
 
 /// Everything outside the object that a reconcile may use.
 pub struct World<'a> {
@@ -49,7 +49,7 @@ pub struct World<'a> {
     /// The stores.
     pub stores: &'a dyn Stores,
     /// Told at once what consumers of an entry are to know.
-    pub announce: &'a (dyn Fn(&PathKey, Pushed) + Send + Sync),
+    pub announce: &'a (dyn Fn(&Site, Pushed) + Send + Sync),
     /// Told what is published, and where that is; nothing of it where it cannot be told now.
     pub publishes: &'a (dyn Fn(BTreeMap<Spelled, Option<PathKey>>) + Send + Sync),
     /// Who wants to hear about which Secret.
@@ -459,7 +459,7 @@ impl<'a> Turn<'a> {
             if let Some(client) = seen.clients.get(&spot.store)
                 && let Ok(key) = client.path_key(&spot.path).await
             {
-                (self.world.announce)(&key, Pushed::Version(version));
+                (self.world.announce)(&Site::of(client.as_ref(), key), Pushed::Version(version));
             }
         }
     }

@@ -31,8 +31,8 @@ use crate::feed::Pushed;
 use crate::pull::Pull;
 use crate::pull::observe::{Opened, Stores};
 use crate::pull::records::Records;
-use crate::store::StoreClient;
 use crate::store::fake::FakeStore;
+use crate::store::{Site, StoreClient};
 
 const OBJECT: &str = "/namespaces/team/externalsecrets/db";
 const TARGET: &str = "/namespaces/team/secrets/db";
@@ -221,7 +221,7 @@ impl World {
     async fn announce(&self, pushed: Pushed) {
         let (server, path) = self.store.place();
         let key = server.path_key(&path).await.unwrap();
-        self.context.feed.announce(&key, pushed);
+        self.context.feed.announce(&Site::of(&server, key), pushed);
     }
 
     /// Each place has the same consents, so that an edit of the store changes none.
