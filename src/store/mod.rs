@@ -15,11 +15,11 @@ pub mod name;
 pub mod object;
 mod pace;
 mod pool;
+mod readers;
 pub mod referred;
 pub mod refusal;
 pub mod registry;
 mod renewal;
-mod secret_users;
 pub mod serving;
 pub mod vault;
 

@@ -21,6 +21,10 @@ use crate::api::store_location::StoreLocation;
 use crate::api::{PushSecret, StoreKind, label_query};
 use crate::cluster::Cluster;
 use crate::domain::label_query::LabelQuery;
+use crate::domain::source::SourceKind;
+
+#[cfg(test)]
+mod tests;
 
 /// The settings of stores.
 #[derive(Clone, Debug)]
@@ -212,12 +216,15 @@ impl Registry {
         Ok(self.made(namespace, store, &object).await?.client)
     }
 
-    /// The client. If the store changed while the client was created, it is closed again.
+    /// The client. If the store changed while the client was created, nobody gets it, and it is
+    /// closed: it would log in at the former server with what the credential is now.
     async fn made(&self, namespace: &str, store: &StoreName, object: &StoreObject) -> Result<Made, StoreRefusal> {
         let made = self.pool.made(namespace, store, object).await?;
         let now = self.store(store);
         if !now.as_ref().is_some_and(|now| now.uid() == object.uid() && now.generation() == object.generation()) {
             self.pool.retire(|key| key.store == *store && !now.as_ref().is_some_and(|now| key.is_of(now))).await;
+            let server = made.origin.connection.server.clone();
+            return Err(StoreRefusal::Failed(StoreError::SessionClosed { server }));
         }
         Ok(made)
     }
@@ -239,20 +246,20 @@ impl Registry {
         }
     }
 
-    /// Call this when a Secret was written or deleted. Clients that use it log in or connect again,
-    /// and their dependants try again. A rotated credential is used at once, and the old session
-    /// ends.
-    pub fn secret_moved(&self, namespace: &str, name: &str) {
-        self.pool.secret_moved(namespace, name);
+    /// Call this when a Secret or ConfigMap was written or deleted. Clients that use it log in or
+    /// connect again, and their dependants try again. A rotated credential is used at once, and the
+    /// old session ends.
+    pub fn moved(&self, kind: SourceKind, namespace: &str, name: &str) {
+        self.pool.moved(kind, namespace, name);
     }
 
-    /// The Secrets whose events matter to stores, as namespace and name.
-    pub fn secrets(&self) -> Vec<(String, String)> {
-        self.pool.secrets()
+    /// The objects of this kind whose events matter to stores, as namespace and name.
+    pub fn reads(&self, kind: SourceKind) -> Vec<(String, String)> {
+        self.pool.read_by_clients(kind)
     }
 
-    /// The store's own client for its check, with its connection; created again if its certificates
-    /// or its credential changed. `None` if the credential is read in each consumer's namespace, so
+    /// The store's own client for its check, with its connection. Clients whose certificates or
+    /// credential changed are created again. `None` if the credential is read in each consumer's namespace, so
     /// that the store itself has no login.
     pub async fn inspected(
         self: &Arc<Self>,
@@ -262,10 +269,11 @@ impl Registry {
         let home = store.namespace.clone().unwrap_or_default();
         let connection = connection::parse(store, object.spec(), &home)?;
         if connection.referent {
+            self.pool.renew_all(store).await;
             return Ok((connection, None));
         }
         let mut made = self.made(&home, store, &object).await?;
-        if self.pool.currency(&made).await.map_err(StoreRefusal::Failed)? == Currency::Outdated {
+        if self.pool.currency(&made.origin).await.map_err(StoreRefusal::Failed)? == Currency::Outdated {
             self.pool.retire(|key| key.store == *store).await;
             self.announcements.changed(store);
             made = self.made(&home, store, &object).await?;
