@@ -15,7 +15,7 @@ use super::Pull;
 use super::observe::{Opened, StoreProblem, Stores};
 use super::records::Records;
 use crate::api::condition::Reason;
-use crate::api::external_secret::ExternalSecretStatus;
+use crate::api::external_secret::{ExternalSecretStatus, RefreshPolicy};
 use crate::api::{ExternalSecret, StoreRef};
 use crate::cluster::Cluster;
 use crate::controller::context::Context;
@@ -51,10 +51,11 @@ fn api_server() -> Cluster {
 
 /// What opening each store gives.
 #[derive(Clone, Default)]
-struct Named(Arc<Mutex<BTreeMap<String, Result<FakeStore, StoreProblem>>>>);
+struct Named(Arc<Mutex<BTreeMap<String, Result<Opened, StoreProblem>>>>);
 
 impl Named {
     fn set(&self, store: &str, opened: Result<FakeStore, StoreProblem>) {
+        let opened = opened.map(|client| Opened { mount: client.mount().map(str::to_owned), client: Arc::new(client) });
         self.0.lock().insert(store.to_owned(), opened);
     }
 }
@@ -62,8 +63,7 @@ impl Named {
 #[async_trait]
 impl Stores for Named {
     async fn open(&self, _namespace: &str, store: &StoreRef) -> Result<Opened, StoreProblem> {
-        let client = self.0.lock()[store.name.as_deref().unwrap()].clone()?;
-        Ok(Opened { mount: client.mount().map(str::to_owned), client: Arc::new(client) })
+        self.0.lock()[store.name.as_deref().unwrap()].clone()
     }
 }
 
@@ -147,6 +147,42 @@ async fn a_namespace_that_a_store_no_longer_serves_ends_no_check_of_another() {
     write(&world.server, "2");
     assert_eq!(world.check().await, ["vault@2"], "the session of the former generation has ended");
     assert!(world.woken().contains(&Name::new("b", "db")));
+}
+
+/// The resource once its first sync was published; it is read once.
+fn synced_once(namespace: &str, report: Report<ExternalSecretStatus>) -> ExternalSecret {
+    let mut object = once(namespace);
+    match report {
+        Report::Verdict { status, .. } => object.status = Some(status.after),
+        other => panic!("{other:?}"),
+    }
+    object
+}
+
+fn once(namespace: &str) -> ExternalSecret {
+    let mut object = object(namespace, &["vault"]);
+    object.spec.refresh_policy = Some(RefreshPolicy::CreatedOnce);
+    object
+}
+
+#[tokio::test]
+async fn rf2_a_consent_that_could_not_be_read_is_asked_for_until_it_is_told() {
+    let world = World::new();
+    let object = synced_once("a", world.reconcile(once("a")).await);
+    let elsewhere = FakeStore::on("elsewhere");
+    elsewhere.remove_mount("secret");
+    world.stores.set("vault", Ok(elsewhere.with_identity("vault@2")));
+    let pass = async || {
+        let report = world.reconcile(object.clone()).await;
+        (format!("{report:?}").contains("BackOff"), elsewhere.count(Operation::Read))
+    };
+    for _ in 0..3 {
+        assert_eq!(pass().await, (true, 0), "where the store leads now, nobody answers");
+    }
+    elsewhere.add_mount("secret");
+    for _ in 0..2 {
+        assert_eq!(pass().await, (false, 1), "it is asked once");
+    }
 }
 
 #[tokio::test]

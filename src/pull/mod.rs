@@ -57,7 +57,7 @@ use inputs::{Inputs, Paths, Resource, Sessions};
 use observe::{Located, ObserveError, OpenStores, Stores};
 use plan::{PathVersion, Written};
 use records::{Outcome, Record, Records};
-use report::{Failure, Moment, Synced, report};
+use report::{Failure, Moment, Permission, Synced, report};
 use settled::{is_frozen, until_synced};
 
 /// Reconciles ExternalSecrets.
@@ -281,6 +281,7 @@ impl<S: Stores> Pull<S> {
                     rendered_from: Some(today.stores.identities()),
                     inputs: Inputs { paths: Paths::AsRead, target: stamp, ..today },
                     outcome: Outcome::Good,
+                    permission: Permission::Given,
                     target,
                     looked: Instant::now(),
                 }
@@ -300,6 +301,7 @@ impl<S: Stores> Pull<S> {
                 Record {
                     inputs: Inputs { resource, ..today },
                     outcome: Outcome::Failed,
+                    permission: Permission::Unknown,
                     target: target.and_then(|before| before.target),
                     looked: Instant::now(),
                     rendered_from,

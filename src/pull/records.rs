@@ -8,6 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::inputs::Inputs;
 use super::plan::Written;
+use super::report::Permission;
 use crate::controller::watch::OwnWrites;
 use crate::domain::object_name::Name;
 use crate::store::{Identity, StoreName};
@@ -32,6 +33,8 @@ pub struct Record {
     pub inputs: Inputs,
     /// Its outcome.
     pub outcome: Outcome,
+    /// What is known of the producers' consent. It is asked for again until they have answered.
+    pub permission: Permission,
     /// The target, if it was written or found as desired.
     pub target: Option<(Name, Written)>,
     /// When the target was last read or written.
