@@ -1,6 +1,6 @@
 //! The stores from the watches, who may use them, and their clients.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ use crate::domain::source::SourceKind;
 
 #[cfg(test)]
 mod tests;
+
+const UNDECODABLE: &str = "it does not decode; its status says which field to correct";
 
 /// The settings of stores.
 #[derive(Clone, Debug)]
@@ -61,6 +63,8 @@ pub struct Load {
 pub struct Registry {
     settings: RegistrySettings,
     stores: RwLock<HashMap<StoreName, StoreObject>>,
+    /// Stores whose current state does not decode. Of those, an earlier state is known.
+    undecodable: RwLock<HashSet<StoreName>>,
     pool: Arc<Pool>,
     announcements: Arc<Announcements>,
 }
@@ -70,7 +74,7 @@ impl Registry {
     pub fn new(cluster: Cluster, settings: RegistrySettings, meter: Arc<dyn RequestMeter>) -> Arc<Self> {
         let announcements = Arc::new(Announcements::default());
         let pool = Pool::new(cluster, settings.rate, meter, announcements.clone(), pool::IDLE);
-        Arc::new(Registry { settings, stores: RwLock::default(), pool, announcements })
+        Arc::new(Registry { settings, stores: RwLock::default(), undecodable: RwLock::default(), pool, announcements })
     }
 
     /// Adds or updates a store from the watch. Only a new generation, or another object with that
@@ -81,6 +85,7 @@ impl Registry {
             let mut stores = self.stores.write();
             stores.insert(name.clone(), object.clone())
         };
+        let decodes_again = self.undecodable.write().remove(&name);
         let version = |store: &StoreObject| (store.uid().to_owned(), store.generation());
         let allowance = |store: &StoreObject| store.annotation(ANNOTATION_ALLOW_MASS_DELETION).map(str::to_owned);
         let same_version = old.as_ref().is_some_and(|old| version(old) == version(&object));
@@ -94,13 +99,23 @@ impl Registry {
             self.pool.retire_soon(|key| key.store == name);
         }
         let labels_differ = old.as_ref().is_some_and(|old| old.labels() != object.labels());
-        if !same_version || labels_differ || old.as_ref().and_then(allowance) != allowance(&object) {
+        if !same_version || decodes_again || labels_differ || old.as_ref().and_then(allowance) != allowance(&object) {
             self.announcements.changed(&name);
+        }
+    }
+
+    /// The store does not decode any more. What it was before serves nobody: the edit may have
+    /// narrowed whom it serves, or where it leads.
+    pub fn undecodable(self: &Arc<Self>, name: &StoreName) {
+        if self.store(name).is_some() && self.undecodable.write().insert(name.clone()) {
+            self.pool.retire_soon(|key| key.store == *name);
+            self.announcements.changed(name);
         }
     }
 
     /// Forgets a store that was deleted.
     pub fn remove(self: &Arc<Self>, name: &StoreName) {
+        self.undecodable.write().remove(name);
         let known = self.stores.write().remove(name).is_some();
         if known {
             self.pool.see_off(name);
@@ -211,7 +226,7 @@ impl Registry {
         namespace: &str,
         store: &StoreName,
     ) -> Result<Arc<dyn StoreClient>, StoreRefusal> {
-        let object = self.ours(store)?;
+        let object = self.usable(store)?;
         self.admit(namespace, store, &object).await?;
         Ok(self.made(namespace, store, &object).await?.client)
     }
@@ -220,7 +235,7 @@ impl Registry {
     /// closed: it would log in at the former server with what the credential is now.
     async fn made(&self, namespace: &str, store: &StoreName, object: &StoreObject) -> Result<Made, StoreRefusal> {
         let made = self.pool.made(namespace, store, object).await?;
-        let now = self.store(store);
+        let now = self.usable(store).ok();
         if !now.as_ref().is_some_and(|now| now.uid() == object.uid() && now.generation() == object.generation()) {
             self.pool.retire(|key| key.store == *store && !now.as_ref().is_some_and(|now| key.is_of(now))).await;
             let server = made.origin.connection.server.clone();
@@ -246,6 +261,15 @@ impl Registry {
         }
     }
 
+    /// The store, if it is ours and decodes.
+    fn usable(&self, store: &StoreName) -> Result<StoreObject, StoreRefusal> {
+        let object = self.ours(store)?;
+        match self.undecodable.read().contains(store) {
+            true => Err(StoreRefusal::Invalid { store: store.clone(), what: UNDECODABLE.to_owned() }),
+            false => Ok(object),
+        }
+    }
+
     /// Call this when a Secret or ConfigMap was written or deleted. Clients that use it log in or
     /// connect again, and their dependants try again. A rotated credential is used at once, and the
     /// old session ends.
@@ -265,7 +289,7 @@ impl Registry {
         self: &Arc<Self>,
         store: &StoreName,
     ) -> Result<(Connection, Option<Arc<VaultClient>>), StoreRefusal> {
-        let object = self.ours(store)?;
+        let object = self.usable(store)?;
         let home = store.namespace.clone().unwrap_or_default();
         let connection = connection::parse(store, object.spec(), &home)?;
         if connection.referent {

@@ -151,3 +151,22 @@ async fn a_client_whose_store_is_edited_while_it_is_made_is_given_to_nobody() {
     let client = registry.client("a", &consumer).await.unwrap();
     assert_eq!(client.location().server, "https://127.0.0.2:9");
 }
+
+#[tokio::test]
+async fn a_store_that_does_not_decode_any_more_serves_nobody_until_it_does() {
+    let objects = Objects::default();
+    let (registry, clients) = two_clients(&objects).await;
+    let mut changes = registry.changes();
+    registry.undecodable(&name());
+    assert_eq!(changes.try_recv(), Ok(name()), "its dependants hear of it");
+    for refused in [registry.client("a", &name()).await.err(), registry.inspected(&name()).await.err()] {
+        assert!(matches!(&refused, Some(StoreRefusal::Invalid { what, .. }) if what == UNDECODABLE), "{refused:?}");
+    }
+    assert_eq!(registry.foreign([name()]), Foreign::None, "it is ours all the same");
+    registry.undecodable(&name());
+    assert!(changes.try_recv().is_err());
+
+    registry.upsert(name(), store(3, "https://127.0.0.1:9"));
+    assert_eq!(changes.try_recv(), Ok(name()));
+    assert!(is_replaced(&registry, "a", &clients[0]).await);
+}
