@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::BoxError;
 use axum::body::{Bytes, HttpBody};
-use axum::http::{HeaderValue, Request, Response, header::USER_AGENT};
+use axum::http::{HeaderValue, Method, Request, Response, header::USER_AGENT};
 use futures::future::BoxFuture;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -165,7 +165,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let asked = asked(request.uri().path(), request.uri().query());
+        let asked = asked(request.method(), request.uri().path(), request.uri().query());
         let liveness = self.liveness.clone();
         let answer = self.inner.call(request);
         Box::pin(async move {
@@ -192,7 +192,10 @@ enum Asked {
 }
 
 /// Our watches never select by label, so a list that does is not from a watch.
-fn asked(path: &str, query: Option<&str>) -> Asked {
+fn asked(method: &Method, path: &str, query: Option<&str>) -> Asked {
+    if method != Method::GET {
+        return Asked::Other;
+    }
     let resource = path.rsplit('/').next().unwrap_or(path).to_owned();
     let mut pairs = query.unwrap_or_default().split('&');
     if pairs.clone().any(|pair| pair == "watch=true" || pair == "watch=1") {
@@ -213,9 +216,11 @@ mod tests {
     #[test]
     fn requests_of_a_watch_are_told_from_others() {
         let secrets = "secrets".to_owned();
-        assert_eq!(asked("/api/v1/secrets", Some("limit=500&watch=true")), Asked::Watch(secrets.clone()));
-        assert_eq!(asked("/api/v1/secrets", Some("limit=500")), Asked::List(secrets));
-        assert_eq!(asked("/api/v1/namespaces/a/secrets", Some("labelSelector=a%3Db")), Asked::Other);
+        let read = |path: &str, query: &str| asked(&Method::GET, path, Some(query));
+        assert_eq!(read("/api/v1/secrets", "limit=500&watch=true"), Asked::Watch(secrets.clone()));
+        assert_eq!(read("/api/v1/secrets", "limit=500"), Asked::List(secrets));
+        assert_eq!(read("/api/v1/namespaces/a/secrets", "labelSelector=a%3Db"), Asked::Other);
+        assert_eq!(asked(&Method::POST, "/api/v1/namespaces/a/secrets", None), Asked::Other, "a target is created");
     }
 
     /// Whether a request with this answer is a sign of life.

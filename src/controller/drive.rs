@@ -54,6 +54,9 @@ pub trait Reconciler: Send + Sync + 'static {
     /// Called when the watch delivers the object, before it is reconciled.
     fn seen(&self, _object: &Self::Object) {}
 
+    /// Called when the watch delivers the object in a state that does not decode.
+    fn seen_undecodable(&self, _name: &Name) {}
+
     /// The stores that a reconcile of the object uses. A slow store must not delay other objects.
     fn stores(&self, _object: &Self::Object) -> Vec<StoreName> {
         Vec::new()
@@ -267,11 +270,13 @@ impl<R: Reconciler> Driven<R> {
             self.forget(&gone);
         }
         match event {
-            Event::Apply(object) | Event::InitApply(object) => {
-                if let Ok(object) = &object.0 {
-                    self.reconciler.seen(object);
+            Event::Apply(object) | Event::InitApply(object) => match &object.0 {
+                Ok(object) => self.reconciler.seen(object),
+                Err(_) => {
+                    let name = Name::new(object.namespace().unwrap_or_default(), object.name_any());
+                    self.reconciler.seen_undecodable(&name);
                 }
-            }
+            },
             Event::Delete(_) | Event::Init | Event::InitDone => {}
         }
     }

@@ -159,21 +159,13 @@ impl Sources {
 
     /// Stores compare what they read, so a repeated event costs at most one read.
     fn tell_stores(&self, name: &Name) {
-        match self.kind {
-            SourceKind::Secret => self.watching.context.stores.secret_moved(&name.namespace, &name.name),
-            SourceKind::ConfigMap => {}
-        }
+        self.watching.context.stores.moved(self.kind, &name.namespace, &name.name);
     }
 
-    /// The Secrets that stores use.
+    /// The objects that stores use.
     fn read_by_stores(&self) -> Vec<Name> {
-        match self.kind {
-            SourceKind::Secret => {
-                let secrets = self.watching.context.stores.secrets().into_iter();
-                secrets.map(|(namespace, name)| Name::new(namespace, name)).collect()
-            }
-            SourceKind::ConfigMap => Vec::new(),
-        }
+        let objects = self.watching.context.stores.reads(self.kind).into_iter();
+        objects.map(|(namespace, name)| Name::new(namespace, name)).collect()
     }
 
     /// After a list: an object that is referred to but does not exist may have been deleted while

@@ -14,6 +14,9 @@ use super::known::{Found, Known};
 use super::plan::{Plan, Step, Unwanted, Why};
 use crate::cluster::{Cluster, ClusterError};
 
+#[cfg(test)]
+mod tests;
+
 /// How many namespaces are written concurrently.
 const CONCURRENT: usize = 8;
 
@@ -70,14 +73,14 @@ impl<P: Parent> Applier<'_, P> {
             Why::Renamed => results.wanted.get(&unwanted.namespace) == Some(&Outcome::Done),
         };
         let due: Vec<&Unwanted> = plan.unwanted.iter().filter(ready).collect();
-        if due.is_empty() {
-            return results;
+        // A long list takes a while, and an edit of the parent ends it.
+        for batch in due.chunks(CONCURRENT) {
+            results.unwanted.extend(match self.is_current().await {
+                Ok(true) => side_by_side(batch.iter().map(|due| self.remove(due).boxed()).collect()).await,
+                Ok(false) => batch.iter().map(|due| (due.namespace.clone(), Outcome::Moved(None))).collect(),
+                Err(error) => batch.iter().map(|due| (due.namespace.clone(), Outcome::from(error.clone()))).collect(),
+            });
         }
-        results.unwanted = match self.is_current().await {
-            Ok(true) => side_by_side(due.iter().map(|due| self.remove(due).boxed()).collect()).await,
-            Ok(false) => due.iter().map(|due| (due.namespace.clone(), Outcome::Moved(None))).collect(),
-            Err(error) => due.iter().map(|due| (due.namespace.clone(), Outcome::from(error.clone()))).collect(),
-        };
         results
     }
 

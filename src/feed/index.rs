@@ -8,6 +8,7 @@ mod standing;
 mod wake;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use jiff::Timestamp;
 use super::listing::Tree;
 use super::{Follow, Labels, ReadKey, Seen, Source, Trouble};
 use crate::domain::object_name::Name;
-use crate::store::{Identity, PathKey};
+use crate::store::{Identity, PathKey, Site};
 pub(super) use due::{Check, Due};
 pub(super) use judge::Progress;
 
@@ -28,10 +29,11 @@ const START_PAUSE: Duration = Duration::from_secs(3);
 #[derive(Default)]
 pub(super) struct Index {
     consumers: HashMap<Name, Consumer>,
-    paths: HashMap<PathKey, Path>,
-    due: BTreeSet<(Instant, PathKey)>,
+    /// In order, so that the sites of one place are in a row.
+    paths: BTreeMap<Site, Path>,
+    due: BTreeSet<(Instant, Site)>,
     /// What each login reads, by the top folders of mounts, with the number of consumers.
-    trees: HashMap<Tree, BTreeMap<PathKey, usize>>,
+    trees: HashMap<Tree, BTreeMap<Site, usize>>,
     awaited: HashMap<ReadKey, Awaited>,
     /// The consumers that a read woke, for the task that made it.
     woken_by_reads: Vec<Name>,
@@ -45,10 +47,22 @@ struct Consumer {
     follow: Follow,
     labels: Labels,
     queued: bool,
+    /// Whether its stores can be opened.
+    access: Access,
     /// When the version that it is to read was announced.
     announced: Option<Instant>,
     /// Why its last reconcile failed.
     trouble: Option<Trouble>,
+}
+
+/// Whether the stores of a consumer can be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// They could when it last subscribed.
+    Open,
+    /// They cannot now, so that its logins are another store's, or none: nothing is checked with
+    /// them.
+    Lost,
 }
 
 impl Consumer {
@@ -56,8 +70,8 @@ impl Consumer {
         self.sources.iter_mut().find(|(known, _)| known == key).map(|(_, held)| held)
     }
 
-    fn keys(&self) -> BTreeSet<PathKey> {
-        self.sources.iter().map(|(read, _)| read.key.clone()).collect()
+    fn sites(&self) -> BTreeSet<Site> {
+        self.sources.iter().map(|(read, _)| read.site.clone()).collect()
     }
 
     fn reads(&self) -> BTreeSet<ReadKey> {
@@ -88,12 +102,23 @@ struct Path {
     /// When a push last changed something without changing the version. Reads begun before do not
     /// have it.
     disturbed: Option<Instant>,
+    /// What another address last announced of the place.
+    hint: Option<Hint>,
     /// When the consents last changed.
     permitted: Option<Instant>,
     /// The last seen digest of its consents, at any version.
     consents: Option<u64>,
     failing: BTreeSet<Identity>,
     next: Option<Next>,
+}
+
+/// An announcement of another address. Whoever reads the path reads it again, and what that shows
+/// counts.
+#[derive(Clone, Copy)]
+struct Hint {
+    /// The version to be expected, if it is the same server; 0 if none is.
+    version: u64,
+    at: Instant,
 }
 
 /// The next check of a path.
@@ -146,7 +171,7 @@ impl Index {
         follow: Follow,
         now: Instant,
         jitter: impl Fn(Duration) -> Duration,
-    ) -> BTreeSet<PathKey> {
+    ) -> BTreeSet<Site> {
         let mut before = self.remove(name);
         if before.is_none()
             && let Some(start) = &mut self.start
@@ -156,34 +181,53 @@ impl Index {
         let announced = before.as_ref().and_then(|before| before.announced);
         let labels = before.as_ref().map(|before| before.labels).unwrap_or_default();
         let trouble = before.as_mut().and_then(|before| before.trouble.take());
-        let mut consumer =
-            Consumer { sources: Vec::with_capacity(sources.len()), follow, labels, queued: false, announced, trouble };
+        let mut consumer = Consumer {
+            sources: Vec::with_capacity(sources.len()),
+            follow,
+            labels,
+            queued: false,
+            access: Access::Open,
+            announced,
+            trouble,
+        };
         for source in sources {
             let key = source.read_key();
             let former = before.as_mut().and_then(|before| before.held(&key));
             let (taken, stands) = former.map_or((None, None), |held| (held.taken, held.stands));
-            self.path(&key.key).consumers.insert(name.clone());
+            self.path(&key.site).consumers.insert(name.clone());
             match consumer.held(&key) {
                 Some(held) => *held = Held { source, taken, stands },
                 None => consumer.sources.push((key, Held { source, taken, stands })),
             }
         }
-        let (keys, reads) = (consumer.keys(), consumer.reads());
+        let (sites, reads) = (consumer.sites(), consumer.reads());
         reads.iter().for_each(|read| self.plant(read));
         self.consumers.insert(name.clone(), consumer);
         let as_before = before.as_ref().is_some_and(|before| before.follow == follow && before.reads() == reads);
-        let followed = reads.iter().filter(|read| read.version.is_none()).map(|read| &read.key);
+        let was_checked = before.as_ref().is_some_and(|before| before.access == Access::Open);
+        let followed = reads.iter().filter(|read| read.version.is_none()).map(|read| &read.site);
         match follow {
-            Follow::Every(window) if !as_before => followed.for_each(|key| self.hasten(key, window, now, &jitter)),
-            Follow::Never if !as_before => keys.iter().for_each(|key| self.schedule(key, now, &jitter)),
+            Follow::Every(window) if !(as_before && was_checked) => {
+                followed.for_each(|site| self.hasten(site, window, now, &jitter))
+            }
+            Follow::Never if !as_before => sites.iter().for_each(|site| self.schedule(site, now, &jitter)),
             Follow::Every(_) | Follow::Never => {}
         }
         let moved = match as_before {
             true => BTreeSet::new(),
-            false => before.iter().flat_map(Consumer::keys).chain(keys).collect(),
+            false => before.iter().flat_map(Consumer::sites).chain(sites).collect(),
         };
         self.sweep_paths(before);
         moved
+    }
+
+    /// Its stores cannot be opened: its logins check nothing until it subscribes again. What it
+    /// reads still wakes it.
+    pub fn lost_access(&mut self, name: &Name, now: Instant, jitter: impl Fn(Duration) -> Duration) {
+        let Some(consumer) = self.consumers.get_mut(name) else { return };
+        if std::mem::replace(&mut consumer.access, Access::Lost) == Access::Open {
+            consumer.sites().iter().for_each(|site| self.schedule(site, now, &jitter));
+        }
     }
 
     /// The consumers that reads woke since the last call.
@@ -192,16 +236,16 @@ impl Index {
     }
 
     /// Returns what it had read.
-    pub fn forget(&mut self, name: &Name) -> BTreeSet<PathKey> {
+    pub fn forget(&mut self, name: &Name) -> BTreeSet<Site> {
         let before = self.remove(name);
-        let keys = before.iter().flat_map(Consumer::keys).collect();
+        let sites = before.iter().flat_map(Consumer::sites).collect();
         for (key, _) in before.iter().flat_map(|before| &before.sources) {
             if let Some(awaited) = self.awaited.get_mut(key) {
                 awaited.names.remove(name);
             }
         }
         self.sweep_paths(before);
-        keys
+        sites
     }
 
     pub fn judged_by(&mut self, name: &Name, labels: Labels) {
@@ -215,21 +259,24 @@ impl Index {
     pub fn begin(&mut self, name: &Name) -> bool {
         let Some(consumer) = self.consumers.get_mut(name) else { return true };
         consumer.queued = false;
-        consumer.sources.iter().any(|(key, held)| match (held.taken, self.paths.get(&key.key)) {
+        consumer.sources.iter().any(|(read, held)| match (held.taken, self.paths.get(&read.site)) {
             (None, _) => true,
             (Some(_), None) => false,
             (Some(taken), Some(path)) => {
-                let follows = consumer.follow != Follow::Never && key.version.is_none();
+                let follows = consumer.follow != Follow::Never && read.version.is_none();
                 // A consent is not a version: it also reaches consumers that do not follow.
                 path.permitted.is_some_and(|at| taken.begun < at)
-                    || follows && (path.differs(taken.seen) || path.is_disturbed_after(taken.begun))
+                    || follows
+                        && (path.differs(taken.seen)
+                            || path.is_disturbed_after(taken.begun)
+                            || path.is_hinted_after(taken.begun))
             }
         })
     }
 
     /// Whether a push of ours removed this version.
-    pub fn is_removed_by_push(&self, key: &PathKey, version: u64) -> bool {
-        self.paths.get(key).is_some_and(|path| path.removed == Some(version))
+    pub fn is_removed_by_push(&self, site: &Site, version: u64) -> bool {
+        self.paths.get(site).is_some_and(|path| path.removed == Some(version))
     }
 
     /// When the version that this consumer now has was announced; `None` if it did not wait for
@@ -270,12 +317,19 @@ impl Index {
         self.awaited.retain(|_, awaited| now < awaited.until);
     }
 
-    fn path(&mut self, key: &PathKey) -> &mut Path {
-        self.paths.entry(key.clone()).or_insert_with(|| Path {
+    /// The followed sites of a place.
+    fn sites_of<'a>(&'a self, place: &'a PathKey) -> impl Iterator<Item = (&'a Site, &'a Path)> {
+        let first = Site { place: place.clone(), address: Arc::from("") };
+        self.paths.range(first..).take_while(|(site, _)| site.place == *place)
+    }
+
+    fn path(&mut self, site: &Site) -> &mut Path {
+        self.paths.entry(site.clone()).or_insert_with(|| Path {
             consumers: BTreeSet::new(),
             known: None,
             removed: None,
             disturbed: None,
+            hint: None,
             permitted: None,
             consents: None,
             failing: BTreeSet::new(),
@@ -286,8 +340,8 @@ impl Index {
     fn remove(&mut self, name: &Name) -> Option<Consumer> {
         let consumer = self.consumers.remove(name)?;
         consumer.reads().iter().for_each(|read| self.uproot(read));
-        for (key, _) in &consumer.sources {
-            if let Some(path) = self.paths.get_mut(&key.key) {
+        for (read, _) in &consumer.sources {
+            if let Some(path) = self.paths.get_mut(&read.site) {
                 path.consumers.remove(name);
             }
         }
@@ -296,11 +350,11 @@ impl Index {
 
     /// Drops the paths that lost their last consumer.
     fn sweep_paths(&mut self, before: Option<Consumer>) {
-        for (key, _) in before.into_iter().flat_map(|before| before.sources) {
-            if self.paths.get(&key.key).is_some_and(|path| path.consumers.is_empty())
-                && let Some(next) = self.paths.remove(&key.key).and_then(|path| path.next)
+        for (read, _) in before.into_iter().flat_map(|before| before.sources) {
+            if self.paths.get(&read.site).is_some_and(|path| path.consumers.is_empty())
+                && let Some(next) = self.paths.remove(&read.site).and_then(|path| path.next)
             {
-                self.due.remove(&(next.at, key.key));
+                self.due.remove(&(next.at, read.site));
             }
         }
     }
@@ -328,6 +382,11 @@ impl Index {
 impl Path {
     fn differs(&self, seen: Seen) -> bool {
         self.known.is_some_and(|known| known.seen != seen)
+    }
+
+    /// Whether another address announced something after this time.
+    fn is_hinted_after(&self, begun: Instant) -> bool {
+        self.hint.is_some_and(|hint| begun < hint.at)
     }
 
     /// Whether a push changed something after this time, so that a read begun at it may lack it.

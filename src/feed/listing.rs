@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::Source;
 use super::index::Due;
-use crate::store::{Identity, PathKey};
+use crate::store::{Identity, Site};
 
 /// The checks that a listing must save until the next one.
 const WORTHWHILE: f64 = 3.0;
@@ -85,16 +85,16 @@ impl Tree {
     /// check can show that it works again, and if the entry is in no folder.
     pub fn of(path: &Due) -> Option<Self> {
         let first = path.logins.first().filter(|_| path.logins.iter().all(|login| !login.failing))?;
-        Tree::around(&path.key, first.source.client.identity())
+        Tree::around(&path.site, first.source.client.identity())
     }
 
     /// The tree of one login with this path; `None` if the entry is in no folder.
-    pub fn around(key: &PathKey, identity: &Identity) -> Option<Self> {
-        let (top, _) = key.path.split_once('/')?;
+    pub fn around(site: &Site, identity: &Identity) -> Option<Self> {
+        let (top, _) = site.place.path.split_once('/')?;
         Some(Tree {
             identity: identity.clone(),
-            server: key.server.clone(),
-            mount: key.mount.clone(),
+            server: site.place.server.clone(),
+            mount: site.place.mount.clone(),
             top: top.to_owned(),
         })
     }
@@ -103,7 +103,7 @@ impl Tree {
 impl Folder {
     /// Whether a listing of the folder is a check of the path.
     pub fn serves(&self, path: &Due) -> bool {
-        self.contains(&path.key.path) && Tree::of(path).as_ref() == Some(&self.tree)
+        self.contains(&path.site.place.path) && Tree::of(path).as_ref() == Some(&self.tree)
     }
 
     /// Whether the path is below the folder.
@@ -166,7 +166,7 @@ impl Listings {
         }
         let mut children: BTreeMap<Option<String>, Vec<Due>> = BTreeMap::new();
         for path in due {
-            children.entry(child(&folder, &path.key.path)).or_default().push(path);
+            children.entry(child(&folder, &path.site.place.path)).or_default().push(path);
         }
         for (child, due) in children {
             let inside = |path: &str| child.as_ref().is_some_and(|child| path.starts_with(child));

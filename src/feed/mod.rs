@@ -28,7 +28,7 @@ use crate::domain::consent;
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState};
-use crate::store::{Identity, PathKey, StoreClient, StoreError};
+use crate::store::{Identity, PathKey, Site, StoreClient, StoreError};
 use crate::telemetry::trail::Cause;
 use index::Index;
 use listing::Listings;
@@ -51,7 +51,12 @@ pub struct Source {
 
 impl Source {
     fn read_key(&self) -> ReadKey {
-        ReadKey { identity: self.client.identity().clone(), key: self.key.clone(), version: self.version }
+        ReadKey { identity: self.client.identity().clone(), site: self.site(), version: self.version }
+    }
+
+    /// The place as its client sees it.
+    pub fn site(&self) -> Site {
+        Site::of(self.client.as_ref(), self.key.clone())
     }
 }
 
@@ -59,7 +64,7 @@ impl Source {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct ReadKey {
     identity: Identity,
-    key: PathKey,
+    site: Site,
     version: Option<u64>,
 }
 
@@ -218,20 +223,21 @@ impl Feed {
         self.index().starting(Instant::now())
     }
 
-    /// Announces what a push did to this path. Its followers are queued at once.
-    pub fn announce(&self, key: &PathKey, pushed: Pushed) {
-        let woken = self.index().announce(key, pushed, Instant::now());
+    /// Announces what a push did to this path. Its followers are queued at once, those at another
+    /// address too.
+    pub fn announce(&self, site: &Site, pushed: Pushed) {
+        let woken = self.index().announce(site, pushed, Instant::now());
         if let Some(cause) = Cause::current() {
             self.causes().extend(woken.iter().map(|name| (name.clone(), cause.clone())));
         }
-        tracing::debug!(path = %key.path, ?pushed, consumers = woken.len(), "push announced");
+        tracing::debug!(path = %site.place.path, ?pushed, consumers = woken.len(), "push announced");
         self.wake(woken);
     }
 
     /// Whether this version of the path (0 if there is no entry) has no data because a push of this
-    /// process removed it.
-    pub fn is_removed_by_push(&self, key: &PathKey, version: u64) -> bool {
-        self.index().is_removed_by_push(key, version)
+    /// process removed it, at this very address.
+    pub fn is_removed_by_push(&self, site: &Site, version: u64) -> bool {
+        self.index().is_removed_by_push(site, version)
     }
 
     /// Records whether the labels of its namespace decide what a consumer may read.
@@ -264,6 +270,12 @@ impl Feed {
         let moved = self.index().subscribe(name, sources, follow, Instant::now(), schedule::jittered);
         self.recount(&moved);
         self.rescheduled.notify_one();
+    }
+
+    /// Records that the stores of a consumer cannot be opened. What it subscribed to still wakes it,
+    /// but nothing is checked with its logins until it subscribes again.
+    pub fn lost_access(&self, name: &Name) {
+        self.index().lost_access(name, Instant::now(), schedule::jittered);
     }
 
     /// When the version that this consumer now has was announced. Call it when its target is
@@ -306,9 +318,9 @@ impl Feed {
         }
     }
 
-    fn recount(&self, keys: &BTreeSet<PathKey>) {
+    fn recount(&self, sites: &BTreeSet<Site>) {
         let publishers = self.publishers();
-        for push in keys.iter().flat_map(|key| publishers.at(key)) {
+        for push in sites.iter().flat_map(|site| publishers.at(&site.place)) {
             // An error only means that nobody counts.
             self.recount.send(push.clone()).ok();
         }

@@ -1,6 +1,6 @@
 //! The feed's own task: checks each followed path once per interval, and drops expired bytes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use super::{Feed, Seen, Source};
 use crate::domain::consent;
 use crate::domain::path::{LogicalPath, RemotePath};
 use crate::store::error::Family;
-use crate::store::{Heads, Identity, Latest, PathKey};
+use crate::store::{Heads, Identity, Latest, Site, StoreError};
 
 /// The maximum number of concurrent checks of one login.
 const CONCURRENT_CHECKS: usize = 8;
@@ -28,7 +28,7 @@ const EXPIRY: Duration = Duration::from_secs(1);
 struct Checks {
     running: JoinSet<(Identity, Vec<Folder>)>,
     /// What became due for a login whose checks are running.
-    busy: BTreeMap<Identity, BTreeMap<PathKey, Due>>,
+    busy: BTreeMap<Identity, BTreeMap<Site, Due>>,
 }
 
 impl Checks {
@@ -36,7 +36,7 @@ impl Checks {
     fn start(&mut self, feed: &Arc<Feed>, identity: Identity, plan: Plan, now: Instant) {
         if let Some(waiting) = self.busy.get_mut(&identity) {
             // What becomes due again while it is queued is checked once.
-            waiting.extend(plan.into_due().map(|path| (path.key.clone(), path)));
+            waiting.extend(plan.into_due().map(|path| (path.site.clone(), path)));
             return;
         }
         self.busy.insert(identity.clone(), BTreeMap::new());
@@ -174,7 +174,7 @@ impl Feed {
     /// If a listing fails in any way, each due path is checked separately, and that answer counts.
     async fn check_listed(self: Arc<Self>, listing: Listing, now: Instant, jitter: Jitter) -> Option<Folder> {
         let Listing { folder, limit, source, sample, others } = listing;
-        let asked = sample.key.clone();
+        let asked = sample.site.clone();
         let mut begun = Instant::now();
         let entries = match self.check(sample).await {
             Answer::Given => {
@@ -188,7 +188,7 @@ impl Feed {
             Some(entries) => {
                 let (woken, mut unlisted) = self.index().listed(&folder, others, &entries, begun, now, jitter);
                 self.wake(woken);
-                unlisted.retain(|path| path.key != asked);
+                unlisted.retain(|path| path.site != asked);
                 unlisted
             }
             None => others,
@@ -242,10 +242,12 @@ impl Feed {
     /// Requests the version with the first login that may read it, and with each whose last check
     /// failed.
     async fn check(&self, due: Due) -> Answer {
-        let Due { key, logins, .. } = due;
+        let Due { site, logins, .. } = due;
         let (mut answered, mut answer) = (false, Answer::Given);
+        let mut down: BTreeSet<String> = BTreeSet::new();
         for Check { source, failing } in logins {
-            if answered && !failing {
+            let address = source.client.location().server;
+            if !failing && (answered || down.contains(&address)) {
                 continue;
             }
             let (identity, begun) = (source.client.identity(), Instant::now());
@@ -254,21 +256,31 @@ impl Feed {
                     answered = true;
                     let consents = Some(consent::digest(&head.custom_metadata));
                     let seen = Seen { version: head.version, live: head.live, consents };
-                    let woken = self.index().checked(&key, identity, seen, begun, Instant::now());
+                    let woken = self.index().checked(&site, identity, seen, begun, Instant::now());
                     self.wake(woken);
                 }
                 Err(error) => {
                     tracing::debug!(path = %source.path, %error, "check failed");
-                    let woken = self.index().check_failed(&key, identity, Instant::now());
+                    let woken = self.index().check_failed(&site, identity, Instant::now());
                     self.wake(woken);
-                    // A server that is down fails for every login; a denied request concerns one
-                    // login.
-                    answered |= matches!(error.family(), Family::Failed | Family::Throttled);
+                    if fails_for_all(&error) {
+                        down.insert(address);
+                    }
                     answer = Answer::Failed;
                 }
             }
         }
         answer
+    }
+}
+
+/// Whether another login at the same address would fail as well: the server is down, but a denied
+/// request or an ended session concerns one login.
+fn fails_for_all(error: &StoreError) -> bool {
+    match error.family() {
+        Family::Failed => !matches!(error, StoreError::SessionClosed { .. } | StoreError::CredentialUnread { .. }),
+        Family::Throttled => true,
+        Family::Invalid | Family::Refused => false,
     }
 }
 

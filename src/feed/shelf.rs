@@ -124,7 +124,7 @@ impl Shelf {
         let outcome = self.fetch_current(index, key, source, freshness, &mut begun).await;
         let ended = Instant::now();
         match &outcome {
-            Ok(_) => lock(index).postpone(&key.key, ended, schedule::jittered),
+            Ok(_) => lock(index).postpone(&key.site, ended, schedule::jittered),
             Err(error) => tracing::debug!(path = %source.path, %error, "read failed"),
         }
         Read { begun, ended, outcome: outcome.map(|entry| self.kept(entry)) }
@@ -155,7 +155,11 @@ impl Shelf {
                 (Progress::WentBack { from }, _) => {
                     return Err(ReadError::WentBack { path: source.path.to_string(), from, to: seen.version });
                 }
-                (Progress::Behind, Some(pause)) => tokio::time::sleep(*pause).await,
+                (Progress::Hinted, None) => {
+                    lock(index).disregard_hint(&key.site);
+                    return Ok(entry);
+                }
+                (Progress::Hinted | Progress::Behind, Some(pause)) => tokio::time::sleep(*pause).await,
                 (Progress::Behind, None) => return Err(ReadError::Store(stale(source))),
             }
         }

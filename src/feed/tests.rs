@@ -1,6 +1,8 @@
 //! Wake-ups, shared reads and the schedule, on the store in memory and paused time.
 
 mod listings;
+mod logins;
+mod sites;
 
 use std::collections::BTreeMap;
 
@@ -59,7 +61,7 @@ async fn consumers_woken_together_share_one_read_and_leave_nothing_held() {
     let before = store.count(Operation::Read);
     let version = store.put(&source.path, data("2"));
 
-    feed.announce(&source.key, Pushed::Version(version));
+    feed.announce(&source.site(), Pushed::Version(version));
     let woken = drained(&mut wakeups);
     assert_eq!(woken.len(), 10);
     for name in &woken {
@@ -81,8 +83,8 @@ async fn an_announcement_wakes_each_follower_once_and_nobody_else() {
     feed.subscribe(&once, vec![source.clone()], Follow::Never);
     feed.read(&once, &source, Freshness::Shared).await.unwrap();
     let mut wakeups = feed.wakeups().unwrap();
-    feed.announce(&source.key, Pushed::Version(2));
-    feed.announce(&source.key, Pushed::Version(3));
+    feed.announce(&source.site(), Pushed::Version(2));
+    feed.announce(&source.site(), Pushed::Version(3));
     let woken = drained(&mut wakeups);
     assert_eq!(woken.len(), 10);
     assert!(!woken.contains(&once));
@@ -104,7 +106,7 @@ async fn a_read_older_than_the_announcement_is_repeated() {
         }
         None
     });
-    feed.announce(&source.key, Pushed::Version(2));
+    feed.announce(&source.site(), Pushed::Version(2));
     let entry = feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
     assert_eq!(entry.cas(), 2);
 }
@@ -117,7 +119,7 @@ async fn identities_never_share_bytes() {
     let theirs = self::source(&other, "platform-data/redis/a").await;
     let stranger = Name::new("other", "consumer");
     feed.subscribe(&stranger, vec![theirs.clone()], Follow::Every(HOUR));
-    feed.announce(&source.key, Pushed::Version(1));
+    feed.announce(&source.site(), Pushed::Version(1));
     let before = store.count(Operation::Read);
     feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
     feed.read(&stranger, &theirs, Freshness::Shared).await.unwrap();
@@ -200,7 +202,7 @@ async fn history_that_went_back_is_refused_until_a_person_says_so() {
     let store = FakeStore::new();
     let (feed, source) = ten_served(&store).await;
     let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
-    feed.index().announce(&source.key, Pushed::Version(7), long_ago);
+    feed.index().announce(&source.site(), Pushed::Version(7), long_ago);
     let name = consumer(0);
     let error = feed.read(&name, &source, Freshness::Since(Instant::now())).await.err().unwrap();
     assert_eq!(error, ReadError::WentBack { path: "secret/platform-data/redis/a".into(), from: 7, to: 1 });
@@ -225,7 +227,7 @@ async fn a_version_that_is_written_while_a_person_asks_is_read_too() {
         }
         None
     });
-    feed.announce(&source.key, Pushed::Version(2));
+    feed.announce(&source.site(), Pushed::Version(2));
     let entry = feed.read(&name, &source, Freshness::Asked(Instant::now())).await.unwrap();
     assert_eq!(entry.cas(), 2);
     assert!(!feed.is_behind(&name));
@@ -239,7 +241,7 @@ async fn a_changed_consent_is_read_anew_at_the_same_version() {
     let consent = BTreeMap::from([(consent::key("password"), Some("{}".to_owned()))]);
     store.patch_metadata(&source.path, &consent).await.unwrap();
     let before = store.count(Operation::Read);
-    feed.announce(&source.key, Pushed::Consent);
+    feed.announce(&source.site(), Pushed::Consent);
     let woken = drained(&mut wakeups);
     assert_eq!(woken.len(), 10);
     for name in &woken {
@@ -272,7 +274,7 @@ async fn an_entry_that_was_purged_is_noticed_by_the_check() {
     let (feed, source) = ten_served(&store).await;
     let mut wakeups = feed.wakeups().unwrap();
     let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
-    feed.index().announce(&source.key, Pushed::Version(1), long_ago);
+    feed.index().announce(&source.site(), Pushed::Version(1), long_ago);
     store.purge(&source.path);
     feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await;
     let woken = drained(&mut wakeups);
@@ -293,7 +295,7 @@ async fn a_forgotten_consumer_is_neither_woken_nor_checked_for() {
     for number in 0..10 {
         feed.forget(&consumer(number));
     }
-    feed.announce(&source.key, Pushed::Version(2));
+    feed.announce(&source.site(), Pushed::Version(2));
     assert_eq!(drained(&mut wakeups), []);
     assert_eq!(feed.index().next_due(), None);
 }
@@ -321,13 +323,13 @@ async fn a_removal_by_a_push_wakes_its_followers_and_is_told_from_any_other() {
     let (feed, source) = ten_served(&store).await;
     let mut wakeups = feed.wakeups().unwrap();
     store.soft_delete(&source.path);
-    assert!(!feed.is_removed_by_push(&source.key, 1));
-    feed.announce(&source.key, Pushed::Removal(1));
+    assert!(!feed.is_removed_by_push(&source.site(), 1));
+    feed.announce(&source.site(), Pushed::Removal(1));
     assert_eq!(drained(&mut wakeups).len(), 10);
     assert!(feed.is_behind(&consumer(0)));
-    assert!(feed.is_removed_by_push(&source.key, 1));
+    assert!(feed.is_removed_by_push(&source.site(), 1));
     // Whoever writes and deletes after that is another.
-    assert!(!feed.is_removed_by_push(&source.key, 2));
+    assert!(!feed.is_removed_by_push(&source.site(), 2));
 }
 
 #[tokio::test]
@@ -335,14 +337,14 @@ async fn after_a_purge_by_a_push_the_first_version_is_no_step_back() {
     let store = FakeStore::new();
     let (feed, source) = ten_served(&store).await;
     store.put(&source.path, data("2"));
-    feed.announce(&source.key, Pushed::Version(2));
+    feed.announce(&source.site(), Pushed::Version(2));
     feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
     store.purge(&source.path);
-    feed.announce(&source.key, Pushed::Purge);
+    feed.announce(&source.site(), Pushed::Purge);
     let gone = feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
-    assert!(matches!(gone.state, EntryState::Absent) && feed.is_removed_by_push(&source.key, 0));
+    assert!(matches!(gone.state, EntryState::Absent) && feed.is_removed_by_push(&source.site(), 0));
     store.put(&source.path, data("anew"));
-    feed.announce(&source.key, Pushed::Version(1));
+    feed.announce(&source.site(), Pushed::Version(1));
     let anew = feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
     assert!(matches!(anew.state, EntryState::Live { version: 1, .. }));
 }
@@ -373,7 +375,7 @@ async fn a_publisher_hears_when_a_consumer_stands_otherwise_and_not_when_it_only
     assert_eq!(drained(&mut recounts), [], "nothing is otherwise");
 
     store.put(&source.path, data("2"));
-    feed.announce(&source.key, Pushed::Version(2));
+    feed.announce(&source.site(), Pushed::Version(2));
     feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
     let trouble = Trouble { reason: "TargetImmutable" };
     feed.stands(&consumer(0), Standing::Failing(trouble.clone()));
@@ -409,7 +411,7 @@ async fn rf2_a_permission_reaches_who_never_follows_and_who_asked_for_one_versio
     ];
     let mut wakeups = feed.wakeups().unwrap();
     store.patch_metadata(&source.path, &consents("{}")).await.unwrap();
-    feed.announce(&source.key, Pushed::Consent);
+    feed.announce(&source.site(), Pushed::Consent);
     let woken = drained(&mut wakeups);
     assert_eq!(woken.len(), 12);
     for (name, source) in &deaf {
@@ -442,7 +444,7 @@ async fn overtaken(happens: impl Fn(&FakeStore, &RemotePath) + Send + 'static, p
     store.after_each(move |store, _| {
         if std::mem::take(&mut first) {
             happens(store, &at.path);
-            announcer.announce(&at.key, pushed);
+            announcer.announce(&at.site(), pushed);
         }
     });
     feed.read(&consumer(0), &source, Freshness::Since(Instant::now())).await.unwrap();
@@ -479,7 +481,7 @@ async fn a_check_that_a_withdrawal_overtook_is_not_believed() {
     store.after_each(move |store, request| {
         if request.operation == Operation::Head {
             store.put_metadata(&at.path, BTreeMap::from([(consent::key("password"), "{}".to_owned())]));
-            announcer.announce(&at.key, Pushed::Consent);
+            announcer.announce(&at.site(), Pushed::Consent);
         }
     });
     feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await;
@@ -501,18 +503,18 @@ async fn after_a_purge_an_earlier_numbering_counts_for_nothing() {
     let version = |feed: &Feed| feed.readers(&push, &spelled).unwrap()[0].version;
     assert_eq!(version(&feed), Some(5));
     let now = Instant::now();
-    feed.announce(&source.key, Pushed::Purge);
+    feed.announce(&source.site(), Pushed::Purge);
     assert_eq!(version(&feed), None);
     // Where somebody else purged it, the first version that is pushed tells.
     let mut index = feed.index();
-    index.announce(&source.key, Pushed::Version(5), now);
+    index.announce(&source.site(), Pushed::Version(5), now);
     drop(index);
     store.put(&path("p"), data("5"));
     let late = now + Duration::from_secs(60);
     feed.index().taken(&Name::new("team", "reader"), &source.read_key(), seen(5), now, now);
     feed.stands(&Name::new("team", "reader"), Standing::InPlace);
     assert_eq!(version(&feed), Some(5));
-    feed.index().announce(&source.key, Pushed::Version(1), late);
+    feed.index().announce(&source.site(), Pushed::Version(1), late);
     assert_eq!(version(&feed), None);
 }
 
@@ -578,7 +580,7 @@ async fn the_span_of_an_announcement_is_the_cause_of_each_reconcile_that_it_wake
     let store = FakeStore::new();
     let (feed, source) = ten_served(&store).await;
     let spans = trail::tests::exported(|| {
-        trail::announced(&source.path, &2).in_scope(|| feed.announce(&source.key, Pushed::Version(2)));
+        trail::announced(&source.path, &2).in_scope(|| feed.announce(&source.site(), Pushed::Version(2)));
         for number in [0, 9] {
             drop(trail::reconcile("ExternalSecret", &consumer(number), feed.take_cause(&consumer(number))));
         }

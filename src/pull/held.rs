@@ -37,7 +37,10 @@ impl<S: Stores> Pull<S> {
         let in_doubt = self.records.take_doubt(name, &target, self.context.settings.status_heartbeat);
         let record = self.records.of(name);
         let is_known = record.as_ref().is_some_and(|record| {
-            record.outcome == Outcome::Good && record.inputs.stores == today.stores && today.paths == Paths::AsRead
+            record.outcome == Outcome::Good
+                && record.permission == Permission::Given
+                && record.inputs.stores == today.stores
+                && today.paths == Paths::AsRead
         });
         let permission = match is_known {
             true => Permission::Given,
@@ -71,7 +74,8 @@ impl<S: Stores> Pull<S> {
             None => Instant::now(),
         };
         let inputs = Inputs { paths: Paths::AsRead, target: Some(written.stamp.clone()), ..today.clone() };
-        let record = Record { inputs, outcome: Outcome::Good, target: Some((target, written)), looked, rendered_from };
+        let target = Some((target, written));
+        let record = Record { inputs, outcome: Outcome::Good, permission, target, looked, rendered_from };
         self.records.note(name, record);
         Ok(Some(Synced::Held { store, permission }))
     }

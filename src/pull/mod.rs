@@ -4,6 +4,8 @@
 //! request, because the inputs ([`inputs`]) are those of the last successful reconcile.
 
 mod absence;
+#[cfg(test)]
+mod access_tests;
 pub mod apply;
 pub mod bound;
 pub mod consent;
@@ -51,10 +53,10 @@ use apply::Applied;
 use bound::Losses;
 use desired::{Desired, Refresh};
 use inputs::{Inputs, Paths, Resource, Sessions};
-use observe::{Located, OpenStores};
+use observe::{Located, ObserveError, OpenStores};
 use plan::{PathVersion, Written};
 use records::{Outcome, Record, Records};
-use report::{Failure, Moment, Synced, report};
+use report::{Failure, Moment, Permission, Synced, report};
 use settled::{is_frozen, until_synced};
 
 /// Reconciles ExternalSecrets.
@@ -165,7 +167,7 @@ impl<S: Stores> Pull<S> {
         let behind = self.context.feed.is_behind(name);
         let losing = self.losses.awaits(name);
         let record = self.records.of(name);
-        let opened = observe::open(desired, &self.stores).await.map_err(Failure::Observe)?;
+        let opened = observe::open(desired, &self.stores).await.map_err(|error| self.lost_access(name, error))?;
         let today = Inputs {
             resource: Resource::of(desired),
             stores: Sessions::of(&opened),
@@ -195,6 +197,12 @@ impl<S: Stores> Pull<S> {
             self.context.metrics.propagated(Stage::Pull, announced.elapsed());
         }
         Ok(Synced::Done { applied, versions, warnings })
+    }
+
+    /// What it subscribed to before may be read with logins that have ended.
+    fn lost_access(&self, name: &Name, error: ObserveError) -> Failure {
+        self.context.feed.lost_access(name);
+        Failure::Observe(error)
     }
 
     /// Whether a store that it names belongs, or may belong, to another controller.
@@ -227,7 +235,7 @@ impl<S: Stores> Pull<S> {
         freshness: Freshness,
     ) -> Result<Rendered, Failure> {
         let feed = &self.context.feed;
-        let located = observe::locate(desired, opened).await.map_err(Failure::Observe)?;
+        let located = observe::locate(desired, opened).await.map_err(|error| self.lost_access(name, error))?;
         observe::subscribe(feed, name, &located, until_synced(object, desired));
         let past = object.status.as_ref().map(|status| status.paths.as_slice()).unwrap_or_default();
         let snapshots = observe::read(feed, name, &located, freshness, past).await.map_err(Failure::Observe)?;
@@ -272,6 +280,7 @@ impl<S: Stores> Pull<S> {
                     rendered_from: Some(today.stores.identities()),
                     inputs: Inputs { paths: Paths::AsRead, target: stamp, ..today },
                     outcome: Outcome::Good,
+                    permission: Permission::Given,
                     target,
                     looked: Instant::now(),
                 }
@@ -291,6 +300,7 @@ impl<S: Stores> Pull<S> {
                 Record {
                     inputs: Inputs { resource, ..today },
                     outcome: Outcome::Failed,
+                    permission: Permission::Unknown,
                     target: target.and_then(|before| before.target),
                     looked: Instant::now(),
                     rendered_from,

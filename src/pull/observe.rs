@@ -160,14 +160,14 @@ pub async fn read(
 fn presence(feed: &Feed, source: &Source, entry: &Entry, before: Option<&PulledPath>) -> Presence {
     match &entry.state {
         EntryState::Live { .. } => Presence::Live,
-        EntryState::Deleted { version } if feed.is_removed_by_push(&source.key, *version) => Presence::Removed,
+        EntryState::Deleted { version } if feed.is_removed_by_push(&source.site(), *version) => Presence::Removed,
         // A push removed it while the controller did not follow: it wrote an empty version, deleted
         // that, and released its claims. A person deletes the version that was read, and leaves the
         // claims.
         EntryState::Deleted { version } if is_later(*version, before) && claim::is_vacated(&entry.custom_metadata) => {
             Presence::Removed
         }
-        EntryState::Absent if feed.is_removed_by_push(&source.key, 0) => Presence::Removed,
+        EntryState::Absent if feed.is_removed_by_push(&source.site(), 0) => Presence::Removed,
         EntryState::Deleted { .. } | EntryState::Empty | EntryState::Absent => Presence::Missing,
     }
 }
@@ -210,12 +210,13 @@ fn place(located: &Located) -> Place {
     (source.client.identity().clone(), source.key.clone(), source.version)
 }
 
-/// I8: two logins that read one path must have read the same version.
+/// I8: two logins that read one path must have read the same version. Another address may be another
+/// server that only calls itself the same.
 fn check_whole(located: &[Located], entries: &BTreeMap<Place, Arc<Entry>>) -> Result<(), ObserveError> {
     let mut versions = BTreeMap::new();
     for located in located.iter().filter(|located| located.source.version.is_none()) {
         let Some(entry) = entries.get(&place(located)) else { continue };
-        let version = *versions.entry(&located.source.key).or_insert(entry.cas());
+        let version = *versions.entry(located.source.site()).or_insert(entry.cas());
         if version != entry.cas() {
             let stale = StoreError::Stale { path: located.source.path.to_string() };
             return Err(read_error(&located.reference, ReadError::Store(stale)));

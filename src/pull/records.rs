@@ -8,6 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::inputs::Inputs;
 use super::plan::Written;
+use super::report::Permission;
 use crate::controller::watch::OwnWrites;
 use crate::domain::object_name::Name;
 use crate::store::{Identity, StoreName};
@@ -19,7 +20,8 @@ pub struct Records(Mutex<Inner>);
 #[derive(Default)]
 struct Inner {
     by_object: HashMap<Name, Record>,
-    by_target: HashMap<Name, Written>,
+    /// The object that wrote or found each target last, and what that is.
+    by_target: HashMap<Name, (Name, Written)>,
     /// Targets that somebody else wrote or deleted since they were read.
     moved: HashSet<Name>,
 }
@@ -32,6 +34,8 @@ pub struct Record {
     pub inputs: Inputs,
     /// Its outcome.
     pub outcome: Outcome,
+    /// What is known of the producers' consent. It is asked for again until they have answered.
+    pub permission: Permission,
     /// The target, if it was written or found as desired.
     pub target: Option<(Name, Written)>,
     /// When the target was last read or written.
@@ -60,7 +64,7 @@ impl Records {
         let mut inner = self.lock();
         let former = inner.drop_target(object);
         if let Some((target, written)) = &record.target {
-            inner.by_target.insert(target.clone(), written.clone());
+            inner.by_target.insert(target.clone(), (object.clone(), written.clone()));
         }
         if let Some(former) = former.filter(|former| !inner.by_target.contains_key(former)) {
             inner.moved.remove(&former);
@@ -110,7 +114,7 @@ impl OwnWrites for Records {
         let ours = inner
             .by_target
             .get(secret)
-            .is_some_and(|written| written.stamp.uid == uid && written.stamp.resource_version == resource_version);
+            .is_some_and(|(_, written)| written.stamp.uid == uid && written.stamp.resource_version == resource_version);
         if !ours {
             inner.moved(secret);
         }
@@ -130,8 +134,10 @@ impl Inner {
         }
     }
 
+    /// Another object may have taken the target over meanwhile; then it stays.
     fn drop_target(&mut self, object: &Name) -> Option<Name> {
         let (target, _) = self.by_object.get(object)?.target.as_ref()?;
+        self.by_target.get(target).filter(|(owner, _)| owner == object)?;
         self.by_target.remove(target);
         Some(target.clone())
     }
@@ -145,3 +151,6 @@ impl Records {
         inner.by_object.is_empty() && inner.by_target.is_empty() && inner.moved.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use super::patience::{no_answer, side_by_side};
 use super::plan::{Job, Places, Plan, Problem};
 use super::step::Removals;
 use crate::feed::Pushed;
-use crate::store::{PathKey, StoreClient};
+use crate::store::{Site, StoreClient};
 
 /// The clients of the usable stores.
 pub type Clients = BTreeMap<StoreKey, Arc<dyn StoreClient>>;
@@ -56,7 +56,7 @@ pub struct Apply<'a> {
     pub absent: &'a BTreeMap<StoreKey, NoStore>,
     pub ledgers: &'a dyn Ledgers,
     /// Announces to the feed, at once, what the consumers of an entry must know.
-    pub announce: &'a (dyn Fn(&PathKey, Pushed) + Send + Sync),
+    pub announce: &'a (dyn Fn(&Site, Pushed) + Send + Sync),
 }
 
 /// The halves of a plan.
@@ -176,7 +176,8 @@ impl Apply<'_> {
             // Entries are those of usable stores, and an unknown place blocks its job.
             return Ok(Applied::default());
         };
-        let announce = |pushed| (self.announce)(place, pushed);
+        let site = Site::of(client.as_ref(), place.clone());
+        let announce = |pushed| (self.announce)(&site, pushed);
         let ledger = self.ledgers.at(entry_ref);
         let access = Access {
             client: client.as_ref(),

@@ -27,7 +27,7 @@ use crate::domain::object_name::Name;
 use crate::feed::Pushed;
 use crate::metrics::LetGo;
 use crate::metrics::Stage;
-use crate::store::{Foreign, PathKey, StoreName, Stores};
+use crate::store::{Foreign, Site, StoreName, Stores};
 use crate::telemetry::trail::{self, Cause};
 
 /// The reconciler of PushSecrets.
@@ -90,8 +90,8 @@ impl Reconciler for Pusher {
     async fn reconcile(&self, object: Arc<PushSecret>, name: &Name) -> Report<PushSecretStatus> {
         let context = &self.context;
         let moved = context.moves.take(name);
-        let announce = |key: &PathKey, pushed| {
-            trail::announced(&key.path, &pushed).in_scope(|| context.feed.announce(key, pushed));
+        let announce = |site: &Site, pushed| {
+            trail::announced(&site.place.path, &pushed).in_scope(|| context.feed.announce(site, pushed));
             if let (Pushed::Version(_) | Pushed::Removal(_) | Pushed::Purge, Some(moved)) = (pushed, &moved) {
                 context.metrics.propagated(Stage::Push, moved.at.elapsed());
             }

@@ -41,7 +41,7 @@ use crate::domain::path::RemotePath;
 use crate::domain::source::Source;
 use crate::feed::{Pushed, Spelled};
 use crate::metrics::LetGo;
-use crate::store::{PathKey, StoreRefusal, Stores};
+use crate::store::{PathKey, Site, StoreRefusal, Stores};
 
 /// Everything outside the object that a reconcile may use.
 pub struct World<'a> {
@@ -49,7 +49,7 @@ pub struct World<'a> {
     pub cluster: &'a Cluster,
     pub stores: &'a dyn Stores,
     /// Announces to the feed, at once, what the consumers of an entry must know.
-    pub announce: &'a (dyn Fn(&PathKey, Pushed) + Send + Sync),
+    pub announce: &'a (dyn Fn(&Site, Pushed) + Send + Sync),
     /// Tells the feed what is published and at which places; `None` for a place that is unknown
     /// now.
     pub publishes: &'a (dyn Fn(BTreeMap<Spelled, Option<PathKey>>) + Send + Sync),
@@ -496,7 +496,7 @@ impl<'a> Turn<'a> {
             if let Some(client) = seen.clients.get(&entry_ref.store)
                 && let Ok(key) = client.path_key(&entry_ref.path).await
             {
-                (self.world.announce)(&key, Pushed::Version(version));
+                (self.world.announce)(&Site::of(client.as_ref(), key), Pushed::Version(version));
             }
         }
     }

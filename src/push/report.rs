@@ -359,6 +359,7 @@ fn store_reason(error: &crate::store::StoreError) -> Reason {
         | StoreError::RedirectRefused { .. }
         | StoreError::Credential { .. }
         | StoreError::CredentialUnread { .. }
+        | StoreError::SessionClosed { .. }
         | StoreError::NamespaceUnread { .. }
         | StoreError::MountMissing { .. }
         | StoreError::WrongVersion { .. }

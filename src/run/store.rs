@@ -60,6 +60,10 @@ impl Reconciler for ClusterStores {
         self.0.context.stores.upsert(object.store_name(), object);
     }
 
+    fn seen_undecodable(&self, name: &Name) {
+        self.0.context.stores.undecodable(&StoreName::cluster(&name.name));
+    }
+
     fn stores(&self, object: &ClusterSecretStore) -> Vec<StoreName> {
         vec![StoreName::cluster(&object.name_any())]
     }
@@ -87,6 +91,10 @@ impl Reconciler for NamespacedStores {
     fn seen(&self, object: &SecretStore) {
         let object = StoreObject::Namespaced(Arc::new(object.clone()));
         self.0.context.stores.upsert(object.store_name(), object);
+    }
+
+    fn seen_undecodable(&self, name: &Name) {
+        self.0.context.stores.undecodable(&StoreName::referred(&name.namespace, StoreKind::SecretStore, &name.name));
     }
 
     fn stores(&self, object: &SecretStore) -> Vec<StoreName> {

@@ -13,6 +13,7 @@ use crate::api::store_location::StoreLocation;
 use crate::api::store_spec::{ClientTls, Headers, KvVersion, OpenBaoProvider, VaultProvider};
 use crate::api::{StoreSpec, bounds};
 use crate::domain::path::Mount;
+use crate::domain::source::SourceKind;
 
 #[cfg(test)]
 mod tests;
@@ -62,14 +63,15 @@ impl Connection {
         })
     }
 
-    /// Every key of a Secret that the connection or its logins use.
-    pub fn secrets(&self) -> impl Iterator<Item = &KeyRef> {
+    /// Every key of a Secret or ConfigMap that the connection or its logins use.
+    pub fn read_from(&self) -> impl Iterator<Item = (SourceKind, &KeyRef)> {
         let ca = match &self.ca {
-            CaSource::Secret(key) => Some(key),
-            CaSource::System | CaSource::Bundle(_) | CaSource::ConfigMap(_) => None,
+            CaSource::Secret(key) => Some((SourceKind::Secret, key)),
+            CaSource::ConfigMap(key) => Some((SourceKind::ConfigMap, key)),
+            CaSource::System | CaSource::Bundle(_) => None,
         };
         let certificate = self.client_certificate.iter().flat_map(|(certificate, key)| [certificate, key]);
-        self.auth.keys().into_iter().chain(ca).chain(certificate)
+        self.auth.keys().into_iter().chain(certificate).map(|key| (SourceKind::Secret, key)).chain(ca)
     }
 }
 

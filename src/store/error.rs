@@ -181,6 +181,12 @@ pub enum StoreError {
         /// Which object, and what happened.
         what: String,
     },
+    /// Its store was changed or removed while somebody still used this session.
+    #[error("the session with {server} has ended, because its store was changed or removed; Waypost tries again")]
+    SessionClosed {
+        /// The address, as in the store.
+        server: String,
+    },
     /// Whether a store serves a namespace hangs on labels that could not be read this time.
     #[error("whether the store serves the namespace cannot be told now: {what}")]
     NamespaceUnread {
@@ -331,6 +337,7 @@ impl StoreError {
             | StoreError::Rejected { .. } => Family::Refused,
             StoreError::Unreachable { .. }
             | StoreError::CredentialUnread { .. }
+            | StoreError::SessionClosed { .. }
             | StoreError::NamespaceUnread { .. }
             | StoreError::Sealed { .. }
             | StoreError::Standby { .. }

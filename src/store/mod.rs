@@ -15,11 +15,11 @@ pub mod name;
 pub mod object;
 mod pace;
 mod pool;
+mod readers;
 pub mod referred;
 pub mod refusal;
 pub mod registry;
 mod renewal;
-mod secret_users;
 pub mod serving;
 mod stores;
 pub mod vault;
@@ -49,6 +49,25 @@ pub struct PathKey {
     pub mount: Arc<str>,
     /// The path below the mount.
     pub path: Arc<str>,
+}
+
+/// A place as the server at one address shows it. What a server calls itself is only its word, and a
+/// server that was restored from another's snapshot calls itself like that one. So what is known of
+/// versions, removals and consents is known of a site, and another site of the place only hints at
+/// it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Site {
+    /// The place. It comes first, so that the sites of a place are in a row.
+    pub place: PathKey,
+    /// The server's address, as in the store.
+    pub address: Arc<str>,
+}
+
+impl Site {
+    /// The place as this client sees it.
+    pub fn of(client: &dyn StoreClient, place: PathKey) -> Self {
+        Site { place, address: client.location().server.trim_end_matches('/').into() }
+    }
 }
 
 /// The identity of a login. Only consumers with the same identity share reads (spec S12).

@@ -16,8 +16,8 @@ use super::credentials::ClusterCredential;
 use super::former::Former;
 use super::meter::RequestMeter;
 use super::pace::Pace;
+use super::readers::Readers;
 use super::renewal::{self, Certificates};
-use super::secret_users::SecretUsers;
 use super::vault::answers::Answers;
 use super::vault::connect::{self, ConnectError};
 use super::vault::transport::{Lagging, Redirects, Settings, Transport};
@@ -52,7 +52,7 @@ pub struct Pool {
     /// Clients of deleted SecretStores, until their sessions end.
     departing: Mutex<HashMap<StoreName, Arc<VaultClient>>>,
     pub(super) former: Arc<Former>,
-    pub(super) secret_users: Arc<SecretUsers<ClientKey>>,
+    pub(super) readers: Arc<Readers<ClientKey>>,
     /// Connections by address, CA and client certificate (as a digest), so that the namespaces of
     /// one store share them.
     connections: Connections,
@@ -75,6 +75,12 @@ pub struct ClientKey {
 #[derive(Clone)]
 pub struct Made {
     pub client: Arc<VaultClient>,
+    pub origin: Origin,
+}
+
+/// What a client was made from.
+#[derive(Clone)]
+pub struct Origin {
     pub connection: Arc<Connection>,
     pub credential: Arc<ClusterCredential>,
     /// The digest of its CA and client certificate.
@@ -90,12 +96,12 @@ impl Pool {
         announcements: Arc<Announcements>,
         idle: Duration,
     ) -> Arc<Self> {
-        let (secret_users, connections) = (Arc::<SecretUsers<ClientKey>>::default(), Connections::default());
+        let (readers, connections) = (Arc::<Readers<ClientKey>>::default(), Connections::default());
         let (closing, farewells) = (CancellationToken::new(), TaskTracker::new());
         let former = Arc::<Former>::default();
         let end = End {
             former: former.clone(),
-            secret_users: secret_users.clone(),
+            readers: readers.clone(),
             connections: connections.clone(),
             closing: closing.clone(),
             farewells: farewells.clone(),
@@ -113,7 +119,7 @@ impl Pool {
             paces: Mutex::default(),
             departing: Mutex::default(),
             former,
-            secret_users,
+            readers,
             connections,
             closing,
             farewells,
@@ -129,7 +135,7 @@ impl Pool {
             generation: object.generation(),
             consumer: connection.referent.then(|| namespace.to_owned()),
         };
-        connection.secrets().for_each(|secret| self.secret_users.add(secret, &key));
+        connection.read_from().for_each(|(kind, object)| self.readers.add(kind, object, &key));
         let made = self.clients.try_get_with(key.clone(), self.make(&key, connection)).await;
         made.map_err(Arc::unwrap_or_clone)
     }
@@ -170,10 +176,17 @@ impl Pool {
         self.clients.get(key).await
     }
 
+    /// What the clients of a store were made from. Looking is no use of a client, or those that
+    /// nobody uses would never be closed.
+    pub(super) fn origins(&self, store: &StoreName) -> Vec<(ClientKey, Origin)> {
+        let of_store = self.clients.iter().filter(|(key, _)| key.store == *store);
+        of_store.map(|(key, made)| ((*key).clone(), made.origin)).collect()
+    }
+
     /// Drops clients, and revokes their sessions once the requests in flight had time to end.
     pub async fn retire(&self, goes: impl Fn(&ClientKey) -> bool) {
         // A client that could not be created leaves only this.
-        self.secret_users.remove(&goes);
+        self.readers.remove(&goes);
         for key in self.keys(goes) {
             self.clients.invalidate(&key).await;
         }
@@ -181,7 +194,7 @@ impl Pool {
 
     /// The same in the background.
     pub fn retire_soon(self: &Arc<Self>, goes: impl Fn(&ClientKey) -> bool) {
-        self.secret_users.remove(&goes);
+        self.readers.remove(&goes);
         let keys = self.keys(goes);
         if !keys.is_empty() {
             let pool = self.clone();
@@ -269,7 +282,8 @@ impl Pool {
                 answers: self.answers.clone(),
             },
         );
-        Ok(Made { client: Arc::new(client), connection: Arc::new(connection), credential, certificates })
+        let origin = Origin { connection: Arc::new(connection), credential, certificates };
+        Ok(Made { client: Arc::new(client), origin })
     }
 
     fn http(&self, digest: [u8; 32], found: &Certificates) -> Result<connect::HttpClient, ConnectError> {
@@ -297,7 +311,7 @@ type Connections = Arc<Mutex<HashMap<[u8; 32], connect::HttpClient>>>;
 /// What happens when a client leaves the pool.
 struct End {
     former: Arc<Former>,
-    secret_users: Arc<SecretUsers<ClientKey>>,
+    readers: Arc<Readers<ClientKey>>,
     connections: Connections,
     closing: CancellationToken,
     farewells: TaskTracker,
@@ -305,9 +319,9 @@ struct End {
 
 impl End {
     fn of(&self, key: &ClientKey, made: Made) {
-        self.secret_users.remove(|client| client == key);
+        self.readers.remove(|client| client == key);
         // Another store may share them; it keeps its own handle.
-        self.connections.lock().remove(&made.certificates);
+        self.connections.lock().remove(&made.origin.certificates);
         if self.former.keeps(&made.client) {
             return;
         }

@@ -1,6 +1,6 @@
 //! The stores from the watches, who may use them, and their clients.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -21,6 +21,12 @@ use crate::api::store_location::StoreLocation;
 use crate::api::{PushSecret, StoreKind, label_query};
 use crate::cluster::{Cluster, ClusterError};
 use crate::domain::label_query::LabelQuery;
+use crate::domain::source::SourceKind;
+
+#[cfg(test)]
+mod tests;
+
+const UNDECODABLE: &str = "it does not decode; its status says which field to correct";
 
 /// The settings of stores.
 #[derive(Clone, Debug)]
@@ -57,6 +63,8 @@ pub struct Load {
 pub struct Registry {
     settings: RegistrySettings,
     stores: RwLock<HashMap<StoreName, StoreObject>>,
+    /// Stores whose current state does not decode. Of those, an earlier state is known.
+    undecodable: RwLock<HashSet<StoreName>>,
     pool: Arc<Pool>,
     announcements: Arc<Announcements>,
 }
@@ -66,7 +74,7 @@ impl Registry {
     pub fn new(cluster: Cluster, settings: RegistrySettings, meter: Arc<dyn RequestMeter>) -> Arc<Self> {
         let announcements = Arc::new(Announcements::default());
         let pool = Pool::new(cluster, settings.rate, meter, announcements.clone(), pool::IDLE);
-        Arc::new(Registry { settings, stores: RwLock::default(), pool, announcements })
+        Arc::new(Registry { settings, stores: RwLock::default(), undecodable: RwLock::default(), pool, announcements })
     }
 
     /// Adds or updates a store from the watch. Only a new generation, or another object with that
@@ -77,6 +85,7 @@ impl Registry {
             let mut stores = self.stores.write();
             stores.insert(name.clone(), object.clone())
         };
+        let decodes_again = self.undecodable.write().remove(&name);
         let version = |store: &StoreObject| (store.uid().to_owned(), store.generation());
         let allowance = |store: &StoreObject| store.annotation(ANNOTATION_ALLOW_MASS_DELETION).map(str::to_owned);
         let same_version = old.as_ref().is_some_and(|old| version(old) == version(&object));
@@ -90,13 +99,23 @@ impl Registry {
             self.pool.retire_soon(|key| key.store == name);
         }
         let labels_differ = old.as_ref().is_some_and(|old| old.labels() != object.labels());
-        if !same_version || labels_differ || old.as_ref().and_then(allowance) != allowance(&object) {
+        if !same_version || decodes_again || labels_differ || old.as_ref().and_then(allowance) != allowance(&object) {
             self.announcements.changed(&name);
+        }
+    }
+
+    /// The store does not decode any more. What it was before serves nobody: the edit may have
+    /// narrowed whom it serves, or where it leads.
+    pub fn undecodable(self: &Arc<Self>, name: &StoreName) {
+        if self.store(name).is_some() && self.undecodable.write().insert(name.clone()) {
+            self.pool.retire_soon(|key| key.store == *name);
+            self.announcements.changed(name);
         }
     }
 
     /// Forgets a store that was deleted.
     pub fn remove(self: &Arc<Self>, name: &StoreName) {
+        self.undecodable.write().remove(name);
         let known = self.stores.write().remove(name).is_some();
         if known {
             self.pool.see_off(name);
@@ -219,17 +238,20 @@ impl Registry {
         namespace: &str,
         store: &StoreName,
     ) -> Result<Arc<dyn StoreClient>, StoreRefusal> {
-        let object = self.ours(store)?;
+        let object = self.usable(store)?;
         self.admit(namespace, store, &object).await?;
         Ok(self.made(namespace, store, &object).await?.client)
     }
 
-    /// The client. If the store changed while the client was created, it is closed again.
+    /// The client. If the store changed while the client was created, nobody gets it, and it is
+    /// closed: it would log in at the former server with what the credential is now.
     async fn made(&self, namespace: &str, store: &StoreName, object: &StoreObject) -> Result<Made, StoreRefusal> {
         let made = self.pool.made(namespace, store, object).await?;
-        let now = self.store(store);
+        let now = self.usable(store).ok();
         if !now.as_ref().is_some_and(|now| now.uid() == object.uid() && now.generation() == object.generation()) {
             self.pool.retire(|key| key.store == *store && !now.as_ref().is_some_and(|now| key.is_of(now))).await;
+            let server = made.origin.connection.server.clone();
+            return Err(StoreRefusal::Failed(StoreError::SessionClosed { server }));
         }
         Ok(made)
     }
@@ -251,33 +273,43 @@ impl Registry {
         }
     }
 
-    /// Call this when a Secret was written or deleted. Clients that use it log in or connect again,
-    /// and their dependants try again. A rotated credential is used at once, and the old session
-    /// ends.
-    pub fn secret_moved(&self, namespace: &str, name: &str) {
-        self.pool.secret_moved(namespace, name);
+    /// The store, if it is ours and decodes.
+    fn usable(&self, store: &StoreName) -> Result<StoreObject, StoreRefusal> {
+        let object = self.ours(store)?;
+        match self.undecodable.read().contains(store) {
+            true => Err(StoreRefusal::Invalid { store: store.clone(), what: UNDECODABLE.to_owned() }),
+            false => Ok(object),
+        }
     }
 
-    /// The Secrets whose events matter to stores, as namespace and name.
-    pub fn secrets(&self) -> Vec<(String, String)> {
-        self.pool.secrets()
+    /// Call this when a Secret or ConfigMap was written or deleted. Clients that use it log in or
+    /// connect again, and their dependants try again. A rotated credential is used at once, and the
+    /// old session ends.
+    pub fn moved(&self, kind: SourceKind, namespace: &str, name: &str) {
+        self.pool.moved(kind, namespace, name);
     }
 
-    /// The store's own client for its check, with its connection; created again if its certificates
-    /// or its credential changed. `None` if the credential is read in each consumer's namespace, so
+    /// The objects of this kind whose events matter to stores, as namespace and name.
+    pub fn reads(&self, kind: SourceKind) -> Vec<(String, String)> {
+        self.pool.read_by_clients(kind)
+    }
+
+    /// The store's own client for its check, with its connection. Clients whose certificates or
+    /// credential changed are created again. `None` if the credential is read in each consumer's namespace, so
     /// that the store itself has no login.
     pub async fn inspected(
         self: &Arc<Self>,
         store: &StoreName,
     ) -> Result<(Connection, Option<Arc<VaultClient>>), StoreRefusal> {
-        let object = self.ours(store)?;
+        let object = self.usable(store)?;
         let home = store.namespace.clone().unwrap_or_default();
         let connection = connection::parse(store, object.spec(), &home)?;
         if connection.referent {
+            self.pool.renew_all(store).await;
             return Ok((connection, None));
         }
         let mut made = self.made(&home, store, &object).await?;
-        if self.pool.currency(&made).await.map_err(StoreRefusal::Failed)? == Currency::Outdated {
+        if self.pool.currency(&made.origin).await.map_err(StoreRefusal::Failed)? == Currency::Outdated {
             self.pool.retire(|key| key.store == *store).await;
             self.announcements.changed(store);
             made = self.made(&home, store, &object).await?;

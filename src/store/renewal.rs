@@ -1,45 +1,69 @@
-//! Replaces clients whose credential or certificates changed in their Secrets.
+//! Replaces clients whose credential or certificates changed in their Secrets or ConfigMaps.
 
 use std::sync::Arc;
 
+use futures::{StreamExt, stream};
 use sha2::{Digest, Sha256};
 
-use super::StoreError;
 use super::connection::Connection;
 use super::credentials::{self, Currency};
-use super::pool::{ClientKey, Made, Pool};
+use super::pool::{ClientKey, Origin, Pool};
 use super::vault::connect::ClientCertificate;
+use super::{StoreError, StoreName};
 use crate::cluster::Cluster;
+use crate::domain::source::SourceKind;
+
+/// How many clients of a store are compared with their Secrets at once.
+const CONCURRENT_READS: usize = 8;
 
 impl Pool {
-    /// Every Secret that a client uses, as namespace and name.
-    pub fn secrets(&self) -> Vec<(String, String)> {
-        self.secret_users.secrets()
+    /// Every object of this kind that a client uses, as namespace and name.
+    pub fn read_by_clients(&self, kind: SourceKind) -> Vec<(String, String)> {
+        self.readers.objects(kind)
     }
 
-    /// Call this when a Secret was written or deleted. Clients that use it log in or connect again,
-    /// and their dependants try again. A rotated credential is used at once, and the old session
-    /// ends.
-    pub fn secret_moved(self: &Arc<Self>, namespace: &str, name: &str) {
-        let secret_users = self.secret_users.of(namespace, name);
-        if secret_users.is_empty() {
+    /// Call this when a Secret or ConfigMap was written or deleted. Clients that use it log in or
+    /// connect again, and their dependants try again. A rotated credential is used at once, and the
+    /// old session ends.
+    pub fn moved(self: &Arc<Self>, kind: SourceKind, namespace: &str, name: &str) {
+        let readers = self.readers.of(kind, namespace, name);
+        if readers.is_empty() {
             return;
         }
         let pool = self.clone();
         tokio::spawn(async move {
-            for key in secret_users {
+            for key in readers {
                 pool.renew(&key).await;
             }
         });
     }
 
-    /// Drops a client whose credential or certificates changed, and wakes those who waited for
-    /// either.
+    /// Replaces each client of a store whose credential or certificates changed. An event may have
+    /// been missed, or its read may have failed.
+    pub async fn renew_all(&self, store: &StoreName) {
+        let clients = stream::iter(self.origins(store));
+        clients
+            .for_each_concurrent(CONCURRENT_READS, |(key, origin)| async move {
+                match self.currency(&origin).await {
+                    // The next login reads the credential anew.
+                    Ok(Currency::Missing) => {}
+                    currency => self.apply(&key, currency).await,
+                }
+            })
+            .await;
+    }
+
     async fn renew(&self, key: &ClientKey) {
         let currency = match self.present(key).await {
-            Some(made) => self.currency(&made).await,
+            Some(made) => self.currency(&made.origin).await,
             None => Ok(Currency::Missing),
         };
+        self.apply(key, currency).await;
+    }
+
+    /// Drops a client whose credential or certificates changed, and wakes those who waited for
+    /// either.
+    async fn apply(&self, key: &ClientKey, currency: Result<Currency, StoreError>) {
         match currency {
             Ok(Currency::Current) => {}
             // The API server did not answer: the store's next check tries again.
@@ -54,10 +78,10 @@ impl Pool {
     }
 
     /// Whether the client's next login or connection would be different.
-    pub async fn currency(&self, made: &Made) -> Result<Currency, StoreError> {
-        let found = certificates(&self.cluster, &made.connection).await?;
-        match found.digest(&made.connection.server) == made.certificates {
-            true => made.credential.currency().await,
+    pub async fn currency(&self, origin: &Origin) -> Result<Currency, StoreError> {
+        let found = certificates(&self.cluster, &origin.connection).await?;
+        match found.digest(&origin.connection.server) == origin.certificates {
+            true => origin.credential.currency().await,
             false => Ok(Currency::Outdated),
         }
     }

@@ -21,7 +21,7 @@ async fn many_first_requests_log_in_once_and_shutdown_revokes() {
     let revoked = bench.audit().since_under(mark, "auth/token/revoke-self").unwrap();
     assert_eq!(revoked.len(), 1);
     let after = client.read(&entry, None).await.err().unwrap();
-    assert!(matches!(after, StoreError::CredentialUnread { .. }), "{after}");
+    assert!(matches!(after, StoreError::SessionClosed { .. }), "{after}");
     assert_eq!(bench.logins(mark), 1, "no login after shutdown");
 }
 

@@ -12,6 +12,7 @@ use crate::cluster::Cluster;
 struct Told {
     context: Arc<Context>,
     next: Mutex<Report<SecretStoreStatus>>,
+    undecodable: Mutex<Vec<Name>>,
 }
 
 #[async_trait]
@@ -29,6 +30,10 @@ impl Reconciler for Told {
         self.next.lock().clone()
     }
 
+    fn seen_undecodable(&self, name: &Name) {
+        self.undecodable.lock().push(name.clone());
+    }
+
     fn forget(&self, _name: &Name) {}
 }
 
@@ -43,7 +48,7 @@ impl Bench {
         let (service, _server) = tower_test::mock::pair::<axum::http::Request<Body>, axum::http::Response<Body>>();
         let context = Context::on(Cluster::new(kube::Client::new(service, "ns")));
         let next = Mutex::new(Report::Undecided { requeue: Requeue::AwaitChange });
-        let told = Arc::new(Told { context: context.clone(), next });
+        let told = Arc::new(Told { context: context.clone(), next, undecodable: Mutex::default() });
         let driven = Driven::new(told.clone(), context, Cache::default().reader, 1);
         let object = json!({
             "apiVersion": "external-secrets.io/v1", "kind": "SecretStore",
@@ -95,4 +100,18 @@ async fn what_is_not_ours_or_was_let_go_leaves_no_series() {
         assert!(!bench.series_after(Report::Unchanged { ready: true, requeue }).await.is_empty());
         assert_eq!(bench.series_after(left).await, "");
     }
+}
+
+#[tokio::test]
+async fn an_object_that_decodes_no_longer_is_told_to_its_reconciler() {
+    let bench = Bench::new();
+    assert_eq!(*bench.told.undecodable.lock(), []);
+    let broken = json!({
+        "apiVersion": "external-secrets.io/v1", "kind": "SecretStore",
+        "metadata": { "name": "vault", "namespace": "team", "uid": "u", "resourceVersion": "2" },
+        "spec": { "provider": 5 },
+    });
+    let broken: Guarded<SecretStore> = serde_json::from_value(broken).unwrap();
+    bench.driven.on_event(&Ok(Event::Apply(broken)));
+    assert_eq!(*bench.told.undecodable.lock(), [Name::new("team", "vault")]);
 }

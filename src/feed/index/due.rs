@@ -5,19 +5,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Index, Next};
+use super::{Access, Held, Index, Next, Path};
 use crate::domain::object_name::Name;
 use crate::feed::listing::{Folder, Tree};
 use crate::feed::{Follow, ReadKey, Seen, Source};
-use crate::store::{Identity, Latest, PathKey};
+use crate::store::{Identity, Latest, Site};
 
 /// The shortest interval between two checks of a path, whatever its consumers ask for.
 const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
 
 /// A path whose check is due.
 pub(in crate::feed) struct Due {
-    pub key: PathKey,
-    /// The logins to check with, in turn.
+    pub site: Site,
+    /// The logins to check with, in turn. Those that fail are last, so that one that fails for a
+    /// reason of its own delays the others by one check.
     pub logins: Vec<Check>,
     /// The shortest refresh interval of its followers.
     pub window: Duration,
@@ -39,30 +40,30 @@ impl Index {
     /// Takes the due paths, and schedules their next check.
     pub fn take_due(&mut self, now: Instant, jitter: impl Fn(Duration) -> Duration) -> Vec<Due> {
         let mut due = Vec::new();
-        while let Some((at, key)) = self.due.pop_first() {
+        while let Some((at, site)) = self.due.pop_first() {
             if at > now {
-                self.due.insert((at, key));
+                self.due.insert((at, site));
                 break;
             }
-            if let Some(Next { window, .. }) = self.paths.get_mut(&key).and_then(|path| path.next.take()) {
-                due.push(Due { logins: self.checks(&key), key: key.clone(), window });
+            if let Some(Next { window, .. }) = self.paths.get_mut(&site).and_then(|path| path.next.take()) {
+                due.push(Due { logins: self.checks(&site), site: site.clone(), window });
             }
-            self.schedule(&key, now, &jitter);
+            self.schedule(&site, now, &jitter);
         }
         due
     }
 
     /// A read counts as a check: the interval begins again.
-    pub fn postpone(&mut self, key: &PathKey, now: Instant, jitter: impl Fn(Duration) -> Duration) {
-        if let Some(next) = self.paths.get_mut(key).and_then(|path| path.next.take()) {
-            self.due.remove(&(next.at, key.clone()));
+    pub fn postpone(&mut self, site: &Site, now: Instant, jitter: impl Fn(Duration) -> Duration) {
+        if let Some(next) = self.paths.get_mut(site).and_then(|path| path.next.take()) {
+            self.due.remove(&(next.at, site.clone()));
         }
-        self.schedule(key, now, &jitter);
+        self.schedule(site, now, &jitter);
     }
 
     /// The followed paths of a tree, with their intervals.
     pub fn followed(&self, tree: &Tree) -> Vec<(Arc<str>, Duration)> {
-        self.of(tree).map(|path| (path.key.path, path.window)).collect()
+        self.of(tree).map(|path| (path.site.place.path, path.window)).collect()
     }
 
     /// Applies a listing of a folder: it checks the `due` paths and every other followed path that
@@ -79,17 +80,17 @@ impl Index {
         jitter: impl Fn(Duration) -> Duration,
     ) -> (Vec<Name>, Vec<Due>) {
         let (mut woken, mut unlisted) = (Vec::new(), Vec::new());
-        let there = self.of(&folder.tree).filter(|path| folder.contains(&path.key.path));
-        let paths: BTreeMap<PathKey, Due> = there.chain(due).map(|path| (path.key.clone(), path)).collect();
-        for (key, path) in paths {
-            match entries.get(&*key.path) {
+        let there = self.of(&folder.tree).filter(|path| folder.contains(&path.site.place.path));
+        let paths: BTreeMap<Site, Due> = there.chain(due).map(|path| (path.site.clone(), path)).collect();
+        for (site, path) in paths {
+            match entries.get(&*site.place.path) {
                 Some(&Latest { version, live, consents }) => {
                     let seen = Seen { version, live, consents: Some(consents) };
-                    woken.extend(self.checked(&key, &folder.tree.identity, seen, begun, now));
+                    woken.extend(self.checked(&site, &folder.tree.identity, seen, begun, now));
                 }
                 None => unlisted.push(path),
             }
-            self.postpone(&key, now, &jitter);
+            self.postpone(&site, now, &jitter);
         }
         (woken, unlisted)
     }
@@ -98,28 +99,28 @@ impl Index {
     /// followers are not visited.
     pub(super) fn hasten(
         &mut self,
-        key: &PathKey,
+        site: &Site,
         window: Duration,
         now: Instant,
         jitter: &impl Fn(Duration) -> Duration,
     ) {
         let window = window.max(SHORTEST_WINDOW);
         let at = now + jitter(window);
-        let path = self.path(key);
+        let path = self.path(site);
         let before = path.next;
         let next = before
             .map_or(Next { at, window }, |before| Next { at: before.at.min(at), window: before.window.min(window) });
         path.next = Some(next);
         if let Some(before) = before {
-            self.due.remove(&(before.at, key.clone()));
+            self.due.remove(&(before.at, site.clone()));
         }
-        self.due.insert((next.at, key.clone()));
+        self.due.insert((next.at, site.clone()));
     }
 
-    pub(super) fn schedule(&mut self, key: &PathKey, now: Instant, jitter: &impl Fn(Duration) -> Duration) {
-        let Some(path) = self.paths.get(key) else { return };
+    pub(super) fn schedule(&mut self, site: &Site, now: Instant, jitter: &impl Fn(Duration) -> Duration) {
+        let Some(path) = self.paths.get(site) else { return };
         let window = self
-            .following(path, key)
+            .checking(path, site)
             .filter_map(|(name, _)| match self.consumers[name].follow {
                 Follow::Every(interval) => Some(interval.max(SHORTEST_WINDOW)),
                 Follow::Never => None,
@@ -133,43 +134,43 @@ impl Index {
             Next { at: before.map_or(at, |before| before.min(at)), window }
         });
         if let Some(before) = before {
-            self.due.remove(&(before, key.clone()));
+            self.due.remove(&(before, site.clone()));
         }
         if let Some(next) = next {
-            self.due.insert((next.at, key.clone()));
+            self.due.insert((next.at, site.clone()));
         }
-        self.path(key).next = next;
+        self.path(site).next = next;
     }
 
     fn of(&self, tree: &Tree) -> impl Iterator<Item = Due> {
-        self.candidates(tree).filter_map(|key| {
+        self.candidates(tree).filter_map(|site| {
             let followed =
-                Due { key: key.clone(), logins: self.checks(key), window: self.paths.get(key)?.next?.window };
+                Due { site: site.clone(), logins: self.checks(site), window: self.paths.get(site)?.next?.window };
             (Tree::of(&followed).as_ref() == Some(tree)).then_some(followed)
         })
     }
 
     /// The paths of a tree that its login reads, including those that another login checks. A
     /// listing visits no other paths.
-    pub(in crate::feed) fn candidates(&self, tree: &Tree) -> impl Iterator<Item = &PathKey> {
+    pub(in crate::feed) fn candidates(&self, tree: &Tree) -> impl Iterator<Item = &Site> {
         self.trees.get(tree).into_iter().flat_map(BTreeMap::keys)
     }
 
     /// Records that a consumer reads this path with this login.
     pub(super) fn plant(&mut self, read: &ReadKey) {
-        if let Some(tree) = Tree::around(&read.key, &read.identity) {
-            *self.trees.entry(tree).or_default().entry(read.key.clone()).or_default() += 1;
+        if let Some(tree) = Tree::around(&read.site, &read.identity) {
+            *self.trees.entry(tree).or_default().entry(read.site.clone()).or_default() += 1;
         }
     }
 
     /// Removes that record.
     pub(super) fn uproot(&mut self, read: &ReadKey) {
-        let Some(tree) = Tree::around(&read.key, &read.identity) else { return };
+        let Some(tree) = Tree::around(&read.site, &read.identity) else { return };
         let Some(paths) = self.trees.get_mut(&tree) else { return };
-        if let Some(readers) = paths.get_mut(&read.key) {
+        if let Some(readers) = paths.get_mut(&read.site) {
             *readers -= 1;
             if *readers == 0 {
-                paths.remove(&read.key);
+                paths.remove(&read.site);
             }
         }
         if paths.is_empty() {
@@ -177,16 +178,23 @@ impl Index {
         }
     }
 
-    fn checks(&self, key: &PathKey) -> Vec<Check> {
-        let Some(path) = self.paths.get(key) else { return Vec::new() };
+    /// The followers whose logins may check a path.
+    fn checking<'a>(&'a self, path: &'a Path, site: &'a Site) -> impl Iterator<Item = (&'a Name, &'a Held)> {
+        self.following(path, site).filter(|(name, _)| self.consumers[*name].access == Access::Open)
+    }
+
+    fn checks(&self, site: &Site) -> Vec<Check> {
+        let Some(path) = self.paths.get(site) else { return Vec::new() };
         let mut checks: BTreeMap<Identity, Check> = BTreeMap::new();
-        for held in self.following(path, key).map(|(_, held)| held) {
+        for held in self.checking(path, site).map(|(_, held)| held) {
             let identity = held.source.client.identity();
             if !checks.contains_key(identity) {
                 let failing = path.failing.contains(identity);
                 checks.insert(identity.clone(), Check { source: held.source.clone(), failing });
             }
         }
-        checks.into_values().collect()
+        let mut checks: Vec<Check> = checks.into_values().collect();
+        checks.sort_by_key(|login| login.failing);
+        checks
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Index, Known, Path};
 use crate::domain::object_name::Name;
 use crate::feed::{ReadKey, Seen};
-use crate::store::{Identity, PathKey};
+use crate::store::{Identity, Site};
 
 /// The maximum lag of a standby: what is still missing then does not exist.
 const LONGEST_LAG: Duration = Duration::from_secs(10);
@@ -15,6 +15,9 @@ const LONGEST_LAG: Duration = Duration::from_secs(10);
 pub(in crate::feed) enum Progress {
     /// It may be used.
     Good,
+    /// It may be used. But another address announced more of the place, so read again: if that is
+    /// the same server, it lags.
+    Hinted,
     /// Older than what is known, but the server may lag: read again.
     Behind,
     /// Older than what has been known for longer than a server can lag.
@@ -27,15 +30,8 @@ pub(in crate::feed) enum Progress {
 impl Index {
     /// Applies a check of the path with `identity`, begun at `begun`. Wakes the followers that have
     /// another version or could not read until now, and all consumers if the consents changed.
-    pub fn checked(
-        &mut self,
-        key: &PathKey,
-        identity: &Identity,
-        seen: Seen,
-        begun: Instant,
-        now: Instant,
-    ) -> Vec<Name> {
-        let Some(path) = self.paths.get_mut(key) else { return Vec::new() };
+    pub fn checked(&mut self, site: &Site, identity: &Identity, seen: Seen, begun: Instant, now: Instant) -> Vec<Name> {
+        let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
         let recovered = path.failing.remove(identity);
         let older = path.known.filter(|known| seen.version < known.seen.version);
         let lagging = older.is_some_and(|known| now.duration_since(known.at) < LONGEST_LAG);
@@ -45,32 +41,32 @@ impl Index {
         if older.is_none() && !overtaken && path.known.is_none_or(|known| known.seen != seen) {
             path.known = Some(Known { seen, at: now });
         }
-        let mut woken = if recovered { self.wake_readers(key, identity, now) } else { Vec::new() };
+        let mut woken = if recovered { self.wake_readers(site, identity, now) } else { Vec::new() };
         if permits_others {
-            woken.extend(self.permit(key, begun, now));
+            woken.extend(self.permit(site, begun, now));
         }
         if !lagging && !overtaken {
-            self.number_anew(key, seen.version);
-            woken.extend(self.wake_behind(key, seen, now));
+            self.number_anew(site, seen.version);
+            woken.extend(self.wake_behind(site, seen, now));
         }
         woken
     }
 
     /// Applies a failed check: wakes the consumers that read with `identity`, once, so that they
     /// report the failure.
-    pub fn check_failed(&mut self, key: &PathKey, identity: &Identity, now: Instant) -> Vec<Name> {
-        let Some(path) = self.paths.get_mut(key) else { return Vec::new() };
+    pub fn check_failed(&mut self, site: &Site, identity: &Identity, now: Instant) -> Vec<Name> {
+        let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
         if !path.failing.insert(identity.clone()) {
             return Vec::new();
         }
-        self.wake_readers(key, identity, now)
+        self.wake_readers(site, identity, now)
     }
 
     /// Judges a read begun at `begun`, and records it if it is good and of the latest version.
     /// `accept_older`, a person's request, accepts a version older than one known long ago, but not
     /// older than one announced just now.
     pub fn judge(&mut self, key: &ReadKey, seen: Seen, accept_older: bool, begun: Instant, now: Instant) -> Progress {
-        let Some(path) = self.paths.get_mut(&key.key) else { return Progress::Good };
+        let Some(path) = self.paths.get_mut(&key.site) else { return Progress::Good };
         // The login works again; the next failed check is news.
         path.failing.remove(&key.identity);
         // A push changed the path during the read: the reply may be from before or after.
@@ -93,18 +89,29 @@ impl Index {
         if path.known.is_none_or(|known| known.seen != seen) {
             path.known = Some(Known { seen, at: now });
         }
+        let is_hinted = path.is_hinted_after(begun)
+            || path.hint.is_some_and(|hint| seen.version < hint.version && now.duration_since(hint.at) < LONGEST_LAG);
         if permits_others {
-            let woken = self.permit(&key.key, begun, now);
+            let woken = self.permit(&key.site, begun, now);
             self.woken_by_reads.extend(woken);
         }
-        Progress::Good
+        if is_hinted { Progress::Hinted } else { Progress::Good }
+    }
+
+    /// Repeated reads did not show what another address announced: no more are made for it.
+    pub fn disregard_hint(&mut self, site: &Site) {
+        if let Some(hint) = self.paths.get_mut(site).and_then(|path| path.hint.as_mut()) {
+            hint.version = 0;
+        }
     }
 
     /// Whether a held read begun at `begun` is still the latest known one, and its login is not
     /// known to fail.
     pub fn is_current(&self, key: &ReadKey, seen: Seen, begun: Instant) -> bool {
-        self.paths.get(&key.key).is_none_or(|path| {
-            let outdated = path.is_disturbed_after(begun) || path.permitted.is_some_and(|at| begun < at);
+        self.paths.get(&key.site).is_none_or(|path| {
+            let outdated = path.is_disturbed_after(begun)
+                || path.is_hinted_after(begun)
+                || path.permitted.is_some_and(|at| begun < at);
             !outdated && !path.failing.contains(&key.identity) && (key.version.is_some() || !path.differs(seen))
         })
     }

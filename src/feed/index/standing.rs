@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Index;
 use crate::domain::object_name::Name;
 use crate::feed::{Reader, Standing};
-use crate::store::PathKey;
+use crate::store::{PathKey, Site};
 
 impl Index {
     /// Ends a reconcile, and returns the paths for which this consumer's state changed.
-    pub fn stands(&mut self, name: &Name, standing: Standing) -> BTreeSet<PathKey> {
+    pub fn stands(&mut self, name: &Name, standing: Standing) -> BTreeSet<Site> {
         let Some(consumer) = self.consumers.get_mut(name) else { return BTreeSet::new() };
         let mut moved = BTreeSet::new();
         let trouble = match standing {
@@ -20,7 +20,7 @@ impl Index {
                         held.taken.map(|taken| taken.seen.version).filter(|taken| held.stands != Some(*taken))
                     {
                         held.stands = Some(taken);
-                        moved.insert(read.key.clone());
+                        moved.insert(read.site.clone());
                     }
                 }
                 None
@@ -29,16 +29,15 @@ impl Index {
         };
         if consumer.trouble != trouble {
             consumer.trouble = trouble;
-            moved.extend(consumer.sources.iter().map(|(read, _)| read.key.clone()));
+            moved.extend(consumer.sources.iter().map(|(read, _)| read.site.clone()));
         }
         moved
     }
 
-    /// The followers of a path, by name.
-    pub fn readers(&self, key: &PathKey) -> Vec<Reader> {
-        let Some(path) = self.paths.get(key) else { return Vec::new() };
+    /// The followers of a place at any address, by name.
+    pub fn readers(&self, place: &PathKey) -> Vec<Reader> {
         let mut readers: BTreeMap<&Name, Reader> = BTreeMap::new();
-        for (name, held) in self.following(path, key) {
+        for (name, held) in self.sites_of(place).flat_map(|(site, path)| self.following(path, site)) {
             let trouble = self.consumers.get(name).and_then(|consumer| consumer.trouble.clone());
             readers
                 .entry(name)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Awaited, Consumer, Held, Index, Path};
 use crate::domain::object_name::Name;
 use crate::feed::{Follow, Labels, ReadKey, Seen};
-use crate::store::{Identity, PathKey};
+use crate::store::{Identity, Site};
 
 /// How long bytes are held for a consumer that was woken but has not read yet.
 const WOKEN_HOLD: Duration = Duration::from_secs(5);
@@ -24,42 +24,47 @@ impl Index {
     pub(super) fn following<'a>(
         &'a self,
         path: &'a Path,
-        key: &'a PathKey,
+        site: &'a Site,
     ) -> impl Iterator<Item = (&'a Name, &'a Held)> {
         path.consumers
             .iter()
             .filter_map(|name| self.consumers.get_key_value(name))
             .filter(|(_, consumer)| consumer.follow != Follow::Never)
             .flat_map(|(name, consumer)| consumer.sources.iter().map(move |(read, held)| (name, read, held)))
-            .filter(move |(_, read, _)| read.key == *key && read.version.is_none())
+            .filter(move |(_, read, _)| read.site == *site && read.version.is_none())
             .map(|(name, _, held)| (name, held))
     }
 
-    pub(super) fn wake_behind(&mut self, key: &PathKey, seen: Seen, now: Instant) -> Vec<Name> {
-        let behind = self.behind(key, seen);
+    pub(super) fn wake_behind(&mut self, site: &Site, seen: Seen, now: Instant) -> Vec<Name> {
+        let behind = self.behind(site, seen);
         // They may still have the known version: if the number went back, only a read can show it.
-        self.outdate(&behind, |read| read.key == *key && read.version.is_none());
+        self.outdate(&behind, |read| read.site == *site && read.version.is_none());
         self.wake(behind, now)
     }
 
+    pub(super) fn followers(&self, site: &Site) -> BTreeSet<Name> {
+        let path = self.paths.get(site).into_iter();
+        path.flat_map(|path| self.following(path, site)).map(|(name, _)| name.clone()).collect()
+    }
+
     /// The followers with another version.
-    pub(super) fn behind(&self, key: &PathKey, seen: Seen) -> BTreeSet<Name> {
-        let Some(path) = self.paths.get(key) else { return BTreeSet::new() };
-        let following = self.following(path, key);
+    pub(super) fn behind(&self, site: &Site, seen: Seen) -> BTreeSet<Name> {
+        let Some(path) = self.paths.get(site) else { return BTreeSet::new() };
+        let following = self.following(path, site);
         following
             .filter(|(_, held)| held.taken.is_none_or(|taken| taken.seen != seen))
             .map(|(name, _)| name.clone())
             .collect()
     }
 
-    pub(super) fn wake_readers(&mut self, key: &PathKey, identity: &Identity, now: Instant) -> Vec<Name> {
-        let Some(path) = self.paths.get(key) else { return Vec::new() };
+    pub(super) fn wake_readers(&mut self, site: &Site, identity: &Identity, now: Instant) -> Vec<Name> {
+        let Some(path) = self.paths.get(site) else { return Vec::new() };
         let readers: BTreeSet<Name> = self
-            .following(path, key)
+            .following(path, site)
             .filter(|(_, held)| held.source.client.identity() == identity)
             .map(|(name, _)| name.clone())
             .collect();
-        self.outdate(&readers, |read| read.key == *key && read.identity == *identity && read.version.is_none());
+        self.outdate(&readers, |read| read.site == *site && read.identity == *identity && read.version.is_none());
         self.wake(readers, now)
     }
 

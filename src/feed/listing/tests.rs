@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::super::index::Check;
 use super::*;
 use crate::domain::path::RemotePath;
-use crate::store::StoreClient;
 use crate::store::fake::FakeStore;
+use crate::store::{PathKey, StoreClient};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -18,8 +18,8 @@ fn due_for(identity: &str, path: &str, window: Duration) -> Due {
     let client: Arc<dyn StoreClient> = Arc::new(FakeStore::new().with_identity(identity));
     let key = PathKey { server: "fake".into(), mount: "kv".into(), path: path.into() };
     let path = RemotePath::parse(Some("secret"), path).unwrap();
-    let source = Source { client, key: key.clone(), path, version: None };
-    Due { key, logins: vec![Check { source, failing: false }], window }
+    let source = Source { client, key, path, version: None };
+    Due { site: source.site(), logins: vec![Check { source, failing: false }], window }
 }
 
 /// What is followed: each path once an hour unless it says otherwise.
@@ -37,7 +37,7 @@ fn below(paths: &[(Arc<str>, Duration)], tree: &Tree) -> Vec<(Arc<str>, Duration
 fn planned(listings: &Listings, due: Vec<Due>, now: Instant, followed: &[(Arc<str>, Duration)]) -> [Vec<String>; 2] {
     let plan = listings.plan(due, now, |tree| below(followed, tree));
     let folders = plan.listings.iter().map(|listing| listing.folder.path.clone());
-    let alone = plan.alone.iter().map(|path| path.key.path.to_string());
+    let alone = plan.alone.iter().map(|path| path.site.place.path.to_string());
     [folders.collect(), alone.collect()]
 }
 
@@ -61,9 +61,9 @@ fn the_due_paths_of_a_folder_are_one_listing_and_one_of_them_is_checked_alone_as
     let due = FIVE.iter().map(|path| due(path)).collect();
     let plan = Listings::default().plan(due, Instant::now(), |tree| below(&each_hour(&FIVE), tree));
     let [listing] = &plan.listings[..] else { panic!("one listing") };
-    assert_eq!((&*listing.sample.key.path, listing.others.len()), ("data/pg/a", 3));
+    assert_eq!((&*listing.sample.site.place.path, listing.others.len()), ("data/pg/a", 3));
     assert_eq!(listing.limit, 4 * 8 * 1024);
-    let alone: Vec<_> = plan.alone.iter().map(|path| &*path.key.path).collect();
+    let alone: Vec<_> = plan.alone.iter().map(|path| &*path.site.place.path).collect();
     assert_eq!(alone, ["config/pg/a"], "it is the only one in its folder");
 }
 
@@ -93,7 +93,7 @@ fn logins_are_listed_for_apart_and_a_failing_one_not_at_all() {
     let plan = Listings::default().plan(paths, Instant::now(), |tree| below(&followed, tree));
     let who: Vec<_> = plan.listings.iter().map(|listing| &*listing.folder.tree.identity.0).collect();
     assert_eq!(who, ["other", "team"]);
-    let alone: Vec<_> = plan.alone.iter().map(|path| &*path.key.path).collect();
+    let alone: Vec<_> = plan.alone.iter().map(|path| &*path.site.place.path).collect();
     assert_eq!(alone, ["data/pg/a", "entry"], "an entry beside the folders is in none");
 }
 

@@ -32,7 +32,7 @@ async fn window(feed: &Arc<Feed>, store: &FakeStore, now: Instant) -> [usize; 2]
 /// Makes the next window of these paths begin a minute after `now`.
 fn hasten(feed: &Feed, sources: &[Source], now: Instant) {
     for source in sources {
-        feed.index().postpone(&source.key, now, |_| Duration::from_secs(60));
+        feed.index().postpone(&source.site(), now, |_| Duration::from_secs(60));
     }
 }
 
@@ -66,7 +66,7 @@ async fn the_first_due_path_takes_the_others_along_and_all_windows_begin_anew() 
     let store = FakeStore::new();
     let (feed, sources) = twenty_served(&store).await;
     let began = Instant::now();
-    feed.index().postpone(&sources[5].key, began, |window| window / 2);
+    feed.index().postpone(&sources[5].site(), began, |window| window / 2);
     assert_eq!(window(&feed, &store, began + HOUR / 2).await, [1, 1]);
     let next = feed.index().next_due().unwrap();
     assert!(next > began + HOUR - Duration::from_secs(1), "the next window is a whole one");

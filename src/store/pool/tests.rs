@@ -9,6 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::api::ClusterSecretStore;
 use crate::api::store_location::StoreLocation;
+use crate::domain::source::SourceKind;
 use crate::store::StoreError;
 use crate::store::meter::NoMeter;
 
@@ -76,7 +77,10 @@ async fn a_client_that_nobody_uses_or_holds_goes_and_its_session_ends() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     assert_eq!(left[0].consumer.as_deref(), Some("held"));
-    assert!(pool.secret_users.of("gone-1", "t").is_empty() && !pool.secret_users.of("held", "t").is_empty());
+    assert!(
+        pool.readers.of(SourceKind::Secret, "gone-1", "t").is_empty()
+            && !pool.readers.of(SourceKind::Secret, "held", "t").is_empty()
+    );
     let again = pool.made("held", &name, &object).await.unwrap();
     assert!(Arc::ptr_eq(&held.client, &again.client), "who holds a client has no second login");
 }
@@ -109,7 +113,7 @@ async fn the_session_of_a_store_that_leads_elsewhere_now_lives_on_for_a_while_an
     let pool = Pool::new(cluster, NonZeroU32::MAX, Arc::new(NoMeter), Arc::default(), IDLE);
     let (name, object) = store(1, json!(null));
     let path = crate::domain::path::RemotePath::parse(Some("secret"), "a/b").unwrap();
-    let is_shut = |read: Result<_, StoreError>| matches!(read, Err(StoreError::CredentialUnread { .. }));
+    let is_shut = |read: Result<_, StoreError>| matches!(read, Err(StoreError::SessionClosed { .. }));
     let used = pool.made("used", &name, &object).await.unwrap().client;
     let unused = pool.made("unused", &name, &object).await.unwrap().client;
     assert!(!is_shut(used.read(&path, None).await), "it has logged in, and nobody listens there");

@@ -253,7 +253,7 @@ impl Session {
 
     async fn log_in(&self, gate: &mut Gate, asked: Instant) -> Result<Arc<Token>, StoreError> {
         if gate.closed || self.sealed.load(Ordering::Relaxed) {
-            return Err(StoreError::CredentialUnread { what: "the store was changed or removed meanwhile".to_owned() });
+            return Err(StoreError::SessionClosed { server: self.transport.server().to_owned() });
         }
         if let Some(denial) = &gate.denial {
             // All who waited for this attempt share its outcome, and the server is not flooded with

@@ -19,7 +19,7 @@ use crate::domain::label_query::LabelQuery;
 use crate::domain::source::SourceKind;
 use crate::pull::Pull;
 use crate::pull::records::Records;
-use crate::store::{StoreClient, StoreName, StoreRefusal, Stores};
+use crate::store::{Site, StoreClient, StoreName, StoreRefusal, Stores};
 
 /// Server and mount.
 pub const PLACES: [(usize, &str); 3] = [(0, "secret"), (1, "secret"), (0, "other")];
@@ -196,7 +196,7 @@ impl World {
         self.unheard &= pushed != Pushed::Consent;
         let (server, path) = self.store.place();
         let key = server.path_key(&path).await.unwrap();
-        self.context.feed.announce(&key, pushed);
+        self.context.feed.announce(&Site::of(&server, key), pushed);
     }
 
     /// Each place has the same consents, so that an edit of the store changes none.

@@ -1,0 +1,106 @@
+//! Checks with several logins: one that fails hides nothing from the others.
+
+use super::*;
+use crate::store::error::Transport;
+
+/// A path with two consumers, each with a login of its own. The first one's login is tried first.
+struct Two {
+    store: FakeStore,
+    feed: Arc<Feed>,
+    wakeups: mpsc::UnboundedReceiver<Name>,
+    now: Instant,
+}
+
+impl Two {
+    async fn at(first: &str, second: &str) -> Self {
+        let store = FakeStore::new();
+        store.put(&path("platform-data/redis/a"), data("1"));
+        let feed = Feed::new();
+        let wakeups = feed.wakeups().unwrap();
+        let two = Two { store, feed, wakeups, now: Instant::now() + 2 * HOUR };
+        for (number, address) in [first, second].into_iter().enumerate() {
+            let source = two.source(number, address).await;
+            two.feed.subscribe(&consumer(number), vec![source.clone()], Follow::Every(HOUR));
+            two.feed.read(&consumer(number), &source, Freshness::Shared).await.unwrap();
+        }
+        two
+    }
+
+    async fn source(&self, number: usize, address: &str) -> Source {
+        let client = self.store.with_identity(&format!("s@{number}")).with_address(address);
+        source(&client, "platform-data/redis/a").await
+    }
+
+    /// Every check of the first login fails like this.
+    fn first_fails(&self, error: StoreError) {
+        self.store.before_each(move |_, request| {
+            (request.identity == Identity("s@0".into())).then(|| Fault::Refuse(error.clone()))
+        });
+    }
+
+    /// Somebody writes a version and announces nothing. Returns whom the next check wakes.
+    async fn written(&mut self) -> Vec<Name> {
+        self.store.put(&path("platform-data/redis/a"), data("2"));
+        self.window().await
+    }
+
+    async fn window(&mut self) -> Vec<Name> {
+        self.feed.clone().check_due(self.now, exactly).await;
+        self.now += 2 * HOUR;
+        let mut woken = drained(&mut self.wakeups);
+        woken.sort();
+        woken
+    }
+}
+
+fn unreachable() -> StoreError {
+    StoreError::Unreachable { server: "first".into(), cause: Transport::Connect }
+}
+
+#[tokio::test]
+async fn a_session_that_has_ended_hides_no_edit_from_another_login() {
+    let mut two = Two::at("fake", "fake").await;
+    two.first_fails(StoreError::SessionClosed { server: "fake".into() });
+    assert_eq!(two.written().await, [consumer(0), consumer(1)]);
+}
+
+#[tokio::test]
+async fn an_address_that_nobody_serves_any_more_hides_no_edit_from_another() {
+    let mut two = Two::at("first", "second").await;
+    two.first_fails(unreachable());
+    assert_eq!(two.written().await, [consumer(0), consumer(1)]);
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_is_asked_once_and_a_login_that_fails_alone_delays_others_by_one_check() {
+    let mut two = Two::at("fake", "fake").await;
+    two.first_fails(unreachable());
+    assert_eq!(two.written().await, [consumer(0)], "the server may be down");
+    assert_eq!(two.store.count(Operation::Head), 1);
+    assert_eq!(two.window().await, [consumer(1)], "it is not");
+}
+
+#[tokio::test]
+async fn nothing_is_checked_with_the_logins_of_who_lost_access_until_it_is_back() {
+    let mut two = Two::at("fake", "fake").await;
+    two.feed.lost_access(&consumer(0));
+    assert_eq!(two.written().await, [consumer(0), consumer(1)], "both follow it");
+    let logins = |two: &Two| -> Vec<Identity> {
+        two.store
+            .requests()
+            .into_iter()
+            .filter(|request| request.operation == Operation::Head)
+            .map(|head| head.identity)
+            .collect()
+    };
+    assert_eq!(logins(&two), [Identity("s@1".into())]);
+
+    two.feed.lost_access(&consumer(1));
+    assert_eq!(two.window().await, [], "nobody can ask");
+    assert_eq!((logins(&two).len(), two.feed.index().next_due()), (1, None));
+
+    let source = two.source(0, "fake").await;
+    two.feed.subscribe(&consumer(0), vec![source], Follow::Every(HOUR));
+    two.window().await;
+    assert_eq!(logins(&two)[1..], [Identity("s@0".into())]);
+}

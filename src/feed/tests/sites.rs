@@ -1,0 +1,146 @@
+//! One place at two addresses: the same server, or another that calls itself the same. An
+//! announcement wakes at both, and what is known of one judges nothing at the other.
+
+use super::*;
+
+const AT: &str = "platform-data/redis/a";
+const LAST: u64 = 1_000_000_000;
+
+/// A consumer of the place at each of two addresses, which has its first version.
+struct Two {
+    feed: Arc<Feed>,
+    wakeups: mpsc::UnboundedReceiver<Name>,
+    ours: (FakeStore, Source),
+    theirs: (FakeStore, Source),
+}
+
+impl Two {
+    async fn of(ours: FakeStore, theirs: FakeStore) -> Self {
+        let feed = Feed::new();
+        let wakeups = feed.wakeups().unwrap();
+        let [ours, theirs] = [(ours, "ours"), (theirs, "theirs")]
+            .map(|(store, address)| store.with_address(address).with_identity(address));
+        let sources = [source(&ours, AT).await, source(&theirs, AT).await];
+        assert_eq!(sources[0].key, sources[1].key, "both call the place the same");
+        for (number, source) in sources.iter().enumerate() {
+            feed.subscribe(&consumer(number), vec![source.clone()], Follow::Every(HOUR));
+            feed.read(&consumer(number), source, Freshness::Shared).await.unwrap();
+        }
+        let [our_source, their_source] = sources;
+        Two { feed, wakeups, ours: (ours, our_source), theirs: (theirs, their_source) }
+    }
+
+    /// One server at two addresses.
+    async fn same() -> Self {
+        let store = FakeStore::new();
+        store.put(&path(AT), data("1"));
+        Two::of(store.clone(), store).await
+    }
+
+    /// Two servers that call themselves the same.
+    async fn forged() -> Self {
+        let (ours, theirs) = (FakeStore::new(), FakeStore::new());
+        ours.put(&path(AT), data("1"));
+        theirs.put(&path(AT), data("forged"));
+        Two::of(ours, theirs).await
+    }
+
+    /// What our consumer reads now, and with how many requests.
+    async fn read(&self, freshness: Freshness) -> (Result<u64, ReadError>, usize) {
+        let (store, source) = &self.ours;
+        let before = store.count(Operation::Read);
+        let read = self.feed.read(&consumer(0), source, freshness).await;
+        (read.map(|entry| entry.cas()), store.count(Operation::Read) - before)
+    }
+
+    fn woken(&mut self) -> Vec<Name> {
+        let mut woken = drained(&mut self.wakeups);
+        woken.sort();
+        woken
+    }
+}
+
+#[tokio::test]
+async fn a_push_through_another_address_wakes_and_one_read_shows_it() {
+    let mut two = Two::same().await;
+    let version = two.theirs.0.put(&path(AT), data("2"));
+    two.feed.announce(&two.theirs.1.site(), Pushed::Version(version));
+    assert_eq!(two.woken(), [consumer(0), consumer(1)]);
+    assert!(two.feed.is_behind(&consumer(0)));
+    assert_eq!(two.read(Freshness::Shared).await, (Ok(2), 1));
+    assert!(!two.feed.is_behind(&consumer(0)));
+    assert!(two.feed.take_announced(&consumer(0)).is_some(), "how long it took is measured");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_behind_another_address_gets_time_to_catch_up() {
+    let two = Two::same().await;
+    let mut reads = 0;
+    two.ours.0.before_each(move |store, request| {
+        if request.operation == Operation::Read {
+            reads += 1;
+            if reads == 3 {
+                store.put(&path(AT), data("2"));
+            }
+        }
+        None
+    });
+    two.feed.announce(&two.theirs.1.site(), Pushed::Version(2));
+    assert_eq!(two.read(Freshness::Shared).await, (Ok(2), 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_server_that_calls_itself_the_same_says_of_versions_judges_nothing_here() {
+    let mut two = Two::forged().await;
+    let long_ago = Instant::now().checked_sub(HOUR).unwrap();
+    for at in [long_ago, Instant::now()] {
+        two.feed.index().announce(&two.theirs.1.site(), Pushed::Version(LAST), at);
+    }
+    let (read, requests) = two.read(Freshness::Shared).await;
+    assert_eq!(read, Ok(1), "a hint ends with a read");
+    assert!(requests <= 6, "{requests} requests");
+    assert!(!two.feed.is_behind(&consumer(0)));
+    assert_eq!(two.read(Freshness::Since(Instant::now())).await, (Ok(1), 1), "it is followed once");
+
+    two.woken();
+    two.ours.0.put(&path(AT), data("2"));
+    two.feed.announce(&two.ours.1.site(), Pushed::Version(2));
+    assert!(two.woken().contains(&consumer(0)), "no version of theirs overtakes ours");
+    assert_eq!(two.read(Freshness::Shared).await, (Ok(2), 1));
+    assert!(!two.feed.is_behind(&consumer(0)));
+    two.ours.0.put(&path(AT), data("3"));
+    two.feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await;
+    assert!(two.woken().contains(&consumer(0)), "nor does it hide an edit from the check");
+}
+
+#[tokio::test]
+async fn a_removal_at_another_address_is_none_here() {
+    let two = Two::forged().await;
+    let (ours, theirs) = (two.ours.1.site(), two.theirs.1.site());
+    two.feed.announce(&theirs, Pushed::Removal(1));
+    assert!(two.feed.is_removed_by_push(&theirs, 1) && !two.feed.is_removed_by_push(&ours, 1));
+    two.feed.announce(&theirs, Pushed::Purge);
+    assert!(two.feed.is_removed_by_push(&theirs, 0) && !two.feed.is_removed_by_push(&ours, 0));
+    assert!(two.feed.is_behind(&consumer(0)), "it reads for itself");
+}
+
+#[tokio::test]
+async fn rf2_a_consent_that_changed_at_another_address_is_read_anew_by_who_never_follows() {
+    let mut two = Two::same().await;
+    let once = served(&two.feed, "once", &two.ours.1, None, Follow::Never).await.0;
+    two.feed.announce(&two.theirs.1.site(), Pushed::Consent);
+    assert!(two.woken().contains(&once) && two.feed.is_behind(&once));
+    let before = two.ours.0.count(Operation::Read);
+    two.feed.read(&once, &two.ours.1, Freshness::Shared).await.unwrap();
+    assert_eq!(two.ours.0.count(Operation::Read) - before, 1);
+    assert!(!two.feed.is_behind(&once));
+}
+
+#[tokio::test]
+async fn the_consumers_of_a_place_are_counted_at_every_address() {
+    let two = Two::same().await;
+    let (push, spelled) = (Name::new("db", "push"), Spelled { store: "SecretStore/s".into(), path: "secret/a".into() });
+    two.feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(two.ours.1.key.clone()))]));
+    let readers = two.feed.readers(&push, &spelled).unwrap();
+    assert_eq!(readers.into_iter().map(|reader| reader.name).collect::<Vec<_>>(), [consumer(0), consumer(1)]);
+}

@@ -1,0 +1,40 @@
+//! Whose target an event is about.
+
+use super::*;
+use crate::domain::target::Stamp;
+use crate::pull::inputs::{Paths, Resource, Sessions};
+
+fn name(name: &str) -> Name {
+    Name::new("team", name)
+}
+
+/// The object is in place with this target, as it wrote it at this version.
+fn in_place(records: &Records, object: &str, target: &str, resource_version: &str) {
+    let stamp = Stamp { uid: target.to_owned(), resource_version: resource_version.to_owned() };
+    let written = Written { stamp: stamp.clone(), data_hash: String::new(), immutable: false };
+    let resource = Resource { uid: object.to_owned(), version: "1".to_owned() };
+    let record = Record {
+        inputs: Inputs { resource, stores: Sessions::default(), paths: Paths::AsRead, target: Some(stamp) },
+        outcome: Outcome::Good,
+        permission: Permission::Given,
+        target: Some((name(target), written)),
+        looked: Instant::now(),
+        rendered_from: None,
+    };
+    records.note(&name(object), record);
+}
+
+#[test]
+fn who_gives_up_a_target_that_another_took_over_leaves_it_known() {
+    let records = Records::default();
+    in_place(&records, "a", "x", "1");
+    in_place(&records, "b", "x", "2");
+    in_place(&records, "a", "y", "1");
+    assert!(records.is_own_write(&name("x"), "x", "2"), "it is b's last write");
+    records.forget(&name("a"));
+    assert!(records.is_own_write(&name("x"), "x", "2"));
+    assert!(!records.is_own_write(&name("x"), "x", "3"));
+    assert!(records.take_doubt(&name("b"), &name("x"), Duration::from_secs(3600)), "somebody else wrote it");
+    records.forget(&name("b"));
+    assert!(records.is_empty());
+}

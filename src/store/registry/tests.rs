@@ -1,0 +1,172 @@
+//! Which client a consumer gets, and when it gets another.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::ClusterSecretStore;
+use crate::domain::path::RemotePath;
+use crate::store::admit::Unclassified;
+use crate::store::meter::NoMeter;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The objects that an API server has, by URL; it answers 500 for each that is `None`.
+#[derive(Clone, Default)]
+struct Objects(Arc<Mutex<BTreeMap<String, Option<Value>>>>);
+
+impl Objects {
+    fn put(&self, url: &str, kind: &str, data: Value) {
+        let name = url.rsplit('/').next().unwrap();
+        let object = json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": name }, "data": data });
+        self.0.lock().insert(url.to_owned(), Some(object));
+    }
+
+    fn token(&self, namespace: &str, token: &str) {
+        self.put(&token_of(namespace), "Secret", json!({ "token": STANDARD.encode(token) }));
+    }
+
+    fn registry(&self) -> Arc<Registry> {
+        let objects = self.0.clone();
+        let router = axum::Router::new().fallback(async move |uri: Uri| -> Response {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            match objects.lock().get(uri.path()) {
+                Some(Some(object)) => object.to_string().into_response(),
+                Some(None) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+                None => {
+                    let status = json!({ "apiVersion": "v1", "kind": "Status", "reason": "NotFound", "code": 404 });
+                    (StatusCode::NOT_FOUND, status.to_string()).into_response()
+                }
+            }
+        });
+        let class = Class { name: "waypost".into(), unclassified: Unclassified::Serve };
+        let settings = RegistrySettings { class, rate: NonZeroU32::MAX };
+        Registry::new(Cluster::new(kube::Client::new(router, "default")), settings, Arc::new(NoMeter))
+    }
+}
+
+fn token_of(namespace: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/secrets/t")
+}
+
+const CA: &str = "/api/v1/namespaces/vault/configmaps/ca";
+
+fn pem() -> Value {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["vault".to_owned()]).unwrap().self_signed(&key).unwrap();
+    json!({ "ca.crt": certificate.pem() })
+}
+
+fn name() -> StoreName {
+    StoreName::cluster("s")
+}
+
+/// A store whose credential is read in each consumer's namespace, and its CA in a ConfigMap.
+fn store(generation: i64, server: &str) -> StoreObject {
+    let object: ClusterSecretStore = serde_json::from_value(json!({
+        "metadata": { "name": "s", "uid": "u", "generation": generation },
+        "spec": { "provider": { "vault": {
+            "server": server,
+            "auth": { "tokenSecretRef": { "name": "t" } },
+            "caProvider": { "type": "ConfigMap", "name": "ca", "namespace": "vault", "key": "ca.crt" },
+        } } },
+    }))
+    .unwrap();
+    StoreObject::Cluster(Arc::new(object))
+}
+
+/// A registry with that store, and the clients of two namespaces, which have logged in.
+async fn two_clients(objects: &Objects) -> (Arc<Registry>, [Arc<dyn StoreClient>; 2]) {
+    objects.put(CA, "ConfigMap", pem());
+    let registry = objects.registry();
+    registry.upsert(name(), store(1, "https://127.0.0.1:9"));
+    let path = RemotePath::parse(Some("secret"), "a/b").unwrap();
+    let mut clients = Vec::new();
+    for namespace in ["a", "b"] {
+        objects.token(namespace, "first");
+        let client = registry.client(namespace, &name()).await.unwrap();
+        let _nobody_listens = client.read(&path, None).await;
+        clients.push(client);
+    }
+    (registry, clients.try_into().unwrap_or_else(|_| panic!("there are two")))
+}
+
+async fn is_replaced(registry: &Arc<Registry>, namespace: &str, before: &Arc<dyn StoreClient>) -> bool {
+    !Arc::ptr_eq(&registry.client(namespace, &name()).await.unwrap(), before)
+}
+
+#[tokio::test]
+async fn a_new_ca_in_a_config_map_replaces_every_client_that_trusts_by_it() {
+    let objects = Objects::default();
+    let (registry, clients) = two_clients(&objects).await;
+    assert_eq!(registry.reads(SourceKind::ConfigMap), [("vault".to_owned(), "ca".to_owned())]);
+    let mut changes = registry.changes();
+    objects.put(CA, "ConfigMap", pem());
+    registry.moved(SourceKind::ConfigMap, "vault", "ca");
+    for _ in &clients {
+        let changed = tokio::time::timeout(DEADLINE, changes.recv()).await;
+        assert_eq!(changed.ok().and_then(Result::ok), Some(name()), "the dependants try again");
+    }
+    assert!(is_replaced(&registry, "a", &clients[0]).await && is_replaced(&registry, "b", &clients[1]).await);
+}
+
+#[tokio::test]
+async fn a_check_of_the_store_replaces_a_client_whose_rotation_could_not_be_read() {
+    let objects = Objects::default();
+    let (registry, clients) = two_clients(&objects).await;
+    let mut changes = registry.changes();
+    objects.0.lock().insert(token_of("b"), None);
+    assert!(registry.inspected(&name()).await.unwrap().1.is_none());
+    assert!(!is_replaced(&registry, "b", &clients[1]).await, "the API server did not answer");
+
+    objects.token("b", "second");
+    registry.inspected(&name()).await.unwrap();
+    assert!(is_replaced(&registry, "b", &clients[1]).await && !is_replaced(&registry, "a", &clients[0]).await);
+    assert_eq!(changes.try_recv(), Ok(name()));
+    registry.inspected(&name()).await.unwrap();
+    assert!(changes.try_recv().is_err(), "nothing else changed");
+}
+
+#[tokio::test]
+async fn a_client_whose_store_is_edited_while_it_is_made_is_given_to_nobody() {
+    let objects = Objects::default();
+    objects.put(CA, "ConfigMap", pem());
+    let registry = objects.registry();
+    registry.upsert(name(), store(1, "https://127.0.0.1:9"));
+    let edit = async {
+        tokio::task::yield_now().await;
+        registry.upsert(name(), store(2, "https://127.0.0.2:9"));
+    };
+    let consumer = name();
+    let (opened, ()) = tokio::join!(registry.client("a", &consumer), edit);
+    assert!(matches!(opened.err(), Some(StoreRefusal::Failed(StoreError::SessionClosed { .. }))));
+    let client = registry.client("a", &consumer).await.unwrap();
+    assert_eq!(client.location().server, "https://127.0.0.2:9");
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_decode_any_more_serves_nobody_until_it_does() {
+    let objects = Objects::default();
+    let (registry, clients) = two_clients(&objects).await;
+    let mut changes = registry.changes();
+    registry.undecodable(&name());
+    assert_eq!(changes.try_recv(), Ok(name()), "its dependants hear of it");
+    for refused in [registry.client("a", &name()).await.err(), registry.inspected(&name()).await.err()] {
+        assert!(matches!(&refused, Some(StoreRefusal::Invalid { what, .. }) if what == UNDECODABLE), "{refused:?}");
+    }
+    assert_eq!(registry.foreign([name()]), Foreign::None, "it is ours all the same");
+    registry.undecodable(&name());
+    assert!(changes.try_recv().is_err());
+
+    registry.upsert(name(), store(3, "https://127.0.0.1:9"));
+    assert_eq!(changes.try_recv(), Ok(name()));
+    assert!(is_replaced(&registry, "a", &clients[0]).await);
+}
