@@ -98,7 +98,7 @@ impl<R: Reconciler> Driven<R> {
         cache: Store<Guarded<R::Object>>,
         concurrent: u16,
     ) -> Arc<Self> {
-        let (backoff, known, turns) = (Backoff::default(), Mutex::default(), Turns::new(concurrent));
+        let (backoff, known, turns) = (Backoff::default(), Mutex::default(), Turns::new(R::KIND.as_str(), concurrent));
         Arc::new(Driven { reconciler, context, backoff, cache, known, turns })
     }
 
