@@ -141,7 +141,13 @@ impl<R: Reconciler> Driven<R> {
 
     async fn reconcile(self: Arc<Self>, object: Arc<Guarded<R::Object>>) -> Result<Action, Infallible> {
         let name = Name::new(object.namespace().unwrap_or_default(), object.name_any());
-        let Some(_turn) = self.turn(&object, &name) else { return Ok(Action::requeue(backoff::steady())) };
+        let uid = object.uid().unwrap_or_default();
+        let Some(_turn) = self.turn(&object, &name) else {
+            // Whoever was deleted on its way here must not wait.
+            self.forget_if_gone(&name, &uid);
+            // It is woken when it has a turn; this is for a wake-up that was lost.
+            return Ok(Action::requeue(backoff::steady()));
+        };
         let began = Instant::now();
         let span = trail::reconcile(R::KIND.as_str(), &name, self.reconciler.cause(&name));
         let published = match AssertUnwindSafe(self.attempt(&object, &name).instrument(span)).catch_unwind().await {
@@ -152,7 +158,7 @@ impl<R: Reconciler> Driven<R> {
             }
         };
         let action = self.action(&name, self.count(&name, published, began.elapsed()));
-        self.forget_if_gone(&name, &object.uid().unwrap_or_default());
+        self.forget_if_gone(&name, &uid);
         Ok(action)
     }
 
@@ -201,7 +207,6 @@ impl<R: Reconciler> Driven<R> {
         self.known.lock()
     }
 
-    /// Without a turn, the object is woken when there is one; the requeue is for a lost wake-up.
     fn turn(&self, object: &Guarded<R::Object>, name: &Name) -> Option<Turn> {
         let stores = object.0.as_ref().map(|object| self.reconciler.stores(object)).unwrap_or_default();
         self.turns.take(name, &self.context.stores.loads(stores))

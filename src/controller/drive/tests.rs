@@ -1,5 +1,6 @@
-//! What a reconcile leaves in the metrics, by its report.
+//! What a reconcile leaves behind, by its report: in the metrics and in the lines.
 
+use futures::FutureExt;
 use kube::client::Body;
 use serde_json::json;
 
@@ -7,6 +8,7 @@ use super::*;
 use crate::api::SecretStore;
 use crate::api::store_spec::SecretStoreStatus;
 use crate::cluster::Cluster;
+use crate::store::StoreObject;
 
 /// Says what it is told to say.
 struct Told {
@@ -23,6 +25,10 @@ impl Reconciler for Told {
 
     fn api(&self, namespace: &str) -> Api<Guarded<SecretStore>> {
         Api::namespaced(self.context.cluster.client(), namespace)
+    }
+
+    fn stores(&self, object: &SecretStore) -> Vec<StoreName> {
+        vec![StoreObject::Namespaced(Arc::new(object.clone())).store_name()]
     }
 
     async fn reconcile(&self, _object: Arc<SecretStore>, _name: &Name) -> Report<SecretStoreStatus> {
@@ -95,4 +101,16 @@ async fn what_is_not_ours_or_was_let_go_leaves_no_series() {
         assert!(!bench.series_after(Report::Unchanged { ready: true, requeue }).await.is_empty());
         assert_eq!(bench.series_after(left).await, "");
     }
+}
+
+#[tokio::test]
+async fn who_is_deleted_before_it_has_a_turn_does_not_wait_for_one() {
+    let bench = Bench::new();
+    let loads = bench.told.context.stores.loads(bench.told.stores(bench.object.0.as_ref().unwrap()));
+    let turn = bench.driven.turns.take(&Name::new("team", "other"), &loads).unwrap();
+    bench.driven.on_event(&Ok(Event::Delete(bench.object.clone())));
+    bench.driven.clone().reconcile(Arc::new(bench.object.clone())).await.unwrap();
+    drop(turn);
+    let mut woken = std::pin::pin!(bench.driven.turns.woken());
+    assert_eq!(woken.next().now_or_never(), None);
 }
