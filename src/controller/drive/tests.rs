@@ -1,4 +1,4 @@
-//! What a reconcile leaves behind, by its report: in the metrics and in the lines.
+//! What a reconcile leaves behind, by its report: in the metrics, in the back-off and in the lines.
 
 use futures::FutureExt;
 use kube::client::Body;
@@ -101,6 +101,28 @@ async fn what_is_not_ours_or_was_let_go_leaves_no_series() {
         assert!(!bench.series_after(Report::Unchanged { ready: true, requeue }).await.is_empty());
         assert_eq!(bench.series_after(left).await, "");
     }
+}
+
+#[tokio::test]
+async fn failures_with_a_store_as_it_was_do_not_delay_what_fails_with_it_once_it_is_edited() {
+    let bench = Bench::new();
+    let store = bench.object.0.clone().unwrap();
+    let name = StoreObject::Namespaced(Arc::new(store.clone())).store_name();
+    let edited = |generation| {
+        let mut store = store.clone();
+        store.metadata.generation = Some(generation);
+        bench.told.context.stores.upsert(name.clone(), StoreObject::Namespaced(Arc::new(store)));
+    };
+    let next_pause = async || {
+        bench.series_after(Report::Undecided { requeue: Requeue::BackOff }).await;
+        let tried = bench.driven.tried(&bench.object, std::slice::from_ref(&name));
+        bench.driven.backoff.failed(&Name::new("team", "vault"), tried)
+    };
+    edited(1);
+    next_pause().await;
+    assert!(next_pause().await > Duration::from_secs(6), "the fourth failure with one state of the store");
+    edited(2);
+    assert!(next_pause().await <= Duration::from_secs(2), "the second failure with another");
 }
 
 #[tokio::test]
