@@ -13,16 +13,26 @@ const STEADY: Duration = Duration::from_secs(20);
 
 /// How often each object has failed in a row.
 #[derive(Default)]
-pub struct Backoff(Mutex<HashMap<Name, u32>>);
+pub struct Backoff(Mutex<HashMap<Name, Failures>>);
+
+struct Failures {
+    /// A fingerprint of what was tried.
+    tried: u64,
+    count: u32,
+}
 
 impl Backoff {
     /// Counts one more failure, and returns the pause before the next try, with up to 20 % jitter,
-    /// so that objects that failed together are not retried together.
-    pub fn failed(&self, name: &Name) -> Duration {
-        let mut failures = self.0.lock();
-        let count = failures.entry(name.clone()).or_insert(0);
-        let pause = pause_after(*count);
-        *count = count.saturating_add(1);
+    /// so that objects that failed together are not retried together. `tried` is a fingerprint of
+    /// what was tried: how often something else failed says nothing.
+    pub fn failed(&self, name: &Name, tried: u64) -> Duration {
+        let mut known = self.0.lock();
+        let failures = known.entry(name.clone()).or_insert(Failures { tried, count: 0 });
+        if failures.tried != tried {
+            *failures = Failures { tried, count: 0 };
+        }
+        let pause = pause_after(failures.count);
+        failures.count = failures.count.saturating_add(1);
         pause.mul_f64(1.0 - rand::random_range(0.0..0.2))
     }
 
@@ -58,9 +68,19 @@ mod tests {
     fn a_success_starts_over() {
         let (backoff, name) = (Backoff::default(), Name::new("a", "b"));
         for _ in 0..5 {
-            backoff.failed(&name);
+            backoff.failed(&name, 1);
         }
         backoff.reset(&name);
-        assert!(backoff.failed(&name) <= FIRST);
+        assert!(backoff.failed(&name, 1) <= FIRST);
+    }
+
+    #[test]
+    fn what_is_tried_for_the_first_time_starts_over() {
+        let (backoff, name) = (Backoff::default(), Name::new("a", "b"));
+        for _ in 0..4 {
+            backoff.failed(&name, 1);
+        }
+        assert!(backoff.failed(&name, 2) <= FIRST);
+        assert!(backoff.failed(&name, 2) > FIRST, "it goes on from there");
     }
 }

@@ -27,7 +27,7 @@ use super::context::Context;
 use super::guarded::Guarded;
 use super::publish::{Published, Subject};
 use super::report::{Report, Requeue};
-use super::turns::{Turn, Turns};
+use super::turns::Turns;
 use super::undecodable::{self, Advice, Fate};
 use crate::api::kind::Kind;
 use crate::cluster::ClusterError;
@@ -101,7 +101,7 @@ impl<R: Reconciler> Driven<R> {
         cache: Store<Guarded<R::Object>>,
         concurrent: u16,
     ) -> Arc<Self> {
-        let (backoff, known, turns) = (Backoff::default(), Mutex::default(), Turns::new(concurrent));
+        let (backoff, known, turns) = (Backoff::default(), Mutex::default(), Turns::new(R::KIND.as_str(), concurrent));
         Arc::new(Driven { reconciler, context, backoff, cache, known, turns })
     }
 
@@ -144,7 +144,15 @@ impl<R: Reconciler> Driven<R> {
 
     async fn reconcile(self: Arc<Self>, object: Arc<Guarded<R::Object>>) -> Result<Action, Infallible> {
         let name = Name::new(object.namespace().unwrap_or_default(), object.name_any());
-        let Some(_turn) = self.turn(&object, &name) else { return Ok(Action::requeue(backoff::steady())) };
+        let uid = object.uid().unwrap_or_default();
+        let stores = object.0.as_ref().map(|object| self.reconciler.stores(object)).unwrap_or_default();
+        let Some(_turn) = self.turns.take(&name, &self.context.stores.loads(stores.clone())) else {
+            // Whoever was deleted on its way here must not wait.
+            self.forget_if_gone(&name, &uid);
+            // It is woken when it has a turn; this is for a wake-up that was lost.
+            return Ok(Action::requeue(backoff::steady()));
+        };
+        let tried = self.tried(&object, &stores);
         let began = Instant::now();
         let span = trail::reconcile(R::KIND.as_str(), &name, self.reconciler.cause(&name));
         let published = match AssertUnwindSafe(self.attempt(&object, &name).instrument(span)).catch_unwind().await {
@@ -154,8 +162,8 @@ impl<R: Reconciler> Driven<R> {
                 Published::Told(Requeue::BackOff)
             }
         };
-        let action = self.action(&name, self.count(&name, published, began.elapsed()));
-        self.forget_if_gone(&name, &object.uid().unwrap_or_default());
+        let action = self.action(&name, tried, self.count(&name, published, began.elapsed()));
+        self.forget_if_gone(&name, &uid);
         Ok(action)
     }
 
@@ -204,10 +212,15 @@ impl<R: Reconciler> Driven<R> {
         self.known.lock()
     }
 
-    /// Without a turn, the object is woken when there is one; the requeue is for a lost wake-up.
-    fn turn(&self, object: &Guarded<R::Object>, name: &Name) -> Option<Turn> {
-        let stores = object.0.as_ref().map(|object| self.reconciler.stores(object)).unwrap_or_default();
-        self.turns.take(name, &self.context.stores.loads(stores))
+    /// A fingerprint of what a reconcile tries: the object and its stores, as their specs are now.
+    fn tried(&self, object: &Guarded<R::Object>, stores: &[StoreName]) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (object.uid(), object.meta().generation).hash(&mut hasher);
+        for store in stores {
+            let store = self.context.stores.store(store);
+            store.map(|store| (store.uid().to_owned(), store.generation())).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     async fn attempt(&self, object: &Guarded<R::Object>, name: &Name) -> Published {
@@ -242,9 +255,10 @@ impl<R: Reconciler> Driven<R> {
         }
     }
 
-    fn action(&self, name: &Name, requeue: Requeue) -> Action {
+    /// A wake-up is not delayed by the pause after a failure: kube runs the earlier of two requests.
+    fn action(&self, name: &Name, tried: u64, requeue: Requeue) -> Action {
         match requeue {
-            Requeue::BackOff => return Action::requeue(self.backoff.failed(name)),
+            Requeue::BackOff => return Action::requeue(self.backoff.failed(name, tried)),
             Requeue::Throttled => return Action::requeue(backoff::steady()),
             Requeue::AwaitChange | Requeue::After(_) => self.backoff.reset(name),
         }

@@ -14,7 +14,7 @@ use super::connection::{self, Connection};
 use super::credentials::Currency;
 use super::meter::RequestMeter;
 use super::pool::{self, Made, Pool};
-use super::vault::VaultClient;
+use super::vault::{VaultClient, connect};
 use super::{StoreClient, StoreError, StoreName, StoreObject, StoreRefusal, referred};
 use crate::api::names::ANNOTATION_ALLOW_MASS_DELETION;
 use crate::api::store_location::StoreLocation;
@@ -53,7 +53,7 @@ pub enum Foreign {
 pub struct Load {
     /// The store.
     pub store: StoreName,
-    /// Its server's address; empty if unknown.
+    /// The origin of its server (scheme, host and port); empty if no request can go there.
     pub server: String,
     /// Whether it is slow.
     pub slow: bool,
@@ -187,8 +187,8 @@ impl Registry {
     /// How work through each of these stores affects others.
     pub fn loads(&self, stores: impl IntoIterator<Item = StoreName>) -> Vec<Load> {
         let load = |store: StoreName| {
-            let server = self.store(&store).and_then(|object| object.spec().provider.server().map(str::to_owned));
-            let server = server.unwrap_or_default().trim_end_matches('/').to_ascii_lowercase();
+            let server = self.store(&store).and_then(|object| object.spec().provider.server().map(origin));
+            let server = server.unwrap_or_default();
             Load { server, slow: self.pool.is_slow(&store), store }
         };
         BTreeSet::from_iter(stores).into_iter().map(load).collect()
@@ -341,5 +341,25 @@ impl Registry {
                 Err(StoreRefusal::NotAllowed { store: store.clone(), namespace: namespace.to_owned() })
             }
         }
+    }
+}
+
+/// One server may serve many paths, and they hang together.
+fn origin(address: &str) -> String {
+    connect::address(address).map(|url| url.origin().ascii_serialization()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_known_by_its_origin_however_its_address_is_written() {
+        for address in ["https://Mine", "https://mine/", "https://mine:443/1", "https://mine/2/"] {
+            assert_eq!(origin(address), "https://mine");
+        }
+        assert_eq!(origin("http://mine"), "http://mine");
+        assert_eq!(origin("https://mine:8200/vault"), "https://mine:8200");
+        assert_eq!(origin("mine"), "");
     }
 }

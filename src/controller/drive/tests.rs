@@ -1,5 +1,6 @@
-//! What a reconcile leaves in the metrics, by its report.
+//! What a reconcile leaves behind, by its report: in the metrics, in the back-off and in the lines.
 
+use futures::FutureExt;
 use kube::client::Body;
 use serde_json::json;
 
@@ -7,6 +8,7 @@ use super::*;
 use crate::api::SecretStore;
 use crate::api::store_spec::SecretStoreStatus;
 use crate::cluster::Cluster;
+use crate::store::StoreObject;
 
 /// Says what it is told to say.
 struct Told {
@@ -24,6 +26,10 @@ impl Reconciler for Told {
 
     fn api(&self, namespace: &str) -> Api<Guarded<SecretStore>> {
         Api::namespaced(self.context.cluster.client(), namespace)
+    }
+
+    fn stores(&self, object: &SecretStore) -> Vec<StoreName> {
+        vec![StoreObject::Namespaced(Arc::new(object.clone())).store_name()]
     }
 
     async fn reconcile(&self, _object: Arc<SecretStore>, _name: &Name) -> Report<SecretStoreStatus> {
@@ -114,4 +120,38 @@ async fn an_object_that_decodes_no_longer_is_told_to_its_reconciler() {
     let broken: Guarded<SecretStore> = serde_json::from_value(broken).unwrap();
     bench.driven.on_event(&Ok(Event::Apply(broken)));
     assert_eq!(*bench.told.undecodable.lock(), [Name::new("team", "vault")]);
+}
+
+#[tokio::test]
+async fn failures_with_a_store_as_it_was_do_not_delay_what_fails_with_it_once_it_is_edited() {
+    let bench = Bench::new();
+    let store = bench.object.0.clone().unwrap();
+    let name = StoreObject::Namespaced(Arc::new(store.clone())).store_name();
+    let edited = |generation| {
+        let mut store = store.clone();
+        store.metadata.generation = Some(generation);
+        bench.told.context.stores.upsert(name.clone(), StoreObject::Namespaced(Arc::new(store)));
+    };
+    let next_pause = async || {
+        bench.series_after(Report::Undecided { requeue: Requeue::BackOff }).await;
+        let tried = bench.driven.tried(&bench.object, std::slice::from_ref(&name));
+        bench.driven.backoff.failed(&Name::new("team", "vault"), tried)
+    };
+    edited(1);
+    next_pause().await;
+    assert!(next_pause().await > Duration::from_secs(6), "the fourth failure with one state of the store");
+    edited(2);
+    assert!(next_pause().await <= Duration::from_secs(2), "the second failure with another");
+}
+
+#[tokio::test]
+async fn who_is_deleted_before_it_has_a_turn_does_not_wait_for_one() {
+    let bench = Bench::new();
+    let loads = bench.told.context.stores.loads(bench.told.stores(bench.object.0.as_ref().unwrap()));
+    let turn = bench.driven.turns.take(&Name::new("team", "other"), &loads).unwrap();
+    bench.driven.on_event(&Ok(Event::Delete(bench.object.clone())));
+    bench.driven.clone().reconcile(Arc::new(bench.object.clone())).await.unwrap();
+    drop(turn);
+    let mut woken = std::pin::pin!(bench.driven.turns.woken());
+    assert_eq!(woken.next().now_or_never(), None);
 }

@@ -1,0 +1,243 @@
+//! Who has a turn and who waits for one. This is pure bookkeeping: it reads no clock and wakes
+//! nobody.
+//!
+//! An object runs only while each of its holders has room for it. One that waits holds nothing, and
+//! its needs are remembered: whenever room may have come, the oldest object that can run gets a
+//! reservation. So one that is held up by another holder blocks nobody, and after each call no
+//! object waits that could run.
+//!
+//! Objects that use the same stores run in the order in which they came. An object of several stores
+//! needs room in all of them at one moment: it may be overtaken while they are never free together.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::holder::{Holder, Shares, Uses};
+use crate::domain::object_name::Name;
+use crate::store::Load;
+
+/// How long a turn is kept for the object that was woken for it. A woken object comes at once,
+/// unless it is gone or all slots are taken.
+pub const RESERVED: Duration = Duration::from_secs(1);
+
+/// The lines of one queue.
+pub struct Lines {
+    shares: Shares,
+    /// The next age, and the next number of a turn.
+    next: u64,
+    under_way: HashMap<u64, Arc<Uses>>,
+    places: HashMap<Name, Place>,
+    /// Those that are parked, by what they use and by age.
+    parked: HashMap<Arc<Uses>, BTreeMap<u64, Name>>,
+    /// Those that have a reservation.
+    reserved: HashMap<Name, Instant>,
+}
+
+/// The place of an object that waits. It is kept until the object has a turn or is gone.
+#[derive(Clone)]
+struct Place {
+    since: u64,
+    uses: Arc<Uses>,
+    /// The holder that had no room when the object last asked.
+    holder: String,
+}
+
+/// What happened to an object that waits, for whoever wakes it and for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// What happened.
+    pub what: What,
+    /// The object.
+    pub name: Name,
+    /// The holder that had no room when the object last asked.
+    pub holder: String,
+}
+
+/// See [`Note`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// It has to wait.
+    Parked,
+    /// A turn is reserved for it: it must be told.
+    Woken,
+    /// It did not come for its turn in time. It keeps its age for when it comes.
+    Expired,
+}
+
+impl Lines {
+    /// Nobody waits; `half` is half of the queue's slots.
+    pub fn new(half: usize) -> Self {
+        Lines {
+            shares: Shares::new(half),
+            next: 0,
+            under_way: HashMap::new(),
+            places: HashMap::new(),
+            parked: HashMap::new(),
+            reserved: HashMap::new(),
+        }
+    }
+
+    /// The number of a turn for the object, which must [`end`](Self::end); none if it is parked.
+    pub fn take(&mut self, name: &Name, loads: &[Load], now: Instant) -> (Option<u64>, Vec<Note>) {
+        // What is reserved for it is still there, however late it comes.
+        let was_reserved = self.reserved.remove(name).is_some();
+        let mut notes = self.lapse(now);
+        let mut room = self.shares.heed(loads) || !notes.is_empty();
+        let uses = Arc::new(Uses::of(loads));
+        let place = self.leave(name);
+        if was_reserved && place.as_ref().is_some_and(|place| place.uses == uses) && self.full(&uses).is_none() {
+            let turn = self.begin(uses);
+            if room {
+                notes.extend(self.reserve(self.lines(), now));
+            }
+            return (Some(turn), notes);
+        }
+        room |= was_reserved;
+        let since = place.map_or_else(|| self.number(), |place| place.since);
+        self.park(name, Place { since, uses: uses.clone(), holder: String::new() });
+        let lines = if room { self.lines() } else { vec![uses.clone()] };
+        notes.extend(self.reserve(lines, now));
+        if self.reserved.remove(name).is_some() {
+            self.places.remove(name);
+            notes.retain(|note| note.what != What::Woken || note.name != *name);
+            return (Some(self.begin(uses)), notes);
+        }
+        let holder = self.full(&uses).unwrap_or_default();
+        self.places.entry(name.clone()).and_modify(|place| place.holder = holder);
+        notes.extend(self.note(What::Parked, name.clone()));
+        (None, notes)
+    }
+
+    /// Ends a turn.
+    pub fn end(&mut self, turn: u64, now: Instant) -> Vec<Note> {
+        let mut notes = self.lapse(now);
+        if let Some(uses) = self.under_way.remove(&turn) {
+            self.shares.prove(&uses);
+        }
+        notes.extend(self.reserve(self.lines(), now));
+        notes
+    }
+
+    /// Call this when the object is deleted.
+    pub fn forget(&mut self, name: &Name, now: Instant) -> Vec<Note> {
+        self.leave(name);
+        match self.reserved.remove(name) {
+            Some(_) => self.reserve(self.lines(), now),
+            None => Vec::new(),
+        }
+    }
+
+    /// Gives the turns that nobody came for to the next.
+    pub fn expire(&mut self, now: Instant) -> Vec<Note> {
+        let mut notes = self.lapse(now);
+        if !notes.is_empty() {
+            notes.extend(self.reserve(self.lines(), now));
+        }
+        notes
+    }
+
+    /// When the next reservation expires, if there is one.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.reserved.values().min().copied()
+    }
+
+    /// Ends the reservations that are over; the room is not given to anybody yet.
+    fn lapse(&mut self, now: Instant) -> Vec<Note> {
+        let over = self.reserved.extract_if(|_, until| *until <= now).map(|(name, _)| name);
+        let over: Vec<Name> = over.collect();
+        over.into_iter().filter_map(|name| self.note(What::Expired, name)).collect()
+    }
+
+    /// Reserves a turn for each parked object of these lines that can run, the oldest first.
+    fn reserve(&mut self, lines: Vec<Arc<Uses>>, now: Instant) -> Vec<Note> {
+        let running = self.running();
+        let mut held = self.held(&running);
+        let oldest = |parked: &HashMap<Arc<Uses>, BTreeMap<u64, Name>>, line: &Arc<Uses>| {
+            parked.get(line).and_then(|line| line.first_key_value()).map(|(since, _)| *since)
+        };
+        let heads = lines.iter().filter_map(|line| Some((oldest(&self.parked, line)?, line)));
+        let mut heads: BTreeMap<u64, &Arc<Uses>> = heads.collect();
+        let mut notes = Vec::new();
+        while let Some((since, line)) = heads.pop_first() {
+            let shares = self.shares.of(line);
+            // Within one call the room only shrinks, so the whole line has to wait.
+            if first_full(&held, &shares).is_some() {
+                continue;
+            }
+            shares.into_keys().for_each(|holder| *held.entry(holder).or_default() += 1);
+            if let Some(name) = self.unpark(line, since) {
+                self.reserved.insert(name.clone(), now + RESERVED);
+                notes.extend(self.note(What::Woken, name));
+            }
+            heads.extend(oldest(&self.parked, line).map(|since| (since, line)));
+        }
+        notes
+    }
+
+    fn lines(&self) -> Vec<Arc<Uses>> {
+        self.parked.keys().cloned().collect()
+    }
+
+    /// What the objects use that have a turn or a reservation.
+    fn running(&self) -> Vec<Arc<Uses>> {
+        let reserved = self.reserved.keys().filter_map(|name| Some(&self.places.get(name)?.uses));
+        self.under_way.values().chain(reserved).cloned().collect()
+    }
+
+    fn held<'u>(&self, running: &'u [Arc<Uses>]) -> HashMap<Holder<'u>, usize> {
+        let mut held = HashMap::new();
+        for holder in running.iter().flat_map(|uses| self.shares.of(uses).into_keys()) {
+            *held.entry(holder).or_default() += 1;
+        }
+        held
+    }
+
+    /// A holder that has no room for one more object that uses this.
+    fn full(&self, uses: &Uses) -> Option<String> {
+        let running = self.running();
+        first_full(&self.held(&running), &self.shares.of(uses)).map(|holder| holder.to_string())
+    }
+
+    fn begin(&mut self, uses: Arc<Uses>) -> u64 {
+        let turn = self.number();
+        self.under_way.insert(turn, uses);
+        turn
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn park(&mut self, name: &Name, place: Place) {
+        self.parked.entry(place.uses.clone()).or_default().insert(place.since, name.clone());
+        self.places.insert(name.clone(), place);
+    }
+
+    fn unpark(&mut self, line: &Arc<Uses>, since: u64) -> Option<Name> {
+        let parked = self.parked.get_mut(line)?;
+        let name = parked.remove(&since);
+        if parked.is_empty() {
+            self.parked.remove(line);
+        }
+        name
+    }
+
+    fn leave(&mut self, name: &Name) -> Option<Place> {
+        let place = self.places.remove(name)?;
+        self.unpark(&place.uses, place.since);
+        Some(place)
+    }
+
+    fn note(&self, what: What, name: Name) -> Option<Note> {
+        let holder = self.places.get(&name)?.holder.clone();
+        Some(Note { what, name, holder })
+    }
+}
+
+fn first_full<'u>(held: &HashMap<Holder<'u>, usize>, shares: &BTreeMap<Holder<'u>, usize>) -> Option<Holder<'u>> {
+    shares.iter().find(|(holder, share)| held.get(holder).is_some_and(|held| held >= *share)).map(|(holder, _)| *holder)
+}
