@@ -38,7 +38,7 @@ const POLICY: &str = "\
 Examples:
   waypost policy publisher deploy/ | bao policy write waypost-publisher -
   waypost policy consumer --namespace=team-a deploy/
-  waypost policy publisher --check deploy/              has my token these rights?";
+  waypost policy publisher --check deploy/              does my token have these rights?";
 
 /// The commands.
 #[derive(Subcommand, Debug)]

@@ -54,7 +54,7 @@ async fn transferred(test: &str, server: &str) -> anyhow::Result<()> {
     assert_eq!(stage.labels().await?, before);
 
     let (code, said) = cli.run(&["transfer", "--from=lost", "--apply", "--path", &path], None)?;
-    assert!(code == 0 && said.contains("already belongs to that cluster"), "{code} {said}");
+    assert!(code == 0 && said.contains("belongs to the new cluster"), "{code} {said}");
     let labels = stage.labels().await?;
     assert_eq!(labels["claim.waypost.io/token"], before["claim.waypost.io/token"], "the other cluster's stays");
     ensure!(!labels.to_string().contains("intent."), "{labels}");

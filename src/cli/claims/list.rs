@@ -35,6 +35,12 @@ pub async fn run(args: &Args) -> ExitCode {
             }
         }
     }
+    if text.is_empty() {
+        terminal::say(match &args.cluster {
+            Some(cluster) => format!("no property of these paths has an owner in cluster {cluster}"),
+            None => "no property of these paths has an owner".to_owned(),
+        });
+    }
     terminal::print("claims", &text, ExitCode::SUCCESS)
 }
 

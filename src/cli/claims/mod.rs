@@ -33,9 +33,10 @@ Examples:
 
 const TRANSFER: &str = "\
 Examples:
-  waypost claims transfer --from=4b5c6d7e-0000-4000-8000-123456789abc deploy/           what would move
-  waypost claims transfer --from=4b5c6d7e-0000-4000-8000-123456789abc --apply deploy/   move it
-  waypost claims transfer --from=eu-old --to=eu-new --apply --path=secret/platform-data/postgres/shop";
+  waypost claims transfer --from=eu-old --to=eu-new deploy/             show what would move
+  waypost claims transfer --from=eu-old --to=eu-new --apply deploy/     move it
+  waypost claims transfer --from=4b5c6d7e-0000-4000-8000-123456789abc --apply deploy/
+  waypost claims transfer --from=eu-old --to=eu-new --path=secret/platform-data/postgres/shop";
 
 #[derive(Subcommand, Clone, Debug)]
 enum Command {

@@ -54,6 +54,9 @@ enum NoTransfer {
 struct Tally {
     /// One line per claim.
     text: String,
+    /// How many claims would be transferred.
+    moving: usize,
+    /// How many belong to the new cluster.
     moved: usize,
     stay: usize,
     /// How many claims should have been transferred but could not be.
@@ -85,7 +88,7 @@ pub async fn run(args: &Args) -> ExitCode {
             }
         }
     }
-    tally.sum_up(args.apply)
+    tally.sum_up(args)
 }
 
 /// The new cluster's name.
@@ -158,14 +161,15 @@ impl Tally {
         let property = &claimed.property;
         let line = match fate {
             Fate::Moves => format!("{owner}: would be transferred to cluster {to}"),
-            Fate::Moved => format!("{owner}: already belongs to that cluster"),
+            Fate::Moved => format!("{owner}: belongs to the new cluster"),
             Fate::Others => format!("{owner}: stays, it does not belong to cluster {}", args.from),
             Fate::Unreadable => "stays, the claim cannot be read".to_owned(),
             Fate::Announced(by) => format!("{owner}: stays, {by} is about to claim the property"),
         };
         self.text.push_str(&format!("{path} {property}: {line}\n"));
         match fate {
-            Fate::Moves | Fate::Moved => self.moved += 1,
+            Fate::Moves => self.moving += 1,
+            Fate::Moved => self.moved += 1,
             Fate::Others | Fate::Unreadable => self.stay += 1,
             Fate::Announced(_) => {
                 self.stay += 1;
@@ -174,14 +178,17 @@ impl Tally {
         }
     }
 
-    fn sum_up(self, applied: bool) -> ExitCode {
-        let Tally { text, moved, stay, hindered } = self;
+    fn sum_up(self, args: &Args) -> ExitCode {
+        let Tally { text, moving, moved, stay, hindered } = self;
         let code = if hindered == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) };
         let code = terminal::print("claims", &text, code);
-        terminal::say(match applied {
-            true => format!("{moved} of the new cluster, {stay} of others"),
-            false => format!(
-                "{moved} would be of the new cluster, {stay} of others; nothing was written: transfer them with --apply"
+        let counts = format!("{} claims belong to the new cluster, {stay} to others", moving + moved);
+        terminal::say(match (args.apply, moving) {
+            (true, _) => counts,
+            (false, 0) => format!("{counts}; none can be transferred from cluster {}", args.from),
+            (false, _) => format!(
+                "{moving} claims would be transferred, {moved} belong to the new cluster, {stay} to others; nothing \
+                 was written: transfer them with --apply"
             ),
         });
         code
