@@ -1,4 +1,5 @@
-//! Carries a plan out: everything new first, everything old after, and only when all of the new is there.
+//! Carries out a plan: writes everything new, and removes what is old only once everything new is
+//! written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,68 +16,64 @@ use super::step::Removals;
 use crate::feed::Pushed;
 use crate::store::{PathKey, StoreClient};
 
-/// The clients of the stores that can be used.
+/// The clients of the usable stores.
 pub type Clients = BTreeMap<StoreKey, Arc<dyn StoreClient>>;
 
-/// What became of the entries.
+/// The outcome of each entry.
 pub type Results = BTreeMap<EntryRef, Outcome>;
 
-/// What became of one entry.
+/// The outcome of one entry.
 #[derive(Debug)]
 pub struct Outcome {
-    /// How it stands, or why not.
+    /// The state of the entry, or why it is not as wanted.
     pub result: Result<Applied, Problem>,
-    /// What became of the properties that were to go.
+    /// What happened to the properties to remove.
     pub removal: Removal,
 }
 
-/// What became of the properties that were to go.
+/// What happened to the properties to remove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
-    /// They are gone, or there were none.
+    /// They are removed, or there were none.
     Done,
-    /// They wait until everything new is written.
+    /// They stay until everything new is written.
     Postponed,
 }
 
-/// Gives a recorder for each entry.
+/// A ledger with a recorder for each entry.
 pub trait Ledgers: Send + Sync {
-    /// The recorder of this entry.
     fn at<'a>(&'a self, entry_ref: &'a EntryRef) -> Box<dyn Recorder + 'a>;
 }
 
-/// Everything that is needed to carry a plan out.
+/// Everything that is needed to carry out a plan.
 pub struct Apply<'a> {
-    /// Who we are.
     pub applier: Applier<'a>,
-    /// The stores.
     pub clients: &'a Clients,
-    /// Where the entries are.
     pub places: &'a Places,
-    /// The stores that are published to.
+    /// The stores to publish to.
     pub wanted: &'a BTreeSet<StoreKey>,
-    /// The stores that cannot be used: among those that are published to, work that is not done.
+    /// The stores that cannot be used. One of those to publish to counts as unfinished.
     pub absent: &'a BTreeMap<StoreKey, NoStore>,
-    /// The ledger.
     pub ledgers: &'a dyn Ledgers,
-    /// Told at once what consumers of an entry are to know.
+    /// Announces to the feed, at once, what the consumers of an entry must know.
     pub announce: &'a (dyn Fn(&PathKey, Pushed) + Send + Sync),
 }
 
-/// The two halves of a plan.
+/// The halves of a plan.
 #[derive(Clone, Copy)]
 enum Half {
-    /// What is wanted.
+    /// Writing what is wanted.
     New,
-    /// What is not wanted any more.
+    /// Removing what is no longer wanted.
     Old,
 }
 
 impl Apply<'_> {
-    /// Writes, then removes. Stores work side by side, and one that hangs is left behind.
+    /// Writes, then removes. Stores are written in parallel; one that hangs is skipped.
     ///
-    /// In a store that is published to, what is old goes once everything new is in that store: no other store delays it. From a
-    /// store that is not published to any more it goes once everything new is in every store.
+    /// In a store that is published to, old properties are removed once everything new is in that
+    /// store: no other store delays it. In a store that is no longer published to, they are removed
+    /// once everything new is in every store.
     pub async fn run(&self, plan: &Plan) -> Results {
         let results = Mutex::new(Results::new());
         let new = plan.iter().filter(|(_, job)| job.is_new());
@@ -99,7 +96,7 @@ impl Apply<'_> {
         results.into_inner()
     }
 
-    /// The stores that are published to and do not have everything.
+    /// The stores to publish to that lack something.
     fn unfinished(&self, results: &Results) -> BTreeSet<StoreKey> {
         let failed = results.iter().filter(|(_, outcome)| !outcome.is_well()).map(|(entry_ref, _)| &entry_ref.store);
         failed.chain(self.absent.keys().filter(|store| self.wanted.contains(*store))).cloned().collect()
@@ -144,9 +141,9 @@ impl Apply<'_> {
         }
     }
 
-    /// Everything new of one store.
+    /// Writes everything new in one store.
     async fn write(&self, mut jobs: Vec<(&EntryRef, &Job)>, note: impl Fn(&EntryRef, Outcome)) {
-        // A path that also loses a property comes last, so that it gets one version and not two.
+        // A path that also loses a property is last, so that it gets one version instead of two.
         jobs.sort_by_key(|(_, job)| !job.goal.remove.is_empty());
         let last = jobs.len().saturating_sub(1);
         let mut well = true;
@@ -176,7 +173,7 @@ impl Apply<'_> {
             return Ok(Applied::default());
         }
         let (Some(client), Some(Ok(place))) = (self.clients.get(&entry_ref.store), self.places.get(entry_ref)) else {
-            // Entries come from stores that can be used, and places that are not known block their jobs.
+            // Entries are those of usable stores, and an unknown place blocks its job.
             return Ok(Applied::default());
         };
         let announce = |pushed| (self.announce)(place, pushed);
@@ -193,7 +190,7 @@ impl Apply<'_> {
 }
 
 impl Job {
-    /// Whether the entry is to get something.
+    /// Whether something is to be written to the entry.
     fn is_new(&self) -> bool {
         !self.lines.is_empty()
     }
@@ -208,7 +205,7 @@ impl Outcome {
         self.result.is_ok()
     }
 
-    /// A second pass over an entry: what the first one wrote was written.
+    /// Merges the outcome of an earlier pass over the entry: what that one wrote counts.
     fn after(mut self, earlier: Option<Outcome>) -> Self {
         if let (Ok(now), Some(Outcome { result: Ok(before), .. })) = (&mut self.result, earlier) {
             now.wrote = now.wrote.max(before.wrote);
@@ -217,7 +214,7 @@ impl Outcome {
     }
 }
 
-/// Whether every entry of a store that was touched is as wanted.
+/// Whether every entry of this store that has an outcome is as wanted.
 pub fn is_well(results: &Results, store: &StoreKey) -> bool {
     results.iter().filter(|(entry_ref, _)| entry_ref.store == *store).all(|(_, outcome)| outcome.is_well())
 }

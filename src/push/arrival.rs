@@ -1,4 +1,5 @@
-//! What a reconcile came to at each entry, for those who offer something there or wait for it. Pure.
+//! The outcome of a reconcile at each entry, for PushSecrets that offer a property there or wait
+//! for one. Pure.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +14,10 @@ use crate::domain::object_name::Name;
 use crate::store::PathKey;
 use crate::store::error::Family;
 
-/// A message names this many of those who may take something, and counts the rest.
+/// A message names this many PushSecrets that may take over a property, and counts the rest.
 const MAX_NAMED: usize = 3;
 
-/// What it came to where it is to publish.
+/// The outcome at each entry that the plan publishes to.
 pub fn reached(plan: &Plan, results: &Results, places: &Places, me: &Owner) -> Vec<Reached> {
     let wanted = plan.iter().filter(|(_, job)| !job.lines.is_empty());
     let reached = wanted.filter_map(|(entry_ref, _)| {
@@ -37,7 +38,7 @@ pub fn reached(plan: &Plan, results: &Results, places: &Places, me: &Owner) -> V
     reached.collect()
 }
 
-/// The entries that it left, or some of them.
+/// The places of entries from which properties were removed or released.
 pub fn freed(plan: &Plan, results: &Results, places: &Places) -> BTreeSet<PathKey> {
     let left = plan.iter().filter(|(_, job)| !job.goal.remove.is_empty() || !job.goal.release.is_empty());
     let done = left.filter_map(|(entry_ref, _)| {
@@ -48,7 +49,7 @@ pub fn freed(plan: &Plan, results: &Results, places: &Places) -> BTreeSet<PathKe
     done.collect()
 }
 
-/// What stands until another has taken it, in words.
+/// The offered properties that nobody has taken over yet, for messages.
 pub fn awaited(plan: &Plan, results: &Results) -> Vec<String> {
     let awaited = plan.iter().filter_map(|(entry_ref, job)| {
         let settled = &results.get(entry_ref)?.result.as_ref().ok()?.settled;
@@ -69,7 +70,7 @@ pub fn awaited(plan: &Plan, results: &Results) -> Vec<String> {
     awaited.flatten().collect()
 }
 
-/// What another has taken over, in words.
+/// The properties that another PushSecret has taken over, for messages.
 pub fn inherited(results: &Results) -> Vec<String> {
     let inherited = results.iter().filter_map(|(entry_ref, outcome)| {
         let settled = &outcome.result.as_ref().ok()?.settled;
@@ -80,7 +81,7 @@ pub fn inherited(results: &Results) -> Vec<String> {
     inherited.flatten().collect()
 }
 
-/// Those in whose way it is.
+/// The owners whose claims are in the way.
 fn owners(problem: &Problem) -> &[Owner] {
     match problem {
         Problem::Apply(ApplyError::Refused { refusal: Refusal::Conflict { owner, .. }, .. }) => {

@@ -1,4 +1,5 @@
-//! The end of a PushSecret: removes what it pushed, or lets it go where waiting may be in vain.
+//! Cleans up a PushSecret that is being deleted: removes what it pushed, or gives up once waiting
+//! may be in vain.
 
 use std::time::Duration;
 
@@ -18,14 +19,15 @@ use crate::controller::referrers::Interest;
 use crate::controller::report::{Report, Requeue, Verdict};
 use crate::metrics::LetGo;
 
-/// What is held until its deadline is tried again after as long as it is held already, but no sooner than this.
+/// The shortest pause between tries. Otherwise the pause is as long as the deletion has been
+/// waiting.
 const SHORTEST_RETRY: Duration = Duration::from_secs(1);
-/// What a person can do who does not want to wait.
+/// What you can do if you do not want to wait.
 const WAY_OUT: &str = "it goes by itself once that is possible; to let it go now and leave what it pushed, annotate it \
      waypost.io/abandon: \"true\"";
 
 impl Turn<'_> {
-    /// The PushSecret is being deleted.
+    /// Removes what the PushSecret pushed, and then its finalizer.
     pub(super) async fn clean_up(&self) -> Report<PushSecretStatus> {
         let ours = self.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER_PUSH_SECRET);
         self.declare(Interest::default(), Interest::default());
@@ -90,7 +92,8 @@ impl Turn<'_> {
         }
     }
 
-    /// It does not say what is to be removed. That is waited for no longer than for what cannot be read at all.
+    /// Waits for an edit, because the PushSecret does not say what to remove. The deadline is that
+    /// of a PushSecret that does not decode.
     async fn clean_up_later(&self, invalid: &InvalidSpec) -> Report<PushSecretStatus> {
         let left = self.world.cleanup_deadline.saturating_sub(self.going_for());
         let message = format!("{invalid}; {WAY_OUT}");
@@ -113,13 +116,14 @@ impl Turn<'_> {
         }
     }
 
-    /// Whether a person said that what was pushed may stay.
+    /// Whether a person has annotated it to leave what it pushed.
     fn is_abandoned(&self) -> bool {
         self.object.annotations().get(ANNOTATION_ABANDON).is_some_and(|value| value == TRUE)
     }
 
-    /// Why waiting may be in vain: nobody is held for good by a store or namespace that goes away, nor by a line of the ledger that
-    /// says too little. A store that is only down holds, since it comes back.
+    /// Why waiting may be in vain: the store does not exist, the namespace is being deleted, or a
+    /// line of the ledger says too little. A store that is only down does not count, because it
+    /// comes back.
     async fn why_in_vain(&self, seen: &SeenStores, listed: &PushLedger) -> Option<LetGo> {
         if self.world.cluster.is_namespace_terminating(&self.namespace).await.unwrap_or(false) {
             return Some(LetGo::NamespaceGone);
@@ -133,7 +137,8 @@ impl Turn<'_> {
         }
     }
 
-    /// How long its deletion is known here. The API server's stamp is by another clock, and would shorten the wait where ours is wrong.
+    /// How long this process has known of the deletion. `deletionTimestamp` is by another clock,
+    /// and would shorten the wait if the clocks differ.
     fn going_for(&self) -> Duration {
         self.world.deletions.known_for(&self.me.object(), &self.me.uid, self.world.instant)
     }

@@ -1,4 +1,5 @@
-//! The labels (`custom_metadata`) of an entry beside those that say who owns what: what mappings ask for, and what that changes.
+//! The custom metadata that mappings ask for, and the changes that follow. Claims, intents and
+//! consents are not part of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,30 +7,31 @@ use super::ledger::Line;
 use crate::domain::claim::{self, CustomMetadata, MetadataChanges};
 use crate::domain::push_options::{OtherMetadata, PushOptions};
 
-/// What is wanted of an entry's labels.
+/// The wanted custom metadata of an entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MetadataGoal {
-    /// Labels that are to have these values.
+    /// Keys to set, with their values.
     pub set: BTreeMap<String, String>,
-    /// Labels that we set earlier and that no mapping names any more.
+    /// Keys that we set earlier and that no mapping names any more.
     pub remove: BTreeSet<String>,
-    /// What happens to the others.
+    /// What happens to all other keys.
     pub others: OtherMetadata,
 }
 
-/// Two mappings of one entry that cannot both have their way.
+/// Two mappings of one entry that contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disagreement {
-    /// The place of the earlier mapping among them.
+    /// The index of the earlier mapping.
     pub first: usize,
-    /// The place of the later one.
+    /// The index of the later mapping.
     pub second: usize,
-    /// The field of the envelope.
+    /// The field below `metadata.spec` of the mappings.
     pub field: String,
 }
 
 impl MetadataGoal {
-    /// What all mappings of one entry ask for together. A mapping that says nothing of other labels goes along with the rest.
+    /// Combines what all mappings of one entry ask for. A mapping that does not say what happens to
+    /// other keys agrees with the rest.
     pub fn of(mappings: &[&PushOptions]) -> Result<Self, Disagreement> {
         let mut set: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
         let mut others: Option<(OtherMetadata, usize)> = None;
@@ -56,14 +58,15 @@ impl MetadataGoal {
         })
     }
 
-    /// What a line of the ledger had set goes, unless it is still wanted.
+    /// Removes the keys that a line of the ledger had set, unless they are still wanted.
     pub fn retire(&mut self, line: &Line) {
-        // An envelope that was pushed was understood once; another controller's that is not ours to read set nothing of ours.
+        // If the `metadata` of the line does not parse, another controller pushed it and it set no
+        // key of ours.
         let Some(Ok(options)) = line.data.metadata.as_ref().map(PushOptions::parse) else { return };
         self.remove.extend(options.custom_metadata.into_keys().filter(|key| !self.set.contains_key(key)));
     }
 
-    /// The changes that bring an entry with these labels to the goal.
+    /// The changes that bring this custom metadata to the goal.
     pub fn changes(&self, metadata: &CustomMetadata) -> MetadataChanges {
         let set = self.set.iter().filter(|(key, value)| metadata.get(*key) != Some(*value));
         let goes = |key: &&String| match self.others {

@@ -1,5 +1,5 @@
-//! Remembers since when deletions, and clean-ups of places to which a store led before it was edited, are waited for. The time of the API server's stamp is not asked: a clock that is behind or ahead
-//! would end the wait at once.
+//! Remembers since when this process waits for deletions, and for clean-ups of former locations. It
+//! does not use `deletionTimestamp`: if the clocks differ, the wait could end at once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -8,8 +8,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::ledger::StoreKey;
 
-/// What this process waits for, by `namespace/name` of the object and, of one that stays, the place. After a restart each wait begins
-/// anew.
+/// What this process waits for, by `namespace/name` of the object and, if the object itself is not
+/// being deleted, the former location. After a restart each wait begins again.
 #[derive(Default)]
 pub struct Deletions(Mutex<HashMap<(String, Option<StoreKey>), Waiting>>);
 
@@ -19,17 +19,17 @@ struct Waiting {
 }
 
 impl Deletions {
-    /// How long ago this object, which is being deleted, was first seen so.
+    /// How long ago this object was first seen with a deletion timestamp.
     pub fn known_for(&self, object: &str, uid: &str, now: Instant) -> Duration {
         self.waited_for((object.to_owned(), None), uid, now)
     }
 
-    /// How long ago it was first seen that this place could not be cleaned.
+    /// How long ago cleaning this location first failed.
     pub fn failing_for(&self, object: &str, uid: &str, location: &StoreKey, now: Instant) -> Duration {
         self.waited_for((object.to_owned(), Some(location.clone())), uid, now)
     }
 
-    /// Every other place of the object is clean, or is not to be cleaned now.
+    /// Forgets all other locations of the object: they are clean, or not to be cleaned now.
     pub fn fail_only(&self, object: &str, locations: &BTreeMap<StoreKey, String>) {
         let is_other =
             |location: &Option<StoreKey>| location.as_ref().is_some_and(|location| !locations.contains_key(location));
@@ -46,7 +46,7 @@ impl Deletions {
         now.saturating_duration_since(known.since)
     }
 
-    /// The object is gone, or is not being deleted.
+    /// Forgets the deletion of the object: it does not exist, or is not being deleted.
     pub fn forget(&self, object: &str) {
         self.lock().remove(&(object.to_owned(), None));
     }

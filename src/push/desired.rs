@@ -1,4 +1,4 @@
-//! What a PushSecret asks for: its spec, parsed and judged once.
+//! The parsed spec of a PushSecret.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,94 +24,72 @@ use crate::domain::mapping::KeyConversion;
 use crate::domain::push_options::{PushOptions, PushOptionsError};
 use crate::domain::remote_key::{RemoteKey, RemoteKeyError};
 
-/// Everything that is to be published.
+/// Everything that the spec asks for.
 pub struct Desired {
-    /// What is published from.
+    /// The sources to publish from.
     pub sources: Sources,
-    /// The stores that are published to.
+    /// The stores to publish to.
     pub stores: BTreeSet<StoreKey>,
-    /// What of a source goes where.
+    /// Which keys of a source become which properties.
     pub mappings: Vec<PushMapping>,
-    /// How often the store is compared with the source; `None` means only when something changes.
+    /// How often the stores are compared with the sources; `None` means only when something
+    /// changes.
     pub refresh: Option<Duration>,
-    /// What happens to properties that are there already.
+    /// What happens to properties that already exist.
     pub existing: Existing,
-    /// What happens to entries of somebody else.
+    /// What happens to entries that no External Secrets controller manages.
     pub foreign: Foreign,
-    /// What becomes of the earlier versions of an entry whose last property goes.
+    /// What happens to the earlier versions of an entry whose last property is removed.
     pub earlier: EarlierVersions,
-    /// Rules that are broken where the convention only warns.
+    /// Broken rules of a convention that only warns.
     pub warnings: Vec<String>,
 }
 
 /// One mapping of the spec.
 pub struct PushMapping {
-    /// Where it stands, e.g. `spec.data[0]`.
+    /// Its field in the spec, such as `spec.data[0]`.
     pub field: String,
-    /// What of a source goes where.
+    /// Which keys of a source become which properties.
     pub shape: Shape,
-    /// The only stores that it is for; all, where it says nothing.
+    /// The stores that it applies to; `None` means all.
     pub stores: Option<BTreeSet<StoreKey>>,
-    /// How the keys of a source are read.
+    /// How keys of a source are converted.
     pub conversion: KeyConversion,
-    /// What it asks for beside its values.
+    /// Its options besides values.
     pub options: PushOptions,
-    /// What the ledger keeps of it beside keys, as the spec has it.
+    /// What a line of the ledger keeps of it, besides keys.
     pub kept: PushSecretData,
 }
 
-/// What of a source goes where. All but the first exist for manifests that the framework does not ask for (P2).
+/// Which keys of a source become which properties. The convention (P2) asks for `Value` only.
 pub enum Shape {
-    /// A key to a property.
-    Value {
-        /// The key.
-        key: String,
-        /// The path.
-        remote: RemoteKey,
-        /// The property.
-        property: String,
-    },
-    /// The fields of the JSON object in a key, each to a property of its name.
-    Fields {
-        /// The key.
-        key: String,
-        /// The path.
-        remote: RemoteKey,
-    },
-    /// All keys to one property, as JSON text.
-    Text {
-        /// The path.
-        remote: RemoteKey,
-        /// The property.
-        property: String,
-    },
-    /// Each key to a property of its name, at one path.
-    Bundle {
-        /// Which keys.
-        keys: Keys,
-        /// The path.
-        remote: RemoteKey,
-    },
-    /// Each key to a path of its own.
+    /// A key becomes a property.
+    Value { key: String, remote: RemoteKey, property: String },
+    /// Each field of the JSON object in a key becomes the property of the same name.
+    Fields { key: String, remote: RemoteKey },
+    /// All keys become one property, as JSON text.
+    Text { remote: RemoteKey, property: String },
+    /// Each key becomes the property of the same name, all at one path.
+    Bundle { keys: Keys, remote: RemoteKey },
+    /// Each key gets a path of its own.
     Each {
-        /// Which keys.
         keys: Keys,
-        /// What the path is called.
+        /// How a key becomes a path.
         rewrite: KeyRewrite,
     },
 }
 
-/// Keys of a source, whatever it has.
+/// A selection of the keys of a source.
 #[derive(Clone, Default)]
 pub struct Keys {
-    /// Those that match.
+    /// The keys to include.
     pub matching: KeyMatch,
-    /// Not those that a mapping of their own names.
+    /// The keys to leave out, because a mapping names them.
     pub except: BTreeSet<String>,
 }
 
 impl Shape {
-    /// The path, where there is one for all keys.
+    /// The path, if all keys share one.
     pub fn remote(&self) -> Option<&RemoteKey> {
         match self {
             Shape::Value { remote, .. }
@@ -123,94 +101,71 @@ impl Shape {
     }
 }
 
-/// Why a spec cannot be carried out. Nothing happens until it is edited.
+/// Why a spec is invalid. Nothing happens until it is edited.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidSpec {
-    /// A part of the API that this version does not do.
+    /// A field that this version does not support.
     #[error("{field} is not supported yet: {instead}")]
     Unsupported {
-        /// The field.
         field: String,
-        /// What to write.
+        /// What to write instead.
         instead: &'static str,
     },
     /// A required field is empty.
     #[error("{field} is empty: {instead}")]
     Missing {
-        /// The field.
         field: String,
-        /// What to write.
+        /// What to write instead.
         instead: &'static str,
     },
-    /// The interval is no duration.
+    /// The interval is not a duration.
     #[error("spec.refreshInterval: {0}")]
     Interval(crate::api::duration::DurationError),
-    /// A key that cannot be read.
+    /// A remote key that does not parse.
     #[error("{field}: {error}")]
-    Key {
-        /// The field.
-        field: String,
-        /// Why.
-        error: RemoteKeyError,
-    },
-    /// An envelope that cannot be understood.
+    Key { field: String, error: RemoteKeyError },
+    /// The `metadata` of a mapping that does not parse.
     #[error("{field}.metadata: {error}")]
     Options {
-        /// Which mapping.
+        /// The mapping.
         field: String,
-        /// Why.
         error: PushOptionsError,
     },
-    /// An expression over keys that cannot be compiled.
+    /// A regular expression that does not compile.
     #[error("{field}: {error}")]
-    Regexp {
-        /// The field.
-        field: String,
-        /// Why.
-        error: NoExpression,
-    },
-    /// More expressions over keys than are held at a time.
+    Regexp { field: String, error: NoExpression },
+    /// More regular expressions than the limit.
     #[error(
         "spec.dataTo has {found} regular expressions, and one PushSecret may have {limit}: join some, or spread them over several PushSecrets"
     )]
     TooManyExpressions {
-        /// How many there are.
+        /// The count.
         found: usize,
-        /// How many there may be.
+        /// The maximum.
         limit: usize,
     },
-    /// A store that is none of the spec's.
+    /// A mapping names a store that `secretStoreRefs` does not have.
     #[error("{field}: {store} is not among spec.secretStoreRefs: name it there as well")]
-    StrangeStore {
-        /// The field.
-        field: String,
-        /// The store.
-        store: StoreKey,
-    },
-    /// An annotation that says nothing of earlier versions.
+    StrangeStore { field: String, store: StoreKey },
+    /// An annotation with an unknown value.
     #[error("metadata.annotations[{ANNOTATION_EARLIER_VERSIONS}] {0}")]
     EarlierVersions(UnknownEarlierVersions),
-    /// A label selector that says nothing.
+    /// A malformed label selector.
     #[error("{field}.{error}")]
-    Selector {
-        /// The field.
-        field: String,
-        /// Why.
-        error: Malformed,
-    },
-    /// Mappings that lead nowhere, or that cannot both have their way.
+    Selector { field: String, error: Malformed },
+    /// Mappings that have no path, or contradict each other.
     #[error("{0}")]
     Mappings(Fault),
-    /// More, or less, than the API allows.
+    /// A value outside the bounds of the API.
     #[error("{0}")]
     Bounds(OutOfBounds),
-    /// Rules of the framework that concern the whole PushSecret.
+    /// Rules of the convention that concern the whole PushSecret.
     #[error("{}", .0.join("; "))]
     Convention(Vec<String>),
 }
 
 impl InvalidSpec {
-    /// The word for the condition.
+    /// The reason of the condition.
     pub fn reason(&self) -> Reason {
         match self {
             InvalidSpec::Unsupported { .. } => Reason::Unsupported,
@@ -230,7 +185,7 @@ impl InvalidSpec {
     }
 }
 
-/// The stores that the spec names.
+/// The stores that the spec names, not those that it selects.
 pub fn stores(spec: &PushSecretSpec) -> BTreeSet<StoreKey> {
     spec.secret_store_refs.iter().filter_map(named_store).collect()
 }
@@ -240,22 +195,22 @@ pub(super) fn named_store(store: &PushStoreRef) -> Option<StoreKey> {
     Some(StoreKey::new(store.kind(), name))
 }
 
-/// The stores that the spec selects by their labels.
+/// The stores that the spec selects by labels.
 #[derive(Default)]
 pub struct StoreQueries {
     /// Those of `secretStoreRefs`.
     pub refs: Vec<StoreQuery>,
-    /// Those of `dataTo`, by its index: each means some of the stores that are published to.
+    /// Those of `dataTo`, by index: each narrows the stores to publish to.
     pub data_to: BTreeMap<usize, StoreQuery>,
 }
 
-/// Stores of a kind, by their labels.
+/// A selection of stores: their kind and labels.
 pub type StoreQuery = (StoreKind, LabelQuery);
 
-/// Parses the selectors of stores.
+/// Parses the label selectors of stores.
 ///
 /// # Errors
-/// A selector that says nothing.
+/// A malformed selector.
 pub fn store_queries(spec: &PushSecretSpec) -> Result<StoreQueries, InvalidSpec> {
     let mut queries = StoreQueries::default();
     for (index, store) in spec.secret_store_refs.iter().enumerate() {
@@ -271,7 +226,7 @@ pub fn store_queries(spec: &PushSecretSpec) -> Result<StoreQueries, InvalidSpec>
     Ok(queries)
 }
 
-/// A name goes before labels.
+/// If both are set, the name counts.
 fn store_query(store: &PushStoreRef, field: impl Fn() -> String) -> Result<Option<StoreQuery>, InvalidSpec> {
     let (None, Some(selector)) = (store.name.as_deref().filter(|name| !name.is_empty()), &store.label_selector) else {
         return Ok(None);
@@ -280,19 +235,19 @@ fn store_query(store: &PushStoreRef, field: impl Fn() -> String) -> Result<Optio
     label_query::parse(selector).map(|query| Some((store.kind(), query))).map_err(malformed)
 }
 
-/// The stores of one reconcile: those that are published to, and which of them a `dataTo` selects by labels.
+/// The stores of one reconcile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chosen {
-    /// Those that are published to.
+    /// Those to publish to.
     pub stores: BTreeSet<StoreKey>,
-    /// Those of each `dataTo` that selects by labels, by its index.
+    /// Those of each `dataTo` that selects by labels, by index.
     pub data_to: BTreeMap<usize, BTreeSet<StoreKey>>,
 }
 
-/// What the spec publishes from.
+/// Parses the sources of the spec.
 ///
 /// # Errors
-/// It names nothing, or what we do not publish from.
+/// The spec names no source, or an unsupported one.
 pub fn sources(spec: &PushSecretSpec) -> Result<Sources, InvalidSpec> {
     if spec.selector.generator_ref.is_some() {
         return Err(unsupported("spec.selector.generatorRef", "name a Secret in spec.selector.secret.name"));
@@ -315,16 +270,16 @@ pub fn sources(spec: &PushSecretSpec) -> Result<Sources, InvalidSpec> {
     }
 }
 
-/// What becomes of the earlier versions of an entry whose last property goes.
+/// What happens to the earlier versions of an entry whose last property is removed.
 ///
 /// # Errors
-/// The annotation says nothing that is known.
+/// The annotation has an unknown value.
 pub fn earlier_versions(annotations: &BTreeMap<String, String>) -> Result<EarlierVersions, InvalidSpec> {
     let said = annotations.get(ANNOTATION_EARLIER_VERSIONS).map(String::as_str);
     EarlierVersions::parse(said).map_err(InvalidSpec::EarlierVersions)
 }
 
-/// What an update policy means for properties that are there.
+/// What an update policy means for properties that already exist.
 pub fn existing(policy: UpdatePolicy) -> Existing {
     match policy {
         UpdatePolicy::Replace => Existing::Replace,
@@ -332,8 +287,9 @@ pub fn existing(policy: UpdatePolicy) -> Existing {
     }
 }
 
-/// Parses a spec, given the stores that it names or selects, and the mounts of those that can be used. P1–P3 and V4 refuse the
-/// whole PushSecret, since they are about its form; V1–V3 and V5–V8 only the entries that break them.
+/// Parses a spec, given the stores that it names or selects, and the mounts of the usable ones.
+/// P1–P3 and V4 are about the form of the PushSecret, so they refuse it as a whole. V1–V3 and V5–V8
+/// refuse only the entries that break them.
 pub fn parse(
     spec: &PushSecretSpec,
     annotations: &BTreeMap<String, String>,
@@ -358,7 +314,8 @@ pub fn parse(
     })
 }
 
-/// All that is wrong with a spec by itself, whatever stores and sources there are. Its form, bounds and envelopes are judged elsewhere.
+/// All faults of a spec by itself, whatever stores and sources exist. Its form, its bounds and the
+/// `metadata` of its mappings are judged elsewhere.
 pub fn faults(spec: &PushSecretSpec) -> Vec<InvalidSpec> {
     let queries = store_queries(spec);
     let (refs, data_to) = queries.as_ref().map_or((0, Vec::new()), |StoreQueries { refs, data_to }| {
@@ -366,7 +323,7 @@ pub fn faults(spec: &PushSecretSpec) -> Vec<InvalidSpec> {
     });
     let mut chosen = Chosen { stores: stores(spec), data_to: data_to.into_iter().collect() };
     if refs > 0 {
-        // Any of them may be among those that labels select.
+        // Labels may select any store, so every named store counts as chosen.
         chosen.stores.extend(spec.data_to.iter().filter_map(|many| named_store(many.store_ref.as_ref()?)));
     }
     let mappings = || super::shapes::mappings(spec, &chosen).err();
@@ -375,7 +332,8 @@ pub fn faults(spec: &PushSecretSpec) -> Vec<InvalidSpec> {
     found.into_iter().flatten().collect()
 }
 
-/// P1–P3 and V4, as an error where the convention is enforced and as warnings where it only warns.
+/// Judges P1–P3 and V4. They are errors if the convention is enforced, and warnings if it only
+/// warns.
 fn judge_form(spec: &PushSecretSpec, mounts: &Mounts, convention: &Convention) -> Result<Vec<String>, InvalidSpec> {
     let facts = PushFacts {
         root: "spec",

@@ -1,19 +1,22 @@
-//! How an entry ends whose last property is removed: what becomes of its versions, and of the entry itself.
+//! What happens to an entry whose last property is removed: to its versions, and to the entry
+//! itself.
 //!
-//! By then its latest version is the empty one that we wrote with check-and-set, or was deleted. Whatever goes from here on goes by
-//! number, so that a version that somebody writes meanwhile survives; only a purge takes what it finds, and so it is announced to
-//! all other claimants first, as an intent on every property.
+//! By then, its latest version is the empty one that we wrote with check-and-set, or a deleted one.
+//! From here on, versions are deleted and destroyed by number, so that a version that somebody
+//! writes meanwhile survives. Only a purge removes whatever exists. So Waypost announces it to all
+//! other claimants first, as an intent on every property.
 
 use super::step::Step;
 use crate::domain::claim::{self, Inquiry, MetadataChanges, Others, Owner};
 use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::remote::{Entry, EntryState};
 
-/// The next step of an entry that has no property left and of which `me` removes some; nothing when only labels are left to settle.
+/// The next step for an entry without properties, of which `me` removes some; `None` if only custom
+/// metadata is left to change.
 pub fn next(earlier: EarlierVersions, entry: &Entry, me: &Owner, inquiry: &Inquiry) -> Option<Step> {
     let through = entry.cas();
     match (earlier, claim::others(&entry.custom_metadata, me, inquiry)) {
-        // What others own, or will write again, they may want back.
+        // Other owners may want earlier versions back.
         (EarlierVersions::Keep, _) | (_, Others::Claim) => bury(entry),
         (EarlierVersions::Destroy | EarlierVersions::Purge, Others::Perhaps(owner)) => Some(Step::AskAfter(owner)),
         (EarlierVersions::Destroy | EarlierVersions::Purge, Others::Nobody | Others::Intent { .. })
@@ -34,7 +37,7 @@ fn bury(entry: &Entry) -> Option<Step> {
     }
 }
 
-/// Announced first, and carried out only if the next read still shows nobody else.
+/// Announces a purge first, and purges only if the next read shows no other claimant.
 fn purge(entry: &Entry, me: &Owner) -> Option<Step> {
     match (&entry.state, is_announced(entry, me)) {
         (EntryState::Absent, _) => None,
@@ -45,7 +48,7 @@ fn purge(entry: &Entry, me: &Owner) -> Option<Step> {
     }
 }
 
-/// Of two that announced themselves the one with the lower UID goes on, as with claims.
+/// Of two claimants with intents, the one with the lower UID continues, as with claims.
 fn give_way(entry: &Entry, me: &Owner, key: String, by: Owner) -> Step {
     match is_announced(entry, me) && by.uid < me.uid {
         true => Step::Settle(MetadataChanges::from([(claim::purge_key(&me.uid), None)])),

@@ -1,4 +1,5 @@
-//! Carries one entry's steps out, one request each, and reads again after each that others could cross.
+//! Carries out the steps for one entry, one request each. Reads the entry again after each request
+//! that another writer could cross.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -20,152 +21,148 @@ use crate::domain::remote::{Entry, EntryState};
 use crate::feed::Pushed;
 use crate::store::{Exchange, PathKey, StoreClient, StoreError};
 
-/// How often a lost check-and-set or a crossed claim is tried again at once, before the back-off of the whole object.
+/// How often a lost check-and-set or a crossed claim is tried again, before the whole object backs
+/// off.
 const MAX_LOSSES: u32 = 10;
 /// The longest pause after a loss, in milliseconds.
 const LONGEST_PAUSE: u64 = 128;
-/// No chain of steps without a loss is longer; more would be a fault of the decision.
+/// The maximum number of steps. No correct chain without a lost race needs more.
 const MAX_STEPS: u32 = 24;
-/// A read older than this is made anew before anything that rests on an intent of ours: a write, a confirmation, a purge.
+/// The maximum age of a read before a request that relies on an intent of ours: a write, a
+/// confirmation, a purge. An older read is repeated first.
 const FRESH: Duration = Duration::from_secs(20);
-/// Such a request is given up this long after the read that it rests on. What is left until the intent counts as stale
-/// ([`super::intents::STALE_AFTER`]) is for one that is on its way already.
+/// Such a request is given up this long after its read. The rest of the time until the intent
+/// counts as stale ([`super::intents::STALE_AFTER`]) is for a request that is already on its way.
 const LATEST: Duration = Duration::from_secs(45);
 
-/// What to do where versions may not be destroyed.
+/// What to do if the role may not destroy versions.
 const DESTROY_ADVICE: &str =
     "install policies/vault/optional/destroy.hcl, or set the annotation to Keep; it goes on by itself";
-/// What to do where an entry may not be purged.
+/// What to do if the role may not purge an entry.
 const PURGE_ADVICE: &str = "its values are destroyed; install policies/vault/optional/purge.hcl, or set the annotation to Destroy; it goes on by itself";
 
-/// Whether a PushSecret of our own cluster still exists.
+/// Looks up PushSecrets of our own cluster.
 #[async_trait]
 pub trait Owners: Send + Sync {
-    /// Looks live, never in a cache: a claim is taken over on this word.
+    /// Whether the owner exists, by a live read: a claim may be taken over because of it.
     async fn exists(&self, owner: &Owner) -> Result<bool, ClusterError>;
 
-    /// What of an entry it lists in its ledger, looked at live; nothing where it is gone or may not be seen.
+    /// The properties of a path in the owner's ledger, by a live read. Empty if the owner does not
+    /// exist, or if we may not read it.
     async fn listed(&self, owner: &Owner, path: &RemotePath) -> Result<BTreeSet<String>, ClusterError>;
 }
 
 /// The ledger of one PushSecret.
 #[async_trait]
 pub trait Recorder: Send + Sync {
-    /// Makes sure that the ledger lists these properties, before anything is written: a stop then leaves a line too many
-    /// in the ledger, never a value in the store that nobody knows of.
+    /// Makes sure that the ledger lists these properties before anything is written. So a crash
+    /// leaves a line too many in the ledger, and never an untracked value in the store.
     async fn ensure(&self, properties: &BTreeSet<String>, sight: Sight) -> Result<(), ClusterError>;
 }
 
-/// Whose word the ledger is taken on.
+/// How the ledger is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
-    /// The cache's, which may be old: enough where our claim stands in the store, since that was set by a live look.
+    /// From the cache, which may be old. That is enough for a property with our claim, because the
+    /// claim was set after a live read.
     Cached,
-    /// The API server's: the PushSecret is there, is not being deleted unless that is why we are here, asks for the same and
-    /// lists what is about to be written or removed.
+    /// From the API server. The PushSecret exists, asks for the same, and lists what is about to be
+    /// written or removed. It is not being deleted, unless this reconcile is its clean-up.
     Live,
 }
 
-/// What all entries of one PushSecret share while they are applied.
+/// What all entries of one reconcile share.
 pub struct Applier<'a> {
-    /// The PushSecret.
     pub me: &'a Owner,
-    /// Looks for other claimants.
+    /// Looks up other claimants.
     pub owners: &'a dyn Owners,
-    /// Remembers others' intents.
+    /// The intents of others that were seen.
     pub intents: &'a Intents,
-    /// What others leave.
+    /// The properties that others offer.
     pub offers: &'a Offers,
-    /// When this reconcile began.
+    /// The start of this reconcile.
     pub now: Instant,
 }
 
-/// One entry in one store.
+/// What is needed to read and write one entry.
 pub struct Access<'a> {
-    /// The store.
     pub client: &'a dyn StoreClient,
-    /// The entry.
     pub path: &'a RemotePath,
-    /// Where that is, however its store calls it.
+    /// Where the entry really is.
     pub place: &'a PathKey,
-    /// Writes down what is about to be pushed.
+    /// Records what is about to be pushed.
     pub ledger: &'a dyn Recorder,
-    /// Told at once what consumers are to know.
+    /// Announces to the feed, at once, what consumers must know.
     pub announce: &'a (dyn Fn(Pushed) + Send + Sync),
 }
 
-/// What became of an entry.
+/// The outcome of a converged entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// How it stands.
     pub settled: Settled,
-    /// Whether data was written, so that its time is to be noted.
+    /// Whether data was written, so that the status gets a new time.
     pub wrote: Wrote,
 }
 
-/// Whether an entry got a new version from us.
+/// Whether we wrote a new version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wrote {
-    /// It was as wanted.
+    /// No: the entry was as wanted.
     #[default]
     Nothing,
-    /// It has one more version.
+    /// Yes.
     Version,
 }
 
 /// Why an entry is not as wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ApplyError {
-    /// It must not be written.
+    /// The entry must not be written.
     #[error("{refusal}")]
     Refused {
-        /// Why.
         refusal: Refusal,
-        /// Properties that another owns. Whatever else the ledger lists there may still be ours.
+        /// The properties that others own. All others that the ledger lists there may still be
+        /// ours.
         taken: BTreeSet<String>,
     },
-    /// The role may not do what was asked for with earlier versions. Their latest one is empty or deleted already.
+    /// The role may not destroy or purge, as `waypost.io/earlier-versions` asks. The latest version
+    /// is already empty or deleted.
     #[error("{error}; waypost.io/earlier-versions asks for it: {advice}")]
     MayNot {
-        /// What was refused.
+        /// The denied request.
         error: StoreError,
-        /// What to do.
         advice: &'static str,
     },
-    /// Another claimant is at work.
+    /// Another claimant has an intent.
     #[error("{by} announced a claim on a property: waiting for it to finish")]
-    Contested {
-        /// Who.
-        by: Owner,
-    },
-    /// The store takes too long between what it shows and what is to follow from that.
+    Contested { by: Owner },
+    /// The store takes too long for a read and the request that relies on it.
     #[error("the store took longer than {LATEST:?} for a read and the request that rests on it: trying again")]
     Slow,
-    /// Others write it all the time.
+    /// Others wrote the entry at each try.
     #[error("others wrote the path each time we tried: trying again")]
     Busy,
-    /// The store.
     #[error("{0}")]
     Store(StoreError),
-    /// The API server, asked after another claimant or told what is pushed.
+    /// A request to the API server failed: reading a claimant or writing the ledger.
     #[error("{0}")]
     Cluster(ClusterError),
 }
 
-/// The state of one entry's chain of steps.
+/// The state of converging one entry.
 struct Chain {
     entry: Entry,
-    /// When the request was sent that showed the entry so.
+    /// When the request was sent that read the entry.
     asked: Moment,
     inquiry: Inquiry,
     losses: u32,
     wrote: Wrote,
-    /// How the ledger was last looked at, since anybody crossed us.
+    /// How the ledger was read since the last lost race.
     seen: Sight,
 }
 
 impl Applier<'_> {
-    /// Brings an entry to its goal. Stopped anywhere, the next call goes on from there.
+    /// Brings an entry to its goal. If it stops anywhere, the next call continues from there.
     pub async fn converge(&self, access: &Access<'_>, goal: &Goal, removals: Removals) -> Result<Applied, ApplyError> {
         let (entry, asked) = self.read(access).await?;
         let (losses, wrote, seen) = (0, Wrote::Nothing, Sight::Cached);
@@ -174,7 +171,7 @@ impl Applier<'_> {
         let mut steps = 0;
         while steps < MAX_STEPS {
             let step = step::next(goal, removals, &chain.entry, self.me, &chain.inquiry);
-            // Each owner is asked after once, however many there are.
+            // Looking up an owner is no step: there may be many, and each is looked up once.
             steps += u32::from(!matches!(step, Step::AskAfter(_) | Step::AskHeir(_)));
             if let Some(settled) = self.take(access, &mut chain, step).await? {
                 if let Elsewhere::At(misplaced) = &chain.inquiry.marker {
@@ -186,7 +183,7 @@ impl Applier<'_> {
         Err(ApplyError::Busy)
     }
 
-    /// Reads the entry, and gives with it when it was asked for.
+    /// Reads the entry. Also returns when the request was sent.
     async fn read(&self, access: &Access<'_>) -> Result<(Entry, Moment), ApplyError> {
         let asked = Moment::now();
         let entry = access.client.read_to_write(access.path).await.map_err(ApplyError::Store)?;
@@ -200,7 +197,7 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// One step; `Some` when it was the last.
+    /// Carries out one step; `Some` if it was the last.
     async fn take(&self, access: &Access<'_>, chain: &mut Chain, step: Step) -> Result<Option<Settled>, ApplyError> {
         match step {
             Step::Done(settled) => return Ok(Some(settled)),
@@ -227,12 +224,13 @@ impl Applier<'_> {
             Step::TakeOver { changes, from } => self.take_over(access, chain, &changes, &from).await?,
             Step::Settle(_) | Step::Purge if chain.is_old() => chain.lose().await?,
             Step::Settle(changes) => {
-                // A claim that is let go may be taken by another at once.
+                // Another PushSecret may take a released claim at once.
                 if claim::withdraws(&changes) {
                     self.look(access, chain, &BTreeSet::new()).await?;
                 }
                 self.settle(access, chain, &changes).await?;
-                // A property that was removed earlier is only now known to be gone for good.
+                // Only now do consumers know that a property which was removed earlier is removed
+                // for good.
                 if chain.entry.data().is_some() && claim::withdraws(&changes) {
                     (access.announce)(Pushed::Consent);
                 }
@@ -261,8 +259,8 @@ impl Applier<'_> {
         Ok(None)
     }
 
-    /// Before an entry is written for the first time, and before anything is removed or let go: none of it happens on the word of a
-    /// cache.
+    /// Reads the ledger live before an entry is written for the first time, and before anything is
+    /// removed or released: a cache is not enough for these.
     async fn look(
         &self,
         access: &Access<'_>,
@@ -276,7 +274,7 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// By number, whatever is written meanwhile.
+    /// Destroys versions by number, so that a version that somebody writes meanwhile survives.
     async fn destroy(&self, access: &Access<'_>, chain: &mut Chain, through: u64) -> Result<(), ApplyError> {
         let metadata = access.client.metadata(access.path).await.map_err(ApplyError::Store)?;
         let kept = metadata.map(|metadata| metadata.kept).unwrap_or_default();
@@ -295,7 +293,8 @@ impl Applier<'_> {
 
     async fn purge(&self, access: &Access<'_>, chain: &Chain) -> Result<(), ApplyError> {
         if let Err(error) = chain.in_time(access.client.purge(access.path)).await? {
-            // Nobody is to wait for what does not happen. If this fails too, the intent counts no longer after a minute.
+            // Others must not wait for a purge that does not happen. If this request fails too, the
+            // intent counts as stale after a minute.
             let withdrawn = BTreeMap::from([(claim::purge_key(&self.me.uid), None)]);
             access.client.patch_metadata(access.path, &withdrawn).await.ok();
             return Err(may_not(error, PURGE_ADVICE));
@@ -305,7 +304,8 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// `None` when the entry has to be read again: the check-and-set was lost, or the claim was while we wrote.
+    /// Writes a version. `None` if the entry must be read again, because the check-and-set or the
+    /// claim was lost meanwhile.
     async fn write(&self, access: &Access<'_>, chain: &mut Chain, write: Write) -> Result<Option<Settled>, ApplyError> {
         let sight = match write.drops.is_empty() || chain.seen == Sight::Live {
             true => Sight::Cached,
@@ -315,7 +315,7 @@ impl Applier<'_> {
         if sight == Sight::Live {
             chain.seen = Sight::Live;
         }
-        // The ledger may have taken its time.
+        // Writing the ledger may have taken long.
         if chain.is_old() {
             return chain.lose().await.map(|()| None);
         }
@@ -326,10 +326,11 @@ impl Applier<'_> {
             Err(error) => return Err(ApplyError::Store(error)),
         };
         chain.wrote = Wrote::Version;
-        // The reply shows the labels as they were then.
+        // The reply shows the custom metadata at the time of the write.
         chain.asked = sent;
-        // An empty version is about to be removed, and only that is news to a reader. A property that goes is known to be gone
-        // for good once its claim is taken back, and who may read once the consent is there.
+        // When to announce the version. An empty one is about to be deleted, and only that deletion
+        // is announced. If the write removes a property or changes consents, the announcement waits
+        // until the claim is released and the consent is set.
         let has_more_to_say =
             claim::withdraws(&write.settle) || write.settle.keys().any(|key| consent::is_consent(key));
         let is_told_later = !write.data.is_empty() && has_more_to_say;
@@ -373,7 +374,8 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// An intent of a claimant that is gone, or that stands still, is passed over; another is given a few moments.
+    /// Ignores an intent that is stale, or whose claimant does not exist. Otherwise pauses for a
+    /// moment and reads again.
     async fn wait(&self, access: &Access<'_>, chain: &mut Chain, key: String, by: Owner) -> Result<(), ApplyError> {
         if self.intents.is_stale(access.place, &key, self.now) {
             chain.inquiry.stale.insert(key);
@@ -386,8 +388,8 @@ impl Applier<'_> {
         self.read_again(access, chain).await
     }
 
-    /// Claims in one step, where the server makes sure that no label changed since it was read: then nobody else stands on
-    /// the properties, by a claim or by an intent.
+    /// Claims in one request, if the server has check-and-set for metadata: so nobody else has
+    /// claimed or announced the properties since they were read.
     async fn claim(
         &self,
         access: &Access<'_>,
@@ -411,7 +413,7 @@ impl Applier<'_> {
         Ok(exchange)
     }
 
-    /// Sets our claim in the place of another's, who does nothing to the property meanwhile.
+    /// Replaces the owner's claim by ours. The owner does nothing to the property meanwhile.
     async fn take_over(
         &self,
         access: &Access<'_>,
@@ -430,7 +432,8 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// Creates the entry where there is none, without labels, so that a rival's stay; then adds ours.
+    /// Creates the entry if it does not exist, without custom metadata, so that a rival's survives;
+    /// then adds ours.
     async fn announce(
         &self,
         access: &Access<'_>,
@@ -447,7 +450,8 @@ impl Applier<'_> {
         self.patch(access, chain, changes).await
     }
 
-    /// Changes labels on the strength of what the last read showed.
+    /// Changes custom metadata because of what the last read showed, and gives up if that read is
+    /// too old.
     async fn settle(
         &self,
         access: &Access<'_>,
@@ -464,7 +468,7 @@ impl Applier<'_> {
                 self.log_changes(access, changes);
                 Ok(())
             }
-            // It was removed meanwhile: the next read shows that.
+            // The entry was removed meanwhile: the next read shows it.
             Err(StoreError::EntryMissing { .. }) => chain.lose().await,
             Err(error) => Err(ApplyError::Store(error)),
         }
@@ -486,13 +490,13 @@ fn may_not(error: StoreError, advice: &'static str) -> ApplyError {
     }
 }
 
-/// Gives a request up that would come too late after the read that it rests on.
+/// Gives up a request that takes too long after the read that it relies on.
 async fn in_time<T>(read: Moment, request: impl Future<Output = T>) -> Result<T, ApplyError> {
     tokio::time::timeout_at(read + LATEST, request).await.map_err(|_elapsed| ApplyError::Slow)
 }
 
 impl Chain {
-    /// Whether others may take our intents for dead before what rests on this read is done.
+    /// Whether our intents may count as stale before a request that relies on this read is done.
     fn is_old(&self) -> bool {
         self.asked.elapsed() > FRESH
     }
@@ -501,7 +505,8 @@ impl Chain {
         in_time(self.asked, request).await
     }
 
-    /// The entry with labels that the server just took. Its data may be older, which the check-and-set of a write finds.
+    /// Applies changes that the server has accepted to the entry as read. Its data may be older;
+    /// the check-and-set of a write finds that.
     fn amend(&mut self, changes: &MetadataChanges) {
         for (key, value) in changes {
             match value {
@@ -514,7 +519,8 @@ impl Chain {
         }
     }
 
-    /// Counts a loss and pauses, longer each time and never as long as a rival.
+    /// Counts a lost race and pauses: longer each time, and for a random time, so that rivals
+    /// differ.
     async fn lose(&mut self) -> Result<(), ApplyError> {
         self.seen = Sight::Cached;
         self.losses += 1;

@@ -1,9 +1,9 @@
-//! Where stores led before they were edited: with which login what was pushed there is removed, and when nobody waits for that any
-//! longer.
+//! Former locations of edited stores: which login removes what was pushed there, and when Waypost
+//! gives up.
 //!
-//! A status can be written by others than us. So a place that it names gets no credential that its server would not get anyway: it
-//! is reached by the login of a store that leads there now, by a session from before the edit, or by the present session where only
-//! path or Vault namespace are others.
+//! Others may write the status. So a location that it names gets no credential that its server
+//! would not get anyway. It is reached by the login of a store that leads there now, by a session
+//! from before the edit, or, if only path or Vault namespace differ, by the present session.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::api::push_ledger::PushLedger;
 use crate::api::store_location::StoreLocation;
 use crate::store::{StoreClient, Stores};
 
-/// What a person can do about what is let go.
+/// What you can do about properties that Waypost gave up.
 const BY_HAND: &str = "remove it there by hand";
 
-/// The stores of a reconcile, with those that lead to former places.
+/// Adds the former locations of the ledger to the stores of a reconcile.
 pub fn reach(seen: &SeenStores, registry: &dyn Stores, namespace: &str, listed: &PushLedger) -> SeenStores {
     let mut all = seen.clone();
     for former in listed.former.iter().filter_map(StoreKey::of_former) {
@@ -58,19 +58,19 @@ fn client(
     reached.or_else(|| present.elsewhere(location)).ok_or(NoStore::Elsewhere { store })
 }
 
-/// What was seen of former places once a plan was carried out.
+/// The state of former locations after a plan was carried out.
 #[derive(Default)]
 pub struct Fates {
-    /// Whether everything wanted stands in every wanted store, so that former places are cleaned.
+    /// Whether everything wanted is in every wanted store, so that former locations are cleaned.
     pub is_clean_up: bool,
-    /// Those that cannot be cleaned and never will be, each with the reason.
+    /// Locations that will never be cleaned, each with the reason.
     pub lost: BTreeMap<StoreKey, String>,
-    /// Those that could not be cleaned this time, each with the reason.
+    /// Locations that could not be cleaned this time, each with the reason.
     pub failing: BTreeMap<StoreKey, String>,
 }
 
 impl Fates {
-    /// Judges the former places of a ledger.
+    /// Judges the former locations of a ledger.
     pub fn judge(
         aim: &Aim<'_>,
         wanted: &BTreeSet<StoreKey>,
@@ -95,7 +95,8 @@ impl Fates {
                 .find_map(|(_, o)| o.result.as_ref().err());
             match (reached.absent.get(&store), error) {
                 (Some(no_login @ NoStore::Elsewhere { .. }), _) => {
-                    // Whether it is another place, only the server to which the store leads now can say.
+                    // Only the server to which the store leads now can tell whether the location is
+                    // another one.
                     let is_told = locations.get(&store.present()).is_some_and(|now| now.server_id.is_some());
                     let fate = if is_told { &mut fates.lost } else { &mut fates.failing };
                     fate.insert(store, no_login.to_string());
@@ -108,7 +109,8 @@ impl Fates {
         fates
     }
 
-    /// Lets those go that could not be cleaned for so long, given since when each could not.
+    /// Gives up the locations that could not be cleaned for `deadline`, given how long each has
+    /// been failing.
     pub fn give_up(mut self, deadline: Duration, failing_for: impl Fn(&StoreKey) -> Duration) -> Self {
         for (store, why) in std::mem::take(&mut self.failing) {
             match failing_for(&store) >= deadline {

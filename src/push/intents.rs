@@ -1,4 +1,5 @@
-//! Remembers since when announced claims of others stand still: clocks of other machines say nothing about that.
+//! Remembers since when intents of others have not changed, by our own clock: clocks of other
+//! machines say nothing about that.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,23 +9,24 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::domain::claim::CustomMetadata;
 use crate::store::PathKey;
 
-/// An intent that has stood for this long belongs to nobody who still works on it. A claimant holds itself to that: see
+/// The age at which an unchanged intent counts as abandoned. Claimants respect this limit: see
 /// [`super::entry`].
 pub const STALE_AFTER: Duration = Duration::from_secs(60);
 
-/// The intents seen by this process: by entry, wherever stores say it is, and by label.
+/// The intents that this process has seen, by place and key.
 #[derive(Default)]
 pub struct Intents(Mutex<HashMap<PathKey, HashMap<String, Instant>>>);
 
 impl Intents {
-    /// Whether the intent under this key, seen at `now`, was first seen [`STALE_AFTER`] before.
+    /// Whether this intent, seen at `now`, was first seen at least [`STALE_AFTER`] before.
     pub fn is_stale(&self, at: &PathKey, key: &str, now: Instant) -> bool {
         let mut seen = self.lock();
         let first = *seen.entry(at.clone()).or_default().entry(key.to_owned()).or_insert(now);
         now.saturating_duration_since(first) >= STALE_AFTER
     }
 
-    /// Forgets the intents of an entry that a read of it shows no longer: one that comes back is a new one.
+    /// Forgets the intents that a read of the entry no longer shows: one that comes back is a new
+    /// one.
     pub fn read(&self, at: &PathKey, metadata: &CustomMetadata) {
         let mut seen = self.lock();
         if let Some(intents) = seen.get_mut(at) {
@@ -56,7 +58,7 @@ mod tests {
     fn an_intent_grows_old_at_its_own_place_whatever_stands_at_the_same_path_elsewhere() {
         let (intents, began) = (Intents::default(), Instant::now());
         assert!(!intents.is_stale(&at("one"), "k", began));
-        // A namespace or server away a path of that name is read, and settled, all the time.
+        // The same path on another server, or in another Vault namespace, is read all the time.
         intents.read(&at("two"), &shows(&[]));
         assert!(!intents.is_stale(&at("two"), "k", began + STALE_AFTER));
         assert!(intents.is_stale(&at("one"), "k", began + STALE_AFTER));

@@ -1,9 +1,11 @@
-//! The ledger: `status.syncedPushSecrets`, which says what was pushed and so what may have to be removed, and beside it
-//! `status.formerLocations`, with what was pushed through a store before that was edited to lead elsewhere.
+//! The ledger: `status.syncedPushSecrets` lists what was pushed, and so what may have to be
+//! removed. `status.formerLocations` lists what was pushed before a store was edited to lead
+//! elsewhere.
 //!
-//! The first has External Secrets Operator's form: `<kind>/<store>` → `<remoteKey>/<property>` → the mapping that was pushed. The
-//! inner key is ambiguous where a property has a slash; what counts is the mapping behind it, and of two with one key, such as an
-//! old and a new one, the second gets a key of its own.
+//! The first has the form of External Secrets Operator: `<kind>/<store>` → `<remoteKey>/<property>`
+//! → the mapping that was pushed. The inner key is ambiguous if a property has a slash, so only the
+//! mapping counts. If two mappings have the same key, such as an old and a new one, the second gets
+//! another key.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,33 +19,30 @@ use crate::api::store_location::StoreLocation;
 use crate::domain::path::RemotePath;
 use crate::store::StoreName;
 
-/// A store as the ledger names it, or where it led before it was edited.
+/// A store as the ledger names it, or one of its former locations.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreKey {
-    /// Its kind.
     pub kind: StoreKind,
-    /// Its name.
     pub name: String,
-    /// Where it led, if that is what is meant; nothing for where it leads now.
+    /// The former location; `None` means where the store leads now.
     pub former: Option<Arc<StoreLocation>>,
 }
 
-/// An entry of a store.
+/// An entry as a spec or a ledger names it. Several may lead to one place
+/// ([`crate::store::PathKey`]).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryRef {
-    /// The store.
     pub store: StoreKey,
-    /// The entry.
     pub path: RemotePath,
 }
 
-/// The `path` of each store that can be used, as remote keys are spelled relative to it.
+/// The `path` of each usable store: remote keys are relative to it.
 pub type Mounts = BTreeMap<StoreKey, Option<String>>;
 
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
-    /// The inner key.
+    /// The inner key in the status.
     pub key: String,
     /// The mapping that was pushed.
     pub data: PushSecretData,
@@ -54,15 +53,16 @@ pub struct Line {
 pub struct Ledger {
     /// What was pushed, by entry and property.
     pub pushed: BTreeMap<EntryRef, BTreeMap<String, Line>>,
-    /// Lines of stores that cannot be used now.
+    /// Lines of stores that cannot be used.
     pub unreachable: BTreeMap<StoreKey, Vec<Line>>,
-    /// Lines that name an entry and no property: another controller pushed it as a whole. They go once we publish there.
+    /// Lines that name an entry and no property, because another controller pushed it as a whole.
+    /// They are removed once we publish there.
     pub whole: BTreeMap<EntryRef, Vec<Line>>,
-    /// Lines whose entry cannot be read.
+    /// Lines whose remote key does not parse.
     pub illegible: BTreeMap<StoreKey, Vec<Line>>,
-    /// Lines, by what stands for their store, whose store cannot be read.
+    /// Lines whose store does not parse, each with the text of the store.
     pub nowhere: Vec<(String, Line)>,
-    /// Where the stores lead, by their names in the status.
+    /// Where the stores lead, by their spelling in the status.
     locations: BTreeMap<String, StoreLocation>,
 }
 
@@ -76,35 +76,35 @@ impl fmt::Display for StoreKey {
 }
 
 impl Line {
-    /// The key of the entry, as it was spelled.
+    /// The remote key, as it was spelled.
     pub fn remote_key(&self) -> String {
         self.data.match_.remote_ref.remote_key.clone()
     }
 }
 
 impl StoreKey {
-    /// A store, and where it leads now.
+    /// The store, with the location where it leads now.
     pub fn new(kind: StoreKind, name: impl Into<String>) -> Self {
         StoreKey { kind, name: name.into(), former: None }
     }
 
-    /// Where a store led, if its name can be read.
+    /// A former location of a store; `None` if its name does not parse.
     pub fn of_former(former: &FormerLocation) -> Option<Self> {
         let store = StoreKey::parse(&former.store)?;
         Some(StoreKey { former: Some(Arc::new(former.location.clone())), ..store })
     }
 
-    /// The store, and where it leads now.
+    /// The same store, with the location where it leads now.
     pub fn present(&self) -> Self {
         StoreKey { former: None, ..self.clone() }
     }
 
-    /// The store itself, for a PushSecret of this namespace.
+    /// The name of the store, for a PushSecret of this namespace.
     pub fn name_in(&self, namespace: &str) -> StoreName {
         StoreName::referred(namespace, self.kind, &self.name)
     }
 
-    /// As the status spells it, wherever it led.
+    /// The store as the status spells it, without location.
     pub fn listed(&self) -> String {
         format!("{}/{}", self.kind, self.name)
     }
@@ -116,19 +116,19 @@ impl StoreKey {
     }
 }
 
-/// The stores that the ledger names, wherever they led.
+/// The stores that the ledger names, without former locations.
 pub fn stores(status: &PushSecretStatus) -> BTreeSet<StoreKey> {
     let former = status.former_locations.iter().map(|former| &former.store);
     status.synced_push_secrets.keys().chain(former).filter_map(|key| StoreKey::parse(key)).collect()
 }
 
-/// Adds a line to those of a store, or puts it in the place of its earlier form.
+/// Adds a line to those of a store, or replaces its earlier form.
 pub fn put(lines: &mut BTreeMap<String, PushSecretData>, line: &Line) {
     let key = key_in(lines, line).cloned().unwrap_or_else(|| free_key(lines, line));
     lines.insert(key, line.data.clone());
 }
 
-/// Takes a line out of those of a store.
+/// Removes a line from those of a store.
 pub fn take(lines: &mut BTreeMap<String, PushSecretData>, line: &Line) {
     if let Some(key) = key_in(lines, line).cloned() {
         lines.remove(&key);
@@ -140,7 +140,7 @@ pub fn has(lines: &BTreeMap<String, PushSecretData>, line: &Line) -> bool {
     key_in(lines, line).is_some()
 }
 
-/// Where a store's lines have this one: under its own key, or under one that begins as it usually does.
+/// The key of this line in those of a store: its own key, or one that begins with the usual key.
 fn key_in<'l>(lines: &'l BTreeMap<String, PushSecretData>, line: &Line) -> Option<&'l String> {
     let usual = key_of(&line.data);
     let own = lines.get_key_value(&line.key).into_iter();
@@ -148,12 +148,12 @@ fn key_in<'l>(lines: &'l BTreeMap<String, PushSecretData>, line: &Line) -> Optio
     own.chain(alike).find(|(_, data)| is_same(data, &line.data)).map(|(key, _)| key)
 }
 
-/// Whether two mappings lead to one property, spelled in one way.
+/// Whether two mappings lead to one property, in the same spelling.
 fn is_same(one: &PushSecretData, other: &PushSecretData) -> bool {
     one.match_.remote_ref == other.match_.remote_ref
 }
 
-/// Another controller looks for the usual key, so that is the one unless another mapping has it.
+/// The usual key, because other controllers look for it, unless another mapping has it.
 fn free_key(lines: &BTreeMap<String, PushSecretData>, line: &Line) -> String {
     let property = line.data.match_.remote_ref.property.as_deref().unwrap_or_default();
     let mut key = line.key.clone();
@@ -164,7 +164,7 @@ fn free_key(lines: &BTreeMap<String, PushSecretData>, line: &Line) -> String {
     key
 }
 
-/// What the ledger lists, for people.
+/// The lines of a ledger, for messages.
 pub fn text(ledger: &PushLedger) -> String {
     let synced = ledger.synced.iter().map(|(store, lines)| (store.clone(), lines));
     let former = ledger.former.iter().map(|former| {
@@ -177,7 +177,7 @@ pub fn text(ledger: &PushLedger) -> String {
     synced.chain(former).flat_map(words).collect::<Vec<_>>().join(", ")
 }
 
-/// The inner key of a mapping.
+/// The usual inner key of a mapping.
 pub fn key_of(data: &PushSecretData) -> String {
     let remote = &data.match_.remote_ref;
     match remote.property.as_deref() {
@@ -187,7 +187,7 @@ pub fn key_of(data: &PushSecretData) -> String {
 }
 
 impl Ledger {
-    /// Sorts a status's ledger, given the stores that can be used.
+    /// Sorts the ledger of a status, given the usable stores.
     pub fn read(listed: &PushLedger, mounts: &Mounts) -> Self {
         let mut ledger = Ledger { locations: listed.locations.clone(), ..Ledger::default() };
         let synced = listed.synced.iter().map(|(store, lines)| (store, StoreKey::parse(store), lines));
@@ -225,7 +225,7 @@ impl Ledger {
         self.pushed.entry(entry_ref).or_default().insert(property, line);
     }
 
-    /// The form of the status.
+    /// The ledger in the form of the status.
     pub fn write(&self) -> PushLedger {
         let mut listed = PushLedger::default();
         let mut former: BTreeMap<&StoreKey, FormerLocation> = BTreeMap::new();
@@ -247,13 +247,13 @@ impl Ledger {
         listed
     }
 
-    /// Notes where a store leads. It is written if the store has lines.
+    /// Sets where a store leads. It is written only if the store has lines.
     pub fn locate(&mut self, store: &StoreKey, location: &StoreLocation) {
         let recorded = self.locations.remove(&store.listed()).unwrap_or_default();
         self.locations.insert(store.listed(), location.clone().or_known_as(&recorded));
     }
 
-    /// The stores and former places that have lines.
+    /// The stores and former locations that have lines.
     pub fn stores(&self) -> BTreeSet<StoreKey> {
         self.lines().map(|(store, _)| store.clone()).collect()
     }
@@ -266,7 +266,7 @@ impl Ledger {
         pushed.chain(others.flat_map(|(store, lines)| lines.iter().map(move |line| (store, line)))).chain(whole)
     }
 
-    /// Takes out what is left of a former place, and names it.
+    /// Removes all lines of a former location, and returns them for messages.
     pub fn let_go(&mut self, store: &StoreKey) -> Vec<String> {
         let keys = |lines: &[Line]| lines.iter().map(|line| line.key.clone()).collect::<Vec<_>>();
         let mut named = Vec::new();
@@ -282,7 +282,7 @@ impl Ledger {
         named
     }
 
-    /// The same for what nobody can remove, since it names no property.
+    /// Removes the lines of a former location that name no property, and returns them for messages.
     pub fn let_unclear_go(&mut self, store: &StoreKey) -> Vec<String> {
         let mut unclear = self.illegible.remove(store).unwrap_or_default();
         self.whole.retain(|entry_ref, lines| {
@@ -295,14 +295,15 @@ impl Ledger {
         unclear.into_iter().map(|line| line.key).collect()
     }
 
-    /// Forgets a property of an entry.
+    /// Removes the line of a property.
     pub fn remove(&mut self, entry_ref: &EntryRef, property: &str) {
         if let Some(lines) = self.pushed.get_mut(entry_ref) {
             lines.remove(property);
         }
     }
 
-    /// What cannot be removed, since nobody knows what of it is ours, in words.
+    /// The lines that name no property, for messages: what was pushed cannot be removed, because
+    /// nothing tells what of it is ours.
     pub fn unclear(&self) -> Vec<String> {
         let whole = self
             .whole

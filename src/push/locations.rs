@@ -1,4 +1,5 @@
-//! Tells what was pushed to where a store leads from what was pushed to where it led before it was edited.
+//! Separates what was pushed to where a store leads now from what was pushed to its former
+//! locations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +9,10 @@ use crate::api::push_ledger::PushLedger;
 use crate::api::push_secret::{FormerLocation, PushSecretData};
 use crate::api::store_location::StoreLocation;
 
-/// Where each store that can be used leads now.
+/// Where each usable store leads now.
 pub type Locations = BTreeMap<StoreKey, StoreLocation>;
 
-/// Adds what the servers call themselves and their mounts, as far as they said so.
+/// Adds the identities of servers and mounts, as far as the servers answered.
 pub fn learn(mut locations: Locations, places: &Places) -> Locations {
     for (entry_ref, place) in places {
         if let (Ok(place), Some(location)) = (place, locations.get_mut(&entry_ref.store)) {
@@ -24,7 +25,7 @@ pub fn learn(mut locations: Locations, places: &Places) -> Locations {
     locations
 }
 
-/// The stores, as the ledger spells them, that do not lead any more to where it says.
+/// The stores, as the ledger spells them, that no longer lead where the ledger says.
 pub fn moved(ledger: &PushLedger, now: &Locations) -> BTreeSet<String> {
     let leads_elsewhere = |(store, location): (&StoreKey, &StoreLocation)| {
         let recorded = ledger.locations.get(&store.listed())?;
@@ -33,8 +34,9 @@ pub fn moved(ledger: &PushLedger, now: &Locations) -> BTreeSet<String> {
     now.iter().filter_map(leads_elsewhere).collect()
 }
 
-/// Sorts the ledger by where the stores lead now: lines of another place are set aside, and come back when the store leads there
-/// again. Lines of which no place is known stand where the store leads now. No line is lost or added.
+/// Sorts the ledger by where the stores lead now. Lines of another location become former ones, and
+/// come back when the store leads there again. Lines without a location count as pushed to where
+/// the store leads now. No line is lost or added.
 pub fn settle(mut ledger: PushLedger, now: &Locations) -> PushLedger {
     for store in moved(&ledger, now) {
         let (location, lines) = (ledger.locations.remove(&store), ledger.synced.remove(&store));
@@ -59,7 +61,7 @@ pub fn settle(mut ledger: PushLedger, now: &Locations) -> PushLedger {
     ledger
 }
 
-/// The lines of a store, or of where it led before.
+/// The lines of a store, or of one of its former locations.
 pub fn lines_of<'l>(ledger: &'l PushLedger, store: &StoreKey) -> Option<&'l BTreeMap<String, PushSecretData>> {
     let Some(location) = &store.former else { return ledger.synced.get(&store.listed()) };
     let listed = store.listed();
@@ -67,7 +69,8 @@ pub fn lines_of<'l>(ledger: &'l PushLedger, store: &StoreKey) -> Option<&'l BTre
     former.map(|former| &former.pushed)
 }
 
-/// The ledger as if every line stood where its store leads now: what is asked about to find out where that is.
+/// The ledger as if every line had been pushed to where its store leads now. Its entries are
+/// requested to find out where that is.
 pub fn as_if_unmoved(mut ledger: PushLedger) -> PushLedger {
     for former in std::mem::take(&mut ledger.former) {
         let lines = ledger.synced.entry(former.store).or_default();

@@ -1,4 +1,5 @@
-//! Which values go where, once the sources are known: every mapping of every source, in every store.
+//! Applies every mapping to every source, for every store: which values become which properties of
+//! which entries.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,102 +18,96 @@ use crate::domain::path::RemotePath;
 use crate::domain::push_options::PushOptions;
 use crate::domain::source::Source;
 
-/// What each entry gets, and what leads nowhere.
+/// What each entry gets, and the mappings without a path.
 #[derive(Default)]
 pub struct Mapped {
-    /// By entry.
     pub entries: BTreeMap<EntryRef, Wanted>,
-    /// Mappings of sources that lead nowhere, so that nobody knows what is wanted there.
+    /// Mappings without a path. What they would publish is unknown.
     pub astray: Vec<Astray>,
-    /// Rules that are broken where the convention only warns.
+    /// Broken rules of a convention that only warns.
     pub warnings: Vec<String>,
 }
 
 /// What one entry gets.
 #[derive(Default)]
 pub struct Wanted {
-    /// By source (its place among them), property by property, from which key.
+    /// For each source, by index: each property, and the key that it is made from.
     pub mappings: BTreeMap<usize, Mapping>,
-    /// The lines that the ledger gets, by property.
+    /// The lines for the ledger, by property.
     pub lines: BTreeMap<String, Line>,
-    /// Who may read which property; one that is not here, anybody.
+    /// Who may read which property. Anybody may read one that is not listed.
     pub consents: BTreeMap<String, Consent>,
-    /// The rules that keep this entry from being written.
+    /// Broken rules that forbid writing this entry.
     pub violations: Vec<Finding>,
-    /// Two mappings that cannot both have their way.
+    /// Two mappings that contradict each other.
     pub clash: Option<Box<Clash>>,
-    /// What is wanted of its labels.
+    /// The wanted custom metadata.
     pub custom_metadata: MetadataGoal,
     options: Vec<(Origin, PushOptions)>,
 }
 
-/// A mapping that leads nowhere.
+/// A mapping without a path.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{origin}: {error}")]
 pub struct Astray {
-    /// Which.
     pub origin: Origin,
-    /// Why.
     pub error: NoPath,
 }
 
-/// A mapping, and whose where sources are known.
+/// A mapping, and its source if that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// E.g. `spec.data[0]`.
+    /// Such as `spec.data[0]`.
     pub field: String,
-    /// E.g. `Secret db/credentials`.
+    /// Such as `Secret db/credentials`.
     pub source: Option<String>,
 }
 
-/// Two mappings that cannot both have their way.
+/// Two mappings that contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Clash {
-    /// They write one property.
+    /// They write the same property.
     Duplicate {
-        /// The earlier one.
+        /// The earlier mapping.
         first: Origin,
-        /// The later one.
+        /// The later mapping.
         second: Origin,
-        /// The property.
         property: String,
-        /// The entry.
         path: RemotePath,
     },
-    /// The ledger could not tell them apart.
+    /// They have the same key in the ledger.
     Ambiguous {
-        /// The earlier one.
+        /// The earlier mapping.
         first: Origin,
-        /// The later one.
+        /// The later mapping.
         second: Origin,
-        /// The ledger's key.
+        /// The key in the ledger.
         key: String,
     },
-    /// They ask for different things of one path.
+    /// They ask for different custom metadata at one path.
     Disagreement {
-        /// The earlier one.
+        /// The earlier mapping.
         first: Origin,
-        /// The later one.
+        /// The later mapping.
         second: Origin,
-        /// The field of the envelope.
+        /// The field below `metadata.spec` of the mappings.
         field: String,
-        /// The entry.
         path: RemotePath,
     },
 }
 
-/// What is wrong with mappings that no source can change.
+/// A fault of mappings that does not depend on sources.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Fault {
-    /// One leads nowhere.
+    /// A mapping has no path.
     #[error("{0}")]
     Astray(Astray),
-    /// Two are at odds.
+    /// Two mappings contradict each other.
     #[error("{0}")]
     Clash(Box<Clash>),
 }
 
-/// Lays every mapping out for every source.
+/// Applies every mapping to every source.
 pub fn map(desired: &Desired, sources: &[Source], mounts: &Mounts, convention: &Convention) -> Mapped {
     let mut layout = Layout::new(desired, mounts, convention);
     for (index, source) in sources.iter().enumerate() {
@@ -127,10 +122,10 @@ pub fn map(desired: &Desired, sources: &[Source], mounts: &Mounts, convention: &
     layout.finish()
 }
 
-/// Judges the mappings that are the same for every source.
+/// Judges the mappings that do not depend on sources.
 ///
 /// # Errors
-/// What only an edit of the spec can mend.
+/// A fault that only an edit of the spec can fix.
 pub fn check(desired: &Desired, mounts: &Mounts, convention: &Convention) -> Result<(), Fault> {
     let mut layout = Layout::new(desired, mounts, convention);
     for mapping in &desired.mappings {
@@ -152,9 +147,9 @@ struct Layout<'a> {
     stores: Vec<(&'a StoreKey, Option<&'a str>)>,
     convention: &'a Convention,
     mapped: Mapped,
-    /// Who writes each property.
+    /// The mapping that writes each property.
     writers: BTreeMap<(EntryRef, String), Origin>,
-    /// Whose each line of the ledger is.
+    /// The mapping of each line of the ledger.
     lines: BTreeMap<(StoreKey, String), Origin>,
 }
 
@@ -267,7 +262,7 @@ impl<'a> Layout<'a> {
 }
 
 impl Origin {
-    /// Where one mapping has many keys, which.
+    /// Adds the key, if the mapping has many.
     fn of(&self, mapping: &PushMapping, piece: &Piece) -> Self {
         let key = match &mapping.shape {
             Shape::Bundle { .. } | Shape::Each { .. } => piece.secret_key.as_ref(),
@@ -293,7 +288,7 @@ impl fmt::Display for Clash {
         let (Clash::Duplicate { first, second, .. }
         | Clash::Ambiguous { first, second, .. }
         | Clash::Disagreement { first, second, .. }) = self;
-        // Two mappings of one source, or one mapping of two sources: what is the same is not said.
+        // What both have in common, the source or the mapping, is left out.
         match (&first.source, &second.source) {
             (Some(one), Some(other)) if one != other => write!(f, "{one} and {other}")?,
             (Some(_) | None, Some(_) | None) => write!(f, "{} and {}", first.field, second.field)?,

@@ -1,5 +1,6 @@
-//! The mark of External Secrets Operator where it does not belong: of a key that repeats the mount it takes the mount off for the
-//! data and not for the metadata. The data is then at one place, and `managed-by` at another, where no data ever is.
+//! The misplaced mark of External Secrets Operator. If a key repeats the mount, that operator
+//! removes the mount from the path of the data, but not from that of the metadata. So the data is
+//! at one path and `managed-by` at another, which never has data.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,11 +8,12 @@ use crate::domain::claim::{self, Elsewhere};
 use crate::domain::path::RemotePath;
 use crate::store::{Metadata, StoreClient, StoreError};
 
-/// Looks for the mark of this entry wherever its key, as manifests and the ledger spell it, would have put it; where none of them
-/// repeats the mount, where the plainest spelling that does would have, and nobody is told that this may not be seen.
+/// Looks for the mark of this entry at the paths that follow from the spellings of its key in
+/// manifests and the ledger. If no spelling repeats the mount, it looks where the plainest one that
+/// does would have put the mark; then a denied request is no finding.
 ///
 /// # Errors
-/// What any request can meet; a place that may not be seen is an answer.
+/// Those of any request. A path that the login may not read is an answer, not an error.
 pub async fn look(
     client: &dyn StoreClient,
     path: &RemotePath,
@@ -30,8 +32,9 @@ pub async fn look(
     Ok(seen)
 }
 
-/// Takes the mark off a place where it does not belong, once it stands at the right one, if nothing but that mark is there. The entry
-/// itself stays, empty: somebody may just be writing its first version. A push never fails by this.
+/// Removes a misplaced mark once the right path has one, if the entry there has no other custom
+/// metadata. The entry itself stays, empty: somebody may just be writing its first version. A
+/// failure is only logged.
 pub async fn tidy(client: &dyn StoreClient, path: &RemotePath) {
     let outcome = match client.metadata(path).await {
         Ok(Some(metadata)) if is_misplaced(&metadata) && metadata.custom_metadata.len() == 1 => {
@@ -48,12 +51,12 @@ pub async fn tidy(client: &dyn StoreClient, path: &RemotePath) {
     }
 }
 
-/// Where the places come from.
+/// Where the paths come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Certainty {
-    /// A key that somebody wrote.
+    /// From a spelling in a manifest or the ledger.
     Spelled,
-    /// A key that somebody may have written.
+    /// From a possible spelling.
     Guessed,
 }
 
@@ -70,7 +73,8 @@ fn candidates(
     }
 }
 
-/// An entry that never had a version marks no data of its own, and one with claims is somebody's.
+/// The mark of an entry that never had a version marks no data of its own. An entry with claims
+/// belongs to somebody.
 fn is_misplaced(metadata: &Metadata) -> bool {
     let labels = &metadata.custom_metadata;
     let claimed = labels.keys().any(|key| key != claim::MARKER && claim::is_ours(key));
@@ -95,7 +99,8 @@ mod tests {
             found(Some("secret/"), &["platform-data/pg/shop"]),
             ["secret/metadata/secret/platform-data/pg/shop"]
         );
-        // Without a mount of the store a key names its own, and that operator writes nothing that it could not mark.
+        // If the store has no `path`, a key names its own mount, and that operator misplaces no
+        // mark.
         assert_eq!(found(None, &[short]), Vec::<String>::new());
     }
 }

@@ -1,11 +1,13 @@
-//! PushSecret: publishes named keys of source Secrets to properties of paths in a store.
+//! PushSecret: publishes keys of source Secrets as properties of paths in a store.
 //!
-//! `desired` and `shapes` parse the spec, `observe` reads the stores and sources. `pieces` and `mapped` lay the mappings out for
-//! each source. `plan` decides for the whole, `step` for one entry, and `ending` for one that loses its last property. `record`
-//! writes the ledger before `entry` and `apply` write to the stores. `locations` and `former` are about stores that were edited to
-//! lead elsewhere, `offers`, `waiters` and `arrival` about properties that pass from one PushSecret to another. `report` publishes
-//! the outcome. `cleanup` ends a PushSecret that is deleted, and `remains` is what can be read of one that does not decode.
-//! `misplaced` finds marks at other paths.
+//! `desired` and `shapes` parse the spec; `observe` reads the stores and sources. `pieces` and
+//! `mapped` apply the mappings to each source. `plan` decides for the whole PushSecret, `step` for
+//! one entry, and `ending` for an entry that loses its last property. `record` writes the ledger
+//! before `entry` and `apply` write to the stores. `locations` and `former` are about stores that
+//! were edited to lead elsewhere; `offers`, `waiters` and `arrival` about properties that pass from
+//! one PushSecret to another. `report` words the outcome. `cleanup` handles a PushSecret that is
+//! being deleted, and `remains` reads one that does not decode. `misplaced` finds marks at other
+//! paths.
 
 pub mod apply;
 pub mod arrival;

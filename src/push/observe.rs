@@ -1,4 +1,4 @@
-//! Reads what a plan is made from: the stores, where entries are, and the source.
+//! Reads what a plan depends on: the stores, and the places of entries.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,26 +21,20 @@ use crate::store::error::Family;
 use crate::store::serving::spawn_serving;
 use crate::store::{StoreClient, StoreRefusal, Stores};
 
-/// Why a store, or where it led before it was edited, cannot be used. Each text says what to do about it.
+/// Why a store, or one of its former locations, cannot be used. Each text says what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoStore {
-    /// The namespace may not use it, or it cannot be had now.
+    /// The namespace may not use the store, or it is not usable now.
     #[error(transparent)]
     Refused(StoreRefusal),
-    /// It leads elsewhere now.
+    /// The store leads elsewhere now, and no login for the former location is left.
     #[error("{store} leads elsewhere now, and no login for the former place is left")]
-    Elsewhere {
-        /// The store.
-        store: StoreKey,
-    },
-    /// The API server has it otherwise than the watch has shown it, or cannot be asked.
+    Elsewhere { store: StoreKey },
+    /// The API server has another version of the store than the watch showed, or did not answer.
     #[error(
         "{store} was edited a moment ago, or the API server cannot be asked about it: it is looked up again in a moment"
     )]
-    Behind {
-        /// The store.
-        store: StoreKey,
-    },
+    Behind { store: StoreKey },
 }
 
 impl NoStore {
@@ -49,7 +43,7 @@ impl NoStore {
         matches!(self, NoStore::Refused(StoreRefusal::NotFound { .. }))
     }
 
-    /// What to do about it.
+    /// Whether to retry, and when.
     pub fn family(&self) -> Family {
         match self {
             NoStore::Refused(refusal) => refusal.family(),
@@ -62,21 +56,21 @@ impl NoStore {
 /// The stores of one reconcile.
 #[derive(Clone, Default)]
 pub struct SeenStores {
-    /// Those that are published to, named and selected.
+    /// The stores to publish to, named and selected.
     pub chosen: Chosen,
-    /// Selectors of stores that select none, in words.
+    /// Selectors that match no store, for messages.
     pub unmatched: Vec<String>,
-    /// Those that can be used.
+    /// The clients of the usable stores.
     pub clients: Clients,
-    /// Their mounts.
+    /// The mounts of the usable stores.
     pub mounts: Mounts,
-    /// Where they lead.
+    /// Where the usable stores lead.
     pub locations: Locations,
-    /// The others.
+    /// The stores that cannot be used.
     pub absent: BTreeMap<StoreKey, NoStore>,
 }
 
-/// Looks every store up.
+/// Looks up every store.
 pub async fn stores(registry: &dyn Stores, namespace: &str, wanted: BTreeSet<StoreKey>) -> SeenStores {
     let mut seen = SeenStores::default();
     for store in wanted {
@@ -89,7 +83,8 @@ pub async fn stores(registry: &dyn Stores, namespace: &str, wanted: BTreeSet<Sto
 }
 
 impl SeenStores {
-    /// For a clean-up: a store that was deleted a moment ago can still be used, where its session is left.
+    /// Adds stores that were deleted a moment ago and whose session is still open. Only a clean-up
+    /// may use them.
     pub fn recall(&mut self, registry: &dyn Stores, namespace: &str) {
         let missing = self.absent.iter().filter(|(_, absent)| absent.is_missing());
         let departing: Vec<_> = missing
@@ -101,7 +96,7 @@ impl SeenStores {
         }
     }
 
-    /// The watch is behind: the store is used when it has caught up.
+    /// Leaves out a store that the watch shows late. It is used once the watch has caught up.
     pub fn leave(&mut self, store: StoreKey) {
         self.mounts.remove(&store);
         self.locations.remove(&store);
@@ -116,12 +111,13 @@ impl SeenStores {
     }
 }
 
-/// A selector of stores, in words, and the stores that it selects.
+/// The message for a selector that matches no store, and the stores that it matches.
 pub type Selected = (String, BTreeSet<StoreKey>);
 
 impl SeenStores {
-    /// Settles which stores are published to: those that are named, and of the selected ones those that are ours and serve the
-    /// namespace. The others are nobody's concern, unless something was pushed to them (`listed`).
+    /// Decides which stores to publish to: the named ones, and the selected ones that are of our
+    /// class and serve the namespace. The others are ignored, unless something was pushed to them
+    /// (`listed`).
     pub fn choose(&mut self, named: BTreeSet<StoreKey>, selected: Vec<Selected>, listed: &BTreeSet<StoreKey>) {
         let serves = |store: &StoreKey| match self.absent.get(store) {
             Some(NoStore::Refused(refusal)) => match refusal {
@@ -144,7 +140,7 @@ impl SeenStores {
         self.chosen.stores = wanted;
     }
 
-    /// Settles which of the stores that are published to a `dataTo` is for.
+    /// Decides which of the stores to publish to a `dataTo` applies to.
     pub fn narrow(&mut self, data_to: usize, (words, mut stores): Selected) {
         stores.retain(|store| self.chosen.stores.contains(store));
         if stores.is_empty() {
@@ -154,8 +150,8 @@ impl SeenStores {
     }
 }
 
-/// Finds out where entries are, whatever their stores call the place. A store that keeps others waiting is left behind; what it
-/// answers later spares the next reconcile the question.
+/// Finds the places of entries. A store that delays others is skipped; what it answers later saves
+/// the next reconcile the request.
 pub async fn places<'a>(clients: &Clients, entry_refs: impl Iterator<Item = &'a EntryRef>) -> Places {
     let mut by_store: BTreeMap<&StoreKey, BTreeSet<EntryRef>> = BTreeMap::new();
     for entry_ref in entry_refs.filter(|entry_ref| clients.contains_key(&entry_ref.store)) {
@@ -187,7 +183,7 @@ impl Owners for Cluster {
     async fn exists(&self, owner: &Owner) -> Result<bool, ClusterError> {
         match self.push_secret_uid(&owner.namespace, &owner.name).await {
             Ok(uid) => Ok(uid.as_deref() == Some(owner.uid.as_str())),
-            // In a namespace that we may not read it has to be taken for there.
+            // In a namespace that we may not read, the owner counts as existing.
             Err(ClusterError::Forbidden { .. }) => Ok(true),
             Err(error) => Err(error),
         }

@@ -1,12 +1,13 @@
-//! Properties that their owner leaves to another PushSecret of the cluster which waits for them.
+//! Offers: properties that their owner leaves to another PushSecret of the cluster.
 //!
-//! Who no longer wants a property, and knows of somebody who may, offers it and removes nothing. Who wants it lists it in a ledger of its
-//! own first, and then sets its claim in the place of the other's. So the property has a claim and a line all the time, and its
-//! value stands. The one that left it lets go of its own line once it sees the other's claim, and removes the property when
+//! An owner that no longer wants a property offers it if another PushSecret may want it, and
+//! removes nothing. The taker lists the property in its own ledger first, and then replaces the
+//! owner's claim by its own. So the property always has a claim and a line, and keeps its value.
+//! The owner removes its own line once it sees the taker's claim, and removes the property once
 //! everybody who was asked has declined.
 //!
-//! Offers are in memory alone: after a restart whoever leaves something offers it again. While its owner is reconciled an offer is
-//! closed, so that nobody takes what the owner may want back.
+//! Offers are in memory only: after a restart, owners offer again. While its owner is reconciled,
+//! an offer is closed, so that nobody takes what the owner may want back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,25 +26,23 @@ use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::store::PathKey;
 
-/// A PushSecret as one that may take an offer. After an edit it is asked anew.
+/// A PushSecret that may take an offer. After an edit it is asked again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Waiter {
-    /// Its namespace and name.
     pub name: Name,
-    /// Its UID.
     pub uid: String,
     /// The generation of its spec.
     pub generation: i64,
 }
 
-/// The PushSecrets of the cluster, as the watch last showed them. It shows a PushSecret that was created before the deletion of another
-/// no later than that deletion.
+/// The PushSecrets of the cluster, as the watch last showed them. One watch shows all changes in
+/// order: whoever sees a deletion also sees every PushSecret that was created before it.
 pub trait Others: Send + Sync {
-    /// Those that are meant.
+    /// The PushSecrets for which `is_meant` is true.
     fn find(&self, is_meant: &dyn Fn(&PushSecret) -> bool) -> Vec<Waiter>;
 }
 
-/// One process's offers, and who waits for what.
+/// The offers of this process, and the PushSecrets that wait for properties.
 pub struct Offers {
     others: Box<dyn Others>,
     wake: Box<dyn Fn(Name) + Send + Sync>,
@@ -53,14 +52,14 @@ pub struct Offers {
 
 #[derive(Default)]
 struct State {
-    /// Counts what begins: reconciles and the opening of offers.
+    /// Orders the starts of reconciles and the openings of offers.
     clock: u64,
     offers: BTreeMap<At, Offer>,
-    /// Who was refused, at which entries, for the claims of whom.
+    /// By refused PushSecret: the places where it was refused, and the owners in its way.
     refused: BTreeMap<Name, BTreeSet<(PathKey, Name)>>,
 }
 
-/// What is offered, and the UID of its owner.
+/// An offered property, and the UID of its owner.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct At {
     uid: String,
@@ -71,48 +70,46 @@ struct At {
 struct Offer {
     by: Name,
     since: Instant,
-    /// When it was opened; nothing while its owner is reconciled.
+    /// When it was opened; `None` while its owner is reconciled.
     open: Option<u64>,
-    /// Whether somebody is about to set its claim.
+    /// Whether somebody is taking it.
     in_hand: bool,
     asked: BTreeSet<Waiter>,
     declined: BTreeSet<Waiter>,
-    /// Who has it now: its former owner need only see that.
+    /// Who took it. Its former owner still has to see that.
     taken_by: Option<Name>,
 }
 
-/// For how long a property is offered.
+/// How long a property is offered.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// The time.
     pub now: Instant,
-    /// The limit.
+    /// The maximum time.
     pub most: Duration,
 }
 
-/// The properties that are to go, and who may want each: nobody, if it is not to be offered.
+/// The properties to remove, and who may want each. A property that nobody may want is not offered.
 pub type Asking = BTreeMap<(PathKey, String), Vec<Waiter>>;
 
-/// A reconcile, as far as it may take offers.
+/// A reconcile, as a taker of offers.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     waiter: Waiter,
     began: u64,
 }
 
-/// What a reconcile came to at an entry that it is to publish to.
+/// The outcome of a reconcile at an entry that it publishes to.
 pub struct Reached {
-    /// The entry.
     pub place: PathKey,
-    /// What it owns there now.
+    /// The properties that it owns there now.
     pub owned: BTreeSet<String>,
-    /// Whose claims it was refused for.
+    /// The owners whose claims were in its way.
     pub refused_for: BTreeSet<Name>,
-    /// Whether that is its last word until something changes.
+    /// Whether the outcome is final until something changes.
     pub is_final: bool,
 }
 
-/// Holds offers while their taker sets its claim: their owner, and others who were asked, leave them alone.
+/// Holds offers while their taker sets its claim. The owner and other waiters leave them alone.
 pub struct InHand<'a> {
     offers: &'a Offers,
     by: Name,
@@ -120,16 +117,16 @@ pub struct InHand<'a> {
 }
 
 impl Offers {
-    /// Nothing is offered yet. `wake` has a PushSecret reconciled soon.
+    /// Starts without offers. `wake` queues a PushSecret.
     pub fn new(others: Box<dyn Others>, wake: Box<dyn Fn(Name) + Send + Sync>) -> Self {
         Offers { others, wake, state: Mutex::default(), put_down: Notify::new() }
     }
 
-    /// Begins a reconcile: closes what this PushSecret offers, once nobody has it in hand.
+    /// Begins a reconcile: closes the offers of this PushSecret, once nobody is taking one.
     pub async fn begin(&self, me: &Owner, generation: i64) -> Attempt {
         let waiter = Waiter { name: name_of(me), uid: me.uid.clone(), generation };
         loop {
-            // Before the look, or what is put down in between would not be heard of.
+            // Subscribe before looking, so that no release in between is missed.
             let put_down = self.put_down.notified();
             if let Some(began) = self.lock().close(&me.uid) {
                 return Attempt { waiter, began };
@@ -138,8 +135,9 @@ impl Offers {
         }
     }
 
-    /// Who may want this property of an entry, and has not declined it. Nobody, if it was taken, or offered for as long as `patience`:
-    /// a PushSecret that fails for ever must not hold that of another.
+    /// The PushSecrets that may want this property of an entry and have not declined it. None if it
+    /// was taken, or offered for longer than `patience`: a PushSecret that fails for ever must not
+    /// hold another one.
     pub fn waiters(
         &self,
         me: &Owner,
@@ -160,8 +158,9 @@ impl Offers {
         if is_over {
             return Vec::new();
         }
-        // Of another namespace only one that names the property, in a store that both may use: whoever maps by their sources, or in a
-        // store of their own, may mean any path of any server, and would hold everybody's removals while it fails.
+        // Of another namespace, only a PushSecret counts that names the property and uses a
+        // ClusterSecretStore. One that maps by its sources, or uses its own store, may mean any
+        // path of any server, and would delay everybody's removals while it fails.
         let may_want = |push: &PushSecret| {
             let is_neighbour = push.namespace().as_ref() == Some(&me.namespace);
             match waiters::maps(push, path, property) {
@@ -180,22 +179,23 @@ impl Offers {
         found
     }
 
-    /// Opens these offers in place of all that this PushSecret made before, and wakes whoever is asked. Of what is to go still, it is
-    /// remembered who declined it, and since when it was offered.
+    /// Replaces all offers of this PushSecret, and wakes the PushSecrets that are asked. For a
+    /// property that was offered before, who declined it and since when it is offered is kept.
     pub fn open(&self, me: &Owner, asking: Asking, now: Instant) {
         let asked: BTreeSet<Name> = asking.values().flatten().map(|waiter| waiter.name.clone()).collect();
         self.lock().open(me, asking, now);
         self.wake(asked);
     }
 
-    /// What is offered at an entry: properties, each with the UID of its owner.
+    /// The properties offered at an entry, each with the UID of its owner.
     pub fn at(&self, place: &PathKey) -> BTreeSet<(String, String)> {
         let state = self.lock();
         let open = state.offers.iter().filter(|(at, offer)| at.place == *place && offer.is_to_be_had());
         open.map(|(at, _)| (at.property.clone(), at.uid.clone())).collect()
     }
 
-    /// Takes these properties in hand, each from the owner with this UID; nothing if one of them is offered no longer.
+    /// Begins to take these properties, each from the owner with this UID. `None` if one of them is
+    /// no longer offered.
     pub fn take(&self, me: &Owner, place: &PathKey, from: &BTreeMap<String, String>) -> Option<InHand<'_>> {
         let at = |(property, uid): (&String, &String)| At {
             uid: uid.clone(),
@@ -213,14 +213,14 @@ impl Offers {
         Some(InHand { offers: self, by: name_of(me), at })
     }
 
-    /// What a reconcile came to: what it took is offered no longer, and what it was refused it declines. Those who offered either are
-    /// woken.
+    /// Records the outcome of a reconcile: closes the offers that it took, and declines those where
+    /// it was refused. Wakes the owners of both.
     pub fn reached(&self, attempt: &Attempt, reached: &[Reached]) {
         let woken = self.lock().reached(attempt, reached);
         self.wake(woken);
     }
 
-    /// The reconcile is over. Where it is not to be tried again soon, whatever it did not take it declines.
+    /// Ends a reconcile. If it is not retried soon, it declines everything that it did not take.
     pub fn end(&self, attempt: &Attempt, is_final: bool) {
         if is_final {
             let woken = self.lock().decline(attempt, |_| true);
@@ -228,7 +228,8 @@ impl Offers {
         }
     }
 
-    /// What this PushSecret had at these entries may be free now: whoever was refused there for its sake tries again.
+    /// Wakes the PushSecrets that were refused at these entries because of claims of this one: they
+    /// may be free now.
     pub fn freed(&self, me: &Owner, places: &BTreeSet<PathKey>) {
         if !places.is_empty() {
             let (state, mine) = (self.lock(), name_of(me));
@@ -238,14 +239,16 @@ impl Offers {
         }
     }
 
-    /// These properties of an entry with these labels were removed after another leader had let somebody take them, who writes them again.
+    /// Wakes the owners of removed properties, so that they write them again: another leader had
+    /// let them take these properties. `metadata` has their claims.
     pub fn crossed(&self, me: &Owner, metadata: &CustomMetadata, removed: &BTreeSet<String>) {
         let owners = removed.iter().filter_map(|property| claim::owner(metadata, property));
         let others = owners.filter(|owner| owner.uid != me.uid && owner.cluster == me.cluster);
         self.wake(others.map(|owner| name_of(&owner)).collect());
     }
 
-    /// The PushSecret is gone: it offers nothing, wants nothing, and what it claimed is free.
+    /// Forgets a PushSecret that does not exist any more, and wakes those that waited for its
+    /// answer or its properties.
     pub fn forget(&self, name: &Name) {
         let mut state = self.lock();
         state.refused.remove(name);
@@ -277,7 +280,7 @@ impl State {
         self.clock
     }
 
-    /// Closes what is offered by this one, and says when; nothing while somebody has some of it in hand.
+    /// Closes the offers of an owner, and returns the time; `None` while somebody is taking one.
     fn close(&mut self, uid: &str) -> Option<u64> {
         let mut ours: Vec<&mut Offer> =
             self.offers.iter_mut().filter(|(at, _)| at.uid == uid).map(|(_, offer)| offer).collect();
@@ -325,7 +328,7 @@ impl State {
         woken
     }
 
-    /// Only what was open all the time can have been seen, and so be declined.
+    /// Declines offers. A reconcile can only have seen those that were open before it began.
     fn decline(&mut self, attempt: &Attempt, at_entry: impl Fn(&PathKey) -> bool) -> BTreeSet<Name> {
         let mut woken = BTreeSet::new();
         for (at, offer) in &mut self.offers {
@@ -366,7 +369,7 @@ impl Offer {
 }
 
 impl InHand<'_> {
-    /// The claim is set: whoever offered this is woken, and nobody else may have it.
+    /// Ends the taking after the claim is set: wakes the owners, and closes the offers.
     pub fn taken(self) {
         let mut woken = BTreeSet::new();
         let mut state = self.offers.lock();
@@ -385,7 +388,7 @@ impl Drop for InHand<'_> {
     fn drop(&mut self) {
         let mut woken = BTreeSet::new();
         let mut state = self.offers.lock();
-        // Whoever was asked and found it in hand has not seen it, and is asked again.
+        // Others who were asked meanwhile have not seen the offer, so they are asked again.
         let now = state.tick();
         for at in &self.at {
             if let Some(offer) = state.offers.get_mut(at).filter(|offer| offer.in_hand) {
@@ -408,7 +411,6 @@ impl Others for Store<Guarded<PushSecret>> {
 }
 
 impl Waiter {
-    /// As it is now.
     pub fn of(push: &PushSecret) -> Self {
         Waiter {
             name: name(push),

@@ -1,4 +1,4 @@
-//! Several stores side by side: none waits for another that hangs.
+//! Runs the work of several stores in parallel, so that none waits for one that hangs.
 
 use std::time::Duration;
 
@@ -9,11 +9,12 @@ use super::ledger::StoreKey;
 use crate::store::StoreError;
 use crate::store::error::Transport;
 
-/// Once one store is done, the others have this long for each next step. What stops in the middle goes on from there.
+/// Once one store is done, the others have this long for each next step. Interrupted work continues
+/// at the next reconcile.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Runs the work of each store, and ends when all is done, or when some is and `steps`, which counts what was done in all, stands
-/// still.
+/// Runs the work of each store. Ends when all are done, or when some are and `steps`, the count of
+/// finished steps of all stores, does not change.
 pub async fn side_by_side(work: Vec<impl Future<Output = ()>>, steps: impl Fn() -> usize) {
     let all = work.len();
     let mut running: FuturesUnordered<_> = work.into_iter().collect();
@@ -30,7 +31,7 @@ pub async fn side_by_side(work: Vec<impl Future<Output = ()>>, steps: impl Fn() 
     }
 }
 
-/// What is said of a store that was left behind.
+/// The error of a store that was skipped.
 pub fn no_answer(store: &StoreKey) -> StoreError {
     StoreError::Unreachable { server: store.to_string(), cause: Transport::Timeout }
 }

@@ -1,4 +1,4 @@
-//! What a mapping comes to for one source: property by property, where each goes and from what it is made.
+//! Applies one mapping to one source: which property is made from what.
 
 use std::collections::BTreeSet;
 
@@ -12,34 +12,31 @@ use crate::domain::push_options::Encoding;
 use crate::domain::remote_key::RemoteKeyError;
 use crate::domain::source::Source;
 
-/// Where a value goes that has a path for itself and is no JSON object.
+/// The property for a value that has a path of its own and is not a JSON object.
 pub const LONE_PROPERTY: &str = "value";
 
-/// One property of one path.
+/// One property of one path, and its value.
 pub struct Piece {
-    /// The key in the store.
     pub remote_key: String,
-    /// The property there.
     pub property: String,
-    /// The key of the source, where it is one.
+    /// The key of the source, if the value is made from one key.
     pub secret_key: Option<String>,
-    /// What it is made from.
     pub value: ValueOf,
 }
 
-/// Why a mapping leads nowhere.
+/// Why a mapping has no path or no properties.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NoPath {
-    /// The source does not fill its placeholders.
+    /// A placeholder of the remote key has no value in the source.
     #[error("{0}")]
     Unfilled(RemoteKeyError),
-    /// It names no mapping.
+    /// The path is not valid.
     #[error("{0}")]
     Path(PathError),
-    /// A key of the source becomes a path that is too long.
+    /// A key of the source results in a path that is too long.
     #[error("{0}")]
     TooLong(TooLong),
-    /// The source does not say which properties there are.
+    /// The source does not determine the properties.
     #[error("{0}")]
     Shapeless(SourceError),
 }
@@ -53,7 +50,7 @@ pub fn fixed(mapping: &PushMapping) -> Option<Piece> {
 /// The pieces of a mapping for one source.
 ///
 /// # Errors
-/// It leads nowhere, or nobody can say which properties it has.
+/// The mapping has no path, or its properties cannot be determined.
 pub fn pieces(mapping: &PushMapping, source: &Source) -> Result<Vec<Piece>, NoPath> {
     let remote_key = match mapping.shape.remote() {
         Some(remote) => remote.resolve(source).map_err(NoPath::Unfilled)?,
@@ -87,7 +84,7 @@ impl PushMapping {
         SourceKey { key: key.to_owned(), conversion: self.conversion, encoding: self.options.encoding }
     }
 
-    /// Mappings with one property, whatever the source.
+    /// The piece of a mapping with one property, whatever the source.
     fn one(&self, remote_key: String) -> Option<Piece> {
         match &self.shape {
             Shape::Value { key, property, .. } => Some(Piece {
@@ -117,7 +114,8 @@ impl PushMapping {
         Ok(names.into_iter().map(piece).collect())
     }
 
-    /// A key with a path for itself: the fields of a JSON object, else [`LONE_PROPERTY`].
+    /// The pieces of a key with a path of its own: the fields of a JSON object, else
+    /// [`LONE_PROPERTY`].
     fn alone(&self, key: String, source: &Source, remote_key: String) -> Vec<Piece> {
         let source_key = self.key(&key);
         let fields = match self.options.encoding {

@@ -1,4 +1,4 @@
-//! Decides what every entry of a PushSecret is to get, lose or be left with.
+//! Decides what every entry of a PushSecret gets, loses or keeps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,22 +21,21 @@ use crate::store::{PathKey, StoreError};
 
 /// What a reconcile is for.
 pub enum Aim<'a> {
-    /// The spec is to be carried out.
+    /// To publish what the spec asks for.
     Publish {
-        /// The spec.
         desired: &'a Desired,
-        /// What of it goes where.
+        /// The mappings, applied to the sources.
         mapped: &'a Mapped,
         /// The sources, in the order in which they were mapped.
         sources: &'a [Source],
-        /// Whether that is all.
+        /// Whether that is everything.
         known: Known,
     },
-    /// Everything that was pushed is to go.
+    /// To remove everything that was pushed.
     Withdraw {
-        /// What the spec says of properties that were there already.
+        /// What happens to properties that already existed.
         existing: Existing,
-        /// What becomes of earlier versions.
+        /// What happens to earlier versions.
         earlier: EarlierVersions,
     },
 }
@@ -44,60 +43,57 @@ pub enum Aim<'a> {
 /// Whether everything that is wanted is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// It is: whatever else was pushed is not wanted.
+    /// Yes: everything else that was pushed is unwanted.
     All,
-    /// A mapping went astray, or a selector of stores found none: nothing counts as unwanted.
+    /// No: a mapping has no path, or a selector matches no store. Nothing counts as unwanted.
     Some,
 }
 
-/// Where each entry is, so that two stores that mean one place are seen as one.
+/// The place of each entry reference. Two stores may lead to one place.
 pub type Places = BTreeMap<EntryRef, Result<PathKey, StoreError>>;
 
-/// What is to be done, entry by entry.
+/// What to do, by entry.
 pub type Plan = BTreeMap<EntryRef, Job>;
 
-/// What is to be done to one entry.
+/// What to do to one entry.
 #[derive(Default)]
 pub struct Job {
-    /// What is wanted of it.
     pub goal: Goal,
-    /// The ledger's lines for what is set.
+    /// The lines of the ledger for the properties to set.
     pub lines: BTreeMap<String, Line>,
-    /// Properties that the ledger lists and that stay as they are: whether they are wanted is not known.
+    /// Properties in the ledger that stay as they are, because it is unknown whether they are
+    /// wanted.
     pub held: BTreeSet<String>,
-    /// Properties that the ledger lists and that are wanted at the same place as another store or key spells it.
+    /// Properties in the ledger that are still wanted at the same place, by another entry
+    /// reference.
     pub moved: BTreeMap<String, EntryRef>,
-    /// What keeps it from being touched.
+    /// Why the entry must not be changed.
     pub blocked: Option<Problem>,
 }
 
 /// Why an entry is not as wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Problem {
-    /// It breaks rules of the convention.
+    /// The entry breaks rules of the convention.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Rules(Vec<Finding>),
-    /// Two mappings cannot both have their way.
+    /// Two mappings contradict each other.
     #[error("{0}")]
     Clash(Box<Clash>),
-    /// A source gives no value for it.
+    /// A source has no value for it.
     #[error("{from}: {error}")]
-    Source {
-        /// Which.
-        from: String,
-        /// Why.
-        error: SourceError,
-    },
-    /// The store could not say where it is.
+    Source { from: String, error: SourceError },
+    /// The store did not say where the entry is.
     #[error("{0}")]
     Store(StoreError),
-    /// It could not be brought to its goal.
+    /// Converging the entry failed.
     #[error("{0}")]
     Apply(ApplyError),
 }
 
-/// Makes the plan. What the ledger lists and the spec no longer maps goes, or stays and is free, as `deletion` says. What is to go
-/// stands as long as there are `waiters`: other PushSecrets that may want it.
+/// Makes the plan. Properties in the ledger that the spec no longer maps are removed or released,
+/// as `deletion` says. A property to remove is offered instead as long as it has `waiters`: other
+/// PushSecrets that may want it.
 pub fn plan(
     aim: &Aim<'_>,
     ledger: &Ledger,
@@ -130,7 +126,7 @@ pub fn plan(
         job.goal.spellings.extend(lines.values().map(Line::remote_key));
         let place = places.get(entry_ref).and_then(|place| place.as_ref().ok());
         for (property, line) in lines {
-            // The same place under another store's name, or another spelling: it is still wanted.
+            // It is still wanted if another entry reference with the same place maps it.
             let moved = place.and_then(|place| wanted.get(&(place.clone(), property.clone())));
             let is_wanted = job.lines.contains_key(property) || moved.is_some();
             job.moved.extend(moved.filter(|to| *to != entry_ref).map(|to| (property.clone(), to.clone())));
@@ -218,7 +214,8 @@ fn wanted_places(plan: &Plan, places: &Places) -> BTreeMap<(PathKey, String), En
         .collect()
 }
 
-/// Path and property of what is wanted where a store cannot say now where that is. Another store may mean the same place.
+/// Path and property of wanted entries with an unknown place. Another store may lead to the same
+/// place.
 fn doubtful_places(plan: &Plan, places: &Places) -> BTreeSet<(String, String)> {
     let unplaced = plan.iter().filter(|(entry_ref, _)| matches!(places.get(*entry_ref), Some(Err(_))));
     unplaced
@@ -235,7 +232,7 @@ fn version(paths: &[PushedPath], entry_ref: &EntryRef) -> Option<u64> {
 }
 
 impl Goal {
-    /// An entry that only keeps what others have: nothing to do.
+    /// Whether there is nothing to do.
     pub fn is_idle(&self) -> bool {
         self.set.is_empty() && self.remove.is_empty() && self.release.is_empty() && self.offer.is_empty()
     }

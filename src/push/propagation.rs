@@ -1,4 +1,5 @@
-//! Says who has got what a PushSecret pushed: consumers of each path, and the condition that goes with them. Pure.
+//! Counts which consumers have the pushed versions, for `status.paths` and the condition
+//! `Propagated`. Pure.
 
 use std::collections::BTreeSet;
 
@@ -11,13 +12,13 @@ use crate::api::path_status::{Consumers, Lagging, MAX_LAGGING, PushedPath};
 use crate::domain::object_name::Name;
 use crate::feed::Reader;
 
-/// The most consumers that one status names of those that lag, over all of its paths.
+/// The maximum number of lagging consumers that one status names, over all paths.
 const MAX_LAGGING_IN_ALL: usize = 50;
-/// The condition names this many consumers that lag, and counts the rest.
+/// The condition names this many lagging consumers, and counts the rest.
 const MAX_NAMED: usize = 3;
 
-/// The status with everything counted. `readers` gives the consumers of a path; where it cannot tell those of each path that has a
-/// version, nothing is said anew.
+/// The status with new counts. `readers` returns the consumers of a path. If they are unknown for
+/// one path that has a version, the result is `None`: no count changes.
 pub fn counted(
     before: &PushSecretStatus,
     readers: impl Fn(&PushedPath) -> Option<Vec<Reader>>,
@@ -41,12 +42,12 @@ pub fn counted(
     Some(status)
 }
 
-/// Nothing is there that could have reached anybody.
+/// Removes the condition: nothing is published.
 pub fn withdraw(conditions: &mut Vec<Condition>) {
     conditions.retain(|condition| condition.type_ != PROPAGATED);
 }
 
-/// Where a path has another version than was counted, what was counted is no longer true.
+/// Sets the condition to Unknown if a path has a version that was not counted yet.
 pub fn recount(status: &mut PushSecretStatus, now: Timestamp) {
     let uncounted = status.paths.iter().any(|path| path.version.is_some() && path.consumers.is_none());
     if uncounted && condition::find(&status.conditions, PROPAGATED).is_some() {
@@ -57,7 +58,7 @@ pub fn recount(status: &mut PushSecretStatus, now: Timestamp) {
     }
 }
 
-/// What was counted over all paths.
+/// The counts over all paths.
 #[derive(Default)]
 struct Count {
     paths: Vec<String>,
@@ -116,7 +117,7 @@ impl Count {
     }
 }
 
-/// A version that only others' properties made later holds ours too.
+/// A later version, written for other properties, has ours as well.
 fn has(reader: &Reader, version: i64) -> bool {
     reader.version.and_then(|has| i64::try_from(has).ok()).is_some_and(|has| has >= version)
 }
@@ -124,7 +125,8 @@ fn has(reader: &Reader, version: i64) -> bool {
 fn lagging(reader: &Reader) -> Lagging {
     let version = reader.version.and_then(|version| i64::try_from(version).ok());
     let message = match (&reader.trouble, version) {
-        // Its message speaks of the consumer's own stores and paths, which are no business of the producer's.
+        // The message of the trouble may name the consumer's own stores and paths, so only its
+        // reason is shown.
         (Some(trouble), _) => trouble.reason.to_owned(),
         (None, Some(version)) => format!("it has version {version} and is on its way"),
         (None, None) => "it is on its way".to_owned(),

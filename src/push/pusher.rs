@@ -1,4 +1,4 @@
-//! Binds the reconcile of PushSecrets to what the controller shares.
+//! Connects the reconcile of PushSecrets to the shared parts of the controller.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use crate::metrics::Stage;
 use crate::store::{Foreign, PathKey, StoreName, Stores};
 use crate::telemetry::trail::{self, Cause};
 
-/// Reconciles PushSecrets.
+/// The reconciler of PushSecrets.
 pub struct Pusher {
     context: Arc<Context>,
     stores: Arc<dyn Stores>,
@@ -40,12 +40,13 @@ pub struct Pusher {
 }
 
 impl Pusher {
-    /// Has seen no claim of others and no deletion yet.
+    /// Starts without known intents and deletions.
     pub fn new(context: Arc<Context>, stores: Arc<dyn Stores>, offers: Offers) -> Self {
         Pusher { context, stores, intents: Intents::default(), deletions: Deletions::default(), offers }
     }
 
-    /// Whether every store that it names is another controller's, or may be; but it is not held by a store that is gone.
+    /// Whether every store that it names belongs to another controller, or may. A store that does
+    /// not exist holds no PushSecret that is being deleted.
     fn is_foreign(&self, push: &PushSecret) -> bool {
         let (namespace, registry) = (push.namespace().unwrap_or_default(), &self.context.stores);
         let mut named = desired::stores(&push.spec);
@@ -56,7 +57,7 @@ impl Pusher {
         !is_held_by_nobody && registry.foreign(named) == Foreign::All
     }
 
-    /// Nothing of it is published, and it follows nothing.
+    /// Deregisters the PushSecret from the feed and from the watches of its sources.
     fn follow_nothing(&self, name: &Name) {
         self.context.moves.take(name);
         self.context.feed.publishes(name, BTreeMap::new());
@@ -115,7 +116,7 @@ impl Reconciler for Pusher {
         };
         let report = reconcile(object, &world).await;
         if let (Some(moved), Some(Requeue::BackOff | Requeue::Throttled)) = (moved, report.requeue()) {
-            // It is still on its way.
+            // The change is not pushed yet.
             context.moves.note(name.clone(), moved);
         }
         report
@@ -145,7 +146,7 @@ impl Reconciler for Pusher {
             );
             self.context.metrics.let_go(LetGo::Unreadable);
         }
-        // What ends goes on to offer what it leaves, and remembers who has declined it.
+        // One that ends still offers its properties, and needs to know who declined them.
         if !matches!(fate, Fate::Ends(_)) {
             self.offers.forget(name);
         }

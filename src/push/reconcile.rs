@@ -1,4 +1,4 @@
-//! One reconcile of a PushSecret, as a table of contents.
+//! One reconcile of a PushSecret.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -47,38 +47,38 @@ use crate::store::{PathKey, StoreRefusal, Stores};
 pub struct World<'a> {
     /// The Kubernetes API.
     pub cluster: &'a Cluster,
-    /// The stores.
     pub stores: &'a dyn Stores,
-    /// Told at once what consumers of an entry are to know.
+    /// Announces to the feed, at once, what the consumers of an entry must know.
     pub announce: &'a (dyn Fn(&PathKey, Pushed) + Send + Sync),
-    /// Told what is published, and where that is; nothing of it where it cannot be told now.
+    /// Tells the feed what is published and at which places; `None` for a place that is unknown
+    /// now.
     pub publishes: &'a (dyn Fn(BTreeMap<Spelled, Option<PathKey>>) + Send + Sync),
-    /// Who wants to hear about which Secret.
+    /// Which object refers to which Secret.
     pub referrers: &'a Referrers,
-    /// Who wants to hear about which ConfigMap.
+    /// Which object refers to which ConfigMap.
     pub config_maps: &'a Referrers,
-    /// The rules of paths.
+    /// The path convention.
     pub convention: &'a Convention,
     /// How often `status.refreshTime` moves without a change.
     pub heartbeat: Duration,
-    /// A PushSecret whose deletion is known for this long is let go, where waiting may be in vain: its store is gone, its namespace
-    /// is going, or its ledger says too little.
+    /// After this time, a deleted PushSecret is released if waiting may be in vain: its store does
+    /// not exist, its namespace is being deleted, or its ledger says too little.
     pub cleanup_deadline: Duration,
     /// This cluster's name in claims.
     pub cluster_name: &'a str,
-    /// Others' announced claims.
+    /// The intents of others that were seen.
     pub intents: &'a Intents,
-    /// Since when deletions are waited for.
+    /// Since when this process waits for deletions.
     pub deletions: &'a Deletions,
-    /// What PushSecrets leave to others, and who waits.
+    /// The properties that PushSecrets offer, and who waits for them.
     pub offers: &'a Offers,
-    /// The time, by a clock that nobody sets.
+    /// The time of the monotonic clock.
     pub instant: Instant,
-    /// The time, by a clock that may jump: for what is shown, not for what is decided.
+    /// The time of the wall clock: only for the status, never for decisions.
     pub now: Timestamp,
 }
 
-/// One reconcile's own facts.
+/// The facts of one reconcile.
 pub(super) struct Turn<'a> {
     pub world: &'a World<'a>,
     pub object: Arc<PushSecret>,
@@ -88,7 +88,7 @@ pub(super) struct Turn<'a> {
     pub attempt: Attempt,
 }
 
-/// Brings the stores nearer to the PushSecret, and says how it stands.
+/// Brings the stores closer to the spec, and reports the outcome.
 pub async fn reconcile(object: Arc<PushSecret>, world: &World<'_>) -> Report<PushSecretStatus> {
     let me = Owner {
         uid: object.uid().unwrap_or_default(),
@@ -125,17 +125,17 @@ async fn decide(mut turn: Turn<'_>) -> Report<PushSecretStatus> {
     }
 }
 
-/// What became of a plan.
+/// The outcome of a plan.
 struct Carried {
     plan: Plan,
     results: Results,
     recorded: Recorded,
-    /// The stores, and where they led before they were edited.
+    /// The stores, with former locations.
     reached: SeenStores,
     fates: Fates,
-    /// The paths that were known before, but for those of stores that lead elsewhere now.
+    /// The known paths, without those of stores that lead elsewhere now.
     paths: Vec<PushedPath>,
-    /// Whether those who may want what it leaves could be asked.
+    /// Whether a live read confirmed the PushSecret before it offered properties.
     is_confirmed: bool,
 }
 
@@ -154,14 +154,14 @@ impl<'a> Turn<'a> {
         Turn { world, object, before, namespace, me, attempt }
     }
 
-    /// Before the sources are read, so that no change of them falls between.
+    /// Declares the sources before they are read, so that no change is missed in between.
     fn listen(&self) {
         let named = |name: String| Interest::named(BTreeSet::from([Name::new(&self.namespace, name)]));
         let (secrets, config_maps) = match desired::sources(&self.object.spec) {
             Ok(Sources::Named(name)) => (named(name), Interest::default()),
             Ok(Sources::Labelled(query)) => {
                 let labelled = Some((self.namespace.clone(), query));
-                // One that loses its labels now is still to be heard of.
+                // Keep the known names: a Secret that loses its labels now must still wake us.
                 let secrets = self.world.referrers.secrets_of(&self.referrer());
                 (Interest { secrets, labelled }, Interest::default())
             }
@@ -180,8 +180,8 @@ impl<'a> Turn<'a> {
         Referrer::PushSecret(Name::new(&self.namespace, self.object.name_any()))
     }
 
-    /// A Secret that loses its labels is heard of by its name alone. So the names come first and are declared, and what is read
-    /// after that is what counts.
+    /// Reads the sources. A Secret that loses its labels wakes us only by its name. So names are
+    /// listed and declared first, and what is read after that counts.
     async fn see_sources(&self, sources: &Sources) -> Result<Vec<Source>, NoSources> {
         let (cluster, namespace) = (self.world.cluster, &self.namespace);
         match sources {
@@ -204,10 +204,10 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// The stores that the spec names or selects; nothing if all are another controller's.
+    /// The stores that the spec names or selects; `None` if all belong to another controller.
     async fn choose_stores(&self) -> Option<SeenStores> {
         let named = desired::stores(&self.object.spec);
-        // A selector that says nothing is told with the rest of the spec.
+        // A malformed selector is reported with the rest of the spec.
         let StoreQueries { refs, data_to } = desired::store_queries(&self.object.spec).unwrap_or_default();
         let serves = format!("that serves {}", self.namespace);
         let select = |query| self.select(query, &serves, "spec.secretStoreRefs");
@@ -225,7 +225,7 @@ impl<'a> Turn<'a> {
         Some(seen)
     }
 
-    /// The stores with some labels, and what is said if there are none that are `meant`.
+    /// The stores that a selector matches, and the message if none of them is `meant`.
     fn select(&self, (kind, query): StoreQuery, meant: &str, field: &str) -> Selected {
         let names = self.world.stores.labelled(&self.namespace, kind, &query);
         let words =
@@ -238,8 +238,8 @@ impl<'a> Turn<'a> {
         observe::stores(self.world.stores, &self.namespace, wanted.union(&listed).cloned().collect()).await
     }
 
-    /// Whether all of these stores are another controller's. Where none is named, and where one does not exist, that may be; but a
-    /// PushSecret that is being deleted is not held by a store that is gone.
+    /// Whether all of these stores belong to another controller. If none is named, or one does not
+    /// exist, they may. But a store that does not exist holds no PushSecret that is being deleted.
     pub(super) fn belongs_to_others(&self, seen: &SeenStores, stores: &BTreeSet<StoreKey>) -> bool {
         let alone = self.world.stores.serves_unclassified();
         let goes = self.object.metadata.deletion_timestamp.is_some();
@@ -251,8 +251,8 @@ impl<'a> Turn<'a> {
         if stores.is_empty() { !alone } else { stores.iter().all(others) }
     }
 
-    /// The finalizer stands as long as something pushed is to go with the PushSecret, and no longer. What is pushed for the first time
-    /// gets it before that.
+    /// Sets or removes the finalizer: it is set exactly while something pushed must be removed with
+    /// the PushSecret. Before a first push, the ledger's recorder sets it.
     async fn settle_finalizer(&mut self) -> Result<(), ClusterError> {
         let cluster = self.world.cluster;
         match self.object.spec.deletion_policy() {
@@ -266,7 +266,7 @@ impl<'a> Turn<'a> {
             PushDeletionPolicy::Delete => {}
         }
         let written = match cluster.add_push_finalizer(&self.object).await {
-            // The cache was behind our own last write.
+            // The cache lags behind our own last write.
             Err(conflict @ ClusterError::Conflict { .. }) => {
                 let fresh = cluster.fresh_push_secret(&self.object).await?;
                 if !is_same_wish(&self.object, &fresh) {
@@ -291,14 +291,14 @@ impl<'a> Turn<'a> {
         let desired = desired::parse(spec, annotations, &seen.chosen, &seen.mounts, convention).map_err(told)?;
         let checked = mapped::check(&desired, &seen.mounts, convention);
         checked.map_err(|fault| told(InvalidSpec::Mappings(fault)))?;
-        // Last: whatever has a rule of its own is better told by that.
+        // Bounds are checked last, because specific rules have better messages.
         bounds::check(spec).map_err(|bounds| told(InvalidSpec::Bounds(bounds)))?;
         Ok(desired)
     }
 
     async fn publish(&self, seen: &SeenStores, desired: &Desired, sources: &[Source]) -> Report<PushSecretStatus> {
         let mapped = mapped::map(desired, sources, &seen.mounts, self.world.convention);
-        // Where a mapping that goes to some stores alone would lead in one that cannot be used, nobody knows.
+        // For a mapping that applies to some stores only, the paths in an unusable one are unknown.
         let hidden = desired.mappings.iter().filter_map(|entry| entry.stores.as_ref()).flatten();
         let is_known = hidden.into_iter().all(|store| !seen.absent.contains_key(store));
         let known = match mapped.astray.is_empty() && seen.unmatched.is_empty() && is_known {
@@ -320,8 +320,9 @@ impl<'a> Turn<'a> {
         verdict(&object, Said { version, requeue, ..said })
     }
 
-    /// No source is there. What was pushed goes only if this very spec was in place before: a source that was renamed in the
-    /// spec, and is not there yet, deletes nothing.
+    /// Handles sources that do not exist. What was pushed is removed only if this very spec was
+    /// pushed before: a source that was renamed in the spec, and does not exist yet, removes
+    /// nothing.
     async fn without_sources(&self, seen: &SeenStores, desired: &Desired) -> Report<PushSecretStatus> {
         let listed = !self.before.lists_nothing();
         let deletes = self.object.spec.deletion_policy() == PushDeletionPolicy::Delete;
@@ -341,7 +342,7 @@ impl<'a> Turn<'a> {
         self.halt(verdict, Requeue::AwaitChange)
     }
 
-    /// Whether the spec as it is now was in place once.
+    /// Whether the present generation was pushed once.
     fn was_synced(&self) -> bool {
         let generation = self.before.synced_resource_version.as_deref().and_then(|text| text.split_once('-'));
         generation.is_some_and(|(generation, _)| generation == self.generation().to_string())
@@ -364,7 +365,7 @@ impl<'a> Turn<'a> {
         (object, Said { version, requeue, ..said })
     }
 
-    /// Plans, writes what is about to be written into the ledger, and writes.
+    /// Plans, records, and writes to the stores.
     async fn carry_out(&self, seen: &SeenStores, aim: &Aim<'_>) -> Carried {
         let wanted: Vec<&EntryRef> = match aim {
             Aim::Publish { mapped, .. } => mapped.entries.keys().collect(),
@@ -390,7 +391,8 @@ impl<'a> Turn<'a> {
         let paths = self.before.paths.iter().filter(|path| !moved.contains(&path.store)).cloned().collect::<Vec<_>>();
         let (plan, asking) = self.plan(aim, &ledger, &places, &paths);
         let record = Record::new(self.world.cluster, (*self.object).clone(), &plan, &ledger, locations.clone());
-        // What is offered stands, asked or not: one that cannot be looked at asks nobody, and tries again soon.
+        // If the live read fails, the offers stay closed and nobody is asked. The properties stay,
+        // and the next try follows soon.
         let is_confirmed = asking.values().all(Vec::is_empty) || record.confirm().await.is_ok();
         if is_confirmed {
             self.world.offers.open(&self.me, asking, self.world.instant);
@@ -420,9 +422,10 @@ impl<'a> Turn<'a> {
         Carried { plan, results, recorded: record.finish(&reached.mounts), reached, fates, paths, is_confirmed }
     }
 
-    /// What stands elsewhere than where the wanted stores lead is about to be removed. So the API server is asked first whether they lead
-    /// there: the watch may show a store as it was before an edit that another leader has followed, or that nobody has followed yet.
-    /// A store of which that is true is not used until the watch has caught up.
+    /// Leaves out stores that the watch shows late. Whatever is elsewhere than where the wanted
+    /// stores lead is about to be removed. So a live read must confirm first where they lead: the
+    /// watch may show a store before its last edit, which another leader may have followed. Such a
+    /// store is not used until the watch has caught up.
     async fn without_behind(
         &self,
         mut seen: SeenStores,
@@ -444,7 +447,7 @@ impl<'a> Turn<'a> {
         seen
     }
 
-    /// A former place that cannot be cleaned is waited for as long as for any clean-up.
+    /// Gives up former locations after the deadline of any clean-up.
     fn fates(&self, judged: Fates) -> Fates {
         let Turn { world, me, .. } = self;
         world.deletions.fail_only(&me.object(), &judged.failing);
@@ -452,7 +455,7 @@ impl<'a> Turn<'a> {
         judged.give_up(world.cleanup_deadline, failing_for)
     }
 
-    /// The plan, and what of it is offered to whom.
+    /// The plan, and which properties are offered to whom.
     fn plan(&self, aim: &Aim<'_>, ledger: &Ledger, places: &Places, paths: &[PushedPath]) -> (Plan, Asking) {
         let mut asking = Asking::new();
         let patience = Patience { now: self.world.instant, most: self.world.cleanup_deadline };
@@ -479,7 +482,8 @@ impl<'a> Turn<'a> {
         });
     }
 
-    /// A version that was written when we could not say so any more (a lost reply, a restart) is announced late.
+    /// Announces versions that were written but not announced, because of a lost reply or a
+    /// restart.
     async fn announce_missed(&self, seen: &SeenStores, paths: &[PushedPath], results: &Results) {
         for (entry_ref, outcome) in results {
             let unsaid = outcome.result.as_ref().ok().filter(|applied| applied.wrote == Wrote::Nothing);
@@ -526,12 +530,14 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// The ledger must not be overwritten by a reconcile that saw an older one, nor may a reconcile that pushed something new overlook
-/// what became of the PushSecret meanwhile; the rest of the status may be written whatever happened.
+/// Builds the report. A status that changes the ledger carries the resourceVersion, so that a
+/// reconcile never overwrites a newer ledger or misses an edit after pushing something new. Any
+/// other status may always be written.
 pub(super) fn verdict(object: &PushSecret, said: Said) -> Report<PushSecretStatus> {
     let (before, after) =
         (object.status.as_ref().map(PushSecretStatus::ledger).unwrap_or_default(), said.status.ledger());
-    // Definitions of others keep no locations: these alone are not worth a write that may have to be repeated.
+    // CRDs of other controllers drop locations, so a first location alone is not worth a
+    // conditional write.
     let locations_move = !before.locations.is_empty() && before.locations != after.locations;
     let moves = (before.synced, before.former) != (after.synced, after.former) || locations_move;
     let report = Report::Verdict {

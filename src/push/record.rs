@@ -1,5 +1,5 @@
-//! Writes the ledger (and, where deletion is asked for, the finalizer) before anything is pushed, and looks at it live before an
-//! entry is written for the first time or loses anything.
+//! Writes the ledger before anything is pushed, and the finalizer if `deletionPolicy` is `Delete`.
+//! Reads the PushSecret live before an entry is written for the first time or loses anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,29 +19,29 @@ use crate::api::push_ledger::PushLedger;
 use crate::api::push_secret::PushDeletionPolicy;
 use crate::cluster::{Cluster, ClusterError};
 
-/// For so long a live look holds for the next entry of the same reconcile.
+/// How long a live read serves the next entries of the same reconcile.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// The ledger during one reconcile. It is written at most once, with all lines of the plan. What turns out to be too much is taken
-/// back by the status that ends the reconcile, and until then costs nothing: only what is also claimed is ever deleted.
+/// The ledger during one reconcile. It is written at most once, with all lines of the plan. The
+/// status that ends the reconcile removes lines that were too many. Until then they do no harm:
+/// only properties that are also claimed are ever removed.
 pub struct Record<'a> {
     cluster: &'a Cluster,
-    /// Every line that this plan could need.
+    /// Every line that the plan may need.
     lines: BTreeMap<EntryRef, BTreeMap<String, Line>>,
-    /// What this plan removes, as the cache lists it.
+    /// The lines of what the plan removes, as the cache lists them.
     old: BTreeMap<EntryRef, BTreeMap<String, Line>>,
-    /// Where the stores lead.
     locations: Locations,
     state: Mutex<State>,
 }
 
-/// What a reconcile left behind on its PushSecret.
+/// The PushSecret and its ledger after a reconcile.
 pub struct Recorded {
-    /// The PushSecret as the last write or look left it.
+    /// The PushSecret as last written or read.
     pub object: PushSecret,
-    /// Its ledger: what it listed already, and what was announced since.
+    /// Its ledger, with the lines that were needed since.
     pub ledger: Ledger,
-    /// The version that the PushSecret must still have for a status to be written; nothing where only the cache was looked at.
+    /// The resourceVersion that a status write must carry; `None` if only the cache was read.
     pub version: Option<String>,
 }
 
@@ -49,9 +49,9 @@ struct State {
     object: PushSecret,
     /// The ledger as it was before we added lines.
     listed: PushLedger,
-    /// The lines that were asked for.
+    /// The lines that were needed.
     announced: BTreeSet<(EntryRef, String)>,
-    /// When the API server last told us.
+    /// When the PushSecret was last read or written live.
     seen: Option<Instant>,
     /// Whether the plan's lines were added.
     added: bool,
@@ -72,12 +72,12 @@ impl<'a> Record<'a> {
         Record { cluster, lines, old: old.collect(), locations, state: Mutex::new(state) }
     }
 
-    /// What is known now.
+    /// The state at the end of the reconcile.
     pub fn finish(self, mounts: &Mounts) -> Recorded {
         let State { object, listed, announced, seen, added: _ } = self.state.into_inner();
         let mut ledger = Ledger::read(&listed, mounts);
-        // Also of a store that gets its first line without a write, since what it is to have is there and ours: another name of the
-        // place had it.
+        // A store can get its first line without a write, if another entry reference of the same
+        // place had the property. So all locations are set here.
         self.locations.iter().for_each(|(store, location)| ledger.locate(store, location));
         for (entry_ref, property) in announced {
             if let Some(line) = self.lines.get(&entry_ref).and_then(|lines| lines.get(&property)) {
@@ -88,7 +88,7 @@ impl<'a> Record<'a> {
         Recorded { object, ledger, version }
     }
 
-    /// Looks at the PushSecret live: nothing is left to others on the word of a cache.
+    /// Reads the PushSecret live. A cache is not enough to offer properties to others.
     pub async fn confirm(&self) -> Result<(), ClusterError> {
         let mut state = self.state.lock().await;
         let conflict = ClusterError::Conflict { verb: "look at", object: state.object.name_any() };
@@ -106,7 +106,8 @@ impl<'a> Record<'a> {
             self.lines.get(entry_ref).into_iter().flatten().filter(|(property, _)| properties.contains(*property));
         let wanted: Vec<(&String, &Line)> = wanted.collect();
         match self.write(&mut state, entry_ref, &wanted).await {
-            // The cache was behind our own last write, or the object was edited: the first is no reason to give up.
+            // The cache lags behind our own last write, or the object was edited. Only an edit is a
+            // reason to give up.
             Err(conflict @ ClusterError::Conflict { .. }) => {
                 self.look(&mut state, conflict).await?;
                 self.write(&mut state, entry_ref, &wanted).await?;
@@ -121,14 +122,15 @@ impl<'a> Record<'a> {
         }
         let removed = self.old.get(entry_ref).into_iter().flat_map(BTreeMap::values);
         if sight == Sight::Live && !lists(&self.settled(&state.object), entry_ref, removed) {
-            // Whoever took the line away knew more than our cache.
+            // Whoever removed the line knew more than our cache.
             return Err(ClusterError::Conflict { verb: "look at", object: state.object.name_any() });
         }
         state.announced.extend(wanted.into_iter().map(|(property, _)| (entry_ref.clone(), property.clone())));
         Ok(())
     }
 
-    /// Takes the API server's word for the cache's, if it is about the same PushSecret with the same spec.
+    /// Replaces the cached PushSecret by a live read. The error is `conflict` if it is another one,
+    /// or its spec differs.
     async fn look(&self, state: &mut State, conflict: ClusterError) -> Result<(), ClusterError> {
         let fresh = self.cluster.fresh_push_secret(&state.object).await?;
         if !is_same_wish(&state.object, &fresh) {
@@ -137,7 +139,7 @@ impl<'a> Record<'a> {
         let ours = |line: &Line, entry_ref: &EntryRef| !lists(&state.listed, entry_ref, [line]);
         let mut listed = self.settled(&fresh);
         if state.added {
-            // Lines that we added are not what was found.
+            // Lines that we added do not count as listed before.
             for (entry_ref, lines) in &self.lines {
                 let store = listed.synced.entry(entry_ref.store.listed()).or_default();
                 lines.values().filter(|line| ours(line, entry_ref)).for_each(|line| ledger::take(store, line));
@@ -148,7 +150,7 @@ impl<'a> Record<'a> {
         Ok(())
     }
 
-    /// Writes what is missing, and whatever else the plan could need with it.
+    /// Writes missing lines, and all others that the plan may need with them.
     async fn write(
         &self,
         state: &mut State,
@@ -172,7 +174,8 @@ impl<'a> Record<'a> {
         Ok(())
     }
 
-    /// The ledger says where a store leads no later than that something stands there.
+    /// Adds all lines of the plan. The locations are recorded with the lines, so before anything is
+    /// written to a store.
     fn with_all_lines(&self, mut ledger: PushLedger) -> PushLedger {
         for (entry_ref, lines) in self.lines.iter().filter(|(_, lines)| !lines.is_empty()) {
             let listed = ledger.synced.entry(entry_ref.store.listed()).or_default();
@@ -200,7 +203,8 @@ fn lists<'l>(ledger: &PushLedger, entry_ref: &EntryRef, lines: impl IntoIterator
     lines.into_iter().all(|line| listed.is_some_and(|listed| ledger::has(listed, line)))
 }
 
-/// Whether two versions of a PushSecret ask for the same.
+/// Whether two versions of a PushSecret have the same UID and spec, and both or neither is being
+/// deleted.
 pub(super) fn is_same_wish(one: &PushSecret, other: &PushSecret) -> bool {
     let (one, other) = (&one.metadata, &other.metadata);
     one.uid == other.uid

@@ -1,4 +1,4 @@
-//! Why an entry is not written, and why a property that was to go was left: in the words of status and Events.
+//! Why an entry is not written, and why a property to remove stays: as in status and Events.
 
 use super::step::MAX_ENTRY_BYTES;
 use crate::domain::claim::{self, Elsewhere, Owner};
@@ -11,53 +11,50 @@ pub enum Refusal {
         "property {property:?} belongs to {owner}: choose another path or property, or delete that mapping (the claim is custom_metadata {key:?})"
     )]
     Conflict {
-        /// The property.
         property: String,
-        /// Who owns it.
         owner: Owner,
-        /// Where that is written down.
+        /// The key of the claim in the custom metadata.
         key: String,
     },
-    /// The property's claim cannot be read.
+    /// The claim of the property does not parse.
     #[error(
         "property {property:?} has a claim that cannot be read: look at custom_metadata {key:?}, and remove it if nobody owns it"
     )]
     UnreadableClaim {
-        /// The property.
         property: String,
-        /// Where the claim is.
+        /// The key of the claim in the custom metadata.
         key: String,
     },
-    /// The entry was written by somebody else.
+    /// No External Secrets controller manages the entry.
     #[error(
         "the path holds data that no External Secrets controller wrote{}: choose another path, or annotate the PushSecret with waypost.io/adopt: \"true\" to add its properties there",
         hint(.elsewhere)
     )]
     NotManaged {
-        /// Where its mark was looked for.
+        /// The result of looking for a misplaced mark.
         elsewhere: Elsewhere,
     },
-    /// We pushed it, and somebody replaced the labels that say so.
+    /// We pushed the entry, and somebody replaced its custom metadata, which had our claims.
     #[error(
         "this PushSecret wrote the path, and its labels (custom_metadata) were replaced{}: annotate the PushSecret with waypost.io/adopt: \"true\" to have it claimed and written again, or choose another path",
         since(.version)
     )]
     MetadataReplaced {
-        /// The version that was last seen with its labels.
+        /// The last version that was seen with our claims.
         version: Option<u64>,
     },
-    /// The entry has no room for more claims.
+    /// The custom metadata has no room for more claims.
     #[error(
         "the path would have {claims} claims and {keys} keys of custom_metadata, and the limits are {} and {}: spread its properties over several paths",
         claim::MAX_CLAIMS,
         claim::MAX_KEYS
     )]
     TooManyClaims {
-        /// Claims there would be.
+        /// The claims that there would be.
         claims: usize,
-        /// Keys there would be.
+        /// The keys that there would be.
         keys: usize,
-        /// Whose claims are there.
+        /// The owners of the present claims.
         others: Vec<Owner>,
     },
     /// The entry would be too large.
@@ -83,28 +80,26 @@ fn since(version: &Option<u64>) -> String {
     version.map(|version| format!(" since version {version}")).unwrap_or_default()
 }
 
-/// Why a property that the ledger lists, and that was to be removed, stays in the store. Nothing shows that it is still ours.
+/// Why a property to remove stays in the store: nothing shows that it is still ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Left {
-    /// No External Secrets controller's mark is on the entry.
+    /// The entry has no mark.
     #[error("the labels of the path were replaced, and nothing shows any more whose it is")]
     Unmarked,
-    /// What was there first is never deleted, and without a claim nobody knows whether it was.
+    /// `IfNotExists` never deletes what existed before. Without a claim, nothing tells whether the
+    /// property did.
     #[error("nobody claims it, and updatePolicy IfNotExists leaves what may have been there first")]
     Existing,
-    /// It stands where its store led before that was edited, and only a claim shows there that it is ours.
+    /// It is at a former location, where only a claim shows that it is ours.
     #[error("nobody claims it, and its store leads elsewhere now")]
     Unclaimed,
-    /// Somebody is about to claim it.
+    /// Another PushSecret is about to claim it.
     #[error("{by} announced a claim on it")]
-    Contested {
-        /// Who.
-        by: Owner,
-    },
-    /// Somebody claims it.
+    Contested { by: Owner },
+    /// Another PushSecret claims it.
     #[error("{}", .by.as_ref().map_or("it has a claim that cannot be read".to_owned(), |by| format!("it belongs to {by}")))]
     Taken {
-        /// Who; `None` where the claim cannot be read.
+        /// Its owner; `None` if the claim does not parse.
         by: Option<Owner>,
     },
 }

@@ -1,4 +1,5 @@
-//! What can be read of a PushSecret that does not decode: enough to tell whose it is, and mostly enough to remove what it pushed.
+//! Reads what it can of a PushSecret that does not decode: enough to tell whether it is ours, and
+//! mostly enough to remove what it pushed.
 
 use std::time::Duration;
 
@@ -17,9 +18,9 @@ use crate::controller::undecodable::{Advice, Fate};
 
 /// A PushSecret as far as it decodes.
 pub struct Remains {
-    /// What matters when it is deleted: its policies, its stores and its ledger. Nothing else may be done with it.
+    /// What a clean-up needs: its policies, its stores and its ledger. It is good for nothing else.
     pub push: PushSecret,
-    /// The field that says what becomes of what was pushed, and cannot be read.
+    /// A field that does not decode and that determines what happens to what was pushed.
     pub illegible: Option<&'static str>,
 }
 
@@ -54,7 +55,7 @@ pub fn of(object: DynamicObject) -> Remains {
     Remains { push: PushSecret { metadata: object.metadata, spec, status: Some(status) }, illegible }
 }
 
-/// It cannot be read.
+/// A field that does not decode.
 #[derive(Debug)]
 struct Illegible;
 
@@ -63,8 +64,9 @@ fn field<T: DeserializeOwned>(value: &Value, name: &str) -> Result<Option<T>, Il
 }
 
 impl Remains {
-    /// What becomes of it when its deletion is known for this long. While nobody knows whether what it pushed is to go, that stays, and after the deadline of every
-    /// clean-up the PushSecret goes without it.
+    /// What happens to it, given how long its deletion has been known. If it does not say whether
+    /// to remove what it pushed, that stays, and the PushSecret is released after the deadline of
+    /// any clean-up.
     pub fn fate(&self, known_for: Duration, deadline: Duration) -> Fate<PushSecret> {
         if self.push.metadata.deletion_timestamp.is_none() {
             return Fate::Told(Advice::correct());
@@ -82,7 +84,7 @@ impl Remains {
         }
     }
 
-    /// The ledger's lines, as far as they can be read.
+    /// The lines of the ledger, as far as they decode.
     pub fn pushed(&self) -> String {
         self.push.status.as_ref().map(|status| ledger::text(&status.ledger())).unwrap_or_default()
     }

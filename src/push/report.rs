@@ -1,4 +1,5 @@
-//! Says how a PushSecret stands: condition, ledger, paths and when to look again, from what became of its entries.
+//! Builds the report of a PushSecret from the outcome of its entries: condition, ledger, paths and
+//! requeue.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,58 +23,55 @@ use crate::api::path_status::{MAX_PATHS, PathState, PushedPath};
 use crate::controller::report::{Requeue, Verdict};
 use crate::store::error::Family;
 
-/// What can end without an edit of this PushSecret, such as another one's claim or a policy that forbids, is looked at again
-/// after this time at most.
+/// The longest pause after a refusal that can end without an edit of this PushSecret, such as
+/// another one's claim or a policy that denies.
 pub(super) const OUTSIDE_RETRY: Duration = Duration::from_secs(60);
-/// So is any other refusal, where the spec has no interval.
+/// The pause after any other refusal, if the spec has no interval.
 const REFUSED_RETRY: Duration = Duration::from_secs(300);
 /// A message names this many problems, and counts the rest.
 const MAX_PROBLEMS: usize = 8;
 /// The longest message of one path in status, in characters.
 const MAX_PATH_MESSAGE: usize = 1024;
 
-/// What reports depend on besides what was done.
+/// What a report depends on besides the outcome.
 pub struct Setting<'a> {
     /// The generation that was reconciled.
     pub generation: i64,
-    /// What `status.syncedResourceVersion` is when everything is pushed.
+    /// The value of `status.syncedResourceVersion` once everything is pushed.
     pub synced_version: String,
-    /// The time.
     pub now: Timestamp,
     /// How often `status.refreshTime` moves without a change.
     pub heartbeat: Duration,
-    /// `None`: only when something changes.
+    /// The refresh interval; `None` means only when something changes.
     pub refresh: Option<Duration>,
-    /// What the convention warns about.
+    /// The warnings of the convention.
     pub warnings: &'a [String],
 }
 
-/// What was done.
+/// The outcome of a plan.
 pub struct Done<'a> {
-    /// What was wanted.
     pub plan: &'a Plan,
-    /// What became of it.
     pub results: &'a Results,
-    /// Stores that could not be used, of the spec and of the ledger.
+    /// The stores of the spec and the ledger that could not be used.
     pub absent: &'a BTreeMap<StoreKey, NoStore>,
-    /// The stores that are published to.
+    /// The stores to publish to.
     pub wanted: &'a BTreeSet<StoreKey>,
-    /// Selectors of stores that select none, in words.
+    /// Selectors that match no store, for messages.
     pub unmatched: &'a [String],
-    /// Mappings that lead nowhere.
+    /// Mappings without a path.
     pub astray: &'a [Astray],
-    /// What was seen of places to which stores led before they were edited.
+    /// The state of former locations.
     pub fates: &'a Fates,
 }
 
-/// One thing that is not as it should be.
+/// A problem, as a condition shows it.
 struct Trouble {
     reason: Reason,
     family: Family,
     text: String,
 }
 
-/// The report on a PushSecret that is carried out.
+/// The report on a PushSecret that was published.
 pub fn published(before: &PushSecretStatus, ledger: &Ledger, done: &Done<'_>, setting: &Setting<'_>) -> Said {
     let troubles = troubles(done);
     let mut status = before.clone();
@@ -95,7 +93,7 @@ pub fn published(before: &PushSecretStatus, ledger: &Ledger, done: &Done<'_>, se
     for text in awaited.iter().chain(&inherited) {
         verdict.message.push_str(&format!("; {text}"));
     }
-    // Whoever takes it wakes us; what only ends without a word is looked after.
+    // A taker wakes us, but a PushSecret that never answers does not. So look again.
     let requeue = match (requeue, awaited.is_empty()) {
         (Requeue::AwaitChange, false) => Requeue::After(OUTSIDE_RETRY),
         (Requeue::After(pause), false) => Requeue::After(pause.min(OUTSIDE_RETRY)),
@@ -110,7 +108,8 @@ pub fn published(before: &PushSecretStatus, ledger: &Ledger, done: &Done<'_>, se
     Said { left, lost, ..conclude(status, verdict, requeue, setting) }
 }
 
-/// The report on a PushSecret whose pushed values are to go: what is left, and in which words it is said when nothing is.
+/// The report on a PushSecret whose pushed values are removed. `when_gone` is the verdict once
+/// nothing is left.
 pub fn withdrawn(
     before: &PushSecretStatus,
     ledger: &Ledger,
@@ -160,24 +159,24 @@ pub fn withdrawn(
     Said { left, lost, ..conclude(status, verdict, requeue, setting) }
 }
 
-/// The report on a PushSecret that cannot be carried out at all: everything else stays as it was.
+/// The report on a PushSecret that was neither published nor removed: only its condition changes.
 pub fn halted(before: &PushSecretStatus, verdict: Verdict, requeue: Requeue, setting: &Setting<'_>) -> Said {
     conclude(before.clone(), verdict, requeue, setting)
 }
 
 /// A verdict with the status that goes with it.
 pub struct Said {
-    /// The condition.
     pub verdict: Verdict,
     /// The whole status.
     pub status: PushSecretStatus,
-    /// When to look again.
     pub requeue: Requeue,
-    /// What was to go, leaves the ledger and stays in a store, each with the reason.
+    /// What leaves the ledger and stays in a store although it was to be removed, each with the
+    /// reason.
     pub left: Vec<String>,
-    /// What leaves the ledger and stays where a store led before it was edited, each with the reason.
+    /// What leaves the ledger and stays at a former location, each with the reason.
     pub lost: Vec<String>,
-    /// The version of the PushSecret that this speaks of, where a later one must not get this status.
+    /// The resourceVersion that the status write must carry, if a later version must not get this
+    /// status.
     pub version: Option<String>,
 }
 
@@ -189,8 +188,8 @@ fn conclude(mut status: PushSecretStatus, verdict: Verdict, requeue: Requeue, se
     Said { verdict, status, requeue, left: Vec::new(), lost: Vec::new(), version: None }
 }
 
-/// What the ledger lists once everything is done. A line leaves it only where a look at the store showed that nothing of ours is
-/// there, or where that is said ([`left`]).
+/// The ledger after the reconcile. A line leaves it only if a read of the store showed that the
+/// property is not ours any more, or if the report says what stays ([`left`]).
 fn remaining(ledger: &Ledger, plan: &Plan, results: &Results) -> Ledger {
     let mut remaining = ledger.clone();
     for (entry_ref, job) in plan {
@@ -204,7 +203,7 @@ fn remaining(ledger: &Ledger, plan: &Plan, results: &Results) -> Ledger {
         for (property, line) in job.lines.iter().filter(|(property, _)| applied.settled.owned.contains(*property)) {
             remaining.insert(entry_ref.clone(), property.clone(), line.clone());
         }
-        // What was pushed there as a whole is now listed property by property.
+        // An entry that was pushed as a whole is now listed by property.
         if !job.lines.is_empty() {
             remaining.whole.remove(entry_ref);
         }
@@ -235,7 +234,7 @@ fn leaves(property: &String, job: &Job, outcome: &Outcome, results: &Results) ->
     }
 }
 
-/// What was to go and was left in a store, since nothing shows that it is ours.
+/// What stays in a store although it was to be removed, because nothing shows that it is ours.
 fn left(ledger: &Ledger, done: &Done<'_>) -> Vec<String> {
     let left = done.results.iter().filter_map(|(entry_ref, outcome)| {
         let listed = ledger.pushed.get(entry_ref)?;
@@ -247,7 +246,7 @@ fn left(ledger: &Ledger, done: &Done<'_>) -> Vec<String> {
     left.flatten().collect()
 }
 
-/// Takes what nobody waits for any longer out of the ledger, and names it.
+/// Removes the lines of former locations that Waypost has given up, and returns them for messages.
 fn let_go(listed: &mut Ledger, fates: &Fates) -> Vec<String> {
     let named = |lines: Vec<String>, store: &StoreKey, why: &str| {
         lines.into_iter().map(|line| format!("{line} in {store}: {why}")).collect::<Vec<_>>()
@@ -309,7 +308,7 @@ fn troubles(done: &Done<'_>) -> Vec<Trouble> {
     stores.chain(unmatched).chain(astray).chain(entries).chain(waiting).collect()
 }
 
-/// A path, and in which store where there are several.
+/// The path, and its store if there are several.
 fn place(done: &Done<'_>, entry_ref: &EntryRef) -> String {
     match (done.wanted.len(), &entry_ref.store.former) {
         (0 | 1, None) => entry_ref.path.to_string(),
@@ -317,7 +316,7 @@ fn place(done: &Done<'_>, entry_ref: &EntryRef) -> String {
     }
 }
 
-/// What kind of failure it is.
+/// The family of a problem.
 pub(super) fn family(problem: &Problem) -> Family {
     classify(problem).1
 }
@@ -373,7 +372,7 @@ fn store_reason(error: &crate::store::StoreError) -> Reason {
     }
 }
 
-/// One reason for all: that of the first problem. The message names each.
+/// The verdict on all problems: it has the reason of the first, and the message names each.
 fn summary(troubles: &[Trouble]) -> Verdict {
     let mut texts: Vec<&str> = troubles.iter().map(|trouble| trouble.text.as_str()).collect();
     texts.dedup();
@@ -387,7 +386,7 @@ fn summary(troubles: &[Trouble]) -> Verdict {
     Verdict { ready: false, reason, message }
 }
 
-/// With several stores, also those that have everything.
+/// Adds the stores that have everything, if there are several, and what stays until then.
 fn partly(mut verdict: Verdict, done: &Done<'_>, listed: &Ledger) -> Verdict {
     let ours =
         |store: &StoreKey| done.results.iter().filter(|(entry_ref, _)| entry_ref.store == *store).collect::<Vec<_>>();
@@ -419,7 +418,7 @@ fn retry(troubles: &[Trouble], refresh: Option<Duration>) -> Requeue {
     }
     let refresh = refresh.unwrap_or(REFUSED_RETRY);
     let because = |reasons: &[Reason]| troubles.iter().any(|trouble| reasons.contains(&trouble.reason));
-    // Nothing but an edit or another limit of the server helps, and each try would send it all again.
+    // Only an edit or another limit of the server helps, and each try would send everything again.
     if because(&[Reason::TooLarge]) {
         return Requeue::After(refresh.max(REFUSED_RETRY));
     }
@@ -467,7 +466,7 @@ fn wrote(results: &Results) -> bool {
 
 fn is_heartbeat_due(before: &PushSecretStatus, setting: &Setting<'_>) -> bool {
     let Some(Time(last)) = before.refresh_time else { return true };
-    // A clock that went back must not silence the heartbeat for good.
+    // A clock that was set back must not stop the heartbeat for good.
     let elapsed = setting.now.duration_since(last);
     elapsed.is_negative() || elapsed.unsigned_abs() >= setting.heartbeat
 }
@@ -489,12 +488,13 @@ fn path(before: &PushSecretStatus, entry_ref: &EntryRef, outcome: &Outcome, now:
                 Wrote::Version => Some(Time(now)),
                 Wrote::Nothing => earlier.and_then(|earlier| earlier.written_at.clone()),
             };
-            // Of another version nobody knows yet who has it.
+            // The consumers of another version are not counted yet.
             let consumers =
                 earlier.filter(|earlier| earlier.version == version).and_then(|earlier| earlier.consumers.clone());
             PushedPath {
                 consumers,
-                // Whoever wrote it: our properties stand in it, and a write of ours whose reply was lost looks like another's.
+                // Whoever wrote it: it has our properties, and a write of ours whose reply was lost
+                // looks like another's.
                 version,
                 properties: applied.settled.owned.iter().cloned().collect(),
                 written_at,

@@ -1,4 +1,4 @@
-//! The mappings of a spec, parsed: `data` entry by entry, then `dataTo`.
+//! Parses the mappings of a spec: first `data`, then `dataTo`.
 
 use std::collections::BTreeSet;
 
@@ -10,17 +10,18 @@ use crate::domain::mapping::KeyConversion;
 use crate::domain::push_options::PushOptions;
 use crate::domain::remote_key::RemoteKey;
 
-/// What is said of a template that has more than the key between its braces.
+/// The advice for a template that has more than the key between its braces.
 const ONLY_THE_KEY: &str =
     "only `{{ .value }}`, the key, can stand between braces; use rewrite.regexp for anything else";
 
-/// One PushSecret may have so many regular expressions, each of which takes memory as long as it is reconciled.
+/// The maximum number of regular expressions of one PushSecret. Each takes memory during the
+/// reconcile.
 const MAX_EXPRESSIONS: usize = 100;
 
-/// All mappings, given the stores that the spec names or selects.
+/// Parses all mappings, given the stores that the spec names or selects.
 ///
 /// # Errors
-/// What only an edit of the spec can mend.
+/// A fault that only an edit of the spec can fix.
 pub fn mappings(spec: &PushSecretSpec, chosen: &Chosen) -> Result<Vec<PushMapping>, InvalidSpec> {
     let found = spec.data_to.iter().map(expressions).sum();
     if found > MAX_EXPRESSIONS {
@@ -30,7 +31,7 @@ pub fn mappings(spec: &PushSecretSpec, chosen: &Chosen) -> Result<Vec<PushMappin
     for (index, data) in spec.data.iter().enumerate() {
         entries.push(named(format!("spec.data[{index}]"), data)?);
     }
-    // A key with a mapping of its own is not mapped along with the others.
+    // A key that `data` names is not mapped by `dataTo` as well.
     let except: BTreeSet<String> = spec.data.iter().filter_map(|data| filled(&data.match_.secret_key)).collect();
     for (index, many) in spec.data_to.iter().enumerate() {
         entries.push(matched(index, many, &except, chosen)?);
@@ -85,7 +86,7 @@ fn matched(
     mapping(field, shape, stores, kept)
 }
 
-/// One of the two, as the API has it.
+/// Parses a rewrite: the CRD allows one of the two.
 fn change(field: &str, rewrite: &PushRewrite) -> Result<Vec<KeyChange>, InvalidSpec> {
     let replace = rewrite.regexp.as_ref().map(|regexp| {
         let refused = |error| InvalidSpec::Regexp { field: format!("{field}.regexp.source"), error };

@@ -1,4 +1,4 @@
-//! What a PushSecret publishes from, and what is said when that is not there.
+//! The sources of a PushSecret, and the verdicts if they do not exist.
 
 use crate::api::condition::Reason;
 use crate::api::path_status::MAX_PATHS;
@@ -6,23 +6,23 @@ use crate::cluster::source::{Bound, OverBound};
 use crate::controller::report::Verdict;
 use crate::domain::label_query::LabelQuery;
 
-/// The sources that a spec asks for, all of the PushSecret's own namespace.
+/// The sources that a spec asks for, all in the PushSecret's own namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sources {
-    /// A Secret by its name.
+    /// A Secret by name.
     Named(String),
     /// All Secrets with these labels.
     Labelled(LabelQuery),
-    /// A ConfigMap by its name.
+    /// A ConfigMap by name.
     ConfigMap(String),
 }
 
-/// The most that a label selector may match: `status.paths` has room for as many paths, and a source is held in memory until it is
-/// pushed.
+/// The maximum that a label selector may match. `status.paths` has room for as many paths, and
+/// sources are in memory until they are pushed.
 pub const BOUND: Bound = Bound { secrets: MAX_PATHS, bytes: 16 * 1024 * 1024 };
 
 impl Sources {
-    /// Nothing was pushed from them yet.
+    /// The sources do not exist, and nothing was pushed from them yet.
     pub fn not_found(&self, namespace: &str) -> Verdict {
         let message = match self {
             Sources::Named(name) => format!(
@@ -38,7 +38,7 @@ impl Sources {
         Verdict { ready: false, reason: Reason::SourceNotFound, message }
     }
 
-    /// They are gone, and what was pushed from them stays.
+    /// The sources do not exist any more, and what was pushed from them stays.
     pub fn gone(&self, namespace: &str) -> Verdict {
         let message = match self {
             Sources::Named(name) => gone_for_now("Secret", namespace, name),
@@ -50,7 +50,7 @@ impl Sources {
         Verdict { ready: false, reason: Reason::SourceGone, message }
     }
 
-    /// They are more than one PushSecret may have.
+    /// The sources exceed [`BOUND`].
     pub fn too_many(&self, namespace: &str, over: OverBound) -> Verdict {
         let what = match self {
             Sources::Named(name) | Sources::ConfigMap(name) => name.clone(),
@@ -71,7 +71,7 @@ impl Sources {
         Verdict { ready: false, reason: Reason::TooLarge, message }
     }
 
-    /// They are gone, and so is what was pushed from them.
+    /// The sources do not exist any more, and what was pushed from them is removed.
     pub fn deleted(&self, namespace: &str) -> Verdict {
         let message = match self {
             Sources::Named(name) => gone_with_all("Secret", namespace, name),

@@ -1,193 +1,122 @@
-//! Decides, for one entry, the next request from what the last read saw, and nothing else.
+//! Decides the next request for one entry, from what the last read showed and nothing else.
 //!
-//! The protocol is a chain of steps, each derived from the entry alone: announce → read again → write → confirm. So it can
-//! stop anywhere and go on from there, whoever stopped it.
+//! The protocol is a chain of steps, each derived from the entry alone: announce → read again →
+//! write → confirm. So it can stop anywhere, and the next reconcile continues from there.
 
 mod consents;
+mod goal;
 mod leaving;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::custom_metadata::MetadataGoal;
+pub use goal::{Existing, Foreign, Goal, History, Removals};
+
 use super::ending;
 use super::refusal::{Left, Refusal};
 use crate::domain::claim::{self, ClaimState, Elsewhere, Inquiry, MetadataChanges, Owner};
-use crate::domain::consent::Consent;
-use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
 
-/// The largest entry, in bytes of JSON: the storage behind a KV mount takes no larger one.
+/// The maximum size of an entry, in bytes of JSON: the storage of a KV mount accepts no larger one.
 pub const MAX_ENTRY_BYTES: usize = 1024 * 1024;
 
-/// What is wanted of one entry.
-#[derive(Default)]
-pub struct Goal {
-    /// Properties that are to have these values.
-    pub set: RemoteData,
-    /// Properties that are to be deleted, if they are ours.
-    pub remove: BTreeSet<String>,
-    /// Properties that are ours no longer and stay as they are.
-    pub release: BTreeSet<String>,
-    /// Properties that are to go, and that stand until those PushSecrets have been asked that may want them.
-    pub offer: BTreeMap<String, BTreeSet<String>>,
-    /// What becomes of earlier versions when its last property is among those.
-    pub earlier: EarlierVersions,
-    /// What happens to a property that is there already.
-    pub existing: Existing,
-    /// What happens to an entry without the marker.
-    pub foreign: Foreign,
-    /// What its labels are to be, as long as something there is ours.
-    pub custom_metadata: MetadataGoal,
-    /// Its key, as mappings and the ledger spell it.
-    pub spellings: BTreeSet<String>,
-    /// Who may read which of the properties of `set`; a property that is not here, anybody.
-    pub consents: BTreeMap<String, Consent>,
-    /// Whether the ledger lists a property of the entry: we pushed it, or were about to.
-    pub history: History,
-}
-
-/// What is known of an entry from earlier reconciles.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum History {
-    /// Nothing of ours was ever there.
-    #[default]
-    None,
-    /// The ledger lists it.
-    Listed {
-        /// The version that status names, where it names one.
-        version: Option<u64>,
-    },
-}
-
-/// Whether the properties that are to go are removed now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Removals {
-    /// In the same version as what is written.
-    Now,
-    /// They stay until everything new is written.
-    Later,
-}
-
-/// What happens to a property that is there already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Existing {
-    /// It gets our value.
-    #[default]
-    Replace,
-    /// It stays, and is neither claimed nor ever deleted by us.
-    Keep,
-    /// Only what our claim stands on is deleted. So it is where a store led before it was edited: anybody who may write the status
-    /// can name such a place.
-    Claimed,
-}
-
-/// What happens to an entry that no External Secrets controller manages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Foreign {
-    /// It is left alone.
-    #[default]
-    Refuse,
-    /// It is taken over, its other properties kept.
-    Adopt,
-}
-
-/// The next thing to do to an entry.
+/// The next step for an entry.
 pub enum Step {
-    /// Nothing: it is as wanted.
+    /// Nothing to do: the entry is as wanted.
     Done(Settled),
-    /// Somebody of our own cluster is in the way: look whether it still exists.
+    /// A claimant of our own cluster is in the way: look up whether it still exists.
     AskAfter(Owner),
-    /// Something of what is to go is claimed by another of our own cluster: look whether that one lists it.
+    /// Another PushSecret of our own cluster claims a property to remove: look up whether its
+    /// ledger lists it.
     AskHeir(Owner),
-    /// It has no mark: look whether that is where one of these spellings of its key puts it.
+    /// The entry has no mark: look whether ESO set it on another path, which follows from one of
+    /// these spellings.
     LookElsewhere(BTreeSet<String>),
-    /// Somebody announced a claim: give way for a moment.
+    /// Another claimant has an intent: wait for a moment.
     Wait {
         /// The intent's key.
         key: String,
-        /// Who.
         by: Owner,
     },
-    /// Change labels, creating the entry first where there is none: intents before a write.
+    /// Announce claims before a write, and create the entry first if it does not exist.
     Announce {
-        /// The labels to change.
+        /// The changes of custom metadata.
         changes: MetadataChanges,
-        /// The labels to change instead where a server makes sure that nobody comes between: claims at once. Nothing where
-        /// a property must not be claimed before it is written.
+        /// The changes if the server has check-and-set for metadata: confirmed claims at once.
+        /// `None` if a property must not be claimed before it is written.
         claims: Option<MetadataChanges>,
-        /// The properties that will be ours, and must stand in the ledger first.
+        /// The properties that will be ours. The ledger must list them first.
         properties: BTreeSet<String>,
     },
-    /// Write a whole version.
+    /// Write a version.
     Write(Write),
-    /// The latest version has no property left: delete it.
+    /// Delete the latest version, which has no property left.
     Bury {
-        /// Its number.
+        /// The number of the version.
         version: u64,
     },
-    /// No version has a property that is to stay: destroy them all, up to this one.
+    /// Destroy all versions up to this one: none has a property that is to stay.
     Destroy {
-        /// The latest version's number.
+        /// The number of the latest version.
         through: u64,
     },
-    /// Nobody else has anything at the entry, and all others know that it is about to go: remove it with its labels.
+    /// Purge the entry, with its custom metadata. Nobody else has anything there, and all claimants
+    /// have seen the announcement.
     Purge,
-    /// Set our claim in the place of that of an owner who leaves it to us.
+    /// Replace the claims of owners who offer these properties.
     TakeOver {
-        /// The labels to change.
+        /// The changes of custom metadata.
         changes: MetadataChanges,
-        /// The properties, which must stand in the ledger first, each with its owner's UID.
+        /// The properties, each with its owner's UID. The ledger must list them first.
         from: BTreeMap<String, String>,
     },
-    /// Change labels: intents become claims, what is no longer ours is released.
+    /// Change custom metadata: confirm intents as claims, and release what is no longer ours.
     Settle(MetadataChanges),
-    /// It must not be written.
+    /// The entry must not be written.
     Refuse {
-        /// Why.
         refusal: Refusal,
-        /// Properties that another owns.
+        /// The properties that others own.
         taken: BTreeSet<String>,
     },
 }
 
 /// A version to write.
 pub struct Write {
-    /// All properties, others' included.
+    /// All properties, including those of others.
     pub data: RemoteData,
-    /// The version it must follow.
+    /// The version that it must follow (check-and-set).
     pub cas: u64,
-    /// The properties that must still be ours, by the write's reply.
+    /// The properties that must still be ours in the reply of the write.
     pub holds: BTreeSet<String>,
-    /// Labels to change when they are.
+    /// The changes of custom metadata to make if they are.
     pub settle: MetadataChanges,
-    /// The properties that this write sets, and that must stand in the ledger first.
+    /// The properties that this write sets. The ledger must list them first.
     pub sets: BTreeSet<String>,
     /// The properties that this write removes.
     pub drops: BTreeSet<String>,
-    /// What stands then.
+    /// The entry after the write.
     pub settled: Settled,
 }
 
-/// An entry that is as wanted.
+/// The state of an entry that is as wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
-    /// The latest version with data.
+    /// The latest version, if it has data.
     pub version: Option<u64>,
     /// The properties that we own.
     pub owned: BTreeSet<String>,
-    /// The properties that were there already and are not ours.
+    /// The properties that existed before and are not ours.
     pub kept: BTreeSet<String>,
-    /// Those of them that another owns.
+    /// Those of them that others own.
     pub taken: BTreeSet<String>,
-    /// The properties that were to go and were left, each with the reason.
+    /// The properties that stay although they were to be removed, each with the reason.
     pub left: BTreeMap<String, Left>,
-    /// The properties that are offered, and that nobody has taken yet.
+    /// The offered properties that nobody has taken yet.
     pub awaited: BTreeSet<String>,
-    /// The properties that were to go and belong to another PushSecret of the cluster, which lists them.
+    /// The properties that another PushSecret of the cluster has taken over and lists.
     pub inherited: BTreeMap<String, Owner>,
 }
 
-/// Everything about one decision that does not change while it is made.
+/// The inputs of one decision.
 struct View<'a> {
     goal: &'a Goal,
     removals: Removals,
@@ -196,34 +125,35 @@ struct View<'a> {
     inquiry: &'a Inquiry,
 }
 
-/// What each property asks for.
+/// What to do with each property.
 #[derive(Default)]
 struct Sorted<'a> {
-    /// Ours, or announced by us alone.
+    /// Ours, or announced by nobody else.
     holds: BTreeSet<&'a str>,
-    /// To be announced.
+    /// To announce.
     announce: BTreeSet<&'a str>,
-    /// To be taken over, each from the owner with this UID.
+    /// To take over, each from the owner with this UID.
     takes: BTreeMap<&'a str, String>,
-    /// To be deleted; ours or announced.
+    /// To remove: ours, or announced by us.
     drops: BTreeSet<&'a str>,
-    /// Whatever we have on these goes.
+    /// To release: our claims and intents on these are removed.
     releases: BTreeSet<&'a str>,
-    /// There already, and not ours.
+    /// Existing, and not ours.
     kept: BTreeSet<&'a str>,
-    /// Another's.
+    /// Owned by others.
     taken: BTreeSet<&'a str>,
-    /// To be deleted, and not provably ours.
+    /// To remove, but not provably ours.
     left: BTreeMap<&'a str, Left>,
     /// Offered, and not taken yet.
     awaited: BTreeSet<&'a str>,
-    /// To be deleted, and another's by now.
+    /// Taken over by another PushSecret.
     inherited: BTreeMap<&'a str, Owner>,
-    /// What stops us, if anything.
+    /// The most important obstacle, if there is one.
     obstacle: Option<Obstacle>,
 }
 
-/// In the order of weight: a refusal is final, the others pass.
+/// Why nothing can be written now. The heaviest obstacle counts: a refusal is final, the others
+/// pass.
 enum Obstacle {
     Wait { key: String, by: Owner },
     Withdraw,
@@ -233,7 +163,7 @@ enum Obstacle {
     Refuse(Refusal),
 }
 
-/// The next step for an entry that looks like `entry`.
+/// The next step for an entry in the state of `entry`.
 pub fn next(goal: &Goal, removals: Removals, entry: &Entry, me: &Owner, inquiry: &Inquiry) -> Step {
     let view = View { goal, removals, entry, me, inquiry };
     let mut sorted = Sorted::default();
@@ -243,12 +173,13 @@ pub fn next(goal: &Goal, removals: Removals, entry: &Entry, me: &Owner, inquiry:
         return view.stop(&sorted, obstacle);
     }
     let sets = view.sets(&sorted);
-    // Before anything is announced: a claim on what cannot be written would only be withdrawn again.
+    // Refuse before anything is announced: a claim on what cannot be written would only be
+    // withdrawn again.
     let bytes = view.size_after(&sorted, &sets);
     if !sets.is_empty() && bytes > MAX_ENTRY_BYTES {
         return view.stop(&sorted, Obstacle::Refuse(Refusal::TooLarge { bytes }));
     }
-    // What is left to us takes no more room than it has, whatever else is wanted.
+    // Taking over needs no more room, so it comes before these limits.
     if !sorted.takes.is_empty() {
         return view.take_over(&sorted);
     }
@@ -258,7 +189,8 @@ pub fn next(goal: &Goal, removals: Removals, entry: &Entry, me: &Owner, inquiry:
     if !sorted.announce.is_empty() {
         return view.announce(&sorted, &sets);
     }
-    // Before a new value, which nobody may read by an old consent; nor the value of now, which may be another's, by a new one.
+    // Narrow consents before a new value is written. Nobody may read the new value by the old
+    // consent, or the present value, which may be another's, by the new one.
     let consents = view.consents_until_written(&sorted, &sets);
     if !consents.is_empty() {
         return Step::Settle(consents);
@@ -275,7 +207,7 @@ impl<'a> View<'a> {
         self.entry.data().is_some_and(|data| data.contains_key(property))
     }
 
-    /// Data, or data that can be undeleted, which no External Secrets controller wrote.
+    /// Whether the entry has data, or data that can be undeleted, and no mark.
     fn is_foreign(&self) -> bool {
         let filled = match self.entry.state {
             EntryState::Absent | EntryState::Empty => false,
@@ -313,7 +245,7 @@ impl<'a> View<'a> {
                 ClaimState::Mine => {
                     sorted.holds.insert(property);
                 }
-                // An announced write may have happened or not: the value tells.
+                // The announced write may have happened or not: the value tells.
                 ClaimState::Intended
                     if keep && self.entry.data().and_then(|data| data.get(property)) != Some(value) =>
                 {
@@ -350,7 +282,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whatever is not provably ours stays: a deletion cannot be taken back.
+    /// What is not provably ours stays, because a removal cannot be undone.
     fn sort_unwanted(&self, sorted: &mut Sorted<'a>) {
         let remove = match self.removals {
             Removals::Now => Some(&self.goal.remove),
@@ -376,7 +308,7 @@ impl<'a> View<'a> {
                 ClaimState::Mine if is_offered => {
                     sorted.awaited.insert(property);
                 }
-                // Whoever waits for it has to find it free, or ours.
+                // A taker must find it claimed by us, or by nobody.
                 ClaimState::Intended if is_offered => {
                     sorted.awaited.insert(property);
                     sorted.releases.insert(property);
@@ -389,7 +321,7 @@ impl<'a> View<'a> {
                 {
                     sorted.hinder(Obstacle::LookElsewhere);
                 }
-                // The ledger says we pushed it, and an External Secrets Operator's write erased our claim.
+                // The ledger lists it, and a write of External Secrets Operator erased our claim.
                 ClaimState::Claimable
                     if self.has(property) && !self.is_foreign() && self.goal.existing == Existing::Replace =>
                 {
@@ -431,14 +363,14 @@ impl<'a> View<'a> {
         claim::intend(&self.entry.custom_metadata, sorted.announce.iter().copied(), self.me, self.inquiry)
     }
 
-    /// Nothing of it says who may read: another may get the property.
+    /// Announces without consents, because another claimant may get the property.
     fn announce(&self, sorted: &Sorted<'a>, sets: &BTreeSet<&'a str>) -> Step {
         let (changes, claims) = (self.intents(sorted), self.claims(sorted, sets));
         Step::Announce { changes, claims, properties: owned(&sorted.announce) }
     }
 
-    /// What an announcement and the confirmation after its write change together. What is only to be ours if nobody else
-    /// writes it cannot be claimed ahead of the write.
+    /// The changes of an announcement and its confirmation together. `None` for `IfNotExists`: a
+    /// property that is ours only if nobody else writes it cannot be claimed before the write.
     fn claims(&self, sorted: &Sorted<'a>, sets: &BTreeSet<&'a str>) -> Option<MetadataChanges> {
         match self.goal.existing {
             Existing::Keep | Existing::Claimed => return None,
@@ -453,7 +385,8 @@ impl<'a> View<'a> {
         Some(changes)
     }
 
-    /// Whether the labels that are to come find no room. An intent takes as much as the claim that follows it.
+    /// A refusal if the custom metadata has no room for the changes. An intent takes as much room
+    /// as the claim that follows it.
     fn crowding(&self, sorted: &Sorted<'a>) -> Option<Refusal> {
         let metadata = &self.entry.custom_metadata;
         let mut changes = self.intents(sorted);
@@ -467,7 +400,7 @@ impl<'a> View<'a> {
         (grows && crowded).then(|| Refusal::TooManyClaims { claims, keys, others: others() })
     }
 
-    /// The properties that are not there with our value, once they are ours.
+    /// The properties to write: ours, or about to be, and not yet with our value.
     fn sets(&self, sorted: &Sorted<'a>) -> BTreeSet<&'a str> {
         let present = |property: &str| self.entry.data().and_then(|data| data.get(property));
         let ours = |property: &str| {
@@ -482,7 +415,8 @@ impl<'a> View<'a> {
         missing.map(|(property, _)| property.as_str()).collect()
     }
 
-    /// The size of the version that sets these: the JSON `{"property":value,…}`, names counted without their escapes.
+    /// The size of the version that sets these, as JSON `{"property":value,…}`. Names count without
+    /// escapes.
     fn size_after(&self, sorted: &Sorted<'a>, sets: &BTreeSet<&'a str>) -> usize {
         let present = self.entry.data().into_iter().flatten().map(|(property, value)| (property.as_str(), value));
         let kept = present.filter(|(property, _)| !sorted.drops.contains(property) && !sets.contains(property));
@@ -490,7 +424,8 @@ impl<'a> View<'a> {
         2 + kept.chain(set).map(|(property, value)| property.len() + value.expose_json().len() + 4).sum::<usize>()
     }
 
-    /// A version that has our values and lacks what we drop; nothing if the latest one does already.
+    /// The version with our values and without what we drop; `None` if the latest one is like that
+    /// already.
     fn write(&self, sorted: &Sorted<'a>, sets: &BTreeSet<&'a str>) -> Option<Step> {
         let empty = RemoteData::new();
         let present = self.entry.data().unwrap_or(&empty);
@@ -505,7 +440,8 @@ impl<'a> View<'a> {
         for property in sets {
             data.insert((*property).to_owned(), self.goal.set[*property].duplicate());
         }
-        // Without properties it is not settled yet: the empty version is deleted first, then the claims go.
+        // An entry without properties is not settled yet: the empty version is deleted first, then
+        // the claims are released.
         let settle = if data.is_empty() { MetadataChanges::new() } else { self.settling(sorted) };
         Some(Step::Write(Write {
             cas: self.entry.cas(),
@@ -530,20 +466,20 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The labels that differ from what they should be once the data is as wanted.
+    /// The changes of custom metadata that are due once the data is as wanted.
     fn settling(&self, sorted: &Sorted<'a>) -> MetadataChanges {
         let metadata = &self.entry.custom_metadata;
         let to_confirm = sorted.holds.iter().copied().filter(|property| self.claim_state(property) != ClaimState::Mine);
         let mut changes = claim::confirm(to_confirm, self.me);
         changes.extend(claim::release(metadata, sorted.drops.union(&sorted.releases).copied(), self.me));
-        // A claim that was confirmed while its intent could not be removed.
+        // The intent of a claim that is confirmed already.
         for property in &sorted.holds {
             let intent = claim::intent_key(property, &self.me.uid);
             if metadata.contains_key(&intent) {
                 changes.insert(intent, None);
             }
         }
-        // A purge that was asked for no longer, or that somebody's claim came before.
+        // The intent of a purge that is no longer asked for, or that a claim came before.
         let purge = claim::purge_key(&self.me.uid);
         if metadata.contains_key(&purge) {
             changes.insert(purge, None);
@@ -554,7 +490,7 @@ impl<'a> View<'a> {
         changes.extend(self.consents(sorted));
         if !sorted.holds.is_empty() || !sorted.drops.is_empty() {
             let mut wanted = self.goal.custom_metadata.changes(metadata);
-            // A label that goes with an inherited property may be its heir's by now.
+            // A key to remove may belong to whoever took over a property.
             wanted.retain(|_, value| value.is_some() || sorted.inherited.is_empty());
             changes.extend(wanted);
         }

@@ -1,7 +1,8 @@
-//! Says which PushSecrets may want a property that another one leaves, and which have it, by their specs, conditions and ledgers alone.
-//! Pure.
+//! Decides which PushSecrets may want a property that another one offers, and which list it, by
+//! specs, conditions and ledgers. Pure.
 //!
-//! The answer errs on the side of yes: who is asked and wants nothing says so within one reconcile.
+//! The answer errs on the side of yes: a PushSecret that wants nothing declines within one
+//! reconcile.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +14,8 @@ use crate::api::selector::StoreKind;
 use crate::domain::path::RemotePath;
 use crate::domain::remote_key::{RemoteKey, STAND_IN};
 
-/// Whether it may still be waiting for something. Who has everything that its spec asks for waits for nothing, unless it leaves
-/// alone what is there already: then it is satisfied by another's property, and would miss it.
+/// Whether a PushSecret may be waiting for a property. One that is Ready waits for nothing, except
+/// with `IfNotExists`: then it may be Ready because of another's property, and would miss it.
 pub fn may_wait(push: &PushSecret) -> bool {
     if push.metadata.deletion_timestamp.is_some() {
         return false;
@@ -30,15 +31,16 @@ pub fn may_wait(push: &PushSecret) -> bool {
 /// Whether a spec maps something to a property of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Maps {
-    /// It does not.
+    /// No.
     No,
-    /// Its sources decide: a key has placeholders, or a mapping names no path or no property.
+    /// It depends on the sources: a key has placeholders, or a mapping names no path or no
+    /// property.
     Perhaps,
-    /// It names the property and the path.
+    /// Yes: it names the path and the property.
     Yes,
 }
 
-/// Whether its spec maps something to this property of this path, whatever its stores call the mount.
+/// Whether a spec maps something to this property of this path, however its stores spell the mount.
 pub fn maps(push: &PushSecret, path: &RemotePath, property: &str) -> Maps {
     let one = |data: &PushSecretData| {
         let remote = &data.match_.remote_ref;
@@ -57,12 +59,13 @@ pub fn maps(push: &PushSecret, path: &RemotePath, property: &str) -> Maps {
     all.max().unwrap_or(Maps::No)
 }
 
-/// Whether it pushes to a store of the whole cluster: a SecretStore of another namespace may lead anywhere.
+/// Whether it pushes to a ClusterSecretStore: a SecretStore of another namespace may lead anywhere.
 pub fn uses_a_store_of_the_cluster(push: &PushSecret) -> bool {
     push.spec.secret_store_refs.iter().any(|store| store.kind() == StoreKind::ClusterSecretStore)
 }
 
-/// What a ledger lists at this path, whatever its stores call the mount, and wherever they led.
+/// The properties that a ledger lists at this path, however its stores spell the mount, and also at
+/// former locations.
 pub fn listed(ledger: &PushLedger, path: &RemotePath) -> BTreeSet<String> {
     let former = ledger.former.iter().map(|former| &former.pushed);
     let lines = ledger.synced.values().chain(former).flat_map(BTreeMap::values).map(|line| &line.match_.remote_ref);
@@ -70,7 +73,7 @@ pub fn listed(ledger: &PushLedger, path: &RemotePath) -> BTreeSet<String> {
     there.filter_map(|remote| remote.property.clone()).collect()
 }
 
-/// Compares segments from the right: what a key has beyond the path names its mount, in one of several ways.
+/// Compares segments from the right: what a key has before the path is a spelling of its mount.
 fn leads_to(key: &str, path: &RemotePath) -> Maps {
     let Ok(key) = RemoteKey::parse(key) else { return Maps::No };
     let specimen = key.specimen();

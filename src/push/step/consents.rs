@@ -1,4 +1,4 @@
-//! Who may read what is ours, before a new value is written and after it.
+//! Consents of our properties: before a new value is written, and after it.
 
 use std::collections::BTreeSet;
 
@@ -7,12 +7,13 @@ use crate::domain::claim::MetadataChanges;
 use crate::domain::consent::{self, Consent};
 
 impl<'a> View<'a> {
-    /// The changes that bring the consents of what is ours, or is to be, to what is wanted.
+    /// The changes that set the wanted consents of properties that are ours, or are about to be.
     pub(super) fn consents(&self, sorted: &Sorted<'a>) -> MetadataChanges {
         self.consents_that_are(sorted, |_, wanted| wanted.map(Consent::encode))
     }
 
-    /// The same before these are written: the consent of what has another value is not yet what it will be.
+    /// The same before `sets` are written: a property that still has another value does not get its
+    /// wanted consent yet.
     pub(super) fn consents_until_written(&self, sorted: &Sorted<'a>, sets: &BTreeSet<&'a str>) -> MetadataChanges {
         self.consents_that_are(sorted, |property, wanted| match sets.contains(property) && self.has(property) {
             true => consent::until_written(&self.entry.custom_metadata, property, wanted),

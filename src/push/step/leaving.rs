@@ -1,17 +1,18 @@
-//! A property on its way from one PushSecret of the cluster to another: what each of the two sees of it.
+//! A property that passes from one PushSecret of the cluster to another: the decisions of both.
 
 use super::{Existing, Left, Obstacle, Sorted, Step, View};
 use crate::domain::claim::{self, ClaimState};
 
 impl<'a> View<'a> {
-    /// The UID of an owner that leaves the property to us. What was there first is left alone, but not what our own namespace leaves.
+    /// The UID of an owner that offers the property to us. `IfNotExists` takes over only what our
+    /// own namespace offers.
     pub(super) fn offered_by(&self, property: &str, state: &ClaimState) -> Option<String> {
         let ClaimState::Taken { by: Some(by) } = state else { return None };
         let is_offered = self.inquiry.offered.contains(&(property.to_owned(), by.uid.clone()));
         let may_take = match self.goal.existing {
             Existing::Replace => true,
             Existing::Keep => by.namespace == self.me.namespace,
-            // Nothing is published where a store led before.
+            // Nothing is published to a former location.
             Existing::Claimed => false,
         };
         (is_offered && may_take && by.cluster == self.me.cluster).then(|| by.uid.clone())
@@ -28,7 +29,8 @@ impl<'a> View<'a> {
         Step::TakeOver { changes, from }
     }
 
-    /// Whether the claim is that of another PushSecret of our cluster. While that one lists the property, nothing is orphaned.
+    /// Whether another PushSecret of our cluster has the claim. If its ledger lists the property,
+    /// nothing is orphaned.
     pub(super) fn is_anothers(&self, property: &'a str, sorted: &mut Sorted<'a>) -> bool {
         let Some(by) = claim::owner(&self.entry.custom_metadata, property) else { return false };
         if by.uid == self.me.uid || by.cluster != self.me.cluster {
