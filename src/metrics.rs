@@ -33,13 +33,14 @@ pub enum LetGo {
     Abandoned,
     /// Its store went first.
     StoreGone,
-    /// Its namespace is going.
+    /// Its namespace is being deleted.
     NamespaceGone,
-    /// Nobody can read what is to be done.
+    /// Its spec or ledger does not decode, or says too little.
     Unreadable,
-    /// Nothing shows that it is still ours: its labels were replaced, or somebody else claims it.
+    /// Nothing shows that it is still ours: its custom metadata was replaced, or somebody else
+    /// claims it.
     Declined,
-    /// Its store was edited to lead elsewhere, and the former place cannot be reached.
+    /// Its store was edited to lead elsewhere, and its former location cannot be reached.
     StoreMoved,
 }
 

@@ -62,7 +62,7 @@ pub fn awaited(plan: &Plan, results: &Results) -> Vec<String> {
             };
             let named = named.join(", ");
             format!(
-                "property {property:?} of {} is left to {named}{more}, and removed if nobody takes it over",
+                "property {property:?} of {} is offered to {named}{more}, and is removed if nobody takes it over",
                 entry_ref.path
             )
         }))

@@ -23,7 +23,7 @@ use crate::metrics::LetGo;
 /// waiting.
 const SHORTEST_RETRY: Duration = Duration::from_secs(1);
 /// What you can do if you do not want to wait.
-const WAY_OUT: &str = "it goes by itself once that is possible; to let it go now and leave what it pushed, annotate it \
+const WAY_OUT: &str = "the PushSecret is removed as soon as this succeeds; to remove it now and leave what it pushed, annotate it with \
      waypost.io/abandon: \"true\"";
 
 impl Turn<'_> {
@@ -84,7 +84,7 @@ impl Turn<'_> {
     async fn give_up(&self, why: LetGo, left: String, because: &str) -> Report<PushSecretStatus> {
         tracing::warn!(
             push_secret = %self.me.object(), left, reason = ?why, because,
-            "let go without removing what was pushed"
+            "released without removing what was pushed"
         );
         match self.let_go().await {
             Report::Gone => Report::LetGo { why, left },

@@ -37,9 +37,9 @@ const LATEST: Duration = Duration::from_secs(45);
 
 /// What to do if the role may not destroy versions.
 const DESTROY_ADVICE: &str =
-    "install policies/vault/optional/destroy.hcl, or set the annotation to Keep; it goes on by itself";
+    "install policies/vault/optional/destroy.hcl, or set the annotation to Keep; Waypost continues by itself";
 /// What to do if the role may not purge an entry.
-const PURGE_ADVICE: &str = "its values are destroyed; install policies/vault/optional/purge.hcl, or set the annotation to Destroy; it goes on by itself";
+const PURGE_ADVICE: &str = "its values are destroyed; install policies/vault/optional/purge.hcl, or set the annotation to Destroy; Waypost continues by itself";
 
 /// Looks up PushSecrets of our own cluster.
 #[async_trait]
@@ -134,13 +134,13 @@ pub enum ApplyError {
         advice: &'static str,
     },
     /// Another claimant has an intent.
-    #[error("{by} announced a claim on a property: waiting for it to finish")]
+    #[error("{by} announced a claim on a property: Waypost waits until it is confirmed or withdrawn")]
     Contested { by: Owner },
     /// The store takes too long for a read and the request that relies on it.
-    #[error("the store took longer than {LATEST:?} for a read and the request that rests on it: trying again")]
+    #[error("the store took longer than {LATEST:?} for a read and the request that relies on it: Waypost tries again")]
     Slow,
     /// Others wrote the entry at each try.
-    #[error("others wrote the path each time we tried: trying again")]
+    #[error("others wrote the path at each try: Waypost tries again")]
     Busy,
     #[error("{0}")]
     Store(StoreError),
@@ -475,8 +475,8 @@ impl Applier<'_> {
     }
 
     fn log_changes(&self, access: &Access<'_>, changes: &MetadataChanges) {
-        let labels: Vec<&str> = changes.keys().map(String::as_str).collect();
-        tracing::info!(push_secret = %self.me.object(), path = %access.path, ?labels, "labels changed");
+        let keys: Vec<&str> = changes.keys().map(String::as_str).collect();
+        tracing::info!(push_secret = %self.me.object(), path = %access.path, ?keys, "custom metadata changed");
         if changes.keys().any(|key| consent::is_consent(key)) {
             (access.announce)(Pushed::Consent);
         }

@@ -114,7 +114,7 @@ impl Fates {
     pub fn give_up(mut self, deadline: Duration, failing_for: impl Fn(&StoreKey) -> Duration) -> Self {
         for (store, why) in std::mem::take(&mut self.failing) {
             match failing_for(&store) >= deadline {
-                true => self.lost.insert(store, format!("{why}; nobody waits for that any longer: {BY_HAND}")),
+                true => self.lost.insert(store, format!("{why}; the cleanup deadline is over: {BY_HAND}")),
                 false => self.failing.insert(store, why),
             };
         }

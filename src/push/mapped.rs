@@ -295,7 +295,9 @@ impl fmt::Display for Clash {
         }
         let remedy = match first.source == second.source {
             true => "remove one of them, or give it another property",
-            false => "let one of them match, or tell them apart in remoteKey, such as by {{ .metadata.name }}",
+            false => {
+                "let only one of them match, or give them different paths in remoteKey, for example with {{ .metadata.name }}"
+            }
         };
         match self {
             Clash::Duplicate { property, path, .. } => {
@@ -303,7 +305,7 @@ impl fmt::Display for Clash {
             }
             Clash::Ambiguous { key, .. } => write!(f, " both read {key:?} as key and property: {remedy}"),
             Clash::Disagreement { field, path, .. } => {
-                write!(f, " say different things in metadata.spec.{field} for one path, {path}: let them agree")
+                write!(f, " ask for different values of metadata.spec.{field} for one path, {path}: make them agree")
             }
         }
     }

@@ -45,9 +45,9 @@ pub async fn tidy(client: &dyn StoreClient, path: &RemotePath) {
     };
     match outcome {
         Ok(()) => {
-            tracing::info!(%path, "a mark of External Secrets Operator was removed from the wrong place")
+            tracing::info!(%path, "misplaced mark of External Secrets Operator removed")
         }
-        Err(error) => tracing::info!(%path, %error, "a mark of External Secrets Operator stays at the wrong place"),
+        Err(error) => tracing::info!(%path, %error, "misplaced mark of External Secrets Operator not removed"),
     }
 }
 

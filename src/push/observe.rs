@@ -28,12 +28,10 @@ pub enum NoStore {
     #[error(transparent)]
     Refused(StoreRefusal),
     /// The store leads elsewhere now, and no login for the former location is left.
-    #[error("{store} leads elsewhere now, and no login for the former place is left")]
+    #[error("{store} leads elsewhere now, and no login for the former location is left")]
     Elsewhere { store: StoreKey },
     /// The API server has another version of the store than the watch showed, or did not answer.
-    #[error(
-        "{store} was edited a moment ago, or the API server cannot be asked about it: it is looked up again in a moment"
-    )]
+    #[error("{store} was edited a moment ago, or the API server did not answer: Waypost looks it up again in a moment")]
     Behind { store: StoreKey },
 }
 

@@ -141,8 +141,8 @@ impl Reconciler for Pusher {
         let fate = remains.fate(known_for, self.context.settings.cleanup_deadline);
         if let (Fate::Ends(_), Some(field)) = (&fate, remains.illegible) {
             tracing::warn!(
-                push_secret = %name, left = remains.pushed(), illegible = field,
-                "let go without removing what was pushed"
+                push_secret = %name, left = remains.pushed(), undecodable = field,
+                "released without removing what was pushed"
             );
             self.context.metrics.let_go(LetGo::Unreadable);
         }

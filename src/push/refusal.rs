@@ -36,7 +36,7 @@ pub enum Refusal {
     },
     /// We pushed the entry, and somebody replaced its custom metadata, which had our claims.
     #[error(
-        "this PushSecret wrote the path, and its labels (custom_metadata) were replaced{}: annotate the PushSecret with waypost.io/adopt: \"true\" to have it claimed and written again, or choose another path",
+        "this PushSecret wrote the path, and its custom_metadata was replaced{}: annotate the PushSecret with waypost.io/adopt: \"true\" so that Waypost claims and writes it again, or choose another path",
         since(.version)
     )]
     MetadataReplaced {
@@ -69,8 +69,8 @@ pub enum Refusal {
 
 fn hint(elsewhere: &Elsewhere) -> String {
     match elsewhere {
-        Elsewhere::Hidden(place) => format!(
-            " (or External Secrets Operator did, and marked {place} in its place, which this login may not see: install policies/vault/optional/eso-markers.hcl to have it looked for)"
+        Elsewhere::Hidden(path) => format!(
+            " (or External Secrets Operator did, and marked {path} instead, which this login may not read: install policies/vault/optional/eso-markers.hcl so that Waypost looks there)"
         ),
         Elsewhere::Unknown | Elsewhere::Nowhere | Elsewhere::At(_) => String::new(),
     }
@@ -84,11 +84,11 @@ fn since(version: &Option<u64>) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Left {
     /// The entry has no mark.
-    #[error("the labels of the path were replaced, and nothing shows any more whose it is")]
+    #[error("the custom_metadata of the path was replaced, and nothing shows any more who owns it")]
     Unmarked,
     /// `IfNotExists` never deletes what existed before. Without a claim, nothing tells whether the
     /// property did.
-    #[error("nobody claims it, and updatePolicy IfNotExists leaves what may have been there first")]
+    #[error("nobody claims it, and updatePolicy IfNotExists leaves what may have existed before")]
     Existing,
     /// It is at a former location, where only a claim shows that it is ours.
     #[error("nobody claims it, and its store leads elsewhere now")]

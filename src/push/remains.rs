@@ -92,7 +92,7 @@ impl Remains {
 
 fn pending(field: &str, left: Duration, deadline: Duration) -> Advice {
     let text = format!(
-        "it is being deleted, and its {field} says what becomes of what was pushed: correct that field, or remove the finalizer {FINALIZER_PUSH_SECRET} and leave it in the store, as happens {} after the deletion was seen",
+        "it is being deleted, and its {field}, which determines what happens to what it pushed, does not decode: correct that field, or remove the finalizer {FINALIZER_PUSH_SECRET} to leave what it pushed in the store, as Waypost does {} after it saw the deletion",
         humantime::format_duration(deadline)
     );
     Advice { reason: Reason::CleanupPending, text, requeue: Requeue::After(left) }

@@ -131,7 +131,7 @@ pub fn withdrawn(
     }
     for line in listed.unclear() {
         let text = format!(
-            "{line} names no property, so nobody can tell what of it is ours: remove it from the store by hand"
+            "{line} names no property, so Waypost cannot tell which properties are its own: remove it from the store by hand"
         );
         troubles.push(Trouble { reason: Reason::CleanupPending, family: Family::Refused, text });
     }
@@ -257,7 +257,8 @@ fn let_go(listed: &mut Ledger, fates: &Fates) -> Vec<String> {
     }
     if fates.is_clean_up {
         for store in listed.stores().into_iter().filter(|store| store.former.is_some()) {
-            let unclear = "it names no property, so nobody can tell what of it is ours: remove it there by hand";
+            let unclear =
+                "it names no property, so Waypost cannot tell which properties are its own: remove it there by hand";
             lost.extend(named(listed.let_unclear_go(&store), &store, unclear));
         }
     }
@@ -303,7 +304,7 @@ fn troubles(done: &Done<'_>) -> Vec<Trouble> {
     let waiting = waiting.map(|(store, why)| Trouble {
         reason: Reason::StoreNotReady,
         family: Family::Refused,
-        text: format!("what was pushed to {store} stays until it is known whether that is another place: {why}"),
+        text: format!("what was pushed to {store} stays until Waypost knows whether that is another location: {why}"),
     });
     stores.chain(unmatched).chain(astray).chain(entries).chain(waiting).collect()
 }
@@ -448,7 +449,7 @@ fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath], listed
         message.push_str(&format!("; what was pushed to {store} earlier is still there: {absent}"));
     }
     for line in listed.unclear() {
-        message.push_str(&format!("; not removed, since it names no property of a path: {line}"));
+        message.push_str(&format!("; not removed, because it names no property of a path: {line}"));
     }
     for warning in setting.warnings.iter().take(MAX_PROBLEMS) {
         message.push_str(&format!("; warning: {warning}"));

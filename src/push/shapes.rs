@@ -12,7 +12,7 @@ use crate::domain::remote_key::RemoteKey;
 
 /// The advice for a template that has more than the key between its braces.
 const ONLY_THE_KEY: &str =
-    "only `{{ .value }}`, the key, can stand between braces; use rewrite.regexp for anything else";
+    "only `{{ .value }}`, the key, is allowed between braces; use rewrite.regexp for anything else";
 
 /// The maximum number of regular expressions of one PushSecret. Each takes memory during the
 /// reconcile.

@@ -136,11 +136,11 @@ async fn labels_that_a_person_replaced_are_called_so_and_what_is_left_then_has_a
     stage.vault.write_custom_metadata("secret", &stage.path(), &json!({ "team": "dba" })).await?;
     stage.secret(&stage.producer, "source", &[("password", "two")]).await?;
     let said = stage.ready::<PushSecret>(&stage.producer, "push", "False", "PathNotManaged").await?;
-    ensure!(said.contains("were replaced since version 1") && said.contains("waypost.io/adopt"), "{said}");
+    ensure!(said.contains("was replaced since version 1") && said.contains("waypost.io/adopt"), "{said}");
     goes(&stage, "push").await?;
     let event = orphaned(&stage).await?;
     ensure!(event.contains(&stage.path()) && event.contains("\"password\""), "{event}");
-    ensure!(event.contains("the labels of the path were replaced"), "{event}");
+    ensure!(event.contains("the custom_metadata of the path was replaced"), "{event}");
     ensure!(stage.stored().await? == json!({ "password": "one" }));
     ensure!(stage.controller.metric("waypost_push_let_go_total", &[r#"reason="Declined""#]).await? >= 1.0);
     Ok(())

@@ -109,7 +109,7 @@ async fn an_envelope_that_is_not_understood_is_refused_by_field() -> anyhow::Res
                 declared(&stage, "password", json!({ "customMetadata": { "team": "a" } })),
                 declared(&stage, "username", json!({ "customMetadata": { "team": "b" } })),
             ]),
-            "spec.data[0] and spec.data[1] say different things in metadata.spec.customMetadata.team",
+            "spec.data[0] and spec.data[1] ask for different values of metadata.spec.customMetadata.team",
         ),
     ];
     for (name, data, said) in asked {

@@ -50,7 +50,7 @@ async fn es7_a_namespace_without_its_account_and_store_is_held_until_the_deadlin
     let left = format!("{}/password in SecretStore/own", stage.path());
     ensure!(tenant.controller.metric("waypost_push_let_go_total", &[r#"reason="NamespaceGone""#]).await? == 1.0);
     let log = tenant.controller.log()?;
-    let line = log.lines().find(|line| line.contains("let go without removing what was pushed"));
+    let line = log.lines().find(|line| line.contains("released without removing what was pushed"));
     ensure!(line.is_some_and(|line| line.contains(&left)), "{line:?}");
     let event = tenant.orphaned().await?.context("no Event on the namespace")?;
     ensure!(event.note.as_ref().is_some_and(|note| note.contains(&left)), "{event:?}");

@@ -224,7 +224,7 @@ async fn replaced_labels_are_called_so_lose_no_line_and_adopting_mends_them() {
         bench.turn().await;
         let (ready, reason, message) = bench.ready();
         assert!(!ready && reason == "PathNotManaged", "{reason}");
-        assert!(message.contains("were replaced since version 1") && message.contains("waypost.io/adopt"), "{message}");
+        assert!(message.contains("was replaced since version 1") && message.contains("waypost.io/adopt"), "{message}");
         assert_eq!(bench.ledger().len(), 2);
     }
     let mut push = json!(bench.server.push_secret(PUSH).unwrap());
@@ -245,7 +245,7 @@ async fn a_removal_that_is_declined_is_told_whether_the_push_secret_stays_or_goe
     };
     type Case = (&'static str, fn(&Bench), &'static str);
     let cases: [Case; 4] = [
-        ("Replace", |bench| relabel(bench, false, &[]), "the labels of the path were replaced"),
+        ("Replace", |bench| relabel(bench, false, &[]), "the custom_metadata of the path was replaced"),
         ("IfNotExists", |bench| relabel(bench, true, &[]), "updatePolicy IfNotExists"),
         ("Replace", |bench| relabel(bench, true, &["password", "username"]), "it belongs to PushSecret db/push-b"),
         (

@@ -172,7 +172,7 @@ async fn a_renamed_push_secret_leaves_its_properties_to_its_successor() {
             assert!(matches!(report, Report::Verdict { requeue: Requeue::After(_), .. }), "{report:?}");
             let (_, reason, message) = bench.says("old");
             assert_eq!(reason, "CleanupPending");
-            assert!(message.contains("is left to db/new, and removed if nobody takes it over"), "{message}");
+            assert!(message.contains("is offered to db/new, and is removed if nobody takes it over"), "{message}");
             bench.settle().await;
             bench.is_handed_over("old", "new");
             assert_eq!(bench.get("new").unwrap().metadata.finalizers.unwrap(), [FINALIZER_PUSH_SECRET]);
@@ -310,7 +310,7 @@ async fn what_is_no_longer_mapped_is_left_as_well() {
     let holds = bench.guard();
     bench.apply("old", spec(&[mapping("pass", REDIS, "password")]));
     bench.one("old").await;
-    assert!(bench.says("old").0 && bench.says("old").2.contains("is left to db/new"), "{:?}", bench.says("old"));
+    assert!(bench.says("old").0 && bench.says("old").2.contains("is offered to db/new"), "{:?}", bench.says("old"));
     bench.settle().await;
     assert!(bench.says("new").0 && bench.says("old").0 && holds.load(Ordering::Relaxed));
     assert_eq!(bench.lists("old"), [format!("{REDIS}/password")]);
