@@ -1,6 +1,7 @@
 //! Observes the stores' snapshots, each path once, and the live target.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry::Vacant;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
@@ -85,10 +86,9 @@ pub type OpenStores = BTreeMap<StoreName, Arc<dyn StoreClient>>;
 pub async fn open(desired: &Desired, stores: &impl Stores) -> Result<OpenStores, ObserveError> {
     let mut opened = OpenStores::new();
     for wanted in &desired.entries {
-        let store = store_of(desired, &wanted.from);
-        if !opened.contains_key(&store) {
-            let client = stores.client(&desired.namespace, &store).await.map_err(ObserveError::Store)?;
-            opened.insert(store, client);
+        if let Vacant(unopened) = opened.entry(store_of(desired, &wanted.from)) {
+            let client = stores.client(&desired.namespace, unopened.key()).await.map_err(ObserveError::Store)?;
+            unopened.insert(client);
         }
     }
     Ok(opened)

@@ -348,18 +348,3 @@ impl Registry {
 fn origin(address: &str) -> String {
     connect::address(address).map(|url| url.origin().ascii_serialization()).unwrap_or_default()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_is_known_by_its_origin_however_its_address_is_written() {
-        for address in ["https://Mine", "https://mine/", "https://mine:443/1", "https://mine/2/"] {
-            assert_eq!(origin(address), "https://mine");
-        }
-        assert_eq!(origin("http://mine"), "http://mine");
-        assert_eq!(origin("https://mine:8200/vault"), "https://mine:8200");
-        assert_eq!(origin("mine"), "");
-    }
-}

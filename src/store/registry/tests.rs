@@ -170,3 +170,13 @@ async fn a_store_that_does_not_decode_any_more_serves_nobody_until_it_does() {
     assert_eq!(changes.try_recv(), Ok(name()));
     assert!(is_replaced(&registry, "a", &clients[0]).await);
 }
+
+#[test]
+fn a_server_is_known_by_its_origin_however_its_address_is_written() {
+    for address in ["https://Mine", "https://mine/", "https://mine:443/1", "https://mine/2/"] {
+        assert_eq!(origin(address), "https://mine");
+    }
+    assert_eq!(origin("http://mine"), "http://mine");
+    assert_eq!(origin("https://mine:8200/vault"), "https://mine:8200");
+    assert_eq!(origin("mine"), "");
+}
