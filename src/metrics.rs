@@ -190,7 +190,7 @@ impl Metrics {
         );
         registry.register(
             "waypost_push_let_go",
-            "PushSecrets that were released although what they pushed is still in a store; the log names the paths",
+            "Times that a PushSecret let go of what it pushed and is still in a store, by reason; an Event and the log name the paths",
             self.let_go.clone(),
         );
         registry.register(

@@ -1,8 +1,9 @@
 //! Leader election by a Lease, with client-go's times.
 //!
-//! Leadership is an optimisation. Two active replicas lose nothing, because each write has a
-//! check-and-set number, a resourceVersion or a UID. So a lost Lease simply ends the process, and
-//! another replica takes over.
+//! Leadership is an optimisation. Two active replicas lose nothing: each write of a value has a
+//! check-and-set number, each write to Kubernetes a resourceVersion or a UID, and what changes custom
+//! metadata without either rests on claims. So a lost Lease simply ends the process, and another
+//! replica takes over.
 
 use std::time::{Duration, Instant};
 

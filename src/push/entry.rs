@@ -307,9 +307,10 @@ impl Applier<'_> {
     /// Writes a version. `None` if the entry must be read again, because the check-and-set or the
     /// claim was lost meanwhile.
     async fn write(&self, access: &Access<'_>, chain: &mut Chain, write: Write) -> Result<Option<Settled>, ApplyError> {
-        let sight = match write.drops.is_empty() || chain.seen == Sight::Live {
-            true => Sight::Cached,
-            false => Sight::Live,
+        let lets_go = !write.drops.is_empty() || claim::withdraws(&write.settle);
+        let sight = match lets_go && chain.seen == Sight::Cached {
+            true => Sight::Live,
+            false => Sight::Cached,
         };
         access.ledger.ensure(&write.sets, sight).await.map_err(ApplyError::Cluster)?;
         if sight == Sight::Live {

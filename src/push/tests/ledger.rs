@@ -142,22 +142,27 @@ async fn an_old_copy_removes_nothing_that_the_ledger_lists_no_more() {
 /// An old copy does not want a property, and does not know that it is wanted again.
 #[tokio::test]
 async fn an_old_copy_releases_no_claim() {
-    let bench = Bench::new();
-    bench.spec(1, policy("None"));
-    bench.turn().await;
-    let mut one = policy("None");
-    one["data"] = json!([mapping("user", TEMPORAL, "username")]);
-    bench.spec(2, one.clone());
-    let copy = bench.server.push_secret(PUSH).unwrap();
-    bench.spec(3, policy("None"));
-    bench.turn().await;
-    let is_claimed = || claim::is_claimed(&bench.store.peek(&at(TEMPORAL)).custom_metadata, "password");
-    assert!(is_claimed());
-    bench.turn_with(copy).await;
-    assert!(is_claimed(), "an old copy let the claim go");
-    bench.spec(4, one);
-    bench.turn().await;
-    assert_eq!((is_claimed(), bench.ledger().len()), (false, 1));
+    for writes in [false, true] {
+        let bench = Bench::new();
+        bench.spec(1, policy("None"));
+        bench.turn().await;
+        let mut one = policy("None");
+        one["data"] = json!([mapping("user", TEMPORAL, "username")]);
+        bench.spec(2, one.clone());
+        let copy = bench.server.push_secret(PUSH).unwrap();
+        bench.spec(3, policy("None"));
+        bench.turn().await;
+        let is_claimed = || claim::is_claimed(&bench.store.peek(&at(TEMPORAL)).custom_metadata, "password");
+        assert!(is_claimed());
+        if writes {
+            bench.source(&[("user", b"u2"), ("pass", b"p")]);
+        }
+        bench.turn_with(copy).await;
+        assert!(is_claimed(), "an old copy let the claim go; it has a value to write: {writes}");
+        bench.spec(4, one);
+        bench.turn().await;
+        assert_eq!((is_claimed(), bench.ledger().len()), (false, 1));
+    }
 }
 
 /// An old copy of the very spec knows a line that the ledger lost since, and the labels still tell of us.
