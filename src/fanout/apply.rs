@@ -14,9 +14,6 @@ use super::known::{Found, Known};
 use super::plan::{Plan, Step, Unwanted, Why};
 use crate::cluster::{Cluster, ClusterError};
 
-#[cfg(test)]
-mod tests;
-
 /// How many namespaces are written concurrently.
 const CONCURRENT: usize = 8;
 

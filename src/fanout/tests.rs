@@ -1,5 +1,7 @@
 //! The decisions of a fan-out, from namespaces and children to what users see.
 
+mod deletions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;

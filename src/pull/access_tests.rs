@@ -51,10 +51,11 @@ fn api_server() -> Cluster {
 
 /// What opening each store gives.
 #[derive(Clone, Default)]
-struct Named(Arc<Mutex<BTreeMap<String, Result<FakeStore, StoreRefusal>>>>);
+struct Named(Arc<Mutex<BTreeMap<String, Result<Arc<dyn StoreClient>, StoreRefusal>>>>);
 
 impl Named {
     fn set(&self, store: &str, opened: Result<FakeStore, StoreRefusal>) {
+        let opened = opened.map(|client| Arc::new(client) as Arc<dyn StoreClient>);
         self.0.lock().insert(store.to_owned(), opened);
     }
 }
@@ -62,7 +63,7 @@ impl Named {
 #[async_trait]
 impl Stores for Named {
     async fn client(&self, _namespace: &str, store: &StoreName) -> Result<Arc<dyn StoreClient>, StoreRefusal> {
-        self.0.lock()[&store.name].clone().map(|client| Arc::new(client) as Arc<dyn StoreClient>)
+        self.0.lock()[&store.name].clone()
     }
 
     async fn still_leads_to(&self, _store: &StoreName, _location: &StoreLocation) -> Result<bool, ClusterError> {

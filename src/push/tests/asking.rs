@@ -148,7 +148,7 @@ async fn what_is_put_down_again_is_offered_anew() {
     let woken: Vec<String> = bench.woken.lock().iter().map(|name| name.name.clone()).collect();
     assert_eq!(woken, ["new"], "whoever put it down is not woken by that");
     reading.await;
-    assert!(bench.says("old").2.contains("is left to db/new"), "{:?}", bench.says("old"));
+    assert!(bench.says("old").2.contains("is offered to db/new"), "{:?}", bench.says("old"));
     let holds = bench.guard();
     bench.one("old").await;
     bench.settle().await;

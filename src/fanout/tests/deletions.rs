@@ -1,15 +1,15 @@
 //! Deletions, and an edit of the parent among them.
 
-use std::sync::Arc;
-
 use axum::http::{Method, Uri};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
 
 use super::*;
-use crate::api::ClusterPushSecret;
-use crate::fanout::desired;
+use crate::cluster::Cluster;
+use crate::fanout::apply::Applier;
+use crate::fanout::change::child;
 
+/// How many are deleted at once.
+const BATCH: usize = 8;
 const GENERATION: i64 = 2;
 
 /// The parent's children are to go from all namespaces, and after this many deletions somebody edits
@@ -62,7 +62,7 @@ async fn deleted(children: usize, edited_after: usize) -> (usize, Results) {
 #[tokio::test]
 async fn an_edit_of_the_parent_ends_a_long_list_of_deletions() {
     assert_eq!(deleted(40, usize::MAX).await.0, 40);
-    let (deleted, results) = deleted(40, CONCURRENT + 1).await;
-    assert_eq!(deleted, 2 * CONCURRENT, "the batch that has begun is finished");
+    let (deleted, results) = deleted(40, BATCH + 1).await;
+    assert_eq!(deleted, 2 * BATCH, "the batch that has begun is finished");
     assert_eq!(results.unwanted.values().filter(|outcome| outcome.has_moved()).count(), 40 - deleted);
 }
