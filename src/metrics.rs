@@ -44,6 +44,11 @@ pub enum LetGo {
     StoreMoved,
 }
 
+impl LetGo {
+    const ALL: [Self; 6] =
+        [Self::Abandoned, Self::StoreGone, Self::NamespaceGone, Self::Unreadable, Self::Declined, Self::StoreMoved];
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ObjectLabels {
     namespace: String,
@@ -132,6 +137,10 @@ impl Default for Metrics {
             leading: Gauge::default(),
         };
         metrics.register();
+        // The first rise of a series that was absent is no increase.
+        for reason in LetGo::ALL {
+            drop(metrics.let_go.get_or_create(&LetGoLabels { reason }));
+        }
         metrics
     }
 }
@@ -298,6 +307,7 @@ mod tests {
         metrics.record("ClusterSecretStore/vault", Call::ReadSecretData, true, Duration::from_millis(1));
         let page = metrics.encode();
         for line in [
+            r#"waypost_push_let_go_total{reason="Declined"} 0"#,
             r#"externalsecret_sync_calls_total{namespace="ns",name="app"} 1"#,
             r#"externalsecret_sync_calls_error{namespace="ns",name="app"} 1"#,
             r#"externalsecret_status_condition{namespace="ns",name="app",condition="Ready",status="True"} 1"#,

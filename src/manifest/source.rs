@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use globset::{Glob, GlobSet};
@@ -19,8 +19,12 @@ pub struct Source {
 /// A file or folder that could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
+    #[error("{path} does not exist: check the path")]
+    Missing { path: String },
     #[error("cannot read {path}: {error}: check the path and its permissions")]
-    Unreadable { path: String, error: std::io::ErrorKind },
+    Unreadable { path: String, error: ErrorKind },
+    #[error("standard input is empty: check that the command before the pipe succeeded")]
+    EmptyInput,
     #[error("{path} is not UTF-8 text: use files of YAML or JSON")]
     NotText { path: String },
     #[error("--exclude: {0}")]
@@ -102,6 +106,9 @@ pub fn read(paths: &[PathBuf], exclude: &Exclude) -> Found {
 fn from_stdin() -> Result<Source, ReadError> {
     let mut bytes = Vec::new();
     std::io::stdin().read_to_end(&mut bytes).map_err(|error| unreadable(Path::new("standard input"), &error))?;
+    if bytes.trim_ascii().is_empty() {
+        return Err(ReadError::EmptyInput);
+    }
     text("<stdin>".into(), bytes)
 }
 
@@ -178,5 +185,9 @@ fn text(name: String, bytes: Vec<u8>) -> Result<Source, ReadError> {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> ReadError {
-    ReadError::Unreadable { path: path.display().to_string(), error: error.kind() }
+    let path = path.display().to_string();
+    match error.kind() {
+        ErrorKind::NotFound => ReadError::Missing { path },
+        error => ReadError::Unreadable { path, error },
+    }
 }

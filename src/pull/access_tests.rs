@@ -51,7 +51,9 @@ fn api_server() -> Cluster {
 
 /// What opening each store gives.
 #[derive(Clone, Default)]
-struct Named(Arc<Mutex<BTreeMap<String, Result<Arc<dyn StoreClient>, StoreRefusal>>>>);
+struct Named(Arc<Mutex<BTreeMap<String, Opened>>>);
+
+type Opened = Result<Arc<dyn StoreClient>, StoreRefusal>;
 
 impl Named {
     fn set(&self, store: &str, opened: Result<FakeStore, StoreRefusal>) {

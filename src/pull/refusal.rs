@@ -34,7 +34,7 @@ pub enum Refusal {
     },
     /// The latest version is deleted, which can be undone.
     #[error(
-        "{store}: version {version} of {path} is deleted: undelete it (kv undelete -versions={version}), or push it again"
+        "{store}: version {version} of {path} is deleted: push it again, undelete it (kv undelete -versions={version}), or, if a push emptied it, restore an earlier version (kv rollback)"
     )]
     VersionDeleted {
         /// `Kind/name`.

@@ -352,7 +352,7 @@ fn what_is_not_there_is_told_by_how_it_is_gone() {
     };
     let (reason, text) = says(EntryState::Deleted { version: 2 }, "password");
     assert_eq!(reason, Reason::PathNotFound);
-    assert!(text.contains("version 2 of secret/platform-data/redis/db is deleted: undelete it"), "{text}");
+    assert!(text.contains("version 2 of secret/platform-data/redis/db is deleted: push it again"), "{text}");
     let (_, text) = says(EntryState::Absent, "password");
     assert!(text.contains("does not exist"), "{text}");
     for query in ["list.#", "list.#(n==7).n", "obj|@pretty", "ob*"] {

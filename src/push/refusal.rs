@@ -8,7 +8,7 @@ use crate::domain::claim::{self, Elsewhere, Owner};
 pub enum Refusal {
     /// Another PushSecret owns the property.
     #[error(
-        "property {property:?} belongs to {owner}: choose another path or property, or delete that mapping (the claim is custom_metadata {key:?})"
+        "property {property:?} belongs to {owner}: choose another path or property, or delete the mapping of that PushSecret (the claim is custom_metadata {key:?})"
     )]
     Conflict {
         property: String,

@@ -150,7 +150,7 @@ pub fn v3(_: &Convention) -> Vec<Validation> {
         &format!(
             "item.matches(variables.prefixes + r'/[^/]+/[^/]+$') && !item.matches(r'{STAND_IN}[^/]*/[^/]+$') && !(item.split('/')[item.split('/').size() - 2] in variables.datasources)"
         ),
-        "the second segment is a known datasource: use the type of the system, or have the platform team add it",
+        "the second segment must be a known datasource: use the type of the system, or have the platform team add it",
     )]
 }
 
@@ -168,7 +168,7 @@ pub fn v5(_: &Convention) -> Vec<Validation> {
     vec![error(
         List::Keys,
         "item.find(variables.prefixes + r'/.*$').lowerAscii().replace('_', '-').replace('.', '-').replace('/', '-').split('-').exists(word, word in variables.environments)",
-        "no segment names an environment: drop the word and use a Vault namespace",
+        "no segment may name an environment: drop the word and use a Vault namespace",
     )]
 }
 
