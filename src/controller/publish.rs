@@ -20,7 +20,7 @@ use crate::api::condition::READY;
 use crate::api::kind::Kind;
 use crate::cluster::ClusterError;
 use crate::cluster::events::Tone;
-use crate::cluster::status::{Precondition, difference};
+use crate::cluster::status::{Precondition, difference, whole};
 use crate::domain::object_name::Name;
 use crate::metrics::LetGo;
 
@@ -176,11 +176,13 @@ where
     ) -> Result<Put, ClusterError> {
         let uid = self.uid();
         let is_owed = context.written.is_owed(&uid);
-        let found = if is_owed { &Value::Null } else { before };
-        let Some(patch) = difference(found, after) else { return Ok(Put::AsItWas) };
-        if !is_owed && pruned.is_known(&uid, after, before) {
-            return Ok(Put::AsItWas);
-        }
+        let patch = match is_owed {
+            true => whole(before, after),
+            false => match difference(before, after) {
+                Some(patch) if !pruned.is_known(&uid, after, before) => patch,
+                Some(_) | None => return Ok(Put::AsItWas),
+            },
+        };
         let precondition = Precondition { uid: &uid, resource_version };
         let subject = format!("{} {}", self.kind.as_str(), self.name);
         context.written.begin(&uid);

@@ -331,8 +331,19 @@ pub fn release<'a>(
             }
         }
         if metadata.contains_key(&intent) {
-            changes.insert(intent, None);
+            changes.extend(withdraw(metadata, property, me));
         }
+    }
+    changes
+}
+
+/// Withdraws the intent of `me` on a property, and with it the consent if nobody else can have set it.
+pub fn withdraw(metadata: &CustomMetadata, property: &str, me: &Owner) -> MetadataChanges {
+    let mut changes = MetadataChanges::from([(intent_key(property, &me.uid), None)]);
+    let (consent, token) = (consent::key(property), token(property));
+    let is_ours_alone = !metadata.contains_key(&claim_key(property)) && rival(metadata, &token, me).is_none();
+    if is_ours_alone && metadata.contains_key(&consent) {
+        changes.insert(consent, None);
     }
     changes
 }

@@ -193,18 +193,20 @@ pub fn of(labels: &CustomMetadata, property: &str) -> Option<Consent> {
     labels.get(&key(property)).map(|text| serde_json::from_str(text).unwrap_or_default())
 }
 
-/// What the consent of `property` is to be until a new value is written, by the labels of now and what is wanted then. It permits nobody
-/// whom the present value, which may be another's, does not permit; nor anybody whom the new value will not.
-pub fn until_written(labels: &CustomMetadata, property: &str, wanted: Option<&Consent>) -> Option<String> {
-    let Some(present) = labels.get(&key(property)) else { return wanted.map(Consent::encode) };
-    match (of(labels, property), wanted) {
-        (Some(permits), Some(wanted)) if permits != *wanted => {
-            // Two lists may have more in common than a label holds.
+/// What the consent of `property` is to be until a new value is written, by the metadata of now and what is wanted then. It permits
+/// nobody whom the present value, which may be another's, does not permit; nor anybody whom the new value will not. Whether a
+/// missing consent permits everybody or nobody, only readers know: so it permits nobody meanwhile.
+pub fn until_written(metadata: &CustomMetadata, property: &str, wanted: Option<&Consent>) -> Option<String> {
+    match (of(metadata, property), wanted) {
+        (None, None) => None,
+        (Some(permits), Some(wanted)) if permits == *wanted => metadata.get(&key(property)).cloned(),
+        (Some(permits), Some(wanted)) => {
+            // Two lists may have more in common than a value of metadata holds.
             let common =
                 Some(permits.and(wanted)).filter(|common| custom_metadata::check_value(&common.encode()).is_ok());
             Some(common.unwrap_or_default().encode())
         }
-        (_, _) => Some(present.clone()),
+        (None, Some(_)) | (Some(_), None) => Some(Consent::default().encode()),
     }
 }
 
@@ -279,8 +281,8 @@ mod tests {
         };
         let [shop, bank] = ["shop", "bank"].map(|name| json!({ "namespaces": [name], "onWithdrawal": "Delete" }));
         assert_eq!(until(None, None), None);
-        assert_eq!(until(None, Some(shop.clone())), Some(shop.clone()));
-        assert_eq!(until(Some(shop.clone()), None), Some(shop.clone()));
+        assert_eq!(until(None, Some(shop.clone())), Some(json!({})));
+        assert_eq!(until(Some(shop.clone()), None), Some(json!({})));
         assert_eq!(until(Some(shop.clone()), Some(shop.clone())), Some(shop.clone()));
         assert_eq!(until(Some(shop.clone()), Some(bank)), Some(json!({})));
         let many = json!({ "namespaces": ["shop", "team-a", "other"], "namespaceRegexes": ["x.*", "y.*"],

@@ -78,6 +78,8 @@ struct Offer {
     declined: BTreeSet<Waiter>,
     /// Who took it. Its former owner still has to see that.
     taken_by: Option<Name>,
+    /// Who had it in hand last and did not take it: that one has seen it.
+    put_down_by: Option<Name>,
 }
 
 /// How long a property is offered.
@@ -302,7 +304,7 @@ impl State {
                 continue;
             }
             let offer = self.offers.entry(at).or_insert_with(|| Offer::new(name_of(me), now));
-            (offer.open, offer.asked) = (open, asked.into_iter().collect());
+            (offer.open, offer.asked, offer.put_down_by) = (open, asked.into_iter().collect(), None);
         }
     }
 
@@ -346,7 +348,8 @@ impl State {
     fn decline(&mut self, attempt: &Attempt, at_entry: impl Fn(&PathKey) -> bool) -> BTreeSet<Name> {
         let mut woken = BTreeSet::new();
         for (at, offer) in &mut self.offers {
-            let was_open = !offer.in_hand && offer.open.is_some_and(|open| open < attempt.began);
+            let has_seen = |open: u64| open < attempt.began || offer.put_down_by.as_ref() == Some(&attempt.waiter.name);
+            let was_open = !offer.in_hand && offer.open.is_some_and(has_seen);
             let is_asked = offer.asked.iter().any(|asked| asked.name == attempt.waiter.name);
             if was_open && is_asked && at_entry(&at.place) && offer.declined.insert(attempt.waiter.clone()) {
                 woken.insert(offer.by.clone());
@@ -370,7 +373,7 @@ impl Patience {
 impl Offer {
     fn new(by: Name, since: Instant) -> Self {
         let (asked, declined) = (BTreeSet::new(), BTreeSet::new());
-        Offer { by, since, open: None, in_hand: false, asked, declined, taken_by: None }
+        Offer { by, since, open: None, in_hand: false, asked, declined, taken_by: None, put_down_by: None }
     }
 
     fn is_taken_by(&mut self, name: &Name) {
@@ -399,6 +402,7 @@ impl Drop for InHand<'_> {
         for at in &self.at {
             if let Some(offer) = state.offers.get_mut(at).filter(|offer| offer.in_hand) {
                 (offer.in_hand, offer.open) = (false, offer.open.map(|_| now));
+                offer.put_down_by = Some(self.by.clone());
                 woken.extend(offer.asked.iter().map(|waiter| waiter.name.clone()).filter(|name| *name != self.by));
             }
         }

@@ -389,7 +389,9 @@ impl<'a> Turn<'a> {
         let former = ledger.pushed.keys().filter(|entry_ref| entry_ref.store.former.is_some());
         let places: Places = observe::places(&reached.clients, former).await.into_iter().chain(places).collect();
         let paths = self.before.paths.iter().filter(|path| !moved.contains(&path.store)).cloned().collect::<Vec<_>>();
-        let (plan, asking) = self.plan(aim, &ledger, &places, &paths);
+        let (mut plan, asking) = self.plan(aim, &ledger, &places, &paths);
+        // A store that turned out to be shown late is an unfinished one, at each of its entries.
+        plan.retain(|entry_ref, _| !reached.absent.contains_key(&entry_ref.store));
         let record = Record::new(self.world.cluster, (*self.object).clone(), &plan, &ledger, locations.clone());
         // If the live read fails, the offers stay closed and nobody is asked. The properties stay,
         // and the next try follows soon.
@@ -434,9 +436,9 @@ impl<'a> Turn<'a> {
         places: &Places,
     ) -> SeenStores {
         let moved = locations::moved(listed, &locations::learn(seen.locations.clone(), places));
-        let wanted_names: BTreeSet<String> = wanted.iter().map(StoreKey::listed).collect();
-        let is_left = |store: &String| !wanted_names.contains(store);
-        let is_any_left = !moved.is_empty() || !listed.former.is_empty() || listed.synced.keys().any(is_left);
+        // Nothing is removed from a store that cannot be used.
+        let is_left = |store: &StoreKey| !wanted.contains(store) && listed.synced.contains_key(&store.listed());
+        let is_any_left = !moved.is_empty() || !listed.former.is_empty() || seen.clients.keys().any(is_left);
         let is_meant = |store: &StoreKey| moved.contains(&store.listed()) || is_any_left && wanted.contains(store);
         for (store, location) in seen.locations.clone().into_iter().filter(|(store, _)| is_meant(store)) {
             let still = self.world.stores.still_leads_to(&store.name_in(&self.namespace), &location).await;

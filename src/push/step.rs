@@ -347,7 +347,8 @@ impl<'a> View<'a> {
         let wanted = || self.goal.set.keys().map(String::as_str);
         let intents: BTreeSet<&str> =
             wanted().filter(|property| metadata.contains_key(&claim::intent_key(property, &self.me.uid))).collect();
-        let withdraw = || Step::Settle(intents.iter().map(|p| (claim::intent_key(p, &self.me.uid), None)).collect());
+        let withdrawn = |property: &&str| claim::withdraw(metadata, property, self.me);
+        let withdraw = || Step::Settle(intents.iter().flat_map(withdrawn).collect());
         match obstacle {
             Obstacle::AskAfter(owner) => Step::AskAfter(owner),
             Obstacle::AskHeir(owner) => Step::AskHeir(owner),

@@ -173,6 +173,56 @@ async fn an_owner_removes_nothing_that_somebody_has_in_hand() {
     assert!(holds.load(Ordering::Relaxed), "a value was gone for a while");
 }
 
+/// It may not change custom metadata, and never will: it has declined what it put down.
+#[tokio::test]
+async fn a_taker_that_is_denied_for_good_declines() {
+    let mut bench = Bench::new();
+    bench.stores.clients.insert("second", bench.store.with_identity("second"));
+    let mut next = both();
+    next["secretStoreRefs"][0]["name"] = json!("second");
+    bench.apply("old", both());
+    bench.one("old").await;
+    bench.apply("new", next);
+    bench.store.before_each(move |_, request| {
+        let denied = || StoreError::Forbidden { operation: "patch metadata of", path: TEMPORAL.into() };
+        (request.operation.mutates() && &*request.identity.0 == "second").then(|| fake::Fault::Refuse(denied()))
+    });
+    bench.drop("old");
+    bench.one("old").await;
+    bench.settle().await;
+    bench.one("new").await;
+    bench.settle().await;
+    assert!(bench.get("old").is_none(), "{:?} {:?}", bench.says("old"), bench.says("new"));
+}
+
+/// A store of the waiter is shown late: that one has not tried, and has declined nothing.
+#[tokio::test]
+async fn a_waiter_whose_store_is_shown_late_has_not_declined() {
+    let mut bench = Bench::new();
+    let second = crate::store::fake::FakeStore::on("second");
+    bench.stores.clients.insert("second", second.clone());
+    bench.apply("old", both());
+    bench.one("old").await;
+    let mut before = spec(&[mapping("pass", "platform-data/redis/temporal", "password")]);
+    before["secretStoreRefs"][0]["name"] = json!("second");
+    bench.apply("new", before);
+    bench.one("new").await;
+    bench.apply("new", both());
+    bench.stores.behind.insert("vault");
+    bench.drop("old");
+    bench.one("old").await;
+    for _ in 0..2 {
+        bench.settle().await;
+        bench.one("new").await;
+        bench.one("old").await;
+    }
+    assert!(!bench.says("new").0 && bench.get("old").is_some() && bench.texts(TEMPORAL).len() == 2);
+    bench.stores.behind.clear();
+    bench.one("new").await;
+    bench.settle().await;
+    bench.is_handed_over("old", "new");
+}
+
 /// The API server does not answer just when others are to be asked: that is no reason to wait for a minute.
 #[tokio::test]
 async fn who_cannot_be_asked_now_is_asked_soon() {

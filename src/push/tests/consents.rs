@@ -133,3 +133,21 @@ async fn a_claimant_that_loses_leaves_the_winners_consent_alone() {
         assert_eq!(now, Some(only(&["shop"])), "{existing:?}");
     }
 }
+
+/// An announced claim is given up: what was said about its readers goes with it.
+#[tokio::test]
+async fn a_withdrawn_intent_leaves_no_consent() {
+    let store = on(Counting::Refused);
+    let theirs = store.clone();
+    let mut crosses = true;
+    store.before_each(move |_, request| {
+        if request.operation == Operation::Write && std::mem::take(&mut crosses) {
+            theirs.put(&path(), data(&[("password", "theirs")]));
+        }
+        None
+    });
+    let goal = Goal { existing: Existing::Keep, ..password("mine", &["other"]) };
+    push(&store, "a", &goal).await.unwrap();
+    assert_eq!(texts(&store)["password"], "theirs");
+    assert_eq!(labels(&store), [claim::MARKER]);
+}
