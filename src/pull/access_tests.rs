@@ -1,91 +1,40 @@
 //! Pulls whose stores cannot be opened, or do not answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use axum::body::Bytes;
-use axum::http::{Method, StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Pull;
 use super::records::Records;
+use crate::api::ExternalSecret;
 use crate::api::external_secret::{ExternalSecretStatus, RefreshPolicy};
-use crate::api::store_location::StoreLocation;
-use crate::api::{ExternalSecret, StoreKind};
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::in_memory::ApiServer;
 use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
 use crate::controller::report::Report;
-use crate::domain::label_query::LabelQuery;
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::RemoteValue;
 use crate::store::fake::{FakeStore, Operation};
-use crate::store::{StoreClient, StoreName, StoreRefusal, Stores};
-
-/// An API server that creates a target, and has it afterwards.
-fn api_server() -> Cluster {
-    let target: Arc<Mutex<Option<Value>>> = Arc::default();
-    let router = axum::Router::new().fallback(async move |method: Method, uri: Uri, body: Bytes| -> Response {
-        let mut target = target.lock();
-        if method == Method::POST && uri.path().ends_with("/secrets") {
-            let mut created: Value = serde_json::from_slice(&body).unwrap();
-            created["metadata"]["uid"] = json!("target");
-            created["metadata"]["resourceVersion"] = json!("1");
-            *target = Some(created);
-        }
-        match target.as_ref().filter(|_| uri.path().contains("/secrets")) {
-            Some(target) => target.to_string().into_response(),
-            None => {
-                let status = json!({ "apiVersion": "v1", "kind": "Status", "reason": "NotFound", "code": 404 });
-                (StatusCode::NOT_FOUND, status.to_string()).into_response()
-            }
-        }
-    });
-    Cluster::new(kube::Client::new(router, "default"))
-}
+use crate::store::opening::{Opened, Opening};
+use crate::store::{StoreClient, StoreName, StoreRefusal};
 
 /// What opening each store gives.
 #[derive(Clone, Default)]
 struct Named(Arc<Mutex<BTreeMap<String, Opened>>>);
-
-type Opened = Result<Arc<dyn StoreClient>, StoreRefusal>;
 
 impl Named {
     fn set(&self, store: &str, opened: Result<FakeStore, StoreRefusal>) {
         let opened = opened.map(|client| Arc::new(client) as Arc<dyn StoreClient>);
         self.0.lock().insert(store.to_owned(), opened);
     }
-}
 
-#[async_trait]
-impl Stores for Named {
-    async fn client(&self, _namespace: &str, store: &StoreName) -> Result<Arc<dyn StoreClient>, StoreRefusal> {
-        self.0.lock()[&store.name].clone()
-    }
-
-    async fn still_leads_to(&self, _store: &StoreName, _location: &StoreLocation) -> Result<bool, ClusterError> {
-        Ok(true)
-    }
-
-    fn departing(&self, _store: &StoreName) -> Option<Arc<dyn StoreClient>> {
-        None
-    }
-
-    fn former(&self, _namespace: &str, _store: &StoreName, _location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
-        None
-    }
-
-    fn labelled(&self, _namespace: &str, _kind: StoreKind, _query: &LabelQuery) -> BTreeSet<String> {
-        BTreeSet::new()
-    }
-
-    fn serves_unclassified(&self) -> bool {
-        true
+    fn opening(&self) -> Opening {
+        let named = self.clone();
+        Opening::by(move |_, store| named.0.lock()[&store.name].clone())
     }
 }
 
@@ -93,17 +42,17 @@ struct World {
     context: Arc<Context>,
     stores: Named,
     server: FakeStore,
-    pull: Pull<Named>,
+    pull: Pull<Opening>,
     wakeups: UnboundedReceiver<Name>,
 }
 
 impl World {
     fn new() -> Self {
         let server = FakeStore::new();
-        let context = Context::on(api_server());
+        let context = Context::on(ApiServer::default().cluster());
         let stores = Named::default();
         stores.set("vault", Ok(server.with_identity("vault@1")));
-        let pull = Pull::new(context.clone(), stores.clone(), Arc::new(Records::default()));
+        let pull = Pull::new(context.clone(), stores.opening(), Arc::new(Records::default()));
         let wakeups = context.feed.wakeups().unwrap();
         let world = World { context, stores, server, pull, wakeups };
         write(&world.server, "1");

@@ -13,6 +13,8 @@ mod keys;
 pub mod meter;
 pub mod name;
 pub mod object;
+#[cfg(test)]
+pub mod opening;
 mod pace;
 mod pool;
 mod readers;

@@ -36,6 +36,15 @@ fn owner_of(name: &str) -> Owner {
     Owner { uid: format!("uid-{name}"), cluster: "here".into(), namespace: "db".into(), name: name.into() }
 }
 
+/// The next reconcile of `old` hands everything over, and each value stands meanwhile.
+async fn is_handed_over_whole(bench: &Bench) {
+    let holds = bench.guard();
+    bench.one("old").await;
+    bench.settle().await;
+    bench.is_handed_over("old", "new");
+    assert!(holds.load(Ordering::Relaxed));
+}
+
 /// What was declined is not asked again while it cannot be removed: they would wake each other without end.
 #[tokio::test]
 async fn who_has_declined_is_asked_once_however_often_the_removal_fails() {
@@ -149,11 +158,7 @@ async fn what_is_put_down_again_is_offered_anew() {
     assert_eq!(woken, ["new"], "whoever put it down is not woken by that");
     reading.await;
     assert!(bench.says("old").2.contains("is offered to db/new"), "{:?}", bench.says("old"));
-    let holds = bench.guard();
-    bench.one("old").await;
-    bench.settle().await;
-    bench.is_handed_over("old", "new");
-    assert!(holds.load(Ordering::Relaxed));
+    is_handed_over_whole(&bench).await;
 }
 
 /// The former owner has waited long enough just while its property is taken.
@@ -177,12 +182,7 @@ async fn an_owner_removes_nothing_that_somebody_has_in_hand() {
 #[tokio::test]
 async fn a_taker_that_is_denied_for_good_declines() {
     let mut bench = Bench::new();
-    bench.stores.clients.insert("second", bench.store.with_identity("second"));
-    let mut next = both();
-    next["secretStoreRefs"][0]["name"] = json!("second");
-    bench.apply("old", both());
-    bench.one("old").await;
-    bench.apply("new", next);
+    bench.awaited_by_another_login().await;
     bench.store.before_each(move |_, request| {
         let denied = || StoreError::Forbidden { operation: "patch metadata of", path: TEMPORAL.into() };
         (request.operation.mutates() && &*request.identity.0 == "second").then(|| fake::Fault::Refuse(denied()))
@@ -236,11 +236,7 @@ async fn who_cannot_be_asked_now_is_asked_soon() {
     });
     let report = bench.one("old").await;
     assert_eq!(report.requeue(), Some(Requeue::BackOff));
-    let holds = bench.guard();
-    bench.one("old").await;
-    bench.settle().await;
-    bench.is_handed_over("old", "new");
-    assert!(holds.load(Ordering::Relaxed));
+    is_handed_over_whole(&bench).await;
 }
 
 /// One in another namespace whose own SecretStore may lead anywhere, and fails, holds nobody's removal.

@@ -110,14 +110,19 @@ impl Bench {
         claim::owner(&self.store.peek(&at(path)).custom_metadata, property).map(|owner| owner.name)
     }
 
-    /// `old` has pushed, and `new` waits for it, by another login whose requests fail as long as the answer says so.
-    async fn awaited_through_a_store_that_is_down(&mut self) -> Arc<AtomicBool> {
+    /// `old` has pushed, and `new` waits for it by another login, `second`.
+    pub(super) async fn awaited_by_another_login(&mut self) {
         self.stores.clients.insert("second", self.store.with_identity("second"));
         let mut next = both();
         next["secretStoreRefs"][0]["name"] = json!("second");
         self.apply("old", both());
         self.one("old").await;
         self.apply("new", next);
+    }
+
+    /// The requests of that login fail as long as the answer says so.
+    async fn awaited_through_a_store_that_is_down(&mut self) -> Arc<AtomicBool> {
+        self.awaited_by_another_login().await;
         let is_down = Arc::new(AtomicBool::new(true));
         let down = is_down.clone();
         self.store.before_each(move |_, request| {

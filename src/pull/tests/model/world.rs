@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::watcher;
@@ -10,16 +9,13 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
-use crate::api::StoreKind;
-use crate::api::store_location::StoreLocation;
-use crate::cluster::ClusterError;
 use crate::controller::watch::{Sources, Wakeups, Watching};
 use crate::controller::{context::Context, drive};
-use crate::domain::label_query::LabelQuery;
 use crate::domain::source::SourceKind;
 use crate::pull::Pull;
 use crate::pull::records::Records;
-use crate::store::{Site, StoreClient, StoreName, StoreRefusal, Stores};
+use crate::store::opening::Opening;
+use crate::store::{Site, StoreClient, StoreRefusal};
 
 /// Server and mount.
 pub const PLACES: [(usize, &str); 3] = [(0, "secret"), (1, "secret"), (0, "other")];
@@ -60,37 +56,17 @@ impl OneStore {
     pub fn serves(&self) -> Serves {
         self.0.lock().serves
     }
-}
 
-#[async_trait]
-impl Stores for OneStore {
-    async fn client(&self, namespace: &str, store: &StoreName) -> Result<Arc<dyn StoreClient>, StoreRefusal> {
-        let (place, store) = (self.0.lock(), store.clone());
-        match place.serves {
-            Serves::Yes => Ok(place.session.clone()),
-            Serves::NotThere => Err(StoreRefusal::NotFound { store }),
-            Serves::NotThisNamespace => Err(StoreRefusal::NotAllowed { store, namespace: namespace.to_owned() }),
-        }
-    }
-
-    async fn still_leads_to(&self, _store: &StoreName, _location: &StoreLocation) -> Result<bool, ClusterError> {
-        Ok(true)
-    }
-
-    fn departing(&self, _store: &StoreName) -> Option<Arc<dyn StoreClient>> {
-        None
-    }
-
-    fn former(&self, _namespace: &str, _store: &StoreName, _location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
-        None
-    }
-
-    fn labelled(&self, _namespace: &str, _kind: StoreKind, _query: &LabelQuery) -> BTreeSet<String> {
-        BTreeSet::new()
-    }
-
-    fn serves_unclassified(&self) -> bool {
-        true
+    fn opening(&self) -> Opening {
+        let one = self.clone();
+        Opening::by(move |namespace, store| {
+            let (place, store) = (one.0.lock(), store.clone());
+            match place.serves {
+                Serves::Yes => Ok(place.session.clone()),
+                Serves::NotThere => Err(StoreRefusal::NotFound { store }),
+                Serves::NotThisNamespace => Err(StoreRefusal::NotAllowed { store, namespace: namespace.to_owned() }),
+            }
+        })
     }
 }
 
@@ -115,7 +91,7 @@ pub struct World {
     pub api: ApiServer,
     pub context: Arc<Context>,
     pub records: Arc<Records>,
-    pub pull: Pull<OneStore>,
+    pub pull: Pull<Opening>,
     pub store: OneStore,
     pub queue: Queue,
     pub name: Name,
@@ -150,7 +126,7 @@ impl World {
         let place = Place { servers, at: 0, serves: Serves::Yes, generation: 0, session };
         let store = OneStore(Arc::new(Mutex::new(place)));
         let records = Arc::new(Records::default());
-        let pull = Pull::new(context.clone(), store.clone(), records.clone());
+        let pull = Pull::new(context.clone(), store.opening(), records.clone());
         let ((push, _), (woken, told)) = (unbounded_channel(), unbounded_channel());
         let wakeups = Wakeups { push, pull: woken };
         let watching = Watching { context: context.clone(), own_writes: records.clone(), wakeups };
