@@ -316,8 +316,7 @@ impl<'a> Turn<'a> {
         let done = Done { plan: &plan, results: &results, absent, wanted, unmatched, astray, fates };
         let warnings: Vec<String> = desired.warnings.iter().chain(warnings).cloned().collect();
         let said = report::published(&before, &ledger, &done, &self.setting(desired.refresh, &warnings));
-        let requeue = if is_confirmed { said.requeue } else { Requeue::BackOff };
-        verdict(&object, Said { version, requeue, ..said })
+        verdict(&object, concluded(said, version, is_confirmed))
     }
 
     /// Handles sources that do not exist. What was pushed is removed only if this very spec was
@@ -361,8 +360,7 @@ impl<'a> Turn<'a> {
         let (absent, wanted, fates) = (&reached.absent, &BTreeSet::new(), &fates);
         let done = Done { plan: &plan, results: &results, absent, wanted, unmatched: &[], astray: &[], fates };
         let said = report::withdrawn(&before, &ledger, &done, &self.setting(None, &[]), gone, way_out);
-        let requeue = if is_confirmed { said.requeue } else { Requeue::BackOff };
-        (object, Said { version, requeue, ..said })
+        (object, concluded(said, version, is_confirmed))
     }
 
     /// Plans, records, and writes to the stores.
@@ -380,11 +378,16 @@ impl<'a> Turn<'a> {
             Aim::Publish { .. } => &seen.chosen.stores,
             Aim::Withdraw { .. } => &none,
         };
-        let seen = &self.without_behind(seen.clone(), wanted_stores, &listed, &places).await;
-        let locations = locations::learn(seen.locations.clone(), &places);
-        let moved = locations::moved(&listed, &locations);
+        let mut locations = locations::learn(seen.locations.clone(), &places);
+        let mut moved = locations::moved(&listed, &locations);
+        let mut usable = seen.clone();
+        for store in self.shown_late(seen, wanted_stores, &listed, &moved).await {
+            locations.remove(&store);
+            moved.remove(&store.listed());
+            usable.leave(store);
+        }
         let listed = locations::settle(listed, &locations);
-        let reached = former::reach(seen, self.world.stores, &self.namespace, &listed);
+        let reached = former::reach(&usable, self.world.stores, &self.namespace, &listed);
         let ledger = Ledger::read(&listed, &reached.mounts);
         let former = ledger.pushed.keys().filter(|entry_ref| entry_ref.store.former.is_some());
         let places: Places = observe::places(&reached.clients, former).await.into_iter().chain(places).collect();
@@ -424,29 +427,29 @@ impl<'a> Turn<'a> {
         Carried { plan, results, recorded: record.finish(&reached.mounts), reached, fates, paths, is_confirmed }
     }
 
-    /// Leaves out stores that the watch shows late. Whatever is elsewhere than where the wanted
-    /// stores lead is about to be removed. So a live read must confirm first where they lead: the
-    /// watch may show a store before its last edit, which another leader may have followed. Such a
-    /// store is not used until the watch has caught up.
-    async fn without_behind(
+    /// The stores that the watch shows late. Whatever is elsewhere than where the wanted stores lead
+    /// is about to be removed. So a live read must confirm first where they lead: the watch may show
+    /// a store before its last edit, which another leader may have followed. Such a store is not used
+    /// until the watch has caught up.
+    async fn shown_late(
         &self,
-        mut seen: SeenStores,
+        seen: &SeenStores,
         wanted: &BTreeSet<StoreKey>,
         listed: &PushLedger,
-        places: &Places,
-    ) -> SeenStores {
-        let moved = locations::moved(listed, &locations::learn(seen.locations.clone(), places));
+        moved: &BTreeSet<String>,
+    ) -> Vec<StoreKey> {
         // Nothing is removed from a store that cannot be used.
         let is_left = |store: &StoreKey| !wanted.contains(store) && listed.synced.contains_key(&store.listed());
         let is_any_left = !moved.is_empty() || !listed.former.is_empty() || seen.clients.keys().any(is_left);
         let is_meant = |store: &StoreKey| moved.contains(&store.listed()) || is_any_left && wanted.contains(store);
-        for (store, location) in seen.locations.clone().into_iter().filter(|(store, _)| is_meant(store)) {
-            let still = self.world.stores.still_leads_to(&store.name_in(&self.namespace), &location).await;
+        let mut late = Vec::new();
+        for (store, location) in seen.locations.iter().filter(|(store, _)| is_meant(store)) {
+            let still = self.world.stores.still_leads_to(&store.name_in(&self.namespace), location).await;
             if !matches!(still, Ok(true)) {
-                seen.leave(store);
+                late.push(store.clone());
             }
         }
-        seen
+        late
     }
 
     /// Gives up former locations after the deadline of any clean-up.
@@ -530,6 +533,12 @@ impl<'a> Turn<'a> {
             warnings,
         }
     }
+}
+
+/// What a reconcile says. If those who may want what it leaves could not be asked, it tries again soon.
+fn concluded(said: Said, version: Option<String>, is_confirmed: bool) -> Said {
+    let requeue = if is_confirmed { said.requeue } else { Requeue::BackOff };
+    Said { version, requeue, ..said }
 }
 
 /// Builds the report. A status that changes the ledger carries the resourceVersion, so that a
