@@ -6,6 +6,7 @@
 //! The controller is killed when all of them stand still, so one life of it shows many crashes.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ const KINDS: [&str; 2] = ["postgres", "mysql"];
 const PAIR: &[Spot] = &[("postgres", "username"), ("postgres", "password")];
 const ALL: &[Spot] = &[("postgres", "username"), ("postgres", "password"), ("mysql", "password")];
 /// Whatever is done has fewer changes than this.
-pub const MOST: usize = 40;
+const MOST: usize = 40;
 
 /// What the controller is doing when it is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,20 @@ pub struct Ground {
     pub stores: Vec<String>,
 }
 
+/// One course, played once.
+pub trait Case {
+    /// Brings about what is there before it begins.
+    async fn prepare(&self) -> anyhow::Result<()>;
+    async fn begin(&self) -> anyhow::Result<()>;
+    /// Waits until it was cut off, or is at its end.
+    async fn stands_still(&self) -> anyhow::Result<()>;
+    fn is_cut(&self) -> bool;
+    /// Whether the dead controller left nothing lost and nothing orphaned.
+    async fn is_whole(&self) -> anyhow::Result<()>;
+    /// Waits for what the next controller makes of it.
+    async fn ends_well(&self) -> anyhow::Result<()>;
+}
+
 /// One PushSecret of a course.
 struct Subject<'a> {
     ground: &'a Ground,
@@ -78,30 +93,8 @@ struct Subject<'a> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f1_f2_a_crash_between_any_two_requests_leaves_no_orphan_and_loses_nothing() -> anyhow::Result<()> {
     let ground = Ground::new("crash").await?;
-    let mut controller = ground.start().await?;
-    let (mut courses, mut crashes) = (Course::all(), 0);
-    for at in 1..MOST {
-        let subjects: Vec<Subject<'_>> = (courses.iter().enumerate())
-            .map(|(number, course)| Subject::new(&ground, *course, at, at * 100 + number))
-            .collect();
-        try_join_all(subjects.iter().map(Subject::prepare)).await?;
-        try_join_all(subjects.iter().map(Subject::begin)).await?;
-        try_join_all(subjects.iter().map(Subject::stands_still)).await?;
-        controller.kill().await?;
-        let cut: Vec<bool> = subjects.iter().map(Subject::is_cut).collect();
-        ground.cut.mend();
-        try_join_all(subjects.iter().map(Subject::is_whole)).await?;
-        controller = ground.start().await?;
-        try_join_all(subjects.iter().map(Subject::ends_well)).await?;
-        crashes += cut.iter().filter(|cut| **cut).count();
-        let mut cut = cut.into_iter();
-        courses.retain(|_| cut.next().unwrap_or_default());
-        if courses.is_empty() {
-            println!("{crashes} crashes, and no course has more than {} changes", at - 1);
-            return ground.clear().await;
-        }
-    }
-    bail!("{courses:?} do not come to an end in {MOST} changes")
+    ground.crash_at_each_change(Course::all(), Subject::new).await?;
+    ground.clear().await
 }
 
 impl Scenario {
@@ -194,6 +187,38 @@ impl Ground {
         Ok(controller)
     }
 
+    /// Plays all courses side by side, with a crash at the first change of each, then at the second,
+    /// until none has another.
+    pub async fn crash_at_each_change<'g, C: Copy + Debug, S: Case>(
+        &'g self,
+        mut courses: Vec<C>,
+        case: impl Fn(&'g Ground, C, usize, usize) -> S,
+    ) -> anyhow::Result<()> {
+        let (mut controller, mut crashes) = (self.start().await?, 0);
+        for at in 1..MOST {
+            let cases: Vec<S> = (courses.iter().enumerate())
+                .map(|(number, course)| case(self, *course, at, at * 100 + number))
+                .collect();
+            try_join_all(cases.iter().map(Case::prepare)).await?;
+            try_join_all(cases.iter().map(Case::begin)).await?;
+            try_join_all(cases.iter().map(Case::stands_still)).await?;
+            controller.kill().await?;
+            let cut: Vec<bool> = cases.iter().map(Case::is_cut).collect();
+            self.cut.mend();
+            try_join_all(cases.iter().map(Case::is_whole)).await?;
+            controller = self.start().await?;
+            try_join_all(cases.iter().map(Case::ends_well)).await?;
+            crashes += cut.iter().filter(|cut| **cut).count();
+            let mut cut = cut.into_iter();
+            courses.retain(|_| cut.next().unwrap_or_default());
+            if courses.is_empty() {
+                println!("{crashes} crashes, and no course has more than {} changes", at - 1);
+                return Ok(());
+            }
+        }
+        bail!("{courses:?} do not come to an end in {MOST} changes")
+    }
+
     pub async fn clear(&self) -> anyhow::Result<()> {
         let stores: Api<ClusterSecretStore> = Api::all(self.stage.client.clone());
         for name in &self.stores {
@@ -203,15 +228,7 @@ impl Ground {
     }
 }
 
-impl<'a> Subject<'a> {
-    fn new(ground: &'a Ground, course: Course, at: usize, number: usize) -> Self {
-        Subject { ground, course, name: subject(number), at }
-    }
-
-    fn path(&self, kind: &str) -> String {
-        format!("platform-data/{kind}/{}-{}", self.ground.stage.word, self.name)
-    }
-
+impl Case for Subject<'_> {
     /// Everything as it is before the controller begins, with a property of somebody else on one of
     /// the paths.
     async fn prepare(&self) -> anyhow::Result<()> {
@@ -241,22 +258,6 @@ impl<'a> Subject<'a> {
         }
     }
 
-    async fn push(&self, spots: &[Spot]) -> anyhow::Result<()> {
-        let data: Vec<Value> =
-            spots.iter().map(|(kind, property)| mapping(property, &self.path(kind), property)).collect();
-        let store = store_ref(&self.ground.stores[self.course.store]);
-        let more = json!({ "secretStoreRefs": [store], "deletionPolicy": "Delete", "data": data });
-        self.ground.stage.push(&self.name, &self.name, &[], more).await.map(drop)
-    }
-
-    fn is_cut(&self) -> bool {
-        self.ground.cut.is_off(&self.name)
-    }
-
-    fn what(&self, what: &str) -> String {
-        format!("{what}: {:?} stopped at change {}, as {}", self.course, self.at, self.name)
-    }
-
     async fn stands_still(&self) -> anyhow::Result<()> {
         let end = async || {
             if !self.is_cut() {
@@ -266,6 +267,10 @@ impl<'a> Subject<'a> {
             Ok(Some(()))
         };
         wait::until(&self.what("the crash, or the end"), LATER, end).await
+    }
+
+    fn is_cut(&self) -> bool {
+        self.ground.cut.is_off(&self.name)
     }
 
     /// What the dead controller left: the ledger knows of all that stands, and what was there and
@@ -314,6 +319,28 @@ impl<'a> Subject<'a> {
         }
         let done = async || self.is_as(&[]).await.map(Some);
         wait::until(&self.what("the PushSecret to go, and nothing to be left"), LATER, done).await
+    }
+}
+
+impl<'a> Subject<'a> {
+    fn new(ground: &'a Ground, course: Course, at: usize, number: usize) -> Self {
+        Subject { ground, course, name: subject(number), at }
+    }
+
+    fn path(&self, kind: &str) -> String {
+        format!("platform-data/{kind}/{}-{}", self.ground.stage.word, self.name)
+    }
+
+    async fn push(&self, spots: &[Spot]) -> anyhow::Result<()> {
+        let data: Vec<Value> =
+            spots.iter().map(|(kind, property)| mapping(property, &self.path(kind), property)).collect();
+        let store = store_ref(&self.ground.stores[self.course.store]);
+        let more = json!({ "secretStoreRefs": [store], "deletionPolicy": "Delete", "data": data });
+        self.ground.stage.push(&self.name, &self.name, &[], more).await.map(drop)
+    }
+
+    fn what(&self, what: &str) -> String {
+        format!("{what}: {:?} stopped at change {}, as {}", self.course, self.at, self.name)
     }
 
     async fn is_done(&self) -> anyhow::Result<()> {

@@ -7,8 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, bail, ensure};
-use futures::future::try_join_all;
+use anyhow::{Context, ensure};
 use kube::ResourceExt;
 use serde_json::json;
 use waypost::api::PushSecret;
@@ -17,7 +16,7 @@ use waypost_e2e::lab::MOUNT;
 use waypost_e2e::wait;
 
 use crate::bad_store::store_ref;
-use crate::crash::{Ground, MOST, ledger};
+use crate::crash::{Case, Ground, ledger};
 use crate::cut::{Last, subject};
 use crate::renames::history;
 use crate::stage::{LATER, condition, mapping};
@@ -41,50 +40,12 @@ struct Pair<'a> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f1_f2_a_crash_between_any_two_requests_of_a_rename_leaves_the_path_its_value() -> anyhow::Result<()> {
     let ground = Ground::new("crashname").await?;
-    let mut controller = ground.start().await?;
-    let (mut courses, mut crashes) = (COURSES.to_vec(), 0);
-    for at in 1..MOST {
-        let pairs: Vec<Pair<'_>> = (courses.iter().enumerate())
-            .map(|(number, (store, last))| Pair::new(&ground, *store, *last, at, at * 100 + number))
-            .collect();
-        try_join_all(pairs.iter().map(Pair::prepare)).await?;
-        try_join_all(pairs.iter().map(Pair::begin)).await?;
-        try_join_all(pairs.iter().map(Pair::stands_still)).await?;
-        controller.kill().await?;
-        let cut: Vec<bool> = pairs.iter().map(Pair::is_cut).collect();
-        ground.cut.mend();
-        try_join_all(pairs.iter().map(Pair::is_whole)).await?;
-        controller = ground.start().await?;
-        try_join_all(pairs.iter().map(Pair::ends_well)).await?;
-        crashes += cut.iter().filter(|cut| **cut).count();
-        let mut cut = cut.into_iter();
-        courses.retain(|_| cut.next().unwrap_or_default());
-        if courses.is_empty() {
-            println!("{crashes} crashes, and no hand-over has more than {} changes", at - 1);
-            return ground.clear().await;
-        }
-    }
-    bail!("{courses:?} do not come to an end in {MOST} changes")
+    let pair = |ground, (store, last), at, number| Pair::new(ground, store, last, at, number);
+    ground.crash_at_each_change(COURSES.to_vec(), pair).await?;
+    ground.clear().await
 }
 
-impl<'a> Pair<'a> {
-    fn new(ground: &'a Ground, store: usize, last: Last, at: usize, number: usize) -> Self {
-        let subject = subject(number);
-        Pair { ground, store, last, old: format!("{subject}-old"), new: format!("{subject}-new"), at }
-    }
-
-    fn path(&self) -> String {
-        format!("platform-data/postgres/{}-{}", self.ground.stage.word, self.subject())
-    }
-
-    fn subject(&self) -> &str {
-        self.old.trim_end_matches("-old")
-    }
-
-    fn what(&self, what: &str) -> String {
-        format!("{what}: {} by store {}, {:?} at change {}", self.subject(), self.store, self.last, self.at)
-    }
-
+impl Case for Pair<'_> {
     async fn prepare(&self) -> anyhow::Result<()> {
         let stage = &self.ground.stage;
         stage.secret(&stage.producer, &self.old, &[("password", "one")]).await?;
@@ -94,20 +55,9 @@ impl<'a> Pair<'a> {
         stage.ready::<PushSecret>(&stage.producer, &self.new, "False", "PathConflict").await.map(drop)
     }
 
-    async fn push(&self, name: &str) -> anyhow::Result<()> {
-        let store = store_ref(&self.ground.stores[self.store]);
-        let data = [mapping("password", &self.path(), "password")];
-        let more = json!({ "secretStoreRefs": [store], "deletionPolicy": "Delete", "data": data });
-        self.ground.stage.push(name, &self.old, &[], more).await.map(drop)
-    }
-
     async fn begin(&self) -> anyhow::Result<()> {
         self.ground.cut.arm(self.subject(), self.at, self.last);
         self.ground.stage.delete::<PushSecret>(&self.ground.stage.producer, &self.old).await
-    }
-
-    fn is_cut(&self) -> bool {
-        self.ground.cut.is_off(self.subject())
     }
 
     async fn stands_still(&self) -> anyhow::Result<()> {
@@ -118,6 +68,10 @@ impl<'a> Pair<'a> {
             Ok(Some(()))
         };
         wait::until(&self.what("the crash, or the end"), LATER, end).await
+    }
+
+    fn is_cut(&self) -> bool {
+        self.ground.cut.is_off(self.subject())
     }
 
     /// What the dead controller left: the value stands, and whoever claims it lists it.
@@ -145,6 +99,32 @@ impl<'a> Pair<'a> {
             Ok(Some(()))
         })
         .await
+    }
+}
+
+impl<'a> Pair<'a> {
+    fn new(ground: &'a Ground, store: usize, last: Last, at: usize, number: usize) -> Self {
+        let subject = subject(number);
+        Pair { ground, store, last, old: format!("{subject}-old"), new: format!("{subject}-new"), at }
+    }
+
+    fn path(&self) -> String {
+        format!("platform-data/postgres/{}-{}", self.ground.stage.word, self.subject())
+    }
+
+    fn subject(&self) -> &str {
+        self.old.trim_end_matches("-old")
+    }
+
+    fn what(&self, what: &str) -> String {
+        format!("{what}: {} by store {}, {:?} at change {}", self.subject(), self.store, self.last, self.at)
+    }
+
+    async fn push(&self, name: &str) -> anyhow::Result<()> {
+        let store = store_ref(&self.ground.stores[self.store]);
+        let data = [mapping("password", &self.path(), "password")];
+        let more = json!({ "secretStoreRefs": [store], "deletionPolicy": "Delete", "data": data });
+        self.ground.stage.push(name, &self.old, &[], more).await.map(drop)
     }
 
     async fn is_handed_over(&self) -> anyhow::Result<()> {
