@@ -392,7 +392,6 @@ impl<'a> View<'a> {
         let metadata = &self.entry.custom_metadata;
         let mut changes = self.intents(sorted);
         changes.extend(self.settling(sorted));
-        changes.extend(self.consents(sorted));
         changes.extend(self.goal.custom_metadata.changes(metadata));
         let grows = changes.iter().any(|(key, value)| value.is_some() && !metadata.contains_key(key));
         let (keys, claims) = claim::count_after(metadata, &changes);
