@@ -207,7 +207,6 @@ async fn a_role_that_is_put_right_in_the_server_shows_soon() -> anyhow::Result<(
     admin.delete(role).await?;
     // A new generation is a new login.
     edit_store(&stage, &store, json!({ "headers": { "X-Note": "again" } })).await?;
-    annotate(&stage, "without a role").await?;
     store_says(&stage, &store, "False", "InvalidProviderConfig", &["login denied"]).await?;
     stage.ready::<ExternalSecret>(&stage.consumer, "pull", "False", "SecretSyncedError").await?;
     let right = json!({

@@ -34,16 +34,20 @@ async fn refusal(secrets: &Api<Secret>, secret: &Secret) -> anyhow::Result<Strin
     Ok(said)
 }
 
-/// A quota of no Secret at all, once it is counted.
+/// Whether no Secret can be created now; none is.
+async fn is_refused(secrets: &Api<Secret>) -> anyhow::Result<Option<()>> {
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    Ok(secrets.create(&dry, &secret("key")).await.is_err().then_some(()))
+}
+
+/// A quota of no Secret at all, once it is in force: the API server enforces it from a cache of its
+/// own, some time after it is counted.
 async fn no_secrets(stage: &Stage) -> anyhow::Result<()> {
     let quota = json!({ "metadata": { "name": "none-at-all" }, "spec": { "hard": { "count/secrets": "0" } } });
     let quotas = stage.api::<ResourceQuota>(&stage.consumer);
     quotas.create(&PostParams::default(), &serde_json::from_value(quota)?).await?;
-    wait::until("the quota to be counted", LATER, async || {
-        let quota = serde_json::to_value(quotas.get("none-at-all").await?)?;
-        Ok(quota["status"]["used"]["count/secrets"].is_string().then_some(()))
-    })
-    .await
+    let secrets = stage.api::<Secret>(&stage.consumer);
+    wait::until("the quota to be in force", LATER, async || is_refused(&secrets).await).await
 }
 
 #[tokio::test]
@@ -84,11 +88,7 @@ async fn an_admission_policy_is_named_and_what_it_quotes_is_not() -> anyhow::Res
     let stage = Stage::new("vap").await?;
     let (policies, bindings) = policy(&stage).await?;
     let secrets = stage.api::<Secret>(&stage.consumer);
-    let dry = PostParams { dry_run: true, ..PostParams::default() };
-    wait::until("the policy to be in force", LATER, async || {
-        Ok(secrets.create(&dry, &secret("key")).await.is_err().then_some(()))
-    })
-    .await?;
+    wait::until("the policy to be in force", LATER, async || is_refused(&secrets).await).await?;
     let said = refusal(&secrets, &secret("key")).await?;
     ensure!(said.contains(&format!("the ValidatingAdmissionPolicy {} denies it", stage.word)), "{said}");
     policies.delete(&stage.word, &DeleteParams::default()).await?;

@@ -124,6 +124,12 @@ async fn a_version_that_a_consumer_cannot_take_leaves_it_named_with_the_one_it_h
     stage.secret(&stage.producer, "source", &[("password", "second")]).await?;
     let (_, late) = lags(&stage, 2, "TargetImmutable").await?;
     assert_eq!(late.version, Some(1));
+
+    // The path is purged, and its numbers begin anew: the first version now is not the one it has.
+    stage.vault.delete_metadata("secret", &stage.path()).await?;
+    stage.secret(&stage.producer, "source", &[("password", "third")]).await?;
+    let (_, late) = lags(&stage, 1, "TargetImmutable").await?;
+    assert_eq!(late.version, None);
     Ok(())
 }
 

@@ -65,13 +65,14 @@ async fn defects_d_e_m_a_json_object_keeps_every_digit_and_an_unchanged_one_cost
     let lenient = Lenient::begin("wholejson").await?;
     let (stage, path) = (&lenient.stage, lenient.stage.path());
     let config =
-        r#"{"serial": 9007199254740993, "rate": 1.50, "limits": {"zeta": [1, 2.0], "alpha": "<&>"}, "on": true}"#;
+        r#"{"serial": 9007199254740993, "rate": 1.50, "limits": {"zeta": [1, 2.0], "alpha": "<&>"}, "half": "\ud800"}"#;
     stage.secret(&stage.producer, "source", &[("config", config)]).await?;
     let fields = json!({ "data": [{ "match": { "secretKey": "config", "remoteRef": { "remoteKey": path } } }] });
     let message = lenient.push(fields).await?;
     assert!(message.contains("P2"), "{message}");
-    // The server would read this number into a float, and give back another.
-    let stored = |serial: &str| json!({ "serial": serial, "rate": 1.5, "limits": { "zeta": [1, 2], "alpha": "<&>" }, "on": true });
+    // The server would read this number into a float, and half of a surrogate pair into U+FFFD: it
+    // would give back others.
+    let stored = |serial: &str| json!({ "serial": serial, "rate": 1.5, "limits": { "zeta": [1, 2], "alpha": "<&>" }, "half": r#""\ud800""# });
     assert_eq!(lenient.data(&path).await?, stored("9007199254740993"));
     stage.pull("pull", &[("serial", "serial"), ("limits", "limits")], json!({})).await?;
     let limits = r#"{"alpha":"\u003c\u0026\u003e","zeta":[1,2]}"#;
@@ -177,5 +178,25 @@ async fn data_to_goes_to_the_stores_that_its_labels_select_at_paths_that_its_tem
     let message = stage.ready::<PushSecret>(&stage.producer, "push", "False", "StoreNotFound").await?;
     assert!(message.contains("spec.dataTo[0].storeRef"), "{message}");
     assert_eq!(lenient.data(&path).await?, wanted);
+    Ok(())
+}
+
+/// Each expansion is capped, so that no rewrite makes a key that fills the memory.
+#[tokio::test]
+async fn s13_a_rewrite_that_multiplies_its_key_is_refused_and_the_controller_lives() -> anyhow::Result<()> {
+    let lenient = Lenient::begin("bomb").await?;
+    let stage = &lenient.stage;
+    stage.secret(&stage.producer, "source", &[("password", "one"), ("bomb", "x")]).await?;
+    let kept = json!([mapping("password", &stage.path(), "password")]);
+    lenient.push(json!({ "data": kept })).await?;
+    let multiply = json!({ "regexp": { "source": ".", "target": "$0".repeat(500) } });
+    let bomb = json!({ "match": { "regexp": "^bomb$" }, "rewrite": [multiply, multiply, multiply, multiply] });
+    let more = json!({ "refreshInterval": "1s", "deletionPolicy": "Delete", "data": kept, "dataTo": [bomb] });
+    stage.push("push", "source", &[], more).await?;
+    let said = stage.ready::<PushSecret>(&stage.producer, "push", "False", "SourceInvalid").await?;
+    assert!(said.contains("rewrite["), "{said}");
+    stage.secret(&stage.producer, "source", &[("password", "two"), ("bomb", "x")]).await?;
+    lenient.becomes(&stage.path(), json!({ "password": "two" })).await?;
+    assert_eq!(stage.controller.health("livez").await?, 200);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! PushSecrets that are renamed, as Argo CD and Helm do it: the new one is created, then the old one is deleted. The path keeps its value
 //! all the time, and so does a target that would go with it.
 
-use anyhow::ensure;
+use anyhow::{Context, bail, ensure};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -21,7 +21,11 @@ fn deletes() -> Value {
 
 async fn gone(stage: &Stage, name: &str) -> anyhow::Result<()> {
     let pushes = stage.api::<PushSecret>(&stage.producer);
-    wait::until("the old one to go", SOON, async || Ok(pushes.get_opt(name).await?.is_none().then_some(()))).await
+    let goes = wait::until("the old one to go", SOON, async || {
+        let Some(found) = pushes.get_opt(name).await? else { return Ok(Some(())) };
+        bail!("it says {:?}", found.status.unwrap_or_default().conditions)
+    });
+    goes.await.with_context(|| stage.log_end(name))
 }
 
 /// A consumer whose target goes with the value.

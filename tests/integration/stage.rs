@@ -236,7 +236,7 @@ impl Stage {
             bail!("its condition is {ready}")
         })
         .await;
-        result.with_context(|| format!("the controller's log ends with\n{}", self.log_tail(name)))
+        result.with_context(|| self.log_end(name))
     }
 
     /// Waits until a Secret holds exactly this data.
@@ -265,7 +265,7 @@ impl Stage {
             bail!("it holds {:?}, or other values", keys.keys())
         })
         .await;
-        result.with_context(|| format!("the controller's log ends with\n{}", self.log_tail(&self.word)))
+        result.with_context(|| self.log_end(&self.word))
     }
 
     /// The words of the Event that names what a PushSecret left in a store.
@@ -291,10 +291,11 @@ impl Stage {
         Ok(metadata.and_then(|metadata| metadata["current_version"].as_u64()).unwrap_or(0))
     }
 
-    fn log_tail(&self, word: &str) -> String {
+    /// What the controller's log says last of a word, for the context of a failure.
+    pub fn log_end(&self, word: &str) -> String {
         let log = self.controller.log().unwrap_or_default();
         let lines: Vec<&str> = log.lines().filter(|line| line.contains(word)).collect();
-        lines[lines.len().saturating_sub(15)..].join("\n")
+        format!("the controller's log ends with\n{}", lines[lines.len().saturating_sub(15)..].join("\n"))
     }
 }
 

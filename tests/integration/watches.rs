@@ -13,17 +13,18 @@ use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use waypost::api::condition::{self, PROPAGATED};
 use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret};
-use waypost_e2e::lab::{Controller, ControllerOptions, Lab, Signal};
+use waypost_e2e::lab::{Controller, ControllerOptions, Lab, Signal, Transport, cluster_secret_store};
 use waypost_e2e::wait;
 
+use crate::bad_store::store_ref;
 use crate::cut::{self, Origin};
-use crate::stage::{LATER, Stage};
+use crate::stage::{LATER, Stage, apply_store};
 
 /// What becomes of the watch of one resource.
 enum Way {
@@ -44,11 +45,21 @@ enum Refusal {
     TooLarge,
 }
 
-/// A way to the API server on which the watches of single resources can be lost.
+/// A way to the API server on which the watches of single resources can be lost, and single requests
+/// are answered by somebody else.
 #[derive(Default)]
 struct Ways {
     ways: Mutex<HashMap<String, Way>>,
     changed: Notify,
+    intruder: Mutex<Option<Intruder>>,
+}
+
+/// What a proxy on the way says by itself, once: no API server answers in plain text.
+struct Intruder {
+    method: Method,
+    /// How the path ends.
+    path: &'static str,
+    says: StatusCode,
 }
 
 impl Ways {
@@ -63,6 +74,24 @@ impl Ways {
     fn mend(&self, resource: &str, refusal: Refusal) {
         self.lock().insert(resource.to_owned(), Way::Refused(refusal));
         self.changed.notify_waiters();
+    }
+
+    /// The next such request does not reach the API server.
+    fn intrude(&self, method: Method, path: &'static str, says: StatusCode) {
+        *self.intruder.lock().unwrap_or_else(PoisonError::into_inner) = Some(Intruder { method, path, says });
+    }
+
+    /// The answer of the intruder, if it is its request.
+    fn intruder(&self, method: &Method, uri: &Uri) -> Option<Response> {
+        let mut intruder = self.intruder.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_meant = |one: &mut Intruder| one.method == method && uri.path().ends_with(one.path);
+        let intruder = intruder.take_if(is_meant)?;
+        Some((intruder.says, "a proxy on the way says this").into_response())
+    }
+
+    /// Whether the intruder has said its word.
+    fn has_intruded(&self) -> bool {
+        self.intruder.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Way>> {
@@ -105,6 +134,9 @@ async fn pass_on(
             Err(None) => changed.await,
         }
     };
+    if let Some(answer) = ways.intruder(&method, &uri) {
+        return answer;
+    }
     let Ok((status, headers, body)) = origin.pass_on(method, &uri, headers, body).await else {
         return StatusCode::BAD_GATEWAY.into_response();
     };
@@ -233,7 +265,63 @@ async fn f11_what_is_deleted_while_its_watch_is_lost_is_forgotten_by_the_next_li
     let stores: Api<ClusterSecretStore> = Api::all(play.stage.client.clone());
     stores.delete(&play.store, &DeleteParams::default()).await?;
     play.ways.mend("clustersecretstores", Refusal::Expired);
-    play.no_series(&format!(r#"name="{}""#, play.store)).await
+    play.no_series(&format!(r#"name="{}""#, play.store)).await?;
+    play.stage.ready::<ExternalSecret>(&play.stage.consumer, "pull", "False", "StoreNotFound").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_write_that_fails_once_is_made_again_although_the_cache_shows_the_former_success() -> anyhow::Result<()> {
+    let play = Play::begin("wlw").await?;
+    play.ways.lose("externalsecrets");
+    play.ways.intrude(Method::PATCH, "/secrets/pull", StatusCode::INTERNAL_SERVER_ERROR);
+    play.rotate("second").await?;
+    play.stage.holds_within(LATER, &play.stage.consumer, "pull", &[("password", "second")]).await?;
+    assert!(play.ways.has_intruded());
+    play.stage.ready::<ExternalSecret>(&play.stage.consumer, "pull", "True", "SecretSynced").await?;
+    Ok(())
+}
+
+/// Only the API server knows that an object does not exist.
+#[tokio::test]
+async fn a_proxy_that_says_404_for_a_source_takes_nothing_from_the_store() -> anyhow::Result<()> {
+    let play = Play::begin("wpx").await?;
+    let stage = &play.stage;
+    let refs = json!([{ "kind": "ClusterSecretStore", "name": play.store }]);
+    let more = json!({ "secretStoreRefs": refs, "deletionPolicy": "Delete" });
+    stage.push("push", "source", &[("password", "password")], more).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    play.ways.intrude(Method::GET, "/secrets/source", StatusCode::NOT_FOUND);
+    play.rotate("second").await?;
+    stage.holds_within(LATER, &stage.consumer, "pull", &[("password", "second")]).await?;
+    assert!(play.ways.has_intruded());
+    assert_eq!(stage.version().await?, 2, "nothing was removed in between");
+    Ok(())
+}
+
+#[tokio::test]
+async fn f9_what_is_deleted_while_its_store_hangs_leaves_nothing_behind() -> anyhow::Result<()> {
+    let play = Play::begin("whg").await?;
+    let (stage, lab) = (&play.stage, Lab::shared().await?);
+    let (bao, name) = (lab.extra_bao(Transport::Tls).await?, format!("{}-hangs", play.stage.word));
+    let mut store = cluster_secret_store(&name, bao.address(), bao.ca_pem());
+    store["spec"]["controller"] = json!(stage.word);
+    apply_store(lab, store).await?;
+    bao.admin()?.write("secret", &stage.path(), &json!({ "password": "there" })).await?;
+    let through = json!({ "secretStoreRef": store_ref(&name), "target": { "name": "hangs" } });
+    stage.pull("hangs", &[("password", "password")], through).await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "hangs", "True", "SecretSynced").await?;
+    bao.signal(Signal::Stop)?;
+    let pulls = stage.api::<ExternalSecret>(&stage.consumer);
+    let asked = json!({ "metadata": { "annotations": { "force-sync": "now" } } });
+    pulls.patch("hangs", &PatchParams::default(), &Patch::Merge(asked)).await?;
+    stage.delete::<ExternalSecret>(&stage.consumer, "hangs").await?;
+    bao.signal(Signal::Cont)?;
+    play.no_series(&format!(r#"namespace="{}",name="hangs""#, stage.consumer)).await?;
+    // The one beside it is served as before.
+    play.rotate("second").await?;
+    play.consumers(1).await?;
+    play.no_series(&format!(r#"namespace="{}",name="hangs""#, stage.consumer)).await
 }
 
 #[tokio::test]
