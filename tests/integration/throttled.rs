@@ -108,7 +108,7 @@ impl Throttled {
 #[tokio::test]
 async fn a_quota_slows_pushes_and_pulls_down_and_everything_arrives_when_it_is_lifted() -> anyhow::Result<()> {
     let throttled = Throttled::begin("quota").await?;
-    let (mark, since) = (throttled.audit.mark()?, Instant::now());
+    let (since, mark) = (Instant::now(), throttled.audit.mark()?);
     throttled.limit(json!({ "path": "secret/", "rate": 1, "interval": "1s" })).await?;
     throttled.write("second").await?;
     throttled.is_said_by(1).await?;
