@@ -110,9 +110,7 @@ async fn apply_store(place: &Place, narrator: &Narrator) -> anyhow::Result<()> {
     narrator.say(&format!("{file}, with server: {address}"));
     place.apply_text(narrator, &example.replace(EXAMPLE_ADDRESS, address)).await?;
     let timeout = wait::kubectl_timeout(DEADLINE);
-    place
-        .kubectl(narrator, &["wait", "--for=condition=Ready", &timeout, "clustersecretstore/vault-backend"])
-        .await?;
+    place.kubectl(narrator, &["wait", "--for=condition=Ready", &timeout, "clustersecretstore/vault-backend"]).await?;
     place.kubectl(narrator, &["get", "clustersecretstores"]).await
 }
 

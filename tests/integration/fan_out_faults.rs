@@ -10,12 +10,12 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use waypost::api::{ClusterPushSecret, PushSecret};
 use waypost_e2e::lab::{ApiRequest, LabOptions};
+use waypost_e2e::turns::heavy;
 use waypost_e2e::wait;
 
 use crate::eso_crds::bare;
 use crate::fan_out::{children, fan_out, in_place, label, named, says, spec};
 use crate::stage::{LATER, SOON, Stage, own_lab};
-use crate::turns::heavy;
 
 #[tokio::test]
 async fn sc8_es7_a_terminating_namespace_is_skipped_and_never_kept_alive() -> anyhow::Result<()> {
