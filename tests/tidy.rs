@@ -180,6 +180,18 @@ fn what_has_one_place_is_done_nowhere_else() {
 }
 
 #[test]
+fn a_panic_poisons_no_lock() {
+    let poisoned = ["std::sync::Mutex", "std::sync::RwLock", "std::sync::PoisonError"];
+    let mut wrong = Vec::new();
+    for file in ["src", "e2e/src", "tests", "e2e/tests"].iter().flat_map(|folder| sources(folder)) {
+        for path in named_paths(&file).iter().filter(|path| poisoned.contains(&path.as_str())) {
+            wrong.push(format!("{} names {path}: use that of parking_lot", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn every_file_opens_with_its_job_and_has_one() {
     let mut wrong = Vec::new();
     for file in ["src", "e2e/src", "tests"].iter().flat_map(|folder| sources(folder)) {
