@@ -21,11 +21,6 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &[],
     ),
     (
-        "src/domain",
-        &["crate::api", "crate::store", "crate::cluster", "crate::controller", "crate::push", "crate::pull"],
-        &[],
-    ),
-    (
         "src/api",
         &["crate::store", "crate::cluster", "crate::controller", "crate::push", "crate::pull", "tokio", "reqwest"],
         &[],
@@ -186,6 +181,19 @@ fn a_panic_poisons_no_lock() {
     for file in ["src", "e2e/src", "tests", "e2e/tests"].iter().flat_map(|folder| sources(folder)) {
         for path in named_paths(&file).iter().filter(|path| poisoned.contains(&path.as_str())) {
             wrong.push(format!("{} names {path}: use that of parking_lot", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_pure_core_names_no_other_module_of_ours() {
+    let mut wrong = Vec::new();
+    for file in sources("src/domain") {
+        for path in named_paths(&file) {
+            if path.strip_prefix("crate::").is_some_and(|path| path.split("::").next() != Some("domain")) {
+                wrong.push(format!("{} names {path}", file.display()));
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
