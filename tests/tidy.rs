@@ -174,6 +174,26 @@ fn what_has_one_place_is_done_nowhere_else() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Tasks that nobody waits for, and why their end is not the end of anything else.
+const SHORT_LIVED: [(&str, &str); 2] = [
+    ("src/store/renewal.rs", "it ends when the clients of one credential are renewed"),
+    ("src/store/vault/transport.rs", "it ends when the server answers again"),
+];
+
+#[test]
+fn a_task_that_must_not_end_is_started_where_its_end_is_noticed() {
+    let mut wrong = Vec::new();
+    for file in sources("src").into_iter().filter(|file| !is_test(file)) {
+        let text = fs::read_to_string(&file).expect("a listed file can be read");
+        let product = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let nobody_waits = product.lines().any(|line| line.trim_start().starts_with("tokio::spawn("));
+        if nobody_waits && SHORT_LIVED.iter().all(|(short_lived, _)| !file.ends_with(short_lived)) {
+            wrong.push(format!("{} spawns by itself: start it by Tasks::spawn", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn a_panic_poisons_no_lock() {
     let poisoned = ["std::sync::Mutex", "std::sync::RwLock", "std::sync::PoisonError"];

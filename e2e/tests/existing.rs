@@ -15,6 +15,7 @@ use kube::Api;
 
 use waypost_e2e::{
     lab::{Lab, MOUNT},
+    turns::heavy,
     wait,
 };
 
@@ -104,6 +105,7 @@ async fn the_demo_plays_in_an_existing_cluster_and_starts_its_controller_alone()
 
 #[tokio::test]
 async fn without_being_told_by_name_a_lab_has_its_own_servers_whatever_the_environment_says() {
+    let _turn = heavy().await.unwrap();
     let other = Lab::shared().await.unwrap();
     let folder = folder("ambient");
     let mut command = program(&["lab", "serve", "--folder"]);
