@@ -1,4 +1,5 @@
-//! Whose servers the programs of the lab use: those that `LAB=existing` names, else their own, and never the ambient ones.
+//! Whose servers the programs of the lab use: those that `LAB=existing` names, else their own, and
+//! never the ambient ones.
 
 mod processes;
 
