@@ -21,11 +21,6 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &[],
     ),
     (
-        "src/domain",
-        &["crate::api", "crate::store", "crate::cluster", "crate::controller", "crate::push", "crate::pull"],
-        &[],
-    ),
-    (
         "src/api",
         &["crate::store", "crate::cluster", "crate::controller", "crate::push", "crate::pull", "tokio", "reqwest"],
         &[],
@@ -179,6 +174,51 @@ fn what_has_one_place_is_done_nowhere_else() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Tasks that nobody waits for, and why their end is not the end of anything else.
+const SHORT_LIVED: [(&str, &str); 2] = [
+    ("src/store/renewal.rs", "it ends when the clients of one credential are renewed"),
+    ("src/store/vault/transport.rs", "it ends when the server answers again"),
+];
+
+#[test]
+fn a_task_that_must_not_end_is_started_where_its_end_is_noticed() {
+    let mut wrong = Vec::new();
+    for file in sources("src").into_iter().filter(|file| !is_test(file)) {
+        let text = fs::read_to_string(&file).expect("a listed file can be read");
+        let product = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let nobody_waits = product.lines().any(|line| line.trim_start().starts_with("tokio::spawn("));
+        if nobody_waits && SHORT_LIVED.iter().all(|(short_lived, _)| !file.ends_with(short_lived)) {
+            wrong.push(format!("{} spawns by itself: start it by Tasks::spawn", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_panic_poisons_no_lock() {
+    let poisoned = ["std::sync::Mutex", "std::sync::RwLock", "std::sync::PoisonError"];
+    let mut wrong = Vec::new();
+    for file in ["src", "e2e/src", "tests", "e2e/tests"].iter().flat_map(|folder| sources(folder)) {
+        for path in named_paths(&file).iter().filter(|path| poisoned.contains(&path.as_str())) {
+            wrong.push(format!("{} names {path}: use that of parking_lot", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_pure_core_names_no_other_module_of_ours() {
+    let mut wrong = Vec::new();
+    for file in sources("src/domain") {
+        for path in named_paths(&file) {
+            if path.strip_prefix("crate::").is_some_and(|path| path.split("::").next() != Some("domain")) {
+                wrong.push(format!("{} names {path}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn every_file_opens_with_its_job_and_has_one() {
     let mut wrong = Vec::new();
@@ -196,6 +236,64 @@ fn every_file_opens_with_its_job_and_has_one() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Prose is wrapped at 100 columns; a word may go a little beyond.
+const WIDTH: usize = 104;
+
+/// A word that is longer has no better place than where it is.
+const LONGEST_WORD: usize = 80;
+
+#[test]
+fn prose_is_wrapped() {
+    let sources = [("src", "rs"), ("tests", "rs"), ("e2e", "rs"), ("e2e", "go")];
+    let folders = sources.into_iter().chain(["docs", "deploy", "examples", "policies"].map(|folder| (folder, "md")));
+    let pages = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(PathBuf::from);
+    let mut wrong = Vec::new();
+    for file in folders.flat_map(|(folder, extension)| files(folder, extension)).chain(pages) {
+        // It is generated: each sentence of the API is a line.
+        if is_below(&file, "docs/reference") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).expect("a listed file can be read");
+        let is_page = file.extension().is_some_and(|extension| extension == "md");
+        for (number, line) in too_wide(&text, is_page) {
+            wrong.push(format!("{}:{number}: {line}", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "wrap these at 100 columns:\n{}", wrong.join("\n"));
+}
+
+/// The lines of a page, or of the comments of a source, that are too wide, with their numbers.
+/// Tables and code have their own width.
+fn too_wide(text: &str, is_page: bool) -> Vec<(usize, &str)> {
+    let mut is_code = false;
+    let mut wide = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let start = line.trim_start();
+        is_code ^= is_page && start.starts_with("```");
+        let words = match is_page {
+            true => start,
+            false if start.starts_with("//") => start.trim_start_matches(['/', '!', ' ']),
+            false => continue,
+        };
+        let is_whole = is_code || words.starts_with('|');
+        let has_long_word = words.split_whitespace().any(|word| word.chars().count() > LONGEST_WORD);
+        if line.chars().count() > WIDTH && !is_whole && !has_long_word {
+            wide.push((number, line));
+        }
+    }
+    wide
+}
+
+#[test]
+fn a_line_that_is_too_wide_is_found_in_comments_and_pages_and_not_in_code_and_tables() {
+    let wide = "word ".repeat(22);
+    let numbers = |text: &str, is_page| too_wide(text, is_page).iter().map(|(number, _)| *number).collect::<Vec<_>>();
+    let source = format!("//! {wide}\nlet x = \"{wide}\";\n    /// {wide}\n// | {wide}|\n");
+    assert_eq!(numbers(&source, false), [1, 3]);
+    let page = format!("{wide}\n```\n{wide}\n```\n| {wide}|\nsee {}\n- {wide}\n", "x".repeat(110));
+    assert_eq!(numbers(&page, true), [1, 7]);
 }
 
 #[test]
@@ -224,6 +322,10 @@ fn a_broken_arrow_is_found_in_grouped_imports_and_in_paths() {
 }
 
 fn sources(folder: &str) -> Vec<PathBuf> {
+    files(folder, "rs")
+}
+
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::from(folder)];
     while let Some(folder) = folders.pop() {
@@ -231,12 +333,12 @@ fn sources(folder: &str) -> Vec<PathBuf> {
             let path = entry.expect("an entry of a folder can be read").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path.extension().is_some_and(|found| found == extension) {
                 found.push(path);
             }
         }
     }
-    assert!(!found.is_empty(), "no sources below {folder}");
+    assert!(!found.is_empty(), "nothing with .{extension} below {folder}");
     found
 }
 

@@ -1,5 +1,6 @@
-// Command controlplane is etcd, kube-apiserver, kube-controller-manager and kubectl in one binary, each from its published
-// Go module, so that a lab needs no downloads of ready-made binaries. The first argument says which one to be.
+// Command controlplane is etcd, kube-apiserver, kube-controller-manager and kubectl in one binary,
+// each from its published Go module, so that a lab needs no downloads of ready-made binaries. The
+// first argument says which one to be.
 package main
 
 import (

@@ -1,7 +1,9 @@
-// Command health tells how GitOps tools read objects. It takes JSON objects on standard input, one after the other, and prints a line of
-// JSON for each: the verdict of kstatus, which Flux waits by, and that of the check which Argo CD brings for the kind, if it brings one.
+// Command health tells how GitOps tools read objects. It takes JSON objects on standard input, one
+// after the other, and prints a line of JSON for each: the verdict of kstatus, which Flux waits by,
+// and that of the check which Argo CD brings for the kind, if it brings one.
 //
-// Nothing is judged here: kstatus is the library that Flux uses, and the check is the Lua script that Argo CD embeds.
+// Nothing is judged here: kstatus is the library that Flux uses, and the check is the Lua script
+// that Argo CD embeds.
 package main
 
 import (
@@ -73,7 +75,8 @@ func judge(object *unstructured.Unstructured, raw []byte) (*verdicts, error) {
 	return &verdicts{Kstatus: verdict{flux.Status.String(), flux.Message}, ArgoCD: argo}, nil
 }
 
-// argoCD runs the script that Argo CD would run for an object of this kind, on the same interpreter; nil when it has none.
+// argoCD runs the script that Argo CD would run for an object of this kind, on the same
+// interpreter; nil when it has none.
 func argoCD(kind schema.GroupKind, raw []byte) (*verdict, error) {
 	script, err := resource_customizations.Embedded.ReadFile(path.Join(kind.Group, kind.Kind, "health.lua"))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -10,14 +10,19 @@ mod rotation;
 mod source;
 mod vault_paths;
 
+use std::time::Duration;
+
 use anyhow::Context;
 use serde_json::json;
 
 use self::{narrator::Narrator, place::Place, source::Source};
-use crate::lab::repository;
+use crate::{lab::repository, wait};
 
 /// How many rotations are measured.
 const ROTATIONS: usize = 5;
+
+/// Far more than any step may take.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The address of Vault in the examples.
 const EXAMPLE_ADDRESS: &str = "https://vault.vault.svc:8200";
@@ -104,9 +109,8 @@ async fn apply_store(place: &Place, narrator: &Narrator) -> anyhow::Result<()> {
     let address = place.lab().vault_addr();
     narrator.say(&format!("{file}, with server: {address}"));
     place.apply_text(narrator, &example.replace(EXAMPLE_ADDRESS, address)).await?;
-    place
-        .kubectl(narrator, &["wait", "--for=condition=Ready", "--timeout=60s", "clustersecretstore/vault-backend"])
-        .await?;
+    let timeout = wait::kubectl_timeout(DEADLINE);
+    place.kubectl(narrator, &["wait", "--for=condition=Ready", &timeout, "clustersecretstore/vault-backend"]).await?;
     place.kubectl(narrator, &["get", "clustersecretstores"]).await
 }
 
@@ -115,7 +119,8 @@ async fn publish_and_consume(place: &Place, narrator: &Narrator) -> anyhow::Resu
         place.kubectl(narrator, &["apply", "-k", folder]).await?;
     }
     for ready in READY {
-        let wait = ["wait", "--for=condition=Ready", "--timeout=60s", "-n"];
+        let timeout = wait::kubectl_timeout(DEADLINE);
+        let wait = ["wait", "--for=condition=Ready", &timeout, "-n"];
         place.kubectl(narrator, &[&wait[..], ready].concat()).await?;
     }
     Ok(())
@@ -126,7 +131,8 @@ async fn show_propagation(place: &Place, narrator: &Narrator, version: u64) -> a
     let push = ["-n", "platform-postgres", "pushsecret/temporal-postgres"];
     let version = format!("--for=jsonpath={{.status.paths[0].version}}={version}");
     for what in [version.as_str(), "--for=condition=Propagated"] {
-        place.kubectl(narrator, &[&["wait", what, "--timeout=60s"], &push[..]].concat()).await?;
+        let timeout = wait::kubectl_timeout(DEADLINE);
+        place.kubectl(narrator, &[&["wait", what, &timeout], &push[..]].concat()).await?;
     }
     let described = ["describe", "pushsecret", "-n", "platform-postgres", "temporal-postgres"];
     place.kubectl_from(narrator, &described, "  Paths:").await

@@ -3,8 +3,8 @@
 //!
 //! [`lab::Lab`] starts the servers and hands out clients; [`provision`] makes the programs it
 //! starts; [`demo`] shows the product at work; [`health`] says how GitOps tools read an object;
-//! [`cmd`] is the command line; [`wait`] waits, and [`pace`] says how long that may take on this
-//! machine.
+//! [`cmd`] is the command line; [`wait`] waits, [`pace`] says how long that may take on this machine,
+//! and [`turns`] lets heavy tests run one after another.
 
 pub mod bench;
 pub mod cmd;
@@ -14,4 +14,5 @@ pub mod lab;
 pub mod mutants;
 pub mod pace;
 pub mod provision;
+pub mod turns;
 pub mod wait;

@@ -87,6 +87,11 @@ pub fn stretched(deadline: Duration) -> Duration {
     limit(deadline, pace::factor(), pace::crowd())
 }
 
+/// A deadline as kubectl takes it, in whole seconds.
+pub fn kubectl_timeout(deadline: Duration) -> String {
+    format!("--timeout={:.0}s", stretched(deadline).as_secs_f64().ceil())
+}
+
 /// One wait.
 struct Patience {
     began: Instant,
@@ -133,6 +138,13 @@ mod tests {
         assert_eq!(limit(SECOND, 3.0, 1.0), 3 * SECOND);
         assert_eq!(limit(SECOND, 2.0, 5.0), 5 * SECOND);
         assert_eq!(limit(SECOND, 2.0, 100.0), SECOND.mul_f64(pace::MOST));
+    }
+
+    #[test]
+    fn kubectl_gets_whole_seconds_and_never_less_than_stated() {
+        let argument = kubectl_timeout(SECOND * 3 / 2);
+        let seconds: u64 = argument.trim_start_matches("--timeout=").trim_end_matches('s').parse().unwrap();
+        assert!((2..=18).contains(&seconds), "{argument}");
     }
 
     #[tokio::test]

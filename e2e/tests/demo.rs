@@ -7,7 +7,8 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
-/// Base64 of a text that stands anywhere in a longer one: at each of the three alignments, less what its neighbours change.
+/// Base64 of a text that stands anywhere in a longer one: at each of the three alignments, less
+/// what its neighbours change.
 fn inside_base64(text: &str) -> Vec<String> {
     let at = |before: usize| {
         let encoded = BASE64.encode(format!("{}{text}", "-".repeat(before)));

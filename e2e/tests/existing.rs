@@ -1,4 +1,5 @@
-//! Whose servers the programs of the lab use: those that `LAB=existing` names, else their own, and never the ambient ones.
+//! Whose servers the programs of the lab use: those that `LAB=existing` names, else their own, and
+//! never the ambient ones.
 
 mod processes;
 
@@ -15,6 +16,7 @@ use kube::Api;
 
 use waypost_e2e::{
     lab::{Lab, MOUNT},
+    turns::heavy,
     wait,
 };
 
@@ -104,6 +106,7 @@ async fn the_demo_plays_in_an_existing_cluster_and_starts_its_controller_alone()
 
 #[tokio::test]
 async fn without_being_told_by_name_a_lab_has_its_own_servers_whatever_the_environment_says() {
+    let _turn = heavy().await.unwrap();
     let other = Lab::shared().await.unwrap();
     let folder = folder("ambient");
     let mut command = program(&["lab", "serve", "--folder"]);

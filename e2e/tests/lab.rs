@@ -16,6 +16,7 @@ use serde_json::json;
 
 use waypost_e2e::{
     lab::{CONTROLLER_ACCOUNT, Lab, LabOptions, MOUNT, Transport},
+    turns::heavy,
     wait,
 };
 
@@ -101,6 +102,7 @@ async fn an_extra_openbao_keeps_its_data_through_stop_seal_and_snapshot() {
 
 #[tokio::test]
 async fn a_restarted_apiserver_keeps_its_objects_and_its_address() {
+    let _turn = heavy().await.unwrap();
     let lab = Lab::start(LabOptions::default()).await.unwrap();
     let namespaces: Api<Namespace> = Api::all(lab.kube_admin().await.unwrap());
     let before = namespaces.get("openbao").await.unwrap().metadata.uid;
@@ -111,6 +113,7 @@ async fn a_restarted_apiserver_keeps_its_objects_and_its_address() {
 
 #[tokio::test]
 async fn a_dropped_lab_leaves_nothing_and_does_not_disturb_another() {
+    let _turn = heavy().await.unwrap();
     let other = Lab::shared().await.unwrap();
     let lab = Lab::start(LabOptions::default()).await.unwrap();
     let folder = lab.folder().to_owned();
@@ -125,6 +128,7 @@ async fn a_dropped_lab_leaves_nothing_and_does_not_disturb_another() {
 
 #[tokio::test]
 async fn a_killed_owner_leaves_no_server_and_the_next_start_removes_its_state() {
+    let _turn = heavy().await.unwrap();
     let folder = std::env::temp_dir().join(format!("waypost-lab-killed-{}", std::process::id()));
     let mut command = Command::new(env!("CARGO_BIN_EXE_waypost-e2e"));
     command.args(["lab", "serve", "--folder"]).arg(&folder).stdin(Stdio::null()).stdout(Stdio::null());

@@ -7,7 +7,8 @@ use std::{
     process::Command,
 };
 
-/// A folder of programs that each print one line and succeed: all that is needed, until a test changes it.
+/// A folder of programs that each print one line and succeed: all that is needed, until a test
+/// changes it.
 struct Machine(PathBuf);
 
 impl Machine {

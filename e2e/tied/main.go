@@ -1,8 +1,9 @@
-// Command tied runs one server and ties its life to the process that started it: when its standard input ends, which
-// also happens when that process is killed, the server's process group is killed.
+// Command tied runs one server and ties its life to the process that started it: when its standard
+// input ends, which also happens when that process is killed, the server's process group is killed.
 //
-// Lines on standard input send signals (TERM, KILL, STOP, CONT, HUP, USR1), so nobody has to signal a process id that may have
-// been reused. `-pid FILE` receives the server's process id; the exit code is the server's, or 128 plus its signal.
+// Lines on standard input send signals (TERM, KILL, STOP, CONT, HUP, USR1), so nobody has to signal
+// a process id that may have been reused. `-pid FILE` receives the server's process id; the exit
+// code is the server's, or 128 plus its signal.
 package main
 
 import (
@@ -72,7 +73,8 @@ func killGroup(server *exec.Cmd) {
 	_ = syscall.Kill(-server.Process.Pid, syscall.SIGKILL)
 }
 
-// writePid renames a finished file into place, so that whoever waits for the file never reads half a number.
+// writePid renames a finished file into place, so that whoever waits for the file never reads half
+// a number.
 func writePid(path string, pid int) error {
 	if err := os.WriteFile(path+".new", fmt.Appendln(nil, pid), 0o600); err != nil {
 		return err

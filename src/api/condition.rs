@@ -67,12 +67,14 @@ impl ConditionStatus {
 }
 
 impl Condition {
-    /// A condition of type Ready, its message cut to what the definition allows; `upsert` sets its transition time.
+    /// A condition of type Ready, its message cut to what the definition allows; `upsert` sets its
+    /// transition time.
     pub fn ready(status: ConditionStatus, reason: Reason, message: impl Into<String>, generation: Option<i64>) -> Self {
         Self::new(READY, status, reason, message, generation)
     }
 
-    /// A condition of this type, its message cut to what the definition allows; `upsert` sets its transition time.
+    /// A condition of this type, its message cut to what the definition allows; `upsert` sets its
+    /// transition time.
     pub fn new(
         type_: &str,
         status: ConditionStatus,

@@ -10,7 +10,8 @@ use super::store_location::StoreLocation;
 pub struct PushLedger {
     /// What was pushed to where the stores lead.
     pub synced: SyncedPushSecrets,
-    /// Where that is, by store as in `synced`; missing where an older version or another controller pushed it.
+    /// Where that is, by store as in `synced`; missing where an older version or another controller
+    /// pushed it.
     pub locations: BTreeMap<String, StoreLocation>,
     /// What was pushed to where a store led before it was edited.
     pub former: Vec<FormerLocation>,

@@ -378,7 +378,8 @@ pub struct PushSecretStatus {
     /// Where the stores of the ledger led when it was written, by the same keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub store_locations: BTreeMap<String, StoreLocation>,
-    /// What was pushed to where a store led before its server, path or namespace was edited, and is not removed yet.
+    /// What was pushed to where a store led before its server, path or namespace was edited, and is
+    /// not removed yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]

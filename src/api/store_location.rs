@@ -36,8 +36,9 @@ impl StoreLocation {
         (&self.server, &self.namespace, &self.path) == (&other.server, &other.namespace, &other.path)
     }
 
-    /// Whether both are one place: they are spelled alike, or the server says so. A spelling that leads to a server or mount that was
-    /// made anew counts as the place that it was: what stood there is gone with it.
+    /// Whether both are one place: they are spelled alike, or the server says so. A spelling that
+    /// leads to a server or mount that was made anew counts as the place that it was: what stood
+    /// there is gone with it.
     pub fn is_same(&self, other: &Self) -> bool {
         self.is_spelled_as(other) || self.is_known_as(other)
     }
@@ -52,7 +53,8 @@ impl StoreLocation {
         is_one(&self.server_id, &other.server_id) && is_one_mount
     }
 
-    /// The same, with what the server was once heard to call itself and its mount, where it has not said so now.
+    /// The same, with what the server was once heard to call itself and its mount, where it has not
+    /// said so now.
     pub fn or_known_as(self, earlier: &Self) -> Self {
         StoreLocation {
             server_id: self.server_id.or_else(|| earlier.server_id.clone()),

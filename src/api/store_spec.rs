@@ -83,7 +83,8 @@ impl Provider {
         vault.or_else(|| self.open_bao.as_ref().map(|openbao| openbao.server.as_str()))
     }
 
-    /// The fields that say where the store leads: server, Vault namespace and path, as the spec has them.
+    /// The fields that say where the store leads: server, Vault namespace and path, as the spec has
+    /// them.
     pub fn location(&self) -> (Option<&str>, Option<&str>, Option<&str>) {
         let vault = self.vault.as_ref().map(|vault| (vault.namespace.as_deref(), vault.path.as_deref()));
         let openbao = || self.open_bao.as_ref().map(|openbao| (openbao.namespace.as_deref(), openbao.path.as_deref()));

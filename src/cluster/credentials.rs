@@ -18,8 +18,9 @@ use crate::domain::secret::SecretBytes;
 const TOKEN_SECONDS: i64 = 600;
 
 impl Cluster {
-    /// The spec of a store, of this namespace or of the cluster, read live from the API server; `None` if it does not exist. It is
-    /// listed by its name: listing is what the controller may do with stores anyway.
+    /// The spec of a store, of this namespace or of the cluster, read live from the API server;
+    /// `None` if it does not exist. It is listed by its name: listing is what the controller may do
+    /// with stores anyway.
     pub async fn store(&self, namespace: Option<&str>, name: &str) -> Result<Option<StoreSpec>, ClusterError> {
         let only = ListParams::default().fields(&format!("metadata.name={name}"));
         match namespace {

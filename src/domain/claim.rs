@@ -74,7 +74,8 @@ pub struct Inquiry {
     pub destroyed: u64,
     /// Properties that their owners leave to whoever waits for them, each with its owner's UID.
     pub offered: BTreeSet<(String, String)>,
-    /// By UID, the properties of the entry that other owners list in their ledgers; one that is gone lists none.
+    /// By UID, the properties of the entry that other owners list in their ledgers; one that is
+    /// gone lists none.
     pub listed: BTreeMap<String, BTreeSet<String>>,
 }
 

@@ -125,8 +125,8 @@ impl Consent {
         serde_json::to_string(self).expect("lists and texts always serialise")
     }
 
-    /// What both permit, as far as that can be told without asking for a namespace's labels: rather less than more. It takes nothing away
-    /// from a target.
+    /// What both permit, as far as that can be told without asking for a namespace's labels: rather
+    /// less than more. It takes nothing away from a target.
     fn and(&self, other: &Consent) -> Consent {
         let unlabelled = BTreeMap::new();
         let by_name = |consent: &Consent, name: &String| {
@@ -193,9 +193,10 @@ pub fn of(labels: &CustomMetadata, property: &str) -> Option<Consent> {
     labels.get(&key(property)).map(|text| serde_json::from_str(text).unwrap_or_default())
 }
 
-/// What the consent of `property` is to be until a new value is written, by the metadata of now and what is wanted then. It permits
-/// nobody whom the present value, which may be another's, does not permit; nor anybody whom the new value will not. Whether a
-/// missing consent permits everybody or nobody, only readers know: so it permits nobody meanwhile.
+/// What the consent of `property` is to be until a new value is written, by the metadata of now and
+/// what is wanted then. It permits nobody whom the present value, which may be another's, does not
+/// permit; nor anybody whom the new value will not. Whether a missing consent permits everybody or
+/// nobody, only readers know: so it permits nobody meanwhile.
 pub fn until_written(metadata: &CustomMetadata, property: &str, wanted: Option<&Consent>) -> Option<String> {
     match (of(metadata, property), wanted) {
         (None, None) => None,

@@ -86,8 +86,8 @@ impl PathError {
 }
 
 impl Mount {
-    /// Parses a store's `path`. One trailing slash is allowed, since Vault prints its mounts with one; and one before it, since
-    /// External Secrets Operator takes that.
+    /// Parses a store's `path`. One trailing slash is allowed, since Vault prints its mounts with
+    /// one; and one before it, since External Secrets Operator takes that.
     pub fn parse(text: &str) -> Result<Self, PathError> {
         let text = text.strip_prefix('/').unwrap_or(text);
         let text = text.strip_suffix('/').unwrap_or(text);
@@ -139,8 +139,9 @@ impl RemotePath {
         Ok(parsed)
     }
 
-    /// Parses a `remoteRef.key` that is read from a store whose `path` is `store_mount`. A slash before it counts for nothing, as for
-    /// External Secrets Operator; but where the mount's name follows, that one reads a folder of this name in the mount, and we refuse.
+    /// Parses a `remoteRef.key` that is read from a store whose `path` is `store_mount`. A slash
+    /// before it counts for nothing, as for External Secrets Operator; but where the mount's name
+    /// follows, that one reads a folder of this name in the mount, and we refuse.
     pub fn parse_read(store_mount: Option<&str>, key: &str) -> Result<Self, PathError> {
         let Some(rest) = key.strip_prefix('/') else { return Self::parse(store_mount, key) };
         let parsed = Self::parse(store_mount, rest)?;

@@ -45,19 +45,19 @@ use crate::controller::referrers::{Interest, Referrer};
 use crate::controller::report::{Report, Requeue, Verdict};
 use crate::controller::undecodable::{Advice, Fate};
 use crate::domain::object_name::Name;
-use crate::feed::{Follow, Freshness, Standing, Trouble};
+use crate::feed::{Freshness, Standing, Trouble};
 use crate::metrics::Stage;
 use crate::store::{Foreign, StoreName, Stores, referred};
 use crate::telemetry::trail::Cause;
 use apply::Applied;
 use bound::Losses;
-use desired::{Desired, Refresh};
+use desired::Desired;
 use inputs::{Inputs, Paths, Resource, Sessions};
-use observe::{Located, ObserveError, OpenStores};
-use plan::{PathVersion, Written};
-use records::{Outcome, Record, Records};
-use report::{Failure, Moment, Permission, Synced, report};
-use settled::{is_frozen, until_synced};
+use observe::ObserveError;
+use records::{Record, Records};
+use report::{Failure, Moment, Synced, report};
+use settle::Rendered;
+use settled::is_frozen;
 
 /// Reconciles ExternalSecrets.
 pub struct Pull<S> {
@@ -189,7 +189,7 @@ impl<S: Stores> Pull<S> {
             Some(_) | None => Freshness::Since(began),
         };
         let attempt = self.bring_up(object, desired, name, record.as_ref(), &opened, freshness).await;
-        self.note(desired, name, record, today, attempt.as_ref());
+        self.records.note(name, Record::after(desired, record, today, attempt.as_ref()));
         let Rendered { applied, versions, warnings } = attempt?;
         if let Some(announced) = self.context.feed.take_announced(name)
             && matches!(applied, Applied::Wrote(_))
@@ -224,98 +224,6 @@ impl<S: Stores> Pull<S> {
             }
         }
     }
-
-    async fn bring_up(
-        &self,
-        object: &ExternalSecret,
-        desired: &Desired,
-        name: &Name,
-        record: Option<&Record>,
-        opened: &OpenStores,
-        freshness: Freshness,
-    ) -> Result<Rendered, Failure> {
-        let feed = &self.context.feed;
-        let located = observe::locate(desired, opened).await.map_err(|error| self.lost_access(name, error))?;
-        observe::subscribe(feed, name, &located, until_synced(object, desired));
-        let past = object.status.as_ref().map(|status| status.paths.as_slice()).unwrap_or_default();
-        let snapshots = observe::read(feed, name, &located, freshness, past).await.map_err(Failure::Observe)?;
-        let (applied, versions, notes) = self.settle(desired, record, snapshots).await?;
-        self.retire_former(object, desired, &applied).await?;
-        if !matches!(desired.refresh, Refresh::Follow(_)) {
-            observe::subscribe(feed, name, &located, Follow::Never);
-        }
-        let warnings = notes.into_iter().chain(self.warnings(desired, &located)).collect();
-        Ok(Rendered { applied, versions, warnings })
-    }
-
-    fn warnings(&self, desired: &Desired, located: &[Located]) -> Vec<String> {
-        let convention = self.context.conventions.in_namespace(&desired.namespace);
-        let mut warnings = BTreeSet::new();
-        for wanted in &desired.entries {
-            for located in located.iter().filter(|located| located.leads_from(&wanted.from)) {
-                let found = convention.judge_read(located.path(), wanted.property.as_deref());
-                warnings.extend(found.iter().map(ToString::to_string));
-            }
-        }
-        warnings.into_iter().collect()
-    }
-
-    fn note(
-        &self,
-        desired: &Desired,
-        name: &Name,
-        before: Option<Record>,
-        today: Inputs,
-        attempt: Result<&Rendered, &Failure>,
-    ) {
-        let rendered = |written: &Written| (Name::new(&desired.namespace, &desired.target), written.clone());
-        let record = match attempt {
-            Ok(Rendered { applied, .. }) => {
-                let target = match applied {
-                    Applied::Kept(written) | Applied::Wrote(written) => Some(rendered(written)),
-                    Applied::Deleted | Applied::Absent => None,
-                };
-                let stamp = target.as_ref().map(|(_, written)| written.stamp.clone());
-                Record {
-                    rendered_from: Some(today.stores.identities()),
-                    inputs: Inputs { paths: Paths::AsRead, target: stamp, ..today },
-                    outcome: Outcome::Good,
-                    permission: Permission::Given,
-                    target,
-                    looked: Instant::now(),
-                }
-            }
-            Err(failure) => {
-                let same = before.filter(|before| before.inputs.resource.uid == today.resource.uid);
-                let (resource, rendered_from) = match (failure, &same) {
-                    // A person's request that could not be served yet still counts.
-                    (Failure::Observe(_), Some(before)) => {
-                        (before.inputs.resource.clone(), before.rendered_from.clone())
-                    }
-                    (_, Some(before)) => (today.resource.clone(), before.rendered_from.clone()),
-                    (_, None) => (today.resource.clone(), None),
-                };
-                // A target written for another state of the resource does not count for this one.
-                let target = same.filter(|before| before.inputs.resource == today.resource);
-                Record {
-                    inputs: Inputs { resource, ..today },
-                    outcome: Outcome::Failed,
-                    permission: Permission::Unknown,
-                    target: target.and_then(|before| before.target),
-                    looked: Instant::now(),
-                    rendered_from,
-                }
-            }
-        };
-        self.records.note(name, record);
-    }
-}
-
-/// The result of a full reconcile.
-struct Rendered {
-    applied: Applied,
-    versions: Vec<PathVersion>,
-    warnings: Vec<String>,
 }
 
 fn trouble(verdict: &Verdict) -> Trouble {

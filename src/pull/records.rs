@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::inputs::Inputs;
+use super::apply::Applied;
+use super::desired::Desired;
+use super::inputs::{Inputs, Paths};
 use super::plan::Written;
-use super::report::Permission;
+use super::report::{Failure, Permission};
+use super::settle::Rendered;
 use crate::controller::watch::OwnWrites;
 use crate::domain::object_name::Name;
 use crate::store::{Identity, StoreName};
@@ -51,6 +54,57 @@ pub enum Outcome {
     Good,
     /// It may not be.
     Failed,
+}
+
+impl Record {
+    /// What is remembered after a full reconcile with the inputs of `today`.
+    pub(super) fn after(
+        desired: &Desired,
+        before: Option<Record>,
+        today: Inputs,
+        attempt: Result<&Rendered, &Failure>,
+    ) -> Self {
+        match attempt {
+            Ok(Rendered { applied, .. }) => {
+                let target = match applied {
+                    Applied::Kept(written) | Applied::Wrote(written) => {
+                        Some((Name::new(&desired.namespace, &desired.target), written.clone()))
+                    }
+                    Applied::Deleted | Applied::Absent => None,
+                };
+                let stamp = target.as_ref().map(|(_, written)| written.stamp.clone());
+                Record {
+                    rendered_from: Some(today.stores.identities()),
+                    inputs: Inputs { paths: Paths::AsRead, target: stamp, ..today },
+                    outcome: Outcome::Good,
+                    permission: Permission::Given,
+                    target,
+                    looked: Instant::now(),
+                }
+            }
+            Err(failure) => {
+                let same = before.filter(|before| before.inputs.resource.uid == today.resource.uid);
+                let (resource, rendered_from) = match (failure, &same) {
+                    // A person's request that could not be served yet still counts.
+                    (Failure::Observe(_), Some(before)) => {
+                        (before.inputs.resource.clone(), before.rendered_from.clone())
+                    }
+                    (_, Some(before)) => (today.resource.clone(), before.rendered_from.clone()),
+                    (_, None) => (today.resource.clone(), None),
+                };
+                // A target written for another state of the resource does not count for this one.
+                let target = same.filter(|before| before.inputs.resource == today.resource);
+                Record {
+                    inputs: Inputs { resource, ..today },
+                    outcome: Outcome::Failed,
+                    permission: Permission::Unknown,
+                    target: target.and_then(|before| before.target),
+                    looked: Instant::now(),
+                    rendered_from,
+                }
+            }
+        }
+    }
 }
 
 impl Records {

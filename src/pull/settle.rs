@@ -1,6 +1,7 @@
-//! Decides what to do with the target and writes it; again if the target changed meanwhile.
+//! Brings a target up to date: reads the paths, decides what to do with the target, and writes it;
+//! again if the target changed meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::Pull;
@@ -8,25 +9,70 @@ use super::absence::{self, Absence};
 use super::apply::{self, Applied};
 use super::bound::Halt;
 use super::consent::{self, Consumer};
-use super::desired::{Desired, Reference};
-use super::observe;
+use super::desired::{Desired, Reference, Refresh};
+use super::observe::{self, Located, OpenStores};
 use super::plan::{self, Observed, PathVersion, Snapshot, Step, TargetState, Written, plan};
 use super::records::Record;
 use super::refusal::Refusal;
 use super::report::Failure;
+use super::settled::until_synced;
+use crate::api::ExternalSecret;
 use crate::api::names;
 use crate::cluster::ClusterError;
 use crate::domain::object_name::Name;
-use crate::feed::Labels;
+use crate::feed::{Follow, Freshness, Labels};
 use crate::store::{StoreName, Stores};
 
 /// How often a write is decided again because the target changed meanwhile, before the object is
 /// requeued.
 const ATTEMPTS: usize = 4;
 
+/// The result of a full reconcile.
+pub(super) struct Rendered {
+    pub applied: Applied,
+    pub versions: Vec<PathVersion>,
+    pub warnings: Vec<String>,
+}
+
 impl<S: Stores> Pull<S> {
+    /// Reads the paths, then decides and writes.
+    pub(super) async fn bring_up(
+        &self,
+        object: &ExternalSecret,
+        desired: &Desired,
+        name: &Name,
+        record: Option<&Record>,
+        opened: &OpenStores,
+        freshness: Freshness,
+    ) -> Result<Rendered, Failure> {
+        let feed = &self.context.feed;
+        let located = observe::locate(desired, opened).await.map_err(|error| self.lost_access(name, error))?;
+        observe::subscribe(feed, name, &located, until_synced(object, desired));
+        let past = object.status.as_ref().map(|status| status.paths.as_slice()).unwrap_or_default();
+        let snapshots = observe::read(feed, name, &located, freshness, past).await.map_err(Failure::Observe)?;
+        let (applied, versions, notes) = self.settle(desired, record, snapshots).await?;
+        self.retire_former(object, desired, &applied).await?;
+        if !matches!(desired.refresh, Refresh::Follow(_)) {
+            observe::subscribe(feed, name, &located, Follow::Never);
+        }
+        let warnings = notes.into_iter().chain(self.warnings(desired, &located)).collect();
+        Ok(Rendered { applied, versions, warnings })
+    }
+
+    fn warnings(&self, desired: &Desired, located: &[Located]) -> Vec<String> {
+        let convention = self.context.conventions.in_namespace(&desired.namespace);
+        let mut warnings = BTreeSet::new();
+        for wanted in &desired.entries {
+            for located in located.iter().filter(|located| located.leads_from(&wanted.from)) {
+                let found = convention.judge_read(located.path(), wanted.property.as_deref());
+                warnings.extend(found.iter().map(ToString::to_string));
+            }
+        }
+        warnings.into_iter().collect()
+    }
+
     /// Decides and writes; again if the target changed meanwhile.
-    pub(super) async fn settle(
+    async fn settle(
         &self,
         desired: &Desired,
         record: Option<&Record>,

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
+use super::conclusion::verdict;
 use super::desired::{self, InvalidSpec};
 use super::ledger::{self, Ledger, StoreKey};
 use super::observe::{NoStore, SeenStores};
 use super::plan::Aim;
-use super::reconcile::{Turn, verdict};
+use super::reconcile::Turn;
 use super::report::{self, Said};
 use crate::api::condition::Reason;
 use crate::api::names::{ANNOTATION_ABANDON, FINALIZER_PUSH_SECRET, TRUE};

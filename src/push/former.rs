@@ -14,6 +14,7 @@ use super::ledger::{Ledger, StoreKey};
 use super::locations::Locations;
 use super::observe::{NoStore, SeenStores};
 use super::plan::{Aim, Known};
+use super::reconcile::Turn;
 use crate::api::push_ledger::PushLedger;
 use crate::api::store_location::StoreLocation;
 use crate::store::{StoreClient, Stores};
@@ -119,5 +120,15 @@ impl Fates {
             };
         }
         self
+    }
+}
+
+impl Turn<'_> {
+    /// Gives up former locations after the deadline of any clean-up.
+    pub(super) fn fates(&self, judged: Fates) -> Fates {
+        let Turn { world, me, .. } = self;
+        world.deletions.fail_only(&me.object(), &judged.failing);
+        let failing_for = |place: &StoreKey| world.deletions.failing_for(&me.object(), &me.uid, place, world.instant);
+        judged.give_up(world.cleanup_deadline, failing_for)
     }
 }

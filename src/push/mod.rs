@@ -12,11 +12,13 @@
 pub mod apply;
 pub mod arrival;
 pub mod cleanup;
+pub mod conclusion;
 pub mod custom_metadata;
 pub mod deletions;
 pub mod desired;
 pub mod ending;
 pub mod entry;
+pub mod finalizer;
 pub mod former;
 pub mod intents;
 pub mod ledger;

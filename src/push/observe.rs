@@ -14,6 +14,7 @@ use super::locations::Locations;
 use super::patience::{no_answer, side_by_side};
 use super::plan::Places;
 use super::waiters;
+use crate::api::push_ledger::PushLedger;
 use crate::cluster::{Cluster, ClusterError};
 use crate::domain::claim::Owner;
 use crate::domain::path::RemotePath;
@@ -92,6 +93,32 @@ impl SeenStores {
             self.absent.remove(&store);
             self.can_use(store, client);
         }
+    }
+
+    /// The stores that the watch shows late. Whatever is elsewhere than where the wanted stores lead
+    /// is about to be removed. So a live read must confirm first where they lead: the watch may show
+    /// a store before its last edit, which another leader may have followed. Such a store is not used
+    /// until the watch has caught up.
+    pub async fn shown_late(
+        &self,
+        stores: &dyn Stores,
+        namespace: &str,
+        wanted: &BTreeSet<StoreKey>,
+        listed: &PushLedger,
+        moved: &BTreeSet<String>,
+    ) -> Vec<StoreKey> {
+        // Nothing is removed from a store that cannot be used.
+        let is_left = |store: &StoreKey| !wanted.contains(store) && listed.synced.contains_key(&store.listed());
+        let is_any_left = !moved.is_empty() || !listed.former.is_empty() || self.clients.keys().any(is_left);
+        let is_meant = |store: &StoreKey| moved.contains(&store.listed()) || is_any_left && wanted.contains(store);
+        let mut late = Vec::new();
+        for (store, location) in self.locations.iter().filter(|(store, _)| is_meant(store)) {
+            let still = stores.still_leads_to(&store.name_in(namespace), location).await;
+            if !matches!(still, Ok(true)) {
+                late.push(store.clone());
+            }
+        }
+        late
     }
 
     /// Leaves out a store that the watch shows late. It is used once the watch has caught up.

@@ -9,6 +9,7 @@ use kube::ResourceExt;
 
 use super::apply::{Apply, Results};
 use super::arrival;
+use super::conclusion::{self, concluded, verdict};
 use super::deletions::Deletions;
 use super::desired::{self, Desired, InvalidSpec, StoreQueries, StoreQuery};
 use super::entry::{Applier, Wrote};
@@ -20,19 +21,18 @@ use super::mapped::{self, Mapped};
 use super::observe::{self, NoStore, SeenStores, Selected};
 use super::offers::{Asking, Attempt, Offers, Patience};
 use super::plan::{self, Aim, Known, Places, Plan};
-use super::record::{Record, Recorded, is_same_wish};
+use super::record::{Record, Recorded};
 use super::report::{self, Done, Said, Setting};
 use super::sources::{BOUND, Sources};
 use crate::api::PushSecret;
 use crate::api::bounds;
 use crate::api::condition::{self, Reason};
 use crate::api::path_status::PushedPath;
-use crate::api::push_ledger::PushLedger;
 use crate::api::push_secret::{PushDeletionPolicy, PushSecretStatus};
 use crate::cluster::source::OverBound;
 use crate::cluster::{Cluster, ClusterError};
 use crate::controller::referrers::{Interest, Referrer, Referrers};
-use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
+use crate::controller::report::{Report, Requeue, Verdict};
 use crate::domain::claim::Owner;
 use crate::domain::convention::Convention;
 use crate::domain::fingerprint::synced_resource_version;
@@ -40,7 +40,6 @@ use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::source::Source;
 use crate::feed::{Pushed, Spelled};
-use crate::metrics::LetGo;
 use crate::store::{PathKey, Site, StoreRefusal, Stores};
 
 /// Everything outside the object that a reconcile may use.
@@ -251,38 +250,6 @@ impl<'a> Turn<'a> {
         if stores.is_empty() { !alone } else { stores.iter().all(others) }
     }
 
-    /// Sets or removes the finalizer: it is set exactly while something pushed must be removed with
-    /// the PushSecret. Before a first push, the ledger's recorder sets it.
-    async fn settle_finalizer(&mut self) -> Result<(), ClusterError> {
-        let cluster = self.world.cluster;
-        match self.object.spec.deletion_policy() {
-            PushDeletionPolicy::None => {
-                if let Some(metadata) = cluster.remove_push_finalizer(&self.object).await? {
-                    self.object = Arc::new(PushSecret { metadata, ..(*self.object).clone() });
-                }
-                return Ok(());
-            }
-            PushDeletionPolicy::Delete if self.before.lists_nothing() => return Ok(()),
-            PushDeletionPolicy::Delete => {}
-        }
-        let written = match cluster.add_push_finalizer(&self.object).await {
-            // The cache lags behind our own last write.
-            Err(conflict @ ClusterError::Conflict { .. }) => {
-                let fresh = cluster.fresh_push_secret(&self.object).await?;
-                if !is_same_wish(&self.object, &fresh) {
-                    return Err(conflict);
-                }
-                Some(cluster.add_push_finalizer(&fresh).await?.unwrap_or(fresh))
-            }
-            other => other?,
-        };
-        if let Some(written) = written {
-            self.before = written.status.clone().unwrap_or_default();
-            self.object = Arc::new(written);
-        }
-        Ok(())
-    }
-
     fn parse(&self, seen: &SeenStores) -> Result<Desired, Verdict> {
         let (spec, convention) = (&self.object.spec, self.world.convention);
         let told =
@@ -381,7 +348,7 @@ impl<'a> Turn<'a> {
         let mut locations = locations::learn(seen.locations.clone(), &places);
         let mut moved = locations::moved(&listed, &locations);
         let mut usable = seen.clone();
-        for store in self.shown_late(seen, wanted_stores, &listed, &moved).await {
+        for store in seen.shown_late(self.world.stores, &self.namespace, wanted_stores, &listed, &moved).await {
             locations.remove(&store);
             moved.remove(&store.listed());
             usable.leave(store);
@@ -425,39 +392,6 @@ impl<'a> Turn<'a> {
         self.world.offers.freed(&self.me, &arrival::freed(&plan, &results, &places));
         let fates = self.fates(Fates::judge(aim, wanted_stores, &reached, &locations, &ledger, &results));
         Carried { plan, results, recorded: record.finish(&reached.mounts), reached, fates, paths, is_confirmed }
-    }
-
-    /// The stores that the watch shows late. Whatever is elsewhere than where the wanted stores lead
-    /// is about to be removed. So a live read must confirm first where they lead: the watch may show
-    /// a store before its last edit, which another leader may have followed. Such a store is not used
-    /// until the watch has caught up.
-    async fn shown_late(
-        &self,
-        seen: &SeenStores,
-        wanted: &BTreeSet<StoreKey>,
-        listed: &PushLedger,
-        moved: &BTreeSet<String>,
-    ) -> Vec<StoreKey> {
-        // Nothing is removed from a store that cannot be used.
-        let is_left = |store: &StoreKey| !wanted.contains(store) && listed.synced.contains_key(&store.listed());
-        let is_any_left = !moved.is_empty() || !listed.former.is_empty() || seen.clients.keys().any(is_left);
-        let is_meant = |store: &StoreKey| moved.contains(&store.listed()) || is_any_left && wanted.contains(store);
-        let mut late = Vec::new();
-        for (store, location) in seen.locations.iter().filter(|(store, _)| is_meant(store)) {
-            let still = self.world.stores.still_leads_to(&store.name_in(&self.namespace), location).await;
-            if !matches!(still, Ok(true)) {
-                late.push(store.clone());
-            }
-        }
-        late
-    }
-
-    /// Gives up former locations after the deadline of any clean-up.
-    fn fates(&self, judged: Fates) -> Fates {
-        let Turn { world, me, .. } = self;
-        world.deletions.fail_only(&me.object(), &judged.failing);
-        let failing_for = |place: &StoreKey| world.deletions.failing_for(&me.object(), &me.uid, place, world.instant);
-        judged.give_up(world.cleanup_deadline, failing_for)
     }
 
     /// The plan, and which properties are offered to whom.
@@ -508,7 +442,7 @@ impl<'a> Turn<'a> {
 
     pub(super) fn halt(&self, verdict: Verdict, requeue: Requeue) -> Report<PushSecretStatus> {
         let said = report::halted(&self.before, verdict, requeue, &self.setting(None, &[]));
-        self::verdict(&self.object, said)
+        conclusion::verdict(&self.object, said)
     }
 
     pub(super) fn failed(&self, error: &ClusterError) -> Report<PushSecretStatus> {
@@ -533,47 +467,4 @@ impl<'a> Turn<'a> {
             warnings,
         }
     }
-}
-
-/// What a reconcile says. If those who may want what it leaves could not be asked, it tries again soon.
-fn concluded(said: Said, version: Option<String>, is_confirmed: bool) -> Said {
-    let requeue = if is_confirmed { said.requeue } else { Requeue::BackOff };
-    Said { version, requeue, ..said }
-}
-
-/// Builds the report. A status that changes the ledger carries the resourceVersion, so that a
-/// reconcile never overwrites a newer ledger or misses an edit after pushing something new. Any
-/// other status may always be written.
-pub(super) fn verdict(object: &PushSecret, said: Said) -> Report<PushSecretStatus> {
-    let (before, after) =
-        (object.status.as_ref().map(PushSecretStatus::ledger).unwrap_or_default(), said.status.ledger());
-    // CRDs of other controllers drop locations, so a first location alone is not worth a
-    // conditional write.
-    let locations_move = !before.locations.is_empty() && before.locations != after.locations;
-    let moves = (before.synced, before.former) != (after.synced, after.former) || locations_move;
-    let report = Report::Verdict {
-        verdict: said.verdict,
-        status: Box::new(StatusChange {
-            before: object.status.clone(),
-            after: said.status,
-            resource_version: said.version.or(moves.then(|| object.resource_version()).flatten()),
-        }),
-        requeue: said.requeue,
-    };
-    let report = orphaned(object, LetGo::Declined, &said.left, report);
-    orphaned(object, LetGo::StoreMoved, &said.lost, report)
-}
-
-fn orphaned(
-    object: &PushSecret,
-    why: LetGo,
-    left: &[String],
-    rest: Report<PushSecretStatus>,
-) -> Report<PushSecretStatus> {
-    if left.is_empty() {
-        return rest;
-    }
-    let left = left.join("; ");
-    tracing::warn!(push_secret = %object.name_any(), left, reason = ?why, "left in the store");
-    Report::Orphaned { why, left, rest: Box::new(rest) }
 }

@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::admin::{self, Health, ListenError};
+use crate::admin::{self, Health, ListenError, Listeners};
 use crate::api::{ClusterExternalSecret, ClusterPushSecret, PathConvention};
 use crate::cli::terminal;
 use crate::cluster::client::{ConnectError, connect};
@@ -114,14 +114,18 @@ pub fn controller(config: Config) -> ExitCode {
 
 async fn run(config: &Config) -> Result<(), RunError> {
     let telemetry = telemetry::install(config).map_err(RunError::Telemetry)?;
-    let stop = stop_on_signal()?;
+    let stop = CancellationToken::new();
+    let (tasks, ends) = Tasks::new(stop.clone());
+    stop_on_signals(&tasks, &stop)?;
     let health = Health::default();
     let client = connect(&config.cluster, health.liveness.clone()).await.map_err(RunError::Connect)?;
     let metrics = Arc::new(Metrics::default());
-    admin::serve(config.metrics_addr, config.health_addr, metrics.clone(), health.clone(), stop.clone())
-        .await
-        .map_err(RunError::Listen)?;
-    let ended = lead(config, Cluster::new(client), metrics, health, stop).await;
+    let listening = admin::listen(config.metrics_addr, config.health_addr, metrics.clone(), health.clone(), &stop);
+    let Listeners { metrics: for_metrics, probes } = listening.await.map_err(RunError::Listen)?;
+    tasks.spawn("the metrics", for_metrics);
+    tasks.spawn("the probes", probes);
+    let leading = lead(config, Cluster::new(client), metrics, health, stop.clone());
+    let ended = ends.attend(leading, &stop).await.map_err(RunError::TaskEnded).flatten();
     telemetry.shutdown();
     ended
 }
@@ -235,17 +239,16 @@ async fn context(
     }))
 }
 
-fn stop_on_signal() -> Result<CancellationToken, RunError> {
-    let stop = CancellationToken::new();
+fn stop_on_signals(tasks: &Tasks, stop: &CancellationToken) -> Result<(), RunError> {
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
         let mut signals = signal(kind).map_err(RunError::Signals)?;
         let stop = stop.clone();
-        tokio::spawn(async move {
+        tasks.spawn("the signals", async move {
             signals.recv().await;
             stop.cancel();
         });
     }
-    Ok(stop)
+    Ok(())
 }
 
 /// The listeners for changes of the convention and of namespaces.

@@ -1,5 +1,5 @@
-//! The tasks of an active replica. None of them may end before the process stops. One that does has
-//! failed, and the others would continue without it as if nothing were missing.
+//! The tasks that must not end before the process stops. One that does has failed, and the others
+//! would continue without it as if nothing were missing.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -80,6 +80,20 @@ impl Ends {
             None => std::future::pending().await,
         }
     }
+
+    /// Does `work`, which ends in order on `stop`. A task that ends too early stops it, and is the
+    /// outcome, whatever becomes of the work.
+    pub async fn attend<T>(self, work: impl Future<Output = T>, stop: &CancellationToken) -> Result<T, Ended> {
+        tokio::pin!(work);
+        tokio::select! {
+            done = &mut work => Ok(done),
+            ended = self.first() => {
+                stop.cancel();
+                work.await;
+                Err(ended)
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +109,26 @@ mod tests {
         let (tasks, ends) = Tasks::new(CancellationToken::new());
         tasks.spawn("the clumsy", async { panic!("on purpose") });
         assert_eq!(ends.first().await.to_string(), "the task of the clumsy panicked");
+    }
+
+    #[tokio::test]
+    async fn work_that_a_task_fails_is_stopped_in_order_and_the_task_is_the_cause() {
+        let stop = CancellationToken::new();
+        let (tasks, ends) = Tasks::new(stop.clone());
+        tasks.spawn("the idle", stop.clone().cancelled_owned());
+        assert_eq!(ends.attend(async { 1 }, &stop).await, Ok(1));
+        assert!(!stop.is_cancelled());
+
+        let (tasks, ends) = Tasks::new(stop.clone());
+        tasks.spawn("the clumsy", async { panic!("on purpose") });
+        let mut is_handed_over = false;
+        let work = async {
+            stop.cancelled().await;
+            is_handed_over = true;
+        };
+        let ended = ends.attend(work, &stop).await.unwrap_err();
+        assert_eq!(ended.to_string(), "the task of the clumsy panicked");
+        assert!(is_handed_over);
     }
 
     #[tokio::test]

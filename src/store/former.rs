@@ -1,4 +1,5 @@
-//! Sessions with where stores led before they were edited, kept for a while so that what was pushed there can be removed.
+//! Sessions with where stores led before they were edited, kept for a while so that what was pushed
+//! there can be removed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,8 +12,9 @@ use super::vault::VaultClient;
 use super::{StoreClient, StoreName};
 use crate::api::store_location::StoreLocation;
 
-/// After its store was edited to lead elsewhere, a session lives on for this long. It must suffice for all PushSecrets of the store
-/// to write to the new place and to remove what is at the old one, and lets an administrator who shuts a server out wait no longer.
+/// After its store was edited to lead elsewhere, a session lives on for this long. It must suffice
+/// for all PushSecrets of the store to write to the new place and to remove what is at the old one,
+/// and lets an administrator who shuts a server out wait no longer.
 pub(super) const LINGER: Duration = Duration::from_secs(5 * 60);
 
 /// The clients of such stores.
@@ -54,8 +56,8 @@ impl Former {
 }
 
 impl Pool {
-    /// Keeps the sessions of a store that was edited to lead elsewhere. They log in no more: its credential belongs to where it leads
-    /// now. Goes before [`Pool::retire_soon`].
+    /// Keeps the sessions of a store that was edited to lead elsewhere. They log in no more: its
+    /// credential belongs to where it leads now. Goes before [`Pool::retire_soon`].
     pub fn see_off_edited(self: &Arc<Self>, store: &StoreName) {
         for (consumer, client) in self.clients_of(store).into_iter().filter(|(_, client)| client.seal()) {
             let left = Left { consumer, client: client.clone() };
@@ -79,7 +81,8 @@ impl Pool {
         });
     }
 
-    /// The client with which a store led there before it was edited, as long as its session lives. Only clean-ups may use it.
+    /// The client with which a store led there before it was edited, as long as its session lives.
+    /// Only clean-ups may use it.
     pub fn former(&self, consumer: &str, store: &StoreName, location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
         self.former.find(consumer, store, location).map(|client| client as Arc<dyn StoreClient>)
     }

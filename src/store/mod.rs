@@ -1,4 +1,5 @@
-//! The ports of stores: [`Stores`] gives clients, and a [`StoreClient`] is Vault/OpenBao or an in-memory fake.
+//! The ports of stores: [`Stores`] gives clients, and a [`StoreClient`] is Vault/OpenBao or an
+//! in-memory fake.
 
 pub mod admit;
 mod announcements;
@@ -158,12 +159,14 @@ pub trait StoreClient: Send + Sync {
     /// keys name their own mount.
     fn mount(&self) -> Option<&str>;
 
-    /// Where the store leads, as its spec spells it; what the server calls itself and its mount is left out.
+    /// Where the store leads, as its spec spells it; what the server calls itself and its mount is
+    /// left out.
     fn location(&self) -> StoreLocation;
 
-    /// A client with the login of this one for another mount or Vault namespace of the same server; `None` where that is another
-    /// server, which must not get this login. Nobody logs in anew for it, so that no credential reaches the logins of a Vault
-    /// namespace that the store does not name.
+    /// A client with the login of this one for another mount or Vault namespace of the same server;
+    /// `None` where that is another server, which must not get this login. Nobody logs in anew for
+    /// it, so that no credential reaches the logins of a Vault namespace that the store does not
+    /// name.
     fn elsewhere(&self, location: &StoreLocation) -> Option<Arc<dyn StoreClient>>;
 
     /// The place of this path: equal for two stores that mean the same one.

@@ -165,7 +165,8 @@ impl Pool {
         });
     }
 
-    /// The clients of a store that are made, each with the namespace whose credential it has, where that is its own.
+    /// The clients of a store that are made, each with the namespace whose credential it has, where
+    /// that is its own.
     pub(super) fn clients_of(&self, store: &StoreName) -> Vec<(Option<String>, Arc<VaultClient>)> {
         let of_store = self.clients.iter().filter(|(key, _)| key.store == *store);
         of_store.map(|(key, made)| (key.consumer.clone(), made.client)).collect()

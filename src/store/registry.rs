@@ -133,8 +133,9 @@ impl Registry {
         self.pool.departing(store)
     }
 
-    /// The client with which a store led to `location` before it was edited, for a resource of `namespace`, as long as its session
-    /// lives. Only clean-ups may use it, and only where the store as it is now serves that namespace.
+    /// The client with which a store led to `location` before it was edited, for a resource of
+    /// `namespace`, as long as its session lives. Only clean-ups may use it, and only where the
+    /// store as it is now serves that namespace.
     pub fn former(&self, namespace: &str, store: &StoreName, location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
         self.pool.former(namespace, store, location)
     }
@@ -144,7 +145,8 @@ impl Registry {
         let Some(live) = self.pool.cluster.store(store.namespace.as_deref(), &store.name).await? else {
             return Ok(false);
         };
-        // One that names its credential relative to its consumers' namespaces leads to one place for all of them.
+        // One that names its credential relative to its consumers' namespaces leads to one place
+        // for all of them.
         let consumer = store.namespace.as_deref().unwrap_or_default();
         let connection = connection::parse(store, &live, consumer).ok();
         let leads_to = connection.and_then(|connection| connection.location().ok());
@@ -295,8 +297,8 @@ impl Registry {
     }
 
     /// The store's own client for its check, with its connection. Clients whose certificates or
-    /// credential changed are created again. `None` if the credential is read in each consumer's namespace, so
-    /// that the store itself has no login.
+    /// credential changed are created again. `None` if the credential is read in each consumer's
+    /// namespace, so that the store itself has no login.
     pub async fn inspected(
         self: &Arc<Self>,
         store: &StoreName,

@@ -1,4 +1,5 @@
-//! The port through which PushSecrets and ExternalSecrets use stores, and its implementation by the registry.
+//! The port through which PushSecrets and ExternalSecrets use stores, and its implementation by the
+//! registry.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,10 +24,12 @@ pub trait Stores: Send + Sync + 'static {
     /// The client of a namespace's own store that was deleted a moment ago, for clean-ups alone.
     fn departing(&self, store: &StoreName) -> Option<Arc<dyn StoreClient>>;
 
-    /// The client with which a store, which the namespace may use, led to `location` before it was edited; for clean-ups alone.
+    /// The client with which a store, which the namespace may use, led to `location` before it was
+    /// edited; for clean-ups alone.
     fn former(&self, namespace: &str, store: &StoreName, location: &StoreLocation) -> Option<Arc<dyn StoreClient>>;
 
-    /// The names of the stores of a kind, of this namespace where the kind has one, that have these labels.
+    /// The names of the stores of a kind, of this namespace where the kind has one, that have these
+    /// labels.
     fn labelled(&self, namespace: &str, kind: StoreKind, query: &LabelQuery) -> BTreeSet<String>;
 
     /// Whether stores that name no controller are ours, and with them whatever names no store.

@@ -6,9 +6,9 @@ use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 use waypost::api::{ClusterExternalSecret, ClusterPushSecret, ClusterSecretStore, ExternalSecret, PushSecret, names};
 use waypost_e2e::lab::{LabOptions, Storage};
+use waypost_e2e::turns::heavy;
 
 use crate::stage::{self, STORE, Stage, mapping, own_lab};
-use crate::turns::heavy;
 
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 

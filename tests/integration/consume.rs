@@ -54,7 +54,7 @@ async fn es8_ten_consumers_of_one_path_share_its_read() -> anyhow::Result<()> {
     }
     for value in ["second", "third"] {
         let audit = Lab::shared().await?.bao()?.audit();
-        let (mark, began) = (audit.mark()?, Instant::now());
+        let (began, mark) = (Instant::now(), audit.mark()?);
         stage.secret(&stage.producer, "source", &[("password", value)]).await?;
         for name in &names {
             stage.holds(&stage.consumer, name, &[("password", value)]).await?;

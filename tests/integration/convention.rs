@@ -17,11 +17,11 @@ use waypost::cli::lint;
 use waypost::domain::convention::Severity;
 use waypost::manifest::Source;
 use waypost_e2e::lab::{Lab, LabOptions, repository};
+use waypost_e2e::turns::{Group, OwnLab, Turn};
 use waypost_e2e::wait;
 
 use crate::guide::Guide;
 use crate::stage::{LATER, STORE, Stage, mapping, own_lab, start_controller_with};
-use crate::turns::{Group, OwnLab, Turn};
 
 /// A policy takes effect a second or so after its parameter changed, and the controller at once.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 
 /// A stage in the lab with the convention of these tests, which they change in turn.
 async fn turn(test: &str) -> anyhow::Result<(Turn<OwnLab>, Stage)> {
-    static OWN: Group<OwnLab> = Group::new();
+    static OWN: Group<OwnLab> = Group::empty();
     let lab = OWN.turn(async || own_lab(LabOptions::default(), &[]).await).await?;
     let stage = Stage::on(&lab, &lab.controller, test).await?;
     stage.secret(&stage.producer, "source", &[("password", "one")]).await?;

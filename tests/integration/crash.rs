@@ -17,6 +17,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use waypost::api::{ClusterSecretStore, PushSecret, names};
 use waypost_e2e::lab::{Controller, ControllerOptions, Lab, MOUNT, cluster_secret_store};
+use waypost_e2e::turns::heavy;
 use waypost_e2e::wait;
 
 use crate::as_vault;
@@ -92,6 +93,7 @@ struct Subject<'a> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f1_f2_a_crash_between_any_two_requests_leaves_no_orphan_and_loses_nothing() -> anyhow::Result<()> {
+    let _turn = heavy().await?;
     let ground = Ground::new("crash").await?;
     ground.crash_at_each_change(Course::all(), Subject::new).await?;
     ground.clear().await

@@ -13,6 +13,7 @@ use serde_json::json;
 use waypost::api::PushSecret;
 use waypost::domain::claim;
 use waypost_e2e::lab::MOUNT;
+use waypost_e2e::turns::heavy;
 use waypost_e2e::wait;
 
 use crate::bad_store::store_ref;
@@ -39,6 +40,7 @@ struct Pair<'a> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f1_f2_a_crash_between_any_two_requests_of_a_rename_leaves_the_path_its_value() -> anyhow::Result<()> {
+    let _turn = heavy().await?;
     let ground = Ground::new("crashname").await?;
     let pair = |ground, (store, last), at, number| Pair::new(ground, store, last, at, number);
     ground.crash_at_each_change(COURSES.to_vec(), pair).await?;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::future::pending;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use anyhow::Context;
 use axum::body::{Body, Bytes};
@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::Stream;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use waypost_e2e::lab::{CONTROLLER_ACCOUNT, Lab};
@@ -158,7 +159,7 @@ impl Cut {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Progress>> {
-        self.subjects.lock().unwrap_or_else(PoisonError::into_inner)
+        self.subjects.lock()
     }
 }
 

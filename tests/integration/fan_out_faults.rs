@@ -1,22 +1,21 @@
 //! ClusterPushSecrets whose namespaces are being deleted, have a foreign object, deny requests, or
 //! have CRDs with fewer fields.
 
-use std::time::{Duration, Instant};
-
 use anyhow::ensure;
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use waypost::api::{ClusterPushSecret, PushSecret};
-use waypost_e2e::lab::LabOptions;
+use waypost_e2e::lab::{ApiRequest, LabOptions};
+use waypost_e2e::turns::heavy;
 use waypost_e2e::wait;
 
 use crate::eso_crds::bare;
 use crate::fan_out::{children, fan_out, in_place, label, named, says, spec};
 use crate::stage::{LATER, SOON, Stage, own_lab};
-use crate::turns::heavy;
 
 #[tokio::test]
 async fn sc8_es7_a_terminating_namespace_is_skipped_and_never_kept_alive() -> anyhow::Result<()> {
@@ -161,20 +160,20 @@ async fn f21_a_definition_that_is_gone_is_asked_for_ever_more_rarely_and_said() 
     says(&stage, "False", "NamespacesFailed", &words).await?;
 
     let audit = lab.api_audit()?;
-    let asked = async |times: usize| {
-        wait::until(&format!("request {times} to be made"), LATER, async || {
-            let made = audit.requests()?.into_iter().filter(|request| {
-                let object = request.object.as_ref();
-                request.verb == "create" && object.is_some_and(|object| object.resource == "pushsecrets")
-            });
-            Ok((made.count() >= times).then(Instant::now))
-        })
-        .await
-    };
-    // At first once a second; then after pauses that double.
-    let earlier = asked(5).await?;
-    let later = asked(6).await?;
-    ensure!(later - earlier > Duration::from_secs(3), "asked again after {:?}", later - earlier);
+    let made = wait::until("six requests to be made", LATER, async || {
+        let created = |request: &ApiRequest| {
+            let object = request.object.as_ref();
+            request.verb == "create" && object.is_some_and(|object| object.resource == "pushsecrets")
+        };
+        let made: Vec<Timestamp> =
+            audit.requests()?.iter().filter(|request| created(request)).map(|request| request.received).collect();
+        Ok((made.len() >= 6).then_some(made))
+    })
+    .await?;
+    // At first once a second; then after pauses that double: before this one, four seconds less the
+    // jitter.
+    let pause = made[5].duration_since(made[4]);
+    ensure!(pause > SignedDuration::from_secs(3), "asked again after {pause:?}");
 
     lab.install_product().await?;
     in_place(&stage, LATER, &[&stage.consumer]).await

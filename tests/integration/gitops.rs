@@ -98,7 +98,8 @@ impl Example {
     fn wait_ready(&self) -> anyhow::Result<()> {
         for object in self.ours() {
             let resource = resource(object);
-            let mut arguments = vec!["wait", "--for=condition=Ready", "--timeout=60s", &resource];
+            let timeout = wait::kubectl_timeout(LATER);
+            let mut arguments = vec!["wait", "--for=condition=Ready", &timeout, &resource];
             let namespace = object["metadata"]["namespace"].as_str();
             arguments.extend(namespace.iter().flat_map(|namespace| ["-n", namespace]));
             let output = self.kubectl(&arguments, &Value::Null)?;
@@ -157,7 +158,7 @@ impl Example {
     }
 
     fn delete(&self, list: &Value) -> anyhow::Result<()> {
-        let output = self.kubectl(&["delete", "--wait", "--timeout=60s", "-f", "-"], list)?;
+        let output = self.kubectl(&["delete", "--wait", &wait::kubectl_timeout(LATER), "-f", "-"], list)?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }

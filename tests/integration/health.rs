@@ -334,8 +334,7 @@ impl Subject<'_> {
     /// `kubectl wait`, as pipelines run it.
     async fn kubectl_wait(&self, condition: &str, timeout: Duration) -> anyhow::Result<()> {
         let mut kubectl = Lab::shared().await?.kubectl();
-        let timeout = wait::stretched(timeout).as_secs();
-        kubectl.arg("wait").arg(format!("--for={condition}")).arg(format!("--timeout={timeout}s"));
+        kubectl.arg("wait").arg(format!("--for={condition}")).arg(wait::kubectl_timeout(timeout));
         kubectl.arg(format!("{}.{}/{}", self.resource.plural, self.resource.group, self.stage.word));
         kubectl.args(self.namespace.iter().flat_map(|namespace| ["--namespace", namespace]));
         let output = kubectl.output()?;

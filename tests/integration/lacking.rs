@@ -1,4 +1,5 @@
-//! What a store's policy lacks is named with its path: by the store before anything fails, and by whoever waits for it.
+//! What a store's policy lacks is named with its path: by the store before anything fails, and by
+//! whoever waits for it.
 
 use serde_json::{Value, json};
 use waypost::api::{ExternalSecret, PushSecret};

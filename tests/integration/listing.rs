@@ -26,7 +26,7 @@ const GONE: &str = "PathNotFound";
 async fn i2_a_window_of_forty_unchanged_paths_costs_two_requests_and_no_write() -> anyhow::Result<()> {
     const WINDOWS: usize = 5;
     let fleet = Fleet::synced("forty").await?;
-    let (mark, began) = fleet.between_windows().await?;
+    let (began, mark) = fleet.between_windows().await?;
     let seen = wait::until("five listings", WINDOW * 6 * u32::try_from(WINDOWS)?, async || {
         let seen = fleet.requests(mark)?;
         if listings(&seen) < WINDOWS {
@@ -157,10 +157,10 @@ impl Fleet {
     }
 
     /// Just after a listing, when all windows have begun anew.
-    async fn between_windows(&self) -> anyhow::Result<(Mark, Instant)> {
+    async fn between_windows(&self) -> anyhow::Result<(Instant, Mark)> {
         let mark = self.audit.mark()?;
         wait::until("a listing", LATER, async || Ok((listings(&self.requests(mark)?) > 0).then_some(()))).await?;
-        Ok((self.audit.mark()?, Instant::now()))
+        Ok((Instant::now(), self.audit.mark()?))
     }
 
     /// The requests for entries and listings.

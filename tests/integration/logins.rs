@@ -197,7 +197,7 @@ async fn a_wrong_secret_id_says_what_to_do_and_is_not_tried_again_and_again() ->
     let login = Login::by(stage, "vault", auth, json!({})).await?;
     login.carries("good").await?;
 
-    let (mark, since) = (login.audit.mark()?, Instant::now());
+    let (since, mark) = (Instant::now(), login.audit.mark()?);
     let wrong = "5f1c0000-wrong-secret-id";
     login.stage.secret(&namespace, "approle", &[("secret-id", wrong)]).await?;
     let holder = format!("Secret {namespace}/approle");

@@ -73,7 +73,6 @@ mod tenants;
 mod throttled;
 mod traces;
 mod trail;
-mod turns;
 mod two_clusters;
 mod undecodable;
 mod verdicts;

@@ -1,5 +1,5 @@
-//! Stores that are edited in place on real servers: what was pushed to the former place goes once everything stands at the new one,
-//! or is named.
+//! Stores that are edited in place on real servers: what was pushed to the former place goes once
+//! everything stands at the new one, or is named.
 
 use anyhow::ensure;
 use serde_json::{Value, json};

@@ -41,7 +41,7 @@ async fn es2_a_change_is_one_version_with_all_mapped_keys_and_silence_none() -> 
     })
     .await?;
     let before = pushes.get("push").await?.resource_version();
-    let (mark, began) = (Lab::shared().await?.bao()?.audit().mark()?, Instant::now());
+    let (began, mark) = (Instant::now(), Lab::shared().await?.bao()?.audit().mark()?);
     let reads = await_reads(&stage, mark, INTERVALS).await?;
     let elapsed = began.elapsed();
     // One an interval of a second, within 5 %, and the one that was due.

@@ -98,7 +98,7 @@ async fn i2_an_unchanged_path_costs_one_request_a_window_and_no_write() -> anyho
     let before = versions(&stage, &names).await?;
     stage.vault.post("sys/config/auditing/request-headers/X-Waypost-Resource", &json!({ "hmac": false })).await?;
     let audit = lab.bao()?.audit();
-    let (mark, began) = (audit.mark()?, Instant::now());
+    let (began, mark) = (Instant::now(), audit.mark()?);
     let path = stage.path();
     let deadline = WINDOW * 3 * u32::try_from(WINDOWS)?;
     let (seen, took) = wait::until("24 checks of the path", deadline, async || {

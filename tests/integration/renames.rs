@@ -1,5 +1,6 @@
-//! PushSecrets that are renamed, as Argo CD and Helm do it: the new one is created, then the old one is deleted. The path keeps its value
-//! all the time, and so does a target that would go with it.
+//! PushSecrets that are renamed, as Argo CD and Helm do it: the new one is created, then the old
+//! one is deleted. The path keeps its value all the time, and so does a target that would go with
+//! it.
 
 use anyhow::{Context, bail, ensure};
 use futures::future::try_join_all;
@@ -34,7 +35,8 @@ async fn consumer(stage: &Stage, value: &str) -> anyhow::Result<Secret> {
     stage.holds(&stage.consumer, "pull", &[("password", value)]).await
 }
 
-/// How many versions there were, all of which stand: an empty version, or a deleted one, would have been seen by a reader.
+/// How many versions there were, all of which stand: an empty version, or a deleted one, would have
+/// been seen by a reader.
 pub async fn history(stage: &Stage, path: &str) -> anyhow::Result<Vec<Value>> {
     let metadata = stage.vault.metadata("secret", path).await?.unwrap_or_default();
     let mut seen = Vec::new();
@@ -62,7 +64,8 @@ async fn a_renamed_push_secret_keeps_its_path_and_the_target_that_would_go_with_
     stage.ready::<PushSecret>(&stage.producer, "first", "True", "Synced").await?;
     let target = consumer(&stage, "one").await?;
 
-    // The new one is made and the old one deleted without a pause; then once more, after the new one said that it waits.
+    // The new one is made and the old one deleted without a pause; then once more, after the new
+    // one said that it waits.
     for (old, new, waits) in [("first", "second", false), ("second", "third", true)] {
         stage.push(new, "source", PASSWORD, deletes()).await?;
         if waits {

@@ -16,13 +16,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use waypost::api::{ClusterExternalSecret, ExternalSecret, PushSecret, SecretStore, names};
 use waypost_e2e::lab::{ApiRequest, CONTROLLER_ACCOUNT, Lab, LabOptions, ca_bundle, repository};
+use waypost_e2e::turns::heavy;
 use waypost_e2e::wait;
 
 use crate::bad_pull::told_that_it_does_not_decode;
 use crate::bad_store::edit_store;
 use crate::fan_out::{self, in_place, label};
 use crate::stage::{LATER, SOON, STORE, Stage, condition, mapping, own_lab};
-use crate::turns::heavy;
 
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 

@@ -20,9 +20,8 @@ use waypost_e2e::lab::{
     Bao, CONTROLLER_ACCOUNT, Controller, ControllerOptions, Lab, LabOptions, Transport, VaultAdmin,
     cluster_secret_store,
 };
+use waypost_e2e::turns::OwnLab;
 use waypost_e2e::wait;
-
-use crate::turns::OwnLab;
 
 /// What users are promised in the slowest case; a test that waits longer has failed.
 pub const SOON: Duration = Duration::from_secs(10);

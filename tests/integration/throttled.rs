@@ -18,6 +18,10 @@ const PAIRS: usize = 20;
 const SAYS: &str = "limits the rate of requests: raise its quota";
 /// What is in nobody's way arrives in a fraction of this, on a busy machine too.
 const PROMPT: Duration = Duration::from_secs(3);
+/// How long a server turns everything away.
+const BLOCK: Duration = Duration::from_secs(20);
+/// The product accepts no longer pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// As many requests of one store may be under way when the first is turned away.
 const UNDER_WAY: usize = 16;
 
@@ -108,7 +112,7 @@ impl Throttled {
 #[tokio::test]
 async fn a_quota_slows_pushes_and_pulls_down_and_everything_arrives_when_it_is_lifted() -> anyhow::Result<()> {
     let throttled = Throttled::begin("quota").await?;
-    let (mark, since) = (throttled.audit.mark()?, Instant::now());
+    let (since, mark) = (Instant::now(), throttled.audit.mark()?);
     throttled.limit(json!({ "path": "secret/", "rate": 1, "interval": "1s" })).await?;
     throttled.write("second").await?;
     throttled.is_said_by(1).await?;
@@ -153,7 +157,9 @@ async fn what_goes_through_another_store_is_not_delayed() -> anyhow::Result<()> 
 async fn a_pause_that_the_server_asks_for_is_kept() -> anyhow::Result<()> {
     let throttled = Throttled::begin("retryafter").await?;
     // Whoever comes too early is not served at all for so long, and told so by Retry-After.
-    let quota = json!({ "path": "secret/", "rate": 1, "interval": "1s", "block_interval": "20s" });
+    // All say so within this.
+    let block = wait::stretched(BLOCK).min(LONGEST_PAUSE).as_secs();
+    let quota = json!({ "path": "secret/", "rate": 1, "interval": "1s", "block_interval": format!("{block}s") });
     throttled.limit(quota).await?;
     let mark = throttled.audit.mark()?;
     throttled.write("second").await?;

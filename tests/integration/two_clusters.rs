@@ -8,10 +8,10 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use waypost::api::{PushSecret, names};
 use waypost_e2e::lab::{Controller, Lab, LabOptions, MOUNT, Storage};
+use waypost_e2e::turns::{Group, Turn};
 use waypost_e2e::wait;
 
 use crate::stage::{LATER, STORE, Stage, start_controller_with, store_by_login};
-use crate::turns::{Group, Turn};
 
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 
@@ -30,7 +30,7 @@ pub struct Clusters {
 impl Clusters {
     /// For the tests of two clusters, in turn.
     pub async fn turn() -> anyhow::Result<Turn<Self>> {
-        static SHARED: Group<Clusters> = Group::new();
+        static SHARED: Group<Clusters> = Group::empty();
         SHARED.turn(Clusters::start).await
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use anyhow::bail;
 use axum::body::{Body, Bytes};
@@ -14,6 +14,7 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -78,12 +79,12 @@ impl Ways {
 
     /// The next such request does not reach the API server.
     fn intrude(&self, method: Method, path: &'static str, says: StatusCode) {
-        *self.intruder.lock().unwrap_or_else(PoisonError::into_inner) = Some(Intruder { method, path, says });
+        *self.intruder.lock() = Some(Intruder { method, path, says });
     }
 
     /// The answer of the intruder, if it is its request.
     fn intruder(&self, method: &Method, uri: &Uri) -> Option<Response> {
-        let mut intruder = self.intruder.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut intruder = self.intruder.lock();
         let is_meant = |one: &mut Intruder| one.method == method && uri.path().ends_with(one.path);
         let intruder = intruder.take_if(is_meant)?;
         Some((intruder.says, "a proxy on the way says this").into_response())
@@ -91,11 +92,11 @@ impl Ways {
 
     /// Whether the intruder has said its word.
     fn has_intruded(&self) -> bool {
-        self.intruder.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+        self.intruder.lock().is_none()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Way>> {
-        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ways.lock()
     }
 
     /// How to answer a watch (`Some` with the token that ends its stream) or a list.

@@ -22,7 +22,10 @@ use super::{
     fleet::{Fleet, NAMESPACE},
     ground::{Ground, external_secrets},
 };
-use crate::lab::{Controller, MOUNT};
+use crate::{
+    lab::{Controller, MOUNT},
+    wait,
+};
 
 const SLOWEST: Duration = Duration::from_secs(600);
 const TIME: &str = "cold start to the last target";
@@ -39,7 +42,7 @@ pub(super) async fn measure(ground: &Ground, fleet: &Fleet) -> anyhow::Result<(C
     let began = Instant::now();
     let controller = ground.start_controller()?;
     let appeared = appear(&mut events, fleet.objects.len());
-    tokio::time::timeout(SLOWEST, appeared).await.context("not every target appeared")??;
+    wait::within("every target to appear", SLOWEST, appeared).await??;
     let took = began.elapsed();
     drop(events);
     all_ready(ground, fleet).await?;
@@ -124,7 +127,7 @@ async fn appear(events: &mut Events<'_>, wanted: usize) -> anyhow::Result<()> {
 /// Until each ExternalSecret says that it is synced.
 async fn all_ready(ground: &Ground, fleet: &Fleet) -> anyhow::Result<()> {
     let namespaces: HashSet<&String> = fleet.objects.iter().map(|[namespace, _]| namespace).collect();
-    crate::wait::until("every ExternalSecret to be ready", Duration::from_secs(60), async || {
+    wait::until("every ExternalSecret to be ready", Duration::from_secs(60), async || {
         let mut ready = 0;
         for namespace in &namespaces {
             let listed = external_secrets(&ground.client, namespace).list(&Default::default()).await?;

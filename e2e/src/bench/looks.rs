@@ -30,15 +30,17 @@ pub(super) async fn measure(ground: &Ground, pushes: usize, intervals: usize) ->
     at_rest(ground).await?;
     let (mark, writes) = (ground.audit.mark()?, ground.kubernetes_writes().await?);
     let began = Instant::now();
-    let requests = loop {
+    let most = INTERVAL * 10 * intervals as u32;
+    let requests = wait::until("every path to be looked at once an interval", most, async || {
         let requests = ground.audit.since(mark)?;
         let looks = |path: &String| requests.iter().filter(|request| request.path.ends_with(path)).count();
         if paths.iter().all(|path| looks(path) >= intervals) {
-            break requests;
+            return Ok(Some(requests));
         }
-        ensure!(began.elapsed() < INTERVAL * 10 * intervals as u32, "some paths are not looked at once an interval");
         tokio::time::sleep(LOOK).await;
-    };
+        Ok(None)
+    })
+    .await?;
     let lasted = began.elapsed().as_secs_f64() / INTERVAL.as_secs_f64();
     let writes = ground.kubernetes_writes().await? - writes;
     ground.retire(controller).await?;

@@ -149,7 +149,7 @@ async fn seen(
         }
         bail!("the watch of the target ended")
     };
-    tokio::time::timeout(SLOWEST, arrived).await.context("the target did not change")?
+    wait::within("the target to change", SLOWEST, arrived).await?
 }
 
 fn secret(name: &str, value: &str) -> Secret {

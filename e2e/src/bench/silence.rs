@@ -2,15 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
-
 use super::{
     cold_start::{MOST_MEMORY, mebibytes},
     figure::Figure,
     fleet::Fleet,
     ground::Ground,
 };
-use crate::lab::{Controller, MOUNT, Mark, Request};
+use crate::{
+    lab::{Controller, MOUNT, Mark, Request},
+    wait,
+};
 
 const WINDOWS: usize = 3;
 /// What a store may cost beside its paths in a window: its own check and its session.
@@ -58,16 +59,16 @@ async fn pause_between_windows(ground: &Ground, window: Duration) -> anyhow::Res
 
 /// Every request until each path was checked as often as there are windows.
 async fn windows(ground: &Ground, fleet: &Fleet, mark: Mark, window: Duration) -> anyhow::Result<Vec<Request>> {
-    let began = Instant::now();
-    loop {
+    wait::until("every path to be checked once a window", window * 6, async || {
         let requests = ground.audit.since(mark)?;
         let checks = |path: &String| requests.iter().filter(|request| is_check_of(request, path)).count();
         if fleet.paths.iter().all(|path| checks(path) >= WINDOWS) {
-            return Ok(requests);
+            return Ok(Some(requests));
         }
-        ensure!(began.elapsed() < window * 6, "some paths are not checked once a window");
         tokio::time::sleep(LOOK).await;
-    }
+        Ok(None)
+    })
+    .await
 }
 
 /// Whether a request told the path's version: by itself, or by a listing of a folder that it lies

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
@@ -20,7 +20,7 @@ use super::{
     figure::Figure,
     ground::{Ground, external_secrets, push_secrets},
 };
-use crate::lab::MOUNT;
+use crate::{lab::MOUNT, wait};
 
 const PRODUCER: &str = "bench-storm-producer";
 const CONSUMER: &str = "bench-storm-consumer";
@@ -99,10 +99,8 @@ impl<'a> Storm<'a> {
             anyhow::Ok(began.elapsed().as_secs_f64())
         };
         let both = async { tokio::try_join!(work(), arrived) };
-        match tokio::time::timeout(SLOWEST, both).await {
-            Ok(ended) => Ok(ended?.1),
-            Err(_elapsed) => bail!("not every target got the value in {SLOWEST:?}"),
-        }
+        let (_, seconds) = wait::within("every target to have the value", SLOWEST, both).await??;
+        Ok(seconds)
     }
 
     async fn change(&self, name: &str, value: &str) -> anyhow::Result<()> {

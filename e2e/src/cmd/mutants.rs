@@ -11,7 +11,8 @@ pub(super) struct Args {
     /// Only faults whose description or file contains this
     #[arg(long, value_name = "WORD")]
     only: Option<String>,
-    /// Leaves out what the latest run found to be caught: for what survived, or when that run was cut off
+    /// Leaves out what the latest run found to be caught: for what survived, or when that run was
+    /// cut off
     #[arg(long)]
     resume: bool,
     /// Where the copy, its build and the file `progress` are kept

@@ -9,10 +9,13 @@ use anyhow::{Context, ensure};
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::{Ending, Narrator};
-use crate::lab::{
-    CONTROLLER_ACCOUNT, Controller, ControllerOptions, Lab, LabOptions, Transport,
-    detached::{self, Kept},
-    repository,
+use crate::{
+    lab::{
+        CONTROLLER_ACCOUNT, Controller, ControllerOptions, Lab, LabOptions, Transport,
+        detached::{self, Kept},
+        repository,
+    },
+    pace,
 };
 
 /// The program of the product, beside this one.
@@ -36,6 +39,8 @@ impl Place {
             Ending::Stop => Self::own(program, narrator).await?,
             Ending::Keep => Self::detached(program).await?,
         };
+        // A lab that this process did not start says nothing of the machine yet.
+        pace::measure(&place.lab).await?;
         narrator.say(&format!(
             "the controller runs with the rights of ServiceAccount {} alone ({:.1} s)",
             CONTROLLER_ACCOUNT.join("/"),

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -24,6 +26,8 @@ pub struct ApiRequest {
     pub code: u16,
     /// Whether RBAC let it pass.
     pub allowed: bool,
+    /// When it came to the API server, by its clock.
+    pub received: Timestamp,
 }
 
 /// The object of a request.
@@ -52,6 +56,7 @@ struct Event {
     verb: String,
     object_ref: Option<ApiObject>,
     response_status: Status,
+    request_received_timestamp: MicroTime,
     #[serde(default)]
     annotations: Annotations,
 }
@@ -85,6 +90,7 @@ impl ApiAudit {
             object: event.object_ref,
             code: event.response_status.code,
             allowed: event.annotations.decision == "allow",
+            received: event.request_received_timestamp.0,
         };
         Ok(events.into_iter().map(request).collect())
     }
@@ -124,9 +130,11 @@ mod tests {
     fn requests_are_read_with_their_verdict() {
         let folder = std::env::temp_dir().join(format!("waypost-api-audit-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
+        let received = "2026-01-02T03:04:05.678901Z";
         let event = |verb: &str, object: serde_json::Value, code: u16, decision: &str| {
             json!({
                 "kind": "Event", "stage": "ResponseComplete", "verb": verb, "objectRef": object,
+                "requestReceivedTimestamp": received,
                 "responseStatus": { "metadata": {}, "code": code },
                 "annotations": { "authorization.k8s.io/decision": decision, "authorization.k8s.io/reason": "x" },
             })
@@ -139,6 +147,7 @@ mod tests {
         let requests = ApiAudit::in_folder(&folder).requests().unwrap();
         fs::remove_dir_all(&folder).unwrap();
         let [patch, list] = requests.as_slice() else { panic!("{requests:?}") };
+        assert_eq!(patch.received, received.parse().unwrap());
         assert!(patch.allowed && patch.object.as_ref().is_some_and(|object| object.subresource == "status"));
         assert!(
             !list.allowed && list.code == 403 && list.object.as_ref().is_some_and(|object| object.api_group.is_empty())

@@ -5,6 +5,12 @@ use std::time::Duration;
 use anyhow::Context;
 use reqwest::{Certificate, Client, Identity};
 
+use crate::wait;
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// From the beginning of a request to the end of its answer.
+const ANSWER: Duration = Duration::from_secs(30);
+
 /// A client bound to the caller's runtime; without a CA it trusts nobody, and speaks plain HTTP
 /// only. `identity_pem` holds the certificate and the key that it shows.
 pub(super) fn client(ca_pem: Option<&str>, identity_pem: Option<&str>) -> anyhow::Result<Client> {
@@ -20,8 +26,8 @@ pub(super) fn client(ca_pem: Option<&str>, identity_pem: Option<&str>) -> anyhow
         .tls_certs_only(certificates)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(Duration::from_secs(5))
-        .timeout(Duration::from_secs(30))
+        .connect_timeout(wait::stretched(CONNECT))
+        .timeout(wait::stretched(ANSWER))
         .build()
         .context("make an HTTP client")
 }

@@ -3,7 +3,6 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -15,7 +14,7 @@ use kube::{
     client::ConfigExt,
     config::{KubeConfigOptions, Kubeconfig},
 };
-
+use parking_lot::Mutex;
 use tower::ServiceBuilder;
 
 use super::{
@@ -118,11 +117,11 @@ impl Kubernetes {
 
     /// Kills the apiserver, which ends every watch and request, and starts it again on its port.
     pub(super) async fn restart_apiserver(&self) -> anyhow::Result<()> {
-        let old = self.apiserver.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let old = self.apiserver.lock().take();
         drop(old);
         let apiserver = Server::start(&self.tied, "kube-apiserver", &self.apiserver_command, &self.folder)?;
         wait_ready(&self.url, &self.ca_pem, &[&apiserver]).await?;
-        *self.apiserver.lock().unwrap_or_else(PoisonError::into_inner) = Some(apiserver);
+        *self.apiserver.lock() = Some(apiserver);
         Ok(())
     }
 }

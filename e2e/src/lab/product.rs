@@ -5,12 +5,14 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use super::{bao::Brand, vault_admin::VaultAdmin};
+use crate::wait;
 
 /// The mount of the shipped policies.
 pub const MOUNT: &str = "secret";
@@ -105,13 +107,16 @@ const ADMISSION: [&str; 5] = [
     "who-may-store.yaml",
 ];
 
+/// Until the API server serves a new CRD.
+const SERVED: Duration = Duration::from_secs(60);
+
 /// Applies the kustomize base, CRDs included, and the admission policies with kubectl, as an
 /// administrator does.
 pub(super) fn install_manifests(kubectl: impl Fn() -> Command) -> anyhow::Result<()> {
     apply(kubectl(), &["-k"], &repository().join("deploy/kustomize/base"))?;
-    let mut wait = kubectl();
-    wait.args(["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
-    run(wait)?;
+    let mut established = kubectl();
+    established.args(["wait", "--for=condition=Established", &wait::kubectl_timeout(SERVED), "crd", "--all"]);
+    run(established)?;
     ADMISSION.iter().try_for_each(|file| apply(kubectl(), &["-f"], &repository().join("policies/admission").join(file)))
 }
 

@@ -7,11 +7,11 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context, bail};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{provision::Program, wait};
 
@@ -178,13 +178,13 @@ impl Server {
     }
 
     fn supervisor(&self) -> MutexGuard<'_, Supervisor> {
-        self.supervisor.lock().unwrap_or_else(PoisonError::into_inner)
+        self.supervisor.lock()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let supervisor = self.supervisor.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let supervisor = self.supervisor.get_mut();
         drop(supervisor.orders.take());
         if let Err(error) = supervisor.child.wait() {
             tracing::warn!(server = self.name, %error, "could not wait for the server to end");

@@ -33,7 +33,8 @@ enum Ended {
 }
 
 impl Bench {
-    /// In `folder`, where the build stays for the next time. The first time it begins with what cargo has built of the libraries.
+    /// In `folder`, where the build stays for the next time. The first time it begins with what
+    /// cargo has built of the libraries.
     pub(super) fn set_up(repository: &Path, folder: &Path) -> anyhow::Result<Self> {
         let bench = Bench {
             repository: repository.to_owned(),
@@ -85,7 +86,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Runs the tests that are to find a fault; with its number where it is one of several in the build.
+    /// Runs the tests that are to find a fault; with its number where it is one of several in the
+    /// build.
     pub(super) fn judge(&self, mutant: &Mutant, chosen: Option<usize>) -> anyhow::Result<Outcome> {
         let target = mutant.target.as_deref();
         if chosen.is_none() && !self.compiles(target)? {
@@ -144,8 +146,8 @@ impl Bench {
         Ok(cargo)
     }
 
-    /// Copies the libraries that `cargo` built for the tree, so that none is compiled again. The times of change go along: cargo
-    /// goes by them.
+    /// Copies the libraries that `cargo` built for the tree, so that none is compiled again. The
+    /// times of change go along: cargo goes by them.
     fn borrow_libraries(&self) -> anyhow::Result<()> {
         let built = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
         let (from, to) = (self.repository.join(built).join("debug"), self.target.join("debug"));

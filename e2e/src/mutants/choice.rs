@@ -1,5 +1,6 @@
-//! Many faults in one build: each function that has some chooses by an environment variable which of its bodies it runs. A build takes
-//! longer than all tests, so that a run with one build is over in minutes.
+//! Many faults in one build: each function that has some chooses by an environment variable which
+//! of its bodies it runs. A build takes longer than all tests, so that a run with one build is over
+//! in minutes.
 
 use std::{collections::BTreeMap, ops::Range, path::Path};
 
@@ -33,8 +34,9 @@ pub(super) struct Chosen {
     pub lines: BTreeMap<usize, Range<usize>>,
 }
 
-/// Whether a fault can be chosen at run time: it changes the inside of a function of the library that is neither evaluated by
-/// the compiler nor returns a type that each body would have of its own.
+/// Whether a fault can be chosen at run time: it changes the inside of a function of the library
+/// that is neither evaluated by the compiler nor returns a type that each body would have of its
+/// own.
 pub(super) fn can_choose(mutant: &Mutant, source: &str) -> bool {
     let is_of_the_library = mutant.file.starts_with("src")
         && mutant.file.extension().is_some_and(|extension| extension == "rs")

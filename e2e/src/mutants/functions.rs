@@ -1,5 +1,6 @@
-//! Where functions are in a source file. A scanner of words and brackets is enough for that: what it takes for a function and is
-//! none makes a program that does not compile, and the fault is then tried by itself.
+//! Where functions are in a source file. A scanner of words and brackets is enough for that: what
+//! it takes for a function and is none makes a program that does not compile, and the fault is then
+//! tried by itself.
 
 use std::ops::Range;
 

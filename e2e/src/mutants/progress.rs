@@ -1,4 +1,5 @@
-//! What is known so far, in a file: a run that is cut off is not lost, and the next can go on from there.
+//! What is known so far, in a file: a run that is cut off is not lost, and the next can go on from
+//! there.
 
 use std::{
     collections::BTreeSet,

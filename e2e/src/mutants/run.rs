@@ -1,4 +1,5 @@
-//! Brings each fault back and runs the tests that are to fail: most in one build, the others in one of their own.
+//! Brings each fault back and runs the tests that are to fail: most in one build, the others in one
+//! of their own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,8 +16,9 @@ use super::{
     report::{Outcome, Report, Tried},
 };
 
-/// Tries these faults on a copy in `folder`, where its build stays for the next time. Progress goes to standard error and to the
-/// file `progress` there. With `goes_on`, what that file says was caught is not tried again.
+/// Tries these faults on a copy in `folder`, where its build stays for the next time. Progress goes
+/// to standard error and to the file `progress` there. With `goes_on`, what that file says was
+/// caught is not tried again.
 ///
 /// # Errors
 /// When the tree does not compile, or the named tests do not pass, without any fault.

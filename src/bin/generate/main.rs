@@ -21,8 +21,9 @@ struct Arguments {
     /// The repository's root.
     #[arg(long, default_value = env!("CARGO_MANIFEST_DIR"))]
     root: PathBuf,
-    /// Write only the CustomResourceDefinitions, into this folder, without what Waypost adds to them: for tests that
-    /// want the fields as another installation of the External Secrets API declares them.
+    /// Write only the CustomResourceDefinitions, into this folder, without what Waypost adds to
+    /// them: for tests that want the fields as another installation of the External Secrets API
+    /// declares them.
     #[arg(long, value_name = "DIR")]
     stripped: Option<PathBuf>,
 }

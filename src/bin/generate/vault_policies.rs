@@ -1,4 +1,5 @@
-//! `policies/vault/combined.hcl`: the publisher's policy under another heading, because it covers the consumer's.
+//! `policies/vault/combined.hcl`: the publisher's policy under another heading, because it covers
+//! the consumer's.
 
 use std::path::PathBuf;
 

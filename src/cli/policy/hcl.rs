@@ -71,7 +71,8 @@ fn of_path(role: Role, path: &RemotePath, need: &Need) -> Section {
     Section { title: by.join(", "), rules }
 }
 
-/// What the check of a store asks: the mount, and what the login may do at a path where nothing is ever read or written.
+/// What the check of a store asks: the mount, and what the login may do at a path where nothing is
+/// ever read or written.
 fn of_check(role: Role, needs: &Needs, mount: &str, sample: &str) -> Section {
     let (data, metadata) = rights(role);
     let mut rules = vec![

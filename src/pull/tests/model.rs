@@ -227,7 +227,8 @@ fn told_so(policy: &'static str, events: &[Event]) {
     });
 }
 
-/// A status is written and its reply is lost, and the cache shows the one before: to write that again changes nothing there.
+/// A status is written and its reply is lost, and the cache shows the one before: to write that
+/// again changes nothing there.
 #[test]
 fn a_status_that_may_have_been_written_is_not_taken_for_the_one_before() {
     use Event::{EditStore, FailStatus, Lag, Reconcile, Relist, Store, Woken};

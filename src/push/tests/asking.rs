@@ -45,7 +45,8 @@ async fn is_handed_over_whole(bench: &Bench) {
     assert!(holds.load(Ordering::Relaxed));
 }
 
-/// What was declined is not asked again while it cannot be removed: they would wake each other without end.
+/// What was declined is not asked again while it cannot be removed: they would wake each other
+/// without end.
 #[tokio::test]
 async fn who_has_declined_is_asked_once_however_often_the_removal_fails() {
     let bench = Bench::new();
@@ -126,7 +127,8 @@ async fn offered(waiting: &[&str]) -> Bench {
     bench
 }
 
-/// The former owner sees that it was taken before the taker has said so of itself: nobody is woken once more.
+/// The former owner sees that it was taken before the taker has said so of itself: nobody is woken
+/// once more.
 #[tokio::test]
 async fn what_was_taken_is_not_offered_again() {
     let bench = offered(&[]).await;
@@ -223,7 +225,8 @@ async fn a_waiter_whose_store_is_shown_late_has_not_declined() {
     bench.is_handed_over("old", "new");
 }
 
-/// The API server does not answer just when others are to be asked: that is no reason to wait for a minute.
+/// The API server does not answer just when others are to be asked: that is no reason to wait for a
+/// minute.
 #[tokio::test]
 async fn who_cannot_be_asked_now_is_asked_soon() {
     let bench = Bench::new();
@@ -259,7 +262,8 @@ async fn a_secret_store_of_another_namespace_is_not_waited_for() {
     }
 }
 
-/// The properties that it takes over need no room; for the others there is some once the rest of the former owner's are gone.
+/// The properties that it takes over need no room; for the others there is some once the rest of
+/// the former owner's are gone.
 #[tokio::test]
 async fn one_for_which_there_is_no_room_yet_takes_over_what_is_left_to_it() {
     let bench = Bench::new();
@@ -286,7 +290,8 @@ async fn one_for_which_there_is_no_room_yet_takes_over_what_is_left_to_it() {
     assert_eq!(bench.texts(TEMPORAL).len(), 40);
 }
 
-/// It is deleted, and does not decode: what was offered, and since when, is remembered from one reconcile to the next.
+/// It is deleted, and does not decode: what was offered, and since when, is remembered from one
+/// reconcile to the next.
 #[tokio::test]
 async fn one_that_does_not_decode_goes_on_offering() {
     let bench = Bench::new();

@@ -235,7 +235,8 @@ impl Bench {
         report
     }
 
-    /// Request number `stop` from now on, to either server, runs into this fault. Gives the count of requests.
+    /// Request number `stop` from now on, to either server, runs into this fault. Gives the count
+    /// of requests.
     pub fn fail_at(&self, stop: usize, fault: in_memory::Fault) -> Arc<AtomicUsize> {
         let count = Arc::new(AtomicUsize::new(0));
         let (of_store, of_server) = (count.clone(), count.clone());

@@ -1,4 +1,5 @@
-//! Who may read a value is decided by whoever wrote it: no request leaves it to a consent of somebody else.
+//! Who may read a value is decided by whoever wrote it: no request leaves it to a consent of
+//! somebody else.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -75,8 +76,8 @@ async fn a_consent_stands_before_the_value_that_it_is_about_and_goes_with_its_cl
     }
 }
 
-/// The owner of a value is gone, and another PushSecret has the property now: whom the former owner shut out does not read its value,
-/// even if the new one's is not written.
+/// The owner of a value is gone, and another PushSecret has the property now: whom the former owner
+/// shut out does not read its value, even if the new one's is not written.
 #[tokio::test]
 async fn i4_a_new_owner_opens_no_value_of_the_former_one() {
     for (counting, wanted, fails) in [Counting::Offered, Counting::Refused].into_iter().flat_map(|counting| {
@@ -105,7 +106,8 @@ async fn i4_a_new_owner_opens_no_value_of_the_former_one() {
     }
 }
 
-/// Two claim a property at once where nobody counts changes of labels: the one that loses leaves no word about who may read it.
+/// Two claim a property at once where nobody counts changes of labels: the one that loses leaves no
+/// word about who may read it.
 #[tokio::test]
 async fn a_claimant_that_loses_leaves_the_winners_consent_alone() {
     for existing in [Existing::Replace, Existing::Keep] {

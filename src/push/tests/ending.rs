@@ -1,4 +1,5 @@
-//! What becomes of an entry whose last property goes: its versions, its labels, and whatever somebody writes meanwhile.
+//! What becomes of an entry whose last property goes: its versions, its labels, and whatever
+//! somebody writes meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,8 +75,8 @@ async fn what_others_own_or_wrote_keeps_its_history() {
     }
 }
 
-/// Somebody without a claim writes before request `k`, for every `k`. What is lost is what the ADR says: a write in the moment
-/// between the last look and the purge.
+/// Somebody without a claim writes before request `k`, for every `k`. What is lost is what the ADR
+/// says: a write in the moment between the last look and the purge.
 #[tokio::test]
 async fn a_persons_write_survives_wherever_it_comes_but_for_the_last_moment_of_a_purge() {
     for earlier in [EarlierVersions::Destroy, EarlierVersions::Purge] {
@@ -101,8 +102,8 @@ async fn a_persons_write_survives_wherever_it_comes_but_for_the_last_moment_of_a
     }
 }
 
-/// Before request `k` of the one the other runs as far as it can, for every `k`, in both roles: whoever was told that its value
-/// stands, finds it there.
+/// Before request `k` of the one the other runs as far as it can, for every `k`, in both roles:
+/// whoever was told that its value stands, finds it there.
 #[tokio::test]
 async fn a_purge_takes_no_other_owners_value_wherever_they_cross() {
     use Counting::{Offered, Refused};

@@ -1,4 +1,5 @@
-//! The ledger lists whatever of ours is in a store: through edits, old caches, erased labels and lines of other controllers.
+//! The ledger lists whatever of ours is in a store: through edits, old caches, erased labels and
+//! lines of other controllers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -165,7 +166,8 @@ async fn an_old_copy_releases_no_claim() {
     }
 }
 
-/// An old copy of the very spec knows a line that the ledger lost since, and the labels still tell of us.
+/// An old copy of the very spec knows a line that the ledger lost since, and the labels still tell
+/// of us.
 #[tokio::test]
 async fn an_old_copy_of_the_same_spec_removes_nothing_that_the_ledger_lists_no_more() {
     let bench = Bench::new();
@@ -240,7 +242,8 @@ async fn replaced_labels_are_called_so_lose_no_line_and_adopting_mends_them() {
     assert_eq!(bench.texts(TEMPORAL), expect(&[("username", "u"), ("password", "p2")]));
 }
 
-/// Whatever shows no more that a value is ours: it stays, and that is said wherever it goes from the ledger.
+/// Whatever shows no more that a value is ours: it stays, and that is said wherever it goes from
+/// the ledger.
 #[tokio::test]
 async fn a_removal_that_is_declined_is_told_whether_the_push_secret_stays_or_goes() {
     let only = || {
@@ -368,7 +371,8 @@ async fn the_deadline_of_a_clean_up_is_counted_from_when_the_deletion_was_seen()
     }
 }
 
-/// One store is gone for good, and another is only down: nobody is let go while the second may come back.
+/// One store is gone for good, and another is only down: nobody is let go while the second may come
+/// back.
 #[tokio::test]
 async fn a_store_that_is_down_is_waited_for_past_the_deadline_even_beside_one_that_is_gone() {
     let mut bench = Bench::new();

@@ -1,4 +1,5 @@
-//! Whole reconciles: what is published, what is refused, what is removed, and that any stop is repaired.
+//! Whole reconciles: what is published, what is refused, what is removed, and that any stop is
+//! repaired.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -150,7 +151,8 @@ async fn a_deleted_push_secret_whose_store_is_gone_is_let_go_after_the_deadline(
     bench.turn().await;
     let (_, reason, message) = bench.ready();
     assert!(reason == "CleanupPending" && message.contains(TEMPORAL), "{message}");
-    // The longer it is held, the longer the pauses, but none goes past the deadline. The ranges leave the test some seconds of its own.
+    // The longer it is held, the longer the pauses, but none goes past the deadline. The ranges
+    // leave the test some seconds of its own.
     for (more, pause) in [(0, 1..=20), (30, 30..=50), (270, 60..=60), (280, 1..=20)] {
         bench.pass(Duration::from_secs(more));
         let Report::Verdict { requeue: Requeue::After(after), .. } = bench.turn().await else { panic!("{more}") };
@@ -335,8 +337,8 @@ async fn an_existing_property_is_left_and_never_listed_when_asked() {
     assert!(bench.ready().2.contains("IfNotExists"));
 }
 
-/// A controller that stops at request `k`, of either server and on either side of it, for every `k`: the next ones end
-/// where an undisturbed one would.
+/// A controller that stops at request `k`, of either server and on either side of it, for every
+/// `k`: the next ones end where an undisturbed one would.
 #[tokio::test]
 async fn a_stop_at_any_request_is_repaired() {
     for fault in [Fault::Refuse, Fault::LoseReply] {

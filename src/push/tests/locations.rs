@@ -1,4 +1,5 @@
-//! Stores that are edited in place: what was pushed to where they led goes once everything stands where they lead, or is named.
+//! Stores that are edited in place: what was pushed to where they led goes once everything stands
+//! where they lead, or is named.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -215,7 +216,8 @@ async fn a_ledger_without_locations_stands_where_the_stores_lead() {
     assert_eq!((texts(&second, TEMPORAL), bench.texts(TEMPORAL)), (password(), password()));
 }
 
-/// Whoever may write the status gets no request sent to a server of their choice, and nothing deleted that has not our claim.
+/// Whoever may write the status gets no request sent to a server of their choice, and nothing
+/// deleted that has not our claim.
 #[tokio::test]
 async fn a_place_that_somebody_wrote_into_the_status_is_not_believed() {
     let (bench, second) = pushed().await;
@@ -304,7 +306,8 @@ async fn nothing_is_let_go_before_the_new_place_has_said_that_it_is_another() {
     assert_eq!((bench.ready().0, recorded(&bench).1), (true, 0));
 }
 
-/// Whatever request fails or loses its reply: the next reconciles leave the value at the new place alone.
+/// Whatever request fails or loses its reply: the next reconciles leave the value at the new place
+/// alone.
 #[tokio::test]
 async fn a_stop_at_any_request_of_an_edit_is_repaired() {
     let mut stopped = 0;

@@ -1,4 +1,5 @@
-//! Marks that External Secrets Operator put at another place than the data: found, believed, put right, and never more.
+//! Marks that External Secrets Operator put at another place than the data: found, believed, put
+//! right, and never more.
 
 use std::collections::BTreeSet;
 
@@ -103,7 +104,8 @@ async fn a_place_that_may_not_be_seen_is_named_and_one_that_may_not_be_removed_s
     }
 }
 
-/// Somebody writes a first version there, of their own, at the very moment at which the mark is taken away.
+/// Somebody writes a first version there, of their own, at the very moment at which the mark is
+/// taken away.
 #[tokio::test]
 async fn what_somebody_writes_at_the_wrong_place_meanwhile_stays() {
     let store = left_behind(Counting::Refused);

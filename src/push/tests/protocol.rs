@@ -1,4 +1,5 @@
-//! The protocol against the store in memory: races, other writers, erased claims, and a stop at every request.
+//! The protocol against the store in memory: races, other writers, erased claims, and a stop at
+//! every request.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -416,8 +417,9 @@ async fn two_racers_for_one_property_have_one_winner_wherever_they_cross() {
     }
 }
 
-/// A process that stops before request `k`, or after it was carried out, for every `k`: the next one ends where an
-/// undisturbed one would, with no version more than the sources and the lost replies account for.
+/// A process that stops before request `k`, or after it was carried out, for every `k`: the next
+/// one ends where an undisturbed one would, with no version more than the sources and the lost
+/// replies account for.
 #[tokio::test]
 async fn a_stop_at_any_request_is_repaired_by_the_next_reconcile() {
     let down = || StoreError::Standby { server: "fake".into() };

@@ -1,4 +1,5 @@
-//! A PushSecret that goes, or no longer maps something, leaves it to one that waits for it: the value stands at every request.
+//! A PushSecret that goes, or no longer maps something, leaves it to one that waits for it: the
+//! value stands at every request.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -462,7 +463,8 @@ fn bench_source() -> Value {
         "data": { "user": "dTI=", "pass": "cDI=" } })
 }
 
-/// Without a finalizer it is gone at once, with its claims where they were: whoever waits is woken and takes them.
+/// Without a finalizer it is gone at once, with its claims where they were: whoever waits is woken
+/// and takes them.
 #[tokio::test]
 async fn one_that_leaves_everything_behind_wakes_who_waits() {
     let bench = Bench::new();
@@ -525,8 +527,9 @@ async fn nothing_is_left_to_others_on_the_word_of_a_cache() {
     assert!(bench.says("old").0, "{:?}", bench.says("old"));
 }
 
-/// A controller that stops at request `k`, of either server and on either side of it: after a restart, which forgets all offers, the
-/// next reconciles end where undisturbed ones would, and the value stands all the time.
+/// A controller that stops at request `k`, of either server and on either side of it: after a
+/// restart, which forgets all offers, the next reconciles end where undisturbed ones would, and the
+/// value stands all the time.
 #[tokio::test]
 async fn a_stop_at_any_request_of_a_rename_is_repaired_and_the_value_stands() {
     use Counting::{Offered, Refused};

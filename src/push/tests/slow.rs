@@ -1,4 +1,5 @@
-//! A store that answers late: what rests on an intent is never done after others may take that intent for dead.
+//! A store that answers late: what rests on an intent is never done after others may take that
+//! intent for dead.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -39,7 +40,8 @@ fn operations(store: &FakeStore) -> Vec<Operation> {
 async fn a_read_that_grew_old_is_made_anew_before_the_write_that_rests_on_it() {
     let store = FakeStore::new();
     let late = push(&store, &set(&[("password", "p")]), Duration::from_secs(30)).await;
-    // The ledger is always too slow here, so that it never comes to a write: each time the entry is read again.
+    // The ledger is always too slow here, so that it never comes to a write: each time the entry is
+    // read again.
     assert_eq!(late.unwrap_err(), ApplyError::Busy);
     assert_eq!((store.count(Operation::Write), texts(&store)), (0, expect(&[])));
     push(&store, &set(&[("password", "p")]), Duration::from_secs(10)).await.unwrap();

@@ -121,7 +121,8 @@ async fn stores_are_selected_by_their_labels_and_none_is_an_error_that_removes_n
     assert!(bench.store.peek(&at(TEMPORAL)).data().is_none());
 }
 
-/// Whatever keeps the new store from being written: the old one keeps its value until then, and no line is lost.
+/// Whatever keeps the new store from being written: the old one keeps its value until then, and no
+/// line is lost.
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_left_keeps_its_value_until_every_wanted_store_has_it() {
     #[derive(Clone, Copy, Debug)]

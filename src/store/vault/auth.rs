@@ -56,7 +56,8 @@ pub fn outgoing(
     Ok(Outgoing { call, method, path, query, body, token, namespace, largest: MAX_REPLY })
 }
 
-/// A token as a header. Files and Secrets often end in a newline, which no header can carry. `source_name` is where it comes from.
+/// A token as a header. Files and Secrets often end in a newline, which no header can carry.
+/// `source_name` is where it comes from.
 pub fn token_header(token: &SecretBytes, source_name: &str) -> Result<HeaderValue, StoreError> {
     let unusable = |what: &str| StoreError::Credential { what: format!("the token in {source_name} {what}") };
     let trimmed = token.expose().trim_ascii();

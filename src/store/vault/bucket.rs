@@ -71,7 +71,7 @@ mod tests {
         assert!(began.elapsed() >= Duration::from_millis(450), "{:?}", began.elapsed());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn who_would_wait_past_the_deadline_is_told_so_at_once() {
         let (bucket, began) = (bucket(1), Instant::now());
         assert_eq!(bucket.take(began).await, Ok(()));

@@ -82,7 +82,8 @@ pub fn address(text: &str) -> Result<Url, ConnectError> {
     }
 }
 
-/// What of a server the address names, where it names more than the server. A proxy may serve it below a path.
+/// What of a server the address names, where it names more than the server. A proxy may serve it
+/// below a path.
 fn endpoint(url: &Url) -> Option<&'static str> {
     let segments: Vec<&str> = url.path().split('/').filter(|segment| !segment.is_empty()).collect();
     let is_page = segments

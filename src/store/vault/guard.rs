@@ -334,7 +334,7 @@ mod tests {
         Instant::now() + patience
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_pause_within_patience_is_waited_out_even_where_the_server_asks_for_none() {
         let guard = guard();
         let began = Instant::now();
@@ -343,7 +343,7 @@ mod tests {
         assert!(began.elapsed() >= USUAL_PAUSE && began.elapsed() < PATIENCE, "{:?}", began.elapsed());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_long_pause_is_reported_at_once_and_never_longer_than_a_minute() {
         let guard = guard();
         let began = Instant::now();
@@ -356,7 +356,7 @@ mod tests {
         assert!(left > PATIENCE && left <= LONGEST_PAUSE, "{left:?}");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn our_own_rate_is_kept_and_said_to_be_ours() {
         let guard = Guard::new("s", NonZeroU32::MIN);
         assert!(guard.admit(within(PATIENCE)).await.is_ok());
@@ -365,7 +365,7 @@ mod tests {
         assert!(!guard.is_throttled(), "the server said nothing");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn while_the_rate_is_limited_few_wait_and_the_others_are_told_at_once() {
         let guard = guard();
         guard.throttled(None);
@@ -385,7 +385,7 @@ mod tests {
         assert!(guard.admit(within(PATIENCE)).await.is_ok());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn after_a_429_one_may_try_and_each_answer_lets_one_more_go() {
         const SOON: Duration = Duration::from_millis(50);
         let guard = guard();

@@ -23,8 +23,8 @@ pub struct Inspection {
     pub version: Option<String>,
     /// The server's cluster.
     pub cluster_id: Option<String>,
-    /// What our login lacks under the paths of the convention; unknown where the server does not tell, or the store names no
-    /// mount.
+    /// What our login lacks under the paths of the convention; unknown where the server does not
+    /// tell, or the store names no mount.
     pub lacking: Option<Lacking>,
 }
 
@@ -33,7 +33,8 @@ pub struct Inspection {
 pub struct Lacking {
     /// Of [`DATA`], at `data/`: to read a version, and to write one.
     pub data: Vec<&'static str>,
-    /// Of [`METADATA`], at `metadata/`: to create an entry, and to see and change its labels, where claims are.
+    /// Of [`METADATA`], at `metadata/`: to create an entry, and to see and change its labels, where
+    /// claims are.
     pub metadata: Vec<&'static str>,
     /// Of [`DELETE`], at `delete/`: to delete the latest version once its last property was removed.
     pub delete: Vec<&'static str>,

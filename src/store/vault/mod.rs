@@ -108,8 +108,8 @@ impl VaultClient {
         self.session.close().await;
     }
 
-    /// Logs in no more, and says whether there is a session that can be used. For a store that does not lead here any more: its
-    /// credential may have changed with it, and is not this server's.
+    /// Logs in no more, and says whether there is a session that can be used. For a store that does
+    /// not lead here any more: its credential may have changed with it, and is not this server's.
     pub fn seal(&self) -> bool {
         self.session.seal()
     }

@@ -20,8 +20,8 @@ use crate::store::{Site, StoreClient, StoreRefusal};
 /// Server and mount.
 pub const PLACES: [(usize, &str); 3] = [(0, "secret"), (1, "secret"), (0, "other")];
 const PROPERTIES: [&str; 2] = ["one", "two"];
-/// Who asks to be tried again within this time is in the queue already. Later, the refresh and the heartbeat would hide that nothing
-/// woke it.
+/// Who asks to be tried again within this time is in the queue already. Later, the refresh and the
+/// heartbeat would hide that nothing woke it.
 const SOON: Duration = Duration::from_secs(60);
 
 /// The store of the story.
@@ -105,8 +105,8 @@ pub struct World {
     pub consents: bool,
     /// Something is as nobody told the controller yet.
     pub untold: bool,
-    /// A person wrote where nothing was. Who is not to be read again is not told, not even by a check, before a push or an edit of the
-    /// store makes it look.
+    /// A person wrote where nothing was. Who is not to be read again is not told, not even by a
+    /// check, before a push or an edit of the store makes it look.
     pub unheard: bool,
     pub policy: &'static str,
 }
@@ -191,7 +191,8 @@ impl World {
         }
     }
 
-    /// Every store that is edited, created or deleted, and every new credential, wakes who refers to it.
+    /// Every store that is edited, created or deleted, and every new credential, wakes who refers
+    /// to it.
     fn edit_store(&mut self, edit: impl FnOnce(&mut Place)) {
         self.store.edit(edit);
         self.unheard = false;

@@ -7,8 +7,8 @@ use super::world::{Spot, World, ledgers, lists, maps, policy, source_of, spots};
 use crate::api::PushSecret;
 use crate::api::condition::{self, ConditionStatus, Reason};
 
-/// After each step: no value of ours without a line, nothing lost that was acknowledged and is still wanted, and nobody waits for a
-/// PushSecret of another namespace that names no path.
+/// After each step: no value of ours without a line, nothing lost that was acknowledged and is
+/// still wanted, and nobody waits for a PushSecret of another namespace that names no path.
 pub fn hold(world: &mut World) -> Result<(), String> {
     let pushes = world.pushes();
     if world.is_stranger_asked() {

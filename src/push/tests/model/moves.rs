@@ -69,7 +69,8 @@ pub enum Move {
     Lag { name: usize, site: usize },
     /// Its watch has caught up.
     Told,
-    /// The PushSecret is reconciled, as the cache has it: so many versions behind. It is stopped after so many polls.
+    /// The PushSecret is reconciled, as the cache has it: so many versions behind. It is stopped
+    /// after so many polls.
     Turn { push: usize, behind: usize, stop: Option<u16> },
     /// Whoever was woken is reconciled.
     Woken,
@@ -120,7 +121,8 @@ fn one() -> impl Strategy<Value = Move> {
     ]
 }
 
-/// What may happen around a rename, and takes no value away: the second PushSecret asks for all that the first one has, and more.
+/// What may happen around a rename, and takes no value away: the second PushSecret asks for all
+/// that the first one has, and more.
 pub fn rename() -> impl Strategy<Value = (Wish, Wish, Vec<Move>)> {
     use Standing::{Broken, Down, Hanging, Lossy, Up};
     let more = (wish(), wish()).prop_map(|(first, more)| {

@@ -38,7 +38,8 @@ use crate::store::fake::{FakeStore, Fault};
 const LONGEST_TURN: Duration = Duration::from_secs(300);
 /// How often all PushSecrets are reconciled until it is calm, a good minute apart.
 const CALM_ROUNDS: usize = 14;
-/// A PushSecret of another namespace that fails for ever, and whose mapping may mean any path (ADR 0027).
+/// A PushSecret of another namespace that fails for ever, and whose mapping may mean any path (ADR
+/// 0027).
 const STRANGER: &str = "/namespaces/other/pushsecrets/stranger";
 
 /// A property of a path at a place.
@@ -215,7 +216,8 @@ impl World {
     fn delete(&mut self, push: usize) {
         let Some(object) = self.server.push_secret(&url(push)) else { return };
         let holds_nothing = object.metadata.finalizers.as_ref().is_none_or(Vec::is_empty);
-        // What was edited to be deleted, and was not reconciled since, the API server lets go before anybody knows.
+        // What was edited to be deleted, and was not reconciled since, the API server lets go
+        // before anybody knows.
         if policy(&object) == Policy::None || holds_nothing && !is_ready(&object) {
             self.may_leave(push);
         }
@@ -233,7 +235,8 @@ impl World {
         }
     }
 
-    /// With `deletionPolicy: None` what a PushSecret has listed or claimed stays where it is, by its own wish.
+    /// With `deletionPolicy: None` what a PushSecret has listed or claimed stays where it is, by
+    /// its own wish.
     fn may_leave(&mut self, push: usize) {
         let Some(object) = self.server.push_secret(&url(push)) else { return };
         let listed = spots().filter(|spot| lists(&object, *spot));
@@ -313,7 +316,8 @@ impl World {
         }
     }
 
-    /// One reconcile with its status written, as the controller does it, or as much of it as the polls allow.
+    /// One reconcile with its status written, as the controller does it, or as much of it as the
+    /// polls allow.
     async fn turn(&mut self, push: usize, behind: usize, stop: Option<u16>) {
         let Some(object) = self.server.get_before::<PushSecret>(&url(push), behind) else { return };
         let convention = Convention::default();
@@ -334,7 +338,8 @@ impl World {
             self.offers.forget(&Name::new("db", name(push)));
         }
         if report.is_none() {
-            // Its last word may have gone with it: that it lets the PushSecret go, or leaves what it cannot tell its own.
+            // Its last word may have gone with it: that it lets the PushSecret go, or leaves what
+            // it cannot tell its own.
             let is_gone = self.server.push_secret(&url(push)).is_none();
             let unsaid: Vec<Spot> = before.into_iter().filter(|spot| is_gone || self.is_foreign(*spot)).collect();
             self.orphaned.extend(unsaid);
@@ -353,7 +358,8 @@ impl World {
         self.orphaned.extend(named);
     }
 
-    /// Whether these words name what stands there: a former place by itself, else where the store leads or led by the status.
+    /// Whether these words name what stands there: a former place by itself, else where the store
+    /// leads or led by the status.
     fn names(&self, words: &str, spot: Spot, known: &BTreeMap<String, StoreLocation>) -> bool {
         let (server, mount) = SITES[spot.site];
         let leads = self.stores.lock().leads;
@@ -444,7 +450,8 @@ impl World {
         claim::owner(&entry.custom_metadata, PROPERTIES[spot.property]).map(|owner| owner.uid)
     }
 
-    /// Whether the path holds, or held, data without the mark: then it is somebody's until it is adopted.
+    /// Whether the path holds, or held, data without the mark: then it is somebody's until it is
+    /// adopted.
     pub fn is_foreign(&self, spot: Spot) -> bool {
         let entry = self.servers[SITES[spot.site].0].peek(&at(spot.site, spot.path));
         let is_filled = !matches!(entry.state, EntryState::Absent | EntryState::Empty);

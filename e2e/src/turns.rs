@@ -3,16 +3,21 @@
 
 use std::num::NonZero;
 use std::ops::Deref;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 
+use parking_lot::Mutex;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
-use waypost_e2e::lab::{Controller, Lab};
+
+use crate::lab::{Controller, Lab};
 
 /// Cores that one heavy test keeps busy.
 const CORES: usize = 4;
 
-/// Waits until this test may start servers of its own or send thousands of requests. It may until
+/// Waits until this test may start a cluster of its own or send thousands of requests. It may until
 /// the permit is dropped.
+///
+/// # Errors
+/// None: turns are never closed.
 pub async fn heavy() -> anyhow::Result<SemaphorePermit<'static>> {
     static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -25,6 +30,7 @@ pub async fn heavy() -> anyhow::Result<SemaphorePermit<'static>> {
 pub struct OwnLab {
     /// Ends before the servers that it speaks to.
     pub controller: Arc<Controller>,
+    /// The servers.
     pub lab: Lab,
 }
 
@@ -41,12 +47,16 @@ impl Deref for OwnLab {
 pub struct Group<T>(Mutex<Weak<OnceCell<T>>>);
 
 impl<T> Group<T> {
-    pub const fn new() -> Self {
+    /// Of no test yet.
+    pub const fn empty() -> Self {
         Group(Mutex::new(Weak::new()))
     }
 
     /// Waits for this test's turn. All tests of a group that wait keep what the one before them
     /// used.
+    ///
+    /// # Errors
+    /// What `start` could not do.
     pub async fn turn(&self, start: impl AsyncFnOnce() -> anyhow::Result<T>) -> anyhow::Result<Turn<T>> {
         let shared = self.join();
         let permit = heavy().await?;
@@ -55,7 +65,7 @@ impl<T> Group<T> {
     }
 
     fn join(&self) -> Arc<OnceCell<T>> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         known.upgrade().unwrap_or_else(|| {
             let new = Arc::new(OnceCell::new());
             *known = Arc::downgrade(&new);
