@@ -82,12 +82,14 @@ async fn a_ledger_that_answers_late_confirms_no_release_and_purges_nothing() {
         let claims = crate::domain::claim::confirm([property], &owner("a"));
         claims.into_iter().filter_map(|(key, value)| Some((key, value?)))
     };
-    let announced = crate::domain::claim::intend_purge(&owner("a"));
-    let announced = announced.into_iter().filter_map(|(key, value)| Some((key, value?)));
+    let announced = || {
+        let intents = crate::domain::claim::intend_purge(&owner("a"));
+        intents.into_iter().filter_map(|(key, value)| Some((key, value?)))
+    };
     let purge = crate::domain::earlier_versions::EarlierVersions::Purge;
     for earlier in [purge, Default::default()] {
         let store = FakeStore::new();
-        let metadata = super::protocol::marked().into_iter().chain(claimed("password")).chain(announced.clone());
+        let metadata = super::protocol::marked().into_iter().chain(claimed("password")).chain(announced());
         store.put_metadata(&path(), metadata.collect());
         let goal = Goal { earlier, ..super::protocol::remove(&["password"]) };
         // Each look at the ledger takes so long that what was read of the entry is old after it.
