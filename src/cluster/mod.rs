@@ -21,7 +21,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use tracing::Instrument;
 
 use crate::telemetry::trail;
@@ -52,6 +52,20 @@ impl Cluster {
         let namespaces: Api<Namespace> = Api::all(self.client());
         let found = self.request("get", "Namespace kube-system", namespaces.get_metadata("kube-system")).await?;
         Ok(found.uid().unwrap_or_default())
+    }
+
+    /// Whether the API server has this kind, by what it says of itself. A 404 to a request for the
+    /// kind does not show that it lacks it: a proxy answers the same.
+    pub async fn serves<K: Resource<DynamicType = ()>>(&self) -> Result<bool, ClusterError> {
+        let (group, version, plural) = (K::group(&()), K::api_version(&()), K::plural(&()));
+        let groups = self.request("list", "the API groups", self.client.list_api_groups()).await?;
+        let mut versions = groups.groups.iter().filter(|known| known.name == group).flat_map(|known| &known.versions);
+        if !versions.any(|known| known.group_version == version) {
+            return Ok(false);
+        }
+        let kinds = self.client.list_api_group_resources(&version);
+        let kinds = self.request("list", &format!("the kinds of {version}"), kinds).await?;
+        Ok(kinds.resources.iter().any(|kind| kind.name == plural))
     }
 
     /// Reads one object that may not exist. Only the API server's own NotFound counts: after it,

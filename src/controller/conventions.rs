@@ -94,7 +94,7 @@ pub async fn follow(
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => follower.on_event(event).await,
-            Err(error) => follower.failed(&error),
+            Err(error) => follower.failed(&error).await,
         }
     }
 }
@@ -135,13 +135,13 @@ impl Follower {
 
     /// Without the kind, or the right to read it, the built-in convention applies. Other errors are
     /// retried.
-    fn failed(&mut self, error: &watcher::Error) {
-        let refused = matches!(
-            error,
-            watcher::Error::InitialListFailed(kube::Error::Api(status)) if [403, 404].contains(&status.code)
-        );
-        if !refused {
-            warn!(kind = "PathConvention", error = watch::failure(error), "the watch failed and is retried");
+    async fn failed(&mut self, error: &watcher::Error) {
+        if !self.is_without(error).await {
+            warn!(
+                kind = "PathConvention",
+                error = watch::failure(error),
+                "the watch failed and is retried; until then the convention stays as it is"
+            );
             return;
         }
         if matches!(self.missing, Missing::Unsaid) {
@@ -150,6 +150,24 @@ impl Follower {
         }
         self.built_in();
         self.filled.cancel();
+    }
+
+    /// Whether there is no PathConvention for this controller. A denial shows that only before the
+    /// first list: a right can be lost for a moment. A 404 never shows it, because a proxy answers
+    /// the same: the API server says which kinds it has.
+    async fn is_without(&self, error: &watcher::Error) -> bool {
+        let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error else { return false };
+        match status.code {
+            403 => status.reason == "Forbidden" && !self.known.was_listed(),
+            404 => match self.context.cluster.serves::<PathConvention>().await {
+                Ok(served) => !served,
+                Err(error) => {
+                    warn!(%error, "whether the API server has PathConventions is not known");
+                    false
+                }
+            },
+            _ => false,
+        }
     }
 
     async fn judge(&mut self, object: &Guarded<PathConvention>) {
@@ -194,11 +212,120 @@ impl Follower {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::{StatusCode, Uri};
+    use axum::response::IntoResponse;
+    use kube::core::Status;
     use kube::runtime::reflector::store;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::cluster::Cluster;
     use crate::domain::convention::Mode;
+
+    /// What the API server says it has.
+    #[derive(Clone, Copy)]
+    enum Discovery {
+        /// The answer of a proxy, as to every request.
+        Unknown,
+        WithoutGroup,
+        WithoutKind,
+        WithKind,
+    }
+
+    impl Discovery {
+        fn answer(self, path: &str) -> (StatusCode, String) {
+            let (group, version) = ("waypost.io", "waypost.io/v1alpha1");
+            let version = json!({ "groupVersion": version, "version": "v1alpha1" });
+            let own = json!({ "name": group, "versions": [version] });
+            let kind = |name: &str, kind: &str| json!({ "name": name, "singularName": "", "kind": kind, "namespaced": false, "verbs": ["list"] });
+            let groups = |groups: Value| json!({ "apiVersion": "v1", "kind": "APIGroupList", "groups": groups });
+            let kinds = |kinds: Value| json!({ "apiVersion": "v1", "kind": "APIResourceList", "groupVersion": "waypost.io/v1alpha1", "resources": kinds });
+            let said = match (self, path) {
+                (Discovery::WithoutGroup, "/apis") => groups(json!([])),
+                (Discovery::WithoutKind | Discovery::WithKind, "/apis") => groups(json!([own])),
+                (Discovery::WithoutKind, "/apis/waypost.io/v1alpha1") => kinds(json!([kind("others", "Other")])),
+                (Discovery::WithKind, "/apis/waypost.io/v1alpha1") => {
+                    kinds(json!([kind("pathconventions", "PathConvention")]))
+                }
+                (Discovery::Unknown | Discovery::WithoutGroup | Discovery::WithoutKind | Discovery::WithKind, _) => {
+                    return (StatusCode::NOT_FOUND, "404 page not found".to_owned());
+                }
+            };
+            (StatusCode::OK, said.to_string())
+        }
+    }
+
+    /// A follower at an API server, under a flag that switches the convention off.
+    fn follower(discovery: Discovery) -> Follower {
+        let router =
+            axum::Router::new().fallback(move |uri: Uri| async move { discovery.answer(uri.path()).into_response() });
+        let context = Context::on(Cluster::new(kube::Client::new(router, "ns")));
+        let mut context = Arc::into_inner(context).expect("it is not shared yet");
+        context.conventions = Conventions::new(Convention::with_mode(Mode::Off), store().0);
+        let (changed, filled) = (tokio::sync::mpsc::unbounded_channel().0, CancellationToken::new());
+        let context = Arc::new(context);
+        Follower { context, changed, filled, known: Known::default(), told: None, missing: Missing::Unsaid }
+    }
+
+    impl Follower {
+        fn mode(&self) -> Mode {
+            self.context.conventions.current().mode
+        }
+
+        async fn lists(&mut self, mode: &str) {
+            let object = json!({
+                "apiVersion": "waypost.io/v1alpha1", "kind": "PathConvention",
+                "metadata": { "name": "default", "uid": "u" }, "spec": { "mode": mode },
+            });
+            self.on_event(Event::Init).await;
+            self.on_event(Event::InitApply(serde_json::from_value(object).unwrap())).await;
+            self.on_event(Event::InitDone).await;
+        }
+
+        async fn is_denied(&mut self, code: u16, reason: &str) {
+            self.on_event(Event::Init).await;
+            let status = Status::failure("denied", reason).with_code(code).boxed();
+            self.failed(&watcher::Error::InitialListFailed(kube::Error::Api(status))).await;
+        }
+    }
+
+    /// What kube makes of a reply that is no Status.
+    const NO_STATUS: &str = "Failed to parse error data";
+
+    #[tokio::test]
+    async fn a_denied_list_takes_away_no_convention_that_was_read() {
+        for discovery in [Discovery::Unknown, Discovery::WithKind] {
+            let mut follower = follower(discovery);
+            follower.lists("enforce").await;
+            for (code, reason) in [(403, "Forbidden"), (403, NO_STATUS), (404, NO_STATUS), (404, "NotFound")] {
+                follower.is_denied(code, reason).await;
+                assert_eq!(follower.mode(), Mode::Enforce, "{code} {reason}");
+            }
+        }
+        for discovery in [Discovery::WithoutGroup, Discovery::WithoutKind] {
+            let mut follower = follower(discovery);
+            follower.lists("enforce").await;
+            follower.is_denied(404, NO_STATUS).await;
+            assert_eq!(follower.mode(), Mode::Off, "its definition was removed");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_begins_under_the_built_in_convention_while_there_may_be_another() {
+        for (discovery, code, reason, begins) in [
+            (Discovery::Unknown, 403, "Forbidden", true),
+            (Discovery::Unknown, 403, NO_STATUS, false),
+            (Discovery::Unknown, 404, NO_STATUS, false),
+            (Discovery::WithKind, 404, NO_STATUS, false),
+            (Discovery::WithoutKind, 404, NO_STATUS, true),
+            (Discovery::WithoutGroup, 404, NO_STATUS, true),
+            (Discovery::WithoutGroup, 503, "ServiceUnavailable", false),
+        ] {
+            let mut follower = follower(discovery);
+            follower.is_denied(code, reason).await;
+            assert_eq!(follower.filled.is_cancelled(), begins, "{code} {reason}");
+        }
+    }
 
     #[test]
     fn a_namespace_s_label_outlasts_a_change_of_the_convention() {

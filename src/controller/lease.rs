@@ -2,8 +2,8 @@
 //!
 //! Leadership is an optimisation. Two active replicas lose nothing: each write of a value has a
 //! check-and-set number, each write to Kubernetes a resourceVersion or a UID, and what changes custom
-//! metadata without either rests on claims. So a lost Lease simply ends the process, and another
-//! replica takes over.
+//! metadata without either rests on claims. So after a lost Lease what runs ends where it stands, then
+//! the process, and another replica takes over (`src/run/leading.rs`).
 
 use std::time::{Duration, Instant};
 

@@ -125,7 +125,7 @@ struct Hint {
 #[derive(Clone, Copy)]
 struct Next {
     at: Instant,
-    /// The shortest interval of its followers.
+    /// The shortest interval of its consumers.
     window: Duration,
 }
 
@@ -205,10 +205,9 @@ impl Index {
         self.consumers.insert(name.clone(), consumer);
         let as_before = before.as_ref().is_some_and(|before| before.follow == follow && before.reads() == reads);
         let was_checked = before.as_ref().is_some_and(|before| before.access == Access::Open);
-        let followed = reads.iter().filter(|read| read.version.is_none()).map(|read| &read.site);
         match follow {
             Follow::Every(window) if !(as_before && was_checked) => {
-                followed.for_each(|site| self.hasten(site, window, now, &jitter))
+                sites.iter().for_each(|site| self.hasten(site, window, now, &jitter))
             }
             Follow::Never if !as_before => sites.iter().for_each(|site| self.schedule(site, now, &jitter)),
             Follow::Every(_) | Follow::Never => {}

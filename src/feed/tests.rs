@@ -3,6 +3,7 @@
 mod listings;
 mod logins;
 mod sites;
+mod unfollowed;
 
 use std::collections::BTreeMap;
 

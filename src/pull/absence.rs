@@ -93,7 +93,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::remote::Entry;
+    use crate::domain::remote::{Entry, RemoteValue};
     use crate::domain::secret::SecretBytes;
     use crate::domain::target::{Live, Stamp};
 
@@ -148,6 +148,34 @@ mod tests {
         assert_eq!(found([Live, Missing, Live], &["a", "c"]), [Absence::Harmless, Absence::Nothing]);
         assert_eq!(found([Removed, Removed, Missing], &all), [Absence::Nothing, Absence::Loss]);
         assert_eq!(found([Missing, Missing, Missing], &["b"]), [Absence::Loss, Absence::Harmless]);
+    }
+
+    /// What is left of a path on which nobody has a claim does not tell who removed the rest.
+    #[test]
+    fn beside_what_nobody_claims_a_property_that_its_owner_removed_counts_as_a_loss() {
+        let object = serde_json::from_value(json!({
+            "metadata": { "name": "db", "namespace": "team" },
+            "spec": {
+                "secretStoreRef": { "kind": "ClusterSecretStore", "name": "one" },
+                "target": { "deletionPolicy": "Delete" },
+                "data": [{ "secretKey": "a", "remoteRef": { "key": "db", "property": "password" } }],
+            },
+        }));
+        let desired = Desired::parse(&object.unwrap()).unwrap();
+        let found = |claims: &[&str]| {
+            let marker = (claim::MARKER.to_owned(), claim::MARKER_VALUE.to_owned());
+            let claims = claims.iter().map(|property| (claim::claim_key(property), "another".to_owned()));
+            let data = BTreeMap::from([("note".to_owned(), RemoteValue::text("a person's"))]);
+            let entry = Entry {
+                state: EntryState::Live { version: 2, data },
+                custom_metadata: claims.chain([marker]).collect(),
+            };
+            let (path, presence) = ("secret/db".into(), Presence::Live);
+            let snapshot = Snapshot { path, entry: Arc::new(entry), presence, before: None };
+            let found = find(&desired, &[(desired.entries[0].from.clone(), snapshot)], &standing(&["a"]));
+            found[&StoreName::cluster("one")]
+        };
+        assert_eq!((found(&["note"]), found(&[])), (Absence::Nothing, Absence::Loss));
     }
 
     #[test]

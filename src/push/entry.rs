@@ -222,17 +222,14 @@ impl Applier<'_> {
                 }
             }
             Step::TakeOver { changes, from } => self.take_over(access, chain, &changes, &from).await?,
-            Step::Settle(_) | Step::Purge if chain.is_old() => chain.lose().await?,
             Step::Settle(changes) => {
                 // Another PushSecret may take a released claim at once.
                 if claim::withdraws(&changes) {
                     self.look(access, chain, &BTreeSet::new()).await?;
                 }
-                self.settle(access, chain, &changes).await?;
-                // Only now do consumers know that a property which was removed earlier is removed
-                // for good.
-                if chain.entry.data().is_some() && claim::withdraws(&changes) {
-                    (access.announce)(Pushed::Consent);
+                match chain.is_old() {
+                    true => chain.lose().await?,
+                    false => self.confirm(access, chain, &changes).await?,
                 }
             }
             Step::Bury { version } => {
@@ -247,7 +244,10 @@ impl Applier<'_> {
             }
             Step::Purge => {
                 self.look(access, chain, &BTreeSet::new()).await?;
-                self.purge(access, chain).await?;
+                match chain.is_old() {
+                    true => chain.lose().await?,
+                    false => self.purge(access, chain).await?,
+                }
             }
             Step::Write(write) => {
                 if let Some(settled) = self.write(access, chain, write).await? {
@@ -449,6 +449,21 @@ impl Applier<'_> {
             EntryState::Empty | EntryState::Deleted { .. } | EntryState::Live { .. } => {}
         }
         self.patch(access, chain, changes).await
+    }
+
+    /// Confirms and releases claims of an entry that is written as wanted.
+    async fn confirm(
+        &self,
+        access: &Access<'_>,
+        chain: &mut Chain,
+        changes: &MetadataChanges,
+    ) -> Result<(), ApplyError> {
+        self.settle(access, chain, changes).await?;
+        // Only now do consumers know that a property which was removed earlier is removed for good.
+        if chain.entry.data().is_some() && claim::withdraws(changes) {
+            (access.announce)(Pushed::Consent);
+        }
+        Ok(())
     }
 
     /// Changes custom metadata because of what the last read showed, and gives up if that read is

@@ -3,6 +3,7 @@
 mod conventions;
 mod dependants;
 mod fanout;
+mod leading;
 mod propagation;
 mod readers;
 mod store;
@@ -61,8 +62,9 @@ use crate::store::admit::{Class, Unclassified};
 use crate::store::registry::{Registry, RegistrySettings};
 use crate::telemetry::{self, TelemetryError};
 use dependants::Dependants;
+use leading::{Term, while_held};
 use propagation::Propagation;
-use tasks::{Ended, Tasks};
+use tasks::{Ended, Halt, Tasks};
 use unserved::{Unserved, UnservedKind};
 
 /// Two workers are enough for a program that mostly waits, and each costs memory.
@@ -115,7 +117,7 @@ pub fn controller(config: Config) -> ExitCode {
 async fn run(config: &Config) -> Result<(), RunError> {
     let telemetry = telemetry::install(config).map_err(RunError::Telemetry)?;
     let stop = CancellationToken::new();
-    let (tasks, ends) = Tasks::new(stop.clone());
+    let (tasks, ends) = Tasks::new(Halt::on(stop.clone()));
     stop_on_signals(&tasks, &stop)?;
     let health = Health::default();
     let client = connect(&config.cluster, health.liveness.clone()).await.map_err(RunError::Connect)?;
@@ -138,8 +140,9 @@ async fn lead(
     health: Health,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
+    let halt = Halt::on(stop.clone());
     if !config.leader_elect {
-        return work(config, cluster, metrics, health, stop).await;
+        return work(config, cluster, metrics, health, halt).await;
     }
     let mut elector = Elector::new(cluster.clone(), &config.lease_namespace(), &config.leader_election_id);
     if !elector.look(&stop).await {
@@ -151,18 +154,13 @@ async fn lead(
         return Ok(());
     }
     health.set_ready(false);
-    let working = work(config, cluster, metrics, health, stop.clone());
-    tokio::pin!(working);
-    tokio::select! {
-        ended = &mut working => { elector.release().await; ended }
-        held = elector.hold(&stop) => {
-            if !held {
-                return Err(RunError::LeaseLost);
-            }
-            let ended = working.await;
+    let working = work(config, cluster, metrics, health, halt.clone());
+    match while_held(working, elector.hold(&stop), &halt).await {
+        Term::Over(ended) => {
             elector.release().await;
             ended
         }
+        Term::Lost => Err(RunError::LeaseLost),
     }
 }
 
@@ -171,26 +169,22 @@ async fn work(
     cluster: Cluster,
     metrics: Arc<Metrics>,
     health: Health,
-    stop: CancellationToken,
+    halt: Halt,
 ) -> Result<(), RunError> {
     let namespaces = Namespaces::default();
     metrics.leading(true);
     let context = context(config, cluster, metrics.clone(), &namespaces).await?;
-    let (tasks, ends) = Tasks::new(stop.clone());
+    let stop = halt.stop.clone();
+    let (tasks, ends) = Tasks::new(halt);
     let starter =
         Starter { config, context: context.clone(), tasks, liveness: health.liveness.clone(), stop: stop.clone() };
     let started = async {
         starter.start(namespaces).await;
         health.set_ready(true);
         info!("all caches are filled: working");
-        stop.cancelled().await;
     };
-    let ended = tokio::select! {
-        () = started => Ok(()),
-        () = stop.cancelled() => Ok(()),
-        ended = ends.first() => Err(RunError::TaskEnded(ended)),
-    };
-    info!("stopping: running reconciles may finish");
+    let ended = ends.until_stopped(started, &stop).await.map_err(RunError::TaskEnded);
+    info!("stopping");
     stop.cancel();
     health.set_ready(false);
     if tokio::time::timeout(DRAIN, starter.tasks.finished()).await.is_err() {

@@ -1,5 +1,8 @@
 //! The tasks that must not end before the process stops. One that does has failed, and the others
 //! would continue without it as if nothing were missing.
+//!
+//! They stop in one of two ways: what runs may finish, or, if another replica may lead now,
+//! everything ends where it stands.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -9,11 +12,33 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// How the tasks are told to end.
+#[derive(Clone, Default)]
+pub struct Halt {
+    /// Nothing new begins, and what runs may finish.
+    pub stop: CancellationToken,
+    /// Everything ends where it stands: another replica may lead.
+    lost: CancellationToken,
+}
+
+impl Halt {
+    /// By this token, or when leadership is lost.
+    pub fn on(stop: CancellationToken) -> Self {
+        Halt { stop, lost: CancellationToken::new() }
+    }
+
+    /// Another replica may lead: nothing more may be written.
+    pub fn lose(&self) {
+        self.stop.cancel();
+        self.lost.cancel();
+    }
+}
+
 /// Starts tasks, and waits for them.
 pub struct Tasks {
     tracker: TaskTracker,
     ended: mpsc::UnboundedSender<Ended>,
-    stop: CancellationToken,
+    halt: Halt,
 }
 
 /// Receives tasks that end too early.
@@ -43,16 +68,18 @@ impl fmt::Display for Ended {
 }
 
 impl Tasks {
-    /// No tasks yet. `stop` ends them.
-    pub fn new(stop: CancellationToken) -> (Self, Ends) {
+    /// No tasks yet. `halt` ends them.
+    pub fn new(halt: Halt) -> (Self, Ends) {
         let (ended, ends) = mpsc::unbounded_channel();
-        (Tasks { tracker: TaskTracker::new(), ended, stop }, Ends(ends))
+        (Tasks { tracker: TaskTracker::new(), ended, halt }, Ends(ends))
     }
 
-    /// Starts a task, which must run until `stop`.
+    /// Starts a task, which must run until it is told to stop. When leadership is lost it is
+    /// dropped, and with it the reconciles that it runs.
     pub fn spawn(&self, task: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-        let (ended, stop) = (self.ended.clone(), self.stop.clone());
+        let (ended, Halt { stop, lost }) = (self.ended.clone(), self.halt.clone());
         self.tracker.spawn(async move {
+            let work = async { lost.run_until_cancelled(work).await.unwrap_or_default() };
             let how = match AssertUnwindSafe(work).catch_unwind().await {
                 Ok(()) => How::Returned,
                 Err(_panic) => How::Panicked,
@@ -64,7 +91,7 @@ impl Tasks {
         });
     }
 
-    /// Waits for all tasks, after `stop`.
+    /// Waits for all tasks, after they were told to stop.
     pub async fn finished(&self) {
         self.tracker.close();
         self.tracker.wait().await;
@@ -72,8 +99,23 @@ impl Tasks {
 }
 
 impl Ends {
-    /// Waits for the first task that ends too early.
-    pub async fn first(mut self) -> Ended {
+    /// Waits until the tasks are told to stop, while `started` runs.
+    ///
+    /// # Errors
+    /// The first task that ends too early.
+    pub async fn until_stopped(self, started: impl Future<Output = ()>, stop: &CancellationToken) -> Result<(), Ended> {
+        let runs = async {
+            started.await;
+            stop.cancelled().await;
+        };
+        tokio::select! {
+            () = runs => Ok(()),
+            () = stop.cancelled() => Ok(()),
+            ended = self.first() => Err(ended),
+        }
+    }
+
+    async fn first(mut self) -> Ended {
         match self.0.recv().await {
             Some(ended) => ended,
             // All tasks have ended, and none can be started any more.
@@ -98,28 +140,39 @@ impl Ends {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use super::*;
 
     #[tokio::test]
-    async fn a_task_that_ends_or_panics_before_it_is_told_to_is_named() {
-        let (tasks, ends) = Tasks::new(CancellationToken::new());
-        tasks.spawn("the idle", std::future::pending());
-        tasks.spawn("the brief", async {});
-        assert_eq!(ends.first().await.to_string(), "the task of the brief ended");
-        let (tasks, ends) = Tasks::new(CancellationToken::new());
-        tasks.spawn("the clumsy", async { panic!("on purpose") });
-        assert_eq!(ends.first().await.to_string(), "the task of the clumsy panicked");
+    async fn a_task_that_ends_or_panics_before_it_is_told_to_is_named_and_ends_the_work() {
+        for starts_slowly in [false, true] {
+            let start = async || {
+                if starts_slowly {
+                    pending().await
+                }
+            };
+            let (tasks, ends) = Tasks::new(Halt::default());
+            tasks.spawn("the idle", pending());
+            tasks.spawn("the brief", async {});
+            let ended = ends.until_stopped(start(), &tasks.halt.stop).await.unwrap_err();
+            assert_eq!(ended.to_string(), "the task of the brief ended");
+            let (tasks, ends) = Tasks::new(Halt::default());
+            tasks.spawn("the clumsy", async { panic!("on purpose") });
+            let ended = ends.until_stopped(start(), &tasks.halt.stop).await.unwrap_err();
+            assert_eq!(ended.to_string(), "the task of the clumsy panicked");
+        }
     }
 
     #[tokio::test]
     async fn work_that_a_task_fails_is_stopped_in_order_and_the_task_is_the_cause() {
         let stop = CancellationToken::new();
-        let (tasks, ends) = Tasks::new(stop.clone());
+        let (tasks, ends) = Tasks::new(Halt::on(stop.clone()));
         tasks.spawn("the idle", stop.clone().cancelled_owned());
         assert_eq!(ends.attend(async { 1 }, &stop).await, Ok(1));
         assert!(!stop.is_cancelled());
 
-        let (tasks, ends) = Tasks::new(stop.clone());
+        let (tasks, ends) = Tasks::new(Halt::on(stop.clone()));
         tasks.spawn("the clumsy", async { panic!("on purpose") });
         let mut is_handed_over = false;
         let work = async {
@@ -133,11 +186,37 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_ends_when_it_is_told_to_is_waited_for_and_not_named() {
-        let stop = CancellationToken::new();
-        let (tasks, Ends(mut ends)) = Tasks::new(stop.clone());
-        tasks.spawn("the obedient", stop.clone().cancelled_owned());
-        stop.cancel();
+        let halt = Halt::default();
+        let (tasks, ends) = Tasks::new(halt.clone());
+        tasks.spawn("the obedient", halt.stop.clone().cancelled_owned());
+        halt.stop.cancel();
         tasks.finished().await;
+        assert_eq!(ends.until_stopped(pending(), &halt.stop).await, Ok(()));
+    }
+
+    /// Tells when it is dropped.
+    struct Running(mpsc::UnboundedSender<()>);
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            self.0.send(()).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_runs_may_finish_unless_leadership_is_lost() {
+        let halt = Halt::default();
+        let (tasks, Ends(mut ends)) = Tasks::new(halt.clone());
+        let (dropped, mut drops) = mpsc::unbounded_channel();
+        tasks.spawn("the busy", async move {
+            let _running = Running(dropped);
+            pending().await
+        });
+        halt.stop.cancel();
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(50), tasks.finished()).await.is_err());
+        halt.lose();
+        tasks.finished().await;
+        assert_eq!(drops.recv().await, Some(()));
         assert!(ends.try_recv().is_err());
     }
 }

@@ -31,6 +31,7 @@ impl Pool {
             return;
         }
         let pool = self.clone();
+        // Nobody watches this task. If it dies, the store's next check compares its clients again.
         tokio::spawn(async move {
             for key in readers {
                 pool.renew(&key).await;

@@ -38,7 +38,7 @@ impl Sighting {
     }
 }
 
-/// The objects that exist, according to the events so far.
+/// The objects that exist, according to the events of one source so far.
 #[derive(Default)]
 pub struct Known {
     /// The UID of each.

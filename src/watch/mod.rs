@@ -2,7 +2,8 @@
 //!
 //! [`open`] returns the events of a kind, and lists again where a watch cannot be restarted.
 //! [`Known`] derives from events and lists which objects are gone. It uses only names and UIDs, so
-//! that other sources of events, such as one watch per namespace, can use it too.
+//! that other sources of events, such as one watch per namespace, can use it too. Each source needs
+//! a `Known` of its own: a list ends by saying that what it lacks is gone.
 
 pub mod known;
 pub mod restart;

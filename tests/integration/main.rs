@@ -42,6 +42,7 @@ mod health;
 mod held;
 mod lacking;
 mod large;
+mod leadership;
 mod least_rights;
 mod limits;
 mod listing;

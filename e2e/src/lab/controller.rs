@@ -166,6 +166,14 @@ impl Controller {
         self.server.wait_exit(deadline).await
     }
 
+    /// Waits until it ends by itself; the exit code is the controller's.
+    ///
+    /// # Errors
+    /// When it has not ended after `deadline`.
+    pub async fn ended(&self, deadline: Duration) -> anyhow::Result<ExitStatus> {
+        self.server.wait_exit(deadline).await
+    }
+
     /// Kills it, as a node that fails does.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use futures::FutureExt;
 use kube::client::Body;
 use serde_json::json;
+use tokio::sync::Notify;
 
 use super::*;
 use crate::api::SecretStore;
@@ -15,6 +16,15 @@ struct Told {
     context: Arc<Context>,
     next: Mutex<Report<SecretStoreStatus>>,
     undecodable: Mutex<Vec<Name>>,
+    forgotten: Mutex<Vec<Name>>,
+    gate: Option<Gate>,
+}
+
+/// Stops a reconcile until it may go on.
+#[derive(Default)]
+struct Gate {
+    reached: Notify,
+    open: Notify,
 }
 
 #[async_trait]
@@ -33,6 +43,10 @@ impl Reconciler for Told {
     }
 
     async fn reconcile(&self, _object: Arc<SecretStore>, _name: &Name) -> Report<SecretStoreStatus> {
+        if let Some(gate) = &self.gate {
+            gate.reached.notify_one();
+            gate.open.notified().await;
+        }
         self.next.lock().clone()
     }
 
@@ -40,7 +54,9 @@ impl Reconciler for Told {
         self.undecodable.lock().push(name.clone());
     }
 
-    fn forget(&self, _name: &Name) {}
+    fn forget(&self, name: &Name) {
+        self.forgotten.lock().push(name.clone());
+    }
 }
 
 struct Bench {
@@ -51,10 +67,20 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Bench::with_gate(None)
+    }
+
+    fn with_gate(gate: Option<Gate>) -> Self {
         let (service, _server) = tower_test::mock::pair::<axum::http::Request<Body>, axum::http::Response<Body>>();
         let context = Context::on(Cluster::new(kube::Client::new(service, "ns")));
         let next = Mutex::new(Report::Undecided { requeue: Requeue::AwaitChange });
-        let told = Arc::new(Told { context: context.clone(), next, undecodable: Mutex::default() });
+        let told = Arc::new(Told {
+            context: context.clone(),
+            next,
+            undecodable: Mutex::default(),
+            forgotten: Mutex::default(),
+            gate,
+        });
         let driven = Driven::new(told.clone(), context, Cache::default().reader, 1);
         let object = json!({
             "apiVersion": "external-secrets.io/v1", "kind": "SecretStore",
@@ -71,6 +97,10 @@ impl Bench {
     async fn series_after(&self, report: Report<SecretStoreStatus>) -> String {
         *self.told.next.lock() = report;
         self.driven.clone().reconcile(Arc::new(self.object.clone())).await.unwrap();
+        self.series()
+    }
+
+    fn series(&self) -> String {
         let page = self.told.context.metrics.encode();
         let ours = page.lines().filter(|line| line.contains(r#"name="vault""#));
         ours.collect::<Vec<_>>().join("\n")
@@ -154,4 +184,27 @@ async fn who_is_deleted_before_it_has_a_turn_does_not_wait_for_one() {
     drop(turn);
     let mut woken = std::pin::pin!(bench.driven.turns.woken());
     assert_eq!(woken.next().now_or_never(), None);
+}
+
+#[tokio::test]
+async fn who_is_deleted_while_it_is_reconciled_is_forgotten_when_that_ends() {
+    for is_listed_anew in [false, true] {
+        let bench = Bench::with_gate(Some(Gate::default()));
+        *bench.told.next.lock() = Report::Unchanged { ready: true, requeue: Requeue::AwaitChange };
+        let running = tokio::spawn(bench.driven.clone().reconcile(Arc::new(bench.object.clone())));
+        let gate = bench.told.gate.as_ref().unwrap();
+        gate.reached.notified().await;
+        let gone = match is_listed_anew {
+            false => vec![Event::Delete(bench.object.clone())],
+            true => vec![Event::Init, Event::InitDone],
+        };
+        gone.into_iter().for_each(|event| bench.driven.on_event(&Ok(event)));
+        let name = Name::new("team", "vault");
+        assert_eq!(*bench.told.forgotten.lock(), std::slice::from_ref(&name));
+        gate.open.notify_one();
+        running.await.unwrap().unwrap();
+        // What the reconcile recorded at its end is forgotten too.
+        assert_eq!(*bench.told.forgotten.lock(), [name.clone(), name]);
+        assert_eq!(bench.series(), "");
+    }
 }

@@ -13,6 +13,9 @@ use crate::store::{Identity, Latest, Site};
 
 /// The shortest interval between two checks of a path, whatever its consumers ask for.
 const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
+/// How often a path is checked that is read by consumers that do not follow, and by no others:
+/// another cluster, or a person, may have withdrawn a consent.
+const UNFOLLOWED_WINDOW: Duration = Duration::from_secs(3600);
 
 /// A path whose check is due.
 pub(in crate::feed) struct Due {
@@ -20,7 +23,7 @@ pub(in crate::feed) struct Due {
     /// The logins to check with, in turn. Those that fail are last, so that one that fails for a
     /// reason of its own delays the others by one check.
     pub logins: Vec<Check>,
-    /// The shortest refresh interval of its followers.
+    /// The shortest interval of its consumers.
     pub window: Duration,
 }
 
@@ -61,7 +64,7 @@ impl Index {
         self.schedule(site, now, &jitter);
     }
 
-    /// The followed paths of a tree, with their intervals.
+    /// The paths of a tree that are checked, with their intervals.
     pub fn followed(&self, tree: &Tree) -> Vec<(Arc<str>, Duration)> {
         self.of(tree).map(|path| (path.site.place.path, path.window)).collect()
     }
@@ -95,8 +98,8 @@ impl Index {
         (woken, unlisted)
     }
 
-    /// Adds a follower with this interval: the path is checked earlier, never later. Its other
-    /// followers are not visited.
+    /// Adds a consumer with this interval: the path is checked earlier, never later. Its other
+    /// consumers are not visited.
     pub(super) fn hasten(
         &mut self,
         site: &Site,
@@ -121,9 +124,9 @@ impl Index {
         let Some(path) = self.paths.get(site) else { return };
         let window = self
             .checking(path, site)
-            .filter_map(|(name, _)| match self.consumers[name].follow {
-                Follow::Every(interval) => Some(interval.max(SHORTEST_WINDOW)),
-                Follow::Never => None,
+            .map(|(name, _)| match self.consumers[name].follow {
+                Follow::Every(interval) => interval.max(SHORTEST_WINDOW),
+                Follow::Never => UNFOLLOWED_WINDOW,
             })
             .min();
         let before = path.next.map(|next| next.at);
@@ -178,9 +181,12 @@ impl Index {
         }
     }
 
-    /// The followers whose logins may check a path.
+    /// The consumers whose logins may check a path. Consents concern those too that do not follow
+    /// its values.
     fn checking<'a>(&'a self, path: &'a Path, site: &'a Site) -> impl Iterator<Item = (&'a Name, &'a Held)> {
-        self.following(path, site).filter(|(name, _)| self.consumers[*name].access == Access::Open)
+        self.reading(path, site)
+            .filter(|(name, ..)| self.consumers[*name].access == Access::Open)
+            .map(|(name, _, held)| (name, held))
     }
 
     fn checks(&self, site: &Site) -> Vec<Check> {

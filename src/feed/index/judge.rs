@@ -74,6 +74,11 @@ impl Index {
             return Progress::Behind;
         }
         if key.version.is_some() {
+            // Consents are those of now, whatever the version.
+            if path.permits_others(seen) {
+                let woken = self.permit(&key.site, begun, now);
+                self.woken_by_reads.extend(woken);
+            }
             return Progress::Good;
         }
         if let Some(known) = path.known.filter(|known| seen.version < known.seen.version) {

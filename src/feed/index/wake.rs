@@ -26,13 +26,22 @@ impl Index {
         path: &'a Path,
         site: &'a Site,
     ) -> impl Iterator<Item = (&'a Name, &'a Held)> {
+        self.reading(path, site)
+            .filter(|(name, read, _)| self.consumers[*name].follow != Follow::Never && read.version.is_none())
+            .map(|(name, _, held)| (name, held))
+    }
+
+    /// The consumers of a path, with each read of it.
+    pub(super) fn reading<'a>(
+        &'a self,
+        path: &'a Path,
+        site: &'a Site,
+    ) -> impl Iterator<Item = (&'a Name, &'a ReadKey, &'a Held)> {
         path.consumers
             .iter()
             .filter_map(|name| self.consumers.get_key_value(name))
-            .filter(|(_, consumer)| consumer.follow != Follow::Never)
             .flat_map(|(name, consumer)| consumer.sources.iter().map(move |(read, held)| (name, read, held)))
-            .filter(move |(_, read, _)| read.site == *site && read.version.is_none())
-            .map(|(name, _, held)| (name, held))
+            .filter(move |(_, read, _)| read.site == *site)
     }
 
     pub(super) fn wake_behind(&mut self, site: &Site, seen: Seen, now: Instant) -> Vec<Name> {

@@ -12,6 +12,7 @@
 //!
 //! `WAYPOST_MODEL_CASES` sets how many stories are told.
 
+mod counted;
 mod world;
 
 use proptest::prelude::*;

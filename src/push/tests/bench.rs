@@ -219,6 +219,7 @@ impl Bench {
             now: Timestamp::now(),
         };
         let (uid, name) = (object.metadata.uid.clone().unwrap(), object.metadata.name.clone().unwrap());
+        let namespace = object.metadata.namespace.clone().unwrap();
         let report = reconcile(Arc::new(object), &world).await;
         let mut said = &report;
         while let Report::Orphaned { rest, .. } = said {
@@ -227,7 +228,7 @@ impl Bench {
         if let Report::Verdict { status, .. } = said
             && let Some(change) = difference(&json!(status.before), &json!(status.after))
         {
-            let api = kube::Api::<crate::api::PushSecret>::namespaced(cluster.client(), "db");
+            let api = kube::Api::<crate::api::PushSecret>::namespaced(cluster.client(), &namespace);
             let precondition = Precondition { uid: &uid, resource_version: status.resource_version.as_deref() };
             // A status that cannot be written is written by the next turn.
             let _written = cluster.patch_status(&api, "PushSecret", &name, &precondition, change).await;

@@ -10,6 +10,7 @@ mod lifecycle;
 mod locations;
 mod misplaced;
 mod model;
+mod namespaces;
 mod protocol;
 mod renames;
 mod report;

@@ -78,6 +78,30 @@ async fn a_request_that_would_come_too_late_is_given_up() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_answers_late_confirms_no_release_and_purges_nothing() {
+    let claimed = |property: &str| {
+        let claims = crate::domain::claim::confirm([property], &owner("a"));
+        claims.into_iter().filter_map(|(key, value)| Some((key, value?)))
+    };
+    let announced = || {
+        let intents = crate::domain::claim::intend_purge(&owner("a"));
+        intents.into_iter().filter_map(|(key, value)| Some((key, value?)))
+    };
+    let purge = crate::domain::earlier_versions::EarlierVersions::Purge;
+    for earlier in [purge, Default::default()] {
+        let store = FakeStore::new();
+        let metadata = super::protocol::marked().into_iter().chain(claimed("password")).chain(announced());
+        store.put_metadata(&path(), metadata.collect());
+        let goal = Goal { earlier, ..super::protocol::remove(&["password"]) };
+        // Each look at the ledger takes so long that what was read of the entry is old after it.
+        assert_eq!(push(&store, &goal, Duration::from_secs(30)).await.unwrap_err(), ApplyError::Busy);
+        assert!(operations(&store).iter().all(|operation| *operation == Operation::Read), "{earlier:?}");
+        push(&store, &goal, Duration::from_secs(10)).await.unwrap();
+        assert!(!labels(&store).iter().any(|label| label.contains("password")), "{earlier:?}");
+    }
+}
+
 /// While we wait for our ledger, another takes our intent for dead and the property for itself.
 #[tokio::test(start_paused = true)]
 async fn whoever_was_slow_gives_way_to_whoever_took_it_for_dead() {

@@ -1,11 +1,13 @@
 //! Several stores: each stands for itself, and those that labels select come and go.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::bench::{missing, unusable};
 use super::lifecycle::{Bench, TEMPORAL, at, expect, mapping, texts};
+use crate::domain::claim::{self, Owner};
 use crate::domain::convention::{Convention, Mode};
 use crate::store::fake::FakeStore;
 use crate::store::{StoreError, StoreName, StoreRefusal};
@@ -206,6 +208,61 @@ async fn one_store_that_is_gone_delays_no_removal_in_another_that_is_wanted() {
     let there = [TEMPORAL, "platform-data/postgres/moved"].map(|path| bench.texts(path));
     assert_eq!(there, [expect(&[]), expect(&[("token", "p")])]);
     assert_eq!(texts(&gone, TEMPORAL), expect(&[("token", "p")]));
+}
+
+/// A store that is there and does not answer, or answers that it cannot, delays a removal in another no more than one that is gone.
+#[tokio::test(start_paused = true)]
+async fn one_store_that_hangs_or_fails_delays_no_removal_in_another_that_is_wanted() {
+    let mapped = |path: &str, property: &str| {
+        let mut spec = spec(named(&["vault", "second"]));
+        spec["data"] = json!([mapping("pass", path, property)]);
+        spec
+    };
+    let moved = "platform-data/postgres/moved";
+    for hangs in [true, false] {
+        let mut bench = Bench::new();
+        let second = second(&mut bench);
+        bench.spec(1, mapped(TEMPORAL, "password"));
+        bench.turn().await;
+        match hangs {
+            true => second.hang(),
+            false => second.fail_next(1000, StoreError::Sealed { server: "second".into() }),
+        }
+        bench.spec(2, mapped(TEMPORAL, "token"));
+        bench.turn().await;
+        assert_eq!(bench.texts(TEMPORAL), expect(&[("token", "p")]), "hangs: {hangs}");
+        bench.spec(3, mapped(moved, "token"));
+        bench.turn().await;
+        assert_eq!([TEMPORAL, moved].map(|path| bench.texts(path)), [expect(&[]), expect(&[("token", "p")])]);
+        // What is in the other stays, and stays listed.
+        assert_eq!(texts(&second, TEMPORAL), expect(&[("password", "p")]));
+        assert!(bench.ledger().contains(&format!("{TEMPORAL}/password")), "{:?}", bench.ledger());
+    }
+}
+
+/// The claimant announced and died, in one of two stores. What is read of the other says nothing about that.
+#[tokio::test(start_paused = true)]
+async fn a_dead_claimants_intent_grows_old_while_the_other_store_settles() {
+    let mut bench = Bench::new();
+    let second = second(&mut bench);
+    let theirs = Owner { uid: "0".into(), cluster: "there".into(), namespace: "db".into(), name: "dead".into() };
+    let intents = claim::intend(&BTreeMap::new(), ["password"], &theirs, &claim::Inquiry::default());
+    let marked = (claim::MARKER.to_owned(), claim::MARKER_VALUE.to_owned());
+    let labels = intents.into_iter().filter_map(|(key, value)| Some((key, value?))).chain([marked]);
+    second.put_metadata(&at(TEMPORAL), labels.collect());
+    bench.spec(1, spec(named(&["vault", "second"])));
+    for passes in [1, 29, 30] {
+        bench.turn().await;
+        assert_eq!(bench.texts(TEMPORAL), expect(&[("password", "p")]));
+        let (ready, _, message) = bench.ready();
+        assert!(!ready && message.contains("announced a claim"), "{message}");
+        assert_eq!(texts(&second, TEMPORAL), expect(&[]));
+        bench.pass(Duration::from_secs(passes));
+    }
+    bench.pass(Duration::from_secs(1));
+    bench.turn().await;
+    assert_eq!(texts(&second, TEMPORAL), expect(&[("password", "p")]), "{:?}", bench.ready());
+    assert!(bench.ready().0, "{:?}", bench.ready());
 }
 
 #[tokio::test]

@@ -187,3 +187,36 @@ async fn who_may_read_is_said_of_each_of_many_keys() {
         assert!(labels.contains_key(&crate::domain::consent::key(key)), "{labels:?}");
     }
 }
+
+#[tokio::test]
+async fn a_rewrite_that_multiplies_a_key_is_named_and_stops_no_other_mapping() {
+    let bench = bench();
+    let bomb = json!({ "regexp": { "source": ".", "target": "$0".repeat(512) } });
+    let fields = json!({
+        "data": [mapping("user", TEMPORAL, "username")],
+        "dataTo": [{ "match": { "regexp": "^pass$" }, "rewrite": vec![bomb; 10] }],
+    });
+    bench.spec(1, spec(fields));
+    bench.turn().await;
+    let (ready, reason, message) = bench.ready();
+    assert!(!ready && reason == "SourceInvalid", "{reason} {message}");
+    assert!(message.contains("spec.dataTo[0]") && message.contains("rewrite[0]"), "{message}");
+    assert_eq!(bench.texts(TEMPORAL), expect(&[("username", "u")]), "{message}");
+    assert_eq!(bench.ledger(), [format!("{TEMPORAL}/username")]);
+}
+
+#[tokio::test]
+async fn a_spec_has_a_bounded_number_of_regular_expressions() {
+    for (each, is_refused) in [(26, true), (25, false)] {
+        let bench = bench();
+        let rewrite = json!({ "regexp": { "source": "^nothing$", "target": "" } });
+        let many = || json!({ "rewrite": vec![rewrite.clone(); each] });
+        let data_to: Vec<Value> = (0..4).map(|_| many()).collect();
+        bench.spec(1, spec(json!({ "dataTo": data_to })));
+        bench.turn().await;
+        let (_, reason, message) = bench.ready();
+        let counted = message.contains("104 regular expressions");
+        assert_eq!((reason == "InvalidSpec" && counted, counted), (is_refused, is_refused), "{reason} {message}");
+        assert!(!is_refused || bench.store.mutations() == 0);
+    }
+}

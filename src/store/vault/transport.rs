@@ -6,7 +6,7 @@
 //! host, so without the store's own CA another host never gets the token.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -144,6 +144,18 @@ pub struct Reply {
     pub retry_after: Option<Duration>,
 }
 
+/// What waits for the server while the circuit is open. Nobody watches its task: however it ends, a
+/// request may try, and if that fails there is another probe.
+struct Probe(Weak<Transport>);
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if let Some(transport) = self.0.upgrade() {
+            transport.guard.half_open();
+        }
+    }
+}
+
 impl Transport {
     /// A transport; it sends nothing yet.
     pub fn new(settings: Settings) -> Arc<Self> {
@@ -222,12 +234,12 @@ impl Transport {
     pub fn count_failure(self: &Arc<Self>, cause: StoreError) {
         let Failure::Opened(wait) = self.guard.failed(cause) else { return };
         (self.settings.troubled)();
-        let transport = Arc::downgrade(self);
+        let probe = Probe(Arc::downgrade(self));
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
-            while let Some(transport) = transport.upgrade() {
+            while let Some(transport) = probe.0.upgrade() {
                 if transport.health().await.is_ok_and(|reply| error::serves(reply.status)) {
-                    transport.guard.half_open();
+                    drop(probe);
                     (transport.settings.recovered)();
                     return;
                 }
@@ -357,4 +369,28 @@ fn append(mut body: Zeroizing<Vec<u8>>, chunk: &[u8]) -> Zeroizing<Vec<u8>> {
     }
     body.extend_from_slice(chunk);
     body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::secret::SecretBytes;
+    use crate::store::vault::access::Access;
+
+    #[tokio::test]
+    async fn a_circuit_whose_probe_died_lets_a_request_try() {
+        let (address, token) = ("http://127.0.0.1:1".to_owned(), SecretBytes::from("t"));
+        let access = Access { address, ca: None, namespace: None, token, token_in: "a test" };
+        let transport = access.transport(Lagging::Forward).unwrap();
+        while transport.guard.check_circuit().is_ok() {
+            transport.count_failure(StoreError::Standby { server: "s".into() });
+        }
+        let probe = Probe(Arc::downgrade(&transport));
+        let died = tokio::spawn(async move {
+            let _probe = probe;
+            panic!("on purpose")
+        });
+        assert!(died.await.is_err());
+        assert_eq!(transport.guard.check_circuit(), Ok(()));
+    }
 }
