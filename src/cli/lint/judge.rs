@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::mem;
 
 use super::modes::Modes;
-use super::{convention, facts, fan_out, metadata, rules, schema};
+use super::{convention, facts, fan_out, metadata, permitted, rules, schema};
 use crate::domain::convention::Convention;
 use crate::manifest::{Bundle, Labels, Located, Node, Object, Problem, Source, Value, bundle, stores};
 
@@ -22,10 +22,12 @@ pub fn judge_in_one_mode(sources: &[Source], convention: &Convention, store_path
 }
 
 fn judge_by(sources: &[Source], bundle: Bundle<'_>, modes: &Modes<'_>, store_path: &str) -> Vec<Located> {
-    let Bundle { objects, broken: mut found, .. } = bundle;
-    let stores = stores(&objects, store_path);
+    let closed = permitted::closed(&bundle);
+    let Bundle { objects, namespaces, broken: mut found, .. } = bundle;
+    let stores = stores(&objects, store_path, closed);
     for object in &objects {
         let mut problems = alone(object);
+        problems.extend(permitted::check(object, &stores, &namespaces));
         let convention = modes.of(object);
         problems.extend(convention::check(object, &convention, &stores));
         problems.extend(fan_out::check(object, &convention));

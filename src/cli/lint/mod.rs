@@ -8,6 +8,7 @@ mod judge;
 mod metadata;
 mod modes;
 mod output;
+mod permitted;
 mod pull_spec;
 mod push_spec;
 mod rules;
@@ -24,6 +25,7 @@ use crate::manifest::{self, Exclude, Found};
 pub use convention_file::{NoConvention, convention};
 pub use judge::{judge, judge_in_one_mode};
 pub use output::{Colour, Format, render};
+pub use permitted::closed;
 
 /// Arguments of `waypost lint`.
 #[derive(clap::Args, Clone, Debug)]
