@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::lifecycle::{Bench, PUSH, TEMPORAL, at, both, expect, mapping};
 use super::protocol::{data, marked, owner};
 use crate::api::names::FINALIZER_PUSH_SECRET;
+use crate::cluster::in_memory::Fault;
 use crate::controller::report::{Report, Requeue};
 use crate::domain::claim;
 use crate::domain::remote::EntryState;
@@ -303,6 +304,48 @@ async fn a_removal_that_is_declined_is_told_whether_the_push_secret_stays_or_goe
     bench.store.put_metadata(&at(TEMPORAL), marked());
     bench.spec(2, only());
     assert!(matches!(bench.turn().await, Report::Verdict { .. }));
+}
+
+/// With `IfNotExists`, a value that is neither claimed nor the wanted one is left, because it may be
+/// another writer's. It may also be ours: any request may have failed or lost its reply, and the
+/// source has changed since.
+#[tokio::test]
+async fn a_value_that_if_not_exists_leaves_after_a_lost_reply_stays_listed_until_it_is_named() {
+    let mut keep = both();
+    keep["updatePolicy"] = json!("IfNotExists");
+    let mut named = 0;
+    for (fault, stop) in
+        [Fault::Refuse, Fault::LoseReply].into_iter().flat_map(|fault| (0..20).map(move |k| (fault, k)))
+    {
+        let bench = Bench::new();
+        bench.spec(1, keep.clone());
+        bench.fail_at(stop, fault);
+        bench.turn().await;
+        bench.source(&[("user", b"u2"), ("pass", b"p2")]);
+        for _ in 0..3 {
+            bench.turn().await;
+        }
+        let listed = [format!("{TEMPORAL}/password"), format!("{TEMPORAL}/username")];
+        assert_eq!(bench.texts(TEMPORAL).len(), 2, "stopped at {stop}");
+        assert_eq!(bench.ledger(), listed, "stopped at {stop}");
+        bench.delete();
+        let mut said = String::new();
+        for _ in 0..3 {
+            if bench.server.push_secret(PUSH).is_some()
+                && let Report::LetGo { left, .. } = bench.turn().await
+            {
+                said.push_str(&left);
+            }
+        }
+        for property in bench.texts(TEMPORAL).keys() {
+            assert!(
+                said.contains(&format!("{property:?}")),
+                "stopped at {stop}: {property} stays without a word: {said}"
+            );
+            named += 1;
+        }
+    }
+    assert!(named > 0, "no reply of a write was lost");
 }
 
 fn as_a_whole(bench: &Bench, key: &str) {
