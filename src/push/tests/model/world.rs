@@ -19,7 +19,6 @@ use crate::api::PushSecret;
 use crate::api::push_secret::{PushSecretData, PushSecretStatus};
 use crate::api::store_location::StoreLocation;
 use crate::cluster::in_memory::ApiServer;
-use crate::cluster::status::{Precondition, difference};
 use crate::controller::referrers::Referrers;
 use crate::controller::report::Report;
 use crate::domain::claim;
@@ -31,6 +30,7 @@ use crate::push::deletions::Deletions;
 use crate::push::intents::Intents;
 use crate::push::offers::Offers;
 use crate::push::reconcile::{self, reconcile};
+use crate::push::tests::bench::save;
 use crate::store::StoreError;
 use crate::store::fake::{FakeStore, Fault};
 
@@ -411,18 +411,7 @@ impl World {
         let (uid, name) = (object.metadata.uid.clone().unwrap_or_default(), object.name_any());
         let namespace = object.namespace().unwrap_or_default();
         let report = reconcile(Arc::new(object), &world).await;
-        let mut said = &report;
-        while let Report::Orphaned { rest, .. } = said {
-            said = rest;
-        }
-        if let Report::Verdict { status, .. } = said
-            && let Some(change) = difference(&json!(status.before), &json!(status.after))
-        {
-            let api = kube::Api::<PushSecret>::namespaced(cluster.client(), &namespace);
-            let precondition = Precondition { uid: &uid, resource_version: status.resource_version.as_deref() };
-            // A status that cannot be written is written by the next turn.
-            let _written = cluster.patch_status(&api, "PushSecret", &name, &precondition, change).await;
-        }
+        save(&cluster, [&uid, &namespace, &name], &report).await;
         report
     }
 
