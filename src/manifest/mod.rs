@@ -17,6 +17,6 @@ pub use document::{Entry, Node, Value};
 pub use kinds::{Kind, kind_named};
 pub use namespaces::{LABEL_NAME, Labels, Namespace, Namespaces};
 pub use problem::{Located, Problem};
-pub use source::{Exclude, Found, ReadError, Skipped, Source, read};
+pub use source::{Exclude, Found, ReadError, Skipped, Source, bytes, from_file, read};
 pub use stores::{AtHand, Closed, Stores, query, stores};
 pub use uses::{Read, earlier_versions, mapping, push_facts, push_root, read_spec, reads, store_references};

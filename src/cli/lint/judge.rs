@@ -11,14 +11,28 @@ use crate::manifest::{Bundle, Labels, Located, Node, Object, Problem, Source, Va
 /// Every problem of every file, in the order of files and lines. An object is judged in the mode of
 /// its Namespace's label, if the Namespace is among the files.
 pub fn judge(sources: &[Source], convention: &Convention, store_path: &str) -> Vec<Located> {
-    let mut bundle = bundle(sources);
+    judge_bundle(sources, bundle(sources), convention, store_path)
+}
+
+/// The same for files that are bundled already.
+pub fn judge_bundle(
+    sources: &[Source],
+    mut bundle: Bundle<'_>,
+    convention: &Convention,
+    store_path: &str,
+) -> Vec<Located> {
     let modes = Modes::new(convention, mem::take(&mut bundle.modes));
     judge_by(sources, bundle, &modes, store_path)
 }
 
 /// The same in the convention's own mode, whatever namespaces' labels say.
-pub fn judge_in_one_mode(sources: &[Source], convention: &Convention, store_path: &str) -> Vec<Located> {
-    judge_by(sources, bundle(sources), &Modes::new(convention, Labels::new()), store_path)
+pub fn judge_in_one_mode(
+    sources: &[Source],
+    bundle: Bundle<'_>,
+    convention: &Convention,
+    store_path: &str,
+) -> Vec<Located> {
+    judge_by(sources, bundle, &Modes::new(convention, Labels::new()), store_path)
 }
 
 fn judge_by(sources: &[Source], bundle: Bundle<'_>, modes: &Modes<'_>, store_path: &str) -> Vec<Located> {
