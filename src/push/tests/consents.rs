@@ -29,7 +29,7 @@ fn on(counting: Counting) -> FakeStore {
     FakeStore::new().with_counting(counting)
 }
 
-/// What stood there at each request: the value, and who might read it.
+/// The entry at each request: its value, and who might read it.
 type Story = Arc<Mutex<Vec<(Option<String>, Option<Consent>)>>>;
 
 fn watched(store: &FakeStore) -> Story {

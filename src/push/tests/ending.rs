@@ -101,8 +101,8 @@ async fn a_persons_write_survives_wherever_it_comes_but_for_the_last_moment_of_a
     }
 }
 
-/// Before request `k` of the one the other runs as far as it can, for every `k`, in both roles: whoever was told that its value
-/// stands, finds it there.
+/// Before request `k` of one PushSecret, another runs as far as it can, for every `k`, in both roles.
+/// The value of each that was told so is there.
 #[tokio::test]
 async fn a_purge_takes_no_other_owners_value_wherever_they_cross() {
     use Counting::{Offered, Refused};
@@ -121,7 +121,7 @@ async fn a_purge_takes_no_other_owners_value_wherever_they_cross() {
                 store.before_each(move |_, request| {
                     seen += usize::from(request.identity.0.as_ref() == "fake");
                     if seen == crossing + 1 && told.lock().is_none() {
-                        // Where it would pause it is taken for stopped, its intent standing.
+                        // Where it would pause, it counts as stopped, and its intent stays.
                         let done = push(&other, uid, &goal).now_or_never();
                         *told.lock() = Some(matches!(done, Some(Ok(_))));
                     }

@@ -390,7 +390,7 @@ async fn two_racers_for_one_property_have_one_winner_wherever_they_cross() {
                 move |_, request| {
                     seen += usize::from(request.identity.0.as_ref() == "fake");
                     if seen == crossing + 1 && outcome.lock().is_none() {
-                        // Where it would pause it is taken for stopped, its intent standing.
+                        // Where it would pause, it counts as stopped, and its intent stays.
                         let goal = set(&[("password", second)]);
                         let other = push(&crossing_store, second, &goal).now_or_never();
                         *outcome.lock() = Some(matches!(other, Some(Ok(_))));

@@ -1,4 +1,5 @@
-//! A PushSecret that goes, or no longer maps something, leaves it to one that waits for it: the value stands at every request.
+//! A PushSecret that is deleted, or no longer maps a property, leaves it to one that waits for it. The
+//! value is there at every request.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -525,8 +526,9 @@ async fn nothing_is_left_to_others_on_the_word_of_a_cache() {
     assert!(bench.says("old").0, "{:?}", bench.says("old"));
 }
 
-/// A controller that stops at request `k`, of either server and on either side of it: after a restart, which forgets all offers, the
-/// next reconciles end where undisturbed ones would, and the value stands all the time.
+/// A controller stops at request `k`, of either server and on either side of it, and the restart
+/// forgets all offers. The next reconciles end where undisturbed ones would, and the value is there
+/// all the time.
 #[tokio::test]
 async fn a_stop_at_any_request_of_a_rename_is_repaired_and_the_value_stands() {
     use Counting::{Offered, Refused};

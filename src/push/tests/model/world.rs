@@ -53,11 +53,11 @@ pub struct World {
     pub server: ApiServer,
     pub servers: [FakeStore; SERVERS.len()],
     pub sources: [Option<String>; SOURCES],
-    /// Where something of ours may stand that no ledger lists: its PushSecret said so, or we did.
+    /// Where a value of ours may be that no ledger lists: its PushSecret said so, or the model did.
     pub orphaned: BTreeSet<Spot>,
-    /// What stood there when its PushSecret, by its UID, said Ready.
+    /// Where which PushSecret, by its UID, had a value when it said Ready.
     pub acknowledged: BTreeSet<(Spot, String)>,
-    /// What stood there when its PushSecret said Ready, and is wanted elsewhere now.
+    /// The same for values that are wanted elsewhere now.
     pub moving: BTreeSet<(Spot, String)>,
     standing: Arc<Mutex<[Standing; SERVERS.len()]>>,
     stores: Arc<Mutex<Edited>>,
@@ -127,7 +127,7 @@ impl World {
         }
     }
 
-    /// Everything is well again, and everybody is reconciled until nothing is left to do.
+    /// All servers answer again, and every PushSecret is reconciled until nothing is left to do.
     pub async fn calm(&mut self) -> Result<(), String> {
         (0..SERVERS.len()).for_each(|server| self.stand(server, Standing::Up));
         self.told();
@@ -233,7 +233,7 @@ impl World {
         }
     }
 
-    /// With `deletionPolicy: None` what a PushSecret has listed or claimed stays where it is, by its own wish.
+    /// With `deletionPolicy: None`, what a PushSecret listed or claimed stays, as its spec says.
     fn may_leave(&mut self, push: usize) {
         let Some(object) = self.server.push_secret(&url(push)) else { return };
         let listed = spots().filter(|spot| lists(&object, *spot));
@@ -353,7 +353,8 @@ impl World {
         self.orphaned.extend(named);
     }
 
-    /// Whether these words name what stands there: a former place by itself, else where the store leads or led by the status.
+    /// Whether a message names the value there: by its former location, or by where the store leads or
+    /// led by the status.
     fn names(&self, words: &str, spot: Spot, known: &BTreeMap<String, StoreLocation>) -> bool {
         let (server, mount) = SITES[spot.site];
         let leads = self.stores.lock().leads;
@@ -420,14 +421,14 @@ impl World {
         (0..PUSHES).filter_map(|push| self.server.push_secret(&url(push))).collect()
     }
 
-    /// The text that stands there.
+    /// The text there.
     pub fn text(&self, spot: Spot) -> Option<String> {
         let entry = self.servers[SITES[spot.site].0].peek(&at(spot.site, spot.path));
         let value = entry.data()?.get(PROPERTIES[spot.property])?.rendered();
         value.expose_utf8().map(str::to_owned)
     }
 
-    /// Whose claim stands there.
+    /// The UID of the owner there.
     pub fn owner(&self, spot: Spot) -> Option<String> {
         let entry = self.servers[SITES[spot.site].0].peek(&at(spot.site, spot.path));
         claim::owner(&entry.custom_metadata, PROPERTIES[spot.property]).map(|owner| owner.uid)
