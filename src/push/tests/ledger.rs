@@ -1,4 +1,4 @@
-//! The ledger lists whatever of ours is in a store: through edits, old caches, erased labels and lines of other controllers.
+//! The ledger lists whatever of ours is in a store: through edits, old caches, replaced custom metadata, and lines of other controllers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,12 +25,12 @@ fn finalizers(bench: &Bench) -> Vec<String> {
     bench.server.push_secret(PUSH).unwrap().metadata.finalizers.unwrap_or_default()
 }
 
-/// Replaces the labels of the path, with these claims of another PushSecret among them.
-fn relabel(bench: &Bench, mark: bool, taken: &[&str]) {
-    let mut labels = if mark { marked() } else { claim::CustomMetadata::new() };
+/// Replaces the custom metadata of the path, with these claims of another PushSecret among them.
+fn replace_metadata(bench: &Bench, mark: bool, taken: &[&str]) {
+    let mut metadata = if mark { marked() } else { claim::CustomMetadata::new() };
     let claims = claim::confirm(taken.iter().copied(), &owner("b"));
-    labels.extend(claims.into_iter().filter_map(|(key, value)| Some((key, value?))));
-    bench.store.put_metadata(&at(TEMPORAL), labels);
+    metadata.extend(claims.into_iter().filter_map(|(key, value)| Some((key, value?))));
+    bench.store.put_metadata(&at(TEMPORAL), metadata);
     let rival = json!({ "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret",
         "metadata": { "name": "push-b", "namespace": "db", "uid": "b" }, "spec": both() });
     bench.server.put("/namespaces/db/pushsecrets/push-b", rival);
@@ -166,7 +166,7 @@ async fn an_old_copy_releases_no_claim() {
     }
 }
 
-/// An old copy of the very spec knows a line that the ledger lost since, and the labels still tell of us.
+/// An old copy of the very spec knows a line that the ledger lost since, and the custom metadata still names us.
 #[tokio::test]
 async fn an_old_copy_of_the_same_spec_removes_nothing_that_the_ledger_lists_no_more() {
     let bench = Bench::new();
@@ -206,12 +206,12 @@ async fn a_first_push_is_listed_without_a_look_and_an_erased_claim_costs_one() {
 }
 
 #[tokio::test]
-async fn what_another_takes_after_the_labels_were_erased_takes_no_other_line_along() {
+async fn what_another_takes_after_the_metadata_was_replaced_takes_no_other_line_along() {
     for mark in [true, false] {
         let bench = Bench::new();
         bench.spec(1, both());
         bench.turn().await;
-        relabel(&bench, mark, &["password"]);
+        replace_metadata(&bench, mark, &["password"]);
         bench.turn().await;
         let (ready, reason, _) = bench.ready();
         assert!(!ready && ["PathConflict", "PathNotManaged"].contains(&reason.as_str()), "{reason}");
@@ -220,7 +220,7 @@ async fn what_another_takes_after_the_labels_were_erased_takes_no_other_line_alo
 }
 
 #[tokio::test]
-async fn replaced_labels_are_called_so_lose_no_line_and_adopting_mends_them() {
+async fn replaced_metadata_is_called_so_loses_no_line_and_adopting_mends_it() {
     let bench = Bench::new();
     bench.spec(1, both());
     bench.turn().await;
@@ -251,9 +251,13 @@ async fn a_removal_that_is_declined_is_told_whether_the_push_secret_stays_or_goe
     };
     type Case = (&'static str, fn(&Bench), &'static str);
     let cases: [Case; 4] = [
-        ("Replace", |bench| relabel(bench, false, &[]), "the custom_metadata of the path was replaced"),
-        ("IfNotExists", |bench| relabel(bench, true, &[]), "updatePolicy IfNotExists"),
-        ("Replace", |bench| relabel(bench, true, &["password", "username"]), "it belongs to PushSecret db/push-b"),
+        ("Replace", |bench| replace_metadata(bench, false, &[]), "the custom_metadata of the path was replaced"),
+        ("IfNotExists", |bench| replace_metadata(bench, true, &[]), "updatePolicy IfNotExists"),
+        (
+            "Replace",
+            |bench| replace_metadata(bench, true, &["password", "username"]),
+            "it belongs to PushSecret db/push-b",
+        ),
         (
             "Replace",
             |bench| {

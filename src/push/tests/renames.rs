@@ -495,7 +495,7 @@ async fn another_clusters_intent_is_no_reason_to_wait() {
     let bench = Bench::new();
     bench.apply("old", both());
     bench.one("old").await;
-    let mut labels = bench.store.peek(&at(TEMPORAL)).custom_metadata;
+    let mut metadata = bench.store.peek(&at(TEMPORAL)).custom_metadata;
     let theirs = crate::domain::claim::Owner {
         uid: "zzz".into(),
         cluster: "there".into(),
@@ -503,8 +503,8 @@ async fn another_clusters_intent_is_no_reason_to_wait() {
         name: "new".into(),
     };
     let intents = claim::intend(&BTreeMap::new(), ["password"], &theirs, &claim::Inquiry::default());
-    labels.extend(intents.into_iter().filter_map(|(key, value)| Some((key, value?))));
-    bench.store.put_metadata(&at(TEMPORAL), labels);
+    metadata.extend(intents.into_iter().filter_map(|(key, value)| Some((key, value?))));
+    bench.store.put_metadata(&at(TEMPORAL), metadata);
     bench.drop("old");
     assert_eq!(bench.one("old").await, Report::Gone);
     assert!(bench.texts(TEMPORAL).is_empty());

@@ -72,7 +72,7 @@ pub fn converged(world: &World) -> Result<(), String> {
         return Err(format!("{:?} is held: {:?}", held.metadata.name, held.status));
     }
     for spot in spots() {
-        // Labels that somebody replaced make the path theirs until they are adopted.
+        // Custom metadata that somebody replaced makes the path theirs until they are adopted.
         if world.is_foreign(spot) {
             continue;
         }
