@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, ValueEnum};
 
 use crate::domain::consent::Silence;
 use crate::domain::convention::Mode;
+use crate::domain::dns;
 use crate::domain::target::Strangers;
 
 /// The namespace file of a pod's ServiceAccount: the default namespace of the Lease.
@@ -18,11 +19,11 @@ const POD_NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/
 #[derive(Args, Clone, Debug)]
 pub struct Config {
     /// Where /metrics is served.
-    #[arg(long, env = "WAYPOST_METRICS_ADDR", default_value = "0.0.0.0:8080", value_name = "ADDR")]
+    #[arg(long, env = "WAYPOST_METRICS_ADDR", default_value = "0.0.0.0:8080", value_parser = parse_address, value_name = "ADDR")]
     pub metrics_addr: SocketAddr,
 
     /// Where /livez and /readyz are served.
-    #[arg(long, env = "WAYPOST_HEALTH_ADDR", default_value = "0.0.0.0:8082", value_name = "ADDR")]
+    #[arg(long, env = "WAYPOST_HEALTH_ADDR", default_value = "0.0.0.0:8082", value_parser = parse_address, value_name = "ADDR")]
     pub health_addr: SocketAddr,
 
     /// How many objects of one kind and one server are reconciled concurrently. A queue has twice
@@ -39,11 +40,11 @@ pub struct Config {
     pub serve_unclassified: bool,
 
     /// Watch only this namespace, and cluster-scoped stores for it [default: all namespaces].
-    #[arg(long, env = "WAYPOST_NAMESPACE", value_name = "NAMESPACE")]
+    #[arg(long, env = "WAYPOST_NAMESPACE", value_parser = parse_namespace, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
 
     /// Maximum requests per second of a store's login on average, and at once.
-    #[arg(long, env = "WAYPOST_STORE_REQUEST_RATE", default_value = "2000", value_name = "N")]
+    #[arg(long, env = "WAYPOST_STORE_REQUEST_RATE", default_value = "2000", value_parser = parse_rate, value_name = "N")]
     pub store_request_rate: NonZeroU32,
 
     /// How often status.refreshTime moves although nothing changed; 0 means at every refresh.
@@ -89,7 +90,7 @@ pub struct Config {
     pub leader_elect: bool,
 
     /// The Lease's namespace [default: the pod's namespace, or external-secrets outside a cluster].
-    #[arg(long, env = "WAYPOST_LEADER_ELECTION_NAMESPACE", value_name = "NAMESPACE")]
+    #[arg(long, env = "WAYPOST_LEADER_ELECTION_NAMESPACE", value_parser = parse_namespace, value_name = "NAMESPACE")]
     pub leader_election_namespace: Option<String>,
 
     /// The Lease's name.
@@ -156,6 +157,21 @@ fn parse_mode(text: &str) -> Result<Mode, String> {
     text.parse().map_err(|_unknown| "must be enforce, warn or off".to_owned())
 }
 
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_other| "must be an IP address and a port, such as 127.0.0.1:8080 or [::]:8080".to_owned())
+}
+
+fn parse_namespace(text: &str) -> Result<String, String> {
+    match dns::is_label(text) {
+        true => Ok(text.to_owned()),
+        false => Err("must be the name of one namespace: lowercase letters, digits and hyphens".to_owned()),
+    }
+}
+
+fn parse_rate(text: &str) -> Result<NonZeroU32, String> {
+    text.parse().map_err(|_other| "must be a whole number of requests per second, at least 1".to_owned())
+}
+
 /// A claim's value has room for 63 characters, and its fields are separated by spaces.
 pub(crate) fn parse_cluster_name(text: &str) -> Result<String, String> {
     let fits = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
@@ -174,7 +190,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     if text.contains('M') || text.contains('y') {
         return Err("months and years are not durations here; write minutes as `m`, days as `d`".to_owned());
     }
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 30s, 5m or 1h"))
+    humantime::parse_duration(text).map_err(|_other| "is not a duration: write it like 30s, 5m or 1h".to_owned())
 }
 
 #[cfg(test)]
@@ -187,6 +203,14 @@ mod tests {
         assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
         assert!(parse_duration("5M").is_err());
         assert!(parse_duration("soon").is_err());
+    }
+
+    #[test]
+    fn addresses_namespaces_and_rates_say_what_to_write() {
+        assert!(parse_address("[::]:8080").is_ok() && parse_rate("1").is_ok() && parse_namespace("team-a").is_ok());
+        assert!(parse_address("localhost:8080").is_err_and(|said| said.contains("127.0.0.1:8080")));
+        assert!(parse_rate("0").is_err_and(|said| said.contains("at least 1")));
+        assert!(parse_namespace("team-a,team-b").is_err_and(|said| said.contains("one namespace")));
     }
 
     #[test]

@@ -108,12 +108,60 @@ fn the_caret_stands_at_what_is_wrong() {
         ("store-ca-elsewhere", "        type: ConfigMap"),
         ("store-version", "      version: v1"),
         ("store-namespace", "      namespace: \"team ä\""),
+        ("not-permitted-name", "  - name: for-others"),
+        ("not-permitted-child", "    - name: for-others"),
+        ("not-permitted-pull", "        name: for-others"),
     ] {
         let source = source(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/corpus/bad/{file}.yaml")));
         let found = lint(std::slice::from_ref(&source), Mode::Enforce);
         let lines: Vec<&str> = found.iter().filter_map(|found| source.text.lines().nth(found.line - 1)).collect();
         assert_eq!(lines, [line], "{}", shown(&found));
     }
+}
+
+#[test]
+fn a_store_is_closed_to_a_namespace_only_where_the_files_show_it() {
+    let corpus = |file: &str| source(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(file)).text;
+    let judged = |texts: &[String]| -> Vec<String> {
+        let found = lint(&text(&texts.join("\n---\n")), Mode::Enforce);
+        found.into_iter().map(|found| found.problem.rule).collect()
+    };
+    let refused = vec!["not-permitted".to_owned()];
+    let manifest = corpus("bad/not-permitted-labels.yaml");
+    let (namespace, rest) = manifest.split_once("---\n").unwrap();
+    let (store, push) = rest.split_once("---\n").unwrap();
+    let [namespace, store, push] = [namespace, store, push].map(str::to_owned);
+    let services = namespace.replace("team: databases", "team: services");
+    assert_eq!(judged(&[namespace.clone(), store.clone(), push.clone()]), refused);
+    assert_eq!(judged(&[services.clone(), store.clone(), push.clone()]), Vec::<String>::new());
+    assert_eq!(judged(&[store.clone(), push.clone()]), Vec::<String>::new(), "only the cluster knows the labels");
+    let overlays = [namespace.clone(), services, store.clone(), push.clone()];
+    assert_eq!(judged(&overlays), Vec::<String>::new(), "one of its overlays has the label");
+    let open = store.replace("team: services", "team: databases");
+    let overlays = [namespace.clone(), store.clone(), open, push.clone()];
+    assert_eq!(judged(&overlays), Vec::<String>::new(), "one of the store's overlays serves it");
+    let nowhere = push.replace("  namespace: platform-postgres\n", "");
+    assert_eq!(judged(&[namespace.clone(), store.clone(), nowhere]), Vec::<String>::new(), "kubectl -n says where");
+    let own = push.replace("kind: ClusterSecretStore", "kind: SecretStore");
+    assert_eq!(judged(&[namespace.clone(), store.clone(), own]), ["P1"], "another store of that name");
+
+    let label = "\n  labels: { team: a }\nspec:\n  conditions:";
+    let labelled = store.replace("\nspec:\n  conditions:", label).replace("path: secret", "path: other-mount");
+    let selects = push.replace("- name: for-others", "- labelSelector: { matchLabels: { team: a } }");
+    let found = lint(&text(&[namespace, labelled, selects].join("\n---\n")), Mode::Enforce);
+    let says = "no store with team=a among the files serves the namespace: its mount is assumed to be `secret`";
+    assert!(found.len() == 1 && shown(&found).contains(says), "the selected store does not count: {}", shown(&found));
+
+    let (namespace, rest) = corpus("bad/not-permitted-child.yaml").split_once("---\n").map(own_texts).unwrap();
+    assert_eq!(judged(&[namespace.clone(), rest.clone()]), refused);
+    let unlabelled = namespace.replace("team: databases", "team: services");
+    assert_eq!(judged(&[unlabelled, rest.clone()]), Vec::<String>::new(), "it gets no child");
+    let opted_out = namespace.replace("  labels:", "  annotations: { waypost.io/opt-out: \"true\" }\n  labels:");
+    assert_eq!(judged(&[opted_out, rest]), Vec::<String>::new(), "it wants no child");
+}
+
+fn own_texts((one, other): (&str, &str)) -> (String, String) {
+    (one.to_owned(), other.to_owned())
 }
 
 #[test]

@@ -251,11 +251,6 @@ impl Lab {
         command
     }
 
-    /// How a shell calls the kubectl of [`Lab::kubectl`].
-    pub fn kubectl_program(&self) -> &Program {
-        &self.programs.kubectl
-    }
-
     /// An administrator's shell in the repository, with `kubectl` and `bao` and all rights in the
     /// lab. It stops at the first failure; add `-c` and the script.
     ///

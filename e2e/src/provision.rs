@@ -7,7 +7,7 @@ mod openbao;
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fmt,
     path::{Path, PathBuf},
     process::Command,
@@ -33,7 +33,7 @@ impl Program {
     /// What a shell runs to start the program with the arguments that it was given itself.
     pub fn script(&self) -> String {
         let words = std::iter::once(self.path.as_os_str()).chain(self.first_args.iter().map(OsString::as_os_str));
-        let quoted: Vec<_> = words.map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"))).collect();
+        let quoted: Vec<_> = words.map(quoted).collect();
         format!("#!/bin/sh\nexec {} \"$@\"\n", quoted.join(" "))
     }
 
@@ -52,6 +52,11 @@ impl fmt::Display for Program {
         write!(f, "{}", self.path.display())?;
         self.first_args.iter().try_for_each(|arg| write!(f, " {}", arg.display()))
     }
+}
+
+/// A word as a shell takes it literally.
+pub(crate) fn quoted(word: impl AsRef<OsStr>) -> String {
+    format!("'{}'", word.as_ref().to_string_lossy().replace('\'', r"'\''"))
 }
 
 /// Everything a lab starts.

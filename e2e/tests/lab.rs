@@ -141,6 +141,10 @@ async fn a_killed_owner_leaves_no_server_and_the_next_start_removes_its_state() 
     .unwrap();
     let servers = servers_in(&folder);
     assert_eq!(running(&servers), 4, "{servers:?}");
+    for (program, arguments) in [("kubectl", &["version", "--client"][..]), ("bao", &["version"])] {
+        let output = Command::new(folder.join("bin").join(program)).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{program}: {output:?}");
+    }
 
     owner.0.kill().unwrap();
     owner.0.wait().unwrap();

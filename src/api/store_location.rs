@@ -36,8 +36,9 @@ impl StoreLocation {
         (&self.server, &self.namespace, &self.path) == (&other.server, &other.namespace, &other.path)
     }
 
-    /// Whether both are one place: they are spelled alike, or the server says so. A spelling that
-    /// leads to a server or mount that was made anew counts as the place that it was: what stood
+    /// Whether both are one location: they are spelled alike, or the server says so. If the server
+    /// or the mount was created again, its spelling still counts as the former location: what was
+    /// pushed
     /// there is gone with it.
     pub fn is_same(&self, other: &Self) -> bool {
         self.is_spelled_as(other) || self.is_known_as(other)

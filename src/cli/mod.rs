@@ -9,6 +9,7 @@ pub mod terminal;
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
+use crate::domain::path::Mount;
 
 /// Distributes operator-generated Secrets between namespaces through Vault or OpenBao, with the
 /// External Secrets API.
@@ -45,6 +46,9 @@ Examples:
 pub enum Command {
     /// Run the controller, in a cluster or outside it: the cluster is that of --kubeconfig,
     /// KUBECONFIG, the pod, or ~/.kube/config.
+    ///
+    /// It runs until SIGTERM or SIGINT. Exit code: 0 after one of these; 1 if it cannot start, loses
+    /// the Lease, or cannot go on; 2 if a flag is wrong.
     #[command(after_help = CONTROLLER)]
     Controller(Box<Config>),
     /// Check manifests before a cluster sees them, as the API server and the controller will:
@@ -59,10 +63,15 @@ pub enum Command {
     ///
     /// A login with this policy can do everything that the controller does for these PushSecrets or
     /// ExternalSecrets. Print the policy again when you add a path. Exit code: 0, or 2 if a file
-    /// cannot be read or parsed. With --check: 0 if the token has every right, 1 if it lacks one, 2
-    /// if this cannot be determined.
+    /// cannot be read or parsed, or if nothing needs a path. With --check: 0 if the token has every
+    /// right, 1 if it lacks one, 2 if this cannot be determined.
     #[command(after_help = POLICY)]
     Policy(policy::Args),
     /// List the owners of properties, and transfer the claims of a lost cluster to its successor.
     Claims(claims::Args),
+}
+
+/// Parses the mount of `--store-path`.
+fn mount(text: &str) -> Result<String, String> {
+    Mount::parse(text).map(|mount| mount.as_str().to_owned()).map_err(|error| error.of_mount())
 }

@@ -2,11 +2,13 @@
 //! Vault have them.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use crate::domain::secret::SecretBytes;
+use crate::manifest::{self, ReadError};
 use crate::store::vault::access::Access;
 
 /// The variables of each setting; the first that is set counts. OpenBao's tool reads the same in
@@ -18,6 +20,20 @@ const NAMESPACE: [&str; 2] = ["BAO_NAMESPACE", "VAULT_NAMESPACE"];
 const TOKEN: [&str; 2] = ["BAO_TOKEN", "VAULT_TOKEN"];
 /// The file in the home folder where `bao login` and `vault login` leave a token.
 const TOKEN_FILE: &str = ".vault-token";
+
+/// What errors say of a store, and what a command has instead; the empty word is the setting with
+/// the address.
+const WORDS: [(&str, &str); 9] = [
+    ("the store's `caBundle` or `caProvider`", "`--ca-cert`"),
+    ("a `caBundle` or `caProvider`", "`--ca-cert`"),
+    ("give the store the CA", "give `--ca-cert` the CA"),
+    ("the CA of the store", "the CA"),
+    ("the store's `server`", ""),
+    ("`server`", ""),
+    ("the store's `path`", "the mount"),
+    ("and log in with `auth`", "and set BAO_TOKEN or VAULT_TOKEN"),
+    ("the role's policy", "the token's policy"),
+];
 
 /// The flags of a server.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -42,8 +58,8 @@ pub enum NoServer {
     Address,
     #[error("no token: set BAO_TOKEN or VAULT_TOKEN, or log in with `bao login` or `vault login`")]
     Token,
-    #[error("cannot read {}: {cause}", file.display())]
-    Unreadable { file: PathBuf, cause: std::io::ErrorKind },
+    #[error("{setting}: {error}")]
+    Unreadable { setting: &'static str, error: ReadError },
 }
 
 impl Server {
@@ -55,6 +71,17 @@ impl Server {
         self.access_in(|name| std::env::var_os(name))
     }
 
+    /// An error in the words of a command. Errors of clients name fields of a store, and a command
+    /// has flags and variables instead.
+    pub fn in_its_words(&self, error: &dyn Display) -> String {
+        let is_set = |name: &&&str| std::env::var_os(name).is_some_and(|text| !text.is_empty());
+        let variable = ADDRESS.iter().find(is_set).filter(|_| self.address.is_none());
+        let address = format!("`{}`", variable.unwrap_or(&"--address"));
+        WORDS.iter().fold(error.to_string(), |text, (field, setting)| {
+            text.replace(field, if setting.is_empty() { &address } else { setting })
+        })
+    }
+
     /// The same in the given environment.
     fn access_in(&self, variable: impl Fn(&str) -> Option<OsString>) -> Result<Access, NoServer> {
         let set = |names: [&'static str; 2]| {
@@ -63,7 +90,12 @@ impl Server {
         let text = |given: &Option<String>, names| {
             given.clone().or_else(|| Some(set(names)?.1.to_string_lossy().into_owned()))
         };
-        let ca = self.ca_cert.clone().or_else(|| Some(set(CA_CERT)?.1.into())).map(|file| read(&file)).transpose()?;
+        let given = self.ca_cert.clone().map(|file| ("--ca-cert", file));
+        let ca = given.or_else(|| set(CA_CERT).map(|(name, file)| (name, PathBuf::from(file))));
+        let read_ca = |(setting, file): (&'static str, PathBuf)| {
+            read(setting, &file).map(|pem| (format!("{setting} {}", file.display()), pem))
+        };
+        let ca = ca.map(read_ca).transpose()?;
         let address = text(&self.address, ADDRESS).ok_or(NoServer::Address)?;
         let (token, token_in) = match set(TOKEN) {
             Some((name, token)) => (SecretBytes::new(token.into_encoded_bytes()), name),
@@ -73,15 +105,15 @@ impl Server {
     }
 }
 
-fn read(file: &PathBuf) -> Result<Vec<u8>, NoServer> {
-    std::fs::read(file).map_err(|error| NoServer::Unreadable { file: file.clone(), cause: error.kind() })
+fn read(setting: &'static str, file: &Path) -> Result<Vec<u8>, NoServer> {
+    manifest::bytes(file).map_err(|error| NoServer::Unreadable { setting, error })
 }
 
 /// The token from a login; editors may add a newline.
 fn token_file(home: Option<OsString>) -> Result<SecretBytes, NoServer> {
     let file = PathBuf::from(home.filter(|home| !home.is_empty()).ok_or(NoServer::Token)?).join(TOKEN_FILE);
-    let written = match read(&file) {
-        Err(NoServer::Unreadable { cause: std::io::ErrorKind::NotFound, .. }) => return Err(NoServer::Token),
+    let written = match read("the token", &file) {
+        Err(NoServer::Unreadable { error: ReadError::Missing { .. }, .. }) => return Err(NoServer::Token),
         written => SecretBytes::new(written?),
     };
     let token = written.expose().trim_ascii();
@@ -94,6 +126,9 @@ fn token_file(home: Option<OsString>) -> Result<SecretBytes, NoServer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::StoreError;
+    use crate::store::error::Transport;
+    use crate::store::vault::connect::ConnectError;
 
     /// The address, the token and where it is from, in this environment.
     fn asked(server: &Server, environment: &[(&str, &str)]) -> Result<(String, Vec<u8>, &'static str), String> {
@@ -130,5 +165,42 @@ mod tests {
         std::fs::write(home.join(TOKEN_FILE), "\n").unwrap();
         assert!(asked(&none, &environment).is_err(), "an empty file");
         std::fs::remove_dir_all(home).unwrap();
+    }
+
+    #[test]
+    fn an_error_names_the_flags_and_variables_of_a_command() {
+        let server = Server { address: Some("localhost:8200".into()), ..Server::default() };
+        for (error, says) in [
+            (
+                StoreError::Unreachable { server: "https://v".into(), cause: Transport::Dns }.to_string(),
+                "cannot reach https://v: its name does not resolve (check `--address`)",
+            ),
+            (
+                ConnectError::Address { address: "v:8200".into() }.to_string(),
+                "`--address` \"v:8200\" is not an address: write `https://host:port`",
+            ),
+            (
+                ConnectError::Ca { source_name: "--ca-cert ca.pem".into() }.to_string(),
+                "the CA (--ca-cert ca.pem) has no readable PEM certificate",
+            ),
+        ] {
+            assert_eq!(server.in_its_words(&error), says);
+        }
+        let causes = [Transport::Dns, Transport::Connect, Transport::Tls, Transport::LinkLocal, Transport::Timeout];
+        for cause in causes {
+            let said = server.in_its_words(&StoreError::Unreachable { server: "https://v".into(), cause });
+            assert!(!said.contains("store"), "{said}");
+        }
+    }
+
+    #[test]
+    fn certificates_that_cannot_be_read_are_named_with_their_setting() {
+        let token = ("VAULT_TOKEN", "v");
+        let none = Server::default();
+        let said = asked(&none, &[("BAO_CACERT", "/nowhere/ca.pem"), token]).unwrap_err();
+        assert_eq!(said, "BAO_CACERT: /nowhere/ca.pem does not exist: check the path");
+        let folder = Server { ca_cert: Some(std::env::temp_dir()), ..Server::default() };
+        let said = asked(&folder, &[token]).unwrap_err();
+        assert!(said.starts_with("--ca-cert: ") && said.ends_with(" is a folder: name a file"), "{said}");
     }
 }

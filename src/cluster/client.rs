@@ -1,7 +1,6 @@
 //! The client for the Kubernetes API: no hidden retries, and a sign of life for each watch that it
 //! opens.
 
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,11 +12,12 @@ use futures::future::BoxFuture;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt};
-use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use thiserror::Error;
 use tower::{Layer, Service, ServiceBuilder};
+use tracing::info;
 
+use super::kubeconfig::{self, ConfigError};
 use super::liveness::Liveness;
 use crate::config::ClusterChoice;
 
@@ -28,22 +28,9 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Why there is no client for a cluster.
 #[derive(Debug, Error)]
 pub enum ConnectError {
-    /// The kubeconfig cannot be used.
-    #[error("cannot use {kubeconfig}: {source}")]
-    Kubeconfig {
-        /// Which.
-        kubeconfig: String,
-        /// What is wrong with it.
-        source: Box<KubeconfigError>,
-    },
     /// No cluster is configured.
-    #[error(
-        "no cluster to talk to: this does not run in one ({source}), and there is no ~/.kube/config: name a file with --kubeconfig or KUBECONFIG"
-    )]
-    NoCluster {
-        /// Why there is no pod's own access.
-        source: InClusterError,
-    },
+    #[error(transparent)]
+    Config(ConfigError),
     /// The configuration has a proxy.
     #[error(
         "the API server is behind the proxy {proxy}, which is not supported: name the API server in NO_PROXY, or remove proxy-url from the kubeconfig"
@@ -52,26 +39,34 @@ pub enum ConnectError {
         /// Its address, without credentials.
         proxy: String,
     },
+    /// The token has characters that no header can have.
+    #[error("the token of the kubeconfig's user has characters that a token cannot have: check for a line break")]
+    Token,
     /// No client can be created from the configuration, e.g. because a certificate cannot be read.
-    #[error("cannot create a client from the cluster's configuration: {source}")]
+    #[error("cannot log in to the cluster as the kubeconfig says: {what}")]
     Client {
-        /// What is wrong.
-        source: Box<kube::Error>,
+        /// What is wrong, and what to do.
+        what: String,
     },
 }
 
 /// A client for the cluster from the flags, the environment or the pod of this process.
 pub async fn connect(cluster: &ClusterChoice, liveness: Arc<Liveness>) -> Result<Client, ConnectError> {
-    let mut config = config(cluster).await?;
+    let mut config = kubeconfig::config(cluster).await.map_err(ConnectError::Config)?;
     if let Some(proxy) = &config.proxy_url {
         return Err(ConnectError::Proxy { proxy: proxy.host().unwrap_or_default().to_owned() });
+    }
+    if !kubeconfig::is_sendable(&config.auth_info) {
+        return Err(ConnectError::Token);
     }
     config
         .headers
         .push((USER_AGENT, const { HeaderValue::from_static(concat!("waypost/", env!("CARGO_PKG_VERSION"))) }));
+    info!(server = %config.cluster_url, "using the API server");
     let namespace = config.default_namespace.clone();
     let signs = WatchSigns(liveness);
-    let service = service(&config).map_err(|source| ConnectError::Client { source: Box::new(source) })?;
+    let unusable = |error| ConnectError::Client { what: kubeconfig::unusable(&error, &config.auth_info) };
+    let service = service(&config).map_err(unusable)?;
     Ok(Client::new(signs.layer(service), namespace))
 }
 
@@ -103,34 +98,6 @@ fn service(
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
         .service(client))
-}
-
-/// The flag's file, else those of KUBECONFIG, else the pod's own access, else `~/.kube/config`. A
-/// context belongs to a kubeconfig, so with one the pod's own access is not used.
-async fn config(cluster: &ClusterChoice) -> Result<Config, ConnectError> {
-    let (name, read) = match &cluster.kubeconfig {
-        Some(path) => (format!("kubeconfig {}", path.display()), Kubeconfig::read_from(path)),
-        None => match Kubeconfig::from_env().transpose() {
-            Some(read) => ("the kubeconfig of KUBECONFIG".to_owned(), read),
-            None => match (Config::incluster(), &cluster.context) {
-                (Ok(config), None) => return Ok(config),
-                (Ok(_), Some(_)) => ("kubeconfig ~/.kube/config".to_owned(), Kubeconfig::read()),
-                (Err(source), _) => match Kubeconfig::read() {
-                    Err(KubeconfigError::FindPath) => return Err(ConnectError::NoCluster { source }),
-                    Err(KubeconfigError::ReadConfig(cause, _)) if cause.kind() == ErrorKind::NotFound => {
-                        return Err(ConnectError::NoCluster { source });
-                    }
-                    read => ("kubeconfig ~/.kube/config".to_owned(), read),
-                },
-            },
-        },
-    };
-    let wrong = |source| ConnectError::Kubeconfig { kubeconfig: name, source: Box::new(source) };
-    let options = KubeConfigOptions { context: cluster.context.clone(), ..KubeConfigOptions::default() };
-    match read {
-        Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(wrong),
-        Err(source) => Err(wrong(source)),
-    }
 }
 
 /// Reports each request that shows that a watch is alive. Events alone would say nothing on a quiet

@@ -1,5 +1,7 @@
 //! Errors of requests to the Kubernetes API, without the bodies that kube's own errors quote.
 
+use std::io::ErrorKind;
+
 use thiserror::Error;
 
 use super::denial::Denial;
@@ -78,13 +80,66 @@ pub enum ClusterError {
         object: String,
     },
     /// No connection, or a reply that could not be read.
-    #[error("{verb} {object}: the API server cannot be reached or its reply cannot be read")]
+    #[error("{verb} {object}: no usable reply from the API server: {cause}")]
     Transport {
         /// get, create, update, …
         verb: &'static str,
         /// kind namespace/name
         object: String,
+        /// Why not.
+        cause: Cut,
     },
+}
+
+/// Why the API server gave no usable reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Cut {
+    /// Its name does not resolve.
+    #[error("its name does not resolve (check `server` in the kubeconfig, and DNS)")]
+    Name,
+    /// No server listens, or the connection was reset.
+    #[error("the connection was refused or reset (check that it runs, and `server` in the kubeconfig)")]
+    Connection,
+    /// TLS failed.
+    #[error("TLS with it failed (check its certificate, and the certificates in the kubeconfig)")]
+    Tls,
+    /// Anything else.
+    #[error("the reply was cut off or cannot be read")]
+    Reply,
+}
+
+impl Cut {
+    /// The cause, by the types in the chain of an error. Only the resolver's has no type of its own.
+    fn of(error: &kube::Error) -> Self {
+        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(link) = source {
+            if let Some(cause) = Cut::of_link(link) {
+                return cause;
+            }
+            source = link.source();
+        }
+        Cut::Reply
+    }
+
+    fn of_link(link: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        if link.is::<rustls::Error>() {
+            return Some(Cut::Tls);
+        }
+        if link.to_string().starts_with("dns error") {
+            return Some(Cut::Name);
+        }
+        let io = link.downcast_ref::<std::io::Error>()?;
+        // An I/O error hides the error in it: its `source` is that of the inner one.
+        if let Some(cause) = io.get_ref().and_then(|inner| Cut::of_link(inner)) {
+            return Some(cause);
+        }
+        match io.kind() {
+            ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset | ErrorKind::HostUnreachable => {
+                Some(Cut::Connection)
+            }
+            _other => None,
+        }
+    }
 }
 
 impl ClusterError {
@@ -93,7 +148,7 @@ impl ClusterError {
     pub fn from_kube(verb: &'static str, object: &str, error: &kube::Error) -> Self {
         let object = object.to_owned();
         let kube::Error::Api(status) = error else {
-            return ClusterError::Transport { verb, object };
+            return ClusterError::Transport { verb, object, cause: Cut::of(error) };
         };
         let terminating = status
             .details
@@ -109,5 +164,39 @@ impl ClusterError {
             400 | 413 | 422 => ClusterError::Invalid { verb, object, denial: Denial::of(status) },
             code => ClusterError::Api { verb, object, code },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::cluster::Cluster;
+    use crate::cluster::client::connect;
+    use crate::config::ClusterChoice;
+
+    /// What is said of a cluster whose API server should be at this address.
+    async fn said(name: &str, server: &str) -> String {
+        let file: PathBuf = std::env::temp_dir().join(format!("waypost-{name}-{}", std::process::id()));
+        let text = format!(
+            "{{clusters: [{{name: c, cluster: {{server: {server:?}}}}}], contexts: [{{name: x, context: {{cluster: c}}}}], current-context: x}}"
+        );
+        std::fs::write(&file, text).unwrap();
+        let choice = ClusterChoice { kubeconfig: Some(file.clone()), context: None };
+        let client = connect(&choice, Default::default()).await.unwrap();
+        std::fs::remove_file(file).unwrap();
+        Cluster::new(client).uid().await.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_does_not_answer_is_told_with_the_cause() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let refused = said("refused", &format!("http://{address}")).await;
+        assert!(refused.contains("the connection was refused"), "{refused}");
+        let nameless = said("nameless", "http://no-such-host.invalid:6443").await;
+        assert!(nameless.contains("its name does not resolve"), "{nameless}");
     }
 }

@@ -10,6 +10,7 @@ pub mod events;
 pub mod finalizers;
 #[cfg(test)]
 pub mod in_memory;
+mod kubeconfig;
 pub mod ledger;
 pub mod liveness;
 pub mod raw;

@@ -15,6 +15,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::error::Cut;
 use super::{Cluster, ClusterError};
 use crate::domain::secret::{SecretBytes, SecretMap};
 use crate::domain::target::{Live, OwnerRef, Removals, Stamp, Target};
@@ -244,7 +245,7 @@ fn stamp(metadata: &ObjectMeta) -> Result<Stamp, ()> {
 }
 
 fn no_stamp(verb: &'static str, object: String) -> ClusterError {
-    ClusterError::Transport { verb, object }
+    ClusterError::Transport { verb, object, cause: Cut::Reply }
 }
 
 fn object(namespace: &str, name: &str) -> String {

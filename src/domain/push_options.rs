@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_says_encoding_labels_and_what_becomes_of_other_labels() {
+    fn an_envelope_says_encoding_metadata_and_what_becomes_of_other_metadata() {
         let options = parse(json!({
             "encoding": "Base64", "mergePolicy": "Replace", "customMetadata": { "team": "payments" },
             "consumers": { "namespaces": ["shop"] },
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_labels_as_fit_beside_the_marker_and_a_claim_are_taken() {
+    fn as_many_keys_as_fit_beside_the_marker_and_a_claim_are_taken() {
         assert_eq!(parse(json!({ "customMetadata": many(62) })).map(|options| options.custom_metadata.len()), Ok(62));
     }
 

@@ -4,7 +4,7 @@
 mod announce;
 mod due;
 mod judge;
-mod standing;
+mod sync_state;
 mod wake;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -83,7 +83,7 @@ struct Held {
     source: Source,
     taken: Option<Taken>,
     /// The version that its target was rendered from.
-    stands: Option<u64>,
+    rendered: Option<u64>,
 }
 
 /// A read that a consumer has got.
@@ -193,11 +193,11 @@ impl Index {
         for source in sources {
             let key = source.read_key();
             let former = before.as_mut().and_then(|before| before.held(&key));
-            let (taken, stands) = former.map_or((None, None), |held| (held.taken, held.stands));
+            let (taken, rendered) = former.map_or((None, None), |held| (held.taken, held.rendered));
             self.path(&key.site).consumers.insert(name.clone());
             match consumer.held(&key) {
-                Some(held) => *held = Held { source, taken, stands },
-                None => consumer.sources.push((key, Held { source, taken, stands })),
+                Some(held) => *held = Held { source, taken, rendered },
+                None => consumer.sources.push((key, Held { source, taken, rendered })),
             }
         }
         let (sites, reads) = (consumer.sites(), consumer.reads());

@@ -11,7 +11,7 @@ mod listing;
 mod publishers;
 mod schedule;
 mod shelf;
-mod standing;
+mod sync_state;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +34,7 @@ use index::Index;
 use listing::Listings;
 use publishers::{Declared, Publishers};
 use shelf::Shelf;
-pub use standing::{Reader, Spelled, Standing, Trouble};
+pub use sync_state::{Follower, Spelled, SyncState, Trouble};
 
 /// What a consumer reads, and with which login.
 #[derive(Clone)]
@@ -207,14 +207,14 @@ impl Feed {
 
     /// The consumers that follow a path of this PushSecret, by name; `None` while the place of the
     /// path is not known.
-    pub fn readers(&self, push: &Name, path: &Spelled) -> Option<Vec<Reader>> {
+    pub fn followers(&self, push: &Name, path: &Spelled) -> Option<Vec<Follower>> {
         let key = self.publishers().place(push, path)?.clone();
-        Some(self.index().readers(&key))
+        Some(self.index().followers_of(&key))
     }
 
     /// Records the state of a consumer after a reconcile.
-    pub fn stands(&self, name: &Name, standing: Standing) {
-        let moved = self.index().stands(name, standing);
+    pub fn record(&self, name: &Name, state: SyncState) {
+        let moved = self.index().record(name, state);
         self.recount(&moved);
     }
 

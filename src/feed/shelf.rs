@@ -2,8 +2,8 @@
 //! waits for them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -12,7 +12,7 @@ use super::index::{Index, Progress};
 use super::{Freshness, ReadError, ReadKey, Seen, Source, lock, schedule};
 use crate::domain::object_name::Name;
 use crate::domain::remote::{Entry, EntryState};
-use crate::store::StoreError;
+use crate::store::{StoreClient, StoreError};
 
 /// The maximum bytes held for later consumers; beyond it, they read for themselves.
 const MOST_HELD: usize = 16 * 1024 * 1024;
@@ -42,6 +42,8 @@ type Slot = tokio::sync::Mutex<Option<Read>>;
 struct Read {
     begun: Instant,
     ended: Instant,
+    /// The client that read. A rotated credential means another client with the same identity.
+    client: Weak<dyn StoreClient>,
     outcome: Result<Kept, ReadError>,
 }
 
@@ -69,7 +71,9 @@ impl Shelf {
         let key = source.read_key();
         let slot = self.slots().entry(key.clone()).or_default().clone();
         let mut read = slot.lock().await;
-        if !read.as_ref().is_some_and(|read| serves(read, &lock(index), &key, freshness, Instant::now())) {
+        let is_read_by = |read: &&Read| std::ptr::addr_eq(read.client.as_ptr(), Arc::as_ptr(&source.client));
+        let serving = |read: &Read| serves(read, &lock(index), &key, freshness, Instant::now());
+        if !read.as_ref().filter(is_read_by).is_some_and(serving) {
             // The old bytes are dropped before the new ones are read.
             *read = None;
             *read = Some(self.fetch(index, &key, source, freshness).await);
@@ -127,7 +131,8 @@ impl Shelf {
             Ok(_) => lock(index).postpone(&key.site, ended, schedule::jittered),
             Err(error) => tracing::debug!(path = %source.path, %error, "read failed"),
         }
-        Read { begun, ended, outcome: outcome.map(|entry| self.kept(entry)) }
+        let client = Arc::downgrade(&source.client);
+        Read { begun, ended, client, outcome: outcome.map(|entry| self.kept(entry)) }
     }
 
     /// Reads until the answer is no older than what is known of the path. `begun` is when the last

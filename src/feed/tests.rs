@@ -128,6 +128,26 @@ async fn identities_never_share_bytes() {
 }
 
 #[tokio::test]
+async fn a_read_by_a_credential_that_was_rotated_serves_nobody_who_has_the_new_one() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let rotated = self::source(&store, "platform-data/redis/a").await;
+    assert_eq!(rotated.client.identity(), source.client.identity());
+    feed.subscribe(&consumer(1), vec![rotated.clone()], Follow::Every(HOUR));
+    feed.announce(&source.site(), Pushed::Version(1));
+    let before = store.count(Operation::Read);
+    feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
+    feed.read(&consumer(1), &rotated, Freshness::Shared).await.unwrap();
+    assert_eq!(store.count(Operation::Read) - before, 2, "a value");
+    store.before_each(|_, _| Some(Fault::Refuse(StoreError::Standby { server: "fake".into() })));
+    feed.announce(&source.site(), Pushed::Version(2));
+    feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap_err();
+    store.before_each(|_, _| None);
+    store.put(&rotated.path, data("2"));
+    feed.read(&consumer(1), &rotated, Freshness::Shared).await.expect("an error of the old credential is not shared");
+}
+
+#[tokio::test]
 async fn at_the_start_consumers_far_apart_share_one_read() {
     let store = FakeStore::new();
     store.put(&path("platform-data/redis/a"), data("1"));
@@ -356,21 +376,21 @@ async fn a_publisher_hears_when_a_consumer_stands_otherwise_and_not_when_it_only
     let (feed, source) = ten_served(&store).await;
     let mut recounts = feed.recounts().unwrap();
     let (push, spelled) = (Name::new("db", "push"), Spelled { store: "SecretStore/s".into(), path: "secret/a".into() });
-    assert_eq!(feed.readers(&push, &spelled), None, "nobody knows where the path is");
+    assert_eq!(feed.followers(&push, &spelled), None, "nobody knows where the path is");
     let places = BTreeMap::from([(spelled.clone(), Some(source.key.clone()))]);
     feed.publishes(&push, places.clone());
     assert_eq!(drained(&mut recounts), std::slice::from_ref(&push));
     let versions = |feed: &Feed| -> Vec<Option<u64>> {
-        feed.readers(&push, &spelled).unwrap().iter().map(|reader| reader.version).collect()
+        feed.followers(&push, &spelled).unwrap().iter().map(|reader| reader.version).collect()
     };
     assert_eq!(versions(&feed), [None; 10], "they read and wrote nothing yet");
 
     for number in 0..10 {
-        feed.stands(&consumer(number), Standing::InPlace);
+        feed.record(&consumer(number), SyncState::Synced);
     }
     assert_eq!(drained(&mut recounts).len(), 10);
     assert_eq!(versions(&feed), [Some(1); 10]);
-    feed.stands(&consumer(0), Standing::InPlace);
+    feed.record(&consumer(0), SyncState::Synced);
     feed.publishes(&push, places);
     feed.subscribe(&consumer(0), vec![source.clone()], Follow::Every(HOUR));
     assert_eq!(drained(&mut recounts), [], "nothing is otherwise");
@@ -379,10 +399,10 @@ async fn a_publisher_hears_when_a_consumer_stands_otherwise_and_not_when_it_only
     feed.announce(&source.site(), Pushed::Version(2));
     feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
     let trouble = Trouble { reason: "TargetImmutable" };
-    feed.stands(&consumer(0), Standing::Failing(trouble.clone()));
+    feed.record(&consumer(0), SyncState::Failing(trouble.clone()));
     assert_eq!(drained(&mut recounts), std::slice::from_ref(&push));
-    let first = feed.readers(&push, &spelled).unwrap().remove(0);
-    assert_eq!(first, Reader { name: consumer(0), version: Some(1), trouble: Some(trouble) });
+    let first = feed.followers(&push, &spelled).unwrap().remove(0);
+    assert_eq!(first, Follower { name: consumer(0), version: Some(1), trouble: Some(trouble) });
 
     feed.subscribe(&consumer(1), vec![source.clone()], Follow::Never);
     feed.forget(&consumer(2));
@@ -499,9 +519,9 @@ async fn after_a_purge_an_earlier_numbering_counts_for_nothing() {
     }
     let source = source(&store, "p").await;
     served(&feed, "reader", &source, None, Follow::Every(HOUR)).await;
-    feed.stands(&Name::new("team", "reader"), Standing::InPlace);
+    feed.record(&Name::new("team", "reader"), SyncState::Synced);
     feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(source.key.clone()))]));
-    let version = |feed: &Feed| feed.readers(&push, &spelled).unwrap()[0].version;
+    let version = |feed: &Feed| feed.followers(&push, &spelled).unwrap()[0].version;
     assert_eq!(version(&feed), Some(5));
     let now = Instant::now();
     feed.announce(&source.site(), Pushed::Purge);
@@ -513,7 +533,7 @@ async fn after_a_purge_an_earlier_numbering_counts_for_nothing() {
     store.put(&path("p"), data("5"));
     let late = now + Duration::from_secs(60);
     feed.index().taken(&Name::new("team", "reader"), &source.read_key(), seen(5), now, now);
-    feed.stands(&Name::new("team", "reader"), Standing::InPlace);
+    feed.record(&Name::new("team", "reader"), SyncState::Synced);
     assert_eq!(version(&feed), Some(5));
     feed.index().announce(&source.site(), Pushed::Version(1), late);
     assert_eq!(version(&feed), None);

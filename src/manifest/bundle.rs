@@ -1,10 +1,10 @@
-//! Bundles files: the objects of our API, the modes of Namespaces, and what could not be read.
+//! Bundles files: the objects of our API, the labels of Namespaces, and what could not be read.
 
 use std::ops::Range;
 
 use super::document::{self, Node, Value};
 use super::kinds::{self, Kind};
-use super::namespaces::{self, Labels};
+use super::namespaces::{self, Labels, Namespaces};
 use super::problem::{Located, Problem};
 use super::source::Source;
 use crate::api;
@@ -30,6 +30,8 @@ pub struct Bundle<'s> {
     pub objects: Vec<Object<'s>>,
     /// The modes in the labels of Namespaces.
     pub modes: Labels,
+    /// The Namespaces.
+    pub namespaces: Namespaces,
     /// What could not be parsed, or is not an object of the API.
     pub broken: Vec<Located>,
 }
@@ -44,6 +46,7 @@ pub fn bundle(sources: &[Source]) -> Bundle<'_> {
                 continue;
             }
             if namespaces::is_namespace(&node) {
+                namespaces::record(&node, &mut bundle.namespaces);
                 bundle
                     .broken
                     .extend(namespaces::note(&node, &mut bundle.modes).map(|problem| Located::of(source, problem)));

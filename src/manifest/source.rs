@@ -23,6 +23,8 @@ pub enum ReadError {
     Missing { path: String },
     #[error("cannot read {path}: {error}: check the path and its permissions")]
     Unreadable { path: String, error: ErrorKind },
+    #[error("{path} is a folder: name a file")]
+    Folder { path: String },
     #[error("standard input is empty: check that the command before the pipe succeeded")]
     EmptyInput,
     #[error("{path} is not UTF-8 text: use files of YAML or JSON")]
@@ -172,9 +174,20 @@ fn is_kustomization(file: &Path) -> bool {
     ["kustomization.yaml", "kustomization.yml"].iter().any(|known| name == *known)
 }
 
-fn from_file(path: &Path) -> Result<Source, ReadError> {
-    let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
-    text(path.display().to_string(), bytes)
+/// Reads one file of text.
+///
+/// # Errors
+/// [`ReadError`], with what to do about it.
+pub fn from_file(path: &Path) -> Result<Source, ReadError> {
+    text(path.display().to_string(), bytes(path)?)
+}
+
+/// Reads one file.
+///
+/// # Errors
+/// [`ReadError`], with what to do about it.
+pub fn bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
+    std::fs::read(path).map_err(|error| unreadable(path, &error))
 }
 
 fn text(name: String, bytes: Vec<u8>) -> Result<Source, ReadError> {
@@ -188,6 +201,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> ReadError {
     let path = path.display().to_string();
     match error.kind() {
         ErrorKind::NotFound => ReadError::Missing { path },
+        ErrorKind::IsADirectory => ReadError::Folder { path },
         error => ReadError::Unreadable { path, error },
     }
 }

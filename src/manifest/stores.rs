@@ -1,6 +1,6 @@
 //! The stores among the files, and which of them a reference means.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -14,7 +14,12 @@ use crate::domain::label_query::LabelQuery;
 pub struct Stores {
     known: HashMap<String, Known>,
     assumed: String,
+    closed: Closed,
 }
+
+/// The namespaces that ClusterSecretStores among the files do not serve: a store's name and a
+/// namespace.
+pub type Closed = BTreeSet<(String, String)>;
 
 /// A store among the files.
 struct Known {
@@ -39,10 +44,12 @@ pub enum AtHand {
     Yes,
     /// No: its mount is assumed.
     No,
+    /// Those that are do not serve the namespace, so another one's mount is assumed.
+    Closed,
 }
 
 /// The stores among the objects; others are assumed to have `store_path`.
-pub fn stores(objects: &[Object<'_>], store_path: &str) -> Stores {
+pub fn stores(objects: &[Object<'_>], store_path: &str, closed: Closed) -> Stores {
     let mut known = HashMap::new();
     for object in objects {
         let name = object.metadata("name");
@@ -60,7 +67,7 @@ pub fn stores(objects: &[Object<'_>], store_path: &str) -> Stores {
             known.insert(identity, Known { mount, labels });
         }
     }
-    Stores { known, assumed: store_path.to_owned() }
+    Stores { known, assumed: store_path.to_owned(), closed }
 }
 
 impl Stores {
@@ -77,8 +84,13 @@ impl Stores {
         &self.assumed
     }
 
+    /// Whether a ClusterSecretStore among the files does not serve this namespace.
+    pub fn is_closed(&self, store: &str, namespace: &str) -> bool {
+        self.closed.contains(&(store.to_owned(), namespace.to_owned()))
+    }
+
     /// The stores that a reference of a push means. A selector means the matching stores among the
-    /// files; without any, it counts as one store that is not among them.
+    /// files that serve the namespace; without any, it counts as one store that is not among them.
     pub fn meant(&self, reference: &Node, namespace: &str) -> Vec<Meant<'_>> {
         let Some(query) = query(reference) else {
             let (identity, mount) = (identity(reference, namespace), self.mount(reference, namespace));
@@ -90,8 +102,10 @@ impl Stores {
             Some(home) => identity.starts_with(home),
             None => !identity.contains('/'),
         };
-        let selected = self.known.iter().filter(|(identity, known)| is_home(identity) && query.matches(&known.labels));
-        let mut selected: Vec<_> = selected
+        let matching = self.known.iter().filter(|(identity, known)| is_home(identity) && query.matches(&known.labels));
+        let (closed, open): (Vec<_>, Vec<_>) = matching.partition(|(identity, _)| self.is_closed(identity, namespace));
+        let mut selected: Vec<_> = open
+            .into_iter()
             .map(|(identity, known)| Meant {
                 identity: identity.clone(),
                 mount: known.mount.as_deref(),
@@ -101,7 +115,8 @@ impl Stores {
         selected.sort_by(|one, other| one.identity.cmp(&other.identity));
         if selected.is_empty() {
             let identity = format!("{}{query}", home.unwrap_or_default());
-            selected.push(Meant { identity, mount: Some(&self.assumed), at_hand: AtHand::No });
+            let at_hand = if closed.is_empty() { AtHand::No } else { AtHand::Closed };
+            selected.push(Meant { identity, mount: Some(&self.assumed), at_hand });
         }
         selected
     }

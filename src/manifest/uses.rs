@@ -83,6 +83,18 @@ pub fn read_spec<'o>(object: &'o Object<'_>) -> Option<&'o Node> {
     }
 }
 
+/// The references to stores of an object, by name or by labels, wherever its spec has them.
+pub fn store_references<'o>(object: &'o Object<'_>) -> Vec<&'o Node> {
+    let listed = push_root(object).and_then(|root| object.node.at(root)?.get("secretStoreRefs"));
+    let mut references: Vec<&Node> = listed.map(Node::items).unwrap_or_default().iter().collect();
+    if let Some(spec) = read_spec(object) {
+        let lists = ["data", "dataFrom"].into_iter().filter_map(|list| spec.get(list)).flat_map(Node::items);
+        references.extend(spec.get("secretStoreRef"));
+        references.extend(lists.filter_map(|entry| entry.at("sourceRef.storeRef")));
+    }
+    references
+}
+
 /// How a PushSecret, or each child of a ClusterPushSecret, treats earlier versions.
 ///
 /// # Errors

@@ -45,7 +45,7 @@ use crate::controller::referrers::{Interest, Referrer};
 use crate::controller::report::{Report, Requeue, Verdict};
 use crate::controller::undecodable::{Advice, Fate};
 use crate::domain::object_name::Name;
-use crate::feed::{Freshness, Standing, Trouble};
+use crate::feed::{Freshness, SyncState, Trouble};
 use crate::metrics::Stage;
 use crate::store::{Foreign, StoreName, Stores, referred};
 use crate::telemetry::trail::Cause;
@@ -119,8 +119,8 @@ impl<S: Stores> Reconciler for Pull<S> {
         let is_in_place = result.is_ok();
         let report = report(&object, Some(&desired), result, &moment);
         match &report {
-            _ if is_in_place => self.context.feed.stands(name, Standing::InPlace),
-            Report::Verdict { verdict, .. } => self.context.feed.stands(name, Standing::Failing(trouble(verdict))),
+            _ if is_in_place => self.context.feed.record(name, SyncState::Synced),
+            Report::Verdict { verdict, .. } => self.context.feed.record(name, SyncState::Failing(trouble(verdict))),
             // Nothing is decided.
             Report::NotOurs
             | Report::Gone

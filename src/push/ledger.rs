@@ -20,6 +20,10 @@ use crate::domain::path::RemotePath;
 use crate::store::StoreName;
 
 /// A store as the ledger names it, or one of its former locations.
+///
+/// It is not a [`StoreName`]: the ledger in the status spells kind and name alone, because a
+/// SecretStore is in the PushSecret's own namespace, and it also lists what is at a location to which
+/// that store no longer leads.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreKey {
     pub kind: StoreKind,

@@ -10,25 +10,25 @@ use crate::api::PushSecretStatus;
 use crate::api::condition::{self, Condition, ConditionStatus, PROPAGATED, Reason};
 use crate::api::path_status::{Consumers, Lagging, MAX_LAGGING, PushedPath};
 use crate::domain::object_name::Name;
-use crate::feed::Reader;
+use crate::feed::Follower;
 
 /// The maximum number of lagging consumers that one status names, over all paths.
 const MAX_LAGGING_IN_ALL: usize = 50;
 /// The condition names this many lagging consumers, and counts the rest.
 const MAX_NAMED: usize = 3;
 
-/// The status with new counts. `readers` returns the consumers of a path. If they are unknown for
+/// The status with new counts. `followers` returns the consumers of a path. If they are unknown for
 /// one path that has a version, the result is `None`: no count changes.
 pub fn counted(
     before: &PushSecretStatus,
-    readers: impl Fn(&PushedPath) -> Option<Vec<Reader>>,
+    followers: impl Fn(&PushedPath) -> Option<Vec<Follower>>,
     now: Timestamp,
 ) -> Option<PushSecretStatus> {
     let mut status = before.clone();
     let mut count = Count::default();
     for path in &mut status.paths {
         path.consumers = match path.version {
-            Some(version) => Some(count.path(&path.path, version, readers(path)?)),
+            Some(version) => Some(count.path(&path.path, version, followers(path)?)),
             None => None,
         };
     }
@@ -69,20 +69,20 @@ struct Count {
 }
 
 impl Count {
-    fn path(&mut self, path: &str, version: i64, readers: Vec<Reader>) -> Consumers {
+    fn path(&mut self, path: &str, version: i64, followers: Vec<Follower>) -> Consumers {
         self.paths.push(format!("{path} version {version}"));
-        let total = readers.len();
-        self.consumers.extend(readers.iter().map(|reader| reader.name.clone()));
-        let late: Vec<Reader> = readers.into_iter().filter(|reader| !has(reader, version)).collect();
+        let total = followers.len();
+        self.consumers.extend(followers.iter().map(|follower| follower.name.clone()));
+        let late: Vec<Follower> = followers.into_iter().filter(|follower| !has(follower, version)).collect();
         let room = MAX_LAGGING.min(MAX_LAGGING_IN_ALL.saturating_sub(self.listed));
         let lagging: Vec<Lagging> = late.iter().take(room).map(lagging).collect();
         self.listed += lagging.len();
-        for (reader, lagging) in late.iter().zip(&lagging) {
-            if self.lagging.insert(reader.name.clone()) && self.words.len() < MAX_NAMED {
-                self.words.push(format!("{} lacks {path} version {version} ({})", reader.name, lagging.message));
+        for (follower, lagging) in late.iter().zip(&lagging) {
+            if self.lagging.insert(follower.name.clone()) && self.words.len() < MAX_NAMED {
+                self.words.push(format!("{} lacks {path} version {version} ({})", follower.name, lagging.message));
             }
         }
-        self.lagging.extend(late.iter().map(|reader| reader.name.clone()));
+        self.lagging.extend(late.iter().map(|follower| follower.name.clone()));
         Consumers { total: count(total), current: count(total - late.len()), lagging }
     }
 
@@ -118,20 +118,20 @@ impl Count {
 }
 
 /// A later version, written for other properties, has ours as well.
-fn has(reader: &Reader, version: i64) -> bool {
-    reader.version.and_then(|has| i64::try_from(has).ok()).is_some_and(|has| has >= version)
+fn has(follower: &Follower, version: i64) -> bool {
+    follower.version.and_then(|has| i64::try_from(has).ok()).is_some_and(|has| has >= version)
 }
 
-fn lagging(reader: &Reader) -> Lagging {
-    let version = reader.version.and_then(|version| i64::try_from(version).ok());
-    let message = match (&reader.trouble, version) {
+fn lagging(follower: &Follower) -> Lagging {
+    let version = follower.version.and_then(|version| i64::try_from(version).ok());
+    let message = match (&follower.trouble, version) {
         // The message of the trouble may name the consumer's own stores and paths, so only its
         // reason is shown.
         (Some(trouble), _) => trouble.reason.to_owned(),
         (None, Some(version)) => format!("it has version {version} and is on its way"),
         (None, None) => "it is on its way".to_owned(),
     };
-    Lagging { consumer: reader.name.to_string(), version, message }
+    Lagging { consumer: follower.name.to_string(), version, message }
 }
 
 fn count(number: usize) -> i64 {
@@ -154,9 +154,9 @@ mod tests {
         PushSecretStatus { paths: paths.iter().map(path).collect(), ..PushSecretStatus::default() }
     }
 
-    fn reader(name: &str, version: Option<u64>, trouble: Option<&'static str>) -> Reader {
+    fn follower(name: &str, version: Option<u64>, trouble: Option<&'static str>) -> Follower {
         let trouble = trouble.map(|reason| Trouble { reason });
-        Reader { name: Name::new("team", name), version, trouble }
+        Follower { name: Name::new("team", name), version, trouble }
     }
 
     fn propagated(status: &PushSecretStatus) -> (ConditionStatus, String, String) {
@@ -166,14 +166,14 @@ mod tests {
 
     #[test]
     fn who_has_an_older_version_lags_and_says_why() {
-        let readers = [
-            reader("a", Some(8), None),
-            reader("b", Some(7), Some("StoreNotReady")),
-            reader("c", Some(7), None),
-            reader("d", None, None),
-            reader("e", Some(9), None),
+        let followers = [
+            follower("a", Some(8), None),
+            follower("b", Some(7), Some("StoreNotReady")),
+            follower("c", Some(7), None),
+            follower("d", None, None),
+            follower("e", Some(9), None),
         ];
-        let status = counted(&pushed(&[("kv/p", Some(8))]), |_| Some(readers.to_vec()), NOW).unwrap();
+        let status = counted(&pushed(&[("kv/p", Some(8))]), |_| Some(followers.to_vec()), NOW).unwrap();
         let consumers = status.paths[0].consumers.as_ref().unwrap();
         assert_eq!((consumers.total, consumers.current), (5, 2));
         let why: Vec<(&str, &str)> =
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_condition_holds_once_all_have_it_and_where_nobody_asks() {
-        let all = counted(&pushed(&[("kv/p", Some(8))]), |_| Some(vec![reader("a", Some(8), None)]), NOW).unwrap();
+        let all = counted(&pushed(&[("kv/p", Some(8))]), |_| Some(vec![follower("a", Some(8), None)]), NOW).unwrap();
         let (word, reason, message) = propagated(&all);
         assert_eq!((word, reason.as_str()), (ConditionStatus::True, "ConsumersCurrent"));
         assert_eq!(message, "kv/p version 8 is in its one consumer's target");
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn however_many_lag_the_status_stays_small() {
-        let many: Vec<Reader> = (0..1000).map(|n| reader(&format!("c{n:04}"), None, None)).collect();
+        let many: Vec<Follower> = (0..1000).map(|n| follower(&format!("c{n:04}"), None, None)).collect();
         let paths: Vec<(String, Option<i64>)> = (0..100).map(|n| (format!("kv/p{n}"), Some(1))).collect();
         let paths: Vec<(&str, Option<i64>)> = paths.iter().map(|(path, version)| (path.as_str(), *version)).collect();
         let status = counted(&pushed(&paths), |_| Some(many.clone()), NOW).unwrap();

@@ -24,7 +24,7 @@ use crate::controller::guarded::Guarded;
 use crate::controller::pruned::Pruned;
 use crate::controller::publish::{Put, Subject};
 use crate::domain::object_name::Name;
-use crate::feed::{Reader, Spelled};
+use crate::feed::{Follower, Spelled};
 use crate::push::propagation::counted;
 
 /// Consumers change one by one: they are counted this long after the first change, and no status is
@@ -116,8 +116,8 @@ impl Propagation {
         let Some(status) = object.status.as_ref().filter(|_| object.metadata.deletion_timestamp.is_none()) else {
             return Ok(());
         };
-        let readers = |path: &PushedPath| self.readers(push, path);
-        let Some(counted) = counted(status, readers, Timestamp::now()) else { return Ok(()) };
+        let followers = |path: &PushedPath| self.followers(push, path);
+        let Some(counted) = counted(status, followers, Timestamp::now()) else { return Ok(()) };
         let (before, after) = (serde_json::json!(status), serde_json::json!(counted));
         let api = Api::namespaced(self.context.cluster.client(), &push.namespace);
         let subject = Subject { kind: Kind::PushSecret, name: push, object, api };
@@ -130,8 +130,8 @@ impl Propagation {
         }
     }
 
-    fn readers(&self, push: &Name, path: &PushedPath) -> Option<Vec<Reader>> {
-        self.context.feed.readers(push, &Spelled { store: path.store.clone(), path: path.path.clone() })
+    fn followers(&self, push: &Name, path: &PushedPath) -> Option<Vec<Follower>> {
+        self.context.feed.followers(push, &Spelled { store: path.store.clone(), path: path.path.clone() })
     }
 }
 

@@ -269,8 +269,8 @@ impl FakeStore {
     }
 
     /// Another writer's custom metadata: replaces all of it, as a plain POST of metadata does.
-    pub fn put_metadata(&self, path: &RemotePath, labels: BTreeMap<String, String>) {
-        self.content().stored(path).custom_metadata = labels;
+    pub fn put_metadata(&self, path: &RemotePath, metadata: BTreeMap<String, String>) {
+        self.content().stored(path).custom_metadata = metadata;
     }
 
     /// Another writer's soft delete of the latest version.

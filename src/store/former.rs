@@ -12,9 +12,9 @@ use super::vault::VaultClient;
 use super::{StoreClient, StoreName};
 use crate::api::store_location::StoreLocation;
 
-/// After its store was edited to lead elsewhere, a session lives on for this long. It must suffice
-/// for all PushSecrets of the store to write to the new place and to remove what is at the old one,
-/// and lets an administrator who shuts a server out wait no longer.
+/// How long a session is kept after its store was edited to lead elsewhere. In this time, all
+/// PushSecrets of the store write to the new location and remove what is at the former one. An
+/// administrator who shuts a server out waits no longer than this.
 pub(super) const LINGER: Duration = Duration::from_secs(5 * 60);
 
 /// The clients of such stores.

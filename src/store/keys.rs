@@ -18,7 +18,7 @@ impl KeyRef {
         format!("Secret {}/{}", self.namespace, self.name)
     }
 
-    /// The Secret with the key, for whoever has to correct what stands there.
+    /// The Secret with the key, for the person who has to correct it.
     pub fn described(&self) -> String {
         format!("{} (key {:?})", self.secret_name(), self.key)
     }

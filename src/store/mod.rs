@@ -73,7 +73,9 @@ impl Site {
     }
 }
 
-/// The identity of a login. Only consumers with the same identity share reads (spec S12).
+/// The identity of a login. Only consumers with the same identity share reads (spec S12). A rotated
+/// credential keeps it, so that nobody counts as another reader; a read is shared only by those who
+/// have the same client, and so the same credential.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity(pub Arc<str>);
 

@@ -55,8 +55,8 @@ pub fn announced(path: &impl fmt::Display, pushed: &impl fmt::Debug) -> Span {
 
 /// The span of a request to the API server. Outside any span there is none: the Lease alone would
 /// create one every two seconds.
-pub fn kubernetes(step: &'static str, object: &str) -> Span {
-    inside(|| info_span!(target: TARGET, "kubernetes request", step, object))
+pub fn kubernetes(verb: &'static str, object: &str) -> Span {
+    inside(|| info_span!(target: TARGET, "kubernetes request", verb, object))
 }
 
 /// The span of a request to a store.

@@ -40,7 +40,7 @@ async fn es4_a_persons_property_survives_our_update_and_our_delete() -> anyhow::
     pushes.delete("push", &DeleteParams::default()).await?;
     let left = json!({ "theirs": 9_007_199_254_740_991_u64 });
     wait::until("ours to go", SOON, async || Ok((stage.stored().await? == left).then_some(()))).await?;
-    wait::until("our claims to go", SOON, async || Ok(labels(&stage).await?.is_empty().then_some(()))).await?;
+    wait::until("our claims to go", SOON, async || Ok(metadata_keys(&stage).await?.is_empty().then_some(()))).await?;
     assert_eq!(stage.version().await?, 4);
     Ok(())
 }
@@ -52,14 +52,14 @@ async fn kg3_of_two_push_secrets_the_first_wins_until_it_goes() -> anyhow::Resul
     stage.secret(&stage.producer, "rival", &[("password", "two"), ("username", "rival")]).await?;
     stage.push("first", "source", PASSWORD, json!({ "deletionPolicy": "Delete" })).await?;
     stage.ready::<PushSecret>(&stage.producer, "first", "True", "Synced").await?;
-    let before = labels(&stage).await?;
+    let before = metadata_keys(&stage).await?;
     stage.push("second", "rival", PASSWORD, json!({ "refreshInterval": "1s" })).await?;
     let message = stage.ready::<PushSecret>(&stage.producer, "second", "False", "PathConflict").await?;
     let cluster = kube_system_uid(&stage).await?;
     let owner = format!("PushSecret {}/first of cluster {cluster}", stage.producer);
     assert!(message.contains(&owner), "{message}");
     assert_eq!((stage.version().await?, stage.stored().await?), (1, json!({ "password": "one" })));
-    assert_eq!(labels(&stage).await?, before, "the second leaves no trace");
+    assert_eq!(metadata_keys(&stage).await?, before, "the second leaves no trace");
 
     stage.api::<PushSecret>(&stage.producer).delete("first", &DeleteParams::default()).await?;
     stage.ready::<PushSecret>(&stage.producer, "second", "True", "Synced").await?;
@@ -73,11 +73,11 @@ async fn claims_that_another_writer_erased_are_made_again_from_the_ledger() -> a
     stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
     stage.push("push", "source", PASSWORD, json!({ "refreshInterval": "1s" })).await?;
     stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
-    let claims = labels(&stage).await?;
+    let claims = metadata_keys(&stage).await?;
     ensure!(claims.len() == 1, "{claims:?}");
     // As an External Secrets Operator does with each write.
     stage.vault.write_custom_metadata("secret", &stage.path(), &json!({ "managed-by": "external-secrets" })).await?;
-    let again = async || Ok((labels(&stage).await? == claims).then_some(()));
+    let again = async || Ok((metadata_keys(&stage).await? == claims).then_some(()));
     wait::until("the claim to be there again", SOON, again).await?;
     assert_eq!((stage.version().await?, stage.stored().await?), (1, json!({ "password": "one" })));
 
@@ -155,10 +155,10 @@ async fn objects_of_a_store_of_another_controller_are_not_touched() -> anyhow::R
 }
 
 /// Claims and intents at this test's path, as `key=value`; the marker apart.
-async fn labels(stage: &Stage) -> anyhow::Result<Vec<String>> {
+async fn metadata_keys(stage: &Stage) -> anyhow::Result<Vec<String>> {
     let metadata = stage.vault.metadata("secret", &stage.path()).await?.unwrap_or_default();
-    let labels = metadata["custom_metadata"].as_object().cloned().unwrap_or_default();
-    let ours = labels.iter().filter(|(key, _)| key.contains("waypost.io/"));
+    let keys = metadata["custom_metadata"].as_object().cloned().unwrap_or_default();
+    let ours = keys.iter().filter(|(key, _)| key.contains("waypost.io/"));
     Ok(ours.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect())
 }
 
@@ -175,8 +175,8 @@ async fn a_rebuilt_cluster_under_its_former_name_takes_its_paths_over() -> anyho
     // another UID.
     stage.vault.write("secret", &stage.path(), &json!({ "password": "former" })).await?;
     let claim = format!("cluster=lost namespace={} name=push uid=11111111-0000-4000-8000-000000000000", stage.producer);
-    let labels = json!({ "managed-by": "external-secrets", "claim.waypost.io/password": claim });
-    stage.vault.write_custom_metadata("secret", &stage.path(), &labels).await?;
+    let metadata = json!({ "managed-by": "external-secrets", "claim.waypost.io/password": claim });
+    stage.vault.write_custom_metadata("secret", &stage.path(), &metadata).await?;
     stage.secret(&stage.producer, "source", &[("password", "rebuilt")]).await?;
 
     let unnamed = stage.class_controller(&[]).await?;

@@ -23,7 +23,7 @@ async fn a_rebuilt_cluster_gets_what_the_lost_one_owned_and_nothing_of_others() 
     try_join(transferred("counted", lab.vault_addr()), transferred("announced", &hidden)).await.map(drop)
 }
 
-/// By a server that counts changes of labels, or by one that does not.
+/// By a server that counts changes of custom metadata, or by one that does not.
 async fn transferred(test: &str, server: &str) -> anyhow::Result<()> {
     let stage = Stage::new(test).await?;
     let cli = Cli::new(&stage, server).await?;
@@ -32,7 +32,7 @@ async fn transferred(test: &str, server: &str) -> anyhow::Result<()> {
     stage.push("push", "source", &[("password", "password")], json!({})).await?;
     let said = stage.ready::<PushSecret>(&stage.producer, "push", "False", "PathConflict").await?;
     assert!(said.contains("of cluster lost"), "{said}");
-    let before = stage.labels().await?;
+    let before = stage.metadata().await?;
     let manifest = json!({
         "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret",
         "metadata": { "name": "push", "namespace": stage.producer },
@@ -51,18 +51,18 @@ async fn transferred(test: &str, server: &str) -> anyhow::Result<()> {
     );
     let (code, said) = cli.run(&["transfer", "--from=other", "--apply", "-"], Some(&manifest))?;
     assert!(code == 0 && said.contains("stays, it does not belong to cluster other"), "{code} {said}");
-    assert_eq!(stage.labels().await?, before);
+    assert_eq!(stage.metadata().await?, before);
 
     let (code, said) = cli.run(&["transfer", "--from=lost", "--apply", "--path", &path], None)?;
     assert!(code == 0 && said.contains("belongs to the new cluster"), "{code} {said}");
-    let labels = stage.labels().await?;
-    assert_eq!(labels["claim.waypost.io/token"], before["claim.waypost.io/token"], "the other cluster's stays");
-    ensure!(!labels.to_string().contains("intent."), "{labels}");
+    let metadata = stage.metadata().await?;
+    assert_eq!(metadata["claim.waypost.io/token"], before["claim.waypost.io/token"], "the other cluster's stays");
+    ensure!(!metadata.to_string().contains("intent."), "{metadata}");
     // The controller looks again by itself, and takes the property over: its value was there, so
     // there is no version.
     stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
     assert_eq!((stage.version().await?, stage.stored().await?), (1, json!({ "password": "one", "token": "west" })));
-    let claim = stage.labels().await?["claim.waypost.io/password"].as_str().unwrap_or_default().to_owned();
+    let claim = stage.metadata().await?["claim.waypost.io/password"].as_str().unwrap_or_default().to_owned();
     ensure!(!claim.contains(FORMER_UID) && claim.contains(&cli.cluster), "{claim}");
     Ok(())
 }
@@ -75,17 +75,17 @@ async fn what_stands_in_the_way_of_a_transfer_is_told() -> anyhow::Result<()> {
     let path = format!("secret/{}", stage.path());
     // Somebody of a third cluster is about to claim the property.
     let by = format!("cluster=east namespace=db name=push uid={FORMER_UID}");
-    let mut labels = stage.labels().await?;
-    labels[format!("intent.waypost.io/{FORMER_UID}/password")] = json!(by);
-    stage.vault.write_custom_metadata("secret", &stage.path(), &labels).await?;
+    let mut metadata = stage.metadata().await?;
+    metadata[format!("intent.waypost.io/{FORMER_UID}/password")] = json!(by);
+    stage.vault.write_custom_metadata("secret", &stage.path(), &metadata).await?;
     let (code, said) = cli.run(&["transfer", "--from=lost", "--apply", "--path", &path], None)?;
     assert!(code == 1 && said.contains("of cluster east is about to claim the property"), "{code} {said}");
-    assert_eq!(stage.labels().await?, labels);
+    assert_eq!(stage.metadata().await?, metadata);
 
     let reading = stage.vault.create_token(&["waypost-consumer"], "10m").await?;
     let reader = Cli { token: reading, ..cli.clone() };
-    labels.as_object_mut().context("labels")?.retain(|key, _| !key.starts_with("intent."));
-    stage.vault.write_custom_metadata("secret", &stage.path(), &labels).await?;
+    metadata.as_object_mut().context("custom metadata")?.retain(|key, _| !key.starts_with("intent."));
+    stage.vault.write_custom_metadata("secret", &stage.path(), &metadata).await?;
     let (code, said) = reader.run(&["transfer", "--from=lost", "--apply", "--path", &path], None)?;
     assert!(code == 2 && said.contains("permission denied to patch the metadata of"), "{code} {said}");
     assert_eq!(reader.run(&["list", "--path", &path], None)?.0, 0, "whoever may read may list");
@@ -220,14 +220,14 @@ impl Stage {
     async fn left_by_the_lost_cluster(&self) -> anyhow::Result<()> {
         self.vault.write("secret", &self.path(), &json!({ "password": "one", "token": "west" })).await?;
         let claim = |cluster: &str| format!("cluster={cluster} namespace={} name=push uid={FORMER_UID}", self.producer);
-        let labels = json!({
+        let metadata = json!({
             "managed-by": "external-secrets",
             "claim.waypost.io/password": claim("lost"), "claim.waypost.io/token": claim("west"),
         });
-        self.vault.write_custom_metadata("secret", &self.path(), &labels).await
+        self.vault.write_custom_metadata("secret", &self.path(), &metadata).await
     }
 
-    async fn labels(&self) -> anyhow::Result<Value> {
+    async fn metadata(&self) -> anyhow::Result<Value> {
         let metadata = self.vault.metadata("secret", &self.path()).await?.unwrap_or_default();
         Ok(metadata["custom_metadata"].clone())
     }

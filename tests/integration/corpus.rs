@@ -32,6 +32,12 @@ const ENVELOPE: &str = "envelope";
 const UNSUPPORTED: &str = "unsupported";
 const SELECTOR: &str = "selector";
 const ANNOTATION: &str = "annotation";
+/// What lint says of a store whose conditions exclude the object's namespace.
+const NOT_PERMITTED: &str = "not-permitted";
+/// All of these.
+const NAMED: [&str; 5] = [ENVELOPE, UNSUPPORTED, SELECTOR, ANNOTATION, NOT_PERMITTED];
+/// The stores that manifests of the corpus make.
+const STORES: [&str; 2] = ["no-path", "for-others"];
 
 struct Manifest {
     name: String,
@@ -93,10 +99,8 @@ async fn es5_the_reconciler_decides_as_lint_does() -> anyhow::Result<()> {
         stage.sweep().await.with_context(|| manifest.name.clone())?;
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let rules: BTreeSet<String> =
-        ["P1", "P2", "P3", "V1", "V2", "V3", "V4", "V5", "V6", "V7", "V8", ENVELOPE, UNSUPPORTED, SELECTOR, ANNOTATION]
-            .map(str::to_owned)
-            .into();
+    let convention = ["P1", "P2", "P3", "V1", "V2", "V3", "V4", "V5", "V6", "V7", "V8"].into_iter();
+    let rules: BTreeSet<String> = convention.chain(NAMED).map(str::to_owned).collect();
     assert_eq!(judged, rules, "each rule is broken by a manifest that both judged");
     Ok(())
 }
@@ -115,6 +119,7 @@ fn disagreement(linted: &BTreeSet<String>, said: &[[String; 4]]) -> Option<Strin
             "PathConflict" => linted.contains("V4"),
             "InvalidSpec" => [ENVELOPE, SELECTOR, ANNOTATION].iter().any(|rule| linted.contains(*rule)),
             "Unsupported" => linted.contains(UNSUPPORTED),
+            "NotPermitted" => linted.contains(NOT_PERMITTED),
             _ => false,
         };
         (!agrees).then(|| format!("lint says {linted:?}, the reconciler of {name}: {reason}: {message}"))
@@ -122,10 +127,11 @@ fn disagreement(linted: &BTreeSet<String>, said: &[[String; 4]]) -> Option<Strin
 }
 
 impl Stage {
-    /// A manifest as this test's own: in its namespace, at its paths' owner.
+    /// A manifest as this test's own: in its namespace, which the manifest may label.
     fn moved(&self, text: &str) -> String {
-        NAMESPACES.iter().fold(text.to_owned(), |text, namespace| {
-            text.replace(&format!("namespace: {namespace}\n"), &format!("namespace: {}\n", self.producer))
+        let fields = NAMESPACES.iter().flat_map(|namespace| ["namespace", "name"].map(|field| (field, namespace)));
+        fields.fold(text.to_owned(), |text, (field, namespace)| {
+            text.replace(&format!(" {field}: {namespace}\n"), &format!(" {field}: {}\n", self.producer))
         })
     }
 
@@ -138,6 +144,7 @@ impl Stage {
                 let object = serde_json::to_value(&push)?;
                 let Some(ready) = condition(&object) else { bail!("{} has no condition", push.name_any()) };
                 let word = |key: &str| ready[key].as_str().unwrap_or_default().to_owned();
+                ensure!(word("reason") != "StoreNotFound", "{} does not see its store yet", push.name_any());
                 verdicts.push([push.name_any(), word("status"), word("reason"), word("message")]);
             }
             Ok((!verdicts.is_empty()).then_some(verdicts))
@@ -154,8 +161,10 @@ impl Stage {
         })
         .await?;
         let stores: Api<ClusterSecretStore> = Api::all(self.client.clone());
-        if stores.get_opt("no-path").await?.is_some() {
-            stores.delete("no-path", &DeleteParams::default()).await?;
+        for store in STORES {
+            if stores.get_opt(store).await?.is_some() {
+                stores.delete(store, &DeleteParams::default()).await?;
+            }
         }
         Ok(())
     }
@@ -217,8 +226,7 @@ fn lint_errors(manifest: &Manifest) -> BTreeSet<String> {
     let source = Source { name: manifest.name.clone(), text: manifest.text.clone() };
     let found = judge(&[source], &Convention::with_mode(Mode::Enforce), "secret");
     let errors = found.into_iter().filter(|located| located.problem.severity == Severity::Error);
-    let named = [ENVELOPE, UNSUPPORTED, SELECTOR, ANNOTATION];
-    errors.map(|located| located.problem.rule).filter(|rule| is_rule(rule) || named.contains(&rule.as_str())).collect()
+    errors.map(|located| located.problem.rule).filter(|rule| is_rule(rule) || NAMED.contains(&rule.as_str())).collect()
 }
 
 fn is_rule(word: &str) -> bool {

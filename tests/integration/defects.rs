@@ -9,7 +9,7 @@
 //! | D | a nested object panics when it is pushed again | `push_whole::defects_d_e_m_…` |
 //! | E | numbers cost a version each refresh | `defect_e_and_m_…`, `push_whole::defects_d_e_m_…` |
 //! | F | bytes that are no text are altered | `envelope::es3_…`, `bad_push::a_source_that_gives_no_value_…` |
-//! | G | a push removes others' labels | `defect_g_…` |
+//! | G | a push removes others' custom metadata | `defect_g_…` |
 //! | H | a property is removed without check-and-set | `defect_h_…` |
 //! | I | a spelling of a path has its mark elsewhere | `defect_i_and_k_…` |
 //! | K | the same for a store without a mount | `defect_i_and_k_…` |
@@ -50,7 +50,7 @@ async fn gone(stage: &Stage, name: &str) -> anyhow::Result<()> {
     wait::until("the PushSecret to go", LATER, async || Ok(pushes.get_opt(name).await?.is_none().then_some(()))).await
 }
 
-async fn labels(stage: &Stage) -> anyhow::Result<Value> {
+async fn metadata(stage: &Stage) -> anyhow::Result<Value> {
     let metadata = stage.vault.metadata("secret", &stage.path()).await?;
     Ok(metadata.map(|metadata| metadata["custom_metadata"].clone()).unwrap_or_default())
 }
@@ -109,18 +109,18 @@ async fn defect_e_and_m_numbers_of_another_writer_stay_exact_and_cost_no_version
 }
 
 #[tokio::test]
-async fn defect_g_labels_that_somebody_set_survive_every_push() -> anyhow::Result<()> {
+async fn defect_g_metadata_that_somebody_set_survives_every_push() -> anyhow::Result<()> {
     let stage = Stage::new("defectg").await?;
     stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
     stage.push("push", "source", PASSWORD, json!({})).await?;
     synced(&stage, "push").await?;
-    let mut all = labels(&stage).await?;
+    let mut all = metadata(&stage).await?;
     all["owner"] = json!("payments");
     stage.vault.write_custom_metadata("secret", &stage.path(), &all).await?;
     stage.secret(&stage.producer, "source", &[("password", "two")]).await?;
     wait::until("the second version", LATER, async || Ok((stage.version().await? == 2).then_some(()))).await?;
     synced(&stage, "push").await?;
-    assert_eq!(labels(&stage).await?, all);
+    assert_eq!(metadata(&stage).await?, all);
     Ok(())
 }
 
@@ -172,10 +172,10 @@ async fn defect_i_and_k_every_spelling_of_a_path_has_its_data_and_its_mark_in_on
     }
     let stored = keys.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect::<Value>();
     assert_eq!(stage.stored().await?, stored);
-    let labels = labels(&stage).await?;
-    assert_eq!(labels["managed-by"], "external-secrets");
+    let metadata = metadata(&stage).await?;
+    assert_eq!(metadata["managed-by"], "external-secrets");
     for (property, _) in keys {
-        assert!(labels[format!("claim.waypost.io/{property}")].is_string(), "{labels}");
+        assert!(metadata[format!("claim.waypost.io/{property}")].is_string(), "{metadata}");
     }
     for phantom in [format!("secret/{path}"), format!("data/{path}"), format!("secret/data/{path}")] {
         assert_eq!(stage.vault.metadata("secret", &phantom).await?, None, "{phantom}");

@@ -228,7 +228,7 @@ async fn a_deletion_policy_that_is_edited_in_a_cluster_push_secret_reaches_its_c
 }
 
 #[tokio::test]
-async fn labels_that_a_person_replaced_are_called_so_and_what_is_left_then_has_an_event() -> anyhow::Result<()> {
+async fn metadata_that_a_person_replaced_is_called_so_and_what_is_left_then_has_an_event() -> anyhow::Result<()> {
     let stage = Stage::new("relabelled").await?;
     stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
     stage.push("push", "source", PASSWORD, json!({ "deletionPolicy": "Delete" })).await?;

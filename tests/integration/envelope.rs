@@ -18,27 +18,27 @@ fn declared(stage: &Stage, key: &str, spec: Value) -> Value {
     declared
 }
 
-/// Waits until the path's labels are these, claims and the marker apart.
-async fn labelled(stage: &Stage, wanted: &[(&str, &str)]) -> anyhow::Result<()> {
+/// Waits until the path's custom metadata is this, claims and the marker apart.
+async fn has_metadata(stage: &Stage, wanted: &[(&str, &str)]) -> anyhow::Result<()> {
     let wanted: BTreeMap<&str, &str> = wanted.iter().copied().collect();
-    wait::until("the path has its labels", LATER, async || {
+    wait::until("the path has its custom metadata", LATER, async || {
         let metadata = stage.vault.metadata("secret", &stage.path()).await?.unwrap_or_default();
-        let labels = metadata["custom_metadata"].as_object().cloned().unwrap_or_default();
-        let others: BTreeMap<&str, &str> = (labels.iter())
+        let keys = metadata["custom_metadata"].as_object().cloned().unwrap_or_default();
+        let others: BTreeMap<&str, &str> = (keys.iter())
             .filter(|(key, _)| *key != "managed-by" && !key.contains("waypost.io/"))
             .map(|(key, value)| (key.as_str(), value.as_str().unwrap_or_default()))
             .collect();
-        anyhow::ensure!(others == wanted, "its labels are {others:?}");
+        anyhow::ensure!(others == wanted, "its custom metadata is {others:?}");
         Ok(Some(()))
     })
     .await
 }
 
-/// Sets labels by hand and leaves the others.
-async fn relabel(stage: &Stage, labels: &[(&str, &str)]) -> anyhow::Result<()> {
+/// Sets custom metadata by hand and leaves the rest.
+async fn set_metadata(stage: &Stage, entries: &[(&str, &str)]) -> anyhow::Result<()> {
     let metadata = stage.vault.metadata("secret", &stage.path()).await?.unwrap_or_default();
     let mut all = metadata["custom_metadata"].clone();
-    labels.iter().for_each(|(key, value)| all[*key] = json!(value));
+    entries.iter().for_each(|(key, value)| all[*key] = json!(value));
     stage.vault.write_custom_metadata("secret", &stage.path(), &all).await
 }
 
@@ -63,7 +63,7 @@ async fn es3_bytes_that_are_declared_round_trip_exactly() -> anyhow::Result<()> 
 }
 
 #[tokio::test]
-async fn labels_of_the_path_are_merged_and_leave_with_their_mapping() -> anyhow::Result<()> {
+async fn metadata_of_the_path_is_merged_and_leaves_with_its_mapping() -> anyhow::Result<()> {
     let stage = Stage::new("labels").await?;
     stage.secret(&stage.producer, "source", &[("username", "u"), ("password", "p")]).await?;
     let delete = |data: Value| json!({ "data": data, "deletionPolicy": "Delete" });
@@ -71,22 +71,22 @@ async fn labels_of_the_path_are_merged_and_leave_with_their_mapping() -> anyhow:
     let tier = || declared(&stage, "username", json!({ "customMetadata": { "tier": "1" } }));
     stage.push("push", "source", &[], delete(json!([team(), tier()]))).await?;
     stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
-    labelled(&stage, &[("team", "payments"), ("tier", "1")]).await?;
-    assert_eq!(stage.version().await?, 1, "labels cost no version");
+    has_metadata(&stage, &[("team", "payments"), ("tier", "1")]).await?;
+    assert_eq!(stage.version().await?, 1, "custom metadata costs no version");
 
     // A person's own label survives our next write, and a label of a person under our key is put
     // right by the next change.
-    relabel(&stage, &[("note", "hands off"), ("team", "mine")]).await?;
+    set_metadata(&stage, &[("note", "hands off"), ("team", "mine")]).await?;
     stage.secret(&stage.producer, "source", &[("username", "u"), ("password", "p2")]).await?;
-    labelled(&stage, &[("team", "payments"), ("tier", "1"), ("note", "hands off")]).await?;
+    has_metadata(&stage, &[("team", "payments"), ("tier", "1"), ("note", "hands off")]).await?;
 
     stage.push("push", "source", &[], delete(json!([team()]))).await?;
-    labelled(&stage, &[("team", "payments"), ("note", "hands off")]).await?;
+    has_metadata(&stage, &[("team", "payments"), ("note", "hands off")]).await?;
 
     let replacing =
         declared(&stage, "password", json!({ "customMetadata": { "team": "a" }, "mergePolicy": "Replace" }));
     stage.push("push", "source", &[], delete(json!([replacing]))).await?;
-    labelled(&stage, &[("team", "a")]).await?;
+    has_metadata(&stage, &[("team", "a")]).await?;
     stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
     let metadata = stage.vault.metadata("secret", &stage.path()).await?.unwrap_or_default();
     let ours = &metadata["custom_metadata"];

@@ -42,7 +42,7 @@ async fn kg3_a_path_that_two_clusters_race_for_gets_one_owner_and_one_version() 
 }
 
 #[tokio::test]
-async fn kg3_a_race_has_one_owner_also_where_changes_of_labels_are_not_counted() -> anyhow::Result<()> {
+async fn kg3_a_race_has_one_owner_also_where_changes_of_metadata_are_not_counted() -> anyhow::Result<()> {
     let clusters = Clusters::turn().await?;
     let server = as_vault::serve(&clusters.east.lab).await?;
     for (cluster, auth_mount) in [(&clusters.east, "kubernetes"), (&clusters.west, "kubernetes-west")] {
@@ -52,7 +52,7 @@ async fn kg3_a_race_has_one_owner_also_where_changes_of_labels_are_not_counted()
 }
 
 #[tokio::test]
-async fn a_first_push_takes_half_the_requests_where_changes_of_labels_are_counted() -> anyhow::Result<()> {
+async fn a_first_push_takes_half_the_requests_where_changes_of_metadata_are_counted() -> anyhow::Result<()> {
     let clusters = Clusters::turn().await?;
     let (east, audit) = (&clusters.east.lab, clusters.east.lab.bao()?.audit());
     let server = as_vault::serve(east).await?;
@@ -161,9 +161,9 @@ impl Contest {
         ensure!(entry["data"] == json!(pushed), "{at}: {entry}");
         let versions = entry["versions"].as_object().map(|versions| versions.len());
         ensure!(versions == Some(winners.len()), "{at}: {entry}");
-        let labels = entry["custom_metadata"].as_object().context("no labels")?;
-        let claims: BTreeMap<&str, &str> = labels.iter().filter_map(|(key, value)| claim(key, value)).collect();
-        ensure!(claims == pushed && labels.len() == claims.len() + 1, "{at}: {entry}");
+        let keys = entry["custom_metadata"].as_object().context("no custom metadata")?;
+        let claims: BTreeMap<&str, &str> = keys.iter().filter_map(|(key, value)| claim(key, value)).collect();
+        ensure!(claims == pushed && keys.len() == claims.len() + 1, "{at}: {entry}");
         Ok(())
     }
 
@@ -191,7 +191,7 @@ impl Contest {
         .await
     }
 
-    /// Contested paths whose labels both sides tried to change.
+    /// Contested paths whose custom metadata both sides tried to change.
     fn met(&self) -> anyhow::Result<usize> {
         let prefix = format!("{MOUNT}/metadata/{}", self.sides[0].0.path());
         let mut sides: HashMap<String, BTreeSet<String>> = HashMap::new();

@@ -140,7 +140,7 @@ async fn a_policy_that_forbids_causes_no_login() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_push_that_may_not_see_labels_names_the_right_and_claims_nothing() -> anyhow::Result<()> {
+async fn a_push_that_may_not_see_metadata_names_the_right_and_claims_nothing() -> anyhow::Result<()> {
     let (stage, admin) = (Stage::new("unseen").await?, Lab::shared().await?.vault_admin()?);
     let shipped = admin.get("sys/policies/acl/waypost-combined").await?.unwrap_or_default();
     let shipped = shipped["data"]["policy"].as_str().unwrap_or_default().to_owned();

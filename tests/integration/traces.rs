@@ -41,7 +41,7 @@ async fn one_trace_leads_from_the_source_through_the_version_to_the_target() -> 
     wait::until("the trace of the change", LATER, async || {
         let spans = collector.spans()?;
         let is_write = |span: &&crate::collector::Span| {
-            ["apply", "update", "patch"].iter().any(|step| span.is("kubernetes request", "step", step))
+            ["apply", "update", "patch"].iter().any(|verb| span.is("kubernetes request", "verb", verb))
                 && span.is("kubernetes request", "object", &format!("Secret {pull}"))
         };
         let lines: Vec<_> = spans.iter().filter(is_write).map(|write| line_of(&spans, write)).collect();

@@ -88,6 +88,71 @@ impl Drop for Folder {
     }
 }
 
+/// What a command says of bad input: its exit code, and what its message must contain.
+#[test]
+fn a_wrong_input_is_named_with_what_to_do_and_never_in_the_system_s_words() {
+    let folder = Folder::new("wrong");
+    folder.write("empty/other.txt", "");
+    folder.write("empty.yaml", "");
+    fs::write(folder.0.join("binary"), [0xff, 0xfe, 0x00]).unwrap();
+    let path = |name: &str| folder.0.join(name).to_str().unwrap().to_owned();
+    let (push, gone, empty, binary) =
+        ("tests/corpus/good/push-secret.yaml", path("gone"), path("empty"), path("binary"));
+    let (none, pull) = (path("empty.yaml"), "tests/corpus/good/external-secret.yaml");
+    let folder = "is a folder: name a file";
+    let reach = "cannot reach https://127.0.0.1:9: the connection was refused or reset (check that the server runs";
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["lint", &gone], 2, "gone does not exist: check the path"),
+        (&["lint", &empty], 2, "has no .yaml, .yml or .json file: use a folder of manifests"),
+        (&["lint", &binary], 2, "is not UTF-8 text: use files of YAML or JSON"),
+        (&["lint", "-"], 2, "standard input is empty: check that the command before the pipe succeeded"),
+        (&["lint", &none], 0, "have no object of the External Secrets API: check that these are your manifests"),
+        (&["lint", "--convention=default", push], 2, "--convention: default does not exist: check the path"),
+        (&["lint", "--convention=default", push], 2, "kubectl get pathconvention default -o yaml"),
+        (&["lint", "--convention", &empty, push], 2, folder),
+        (&["lint", "--convention", &binary, push], 2, "is not UTF-8 text"),
+        (&["lint", "--convention", push, push], 2, "has no PathConvention: kubectl get pathconvention default -o yaml"),
+        (&["lint", "--store-path=", push], 2, "it is empty: name a mount, such as `secret`"),
+        (&["lint", "--exclude=a[b", push], 2, "unclosed character class"),
+        (&["policy", "publisher", &gone], 2, "gone does not exist: check the path"),
+        (&["policy", "publisher", pull], 2, "no PushSecret among the files names a path: check the files"),
+        (&["policy", "publisher", "--namespace=gone", push], 2, "no PushSecret in namespace gone among the files"),
+        (&["policy", "consumer", push], 2, "no ExternalSecret among the files names a path"),
+        (&["policy", "publisher", "--check", push], 2, "no server: set --address, BAO_ADDR or VAULT_ADDR"),
+        (&["policy", "publisher", "--check", "--address=v:8200", push], 2, "`--address` \"v:8200\" is not an address"),
+        (&["policy", "publisher", "--check", "--address=https://127.0.0.1:9", push], 2, reach),
+        (&["policy", "publisher", "--check", "--ca-cert", &gone, "--address=https://v", push], 2, "--ca-cert: "),
+        (&["policy", "publisher", "--check", "--ca-cert", &none, "--address=https://v", push], 2, "no readable PEM"),
+        (&["claims", "list", &none], 2, "no PushSecret among the files names a path: check the files, or name one"),
+        (&["claims", "list", "--path=shop"], 2, "--path \"shop\" has no mount: write it first, as in `secret/shop`"),
+        (&["claims", "list", "--path=/shop"], 2, "--path: key \"/shop\" begins with a slash: remove it"),
+        (&["claims", "list", "--path=a/b", "--address=https://127.0.0.1:9"], 2, reach),
+        (&["claims", "transfer", "--from=", "--path=a/b"], 2, "must be 1 to 63 letters"),
+        (&["controller", "--kubeconfig", &gone], 1, "gone does not exist: check the path"),
+        (&["controller", "--kubeconfig", &empty], 1, folder),
+        (&["controller", "--kubeconfig", &none], 1, "it has no context: check that it is a kubeconfig"),
+        (&["controller"], 1, "no cluster to talk to: this does not run in a pod, and there is no ~/.kube/config"),
+        (&["controller", "--metrics-addr=localhost:8080"], 2, "such as 127.0.0.1:8080"),
+        (&["controller", "--status-heartbeat=soon"], 2, "is not a duration: write it like 30s, 5m or 1h"),
+        (&["controller", "--namespace=a,b"], 2, "must be the name of one namespace"),
+        (&["controller", "--store-request-rate=0"], 2, "at least 1"),
+    ];
+    for (arguments, code, says) in cases {
+        let mut command = waypost(arguments);
+        command.env_clear().env("HOME", &empty);
+        if arguments.iter().any(|argument| argument.starts_with("--address=")) {
+            command.env("BAO_TOKEN", "a-token");
+        }
+        let output = command.output().unwrap();
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {said}");
+        assert!(said.contains(says), "{arguments:?}: no {says:?} in {said}");
+        for words in ["os error", "entity not found", "panicked", "the store's", "a-token"] {
+            assert!(!said.contains(words), "{arguments:?}: {said}");
+        }
+    }
+}
+
 /// A part of a PushSecret, which is no manifest.
 const PATCH: &str =
     "apiVersion: external-secrets.io/v1alpha1\nkind: PushSecret\nmetadata: {name: push}\nspec: {refreshInterval: 5m}\n";

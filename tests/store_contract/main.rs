@@ -74,7 +74,7 @@ async fn contract(store: &dyn StoreClient) {
     assert_eq!(listed(store, &path).await, None);
     let key = store.path_key(&path).await.unwrap();
     assert_eq!(key, store.path_key(&path).await.unwrap());
-    let nobody = store.patch_metadata(&path, &labels(&[("a", Some("1"))])).await.unwrap_err();
+    let nobody = store.patch_metadata(&path, &changes_of(&[("a", Some("1"))])).await.unwrap_err();
     assert!(matches!(nobody, StoreError::EntryMissing { .. }), "{nobody}");
     store.destroy_versions(&path, &[1]).await.unwrap();
     store.purge(&path).await.unwrap();
@@ -84,12 +84,12 @@ async fn contract(store: &dyn StoreClient) {
     assert!(matches!(store.read(&path, None).await.unwrap().state, EntryState::Empty));
     assert!(matches!(store.read_to_write(&path).await.unwrap().state, EntryState::Empty));
     // Words that a server also uses for a missing mount say nothing where they are a value.
-    store.patch_metadata(&path, &labels(&[("a", Some("no handler for route")), ("b", Some("2"))])).await.unwrap();
+    store.patch_metadata(&path, &changes_of(&[("a", Some("no handler for route")), ("b", Some("2"))])).await.unwrap();
     store.create_entry(&path).await.unwrap();
     let head = store.head(&path).await.unwrap();
     assert!(head.exists && head.version == 0 && !head.live);
     assert_eq!(listed(store, &path).await, Some((0, false)));
-    assert_eq!(head.custom_metadata.len(), 2, "creating again keeps the labels");
+    assert_eq!(head.custom_metadata.len(), 2, "creating again keeps the custom metadata");
 
     let data = RemoteData::from([
         ("text".to_owned(), RemoteValue::text("p\"w\u{fc}\n")),
@@ -125,7 +125,7 @@ async fn contract(store: &dyn StoreClient) {
     assert!(matches!(stale, StoreError::CasMismatch { .. }), "{stale}");
     assert_eq!(store.write(&path, &text("third"), 2).await.unwrap().version, 3);
 
-    store.patch_metadata(&path, &labels(&[("a", None), ("b", Some("3"))])).await.unwrap();
+    store.patch_metadata(&path, &changes_of(&[("a", None), ("b", Some("3"))])).await.unwrap();
     store.destroy_versions(&path, &[3]).await.unwrap();
     let destroyed = store.read(&path, None).await.unwrap();
     assert!(matches!(destroyed.state, EntryState::Deleted { version: 3 }));
@@ -191,7 +191,7 @@ async fn a_login_without_the_right_to_list_is_told_so_and_keeps_its_session() {
 }
 
 #[tokio::test]
-async fn who_may_not_see_labels_finds_no_value_and_is_told_so_before_a_write() {
+async fn who_may_not_see_metadata_finds_no_value_and_is_told_so_before_a_write() {
     let bench = Bench::on_extra().await;
     let admin = bench.bao().admin().unwrap();
     let rules = r#"
@@ -211,7 +211,7 @@ async fn who_may_not_see_labels_finds_no_value_and_is_told_so_before_a_write() {
         matches!(&error, StoreError::Forbidden { path, .. } if path == "secret/metadata/platform-data/blind/entry"),
         "{error}"
     );
-    // With data there is nothing to ask for: the labels come along.
+    // With data there is nothing to ask for: the custom metadata comes along.
     client.write(&entry, &text("value"), 0).await.unwrap();
     assert!(client.read_to_write(&entry).await.unwrap().data().is_some());
 }
@@ -526,7 +526,7 @@ fn live(entry: &Entry) -> (u64, &RemoteData) {
     }
 }
 
-fn labels(changes: &[(&str, Option<&str>)]) -> BTreeMap<String, Option<String>> {
+fn changes_of(changes: &[(&str, Option<&str>)]) -> BTreeMap<String, Option<String>> {
     changes.iter().map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned))).collect()
 }
 

@@ -79,5 +79,5 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 fn show(running: &Running) {
     println!("# The lab is running; `make lab-down` stops it. Paste these lines to use it:");
-    print!("{}", running.exports());
+    print!("{}{}", running.exports(), running.next());
 }

@@ -78,10 +78,11 @@ impl Place {
             None => println!("The servers end now; `make demo KEEP=1` leaves them running for you to explore."),
             Some(kept) => {
                 println!(
-                    "The servers and the controller stay; `make lab-down` stops them. Paste these lines to explore:"
+                    "# The servers and the controller stay; `make lab-down` stops them, and `make lab-status` prints this again.\n\
+                     # Paste these lines to explore:"
                 );
-                let kubectl = self.lab.kubectl_program();
-                print!("{}alias kubectl='{kubectl}'\n{}", kept.running().exports(), kept.keep().hints());
+                let running = kept.keep();
+                print!("{}{}", running.exports(), running.next());
             }
         }
         Ok(())

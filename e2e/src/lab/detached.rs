@@ -1,6 +1,7 @@
 //! A lab that outlives the command that started it, in a well-known folder.
 
 use std::{
+    env,
     fs::{self, File},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -14,8 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     CONTROLLER_ACCOUNT, Controller, ControllerOptions, Lab, LabOptions, Transport, existing, folder,
-    product::repository,
+    product::repository, shell,
 };
+use crate::provision::{Program, quoted};
 use crate::wait;
 
 /// Building the control plane is part of the first start.
@@ -32,6 +34,9 @@ pub(crate) struct Running {
     address: String,
     ca: Option<PathBuf>,
     token_file: PathBuf,
+    /// With `kubectl`, `bao` and `waypost`; a lab that an older program started has none.
+    #[serde(default)]
+    programs: Option<PathBuf>,
     /// Of the controller that runs with the lab, if one does.
     controller_log: Option<PathBuf>,
 }
@@ -108,7 +113,7 @@ async fn start_detached(transport: Transport, controller: Option<&Path>) -> anyh
     fs::create_dir_all(home()).with_context(|| format!("make {}", home().display()))?;
     let log_path = home().join("lab.log");
     let log = File::create(&log_path).with_context(|| format!("open {}", log_path.display()))?;
-    let mut command = Command::new(std::env::current_exe().context("find this program")?);
+    let mut command = Command::new(env::current_exe().context("find this program")?);
     command.args(["lab", "serve"]).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
     match transport {
         Transport::Tls => {}
@@ -173,6 +178,8 @@ async fn start(
     if let Some((path, pem)) = &ca {
         folder::write_private(path, pem)?;
     }
+    let programs = lab.folder().join("bin");
+    write_scripts(&lab, &programs)?;
     let controller_kubeconfig = lab.kubeconfig_for(namespace, account).await?;
     let controller = match program {
         Some(program) => Some(lab.start_controller(&ControllerOptions::new(program, &controller_kubeconfig))?),
@@ -188,12 +195,22 @@ async fn start(
         address: lab.vault_addr().to_owned(),
         ca: ca.map(|(path, _)| path),
         token_file,
+        programs: Some(programs),
         controller_log: controller.as_ref().map(|controller| controller.log_file().to_owned()),
     };
     let unfinished = lab.folder().join("lab.json.new");
     folder::write_private(&unfinished, &serde_json::to_string(&running)?)?;
     fs::rename(&unfinished, lab.folder().join("lab.json")).context("say that the lab is ready")?;
     Ok((lab, controller))
+}
+
+/// The lab's own `kubectl` and `bao`, and this checkout's `waypost` if it is built.
+fn write_scripts(lab: &Lab, folder: &Path) -> anyhow::Result<()> {
+    let product = env::current_exe().context("find this program")?.with_file_name("waypost");
+    let product = product.is_file().then(|| Program::at(product));
+    let mut programs = vec![("kubectl", &lab.programs.kubectl), ("bao", &lab.programs.bao)];
+    programs.extend(product.as_ref().map(|product| ("waypost", product)));
+    shell::scripts(&programs, folder)
 }
 
 /// The detached lab, if one is running and ready.
@@ -226,32 +243,49 @@ fn folder_is_used(path: &Path) -> bool {
 }
 
 impl Running {
-    /// Shell lines that point kubectl and bao at the lab. The token is read from its file, so that
-    /// it is not in a history.
+    /// Shell lines that point the lab's kubectl and bao at it. The token is read from its file, so
+    /// that it is not in a history.
     pub(crate) fn exports(&self) -> String {
-        let mut lines = format!(
+        let mut lines = String::new();
+        if let Some(programs) = &self.programs {
+            lines.push_str(&format!("export PATH={}:\"$PATH\"\n", quoted(programs)));
+        }
+        lines.push_str(&format!(
             "export KUBECONFIG={}\nexport BAO_ADDR={}\nexport BAO_TOKEN=\"$(cat {})\"\n",
-            self.kubeconfig.display(),
+            quoted(&self.kubeconfig),
             self.address,
-            self.token_file.display()
-        );
+            quoted(&self.token_file)
+        ));
         if let Some(ca) = &self.ca {
-            lines.push_str(&format!("export BAO_CACERT={}\n", ca.display()));
+            lines.push_str(&format!("export BAO_CACERT={}\n", quoted(ca)));
         }
         lines
+    }
+
+    /// What a person may type next, as comments: the lines around it are pasted into a shell.
+    pub(crate) fn next(&self) -> String {
+        let mut commands = vec![("kubectl get clustersecretstores,pushsecrets,externalsecrets -A".to_owned(), "")];
+        match &self.controller_log {
+            Some(log) => {
+                commands.push(("bao kv metadata get -mount=secret platform-data/postgres/temporal".to_owned(), ""));
+                commands.push(("waypost claims list examples/gitops".to_owned(), "in the repository"));
+                commands.push((format!("tail -f {}", quoted(log)), "the controller's log"));
+            }
+            None => {
+                commands.push(("bao secrets list".to_owned(), ""));
+                commands.push(("make run".to_owned(), "the controller of this checkout, in a terminal of its own"));
+            }
+        }
+        let lines = commands.into_iter().map(|(command, what)| match what {
+            "" => format!("#   {command}\n"),
+            what => format!("#   {command}    # {what}\n"),
+        });
+        std::iter::once("# Then type, for example:\n".to_owned()).chain(lines).collect()
     }
 
     /// What the controller runs as.
     pub(crate) fn controller_kubeconfig(&self) -> &Path {
         &self.controller_kubeconfig
-    }
-
-    /// Where the log of the controller is that runs with the lab, as a line for a person.
-    pub(crate) fn hints(&self) -> String {
-        self.controller_log
-            .as_ref()
-            .map(|log| format!("# the controller's log: {}\n", log.display()))
-            .unwrap_or_default()
     }
 
     /// The lab for this process to use: it does not end with it.
@@ -262,5 +296,45 @@ impl Running {
             None => None,
         };
         existing::use_servers(&self.kubeconfig, &self.address, ca_pem, read(&self.token_file)?).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running(controller_log: Option<PathBuf>) -> Running {
+        Running {
+            pid: 1,
+            kubeconfig: "/my lab/kubeconfig".into(),
+            controller_kubeconfig: "/my lab/controller".into(),
+            address: "https://127.0.0.1:8200".to_owned(),
+            ca: Some("/my lab/ca.crt".into()),
+            token_file: "/my lab/token".into(),
+            programs: Some("/my lab/bin".into()),
+            controller_log,
+        }
+    }
+
+    #[test]
+    fn what_is_printed_can_be_pasted_and_says_what_to_type_next() {
+        let lab = running(None);
+        let pasted = format!("cat() {{ echo \"from $1\"; }}\n{}{}", lab.exports(), lab.next());
+        let shown = "echo \"$PATH|$KUBECONFIG|$BAO_ADDR|$BAO_TOKEN|$BAO_CACERT\"";
+        let output = Command::new("bash").args(["-euc", &format!("{pasted}{shown}")]).env("PATH", "/bin").output();
+        let output = String::from_utf8(output.unwrap().stdout).unwrap();
+        let wanted = "/my lab/bin:/bin|/my lab/kubeconfig|https://127.0.0.1:8200|from /my lab/token|/my lab/ca.crt\n";
+        assert_eq!(output, wanted, "{pasted}");
+        assert!(lab.next().contains("kubectl get ") && lab.next().contains("bao ") && lab.next().contains("make run"));
+        let next = running(Some("/my lab/controller.log".into())).next();
+        assert!(next.contains("tail -f '/my lab/controller.log'") && !next.contains("make run"), "{next}");
+    }
+
+    #[test]
+    fn a_lab_of_an_older_program_is_understood() {
+        let mut described = serde_json::to_value(running(None)).unwrap();
+        described.as_object_mut().unwrap().remove("programs");
+        let lab: Running = serde_json::from_value(described).unwrap();
+        assert!(!lab.exports().contains("PATH"));
     }
 }

@@ -14,12 +14,7 @@ pub(super) fn shell(
     vault: &VaultAccess,
     home: &Path,
 ) -> anyhow::Result<Command> {
-    fs::create_dir_all(home).with_context(|| format!("make {}", home.display()))?;
-    for (name, program) in [("kubectl", &programs.kubectl), ("bao", &programs.bao)] {
-        let script = home.join(name);
-        fs::write(&script, program.script()).with_context(|| format!("write {}", script.display()))?;
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).context("make a script executable")?;
-    }
+    scripts(&[("kubectl", &programs.kubectl), ("bao", &programs.bao)], home)?;
     let ca_file = home.join("ca.pem");
     let mut shell = Program::at("bash").command();
     shell.args(["-euo", "pipefail"]).current_dir(repository());
@@ -33,6 +28,17 @@ pub(super) fn shell(
         }
     }
     Ok(shell)
+}
+
+/// Writes a script for each program, by the name that people type.
+pub(super) fn scripts(programs: &[(&str, &Program)], folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+    for (name, program) in programs {
+        let script = folder.join(name);
+        fs::write(&script, program.script()).with_context(|| format!("write {}", script.display()))?;
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).context("make a script executable")?;
+    }
+    Ok(())
 }
 
 /// The scripts come first.

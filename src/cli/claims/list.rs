@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::{Places, begin, failed};
 use crate::cli::terminal;
+use crate::config::parse_cluster_name;
 use crate::domain::handover::claims;
 use crate::domain::path::RemotePath;
 use crate::store::{StoreClient, StoreError};
@@ -14,7 +15,7 @@ pub struct Args {
     #[command(flatten)]
     places: Places,
     /// Only claims of this cluster, by its name in claims
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_cluster_name)]
     cluster: Option<String>,
 }
 
@@ -31,7 +32,7 @@ pub async fn run(args: &Args) -> ExitCode {
             // Prints what is known so far first.
             Err(error) => {
                 terminal::print("claims", &text, ExitCode::SUCCESS);
-                return failed(&error);
+                return failed(&args.places.server.in_its_words(&error));
             }
         }
     }

@@ -70,7 +70,7 @@ struct Places {
     #[arg(long, value_name = "PATH")]
     path: Vec<String>,
     /// The mount of stores whose manifests are not among the files
-    #[arg(long, default_value = "secret", value_name = "MOUNT")]
+    #[arg(long, default_value = "secret", value_parser = super::mount, value_name = "MOUNT")]
     store_path: String,
     /// The server
     #[command(flatten)]
@@ -98,7 +98,7 @@ fn begin(places: &Places) -> Result<(BTreeSet<RemotePath>, VaultClient), ExitCod
         problems.iter().for_each(|problem| terminal::say(format_args!("waypost claims: {problem}")));
         ExitCode::from(2)
     })?;
-    let client = client(&places.server).map_err(|problem| failed(&problem))?;
+    let client = client(&places.server).map_err(|problem| failed(&places.server.in_its_words(&problem)))?;
     Ok((paths, client))
 }
 

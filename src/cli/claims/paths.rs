@@ -6,7 +6,7 @@ use super::Places;
 use crate::cli::policy::Role;
 use crate::cli::policy::needs::needs;
 use crate::cli::terminal;
-use crate::domain::path::RemotePath;
+use crate::domain::path::{PathError, RemotePath};
 use crate::manifest::{self, Found};
 
 /// The paths; or everything that could not be parsed, because an omitted path would be taken for
@@ -21,11 +21,15 @@ pub fn paths(places: &Places) -> Result<BTreeSet<RemotePath>, Vec<String>> {
     for text in &places.path {
         match RemotePath::parse(None, text) {
             Ok(path) => drop(paths.insert(path)),
-            Err(error) => problems.push(error.to_string()),
+            Err(PathError::NoMount { .. }) => {
+                problems.push(format!("--path {text:?} has no mount: write it first, as in `secret/{text}`"));
+            }
+            Err(error) => problems.push(format!("--path: {error}")),
         }
     }
     if paths.is_empty() && problems.is_empty() {
-        problems.push("no PushSecret among the files names a path".to_owned());
+        problems
+            .push("no PushSecret among the files names a path: check the files, or name one with --path".to_owned());
     }
     match problems.is_empty() {
         true => Ok(paths),

@@ -23,7 +23,7 @@ const MOST_TRIES: usize = 10;
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// The cluster that is gone for good, by its name in claims
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_cluster_name)]
     from: String,
     /// Its successor, by its name in claims [default: the UID of namespace kube-system]
     #[arg(long, value_name = "NAME", value_parser = parse_cluster_name)]
@@ -84,7 +84,7 @@ pub async fn run(args: &Args) -> ExitCode {
             Ok(fates) => fates.iter().for_each(|(claimed, fate)| tally.tell(&path, claimed, fate, args, &to)),
             Err(error) => {
                 terminal::print("claims", &tally.text, ExitCode::SUCCESS);
-                return failed(&error);
+                return failed(&args.places.server.in_its_words(&error));
             }
         }
     }

@@ -33,13 +33,18 @@ fn assumed(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec
     let unanswered = references.map(Node::items).unwrap_or_default().iter().filter_map(|reference| {
         let query = manifest::query(reference)?;
         let meant = stores.meant(reference, object.metadata("namespace"));
-        meant.iter().all(|meant| meant.at_hand == AtHand::No).then_some((reference, query))
+        let lacking = meant.iter().find_map(|meant| match meant.at_hand {
+            AtHand::Yes => None,
+            AtHand::No => Some(format!("no store with {query} is among the files")),
+            AtHand::Closed => Some(format!("no store with {query} among the files serves the namespace")),
+        })?;
+        Some((reference, lacking))
     });
-    let told = unanswered.map(|(reference, query)| Problem {
+    let told = unanswered.map(|(reference, lacking)| Problem {
         rule: "assumed-store".to_owned(),
         severity,
         span: span_of(reference, "labelSelector"),
-        message: format!("no store with {query} is among the files: its mount is assumed to be `{}`", stores.assumed()),
+        message: format!("{lacking}: its mount is assumed to be `{}`", stores.assumed()),
         fix: Some("give lint the manifests of the stores, or set their mount with --store-path".to_owned()),
     });
     told.collect()

@@ -1,7 +1,6 @@
 //! `--convention FILE`: the path convention of an installation, from the manifest of its
 //! PathConvention.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -10,29 +9,33 @@ use super::judge;
 use super::output::{Colour, Format, render};
 use crate::api::PathConvention;
 use crate::domain::convention::Convention;
-use crate::manifest::{self, Bundle, Located, Node, Object, Problem, Source};
+use crate::manifest::{self, Bundle, Located, Node, Object, Problem, ReadError};
+
+/// How to get the file.
+const EXPORT: &str = "kubectl get pathconvention default -o yaml > convention.yaml";
 
 /// Why a file has no valid convention.
 #[derive(Debug, Error)]
 pub enum NoConvention {
     /// It cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Unreadable {
+    #[error("--convention: {0}; the flag takes the manifest of a PathConvention: {EXPORT}")]
+    Unreadable(ReadError),
+    /// It has no PathConvention.
+    #[error("--convention: {} has no PathConvention: {EXPORT}", path.display())]
+    Nothing {
         /// The file.
         path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
     },
-    /// It has no PathConvention, or several.
-    #[error("{} has {count} objects of the kind PathConvention: it must have one", path.display())]
-    Count {
+    /// It has several PathConventions.
+    #[error("--convention: {} has {count} PathConventions: leave one", path.display())]
+    Several {
         /// The file.
         path: PathBuf,
         /// Their number.
         count: usize,
     },
     /// Its PathConvention is invalid.
-    #[error("{} has no valid path convention:\n{problems}", path.display())]
+    #[error("--convention: {} has no valid path convention:\n{problems}", path.display())]
     Wrong {
         /// The file.
         path: PathBuf,
@@ -47,12 +50,12 @@ pub enum NoConvention {
 /// [`NoConvention`], if the file does not have exactly one valid convention.
 pub fn convention(path: Option<&Path>) -> Result<Convention, NoConvention> {
     let Some(path) = path else { return Ok(Convention::default()) };
-    let text = fs::read_to_string(path).map_err(|source| NoConvention::Unreadable { path: path.to_owned(), source })?;
-    let sources = [Source { name: path.display().to_string(), text }];
+    let sources = [manifest::from_file(path).map_err(NoConvention::Unreadable)?];
     let Bundle { objects, broken: mut problems, .. } = manifest::bundle(&sources);
     let objects: Vec<Object<'_>> = objects.into_iter().filter(|object| object.kind.name == "PathConvention").collect();
     let [object] = objects.as_slice() else {
-        return Err(NoConvention::Count { path: path.to_owned(), count: objects.len() });
+        let (path, count) = (path.to_owned(), objects.len());
+        return Err(if count == 0 { NoConvention::Nothing { path } } else { NoConvention::Several { path, count } });
     };
     problems.extend(judge::alone(object).into_iter().map(|problem| Located::of(&sources[0], problem)));
     match parse(&object.node) {

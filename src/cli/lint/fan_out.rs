@@ -8,10 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use crate::domain::convention::{Convention, Mode, RuleId, Severity};
 use crate::domain::remote_key::{Placeholder, RemoteKey};
 use crate::fanout::selection::Selection;
-use crate::manifest::{Node, Object, Problem};
-
-/// The label with a namespace's name, set by Kubernetes.
-const NAME: &str = "kubernetes.io/metadata.name";
+use crate::manifest::{LABEL_NAME, Node, Object, Problem};
 
 /// How many namespaces can have a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +58,7 @@ fn warning(key: &Node) -> Problem {
             key.text().unwrap_or_default()
         ),
         fix: Some(format!(
-            "distinguish them in the key, such as by `{{{{ .metadata.namespace }}}}`, or select one namespace by its label `{NAME}`"
+            "distinguish them in the key, such as by `{{{{ .metadata.namespace }}}}`, or select one namespace by its label `{LABEL_NAME}`"
         )),
     }
 }
@@ -87,9 +84,9 @@ fn namespaces(object: &Object<'_>) -> Namespaces {
 
 /// The names that a selector selects.
 fn names(selector: LabelSelector) -> Option<Vec<String>> {
-    if let Some(name) = selector.match_labels.and_then(|mut labels| labels.remove(NAME)) {
+    if let Some(name) = selector.match_labels.and_then(|mut labels| labels.remove(LABEL_NAME)) {
         return Some(vec![name]);
     }
     let mut expressions = selector.match_expressions.into_iter().flatten();
-    expressions.find(|expression| expression.key == NAME && expression.operator == "In")?.values
+    expressions.find(|expression| expression.key == LABEL_NAME && expression.operator == "In")?.values
 }

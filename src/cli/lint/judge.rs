@@ -4,28 +4,44 @@ use std::collections::{HashMap, HashSet};
 use std::mem;
 
 use super::modes::Modes;
-use super::{convention, facts, fan_out, metadata, rules, schema};
+use super::{convention, facts, fan_out, metadata, permitted, rules, schema};
 use crate::domain::convention::Convention;
 use crate::manifest::{Bundle, Labels, Located, Node, Object, Problem, Source, Value, bundle, stores};
 
 /// Every problem of every file, in the order of files and lines. An object is judged in the mode of
 /// its Namespace's label, if the Namespace is among the files.
 pub fn judge(sources: &[Source], convention: &Convention, store_path: &str) -> Vec<Located> {
-    let mut bundle = bundle(sources);
+    judge_bundle(sources, bundle(sources), convention, store_path)
+}
+
+/// The same for files that are bundled already.
+pub fn judge_bundle(
+    sources: &[Source],
+    mut bundle: Bundle<'_>,
+    convention: &Convention,
+    store_path: &str,
+) -> Vec<Located> {
     let modes = Modes::new(convention, mem::take(&mut bundle.modes));
     judge_by(sources, bundle, &modes, store_path)
 }
 
 /// The same in the convention's own mode, whatever namespaces' labels say.
-pub fn judge_in_one_mode(sources: &[Source], convention: &Convention, store_path: &str) -> Vec<Located> {
-    judge_by(sources, bundle(sources), &Modes::new(convention, Labels::new()), store_path)
+pub fn judge_in_one_mode(
+    sources: &[Source],
+    bundle: Bundle<'_>,
+    convention: &Convention,
+    store_path: &str,
+) -> Vec<Located> {
+    judge_by(sources, bundle, &Modes::new(convention, Labels::new()), store_path)
 }
 
 fn judge_by(sources: &[Source], bundle: Bundle<'_>, modes: &Modes<'_>, store_path: &str) -> Vec<Located> {
-    let Bundle { objects, broken: mut found, .. } = bundle;
-    let stores = stores(&objects, store_path);
+    let closed = permitted::closed(&bundle);
+    let Bundle { objects, namespaces, broken: mut found, .. } = bundle;
+    let stores = stores(&objects, store_path, closed);
     for object in &objects {
         let mut problems = alone(object);
+        problems.extend(permitted::check(object, &stores, &namespaces));
         let convention = modes.of(object);
         problems.extend(convention::check(object, &convention, &stores));
         problems.extend(fan_out::check(object, &convention));

@@ -8,6 +8,7 @@ mod judge;
 mod metadata;
 mod modes;
 mod output;
+mod permitted;
 mod pull_spec;
 mod push_spec;
 mod rules;
@@ -20,10 +21,16 @@ use std::process::ExitCode;
 use super::terminal;
 use crate::domain::convention::{Mode, Severity};
 use crate::manifest::{self, Exclude, Found};
+use judge::{judge_bundle, judge_in_one_mode};
 
 pub use convention_file::{NoConvention, convention};
-pub use judge::{judge, judge_in_one_mode};
+pub use judge::judge;
 pub use output::{Colour, Format, render};
+pub use permitted::closed;
+
+/// Said of files that have nothing to judge: they may be the wrong ones.
+const NOTHING: &str =
+    "waypost lint: the files have no object of the External Secrets API: check that these are your manifests";
 
 /// Arguments of `waypost lint`.
 #[derive(clap::Args, Clone, Debug)]
@@ -45,7 +52,7 @@ pub struct Args {
     #[arg(long, value_name = "MODE")]
     pub path_convention: Option<Mode>,
     /// The mount of stores whose manifests are not among the files
-    #[arg(long, default_value = "secret", value_name = "MOUNT")]
+    #[arg(long, default_value = "secret", value_parser = super::mount, value_name = "MOUNT")]
     pub store_path: String,
 }
 
@@ -61,12 +68,16 @@ pub fn run(args: &Args) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let bundle = manifest::bundle(&sources);
+    if bundle.objects.is_empty() && unread.is_empty() {
+        terminal::say(NOTHING);
+    }
     let found = match args.path_convention {
         Some(mode) => {
             convention.mode = mode;
-            judge_in_one_mode(&sources, &convention, &args.store_path)
+            judge_in_one_mode(&sources, bundle, &convention, &args.store_path)
         }
-        None => judge(&sources, &convention, &args.store_path),
+        None => judge_bundle(&sources, bundle, &convention, &args.store_path),
     };
     let colour = if terminal::is_coloured() { Colour::Terminal } else { Colour::None };
     let errors = output::count(&found, Severity::Error);

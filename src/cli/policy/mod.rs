@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub convention: Option<PathBuf>,
     /// The mount of stores whose manifests are not among the files
-    #[arg(long, default_value = "secret", value_name = "MOUNT")]
+    #[arg(long, default_value = "secret", value_parser = super::mount, value_name = "MOUNT")]
     pub store_path: String,
     /// Instead of printing the policy, ask a server which of these rights the token lacks, and
     /// which it has in addition
@@ -58,6 +58,18 @@ pub enum Role {
     Consumer,
 }
 
+impl Args {
+    /// Said where no path is needed: such a policy would let nobody read or write anything.
+    fn nothing(&self) -> String {
+        let (kind, other) = match self.role {
+            Role::Publisher => ("PushSecret", "consumer"),
+            Role::Consumer => ("ExternalSecret", "publisher"),
+        };
+        let place = self.namespace.as_ref().map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
+        format!("no {kind}{place} among the files names a path: check the files, or print the policy of the {other}")
+    }
+}
+
 /// Reads the manifests and prints the policy.
 pub fn run(args: &Args) -> ExitCode {
     let Found { sources, refused: unread, skipped } = manifest::read(&args.files, &args.exclude);
@@ -65,6 +77,9 @@ pub fn run(args: &Args) -> ExitCode {
     let (needs, refused) = needs(&sources, args.role, args.namespace.as_deref(), &args.store_path);
     let mut problems: Vec<String> = unread.iter().map(ToString::to_string).collect();
     problems.extend(refused);
+    if needs.is_empty() && problems.is_empty() {
+        problems.push(args.nothing());
+    }
     let convention = lint::convention(args.convention.as_deref());
     problems.extend(convention.as_ref().err().map(ToString::to_string));
     let (Ok(convention), []) = (convention, problems.as_slice()) else {
@@ -93,7 +108,7 @@ fn checked(server: &Server, sections: &[Section]) -> ExitCode {
             terminal::print("policy", &difference.to_string(), code)
         }
         Err(error) => {
-            terminal::say(format_args!("waypost policy: {error}"));
+            terminal::say(format_args!("waypost policy: {}", server.in_its_words(&error)));
             ExitCode::from(2)
         }
     }

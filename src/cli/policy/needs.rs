@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Role;
+use crate::cli::lint::closed;
 use crate::domain::convention::Severity;
 use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::path::RemotePath;
@@ -25,7 +26,7 @@ pub type Needs = BTreeMap<RemotePath, Need>;
 /// without it would lack rights.
 pub fn needs(sources: &[Source], role: Role, namespace: Option<&str>, store_path: &str) -> (Needs, Vec<String>) {
     let bundle = bundle(sources);
-    let (objects, stores) = (&bundle.objects, stores(&bundle.objects, store_path));
+    let (objects, stores) = (&bundle.objects, stores(&bundle.objects, store_path, closed(&bundle)));
     let mut needs = Needs::new();
     let errors = bundle.broken.iter().filter(|found| found.problem.severity == Severity::Error);
     let mut refused: Vec<String> = errors.map(ToString::to_string).collect();

@@ -51,7 +51,10 @@ pub fn judge_folder(convention: &Convention, folder: Option<&str>) -> Vec<Findin
             rule: RuleId::V3,
             severity: Severity::Warning,
             message: format!("`{datasource}` in the searched path `{folder}` is not a known datasource"),
-            fix: suggest::datasource(convention, datasource).map(|known| format!("search `{known}`")),
+            fix: Some(match suggest::datasource(convention, datasource) {
+                Some(known) => format!("search `{known}`"),
+                None => format!("search one of {}", suggest::known_datasources(convention, datasource)),
+            }),
         }],
         Some(_) | None => Vec::new(),
     }
@@ -103,12 +106,14 @@ fn datasource(convention: &Convention, path: &RemotePath, segments: &[&str], fix
     if convention.datasources.contains(named) {
         return None;
     }
-    let known = convention.datasources.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     Some(error(
         RuleId::V3,
         format!("`{named}` in `{}` is not a known datasource", path.path),
         Some(fix.map_or_else(
-            || format!("use the type of the system ({known}), or have the platform team add `{named}`"),
+            || {
+                let known = suggest::known_datasources(convention, named);
+                format!("use the type of the system ({known}), or have the platform team add `{named}`")
+            },
             use_path,
         )),
     ))

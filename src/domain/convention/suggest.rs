@@ -37,6 +37,21 @@ pub fn datasource(convention: &Convention, word: &str) -> Option<String> {
     })
 }
 
+/// How many datasources a message names.
+const MOST_NAMED: usize = 5;
+
+/// The known datasources for a message: all of a short list, those of a long one that are most like
+/// the word.
+pub fn known_datasources(convention: &Convention, word: &str) -> String {
+    let mut known: Vec<&String> = convention.datasources.iter().collect();
+    let listed = |known: &[&String]| known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if known.len() <= MOST_NAMED {
+        return listed(&known);
+    }
+    known.sort_by(|one, other| strsim::jaro_winkler(other, word).total_cmp(&strsim::jaro_winkler(one, word)));
+    format!("{}, or another of the {} known", listed(&known[..MOST_NAMED]), known.len())
+}
+
 /// A similar property name that follows V7.
 pub fn property(convention: &Convention, name: &str) -> Option<String> {
     let lower = name.to_ascii_lowercase().replace([' ', '/'], "-");

@@ -37,6 +37,27 @@ fn the_framework_s_own_examples_are_clean() {
 }
 
 #[test]
+fn an_unknown_datasource_is_answered_with_the_nearest_and_never_with_a_long_list() {
+    let fix_of = |convention: &Convention, key: &str| {
+        let path = RemotePath::parse(Some("secret"), key).unwrap();
+        let found = convention.judge(&path, Some("password")).into_iter().find(|found| found.rule == RuleId::V3);
+        found.and_then(|found| found.fix).unwrap()
+    };
+    let builtin = Convention::default();
+    let fix = fix_of(&builtin, "platform-data/opensearchdb/temporal");
+    assert!(fix.starts_with("use the type of the system (`opensearch`, "), "the nearest comes first: {fix}");
+    assert!(fix.contains("another of the 35 known") && fix.contains("add `opensearchdb`"), "{fix}");
+    let many = (0..500).map(|number| format!("system-{number}-of-a-long-list")).collect();
+    let many = Convention { datasources: many, ..Convention::default() };
+    for finding in many.judge_find(Some("platform-data/oracle")) {
+        assert!(finding.to_string().len() < 400, "{finding}");
+    }
+    assert!(fix_of(&many, "platform-data/oracle/temporal").len() < 400);
+    let few = Convention { datasources: ["kafka".into(), "redis".into()].into(), ..Convention::default() };
+    assert!(fix_of(&few, "platform-data/oracle/temporal").contains("(`kafka`, `redis`)"), "a short list is whole");
+}
+
+#[test]
 fn each_rule_finds_what_it_is_for() {
     use RuleId::*;
     use Severity::*;

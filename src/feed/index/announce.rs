@@ -105,8 +105,8 @@ impl Index {
     pub(super) fn permit(&mut self, site: &Site, at: Instant, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
         path.permitted = Some(path.permitted.map_or(at, |before| before.max(at)));
-        let readers = path.consumers.clone();
-        self.wake(readers, now)
+        let followers = path.consumers.clone();
+        self.wake(followers, now)
     }
 
     /// The path's latest version is this one. Higher numbers are from before the entry was removed
@@ -116,8 +116,11 @@ impl Index {
             self.paths.get(site).into_iter().flat_map(|path| path.consumers.iter().cloned()).collect();
         for name in names {
             for (read, held) in self.consumers.get_mut(&name).into_iter().flat_map(|consumer| &mut consumer.sources) {
-                if read.site == *site && read.version.is_none() && held.stands.is_some_and(|stands| stands > version) {
-                    held.stands = None;
+                if read.site == *site
+                    && read.version.is_none()
+                    && held.rendered.is_some_and(|rendered| rendered > version)
+                {
+                    held.rendered = None;
                 }
             }
         }

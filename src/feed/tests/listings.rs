@@ -136,7 +136,7 @@ async fn a_login_that_may_list_and_no_longer_read_is_told_for_each_path() {
     let now = Instant::now() + 2 * HOUR;
     assert_eq!(window(&feed, &store, now).await, [0, 20]);
     assert_eq!(drained(&mut wakeups).len(), 20);
-    // Only its own check tells that a path is well again.
+    // Only its own check shows that a path can be read again.
     store.before_each(|_, _| None);
     assert_eq!(window(&feed, &store, now + 2 * HOUR).await, [0, 20]);
     assert_eq!(drained(&mut wakeups).len(), 0, "they were told and have not come yet");

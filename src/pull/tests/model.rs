@@ -143,8 +143,8 @@ impl World {
                     prop_assert_eq!(self.held(), self.wanted(), "it says {}", ready);
                 }
             }
-            // Who has a value that is not read again is well without it, and whoever reads says
-            // what is missing.
+            // A consumer whose value is not read again may stay Ready without it; one that reads
+            // says what is missing.
             (true, false) => {
                 let is_held = self.policy != "Periodic" && ready["status"] == "True" && self.held().is_some();
                 prop_assert!(is_held || ready["reason"] == "PathNotFound", "it is {}", ready);

@@ -36,7 +36,7 @@ fn owner_of(name: &str) -> Owner {
     Owner { uid: format!("uid-{name}"), cluster: "here".into(), namespace: "db".into(), name: name.into() }
 }
 
-/// The next reconcile of `old` hands everything over, and each value stands meanwhile.
+/// The next reconcile of `old` hands everything over, and each value stays meanwhile.
 async fn is_handed_over_whole(bench: &Bench) {
     let holds = bench.guard();
     bench.one("old").await;

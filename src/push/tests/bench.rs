@@ -16,9 +16,9 @@ use crate::api::condition;
 use crate::api::push_secret::PushSecretStatus;
 use crate::api::selector::StoreKind;
 use crate::api::store_location::StoreLocation;
-use crate::cluster::ClusterError;
 use crate::cluster::in_memory::{self, ApiServer};
 use crate::cluster::status::{Precondition, difference};
+use crate::cluster::{Cluster, ClusterError};
 use crate::controller::referrers::Referrers;
 use crate::controller::report::Report;
 use crate::domain::convention::Convention;
@@ -221,18 +221,7 @@ impl Bench {
         let (uid, name) = (object.metadata.uid.clone().unwrap(), object.metadata.name.clone().unwrap());
         let namespace = object.metadata.namespace.clone().unwrap();
         let report = reconcile(Arc::new(object), &world).await;
-        let mut said = &report;
-        while let Report::Orphaned { rest, .. } = said {
-            said = rest;
-        }
-        if let Report::Verdict { status, .. } = said
-            && let Some(change) = difference(&json!(status.before), &json!(status.after))
-        {
-            let api = kube::Api::<crate::api::PushSecret>::namespaced(cluster.client(), &namespace);
-            let precondition = Precondition { uid: &uid, resource_version: status.resource_version.as_deref() };
-            // A status that cannot be written is written by the next turn.
-            let _written = cluster.patch_status(&api, "PushSecret", &name, &precondition, change).await;
-        }
+        save(&cluster, [&uid, "db", &name], &report).await;
         report
     }
 
@@ -267,6 +256,22 @@ impl Bench {
 
     pub fn texts(&self, path: &str) -> BTreeMap<String, String> {
         texts(&self.store, path)
+    }
+}
+
+/// Writes the status of a report for the PushSecret with this UID, namespace and name. One that
+/// cannot be written is written by the next turn.
+pub(super) async fn save(cluster: &Cluster, [uid, namespace, name]: [&str; 3], report: &Report<PushSecretStatus>) {
+    let mut said = report;
+    while let Report::Orphaned { rest, .. } = said {
+        said = rest;
+    }
+    if let Report::Verdict { status, .. } = said
+        && let Some(change) = difference(&json!(status.before), &json!(status.after))
+    {
+        let api = kube::Api::<PushSecret>::namespaced(cluster.client(), namespace);
+        let precondition = Precondition { uid, resource_version: status.resource_version.as_deref() };
+        let _written = cluster.patch_status(&api, "PushSecret", name, &precondition, change).await;
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::protocol::{data, labels, names, owner, path, push, push_among, set, texts};
+use super::protocol::{data, metadata_keys, names, owner, path, push, push_among, set, texts};
 use crate::domain::claim;
 use crate::domain::consent::{self, Consent};
 use crate::push::step::{Existing, Goal};
@@ -30,7 +30,7 @@ fn on(counting: Counting) -> FakeStore {
     FakeStore::new().with_counting(counting)
 }
 
-/// What stood there at each request: the value, and who might read it.
+/// The entry at each request: its value, and who might read it.
 type Story = Arc<Mutex<Vec<(Option<String>, Option<Consent>)>>>;
 
 fn watched(store: &FakeStore) -> Story {
@@ -68,11 +68,11 @@ async fn a_consent_stands_before_the_value_that_it_is_about_and_goes_with_its_cl
         push(&store, "a", &password("two", &["shop"])).await.unwrap();
         assert_eq!((now(&store), store.peek(&path()).cas()), (Some(only(&["shop"])), versions));
         push(&store, "a", &password("two", &[])).await.unwrap();
-        assert!(!labels(&store).contains(&key), "whoever says nothing lets everybody read");
+        assert!(!metadata_keys(&store).contains(&key), "whoever says nothing lets everybody read");
         push(&store, "a", &password("two", &["shop"])).await.unwrap();
         let release = Goal { release: names(&["password"]), ..Goal::default() };
         push(&store, "a", &release).await.unwrap();
-        assert_eq!(labels(&store), [claim::MARKER]);
+        assert_eq!(metadata_keys(&store), [claim::MARKER]);
     }
 }
 
@@ -106,15 +106,15 @@ async fn i4_a_new_owner_opens_no_value_of_the_former_one() {
     }
 }
 
-/// Two claim a property at once where nobody counts changes of labels: the one that loses leaves no
-/// word about who may read it.
+/// Two claim a property at once where nobody counts changes of custom metadata: the one that loses
+/// leaves no word about who may read it.
 #[tokio::test]
 async fn a_claimant_that_loses_leaves_the_winners_consent_alone() {
     for existing in [Existing::Replace, Existing::Keep] {
         let store = on(Counting::Refused);
         let story = Arc::new(Mutex::new(None));
         let (won, wins) = (story.clone(), store.clone());
-        // Just before the loser's first change of labels, the other does all that it has to do.
+        // Just before the loser's first change of custom metadata, the other does all that it has to do.
         store.before_each(move |store, request| {
             if request.operation == Operation::PatchMetadata && won.lock().is_none() {
                 *won.lock() = Some(());
@@ -151,5 +151,5 @@ async fn a_withdrawn_intent_leaves_no_consent() {
     let goal = Goal { existing: Existing::Keep, ..password("mine", &["other"]) };
     push(&store, "a", &goal).await.unwrap();
     assert_eq!(texts(&store)["password"], "theirs");
-    assert_eq!(labels(&store), [claim::MARKER]);
+    assert_eq!(metadata_keys(&store), [claim::MARKER]);
 }

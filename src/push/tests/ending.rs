@@ -1,5 +1,5 @@
-//! What becomes of an entry whose last property goes: its versions, its labels, and whatever
-//! somebody writes meanwhile.
+//! What becomes of an entry whose last property goes: its versions, its custom metadata, and
+//! whatever somebody writes meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::lifecycle::{Bench, PUSH, TEMPORAL, at, both};
-use super::protocol::{data, expect, labels, owner, path, push, remove, set, texts};
+use super::protocol::{data, expect, metadata_keys, owner, path, push, remove, set, texts};
 use crate::controller::report::Report;
 use crate::domain::claim;
 use crate::domain::earlier_versions::EarlierVersions;
@@ -44,12 +44,12 @@ async fn earlier_versions_stay_unless_they_are_to_be_destroyed_or_purged() {
         let store = pushed_by("a", counting).await;
         push(&store, "a", &gone(EarlierVersions::Keep)).await.unwrap();
         assert!(matches!(store.peek(&path()).state, EntryState::Deleted { version: 3 }));
-        assert_eq!((kept(&store).await, labels(&store)), (vec![1, 2, 3], vec!["managed-by".to_owned()]));
+        assert_eq!((kept(&store).await, metadata_keys(&store)), (vec![1, 2, 3], vec!["managed-by".to_owned()]));
 
         let store = pushed_by("a", counting).await;
         push(&store, "a", &gone(EarlierVersions::Destroy)).await.unwrap();
         assert!(matches!(store.peek(&path()).state, EntryState::Deleted { version: 3 }));
-        assert_eq!((kept(&store).await, labels(&store)), (vec![], vec!["managed-by".to_owned()]));
+        assert_eq!((kept(&store).await, metadata_keys(&store)), (vec![], vec!["managed-by".to_owned()]));
 
         let store = pushed_by("a", counting).await;
         push(&store, "a", &gone(EarlierVersions::Purge)).await.unwrap();
@@ -71,7 +71,7 @@ async fn what_others_own_or_wrote_keeps_its_history() {
         store.soft_delete(&path());
         push(&store, "a", &gone(earlier)).await.unwrap();
         assert_eq!(kept(&store).await, [1, 2, 3, 4, 5]);
-        assert_eq!(labels(&store), ["claim.waypost.io/note", "managed-by"]);
+        assert_eq!(metadata_keys(&store), ["claim.waypost.io/note", "managed-by"]);
     }
 }
 
@@ -102,8 +102,8 @@ async fn a_persons_write_survives_wherever_it_comes_but_for_the_last_moment_of_a
     }
 }
 
-/// Before request `k` of the one the other runs as far as it can, for every `k`, in both roles:
-/// whoever was told that its value stands, finds it there.
+/// Before request `k` of one PushSecret, another runs as far as it can, for every `k`, in both
+/// roles. The value of each that was told so is there.
 #[tokio::test]
 async fn a_purge_takes_no_other_owners_value_wherever_they_cross() {
     use Counting::{Offered, Refused};
@@ -122,7 +122,7 @@ async fn a_purge_takes_no_other_owners_value_wherever_they_cross() {
                 store.before_each(move |_, request| {
                     seen += usize::from(request.identity.0.as_ref() == "fake");
                     if seen == crossing + 1 && told.lock().is_none() {
-                        // Where it would pause it is taken for stopped, its intent standing.
+                        // Where it would pause, it counts as stopped, and its intent stays.
                         let done = push(&other, uid, &goal).now_or_never();
                         *told.lock() = Some(matches!(done, Some(Ok(_))));
                     }
@@ -138,7 +138,7 @@ async fn a_purge_takes_no_other_owners_value_wherever_they_cross() {
                     push(&store, uid, &goal).await.ok();
                 }
                 assert_eq!(texts(&store), expect(&[("note", "theirs")]), "{place}");
-                assert_eq!(labels(&store), ["claim.waypost.io/note", "managed-by"], "{place}");
+                assert_eq!(metadata_keys(&store), ["claim.waypost.io/note", "managed-by"], "{place}");
             }
         }
     }
@@ -157,7 +157,7 @@ async fn a_missing_right_is_told_and_leaves_no_intent_behind() {
         });
         let told = push(&store, "a", &gone(earlier)).await.unwrap_err();
         assert!(matches!(told, ApplyError::MayNot { .. }) && told.to_string().contains(policy), "{told}");
-        assert_eq!(labels(&store), ["claim.waypost.io/password", "managed-by"]);
+        assert_eq!(metadata_keys(&store), ["claim.waypost.io/password", "managed-by"]);
         assert!(texts(&store).is_empty(), "the value is gone for readers all the same");
         store.before_each(|_, _| None);
         push(&store, "a", &gone(earlier)).await.unwrap();
@@ -189,7 +189,7 @@ async fn a_stop_at_any_request_of_an_ending_is_repaired_by_the_next_reconcile() 
                 EarlierVersions::Purge => assert!(matches!(entry.state, EntryState::Absent), "stopped at {stop}"),
                 EarlierVersions::Keep | EarlierVersions::Destroy => {
                     assert!(matches!(entry.state, EntryState::Deleted { version: 3 }), "stopped at {stop}");
-                    assert_eq!(labels(&store), ["managed-by"], "stopped at {stop}");
+                    assert_eq!(metadata_keys(&store), ["managed-by"], "stopped at {stop}");
                 }
             }
             assert!(kept(&store).await.is_empty(), "stopped at {stop}");
@@ -204,7 +204,7 @@ async fn an_announced_purge_of_somebody_who_is_gone_holds_nobody_up() {
     let announced = claim::intend_purge(&dead).into_iter().filter_map(|(key, value)| Some((key, value?)));
     store.put_metadata(&path(), announced.collect());
     push(&store, "a", &set(&[("password", "p")])).await.unwrap();
-    assert_eq!(labels(&store), ["claim.waypost.io/password", "managed-by"]);
+    assert_eq!(metadata_keys(&store), ["claim.waypost.io/password", "managed-by"]);
 }
 
 fn annotate(bench: &Bench, earlier: &str, more: Value) {

@@ -1,5 +1,5 @@
-//! The ledger lists whatever of ours is in a store: through edits, old caches, erased labels and
-//! lines of other controllers.
+//! The ledger lists whatever of ours is in a store: through edits, old caches, replaced custom
+//! metadata, and lines of other controllers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::lifecycle::{Bench, PUSH, TEMPORAL, at, both, expect, mapping};
 use super::protocol::{data, marked, owner};
 use crate::api::names::FINALIZER_PUSH_SECRET;
+use crate::cluster::in_memory::Fault;
 use crate::controller::report::{Report, Requeue};
 use crate::domain::claim;
 use crate::domain::remote::EntryState;
@@ -25,12 +26,12 @@ fn finalizers(bench: &Bench) -> Vec<String> {
     bench.server.push_secret(PUSH).unwrap().metadata.finalizers.unwrap_or_default()
 }
 
-/// Replaces the labels of the path, with these claims of another PushSecret among them.
-fn relabel(bench: &Bench, mark: bool, taken: &[&str]) {
-    let mut labels = if mark { marked() } else { claim::CustomMetadata::new() };
+/// Replaces the custom metadata of the path, with these claims of another PushSecret among them.
+fn replace_metadata(bench: &Bench, mark: bool, taken: &[&str]) {
+    let mut metadata = if mark { marked() } else { claim::CustomMetadata::new() };
     let claims = claim::confirm(taken.iter().copied(), &owner("b"));
-    labels.extend(claims.into_iter().filter_map(|(key, value)| Some((key, value?))));
-    bench.store.put_metadata(&at(TEMPORAL), labels);
+    metadata.extend(claims.into_iter().filter_map(|(key, value)| Some((key, value?))));
+    bench.store.put_metadata(&at(TEMPORAL), metadata);
     let rival = json!({ "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret",
         "metadata": { "name": "push-b", "namespace": "db", "uid": "b" }, "spec": both() });
     bench.server.put("/namespaces/db/pushsecrets/push-b", rival);
@@ -166,8 +167,8 @@ async fn an_old_copy_releases_no_claim() {
     }
 }
 
-/// An old copy of the very spec knows a line that the ledger lost since, and the labels still tell
-/// of us.
+/// An old copy of the very spec knows a line that the ledger lost since, and the custom metadata
+/// still names us.
 #[tokio::test]
 async fn an_old_copy_of_the_same_spec_removes_nothing_that_the_ledger_lists_no_more() {
     let bench = Bench::new();
@@ -207,12 +208,12 @@ async fn a_first_push_is_listed_without_a_look_and_an_erased_claim_costs_one() {
 }
 
 #[tokio::test]
-async fn what_another_takes_after_the_labels_were_erased_takes_no_other_line_along() {
+async fn what_another_takes_after_the_metadata_was_replaced_takes_no_other_line_along() {
     for mark in [true, false] {
         let bench = Bench::new();
         bench.spec(1, both());
         bench.turn().await;
-        relabel(&bench, mark, &["password"]);
+        replace_metadata(&bench, mark, &["password"]);
         bench.turn().await;
         let (ready, reason, _) = bench.ready();
         assert!(!ready && ["PathConflict", "PathNotManaged"].contains(&reason.as_str()), "{reason}");
@@ -221,7 +222,7 @@ async fn what_another_takes_after_the_labels_were_erased_takes_no_other_line_alo
 }
 
 #[tokio::test]
-async fn replaced_labels_are_called_so_lose_no_line_and_adopting_mends_them() {
+async fn replaced_metadata_is_called_so_loses_no_line_and_adopting_mends_it() {
     let bench = Bench::new();
     bench.spec(1, both());
     bench.turn().await;
@@ -253,9 +254,13 @@ async fn a_removal_that_is_declined_is_told_whether_the_push_secret_stays_or_goe
     };
     type Case = (&'static str, fn(&Bench), &'static str);
     let cases: [Case; 4] = [
-        ("Replace", |bench| relabel(bench, false, &[]), "the custom_metadata of the path was replaced"),
-        ("IfNotExists", |bench| relabel(bench, true, &[]), "updatePolicy IfNotExists"),
-        ("Replace", |bench| relabel(bench, true, &["password", "username"]), "it belongs to PushSecret db/push-b"),
+        ("Replace", |bench| replace_metadata(bench, false, &[]), "the custom_metadata of the path was replaced"),
+        ("IfNotExists", |bench| replace_metadata(bench, true, &[]), "updatePolicy IfNotExists"),
+        (
+            "Replace",
+            |bench| replace_metadata(bench, true, &["password", "username"]),
+            "it belongs to PushSecret db/push-b",
+        ),
         (
             "Replace",
             |bench| {
@@ -306,6 +311,48 @@ async fn a_removal_that_is_declined_is_told_whether_the_push_secret_stays_or_goe
     bench.store.put_metadata(&at(TEMPORAL), marked());
     bench.spec(2, only());
     assert!(matches!(bench.turn().await, Report::Verdict { .. }));
+}
+
+/// With `IfNotExists`, a value that is neither claimed nor the wanted one is left, because it may be
+/// another writer's. It may also be ours: any request may have failed or lost its reply, and the
+/// source has changed since.
+#[tokio::test]
+async fn a_value_that_if_not_exists_leaves_after_a_lost_reply_stays_listed_until_it_is_named() {
+    let mut keep = both();
+    keep["updatePolicy"] = json!("IfNotExists");
+    let mut named = 0;
+    for (fault, stop) in
+        [Fault::Refuse, Fault::LoseReply].into_iter().flat_map(|fault| (0..20).map(move |k| (fault, k)))
+    {
+        let bench = Bench::new();
+        bench.spec(1, keep.clone());
+        bench.fail_at(stop, fault);
+        bench.turn().await;
+        bench.source(&[("user", b"u2"), ("pass", b"p2")]);
+        for _ in 0..3 {
+            bench.turn().await;
+        }
+        let listed = [format!("{TEMPORAL}/password"), format!("{TEMPORAL}/username")];
+        assert_eq!(bench.texts(TEMPORAL).len(), 2, "stopped at {stop}");
+        assert_eq!(bench.ledger(), listed, "stopped at {stop}");
+        bench.delete();
+        let mut said = String::new();
+        for _ in 0..3 {
+            if bench.server.push_secret(PUSH).is_some()
+                && let Report::LetGo { left, .. } = bench.turn().await
+            {
+                said.push_str(&left);
+            }
+        }
+        for property in bench.texts(TEMPORAL).keys() {
+            assert!(
+                said.contains(&format!("{property:?}")),
+                "stopped at {stop}: {property} stays without a word: {said}"
+            );
+            named += 1;
+        }
+    }
+    assert!(named > 0, "no reply of a write was lost");
 }
 
 fn as_a_whole(bench: &Bench, key: &str) {

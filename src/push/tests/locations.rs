@@ -1,5 +1,5 @@
-//! Stores that are edited in place: what was pushed to where they led goes once everything stands
-//! where they lead, or is named.
+//! Stores that are edited in place: what was pushed to a former location is removed once everything
+//! is at the new one, or is named.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,14 +50,14 @@ fn status(bench: &Bench) -> PushSecretStatus {
     bench.server.push_secret(PUSH).unwrap().status.unwrap()
 }
 
-/// Where the store leads by the status, and how many lines stand elsewhere.
+/// Where the store leads by the status, and how many lines are of former locations.
 fn recorded(bench: &Bench) -> (String, usize) {
     let status = status(bench);
     let location = status.store_locations.get("ClusterSecretStore/vault").map(ToString::to_string);
     (location.unwrap_or_default(), status.former_locations.iter().map(|former| former.pushed.len()).sum())
 }
 
-/// What stands at a mount.
+/// The texts of the path at a mount.
 fn texts_at(store: &FakeStore, mount: &str) -> BTreeMap<String, String> {
     let path = RemotePath::parse(Some(mount), TEMPORAL).unwrap();
     let entry = store.peek(&path);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::protocol::{data, expect, labels, marked, path, push, remove, set, texts};
+use super::protocol::{data, expect, marked, metadata_keys, path, push, remove, set, texts};
 use crate::domain::claim;
 use crate::domain::path::RemotePath;
 use crate::push::entry::{ApplyError, Wrote};
@@ -36,7 +36,7 @@ async fn a_path_that_is_marked_elsewhere_is_claimed_without_a_version_and_looked
         let store = left_behind(counting);
         let applied = push(&store, "a", &spelled(set(&[("password", "p")]))).await.unwrap();
         assert_eq!((applied.settled.version, applied.wrote), (Some(1), Wrote::Nothing));
-        assert_eq!(labels(&store), ["claim.waypost.io/password", "managed-by"]);
+        assert_eq!(metadata_keys(&store), ["claim.waypost.io/password", "managed-by"]);
         assert_eq!(texts(&store), expect(&[("password", "p"), ("username", "u")]));
         assert!(store.peek(&phantom()).custom_metadata.is_empty());
         let before = store.requests().len();
@@ -49,7 +49,7 @@ async fn a_path_that_is_marked_elsewhere_is_claimed_without_a_version_and_looked
 async fn a_property_that_was_pushed_before_the_mark_was_put_right_goes_with_its_mapping() {
     let store = left_behind(Counting::Refused);
     push(&store, "a", &spelled(remove(&["password"]))).await.unwrap();
-    assert_eq!((texts(&store), labels(&store)), (expect(&[("username", "u")]), vec![claim::MARKER.to_owned()]));
+    assert_eq!((texts(&store), metadata_keys(&store)), (expect(&[("username", "u")]), vec![claim::MARKER.to_owned()]));
 }
 
 #[tokio::test]
@@ -74,11 +74,11 @@ async fn whatever_is_no_misplaced_mark_is_not_believed_and_costs_one_request() {
 }
 
 #[tokio::test]
-async fn a_mark_with_labels_of_others_is_believed_and_stays() {
+async fn a_mark_beside_others_metadata_is_believed_and_stays() {
     let store = left_behind(Counting::Refused);
-    let mut labels = marked();
-    labels.insert("team".into(), "shop".into());
-    store.put_metadata(&phantom(), labels);
+    let mut metadata = marked();
+    metadata.insert("team".into(), "shop".into());
+    store.put_metadata(&phantom(), metadata);
     push(&store, "a", &spelled(set(&[("password", "p")]))).await.unwrap();
     assert!(claim::is_marked(&store.peek(&phantom()).custom_metadata));
 }

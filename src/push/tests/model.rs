@@ -1,8 +1,8 @@
 //! A model of pushes: random sequences of edits, faults, stops and races over whole reconciles, and
-//! what must hold after each step.
+//! what must hold after each move.
 //!
-//! `make model CASES=10000` runs as many sequences as one likes. One that fails is shrunk, and its
-//! seed is kept in `proptest-regressions/`; what it taught stands below by name, move by move.
+//! `make model CASES=10000` runs as many sequences as you like. One that fails is shrunk, and its
+//! seed is kept in `proptest-regressions/`. The tests below repeat such sequences by name.
 
 mod laws;
 mod moves;
@@ -50,8 +50,8 @@ proptest! {
     }
 }
 
-/// A PushSecret has pushed, and another one wants all that it has: whatever happens then, the
-/// values stand, and once it is calm the other one has them if the first was deleted.
+/// A PushSecret has pushed, and another one wants all that it has. Whatever happens then, the
+/// values stay. Once it is calm, the other one owns them if the first was deleted.
 fn play_rename(first: Wish, second: Wish, moves: &[Move]) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime can be built").block_on(async {

@@ -83,8 +83,8 @@ pub(super) fn set(entries: &[(&str, &str)]) -> Goal {
     Goal { set: data(entries), ..Goal::default() }
 }
 
-fn labelled(goal: Goal, labels: &[(&str, &str)]) -> Goal {
-    let set = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+fn with_metadata(goal: Goal, entries: &[(&str, &str)]) -> Goal {
+    let set = entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     Goal { custom_metadata: MetadataGoal { set, ..MetadataGoal::default() }, ..goal }
 }
 
@@ -120,7 +120,7 @@ pub(super) fn expect(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
     entries.iter().map(|(p, v)| ((*p).to_owned(), (*v).to_owned())).collect()
 }
 
-pub(super) fn labels(store: &FakeStore) -> Vec<String> {
+pub(super) fn metadata_keys(store: &FakeStore) -> Vec<String> {
     store.peek(&path()).custom_metadata.into_keys().collect()
 }
 
@@ -134,7 +134,7 @@ async fn a_first_push_claims_and_writes_one_version() {
     let applied = push(&store, "a", &set(&[("username", "u"), ("password", "p")])).await.unwrap();
     assert_eq!((applied.settled.version, applied.wrote), (Some(1), Wrote::Version));
     assert_eq!(texts(&store), expect(&[("username", "u"), ("password", "p")]));
-    assert_eq!(labels(&store), ["claim.waypost.io/password", "claim.waypost.io/username", "managed-by"]);
+    assert_eq!(metadata_keys(&store), ["claim.waypost.io/password", "claim.waypost.io/username", "managed-by"]);
 }
 
 #[tokio::test]
@@ -150,15 +150,15 @@ async fn properties_of_any_number_of_owners_that_are_gone_are_taken_over() {
 }
 
 #[tokio::test]
-async fn where_changes_of_labels_are_counted_a_claim_is_one_request() {
+async fn where_changes_of_metadata_are_counted_a_claim_is_one_request() {
     let operations = async |counting, entry: Option<&str>| {
         let store = FakeStore::new().with_counting(counting);
         if let Some(theirs) = entry {
             push(&store, "b", &set(&[(theirs, "x")])).await.unwrap();
         }
         let before = store.requests().len();
-        push(&store, "a", &labelled(set(&[("password", "p")]), &[("team", "x")])).await.unwrap();
-        assert!(labels(&store).starts_with(&["claim.waypost.io/password".to_owned()]));
+        push(&store, "a", &with_metadata(set(&[("password", "p")]), &[("team", "x")])).await.unwrap();
+        assert!(metadata_keys(&store).starts_with(&["claim.waypost.io/password".to_owned()]));
         store.requests()[before..].iter().map(|request| request.operation).collect::<Vec<_>>()
     };
     use Operation::{CreateEntry, ExchangeMetadata, PatchMetadata, Read, Write};
@@ -187,7 +187,7 @@ async fn a_claim_at_once_gives_way_to_an_intent_and_to_a_claim_that_came_between
         });
         let refused = push(&store, "a", &set(&[("password", "a")])).await.unwrap_err();
         assert!(matches!(refused, ApplyError::Contested { .. } | ApplyError::Refused { .. }), "{refused}");
-        assert!(!labels(&store).iter().any(|label| store.peek(&path()).custom_metadata[label].contains("push-a")));
+        assert!(!metadata_keys(&store).iter().any(|key| store.peek(&path()).custom_metadata[key].contains("push-a")));
         assert_eq!(store.count(Operation::Write), 0);
     }
 }
@@ -203,7 +203,7 @@ async fn what_is_kept_if_it_is_there_is_not_claimed_before_it_is_written() {
         None
     });
     let applied = push(&store, "a", &keep).await.unwrap();
-    assert_eq!((applied.settled.kept, labels(&store)), (names(&["password"]), vec!["managed-by".to_owned()]));
+    assert_eq!((applied.settled.kept, metadata_keys(&store)), (names(&["password"]), vec!["managed-by".to_owned()]));
 }
 
 #[tokio::test]
@@ -220,33 +220,33 @@ async fn a_change_costs_one_read_and_one_write_and_silence_one_read() {
 }
 
 #[tokio::test]
-async fn labels_come_with_the_claims_and_cost_neither_a_version_nor_a_second_look() {
+async fn metadata_comes_with_the_claims_and_costs_neither_a_version_nor_a_second_look() {
     let store = FakeStore::new();
-    let goal = |team: &str| labelled(set(&[("password", "1")]), &[("team", team)]);
+    let goal = |team: &str| with_metadata(set(&[("password", "1")]), &[("team", team)]);
     push(&store, "a", &goal("x")).await.unwrap();
-    assert_eq!(labels(&store), ["claim.waypost.io/password", "managed-by", "team"]);
+    assert_eq!(metadata_keys(&store), ["claim.waypost.io/password", "managed-by", "team"]);
     push(&store, "a", &goal("y")).await.unwrap();
     assert_eq!((store.peek(&path()).cas(), &*store.peek(&path()).custom_metadata["team"]), (1, "y"));
     let mutations = store.mutations();
     push(&store, "a", &goal("y")).await.unwrap();
     assert_eq!(store.mutations(), mutations);
-    // Whoever owns nothing there labels nothing either.
-    push(&store, "b", &labelled(set(&[("password", "2")]), &[("team", "z")])).await.unwrap_err();
+    // Whoever owns nothing there sets no custom metadata either.
+    push(&store, "b", &with_metadata(set(&[("password", "2")]), &[("team", "z")])).await.unwrap_err();
     assert_eq!(store.mutations(), mutations);
     let gone = Goal {
         custom_metadata: MetadataGoal { remove: names(&["team"]), ..MetadataGoal::default() },
         ..remove(&["password"])
     };
     push(&store, "a", &gone).await.unwrap();
-    assert_eq!(labels(&store), ["managed-by"]);
+    assert_eq!(metadata_keys(&store), ["managed-by"]);
 }
 
 #[tokio::test]
-async fn labels_for_which_there_is_no_room_are_refused_before_anything_is_written() {
+async fn metadata_for_which_there_is_no_room_is_refused_before_anything_is_written() {
     let store = FakeStore::new();
     let many: Vec<(String, String)> = (0..63).map(|number| (format!("label-{number}"), String::new())).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    let refused = push(&store, "a", &labelled(set(&[("password", "1")]), &many)).await.unwrap_err();
+    let refused = push(&store, "a", &with_metadata(set(&[("password", "1")]), &many)).await.unwrap_err();
     let crowded = Refusal::TooManyClaims { claims: 1, keys: 65, others: Vec::new() };
     assert_eq!(refused, ApplyError::Refused { refusal: crowded, taken: BTreeSet::new() });
     assert_eq!(store.mutations(), 0);
@@ -332,7 +332,7 @@ async fn the_last_property_goes_with_its_version_and_claims() {
     push(&store, "a", &set(&[("password", "a")])).await.unwrap();
     push(&store, "a", &remove(&["password"])).await.unwrap();
     assert!(matches!(store.peek(&path()).state, EntryState::Deleted { version: 2 }));
-    assert_eq!(labels(&store), ["managed-by"]);
+    assert_eq!(metadata_keys(&store), ["managed-by"]);
     push(&store, "b", &set(&[("password", "b")])).await.unwrap();
     assert_eq!(store.peek(&path()).cas(), 3);
 }
@@ -391,7 +391,7 @@ async fn two_racers_for_one_property_have_one_winner_wherever_they_cross() {
                 move |_, request| {
                     seen += usize::from(request.identity.0.as_ref() == "fake");
                     if seen == crossing + 1 && outcome.lock().is_none() {
-                        // Where it would pause it is taken for stopped, its intent standing.
+                        // Where it would pause, it counts as stopped, and its intent stays.
                         let goal = set(&[("password", second)]);
                         let other = push(&crossing_store, second, &goal).now_or_never();
                         *outcome.lock() = Some(matches!(other, Some(Ok(_))));
@@ -451,7 +451,7 @@ async fn a_stop_at_any_request_is_repaired_by_the_next_reconcile() {
             }
             let entry = store.peek(&path());
             assert!(matches!(entry.state, EntryState::Deleted { version: 4 }), "stopped at {stop}");
-            assert_eq!(labels(&store), ["managed-by"], "stopped at {stop}");
+            assert_eq!(metadata_keys(&store), ["managed-by"], "stopped at {stop}");
         }
     }
 }
@@ -471,5 +471,5 @@ async fn an_intent_that_stands_still_is_swept_after_a_minute() {
     assert_eq!(store.mutations(), 0);
     let applier = Applier { now: Instant::now() + crate::push::intents::STALE_AFTER, ..applier };
     applier.converge(&access, &goal, Removals::Now).await.unwrap();
-    assert_eq!(labels(&store), ["claim.waypost.io/password", "managed-by"]);
+    assert_eq!(metadata_keys(&store), ["claim.waypost.io/password", "managed-by"]);
 }

@@ -1,5 +1,5 @@
-//! A PushSecret that goes, or no longer maps something, leaves it to one that waits for it: the
-//! value stands at every request.
+//! A PushSecret that is deleted, or no longer maps a property, leaves it to one that waits for it.
+//! The value is there at every request.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -496,7 +496,7 @@ async fn another_clusters_intent_is_no_reason_to_wait() {
     let bench = Bench::new();
     bench.apply("old", both());
     bench.one("old").await;
-    let mut labels = bench.store.peek(&at(TEMPORAL)).custom_metadata;
+    let mut metadata = bench.store.peek(&at(TEMPORAL)).custom_metadata;
     let theirs = crate::domain::claim::Owner {
         uid: "zzz".into(),
         cluster: "there".into(),
@@ -504,8 +504,8 @@ async fn another_clusters_intent_is_no_reason_to_wait() {
         name: "new".into(),
     };
     let intents = claim::intend(&BTreeMap::new(), ["password"], &theirs, &claim::Inquiry::default());
-    labels.extend(intents.into_iter().filter_map(|(key, value)| Some((key, value?))));
-    bench.store.put_metadata(&at(TEMPORAL), labels);
+    metadata.extend(intents.into_iter().filter_map(|(key, value)| Some((key, value?))));
+    bench.store.put_metadata(&at(TEMPORAL), metadata);
     bench.drop("old");
     assert_eq!(bench.one("old").await, Report::Gone);
     assert!(bench.texts(TEMPORAL).is_empty());
@@ -527,9 +527,9 @@ async fn nothing_is_left_to_others_on_the_word_of_a_cache() {
     assert!(bench.says("old").0, "{:?}", bench.says("old"));
 }
 
-/// A controller that stops at request `k`, of either server and on either side of it: after a
-/// restart, which forgets all offers, the next reconciles end where undisturbed ones would, and the
-/// value stands all the time.
+/// A controller stops at request `k`, of either server and on either side of it, and the restart
+/// forgets all offers. The next reconciles end where undisturbed ones would, and the value is there
+/// all the time.
 #[tokio::test]
 async fn a_stop_at_any_request_of_a_rename_is_repaired_and_the_value_stands() {
     use Counting::{Offered, Refused};

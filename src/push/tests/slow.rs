@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use super::protocol::{Living, data, expect, labels, names, no_offers, owner, path, place_key, set, texts};
+use super::protocol::{Living, data, expect, metadata_keys, names, no_offers, owner, path, place_key, set, texts};
 use crate::cluster::ClusterError;
 use crate::push::entry::{Access, Applied, Applier, ApplyError, Recorder, Sight};
 use crate::push::intents::Intents;
@@ -45,7 +45,7 @@ async fn a_read_that_grew_old_is_made_anew_before_the_write_that_rests_on_it() {
     assert_eq!(late.unwrap_err(), ApplyError::Busy);
     assert_eq!((store.count(Operation::Write), texts(&store)), (0, expect(&[])));
     push(&store, &set(&[("password", "p")]), Duration::from_secs(10)).await.unwrap();
-    assert_eq!(labels(&store), ["claim.waypost.io/password", "managed-by"]);
+    assert_eq!(metadata_keys(&store), ["claim.waypost.io/password", "managed-by"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -55,7 +55,7 @@ async fn an_intent_is_not_confirmed_on_the_word_of_an_old_reply() {
     store.slow(Write, Duration::from_secs(30));
     push(&store, &set(&[("password", "p")]), Duration::ZERO).await.unwrap();
     assert_eq!(operations(&store), [Read, CreateEntry, PatchMetadata, Read, Write, Read, PatchMetadata, Read]);
-    assert_eq!(labels(&store), ["claim.waypost.io/password", "managed-by"]);
+    assert_eq!(metadata_keys(&store), ["claim.waypost.io/password", "managed-by"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! Several stores: each stands for itself, and those that labels select come and go.
+//! Several stores: none delays another, and those that labels select come and go.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -182,9 +182,9 @@ async fn who_may_read_is_said_of_each_of_many_keys() {
     });
     bench.spec(1, spec(json!({ "dataTo": [{ "remoteKey": TEMPORAL, "metadata": metadata }] })));
     bench.turn().await;
-    let labels = bench.store.peek(&at(TEMPORAL)).custom_metadata;
+    let metadata = bench.store.peek(&at(TEMPORAL)).custom_metadata;
     for key in ["user", "pass"] {
-        assert!(labels.contains_key(&crate::domain::consent::key(key)), "{labels:?}");
+        assert!(metadata.contains_key(&crate::domain::consent::key(key)), "{metadata:?}");
     }
 }
 

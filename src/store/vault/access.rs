@@ -19,8 +19,9 @@ use crate::store::{Identity, StoreError};
 pub struct Access {
     /// `https://host:port`.
     pub address: String,
-    /// The only trusted certificates, as PEM; the system's if `None`.
-    pub ca: Option<Vec<u8>>,
+    /// The only trusted certificates, as PEM, with the setting that they are from; the system's if
+    /// `None`.
+    pub ca: Option<(String, Vec<u8>)>,
     /// The server's namespace; `None` is the root.
     pub namespace: Option<String>,
     /// The token.
@@ -55,7 +56,7 @@ impl Access {
     }
 
     pub(super) fn transport(&self, lagging: Lagging) -> Result<Arc<Transport>, ConnectError> {
-        let ca = self.ca.as_deref().map(|pem| ("the given certificates", pem));
+        let ca = self.ca.as_ref().map(|(name, pem)| (name.as_str(), pem.as_slice()));
         Ok(Transport::new(Settings {
             http: connect::client(ca, None)?,
             address: connect::address(&self.address)?,

@@ -24,8 +24,11 @@ pub enum CapabilitiesError {
     #[error(transparent)]
     Connect(ConnectError),
     /// The text has characters that a token cannot have.
-    #[error("the token has characters that a token cannot have: check that it is the token itself")]
-    Token,
+    #[error("the token of {token_in} has characters that a token cannot have: check that it is the token itself")]
+    Token {
+        /// The variable or file with the token.
+        token_in: &'static str,
+    },
     /// The server.
     #[error(transparent)]
     Store(StoreError),
@@ -40,7 +43,8 @@ pub async fn capabilities(
     paths: &[&str],
 ) -> Result<BTreeMap<String, BTreeSet<String>>, CapabilitiesError> {
     let transport = access.transport(Lagging::Refuse).map_err(CapabilitiesError::Connect)?;
-    let mut token = HeaderValue::from_bytes(access.token.expose()).map_err(|_illegal| CapabilitiesError::Token)?;
+    let unusable = CapabilitiesError::Token { token_in: access.token_in };
+    let mut token = HeaderValue::from_bytes(access.token.expose()).map_err(|_illegal| unusable)?;
     token.set_sensitive(true);
     let body = serde_json::json!({ "paths": paths }).to_string().into_bytes();
     let request = Outgoing {

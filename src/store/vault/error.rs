@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn words_count_in_errors_alone_and_never_in_labels_or_values() {
+    fn words_count_in_errors_alone_and_never_in_metadata_or_values() {
         let words = [
             "no handler for route",
             "namespace not found",

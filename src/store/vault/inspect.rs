@@ -33,8 +33,8 @@ pub struct Inspection {
 pub struct Lacking {
     /// Of [`DATA`], at `data/`: to read a version, and to write one.
     pub data: Vec<&'static str>,
-    /// Of [`METADATA`], at `metadata/`: to create an entry, and to see and change its labels, where
-    /// claims are.
+    /// Of [`METADATA`], at `metadata/`: to create an entry, and to see and change its custom
+    /// metadata, where claims are.
     pub metadata: Vec<&'static str>,
     /// Of [`DELETE`], at `delete/`: to delete the latest version once its last property was removed.
     pub delete: Vec<&'static str>,

@@ -58,10 +58,11 @@ pub fn hold(world: &mut World) -> Result<(), String> {
     Ok(())
 }
 
-/// Once it is calm: what is wanted stands there, what is not is gone, and whoever was deleted is gone.
+/// Once it is calm: what is wanted is there, what is not wanted is gone, and so is every deleted
+/// PushSecret.
 pub fn converged(world: &World) -> Result<(), String> {
     let pushes = world.pushes();
-    // One that is well, or has declined, would hold nobody.
+    // One that is Ready, or has declined, would hold nobody.
     let stranger = world.stranger();
     let ready = stranger.status.as_ref().and_then(|status| condition::find(&status.conditions, condition::READY));
     if ready.and_then(|ready| ready.reason.as_deref()) != Some(Reason::StoreNotReady.as_str()) {
@@ -71,7 +72,7 @@ pub fn converged(world: &World) -> Result<(), String> {
         return Err(format!("{:?} is held: {:?}", held.metadata.name, held.status));
     }
     for spot in spots() {
-        // Labels that somebody replaced make the path theirs until they are adopted.
+        // Custom metadata that somebody replaced makes the path theirs until they are adopted.
         if world.is_foreign(spot) {
             continue;
         }
@@ -95,12 +96,12 @@ pub fn converged(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// Where something stands.
+/// Where a value is.
 pub fn filled(world: &World) -> Vec<Spot> {
     spots().filter(|spot| world.text(*spot).is_some()).collect()
 }
 
-/// All of these stand.
+/// All of these have a value.
 pub fn stand(world: &World, held: &[Spot]) -> Result<(), String> {
     match held.iter().find(|spot| world.text(**spot).is_none()) {
         None => Ok(()),

@@ -59,7 +59,7 @@ pub enum Move {
     Delete { push: usize },
     /// A source is created, gets a new value, or is deleted.
     Source { source: usize, there: bool },
-    /// Somebody replaces the labels of a path, by the mark alone or by none.
+    /// Somebody replaces the custom metadata of a path, by the mark alone or by none.
     Erase { site: usize, path: usize, mark: bool },
     /// A server changes.
     Store { server: usize, standing: Standing },

@@ -19,7 +19,6 @@ use crate::api::PushSecret;
 use crate::api::push_secret::{PushSecretData, PushSecretStatus};
 use crate::api::store_location::StoreLocation;
 use crate::cluster::in_memory::ApiServer;
-use crate::cluster::status::{Precondition, difference};
 use crate::controller::referrers::Referrers;
 use crate::controller::report::Report;
 use crate::domain::claim;
@@ -31,6 +30,7 @@ use crate::push::deletions::Deletions;
 use crate::push::intents::Intents;
 use crate::push::offers::Offers;
 use crate::push::reconcile::{self, reconcile};
+use crate::push::tests::bench::save;
 use crate::store::StoreError;
 use crate::store::fake::{FakeStore, Fault};
 
@@ -54,11 +54,11 @@ pub struct World {
     pub server: ApiServer,
     pub servers: [FakeStore; SERVERS.len()],
     pub sources: [Option<String>; SOURCES],
-    /// Where something of ours may stand that no ledger lists: its PushSecret said so, or we did.
+    /// Where a value of ours may be that no ledger lists: its PushSecret said so, or the model did.
     pub orphaned: BTreeSet<Spot>,
-    /// What stood there when its PushSecret, by its UID, said Ready.
+    /// Where which PushSecret, by its UID, had a value when it said Ready.
     pub acknowledged: BTreeSet<(Spot, String)>,
-    /// What stood there when its PushSecret said Ready, and is wanted elsewhere now.
+    /// The same for values that are wanted elsewhere now.
     pub moving: BTreeSet<(Spot, String)>,
     standing: Arc<Mutex<[Standing; SERVERS.len()]>>,
     stores: Arc<Mutex<Edited>>,
@@ -128,7 +128,7 @@ impl World {
         }
     }
 
-    /// Everything is well again, and everybody is reconciled until nothing is left to do.
+    /// All servers answer again, and every PushSecret is reconciled until nothing is left to do.
     pub async fn calm(&mut self) -> Result<(), String> {
         (0..SERVERS.len()).for_each(|server| self.stand(server, Standing::Up));
         self.told();
@@ -235,8 +235,7 @@ impl World {
         }
     }
 
-    /// With `deletionPolicy: None` what a PushSecret has listed or claimed stays where it is, by
-    /// its own wish.
+    /// With `deletionPolicy: None`, what a PushSecret listed or claimed stays, as its spec says.
     fn may_leave(&mut self, push: usize) {
         let Some(object) = self.server.push_secret(&url(push)) else { return };
         let listed = spots().filter(|spot| lists(&object, *spot));
@@ -358,8 +357,8 @@ impl World {
         self.orphaned.extend(named);
     }
 
-    /// Whether these words name what stands there: a former place by itself, else where the store
-    /// leads or led by the status.
+    /// Whether a message names the value there: by its former location, or by where the store leads
+    /// or led by the status.
     fn names(&self, words: &str, spot: Spot, known: &BTreeMap<String, StoreLocation>) -> bool {
         let (server, mount) = SITES[spot.site];
         let leads = self.stores.lock().leads;
@@ -417,18 +416,7 @@ impl World {
         let (uid, name) = (object.metadata.uid.clone().unwrap_or_default(), object.name_any());
         let namespace = object.namespace().unwrap_or_default();
         let report = reconcile(Arc::new(object), &world).await;
-        let mut said = &report;
-        while let Report::Orphaned { rest, .. } = said {
-            said = rest;
-        }
-        if let Report::Verdict { status, .. } = said
-            && let Some(change) = difference(&json!(status.before), &json!(status.after))
-        {
-            let api = kube::Api::<PushSecret>::namespaced(cluster.client(), &namespace);
-            let precondition = Precondition { uid: &uid, resource_version: status.resource_version.as_deref() };
-            // A status that cannot be written is written by the next turn.
-            let _written = cluster.patch_status(&api, "PushSecret", &name, &precondition, change).await;
-        }
+        save(&cluster, [&uid, &namespace, &name], &report).await;
         report
     }
 
@@ -437,14 +425,14 @@ impl World {
         (0..PUSHES).filter_map(|push| self.server.push_secret(&url(push))).collect()
     }
 
-    /// The text that stands there.
+    /// The text there.
     pub fn text(&self, spot: Spot) -> Option<String> {
         let entry = self.servers[SITES[spot.site].0].peek(&at(spot.site, spot.path));
         let value = entry.data()?.get(PROPERTIES[spot.property])?.rendered();
         value.expose_utf8().map(str::to_owned)
     }
 
-    /// Whose claim stands there.
+    /// The UID of the owner there.
     pub fn owner(&self, spot: Spot) -> Option<String> {
         let entry = self.servers[SITES[spot.site].0].peek(&at(spot.site, spot.path));
         claim::owner(&entry.custom_metadata, PROPERTIES[spot.property]).map(|owner| owner.uid)

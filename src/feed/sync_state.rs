@@ -4,9 +4,9 @@ use crate::domain::object_name::Name;
 
 /// The state of a consumer after its last reconcile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum SyncState {
     /// Its target is a render of what it has read.
-    InPlace,
+    Synced,
     /// Its target was not updated.
     Failing(Trouble),
 }
@@ -21,7 +21,7 @@ pub struct Trouble {
 
 /// A consumer that follows a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reader {
+pub struct Follower {
     /// The ExternalSecret.
     pub name: Name,
     /// The version that its target was rendered from; `None` if there is none yet.

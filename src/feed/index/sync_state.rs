@@ -4,28 +4,28 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Index;
 use crate::domain::object_name::Name;
-use crate::feed::{Reader, Standing};
+use crate::feed::{Follower, SyncState};
 use crate::store::{PathKey, Site};
 
 impl Index {
     /// Ends a reconcile, and returns the paths for which this consumer's state changed.
-    pub fn stands(&mut self, name: &Name, standing: Standing) -> BTreeSet<Site> {
+    pub fn record(&mut self, name: &Name, state: SyncState) -> BTreeSet<Site> {
         let Some(consumer) = self.consumers.get_mut(name) else { return BTreeSet::new() };
         let mut moved = BTreeSet::new();
-        let trouble = match standing {
-            Standing::InPlace => {
+        let trouble = match state {
+            SyncState::Synced => {
                 for (read, held) in &mut consumer.sources {
                     // An outdated read is still what the target was rendered from.
                     if let Some(taken) =
-                        held.taken.map(|taken| taken.seen.version).filter(|taken| held.stands != Some(*taken))
+                        held.taken.map(|taken| taken.seen.version).filter(|taken| held.rendered != Some(*taken))
                     {
-                        held.stands = Some(taken);
+                        held.rendered = Some(taken);
                         moved.insert(read.site.clone());
                     }
                 }
                 None
             }
-            Standing::Failing(trouble) => Some(trouble),
+            SyncState::Failing(trouble) => Some(trouble),
         };
         if consumer.trouble != trouble {
             consumer.trouble = trouble;
@@ -35,16 +35,16 @@ impl Index {
     }
 
     /// The followers of a place at any address, by name.
-    pub fn readers(&self, place: &PathKey) -> Vec<Reader> {
-        let mut readers: BTreeMap<&Name, Reader> = BTreeMap::new();
+    pub fn followers_of(&self, place: &PathKey) -> Vec<Follower> {
+        let mut followers: BTreeMap<&Name, Follower> = BTreeMap::new();
         for (name, held) in self.sites_of(place).flat_map(|(site, path)| self.following(path, site)) {
             let trouble = self.consumers.get(name).and_then(|consumer| consumer.trouble.clone());
-            readers
+            followers
                 .entry(name)
                 // With several logins, the oldest version counts.
-                .and_modify(|reader| reader.version = reader.version.min(held.stands))
-                .or_insert(Reader { name: name.clone(), version: held.stands, trouble });
+                .and_modify(|follower| follower.version = follower.version.min(held.rendered))
+                .or_insert(Follower { name: name.clone(), version: held.rendered, trouble });
         }
-        readers.into_values().collect()
+        followers.into_values().collect()
     }
 }
