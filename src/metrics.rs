@@ -305,8 +305,11 @@ mod tests {
         metrics.condition(Kind::ExternalSecret, &name, true);
         metrics.let_go(LetGo::NamespaceGone);
         metrics.record("ClusterSecretStore/vault", Call::ReadSecretData, true, Duration::from_millis(1));
+        assert!(metrics.encode().contains("\nwaypost_leading 0\n"), "a standby says so");
+        metrics.leading(true);
         let page = metrics.encode();
         for line in [
+            "\nwaypost_leading 1\n",
             r#"waypost_push_let_go_total{reason="Declined"} 0"#,
             r#"externalsecret_sync_calls_total{namespace="ns",name="app"} 1"#,
             r#"externalsecret_sync_calls_error{namespace="ns",name="app"} 1"#,

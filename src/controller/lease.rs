@@ -214,12 +214,33 @@ fn holder(lease: &Lease) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+
+    use axum::http::StatusCode;
     use kube::client::Body;
+    use parking_lot::Mutex;
+    use serde_json::json;
+
+    use super::*;
 
     fn elector() -> Elector {
         let (service, _handle) = tower_test::mock::pair::<axum::http::Request<Body>, axum::http::Response<Body>>();
         Elector::new(Cluster::new(kube::Client::new(service, "ns")), "ns", "lease")
+    }
+
+    type Answers = Vec<(u16, &'static str)>;
+
+    /// A candidate whose API server answers each request with the next of these.
+    fn elector_with(answers: Answers) -> (Elector, Arc<Mutex<Answers>>) {
+        let left = Arc::new(Mutex::new(answers));
+        let answers = left.clone();
+        let router = axum::Router::new().fallback(async move || {
+            let (code, reason) = answers.lock().remove(0);
+            let status =
+                json!({ "apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "reason": reason });
+            (StatusCode::from_u16(code).unwrap(), status.to_string())
+        });
+        (Elector::new(Cluster::new(kube::Client::new(router, "ns")), "ns", "lease"), left)
     }
 
     fn lease(holder: &str, resource_version: &str) -> Lease {
@@ -241,5 +262,17 @@ mod tests {
         assert_eq!(elector.action(Some(&lease("", "3")), later(30)), Action::Take);
         let own = lease(&elector.identity.clone(), "4");
         assert_eq!(elector.action(Some(&own), later(30)), Action::Renew);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_candidate_has_seen_the_lease_once_it_could_read_it_even_if_there_is_none() {
+        let denied = (403, "Forbidden");
+        let (elector, left) = elector_with(vec![denied, (500, "InternalError"), (404, "NotFound"), denied]);
+        assert!(elector.look(&CancellationToken::new()).await);
+        assert_eq!(*left.lock(), [denied], "only an answer about the Lease counts");
+        let stop = CancellationToken::new();
+        stop.cancel();
+        assert!(!elector.look(&stop).await, "nothing was seen");
+        assert!(left.lock().is_empty());
     }
 }

@@ -115,12 +115,18 @@ pub fn values(mapping: &Mapping, source: &SecretMap) -> Result<RemoteData, Sourc
     Ok(data)
 }
 
-/// The field names of the JSON object in a key.
+/// The field names of the JSON object in a key, and whether each field is an empty text.
 ///
 /// # Errors
 /// [`SourceError::NoObject`].
-pub fn field_names(key: &SourceKey, source: &SecretMap) -> Result<Vec<String>, SourceError> {
-    fields(key, source).map(|fields| fields.into_keys().collect())
+pub fn field_names(key: &SourceKey, source: &SecretMap) -> Result<Vec<(String, bool)>, SourceError> {
+    let is_empty = |raw: &RawValue| raw.get() == r#""""#;
+    fields(key, source).map(|fields| fields.into_iter().map(|(name, raw)| (name, is_empty(&raw))).collect())
+}
+
+/// Whether the source has the key, without a value.
+pub fn is_empty(key: &SourceKey, source: &SecretMap) -> bool {
+    find(source, key).is_some_and(SecretBytes::is_empty)
 }
 
 fn fields(key: &SourceKey, source: &SecretMap) -> Result<Fields, SourceError> {
@@ -271,7 +277,8 @@ mod tests {
         let json = r#"{"port": 9007199254740993, "rate": 1.50, "nested": {"b": [1e3], "a": null}}"#;
         let source = SecretMap::from([("config".into(), SecretBytes::from(json))]);
         let key = SourceKey { key: "config".into(), conversion: KeyConversion::None, encoding: Encoding::Text };
-        assert_eq!(field_names(&key, &source).unwrap(), ["nested", "port", "rate"]);
+        let names = ["nested", "port", "rate"].map(|name| (name.to_owned(), false));
+        assert_eq!(field_names(&key, &source).unwrap(), names);
         let field = |field: &str| (field.to_owned(), ValueOf::Field { key: key.clone(), field: field.to_owned() });
         let data = values(&Mapping::from([field("port"), field("rate"), field("nested")]), &source).unwrap();
         let shown = |field: &str| data[field].expose_json();

@@ -1,7 +1,7 @@
 //! Applies every mapping to every source, for every store: which values become which properties of
 //! which entries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use thiserror::Error;
@@ -13,7 +13,7 @@ use super::pieces::{NoPath, Piece, fixed, pieces};
 use crate::api::push_secret::{PushMatch, PushRemoteRef, PushSecretData};
 use crate::domain::consent::Consent;
 use crate::domain::convention::{Convention, Finding, Severity};
-use crate::domain::mapping::Mapping;
+use crate::domain::mapping::{Mapping, ValueOf};
 use crate::domain::path::RemotePath;
 use crate::domain::push_options::PushOptions;
 use crate::domain::source::Source;
@@ -24,7 +24,7 @@ pub struct Mapped {
     pub entries: BTreeMap<EntryRef, Wanted>,
     /// Mappings without a path. What they would publish is unknown.
     pub astray: Vec<Astray>,
-    /// Broken rules of a convention that only warns.
+    /// Broken rules of a convention that only warns, and values that are empty.
     pub warnings: Vec<String>,
 }
 
@@ -114,12 +114,25 @@ pub fn map(desired: &Desired, sources: &[Source], mounts: &Mounts, convention: &
         for mapping in &desired.mappings {
             let origin = Origin { field: mapping.field.clone(), source: Some(source.to_string()) };
             match pieces(mapping, source) {
-                Ok(pieces) => pieces.into_iter().for_each(|piece| layout.add(index, &origin, mapping, piece)),
+                Ok(pieces) => pieces.into_iter().for_each(|piece| {
+                    layout.empty.extend(piece.is_empty.then(|| empty(&piece, source)));
+                    layout.add(index, &origin, mapping, piece);
+                }),
                 Err(error) => layout.lose(origin, error),
             }
         }
     }
     layout.finish()
+}
+
+/// An empty value is published like any other, over a good one too.
+fn empty(piece: &Piece, source: &Source) -> String {
+    let key = piece.secret_key.as_deref().unwrap_or_default();
+    let part = match &piece.value {
+        ValueOf::Field { field, .. } => format!("field {field:?} of key {key:?}"),
+        ValueOf::Key(_) | ValueOf::All { .. } => format!("key {key:?}"),
+    };
+    format!("{part} of {source} is empty: fill it, or do not map it")
 }
 
 /// Judges the mappings that do not depend on sources.
@@ -147,6 +160,8 @@ struct Layout<'a> {
     stores: Vec<(&'a StoreKey, Option<&'a str>)>,
     convention: &'a Convention,
     mapped: Mapped,
+    /// What is said of empty values.
+    empty: BTreeSet<String>,
     /// The mapping that writes each property.
     writers: BTreeMap<(EntryRef, String), Origin>,
     /// The mapping of each line of the ledger.
@@ -160,6 +175,7 @@ impl<'a> Layout<'a> {
             stores: desired.stores.iter().filter_map(usable).collect(),
             convention,
             mapped: Mapped::default(),
+            empty: BTreeSet::new(),
             writers: BTreeMap::new(),
             lines: BTreeMap::new(),
         }
@@ -257,6 +273,7 @@ impl<'a> Layout<'a> {
                 }
             }
         }
+        self.mapped.warnings.extend(self.empty);
         self.mapped
     }
 }

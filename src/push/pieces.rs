@@ -22,6 +22,8 @@ pub struct Piece {
     /// The key of the source, if the value is made from one key.
     pub secret_key: Option<String>,
     pub value: ValueOf,
+    /// Whether the source has an empty value for it.
+    pub is_empty: bool,
 }
 
 /// Why a mapping has no path or no properties.
@@ -44,7 +46,7 @@ pub enum NoPath {
 /// The piece of a mapping that is the same for every source.
 pub fn fixed(mapping: &PushMapping) -> Option<Piece> {
     let remote = mapping.shape.remote().filter(|remote| remote.is_plain())?;
-    mapping.one(remote.specimen())
+    mapping.one(remote.specimen(), |_| false)
 }
 
 /// The pieces of a mapping for one source.
@@ -56,13 +58,15 @@ pub fn pieces(mapping: &PushMapping, source: &Source) -> Result<Vec<Piece>, NoPa
         Some(remote) => remote.resolve(source).map_err(NoPath::Unfilled)?,
         None => String::new(),
     };
+    let is_empty = |key: &SourceKey| mapping::is_empty(key, &source.data);
     match &mapping.shape {
-        Shape::Value { .. } | Shape::Text { .. } => Ok(mapping.one(remote_key).into_iter().collect()),
+        Shape::Value { .. } | Shape::Text { .. } => Ok(mapping.one(remote_key, is_empty).into_iter().collect()),
         Shape::Fields { key, .. } => mapping.fields(&mapping.key(key), source, &remote_key),
         Shape::Bundle { keys, .. } => {
             let piece = |key: String| Piece {
                 remote_key: remote_key.clone(),
                 property: key.clone(),
+                is_empty: is_empty(&mapping.key(&key)),
                 value: ValueOf::Key(mapping.key(&key)),
                 secret_key: Some(key),
             };
@@ -85,12 +89,13 @@ impl PushMapping {
     }
 
     /// The piece of a mapping with one property, whatever the source.
-    fn one(&self, remote_key: String) -> Option<Piece> {
+    fn one(&self, remote_key: String, is_empty: impl Fn(&SourceKey) -> bool) -> Option<Piece> {
         match &self.shape {
             Shape::Value { key, property, .. } => Some(Piece {
                 remote_key,
                 property: property.clone(),
                 secret_key: Some(key.clone()),
+                is_empty: is_empty(&self.key(key)),
                 value: ValueOf::Key(self.key(key)),
             }),
             Shape::Text { property, .. } => Some(Piece {
@@ -98,6 +103,7 @@ impl PushMapping {
                 property: property.clone(),
                 secret_key: None,
                 value: ValueOf::All { conversion: self.conversion, encoding: self.options.encoding },
+                is_empty: false,
             }),
             Shape::Fields { .. } | Shape::Bundle { .. } | Shape::Each { .. } => None,
         }
@@ -105,11 +111,12 @@ impl PushMapping {
 
     fn fields(&self, key: &SourceKey, source: &Source, remote_key: &str) -> Result<Vec<Piece>, NoPath> {
         let names = mapping::field_names(key, &source.data).map_err(NoPath::Shapeless)?;
-        let piece = |field: String| Piece {
+        let piece = |(field, is_empty): (String, bool)| Piece {
             remote_key: remote_key.to_owned(),
             property: field.clone(),
             secret_key: Some(key.key.clone()),
             value: ValueOf::Field { key: key.clone(), field },
+            is_empty,
         };
         Ok(names.into_iter().map(piece).collect())
     }
@@ -123,8 +130,8 @@ impl PushMapping {
             Encoding::Base64 => None,
         };
         fields.unwrap_or_else(|| {
-            let (property, value) = (LONE_PROPERTY.to_owned(), ValueOf::Key(source_key));
-            vec![Piece { remote_key, property, secret_key: Some(key), value }]
+            let (property, is_empty) = (LONE_PROPERTY.to_owned(), mapping::is_empty(&source_key, &source.data));
+            vec![Piece { remote_key, property, secret_key: Some(key), value: ValueOf::Key(source_key), is_empty }]
         })
     }
 }

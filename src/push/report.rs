@@ -44,7 +44,7 @@ pub struct Setting<'a> {
     pub heartbeat: Duration,
     /// The refresh interval; `None` means only when something changes.
     pub refresh: Option<Duration>,
-    /// The warnings of the convention.
+    /// The warnings of the convention, and of empty values.
     pub warnings: &'a [String],
 }
 
@@ -454,6 +454,9 @@ fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath], listed
     }
     for warning in setting.warnings.iter().take(MAX_PROBLEMS) {
         message.push_str(&format!("; warning: {warning}"));
+    }
+    if setting.warnings.len() > MAX_PROBLEMS {
+        message.push_str(&format!("; and {} more warnings", setting.warnings.len() - MAX_PROBLEMS));
     }
     Verdict { ready: true, reason: Reason::Synced, message }
 }

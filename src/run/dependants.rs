@@ -1,11 +1,14 @@
-//! When a store was edited or works again, the objects that refer to it try again at once. So do
-//! objects that a store admits by the labels of their namespace, when those may have changed.
+//! When a store was edited or works again, the objects that refer to it try again at once; when its
+//! labels changed, only those that select stores by labels. So do objects that a store admits by the
+//! labels of their namespace, when those may have changed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use kube::ResourceExt;
 use kube::runtime::reflector::Store;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use kube::{Resource, ResourceExt};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +17,7 @@ use crate::controller::guarded::Guarded;
 use crate::controller::namespaces::NamespaceMoved;
 use crate::controller::watch::Wakeups;
 use crate::domain::object_name::Name;
-use crate::store::{Registry, StoreName, referred};
+use crate::store::{Registry, StoreChange, StoreName, referred};
 
 /// The channels of the stores' own wake-ups.
 pub struct StoreWakeups {
@@ -42,14 +45,14 @@ impl Dependants {
     /// Follows the changes and the troubles of stores, and namespaces, until `stop` is cancelled.
     pub async fn follow(
         self,
-        mut changes: Receiver<StoreName>,
+        mut changes: Receiver<StoreChange>,
         mut troubles: Receiver<StoreName>,
         mut namespaces: UnboundedReceiver<NamespaceMoved>,
         stop: CancellationToken,
     ) {
         loop {
-            let change = tokio::select! {
-                change = changes.recv() => change,
+            let first = tokio::select! {
+                first = changes.recv() => first,
                 trouble = troubles.recv() => {
                     // The store's next check makes up for a missed one.
                     trouble.iter().for_each(|store| self.recheck(store));
@@ -61,37 +64,31 @@ impl Dependants {
                 }
                 () = stop.cancelled() => return,
             };
-            match change {
-                Ok(store) => self.wake(Some(&store)),
-                Err(RecvError::Lagged(_)) => self.wake(None),
-                Err(RecvError::Closed) => return,
+            match News::gather(first, &mut changes) {
+                Some(news) => self.wake(&news),
+                None => return,
             }
         }
     }
 
-    /// Wakes the dependants of one store, or of all of them. A closed channel means that the
-    /// process is shutting down.
-    fn wake(&self, changed: Option<&StoreName>) {
-        let concerned = |store: StoreName| changed.is_none_or(|changed| *changed == store);
+    /// Wakes the dependants that the news concern. A closed channel means that the process is
+    /// shutting down.
+    fn wake(&self, news: &News) {
         for object in self.pushes.state() {
-            let name = name_of(&object);
-            let refers = object.0.as_ref().is_ok_and(|push| {
-                referred::by_push(push, &name.namespace).any(concerned)
-                    || changed.is_some_and(|changed| selects(push, &name.namespace, changed))
-            });
-            if refers && self.wakeups.push.send(name).is_err() {
+            let concerned = object.0.as_ref().is_ok_and(|push| news.concern_push(push, namespace_of(&object)));
+            if concerned && self.wakeups.push.send(name_of(&object)).is_err() {
                 return;
             }
         }
         for object in self.pulls.state() {
-            let name = name_of(&object);
-            let refers = object.0.as_ref().is_ok_and(|pull| referred::by_pull(pull, &name.namespace).any(concerned));
-            if refers && self.wakeups.pull.send(name).is_err() {
+            let concerned = object.0.as_ref().is_ok_and(|pull| news.concern_pull(pull, namespace_of(&object)));
+            if concerned && self.wakeups.pull.send(name_of(&object)).is_err() {
                 return;
             }
         }
-        if let Some(store) = changed {
-            self.recheck(store);
+        match news.missed {
+            true => self.registry.names().iter().for_each(|store| self.recheck(store)),
+            false => news.used.iter().for_each(|store| self.recheck(store)),
         }
     }
 
@@ -136,15 +133,72 @@ impl Dependants {
     }
 }
 
-/// Whether a PushSecret selects stores of this kind and namespace by labels: the store may have
-/// matched before, or match now.
-fn selects(push: &PushSecret, namespace: &str, changed: &StoreName) -> bool {
-    push.spec.secret_store_refs.iter().any(|reference| {
-        reference.label_selector.is_some()
-            && *changed == StoreName::referred(namespace, reference.kind(), &changed.name)
-    })
+/// What changed of stores since the dependants were last looked through. A burst of changes is one
+/// look, so that many edits of stores do not cost a look at all objects each.
+#[derive(Default)]
+struct News {
+    /// Changes were missed: anything may have changed of any store.
+    missed: bool,
+    /// Stores whose use changed.
+    used: HashSet<StoreName>,
+    /// Stores whose labels changed.
+    labelled: HashSet<StoreName>,
+    /// Stores whose allowance of mass deletions changed.
+    allowing: HashSet<StoreName>,
 }
 
-fn name_of<K: kube::Resource>(object: &Guarded<K>) -> Name {
+impl News {
+    /// This change and those that wait behind it; none if there are no more.
+    fn gather(first: Result<StoreChange, RecvError>, changes: &mut Receiver<StoreChange>) -> Option<News> {
+        let mut news = News::default();
+        match first {
+            Ok(change) => news.add(change),
+            Err(RecvError::Lagged(_)) => news.missed = true,
+            Err(RecvError::Closed) => return None,
+        }
+        loop {
+            match changes.try_recv() {
+                Ok(change) => news.add(change),
+                Err(TryRecvError::Lagged(_)) => news.missed = true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return Some(news),
+            }
+        }
+    }
+
+    fn add(&mut self, change: StoreChange) {
+        let _is_new = match change {
+            StoreChange::Use(store) => self.used.insert(store),
+            StoreChange::Labels(store) => self.labelled.insert(store),
+            StoreChange::Allowance(store) => self.allowing.insert(store),
+        };
+    }
+
+    /// Whether they may change what a PushSecret does. One that selects by labels may have selected
+    /// any store of its kind before, or select it now.
+    fn concern_push(&self, push: &PushSecret, namespace: &str) -> bool {
+        let (mut named, mut selected) = (referred::by_push(push, namespace), referred::selected_by_push(push));
+        if self.missed {
+            return named.next().is_some() || selected.next().is_some();
+        }
+        let changed = || self.used.iter().chain(&self.labelled);
+        let is_of = |store: &StoreName, kind| *store == StoreName::referred(namespace, kind, &store.name);
+        named.any(|store| self.used.contains(&store)) || selected.any(|kind| changed().any(|store| is_of(store, kind)))
+    }
+
+    /// Whether they may change what an ExternalSecret does.
+    fn concern_pull(&self, pull: &ExternalSecret, namespace: &str) -> bool {
+        let concern = |store: &StoreName| self.missed || self.used.contains(store) || self.allowing.contains(store);
+        referred::by_pull(pull, namespace).any(|store| concern(&store))
+    }
+}
+
+fn namespace_of<K: Resource>(object: &Guarded<K>) -> &str {
+    object.meta().namespace.as_deref().unwrap_or_default()
+}
+
+fn name_of<K: Resource>(object: &Guarded<K>) -> Name {
     Name::new(object.namespace().unwrap_or_default(), object.name_any())
 }
+
+#[cfg(test)]
+mod tests;

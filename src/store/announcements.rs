@@ -13,9 +13,20 @@ const MOST_UNHEARD: usize = 1024;
 /// A failing store is checked at most this often because of it.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(10);
 
+/// What changed of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreChange {
+    /// Its use: it is new, edited or deleted, or can be used again.
+    Use(StoreName),
+    /// Its labels alone, by which PushSecrets select it.
+    Labels(StoreName),
+    /// Only whether it allows a mass deletion, for which ExternalSecrets may wait.
+    Allowance(StoreName),
+}
+
 /// The two channels.
 pub struct Announcements {
-    changes: broadcast::Sender<StoreName>,
+    changes: broadcast::Sender<StoreChange>,
     troubles: broadcast::Sender<StoreName>,
 }
 
@@ -27,7 +38,7 @@ impl Default for Announcements {
 
 impl Announcements {
     /// Receives each store that changes from now on.
-    pub fn changes(&self) -> broadcast::Receiver<StoreName> {
+    pub fn changes(&self) -> broadcast::Receiver<StoreChange> {
         self.changes.subscribe()
     }
 
@@ -36,27 +47,32 @@ impl Announcements {
         self.troubles.subscribe()
     }
 
-    /// Announces that the store changed.
+    /// Announces that the use of the store changed.
     pub fn changed(&self, name: &StoreName) {
-        // An error only means that there are no receivers.
-        let _ = self.changes.send(name.clone());
+        self.announce(StoreChange::Use(name.clone()));
     }
 
-    /// A callback that announces that the store changed.
-    pub fn when_changed(&self, name: &StoreName) -> Arc<dyn Fn() + Send + Sync> {
-        announcer(&self.changes, name)
+    /// Announces a change.
+    pub fn announce(&self, change: StoreChange) {
+        // An error only means that there are no receivers.
+        let _ = self.changes.send(change);
+    }
+
+    /// A callback that announces that the store can be used again.
+    pub fn when_recovered(&self, name: &StoreName) -> Arc<dyn Fn() + Send + Sync> {
+        announcer(&self.changes, StoreChange::Use(name.clone()))
     }
 
     /// A callback that announces that the store is in trouble, at most once per [`TROUBLE_PAUSE`].
     pub fn when_troubled(&self, name: &StoreName) -> Arc<dyn Fn() + Send + Sync> {
-        rarely(announcer(&self.troubles, name))
+        rarely(announcer(&self.troubles, name.clone()))
     }
 }
 
-fn announcer(listeners: &broadcast::Sender<StoreName>, name: &StoreName) -> Arc<dyn Fn() + Send + Sync> {
-    let (listeners, name) = (listeners.clone(), name.clone());
+fn announcer<T: Clone + Send + Sync + 'static>(to: &broadcast::Sender<T>, news: T) -> Arc<dyn Fn() + Send + Sync> {
+    let to = to.clone();
     Arc::new(move || {
-        let _ = listeners.send(name.clone());
+        let _ = to.send(news.clone());
     })
 }
 

@@ -30,6 +30,12 @@ pub enum Transport {
         "the connection was refused or reset (check that the server runs, and host, port and `http` or `https` in the store's `server`)"
     )]
     Connect,
+    /// A connection without TLS was reset: a server that uses TLS closes it at the first bytes, and
+    /// its reply, which says so, is lost with the rest of a request that it did not read.
+    #[error(
+        "the connection was reset (if the server uses TLS, write `https://…` in the store's `server`; otherwise check that the server runs)"
+    )]
+    PlainReset,
     /// The server's certificate is not trusted, expired, or for another host.
     #[error(
         "its certificate is not trusted (check the store's `caBundle` or `caProvider`, the host name in `server`, and the certificate's dates)"

@@ -35,6 +35,7 @@ use async_trait::async_trait;
 use crate::api::store_location::StoreLocation;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, RemoteData};
+pub use announcements::StoreChange;
 pub use error::StoreError;
 pub use name::StoreName;
 pub use object::StoreObject;

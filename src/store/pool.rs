@@ -266,7 +266,7 @@ impl Pool {
             pace: self.paces().entry(key.store.clone()).or_default().clone(),
             store: format!("{}/{}", key.store.kind, key.store.name),
             meter: self.meter.clone(),
-            recovered: self.announcements.when_changed(&key.store),
+            recovered: self.announcements.when_recovered(&key.store),
             troubled: self.announcements.when_troubled(&key.store),
         });
         let consumer = key.consumer.as_deref().unwrap_or_default();

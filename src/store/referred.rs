@@ -1,6 +1,7 @@
 //! Which stores a resource refers to.
 
 use super::StoreName;
+use crate::api::push_secret::PushStoreRef;
 use crate::api::{ExternalSecret, PushSecret, StoreKind};
 
 /// The stores that a PushSecret names, and those in its ledger, wherever they led.
@@ -16,6 +17,13 @@ pub fn by_push<'a>(push: &'a PushSecret, namespace: &'a str) -> impl Iterator<It
         Some(StoreName::referred(namespace, StoreKind::from_word(kind)?, name))
     });
     named.chain(ledger)
+}
+
+/// The kinds of which a PushSecret selects stores by labels, for all mappings or for some.
+pub fn selected_by_push(push: &PushSecret) -> impl Iterator<Item = StoreKind> + '_ {
+    let narrowing = push.spec.data_to.iter().filter_map(|many| many.store_ref.as_ref());
+    let references = push.spec.secret_store_refs.iter().chain(narrowing);
+    references.filter(|reference| reference.label_selector.is_some()).map(PushStoreRef::kind)
 }
 
 /// The stores that an ExternalSecret names.

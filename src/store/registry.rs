@@ -15,7 +15,7 @@ use super::credentials::Currency;
 use super::meter::RequestMeter;
 use super::pool::{self, Made, Pool};
 use super::vault::{VaultClient, connect};
-use super::{StoreClient, StoreError, StoreName, StoreObject, StoreRefusal, referred};
+use super::{StoreChange, StoreClient, StoreError, StoreName, StoreObject, StoreRefusal, referred};
 use crate::api::names::ANNOTATION_ALLOW_MASS_DELETION;
 use crate::api::store_location::StoreLocation;
 use crate::api::{PushSecret, StoreKind, label_query};
@@ -78,8 +78,8 @@ impl Registry {
     }
 
     /// Adds or updates a store from the watch. Only a new generation, or another object with that
-    /// name, gets new clients. A changed allowance of deletions wakes those who wait for it;
-    /// changed labels wake those who select by them.
+    /// name, gets new clients. Changed labels, and a changed allowance of mass deletions, are announced
+    /// apart: they concern few of those who use the store.
     pub fn upsert(&self, name: StoreName, object: StoreObject) {
         let old = {
             let mut stores = self.stores.write();
@@ -98,9 +98,15 @@ impl Registry {
         if !same_version {
             self.pool.retire_soon(|key| key.store == name);
         }
-        let labels_differ = old.as_ref().is_some_and(|old| old.labels() != object.labels());
-        if !same_version || decodes_again || labels_differ || old.as_ref().and_then(allowance) != allowance(&object) {
+        if !same_version || decodes_again {
             self.announcements.changed(&name);
+            return;
+        }
+        if old.as_ref().is_some_and(|old| old.labels() != object.labels()) {
+            self.announcements.announce(StoreChange::Labels(name.clone()));
+        }
+        if old.as_ref().and_then(allowance) != allowance(&object) {
+            self.announcements.announce(StoreChange::Allowance(name));
         }
     }
 
@@ -153,6 +159,11 @@ impl Registry {
         Ok(leads_to.is_some_and(|live| live.is_spelled_as(location)))
     }
 
+    /// The names of all stores.
+    pub fn names(&self) -> Vec<StoreName> {
+        self.stores.read().keys().cloned().collect()
+    }
+
     /// The store, as last seen by the watch.
     pub fn store(&self, name: &StoreName) -> Option<StoreObject> {
         self.stores.read().get(name).cloned()
@@ -168,10 +179,10 @@ impl Registry {
         meant.map(|(name, _)| name.name.clone()).collect()
     }
 
-    /// Receives stores that were created, edited or deleted, that answer again after a failure, or
-    /// whose certificates changed: their dependants try again. A receiver that lagged must treat
+    /// Receives what changed of stores: those whose use changed were created, edited or deleted,
+    /// answer again after a failure, or have other certificates. A receiver that lagged must treat
     /// every store as changed.
-    pub fn changes(&self) -> broadcast::Receiver<StoreName> {
+    pub fn changes(&self) -> broadcast::Receiver<StoreChange> {
         self.announcements.changes()
     }
 

@@ -36,7 +36,9 @@ async fn write(stage: &Stage, data: Value) -> anyhow::Result<()> {
 async fn rp5_what_is_missing_is_named_and_the_target_keeps_its_data() -> anyhow::Result<()> {
     let stage = Stage::new("missing").await?;
     stage.pull("pull", &[("PASSWORD", "password")], often(json!({}))).await?;
-    says(&stage, "pull", "PathNotFound", &[&stage.path(), "push it, or correct the key"]).await?;
+    let said = stage.ready::<ExternalSecret>(&stage.consumer, "pull", "False", "PathNotFound").await?;
+    ensure!(said.contains(&stage.path()) && said.contains("push it, or correct the key"), "{said}");
+    ensure!(!said.contains("keeps its data"), "there is no target: {said}");
     ensure!(stage.api::<Secret>(&stage.consumer).get_opt("pull").await?.is_none(), "nothing to hold, so no target");
     write(&stage, json!({ "password": "good" })).await?;
     stage.holds_within(LATER, &stage.consumer, "pull", &[("PASSWORD", "good")]).await?;
@@ -49,7 +51,8 @@ async fn rp5_what_is_missing_is_named_and_the_target_keeps_its_data() -> anyhow:
     stage.holds_within(LATER, &stage.consumer, "pull", &[("PASSWORD", "good"), ("USER", "me")]).await?;
 
     stage.vault.delete_latest("secret", &stage.path()).await?;
-    says(&stage, "pull", "PathNotFound", &[&stage.path(), "keeps its data"]).await?;
+    let deleted = format!("version 2 of secret/{} is deleted", stage.path());
+    says(&stage, "pull", "PathNotFound", &[&deleted, "undelete it", "keeps its data"]).await?;
     stage.holds(&stage.consumer, "pull", &[("PASSWORD", "good"), ("USER", "me")]).await?;
     write(&stage, json!({ "password": "back", "username": "me" })).await?;
     stage.holds_within(LATER, &stage.consumer, "pull", &[("PASSWORD", "back"), ("USER", "me")]).await?;
@@ -193,6 +196,9 @@ async fn what_a_pull_asks_for_in_vain_is_named() -> anyhow::Result<()> {
         says(&stage, name, "Unsupported", &[field, "remove it"]).await?;
         ensure!(stage.api::<Secret>(&stage.consumer).get_opt(name).await?.is_none(), "{name} has a target");
     }
+    stage.pull("query", &[("PASSWORD", "list.#")], json!({})).await?;
+    says(&stage, "query", "Unsupported", &["\"list.#\"", "queries with '#'", "name the property"]).await?;
+    ensure!(stage.api::<Secret>(&stage.consumer).get_opt("query").await?.is_none(), "the query has a target");
     let refused = stage.pull("soon", &[("PASSWORD", "password")], json!({ "refreshInterval": "soon" })).await.err();
     let refused = refused.map(|error| format!("{error:#}")).unwrap_or_default();
     ensure!(refused.contains("30s, 15m or 1h0m0s"), "{refused}");

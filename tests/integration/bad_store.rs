@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret, SecretStore};
 use waypost_e2e::lab::{Lab, Transport, ca_bundle};
 use waypost_e2e::wait;
@@ -123,7 +125,7 @@ async fn a_store_that_is_written_wrong_says_what_to_correct() -> anyhow::Result<
     in_sync_through(&stage, &store).await?;
     stage.vault.enable_mount(&format!("{}-v1", stage.word), "kv", &json!({ "version": "1" })).await?;
     let right = json!({
-        "path": "secret", "version": "v2", "caBundle": ca_bundle(lab.vault_ca_pem().unwrap_or_default()),
+        "server": lab.vault_addr(), "path": "secret", "version": "v2", "caBundle": ca_bundle(lab.vault_ca_pem().unwrap_or_default()),
         "auth": { "kubernetes": { "role": "external-secrets", "mountPath": "kubernetes" }, "ldap": null },
     });
     let role = |role: &str| json!({ "auth": { "kubernetes": { "role": role } } });
@@ -160,6 +162,18 @@ async fn a_store_that_is_written_wrong_says_what_to_correct() -> anyhow::Result<
             store: &["auth method `ldap`", "use `kubernetes`, `appRole` or `tokenSecretRef`"],
             push: "StoreNotReady",
             pull: "StoreNotReady",
+        },
+        Wrong {
+            vault: json!({ "server": lab.vault_addr().replace("https://", "http://") }),
+            store: &["uses TLS", "write `https://…` in the store's `server`"],
+            push: "StoreNotReady",
+            pull: "SecretSyncedError",
+        },
+        Wrong {
+            vault: json!({ "server": another_web_server().await? }),
+            store: &["does not answer like Vault or OpenBao (status 404)"],
+            push: "StoreNotReady",
+            pull: "SecretSyncedError",
         },
     ];
     for wrong in wrongs {
@@ -278,6 +292,11 @@ async fn what_a_store_asks_for_in_vain_is_named() -> anyhow::Result<()> {
     let patch = json!({ "spec": { "retrySettings": { "maxRetries": 3 } } });
     stores.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
     store_says(&stage, &name, "True", "Valid", &["spec.retrySettings has no effect", "remove the field"]).await?;
+    let patch = json!({ "spec": { "retrySettings": null, "refreshInterval": "1d" } });
+    stores.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    let words = ["spec.refreshInterval: the duration has an unknown unit", "; the store is checked every 5m"];
+    let said = store_says(&stage, &name, "True", "Valid", &words).await?;
+    assert!(!said.contains("retrySettings"), "{said}");
     remove_store(&stage, &name).await?;
 
     let foreign = json!({ "provider": { "aws": { "service": "SecretsManager", "region": "eu-west-1" } } });
@@ -285,6 +304,15 @@ async fn what_a_store_asks_for_in_vain_is_named() -> anyhow::Result<()> {
         stage.apply::<SecretStore>(&stage.consumer, "aws", foreign).await.err().map(|error| format!("{error:#}"));
     assert!(refused.as_deref().is_some_and(|said| said.contains("vault")), "{refused:?}");
     Ok(())
+}
+
+/// A server that knows nothing of Vault, as long as the test's runtime runs; gives its address.
+async fn another_web_server() -> anyhow::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    let router = axum::Router::new().fallback(async || (StatusCode::NOT_FOUND, "no such page"));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(address)
 }
 
 /// A certificate authority that signed nothing here.

@@ -35,6 +35,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 
 use crate::bad_store::{remove_store, store_ref};
+use crate::envelope::declared;
 use crate::stage::{self, LATER, STORE, Stage, mapping};
 use crate::tenants::{account, allow_token_requests, store_spec};
 
@@ -125,20 +126,30 @@ async fn defect_g_metadata_that_somebody_set_survives_every_push() -> anyhow::Re
 }
 
 #[tokio::test]
-async fn defect_h_a_property_is_removed_where_the_mount_demands_check_and_set() -> anyhow::Result<()> {
+async fn defect_h_a_property_and_metadata_change_where_the_mount_demands_check_and_set() -> anyhow::Result<()> {
     let stage = Stage::new("defecth").await?;
     let (bao, name) = stage.own_store().await?;
     let admin = bao.admin()?;
-    admin.post("secret/config", &json!({ "cas_required": true })).await?;
+    admin.post("secret/config", &json!({ "cas_required": true, "metadata_cas_required": true })).await?;
     stage.secret(&stage.producer, "source", &[("password", "one"), ("username", "me")]).await?;
-    let both = [("password", "password"), ("username", "username")];
-    let through = || json!({ "secretStoreRefs": [store_ref(&name)], "deletionPolicy": "Delete" });
-    stage.push("push", "source", &both, through()).await?;
-    synced(&stage, "push").await?;
+    let push = async |keys: &[&str], team: &str| {
+        let metadata = json!({ "customMetadata": { "team": team } });
+        let data: Vec<Value> = keys.iter().map(|key| declared(&stage, key, metadata.clone())).collect();
+        let through = json!({ "secretStoreRefs": [store_ref(&name)], "deletionPolicy": "Delete", "data": data });
+        stage.push("push", "source", &[], through).await?;
+        synced(&stage, "push").await
+    };
     let stored = async || anyhow::Ok(admin.read("secret", &stage.path()).await?.and_then(|entry| entry.data));
+    let team = async || {
+        let metadata = admin.metadata("secret", &stage.path()).await?.unwrap_or_default();
+        anyhow::Ok((metadata["custom_metadata"]["team"].clone(), metadata["current_version"].clone()))
+    };
+    push(&["password", "username"], "one").await?;
     assert_eq!(stored().await?, Some(json!({ "password": "one", "username": "me" })));
-    stage.push("push", "source", PASSWORD, through()).await?;
-    synced(&stage, "push").await?;
+    assert_eq!(team().await?, (json!("one"), json!(1)));
+    push(&["password", "username"], "two").await?;
+    assert_eq!(team().await?, (json!("two"), json!(1)));
+    push(&["password"], "two").await?;
     assert_eq!(stored().await?, Some(json!({ "password": "one" })));
     gone(&stage, "push").await?;
     assert_eq!(stored().await?, None);

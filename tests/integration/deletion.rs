@@ -6,10 +6,10 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use waypost::api::{ExternalSecret, PushSecret};
-use waypost_e2e::lab::Lab;
+use waypost_e2e::lab::{Controller, Lab};
 use waypost_e2e::wait;
 
-use crate::stage::{SOON, Stage, mapping};
+use crate::stage::{LATER, SOON, Stage, mapping};
 
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 
@@ -79,6 +79,65 @@ async fn es6_without_a_deletion_policy_a_deleted_push_secret_leaves_its_values()
     stage.ready::<PushSecret>(&stage.producer, "successor", "True", "Synced").await?;
     assert_eq!(stage.stored().await?, json!({ "password": "two" }));
     Ok(())
+}
+
+/// Healthy objects are current whether anything was written or not; one whose source is gone is not,
+/// however often it is reconciled.
+#[tokio::test]
+async fn rf5_a_source_that_is_gone_is_named_and_its_last_ready_time_stands_still() -> anyhow::Result<()> {
+    let stage = Stage::new("rf5").await?;
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    let every = |interval: &str| json!({ "refreshInterval": interval, "deletionPolicy": "None" });
+    stage.push("push", "source", PASSWORD, every("1s")).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    let labels = [format!("namespace=\"{}\"", stage.producer), "name=\"push\"".to_owned()];
+    let last_ready = async || {
+        let labels = [labels[0].as_str(), labels[1].as_str()];
+        stage.controller.metric("pushsecret_last_ready_timestamp_seconds", &labels).await
+    };
+    let (first, written) = (last_ready().await?, stage.api::<PushSecret>(&stage.producer).get("push").await?);
+    wait::until("a reconcile that changes nothing to move it", SOON, async || {
+        Ok((first > 0.0 && last_ready().await? > first).then_some(()))
+    })
+    .await?;
+    let status = |push: PushSecret| push.status.map(|status| json!(status));
+    assert_eq!(status(stage.api::<PushSecret>(&stage.producer).get("push").await?), status(written));
+
+    stage.delete::<Secret>(&stage.producer, "source").await?;
+    let said = stage.ready::<PushSecret>(&stage.producer, "push", "False", "SourceGone").await?;
+    assert!(said.contains("source"), "{said}");
+    let last = last_ready().await?;
+    for interval in ["2s", "3s"] {
+        // For each generation it is reconciled.
+        stage.push("push", "source", PASSWORD, every(interval)).await?;
+        stage.ready::<PushSecret>(&stage.producer, "push", "False", "SourceGone").await?;
+    }
+    assert_eq!(last_ready().await?, last);
+    Ok(())
+}
+
+#[tokio::test]
+async fn rf5_what_is_read_once_has_its_last_ready_time_after_a_restart() -> anyhow::Result<()> {
+    let stage = Stage::new("rf5r").await?;
+    let store = stage.class_store().await?;
+    stage.vault.write("secret", &stage.path(), &json!({ "password": "one" })).await?;
+    let labels = [format!("namespace=\"{}\"", stage.consumer), "name=\"pull\"".to_owned()];
+    let has_series = async |controller: &Controller| {
+        wait::until("the series of the ExternalSecret", LATER, async || {
+            let labels = [labels[0].as_str(), labels[1].as_str()];
+            let last = controller.metric("externalsecret_last_ready_timestamp_seconds", &labels).await?;
+            Ok((last > 0.0).then_some(()))
+        })
+        .await
+    };
+    let before = stage.class_controller(&[]).await?;
+    let once =
+        json!({ "refreshPolicy": "CreatedOnce", "secretStoreRef": { "kind": "ClusterSecretStore", "name": store } });
+    stage.pull("pull", &[("PASSWORD", "password")], once).await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "pull", "True", "SecretSynced").await?;
+    has_series(&before).await?;
+    before.kill().await?;
+    has_series(&stage.class_controller(&[]).await?).await
 }
 
 #[tokio::test]

@@ -116,6 +116,22 @@ async fn rp3_deleting_the_resource_deletes_its_target_and_no_other_secret() -> a
     Ok(())
 }
 
+#[tokio::test]
+async fn r13_a_target_that_stays_immutable_against_its_spec_is_told_so() -> anyhow::Result<()> {
+    let stage = synced("r13").await?;
+    let entries = [("password", "password")];
+    stage.pull("pull", &entries, json!({ "target": { "name": "pull", "immutable": true } })).await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "pull", "True", "SecretSynced").await?;
+    assert_eq!(stage.api::<Secret>(&stage.consumer).get("pull").await?.immutable, Some(true));
+    stage.pull("pull", &entries, json!({ "target": { "name": "pull", "immutable": false } })).await?;
+    let said = stage.ready::<ExternalSecret>(&stage.consumer, "pull", "True", "SecretSynced").await?;
+    assert!(said.contains("/pull is still immutable: delete it") && said.contains("recreate-immutable"), "{said}");
+    stage.delete::<Secret>(&stage.consumer, "pull").await?;
+    let again = stage.holds(&stage.consumer, "pull", &[("password", "right")]).await?;
+    assert_ne!(again.immutable, Some(true));
+    Ok(())
+}
+
 /// A source, its path and one target `pull` that holds `password: right`.
 async fn synced(test: &str) -> anyhow::Result<Stage> {
     let stage = Stage::new(test).await?;

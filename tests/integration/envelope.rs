@@ -10,7 +10,7 @@ use waypost_e2e::wait;
 use crate::stage::{LATER, Stage, bytes_of, mapping};
 
 /// A mapping of the test's path with an envelope.
-fn declared(stage: &Stage, key: &str, spec: Value) -> Value {
+pub fn declared(stage: &Stage, key: &str, spec: Value) -> Value {
     let mut declared = mapping(key, &stage.path(), key);
     declared["metadata"] = json!({
         "apiVersion": "kubernetes.external-secrets.io/v1alpha1", "kind": "PushSecretMetadata", "spec": spec,

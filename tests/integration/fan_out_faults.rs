@@ -6,7 +6,8 @@ use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, Val
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::GroupVersionKind;
 use serde_json::json;
 use waypost::api::{ClusterPushSecret, PushSecret};
 use waypost_e2e::lab::{ApiRequest, LabOptions};
@@ -92,24 +93,32 @@ async fn sc12_a_namespace_that_refuses_stops_no_other_and_is_named() -> anyhow::
     for namespace in [&stage.producer, &stage.consumer] {
         label(&stage, namespace, json!(stage.word)).await?;
     }
+    let restless = format!("{}-restless", stage.word);
+    named(&stage, &restless, true).await?;
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(stage.client.clone());
     refuse(&stage, &policies).await?;
+    let mutating = change_back(&stage, &restless).await?;
     fan_out(&stage, json!({})).await?;
     let policy = format!("the ValidatingAdmissionPolicy {} denies it", stage.word);
-    let words = ["1 of 2 namespaces failed", &stage.producer, &policy];
+    let changed = format!("{restless}: an admission policy or webhook changes what is written");
+    let words = ["2 of 3 namespaces failed", &stage.producer, &policy, &changed];
     says(&stage, "False", "NamespacesFailed", &words).await?;
     in_place_beside(&stage).await?;
-    // What refused says nothing when it no longer does; any edit of the namespace makes us look
-    // again.
+    // What refused says nothing when it no longer does; any edit of the namespace, or of the child,
+    // makes us look again.
     policies.delete(&stage.word, &DeleteParams::default()).await?;
-    wait::until("the child to be there", LATER, async || {
+    mutating.delete(&stage.word, &DeleteParams::default()).await?;
+    let (namespaces, pushes) = (Api::<Namespace>::all(stage.client.clone()), stage.api::<PushSecret>(&restless));
+    let parents: Api<ClusterPushSecret> = Api::all(stage.client.clone());
+    wait::until("the children to be in place", LATER, async || {
         let again = json!({ "metadata": { "annotations": { "look": rand::random::<u32>().to_string() } } });
-        let namespaces: Api<Namespace> = Api::all(stage.client.clone());
-        namespaces.patch(&stage.producer, &PatchParams::default(), &Patch::Merge(again)).await?;
-        Ok((children(&stage).await?.len() == 2).then_some(()))
+        namespaces.patch(&stage.producer, &PatchParams::default(), &Patch::Merge(&again)).await?;
+        pushes.patch(&stage.word, &PatchParams::default(), &Patch::Merge(&again)).await?;
+        let status = parents.get(&stage.word).await?.status.unwrap_or_default();
+        Ok((status.provisioned_namespaces.len() == 3).then_some(()))
     })
     .await?;
-    in_place(&stage, LATER, &[&stage.consumer, &stage.producer]).await
+    in_place(&stage, LATER, &[&stage.consumer, &stage.producer, &restless]).await
 }
 
 #[tokio::test]
@@ -190,6 +199,47 @@ async fn in_place_beside(stage: &Stage) -> anyhow::Result<()> {
     .await
 }
 
+/// Has whatever is written to the PushSecrets of a namespace changed, and waits until it is; gives
+/// the policies.
+async fn change_back(stage: &Stage, namespace: &str) -> anyhow::Result<Api<DynamicObject>> {
+    let objects = |kind: &str| {
+        let gvk = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
+        Api::<DynamicObject>::all_with(stage.client.clone(), &ApiResource::from_gvk(&gvk))
+    };
+    let (policies, bindings) = (objects("MutatingAdmissionPolicy"), objects("MutatingAdmissionPolicyBinding"));
+    let rule = json!({
+        "apiGroups": ["external-secrets.io"], "apiVersions": ["v1alpha1"], "resources": ["pushsecrets"],
+        "operations": ["CREATE", "UPDATE"],
+    });
+    let only = json!({ "matchLabels": { "kubernetes.io/metadata.name": namespace } });
+    let change = r#"[JSONPatch{op: "add", path: "/spec/refreshInterval", value: "17m"}]"#;
+    let policy = json!({ "metadata": { "name": stage.word }, "spec": {
+        "matchConstraints": { "resourceRules": [rule], "namespaceSelector": only },
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "mutations": [{ "patchType": "JSONPatch", "jsonPatch": { "expression": change } }],
+    } });
+    policies.create(&PostParams::default(), &serde_json::from_value(policy)?).await?;
+    let binding = json!({ "metadata": { "name": stage.word }, "spec": { "policyName": stage.word } });
+    bindings.create(&PostParams::default(), &serde_json::from_value(binding)?).await?;
+    let probe = probe(stage)?;
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    wait::until("the mutating policy to be in force", LATER, async || {
+        let made = stage.api::<PushSecret>(namespace).create(&dry, &probe).await?;
+        Ok((json!(made.spec)["refreshInterval"] == "17m").then_some(()))
+    })
+    .await?;
+    Ok(policies)
+}
+
+/// A PushSecret that nobody carries out.
+fn probe(stage: &Stage) -> anyhow::Result<PushSecret> {
+    Ok(serde_json::from_value(json!({
+        "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret", "metadata": { "name": "probe" },
+        "spec": spec(stage)["pushSecretSpec"],
+    }))?)
+}
+
 /// Has the producer's namespace refuse PushSecrets, and waits until it does.
 async fn refuse(stage: &Stage, policies: &Api<ValidatingAdmissionPolicy>) -> anyhow::Result<()> {
     let rule = json!({
@@ -206,10 +256,7 @@ async fn refuse(stage: &Stage, policies: &Api<ValidatingAdmissionPolicy>) -> any
     } });
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(stage.client.clone());
     bindings.create(&PostParams::default(), &serde_json::from_value(binding)?).await?;
-    let probe: PushSecret = serde_json::from_value(json!({
-        "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret", "metadata": { "name": "probe" },
-        "spec": spec(stage)["pushSecretSpec"],
-    }))?;
+    let probe = probe(stage)?;
     let dry = PostParams { dry_run: true, ..PostParams::default() };
     wait::until("the policy to be in force", LATER, async || {
         Ok(stage.api::<PushSecret>(&stage.producer).create(&dry, &probe).await.is_err().then_some(()))

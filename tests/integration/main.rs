@@ -67,6 +67,7 @@ mod rights;
 mod sessions;
 mod slow_store;
 mod stage;
+mod standby;
 mod store_authors;
 mod store_edits;
 mod system_roots;

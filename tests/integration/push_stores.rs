@@ -6,10 +6,11 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use waypost::api::{ClusterSecretStore, PushSecret};
-use waypost_e2e::lab::{Signal, VaultAdmin};
+use waypost_e2e::lab::{Lab, Signal, VaultAdmin};
 use waypost_e2e::wait;
 
-use crate::stage::{LATER, SOON, STORE, Stage};
+use crate::bad_store::{remove_store, store_ref};
+use crate::stage::{LATER, SOON, STORE, Stage, mapping};
 
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 
@@ -41,7 +42,7 @@ async fn a_hanging_and_an_unreachable_store_delay_no_other_and_each_is_told_by_i
     let (hanging, hanging_store) = stage.own_store().await?;
     let unreachable = format!("{}-unreachable", stage.word);
     // Port 9 is the discard service, which nobody runs.
-    crate::stage::store(waypost_e2e::lab::Lab::shared().await?, &unreachable, "https://127.0.0.1:9", None).await?;
+    crate::stage::store(Lab::shared().await?, &unreachable, "https://127.0.0.1:9", None).await?;
     hanging.signal(Signal::Stop)?;
     stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
     let refs: Value = [&hanging_store, STORE, &unreachable]
@@ -74,6 +75,39 @@ async fn a_hanging_and_an_unreachable_store_delay_no_other_and_each_is_told_by_i
     .await?;
     hanging.signal(Signal::Cont)?;
     stage.has_password(&hanging.admin()?, LATER, Some("three")).await
+}
+
+/// How a store leads is the same, so only those that select by labels have anything to do.
+#[tokio::test]
+async fn f22_a_label_of_a_store_wakes_nobody_who_names_the_store() -> anyhow::Result<()> {
+    let (stage, lab) = (Stage::new("labelcost").await?, Lab::shared().await?);
+    let store = format!("{}-store", stage.word);
+    crate::stage::store(lab, &store, lab.vault_addr(), lab.vault_ca_pem()).await?;
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    let named = format!("{}-named", stage.path());
+    let data = json!([mapping("password", &named, "password")]);
+    stage.push("named", "source", &[], json!({ "secretStoreRefs": [store_ref(&store)], "data": data })).await?;
+    let selector = json!({ "matchLabels": { (&stage.word): "yes" } });
+    let refs = json!([{ "kind": "ClusterSecretStore", "labelSelector": selector }]);
+    stage.push("selects", "source", PASSWORD, json!({ "secretStoreRefs": refs })).await?;
+    let entry = json!({ "secretKey": "PASSWORD", "remoteRef": { "key": named, "property": "password" } });
+    stage.pull("pull", &[], json!({ "secretStoreRef": store_ref(&store), "data": [entry] })).await?;
+    stage.ready::<PushSecret>(&stage.producer, "named", "True", "Synced").await?;
+    stage.ready::<PushSecret>(&stage.producer, "selects", "False", "StoreNotFound").await?;
+    stage.holds(&stage.consumer, "pull", &[("PASSWORD", "one")]).await?;
+
+    let audit = lab.bao()?.audit();
+    let mark = audit.mark()?;
+    stage.label_store(&store, Some("yes")).await?;
+    stage.has_password(&stage.vault, SOON, Some("one")).await?;
+    stage.ready::<PushSecret>(&stage.producer, "selects", "True", "Synced").await?;
+    stage.label_store(&store, None).await?;
+    stage.ready::<PushSecret>(&stage.producer, "selects", "False", "StoreNotFound").await?;
+    for part in ["data", "metadata"] {
+        let asked = audit.since_under(mark, &format!("secret/{part}/{named}"))?;
+        assert!(asked.is_empty(), "{asked:?}");
+    }
+    remove_store(&stage, &store).await
 }
 
 #[tokio::test]

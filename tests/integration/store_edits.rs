@@ -192,6 +192,17 @@ async fn s18_a_namespace_that_loses_and_gets_back_its_label_is_told_to_its_push_
     let present = stage.api::<PushSecret>(&stage.producer).get("push").await?;
     assert_eq!(present.metadata.generation, applied.metadata.generation);
     assert_eq!((stage.stored().await?, stage.version().await?), (json!({ "password": "old" }), 1));
+
+    // One that is being deleted waits for the label too.
+    label(&stage, &stage.producer, None).await?;
+    is_told("False", "NotPermitted", &[&store]).await?;
+    stage.delete::<PushSecret>(&stage.producer, "push").await?;
+    is_told("False", "CleanupPending", &[&store]).await?;
+    assert_eq!(stage.stored().await?, json!({ "password": "old" }));
+    label(&stage, &stage.producer, Some(&stage.word)).await?;
+    let pushes = stage.api::<PushSecret>(&stage.producer);
+    wait::until("it to go", SOON, async || Ok(pushes.get_opt("push").await?.is_none().then_some(()))).await?;
+    assert_eq!(stage.stored().await?, Value::Null);
     remove_store(&stage, &store).await
 }
 

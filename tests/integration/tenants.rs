@@ -82,6 +82,26 @@ async fn a_tenant_logs_in_with_a_service_account_of_its_own_once_it_allows_that(
 }
 
 #[tokio::test]
+async fn r6_a_service_account_that_does_not_exist_is_no_denial() -> anyhow::Result<()> {
+    let tenant = Tenant::new("noaccount").await?;
+    let stage = &tenant.stage;
+    allow_token_requests(stage, &stage.consumer, "nobody").await?;
+    tenant.store(json!({ "serviceAccountRef": { "name": "nobody" } })).await?;
+    tenant.pull().await?;
+    let pulls = stage.api::<ExternalSecret>(&stage.consumer);
+    let missing = format!("ServiceAccount {}/nobody: not found: create it, or correct the reference", stage.consumer);
+    wait::until("the next step to be named", LATER, async || {
+        let pull = serde_json::to_value(pulls.get("pull").await?)?;
+        let ready = condition(&pull).cloned().unwrap_or_default();
+        let message = ready["message"].as_str().unwrap_or_default();
+        // The right that was granted takes a moment.
+        anyhow::ensure!(message.contains(&missing) && !message.contains("forbidden"), "it says {ready}");
+        Ok(Some(()))
+    })
+    .await
+}
+
+#[tokio::test]
 async fn a_legacy_service_account_token_in_a_secret_logs_in_too() -> anyhow::Result<()> {
     let tenant = Tenant::new("legacy").await?;
     let stage = &tenant.stage;

@@ -4,6 +4,7 @@
 #[path = "../lint/constructed.rs"]
 mod constructed;
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
@@ -16,7 +17,7 @@ use waypost::domain::convention::{Convention, Mode};
 use waypost::manifest::{Located, Source, bundle};
 use waypost_e2e::wait;
 
-use crate::stage::{LATER, Stage, condition};
+use crate::stage::{LATER, STORE, Stage, condition};
 
 /// Requests to the API server at the same time.
 const AT_ONCE: usize = 8;
@@ -121,18 +122,59 @@ async fn the_controller_says_of_consumers_and_stores_what_lint_says() -> anyhow:
     Ok(())
 }
 
-/// How the controller's answer differs from the corpus and from lint.
-async fn said(stage: &Stage, manifest: &Judged) -> anyhow::Result<Option<String>> {
-    let object = moved(stage, manifest)?;
+#[tokio::test]
+async fn the_controller_carries_out_what_lint_finds_good_in_consumers() -> anyhow::Result<()> {
+    let stage = Stage::new("approved").await?;
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let mut files = vec![corpus.join("bad/read-outside.yaml")];
+    for entry in std::fs::read_dir(corpus.join("good"))? {
+        files.push(entry?.path());
+    }
+    let mut pulls = Vec::new();
+    for file in files {
+        let stem = file.file_stem().and_then(OsStr::to_str).context("a name")?.to_owned();
+        let source = [Source { name: stem.clone(), text: std::fs::read_to_string(&file)? }];
+        for (number, object) in bundle(&source).objects.iter().enumerate() {
+            let mut object = object.node.json();
+            if object["kind"] == "ExternalSecret" {
+                let name = format!("{stem}-{number}-{}", file.extension().and_then(OsStr::to_str).unwrap_or_default());
+                object["metadata"]["namespace"] = json!(stage.consumer);
+                object["metadata"]["name"] = json!(name);
+                object["spec"]["target"]["name"] = json!(name);
+                object["spec"]["secretStoreRef"] = json!({ "kind": "ClusterSecretStore", "name": STORE });
+                pulls.push(object);
+            }
+        }
+    }
+    ensure!(pulls.len() > 4, "the corpus is there");
+    let asked = stream::iter(pulls)
+        .map(async |pull| anyhow::Ok((pull["metadata"]["name"].clone(), verdict(&stage, pull).await?)));
+    let verdicts: Vec<(Value, Value)> = asked.buffer_unordered(AT_ONCE).try_collect().await?;
+    for (name, ready) in verdicts {
+        let reason = ready["reason"].as_str().unwrap_or_default();
+        let is_told = ["InvalidSpec", "Unsupported", "StoreNotFound"].contains(&reason);
+        ensure!(!is_told, "{name}: the controller says {ready}");
+    }
+    Ok(())
+}
+
+/// The Ready condition that an object gets.
+async fn verdict(stage: &Stage, object: Value) -> anyhow::Result<Value> {
     let objects = api(stage, &object)?;
     let name = object["metadata"]["name"].as_str().context("a name")?.to_owned();
     let created = objects.create(&PostParams::default(), &serde_json::from_value(object)?).await;
-    created.with_context(|| format!("{} does not reach the controller", manifest.name))?;
-    let ready = wait::until(&format!("a verdict on {}", manifest.name), LATER, async || {
+    created.with_context(|| format!("{name} does not reach the controller"))?;
+    let ready = wait::until(&format!("a verdict on {name}"), LATER, async || {
         Ok(condition(&serde_json::to_value(objects.get(&name).await?)?).cloned())
     })
     .await?;
     objects.delete(&name, &DeleteParams::default()).await?;
+    Ok(ready)
+}
+
+/// How the controller's answer differs from the corpus and from lint.
+async fn said(stage: &Stage, manifest: &Judged) -> anyhow::Result<Option<String>> {
+    let ready = verdict(stage, moved(stage, manifest)?).await?;
     let message = ready["message"].as_str().unwrap_or_default();
     let found = lint(manifest);
     // A store that cannot be reached has the same word: that it is the same fault, the text says.

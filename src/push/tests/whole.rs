@@ -220,3 +220,44 @@ async fn a_spec_has_a_bounded_number_of_regular_expressions() {
         assert!(!is_refused || bench.store.mutations() == 0);
     }
 }
+
+#[tokio::test]
+async fn r16_a_value_that_is_empty_is_published_and_named() {
+    let bench = bench();
+    let warnings = || {
+        let (ready, _, message) = bench.ready();
+        let said = message.split("; warning: ").skip(1).map(str::to_owned).collect::<Vec<_>>();
+        (ready, said)
+    };
+    let all = json!({
+        "data": [
+            mapping("tls.crt", TEMPORAL, "certificate"),
+            mapping("tls.crt", TEMPORAL, "again"),
+            { "match": { "secretKey": "config", "remoteRef": { "remoteKey": "platform-data/postgres/config" } } },
+            { "match": { "remoteRef": { "remoteKey": "platform-data/postgres/all", "property": "all" } } },
+        ],
+        "dataTo": [
+            { "remoteKey": "platform-data/postgres/bundle", "match": { "regexp": "^note$" } },
+            { "rewrite": [{ "regexp": { "source": "^(lone)$", "target": "apps/shop/$1" } }],
+              "match": { "regexp": "^lone$" } },
+        ],
+    });
+    let filled: [(&str, &[u8]); 4] =
+        [("tls.crt", b"good"), ("config", br#"{"user": "u", "pass": "p"}"#), ("note", b"n"), ("lone", b"l")];
+    bench.source(&filled);
+    bench.spec(1, spec(all));
+    bench.turn().await;
+    assert_eq!(warnings(), (true, vec![]));
+    let emptied: [(&str, &[u8]); 4] =
+        [("tls.crt", b""), ("config", br#"{"user": "u", "pass": ""}"#), ("note", b""), ("lone", b"")];
+    bench.source(&emptied);
+    bench.turn().await;
+    assert_eq!(bench.texts(TEMPORAL), expect(&[("certificate", ""), ("again", "")]));
+    let (ready, said) = warnings();
+    let named = [r#"field "pass" of key "config""#, r#"key "lone""#, r#"key "note""#, r#"key "tls.crt""#];
+    assert!(ready && said.len() == named.len(), "{said:?}");
+    for (said, named) in said.iter().zip(named) {
+        let words = format!("{named} of Secret db/source is empty: fill it, or do not map it");
+        assert!(said.starts_with(&words), "{said}");
+    }
+}

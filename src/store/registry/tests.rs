@@ -1,6 +1,7 @@
 //! Which client a consumer gets, and when it gets another.
 
 use std::collections::BTreeMap;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,10 +70,21 @@ fn name() -> StoreName {
     StoreName::cluster("s")
 }
 
+fn used() -> StoreChange {
+    StoreChange::Use(name())
+}
+
 /// A store whose credential is read in each consumer's namespace, and its CA in a ConfigMap.
 fn store(generation: i64, server: &str) -> StoreObject {
+    described(generation, server, json!({}))
+}
+
+/// The same with labels and annotations.
+fn described(generation: i64, server: &str, more: Value) -> StoreObject {
+    let mut metadata = json!({ "name": "s", "uid": "u", "generation": generation });
+    metadata.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
     let object: ClusterSecretStore = serde_json::from_value(json!({
-        "metadata": { "name": "s", "uid": "u", "generation": generation },
+        "metadata": metadata,
         "spec": { "provider": { "vault": {
             "server": server,
             "auth": { "tokenSecretRef": { "name": "t" } },
@@ -113,7 +125,7 @@ async fn a_new_ca_in_a_config_map_replaces_every_client_that_trusts_by_it() {
     registry.moved(SourceKind::ConfigMap, "vault", "ca");
     for _ in &clients {
         let changed = tokio::time::timeout(DEADLINE, changes.recv()).await;
-        assert_eq!(changed.ok().and_then(Result::ok), Some(name()), "the dependants try again");
+        assert_eq!(changed.ok().and_then(Result::ok), Some(used()), "the dependants try again");
     }
     assert!(is_replaced(&registry, "a", &clients[0]).await && is_replaced(&registry, "b", &clients[1]).await);
 }
@@ -130,7 +142,7 @@ async fn a_check_of_the_store_replaces_a_client_whose_rotation_could_not_be_read
     objects.token("b", "second");
     registry.inspected(&name()).await.unwrap();
     assert!(is_replaced(&registry, "b", &clients[1]).await && !is_replaced(&registry, "a", &clients[0]).await);
-    assert_eq!(changes.try_recv(), Ok(name()));
+    assert_eq!(changes.try_recv(), Ok(used()));
     registry.inspected(&name()).await.unwrap();
     assert!(changes.try_recv().is_err(), "nothing else changed");
 }
@@ -158,7 +170,7 @@ async fn a_store_that_does_not_decode_any_more_serves_nobody_until_it_does() {
     let (registry, clients) = two_clients(&objects).await;
     let mut changes = registry.changes();
     registry.undecodable(&name());
-    assert_eq!(changes.try_recv(), Ok(name()), "its dependants hear of it");
+    assert_eq!(changes.try_recv(), Ok(used()), "its dependants hear of it");
     for refused in [registry.client("a", &name()).await.err(), registry.inspected(&name()).await.err()] {
         assert!(matches!(&refused, Some(StoreRefusal::Invalid { what, .. }) if what == UNDECODABLE), "{refused:?}");
     }
@@ -167,8 +179,27 @@ async fn a_store_that_does_not_decode_any_more_serves_nobody_until_it_does() {
     assert!(changes.try_recv().is_err());
 
     registry.upsert(name(), store(3, "https://127.0.0.1:9"));
-    assert_eq!(changes.try_recv(), Ok(name()));
+    assert_eq!(changes.try_recv(), Ok(used()));
     assert!(is_replaced(&registry, "a", &clients[0]).await);
+}
+
+#[tokio::test]
+async fn labels_and_the_allowance_of_deletions_are_announced_apart_from_an_edit() {
+    let registry = Objects::default().registry();
+    let mut changes = registry.changes();
+    let mut announced = |generation, more| {
+        registry.upsert(name(), described(generation, "https://127.0.0.1:9", more));
+        std::iter::from_fn(|| changes.try_recv().ok()).collect::<Vec<_>>()
+    };
+    let labels = || json!({ "labels": { "a": "b" } });
+    let allowed = || json!({ "labels": { "a": "b" }, "annotations": { ANNOTATION_ALLOW_MASS_DELETION: "3" } });
+    let (only_labels, only_allowance) = (StoreChange::Labels(name()), StoreChange::Allowance(name()));
+    assert_eq!(announced(1, json!({})), [used()]);
+    assert_eq!(announced(1, labels()), slice::from_ref(&only_labels));
+    assert_eq!(announced(1, allowed()), slice::from_ref(&only_allowance));
+    assert_eq!(announced(1, json!({})), [only_labels, only_allowance]);
+    assert_eq!(announced(2, labels()), [used()], "an edit concerns everybody");
+    assert!(announced(2, labels()).is_empty());
 }
 
 #[test]

@@ -85,10 +85,11 @@ pub fn cause(error: &reqwest::Error) -> Cause {
     if error.is_timeout() {
         return Cause::Timeout;
     }
+    let is_plain = error.url().is_some_and(|url| url.scheme() == "http");
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(link) = source {
         if let Some(found) = link_cause(link) {
-            return found;
+            return if found == Cause::PlainReset && !is_plain { Cause::Connect } else { found };
         }
         source = link.source();
     }
@@ -115,7 +116,8 @@ fn link_cause(link: &(dyn std::error::Error + 'static)) -> Option<Cause> {
         return Some(Cause::ClientCertificate);
     }
     match io.kind() {
-        std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::ConnectionReset => Some(Cause::Connect),
+        std::io::ErrorKind::ConnectionRefused => Some(Cause::Connect),
+        std::io::ErrorKind::ConnectionReset => Some(Cause::PlainReset),
         _ => None,
     }
 }
@@ -143,6 +145,8 @@ fn mentions(body: &[u8], words: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
     use zeroize::Zeroizing;
 
     use super::*;
@@ -154,6 +158,25 @@ mod tests {
             retry_after: None,
         };
         judge(&reply, "https://v", Asked { operation: "read", path: "p", mount: "m", namespace: "n", bytes: 7 })
+    }
+
+    /// As Go does it: what it reads is no handshake, and it closes with the rest unread.
+    #[tokio::test]
+    async fn r5_a_plain_connection_that_is_reset_may_lead_to_a_server_with_tls() {
+        let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let server = async {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            connection.read_exact(&mut [0; 5]).await.unwrap();
+        };
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let asked = client.post(&address).body("x".repeat(10_000)).send();
+        let (reply, ()) = tokio::join!(asked, server);
+        assert_eq!(cause(&reply.unwrap_err()), Cause::PlainReset);
+        drop(listener);
+        let refused = client.get(&address).send().await;
+        assert_eq!(cause(&refused.unwrap_err()), Cause::Connect);
     }
 
     #[test]

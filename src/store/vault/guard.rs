@@ -4,9 +4,9 @@
 //! **Our own rate.** A token bucket bounds what one client sends on average (ADR 0016).
 //!
 //! **Rate limits.** A server that limits the rate of requests denies requests that come too early.
-//! So a 429 stops all requests for as long as the server asks. Then one at a time may try, and each
-//! answer allows one more in parallel, up to the usual number. While a limit lasts, the server
-//! denies only one or two requests per pause.
+//! So a 429 stops all requests for as long as the server asks, at most a minute. Then one at a time
+//! may try, and each answer allows one more in parallel, up to the usual number. While a limit
+//! lasts, the server denies only one or two requests per pause.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
