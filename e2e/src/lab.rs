@@ -50,10 +50,7 @@ pub use self::{
     vault_admin::{Entry, VaultAdmin},
 };
 use self::{folder::StateFolder, kubernetes::Kubernetes, pki::Pki, product::Reviewer};
-use crate::{
-    pace,
-    provision::{Program, Programs},
-};
+use crate::{pace, provision::Programs};
 
 /// The namespace and the ServiceAccount of the controller.
 pub const CONTROLLER_ACCOUNT: [&str; 2] = ["external-secrets", "external-secrets"];

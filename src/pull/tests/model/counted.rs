@@ -1,21 +1,21 @@
 //! What a producer counts of a consumer whose target cannot be written.
 
 use super::*;
-use crate::feed::{Reader, Spelled};
+use crate::feed::{Follower, Spelled};
 
 impl World {
     /// The consumer, as the producer of its path counts it.
-    async fn counted(&self) -> Reader {
+    async fn counted(&self) -> Follower {
         let (server, path) = self.store.place();
         let key = server.path_key(&path).await.unwrap();
         let (push, spelled) = (Name::new("db", "push"), Spelled { store: "vault".into(), path: path.to_string() });
         self.context.feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(key))]));
-        self.context.feed.readers(&push, &spelled).unwrap().remove(0)
+        self.context.feed.followers(&push, &spelled).unwrap().remove(0)
     }
 
     /// Who has a version, and no trouble, has its value in the target.
     async fn is_counted_as_it_is(&self) -> Option<u64> {
-        let Reader { version, trouble, .. } = self.counted().await;
+        let Follower { version, trouble, .. } = self.counted().await;
         if trouble.is_none() {
             assert_eq!(self.held(), version.map(|version| format!("one {version}")));
         }
