@@ -171,7 +171,6 @@ impl ClusterError {
 mod tests {
     use std::path::PathBuf;
 
-    use super::*;
     use crate::cluster::Cluster;
     use crate::cluster::client::connect;
     use crate::config::ClusterChoice;

@@ -155,7 +155,8 @@ pub fn unusable(error: &kube::Error, user: &AuthInfo) -> String {
     let program = user.exec.as_ref().and_then(|exec| exec.command.as_deref()).unwrap_or_default();
     match error {
         kube::Error::Auth(AuthError::AuthExecStart(cause)) => {
-            format!("the login program {program:?} cannot be started ({}): install it, or choose another context", cause.kind())
+            let why = if cause.kind() == ErrorKind::NotFound { "is not installed" } else { "cannot be started" };
+            format!("the login program {program:?} {why}: install it, or choose another context")
         }
         kube::Error::Auth(AuthError::AuthExecRun { out, .. }) => {
             format!("the login program {program:?} failed ({}): run it yourself to see why", out.status)
@@ -185,8 +186,8 @@ mod tests {
     struct Folder(PathBuf);
 
     impl Folder {
-        fn new() -> Self {
-            let folder = std::env::temp_dir().join(format!("waypost-kubeconfig-{}", std::process::id()));
+        fn new(test: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("waypost-{test}-{}", std::process::id()));
             std::fs::create_dir_all(&folder).unwrap();
             Folder(folder)
         }
@@ -220,7 +221,7 @@ current-context: one
 
     #[tokio::test]
     async fn what_is_wrong_with_a_kubeconfig_is_named_and_no_credential_is_quoted() {
-        let folder = Folder::new();
+        let folder = Folder::new("wrong-kubeconfig");
         assert_eq!(folder.said(USABLE, None).await, "usable");
         let exec = |script: &str| {
             format!(
@@ -251,7 +252,7 @@ current-context: one
             (
                 user(&exec("").replace("command: sh", "command: no-such-program")),
                 None,
-                "\"no-such-program\" cannot be started",
+                "\"no-such-program\" is not installed",
             ),
         ] {
             let said = folder.said(&text, context).await;
@@ -262,7 +263,7 @@ current-context: one
 
     #[tokio::test]
     async fn a_file_that_cannot_be_read_is_named_with_what_to_do() {
-        let folder = Folder::new();
+        let folder = Folder::new("unread-kubeconfig");
         let binary = folder.0.join("binary");
         std::fs::write(&binary, [0xff, 0xfe]).unwrap();
         for (file, says) in [

@@ -128,26 +128,6 @@ async fn identities_never_share_bytes() {
 }
 
 #[tokio::test]
-async fn a_read_by_a_credential_that_was_rotated_serves_nobody_who_has_the_new_one() {
-    let store = FakeStore::new();
-    let (feed, source) = ten_served(&store).await;
-    let rotated = self::source(&store, "platform-data/redis/a").await;
-    assert_eq!(rotated.client.identity(), source.client.identity());
-    feed.subscribe(&consumer(1), vec![rotated.clone()], Follow::Every(HOUR));
-    feed.announce(&source.site(), Pushed::Version(1));
-    let before = store.count(Operation::Read);
-    feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
-    feed.read(&consumer(1), &rotated, Freshness::Shared).await.unwrap();
-    assert_eq!(store.count(Operation::Read) - before, 2, "a value");
-    store.before_each(|_, _| Some(Fault::Refuse(StoreError::Standby { server: "fake".into() })));
-    feed.announce(&source.site(), Pushed::Version(2));
-    feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap_err();
-    store.before_each(|_, _| None);
-    store.put(&rotated.path, data("2"));
-    feed.read(&consumer(1), &rotated, Freshness::Shared).await.expect("an error of the old credential is not shared");
-}
-
-#[tokio::test]
 async fn at_the_start_consumers_far_apart_share_one_read() {
     let store = FakeStore::new();
     store.put(&path("platform-data/redis/a"), data("1"));

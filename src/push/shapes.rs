@@ -14,9 +14,10 @@ use crate::domain::remote_key::RemoteKey;
 const ONLY_THE_KEY: &str =
     "only `{{ .value }}`, the key, is allowed between braces; use rewrite.regexp for anything else";
 
-/// The maximum number of regular expressions of one PushSecret. Each takes memory during the
-/// reconcile.
-const MAX_EXPRESSIONS: usize = 100;
+/// The maximum number of regular expressions of one PushSecret. Each takes up to a MiB during the
+/// reconcile (measured: its program, and what its search keeps), so four reconciles at once take
+/// 100 MiB at most.
+const MAX_EXPRESSIONS: usize = 25;
 
 /// Parses all mappings, given the stores that the spec names or selects.
 ///

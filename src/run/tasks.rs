@@ -141,10 +141,11 @@ impl Ends {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::time::Duration;
 
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_task_that_ends_or_panics_before_it_is_told_to_is_named_and_ends_the_work() {
         for starts_slowly in [false, true] {
             let start = async || {
@@ -152,15 +153,17 @@ mod tests {
                     pending().await
                 }
             };
+            let ended = async |ends: Ends, halt: &Halt| {
+                let ended = ends.until_stopped(start(), &halt.stop);
+                tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap().unwrap_err().to_string()
+            };
             let (tasks, ends) = Tasks::new(Halt::default());
             tasks.spawn("the idle", pending());
             tasks.spawn("the brief", async {});
-            let ended = ends.until_stopped(start(), &tasks.halt.stop).await.unwrap_err();
-            assert_eq!(ended.to_string(), "the task of the brief ended");
+            assert_eq!(ended(ends, &tasks.halt).await, "the task of the brief ended");
             let (tasks, ends) = Tasks::new(Halt::default());
             tasks.spawn("the clumsy", async { panic!("on purpose") });
-            let ended = ends.until_stopped(start(), &tasks.halt.stop).await.unwrap_err();
-            assert_eq!(ended.to_string(), "the task of the clumsy panicked");
+            assert_eq!(ended(ends, &tasks.halt).await, "the task of the clumsy panicked");
         }
     }
 
@@ -213,7 +216,7 @@ mod tests {
             pending().await
         });
         halt.stop.cancel();
-        assert!(tokio::time::timeout(std::time::Duration::from_millis(50), tasks.finished()).await.is_err());
+        assert!(tokio::time::timeout(Duration::from_millis(50), tasks.finished()).await.is_err());
         halt.lose();
         tasks.finished().await;
         assert_eq!(drops.recv().await, Some(()));

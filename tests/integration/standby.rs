@@ -12,13 +12,11 @@ use crate::stage::{LATER, Stage};
 /// The right to one Lease, as `deploy/kustomize/rbac/leader-election.yaml` gives it.
 async fn allow_lease(stage: &Stage) -> anyhow::Result<()> {
     let [namespace, account] = CONTROLLER_ACCOUNT;
-    let rule = |more: serde_json::Value| {
-        let mut rule = json!({ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"] });
-        rule.as_object_mut().map(|rule| rule.extend(more.as_object().cloned().unwrap_or_default()));
-        rule
-    };
-    let rules = [rule(json!({})), rule(json!({ "verbs": ["get", "update"], "resourceNames": [stage.word] }))];
-    let role: Role = serde_json::from_value(json!({ "metadata": { "name": "lease" }, "rules": rules }))?;
+    let leases = json!({ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"] });
+    let (mut creates, mut holds) = (leases.clone(), leases);
+    creates["verbs"] = json!(["create"]);
+    (holds["verbs"], holds["resourceNames"]) = (json!(["get", "update"]), json!([stage.word]));
+    let role: Role = serde_json::from_value(json!({ "metadata": { "name": "lease" }, "rules": [creates, holds] }))?;
     let binding: RoleBinding = serde_json::from_value(json!({
         "metadata": { "name": "lease" },
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "lease" },

@@ -29,7 +29,7 @@ use waypost::store::error::Transport as Cause;
 use waypost::store::fake::{Counting, FakeStore};
 use waypost::store::meter::NoMeter;
 use waypost::store::{
-    Heads, Registry, RegistrySettings, StoreClient, StoreError, StoreName, StoreObject, StoreRefusal,
+    Heads, Registry, RegistrySettings, StoreChange, StoreClient, StoreError, StoreName, StoreObject, StoreRefusal,
 };
 use waypost_e2e::lab::{AuditLog, Bao, CONTROLLER_ACCOUNT, Lab, MOUNT, Mark, Transport, ca_bundle, repository};
 use waypost_e2e::wait;
@@ -235,7 +235,7 @@ async fn a_sealed_server_is_said_to_be_sealed_and_its_return_is_announced() {
     bench.bao().unseal().await.unwrap();
     let told = wait::within("the return to be announced", Duration::from_secs(5), changes.recv());
     let recovered = told.await.unwrap().unwrap();
-    assert_eq!(recovered, StoreName::cluster("sealed"));
+    assert_eq!(recovered, StoreChange::Use(StoreName::cluster("sealed")));
     assert_eq!(live(&client.read(&entry, None).await.unwrap()).0, 1);
 }
 

@@ -21,7 +21,7 @@ async fn fifty_who_ask_a_server_that_swallows_connections_wait_once_and_soon_not
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let access = Access {
         address: format!("http://{}", listener.local_addr().unwrap()),
-        ca: Some(rcgen_ca().into_bytes()),
+        ca: Some(("a test".to_owned(), rcgen_ca().into_bytes())),
         namespace: None,
         token: SecretBytes::from("none"),
         token_in: "a test",

@@ -44,9 +44,9 @@ fn an_unknown_datasource_is_answered_with_the_nearest_and_never_with_a_long_list
         found.and_then(|found| found.fix).unwrap()
     };
     let builtin = Convention::default();
-    let fix = fix_of(&builtin, "platform-data/opensearchdb/temporal");
-    assert!(fix.starts_with("use the type of the system (`opensearch`, "), "the nearest comes first: {fix}");
-    assert!(fix.contains("another of the 35 known") && fix.contains("add `opensearchdb`"), "{fix}");
+    let fix = fix_of(&builtin, "platform-data/elasticache/temporal");
+    assert!(fix.starts_with("use the type of the system (`elasticsearch`, "), "the nearest comes first: {fix}");
+    assert!(fix.contains("another of the 35 known") && fix.contains("add `elasticache`"), "{fix}");
     let many = (0..500).map(|number| format!("system-{number}-of-a-long-list")).collect();
     let many = Convention { datasources: many, ..Convention::default() };
     for finding in many.judge_find(Some("platform-data/oracle")) {

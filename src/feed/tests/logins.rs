@@ -1,4 +1,5 @@
-//! Checks with several logins: one that fails hides nothing from the others.
+//! Checks with several logins: one that fails hides nothing from the others. Reads with a credential
+//! that was rotated.
 
 use super::*;
 use crate::store::error::Transport;
@@ -103,4 +104,25 @@ async fn nothing_is_checked_with_the_logins_of_who_lost_access_until_it_is_back(
     two.feed.subscribe(&consumer(0), vec![source], Follow::Every(HOUR));
     two.window().await;
     assert_eq!(logins(&two)[1..], [Identity("s@0".into())]);
+}
+
+#[tokio::test]
+async fn a_read_by_a_credential_that_was_rotated_serves_nobody_who_has_the_new_one() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let rotated = super::source(&store, "platform-data/redis/a").await;
+    assert_eq!(rotated.client.identity(), source.client.identity());
+    feed.subscribe(&consumer(1), vec![rotated.clone()], Follow::Every(HOUR));
+    feed.announce(&source.site(), Pushed::Version(1));
+    let before = store.count(Operation::Read);
+    feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
+    feed.read(&consumer(1), &rotated, Freshness::Shared).await.unwrap();
+    assert_eq!(store.count(Operation::Read) - before, 2, "a value");
+    store.before_each(|_, _| Some(Fault::Refuse(StoreError::Standby { server: "fake".into() })));
+    feed.announce(&source.site(), Pushed::Version(2));
+    assert!(feed.read(&consumer(0), &source, Freshness::Shared).await.is_err());
+    store.before_each(|_, _| None);
+    store.put(&rotated.path, data("2"));
+    let own = feed.read(&consumer(1), &rotated, Freshness::Shared).await;
+    assert!(own.is_ok(), "an error of the old credential is not shared");
 }

@@ -219,7 +219,6 @@ impl Bench {
             now: Timestamp::now(),
         };
         let (uid, name) = (object.metadata.uid.clone().unwrap(), object.metadata.name.clone().unwrap());
-        let namespace = object.metadata.namespace.clone().unwrap();
         let report = reconcile(Arc::new(object), &world).await;
         save(&cluster, [&uid, "db", &name], &report).await;
         report

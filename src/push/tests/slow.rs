@@ -98,7 +98,7 @@ async fn a_ledger_that_answers_late_confirms_no_release_and_purges_nothing() {
         assert_eq!(push(&store, &goal, Duration::from_secs(30)).await.unwrap_err(), ApplyError::Busy);
         assert!(operations(&store).iter().all(|operation| *operation == Operation::Read), "{earlier:?}");
         push(&store, &goal, Duration::from_secs(10)).await.unwrap();
-        assert!(!labels(&store).iter().any(|label| label.contains("password")), "{earlier:?}");
+        assert!(!metadata_keys(&store).iter().any(|key| key.contains("password")), "{earlier:?}");
     }
 }
 

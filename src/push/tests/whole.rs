@@ -207,7 +207,7 @@ async fn a_rewrite_that_multiplies_a_key_is_named_and_stops_no_other_mapping() {
 
 #[tokio::test]
 async fn a_spec_has_a_bounded_number_of_regular_expressions() {
-    for (each, is_refused) in [(26, true), (25, false)] {
+    for (each, is_refused) in [(26, true), (6, false)] {
         let bench = bench();
         let rewrite = json!({ "regexp": { "source": "^nothing$", "target": "" } });
         let many = || json!({ "rewrite": vec![rewrite.clone(); each] });
@@ -217,7 +217,7 @@ async fn a_spec_has_a_bounded_number_of_regular_expressions() {
         let (_, reason, message) = bench.ready();
         let counted = message.contains("104 regular expressions");
         assert_eq!((reason == "InvalidSpec" && counted, counted), (is_refused, is_refused), "{reason} {message}");
-        assert!(!is_refused || bench.store.mutations() == 0);
+        assert!(!is_refused || message.contains("may have 25") && bench.store.mutations() == 0, "{message}");
     }
 }
 

@@ -126,7 +126,7 @@ async fn woken_by(change: impl FnOnce(&Arc<Registry>)) -> [Vec<String>; 3] {
     };
     let changes = registry.changes();
     change(&registry);
-    // With the last sender the channel of changes ends, and so does who follows it.
+    // Their senders are kept, so that nothing is heard of them.
     let (_troubles, troubles) = broadcast::channel(1);
     let (_namespaces, namespaces) = mpsc::unbounded_channel();
     let stop = CancellationToken::new();
