@@ -142,5 +142,5 @@ async fn the_consumers_of_a_place_are_counted_at_every_address() {
     let (push, spelled) = (Name::new("db", "push"), Spelled { store: "SecretStore/s".into(), path: "secret/a".into() });
     two.feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(two.ours.1.key.clone()))]));
     let followers = two.feed.followers(&push, &spelled).unwrap();
-    assert_eq!(followers.into_iter().map(|reader| reader.name).collect::<Vec<_>>(), [consumer(0), consumer(1)]);
+    assert_eq!(followers.into_iter().map(|follower| follower.name).collect::<Vec<_>>(), [consumer(0), consumer(1)]);
 }
