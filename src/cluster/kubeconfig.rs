@@ -265,7 +265,7 @@ current-context: one
     async fn a_file_that_cannot_be_read_is_named_with_what_to_do() {
         let folder = Folder::new("unread-kubeconfig");
         let binary = folder.0.join("binary");
-        std::fs::write(&binary, [0xff, 0xfe]).unwrap();
+        std::fs::write(&binary, [0x80, 0x81, 0x82]).unwrap();
         for (file, says) in [
             (folder.0.join("gone"), "does not exist: check the path"),
             (folder.0.clone(), "is a folder: name a file"),
