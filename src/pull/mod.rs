@@ -188,7 +188,7 @@ impl<S: Stores> Pull<S> {
             Some(record) if (behind || record.inputs.stores != today.stores) && !losing => Freshness::Shared,
             Some(_) | None => Freshness::Since(began),
         };
-        let attempt = self.bring_up(object, desired, name, record.as_ref(), &opened, freshness).await;
+        let attempt = self.bring_up(object, desired, name, record.as_deref(), &opened, freshness).await;
         self.note(desired, name, record, today, attempt.as_ref());
         let Rendered { applied, versions, warnings } = attempt?;
         if let Some(announced) = self.context.feed.take_announced(name)
@@ -264,7 +264,7 @@ impl<S: Stores> Pull<S> {
         &self,
         desired: &Desired,
         name: &Name,
-        before: Option<Record>,
+        before: Option<Arc<Record>>,
         today: Inputs,
         attempt: Result<&Rendered, &Failure>,
     ) {
@@ -301,7 +301,7 @@ impl<S: Stores> Pull<S> {
                     inputs: Inputs { resource, ..today },
                     outcome: Outcome::Failed,
                     permission: Permission::Unknown,
-                    target: target.and_then(|before| before.target),
+                    target: target.and_then(|before| before.target.clone()),
                     looked: Instant::now(),
                     rendered_from,
                 }
