@@ -1,6 +1,7 @@
 //! Metrics. Names and labels are External Secrets Operator's where it has them, so that dashboards
 //! keep working. No metric has a remote key or a target's key.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -49,16 +50,17 @@ impl LetGo {
         [Self::Abandoned, Self::StoreGone, Self::NamespaceGone, Self::Unreadable, Self::Declined, Self::StoreMoved];
 }
 
+/// The series of one object that are made together share their texts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ObjectLabels {
-    namespace: String,
-    name: String,
+    namespace: Arc<str>,
+    name: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConditionLabels {
-    namespace: String,
-    name: String,
+    namespace: Arc<str>,
+    name: Arc<str>,
     condition: &'static str,
     status: &'static str,
 }
@@ -235,14 +237,13 @@ impl Metrics {
 
     /// Records the `Ready` condition.
     pub fn condition(&self, kind: Kind, name: &Name, ready: bool) {
-        let families = &self.kinds[kind.index()];
+        let (object, families) = (object_labels(name), &self.kinds[kind.index()]);
         for (status, value) in [("True", ready), ("False", !ready)] {
-            let labels = condition_labels(name, status);
-            families.condition.get_or_create(&labels).set(i64::from(value));
+            families.condition.get_or_create(&condition_labels(&object, status)).set(i64::from(value));
         }
         if ready {
             let now = Timestamp::now().as_duration().as_secs_f64();
-            families.synced.get_or_create(&object_labels(name)).set(now);
+            families.synced.get_or_create(&object).set(now);
         }
     }
 
@@ -252,7 +253,7 @@ impl Metrics {
         families.duration.remove(&object);
         families.synced.remove(&object);
         for status in ["True", "False"] {
-            families.condition.remove(&condition_labels(name, status));
+            families.condition.remove(&condition_labels(&object, status));
         }
         if kind == Kind::ExternalSecret {
             self.sync_calls.remove(&object);
@@ -287,11 +288,12 @@ impl RequestMeter for Metrics {
 }
 
 fn object_labels(name: &Name) -> ObjectLabels {
-    ObjectLabels { namespace: name.namespace.clone(), name: name.name.clone() }
+    ObjectLabels { namespace: name.namespace.as_str().into(), name: name.name.as_str().into() }
 }
 
-fn condition_labels(name: &Name, status: &'static str) -> ConditionLabels {
-    ConditionLabels { namespace: name.namespace.clone(), name: name.name.clone(), condition: "Ready", status }
+fn condition_labels(object: &ObjectLabels, status: &'static str) -> ConditionLabels {
+    let ObjectLabels { namespace, name } = object.clone();
+    ConditionLabels { namespace, name, condition: "Ready", status }
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ async fn every_scenario_gives_its_figures() -> anyhow::Result<()> {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_waypost"));
     let storage = Storage::fastest();
     let window = Duration::from_secs(5);
-    let sizes = Sizes { binary, storage, changes: 3, objects: 40, window, sources: 10, pushes: 5, intervals: 2 };
+    let sizes =
+        Sizes { only: None, binary, storage, changes: 3, objects: 40, window, sources: 10, pushes: 5, intervals: 2 };
     let figures = bench::run(&sizes).await?;
     let table = bench::table(&figures);
     for name in [

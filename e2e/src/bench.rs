@@ -21,9 +21,22 @@ use crate::lab::Storage;
 /// Concurrent requests of a floor: as many as the controller's own default.
 const CONCURRENT: usize = 8;
 
+/// Figures that are measured together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Changes of a source, one per second.
+    Propagation,
+    /// A fleet of ExternalSecrets: its cold start, its silence, and the memory that it costs.
+    Fleet,
+    /// PushSecrets: wide paths, changes at once, and intervals without a change.
+    Publishing,
+}
+
 /// What is measured, and how much of it.
 #[derive(Debug, Clone)]
 pub struct Sizes {
+    /// The only part that is measured; without one, all are.
+    pub only: Option<Part>,
     /// The `waypost` program.
     pub binary: PathBuf,
     /// Where the servers keep their state.
@@ -48,9 +61,20 @@ pub struct Sizes {
 /// # Errors
 /// What failed; a figure over its bound is not an error.
 pub async fn run(sizes: &Sizes) -> anyhow::Result<Vec<Figure>> {
-    let mut figures = of_size(sizes).await?;
-    figures.extend(of_publishing(sizes).await?);
+    let mut figures = Vec::new();
+    if sizes.measures(Part::Propagation) || sizes.measures(Part::Fleet) {
+        figures.extend(of_size(sizes).await?);
+    }
+    if sizes.measures(Part::Publishing) {
+        figures.extend(of_publishing(sizes).await?);
+    }
     Ok(figures)
+}
+
+impl Sizes {
+    fn measures(&self, part: Part) -> bool {
+        self.only.is_none_or(|only| only == part)
+    }
 }
 
 async fn of_publishing(sizes: &Sizes) -> anyhow::Result<Vec<Figure>> {
@@ -66,17 +90,26 @@ async fn of_publishing(sizes: &Sizes) -> anyhow::Result<Vec<Figure>> {
 
 async fn of_size(sizes: &Sizes) -> anyhow::Result<Vec<Figure>> {
     let ground = Ground::prepare(&sizes.binary, sizes.storage).await?;
-    eprintln!("propagation: {} changes", sizes.changes);
-    let mut figures = propagation::measure(&ground, sizes.changes).await?;
+    let mut figures = Vec::new();
+    if sizes.measures(Part::Propagation) {
+        eprintln!("propagation: {} changes", sizes.changes);
+        figures.extend(propagation::measure(&ground, sizes.changes).await?);
+    }
+    if sizes.measures(Part::Fleet) {
+        figures.extend(of_fleet(&ground, sizes).await?);
+    }
+    Ok(figures)
+}
+
+async fn of_fleet(ground: &Ground, sizes: &Sizes) -> anyhow::Result<Vec<Figure>> {
     eprintln!("cold start: {} ExternalSecrets", sizes.objects);
-    let fleet = Fleet::assemble(&ground, sizes.objects, sizes.window).await?;
-    let (controller, cold) = cold_start::measure(&ground, &fleet).await?;
+    let fleet = Fleet::assemble(ground, sizes.objects, sizes.window).await?;
+    let (controller, mut figures) = cold_start::measure(ground, &fleet).await?;
     eprintln!("silence: three windows of {:?}", sizes.window);
-    figures.extend(cold);
-    figures.extend(silence::measure(&ground, &fleet, &controller, sizes.window).await?);
+    figures.extend(silence::measure(ground, &fleet, &controller, sizes.window).await?);
     ground.retire(controller).await?;
     eprintln!("cold start: the floor");
-    let floor = cold_start::floor(&ground, &fleet).await?;
+    let floor = cold_start::floor(ground, &fleet).await?;
     cold_start::compare(&mut figures, floor);
     Ok(figures)
 }

@@ -1,5 +1,6 @@
 //! Which of our objects refer to which Secret. Events of other names are ignored.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
@@ -76,7 +77,11 @@ impl Referrers {
             }
         }
         for secret in secrets.iter().filter(|secret| !before.contains(secret)) {
-            index.by_secret.entry(secret.clone()).or_default().push(referrer.clone());
+            match index.by_secret.entry(secret.clone()) {
+                Entry::Occupied(mut known) => known.get_mut().push(referrer.clone()),
+                // A first push would allocate room for four.
+                Entry::Vacant(unknown) => drop(unknown.insert(vec![referrer.clone()])),
+            }
         }
         if !secrets.is_empty() {
             index.by_referrer.insert(referrer, secrets.into_iter().collect());

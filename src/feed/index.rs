@@ -190,8 +190,13 @@ impl Index {
             announced,
             trouble,
         };
-        for source in sources {
-            let key = source.read_key();
+        for mut source in sources {
+            let mut key = source.read_key();
+            // Those who read one path share its texts.
+            if let Some((known, _)) = self.paths.get_key_value(&key.site) {
+                key.site = known.clone();
+                source.key = known.place.clone();
+            }
             let former = before.as_mut().and_then(|before| before.held(&key));
             let (taken, rendered) = former.map_or((None, None), |held| (held.taken, held.rendered));
             self.path(&key.site).consumers.insert(name.clone());

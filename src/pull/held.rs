@@ -6,12 +6,11 @@
 //! namespace, and a withdrawn consent reaches it like any other (RF2). For that the paths are read,
 //! but no value is used.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::Pull;
 use super::desired::Desired;
-use super::inputs::{Inputs, Paths};
+use super::inputs::{Identities, Inputs, Paths};
 use super::observe::{self, ObserveError, OpenStores};
 use super::ownership;
 use super::plan::{TargetState, Written};
@@ -21,7 +20,7 @@ use crate::api::condition::{self, ConditionStatus, READY};
 use crate::api::{ExternalSecret, names};
 use crate::domain::object_name::Name;
 use crate::feed::{Follow, Freshness};
-use crate::store::{Identity, StoreName, Stores};
+use crate::store::Stores;
 
 impl<S: Stores> Pull<S> {
     /// Keeps a target as it was rendered; `None` if it differs and must be rendered again.
@@ -107,7 +106,7 @@ impl<S: Stores> Pull<S> {
 }
 
 /// Whether the stores are still those that the target was rendered from.
-fn since(rendered_from: Option<&BTreeMap<StoreName, Identity>>, today: &BTreeMap<StoreName, Identity>) -> StoreSince {
+fn since(rendered_from: Option<&Identities>, today: &Identities) -> StoreSince {
     match rendered_from {
         None => StoreSince::Unknown,
         Some(before) if before == today => StoreSince::AsItWas,

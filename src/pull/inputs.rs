@@ -2,7 +2,6 @@
 //! successful one has nothing to do. Whatever a new feature reads must be added here, so that it is
 //! compared too.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -44,9 +43,14 @@ pub enum Paths {
     Moved,
 }
 
-/// The sessions of the stores in use.
+/// The sessions of the stores in use, in the order of the stores. It is a list, because most
+/// resources have one store, and a tree would allocate room for eleven.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sessions(BTreeMap<StoreName, Session>);
+pub struct Sessions(Box<[(StoreName, Session)]>);
+
+/// The store and generation of each session, in the order of the stores. They do not change when a
+/// credential is rotated.
+pub type Identities = Box<[(StoreName, Identity)]>;
 
 /// The session of one store. An edit of the store, another credential or other certificates lead to
 /// another one.
@@ -66,8 +70,8 @@ impl Sessions {
         Sessions(opened.iter().map(|(store, client)| (store.clone(), Session(client.clone()))).collect())
     }
 
-    /// The store and generation of each session. They do not change when a credential is rotated.
-    pub fn identities(&self) -> BTreeMap<StoreName, Identity> {
+    /// What the sessions belong to.
+    pub fn identities(&self) -> Identities {
         self.0.iter().map(|(store, session)| (store.clone(), session.0.identity().clone())).collect()
     }
 }

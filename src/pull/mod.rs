@@ -188,7 +188,7 @@ impl<S: Stores> Pull<S> {
             Some(record) if (behind || record.inputs.stores != today.stores) && !losing => Freshness::Shared,
             Some(_) | None => Freshness::Since(began),
         };
-        let attempt = self.bring_up(object, desired, name, record.as_ref(), &opened, freshness).await;
+        let attempt = self.bring_up(object, desired, name, record.as_deref(), &opened, freshness).await;
         self.records.note(name, Record::after(desired, record, today, attempt.as_ref()));
         let Rendered { applied, versions, warnings } = attempt?;
         if let Some(announced) = self.context.feed.take_announced(name)

@@ -1,20 +1,20 @@
 //! What this process remembers of each ExternalSecret: the inputs and the outcome of its last
 //! reconcile, and what was written. It is lost at a restart, and then read again.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
 use super::apply::Applied;
 use super::desired::Desired;
-use super::inputs::{Inputs, Paths};
+use super::inputs::{Identities, Inputs, Paths};
 use super::plan::Written;
 use super::report::{Failure, Permission};
 use super::settle::Rendered;
 use crate::controller::watch::OwnWrites;
 use crate::domain::object_name::Name;
-use crate::store::{Identity, StoreName};
 
 /// See the module.
 #[derive(Default)]
@@ -22,9 +22,9 @@ pub struct Records(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    by_object: HashMap<Name, Record>,
-    /// The object that wrote or found each target last, and what that is.
-    by_target: HashMap<Name, (Name, Written)>,
+    by_object: HashMap<Name, Arc<Record>>,
+    /// The object that wrote or found each target last: its record has that target.
+    by_target: HashMap<Name, Name>,
     /// Targets that somebody else wrote or deleted since they were read.
     moved: HashSet<Name>,
 }
@@ -44,7 +44,7 @@ pub struct Record {
     /// When the target was last read or written.
     pub looked: Instant,
     /// The stores that the target was rendered from, if this process rendered it.
-    pub rendered_from: Option<BTreeMap<StoreName, Identity>>,
+    pub rendered_from: Option<Identities>,
 }
 
 /// The outcome of a reconcile.
@@ -60,7 +60,7 @@ impl Record {
     /// What is remembered after a full reconcile with the inputs of `today`.
     pub(super) fn after(
         desired: &Desired,
-        before: Option<Record>,
+        before: Option<Arc<Record>>,
         today: Inputs,
         attempt: Result<&Rendered, &Failure>,
     ) -> Self {
@@ -98,7 +98,7 @@ impl Record {
                     inputs: Inputs { resource, ..today },
                     outcome: Outcome::Failed,
                     permission: Permission::Unknown,
-                    target: target.and_then(|before| before.target),
+                    target: target.and_then(|before| before.target.clone()),
                     looked: Instant::now(),
                     rendered_from,
                 }
@@ -109,7 +109,7 @@ impl Record {
 
 impl Records {
     /// The record of an object.
-    pub fn of(&self, object: &Name) -> Option<Record> {
+    pub fn of(&self, object: &Name) -> Option<Arc<Record>> {
         self.lock().by_object.get(object).cloned()
     }
 
@@ -117,26 +117,26 @@ impl Records {
     pub fn note(&self, object: &Name, record: Record) {
         let mut inner = self.lock();
         let former = inner.drop_target(object);
-        if let Some((target, written)) = &record.target {
-            inner.by_target.insert(target.clone(), (object.clone(), written.clone()));
+        if let Some((target, _)) = &record.target {
+            inner.by_target.insert(target.clone(), object.clone());
         }
         if let Some(former) = former.filter(|former| !inner.by_target.contains_key(former)) {
             inner.moved.remove(&former);
         }
-        inner.by_object.insert(object.clone(), record);
+        inner.by_object.insert(object.clone(), Arc::new(record));
     }
 
     /// Records that the last reconcile failed.
     pub fn failed(&self, object: &Name) {
         if let Some(record) = self.lock().by_object.get_mut(object) {
-            record.outcome = Outcome::Failed;
+            Arc::make_mut(record).outcome = Outcome::Failed;
         }
     }
 
     /// Records that the target was found as recorded.
     pub fn looked(&self, object: &Name) {
         if let Some(record) = self.lock().by_object.get_mut(object) {
-            record.looked = Instant::now();
+            Arc::make_mut(record).looked = Instant::now();
         }
     }
 
@@ -166,9 +166,8 @@ impl OwnWrites for Records {
     fn is_own_write(&self, secret: &Name, uid: &str, resource_version: &str) -> bool {
         let mut inner = self.lock();
         let ours = inner
-            .by_target
-            .get(secret)
-            .is_some_and(|(_, written)| written.stamp.uid == uid && written.stamp.resource_version == resource_version);
+            .written(secret)
+            .is_some_and(|written| written.stamp.uid == uid && written.stamp.resource_version == resource_version);
         if !ours {
             inner.moved(secret);
         }
@@ -181,6 +180,12 @@ impl OwnWrites for Records {
 }
 
 impl Inner {
+    /// What was last written to this target, or found in it.
+    fn written(&self, target: &Name) -> Option<&Written> {
+        let record = self.by_object.get(self.by_target.get(target)?)?;
+        record.target.as_ref().map(|(_, written)| written)
+    }
+
     /// Ignores Secrets that are not our targets.
     fn moved(&mut self, secret: &Name) {
         if self.by_target.contains_key(secret) {
@@ -191,9 +196,10 @@ impl Inner {
     /// Another object may have taken the target over meanwhile; then it stays.
     fn drop_target(&mut self, object: &Name) -> Option<Name> {
         let (target, _) = self.by_object.get(object)?.target.as_ref()?;
-        self.by_target.get(target).filter(|(owner, _)| owner == object)?;
-        self.by_target.remove(target);
-        Some(target.clone())
+        self.by_target.get(target).filter(|owner| *owner == object)?;
+        let target = target.clone();
+        self.by_target.remove(&target);
+        Some(target)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use anyhow::Context;
 
 use crate::{
-    bench::{self, Sizes},
+    bench::{self, Part, Sizes},
     lab::Storage,
 };
 
@@ -18,6 +18,9 @@ pub(super) struct Args {
     /// each of the four writes on the way from a source to a target waits for it, by hand as well.
     #[arg(long, env = "BENCH_STORAGE", value_name = "WHERE")]
     storage: Option<Storage>,
+    /// The only part to measure [default: all].
+    #[arg(long, env = "BENCH_ONLY", value_name = "PART")]
+    only: Option<Part>,
     /// Changes of a source, one per second.
     #[arg(long, env = "BENCH_CHANGES", default_value_t = 60, value_name = "N")]
     changes: usize,
@@ -46,6 +49,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let json = args.json.or_else(|| Some(ours.parent()?.parent()?.join("bench.json"))).context("choose --json FILE")?;
     let storage = args.storage.unwrap_or_else(Storage::fastest);
     let sizes = Sizes {
+        only: args.only,
         storage,
         binary: args.binary.unwrap_or_else(|| ours.with_file_name("waypost")),
         changes: args.changes,

@@ -101,7 +101,7 @@ impl Lines {
         let lines = if room { self.lines() } else { vec![uses.clone()] };
         notes.extend(self.reserve(lines, now));
         if self.reserved.remove(name).is_some() {
-            self.places.remove(name);
+            self.give_up(name);
             notes.retain(|note| note.what != What::Woken || note.name != *name);
             return (Some(self.begin(uses)), notes);
         }
@@ -227,14 +227,31 @@ impl Lines {
     }
 
     fn leave(&mut self, name: &Name) -> Option<Place> {
-        let place = self.places.remove(name)?;
+        let place = self.give_up(name)?;
         self.unpark(&place.uses, place.since);
         Some(place)
+    }
+
+    /// After a crowd, which all objects are at a start, its room is given back.
+    fn give_up(&mut self, name: &Name) -> Option<Place> {
+        let place = self.places.remove(name);
+        if self.places.is_empty() {
+            self.places.shrink_to_fit();
+        }
+        place
     }
 
     fn note(&self, what: What, name: Name) -> Option<Note> {
         let holder = self.places.get(&name)?.holder.clone();
         Some(Note { what, name, holder })
+    }
+}
+
+#[cfg(test)]
+impl Lines {
+    /// How many objects can wait without another allocation.
+    pub fn room(&self) -> usize {
+        self.places.capacity()
     }
 }
 

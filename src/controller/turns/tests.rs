@@ -274,3 +274,17 @@ fn the_log_says_which_holder_had_no_room() {
     assert_eq!(lines.expire(now), []);
     assert_eq!(lines.expire(now + RESERVED), note(What::Expired, "second"));
 }
+
+#[test]
+fn a_crowd_that_had_its_turns_leaves_no_room_behind() {
+    let (mut lines, now) = (Lines::new(1), Instant::now());
+    let (store, crowd) = ([load("one", false)], (0..500).map(|number| name(&number.to_string())));
+    let mut running = lines.take(&name("first"), &store, now).0;
+    assert!(crowd.clone().all(|name| lines.take(&name, &store, now).0.is_none()));
+    assert!(lines.room() >= 500);
+    for name in crowd {
+        lines.end(running.take().unwrap(), now);
+        running = lines.take(&name, &store, now).0;
+    }
+    assert_eq!(lines.room(), 0);
+}
