@@ -7,6 +7,7 @@
 
 mod holder;
 mod lines;
+mod waiting;
 
 use std::sync::Arc;
 
