@@ -142,6 +142,16 @@ impl Shares {
         proven
     }
 
+    /// Whether anything is known of the store.
+    pub fn knows(&self, store: &StoreName) -> bool {
+        self.stores.contains_key(store)
+    }
+
+    /// The stores of which anything is known.
+    pub fn stores(&self) -> impl Iterator<Item = &StoreName> {
+        self.stores.keys().map(|store| &**store)
+    }
+
     /// The holders of an object.
     pub fn needs(&self, uses: &Uses) -> Needs {
         let mut levels: [BTreeSet<Holder>; 4] = Default::default();
@@ -181,6 +191,6 @@ impl Shares {
 
     /// The holders that may not have one more, given what each has.
     pub fn full<'h>(&self, held: &'h BTreeMap<Holder, usize>) -> impl Iterator<Item = &'h Holder> {
-        held.iter().filter(|(holder, held)| **held >= self.of(holder)).map(|(holder, _)| holder)
+        held.iter().filter(move |(holder, held)| **held >= self.of(holder)).map(|(holder, _)| holder)
     }
 }

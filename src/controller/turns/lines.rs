@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::holder::{Holder, Shares, Uses};
 use super::waiting::Waiting;
 use crate::domain::object_name::Name;
-use crate::store::Load;
+use crate::store::{Load, StoreName};
 
 /// How long a turn is kept for the object that was woken for it. A woken object comes at once,
 /// unless it is gone or all slots are taken.
@@ -127,6 +127,20 @@ impl Lines {
             Some(_) => self.reserve(now),
             None => Vec::new(),
         }
+    }
+
+    /// Learns how a store is now, if it was used. One that is gone is forgotten.
+    pub fn heed(&mut self, load: &Load, now: Instant) -> Vec<Note> {
+        if !self.shares.knows(&load.store) {
+            return Vec::new();
+        }
+        self.learn(load);
+        self.reserve(now)
+    }
+
+    /// The stores of which anything is known.
+    pub fn stores(&self) -> Vec<StoreName> {
+        self.shares.stores().cloned().collect()
     }
 
     /// Gives the turns that nobody came for to the next.
