@@ -1,7 +1,6 @@
 //! Watches one kind and runs its reconciler: on edits, on wake-ups, and when a requeue is due.
 
 use std::convert::Infallible;
-use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -17,7 +16,6 @@ use kube::runtime::{Controller, PredicateConfig, WatchStreamExt, reflector, watc
 use kube::{Api, Resource, ResourceExt};
 use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +23,7 @@ use tracing::{Instrument, error, warn};
 
 use super::backoff::{self, Backoff};
 use super::context::Context;
-use super::guarded::Guarded;
+use super::guarded::{ApiObject, Guarded};
 use super::publish::{Published, Subject};
 use super::report::{Report, Requeue};
 use super::turns::Turns;
@@ -42,7 +40,7 @@ use crate::watch::{self, Known, Sighting};
 #[async_trait]
 pub trait Reconciler: Send + Sync + 'static {
     /// The kind's Rust type.
-    type Object: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static;
+    type Object: ApiObject;
     /// Its status.
     type Status: Serialize + Send + Sync;
 

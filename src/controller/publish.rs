@@ -1,19 +1,17 @@
 //! Publishes a reconcile's outcome: status, Event, metrics and requeue all come from one
 //! [`Report`].
 
-use std::fmt::Debug;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ObjectMeta;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tracing::{info, warn};
 
 use super::context::Context;
-use super::guarded::Guarded;
+use super::guarded::{ApiObject, Guarded};
 use super::pruned::Writer;
 use super::report::{Report, Requeue, StatusChange, Verdict};
 use crate::api::condition::READY;
@@ -43,10 +41,7 @@ pub struct Subject<'a, K> {
     pub api: Api<Guarded<K>>,
 }
 
-impl<K> Subject<'_, K>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static,
-{
+impl<K: ApiObject> Subject<'_, K> {
     /// Publishes a report, and returns when to reconcile again.
     pub async fn publish<S: Serialize>(&self, context: &Context, report: Report<S>) -> Published {
         match report {
