@@ -14,7 +14,7 @@ use super::context::Context;
 use super::guarded::{ApiObject, Guarded};
 use super::pruned::Writer;
 use super::report::{Report, Requeue, StatusChange, Verdict};
-use crate::api::condition::READY;
+use crate::api::condition::{READY, Reason};
 use crate::api::kind::Kind;
 use crate::cluster::ClusterError;
 use crate::cluster::events::Tone;
@@ -134,8 +134,7 @@ impl<K: ApiObject> Subject<'_, K> {
                 kind = self.kind.as_str(), object = %self.name,
                 ready = verdict.ready, reason = verdict.reason.as_str(), message = verdict.message, "state changed"
             );
-            let tone = if verdict.ready { Tone::Normal } else { Tone::Warning };
-            context.events.state_changed(self.object, tone, verdict.reason.as_str(), &verdict.message).await;
+            context.events.state_changed(self.object, tone(verdict), verdict.reason.as_str(), &verdict.message).await;
         }
         Ok(())
     }
@@ -202,6 +201,15 @@ pub enum Put {
     AsItWas,
     /// It was written.
     Written,
+}
+
+/// The tone of the Event about a verdict. A property that is handed over is in order: if nobody
+/// takes it, another reason follows.
+pub fn tone(verdict: &Verdict) -> Tone {
+    match verdict.ready || verdict.reason == Reason::HandingOver {
+        true => Tone::Normal,
+        false => Tone::Warning,
+    }
 }
 
 fn as_json<T: Serialize>(value: &T) -> Value {
