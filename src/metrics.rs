@@ -285,6 +285,14 @@ impl RequestMeter for Metrics {
             .get_or_create(&StoreCallLabels { store: store.to_owned(), call, status })
             .observe(took.as_secs_f64());
     }
+
+    fn forget(&self, store: &str) {
+        for call in Call::ALL.map(Call::as_str) {
+            for status in ["success", "error"] {
+                self.store_seconds.remove(&StoreCallLabels { store: store.to_owned(), call, status });
+            }
+        }
+    }
 }
 
 fn object_labels(name: &Name) -> ObjectLabels {
@@ -322,6 +330,17 @@ mod tests {
         ] {
             assert!(page.contains(line), "{line} is missing in\n{page}");
         }
+    }
+
+    #[test]
+    fn a_forgotten_store_leaves_no_series() {
+        let (metrics, store) = (Metrics::default(), "SecretStore/vault");
+        for (call, ok) in Call::ALL.into_iter().flat_map(|call| [(call, true), (call, false)]) {
+            metrics.record(store, call, ok, Duration::ZERO);
+        }
+        assert!(metrics.encode().contains(store));
+        RequestMeter::forget(&metrics, store);
+        assert!(!metrics.encode().contains(store));
     }
 
     #[test]

@@ -241,6 +241,8 @@ reasons! {
     /// Removing what was pushed is not possible yet; the object stays until it is, or until the
     /// deadline.
     CleanupPending,
+    /// What was pushed is offered to other PushSecrets; it is removed once they have declined.
+    HandingOver,
     /// A cluster-wide kind: every namespace that matches has its object.
     Provisioned,
     /// A cluster-wide kind: one or more namespaces failed.

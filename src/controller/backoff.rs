@@ -42,6 +42,14 @@ impl Backoff {
     }
 }
 
+#[cfg(test)]
+impl Backoff {
+    /// Whether nothing at all is kept.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+}
+
 /// The constant pause before the next try, with 25 % jitter, if earlier failures say nothing about
 /// the next one.
 pub fn steady() -> Duration {

@@ -42,6 +42,14 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
 }
 
+impl Context {
+    /// Drops what is kept of the status of an object that was deleted, or is not ours.
+    pub fn forget_status(&self, uid: &str) {
+        self.written.forget(uid);
+        self.pruned.forget(uid);
+    }
+}
+
 #[cfg(test)]
 impl Context {
     /// One without stores and objects, on this API server.

@@ -1,7 +1,6 @@
 //! Watches one kind and runs its reconciler: on edits, on wake-ups, and when a requeue is due.
 
 use std::convert::Infallible;
-use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -17,14 +16,14 @@ use kube::runtime::{Controller, PredicateConfig, WatchStreamExt, reflector, watc
 use kube::{Api, Resource, ResourceExt};
 use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, warn};
 
 use super::backoff::{self, Backoff};
 use super::context::Context;
-use super::guarded::Guarded;
+use super::guarded::{ApiObject, Guarded};
 use super::publish::{Published, Subject};
 use super::report::{Report, Requeue};
 use super::turns::Turns;
@@ -41,7 +40,7 @@ use crate::watch::{self, Known, Sighting};
 #[async_trait]
 pub trait Reconciler: Send + Sync + 'static {
     /// The kind's Rust type.
-    type Object: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static;
+    type Object: ApiObject;
     /// Its status.
     type Status: Serialize + Send + Sync;
 
@@ -117,13 +116,13 @@ impl<R: Reconciler> Driven<R> {
         let forgetful = self.clone();
         let events = watch::open(api, watch::config()).modify(trim).inspect(move |event| forgetful.on_event(event));
         let (filled, listeners) = (cache.filled, cache.listeners);
-        let written = self.context.clone();
+        let context = self.context.clone();
         let edits = reflector(cache.writer, events)
             .inspect(move |event| {
                 if matches!(event, Ok(Event::InitDone)) {
                     filled.cancel();
                 }
-                shown(&written, event);
+                shown(&context, event);
                 for (listener, heard) in listeners.iter().zip(std::iter::repeat(heard(event))) {
                     // A closed channel means that the process is shutting down.
                     let _closed = heard.is_some_and(|heard| listener.send(heard).is_err());
@@ -133,13 +132,26 @@ impl<R: Reconciler> Driven<R> {
             .predicate_filter(trigger, PredicateConfig::default());
         let slots = self.turns.slots();
         let wakeups = futures::stream::select(wakeups, self.turns.woken()).map(|name| object_ref::<R::Object>(&name));
-        Controller::for_stream(edits, cache.reader)
+        let (turns, changes) = (self.clone(), self.context.stores.changes());
+        let queue = Controller::for_stream(edits, cache.reader)
             .with_config(Config::default().concurrency(slots))
             .reconcile_on(wakeups)
             .graceful_shutdown_on(stop.cancelled_owned())
             .run(|object, driven| driven.reconcile(object), |_, never, _| match *never {}, self)
-            .for_each(|_| std::future::ready(()))
-            .await;
+            .for_each(|_| std::future::ready(()));
+        tokio::select! { () = queue => {}, () = turns.heed(changes) => {} }
+    }
+
+    /// Tells the turns which stores change. Does not end.
+    async fn heed(&self, mut changes: Receiver<StoreName>) {
+        loop {
+            let changed = match changes.recv().await {
+                Ok(store) => vec![store],
+                Err(RecvError::Lagged(_)) => self.turns.stores(),
+                Err(RecvError::Closed) => return std::future::pending().await,
+            };
+            self.context.stores.loads(changed).iter().for_each(|load| self.turns.heed(load));
+        }
     }
 
     async fn reconcile(self: Arc<Self>, object: Arc<Guarded<R::Object>>) -> Result<Action, Infallible> {
@@ -148,7 +160,7 @@ impl<R: Reconciler> Driven<R> {
         let stores = object.0.as_ref().map(|object| self.reconciler.stores(object)).unwrap_or_default();
         let Some(_turn) = self.turns.take(&name, &self.context.stores.loads(stores.clone())) else {
             // Whoever was deleted on its way here must not wait.
-            self.forget_if_gone(&name, &uid);
+            self.drop_remains(&name, &uid, Published::Told(Requeue::Throttled));
             // It is woken when it has a turn; this is for a wake-up that was lost.
             return Ok(Action::requeue(backoff::steady()));
         };
@@ -163,11 +175,11 @@ impl<R: Reconciler> Driven<R> {
             }
         };
         let action = self.action(&name, tried, self.count(&name, published, began.elapsed()));
-        self.forget_if_gone(&name, &uid);
+        self.drop_remains(&name, &uid, published);
         Ok(action)
     }
 
-    /// Counts a reconcile, and says when to reconcile again. What is not ours keeps no series.
+    /// Counts a reconcile, and says when to reconcile again.
     fn count(&self, name: &Name, published: Published, took: Duration) -> Requeue {
         let requeue = match published {
             Published::Told(requeue) => requeue,
@@ -175,37 +187,40 @@ impl<R: Reconciler> Driven<R> {
         };
         let ok = !matches!(requeue, Requeue::BackOff | Requeue::Throttled);
         self.context.metrics.reconciled(R::KIND, name, ok, took);
-        match published {
-            Published::Told(_) => {}
-            Published::Left => self.context.metrics.forget(R::KIND, name),
-            Published::Gone => {
-                self.context.metrics.forget(R::KIND, name);
-                self.reconciler.forget(name);
-            }
-        }
         requeue
     }
 
-    /// An object that was deleted while it was reconciled was forgotten then, but the end of the
-    /// reconcile recorded it again.
-    fn forget_if_gone(&self, name: &Name, uid: &str) {
+    /// Drops what a reconcile left of an object that is not ours, or is gone: one that was deleted
+    /// meanwhile was forgotten then, but the end of the reconcile recorded it again.
+    fn drop_remains(&self, name: &Name, uid: &str, published: Published) {
         let known = self.known();
-        if !known.has(name, uid) {
-            self.forget(name);
-            if known.has_name(name)
-                && let Some(successor) = self.cache.get(&object_ref(name))
-                && let Ok(successor) = &successor.0
-            {
-                self.reconciler.seen(successor);
+        match published {
+            Published::Told(_) if known.has(name, uid) => {}
+            Published::Left if known.has(name, uid) => self.forget_outcome(name, uid),
+            Published::Told(_) | Published::Left | Published::Gone => {
+                self.forget(name, uid);
+                let successor = self.cache.get(&object_ref(name)).filter(|object| {
+                    let successor = object.uid().unwrap_or_default();
+                    successor != uid && known.has(name, &successor)
+                });
+                if let Some(Ok(successor)) = successor.as_ref().map(|object| &object.0) {
+                    self.reconciler.seen(successor);
+                }
             }
         }
     }
 
-    fn forget(&self, name: &Name) {
+    /// Forgets an object that is gone: nothing is kept by its name or its UID.
+    fn forget(&self, name: &Name, uid: &str) {
+        self.forget_outcome(name, uid);
         self.backoff.reset(name);
         self.turns.forget(name);
-        self.context.metrics.forget(R::KIND, name);
         self.reconciler.forget(name);
+    }
+
+    fn forget_outcome(&self, name: &Name, uid: &str) {
+        self.context.metrics.forget(R::KIND, name);
+        self.context.forget_status(uid);
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -280,8 +295,8 @@ impl<R: Reconciler> Driven<R> {
             }
         };
         let mut known = self.known();
-        for gone in known.learn(Sighting::of(event)) {
-            self.forget(&gone);
+        for (gone, uid) in known.learn(Sighting::of(event)) {
+            self.forget(&gone, &uid);
         }
         match event {
             Event::Apply(object) | Event::InitApply(object) => match &object.0 {
@@ -298,13 +313,9 @@ impl<R: Reconciler> Driven<R> {
 
 /// The cache shows the event's object: our own status counts only if it is newer.
 fn shown<K: Resource<DynamicType = ()> + Clone>(context: &Context, event: &Result<Event<Guarded<K>>, watcher::Error>) {
-    let uid = |object: &Guarded<K>| object.uid().unwrap_or_default();
-    match event {
-        Ok(Event::Apply(object) | Event::InitApply(object)) => {
-            context.written.shown(&uid(object), &object.resource_version().unwrap_or_default());
-        }
-        Ok(Event::Delete(object)) => context.written.forget(&uid(object)),
-        Ok(Event::Init | Event::InitDone) | Err(_) => {}
+    if let Ok(Event::Apply(object) | Event::InitApply(object)) = event {
+        let uid = object.uid().unwrap_or_default();
+        context.written.shown(&uid, &object.resource_version().unwrap_or_default());
     }
 }
 

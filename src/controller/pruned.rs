@@ -1,6 +1,6 @@
 //! Remembers statuses that a server prunes, so that an unchanged one is not sent again and again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use parking_lot::Mutex;
@@ -9,7 +9,16 @@ use serde_json::Value;
 /// If a server keeps less of a status than we send (External Secrets Operator's own CRDs declare
 /// fewer fields): what was sent, and what was kept.
 #[derive(Default)]
-pub struct Pruned(Mutex<HashMap<String, Kept>>);
+pub struct Pruned(Mutex<HashMap<String, BTreeMap<Writer, Kept>>>);
+
+/// Who writes a status. Each knows only its own writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Writer {
+    /// The reconciler.
+    Reconcile,
+    /// Whoever counts the consumers of a PushSecret.
+    Count,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Kept {
@@ -20,24 +29,36 @@ struct Kept {
 impl Pruned {
     /// Whether exactly this status was sent before, and what was kept of it equals what was found
     /// now.
-    pub fn is_known(&self, uid: &str, sent: &Value, found: &Value) -> bool {
+    pub fn is_known(&self, uid: &str, writer: Writer, sent: &Value, found: &Value) -> bool {
         let kept = Kept { sent: fingerprint(sent), stored: fingerprint(found) };
-        self.0.lock().get(uid) == Some(&kept)
+        self.0.lock().get(uid).and_then(|notes| notes.get(&writer)) == Some(&kept)
     }
 
     /// Records what the server kept, if that is less than was sent.
-    pub fn note(&self, uid: &str, sent: &Value, stored: &Value) {
-        let mut notes = self.0.lock();
-        if sent == stored {
-            notes.remove(uid);
-        } else {
-            notes.insert(uid.to_owned(), Kept { sent: fingerprint(sent), stored: fingerprint(stored) });
+    pub fn note(&self, uid: &str, writer: Writer, sent: &Value, stored: &Value) {
+        let mut all = self.0.lock();
+        if sent != stored {
+            let kept = Kept { sent: fingerprint(sent), stored: fingerprint(stored) };
+            all.entry(uid.to_owned()).or_default().insert(writer, kept);
+        } else if let Some(notes) = all.get_mut(uid) {
+            notes.remove(&writer);
+            if notes.is_empty() {
+                all.remove(uid);
+            }
         }
     }
 
-    /// Call this when the object is deleted.
+    /// Drops a deleted object.
     pub fn forget(&self, uid: &str) {
         self.0.lock().remove(uid);
+    }
+}
+
+#[cfg(test)]
+impl Pruned {
+    /// Whether nothing at all is kept.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
     }
 }
 
@@ -55,11 +76,13 @@ mod tests {
     #[test]
     fn a_status_that_the_server_cuts_is_sent_once() {
         let (pruned, sent, stored) = (Pruned::default(), json!({ "a": 1, "b": 2 }), json!({ "a": 1 }));
-        assert!(!pruned.is_known("uid", &sent, &stored));
-        pruned.note("uid", &sent, &stored);
-        assert!(pruned.is_known("uid", &sent, &stored));
-        assert!(!pruned.is_known("uid", &json!({ "a": 2, "b": 2 }), &stored));
-        pruned.note("uid", &sent, &sent);
-        assert!(!pruned.is_known("uid", &sent, &stored));
+        assert!(!pruned.is_known("uid", Writer::Reconcile, &sent, &stored));
+        pruned.note("uid", Writer::Reconcile, &sent, &stored);
+        assert!(pruned.is_known("uid", Writer::Reconcile, &sent, &stored));
+        assert!(!pruned.is_known("uid", Writer::Reconcile, &json!({ "a": 2, "b": 2 }), &stored));
+        assert!(!pruned.is_known("uid", Writer::Count, &sent, &stored));
+        pruned.note("uid", Writer::Reconcile, &sent, &sent);
+        assert!(!pruned.is_known("uid", Writer::Reconcile, &sent, &stored));
+        assert!(pruned.is_empty());
     }
 }

@@ -1,22 +1,20 @@
 //! Publishes a reconcile's outcome: status, Event, metrics and requeue all come from one
 //! [`Report`].
 
-use std::fmt::Debug;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ObjectMeta;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tracing::{info, warn};
 
 use super::context::Context;
-use super::guarded::Guarded;
-use super::pruned::Pruned;
+use super::guarded::{ApiObject, Guarded};
+use super::pruned::Writer;
 use super::report::{Report, Requeue, StatusChange, Verdict};
-use crate::api::condition::READY;
+use crate::api::condition::{READY, Reason};
 use crate::api::kind::Kind;
 use crate::cluster::ClusterError;
 use crate::cluster::events::Tone;
@@ -43,19 +41,12 @@ pub struct Subject<'a, K> {
     pub api: Api<Guarded<K>>,
 }
 
-impl<K> Subject<'_, K>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
-{
+impl<K: ApiObject> Subject<'_, K> {
     /// Publishes a report, and returns when to reconcile again.
     pub async fn publish<S: Serialize>(&self, context: &Context, report: Report<S>) -> Published {
         match report {
-            Report::NotOurs | Report::Gone => {
-                self.forget(context);
-                Published::Left
-            }
+            Report::NotOurs | Report::Gone => Published::Left,
             Report::LetGo { why, left } => {
-                self.forget(context);
                 self.say_what_is_left(context, why, &format!("was let go and leaves {left}")).await;
                 Published::Left
             }
@@ -87,8 +78,8 @@ where
                 context.written.settle(&self.uid());
                 if was_owed { Requeue::After(AFTER_OWED) } else { requeue }
             }
-            Err(ClusterError::NotFound { .. }) => return self.gone(context),
-            Err(ClusterError::Conflict { .. }) if self.is_gone(context).await => return self.gone(context),
+            Err(ClusterError::NotFound { .. }) => return Published::Gone,
+            Err(ClusterError::Conflict { .. }) if self.is_gone(context).await => return Published::Gone,
             Err(error) => {
                 warn!(kind = self.kind.as_str(), object = %self.name, %error, "the status was not written");
                 context.written.owe(&self.uid());
@@ -106,17 +97,6 @@ where
             Ok(found) => found.and_then(|found| found.uid()) != self.object.uid(),
             Err(_) => false,
         }
-    }
-
-    fn gone(&self, context: &Context) -> Published {
-        self.forget(context);
-        Published::Gone
-    }
-
-    fn forget(&self, context: &Context) {
-        context.metrics.forget(self.kind, self.name);
-        context.pruned.forget(&self.uid());
-        context.written.forget(&self.uid());
     }
 
     /// Publishes what is left where it can be found although the object, and possibly its
@@ -145,7 +125,7 @@ where
     ) -> Result<(), ClusterError> {
         let (before, after) = (as_json(&change.before), as_json(&change.after));
         let version = change.resource_version.as_deref();
-        match self.put(context, &context.pruned, &before, &after, version).await? {
+        match self.put(context, Writer::Reconcile, &before, &after, version).await? {
             Put::AsItWas => return Ok(()),
             Put::Written => {}
         }
@@ -154,8 +134,7 @@ where
                 kind = self.kind.as_str(), object = %self.name,
                 ready = verdict.ready, reason = verdict.reason.as_str(), message = verdict.message, "state changed"
             );
-            let tone = if verdict.ready { Tone::Normal } else { Tone::Warning };
-            context.events.state_changed(self.object, tone, verdict.reason.as_str(), &verdict.message).await;
+            context.events.state_changed(self.object, tone(verdict), verdict.reason.as_str(), &verdict.message).await;
         }
         Ok(())
     }
@@ -169,7 +148,7 @@ where
     pub async fn put(
         &self,
         context: &Context,
-        pruned: &Pruned,
+        writer: Writer,
         before: &Value,
         after: &Value,
         resource_version: Option<&str>,
@@ -179,7 +158,7 @@ where
         let patch = match is_owed {
             true => whole(before, after),
             false => match difference(before, after) {
-                Some(patch) if !pruned.is_known(&uid, after, before) => patch,
+                Some(patch) if !context.pruned.is_known(&uid, writer, after, before) => patch,
                 Some(_) | None => return Ok(Put::AsItWas),
             },
         };
@@ -188,9 +167,14 @@ where
         context.written.begin(&uid);
         let stored = context.cluster.patch_status(&self.api, &subject, &self.name.name, &precondition, patch).await;
         let stored = stored.inspect_err(|_| context.written.failed(&uid))?;
-        let stored = stored.0.map(|object| as_json(&object)).unwrap_or_default();
-        pruned.note(&uid, after, stored.get("status").unwrap_or(&Value::Null));
-        context.written.note(&uid, stored);
+        match stored.0 {
+            Ok(stored) if context.written.note(&uid, &stored) => {
+                let kept = as_json(&stored);
+                context.pruned.note(&uid, writer, after, kept.get("status").unwrap_or(&Value::Null));
+            }
+            Ok(_forgotten) => {}
+            Err(_invalid) => context.written.failed(&uid),
+        }
         Ok(Put::Written)
     }
 
@@ -204,9 +188,9 @@ where
 pub enum Published {
     /// It is published; when to reconcile again.
     Told(Requeue),
-    /// It is another controller's, or was released: it is no longer counted.
+    /// It is another controller's, or was released: it has no series and no status of ours.
     Left,
-    /// The write of the status showed that the object was deleted: nothing of it may be recorded.
+    /// The write of the status showed that the object was deleted: nothing of it may be kept.
     Gone,
 }
 
@@ -217,6 +201,15 @@ pub enum Put {
     AsItWas,
     /// It was written.
     Written,
+}
+
+/// The tone of the Event about a verdict. A property that is handed over is in order: if nobody
+/// takes it, another reason follows.
+pub fn tone(verdict: &Verdict) -> Tone {
+    match verdict.ready || verdict.reason == Reason::HandingOver {
+        true => Tone::Normal,
+        false => Tone::Warning,
+    }
 }
 
 fn as_json<T: Serialize>(value: &T) -> Value {

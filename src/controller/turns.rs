@@ -1,12 +1,14 @@
 //! The slots of a queue, shared between stores. The objects of one server hold at most half of
 //! them, as do those of all slow stores together, and those of one slow store only a few: servers
-//! that do not answer, or answer late, delay only their own objects.
+//! that do not answer, or answer late, delay only their own objects. What is left of the turns of
+//! slow and new stores by one server, or one namespace, is for the new stores of others.
 //!
 //! An object without a turn does not wait in a slot. It is parked, and woken when a turn is reserved
-//! for it (`lines.rs`).
+//! for it (`lines.rs`, `waiting.rs`).
 
 mod holder;
 mod lines;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -18,7 +20,7 @@ use tracing::debug;
 
 use self::lines::{Lines, Note, What};
 use crate::domain::object_name::Name;
-use crate::store::Load;
+use crate::store::{Load, StoreName};
 
 /// The turns of one queue.
 pub struct Turns {
@@ -66,6 +68,17 @@ impl Turns {
         self.shared.tell(notes);
     }
 
+    /// Call this when a store changed or is gone.
+    pub fn heed(&self, load: &Load) {
+        let notes = self.shared.lines.lock().heed(load, Instant::now());
+        self.shared.tell(notes);
+    }
+
+    /// The stores of which anything is known.
+    pub fn stores(&self) -> Vec<StoreName> {
+        self.shared.lines.lock().stores()
+    }
+
     /// The parked objects that can be reconciled now. Call it once.
     pub fn woken(&self) -> impl Stream<Item = Name> + Send + use<> {
         let woken = self.woken.lock().take().map(|woken| (woken, self.shared.clone()));
@@ -107,6 +120,14 @@ impl Shared {
                 What::Expired => debug!(kind, object = %name, holder, "an object did not come for its turn"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Turns {
+    /// Whether nothing is kept of objects that wait.
+    pub fn nobody_waits(&self) -> bool {
+        self.shared.lines.lock().nobody_waits()
     }
 }
 

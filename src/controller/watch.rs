@@ -172,8 +172,8 @@ impl Sources {
     /// nobody watched.
     fn wake_missing(&mut self) {
         let listed = self.listing.end();
+        self.seen.retain(|name, _| listed.contains(name));
         for name in self.referrers().secrets().into_iter().filter(|name| !listed.contains(name)) {
-            self.seen.remove(&name);
             self.wake(&name);
         }
         for name in self.read_by_stores().into_iter().filter(|name| !listed.contains(name)) {
@@ -200,4 +200,50 @@ impl Sources {
 
 fn name_of<K: Resource>(object: &PartialObjectMeta<K>) -> Name {
     Name::new(object.namespace().unwrap_or_default(), object.name_any())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use kube::client::Body;
+    use serde_json::json;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::super::referrers::Interest;
+    use super::*;
+    use crate::cluster::Cluster;
+
+    struct Nobody;
+
+    impl OwnWrites for Nobody {
+        fn is_own_write(&self, _secret: &Name, _uid: &str, _resource_version: &str) -> bool {
+            false
+        }
+
+        fn deleted(&self, _secret: &Name) {}
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_of_a_secret_that_a_new_list_lacks_and_nobody_refers_to_any_more() {
+        let (service, _server) = tower_test::mock::pair::<axum::http::Request<Body>, axum::http::Response<Body>>();
+        let context = Context::on(Cluster::new(kube::Client::new(service, "ns")));
+        let wakeups = Wakeups { push: unbounded_channel().0, pull: unbounded_channel().0 };
+        let watching = Watching { context: context.clone(), own_writes: Arc::new(Nobody), wakeups };
+        let mut sources = Sources::new(SourceKind::Secret, watching);
+        let push = Referrer::PushSecret(Name::new("ns", "push"));
+        let refers_to = |secret: &str| {
+            let names = BTreeSet::from([Name::new("ns", secret)]);
+            context.referrers.declare(push.clone(), Interest::named(names));
+        };
+        refers_to("gone");
+        let secret = json!({ "metadata": { "name": "gone", "namespace": "ns", "uid": "u", "resourceVersion": "1" } });
+        let secret: PartialObjectMeta<Secret> = serde_json::from_value(secret).unwrap();
+        sources.on_event(Event::Apply(secret));
+        assert_eq!(sources.seen.len(), 1);
+        refers_to("other");
+        sources.on_event(Event::<PartialObjectMeta<Secret>>::Init);
+        sources.on_event(Event::<PartialObjectMeta<Secret>>::InitDone);
+        assert!(sources.seen.is_empty());
+    }
 }

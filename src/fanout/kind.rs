@@ -16,19 +16,11 @@ use crate::api::condition::Condition;
 use crate::api::duration::DurationText;
 use crate::api::kind::Kind;
 use crate::api::selector::{ChildMetadata, FailedNamespace};
+use crate::controller::guarded::ApiObject;
 use crate::store::StoreName;
 
 /// The kind of the children: one object in each matching namespace.
-pub trait Child:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + Debug
-    + Serialize
-    + DeserializeOwned
-    + Send
-    + Sync
-    + 'static
-{
+pub trait Child: ApiObject + Resource<Scope = NamespaceResourceScope> {
     /// The spec, which the parent decides.
     type Spec: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync;
 
@@ -42,16 +34,7 @@ pub trait Child:
 }
 
 /// A cluster-wide kind.
-pub trait Parent:
-    Resource<DynamicType = (), Scope = ClusterResourceScope>
-    + Clone
-    + Debug
-    + Serialize
-    + DeserializeOwned
-    + Send
-    + Sync
-    + 'static
-{
+pub trait Parent: ApiObject + Resource<Scope = ClusterResourceScope> {
     type Child: Child;
     type Status: Clone + Default + PartialEq + Debug + Serialize + Send + Sync;
 

@@ -244,9 +244,7 @@ impl Index {
         let before = self.remove(name);
         let sites = before.iter().flat_map(Consumer::sites).collect();
         for (key, _) in before.iter().flat_map(|before| &before.sources) {
-            if let Some(awaited) = self.awaited.get_mut(key) {
-                awaited.names.remove(name);
-            }
+            self.awaits_no_longer(name, key);
         }
         self.sweep_paths(before);
         sites
@@ -295,13 +293,17 @@ impl Index {
         if let Some(held) = self.consumers.get_mut(name).and_then(|consumer| consumer.held(key)) {
             held.taken = Some(Taken { seen, begun });
         }
+        self.awaits_no_longer(name, key);
+        self.is_awaited(key, now)
+    }
+
+    fn awaits_no_longer(&mut self, name: &Name, key: &ReadKey) {
         if let Some(awaited) = self.awaited.get_mut(key) {
             awaited.names.remove(name);
             if awaited.names.is_empty() {
                 self.awaited.remove(key);
             }
         }
-        self.is_awaited(key, now)
     }
 
     /// Whether this read still has consumers to serve.
@@ -368,7 +370,8 @@ impl Index {
 impl Index {
     /// The number of consumers; asserts that no other state is left without them.
     pub fn consumers(&self) -> usize {
-        assert!(!self.consumers.is_empty() || self.paths.is_empty() && self.trees.is_empty() && self.due.is_empty());
+        let nothing = self.paths.is_empty() && self.trees.is_empty() && self.due.is_empty() && self.awaited.is_empty();
+        assert!(!self.consumers.is_empty() || nothing);
         self.consumers.len()
     }
 

@@ -293,10 +293,13 @@ async fn a_forgotten_consumer_is_neither_woken_nor_checked_for() {
     let store = FakeStore::new();
     let (feed, source) = ten_served(&store).await;
     let mut wakeups = feed.wakeups().unwrap();
+    feed.announce(&source.site(), Pushed::Version(2));
+    assert_eq!(drained(&mut wakeups).len(), 10);
     for number in 0..10 {
         feed.forget(&consumer(number));
     }
-    feed.announce(&source.site(), Pushed::Version(2));
+    assert_eq!(feed.consumers(), 0, "and nothing else is left");
+    feed.announce(&source.site(), Pushed::Version(3));
     assert_eq!(drained(&mut wakeups), []);
     assert_eq!(feed.index().next_due(), None);
 }

@@ -140,7 +140,7 @@ impl Turn<'_> {
 
     /// How long this process has known of the deletion. `deletionTimestamp` is by another clock,
     /// and would shorten the wait if the clocks differ.
-    fn going_for(&self) -> Duration {
+    pub(super) fn going_for(&self) -> Duration {
         self.world.deletions.known_for(&self.me.object(), &self.me.uid, self.world.instant)
     }
 }

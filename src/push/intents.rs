@@ -13,31 +13,46 @@ use crate::store::PathKey;
 /// [`super::entry`].
 pub const STALE_AFTER: Duration = Duration::from_secs(60);
 
-/// The intents that this process has seen, by place and key.
+/// An entry whose intents nobody looks at for this long is forgotten: whoever waited for it waits no
+/// more.
+const UNSEEN: Duration = Duration::from_secs(3600);
+
+/// The intents that this process has seen, by place.
 #[derive(Default)]
-pub struct Intents(Mutex<HashMap<PathKey, HashMap<String, Instant>>>);
+pub struct Intents(Mutex<HashMap<PathKey, Seen>>);
+
+/// The intents of one entry.
+struct Seen {
+    /// When somebody asked last.
+    looked: Instant,
+    /// Since when each is known, by key.
+    since: HashMap<String, Instant>,
+}
 
 impl Intents {
     /// Whether this intent, seen at `now`, was first seen at least [`STALE_AFTER`] before.
     pub fn is_stale(&self, at: &PathKey, key: &str, now: Instant) -> bool {
-        let mut seen = self.lock();
-        let first = *seen.entry(at.clone()).or_default().entry(key.to_owned()).or_insert(now);
+        let mut all = self.lock();
+        all.retain(|_, seen| now.saturating_duration_since(seen.looked) < UNSEEN);
+        let seen = all.entry(at.clone()).or_insert_with(|| Seen { looked: now, since: HashMap::new() });
+        seen.looked = now;
+        let first = *seen.since.entry(key.to_owned()).or_insert(now);
         now.saturating_duration_since(first) >= STALE_AFTER
     }
 
     /// Forgets the intents that a read of the entry no longer shows: one that comes back is a new
     /// one.
     pub fn read(&self, at: &PathKey, metadata: &CustomMetadata) {
-        let mut seen = self.lock();
-        if let Some(intents) = seen.get_mut(at) {
-            intents.retain(|key, _| metadata.contains_key(key));
-            if intents.is_empty() {
-                seen.remove(at);
+        let mut all = self.lock();
+        if let Some(seen) = all.get_mut(at) {
+            seen.since.retain(|key, _| metadata.contains_key(key));
+            if seen.since.is_empty() {
+                all.remove(at);
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<PathKey, HashMap<String, Instant>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathKey, Seen>> {
         self.0.lock()
     }
 }
@@ -73,5 +88,13 @@ mod tests {
         assert!(!intents.is_stale(&at("one"), "gone", began + STALE_AFTER));
         intents.read(&at("one"), &shows(&[]));
         assert!(intents.lock().is_empty());
+    }
+
+    #[test]
+    fn of_an_entry_that_nobody_looks_at_any_more_nothing_is_kept() {
+        let (intents, began) = (Intents::default(), Instant::now());
+        assert!(!intents.is_stale(&at("gone"), "k", began));
+        assert!(!intents.is_stale(&at("one"), "k", began + UNSEEN));
+        assert_eq!(intents.lock().keys().cloned().collect::<Vec<_>>(), [at("one")]);
     }
 }

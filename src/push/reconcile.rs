@@ -465,6 +465,7 @@ impl<'a> Turn<'a> {
             heartbeat: self.world.heartbeat,
             refresh,
             warnings,
+            deleted_for: self.object.metadata.deletion_timestamp.is_some().then(|| self.going_for()),
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct Setting<'a> {
     pub refresh: Option<Duration>,
     /// The warnings of the convention, and of empty values.
     pub warnings: &'a [String],
+    /// For how long this process has known that the PushSecret is being deleted, if it is.
+    pub deleted_for: Option<Duration>,
 }
 
 /// The outcome of a plan.
@@ -135,6 +137,8 @@ pub fn withdrawn(
         );
         troubles.push(Trouble { reason: Reason::CleanupPending, family: Family::Refused, text });
     }
+    // Those who are asked answer at once. Whoever does not is in trouble.
+    let is_handing_over = troubles.is_empty() && setting.deleted_for.is_some_and(|so_far| so_far < OUTSIDE_RETRY);
     for text in arrival::awaited(done.plan, done.results) {
         troubles.push(Trouble { reason: Reason::CleanupPending, family: Family::Refused, text });
     }
@@ -151,8 +155,8 @@ pub fn withdrawn(
         return Said { left, lost, ..conclude(status, verdict, Requeue::AwaitChange, setting) };
     }
     let mut verdict = summary(&troubles);
-    verdict.reason = Reason::CleanupPending;
-    if let Some(way_out) = way_out {
+    verdict.reason = if is_handing_over { Reason::HandingOver } else { Reason::CleanupPending };
+    if let Some(way_out) = way_out.filter(|_| !is_handing_over) {
         verdict.message.push_str(&format!("; {way_out}"));
     }
     let requeue = retry(&troubles, Some(OUTSIDE_RETRY));

@@ -1,7 +1,7 @@
 //! When the path convention or a namespace's mode changes, the PushSecrets concerned try again at
 //! once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
@@ -46,17 +46,23 @@ impl Publishers {
         loop {
             tokio::select! {
                 Some(ConventionChanged) = conventions.recv() => self.wake(|_| true),
-                Some(moved) = namespaces.recv() => match moved {
-                    NamespaceMoved::One(name) => self.look(&name),
-                    NamespaceMoved::All => {
-                        let all = self.namespaces.state();
-                        all.iter().for_each(|namespace| self.look(&namespace.name_any()));
-                    }
-                },
+                Some(moved) = namespaces.recv() => self.heard(moved),
                 () = stop.cancelled() => return,
                 else => return,
             }
         }
+    }
+
+    fn heard(&mut self, moved: NamespaceMoved) {
+        let names: BTreeSet<String> = match moved {
+            NamespaceMoved::One(name) => BTreeSet::from([name]),
+            NamespaceMoved::All => {
+                let present = self.namespaces.state().iter().map(|namespace| namespace.name_any()).collect::<Vec<_>>();
+                // One that is gone has no mode.
+                self.modes.keys().cloned().chain(present).collect()
+            }
+        };
+        names.iter().for_each(|name| self.look(name));
     }
 
     /// Wakes the PushSecrets of a namespace if the mode in its label changed.
@@ -80,5 +86,30 @@ impl Publishers {
                 let _closed = self.wakeups.send(Name::new(namespace, push.name_any())).is_err();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector::store;
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_kept_of_a_namespace_that_a_new_list_lacks() {
+        let (namespaces, mut watch) = store();
+        let mut publishers = Publishers::new(store().0, unbounded_channel().0, namespaces);
+        let namespace = json!({ "metadata": { "name": "team", "labels": { (LABEL_MODE): "off" } } });
+        watch.apply_watcher_event(&Event::Apply(serde_json::from_value(namespace).unwrap()));
+        publishers.heard(NamespaceMoved::One("team".to_owned()));
+        assert_eq!(publishers.modes.len(), 1);
+        for event in [Event::Init, Event::InitDone] {
+            watch.apply_watcher_event(&event);
+        }
+        publishers.heard(NamespaceMoved::All);
+        assert!(publishers.modes.is_empty());
     }
 }

@@ -21,7 +21,7 @@ use crate::cluster::ClusterError;
 use crate::controller::context::Context;
 use crate::controller::drive::Heard;
 use crate::controller::guarded::Guarded;
-use crate::controller::pruned::Pruned;
+use crate::controller::pruned::Writer;
 use crate::controller::publish::{Put, Subject};
 use crate::domain::object_name::Name;
 use crate::feed::{Follower, Spelled};
@@ -37,7 +37,6 @@ const RETRY: Duration = Duration::from_secs(30);
 pub struct Propagation {
     context: Arc<Context>,
     pushes: Store<Guarded<PushSecret>>,
-    pruned: Pruned,
     /// Each name once.
     due: BTreeSet<(Instant, Name)>,
     waiting: HashSet<Name>,
@@ -46,7 +45,7 @@ pub struct Propagation {
 impl Propagation {
     /// Counts for the PushSecrets in this cache.
     pub fn new(context: Arc<Context>, pushes: Store<Guarded<PushSecret>>) -> Self {
-        Propagation { context, pushes, pruned: Pruned::default(), due: BTreeSet::new(), waiting: HashSet::new() }
+        Propagation { context, pushes, due: BTreeSet::new(), waiting: HashSet::new() }
     }
 
     /// Follows consumers (`recounts`) and statuses (`edits`) until `stop` is cancelled.
@@ -124,7 +123,7 @@ impl Propagation {
         // Paths and conditions are written as a whole, so those of a concurrent reconcile must not
         // be overwritten.
         let version = object.metadata.resource_version.as_deref();
-        match subject.put(&self.context, &self.pruned, &before, &after, version).await {
+        match subject.put(&self.context, Writer::Count, &before, &after, version).await {
             Ok(Put::Written | Put::AsItWas) | Err(ClusterError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }

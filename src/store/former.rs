@@ -50,6 +50,12 @@ impl Former {
         left.find(is_meant).map(|left| left.client.clone())
     }
 
+    /// Whether a client of this store is kept.
+    #[cfg(test)]
+    pub fn has(&self, store: &StoreName) -> bool {
+        self.lock().contains_key(store)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<StoreName, Vec<Left>>> {
         self.0.lock()
     }

@@ -14,7 +14,7 @@ use super::announcements::Announcements;
 use super::connection::{self, CaSource, Connection};
 use super::credentials::ClusterCredential;
 use super::former::Former;
-use super::meter::RequestMeter;
+use super::meter::{Meters, RequestMeter, StoreMeter};
 use super::pace::Pace;
 use super::readers::Readers;
 use super::renewal::{self, Certificates};
@@ -44,11 +44,11 @@ pub struct Pool {
     pub(super) cluster: Cluster,
     /// Requests a second that one client may send on average.
     rate: NonZeroU32,
-    meter: Arc<dyn RequestMeter>,
+    meters: Meters,
     pub(super) announcements: Arc<Announcements>,
     clients: Cache<ClientKey, Made>,
     answers: Answers,
-    paces: Mutex<HashMap<StoreName, Arc<Pace>>>,
+    gauges: Mutex<HashMap<StoreName, Gauges>>,
     /// Clients of deleted SecretStores, until their sessions end.
     departing: Mutex<HashMap<StoreName, Arc<VaultClient>>>,
     pub(super) former: Arc<Former>,
@@ -76,6 +76,13 @@ pub struct ClientKey {
 pub struct Made {
     pub client: Arc<VaultClient>,
     pub origin: Origin,
+}
+
+/// What the clients of one store share: how promptly it answers, and who counts its requests.
+#[derive(Clone)]
+struct Gauges {
+    pace: Arc<Pace>,
+    meter: Arc<StoreMeter>,
 }
 
 /// What a client was made from.
@@ -109,14 +116,14 @@ impl Pool {
         Arc::new(Pool {
             cluster,
             rate,
-            meter,
+            meters: Meters::new(meter),
             announcements,
             clients: Cache::builder()
                 .time_to_idle(idle)
                 .eviction_listener(move |key: Arc<ClientKey>, made: Made, _cause| end.of(&key, made))
                 .build(),
             answers: Answers::default(),
-            paces: Mutex::default(),
+            gauges: Mutex::default(),
             departing: Mutex::default(),
             former,
             readers,
@@ -205,16 +212,21 @@ impl Pool {
 
     /// Whether the store is slow.
     pub fn is_slow(&self, store: &StoreName) -> bool {
-        self.paces().get(store).is_some_and(|pace| pace.is_slow())
+        self.gauges().get(store).is_some_and(|gauges| gauges.pace.is_slow())
     }
 
-    /// Call this when the store is deleted.
-    pub fn forget_pace(&self, store: &StoreName) {
-        self.paces().remove(store);
+    /// Call this when the store is deleted. Its clients still have them.
+    pub fn forget_gauges(&self, store: &StoreName) {
+        self.gauges().remove(store);
     }
 
-    fn paces(&self) -> MutexGuard<'_, HashMap<StoreName, Arc<Pace>>> {
-        self.paces.lock()
+    fn gauges_of(&self, store: &StoreName) -> Gauges {
+        let new = || Gauges { pace: Arc::default(), meter: self.meters.of(&format!("{}/{}", store.kind, store.name)) };
+        self.gauges().entry(store.clone()).or_insert_with(new).clone()
+    }
+
+    fn gauges(&self) -> MutexGuard<'_, HashMap<StoreName, Gauges>> {
+        self.gauges.lock()
     }
 
     fn keys(&self, goes: impl Fn(&ClientKey) -> bool) -> Vec<ClientKey> {
@@ -250,6 +262,7 @@ impl Pool {
         let found = renewal::certificates(&self.cluster, &connection).await.map_err(StoreRefusal::Failed)?;
         let certificates = found.digest(&connection.server);
         let http = self.http(certificates, &found).map_err(invalid)?;
+        let Gauges { pace, meter } = self.gauges_of(&key.store);
         let transport = Transport::new(Settings {
             http,
             address,
@@ -263,9 +276,8 @@ impl Pool {
                 false => Lagging::Refuse,
             },
             rate: self.rate,
-            pace: self.paces().entry(key.store.clone()).or_default().clone(),
-            store: format!("{}/{}", key.store.kind, key.store.name),
-            meter: self.meter.clone(),
+            pace,
+            meter,
             recovered: self.announcements.when_recovered(&key.store),
             troubled: self.announcements.when_troubled(&key.store),
         });
@@ -332,5 +344,35 @@ impl End {
             let _ = tokio::time::timeout(GRACE, closing.cancelled()).await;
             made.client.close().await;
         });
+    }
+}
+
+#[cfg(test)]
+impl Pool {
+    /// What is kept of a store, in words.
+    pub fn kept_of(&self, store: &StoreName) -> Vec<&'static str> {
+        let Pool {
+            clients,
+            gauges,
+            departing,
+            readers,
+            former,
+            cluster: _,
+            rate: _,
+            meters: _,
+            announcements: _,
+            answers: _,
+            connections: _,
+            closing: _,
+            farewells: _,
+        } = self;
+        let kept = [
+            ("a client", clients.iter().any(|(key, _)| key.store == *store)),
+            ("its gauges", gauges.lock().contains_key(store)),
+            ("its session", departing.lock().contains_key(store)),
+            ("what it reads", readers.any(|key| key.store == *store)),
+            ("former sessions", former.has(store)),
+        ];
+        kept.into_iter().filter(|(_, is_kept)| *is_kept).map(|(what, _)| what).collect()
     }
 }

@@ -50,6 +50,12 @@ impl<K: Clone + Eq + Hash> Readers<K> {
         });
     }
 
+    /// Whether any such client uses an object.
+    #[cfg(test)]
+    pub fn any(&self, is_meant: impl Fn(&K) -> bool) -> bool {
+        self.lock().values().flatten().any(is_meant)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<ObjectName, HashSet<K>>> {
         self.0.lock()
     }

@@ -126,7 +126,7 @@ impl Registry {
         if known {
             self.pool.see_off(name);
             self.pool.forget_former(name);
-            self.pool.forget_pace(name);
+            self.pool.forget_gauges(name);
             self.pool.retire_soon(|key| key.store == *name);
             self.announcements.changed(name);
         }
@@ -263,6 +263,9 @@ impl Registry {
         let now = self.usable(store).ok();
         if !now.as_ref().is_some_and(|now| now.uid() == object.uid() && now.generation() == object.generation()) {
             self.pool.retire(|key| key.store == *store && !now.as_ref().is_some_and(|now| key.is_of(now))).await;
+            if self.store(store).is_none() {
+                self.pool.forget_gauges(store);
+            }
             let server = made.origin.connection.server.clone();
             return Err(StoreRefusal::Failed(StoreError::SessionClosed { server }));
         }

@@ -70,9 +70,11 @@ fn inside(span: impl FnOnce() -> Span) -> Span {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, LazyLock};
 
     use parking_lot::Mutex;
+    use tracing::Dispatch;
+    use tracing::subscriber::NoSubscriber;
 
     use opentelemetry::trace::TracerProvider;
     use opentelemetry_sdk::error::OTelSdkResult;
@@ -91,8 +93,13 @@ pub(crate) mod tests {
         }
     }
 
+    /// While there is only one subscriber, whichever thread comes first to where a span is made
+    /// decides for all whether it is made, also a thread that does not subscribe.
+    static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
+
     /// The spans that end in this, in their order.
     pub(crate) fn exported(work: impl FnOnce()) -> Vec<SpanData> {
+        LazyLock::force(&ANOTHER);
         let kept = Kept::default();
         let provider = SdkTracerProvider::builder().with_simple_exporter(kept.clone()).build();
         let subscriber =

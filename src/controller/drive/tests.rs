@@ -9,6 +9,7 @@ use super::*;
 use crate::api::SecretStore;
 use crate::api::store_spec::SecretStoreStatus;
 use crate::cluster::Cluster;
+use crate::controller::pruned::Writer;
 use crate::store::StoreObject;
 
 /// Says what it is told to say.
@@ -207,4 +208,136 @@ async fn who_is_deleted_while_it_is_reconciled_is_forgotten_when_that_ends() {
         assert_eq!(*bench.told.forgotten.lock(), [name.clone(), name]);
         assert_eq!(bench.series(), "");
     }
+}
+
+/// The ways in which an object goes.
+#[derive(Clone, Copy, Debug)]
+enum Gone {
+    /// The watch says so.
+    Deleted,
+    /// A new list lacks it: it was deleted while nobody watched.
+    Unlisted,
+    /// A new list has another object of its name.
+    Replaced,
+    /// The write of its status shows it, before the watch does.
+    Found,
+    /// The watch says so, while it is reconciled.
+    WhileReconciled,
+}
+
+impl Bench {
+    /// Records everything that there may be of the object.
+    async fn fill(&self) {
+        let (name, context) = (Name::new("team", "vault"), &self.told.context);
+        self.series_after(Report::Unchanged { ready: true, requeue: Requeue::AwaitChange }).await;
+        self.record(context);
+        self.driven.backoff.failed(&name, 1);
+        let loads = context.stores.loads(self.told.stores(self.object.0.as_ref().unwrap()));
+        let turn = self.driven.turns.take(&Name::new("team", "other"), &loads).unwrap();
+        assert!(self.driven.turns.take(&name, &loads).is_none());
+        drop(turn);
+        assert_eq!(self.kept(), ["series", "a status", "a pruned status", "a pause", "a turn"]);
+    }
+
+    /// What a write of the status records.
+    fn record(&self, context: &Context) {
+        let stored = self.object.0.clone().unwrap();
+        context.written.begin("u");
+        if context.written.note("u", &stored) {
+            for writer in [Writer::Reconcile, Writer::Count] {
+                context.pruned.note("u", writer, &json!({ "a": 1 }), &json!({}));
+            }
+        }
+    }
+
+    /// What is kept of objects, in words. A new field must be thought of here.
+    fn kept(&self) -> Vec<&'static str> {
+        let Driven { context, backoff, turns, reconciler: _, cache: _, known: _ } = &*self.driven;
+        let Context {
+            metrics,
+            written,
+            pruned,
+            // The registry's and the feed's are tested where they are, and the reconciler's own with it.
+            stores: _,
+            feed: _,
+            referrers: _,
+            config_maps: _,
+            moves: _,
+            // These have nothing by object.
+            cluster: _,
+            settings: _,
+            conventions: _,
+            events: _,
+        } = &**context;
+        let kept = [
+            ("series", metrics.encode().contains(r#"name="vault""#)),
+            ("a status", !written.is_empty()),
+            ("a pruned status", !pruned.is_empty()),
+            ("a pause", !backoff.is_empty()),
+            ("a turn", !turns.nobody_waits()),
+        ];
+        kept.into_iter().filter(|(_, is_kept)| *is_kept).map(|(what, _)| what).collect()
+    }
+
+    async fn goes(&self, how: Gone) {
+        let listed = |objects: Vec<Guarded<SecretStore>>| {
+            let objects = objects.into_iter().map(Event::InitApply);
+            let events = [Event::Init].into_iter().chain(objects).chain([Event::InitDone]);
+            events.for_each(|event| self.driven.on_event(&Ok(event)));
+        };
+        match how {
+            Gone::Deleted => self.driven.on_event(&Ok(Event::Delete(self.object.clone()))),
+            Gone::Unlisted => listed(Vec::new()),
+            Gone::Replaced => {
+                let mut other = self.object.clone();
+                other.0.as_mut().unwrap().metadata.uid = Some("another".to_owned());
+                listed(vec![other]);
+            }
+            Gone::Found => self.driven.drop_remains(&Name::new("team", "vault"), "u", Published::Gone),
+            Gone::WhileReconciled => {
+                self.driven.on_event(&Ok(Event::Delete(self.object.clone())));
+                self.record(&self.told.context);
+                self.series_after(Report::Unchanged { ready: true, requeue: Requeue::AwaitChange }).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_an_object_that_is_gone_is_kept_however_that_shows() {
+    for how in [Gone::Deleted, Gone::Unlisted, Gone::Replaced, Gone::Found, Gone::WhileReconciled] {
+        let bench = Bench::new();
+        bench.fill().await;
+        bench.goes(how).await;
+        assert_eq!(bench.kept(), [] as [&str; 0], "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_an_object_that_is_not_ours_any_more_no_series_and_no_status_is_kept() {
+    let bench = Bench::new();
+    bench.fill().await;
+    bench.series_after(Report::NotOurs).await;
+    assert!(!bench.kept().iter().any(|kept| ["series", "a status", "a pruned status"].contains(kept)));
+}
+
+#[tokio::test]
+async fn the_turns_forget_a_store_that_is_deleted_and_its_namespace_with_it() {
+    let bench = Bench::new();
+    let stores = &bench.told.context.stores;
+    let vault = json!({ "server": "https://vault", "auth": { "tokenSecretRef": { "name": "t" } } });
+    let store: SecretStore = serde_json::from_value(json!({
+        "metadata": { "name": "vault", "namespace": "team", "uid": "u" }, "spec": { "provider": { "vault": vault } },
+    }))
+    .unwrap();
+    let store = StoreObject::Namespaced(Arc::new(store));
+    let name = store.store_name();
+    stores.upsert(name.clone(), store);
+    let changes = stores.changes();
+    drop(bench.driven.turns.take(&Name::new("team", "app"), &stores.loads([name.clone()])).unwrap());
+    assert_eq!(bench.driven.turns.stores(), [name.clone()]);
+    stores.remove(&name);
+    // Nobody who uses it asks for a turn any more.
+    assert!(bench.driven.heed(changes).now_or_never().is_none());
+    assert_eq!(bench.driven.turns.stores(), []);
 }

@@ -16,8 +16,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::holder::{Holder, Shares, Uses};
+use super::waiting::Waiting;
 use crate::domain::object_name::Name;
-use crate::store::Load;
+use crate::store::{Load, StoreName};
 
 /// How long a turn is kept for the object that was woken for it. A woken object comes at once,
 /// unless it is gone or all slots are taken.
@@ -30,8 +31,8 @@ pub struct Lines {
     next: u64,
     under_way: HashMap<u64, Arc<Uses>>,
     places: HashMap<Name, Place>,
-    /// Those that are parked, by what they use and by age.
-    parked: HashMap<Arc<Uses>, BTreeMap<u64, Name>>,
+    /// Those that are parked.
+    waiting: Waiting,
     /// Those that have a reservation.
     reserved: HashMap<Name, Instant>,
 }
@@ -75,7 +76,7 @@ impl Lines {
             next: 0,
             under_way: HashMap::new(),
             places: HashMap::new(),
-            parked: HashMap::new(),
+            waiting: Waiting::default(),
             reserved: HashMap::new(),
         }
     }
@@ -85,21 +86,17 @@ impl Lines {
         // What is reserved for it is still there, however late it comes.
         let was_reserved = self.reserved.remove(name).is_some();
         let mut notes = self.lapse(now);
-        let mut room = self.shares.heed(loads) || !notes.is_empty();
+        loads.iter().for_each(|load| self.learn(load));
         let uses = Arc::new(Uses::of(loads));
         let place = self.leave(name);
         if was_reserved && place.as_ref().is_some_and(|place| place.uses == uses) && self.full(&uses).is_none() {
             let turn = self.begin(uses);
-            if room {
-                notes.extend(self.reserve(self.lines(), now));
-            }
+            notes.extend(self.reserve(now));
             return (Some(turn), notes);
         }
-        room |= was_reserved;
         let since = place.map_or_else(|| self.number(), |place| place.since);
         self.park(name, Place { since, uses: uses.clone(), holder: String::new() });
-        let lines = if room { self.lines() } else { vec![uses.clone()] };
-        notes.extend(self.reserve(lines, now));
+        notes.extend(self.reserve(now));
         if self.reserved.remove(name).is_some() {
             self.give_up(name);
             notes.retain(|note| note.what != What::Woken || note.name != *name);
@@ -115,9 +112,11 @@ impl Lines {
     pub fn end(&mut self, turn: u64, now: Instant) -> Vec<Note> {
         let mut notes = self.lapse(now);
         if let Some(uses) = self.under_way.remove(&turn) {
-            self.shares.prove(&uses);
+            for store in self.shares.prove(&uses) {
+                self.waiting.changed(store, |uses| self.shares.needs(uses));
+            }
         }
-        notes.extend(self.reserve(self.lines(), now));
+        notes.extend(self.reserve(now));
         notes
     }
 
@@ -125,16 +124,30 @@ impl Lines {
     pub fn forget(&mut self, name: &Name, now: Instant) -> Vec<Note> {
         self.leave(name);
         match self.reserved.remove(name) {
-            Some(_) => self.reserve(self.lines(), now),
+            Some(_) => self.reserve(now),
             None => Vec::new(),
         }
+    }
+
+    /// Learns how a store is now, if it was used. One that is gone is forgotten.
+    pub fn heed(&mut self, load: &Load, now: Instant) -> Vec<Note> {
+        if !self.shares.knows(&load.store) {
+            return Vec::new();
+        }
+        self.learn(load);
+        self.reserve(now)
+    }
+
+    /// The stores of which anything is known.
+    pub fn stores(&self) -> Vec<StoreName> {
+        self.shares.stores().cloned().collect()
     }
 
     /// Gives the turns that nobody came for to the next.
     pub fn expire(&mut self, now: Instant) -> Vec<Note> {
         let mut notes = self.lapse(now);
         if !notes.is_empty() {
-            notes.extend(self.reserve(self.lines(), now));
+            notes.extend(self.reserve(now));
         }
         notes
     }
@@ -151,54 +164,45 @@ impl Lines {
         over.into_iter().filter_map(|name| self.note(What::Expired, name)).collect()
     }
 
-    /// Reserves a turn for each parked object of these lines that can run, the oldest first.
-    fn reserve(&mut self, lines: Vec<Arc<Uses>>, now: Instant) -> Vec<Note> {
-        let running = self.running();
-        let mut held = self.held(&running);
-        let oldest = |parked: &HashMap<Arc<Uses>, BTreeMap<u64, Name>>, line: &Arc<Uses>| {
-            parked.get(line).and_then(|line| line.first_key_value()).map(|(since, _)| *since)
-        };
-        let heads = lines.iter().filter_map(|line| Some((oldest(&self.parked, line)?, line)));
-        let mut heads: BTreeMap<u64, &Arc<Uses>> = heads.collect();
-        let mut notes = Vec::new();
-        while let Some((since, line)) = heads.pop_first() {
-            let shares = self.shares.of(line);
-            // Within one call the room only shrinks, so the whole line has to wait.
-            if first_full(&held, &shares).is_some() {
-                continue;
+    /// Reserves a turn for each parked object that can run, the oldest first.
+    fn reserve(&mut self, now: Instant) -> Vec<Note> {
+        let (mut held, mut notes) = (self.held(), Vec::new());
+        loop {
+            self.waiting.fill(self.shares.full(&held).cloned().collect());
+            let Some((since, uses)) = self.waiting.oldest() else { return notes };
+            for holder in self.shares.needs(&uses).holders() {
+                *held.entry(holder.clone()).or_default() += 1;
             }
-            shares.into_keys().for_each(|holder| *held.entry(holder).or_default() += 1);
-            if let Some(name) = self.unpark(line, since) {
+            if let Some(name) = self.waiting.remove(&uses, since) {
                 self.reserved.insert(name.clone(), now + RESERVED);
                 notes.extend(self.note(What::Woken, name));
             }
-            heads.extend(oldest(&self.parked, line).map(|since| (since, line)));
         }
-        notes
     }
 
-    fn lines(&self) -> Vec<Arc<Uses>> {
-        self.parked.keys().cloned().collect()
-    }
-
-    /// What the objects use that have a turn or a reservation.
-    fn running(&self) -> Vec<Arc<Uses>> {
+    /// What the objects hold that have a turn or a reservation: no more of them than slots.
+    fn held(&self) -> BTreeMap<Holder, usize> {
         let reserved = self.reserved.keys().filter_map(|name| Some(&self.places.get(name)?.uses));
-        self.under_way.values().chain(reserved).cloned().collect()
-    }
-
-    fn held<'u>(&self, running: &'u [Arc<Uses>]) -> HashMap<Holder<'u>, usize> {
-        let mut held = HashMap::new();
-        for holder in running.iter().flat_map(|uses| self.shares.of(uses).into_keys()) {
-            *held.entry(holder).or_default() += 1;
+        let mut held = BTreeMap::new();
+        for uses in self.under_way.values().chain(reserved) {
+            for holder in self.shares.needs(uses).holders() {
+                *held.entry(holder.clone()).or_default() += 1;
+            }
         }
         held
     }
 
     /// A holder that has no room for one more object that uses this.
     fn full(&self, uses: &Uses) -> Option<String> {
-        let running = self.running();
-        first_full(&self.held(&running), &self.shares.of(uses)).map(|holder| holder.to_string())
+        let (held, needs) = (self.held(), self.shares.needs(uses));
+        let full = self.shares.full(&held).find(|full| needs.holders().any(|holder| holder == *full));
+        full.map(Holder::to_string)
+    }
+
+    fn learn(&mut self, load: &Load) {
+        if self.shares.heed(load) {
+            self.waiting.changed(&load.store, |uses| self.shares.needs(uses));
+        }
     }
 
     fn begin(&mut self, uses: Arc<Uses>) -> u64 {
@@ -213,22 +217,13 @@ impl Lines {
     }
 
     fn park(&mut self, name: &Name, place: Place) {
-        self.parked.entry(place.uses.clone()).or_default().insert(place.since, name.clone());
+        self.waiting.add(&place.uses, place.since, name.clone(), || self.shares.needs(&place.uses));
         self.places.insert(name.clone(), place);
-    }
-
-    fn unpark(&mut self, line: &Arc<Uses>, since: u64) -> Option<Name> {
-        let parked = self.parked.get_mut(line)?;
-        let name = parked.remove(&since);
-        if parked.is_empty() {
-            self.parked.remove(line);
-        }
-        name
     }
 
     fn leave(&mut self, name: &Name) -> Option<Place> {
         let place = self.give_up(name)?;
-        self.unpark(&place.uses, place.since);
+        self.waiting.remove(&place.uses, place.since);
         Some(place)
     }
 
@@ -253,8 +248,14 @@ impl Lines {
     pub fn room(&self) -> usize {
         self.places.capacity()
     }
-}
 
-fn first_full<'u>(held: &HashMap<Holder<'u>, usize>, shares: &BTreeMap<Holder<'u>, usize>) -> Option<Holder<'u>> {
-    shares.iter().find(|(holder, share)| held.get(holder).is_some_and(|held| held >= *share)).map(|(holder, _)| *holder)
+    /// How many nodes of the tree of lines were looked at so far.
+    pub fn looks(&self) -> usize {
+        self.waiting.looks
+    }
+
+    /// Whether nothing is kept of objects that wait.
+    pub fn nobody_waits(&self) -> bool {
+        self.places.is_empty() && self.reserved.is_empty() && self.waiting.is_empty()
+    }
 }

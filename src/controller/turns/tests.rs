@@ -2,6 +2,7 @@
 
 mod model;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures::{FutureExt, Stream, StreamExt};
@@ -250,6 +251,81 @@ fn a_store_that_no_turn_of_has_ended_counts_as_slow() {
     let moved = Load { server: "https://moved".into(), ..new[0].clone() };
     let absent = Load { server: String::new(), ..load("absent", false) };
     assert_eq!(taken(&turns, &[moved, absent], &mut Vec::new()), [2, 8]);
+}
+
+#[test]
+fn a_server_that_swallows_connections_keeps_no_turn_of_new_stores_elsewhere() {
+    let turns = known(HALF, &[]);
+    let theirs =
+        |namespace: &str, store: &str| Load { server: "https://hole".into(), ..own_store(namespace, store, false) };
+    let ours = own_store("ours", "vault", false);
+    let (mut held, mut counts) = (Vec::new(), Vec::new());
+    for namespace in ["1", "2", "3", "4", "5"] {
+        counts.extend(taken(&turns, &[theirs(namespace, "a"), theirs(namespace, "b")], &mut held));
+    }
+    assert_eq!(counts, [2, 0, 2, 0, 2, 0, 0, 0, 0, 0]);
+    assert_eq!(taken(&turns, std::slice::from_ref(&ours), &mut held), [2]);
+    held.clear();
+    // Some of its stores are known to be slow by now, and count with those that are not known yet.
+    let slow = Load { slow: true, ..theirs("1", "a") };
+    assert_eq!(taken(&turns, &[slow, theirs("6", "a"), theirs("7", "a"), theirs("8", "a")], &mut held), [2, 2, 2, 0]);
+    assert_eq!(taken(&turns, &[Load { server: "https://else".into(), ..ours }], &mut held), [2]);
+}
+
+#[test]
+fn a_tenant_with_any_number_of_servers_leaves_new_stores_of_others_their_turns() {
+    let turns = known(HALF, &[]);
+    let mut held = Vec::new();
+    let theirs = ["1", "2", "3", "4"].map(|server| own_store("theirs", server, false));
+    assert_eq!(taken(&turns, &theirs, &mut held), [2, 0, 0, 0]);
+    let ours = ["a", "b", "c"].map(|namespace| own_store(namespace, "vault", false));
+    assert_eq!(taken(&turns, &ours, &mut held), [2, 2, 2]);
+}
+
+/// What an end of a turn costs at most, in nodes of the tree of lines, while `count` objects wait.
+fn most_looks_of_an_end(count: usize, loads: fn(usize) -> Vec<Load>) -> usize {
+    let (mut lines, now) = (Lines::new(usize::from(HALF)), Instant::now());
+    // Whatever becomes known of a store that all of them use concerns all of them.
+    let shared = lines.take(&name("first"), &[load("shared", false)], now).0.unwrap();
+    assert_eq!(lines.end(shared, now), []);
+    let mut turns = VecDeque::new();
+    for number in 0..count {
+        turns.extend(lines.take(&name(&number.to_string()), &loads(number), now).0);
+    }
+    assert!(turns.len() <= 2 * usize::from(HALF));
+    let mut most = 0;
+    for _ in 0..40 {
+        let before = lines.looks();
+        let woken = lines.end(turns.pop_front().unwrap(), now);
+        most = most.max(lines.looks() - before);
+        for note in woken {
+            let number = note.name.name.parse().unwrap();
+            turns.extend(lines.take(&note.name, &loads(number), now).0);
+        }
+    }
+    most
+}
+
+#[test]
+fn the_end_of_a_turn_costs_the_same_however_many_stores_wait() {
+    fn own(number: usize) -> Load {
+        own_store(&number.to_string(), "vault", false)
+    }
+    fn at(server: usize, number: usize) -> Load {
+        Load { server: format!("https://{server}"), ..own(number) }
+    }
+    let cases: [(&str, fn(usize) -> Vec<Load>); 5] = [
+        ("new stores of one server", |number| vec![at(0, number)]),
+        ("new stores of two servers", |number| vec![at(number % 2, number)]),
+        ("a server each, some of them slow", |number| vec![Load { slow: number % 3 == 0, ..own(number) }]),
+        ("slow stores of two servers", |number| vec![Load { slow: true, ..at(number % 2, number) }]),
+        ("two stores each", |number| vec![at(0, number), load("shared", false)]),
+    ];
+    for (what, loads) in cases {
+        let (few, many) = (most_looks_of_an_end(100, loads), most_looks_of_an_end(5000, loads));
+        assert!(many <= few, "{what}: {few} nodes with 100 objects, {many} with 5000");
+        assert!(many <= 60, "{what}: {many} nodes");
+    }
 }
 
 #[test]

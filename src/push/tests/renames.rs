@@ -14,7 +14,9 @@ use crate::api::PushSecret;
 use crate::api::condition::{self, ConditionStatus};
 use crate::api::names::{ANNOTATION_ABANDON, FINALIZER_PUSH_SECRET};
 use crate::api::push_secret::PushSecretStatus;
+use crate::cluster::events::Tone;
 use crate::cluster::in_memory::Fault;
+use crate::controller::publish;
 use crate::controller::report::{Report, Requeue};
 use crate::domain::claim;
 use crate::domain::object_name::Name;
@@ -192,9 +194,10 @@ async fn a_renamed_push_secret_leaves_its_properties_to_its_successor() {
             let holds = bench.guard();
             bench.drop("old");
             let report = bench.one("old").await;
-            assert!(matches!(report, Report::Verdict { requeue: Requeue::After(_), .. }), "{report:?}");
+            let Report::Verdict { verdict, requeue: Requeue::After(_), .. } = report else { panic!("{report:?}") };
+            assert_eq!(publish::tone(&verdict), Tone::Normal, "nobody has to look at it");
             let (_, reason, message) = bench.says("old");
-            assert_eq!(reason, "CleanupPending");
+            assert_eq!(reason, "HandingOver");
             assert!(message.contains("is offered to db/new, and is removed if nobody takes it over"), "{message}");
             bench.settle().await;
             bench.is_handed_over("old", "new");
@@ -273,11 +276,15 @@ async fn a_waiter_whose_store_fails_is_waited_for() {
         let mut bench = Bench::new();
         let is_down = bench.awaited_through_a_store_that_is_down().await;
         bench.drop("old");
-        for _ in 0..3 {
-            bench.one("old").await;
+        for said in
+            [("HandingOver", Tone::Normal), ("CleanupPending", Tone::Warning), ("CleanupPending", Tone::Warning)]
+        {
+            let report = bench.one("old").await;
             bench.settle().await;
-            assert_eq!(bench.says("old").1, "CleanupPending");
+            let Report::Verdict { verdict, .. } = report else { panic!("{report:?}") };
+            assert_eq!((bench.says("old").1.as_str(), publish::tone(&verdict)), said);
             assert_eq!(bench.texts(TEMPORAL).len(), 2);
+            bench.pass(Duration::from_secs(60));
         }
         if abandoned {
             let mut push = json!(bench.get("old").unwrap());
@@ -300,7 +307,7 @@ async fn a_waiter_that_fails_for_ever_is_waited_for_until_the_deadline() {
     bench.awaited_through_a_store_that_is_down().await;
     bench.drop("old");
     bench.one("old").await;
-    assert_eq!((bench.says("old").1.as_str(), bench.texts(TEMPORAL).len()), ("CleanupPending", 2));
+    assert_eq!((bench.says("old").1.as_str(), bench.texts(TEMPORAL).len()), ("HandingOver", 2));
     bench.pass(Duration::from_secs(600));
     bench.one("old").await;
     assert!(bench.get("old").is_none() && bench.texts(TEMPORAL).is_empty());

@@ -64,6 +64,7 @@ fn setting(now: Timestamp) -> Setting<'static> {
         heartbeat: Duration::from_secs(3600),
         refresh: Some(DAY),
         warnings: &[],
+        deleted_for: None,
     }
 }
 

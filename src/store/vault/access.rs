@@ -12,7 +12,7 @@ use super::transport::{Lagging, Redirects, Settings, Transport};
 use super::{ClientSettings, VaultClient};
 use crate::domain::secret::SecretBytes;
 use crate::store::auth::{Login, LoginSource};
-use crate::store::meter::NoMeter;
+use crate::store::meter::{NoMeter, StoreMeter};
 use crate::store::{Identity, StoreError};
 
 /// A server and a token.
@@ -65,8 +65,7 @@ impl Access {
             lagging,
             rate: NonZeroU32::MAX,
             pace: Arc::default(),
-            store: self.address.clone(),
-            meter: Arc::new(NoMeter),
+            meter: StoreMeter::new(self.address.clone(), Arc::new(NoMeter)),
             recovered: Arc::new(|| {}),
             troubled: Arc::new(|| {}),
         }))

@@ -21,7 +21,7 @@ use super::error::Asked;
 use super::guard::{Failure, Guard, PATIENCE};
 use super::{connect, error};
 use crate::store::StoreError;
-use crate::store::meter::{Call, RequestMeter};
+use crate::store::meter::{Call, StoreMeter};
 use crate::store::pace::Pace;
 use crate::store::serving::served;
 use crate::telemetry::trail;
@@ -72,10 +72,8 @@ pub struct Settings {
     pub rate: NonZeroU32,
     /// Records the requests in flight.
     pub pace: Arc<Pace>,
-    /// Kind and name of the store, for the meter.
-    pub store: String,
     /// Records the requests.
-    pub meter: Arc<dyn RequestMeter>,
+    pub meter: Arc<StoreMeter>,
     /// Called when the server answers again after it failed repeatedly.
     pub recovered: Arc<dyn Fn() + Send + Sync>,
     /// Called when the server fails repeatedly or denies access: the store should be checked.
@@ -252,11 +250,11 @@ impl Transport {
     async fn timed(&self, request: &Outgoing) -> Result<Reply, StoreError> {
         let started = Instant::now();
         let under_way = self.settings.pace.begin();
-        let span = trail::store(&self.settings.store, &request.method, &request.path);
+        let span = trail::store(self.settings.meter.store(), &request.method, &request.path);
         let outcome = self.exchange(request).instrument(span).await;
         drop(under_way);
         let ok = outcome.as_ref().is_ok_and(|reply| reply.status.is_success() || reply.status == StatusCode::NOT_FOUND);
-        self.settings.meter.record(&self.settings.store, request.call, ok, started.elapsed());
+        self.settings.meter.record(request.call, ok, started.elapsed());
         outcome
     }
 

@@ -276,7 +276,11 @@ impl World {
             shares.insert(format!("server {}", load.server), self.half);
             shares.extend(load.store.namespace.iter().map(|namespace| (format!("namespace {namespace}"), self.half)));
             shares.extend(slow.then(|| ("slow".to_owned(), (self.half - few).max(1))));
-            shares.extend(unproven.then(|| ("unproven".to_owned(), self.half)));
+            if unproven {
+                shares.insert("unproven".to_owned(), self.half);
+                shares.insert(format!("unproven at {}", load.server), (self.half - few).max(1));
+                shares.extend(load.store.namespace.iter().map(|namespace| (format!("unproven in {namespace}"), few)));
+            }
             shares.insert(store, if unproven { few } else { self.half });
         }
         if shares.is_empty() { BTreeMap::from([("nothing".to_owned(), self.half)]) } else { shares }
@@ -294,6 +298,7 @@ impl World {
         }
         match self.waiting.keys().next() {
             Some(object) => Err(format!("{object} waits although nothing runs")),
+            None if !self.lines.nobody_waits() => Err("something is kept of those that do not wait".to_owned()),
             None => Ok(()),
         }
     }

@@ -321,8 +321,14 @@ impl World {
         match published {
             Published::Told(Requeue::BackOff | Requeue::Throttled) => self.queue.is_due = true,
             Published::Told(Requeue::After(pause)) => self.queue.is_due = pause <= SOON,
-            Published::Told(Requeue::AwaitChange) | Published::Left => {}
-            Published::Gone => self.pull.forget(&self.name),
+            Published::Told(Requeue::AwaitChange) => {}
+            Published::Left | Published::Gone => {
+                self.context.metrics.forget(Kind::ExternalSecret, &self.name);
+                self.context.forget_status("es-uid");
+            }
+        }
+        if published == Published::Gone {
+            self.pull.forget(&self.name);
         }
         published
     }
