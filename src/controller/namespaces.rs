@@ -97,7 +97,7 @@ impl Seen {
     /// Returns a change of labels or annotations, or a deletion. A list may hide what happened
     /// while nobody watched.
     fn news(&mut self, event: &Event<PartialObjectMeta<Namespace>>) -> Option<NamespaceMoved> {
-        for gone in self.known.learn(Sighting::of(event)) {
+        for (gone, _) in self.known.learn(Sighting::of(event)) {
             self.looks.remove(&gone.name);
         }
         match event {

@@ -48,8 +48,8 @@ pub struct Known {
 }
 
 impl Known {
-    /// Applies an event and returns the objects that are gone.
-    pub fn learn(&mut self, sighting: Sighting) -> Vec<Name> {
+    /// Applies an event and returns the objects that are gone, each with its UID.
+    pub fn learn(&mut self, sighting: Sighting) -> Vec<(Name, String)> {
         match sighting {
             Sighting::ListBegins => {
                 self.listing.begin();
@@ -58,19 +58,17 @@ impl Known {
             Sighting::Listed(name, uid) | Sighting::Applied(name, uid) => {
                 self.listing.show(&name);
                 let before = self.objects.insert(name.clone(), uid.clone());
-                before.filter(|before| *before != uid).map(|_| name).into_iter().collect()
+                before.filter(|before| *before != uid).map(|before| (name, before)).into_iter().collect()
             }
             // The deletion of an earlier object says nothing about a new one with its name.
             Sighting::Deleted(name, uid) => match self.has(&name, &uid) {
-                true => self.objects.remove(&name).map(|_| name).into_iter().collect(),
+                true => self.objects.remove_entry(&name).into_iter().collect(),
                 false => Vec::new(),
             },
             Sighting::ListEnds => {
                 self.was_listed = true;
                 let shown = self.listing.end();
-                let gone: Vec<Name> = self.objects.keys().filter(|name| !shown.contains(*name)).cloned().collect();
-                self.objects.retain(|name, _| shown.contains(name));
-                gone
+                self.objects.extract_if(|name, _| !shown.contains(name)).collect()
             }
         }
     }
@@ -122,6 +120,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model_cases::config;
 
     /// What happens at the API server, and to the watch.
     #[derive(Clone, Debug)]
@@ -172,8 +171,8 @@ mod tests {
                 Sighting::Listed(name, uid) | Sighting::Applied(name, uid) => Some((name.clone(), uid.clone())),
                 Sighting::ListBegins | Sighting::ListEnds | Sighting::Deleted(..) => None,
             };
-            for gone in self.known.learn(sighting) {
-                assert!(self.remembered.remove(&gone).is_some(), "{gone} is reported as gone, but did not exist");
+            for (gone, uid) in self.known.learn(sighting) {
+                assert_eq!(self.remembered.remove(&gone), Some(uid), "{gone} is reported as gone, but did not exist");
             }
             if let Some((name, uid)) = shown {
                 let before = self.remembered.insert(name.clone(), uid.clone());
@@ -232,6 +231,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(config(256, 16))]
+
         #[test]
         fn model_after_each_complete_list_exactly_what_exists_is_known_and_each_other_was_told_once(steps in moves()) {
             let mut world = World::default();
@@ -258,7 +259,7 @@ mod tests {
             all.flat_map(|sighting| known.learn(sighting)).collect::<Vec<_>>()
         };
         assert_eq!(list(&[1, 2]), []);
-        assert_eq!(list(&[2]), [name(1)]);
+        assert_eq!(list(&[2]), [(name(1), "1".to_owned())]);
         assert_eq!(list(&[2]), []);
     }
 }
