@@ -14,6 +14,8 @@ pub mod fanout;
 pub mod feed;
 pub mod manifest;
 pub mod metrics;
+#[cfg(test)]
+mod model_cases;
 pub mod pull;
 pub mod push;
 pub mod run;

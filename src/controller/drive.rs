@@ -155,6 +155,11 @@ impl<R: Reconciler> Driven<R> {
     }
 
     async fn reconcile(self: Arc<Self>, object: Arc<Guarded<R::Object>>) -> Result<Action, Infallible> {
+        Ok(self.run_once(&object).await.map_or_else(Action::await_change, Action::requeue))
+    }
+
+    /// Reconciles an object, and returns after which pause to do it again.
+    pub(crate) async fn run_once(&self, object: &Guarded<R::Object>) -> Option<Duration> {
         let name = Name::new(object.namespace().unwrap_or_default(), object.name_any());
         let uid = object.uid().unwrap_or_default();
         let stores = object.0.as_ref().map(|object| self.reconciler.stores(object)).unwrap_or_default();
@@ -162,21 +167,21 @@ impl<R: Reconciler> Driven<R> {
             // Whoever was deleted on its way here must not wait.
             self.drop_remains(&name, &uid, Published::Told(Requeue::Throttled));
             // It is woken when it has a turn; this is for a wake-up that was lost.
-            return Ok(Action::requeue(backoff::steady()));
+            return Some(backoff::steady());
         };
-        let tried = self.tried(&object, &stores);
+        let tried = self.tried(object, &stores);
         let began = Instant::now();
         let span = trail::reconcile(R::KIND.as_str(), &name, self.reconciler.cause(&name));
-        let published = match AssertUnwindSafe(self.attempt(&object, &name).instrument(span)).catch_unwind().await {
+        let published = match AssertUnwindSafe(self.attempt(object, &name).instrument(span)).catch_unwind().await {
             Ok(published) => published,
             Err(_panic) => {
                 error!(kind = R::KIND.as_str(), object = %name, "the reconcile panicked: please report this");
                 Published::Told(Requeue::BackOff)
             }
         };
-        let action = self.action(&name, tried, self.count(&name, published, began.elapsed()));
+        let pause = self.pause(&name, tried, self.count(&name, published, began.elapsed()));
         self.drop_remains(&name, &uid, published);
-        Ok(action)
+        pause
     }
 
     /// Counts a reconcile, and says when to reconcile again.
@@ -271,19 +276,22 @@ impl<R: Reconciler> Driven<R> {
     }
 
     /// A wake-up is not delayed by the pause after a failure: kube runs the earlier of two requests.
-    fn action(&self, name: &Name, tried: u64, requeue: Requeue) -> Action {
+    fn pause(&self, name: &Name, tried: u64, requeue: Requeue) -> Option<Duration> {
         match requeue {
-            Requeue::BackOff => return Action::requeue(self.backoff.failed(name, tried)),
-            Requeue::Throttled => return Action::requeue(backoff::steady()),
-            Requeue::AwaitChange | Requeue::After(_) => self.backoff.reset(name),
-        }
-        match requeue {
-            Requeue::After(pause) => Action::requeue(pause.max(Duration::from_millis(1))),
-            Requeue::AwaitChange | Requeue::BackOff | Requeue::Throttled => Action::await_change(),
+            Requeue::BackOff => Some(self.backoff.failed(name, tried)),
+            Requeue::Throttled => Some(backoff::steady()),
+            Requeue::After(pause) => {
+                self.backoff.reset(name);
+                Some(pause.max(Duration::from_millis(1)))
+            }
+            Requeue::AwaitChange => {
+                self.backoff.reset(name);
+                None
+            }
         }
     }
 
-    fn on_event(&self, event: &Result<Event<Guarded<R::Object>>, watcher::Error>) {
+    pub(crate) fn on_event(&self, event: &Result<Event<Guarded<R::Object>>, watcher::Error>) {
         let event = match event {
             Ok(event) => event,
             Err(error) => {
@@ -312,7 +320,10 @@ impl<R: Reconciler> Driven<R> {
 }
 
 /// The cache shows the event's object: our own status counts only if it is newer.
-fn shown<K: Resource<DynamicType = ()> + Clone>(context: &Context, event: &Result<Event<Guarded<K>>, watcher::Error>) {
+pub(crate) fn shown<K: Resource<DynamicType = ()> + Clone>(
+    context: &Context,
+    event: &Result<Event<Guarded<K>>, watcher::Error>,
+) {
     if let Ok(Event::Apply(object) | Event::InitApply(object)) = event {
         let uid = object.uid().unwrap_or_default();
         context.written.shown(&uid, &object.resource_version().unwrap_or_default());

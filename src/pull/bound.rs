@@ -179,6 +179,28 @@ impl Losses {
     }
 }
 
+#[cfg(test)]
+impl Losses {
+    /// Whether anything is recorded of an ExternalSecret.
+    pub fn knows(&self, name: &Name) -> bool {
+        self.books().values().any(|book| {
+            let held = match &book.latch {
+                Latch::Open => false,
+                Latch::Closed { held, .. } => held.contains(name),
+            };
+            let lists = book.members.contains_key(name) || book.found.contains_key(name);
+            lists || book.done.contains_key(name) || book.allowed.contains(name) || held
+        })
+    }
+
+    /// Lets all losses be so much older.
+    pub fn pass(&self, time: Duration) {
+        for at in self.books().values_mut().flat_map(|book| book.found.values_mut().chain(book.done.values_mut())) {
+            *at = at.checked_sub(time).unwrap_or(*at);
+        }
+    }
+}
+
 impl Book {
     /// Restores what an earlier process recorded in the status.
     fn recall(&mut self, name: &Name, past: Past, allowance: Option<String>, now: Instant) {

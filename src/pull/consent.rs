@@ -55,10 +55,15 @@ pub fn asks_for_labels(snapshots: &[(Reference, Snapshot)]) -> bool {
 /// # Errors
 /// [`Refusal::NotPermitted`], which names the producer.
 pub fn check(desired: &Desired, wanted: &Wanted, snapshot: &Snapshot, consumer: &Consumer) -> Result<(), Refusal> {
-    let EntryState::Live { data, .. } = &snapshot.entry.state else { return Ok(()) };
     let labels = &snapshot.entry.custom_metadata;
-    for property in concerned(wanted, data) {
-        if let Some(on_withdrawal) = objection(labels, property, &desired.namespace, consumer) {
+    let (properties, silence) = match &snapshot.entry.state {
+        EntryState::Live { data, .. } => (concerned(wanted, data), consumer.silence),
+        // A consent outlives its value: who keeps a value that is gone hears of a withdrawal all the
+        // same. Where there is neither, nobody is refused.
+        EntryState::Deleted { .. } | EntryState::Empty | EntryState::Absent => (named(wanted), Silence::Permits),
+    };
+    for property in properties {
+        if let Some(on_withdrawal) = objection(labels, property, &desired.namespace, &consumer.labels, silence) {
             return Err(Refusal::NotPermitted(Box::new(Denial {
                 store: store_name(&wanted.from),
                 path: snapshot.path.clone(),
@@ -81,10 +86,23 @@ fn concerned<'a>(wanted: &'a Wanted, data: &'a RemoteData) -> Vec<&'a str> {
     }
 }
 
+/// The property that an entry of the spec names, and the one that it is a path into.
+fn named(wanted: &Wanted) -> Vec<&str> {
+    let property = wanted.property.as_deref();
+    let top = property.and_then(|property| property.split('.').next());
+    property.into_iter().chain(top.filter(|top| Some(*top) != property)).collect()
+}
+
 /// What happens to the namespace's target if it may not read the property; `None` if it may.
-fn objection(labels: &CustomMetadata, property: &str, namespace: &str, consumer: &Consumer) -> Option<OnWithdrawal> {
-    match (consent::of(labels, property), consumer.silence) {
-        (Some(consent), _) => match consent.judge(namespace, &consumer.labels) {
+fn objection(
+    metadata: &CustomMetadata,
+    property: &str,
+    namespace: &str,
+    labels: &BTreeMap<String, String>,
+    silence: Silence,
+) -> Option<OnWithdrawal> {
+    match (consent::of(metadata, property), silence) {
+        (Some(consent), _) => match consent.judge(namespace, labels) {
             Word::Yes => None,
             Word::No => {
                 let Consent { on_withdrawal, .. } = consent;

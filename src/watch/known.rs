@@ -120,6 +120,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model_cases::config;
 
     /// What happens at the API server, and to the watch.
     #[derive(Clone, Debug)]
@@ -230,6 +231,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(config(256, 16))]
+
         #[test]
         fn model_after_each_complete_list_exactly_what_exists_is_known_and_each_other_was_told_once(steps in moves()) {
             let mut world = World::default();

@@ -165,6 +165,25 @@ fn every_reference_of_what_is_pushed_and_pulled_is_judged() {
 
 /// Without that policy whoever writes a store could have any Secret of the namespace sent to any
 /// server.
+/// What Waypost cannot revert, or by which it knows its own: data and metadata are compared with
+/// those before.
+#[test]
+fn the_guard_of_targets_compares_all_that_a_person_could_change_for_good() {
+    let file = root().join("policies/admission/optional/materialised-secrets-guard.yaml");
+    let text = fs::read_to_string(file).unwrap();
+    let squeezed: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for field in [
+        "?data.orValue({})",
+        "?immutable.orValue(false)",
+        "metadata.?ownerReferences.orValue([])",
+        "metadata.?labels[?l].orValue('')",
+        "metadata.?annotations[?'reconcile.external-secrets.io/data-hash'].orValue('')",
+    ] {
+        let compared = format!("object.{field} == oldObject.{field}");
+        assert!(squeezed.contains(&compared), "the guard does not compare {field}");
+    }
+}
+
 #[test]
 fn the_right_to_write_stores_comes_with_the_policy_that_bounds_it() {
     let grants = |object: &Value| {

@@ -96,7 +96,7 @@ impl Bench {
         let tests = mutant.caught_by.iter().collect();
         Ok(match self.test(target, &tests, chosen)? {
             Ended::Well => Outcome::Survived,
-            Ended::Badly => Outcome::Caught,
+            Ended::Badly => of_failed(passed(&mutant.caught_by, &self.log()?)),
             Ended::Not => Outcome::NeverEnded,
         })
     }
@@ -166,8 +166,35 @@ impl Bench {
     }
 }
 
+/// Those of the tests that did not fail, by what they said.
+fn passed(tests: &[String], log: &str) -> Vec<String> {
+    let has_failed = |test: &String| {
+        let failed = format!("test {test} ... FAILED");
+        log.lines().any(|line| line == failed)
+    };
+    tests.iter().filter(|test| !has_failed(test)).cloned().collect()
+}
+
+fn of_failed(passed: Vec<String>) -> Outcome {
+    if passed.is_empty() { Outcome::Caught } else { Outcome::CaughtBySome { missed_by: passed } }
+}
+
 /// Whether cargo made this for a library that is not ours. Programs have no extension, and are ours.
 fn is_of_a_library(path: &Path) -> bool {
     let is_ours = path.file_name().is_some_and(|name| name.to_string_lossy().contains("waypost"));
     !is_ours && (path.is_dir() || path.extension().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_named_test_is_to_fail() {
+        let log = "running 2 tests\ntest a::finds ... FAILED\ntest a::finds_more ... ok\n\nfailures:\n";
+        let tests = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(of_failed(passed(&tests(&["a::finds"]), log)), Outcome::Caught);
+        let missed_by = tests(&["a::finds_more"]);
+        assert_eq!(of_failed(passed(&tests(&["a::finds", "a::finds_more"]), log)), Outcome::CaughtBySome { missed_by });
+    }
 }

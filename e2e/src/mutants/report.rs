@@ -7,8 +7,13 @@ use super::list::Mutant;
 /// What became of a fault that was brought back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// A test failed.
+    /// Every test that is named failed.
     Caught,
+    /// A test failed, but not each that is named.
+    CaughtBySome {
+        /// Those that passed.
+        missed_by: Vec<String>,
+    },
     /// The tests did not end, which nobody takes for success.
     NeverEnded,
     /// All tests passed.
@@ -23,7 +28,9 @@ impl Outcome {
     fn is_caught(&self) -> bool {
         match self {
             Outcome::Caught | Outcome::NeverEnded => true,
-            Outcome::Survived | Outcome::DoesNotApply | Outcome::DoesNotCompile(_) => false,
+            Outcome::CaughtBySome { .. } | Outcome::Survived | Outcome::DoesNotApply | Outcome::DoesNotCompile(_) => {
+                false
+            }
         }
     }
 }
@@ -33,6 +40,7 @@ impl fmt::Display for Outcome {
         f.write_str(match self {
             Outcome::Caught => "caught",
             Outcome::NeverEnded => "caught (never ended)",
+            Outcome::CaughtBySome { .. } => "CAUGHT BY ONLY SOME",
             Outcome::Survived => "SURVIVED",
             Outcome::DoesNotApply => "DOES NOT APPLY",
             Outcome::DoesNotCompile(_) => "DOES NOT COMPILE",
@@ -68,10 +76,11 @@ impl fmt::Display for Tried {
         // As a text: a format's width is for texts.
         let outcome_text = outcome.to_string();
         write!(f, "{outcome_text:<20} {:>4}{}", took.as_secs(), Self::name(mutant))?;
-        if let Outcome::DoesNotCompile(log) = outcome {
-            write!(f, "\n{log}")?;
+        match outcome {
+            Outcome::DoesNotCompile(log) => write!(f, "\n{log}"),
+            Outcome::CaughtBySome { missed_by } => write!(f, "\n    passed with it: {}", missed_by.join(", ")),
+            Outcome::Caught | Outcome::NeverEnded | Outcome::Survived | Outcome::DoesNotApply => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -117,7 +126,8 @@ mod tests {
         for outcome in [Outcome::Caught, Outcome::NeverEnded] {
             assert!(tried(outcome).is_clean());
         }
-        for outcome in [Outcome::Survived, Outcome::DoesNotApply, Outcome::DoesNotCompile("error".into())] {
+        let some = Outcome::CaughtBySome { missed_by: vec!["another".into()] };
+        for outcome in [Outcome::Survived, some, Outcome::DoesNotApply, Outcome::DoesNotCompile("error".into())] {
             let report = tried(outcome);
             assert!(!report.is_clean() && report.to_string().ends_with("0 of 1 faults were caught"), "{report}");
         }

@@ -110,17 +110,15 @@ impl Index {
     }
 
     /// The path's latest version is this one. Higher numbers are from before the entry was removed
-    /// and created again.
+    /// and created again, and so is a read that showed one, also if its reconcile has not ended.
     pub(super) fn number_anew(&mut self, site: &Site, version: u64) {
         let names: Vec<Name> =
             self.paths.get(site).into_iter().flat_map(|path| path.consumers.iter().cloned()).collect();
         for name in names {
             for (read, held) in self.consumers.get_mut(&name).into_iter().flat_map(|consumer| &mut consumer.sources) {
-                if read.site == *site
-                    && read.version.is_none()
-                    && held.rendered.is_some_and(|rendered| rendered > version)
-                {
-                    held.rendered = None;
+                if read.site == *site && read.version.is_none() {
+                    held.rendered = held.rendered.filter(|rendered| *rendered <= version);
+                    held.taken = held.taken.filter(|taken| taken.seen.version <= version);
                 }
             }
         }

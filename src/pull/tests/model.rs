@@ -1,8 +1,9 @@
-//! Random stories over the real reconcile: versions, consents, edits of the resource and of its
-//! store, writes that fail or whose reply is lost, a cache that lags, lists made anew, a deletion
-//! in the middle of a reconcile. After each reconcile the status must be honest; when it is calm
-//! the target must be right, and nobody may ask for anything any more; and of what is deleted
-//! nothing may be remembered.
+//! Random stories over the real reconcile: versions, removals and purges, consents, losses by hand,
+//! edits of the resource and of its store, writes that fail or whose reply is lost, a cache that
+//! lags, lists made anew, a process that starts anew, deletions and creations; each of them also in
+//! the middle of a reconcile. After each reconcile the status must be honest, and no target may be
+//! gone without a reason; when it is calm the target must be right, and nobody may ask for anything
+//! any more; and of what is deleted nothing may be remembered.
 //!
 //! In the end only what was woken, or asked to be tried again soon, is reconciled: no wake-up is
 //! missing. They come as in the running controller: from the feed, from the watch of Secrets with
@@ -10,222 +11,67 @@
 //! stores only the outcome is played, that an edit wakes who refers to it: `run::dependants` reads
 //! caches that only watches fill.
 //!
-//! `WAYPOST_MODEL_CASES` sets how many stories are told.
+//! What a story that failed taught is below by name, event by event.
 
 mod counted;
+mod events;
+mod laws;
+mod process;
 mod world;
 
-use proptest::prelude::*;
-use proptest::test_runner::{Config, RngSeed, TestRunner};
-use serde_json::{Value, json};
+use std::time::Duration;
 
-use super::*;
-use crate::api::kind::Kind;
-use crate::cluster::in_memory::{ApiServer, Fault};
-use crate::controller::drive::Reconciler;
-use crate::controller::publish::{Published, Subject};
-use crate::domain::consent;
-use crate::feed::Pushed;
-use world::{PLACES, World, spec_of};
+use proptest::prelude::*;
+
+use crate::cluster::in_memory::Fault;
+use crate::model_cases::config;
+use crate::pull::bound::LOOK_AROUND;
+use events::{Event, Serves, Setting, story};
+use world::World;
 
 const OBJECT: &str = "/namespaces/team/externalsecrets/db";
 const TARGET: &str = "/namespaces/team/secrets/db";
-const CASES: u32 = 120;
-
-/// What happens.
-#[derive(Clone, Copy, Debug)]
-enum Event {
-    /// A push writes the next version, in the place that the store means.
-    Push,
-    /// A person writes it, and nobody says so.
-    WriteByHand,
-    /// The producer takes its consent back, or gives it.
-    Consent(bool),
-    /// The store means another server, or another mount.
-    EditStore(usize),
-    /// The store is not there, does not serve the namespace, or serves again.
-    Store(Serves),
-    /// Its credential is rotated.
-    RotateCredential,
-    /// Another spec: the other property.
-    EditSpec,
-    /// An annotation, as a person sets it who wants a refresh.
-    Touch,
-    /// Somebody writes to the target, or deletes it.
-    EditTarget,
-    DeleteTarget,
-    /// The next write of the target, or of the status, runs into this.
-    FailTarget(Fault),
-    FailStatus(Fault),
-    /// The cache lags from now on, or has caught up.
-    Lag(bool),
-    /// The watch lists anew.
-    Relist,
-    /// Every path is checked.
-    Check,
-    /// The object is reconciled, as its cache has it, whether something woke it or not.
-    Reconcile,
-    /// It is reconciled if something woke it.
-    Woken,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Serves {
-    Yes,
-    NotThere,
-    NotThisNamespace,
-}
-
-fn event() -> impl Strategy<Value = Event> {
-    let fault = || prop_oneof![Just(Fault::Refuse), Just(Fault::LoseReply)];
-    let serves = prop_oneof![Just(Serves::Yes), Just(Serves::NotThere), Just(Serves::NotThisNamespace)];
-    prop_oneof![
-        3 => Just(Event::Push),
-        1 => Just(Event::WriteByHand),
-        2 => any::<bool>().prop_map(Event::Consent),
-        2 => (0..PLACES.len()).prop_map(Event::EditStore),
-        2 => serves.prop_map(Event::Store),
-        1 => Just(Event::RotateCredential),
-        2 => Just(Event::EditSpec),
-        1 => Just(Event::Touch),
-        1 => Just(Event::EditTarget),
-        1 => Just(Event::DeleteTarget),
-        2 => fault().prop_map(Event::FailTarget),
-        2 => fault().prop_map(Event::FailStatus),
-        2 => any::<bool>().prop_map(Event::Lag),
-        1 => Just(Event::Relist),
-        1 => Just(Event::Check),
-        4 => Just(Event::Reconcile),
-        7 => Just(Event::Woken),
-    ]
-}
-
 const POLICIES: [&str; 3] = ["Periodic", "OnChange", "CreatedOnce"];
-/// How often it is reconciled at most until it is calm.
-const CALM_TURNS: usize = 8;
 
-impl World {
-    /// I7. Who does not follow has what it had, as long as its stores and producers let it.
-    fn is_honest(&self) -> Result<(), TestCaseError> {
-        let ready = self.ready();
-        if ready["status"] != "True" || ready["current"] != true || self.context.written.is_owed("es-uid") {
-            return Ok(());
-        }
-        prop_assert!(self.held().is_some(), "ready without a target: {ready}");
-        prop_assert_eq!(self.store.serves(), Serves::Yes, "ready by a store that does not serve: {}", ready);
-        prop_assert!(self.consents || self.wanted().is_none() || self.unheard, "ready without a permission: {ready}");
-        if self.policy == "Periodic" && !self.untold {
-            prop_assert_eq!(self.held(), self.wanted(), "ready with another value: {}", ready);
-        }
-        Ok(())
-    }
-
-    /// Once nothing fails any more, what is woken is reconciled, and nothing else.
-    async fn calms_down(&mut self) -> Result<(), TestCaseError> {
-        self.heal().await;
-        for _turn in 0..CALM_TURNS {
-            if !self.queue.take() {
-                break;
-            }
-            self.reconcile().await;
-            self.deliver();
-        }
-        let ready = self.ready();
-        let exists = self.wanted().is_some();
-        // Where nothing is, nobody says who may read it.
-        let may = (self.consents || !exists) && self.store.serves() == Serves::Yes;
-        prop_assert_eq!(&ready["current"], &json!(true), "an old verdict: {}", ready);
-        match (may, exists) {
-            _ if self.unheard => {}
-            (true, true) => {
-                prop_assert_eq!(&ready["status"], "True", "it is {}", ready);
-                if self.policy == "Periodic" {
-                    prop_assert_eq!(self.held(), self.wanted(), "it says {}", ready);
-                }
-            }
-            // A consumer whose value is not read again may stay Ready without it; one that reads
-            // says what is missing.
-            (true, false) => {
-                let is_held = self.policy != "Periodic" && ready["status"] == "True" && self.held().is_some();
-                prop_assert!(is_held || ready["reason"] == "PathNotFound", "it is {}", ready);
-            }
-            (false, _) => prop_assert_eq!(&ready["status"], "False", "it is {}", ready),
-        }
-        if !self.consents && self.store.serves() == Serves::Yes && exists && !self.unheard {
-            prop_assert_eq!(self.held(), None, "a permission was withdrawn: {}", ready);
-        }
-        if self.unheard {
-            // Its next try, which may be an hour away.
-            self.reconcile().await;
-            self.deliver();
-        }
-        let writes = self.api.writes();
-        let asks = self.queue.take();
-        let published = self.reconcile().await;
-        prop_assert_eq!(self.api.writes(), writes, "calm, and it writes: {:?}", published);
-        self.deliver();
-        prop_assert_eq!(self.queue.take(), asks, "calm, and it wakes itself");
-        Ok(())
-    }
-
-    /// It is deleted while it is reconciled: the event comes first, and then the reconcile goes on
-    /// with what the cache had.
-    async fn goes(&mut self) -> Result<(), TestCaseError> {
-        self.happens(Event::EditSpec).await?;
-        self.api.remove(OBJECT);
-        self.pull.forget(&self.name);
-        self.context.written.forget("es-uid");
-        prop_assert_eq!(self.reconcile().await, Published::Gone);
-        let metrics = self.context.metrics.encode();
-        prop_assert!(!metrics.contains("name=\"db\""), "a series is left: {}", metrics);
-        prop_assert!(self.records.is_empty() && self.context.written.is_empty(), "something is remembered");
-        prop_assert_eq!(self.context.feed.consumers(), 0);
-        Ok(())
-    }
-}
-
-/// The usual run tells the same stories each time; who asks for a number of them gets others.
-fn config() -> Config {
-    let usual = Config { failure_persistence: None, ..Config::default() };
-    match std::env::var("WAYPOST_MODEL_CASES").ok().and_then(|cases| cases.parse().ok()) {
-        Some(cases) => Config { cases, ..usual },
-        None => Config { cases: CASES, rng_seed: RngSeed::Fixed(11), ..usual },
-    }
-}
-
-/// Tells stories of this many events, and shrinks the first that goes wrong.
-fn told(policy: &'static str) {
-    let story = proptest::collection::vec(event(), 1..24);
-    let outcome = TestRunner::new(config()).run(&story, |events| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(async {
-            let mut world = World::new(policy);
-            for event in events {
-                world.happens(event).await?;
-            }
-            world.calms_down().await?;
-            world.goes().await
-        })
-    });
-    if let Err(failure) = outcome {
-        panic!("{failure}");
-    }
-}
-
-#[test]
-fn the_model_of_a_pull_that_follows_holds() {
-    told(POLICIES[0]);
-}
-
-fn told_so(policy: &'static str, events: &[Event]) {
+fn told(policy: &'static str, setting: Setting, events: &[Event]) -> Result<(), TestCaseError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let mut world = World::new(policy);
+        let mut world = World::new(policy, setting);
         for event in events {
-            world.happens(*event).await.unwrap();
+            world.tells(event).await?;
         }
-        world.calms_down().await.unwrap();
-    });
+        world.calms_down().await?;
+        world.goes().await
+    })
+}
+
+proptest! {
+    #![proptest_config(config(120, 11))]
+
+    #[test]
+    fn the_model_of_a_pull_that_follows_holds((setting, events) in story()) {
+        told(POLICIES[0], setting, &events)?;
+    }
+
+    #[test]
+    fn the_model_of_a_pull_on_change_holds((setting, events) in story()) {
+        told(POLICIES[1], setting, &events)?;
+    }
+
+    #[test]
+    fn the_model_of_a_pull_that_is_read_once_holds((setting, events) in story()) {
+        told(POLICIES[2], setting, &events)?;
+    }
+}
+
+fn setting(deletes: bool, crowded: bool) -> Setting {
+    Setting { deletes, crowded }
+}
+
+fn told_so(policy: &'static str, setting: Setting, events: &[Event]) {
+    if let Err(broken) = told(policy, setting, events) {
+        panic!("{policy}, {setting:?}: {broken}\n{events:#?}");
+    }
 }
 
 /// A status is written and its reply is lost, and the cache shows the one before: to write that
@@ -236,9 +82,9 @@ fn a_status_that_may_have_been_written_is_not_taken_for_the_one_before() {
     for policy in POLICIES {
         let lost = FailStatus(Fault::LoseReply);
         let serves = [Store(Serves::NotThere), Reconcile, Store(Serves::Yes), Reconcile, Woken];
-        told_so(policy, &[&[Reconcile, Lag(true), Relist, lost], &serves[..]].concat());
+        told_so(policy, setting(false, false), &[&[Reconcile, Lag(true), Relist, lost.clone()], &serves[..]].concat());
         // It says whether there is a target, which the cache did not know.
-        told_so(policy, &[Lag(true), lost, Reconcile, EditStore(1), Reconcile]);
+        told_so(policy, setting(false, false), &[Lag(true), lost, Reconcile, EditStore(1), Reconcile]);
     }
 }
 
@@ -246,36 +92,77 @@ fn a_status_that_may_have_been_written_is_not_taken_for_the_one_before() {
 fn what_somebody_does_to_a_target_is_undone_at_once() {
     for policy in POLICIES {
         for event in [Event::EditTarget, Event::DeleteTarget] {
-            told_so(policy, &[Event::Reconcile, event]);
+            told_so(policy, setting(false, false), &[Event::Reconcile, event]);
         }
+    }
+}
+
+/// RP4, whatever others lost; what a person takes away waits for a person if others lost much.
+#[test]
+fn what_a_push_drops_leaves_the_target_and_what_a_person_takes_does_not_if_many_lose() {
+    use Event::{Drop, DropAll, LoseByHand, Purge, Reconcile, Restart, SlipByHand, Wait, Woken};
+    for crowded in [false, true] {
+        for taken in [Drop(0), DropAll, Purge, LoseByHand, SlipByHand(0)] {
+            told_so(POLICIES[0], setting(true, crowded), &[Reconcile, taken.clone()]);
+            told_so(POLICIES[0], setting(true, crowded), &[Reconcile, taken, Restart, Woken, Wait, Woken]);
+        }
+    }
+}
+
+#[test]
+fn a_purge_and_what_is_created_after_it_are_followed() {
+    use Event::{Drop, DropAll, Purge, Push, Reconcile, Woken};
+    for policy in POLICIES {
+        for deletes in [false, true] {
+            let pushed = [Push, Push, Reconcile, Purge];
+            told_so(policy, setting(deletes, true), &[&pushed[..], &[Push]].concat());
+            told_so(policy, setting(deletes, true), &[&pushed[..], &[Woken, Push, Woken, Drop(0)]].concat());
+            told_so(policy, setting(deletes, true), &[&pushed[..], &[Push, DropAll, Push, Woken]].concat());
+        }
+    }
+}
+
+#[test]
+fn what_was_read_before_a_purge_counts_for_nothing_after_it() {
+    use Event::{Amid, Purge, Push, Reconcile, Woken};
+    for polls in 0..40 {
+        let amid = Amid { polls, event: Box::new(Purge) };
+        told_so(POLICIES[0], setting(false, false), &[Reconcile, Push, Push, amid, Push, Woken]);
+    }
+}
+
+#[test]
+fn what_goes_at_any_point_of_a_reconcile_is_forgotten_and_made_anew() {
+    use Event::{Amid, Create, Delete, FailStatus, Lag, Reconcile, Relist, Woken};
+    for polls in 0..40 {
+        let amid = |event| Amid { polls, event: Box::new(event) };
+        told_so(POLICIES[0], setting(true, true), &[amid(Delete), Create, Woken]);
+        told_so(POLICIES[0], setting(true, false), &[FailStatus(Fault::LoseReply), amid(Delete)]);
+        told_so(POLICIES[0], setting(true, false), &[FailStatus(Fault::Refuse), amid(Delete)]);
+        told_so(POLICIES[2], setting(true, true), &[Reconcile, Lag(true), Delete, Create, amid(Relist), Woken]);
+    }
+}
+
+/// A consent that is withdrawn while there is no value is heard by who does not follow.
+#[test]
+fn a_consent_that_is_withdrawn_from_what_is_gone_is_heard() {
+    use Event::{Consent, LoseByHand, Push, Reconcile, Woken};
+    for policy in POLICIES {
+        told_so(policy, setting(false, false), &[Reconcile, LoseByHand, Consent(false), Woken, Push]);
     }
 }
 
 /// Nothing has moved since it was found, and it is not forgotten.
 #[tokio::test]
 async fn a_loss_that_waits_for_others_is_judged_again() {
-    let mut spec = spec_of(POLICIES[0], 0);
-    spec["target"] = json!({ "deletionPolicy": "Delete" });
-    let mut world = World::with(POLICIES[0], spec);
-    world.happens(Event::Reconcile).await.unwrap();
-    let (server, path) = world.store.place();
-    server.soft_delete(&path);
-    world.happens(Event::Check).await.unwrap();
+    let mut world = World::new(POLICIES[0], setting(true, false));
+    for event in [Event::Reconcile, Event::LoseByHand, Event::Check] {
+        world.happens(&event).await;
+    }
     for _ in 0..2 {
-        assert!(world.queue.take(), "nobody looks again");
-        let published = world.reconcile().await;
-        let soon = |pause| pause <= crate::pull::bound::LOOK_AROUND;
-        assert!(matches!(published, Published::Told(Requeue::After(pause)) if soon(pause)), "{published:?}");
+        assert!(world.process.queue.take(), "nobody looks again");
+        let pause = world.reconcile().await;
+        assert!(pause.is_some_and(|pause| Duration::ZERO < pause && pause <= LOOK_AROUND), "{pause:?}");
         world.deliver();
     }
-}
-
-#[test]
-fn the_model_of_a_pull_on_change_holds() {
-    told(POLICIES[1]);
-}
-
-#[test]
-fn the_model_of_a_pull_that_is_read_once_holds() {
-    told(POLICIES[2]);
 }

@@ -10,21 +10,10 @@ mod shelf;
 mod world;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngSeed};
 
+use crate::model_cases::config;
 use moves::{Move, Policy, Standing, Wish, moves, rename};
 use world::World;
-
-/// How many sequences run where nobody says, the same each time.
-const CASES: u32 = 100;
-
-fn config() -> Config {
-    let usual = Config { max_shrink_time: 120_000, ..Config::default() };
-    match std::env::var("WAYPOST_MODEL_CASES").ok().and_then(|cases| cases.parse().ok()) {
-        Some(cases) => Config { cases, ..usual },
-        None => Config { cases: CASES, rng_seed: RngSeed::Fixed(10), ..usual },
-    }
-}
 
 /// Makes the moves one after the other, and then lets it be calm.
 fn play(moves: &[Move]) -> Result<(), String> {
@@ -42,7 +31,7 @@ fn play(moves: &[Move]) -> Result<(), String> {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(100, 10))]
 
     #[test]
     fn model_nothing_is_lost_stale_or_orphaned(moves in moves()) {
@@ -75,7 +64,7 @@ fn play_rename(first: Wish, second: Wish, moves: &[Move]) -> Result<(), String> 
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(100, 10))]
 
     #[test]
     fn model_a_rename_leaves_no_path_without_its_value((first, second, moves) in rename()) {

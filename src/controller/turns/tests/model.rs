@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngSeed};
 use tokio::time::Instant;
 
 use super::super::lines::{Lines, Note, RESERVED, What};
 use super::{load, own_store};
 use crate::domain::object_name::Name;
+use crate::model_cases::config;
 use crate::store::Load;
 
 const OBJECTS: usize = 14;
@@ -317,10 +317,10 @@ fn play(half: usize, moves: &[Move]) -> Result<(), String> {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 200, rng_seed: RngSeed::Fixed(32), ..Config::default() })]
+    #![proptest_config(config(200, 32))]
 
     #[test]
-    fn no_share_is_exceeded_and_nobody_waits_who_could_run(half in 1..10_usize, moves in moves()) {
+    fn model_no_share_is_exceeded_and_nobody_waits_who_could_run(half in 1..10_usize, moves in moves()) {
         play(half, &moves).map_err(TestCaseError::fail)?;
     }
 }

@@ -1,28 +1,37 @@
-//! The cluster, the store and the controller of the model, and how each event changes them.
+//! The cluster and the store of the model, and how each event changes them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::watcher;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use serde_json::{Value, json};
 
-use super::*;
-use crate::controller::watch::{Sources, Wakeups, Watching};
-use crate::controller::{context::Context, drive};
-use crate::domain::source::SourceKind;
-use crate::pull::Pull;
-use crate::pull::records::Records;
+use super::super::object;
+use super::events::{Event, Serves, Setting};
+use super::process::Process;
+use super::{OBJECT, TARGET};
+use crate::api::ExternalSecret;
+use crate::cluster::in_memory::ApiServer;
+use crate::controller::guarded::Guarded;
+use crate::domain::object_name::Name;
+use crate::domain::path::RemotePath;
+use crate::domain::remote::{EntryState, RemoteData, RemoteValue};
+use crate::domain::{claim, consent};
+use crate::feed::{Pushed, Reader, Spelled};
+use crate::pull::bound::LOOK_AROUND;
+use crate::store::fake::FakeStore;
 use crate::store::opening::Opening;
 use crate::store::{Site, StoreClient, StoreRefusal};
 
 /// Server and mount.
 pub const PLACES: [(usize, &str); 3] = [(0, "secret"), (1, "secret"), (0, "other")];
-const PROPERTIES: [&str; 2] = ["one", "two"];
-/// Who asks to be tried again within this time is in the queue already. Later, the refresh and the
-/// heartbeat would hide that nothing woke it.
-const SOON: Duration = Duration::from_secs(60);
+pub const PROPERTIES: [&str; 2] = ["one", "two"];
+/// What somebody writes into the target: "x".
+const STRANGE: &str = "eA==";
 
 /// The store of the story.
 #[derive(Clone)]
@@ -30,14 +39,22 @@ pub struct OneStore(Arc<Mutex<Place>>);
 
 pub struct Place {
     servers: [FakeStore; 2],
-    pub at: usize,
-    pub serves: Serves,
+    at: usize,
+    serves: Serves,
     /// Counts the edits.
-    pub generation: u32,
+    generation: u32,
     session: Arc<dyn StoreClient>,
 }
 
 impl OneStore {
+    fn new() -> Self {
+        let servers = [FakeStore::on("a"), FakeStore::on("b")];
+        servers[0].add_mount("other");
+        servers.iter().for_each(FakeStore::yield_at_each_request);
+        let session: Arc<dyn StoreClient> = Arc::new(servers[0].clone());
+        OneStore(Arc::new(Mutex::new(Place { servers, at: 0, serves: Serves::Yes, generation: 0, session })))
+    }
+
     fn edit(&self, edit: impl FnOnce(&mut Place)) {
         let mut place = self.0.lock();
         edit(&mut place);
@@ -46,18 +63,26 @@ impl OneStore {
             Arc::new(place.servers[PLACES[place.at].0].with_identity(&identity).with_mount(PLACES[place.at].1));
     }
 
+    /// Which of [`PLACES`].
+    pub fn at(&self) -> usize {
+        self.0.lock().at
+    }
+
     /// The server, and the path on it.
     pub fn place(&self) -> (FakeStore, RemotePath) {
-        let place = self.0.lock();
-        let (server, mount) = PLACES[place.at];
-        (place.servers[server].clone(), RemotePath::parse(Some(mount), "db").unwrap())
+        self.place_at(self.at())
+    }
+
+    fn place_at(&self, at: usize) -> (FakeStore, RemotePath) {
+        let (server, mount) = PLACES[at];
+        (self.0.lock().servers[server].clone(), RemotePath::parse(Some(mount), "db").unwrap())
     }
 
     pub fn serves(&self) -> Serves {
         self.0.lock().serves
     }
 
-    fn opening(&self) -> Opening {
+    pub fn opening(&self) -> Opening {
         let one = self.clone();
         Opening::by(move |namespace, store| {
             let (place, store) = (one.0.lock(), store.clone());
@@ -70,124 +95,184 @@ impl OneStore {
     }
 }
 
-/// Whether the resource is to be reconciled, and what may say so.
-pub struct Queue {
-    feed: UnboundedReceiver<Name>,
-    secrets: UnboundedReceiver<Name>,
-    is_due: bool,
+/// Who took away what is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Nobody: it was never there.
+    ByNobody,
+    /// Its owner. The controller may have missed it.
+    ByPush { seen: bool },
+    /// A person.
+    ByHand,
+    /// A person, who left the rest of the entry and the claims.
+    BySlip,
 }
 
-impl Queue {
-    /// Takes it out of the queue, if it is there.
-    pub fn take(&mut self) -> bool {
-        while self.feed.try_recv().is_ok() || self.secrets.try_recv().is_ok() {
-            self.is_due = true;
-        }
-        std::mem::take(&mut self.is_due)
-    }
+/// What happened at a place.
+pub struct Path {
+    pub taken: Taken,
+    /// Whether a push ever wrote here, and which properties it owns.
+    is_marked: bool,
+    owned: [bool; 2],
+    /// The values of each version since the entry was created.
+    pub values: BTreeMap<u64, Vec<String>>,
 }
 
 pub struct World {
     pub api: ApiServer,
-    pub context: Arc<Context>,
-    pub records: Arc<Records>,
-    pub pull: Pull<Opening>,
+    pub process: Process,
     pub store: OneStore,
-    pub queue: Queue,
-    pub name: Name,
-    /// The watch of Secrets, and the target as it showed it last.
-    secrets: Sources,
-    shown: Option<PartialObjectMeta<Secret>>,
-    cached: Arc<ExternalSecret>,
+    pub paths: [Path; 3],
+    pub setting: Setting,
+    /// Whether the spec says that the target goes with its values.
+    pub deletes: bool,
     lags: bool,
     writes: u64,
     touches: u64,
+    uids: u32,
     pub consents: bool,
     /// Something is as nobody told the controller yet.
     pub untold: bool,
-    /// A person wrote where nothing was. Who is not to be read again is not told, not even by a
-    /// check, before a push or an edit of the store makes it look.
+    /// Something is there again where nothing was. Who is not to be read again is not told, not even
+    /// by a check, before a consent changes, or its store.
     pub unheard: bool,
     pub policy: &'static str,
 }
 
 impl World {
-    pub fn new(policy: &'static str) -> Self {
-        World::with(policy, spec_of(policy, 0))
-    }
-
-    /// One whose resource has this spec.
-    pub fn with(policy: &'static str, spec: Value) -> Self {
-        let api = ApiServer::default();
-        let context = Context::on(api.cluster());
-        let servers = [FakeStore::on("a"), FakeStore::on("b")];
-        servers[0].add_mount("other");
-        let session: Arc<dyn StoreClient> = Arc::new(servers[0].clone());
-        let place = Place { servers, at: 0, serves: Serves::Yes, generation: 0, session };
-        let store = OneStore(Arc::new(Mutex::new(place)));
-        let records = Arc::new(Records::default());
-        let pull = Pull::new(context.clone(), store.opening(), records.clone());
-        let ((push, _), (woken, told)) = (unbounded_channel(), unbounded_channel());
-        let wakeups = Wakeups { push, pull: woken };
-        let watching = Watching { context: context.clone(), own_writes: records.clone(), wakeups };
+    pub fn new(policy: &'static str, setting: Setting) -> Self {
+        let (api, store) = (ApiServer::default(), OneStore::new());
+        api.yield_at_each_request();
         api.put("/namespaces/team", json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "team" } }));
-        let mut object = serde_json::to_value(object(spec)).unwrap();
-        object["apiVersion"] = json!("external-secrets.io/v1");
-        object["kind"] = json!("ExternalSecret");
-        api.put(OBJECT, object);
+        let path = || Path { taken: Taken::ByNobody, is_marked: false, owned: [false; 2], values: BTreeMap::new() };
+        let process = Process::start(&api, &store, setting.crowded);
         let mut world = World {
-            cached: Arc::new(api.get(OBJECT).unwrap()),
-            name: Name::new("team", "db"),
-            // Every object is reconciled once it is known.
-            queue: Queue { feed: context.feed.wakeups().unwrap(), secrets: told, is_due: true },
-            secrets: Sources::new(SourceKind::Secret, watching),
-            shown: None,
             api,
-            context,
-            records,
-            pull,
+            process,
             store,
+            paths: [path(), path(), path()],
+            setting,
+            deletes: setting.deletes,
             lags: false,
             writes: 0,
             touches: 0,
+            uids: 0,
             consents: true,
             untold: false,
             unheard: false,
             policy,
         };
-        world.pull.seen(&world.cached);
-        world.write();
+        world.create();
+        world.deliver();
+        world.push();
         world
     }
 
-    fn write(&mut self) -> u64 {
+    fn path(&mut self) -> &mut Path {
+        &mut self.paths[self.store.at()]
+    }
+
+    fn create(&mut self) {
+        self.uids += 1;
+        let mut object = serde_json::to_value(object(self.spec(0))).unwrap();
+        object["apiVersion"] = json!("external-secrets.io/v1");
+        object["kind"] = json!("ExternalSecret");
+        object["metadata"]["uid"] = json!(format!("es-uid-{}", self.uids));
+        self.api.put(OBJECT, object);
+    }
+
+    fn spec(&self, property: usize) -> Value {
+        json!({
+            "secretStoreRef": { "name": "vault", "kind": "ClusterSecretStore" }, "refreshPolicy": self.policy,
+            "refreshInterval": "1h", "target": { "deletionPolicy": if self.deletes { "Delete" } else { "Retain" } },
+            "data": [{ "secretKey": "password", "remoteRef": { "key": "db", "property": PROPERTIES[property] } }],
+        })
+    }
+
+    /// The next version; what is not written anew stays as it is.
+    fn write(&mut self, anew: &[usize], dropped: Option<usize>) -> u64 {
         self.writes += 1;
         let (server, path) = self.store.place();
-        let text = |property: &str| format!("{property} {}", self.writes);
-        let data = PROPERTIES.map(|property| (property.to_owned(), RemoteValue::text(&text(property))));
-        server.put(&path, data.into())
+        let before = server.peek(&path);
+        let text = |property: usize| match (anew.contains(&property), before.data()) {
+            (true, _) => Some(format!("{} {}", PROPERTIES[property], self.writes)),
+            (false, data) => Some(data?.get(PROPERTIES[property])?.rendered().expose_utf8()?.to_owned()),
+        };
+        let kept = (0..PROPERTIES.len()).filter(|property| Some(*property) != dropped);
+        let texts: Vec<(usize, String)> = kept.filter_map(|property| Some((property, text(property)?))).collect();
+        let data: RemoteData =
+            texts.iter().map(|(property, text)| (PROPERTIES[*property].to_owned(), RemoteValue::text(text))).collect();
+        let version = server.put(&path, data);
+        self.path().values.insert(version, texts.into_iter().map(|(_, text)| text).collect());
+        version
+    }
+
+    /// Sets the claims and consents of a place; returns whether the consents changed.
+    fn describe(&mut self, at: usize, consents: bool) -> bool {
+        let ((server, path), known) = (self.store.place_at(at), &self.paths[at]);
+        let before = server.peek(&path).custom_metadata;
+        let mark = known.is_marked.then(|| (claim::MARKER.to_owned(), claim::MARKER_VALUE.to_owned()));
+        let owned = PROPERTIES.iter().zip(known.owned).filter(|(_, owned)| *owned);
+        let claims = owned.map(|(property, _)| (claim::claim_key(property), "its owner".to_owned()));
+        let nobody = r#"{"onWithdrawal":"Delete"}"#.to_owned();
+        let told = PROPERTIES.iter().filter(|_| consents && !self.consents);
+        let told = told.map(|property| (consent::key(property), nobody.clone()));
+        let after: BTreeMap<String, String> = mark.into_iter().chain(claims).chain(told).collect();
+        let moved = consent::digest(&before) != consent::digest(&after);
+        server.put_metadata(&path, after);
+        moved
+    }
+
+    /// Who follows the path, by what the producer is told.
+    pub async fn readers(&self) -> Vec<Reader> {
+        let ((server, path), feed) = (self.store.place(), &self.process.context.feed);
+        let key = server.path_key(&path).await.unwrap();
+        let spelled = Spelled { store: "ClusterSecretStore/vault".into(), path: path.to_string() };
+        let producer = Name::new("db", "push");
+        feed.publishes(&producer, [(spelled.clone(), Some(key))].into());
+        feed.readers(&producer, &spelled).unwrap_or_default()
     }
 
     async fn announce(&mut self, pushed: Pushed) {
         self.unheard &= pushed != Pushed::Consent;
         let (server, path) = self.store.place();
         let key = server.path_key(&path).await.unwrap();
-        self.context.feed.announce(&Site::of(&server, key), pushed);
+        self.process.context.feed.announce(&Site::of(&server, key), pushed);
     }
 
-    /// Each place has the same consents, so that an edit of the store changes none.
-    fn consent(&mut self, given: bool) {
-        self.consents = given;
-        let labels = match given {
-            true => BTreeMap::new(),
-            false => {
-                let nobody = |property: &str| (consent::key(property), r#"{"onWithdrawal":"Delete"}"#.to_owned());
-                PROPERTIES.map(nobody).into()
+    /// A push writes both properties. Returns the version, and whether the consents changed.
+    fn push(&mut self) -> (u64, bool) {
+        let path = self.path();
+        (path.taken, path.is_marked, path.owned) = (Taken::ByNobody, true, [true; 2]);
+        let moved = self.describe(self.store.at(), true);
+        (self.write(&[0, 1], None), moved)
+    }
+
+    /// A push removes these properties. The last one takes the version along.
+    async fn drop_owned(&mut self, dropped: &[usize]) {
+        let (server, path) = self.store.place();
+        let has =
+            |property: usize| server.peek(&path).data().is_some_and(|data| data.contains_key(PROPERTIES[property]));
+        if !dropped.iter().any(|property| has(*property)) {
+            return;
+        }
+        let left = (0..PROPERTIES.len()).filter(|property| !dropped.contains(property) && has(*property)).count();
+        let (at, seen) = (self.store.at(), self.readers().await.len() == 1);
+        dropped.iter().for_each(|property| self.paths[at].owned[*property] = false);
+        self.paths[at].taken = Taken::ByPush { seen };
+        let (version, pushed): (u64, fn(u64) -> Pushed) = match left {
+            0 => {
+                self.paths[at].owned = [false; 2];
+                let version = server.put(&path, RemoteData::new());
+                server.soft_delete(&path);
+                (version, Pushed::Removal)
             }
+            _ => (self.write(&[], dropped.first().copied()), Pushed::Version),
         };
-        let servers = self.store.0.lock().servers.clone();
-        for (server, mount) in PLACES {
-            servers[server].put_metadata(&RemotePath::parse(Some(mount), "db").unwrap(), labels.clone());
+        let moved = self.describe(at, left > 0);
+        self.announce(pushed(version)).await;
+        if moved {
+            self.announce(Pushed::Consent).await;
         }
     }
 
@@ -196,108 +281,212 @@ impl World {
     fn edit_store(&mut self, edit: impl FnOnce(&mut Place)) {
         self.store.edit(edit);
         self.unheard = false;
-        self.queue.is_due = true;
+        self.process.queue.is_due = true;
     }
 
     /// The watches bring the object and the target as they are now, but the former if it lags.
     pub fn deliver(&mut self) {
-        self.deliver_target();
-        let Some(object) = self.api.get::<ExternalSecret>(OBJECT).filter(|_| !self.lags) else { return };
-        let version = object.metadata.resource_version.clone().unwrap_or_default();
-        self.context.written.shown("es-uid", &version);
-        self.pull.seen(&object);
-        let before = std::mem::replace(&mut self.cached, Arc::new(object));
-        let trigger = |object: &ExternalSecret| drive::trigger(&DeserializeGuard(Ok(object.clone())));
-        self.queue.is_due |= trigger(&before) != trigger(&self.cached);
-    }
-
-    fn deliver_target(&mut self) {
-        let present = self.api.get::<PartialObjectMeta<Secret>>(TARGET);
-        let uid = |of: &PartialObjectMeta<Secret>| of.metadata.uid.clone();
-        let gone = self.shown.take_if(|shown| present.as_ref().and_then(uid) != uid(shown));
-        gone.into_iter().for_each(|gone| self.secrets.on_event(watcher::Event::Delete(gone)));
-        let version = |of: &PartialObjectMeta<Secret>| of.metadata.resource_version.clone();
-        if let Some(present) = present.filter(|present| self.shown.as_ref().and_then(version) != version(present)) {
-            self.shown = Some(present.clone());
-            self.secrets.on_event(watcher::Event::Apply(present));
+        let target = self.api.get(TARGET);
+        self.process.show_target(target);
+        if !self.lags {
+            self.process.show(self.api.get(OBJECT));
         }
     }
 
-    pub async fn happens(&mut self, event: Event) -> Result<(), TestCaseError> {
+    pub fn is_there(&self) -> bool {
+        self.api.get::<Value>(OBJECT).is_some()
+    }
+
+    fn edit_spec(&mut self, property: usize) {
+        let Some(object) = self.api.get::<Value>(OBJECT) else { return };
+        let generation = object["metadata"]["generation"].as_u64().unwrap() + 1;
+        let spec = self.spec(property);
+        self.api.edit(OBJECT, &json!({ "metadata": { "generation": generation }, "spec": spec }));
+    }
+
+    /// What it saw of removals, another one that looks there anew has not seen.
+    fn overlook(&mut self, still: impl Fn(usize) -> bool) {
+        for (at, path) in self.paths.iter_mut().enumerate() {
+            if let Taken::ByPush { seen } = &mut path.taken {
+                *seen &= still(at);
+            }
+        }
+    }
+
+    pub async fn happens(&mut self, event: &Event) {
         match event {
             Event::Push => {
-                let is_first = self.wanted().is_none();
-                let version = self.write();
-                // A claim says who may read, and that is announced.
-                if is_first {
+                let was_there = self.wanted().is_some();
+                let (version, moved) = self.push();
+                if moved {
                     self.announce(Pushed::Consent).await;
                 }
+                self.unheard |= self.policy != "Periodic" && !was_there && !moved;
                 self.announce(Pushed::Version(version)).await;
+            }
+            Event::Drop(property) => self.drop_owned(&[*property]).await,
+            Event::DropAll => self.drop_owned(&[0, 1]).await,
+            Event::Purge => {
+                let (server, path) = self.store.place();
+                if !matches!(server.peek(&path).state, EntryState::Absent) {
+                    let seen = self.readers().await.len() == 1;
+                    server.purge(&path);
+                    let taken = Taken::ByPush { seen };
+                    *self.path() = Path { taken, is_marked: false, owned: [false; 2], values: BTreeMap::new() };
+                    self.announce(Pushed::Purge).await;
+                }
             }
             Event::WriteByHand => {
                 self.unheard |= self.policy != "Periodic" && self.wanted().is_none();
-                self.write();
+                self.write(&[0, 1], None);
+                self.path().taken = Taken::ByNobody;
                 self.untold = true;
             }
+            Event::LoseByHand => {
+                let (server, path) = self.store.place();
+                if server.peek(&path).data().is_some() {
+                    server.soft_delete(&path);
+                    self.path().taken = Taken::ByHand;
+                    self.untold = true;
+                }
+            }
+            Event::SlipByHand(property) => {
+                let (server, path) = self.store.place();
+                let is_whole = server.peek(&path).data().is_some_and(|data| data.len() == PROPERTIES.len());
+                if is_whole && self.path().owned[*property] {
+                    self.write(&[], Some(*property));
+                    self.path().taken = Taken::BySlip;
+                    self.untold = true;
+                }
+            }
             Event::Consent(given) => {
-                self.consent(given);
+                self.consents = *given;
+                for at in 0..PLACES.len() {
+                    let (server, path) = self.store.place_at(at);
+                    let is_there = !matches!(server.peek(&path).state, EntryState::Absent);
+                    // Who owns nothing there any more has no say.
+                    let is_vacated = self.paths[at].is_marked && self.paths[at].owned == [false; 2];
+                    if is_there && !is_vacated {
+                        self.describe(at, true);
+                    }
+                }
                 self.announce(Pushed::Consent).await;
             }
             Event::EditStore(at) => {
+                self.overlook(|known| known == *at);
                 self.edit_store(|place| {
-                    place.generation += u32::from(place.at != at);
-                    place.at = at;
+                    place.generation += u32::from(place.at != *at);
+                    place.at = *at;
                 });
             }
             Event::Store(serves) => self.edit_store(|place| {
                 // A store that was deleted comes back as another object.
-                place.generation += u32::from(place.serves == Serves::NotThere && serves != Serves::NotThere);
-                place.serves = serves;
+                place.generation += u32::from(place.serves == Serves::NotThere && *serves != Serves::NotThere);
+                place.serves = *serves;
             }),
             Event::RotateCredential => self.edit_store(|_| {}),
-            Event::EditSpec => {
-                let object: Value = self.api.get(OBJECT).unwrap();
-                let generation = object["metadata"]["generation"].as_u64().unwrap() + 1;
-                let spec = spec_of(self.policy, usize::try_from(generation).unwrap() % 2);
-                self.api.edit(OBJECT, &json!({ "metadata": { "generation": generation }, "spec": spec }));
+            Event::EditSpec => self.edit_spec(1 - self.property()),
+            Event::DeletionPolicy(deletes) => {
+                if self.deletes != *deletes && self.is_there() {
+                    self.deletes = *deletes;
+                    self.edit_spec(self.property());
+                }
             }
             Event::Touch => {
                 self.touches += 1;
                 let touched = json!({ "touched": self.touches.to_string() });
-                self.api.edit(OBJECT, &json!({ "metadata": { "annotations": touched } }));
+                if self.is_there() {
+                    self.api.edit(OBJECT, &json!({ "metadata": { "annotations": touched } }));
+                }
             }
+            Event::Delete => {
+                self.api.remove(OBJECT);
+                self.overlook(|_| false);
+            }
+            Event::Create => {
+                if !self.is_there() {
+                    self.create();
+                    self.unheard = false;
+                }
+            }
+            Event::Collect => self.collect(),
             Event::EditTarget => {
                 if self.api.get::<Value>(TARGET).is_some() {
-                    self.api.edit(TARGET, &json!({ "data": { "password": "eA==" } }));
+                    self.api.edit(TARGET, &json!({ "data": { "password": STRANGE } }));
                 }
             }
             Event::DeleteTarget => self.api.remove(TARGET),
-            Event::FailTarget(fault) => self.api.fail_next_write("/secrets", fault),
-            Event::FailStatus(fault) => self.api.fail_next_write("/status", fault),
-            Event::Lag(lags) => self.lags = lags,
-            Event::Relist => {
-                let lags = std::mem::take(&mut self.lags);
-                self.deliver();
-                self.lags = lags;
-            }
+            Event::FailTarget(fault) => self.api.fail_next_write("/secrets", *fault),
+            Event::FailStatus(fault) => self.api.fail_next_write("/status", *fault),
+            Event::Lag(lags) => self.lags = *lags,
+            Event::Relist => self.process.list(self.api.get(OBJECT)),
             Event::Check => self.check().await,
-            Event::Reconcile => {
-                self.reconcile().await;
-                self.is_honest()?;
+            Event::Restart => {
+                self.overlook(|_| false);
+                self.restart();
             }
+            Event::Wait => self.wait(),
+            Event::Reconcile => drop(self.reconcile().await),
             Event::Woken => {
-                if self.queue.take() {
+                if self.process.queue.take() {
                     self.reconcile().await;
-                    self.is_honest()?;
+                }
+            }
+            Event::Amid { polls, event } => self.amid(*polls, event).await,
+        }
+        self.deliver();
+    }
+
+    /// A removal of a version, of which the status shows an earlier one, is known for what it was.
+    fn restart(&mut self) {
+        self.process = Process::start(&self.api, &self.store, self.setting.crowded);
+        self.lags = false;
+        let (server, path) = self.store.place();
+        let EntryState::Deleted { version } = server.peek(&path).state else { return };
+        let object = self.api.get::<Value>(OBJECT).unwrap_or_default();
+        let status = Some(&object["status"]["paths"][0]).filter(|status| status["path"] == path.to_string());
+        let read = status.and_then(|status| status["version"].as_u64());
+        if let Taken::ByPush { seen } = &mut self.path().taken {
+            *seen = read.is_some_and(|read| read < version);
+        }
+    }
+
+    /// All times that were recorded are so much earlier.
+    fn wait(&mut self) {
+        self.process.pull.losses.pass(LOOK_AROUND);
+        let Some(object) = self.api.get::<Value>(OBJECT).filter(|_| !self.lags) else { return };
+        let earlier = |time: &Value| {
+            let time: Timestamp = time.as_str()?.parse().ok()?;
+            Some(json!((time - SignedDuration::try_from(LOOK_AROUND).unwrap()).to_string()))
+        };
+        let mut status = object["status"].clone();
+        if status.is_null() {
+            return;
+        }
+        if let Some(time) = earlier(&status["refreshTime"]) {
+            status["refreshTime"] = time;
+        }
+        for (list, field) in [("conditions", "lastTransitionTime"), ("paths", "readAt")] {
+            for part in status[list].as_array_mut().into_iter().flatten() {
+                if let Some(time) = earlier(&part[field]) {
+                    part[field] = time;
                 }
             }
         }
-        self.deliver();
-        Ok(())
+        self.api.edit(OBJECT, &json!({ "status": status }));
+    }
+
+    pub fn collect(&mut self) {
+        let uid = |object: &Value| object["metadata"]["uid"].clone();
+        let present = self.api.get::<Value>(OBJECT).as_ref().map(uid);
+        let Some(target) = self.api.get::<Value>(TARGET) else { return };
+        if present.as_ref() != Some(&target["metadata"]["ownerReferences"][0]["uid"]) {
+            self.api.remove(TARGET);
+        }
     }
 
     async fn check(&mut self) {
-        self.context.feed.clone().check_all().await;
+        self.process.context.feed.clone().check_all().await;
         self.untold = false;
     }
 
@@ -305,32 +494,50 @@ impl World {
     pub async fn heal(&mut self) {
         self.api.heal();
         self.lags = false;
+        self.collect();
         self.deliver();
         self.check().await;
     }
 
-    /// As a controller does it. Says when to look again.
-    pub async fn reconcile(&mut self) -> Published {
-        self.queue.take();
-        let newer = self.context.written.newer(&*self.cached);
-        let object = newer.map_or_else(|| self.cached.clone(), Arc::new);
-        let report = self.pull.reconcile(object.clone(), &self.name).await;
-        let api = self.pull.api(&self.name.namespace);
-        let subject = Subject { kind: Kind::ExternalSecret, name: &self.name, object: &*object, api };
-        let published = subject.publish(&self.context, report).await;
-        match published {
-            Published::Told(Requeue::BackOff | Requeue::Throttled) => self.queue.is_due = true,
-            Published::Told(Requeue::After(pause)) => self.queue.is_due = pause <= SOON,
-            Published::Told(Requeue::AwaitChange) => {}
-            Published::Left | Published::Gone => {
-                self.context.metrics.forget(Kind::ExternalSecret, &self.name);
-                self.context.forget_status("es-uid");
+    /// As a controller does it. Returns after which pause to do it again.
+    pub async fn reconcile(&mut self) -> Option<Duration> {
+        let object = self.process.cached()?;
+        self.process.queue.take();
+        let pause = self.process.driven.clone().run_once(&object).await;
+        self.ended(pause)
+    }
+
+    fn ended(&mut self, pause: Option<Duration>) -> Option<Duration> {
+        self.process.queue.again_after(pause);
+        pause
+    }
+
+    /// Something happens in the middle of a reconcile. If that ends the process, it ends the reconcile.
+    async fn amid(&mut self, polls: u8, event: &Event) {
+        let Some(object) = self.process.cached() else { return Box::pin(self.happens(event)).await };
+        self.process.queue.take();
+        let driven = self.process.driven.clone();
+        let mut running = Box::pin(async move { driven.run_once(&object).await });
+        let mut ended = None;
+        for _ in 0..polls {
+            if let Poll::Ready(pause) = futures::poll!(&mut running) {
+                ended = Some(pause);
+                break;
             }
+            tokio::task::yield_now().await;
         }
-        if published == Published::Gone {
-            self.pull.forget(&self.name);
-        }
-        published
+        Box::pin(self.happens(event)).await;
+        let pause = match (ended, event) {
+            (_, Event::Restart) => return,
+            (Some(pause), _) => pause,
+            (None, _) => running.await,
+        };
+        self.ended(pause);
+    }
+
+    pub fn uid(&self) -> String {
+        let object = self.api.get::<Value>(OBJECT).unwrap_or_default();
+        object["metadata"]["uid"].as_str().unwrap_or_default().to_owned()
     }
 
     pub fn ready(&self) -> Value {
@@ -347,20 +554,54 @@ impl World {
         Some(String::from_utf8(target.data?["password"].0.clone()).unwrap())
     }
 
-    /// What it should hold now.
+    fn property(&self) -> usize {
+        let object = self.api.get(OBJECT);
+        object.as_ref().map(property_of).unwrap_or_default()
+    }
+
+    /// What the target should hold now.
     pub fn wanted(&self) -> Option<String> {
+        self.value_of(self.property())
+    }
+
+    fn value_of(&self, property: usize) -> Option<String> {
         let (server, path) = self.store.place();
-        let object: Value = self.api.get(OBJECT).unwrap();
-        let property = object["spec"]["data"][0]["remoteRef"]["property"].as_str().unwrap().to_owned();
-        let value = server.peek(&path).data()?.get(&property)?.rendered();
+        let value = server.peek(&path).data()?.get(PROPERTIES[property])?.rendered();
         Some(value.expose_utf8().unwrap().to_owned())
+    }
+
+    /// Whether the path has a version, with whatever properties.
+    pub fn is_live(&self) -> bool {
+        let (server, path) = self.store.place();
+        server.peek(&path).data().is_some()
+    }
+
+    /// Whether the producer lets nobody read it.
+    pub fn is_forbidden(&self) -> bool {
+        let (server, path) = self.store.place();
+        let metadata = server.peek(&path).custom_metadata;
+        metadata.contains_key(&consent::key(PROPERTIES[0]))
+    }
+
+    /// Whether a target may go, by the object as the controller knows it.
+    pub fn may_go(&self) -> bool {
+        let may_be_taken = match self.paths[self.store.at()].taken {
+            Taken::ByPush { .. } => true,
+            Taken::ByNobody | Taken::ByHand => !self.setting.crowded,
+            Taken::BySlip => false,
+        };
+        let goes_with_it = |object: &Value| {
+            let is_gone = self.value_of(property_of(object)).is_none();
+            object["spec"]["target"]["deletionPolicy"] == "Delete" && is_gone
+        };
+        self.is_forbidden() || may_be_taken && self.process.known().iter().any(goes_with_it)
     }
 }
 
-pub fn spec_of(policy: &str, property: usize) -> Value {
-    json!({
-        "secretStoreRef": { "name": "vault", "kind": "ClusterSecretStore" }, "refreshPolicy": policy,
-        "refreshInterval": "1h",
-        "data": [{ "secretKey": "password", "remoteRef": { "key": "db", "property": PROPERTIES[property] } }],
-    })
+fn property_of(object: &Value) -> usize {
+    let named = object["spec"]["data"][0]["remoteRef"]["property"].as_str();
+    PROPERTIES.iter().position(|property| Some(*property) == named).unwrap()
 }
+
+/// The object as a watch delivers it.
+pub type Watched = Guarded<ExternalSecret>;

@@ -1,0 +1,168 @@
+//! What must hold: after each reconcile, once it is calm, and of what is gone.
+
+use k8s_openapi::jiff::Timestamp;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::OBJECT;
+use super::events::{Event, Serves};
+use super::process::Process;
+use super::world::{Taken, World};
+
+/// How often it is reconciled at most until it is calm.
+const CALM_TURNS: usize = 8;
+
+impl World {
+    /// Something happens, and the laws hold.
+    pub async fn tells(&mut self, event: &Event) -> Result<(), TestCaseError> {
+        let (held, may_go) = (self.held(), self.may_go());
+        let may_go_by_others = matches!(event, Event::DeleteTarget | Event::Collect)
+            || matches!(event, Event::Amid { event, .. } if
+                matches!(**event, Event::DeleteTarget | Event::Collect));
+        self.happens(event).await;
+        if held.is_some() && self.held().is_none() && !may_go_by_others {
+            prop_assert!(may_go || self.may_go(), "it lost its target by {event:?}");
+        }
+        match event {
+            Event::Reconcile | Event::Woken => self.is_honest()?,
+            _other => {}
+        }
+        self.counts_as_what_it_has().await?;
+        self.is_forgotten()
+    }
+
+    /// I7. Who does not follow has what it had, as long as its stores and producers let it.
+    fn is_honest(&self) -> Result<(), TestCaseError> {
+        if !self.is_there() {
+            return Ok(());
+        }
+        let ready = self.ready();
+        self.is_no_older_than_its_refresh(&ready)?;
+        let is_owed = self.process.context.written.is_owed(&self.uid());
+        if ready["status"] != "True" || ready["current"] != true || is_owed {
+            return Ok(());
+        }
+        let is_deleted = ready["reason"] == "SecretDeleted" && self.deletes;
+        prop_assert!(self.held().is_some() || is_deleted, "ready without a target: {ready}");
+        prop_assert_eq!(self.store.serves(), Serves::Yes, "ready by a store that does not serve: {}", ready);
+        prop_assert!(!self.is_forbidden() || self.unheard, "ready without a permission: {ready}");
+        // While others that lose are looked for, the status is as it was.
+        let awaits = self.process.pull.losses.awaits(&Process::name());
+        if self.policy == "Periodic" && !self.untold && !awaits {
+            prop_assert_eq!(self.held(), self.wanted(), "ready with another value: {}", ready);
+        }
+        Ok(())
+    }
+
+    /// Argo CD takes an OnChange resource for stale while its condition is older than its refresh.
+    fn is_no_older_than_its_refresh(&self, ready: &Value) -> Result<(), TestCaseError> {
+        let object: Value = self.api.get(OBJECT).unwrap();
+        let time = |time: &Value| time.as_str().map(|time| time.parse::<Timestamp>().unwrap());
+        let (refreshed, changed) = (time(&object["status"]["refreshTime"]), time(&ready["lastTransitionTime"]));
+        prop_assert!(self.policy != "OnChange" || changed >= refreshed, "{changed:?} is older than {refreshed:?}");
+        Ok(())
+    }
+
+    /// The producer is told of no later version than the target was rendered from.
+    async fn counts_as_what_it_has(&self) -> Result<(), TestCaseError> {
+        let counted = self.readers().await.into_iter().next().and_then(|reader| reader.version);
+        let Some((version, held)) = counted.filter(|version| *version > 0).zip(self.held()) else { return Ok(()) };
+        // A write whose reply was lost may have put a later one there.
+        let mut values = self.paths[self.store.at()].values.range(version..).flat_map(|(_, values)| values);
+        let has = values.any(|value| *value == held);
+        prop_assert!(has || held == "x", "it counts as having version {version}, and holds {held:?}");
+        Ok(())
+    }
+
+    /// Of what the watch has shown to be gone, nothing is remembered.
+    fn is_forgotten(&self) -> Result<(), TestCaseError> {
+        if self.process.cached().is_none() {
+            prop_assert_eq!(self.process.remembers(), Vec::<&str>::new(), "it is gone, and something is remembered");
+        }
+        Ok(())
+    }
+
+    /// Once nothing fails any more, what is woken is reconciled, and nothing else.
+    pub async fn calms_down(&mut self) -> Result<(), TestCaseError> {
+        self.heal().await;
+        for _turn in 0..CALM_TURNS {
+            if !self.process.queue.take() {
+                break;
+            }
+            self.tells(&Event::Wait).await?;
+            self.tells(&Event::Reconcile).await?;
+        }
+        if !self.is_there() {
+            return self.is_forgotten();
+        }
+        self.is_right()?;
+        if self.unheard {
+            // Its next try, which may be an hour away.
+            self.tells(&Event::Reconcile).await?;
+        }
+        let writes = self.api.writes();
+        let asks = self.process.queue.take();
+        self.reconcile().await;
+        self.deliver();
+        prop_assert_eq!(self.api.writes(), writes, "calm, and it writes");
+        prop_assert_eq!(self.process.queue.take(), asks, "calm, and it wakes itself");
+        Ok(())
+    }
+
+    fn is_right(&self) -> Result<(), TestCaseError> {
+        let ready = self.ready();
+        let may = !self.is_forbidden() && self.store.serves() == Serves::Yes;
+        prop_assert_eq!(&ready["current"], &json!(true), "an old verdict: {}", ready);
+        match (may, self.wanted().is_some()) {
+            _ if self.unheard => {}
+            (true, true) => {
+                prop_assert_eq!(&ready["status"], "True", "it is {}", ready);
+                if self.policy == "Periodic" {
+                    prop_assert_eq!(self.held(), self.wanted(), "it says {}", ready);
+                }
+            }
+            (true, false) => self.is_right_without_a_value(&ready)?,
+            (false, _) => prop_assert_eq!(&ready["status"], "False", "it is {}", ready),
+        }
+        if self.is_forbidden() && self.store.serves() == Serves::Yes && !self.unheard {
+            prop_assert_eq!(self.held(), None, "a permission was withdrawn: {}", ready);
+        }
+        Ok(())
+    }
+
+    fn is_right_without_a_value(&self, ready: &Value) -> Result<(), TestCaseError> {
+        let reason = ready["reason"].as_str().unwrap_or_default();
+        let is_lacking = ["PathNotFound", "PropertyNotFound"].contains(&reason);
+        if self.policy != "Periodic" {
+            // Who has a value that is not read again is well without it, and whoever reads says
+            // what is missing.
+            let is_held = ready["status"] == "True" && (self.held().is_some() || reason == "SecretDeleted");
+            prop_assert!(is_held || is_lacking || reason == "MassDeletionBlocked", "it is {ready}");
+            return Ok(());
+        }
+        if !self.deletes {
+            prop_assert!(is_lacking, "it is {ready}");
+            return Ok(());
+        }
+        let goes = match self.paths[self.store.at()].taken {
+            // RP4.
+            Taken::ByPush { seen } => seen || self.is_live() || !self.setting.crowded,
+            Taken::ByNobody | Taken::ByHand => !self.setting.crowded,
+            Taken::BySlip => false,
+        };
+        let is_blocked = reason == "MassDeletionBlocked" || is_lacking;
+        prop_assert!(!goes || self.held().is_none(), "its values are gone, and it is {ready}");
+        prop_assert!(self.held().is_none() || is_blocked, "it keeps what is gone, and is {ready}");
+        Ok(())
+    }
+
+    /// It is deleted while it is reconciled: the event comes first, and then the reconcile goes on
+    /// with what the cache had.
+    pub async fn goes(&mut self) -> Result<(), TestCaseError> {
+        self.tells(&Event::EditSpec).await?;
+        self.tells(&Event::Amid { polls: 5, event: Box::new(Event::Delete) }).await?;
+        prop_assert_eq!(self.process.remembers(), Vec::<&str>::new(), "something is remembered");
+        prop_assert!(self.process.cached().is_none(), "{} is still known", Process::name());
+        Ok(())
+    }
+}
