@@ -65,7 +65,7 @@ impl World {
 
     /// The producer is told of no later version than the target was rendered from.
     async fn counts_as_what_it_has(&self) -> Result<(), TestCaseError> {
-        let counted = self.readers().await.into_iter().next().and_then(|reader| reader.version);
+        let counted = self.followers().await.into_iter().next().and_then(|follower| follower.version);
         let Some((version, held)) = counted.filter(|version| *version > 0).zip(self.held()) else { return Ok(()) };
         // A write whose reply was lost may have put a later one there.
         let mut values = self.paths[self.store.at()].values.range(version..).flat_map(|(_, values)| values);

@@ -21,7 +21,7 @@ use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{EntryState, RemoteData, RemoteValue};
 use crate::domain::{claim, consent};
-use crate::feed::{Pushed, Reader, Spelled};
+use crate::feed::{Follower, Pushed, Spelled};
 use crate::pull::bound::LOOK_AROUND;
 use crate::store::fake::FakeStore;
 use crate::store::opening::Opening;
@@ -224,13 +224,18 @@ impl World {
     }
 
     /// Who follows the path, by what the producer is told.
-    pub async fn readers(&self) -> Vec<Reader> {
+    pub async fn followers(&self) -> Vec<Follower> {
         let ((server, path), feed) = (self.store.place(), &self.process.context.feed);
         let key = server.path_key(&path).await.unwrap();
         let spelled = Spelled { store: "ClusterSecretStore/vault".into(), path: path.to_string() };
         let producer = Name::new("db", "push");
         feed.publishes(&producer, [(spelled.clone(), Some(key))].into());
-        feed.readers(&producer, &spelled).unwrap_or_default()
+        feed.followers(&producer, &spelled).unwrap_or_default()
+    }
+
+    /// The version that the consumer is counted as having, if nothing is in its way.
+    pub async fn has_without_trouble(&self) -> Option<u64> {
+        self.followers().await.into_iter().find(|follower| follower.trouble.is_none())?.version
     }
 
     async fn announce(&mut self, pushed: Pushed) {
@@ -257,7 +262,7 @@ impl World {
             return;
         }
         let left = (0..PROPERTIES.len()).filter(|property| !dropped.contains(property) && has(*property)).count();
-        let (at, seen) = (self.store.at(), self.readers().await.len() == 1);
+        let (at, seen) = (self.store.at(), self.followers().await.len() == 1);
         dropped.iter().for_each(|property| self.paths[at].owned[*property] = false);
         self.paths[at].taken = Taken::ByPush { seen };
         let (version, pushed): (u64, fn(u64) -> Pushed) = match left {
@@ -329,7 +334,7 @@ impl World {
             Event::Purge => {
                 let (server, path) = self.store.place();
                 if !matches!(server.peek(&path).state, EntryState::Absent) {
-                    let seen = self.readers().await.len() == 1;
+                    let seen = self.followers().await.len() == 1;
                     server.purge(&path);
                     let taken = Taken::ByPush { seen };
                     *self.path() = Path { taken, is_marked: false, owned: [false; 2], values: BTreeMap::new() };
