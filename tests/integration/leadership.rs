@@ -2,8 +2,8 @@
 //! leads.
 
 use std::future::pending;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Patch, PatchParams};
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::net::TcpListener;
 use waypost::api::PushSecret;
@@ -40,7 +41,7 @@ struct Way {
 
 impl Way {
     fn last_change(&self) -> Option<Instant> {
-        *self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.changed.lock()
     }
 }
 
@@ -56,7 +57,7 @@ async fn pass_on(
             return pending().await;
         }
     } else if method != Method::GET {
-        *way.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *way.changed.lock() = Some(Instant::now());
     }
     let Ok((status, headers, body)) = origin.pass_on(method, &uri, headers, body).await else {
         return StatusCode::BAD_GATEWAY.into_response();

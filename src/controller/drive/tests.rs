@@ -257,7 +257,8 @@ impl Bench {
             metrics,
             written,
             pruned,
-            // The registry's and the feed's are tested where they are, and the reconciler's own with it.
+            // The registry's and the feed's are tested where they are, and the reconciler's own
+            // with it.
             stores: _,
             feed: _,
             referrers: _,

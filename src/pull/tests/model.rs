@@ -15,6 +15,7 @@
 
 mod events;
 mod laws;
+mod one_store;
 mod process;
 mod world;
 

@@ -114,7 +114,8 @@ async fn a_claimant_that_loses_leaves_the_winners_consent_alone() {
         let store = on(Counting::Refused);
         let story = Arc::new(Mutex::new(None));
         let (won, wins) = (story.clone(), store.clone());
-        // Just before the loser's first change of custom metadata, the other does all that it has to do.
+        // Just before the loser's first change of custom metadata, the other does all that it has
+        // to do.
         store.before_each(move |store, request| {
             if request.operation == Operation::PatchMetadata && won.lock().is_none() {
                 *won.lock() = Some(());

@@ -210,7 +210,8 @@ async fn one_store_that_is_gone_delays_no_removal_in_another_that_is_wanted() {
     assert_eq!(texts(&gone, TEMPORAL), expect(&[("token", "p")]));
 }
 
-/// A store that is there and does not answer, or answers that it cannot, delays a removal in another no more than one that is gone.
+/// A store that is there and does not answer, or answers that it cannot, delays a removal in
+/// another no more than one that is gone.
 #[tokio::test(start_paused = true)]
 async fn one_store_that_hangs_or_fails_delays_no_removal_in_another_that_is_wanted() {
     let mapped = |path: &str, property: &str| {
@@ -240,7 +241,8 @@ async fn one_store_that_hangs_or_fails_delays_no_removal_in_another_that_is_want
     }
 }
 
-/// The claimant announced and died, in one of two stores. What is read of the other says nothing about that.
+/// The claimant announced and died, in one of two stores. What is read of the other says nothing
+/// about that.
 #[tokio::test(start_paused = true)]
 async fn a_dead_claimants_intent_grows_old_while_the_other_store_settles() {
     let mut bench = Bench::new();

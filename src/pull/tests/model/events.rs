@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::world::{PLACES, PROPERTIES};
+use super::one_store::{PLACES, PROPERTIES};
 use crate::cluster::in_memory::Fault;
 
 #[derive(Clone, Debug)]

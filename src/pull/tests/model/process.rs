@@ -12,7 +12,8 @@ use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::world::{OneStore, Watched};
+use super::one_store::OneStore;
+use super::world::Watched;
 use super::{OBJECT, TARGET};
 use crate::cluster::in_memory::ApiServer;
 use crate::controller::context::Context;
@@ -27,8 +28,8 @@ use crate::pull::roll::{Member, Past};
 use crate::store::StoreName;
 use crate::store::opening::Opening;
 
-/// Who asks to be tried again within this time is in the queue already: after failures, or to look around. Later, the refresh and the
-/// heartbeat would hide that nothing woke it.
+/// Who asks to be tried again within this time is in the queue already: after failures, or to look
+/// around. Later, the refresh and the heartbeat would hide that nothing woke it.
 const SOON: Duration = Duration::from_secs(600);
 type Target = PartialObjectMeta<Secret>;
 
@@ -67,8 +68,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// One whose watches have listed. In a crowd, so many other targets of the store lost their values just now that one more is too
-    /// many.
+    /// One whose watches have listed. In a crowd, so many other targets of the store lost their
+    /// values just now that one more is too many.
     pub fn start(api: &ApiServer, store: &OneStore, crowded: bool) -> Self {
         let context = Context::on(api.cluster());
         let records = Arc::new(Records::default());

@@ -1,17 +1,16 @@
 //! The cluster and the store of the model, and how each event changes them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::super::object;
 use super::events::{Event, Serves, Setting};
+use super::one_store::{OneStore, PLACES, PROPERTIES};
 use super::process::Process;
 use super::{OBJECT, TARGET};
 use crate::api::ExternalSecret;
@@ -23,77 +22,10 @@ use crate::domain::remote::{EntryState, RemoteData, RemoteValue};
 use crate::domain::{claim, consent};
 use crate::feed::{Follower, Pushed, Spelled};
 use crate::pull::bound::LOOK_AROUND;
-use crate::store::fake::FakeStore;
-use crate::store::opening::Opening;
-use crate::store::{Site, StoreClient, StoreRefusal};
+use crate::store::{Site, StoreClient};
 
-/// Server and mount.
-pub const PLACES: [(usize, &str); 3] = [(0, "secret"), (1, "secret"), (0, "other")];
-pub const PROPERTIES: [&str; 2] = ["one", "two"];
 /// What somebody writes into the target: "x".
 const STRANGE: &str = "eA==";
-
-/// The store of the story.
-#[derive(Clone)]
-pub struct OneStore(Arc<Mutex<Place>>);
-
-pub struct Place {
-    servers: [FakeStore; 2],
-    at: usize,
-    serves: Serves,
-    /// Counts the edits.
-    generation: u32,
-    session: Arc<dyn StoreClient>,
-}
-
-impl OneStore {
-    fn new() -> Self {
-        let servers = [FakeStore::on("a"), FakeStore::on("b")];
-        servers[0].add_mount("other");
-        servers.iter().for_each(FakeStore::yield_at_each_request);
-        let session: Arc<dyn StoreClient> = Arc::new(servers[0].clone());
-        OneStore(Arc::new(Mutex::new(Place { servers, at: 0, serves: Serves::Yes, generation: 0, session })))
-    }
-
-    fn edit(&self, edit: impl FnOnce(&mut Place)) {
-        let mut place = self.0.lock();
-        edit(&mut place);
-        let identity = format!("vault@{}", place.generation);
-        place.session =
-            Arc::new(place.servers[PLACES[place.at].0].with_identity(&identity).with_mount(PLACES[place.at].1));
-    }
-
-    /// Which of [`PLACES`].
-    pub fn at(&self) -> usize {
-        self.0.lock().at
-    }
-
-    /// The server, and the path on it.
-    pub fn place(&self) -> (FakeStore, RemotePath) {
-        self.place_at(self.at())
-    }
-
-    fn place_at(&self, at: usize) -> (FakeStore, RemotePath) {
-        let (server, mount) = PLACES[at];
-        (self.0.lock().servers[server].clone(), RemotePath::parse(Some(mount), "db").unwrap())
-    }
-
-    pub fn serves(&self) -> Serves {
-        self.0.lock().serves
-    }
-
-    pub fn opening(&self) -> Opening {
-        let one = self.clone();
-        Opening::by(move |namespace, store| {
-            let (place, store) = (one.0.lock(), store.clone());
-            match place.serves {
-                Serves::Yes => Ok(place.session.clone()),
-                Serves::NotThere => Err(StoreRefusal::NotFound { store }),
-                Serves::NotThisNamespace => Err(StoreRefusal::NotAllowed { store, namespace: namespace.to_owned() }),
-            }
-        })
-    }
-}
 
 /// Who took away what is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
