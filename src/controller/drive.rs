@@ -173,8 +173,7 @@ impl<R: Reconciler> Driven<R> {
             Published::Told(requeue) => requeue,
             Published::Left | Published::Gone => Requeue::AwaitChange,
         };
-        let ok = !matches!(requeue, Requeue::BackOff | Requeue::Throttled);
-        self.context.metrics.reconciled(R::KIND, name, ok, took);
+        self.context.metrics.reconciled(R::KIND, name, !requeue.is_failure(), took);
         match published {
             Published::Told(_) => {}
             Published::Left => self.context.metrics.forget(R::KIND, name),
@@ -258,13 +257,13 @@ impl<R: Reconciler> Driven<R> {
     /// A wake-up is not delayed by the pause after a failure: kube runs the earlier of two requests.
     fn action(&self, name: &Name, tried: u64, requeue: Requeue) -> Action {
         match requeue {
-            Requeue::BackOff => return Action::requeue(self.backoff.failed(name, tried)),
+            Requeue::BackOff | Requeue::AskAgain => return Action::requeue(self.backoff.failed(name, tried)),
             Requeue::Throttled => return Action::requeue(backoff::steady()),
             Requeue::AwaitChange | Requeue::After(_) => self.backoff.reset(name),
         }
         match requeue {
             Requeue::After(pause) => Action::requeue(pause.max(Duration::from_millis(1))),
-            Requeue::AwaitChange | Requeue::BackOff | Requeue::Throttled => Action::await_change(),
+            Requeue::AwaitChange | Requeue::BackOff | Requeue::AskAgain | Requeue::Throttled => Action::await_change(),
         }
     }
 

@@ -152,6 +152,10 @@ impl World {
         }
         if !self.consents && self.store.serves() == Serves::Yes && exists && !self.unheard {
             prop_assert_eq!(self.held(), None, "a permission was withdrawn: {}", ready);
+            prop_assert_eq!(self.bound(), None, "its target was deleted: {}", ready);
+        }
+        if ready["status"] == "True" {
+            prop_assert_eq!(self.bound().is_some(), self.held().is_some(), "it is {}", ready);
         }
         if self.unheard {
             // Its next try, which may be an hour away.
@@ -238,6 +242,34 @@ fn a_status_that_may_have_been_written_is_not_taken_for_the_one_before() {
         // It says whether there is a target, which the cache did not know.
         told_so(policy, &[Lag(true), lost, Reconcile, EditStore(1), Reconcile]);
     }
+}
+
+/// A target is deleted while the cache does not show the status that names it: no status names it afterwards.
+#[test]
+fn a_target_that_was_deleted_is_bound_no_longer_whatever_the_cache_showed() {
+    use Event::{Consent, FailStatus, Lag, Reconcile};
+    for policy in POLICIES {
+        told_so(policy, &[Reconcile, Consent(false), Reconcile]);
+        let lost = FailStatus(Fault::LoseReply);
+        told_so(policy, &[Lag(true), lost, Reconcile, Consent(false), Reconcile]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_whose_values_are_gone_is_bound_no_longer_whatever_the_cache_showed() {
+    let mut spec = spec_of(POLICIES[0], 0);
+    spec["target"] = json!({ "deletionPolicy": "Delete" });
+    let mut world = World::with(POLICIES[0], spec);
+    for event in [Event::Lag(true), Event::FailStatus(Fault::LoseReply), Event::Reconcile] {
+        world.happens(event).await.unwrap();
+    }
+    assert_eq!(world.bound().as_deref(), Some("db"), "the status was written, and nobody knows");
+    let (server, path) = world.store.place();
+    server.soft_delete(&path);
+    let site = crate::store::Site::of(&server, server.path_key(&path).await.unwrap());
+    world.context.feed.announce(&site, Pushed::Removal(1));
+    world.reconcile().await;
+    assert_eq!((world.held(), world.bound()), (None, None), "{}", world.ready());
 }
 
 #[test]

@@ -318,7 +318,7 @@ impl World {
         let subject = Subject { kind: Kind::ExternalSecret, name: &self.name, object: &*object, api };
         let published = subject.publish(&self.context, report).await;
         match published {
-            Published::Told(Requeue::BackOff | Requeue::Throttled) => self.queue.is_due = true,
+            Published::Told(Requeue::BackOff | Requeue::AskAgain | Requeue::Throttled) => self.queue.is_due = true,
             Published::Told(Requeue::After(pause)) => self.queue.is_due = pause <= SOON,
             Published::Told(Requeue::AwaitChange) | Published::Left => {}
             Published::Gone => self.pull.forget(&self.name),
@@ -338,6 +338,12 @@ impl World {
     pub fn held(&self) -> Option<String> {
         let target: Secret = self.api.get(TARGET)?;
         Some(String::from_utf8(target.data?["password"].0.clone()).unwrap())
+    }
+
+    /// The Secret that its status names.
+    pub fn bound(&self) -> Option<String> {
+        let object: Value = self.api.get(OBJECT).unwrap();
+        object["status"]["binding"]["name"].as_str().map(str::to_owned)
     }
 
     /// What it should hold now.
