@@ -7,19 +7,20 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::domain::claim::CustomMetadata;
-use crate::store::PathKey;
+use crate::store::Site;
 
 /// The age at which an unchanged intent counts as abandoned. Claimants respect this limit: see
 /// [`super::entry`].
 pub const STALE_AFTER: Duration = Duration::from_secs(60);
 
-/// The intents that this process has seen, by place and key.
+/// The intents that this process has seen, by site and key. A server that calls itself like another
+/// starts and stops no clock of that one.
 #[derive(Default)]
-pub struct Intents(Mutex<HashMap<PathKey, HashMap<String, Instant>>>);
+pub struct Intents(Mutex<HashMap<Site, HashMap<String, Instant>>>);
 
 impl Intents {
     /// Whether this intent, seen at `now`, was first seen at least [`STALE_AFTER`] before.
-    pub fn is_stale(&self, at: &PathKey, key: &str, now: Instant) -> bool {
+    pub fn is_stale(&self, at: &Site, key: &str, now: Instant) -> bool {
         let mut seen = self.lock();
         let first = *seen.entry(at.clone()).or_default().entry(key.to_owned()).or_insert(now);
         now.saturating_duration_since(first) >= STALE_AFTER
@@ -27,7 +28,7 @@ impl Intents {
 
     /// Forgets the intents that a read of the entry no longer shows: one that comes back is a new
     /// one.
-    pub fn read(&self, at: &PathKey, metadata: &CustomMetadata) {
+    pub fn read(&self, at: &Site, metadata: &CustomMetadata) {
         let mut seen = self.lock();
         if let Some(intents) = seen.get_mut(at) {
             intents.retain(|key, _| metadata.contains_key(key));
@@ -37,7 +38,7 @@ impl Intents {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<PathKey, HashMap<String, Instant>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Site, HashMap<String, Instant>>> {
         self.0.lock()
     }
 }
@@ -45,9 +46,16 @@ impl Intents {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::PathKey;
 
-    fn at(server: &str) -> PathKey {
-        PathKey { server: server.into(), mount: "secret".into(), path: "a/b".into() }
+    fn at(server: &str) -> Site {
+        let place = PathKey { server: server.into(), mount: "secret".into(), path: "a/b".into() };
+        Site { place, address: server.into() }
+    }
+
+    /// The same place as another server says of itself.
+    fn forged(server: &str) -> Site {
+        Site { address: "forged".into(), ..at(server) }
     }
 
     fn shows(keys: &[&str]) -> CustomMetadata {
@@ -62,6 +70,15 @@ mod tests {
         intents.read(&at("two"), &shows(&[]));
         assert!(!intents.is_stale(&at("two"), "k", began + STALE_AFTER));
         assert!(intents.is_stale(&at("one"), "k", began + STALE_AFTER));
+    }
+
+    #[test]
+    fn a_server_that_calls_itself_like_another_starts_and_stops_no_clock_there() {
+        let (intents, began) = (Intents::default(), Instant::now());
+        assert!(!intents.is_stale(&forged("one"), "k", began));
+        assert!(!intents.is_stale(&at("one"), "k", began + STALE_AFTER), "an intent that was just announced");
+        intents.read(&forged("one"), &shows(&[]));
+        assert!(intents.is_stale(&at("one"), "k", began + 2 * STALE_AFTER), "a claimant that died");
     }
 
     #[test]

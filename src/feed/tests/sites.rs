@@ -137,10 +137,23 @@ async fn rf2_a_consent_that_changed_at_another_address_is_read_anew_by_who_never
 }
 
 #[tokio::test]
-async fn the_consumers_of_a_place_are_counted_at_every_address() {
-    let two = Two::same().await;
+async fn the_consumers_at_another_address_are_counted_where_the_cluster_chose_both() {
+    use StoreKind::{ClusterSecretStore, SecretStore};
     let (push, spelled) = (Name::new("db", "push"), Spelled { store: "SecretStore/s".into(), path: "secret/a".into() });
-    two.feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(two.ours.1.key.clone()))]));
-    let readers = two.feed.readers(&push, &spelled).unwrap();
-    assert_eq!(readers.into_iter().map(|reader| reader.name).collect::<Vec<_>>(), [consumer(0), consumer(1)]);
+    let both = [consumer(0), consumer(1)];
+    for (ours, theirs, counted) in [
+        (ClusterSecretStore, ClusterSecretStore, both.as_slice()),
+        (ClusterSecretStore, SecretStore, &both[..1]),
+        (SecretStore, ClusterSecretStore, &both[..1]),
+        (SecretStore, SecretStore, &both[..1]),
+    ] {
+        let two = Two::same().await;
+        let their_source = Source { kind: theirs, ..two.theirs.1.clone() };
+        two.feed.subscribe(&consumer(1), vec![their_source], Follow::Every(HOUR));
+        let published = Published { kind: ours, ..published(&two.ours.1) };
+        two.feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(published))]));
+        let readers = two.feed.readers(&push, &spelled).unwrap();
+        let names: Vec<Name> = readers.into_iter().map(|reader| reader.name).collect();
+        assert_eq!(names, counted, "{ours} and {theirs}");
+    }
 }
