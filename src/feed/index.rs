@@ -104,6 +104,9 @@ struct Path {
     disturbed: Option<Instant>,
     /// What another address last announced of the place.
     hint: Option<Hint>,
+    /// Whether another address announced that it purged the place since the known version was read.
+    /// What this address says decides whether its numbers begin again.
+    purged_elsewhere: bool,
     /// When the consents last changed.
     permitted: Option<Instant>,
     /// The last seen digest of its consents, at any version.
@@ -133,6 +136,8 @@ struct Next {
 struct Known {
     seen: Seen,
     at: Instant,
+    /// When that version was created, if a read showed it.
+    created: Option<Timestamp>,
 }
 
 /// Consumers that were woken for a read and have not read yet.
@@ -336,6 +341,7 @@ impl Index {
             removed: None,
             disturbed: None,
             hint: None,
+            purged_elsewhere: false,
             permitted: None,
             consents: None,
             failing: BTreeSet::new(),

@@ -24,6 +24,7 @@ use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc};
 
+use crate::api::StoreKind;
 use crate::domain::consent;
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
@@ -32,6 +33,7 @@ use crate::store::{Identity, PathKey, Site, StoreClient, StoreError};
 use crate::telemetry::trail::Cause;
 use index::Index;
 use listing::Listings;
+pub use publishers::Published;
 use publishers::{Declared, Publishers};
 use shelf::Shelf;
 pub use sync_state::{Follower, Spelled, SyncState, Trouble};
@@ -41,6 +43,8 @@ pub use sync_state::{Follower, Spelled, SyncState, Trouble};
 pub struct Source {
     /// The login that reads.
     pub client: Arc<dyn StoreClient>,
+    /// The kind of the store that it is a login of.
+    pub kind: StoreKind,
     /// The place, whatever the store calls it.
     pub key: PathKey,
     /// The path, as this client spells it.
@@ -199,17 +203,17 @@ impl Feed {
 
     /// Declares all paths of a PushSecret with their places, and replaces what it declared before.
     /// `None` is a place that is not known now.
-    pub fn publishes(&self, push: &Name, places: BTreeMap<Spelled, Option<PathKey>>) {
+    pub fn publishes(&self, push: &Name, places: BTreeMap<Spelled, Option<Published>>) {
         if self.publishers().declare(push, places) == Declared::Anew {
             self.recount.send(push.clone()).ok();
         }
     }
 
-    /// The consumers that follow a path of this PushSecret, by name; `None` while the place of the
-    /// path is not known.
+    /// The consumers that follow a path of this PushSecret, by name, as far as what their stores say of
+    /// the place counts ([`Published`]). `None` while the place of the path is not known.
     pub fn followers(&self, push: &Name, path: &Spelled) -> Option<Vec<Follower>> {
-        let key = self.publishers().place(push, path)?.clone();
-        Some(self.index().followers_of(&key))
+        let published = self.publishers().place(push, path)?.clone();
+        Some(self.index().followers_of(&published))
     }
 
     /// Records the state of a consumer after a reconcile.

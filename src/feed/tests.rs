@@ -27,7 +27,12 @@ fn data(password: &str) -> RemoteData {
 async fn source(store: &FakeStore, at: &str) -> Source {
     let path = path(at);
     let key = store.path_key(&path).await.unwrap();
-    Source { client: Arc::new(store.clone()), key, path, version: None }
+    Source { client: Arc::new(store.clone()), kind: StoreKind::ClusterSecretStore, key, path, version: None }
+}
+
+/// What a PushSecret publishes where this source reads.
+fn published(source: &Source) -> Published {
+    Published { site: source.site(), kind: source.kind }
 }
 
 fn consumer(number: usize) -> Name {
@@ -360,7 +365,7 @@ async fn a_publisher_hears_when_a_consumer_stands_otherwise_and_not_when_it_only
     let mut recounts = feed.recounts().unwrap();
     let (push, spelled) = (Name::new("db", "push"), Spelled { store: "SecretStore/s".into(), path: "secret/a".into() });
     assert_eq!(feed.followers(&push, &spelled), None, "nobody knows where the path is");
-    let places = BTreeMap::from([(spelled.clone(), Some(source.key.clone()))]);
+    let places = BTreeMap::from([(spelled.clone(), Some(published(&source)))]);
     feed.publishes(&push, places.clone());
     assert_eq!(drained(&mut recounts), std::slice::from_ref(&push));
     let versions = |feed: &Feed| -> Vec<Option<u64>> {
@@ -503,7 +508,7 @@ async fn after_a_purge_an_earlier_numbering_counts_for_nothing() {
     let source = source(&store, "p").await;
     served(&feed, "reader", &source, None, Follow::Every(HOUR)).await;
     feed.record(&Name::new("team", "reader"), SyncState::Synced);
-    feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(source.key.clone()))]));
+    feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(published(&source)))]));
     let version = |feed: &Feed| feed.followers(&push, &spelled).unwrap()[0].version;
     assert_eq!(version(&feed), Some(5));
     let now = Instant::now();

@@ -115,7 +115,7 @@ impl Reconciler for Pusher {
             now: Timestamp::now(),
         };
         let report = reconcile(object, &world).await;
-        if let (Some(moved), Some(Requeue::BackOff | Requeue::Throttled)) = (moved, report.requeue()) {
+        if let Some(moved) = moved.filter(|_| report.requeue().is_some_and(Requeue::is_failure)) {
             // The change is not pushed yet.
             context.moves.note(name.clone(), moved);
         }

@@ -31,6 +31,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use crate::api::store_location::StoreLocation;
 use crate::domain::path::RemotePath;
@@ -107,6 +108,9 @@ pub struct Head {
 pub struct Metadata {
     /// The latest version's number; 0 if there is none.
     pub latest: u64,
+    /// When the entry was created, by the server's clock; `None` if the server does not say so. A
+    /// purge and another creation change it, and so does nothing else.
+    pub created: Option<Timestamp>,
     /// The versions that are not destroyed, in order. They include deleted ones, which can be
     /// undeleted.
     pub kept: Vec<u64>,

@@ -136,10 +136,13 @@ async fn contract(store: &dyn StoreClient) {
     let metadata = store.metadata(&path).await.unwrap().unwrap();
     assert_eq!((metadata.latest, metadata.kept), (3, vec![1, 2]), "a deleted version can be undeleted");
     assert_eq!(metadata.custom_metadata, destroyed.custom_metadata);
+    assert!(metadata.created <= first.created && first.created < destroyed.created, "an entry is as old as it is");
     listings(store).await;
     store.purge(&path).await.unwrap();
     assert!(matches!(store.read(&path, None).await.unwrap().state, EntryState::Absent));
     assert_eq!(store.write(&path, &text("anew"), 0).await.unwrap().version, 1);
+    let anew = store.metadata(&path).await.unwrap().unwrap();
+    assert!(destroyed.created.is_some() && anew.created > destroyed.created, "an entry that is created again is new");
     exchanges::contract(store).await;
 
     let elsewhere = RemotePath::parse(Some("nowhere"), "platform-data/contract/entry").unwrap();

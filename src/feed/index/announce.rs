@@ -54,6 +54,7 @@ impl Index {
             Pushed::Purge | Pushed::Consent => 0,
         };
         path.hint = Some(Hint { version, at: now });
+        path.purged_elsewhere |= pushed == Pushed::Purge;
         match pushed {
             Pushed::Consent => self.permit(site, now, now),
             Pushed::Version(_) | Pushed::Removal(_) | Pushed::Purge => {
@@ -74,7 +75,7 @@ impl Index {
         // A write does not change consents.
         let consents = path.known.filter(|known| known.seen.version == version).and_then(|known| known.seen.consents);
         let seen = Seen { version, live, consents };
-        path.known = Some(Known { seen, at: now });
+        path.known = Some(Known { seen, at: now, created: None });
         self.number_anew(site, version);
         let behind = self.behind(site, seen);
         self.wake_announced(behind, now)

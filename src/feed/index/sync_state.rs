@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Index;
 use crate::domain::object_name::Name;
-use crate::feed::{Follower, SyncState};
-use crate::store::{PathKey, Site};
+use crate::feed::{Follower, Published, SyncState};
+use crate::store::Site;
 
 impl Index {
     /// Ends a reconcile, and returns the paths for which this consumer's state changed.
@@ -34,10 +34,11 @@ impl Index {
         moved
     }
 
-    /// The followers of a place at any address, by name.
-    pub fn followers_of(&self, place: &PathKey) -> Vec<Follower> {
+    /// The followers of a published place that count, by name.
+    pub fn followers_of(&self, published: &Published) -> Vec<Follower> {
         let mut followers: BTreeMap<&Name, Follower> = BTreeMap::new();
-        for (name, held) in self.sites_of(place).flat_map(|(site, path)| self.following(path, site)) {
+        let all = self.sites_of(&published.site.place).flat_map(|(site, path)| self.following(path, site));
+        for (name, held) in all.filter(|(_, held)| published.is_read_by(&held.source)) {
             let trouble = self.consumers.get(name).and_then(|consumer| consumer.trouble.clone());
             followers
                 .entry(name)

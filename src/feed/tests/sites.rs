@@ -2,6 +2,7 @@
 //! announcement wakes at both, and what is known of one judges nothing at the other.
 
 use super::*;
+use crate::feed::index::Progress;
 
 const AT: &str = "platform-data/redis/a";
 const LAST: u64 = 1_000_000_000;
@@ -137,10 +138,97 @@ async fn rf2_a_consent_that_changed_at_another_address_is_read_anew_by_who_never
 }
 
 #[tokio::test]
-async fn the_consumers_of_a_place_are_counted_at_every_address() {
-    let two = Two::same().await;
+async fn the_consumers_at_another_address_are_counted_where_the_cluster_chose_both() {
+    use StoreKind::{ClusterSecretStore, SecretStore};
     let (push, spelled) = (Name::new("db", "push"), Spelled { store: "SecretStore/s".into(), path: "secret/a".into() });
-    two.feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(two.ours.1.key.clone()))]));
-    let followers = two.feed.followers(&push, &spelled).unwrap();
-    assert_eq!(followers.into_iter().map(|follower| follower.name).collect::<Vec<_>>(), [consumer(0), consumer(1)]);
+    let both = [consumer(0), consumer(1)];
+    for (ours, theirs, counted) in [
+        (ClusterSecretStore, ClusterSecretStore, both.as_slice()),
+        (ClusterSecretStore, SecretStore, &both[..1]),
+        (SecretStore, ClusterSecretStore, &both[..1]),
+        (SecretStore, SecretStore, &both[..1]),
+    ] {
+        let two = Two::same().await;
+        let their_source = Source { kind: theirs, ..two.theirs.1.clone() };
+        two.feed.subscribe(&consumer(1), vec![their_source], Follow::Every(HOUR));
+        let published = Published { kind: ours, ..published(&two.ours.1) };
+        two.feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(published))]));
+        let followers = two.feed.followers(&push, &spelled).unwrap();
+        let names: Vec<Name> = followers.into_iter().map(|follower| follower.name).collect();
+        assert_eq!(names, counted, "{ours} and {theirs}");
+    }
+}
+
+/// What happens at our server after a version was read there.
+enum Then {
+    PurgedAndCreatedAgain,
+    Restored,
+    RestoredAndWritten,
+}
+
+/// Our consumer has read version 5 long ago. Then this happens, and another address announces a purge.
+async fn five_versions_and(then: Then) -> Two {
+    let two = Two::same().await;
+    let (server, source) = &two.ours;
+    for password in 2..=5 {
+        server.put(&path(AT), data(&password.to_string()));
+    }
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+    let read = source.client.read(&source.path, None).await.unwrap();
+    assert_eq!(two.feed.index().judge(&source.read_key(), &read, false, long_ago, long_ago), Progress::Good);
+    match then {
+        Then::PurgedAndCreatedAgain => {
+            server.purge(&path(AT));
+            server.put(&path(AT), data("anew"));
+        }
+        Then::Restored => server.restore(&path(AT), 3),
+        Then::RestoredAndWritten => {
+            server.restore(&path(AT), 3);
+            server.put(&path(AT), data("after the restore"));
+        }
+    }
+    two
+}
+
+#[tokio::test]
+async fn what_was_purged_and_created_again_through_another_address_is_read_at_once() {
+    let two = five_versions_and(Then::PurgedAndCreatedAgain).await;
+    two.feed.announce(&two.theirs.1.site(), Pushed::Purge);
+    two.feed.announce(&two.theirs.1.site(), Pushed::Version(1));
+    assert_eq!(two.read(Freshness::Shared).await.0, Ok(1));
+    two.ours.0.put(&path(AT), data("2"));
+    two.ours.0.restore(&path(AT), 2);
+    assert_eq!(two.read(Freshness::Since(Instant::now())).await, (Ok(2), 1));
+    assert_eq!(two.ours.0.count(Operation::Metadata), 1, "it was looked at once");
+}
+
+/// A purge that another address announces is no reason by itself: what our server says is.
+#[tokio::test]
+async fn an_older_version_is_not_accepted_because_another_address_announced_a_purge() {
+    for (then, to) in [(Then::Restored, 3), (Then::RestoredAndWritten, 4)] {
+        let two = five_versions_and(then).await;
+        two.feed.announce(&two.theirs.1.site(), Pushed::Purge);
+        let back = ReadError::WentBack { path: format!("secret/{AT}"), from: 5, to };
+        assert_eq!(two.read(Freshness::Shared).await.0, Err(back));
+    }
+}
+
+#[tokio::test]
+async fn an_entry_that_nobody_announced_as_purged_waits_for_a_person() {
+    let two = five_versions_and(Then::PurgedAndCreatedAgain).await;
+    let back = ReadError::WentBack { path: format!("secret/{AT}"), from: 5, to: 1 };
+    assert_eq!(two.read(Freshness::Since(Instant::now())).await.0, Err(back));
+    assert_eq!(two.ours.0.count(Operation::Metadata), 0);
+}
+
+#[tokio::test]
+async fn a_login_that_may_not_see_when_an_entry_was_created_waits_for_a_person() {
+    let two = five_versions_and(Then::PurgedAndCreatedAgain).await;
+    two.ours.0.before_each(|_, request| {
+        let forbidden = StoreError::Forbidden { operation: "read the metadata of", path: AT.into() };
+        (request.operation == Operation::Metadata).then_some(Fault::Refuse(forbidden))
+    });
+    two.feed.announce(&two.theirs.1.site(), Pushed::Purge);
+    let back = ReadError::WentBack { path: format!("secret/{AT}"), from: 5, to: 1 };
+    assert_eq!(two.read(Freshness::Shared).await.0, Err(back));
 }

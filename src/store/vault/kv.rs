@@ -106,7 +106,12 @@ pub fn data_reply(reply: &Reply, path: &RemotePath) -> Result<DataReply, StoreEr
                 Some(data) => EntryState::Live { version, data: values(data) },
                 None => EntryState::Deleted { version },
             };
-            Ok(DataReply::Entry(Entry { state, custom_metadata: metadata.custom_metadata.unwrap_or_default() }))
+            let created = metadata.created_time.parse().ok();
+            Ok(DataReply::Entry(Entry {
+                state,
+                created,
+                custom_metadata: metadata.custom_metadata.unwrap_or_default(),
+            }))
         }
         None if !reply.status.is_success() => Ok(DataReply::Nothing),
         None => Err(StoreError::BadReply {
@@ -127,11 +132,12 @@ pub fn head(reply: &Reply, path: &RemotePath) -> Result<Head, StoreError> {
 
 /// Parses a successful reply to [`read_metadata`].
 pub fn all_versions(reply: &Reply, path: &RemotePath) -> Result<store::Metadata, StoreError> {
-    let Metadata { current_version, custom_metadata, versions, .. } = metadata(reply, path)?;
+    let Metadata { current_version, created_time, custom_metadata, versions, .. } = metadata(reply, path)?;
     let kept = versions.iter().filter(|(_, state)| !state.destroyed);
     let mut kept: Vec<u64> = kept.filter_map(|(number, _)| number.parse().ok()).collect();
     kept.sort_unstable();
-    Ok(store::Metadata { latest: current_version, kept, custom_metadata: custom_metadata.unwrap_or_default() })
+    let (created, custom_metadata) = (created_time.parse().ok(), custom_metadata.unwrap_or_default());
+    Ok(store::Metadata { latest: current_version, created, kept, custom_metadata })
 }
 
 /// What the metadata shows of an entry whose data was not found: it has no versions, or not the
@@ -144,7 +150,7 @@ pub fn without_data(reply: &Reply, path: &RemotePath, asked: Option<u64>) -> Res
         (_, version) if is_live(version, &metadata.versions) => return Ok(None),
         (_, version) => EntryState::Deleted { version },
     };
-    Ok(Some(Entry { state, custom_metadata: metadata.custom_metadata.unwrap_or_default() }))
+    Ok(Some(Entry { state, created: None, custom_metadata: metadata.custom_metadata.unwrap_or_default() }))
 }
 
 /// Parses a successful reply to [`write`].

@@ -25,6 +25,9 @@ pub struct Version {
 #[derive(Deserialize)]
 pub struct VersionMetadata {
     pub version: u64,
+    /// RFC 3339.
+    #[serde(default)]
+    pub created_time: String,
     #[serde(default)]
     pub custom_metadata: Option<BTreeMap<String, String>>,
 }
@@ -33,6 +36,9 @@ pub struct VersionMetadata {
 #[derive(Deserialize)]
 pub struct Metadata {
     pub current_version: u64,
+    /// RFC 3339: when the entry was created, not its latest version.
+    #[serde(default)]
+    pub created_time: String,
     /// The version of the metadata; only OpenBao has it.
     #[serde(default)]
     pub current_metadata_version: Option<u64>,

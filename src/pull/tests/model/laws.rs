@@ -65,7 +65,7 @@ impl World {
 
     /// The producer is told of no later version than the target was rendered from.
     async fn counts_as_what_it_has(&self) -> Result<(), TestCaseError> {
-        let counted = self.readers().await.into_iter().next().and_then(|reader| reader.version);
+        let counted = self.followers().await.into_iter().next().and_then(|follower| follower.version);
         let Some((version, held)) = counted.filter(|version| *version > 0).zip(self.held()) else { return Ok(()) };
         // A write whose reply was lost may have put a later one there.
         let mut values = self.paths[self.store.at()].values.range(version..).flat_map(|(_, values)| values);
@@ -124,8 +124,12 @@ impl World {
             (true, false) => self.is_right_without_a_value(&ready)?,
             (false, _) => prop_assert_eq!(&ready["status"], "False", "it is {}", ready),
         }
+        if ready["status"] == "True" {
+            prop_assert_eq!(self.bound().is_some(), self.held().is_some(), "it is {}", ready);
+        }
         if self.is_forbidden() && self.store.serves() == Serves::Yes && !self.unheard {
             prop_assert_eq!(self.held(), None, "a permission was withdrawn: {}", ready);
+            prop_assert_eq!(self.bound(), None, "its target was deleted: {}", ready);
         }
         Ok(())
     }

@@ -14,14 +14,14 @@ use super::super::object;
 use super::events::{Event, Serves, Setting};
 use super::process::Process;
 use super::{OBJECT, TARGET};
-use crate::api::ExternalSecret;
+use crate::api::{ExternalSecret, StoreKind};
 use crate::cluster::in_memory::ApiServer;
 use crate::controller::guarded::Guarded;
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{EntryState, RemoteData, RemoteValue};
 use crate::domain::{claim, consent};
-use crate::feed::{Pushed, Reader, Spelled};
+use crate::feed::{Follower, Published, Pushed, Spelled};
 use crate::pull::bound::LOOK_AROUND;
 use crate::store::fake::FakeStore;
 use crate::store::opening::Opening;
@@ -224,13 +224,14 @@ impl World {
     }
 
     /// Who follows the path, by what the producer is told.
-    pub async fn readers(&self) -> Vec<Reader> {
+    pub async fn followers(&self) -> Vec<Follower> {
         let ((server, path), feed) = (self.store.place(), &self.process.context.feed);
         let key = server.path_key(&path).await.unwrap();
         let spelled = Spelled { store: "ClusterSecretStore/vault".into(), path: path.to_string() };
         let producer = Name::new("db", "push");
-        feed.publishes(&producer, [(spelled.clone(), Some(key))].into());
-        feed.readers(&producer, &spelled).unwrap_or_default()
+        let published = Published { site: Site::of(&server, key), kind: StoreKind::ClusterSecretStore };
+        feed.publishes(&producer, [(spelled.clone(), Some(published))].into());
+        feed.followers(&producer, &spelled).unwrap_or_default()
     }
 
     async fn announce(&mut self, pushed: Pushed) {
@@ -257,7 +258,7 @@ impl World {
             return;
         }
         let left = (0..PROPERTIES.len()).filter(|property| !dropped.contains(property) && has(*property)).count();
-        let (at, seen) = (self.store.at(), self.readers().await.len() == 1);
+        let (at, seen) = (self.store.at(), self.followers().await.len() == 1);
         dropped.iter().for_each(|property| self.paths[at].owned[*property] = false);
         self.paths[at].taken = Taken::ByPush { seen };
         let (version, pushed): (u64, fn(u64) -> Pushed) = match left {
@@ -329,7 +330,7 @@ impl World {
             Event::Purge => {
                 let (server, path) = self.store.place();
                 if !matches!(server.peek(&path).state, EntryState::Absent) {
-                    let seen = self.readers().await.len() == 1;
+                    let seen = self.followers().await.len() == 1;
                     server.purge(&path);
                     let taken = Taken::ByPush { seen };
                     *self.path() = Path { taken, is_marked: false, owned: [false; 2], values: BTreeMap::new() };
@@ -557,6 +558,12 @@ impl World {
     fn property(&self) -> usize {
         let object = self.api.get(OBJECT);
         object.as_ref().map(property_of).unwrap_or_default()
+    }
+
+    /// The Secret that its status names.
+    pub fn bound(&self) -> Option<String> {
+        let object: Value = self.api.get(OBJECT)?;
+        object["status"]["binding"]["name"].as_str().map(str::to_owned)
     }
 
     /// What the target should hold now.
