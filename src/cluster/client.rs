@@ -177,7 +177,6 @@ fn asked(method: &Method, path: &str, query: Option<&str>) -> Asked {
 #[cfg(test)]
 mod tests {
     use axum::http::StatusCode;
-    use serde_json::json;
 
     use super::*;
 
@@ -189,27 +188,6 @@ mod tests {
         assert_eq!(read("/api/v1/secrets", "limit=500"), Asked::List(secrets));
         assert_eq!(read("/api/v1/namespaces/a/secrets", "labelSelector=a%3Db"), Asked::Other);
         assert_eq!(asked(&Method::POST, "/api/v1/namespaces/a/secrets", None), Asked::Other, "a target is created");
-    }
-
-    #[tokio::test]
-    async fn the_kubeconfig_and_the_context_that_are_asked_for_are_used() {
-        let file = std::env::temp_dir().join(format!("waypost-kubeconfig-{}", std::process::id()));
-        let cluster = |name: &str| json!({ "name": name, "cluster": { "server": format!("https://{name}") } });
-        let context = |name: &str| json!({ "name": name, "context": { "cluster": name, "user": "me" } });
-        let kubeconfig = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "one", "users": [{ "name": "me", "user": {} }],
-            "clusters": [cluster("one"), cluster("two")], "contexts": [context("one"), context("two")],
-        });
-        std::fs::write(&file, kubeconfig.to_string()).unwrap();
-        let server = async |context: Option<&str>| {
-            let choice = ClusterChoice { kubeconfig: Some(file.clone()), context: context.map(str::to_owned) };
-            config(&choice).await.map(|config| config.cluster_url.host().unwrap().to_owned())
-        };
-        assert_eq!(server(None).await.unwrap(), "one");
-        assert_eq!(server(Some("two")).await.unwrap(), "two");
-        let missing = server(Some("three")).await.unwrap_err().to_string();
-        assert!(missing.contains(&*file.to_string_lossy()), "{missing}");
-        std::fs::remove_file(file).unwrap();
     }
 
     /// Whether a request with this answer is a sign of life.

@@ -277,4 +277,16 @@ current-context: one
             assert!(!said.contains("os error"), "{said}");
         }
     }
+
+    #[tokio::test]
+    async fn the_kubeconfig_and_the_context_that_are_asked_for_are_used() {
+        let folder = Folder::new("chosen-kubeconfig");
+        let file = folder.0.join("config");
+        let second = "clusters: [{name: gone, cluster: {server: \"http://127.0.0.2:9\"}}, ";
+        std::fs::write(&file, USABLE.replace("clusters: [", second)).unwrap();
+        for (context, host) in [(None, "127.0.0.1"), (Some("two"), "127.0.0.2")] {
+            let choice = ClusterChoice { kubeconfig: Some(file.clone()), context: context.map(str::to_owned) };
+            assert_eq!(config(&choice).await.unwrap().cluster_url.host(), Some(host));
+        }
+    }
 }

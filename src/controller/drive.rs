@@ -31,8 +31,8 @@ use super::undecodable::{self, Advice, Fate};
 use crate::api::kind::Kind;
 use crate::cluster::ClusterError;
 use crate::domain::object_name::Name;
-use crate::store::StoreName;
 use crate::store::serving::serving;
+use crate::store::{StoreChange, StoreName};
 use crate::telemetry::trail::{self, Cause};
 use crate::watch::{self, Known, Sighting};
 
@@ -143,10 +143,11 @@ impl<R: Reconciler> Driven<R> {
     }
 
     /// Tells the turns which stores change. Does not end.
-    async fn heed(&self, mut changes: Receiver<StoreName>) {
+    async fn heed(&self, mut changes: Receiver<StoreChange>) {
         loop {
             let changed = match changes.recv().await {
-                Ok(store) => vec![store],
+                Ok(StoreChange::Use(store)) => vec![store],
+                Ok(StoreChange::Labels(_) | StoreChange::Allowance(_)) => continue,
                 Err(RecvError::Lagged(_)) => self.turns.stores(),
                 Err(RecvError::Closed) => return std::future::pending().await,
             };

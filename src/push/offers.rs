@@ -367,11 +367,9 @@ impl Offer {
     /// again.
     fn is_answered_by(&mut self, name: &Name) {
         let asked: Vec<Waiter> = self.asked.iter().filter(|asked| asked.name == *name).cloned().collect();
-        asked.into_iter().for_each(|waiter| drop(self.is_declined_by(&waiter)));
-    }
-
-    fn has_declined(&self, waiter: &Waiter) -> bool {
-        self.declined.get(&waiter.name) == Some(waiter)
+        for waiter in &asked {
+            self.is_declined_by(waiter);
+        }
     }
 
     fn is_to_be_had(&self) -> bool {

@@ -13,7 +13,6 @@
 //!
 //! What a story that failed taught is below by name, event by event.
 
-mod counted;
 mod events;
 mod laws;
 mod process;
@@ -183,5 +182,25 @@ async fn a_loss_that_waits_for_others_is_judged_again() {
         let pause = world.reconcile().await;
         assert!(pause.is_some_and(|pause| Duration::ZERO < pause && pause <= LOOK_AROUND), "{pause:?}");
         world.deliver();
+    }
+}
+
+/// Who could not write a version is not counted as having it, and writes it although the cache shows
+/// the success before.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_failed_is_not_counted_and_is_tried_again_though_the_cache_lags() {
+    use Event::{FailTarget, Lag, Push, Reconcile, Woken};
+    for fault in [Fault::Refuse, Fault::LoseReply] {
+        let mut world = World::new(POLICIES[0], setting(false, false));
+        world.happens(&Reconcile).await;
+        world.deliver();
+        assert_eq!(world.has_without_trouble().await, Some(1));
+        for event in [Lag(true), FailTarget(fault), Push, Woken] {
+            world.happens(&event).await;
+        }
+        assert_eq!(world.has_without_trouble().await, None, "{fault:?}");
+        world.happens(&Woken).await;
+        assert_eq!(world.has_without_trouble().await, Some(2), "{fault:?}");
+        assert_eq!(world.held(), world.wanted());
     }
 }

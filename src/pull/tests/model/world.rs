@@ -234,6 +234,11 @@ impl World {
         feed.followers(&producer, &spelled).unwrap_or_default()
     }
 
+    /// The version that the consumer is counted as having, if nothing is in its way.
+    pub async fn has_without_trouble(&self) -> Option<u64> {
+        self.followers().await.into_iter().find(|follower| follower.trouble.is_none())?.version
+    }
+
     async fn announce(&mut self, pushed: Pushed) {
         self.unheard &= pushed != Pushed::Consent;
         let (server, path) = self.store.place();
