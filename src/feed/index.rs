@@ -83,7 +83,7 @@ struct Held {
     source: Source,
     taken: Option<Taken>,
     /// The version that its target was rendered from.
-    rendered: Option<u64>,
+    rendered: Option<Seen>,
 }
 
 /// A read that a consumer has got.
@@ -104,9 +104,6 @@ struct Path {
     disturbed: Option<Instant>,
     /// What another address last announced of the place.
     hint: Option<Hint>,
-    /// Whether another address announced that it purged the place since the known version was read.
-    /// What this address says decides whether its numbers begin again.
-    purged_elsewhere: bool,
     /// When the consents last changed.
     permitted: Option<Instant>,
     /// The last seen digest of its consents, at any version.
@@ -136,8 +133,6 @@ struct Next {
 struct Known {
     seen: Seen,
     at: Instant,
-    /// When that version was created, if a read showed it.
-    created: Option<Timestamp>,
 }
 
 /// Consumers that were woken for a read and have not read yet.
@@ -341,7 +336,6 @@ impl Index {
             removed: None,
             disturbed: None,
             hint: None,
-            purged_elsewhere: false,
             permitted: None,
             consents: None,
             failing: BTreeSet::new(),
@@ -393,8 +387,16 @@ impl Index {
 }
 
 impl Path {
+    /// Records what is known now, and when it became known if it is news.
+    fn know(&mut self, seen: Seen, now: Instant) {
+        match &mut self.known {
+            Some(known) if !known.seen.differs(seen) => known.seen.created = known.seen.created.or(seen.created),
+            known => *known = Some(Known { seen, at: now }),
+        }
+    }
+
     fn differs(&self, seen: Seen) -> bool {
-        self.known.is_some_and(|known| known.seen != seen)
+        self.known.is_some_and(|known| known.seen.differs(seen))
     }
 
     /// Whether another address announced something after this time.

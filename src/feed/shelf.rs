@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::index::{Index, Progress};
@@ -152,7 +151,7 @@ impl Shelf {
             *begun = Instant::now();
             let entry = source.client.read(&source.path, source.version).await.map_err(ReadError::Store)?;
             let seen = Seen::of(&entry);
-            let progress = lock(index).judge(key, &entry, accept_older, *begun, Instant::now());
+            let progress = lock(index).judge(key, seen, accept_older, *begun, Instant::now());
             match (progress, pauses.next()) {
                 (Progress::Good, _) => {
                     tracing::debug!(path = %source.path, version = seen.version, "read");
@@ -160,14 +159,6 @@ impl Shelf {
                 }
                 (Progress::WentBack { from }, _) => {
                     return Err(ReadError::WentBack { path: source.path.to_string(), from, to: seen.version });
-                }
-                // What another address announced is no reason to accept an older version. What this
-                // server says is: the next read is judged without the former entry.
-                (Progress::PerhapsAnew { from }, _) => {
-                    let created = created(source).await.map_err(ReadError::Store)?;
-                    if !lock(index).begin_anew(&key.site, created) {
-                        return Err(ReadError::WentBack { path: source.path.to_string(), from, to: seen.version });
-                    }
                 }
                 (Progress::Hinted, None) => {
                     lock(index).disregard_hint(&key.site);
@@ -214,15 +205,6 @@ fn serves(read: &Read, index: &Index, key: &ReadKey, freshness: Freshness, now: 
             };
             fresh && index.is_current(key, Seen::of(&kept.entry), read.begun)
         }
-    }
-}
-
-/// When the entry was created; `None` if the login may not see that.
-async fn created(source: &Source) -> Result<Option<Timestamp>, StoreError> {
-    match source.client.metadata(&source.path).await {
-        Ok(metadata) => Ok(metadata.and_then(|metadata| metadata.created)),
-        Err(StoreError::Forbidden { .. }) => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

@@ -336,14 +336,14 @@ impl Applier<'_> {
             claim::withdraws(&write.settle) || write.settle.keys().any(|key| consent::is_consent(key));
         let is_told_later = !write.data.is_empty() && has_more_to_say;
         if !write.data.is_empty() && !is_told_later {
-            (access.announce)(Pushed::Version(written.version));
+            (access.announce)(Pushed::Version(written.version, written.created));
         }
         tracing::info!(push_secret = %self.me.object(), path = %access.path, version = written.version, "version written");
         let held = |property: &String| claim::still_held(&written.custom_metadata, property, self.me, &chain.inquiry);
         if !write.holds.iter().all(held) {
             self.offers.crossed(self.me, &written.custom_metadata, &write.drops);
             if is_told_later {
-                (access.announce)(Pushed::Version(written.version));
+                (access.announce)(Pushed::Version(written.version, written.created));
             }
             return chain.lose().await.map(|()| None);
         }
@@ -353,13 +353,13 @@ impl Applier<'_> {
         if !write.settle.is_empty() {
             if chain.is_old() {
                 if is_told_later {
-                    (access.announce)(Pushed::Version(written.version));
+                    (access.announce)(Pushed::Version(written.version, written.created));
                 }
                 return chain.lose().await.map(|()| None);
             }
             let settled = self.settle(access, chain, &write.settle).await;
             if is_told_later {
-                (access.announce)(Pushed::Version(written.version));
+                (access.announce)(Pushed::Version(written.version, written.created));
             }
             settled?;
         }

@@ -92,7 +92,7 @@ impl Reconciler for Pusher {
         let moved = context.moves.take(name);
         let announce = |site: &Site, pushed| {
             trail::announced(&site.place.path, &pushed).in_scope(|| context.feed.announce(site, pushed));
-            if let (Pushed::Version(_) | Pushed::Removal(_) | Pushed::Purge, Some(moved)) = (pushed, &moved) {
+            if let (Pushed::Version(..) | Pushed::Removal(_) | Pushed::Purge, Some(moved)) = (pushed, &moved) {
                 context.metrics.propagated(Stage::Push, moved.at.elapsed());
             }
         };

@@ -439,7 +439,7 @@ impl<'a> Turn<'a> {
             if let Some(client) = seen.clients.get(&entry_ref.store)
                 && let Ok(key) = client.path_key(&entry_ref.path).await
             {
-                (self.world.announce)(&Site::of(client.as_ref(), key), Pushed::Version(version));
+                (self.world.announce)(&Site::of(client.as_ref(), key), Pushed::Version(version, None));
             }
         }
     }

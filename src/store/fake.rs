@@ -490,6 +490,7 @@ impl StoreClient for FakeStore {
                 exists: !matches!(entry.state, EntryState::Absent),
                 version: entry.cas(),
                 live: entry.data().is_some(),
+                created: entry.created,
                 custom_metadata: entry.custom_metadata,
             })
         })
@@ -558,7 +559,11 @@ impl StoreClient for FakeStore {
             }
             let stored = content.stored(path);
             let version = stored.push(duplicate(data));
-            Ok(Written { version, custom_metadata: stored.custom_metadata.clone() })
+            Ok(Written {
+                version,
+                created: stored.created_at(version),
+                custom_metadata: stored.custom_metadata.clone(),
+            })
         })
         .await
     }

@@ -86,6 +86,8 @@ pub struct Identity(pub Arc<str>);
 pub struct Written {
     /// The new version's number.
     pub version: u64,
+    /// When that version was created, by the server's clock, as far as the server says so.
+    pub created: Option<Timestamp>,
     /// The entry's custom metadata at the time of the write, from the same reply.
     pub custom_metadata: BTreeMap<String, String>,
 }
@@ -99,6 +101,8 @@ pub struct Head {
     pub version: u64,
     /// Whether that version still has data.
     pub live: bool,
+    /// When that version was created, by the server's clock, as far as the server says so.
+    pub created: Option<Timestamp>,
     /// The entry's custom metadata.
     pub custom_metadata: BTreeMap<String, String>,
 }
@@ -108,9 +112,6 @@ pub struct Head {
 pub struct Metadata {
     /// The latest version's number; 0 if there is none.
     pub latest: u64,
-    /// When the entry was created, by the server's clock; `None` if the server does not say so. A
-    /// purge and another creation change it, and so does nothing else.
-    pub created: Option<Timestamp>,
     /// The versions that are not destroyed, in order. They include deleted ones, which can be
     /// undeleted.
     pub kept: Vec<u64>,
@@ -125,6 +126,8 @@ pub struct Latest {
     pub version: u64,
     /// Whether it still has data.
     pub live: bool,
+    /// When it was created, by the server's clock, as far as the server says so.
+    pub created: Option<Timestamp>,
     /// A digest of the entry's consents ([`crate::domain::consent::digest`]).
     pub consents: u64,
 }

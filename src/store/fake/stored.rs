@@ -13,9 +13,8 @@ use crate::store::{Latest, Metadata};
 static CLOCK: AtomicI64 = AtomicI64::new(1);
 
 /// One entry.
+#[derive(Default)]
 pub(super) struct Stored {
-    /// When the entry was created.
-    pub(super) created: Timestamp,
     /// When each version was created.
     created_versions: Vec<Timestamp>,
     /// The data of version `n` is at `n - 1`; `None` once deleted or destroyed.
@@ -25,18 +24,6 @@ pub(super) struct Stored {
     pub(super) custom_metadata: BTreeMap<String, String>,
 }
 
-impl Default for Stored {
-    fn default() -> Self {
-        Stored {
-            created: now(),
-            created_versions: Vec::new(),
-            versions: Vec::new(),
-            destroyed: BTreeSet::new(),
-            custom_metadata: BTreeMap::new(),
-        }
-    }
-}
-
 impl Stored {
     pub(super) fn latest(&self) -> u64 {
         self.versions.len() as u64
@@ -44,13 +31,14 @@ impl Stored {
 
     pub(super) fn head(&self) -> Latest {
         let version = self.latest();
-        Latest { version, live: self.at(version).is_some(), consents: consent::digest(&self.custom_metadata) }
+        let (live, created) = (self.at(version).is_some(), self.created_at(version));
+        Latest { version, live, created, consents: consent::digest(&self.custom_metadata) }
     }
 
     pub(super) fn metadata(&self) -> Metadata {
         let kept = (1..=self.latest()).filter(|version| !self.destroyed.contains(version)).collect();
         let custom_metadata = self.custom_metadata.clone();
-        Metadata { latest: self.latest(), created: Some(self.created), kept, custom_metadata }
+        Metadata { latest: self.latest(), kept, custom_metadata }
     }
 
     pub(super) fn at(&self, version: u64) -> Option<&RemoteData> {

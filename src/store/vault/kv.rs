@@ -126,18 +126,18 @@ pub fn data_reply(reply: &Reply, path: &RemotePath) -> Result<DataReply, StoreEr
 pub fn head(reply: &Reply, path: &RemotePath) -> Result<Head, StoreError> {
     let metadata = metadata(reply, path)?;
     let live = is_live(metadata.current_version, &metadata.versions);
+    let created = created(metadata.current_version, &metadata.versions);
     let custom_metadata = metadata.custom_metadata.unwrap_or_default();
-    Ok(Head { exists: true, version: metadata.current_version, live, custom_metadata })
+    Ok(Head { exists: true, version: metadata.current_version, live, created, custom_metadata })
 }
 
 /// Parses a successful reply to [`read_metadata`].
 pub fn all_versions(reply: &Reply, path: &RemotePath) -> Result<store::Metadata, StoreError> {
-    let Metadata { current_version, created_time, custom_metadata, versions, .. } = metadata(reply, path)?;
+    let Metadata { current_version, custom_metadata, versions, .. } = metadata(reply, path)?;
     let kept = versions.iter().filter(|(_, state)| !state.destroyed);
     let mut kept: Vec<u64> = kept.filter_map(|(number, _)| number.parse().ok()).collect();
     kept.sort_unstable();
-    let (created, custom_metadata) = (created_time.parse().ok(), custom_metadata.unwrap_or_default());
-    Ok(store::Metadata { latest: current_version, created, kept, custom_metadata })
+    Ok(store::Metadata { latest: current_version, kept, custom_metadata: custom_metadata.unwrap_or_default() })
 }
 
 /// What the metadata shows of an entry whose data was not found: it has no versions, or not the
@@ -145,12 +145,17 @@ pub fn all_versions(reply: &Reply, path: &RemotePath) -> Result<store::Metadata,
 /// requests, and treating it as deleted would overwrite it.
 pub fn without_data(reply: &Reply, path: &RemotePath, asked: Option<u64>) -> Result<Option<Entry>, StoreError> {
     let metadata = metadata(reply, path)?;
-    let state = match (metadata.current_version, asked.unwrap_or(metadata.current_version)) {
+    let asked = asked.unwrap_or(metadata.current_version);
+    let state = match (metadata.current_version, asked) {
         (0, _) => EntryState::Empty,
         (_, version) if is_live(version, &metadata.versions) => return Ok(None),
         (_, version) => EntryState::Deleted { version },
     };
-    Ok(Some(Entry { state, created: None, custom_metadata: metadata.custom_metadata.unwrap_or_default() }))
+    Ok(Some(Entry {
+        state,
+        created: created(asked, &metadata.versions),
+        custom_metadata: metadata.custom_metadata.unwrap_or_default(),
+    }))
 }
 
 /// Parses a successful reply to [`write`].
@@ -160,7 +165,13 @@ pub fn written(reply: &Reply, path: &RemotePath) -> Result<Written, StoreError> 
         path: path.data_url(),
         what: "`data.version` is missing: is the mount KV version 2?",
     })?;
-    Ok(Written { version: data.version, custom_metadata: data.custom_metadata.unwrap_or_default() })
+    let created = data.created_time.parse().ok();
+    Ok(Written { version: data.version, created, custom_metadata: data.custom_metadata.unwrap_or_default() })
+}
+
+/// When a version was created, as far as its metadata is kept.
+pub fn created(version: u64, versions: &BTreeMap<String, VersionState>) -> Option<Timestamp> {
+    versions.get(&version.to_string())?.created_time.parse().ok()
 }
 
 /// Parses a successful reply to [`read_metadata`].

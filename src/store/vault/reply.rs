@@ -36,9 +36,6 @@ pub struct VersionMetadata {
 #[derive(Deserialize)]
 pub struct Metadata {
     pub current_version: u64,
-    /// RFC 3339: when the entry was created, not its latest version.
-    #[serde(default)]
-    pub created_time: String,
     /// The version of the metadata; only OpenBao has it.
     #[serde(default)]
     pub current_metadata_version: Option<u64>,
@@ -72,6 +69,9 @@ pub struct VersionState {
     /// RFC 3339, empty for none. It is in the future if the version expires by itself.
     #[serde(default)]
     pub deletion_time: String,
+    /// RFC 3339.
+    #[serde(default)]
+    pub created_time: String,
     #[serde(default)]
     pub destroyed: bool,
 }

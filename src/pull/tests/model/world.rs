@@ -266,17 +266,20 @@ impl World {
         let (at, seen) = (self.store.at(), self.followers().await.len() == 1);
         dropped.iter().for_each(|property| self.paths[at].owned[*property] = false);
         self.paths[at].taken = Taken::ByPush { seen };
-        let (version, pushed): (u64, fn(u64) -> Pushed) = match left {
+        let pushed = match left {
             0 => {
                 self.paths[at].owned = [false; 2];
                 let version = server.put(&path, RemoteData::new());
                 server.soft_delete(&path);
-                (version, Pushed::Removal)
+                Pushed::Removal(version)
             }
-            _ => (self.write(&[], dropped.first().copied()), Pushed::Version),
+            _ => {
+                let version = self.write(&[], dropped.first().copied());
+                Pushed::Version(version, server.peek(&path).created)
+            }
         };
         let moved = self.describe(at, left > 0);
-        self.announce(pushed(version)).await;
+        self.announce(pushed).await;
         if moved {
             self.announce(Pushed::Consent).await;
         }
@@ -328,7 +331,9 @@ impl World {
                     self.announce(Pushed::Consent).await;
                 }
                 self.unheard |= self.policy != "Periodic" && !was_there && !moved;
-                self.announce(Pushed::Version(version)).await;
+                let (server, path) = self.store.place();
+                let created = server.peek(&path).created;
+                self.announce(Pushed::Version(version, created)).await;
             }
             Event::Drop(property) => self.drop_owned(&[*property]).await,
             Event::DropAll => self.drop_owned(&[0, 1]).await,
