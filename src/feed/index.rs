@@ -206,6 +206,9 @@ impl Index {
             }
         }
         let (sites, reads) = (consumer.sites(), consumer.reads());
+        for (dropped, _) in before.iter().flat_map(|before| &before.sources).filter(|(read, _)| !reads.contains(read)) {
+            self.awaits_no_longer(name, dropped);
+        }
         reads.iter().for_each(|read| self.plant(read));
         self.consumers.insert(name.clone(), consumer);
         let as_before = before.as_ref().is_some_and(|before| before.follow == follow && before.reads() == reads);

@@ -95,9 +95,12 @@ async fn rf5_a_source_that_is_gone_is_named_and_its_last_ready_time_stands_still
         let labels = [labels[0].as_str(), labels[1].as_str()];
         stage.controller.metric("pushsecret_last_ready_timestamp_seconds", &labels).await
     };
-    let (first, written) = (last_ready().await?, stage.api::<PushSecret>(&stage.producer).get("push").await?);
+    let written = stage.api::<PushSecret>(&stage.producer).get("push").await?;
+    // The metric follows the status.
+    let set = async || Ok(Some(last_ready().await?).filter(|at| *at > 0.0));
+    let first = wait::until("it to be set", SOON, set).await?;
     wait::until("a reconcile that changes nothing to move it", SOON, async || {
-        Ok((first > 0.0 && last_ready().await? > first).then_some(()))
+        Ok((last_ready().await? > first).then_some(()))
     })
     .await?;
     let status = |push: PushSecret| push.status.map(|status| json!(status));

@@ -354,7 +354,7 @@ impl Transport {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> StoreError {
-        StoreError::Unreachable { server: self.server.clone(), cause: error::cause(error) }
+        StoreError::Unreachable { server: self.server.clone(), cause: error::cause(&self.server, error) }
     }
 }
 
