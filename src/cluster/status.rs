@@ -65,8 +65,8 @@ pub fn difference(before: &Value, after: &Value) -> Option<Value> {
     (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
-/// The merge patch that makes `after` of whatever the server has, as far as that can be known: all
-/// of it, and nothing for what only `before` has.
+/// The merge patch that makes `after` of `before`, and says also what stays: the server may have
+/// changed meanwhile.
 pub fn whole(before: &Value, after: &Value) -> Value {
     let (Value::Object(before), Value::Object(after)) = (before, after) else { return after.clone() };
     let kept = after.iter().map(|(key, value)| (key.clone(), whole(before.get(key).unwrap_or(&Value::Null), value)));

@@ -191,8 +191,7 @@ impl<R: Reconciler> Driven<R> {
             Published::Told(requeue) => requeue,
             Published::Left | Published::Gone => Requeue::AwaitChange,
         };
-        let ok = !matches!(requeue, Requeue::BackOff | Requeue::Throttled);
-        self.context.metrics.reconciled(R::KIND, name, ok, took);
+        self.context.metrics.reconciled(R::KIND, name, !requeue.is_failure(), took);
         requeue
     }
 
@@ -279,7 +278,7 @@ impl<R: Reconciler> Driven<R> {
     /// A wake-up is not delayed by the pause after a failure: kube runs the earlier of two requests.
     fn pause(&self, name: &Name, tried: u64, requeue: Requeue) -> Option<Duration> {
         match requeue {
-            Requeue::BackOff => Some(self.backoff.failed(name, tried)),
+            Requeue::BackOff | Requeue::AskAgain => Some(self.backoff.failed(name, tried)),
             Requeue::Throttled => Some(backoff::steady()),
             Requeue::After(pause) => {
                 self.backoff.reset(name);

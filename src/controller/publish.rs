@@ -140,8 +140,8 @@ impl<K: ApiObject> Subject<'_, K> {
     }
 
     /// Writes a status if it differs from the one found, and if the server would keep more of it
-    /// than before. An owed status is written as a whole, whatever was found: nobody knows what the
-    /// failed write left on the server.
+    /// than before. An owed status is written as a whole, over what the server has: nobody knows what
+    /// the failed write left there.
     ///
     /// # Errors
     /// Any error of a request; a conflict if the object is not at `resource_version` any more.
@@ -156,7 +156,7 @@ impl<K: ApiObject> Subject<'_, K> {
         let uid = self.uid();
         let is_owed = context.written.is_owed(&uid);
         let patch = match is_owed {
-            true => whole(before, after),
+            true => whole(&self.status_on_the_server(context, before).await?, after),
             false => match difference(before, after) {
                 Some(patch) if !context.pruned.is_known(&uid, writer, after, before) => patch,
                 Some(_) | None => return Ok(Put::AsItWas),
@@ -176,6 +176,14 @@ impl<K: ApiObject> Subject<'_, K> {
             Err(_invalid) => context.written.failed(&uid),
         }
         Ok(Put::Written)
+    }
+
+    /// The status as the server has it, or as it was found if that does not decode.
+    async fn status_on_the_server(&self, context: &Context, found: &Value) -> Result<Value, ClusterError> {
+        let subject = format!("{} {}", self.kind.as_str(), self.name);
+        let live = context.cluster.get(&subject, self.api.get(&self.name.name)).await?;
+        let status = live.and_then(|live| live.0.ok()).map(|live| as_json(&live)["status"].take());
+        Ok(status.unwrap_or_else(|| found.clone()))
     }
 
     fn uid(&self) -> String {

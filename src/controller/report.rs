@@ -16,9 +16,22 @@ pub enum Requeue {
     After(Duration),
     /// After a pause that doubles with each failure in a row (1 s to 7 min, with jitter).
     BackOff,
+    /// After such a pause, although nothing failed: all is as the status says, and something else is
+    /// still to be found out.
+    AskAgain,
     /// After a constant pause (15 to 25 s): a store limits the rate of requests, and it is not
     /// known for how long.
     Throttled,
+}
+
+impl Requeue {
+    /// Whether the reconcile failed, and is tried again for that.
+    pub fn is_failure(self) -> bool {
+        match self {
+            Requeue::BackOff | Requeue::Throttled => true,
+            Requeue::AwaitChange | Requeue::After(_) | Requeue::AskAgain => false,
+        }
+    }
 }
 
 /// The `Ready` condition of a reconcile.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::value::RawValue;
 
 use super::json;
@@ -78,6 +79,8 @@ impl PartialEq for RemoteValue {
 pub struct Entry {
     /// Whether there is data, and at which version.
     pub state: EntryState,
+    /// When that version was created, by the server's clock, as far as the server says so.
+    pub created: Option<Timestamp>,
     /// The entry's custom metadata, with the claims. Empty if the entry does not exist.
     pub custom_metadata: BTreeMap<String, String>,
 }
@@ -105,7 +108,7 @@ pub enum EntryState {
 impl Entry {
     /// An entry that does not exist.
     pub fn absent() -> Self {
-        Entry { state: EntryState::Absent, custom_metadata: BTreeMap::new() }
+        Entry { state: EntryState::Absent, created: None, custom_metadata: BTreeMap::new() }
     }
 
     /// The version number that a check-and-set write must name to replace exactly this state.

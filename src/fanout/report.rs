@@ -191,7 +191,8 @@ fn wish(outcome: &Outcome, resync: Option<Duration>) -> Requeue {
 fn sooner(one: Requeue, other: Requeue) -> Requeue {
     match (one, other) {
         (Requeue::After(one), Requeue::After(other)) => Requeue::After(one.min(other)),
-        (Requeue::BackOff | Requeue::Throttled, _) | (_, Requeue::BackOff | Requeue::Throttled) => Requeue::BackOff,
+        (Requeue::BackOff | Requeue::Throttled | Requeue::AskAgain, _)
+        | (_, Requeue::BackOff | Requeue::Throttled | Requeue::AskAgain) => Requeue::BackOff,
         (Requeue::AwaitChange, other) => other,
         (one, Requeue::AwaitChange) => one,
     }

@@ -83,7 +83,7 @@ struct Held {
     source: Source,
     taken: Option<Taken>,
     /// The version that its target was rendered from.
-    rendered: Option<u64>,
+    rendered: Option<Seen>,
 }
 
 /// A read that a consumer has got.
@@ -390,8 +390,16 @@ impl Index {
 }
 
 impl Path {
+    /// Records what is known now, and when it became known if it is news.
+    fn know(&mut self, seen: Seen, now: Instant) {
+        match &mut self.known {
+            Some(known) if !known.seen.differs(seen) => known.seen.created = known.seen.created.or(seen.created),
+            known => *known = Some(Known { seen, at: now }),
+        }
+    }
+
     fn differs(&self, seen: Seen) -> bool {
-        self.known.is_some_and(|known| known.seen != seen)
+        self.known.is_some_and(|known| known.seen.differs(seen))
     }
 
     /// Whether another address announced something after this time.

@@ -15,6 +15,7 @@ mod sync_state;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc};
 
+use crate::api::StoreKind;
 use crate::domain::consent;
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
@@ -32,6 +34,7 @@ use crate::store::{Identity, PathKey, Site, StoreClient, StoreError};
 use crate::telemetry::trail::Cause;
 use index::Index;
 use listing::Listings;
+pub use publishers::Published;
 use publishers::{Declared, Publishers};
 use shelf::Shelf;
 pub use sync_state::{Follower, Spelled, SyncState, Trouble};
@@ -41,6 +44,8 @@ pub use sync_state::{Follower, Spelled, SyncState, Trouble};
 pub struct Source {
     /// The login that reads.
     pub client: Arc<dyn StoreClient>,
+    /// The kind of the store that it is a login of.
+    pub kind: StoreKind,
     /// The place, whatever the store calls it.
     pub key: PathKey,
     /// The path, as this client spells it.
@@ -103,8 +108,8 @@ pub enum Freshness {
 /// What a push did to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// It wrote this version.
-    Version(u64),
+    /// It wrote this version, which the server created at this time, if that is known.
+    Version(u64, Option<Timestamp>),
     /// It removed the last of its properties, and with it this version's data.
     Removal(u64),
     /// It removed the whole entry: its versions begin at 1 again.
@@ -122,12 +127,47 @@ pub struct Seen {
     pub live: bool,
     /// A digest of the consents; `None` if only a read can show them.
     pub consents: Option<u64>,
+    /// When that version was created, by the server's clock; `None` if that is not known. A purge and
+    /// another creation begin the numbers again, and then this tells two versions with one number
+    /// apart.
+    pub created: Option<Timestamp>,
 }
 
 impl Seen {
     fn of(entry: &Entry) -> Self {
         let live = matches!(entry.state, EntryState::Live { .. });
-        Seen { version: entry.cas(), live, consents: Some(consent::digest(&entry.custom_metadata)) }
+        let consents = Some(consent::digest(&entry.custom_metadata));
+        Seen { version: entry.cas(), live, consents, created: entry.created }
+    }
+
+    fn differs(self, other: Self) -> bool {
+        let plain = |seen: Self| Seen { created: None, ..seen };
+        plain(self) != plain(other) || self.created_beside(other).is_some_and(Ordering::is_ne)
+    }
+
+    /// Whether this is older than what is known. A lower number that was created later is that of a
+    /// new entry. A higher number is never older: another server that takes over may have a clock that
+    /// is behind.
+    fn is_before(self, known: Self) -> bool {
+        let created = self.created_beside(known);
+        match self.version.cmp(&known.version) {
+            Ordering::Less => created != Some(Ordering::Greater),
+            Ordering::Equal => created == Some(Ordering::Less),
+            Ordering::Greater => false,
+        }
+    }
+
+    /// Whether this may still be a version of the entry whose latest version is `latest`.
+    fn is_of_entry(self, latest: Self) -> bool {
+        match self.version.cmp(&latest.version) {
+            Ordering::Less => true,
+            Ordering::Equal => self.created_beside(latest).is_none_or(Ordering::is_eq),
+            Ordering::Greater => false,
+        }
+    }
+
+    fn created_beside(self, other: Self) -> Option<Ordering> {
+        self.created.zip(other.created).map(|(created, other)| created.cmp(&other))
     }
 }
 
@@ -199,17 +239,17 @@ impl Feed {
 
     /// Declares all paths of a PushSecret with their places, and replaces what it declared before.
     /// `None` is a place that is not known now.
-    pub fn publishes(&self, push: &Name, places: BTreeMap<Spelled, Option<PathKey>>) {
+    pub fn publishes(&self, push: &Name, places: BTreeMap<Spelled, Option<Published>>) {
         if self.publishers().declare(push, places) == Declared::Anew {
             self.recount.send(push.clone()).ok();
         }
     }
 
-    /// The consumers that follow a path of this PushSecret, by name; `None` while the place of the
-    /// path is not known.
+    /// The consumers that follow a path of this PushSecret, by name, as far as what their stores say of
+    /// the place counts ([`Published`]). `None` while the place of the path is not known.
     pub fn followers(&self, push: &Name, path: &Spelled) -> Option<Vec<Follower>> {
-        let key = self.publishers().place(push, path)?.clone();
-        Some(self.index().followers_of(&key))
+        let published = self.publishers().place(push, path)?.clone();
+        Some(self.index().followers_of(&published))
     }
 
     /// Records the state of a consumer after a reconcile.

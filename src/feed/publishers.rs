@@ -3,14 +3,36 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::Spelled;
+use super::{Source, Spelled};
+use crate::api::StoreKind;
 use crate::domain::object_name::Name;
-use crate::store::PathKey;
+use crate::store::{PathKey, Site};
+
+/// Where a PushSecret publishes a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The place, and the address at which the PushSecret reaches it.
+    pub site: Site,
+    /// The kind of its store.
+    pub kind: StoreKind,
+}
+
+impl Published {
+    /// Whether a consumer of the same place counts. What a server calls itself is only its word. At
+    /// the address of the PushSecret it is the same server. At another it is believed if a cluster
+    /// administrator chose both: two ClusterSecretStores may lead to one server. A namespace's own
+    /// store may lead to a server of its own, which must not keep another's `Propagated` from being
+    /// True, or learn who reads a path.
+    pub(super) fn is_read_by(&self, source: &Source) -> bool {
+        let is_of_cluster = |kind| kind == StoreKind::ClusterSecretStore;
+        self.site == source.site() || is_of_cluster(self.kind) && is_of_cluster(source.kind)
+    }
+}
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Publishers {
-    places: HashMap<Name, BTreeMap<Spelled, PathKey>>,
+    places: HashMap<Name, BTreeMap<Spelled, Published>>,
     by_key: HashMap<PathKey, BTreeSet<Name>>,
 }
 
@@ -24,15 +46,15 @@ pub(super) enum Declared {
 impl Publishers {
     /// Declares all paths of a PushSecret, and replaces what it declared before. A place that is
     /// not known now (`None`) keeps its last value.
-    pub fn declare(&mut self, push: &Name, places: BTreeMap<Spelled, Option<PathKey>>) -> Declared {
+    pub fn declare(&mut self, push: &Name, places: BTreeMap<Spelled, Option<Published>>) -> Declared {
         let before = self.remove(push);
-        let place = |(spelled, key): (Spelled, Option<PathKey>)| {
-            let key = key.or_else(|| before.get(&spelled).cloned())?;
-            Some((spelled, key))
+        let place = |(spelled, published): (Spelled, Option<Published>)| {
+            let published = published.or_else(|| before.get(&spelled).cloned())?;
+            Some((spelled, published))
         };
-        let places: BTreeMap<Spelled, PathKey> = places.into_iter().filter_map(place).collect();
-        for key in places.values() {
-            self.by_key.entry(key.clone()).or_default().insert(push.clone());
+        let places: BTreeMap<Spelled, Published> = places.into_iter().filter_map(place).collect();
+        for published in places.values() {
+            self.by_key.entry(published.site.place.clone()).or_default().insert(push.clone());
         }
         let declared = if places == before { Declared::AsBefore } else { Declared::Anew };
         if !places.is_empty() {
@@ -42,7 +64,7 @@ impl Publishers {
     }
 
     /// The place of a path, if this PushSecret declared it.
-    pub fn place(&self, push: &Name, spelled: &Spelled) -> Option<&PathKey> {
+    pub fn place(&self, push: &Name, spelled: &Spelled) -> Option<&Published> {
         self.places.get(push)?.get(spelled)
     }
 
@@ -51,9 +73,10 @@ impl Publishers {
         self.by_key.get(key).into_iter().flatten()
     }
 
-    fn remove(&mut self, push: &Name) -> BTreeMap<Spelled, PathKey> {
+    fn remove(&mut self, push: &Name) -> BTreeMap<Spelled, Published> {
         let before = self.places.remove(push).unwrap_or_default();
-        for key in before.values() {
+        for published in before.values() {
+            let key = &published.site.place;
             if let Some(names) = self.by_key.get_mut(key) {
                 names.remove(push);
                 if names.is_empty() {
@@ -73,27 +96,28 @@ mod tests {
         Spelled { store: "SecretStore/s".into(), path: path.into() }
     }
 
-    fn key(path: &str) -> PathKey {
-        PathKey { server: "here".into(), mount: "kv".into(), path: path.into() }
+    fn published(path: &str) -> Published {
+        let place = PathKey { server: "here".into(), mount: "kv".into(), path: path.into() };
+        Published { site: Site { place, address: "https://here".into() }, kind: StoreKind::SecretStore }
     }
 
     #[test]
     fn a_place_that_cannot_be_told_now_is_where_it_was() {
         let (mut publishers, push) = (Publishers::default(), Name::new("db", "push"));
-        let told = BTreeMap::from([(spelled("kv/a"), Some(key("a"))), (spelled("kv/b"), Some(key("b")))]);
+        let told = BTreeMap::from([(spelled("kv/a"), Some(published("a"))), (spelled("kv/b"), Some(published("b")))]);
         assert_eq!(publishers.declare(&push, told), Declared::Anew);
-        let untold = BTreeMap::from([(spelled("kv/a"), None), (spelled("kv/b"), Some(key("b")))]);
+        let untold = BTreeMap::from([(spelled("kv/a"), None), (spelled("kv/b"), Some(published("b")))]);
         assert_eq!(publishers.declare(&push, untold), Declared::AsBefore);
-        assert_eq!(publishers.place(&push, &spelled("kv/a")), Some(&key("a")));
+        assert_eq!(publishers.place(&push, &spelled("kv/a")), Some(&published("a")));
     }
 
     #[test]
     fn a_publisher_that_is_gone_hears_nothing() {
         let (mut publishers, push) = (Publishers::default(), Name::new("db", "push"));
-        publishers.declare(&push, BTreeMap::from([(spelled("kv/a"), Some(key("a")))]));
-        assert_eq!(publishers.at(&key("a")).collect::<Vec<_>>(), [&push]);
+        publishers.declare(&push, BTreeMap::from([(spelled("kv/a"), Some(published("a")))]));
+        assert_eq!(publishers.at(&published("a").site.place).collect::<Vec<_>>(), [&push]);
         assert_eq!(publishers.declare(&push, BTreeMap::new()), Declared::Anew);
-        assert_eq!(publishers.at(&key("a")).next(), None);
+        assert_eq!(publishers.at(&published("a").site.place).next(), None);
         assert!(publishers.places.is_empty() && publishers.by_key.is_empty());
     }
 }

@@ -255,7 +255,7 @@ impl Feed {
                 Ok(head) => {
                     answered = true;
                     let consents = Some(consent::digest(&head.custom_metadata));
-                    let seen = Seen { version: head.version, live: head.live, consents };
+                    let seen = Seen { version: head.version, live: head.live, consents, created: head.created };
                     let woken = self.index().checked(&site, identity, seen, begun, Instant::now());
                     self.wake(woken);
                 }

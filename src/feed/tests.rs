@@ -27,7 +27,12 @@ fn data(password: &str) -> RemoteData {
 async fn source(store: &FakeStore, at: &str) -> Source {
     let path = path(at);
     let key = store.path_key(&path).await.unwrap();
-    Source { client: Arc::new(store.clone()), key, path, version: None }
+    Source { client: Arc::new(store.clone()), kind: StoreKind::ClusterSecretStore, key, path, version: None }
+}
+
+/// What a PushSecret publishes where this source reads.
+fn published(source: &Source) -> Published {
+    Published { site: source.site(), kind: source.kind }
 }
 
 fn consumer(number: usize) -> Name {
@@ -62,7 +67,7 @@ async fn consumers_woken_together_share_one_read_and_leave_nothing_held() {
     let before = store.count(Operation::Read);
     let version = store.put(&source.path, data("2"));
 
-    feed.announce(&source.site(), Pushed::Version(version));
+    feed.announce(&source.site(), Pushed::Version(version, None));
     let woken = drained(&mut wakeups);
     assert_eq!(woken.len(), 10);
     for name in &woken {
@@ -84,8 +89,8 @@ async fn an_announcement_wakes_each_follower_once_and_nobody_else() {
     feed.subscribe(&once, vec![source.clone()], Follow::Never);
     feed.read(&once, &source, Freshness::Shared).await.unwrap();
     let mut wakeups = feed.wakeups().unwrap();
-    feed.announce(&source.site(), Pushed::Version(2));
-    feed.announce(&source.site(), Pushed::Version(3));
+    feed.announce(&source.site(), Pushed::Version(2, None));
+    feed.announce(&source.site(), Pushed::Version(3, None));
     let woken = drained(&mut wakeups);
     assert_eq!(woken.len(), 10);
     assert!(!woken.contains(&once));
@@ -107,7 +112,7 @@ async fn a_read_older_than_the_announcement_is_repeated() {
         }
         None
     });
-    feed.announce(&source.site(), Pushed::Version(2));
+    feed.announce(&source.site(), Pushed::Version(2, None));
     let entry = feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
     assert_eq!(entry.cas(), 2);
 }
@@ -120,7 +125,7 @@ async fn identities_never_share_bytes() {
     let theirs = self::source(&other, "platform-data/redis/a").await;
     let stranger = Name::new("other", "consumer");
     feed.subscribe(&stranger, vec![theirs.clone()], Follow::Every(HOUR));
-    feed.announce(&source.site(), Pushed::Version(1));
+    feed.announce(&source.site(), Pushed::Version(1, None));
     let before = store.count(Operation::Read);
     feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
     feed.read(&stranger, &theirs, Freshness::Shared).await.unwrap();
@@ -203,7 +208,7 @@ async fn history_that_went_back_is_refused_until_a_person_says_so() {
     let store = FakeStore::new();
     let (feed, source) = ten_served(&store).await;
     let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
-    feed.index().announce(&source.site(), Pushed::Version(7), long_ago);
+    feed.index().announce(&source.site(), Pushed::Version(7, None), long_ago);
     let name = consumer(0);
     let error = feed.read(&name, &source, Freshness::Since(Instant::now())).await.err().unwrap();
     assert_eq!(error, ReadError::WentBack { path: "secret/platform-data/redis/a".into(), from: 7, to: 1 });
@@ -228,7 +233,7 @@ async fn a_version_that_is_written_while_a_person_asks_is_read_too() {
         }
         None
     });
-    feed.announce(&source.site(), Pushed::Version(2));
+    feed.announce(&source.site(), Pushed::Version(2, None));
     let entry = feed.read(&name, &source, Freshness::Asked(Instant::now())).await.unwrap();
     assert_eq!(entry.cas(), 2);
     assert!(!feed.is_behind(&name));
@@ -275,7 +280,7 @@ async fn an_entry_that_was_purged_is_noticed_by_the_check() {
     let (feed, source) = ten_served(&store).await;
     let mut wakeups = feed.wakeups().unwrap();
     let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
-    feed.index().announce(&source.site(), Pushed::Version(1), long_ago);
+    feed.index().announce(&source.site(), Pushed::Version(1, None), long_ago);
     store.purge(&source.path);
     feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await;
     let woken = drained(&mut wakeups);
@@ -293,13 +298,13 @@ async fn a_forgotten_consumer_is_neither_woken_nor_checked_for() {
     let store = FakeStore::new();
     let (feed, source) = ten_served(&store).await;
     let mut wakeups = feed.wakeups().unwrap();
-    feed.announce(&source.site(), Pushed::Version(2));
+    feed.announce(&source.site(), Pushed::Version(2, None));
     assert_eq!(drained(&mut wakeups).len(), 10);
     for number in 0..10 {
         feed.forget(&consumer(number));
     }
     assert_eq!(feed.consumers(), 0, "and nothing else is left");
-    feed.announce(&source.site(), Pushed::Version(3));
+    feed.announce(&source.site(), Pushed::Version(3, None));
     assert_eq!(drained(&mut wakeups), []);
     assert_eq!(feed.index().next_due(), None);
 }
@@ -341,14 +346,14 @@ async fn after_a_purge_by_a_push_the_first_version_is_no_step_back() {
     let store = FakeStore::new();
     let (feed, source) = ten_served(&store).await;
     store.put(&source.path, data("2"));
-    feed.announce(&source.site(), Pushed::Version(2));
+    feed.announce(&source.site(), Pushed::Version(2, None));
     feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
     store.purge(&source.path);
     feed.announce(&source.site(), Pushed::Purge);
     let gone = feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
     assert!(matches!(gone.state, EntryState::Absent) && feed.is_removed_by_push(&source.site(), 0));
     store.put(&source.path, data("anew"));
-    feed.announce(&source.site(), Pushed::Version(1));
+    feed.announce(&source.site(), Pushed::Version(1, None));
     let anew = feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
     assert!(matches!(anew.state, EntryState::Live { version: 1, .. }));
 }
@@ -360,7 +365,7 @@ async fn a_publisher_hears_when_a_consumer_stands_otherwise_and_not_when_it_only
     let mut recounts = feed.recounts().unwrap();
     let (push, spelled) = (Name::new("db", "push"), Spelled { store: "SecretStore/s".into(), path: "secret/a".into() });
     assert_eq!(feed.followers(&push, &spelled), None, "nobody knows where the path is");
-    let places = BTreeMap::from([(spelled.clone(), Some(source.key.clone()))]);
+    let places = BTreeMap::from([(spelled.clone(), Some(published(&source)))]);
     feed.publishes(&push, places.clone());
     assert_eq!(drained(&mut recounts), std::slice::from_ref(&push));
     let versions = |feed: &Feed| -> Vec<Option<u64>> {
@@ -379,7 +384,7 @@ async fn a_publisher_hears_when_a_consumer_stands_otherwise_and_not_when_it_only
     assert_eq!(drained(&mut recounts), [], "nothing is otherwise");
 
     store.put(&source.path, data("2"));
-    feed.announce(&source.site(), Pushed::Version(2));
+    feed.announce(&source.site(), Pushed::Version(2, None));
     feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
     let trouble = Trouble { reason: "TargetImmutable" };
     feed.record(&consumer(0), SyncState::Failing(trouble.clone()));
@@ -503,7 +508,7 @@ async fn after_a_purge_an_earlier_numbering_counts_for_nothing() {
     let source = source(&store, "p").await;
     served(&feed, "reader", &source, None, Follow::Every(HOUR)).await;
     feed.record(&Name::new("team", "reader"), SyncState::Synced);
-    feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(source.key.clone()))]));
+    feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(published(&source)))]));
     let version = |feed: &Feed| feed.followers(&push, &spelled).unwrap()[0].version;
     assert_eq!(version(&feed), Some(5));
     let now = Instant::now();
@@ -511,19 +516,42 @@ async fn after_a_purge_an_earlier_numbering_counts_for_nothing() {
     assert_eq!(version(&feed), None);
     // Where somebody else purged it, the first version that is pushed tells.
     let mut index = feed.index();
-    index.announce(&source.site(), Pushed::Version(5), now);
+    index.announce(&source.site(), Pushed::Version(5, None), now);
     drop(index);
     store.put(&path("p"), data("5"));
     let late = now + Duration::from_secs(60);
     feed.index().taken(&Name::new("team", "reader"), &source.read_key(), seen(5), now, now);
     feed.record(&Name::new("team", "reader"), SyncState::Synced);
     assert_eq!(version(&feed), Some(5));
-    feed.index().announce(&source.site(), Pushed::Version(1), late);
+    feed.index().announce(&source.site(), Pushed::Version(1, None), late);
     assert_eq!(version(&feed), None);
 }
 
+/// Somebody purged it, and it was created again between two looks: the number is the same.
+#[tokio::test]
+async fn the_first_version_of_another_entry_is_not_the_one_that_a_consumer_has() {
+    let (push, spelled) = (Name::new("db", "push"), Spelled { store: "SecretStore/s".into(), path: "secret/p".into() });
+    let reader = Name::new("team", "reader");
+    for is_announced in [false, true] {
+        let (store, feed) = (FakeStore::new(), Feed::new());
+        store.put(&path("p"), data("1"));
+        let source = source(&store, "p").await;
+        served(&feed, "reader", &source, None, Follow::Every(HOUR)).await;
+        feed.record(&reader, SyncState::Synced);
+        feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(published(&source)))]));
+        store.purge(&path("p"));
+        store.put(&path("p"), data("2"));
+        match is_announced {
+            true => feed.announce(&source.site(), Pushed::Version(1, store.peek(&path("p")).created)),
+            false => drop(feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await),
+        }
+        assert_eq!(feed.followers(&push, &spelled).unwrap()[0].version, None, "announced: {is_announced}");
+        assert!(feed.is_behind(&reader), "announced: {is_announced}");
+    }
+}
+
 fn seen(version: u64) -> Seen {
-    Seen { version, live: true, consents: Some(0) }
+    Seen { version, live: true, consents: Some(0), created: None }
 }
 
 #[tokio::test]
@@ -584,7 +612,7 @@ async fn the_span_of_an_announcement_is_the_cause_of_each_reconcile_that_it_wake
     let store = FakeStore::new();
     let (feed, source) = ten_served(&store).await;
     let spans = trail::tests::exported(|| {
-        trail::announced(&source.path, &2).in_scope(|| feed.announce(&source.site(), Pushed::Version(2)));
+        trail::announced(&source.path, &2).in_scope(|| feed.announce(&source.site(), Pushed::Version(2, None)));
         for number in [0, 9] {
             drop(trail::reconcile("ExternalSecret", &consumer(number), feed.take_cause(&consumer(number))));
         }

@@ -168,6 +168,7 @@ mod tests {
             let data = BTreeMap::from([("note".to_owned(), RemoteValue::text("a person's"))]);
             let entry = Entry {
                 state: EntryState::Live { version: 2, data },
+                created: None,
                 custom_metadata: claims.chain([marker]).collect(),
             };
             let (path, presence) = ("secret/db".into(), Presence::Live);

@@ -115,7 +115,7 @@ pub async fn locate(desired: &Desired, opened: &OpenStores) -> Result<Vec<Locate
         }
         let path = RemotePath::parse_read(client.mount(), &reference.key).map_err(ObserveError::Path)?;
         let key = client.path_key(&path).await.map_err(|error| read_error(reference, ReadError::Store(error)))?;
-        let source = Source { client, key, path, version: reference.version };
+        let source = Source { client, kind: reference.store.kind(), key, path, version: reference.version };
         located.push(Located { reference: reference.clone(), source });
     }
     Ok(located)

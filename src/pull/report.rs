@@ -147,7 +147,7 @@ fn held(
 ) -> Report<ExternalSecretStatus> {
     let requeue = match permission {
         Permission::Given => Requeue::AwaitChange,
-        Permission::Unknown => Requeue::BackOff,
+        Permission::Unknown => Requeue::AskAgain,
     };
     let before = object.status.clone().unwrap_or_default();
     let ready = condition::find(&before.conditions, READY).filter(|ready| ready.status == ConditionStatus::True);
@@ -236,6 +236,9 @@ fn failed(
         format!("{}{word}", text(failure))
     });
     let verdict = Verdict { ready: false, reason: reason(failure), message };
+    if matches!(failure, Failure::Refused(refusal) if refusal.takes_target()) {
+        after.binding = None;
+    }
     after.observed_generation = object.metadata.generation;
     set_condition(&mut after, object, &verdict, moment);
     let requeue = requeue(failure, desired);

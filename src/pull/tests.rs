@@ -71,7 +71,7 @@ fn live_entry(version: u64, json: &str) -> EntryState {
 }
 
 fn observed(desired: &Desired, state: EntryState, target: TargetState) -> Observed {
-    let entry = Arc::new(Entry { state, custom_metadata: BTreeMap::new() });
+    let entry = Arc::new(Entry { state, created: None, custom_metadata: BTreeMap::new() });
     let presence = if entry.data().is_some() { Presence::Live } else { Presence::Missing };
     let snapshot = Snapshot { path: "secret/platform-data/redis/db".into(), entry, presence, before: None };
     Observed { snapshots: vec![(desired.entries[0].from.clone(), snapshot)], target, consumer: Consumer::default() }
@@ -305,7 +305,7 @@ fn without_b(labels: &[String], properties: &[&str], has_key: bool) -> Result<St
     let custom_metadata = labels.iter().map(|key| (key.clone(), claim::MARKER_VALUE.to_owned())).collect();
     let mut found = observed(&desired, live_entry(2, r#"{"a": "1"}"#), TargetState::Absent);
     let (_, snapshot) = &mut found.snapshots[0];
-    snapshot.entry = Arc::new(Entry { state: live_entry(2, r#"{"a": "1"}"#), custom_metadata });
+    snapshot.entry = Arc::new(Entry { state: live_entry(2, r#"{"a": "1"}"#), created: None, custom_metadata });
     snapshot.before = Some(PulledPath {
         properties: properties.iter().map(|property| (*property).to_owned()).collect(),
         ..PulledPath::default()

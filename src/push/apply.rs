@@ -172,17 +172,16 @@ impl Apply<'_> {
         if job.goal.is_idle() {
             return Ok(Applied::default());
         }
-        let (Some(client), Some(Ok(place))) = (self.clients.get(&entry_ref.store), self.places.get(entry_ref)) else {
+        let (Some(client), Some(Ok(site))) = (self.clients.get(&entry_ref.store), self.places.get(entry_ref)) else {
             // Entries are those of usable stores, and an unknown place blocks its job.
             return Ok(Applied::default());
         };
-        let site = Site::of(client.as_ref(), place.clone());
-        let announce = |pushed| (self.announce)(&site, pushed);
+        let announce = |pushed| (self.announce)(site, pushed);
         let ledger = self.ledgers.at(entry_ref);
         let access = Access {
             client: client.as_ref(),
             path: &entry_ref.path,
-            place,
+            site,
             ledger: ledger.as_ref(),
             announce: &announce,
         };

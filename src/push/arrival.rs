@@ -21,17 +21,17 @@ const MAX_NAMED: usize = 3;
 pub fn reached(plan: &Plan, results: &Results, places: &Places, me: &Owner) -> Vec<Reached> {
     let wanted = plan.iter().filter(|(_, job)| !job.lines.is_empty());
     let reached = wanted.filter_map(|(entry_ref, _)| {
-        let (place, outcome) = (places.get(entry_ref)?.as_ref().ok()?.clone(), results.get(entry_ref)?);
+        let (site, outcome) = (places.get(entry_ref)?.as_ref().ok()?.clone(), results.get(entry_ref)?);
         Some(match &outcome.result {
             Ok(applied) => {
                 let owned = applied.settled.owned.clone();
-                Reached { place, owned, refused_for: BTreeSet::new(), is_final: true }
+                Reached { site, owned, refused_for: BTreeSet::new(), is_final: true }
             }
             Err(problem) => {
                 let is_final = matches!(family(problem), Family::Refused | Family::Invalid);
                 let ours = owners(problem).iter().filter(|owner| owner.cluster == me.cluster);
                 let refused_for = ours.map(|owner| Name::new(&owner.namespace, &owner.name)).collect();
-                Reached { place, owned: BTreeSet::new(), refused_for, is_final }
+                Reached { site, owned: BTreeSet::new(), refused_for, is_final }
             }
         })
     });
@@ -44,7 +44,7 @@ pub fn freed(plan: &Plan, results: &Results, places: &Places) -> BTreeSet<PathKe
     let done = left.filter_map(|(entry_ref, _)| {
         let outcome = results.get(entry_ref)?;
         let is_done = outcome.result.is_ok() && outcome.removal == Removal::Done;
-        is_done.then(|| places.get(entry_ref)?.as_ref().ok().cloned())?
+        is_done.then(|| Some(places.get(entry_ref)?.as_ref().ok()?.place.clone()))?
     });
     done.collect()
 }

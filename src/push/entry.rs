@@ -19,7 +19,7 @@ use crate::domain::consent;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState};
 use crate::feed::Pushed;
-use crate::store::{Exchange, PathKey, StoreClient, StoreError};
+use crate::store::{Exchange, Site, StoreClient, StoreError};
 
 /// How often a lost check-and-set or a crossed claim is tried again, before the whole object backs
 /// off.
@@ -88,8 +88,8 @@ pub struct Applier<'a> {
 pub struct Access<'a> {
     pub client: &'a dyn StoreClient,
     pub path: &'a RemotePath,
-    /// Where the entry really is.
-    pub place: &'a PathKey,
+    /// Where the entry really is, by the word of its server.
+    pub site: &'a Site,
     /// Records what is about to be pushed.
     pub ledger: &'a dyn Recorder,
     /// Announces to the feed, at once, what consumers must know.
@@ -166,7 +166,7 @@ impl Applier<'_> {
     pub async fn converge(&self, access: &Access<'_>, goal: &Goal, removals: Removals) -> Result<Applied, ApplyError> {
         let (entry, asked) = self.read(access).await?;
         let (losses, wrote, seen) = (0, Wrote::Nothing, Sight::Cached);
-        let inquiry = Inquiry { offered: self.offers.at(access.place), ..Inquiry::default() };
+        let inquiry = Inquiry { offered: self.offers.at(access.site), ..Inquiry::default() };
         let mut chain = Chain { entry, asked, inquiry, losses, wrote, seen };
         let mut steps = 0;
         while steps < MAX_STEPS {
@@ -187,13 +187,13 @@ impl Applier<'_> {
     async fn read(&self, access: &Access<'_>) -> Result<(Entry, Moment), ApplyError> {
         let asked = Moment::now();
         let entry = access.client.read_to_write(access.path).await.map_err(ApplyError::Store)?;
-        self.intents.read(access.place, &entry.custom_metadata);
+        self.intents.read(access.site, &entry.custom_metadata);
         Ok((entry, asked))
     }
 
     async fn read_again(&self, access: &Access<'_>, chain: &mut Chain) -> Result<(), ApplyError> {
         (chain.entry, chain.asked) = self.read(access).await?;
-        chain.inquiry.offered = self.offers.at(access.place);
+        chain.inquiry.offered = self.offers.at(access.site);
         Ok(())
     }
 
@@ -336,14 +336,14 @@ impl Applier<'_> {
             claim::withdraws(&write.settle) || write.settle.keys().any(|key| consent::is_consent(key));
         let is_told_later = !write.data.is_empty() && has_more_to_say;
         if !write.data.is_empty() && !is_told_later {
-            (access.announce)(Pushed::Version(written.version));
+            (access.announce)(Pushed::Version(written.version, written.created));
         }
         tracing::info!(push_secret = %self.me.object(), path = %access.path, version = written.version, "version written");
         let held = |property: &String| claim::still_held(&written.custom_metadata, property, self.me, &chain.inquiry);
         if !write.holds.iter().all(held) {
             self.offers.crossed(self.me, &written.custom_metadata, &write.drops);
             if is_told_later {
-                (access.announce)(Pushed::Version(written.version));
+                (access.announce)(Pushed::Version(written.version, written.created));
             }
             return chain.lose().await.map(|()| None);
         }
@@ -353,13 +353,13 @@ impl Applier<'_> {
         if !write.settle.is_empty() {
             if chain.is_old() {
                 if is_told_later {
-                    (access.announce)(Pushed::Version(written.version));
+                    (access.announce)(Pushed::Version(written.version, written.created));
                 }
                 return chain.lose().await.map(|()| None);
             }
             let settled = self.settle(access, chain, &write.settle).await;
             if is_told_later {
-                (access.announce)(Pushed::Version(written.version));
+                (access.announce)(Pushed::Version(written.version, written.created));
             }
             settled?;
         }
@@ -378,7 +378,7 @@ impl Applier<'_> {
     /// Ignores an intent that is stale, or whose claimant does not exist. Otherwise pauses for a
     /// moment and reads again.
     async fn wait(&self, access: &Access<'_>, chain: &mut Chain, key: String, by: Owner) -> Result<(), ApplyError> {
-        if self.intents.is_stale(access.place, &key, self.now) {
+        if self.intents.is_stale(access.site, &key, self.now) {
             chain.inquiry.stale.insert(key);
             return Ok(());
         }
@@ -423,7 +423,7 @@ impl Applier<'_> {
         from: &BTreeMap<String, String>,
     ) -> Result<(), ApplyError> {
         self.look(access, chain, &from.keys().cloned().collect()).await?;
-        let Some(in_hand) = self.offers.take(self.me, access.place, from) else { return Ok(()) };
+        let Some(in_hand) = self.offers.take(self.me, access.site, from) else { return Ok(()) };
         match access.client.exchange_metadata(access.path, &chain.entry, changes).await.map_err(ApplyError::Store)? {
             Exchange::Done => self.log_changes(access, changes),
             Exchange::Crossed => return chain.lose().await,

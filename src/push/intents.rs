@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::domain::claim::CustomMetadata;
-use crate::store::PathKey;
+use crate::store::Site;
 
 /// The age at which an unchanged intent counts as abandoned. Claimants respect this limit: see
 /// [`super::entry`].
@@ -17,9 +17,10 @@ pub const STALE_AFTER: Duration = Duration::from_secs(60);
 /// more.
 const UNSEEN: Duration = Duration::from_secs(3600);
 
-/// The intents that this process has seen, by place.
+/// The intents that this process has seen, by site. A server that calls itself like another starts
+/// and stops no clock of that one.
 #[derive(Default)]
-pub struct Intents(Mutex<HashMap<PathKey, Seen>>);
+pub struct Intents(Mutex<HashMap<Site, Seen>>);
 
 /// The intents of one entry.
 struct Seen {
@@ -31,7 +32,7 @@ struct Seen {
 
 impl Intents {
     /// Whether this intent, seen at `now`, was first seen at least [`STALE_AFTER`] before.
-    pub fn is_stale(&self, at: &PathKey, key: &str, now: Instant) -> bool {
+    pub fn is_stale(&self, at: &Site, key: &str, now: Instant) -> bool {
         let mut all = self.lock();
         all.retain(|_, seen| now.saturating_duration_since(seen.looked) < UNSEEN);
         let seen = all.entry(at.clone()).or_insert_with(|| Seen { looked: now, since: HashMap::new() });
@@ -42,7 +43,7 @@ impl Intents {
 
     /// Forgets the intents that a read of the entry no longer shows: one that comes back is a new
     /// one.
-    pub fn read(&self, at: &PathKey, metadata: &CustomMetadata) {
+    pub fn read(&self, at: &Site, metadata: &CustomMetadata) {
         let mut all = self.lock();
         if let Some(seen) = all.get_mut(at) {
             seen.since.retain(|key, _| metadata.contains_key(key));
@@ -52,7 +53,7 @@ impl Intents {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<PathKey, Seen>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Site, Seen>> {
         self.0.lock()
     }
 }
@@ -60,9 +61,16 @@ impl Intents {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::PathKey;
 
-    fn at(server: &str) -> PathKey {
-        PathKey { server: server.into(), mount: "secret".into(), path: "a/b".into() }
+    fn at(server: &str) -> Site {
+        let place = PathKey { server: server.into(), mount: "secret".into(), path: "a/b".into() };
+        Site { place, address: server.into() }
+    }
+
+    /// The same place as another server says of itself.
+    fn forged(server: &str) -> Site {
+        Site { address: "forged".into(), ..at(server) }
     }
 
     fn shows(keys: &[&str]) -> CustomMetadata {
@@ -77,6 +85,15 @@ mod tests {
         intents.read(&at("two"), &shows(&[]));
         assert!(!intents.is_stale(&at("two"), "k", began + STALE_AFTER));
         assert!(intents.is_stale(&at("one"), "k", began + STALE_AFTER));
+    }
+
+    #[test]
+    fn a_server_that_calls_itself_like_another_starts_and_stops_no_clock_there() {
+        let (intents, began) = (Intents::default(), Instant::now());
+        assert!(!intents.is_stale(&forged("one"), "k", began));
+        assert!(!intents.is_stale(&at("one"), "k", began + STALE_AFTER), "an intent that was just announced");
+        intents.read(&forged("one"), &shows(&[]));
+        assert!(intents.is_stale(&at("one"), "k", began + 2 * STALE_AFTER), "a claimant that died");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::plan::Places;
 use crate::api::push_ledger::PushLedger;
 use crate::api::push_secret::{FormerLocation, PushSecretData};
 use crate::api::store_location::StoreLocation;
+use crate::store::Site;
 
 /// Where each usable store leads now.
 pub type Locations = BTreeMap<StoreKey, StoreLocation>;
@@ -15,7 +16,7 @@ pub type Locations = BTreeMap<StoreKey, StoreLocation>;
 /// Adds the identities of servers and mounts, as far as the servers answered.
 pub fn learn(mut locations: Locations, places: &Places) -> Locations {
     for (entry_ref, place) in places {
-        if let (Ok(place), Some(location)) = (place, locations.get_mut(&entry_ref.store)) {
+        if let (Ok(Site { place, .. }), Some(location)) = (place, locations.get_mut(&entry_ref.store)) {
             location.server_id = Some(place.server.to_string());
             if location.path.is_some() {
                 location.mount_id = Some(place.mount.to_string());

@@ -20,7 +20,7 @@ use crate::domain::claim::Owner;
 use crate::domain::path::RemotePath;
 use crate::store::error::Family;
 use crate::store::serving::spawn_serving;
-use crate::store::{StoreClient, StoreRefusal, Stores};
+use crate::store::{Site, StoreClient, StoreRefusal, Stores};
 
 /// Why a store, or one of its former locations, cannot be used. Each text says what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -189,7 +189,7 @@ pub async fn places<'a>(clients: &Clients, entry_refs: impl Iterator<Item = &'a 
         let asked = spawn_serving(async move {
             for entry_ref in entry_refs {
                 let place = client.path_key(&entry_ref.path).await;
-                found.lock().insert(entry_ref, place);
+                found.lock().insert(entry_ref, place.map(|place| Site::of(client.as_ref(), place)));
             }
         });
         async { drop(asked.await) }

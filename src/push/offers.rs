@@ -6,8 +6,15 @@
 //! The owner removes its own line once it sees the taker's claim, and removes the property once
 //! everybody who was asked has declined.
 //!
+//! Takers find an offer by its place, at whatever address. But a place is what a server calls it, and
+//! another server may call itself the same. So who reaches the place at another address than the
+//! owner's speaks for itself alone: it ends no offer and holds none in hand. The owner looks for the
+//! taker's claim at its own address.
+//!
 //! Offers are in memory only: after a restart, owners offer again. While its owner is reconciled,
 //! an offer is closed, so that nobody takes what the owner may want back.
+
+mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,13 +25,12 @@ use kube::runtime::reflector::Store;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::waiters::{self, Maps};
 use crate::api::PushSecret;
 use crate::controller::guarded::Guarded;
 use crate::domain::claim::{self, CustomMetadata, Owner};
 use crate::domain::object_name::Name;
-use crate::domain::path::RemotePath;
-use crate::store::PathKey;
+use crate::store::{PathKey, Site};
+pub use search::Search;
 
 /// A PushSecret that may take an offer. After an edit it is asked again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,8 +44,8 @@ pub struct Waiter {
 /// The PushSecrets of the cluster, as the watch last showed them. One watch shows all changes in
 /// order: whoever sees a deletion also sees every PushSecret that was created before it.
 pub trait Others: Send + Sync {
-    /// The PushSecrets for which `is_meant` is true.
-    fn find(&self, is_meant: &dyn Fn(&PushSecret) -> bool) -> Vec<Waiter>;
+    /// The PushSecrets for which `is_meant` is true. Each is looked at once.
+    fn find(&self, is_meant: &dyn Fn(&PushSecret) -> bool) -> Vec<Arc<Guarded<PushSecret>>>;
 }
 
 /// The offers of this process, and the PushSecrets that wait for properties.
@@ -55,15 +61,15 @@ struct State {
     /// Orders the starts of reconciles and the openings of offers.
     clock: u64,
     offers: BTreeMap<At, Offer>,
-    /// By refused PushSecret: the places where it was refused, and the owners in its way.
-    refused: BTreeMap<Name, BTreeSet<(PathKey, Name)>>,
+    /// By refused PushSecret: where it was refused, and the owners in its way.
+    refused: BTreeMap<Name, BTreeSet<(Site, Name)>>,
 }
 
-/// An offered property, and the UID of its owner.
+/// An offered property as its owner reaches it, and the UID of the owner.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct At {
     uid: String,
-    place: PathKey,
+    site: Site,
     property: String,
 }
 
@@ -72,10 +78,12 @@ struct Offer {
     since: Instant,
     /// When it was opened; `None` while its owner is reconciled.
     open: Option<u64>,
-    /// Whether somebody is taking it.
+    /// Whether somebody is taking it, at its owner's address.
     in_hand: bool,
     asked: BTreeSet<Waiter>,
-    declined: BTreeSet<Waiter>,
+    /// The last answer of each PushSecret that did not take it, or says so of another address. It
+    /// counts for the generation that gave it.
+    declined: BTreeMap<Name, Waiter>,
     /// Who took it. Its former owner still has to see that.
     taken_by: Option<Name>,
     /// Who had it in hand last and did not take it: that one has seen it.
@@ -91,7 +99,7 @@ pub struct Patience {
 }
 
 /// The properties to remove, and who may want each. A property that nobody may want is not offered.
-pub type Asking = BTreeMap<(PathKey, String), Vec<Waiter>>;
+pub type Asking = BTreeMap<(Site, String), Vec<Waiter>>;
 
 /// A reconcile, as a taker of offers.
 #[derive(Clone, Debug)]
@@ -102,7 +110,7 @@ pub struct Attempt {
 
 /// The outcome of a reconcile at an entry that it publishes to.
 pub struct Reached {
-    pub place: PathKey,
+    pub site: Site,
     /// The properties that it owns there now.
     pub owned: BTreeSet<String>,
     /// The owners whose claims were in its way.
@@ -115,6 +123,8 @@ pub struct Reached {
 pub struct InHand<'a> {
     offers: &'a Offers,
     by: Name,
+    /// Where it is taken.
+    site: Site,
     at: Vec<At>,
 }
 
@@ -137,82 +147,45 @@ impl Offers {
         }
     }
 
-    /// The PushSecrets that may want this property of an entry and have not declined it. None if it
-    /// was taken, or offered for longer than `patience`: a PushSecret that fails for ever must not
-    /// hold another one.
-    pub fn waiters(
-        &self,
-        me: &Owner,
-        place: &PathKey,
-        path: &RemotePath,
-        property: &str,
-        patience: Patience,
-    ) -> Vec<Waiter> {
-        let (refused, declined, is_over) = {
-            let state = self.lock();
-            let refused = state.refused.iter().filter(|(_, at)| at.iter().any(|(refused_at, _)| refused_at == place));
-            let at = At { uid: me.uid.clone(), place: place.clone(), property: property.to_owned() };
-            let offer = state.offers.get(&at);
-            let declined = offer.map(|offer| offer.declined.clone()).unwrap_or_default();
-            let is_over = offer.is_some_and(|offer| offer.taken_by.is_some() || patience.is_over(offer.since));
-            (refused.map(|(name, _)| name.clone()).collect::<BTreeSet<Name>>(), declined, is_over)
-        };
-        if is_over {
-            return Vec::new();
-        }
-        // Of another namespace, only a PushSecret counts that names the property and uses a
-        // ClusterSecretStore. One that maps by its sources, or uses its own store, may mean any
-        // path of any server, and would delay everybody's removals while it fails.
-        let may_want = |push: &PushSecret| {
-            let is_neighbour = push.namespace().as_ref() == Some(&me.namespace);
-            match waiters::maps(push, path, property) {
-                Maps::Yes => is_neighbour || waiters::uses_a_store_of_the_cluster(push),
-                Maps::Perhaps => is_neighbour,
-                Maps::No => false,
-            }
-        };
-        let is_meant = |push: &PushSecret| {
-            push.uid().as_deref() != Some(&me.uid)
-                && waiters::may_wait(push)
-                && (refused.contains(&name(push)) || may_want(push))
-        };
-        let mut found = self.others.find(&is_meant);
-        found.retain(|waiter| !declined.contains(waiter));
-        found
+    /// Looks for the PushSecrets that may want what this one gives up. One search serves a reconcile.
+    pub fn search<'a>(&'a self, me: &'a Owner, patience: Patience) -> Search<'a> {
+        Search::new(self, me, patience)
     }
 
     /// Replaces all offers of this PushSecret, and wakes the PushSecrets that are asked. For a
-    /// property that was offered before, who declined it and since when it is offered is kept.
-    pub fn open(&self, me: &Owner, asking: Asking, now: Instant) {
+    /// property that was offered before, who declined it and since when it is offered is kept, and
+    /// also for one that is `undecided`: whether to offer it could not be decided this time.
+    pub fn open(&self, me: &Owner, asking: Asking, undecided: &dyn Fn(&PathKey, &str) -> bool, now: Instant) {
         let asked: BTreeSet<Name> = asking.values().flatten().map(|waiter| waiter.name.clone()).collect();
-        self.lock().open(me, asking, now);
+        self.lock().open(me, asking, undecided, now);
         self.wake(asked);
     }
 
     /// The properties offered at an entry, each with the UID of its owner.
-    pub fn at(&self, place: &PathKey) -> BTreeSet<(String, String)> {
+    pub fn at(&self, site: &Site) -> BTreeSet<(String, String)> {
         let state = self.lock();
-        let open = state.offers.iter().filter(|(at, offer)| at.place == *place && offer.is_to_be_had());
+        let open = state.offers.iter().filter(|(at, offer)| at.site.place == site.place && offer.is_to_be_had());
         open.map(|(at, _)| (at.property.clone(), at.uid.clone())).collect()
     }
 
     /// Begins to take these properties, each from the owner with this UID. `None` if one of them is
     /// no longer offered.
-    pub fn take(&self, me: &Owner, place: &PathKey, from: &BTreeMap<String, String>) -> Option<InHand<'_>> {
-        let at = |(property, uid): (&String, &String)| At {
-            uid: uid.clone(),
-            place: place.clone(),
-            property: property.clone(),
-        };
-        let at: Vec<At> = from.iter().map(at).collect();
+    pub fn take(&self, me: &Owner, site: &Site, from: &BTreeMap<String, String>) -> Option<InHand<'_>> {
         let mut state = self.lock();
-        if !at.iter().all(|at| state.offers.get(at).is_some_and(Offer::is_to_be_had)) {
-            return None;
+        let mut all = Vec::new();
+        for (property, uid) in from {
+            let is_it = |at: &At| at.uid == *uid && at.property == *property && at.site.place == site.place;
+            let meant = state.offers.iter().filter(|(at, offer)| is_it(at) && offer.is_to_be_had());
+            let before = all.len();
+            all.extend(meant.map(|(at, _)| at.clone()));
+            if all.len() == before {
+                return None;
+            }
         }
-        for at in &at {
+        for at in all.iter().filter(|at| at.site == *site) {
             state.offers.entry(at.clone()).and_modify(|offer| offer.in_hand = true);
         }
-        Some(InHand { offers: self, by: name_of(me), at })
+        Some(InHand { offers: self, by: name_of(me), site: site.clone(), at: all })
     }
 
     /// Records the outcome of a reconcile: closes the offers that it took, and declines those where
@@ -231,11 +204,11 @@ impl Offers {
     }
 
     /// Wakes the PushSecrets that were refused at these entries because of claims of this one: they
-    /// may be free now.
+    /// may be free now. An address does not matter: who is woken looks for itself.
     pub fn freed(&self, me: &Owner, places: &BTreeSet<PathKey>) {
         if !places.is_empty() {
             let (state, mine) = (self.lock(), name_of(me));
-            let woken = state.refused_for(|(place, owner)| places.contains(place) && *owner == mine);
+            let woken = state.refused_for(|(site, owner)| places.contains(&site.place) && *owner == mine);
             drop(state);
             self.wake(woken);
         }
@@ -255,11 +228,10 @@ impl Offers {
         let mut state = self.lock();
         state.refused.remove(name);
         state.offers.retain(|_, offer| offer.by != *name);
-        state
-            .offers
-            .values_mut()
-            .filter(|offer| offer.taken_by.as_ref() == Some(name))
-            .for_each(|offer| offer.taken_by = None);
+        for offer in state.offers.values_mut() {
+            offer.declined.remove(name);
+            offer.taken_by.take_if(|taker| taker == name);
+        }
         let asked_it = |offer: &&Offer| offer.asked.iter().any(|waiter| waiter.name == *name);
         let mut woken: BTreeSet<Name> = state.offers.values().filter(asked_it).map(|offer| offer.by.clone()).collect();
         woken.extend(state.refused_for(|(_, owner)| owner == name));
@@ -293,12 +265,14 @@ impl State {
         Some(self.tick())
     }
 
-    fn open(&mut self, me: &Owner, asking: Asking, now: Instant) {
+    fn open(&mut self, me: &Owner, asking: Asking, undecided: &dyn Fn(&PathKey, &str) -> bool, now: Instant) {
         let open = Some(self.tick());
-        let is_kept = |at: &At| asking.contains_key(&(at.place.clone(), at.property.clone()));
+        let is_kept = |at: &At| {
+            asking.contains_key(&(at.site.clone(), at.property.clone())) || undecided(&at.site.place, &at.property)
+        };
         self.offers.retain(|at, _| at.uid != me.uid || is_kept(at));
-        for ((place, property), asked) in asking {
-            let at = At { uid: me.uid.clone(), place, property };
+        for ((site, property), asked) in asking {
+            let at = At { uid: me.uid.clone(), site, property };
             if asked.is_empty() {
                 self.offers.entry(at).and_modify(|offer| (offer.open, offer.asked) = (None, BTreeSet::new()));
                 continue;
@@ -309,14 +283,18 @@ impl State {
     }
 
     /// Says who left these, and that the taker is refused there for their sake no longer.
-    fn taken(&mut self, taker: &Name, all: &[At]) -> BTreeSet<Name> {
+    fn taken(&mut self, taker: &Name, site: &Site, all: &[At]) -> BTreeSet<Name> {
         let mut left = BTreeSet::new();
         for at in all {
             let Some(offer) = self.offers.get_mut(at) else { continue };
-            offer.is_taken_by(taker);
+            match at.site == *site {
+                true => offer.is_taken_by(taker),
+                // Only a look at the owner's own address shows whether it is so there too.
+                false => offer.is_answered_by(taker),
+            }
             left.insert(offer.by.clone());
             if let Some(refused) = self.refused.get_mut(taker) {
-                refused.remove(&(at.place.clone(), offer.by.clone()));
+                refused.remove(&(site.clone(), offer.by.clone()));
             }
         }
         left
@@ -324,7 +302,7 @@ impl State {
 
     fn reached(&mut self, attempt: &Attempt, reached: &[Reached]) -> BTreeSet<Name> {
         let mut woken = BTreeSet::new();
-        let owned = |at: &At| reached.iter().any(|one| one.place == at.place && one.owned.contains(&at.property));
+        let owned = |at: &At| reached.iter().any(|one| one.site == at.site && one.owned.contains(&at.property));
         let taken = self
             .offers
             .iter_mut()
@@ -333,32 +311,32 @@ impl State {
             offer.is_taken_by(&attempt.waiter.name);
             woken.insert(offer.by.clone());
         }
-        let refused = reached.iter().flat_map(|one| one.refused_for.iter().map(|by| (one.place.clone(), by.clone())));
-        let refused: BTreeSet<(PathKey, Name)> = refused.collect();
+        let refused = reached.iter().flat_map(|one| one.refused_for.iter().map(|by| (one.site.clone(), by.clone())));
+        let refused: BTreeSet<(Site, Name)> = refused.collect();
         match refused.is_empty() {
             true => drop(self.refused.remove(&attempt.waiter.name)),
             false => drop(self.refused.insert(attempt.waiter.name.clone(), refused)),
         }
-        let is_final = |place: &PathKey| reached.iter().any(|one| one.is_final && one.place == *place);
+        let is_final = |site: &Site| reached.iter().any(|one| one.is_final && one.site == *site);
         woken.extend(self.decline(attempt, is_final));
         woken
     }
 
     /// Declines offers. A reconcile can only have seen those that were open before it began.
-    fn decline(&mut self, attempt: &Attempt, at_entry: impl Fn(&PathKey) -> bool) -> BTreeSet<Name> {
+    fn decline(&mut self, attempt: &Attempt, at_entry: impl Fn(&Site) -> bool) -> BTreeSet<Name> {
         let mut woken = BTreeSet::new();
         for (at, offer) in &mut self.offers {
             let has_seen = |open: u64| open < attempt.began || offer.put_down_by.as_ref() == Some(&attempt.waiter.name);
             let was_open = !offer.in_hand && offer.open.is_some_and(has_seen);
             let is_asked = offer.asked.iter().any(|asked| asked.name == attempt.waiter.name);
-            if was_open && is_asked && at_entry(&at.place) && offer.declined.insert(attempt.waiter.clone()) {
+            if was_open && is_asked && at_entry(&at.site) && offer.is_declined_by(&attempt.waiter) {
                 woken.insert(offer.by.clone());
             }
         }
         woken
     }
 
-    fn refused_for(&self, is_meant: impl Fn(&(PathKey, Name)) -> bool) -> BTreeSet<Name> {
+    fn refused_for(&self, is_meant: impl Fn(&(Site, Name)) -> bool) -> BTreeSet<Name> {
         let meant = self.refused.iter().filter(|(_, refused)| refused.iter().any(&is_meant));
         meant.map(|(name, _)| name.clone()).collect()
     }
@@ -372,12 +350,26 @@ impl Patience {
 
 impl Offer {
     fn new(by: Name, since: Instant) -> Self {
-        let (asked, declined) = (BTreeSet::new(), BTreeSet::new());
+        let (asked, declined) = (BTreeSet::new(), BTreeMap::new());
         Offer { by, since, open: None, in_hand: false, asked, declined, taken_by: None, put_down_by: None }
     }
 
     fn is_taken_by(&mut self, name: &Name) {
         (self.open, self.in_hand, self.taken_by) = (None, false, Some(name.clone()));
+    }
+
+    /// This generation of it does not want the property. Returns whether that is news.
+    fn is_declined_by(&mut self, waiter: &Waiter) -> bool {
+        self.declined.insert(waiter.name.clone(), waiter.clone()).as_ref() != Some(waiter)
+    }
+
+    /// It has taken the property elsewhere: whatever becomes of it here, that one needs not be asked
+    /// again.
+    fn is_answered_by(&mut self, name: &Name) {
+        let asked: Vec<Waiter> = self.asked.iter().filter(|asked| asked.name == *name).cloned().collect();
+        for waiter in &asked {
+            self.is_declined_by(waiter);
+        }
     }
 
     fn is_to_be_had(&self) -> bool {
@@ -388,7 +380,7 @@ impl Offer {
 impl InHand<'_> {
     /// Ends the taking after the claim is set: wakes the owners, and closes the offers.
     pub fn taken(self) {
-        let woken = self.offers.lock().taken(&self.by, &self.at);
+        let woken = self.offers.lock().taken(&self.by, &self.site, &self.at);
         self.offers.wake(woken);
     }
 }
@@ -399,7 +391,7 @@ impl Drop for InHand<'_> {
         let mut state = self.offers.lock();
         // Others who were asked meanwhile have not seen the offer, so they are asked again.
         let now = state.tick();
-        for at in &self.at {
+        for at in self.at.iter().filter(|at| at.site == self.site) {
             if let Some(offer) = state.offers.get_mut(at).filter(|offer| offer.in_hand) {
                 (offer.in_hand, offer.open) = (false, offer.open.map(|_| now));
                 offer.put_down_by = Some(self.by.clone());
@@ -413,10 +405,8 @@ impl Drop for InHand<'_> {
 }
 
 impl Others for Store<Guarded<PushSecret>> {
-    fn find(&self, is_meant: &dyn Fn(&PushSecret) -> bool) -> Vec<Waiter> {
-        let decoded =
-            |object: &Arc<Guarded<PushSecret>>| object.0.as_ref().ok().filter(|push| is_meant(push)).map(Waiter::of);
-        self.state().iter().filter_map(decoded).collect()
+    fn find(&self, is_meant: &dyn Fn(&PushSecret) -> bool) -> Vec<Arc<Guarded<PushSecret>>> {
+        self.state().into_iter().filter(|object| object.0.as_ref().is_ok_and(is_meant)).collect()
     }
 }
 

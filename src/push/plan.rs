@@ -17,7 +17,7 @@ use crate::domain::mapping::{self, SourceError};
 use crate::domain::path::RemotePath;
 use crate::domain::remote::RemoteData;
 use crate::domain::source::Source;
-use crate::store::{PathKey, StoreError};
+use crate::store::{PathKey, Site, StoreError};
 
 /// What a reconcile is for.
 pub enum Aim<'a> {
@@ -49,8 +49,8 @@ pub enum Known {
     Some,
 }
 
-/// The place of each entry reference. Two stores may lead to one place.
-pub type Places = BTreeMap<EntryRef, Result<PathKey, StoreError>>;
+/// Where each entry reference leads. Two stores may lead to one place.
+pub type Places = BTreeMap<EntryRef, Result<Site, StoreError>>;
 
 /// What to do, by entry.
 pub type Plan = BTreeMap<EntryRef, Job>;
@@ -100,7 +100,7 @@ pub fn plan(
     places: &Places,
     deletion: PushDeletionPolicy,
     paths: &[PushedPath],
-    waiters: &mut dyn FnMut(&RemotePath, &PathKey, &str) -> BTreeSet<String>,
+    waiters: &mut dyn FnMut(&RemotePath, &Site, &str) -> BTreeSet<String>,
 ) -> Plan {
     let mut plan = match aim {
         Aim::Publish { desired, mapped, sources, .. } => mapped
@@ -124,10 +124,10 @@ pub fn plan(
         });
         job.goal.history = History::Listed { version: version(paths, entry_ref) };
         job.goal.spellings.extend(lines.values().map(Line::remote_key));
-        let place = places.get(entry_ref).and_then(|place| place.as_ref().ok());
+        let site = places.get(entry_ref).and_then(|site| site.as_ref().ok());
         for (property, line) in lines {
             // It is still wanted if another entry reference with the same place maps it.
-            let moved = place.and_then(|place| wanted.get(&(place.clone(), property.clone())));
+            let moved = site.and_then(|site| wanted.get(&(site.place.clone(), property.clone())));
             let is_wanted = job.lines.contains_key(property) || moved.is_some();
             job.moved.extend(moved.filter(|to| *to != entry_ref).map(|to| (property.clone(), to.clone())));
             let known = match doubtful.contains(&(entry_ref.path.path.as_str().to_owned(), property.clone())) {
@@ -142,7 +142,7 @@ pub fn plan(
                     job.held.insert(property.clone());
                 }
                 (false, Known::All, PushDeletionPolicy::Delete) => {
-                    let waiters = place.map(|place| waiters(&entry_ref.path, place, property)).unwrap_or_default();
+                    let waiters = site.map(|site| waiters(&entry_ref.path, site, property)).unwrap_or_default();
                     if waiters.is_empty() {
                         job.goal.custom_metadata.retire(line);
                         job.goal.remove.insert(property.clone());
@@ -159,7 +159,7 @@ pub fn plan(
     plan
 }
 
-fn publish(desired: &Desired, wanted: &Wanted, sources: &[Source], place: Option<&Result<PathKey, StoreError>>) -> Job {
+fn publish(desired: &Desired, wanted: &Wanted, sources: &[Source], site: Option<&Result<Site, StoreError>>) -> Job {
     let mut job = Job {
         goal: Goal {
             existing: desired.existing,
@@ -171,7 +171,7 @@ fn publish(desired: &Desired, wanted: &Wanted, sources: &[Source], place: Option
             ..Goal::default()
         },
         lines: wanted.lines.clone(),
-        blocked: unknown_place(place),
+        blocked: unknown_place(site),
         ..Job::default()
     };
     if let Some(clash) = &wanted.clash {
@@ -197,16 +197,30 @@ fn values<'s>(wanted: &Wanted, sources: &'s [Source]) -> Result<RemoteData, (&'s
     Ok(data)
 }
 
-fn unknown_place(place: Option<&Result<PathKey, StoreError>>) -> Option<Problem> {
-    match place {
+fn unknown_place(site: Option<&Result<Site, StoreError>>) -> Option<Problem> {
+    match site {
         Some(Err(error)) => Some(Problem::Store(error.clone())),
         Some(Ok(_)) | None => None,
     }
 }
 
+/// Whether this reconcile could not decide whether to remove this property of this place: a line may
+/// mean it, but its place or its store is unknown now, or it is unknown what is wanted.
+pub fn is_undecided(plan: &Plan, ledger: &Ledger, places: &Places, place: &PathKey, property: &str) -> bool {
+    let is_there = |entry_ref: &EntryRef| matches!(places.get(entry_ref), Some(Ok(site)) if site.place == *place);
+    let is_wanted = |(entry_ref, job): (&EntryRef, &Job)| is_there(entry_ref) && job.lines.contains_key(property);
+    let is_held = |(entry_ref, job): (&EntryRef, &Job)| is_there(entry_ref) && job.held.contains(property);
+    let may_be_it = |(entry_ref, lines): (&EntryRef, &BTreeMap<String, Line>)| {
+        let is_unplaced = !matches!(places.get(entry_ref), Some(Ok(_)));
+        is_unplaced && entry_ref.path.path.as_str() == &*place.path && lines.contains_key(property)
+    };
+    let is_doubtful = !ledger.unreachable.is_empty() || plan.iter().any(is_held) || ledger.pushed.iter().any(may_be_it);
+    is_doubtful && !plan.iter().any(is_wanted)
+}
+
 fn wanted_places(plan: &Plan, places: &Places) -> BTreeMap<(PathKey, String), EntryRef> {
     let placed =
-        plan.iter().filter_map(|(entry_ref, job)| Some((entry_ref, places.get(entry_ref)?.as_ref().ok()?, job)));
+        plan.iter().filter_map(|(entry_ref, job)| Some((entry_ref, &places.get(entry_ref)?.as_ref().ok()?.place, job)));
     placed
         .flat_map(|(entry_ref, place, job)| {
             job.lines.keys().map(move |property| ((place.clone(), property.clone()), entry_ref.clone()))

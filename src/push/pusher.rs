@@ -92,7 +92,7 @@ impl Reconciler for Pusher {
         let moved = context.moves.take(name);
         let announce = |site: &Site, pushed| {
             trail::announced(&site.place.path, &pushed).in_scope(|| context.feed.announce(site, pushed));
-            if let (Pushed::Version(_) | Pushed::Removal(_) | Pushed::Purge, Some(moved)) = (pushed, &moved) {
+            if let (Pushed::Version(..) | Pushed::Removal(_) | Pushed::Purge, Some(moved)) = (pushed, &moved) {
                 context.metrics.propagated(Stage::Push, moved.at.elapsed());
             }
         };
@@ -115,7 +115,7 @@ impl Reconciler for Pusher {
             now: Timestamp::now(),
         };
         let report = reconcile(object, &world).await;
-        if let (Some(moved), Some(Requeue::BackOff | Requeue::Throttled)) = (moved, report.requeue()) {
+        if let Some(moved) = moved.filter(|_| report.requeue().is_some_and(Requeue::is_failure)) {
             // The change is not pushed yet.
             context.moves.note(name.clone(), moved);
         }

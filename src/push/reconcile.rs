@@ -39,7 +39,7 @@ use crate::domain::fingerprint::synced_resource_version;
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::source::Source;
-use crate::feed::{Pushed, Spelled};
+use crate::feed::{Published, Pushed, Spelled};
 use crate::store::{PathKey, Site, StoreRefusal, Stores};
 
 /// Everything outside the object that a reconcile may use.
@@ -51,7 +51,7 @@ pub struct World<'a> {
     pub announce: &'a (dyn Fn(&Site, Pushed) + Send + Sync),
     /// Tells the feed what is published and at which places; `None` for a place that is unknown
     /// now.
-    pub publishes: &'a (dyn Fn(BTreeMap<Spelled, Option<PathKey>>) + Send + Sync),
+    pub publishes: &'a (dyn Fn(BTreeMap<Spelled, Option<Published>>) + Send + Sync),
     /// Which object refers to which Secret.
     pub referrers: &'a Referrers,
     /// Which object refers to which ConfigMap.
@@ -97,7 +97,7 @@ pub async fn reconcile(object: Arc<PushSecret>, world: &World<'_>) -> Report<Pus
     };
     let attempt = world.offers.begin(&me, object.metadata.generation.unwrap_or_default()).await;
     let report = decide(Turn::new(object, me, attempt.clone(), world)).await;
-    world.offers.end(&attempt, !matches!(report.requeue(), Some(Requeue::BackOff | Requeue::Throttled)));
+    world.offers.end(&attempt, !report.requeue().is_some_and(Requeue::is_failure));
     report
 }
 
@@ -367,7 +367,9 @@ impl<'a> Turn<'a> {
         // and the next try follows soon.
         let is_confirmed = asking.values().all(Vec::is_empty) || record.confirm().await.is_ok();
         if is_confirmed {
-            self.world.offers.open(&self.me, asking, self.world.instant);
+            let undecided =
+                |place: &PathKey, property: &str| plan::is_undecided(&plan, &ledger, &places, place, property);
+            self.world.offers.open(&self.me, asking, &undecided, self.world.instant);
         }
         let results = {
             let applier = Applier {
@@ -398,10 +400,11 @@ impl<'a> Turn<'a> {
     fn plan(&self, aim: &Aim<'_>, ledger: &Ledger, places: &Places, paths: &[PushedPath]) -> (Plan, Asking) {
         let mut asking = Asking::new();
         let patience = Patience { now: self.world.instant, most: self.world.cleanup_deadline };
-        let mut waiters = |path: &RemotePath, key: &PathKey, property: &str| {
-            let waiters = self.world.offers.waiters(&self.me, key, path, property, patience);
+        let search = self.world.offers.search(&self.me, patience);
+        let mut waiters = |path: &RemotePath, site: &Site, property: &str| {
+            let waiters = search.waiters(site, path, property);
             let names = waiters.iter().map(|waiter| waiter.name.to_string()).collect();
-            asking.insert((key.clone(), property.to_owned()), waiters);
+            asking.insert((site.clone(), property.to_owned()), waiters);
             names
         };
         let deletion = self.object.spec.deletion_policy();
@@ -413,7 +416,8 @@ impl<'a> Turn<'a> {
         let spelled =
             |entry_ref: &EntryRef| Spelled { store: entry_ref.store.listed(), path: entry_ref.path.to_string() };
         let place = |entry_ref: &EntryRef| {
-            (spelled(entry_ref), places.get(entry_ref).and_then(|place| place.as_ref().ok()).cloned())
+            let site = places.get(entry_ref).and_then(|site| site.as_ref().ok()).cloned();
+            (spelled(entry_ref), site.map(|site| Published { site, kind: entry_ref.store.kind }))
         };
         (self.world.publishes)(match aim {
             Aim::Publish { mapped, .. } => mapped.entries.keys().map(place).collect(),
@@ -435,7 +439,7 @@ impl<'a> Turn<'a> {
             if let Some(client) = seen.clients.get(&entry_ref.store)
                 && let Ok(key) = client.path_key(&entry_ref.path).await
             {
-                (self.world.announce)(&Site::of(client.as_ref(), key), Pushed::Version(version));
+                (self.world.announce)(&Site::of(client.as_ref(), key), Pushed::Version(version, None));
             }
         }
     }

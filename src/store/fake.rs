@@ -285,6 +285,11 @@ impl FakeStore {
         self.content().entries.remove(path);
     }
 
+    /// Another writer's restore from a snapshot that was taken when this was the latest version.
+    pub fn restore(&self, path: &RemotePath, version: u64) {
+        self.content().stored(path).cut(version);
+    }
+
     /// Makes listing available or not from now on.
     pub fn set_listing(&self, listing: Listing) {
         self.content().listing = listing;
@@ -402,7 +407,7 @@ impl Content {
             None if latest == 0 => EntryState::Empty,
             None => EntryState::Deleted { version: asked },
         };
-        Entry { state, custom_metadata: stored.custom_metadata.clone() }
+        Entry { state, created: stored.created_at(asked), custom_metadata: stored.custom_metadata.clone() }
     }
 
     fn heads(&self, folder: &RemotePath, limit: usize) -> Heads {
@@ -485,6 +490,7 @@ impl StoreClient for FakeStore {
                 exists: !matches!(entry.state, EntryState::Absent),
                 version: entry.cas(),
                 live: entry.data().is_some(),
+                created: entry.created,
                 custom_metadata: entry.custom_metadata,
             })
         })
@@ -553,7 +559,11 @@ impl StoreClient for FakeStore {
             }
             let stored = content.stored(path);
             let version = stored.push(duplicate(data));
-            Ok(Written { version, custom_metadata: stored.custom_metadata.clone() })
+            Ok(Written {
+                version,
+                created: stored.created_at(version),
+                custom_metadata: stored.custom_metadata.clone(),
+            })
         })
         .await
     }

@@ -31,6 +31,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use crate::api::store_location::StoreLocation;
 use crate::domain::path::RemotePath;
@@ -85,6 +86,8 @@ pub struct Identity(pub Arc<str>);
 pub struct Written {
     /// The new version's number.
     pub version: u64,
+    /// When that version was created, by the server's clock, as far as the server says so.
+    pub created: Option<Timestamp>,
     /// The entry's custom metadata at the time of the write, from the same reply.
     pub custom_metadata: BTreeMap<String, String>,
 }
@@ -98,6 +101,8 @@ pub struct Head {
     pub version: u64,
     /// Whether that version still has data.
     pub live: bool,
+    /// When that version was created, by the server's clock, as far as the server says so.
+    pub created: Option<Timestamp>,
     /// The entry's custom metadata.
     pub custom_metadata: BTreeMap<String, String>,
 }
@@ -121,6 +126,8 @@ pub struct Latest {
     pub version: u64,
     /// Whether it still has data.
     pub live: bool,
+    /// When it was created, by the server's clock, as far as the server says so.
+    pub created: Option<Timestamp>,
     /// A digest of the entry's consents ([`crate::domain::consent::digest`]).
     pub consents: u64,
 }

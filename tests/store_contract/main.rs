@@ -100,6 +100,7 @@ async fn contract(store: &dyn StoreClient) {
     ]);
     let written = store.write(&path, &data, 0).await.unwrap();
     assert_eq!((written.version, written.custom_metadata.len()), (1, 2));
+    assert_eq!(created(store, &path).await, written.created);
     let entry = store.read(&path, None).await.unwrap();
     assert_eq!(live(&entry).0, 1);
     assert_eq!(listed(store, &path).await, Some((1, true)));
@@ -136,10 +137,13 @@ async fn contract(store: &dyn StoreClient) {
     let metadata = store.metadata(&path).await.unwrap().unwrap();
     assert_eq!((metadata.latest, metadata.kept), (3, vec![1, 2]), "a deleted version can be undeleted");
     assert_eq!(metadata.custom_metadata, destroyed.custom_metadata);
+    assert!(first.created == written.created && first.created < created(store, &path).await);
     listings(store).await;
     store.purge(&path).await.unwrap();
     assert!(matches!(store.read(&path, None).await.unwrap().state, EntryState::Absent));
-    assert_eq!(store.write(&path, &text("anew"), 0).await.unwrap().version, 1);
+    let anew = store.write(&path, &text("anew"), 0).await.unwrap();
+    assert!(anew.version == 1 && anew.created > destroyed.created, "an entry that is created again is new");
+    assert_eq!(created(store, &path).await, anew.created);
     exchanges::contract(store).await;
 
     let elsewhere = RemotePath::parse(Some("nowhere"), "platform-data/contract/entry").unwrap();
@@ -167,6 +171,17 @@ async fn listings(store: &dyn StoreClient) {
     assert_eq!(store.heads(&folder, 100).await.unwrap(), Heads::TooLarge);
     let nothing = path("platform-data/contract-c");
     assert_eq!(store.heads(&nothing, LISTING).await.unwrap(), Heads::Listed(HashMap::new()));
+}
+
+/// When the latest version was created, of which all replies say the same.
+async fn created(store: &dyn StoreClient, entry: &RemotePath) -> Option<jiff::Timestamp> {
+    let read = store.read(entry, None).await.unwrap().created;
+    assert!(read.is_some(), "{entry}");
+    assert_eq!(store.head(entry).await.unwrap().created, read);
+    if let Heads::Listed(entries) = store.heads(&path("platform-data/contract"), LISTING).await.unwrap() {
+        assert_eq!(entries[entry.path.as_str()].created, read);
+    }
+    read
 }
 
 /// What the listing of `platform-data/contract` says of an entry.

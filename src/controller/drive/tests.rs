@@ -154,6 +154,24 @@ async fn an_object_that_decodes_no_longer_is_told_to_its_reconciler() {
 }
 
 #[tokio::test]
+async fn what_asks_again_has_not_failed_and_asks_less_and_less_often() {
+    let bench = Bench::new();
+    for (requeue, result) in [(Requeue::AskAgain, "success"), (Requeue::BackOff, "error")] {
+        bench.series_after(Report::Unchanged { ready: true, requeue }).await;
+        let page = bench.told.context.metrics.encode();
+        let is_counted =
+            page.lines().any(|line| line.contains(&format!("result=\"{result}\"")) && line.ends_with(" 1"));
+        assert!(is_counted, "{requeue:?} {page}");
+    }
+    let name = Name::new("team", "vault");
+    let tried = bench.driven.tried(&bench.object, &[]);
+    for _ in 0..3 {
+        bench.driven.pause(&name, tried, Requeue::AskAgain);
+    }
+    assert!(bench.driven.backoff.failed(&name, tried) > Duration::from_secs(6), "the fourth pause in a row");
+}
+
+#[tokio::test]
 async fn failures_with_a_store_as_it_was_do_not_delay_what_fails_with_it_once_it_is_edited() {
     let bench = Bench::new();
     let store = bench.object.0.clone().unwrap();

@@ -25,13 +25,15 @@ impl Index {
 
     fn announce_here(&mut self, site: &Site, pushed: Pushed, now: Instant) -> Vec<Name> {
         match pushed {
-            Pushed::Version(version) => self.announce_version(site, version, true, now),
+            Pushed::Version(version, created) => {
+                self.announce_version(site, Seen { version, live: true, consents: None, created }, now)
+            }
             Pushed::Removal(version) => {
                 if let Some(path) = self.paths.get_mut(site) {
                     path.removed = Some(version);
                     path.disturbed = Some(now);
                 }
-                self.announce_version(site, version, false, now)
+                self.announce_version(site, Seen { version, live: false, consents: None, created: None }, now)
             }
             Pushed::Purge => {
                 if let Some(path) = self.paths.get_mut(site) {
@@ -40,7 +42,7 @@ impl Index {
                     // No later version goes backwards.
                     path.known = None;
                 }
-                self.announce_version(site, 0, false, now)
+                self.announce_version(site, Seen { version: 0, live: false, consents: None, created: None }, now)
             }
             Pushed::Consent => self.announce_consent(site, now),
         }
@@ -50,13 +52,13 @@ impl Index {
     fn hint(&mut self, site: &Site, pushed: Pushed, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
         let version = match pushed {
-            Pushed::Version(version) | Pushed::Removal(version) => version,
+            Pushed::Version(version, _) | Pushed::Removal(version) => version,
             Pushed::Purge | Pushed::Consent => 0,
         };
         path.hint = Some(Hint { version, at: now });
         match pushed {
             Pushed::Consent => self.permit(site, now, now),
-            Pushed::Version(_) | Pushed::Removal(_) | Pushed::Purge => {
+            Pushed::Version(..) | Pushed::Removal(_) | Pushed::Purge => {
                 let followers = self.followers(site);
                 self.wake_announced(followers, now)
             }
@@ -64,18 +66,18 @@ impl Index {
     }
 
     /// Applies a version, unless a later one overtook it.
-    fn announce_version(&mut self, site: &Site, version: u64, live: bool, now: Instant) -> Vec<Name> {
+    fn announce_version(&mut self, site: &Site, pushed: Seen, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
         let overtaken =
-            path.known.is_some_and(|known| known.seen.version > version && now.duration_since(known.at) < OVERTAKING);
+            path.known.is_some_and(|known| pushed.is_before(known.seen) && now.duration_since(known.at) < OVERTAKING);
         if overtaken {
             return Vec::new();
         }
         // A write does not change consents.
-        let consents = path.known.filter(|known| known.seen.version == version).and_then(|known| known.seen.consents);
-        let seen = Seen { version, live, consents };
+        let same = path.known.filter(|known| known.seen.version == pushed.version);
+        let seen = Seen { consents: same.and_then(|known| known.seen.consents), ..pushed };
         path.known = Some(Known { seen, at: now });
-        self.number_anew(site, version);
+        self.number_anew(site, seen);
         let behind = self.behind(site, seen);
         self.wake_announced(behind, now)
     }
@@ -109,16 +111,17 @@ impl Index {
         self.wake(followers, now)
     }
 
-    /// The path's latest version is this one. Higher numbers are from before the entry was removed
-    /// and created again, and so is a read that showed one, also if its reconcile has not ended.
-    pub(super) fn number_anew(&mut self, site: &Site, version: u64) {
+    /// The path's latest version is this one. Higher numbers, and the same number with another time
+    /// of creation, are from before the entry was removed and created again, and so is a read that
+    /// showed one, also if its reconcile has not ended.
+    pub(super) fn number_anew(&mut self, site: &Site, latest: Seen) {
         let names: Vec<Name> =
             self.paths.get(site).into_iter().flat_map(|path| path.consumers.iter().cloned()).collect();
         for name in names {
             for (read, held) in self.consumers.get_mut(&name).into_iter().flat_map(|consumer| &mut consumer.sources) {
                 if read.site == *site && read.version.is_none() {
-                    held.rendered = held.rendered.filter(|rendered| *rendered <= version);
-                    held.taken = held.taken.filter(|taken| taken.seen.version <= version);
+                    held.rendered = held.rendered.filter(|rendered| rendered.is_of_entry(latest));
+                    held.taken = held.taken.filter(|taken| taken.seen.is_of_entry(latest));
                 }
             }
         }

@@ -87,8 +87,8 @@ impl Index {
         let paths: BTreeMap<Site, Due> = there.chain(due).map(|path| (path.site.clone(), path)).collect();
         for (site, path) in paths {
             match entries.get(&*site.place.path) {
-                Some(&Latest { version, live, consents }) => {
-                    let seen = Seen { version, live, consents: Some(consents) };
+                Some(&Latest { version, live, consents, created }) => {
+                    let seen = Seen { version, live, consents: Some(consents), created };
                     woken.extend(self.checked(&site, &folder.tree.identity, seen, begun, now));
                 }
                 None => unlisted.push(path),

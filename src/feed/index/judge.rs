@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Index, Known, Path};
+use super::{Index, Path};
 use crate::domain::object_name::Name;
 use crate::feed::{ReadKey, Seen};
 use crate::store::{Identity, Site};
@@ -33,20 +33,20 @@ impl Index {
     pub fn checked(&mut self, site: &Site, identity: &Identity, seen: Seen, begun: Instant, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
         let recovered = path.failing.remove(identity);
-        let older = path.known.filter(|known| seen.version < known.seen.version);
+        let older = path.known.filter(|known| seen.is_before(known.seen));
         let lagging = older.is_some_and(|known| now.duration_since(known.at) < LONGEST_LAG);
         // A push may have changed the path meanwhile; its announcement takes precedence.
         let overtaken = path.is_disturbed_after(begun);
         let permits_others = !overtaken && !lagging && path.permits_others(seen);
-        if older.is_none() && !overtaken && path.known.is_none_or(|known| known.seen != seen) {
-            path.known = Some(Known { seen, at: now });
+        if older.is_none() && !overtaken {
+            path.know(seen, now);
         }
         let mut woken = if recovered { self.wake_readers(site, identity, now) } else { Vec::new() };
         if permits_others {
             woken.extend(self.permit(site, begun, now));
         }
         if !lagging && !overtaken {
-            self.number_anew(site, seen.version);
+            self.number_anew(site, seen);
             woken.extend(self.wake_behind(site, seen, now));
         }
         woken
@@ -64,7 +64,7 @@ impl Index {
 
     /// Judges a read begun at `begun`, and records it if it is good and of the latest version.
     /// `accept_older`, a person's request, accepts a version older than one known long ago, but not
-    /// older than one announced just now.
+    /// older than one announced just now. A lower version that was created later is not older.
     pub fn judge(&mut self, key: &ReadKey, seen: Seen, accept_older: bool, begun: Instant, now: Instant) -> Progress {
         let Some(path) = self.paths.get_mut(&key.site) else { return Progress::Good };
         // The login works again; the next failed check is news.
@@ -81,7 +81,7 @@ impl Index {
             }
             return Progress::Good;
         }
-        if let Some(known) = path.known.filter(|known| seen.version < known.seen.version) {
+        if let Some(known) = path.known.filter(|known| seen.is_before(known.seen)) {
             let settled = now.duration_since(known.at) >= LONGEST_LAG;
             match (settled, seen.version) {
                 (false, _) => return Progress::Behind,
@@ -91,14 +91,16 @@ impl Index {
             }
         }
         let permits_others = path.permits_others(seen);
-        if path.known.is_none_or(|known| known.seen != seen) {
-            path.known = Some(Known { seen, at: now });
-        }
+        let is_another_entry = path.known.is_some_and(|known| !known.seen.is_of_entry(seen));
+        path.know(seen, now);
         let is_hinted = path.is_hinted_after(begun)
             || path.hint.is_some_and(|hint| seen.version < hint.version && now.duration_since(hint.at) < LONGEST_LAG);
         if permits_others {
             let woken = self.permit(&key.site, begun, now);
             self.woken_by_reads.extend(woken);
+        }
+        if is_another_entry {
+            self.number_anew(&key.site, seen);
         }
         if is_hinted { Progress::Hinted } else { Progress::Good }
     }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Index;
+use super::{Held, Index};
 use crate::domain::object_name::Name;
-use crate::feed::{Follower, SyncState};
-use crate::store::{PathKey, Site};
+use crate::feed::{Follower, Published, SyncState};
+use crate::store::Site;
 
 impl Index {
     /// Ends a reconcile, and returns the paths for which this consumer's state changed.
@@ -16,8 +16,10 @@ impl Index {
             SyncState::Synced => {
                 for (read, held) in &mut consumer.sources {
                     // An outdated read is still what the target was rendered from.
-                    if let Some(taken) =
-                        held.taken.map(|taken| taken.seen.version).filter(|taken| held.rendered != Some(*taken))
+                    if let Some(taken) = held
+                        .taken
+                        .map(|taken| taken.seen)
+                        .filter(|taken| held.rendered.is_none_or(|rendered| rendered.differs(*taken)))
                     {
                         held.rendered = Some(taken);
                         moved.insert(read.site.clone());
@@ -34,16 +36,18 @@ impl Index {
         moved
     }
 
-    /// The followers of a place at any address, by name.
-    pub fn followers_of(&self, place: &PathKey) -> Vec<Follower> {
+    /// The followers of a published place that count, by name.
+    pub fn followers_of(&self, published: &Published) -> Vec<Follower> {
+        let version = |held: &Held| held.rendered.map(|rendered| rendered.version);
         let mut followers: BTreeMap<&Name, Follower> = BTreeMap::new();
-        for (name, held) in self.sites_of(place).flat_map(|(site, path)| self.following(path, site)) {
+        let all = self.sites_of(&published.site.place).flat_map(|(site, path)| self.following(path, site));
+        for (name, held) in all.filter(|(_, held)| published.is_read_by(&held.source)) {
             let trouble = self.consumers.get(name).and_then(|consumer| consumer.trouble.clone());
             followers
                 .entry(name)
                 // With several logins, the oldest version counts.
-                .and_modify(|follower| follower.version = follower.version.min(held.rendered))
-                .or_insert(Follower { name: name.clone(), version: held.rendered, trouble });
+                .and_modify(|follower| follower.version = follower.version.min(version(held)))
+                .or_insert(Follower { name: name.clone(), version: version(held), trouble });
         }
         followers.into_values().collect()
     }

@@ -61,7 +61,7 @@ impl Index {
         let Some(path) = self.paths.get(site) else { return BTreeSet::new() };
         let following = self.following(path, site);
         following
-            .filter(|(_, held)| held.taken.is_none_or(|taken| taken.seen != seen))
+            .filter(|(_, held)| held.taken.is_none_or(|taken| taken.seen.differs(seen)))
             .map(|(name, _)| name.clone())
             .collect()
     }

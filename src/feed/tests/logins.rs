@@ -113,13 +113,13 @@ async fn a_read_by_a_credential_that_was_rotated_serves_nobody_who_has_the_new_o
     let rotated = super::source(&store, "platform-data/redis/a").await;
     assert_eq!(rotated.client.identity(), source.client.identity());
     feed.subscribe(&consumer(1), vec![rotated.clone()], Follow::Every(HOUR));
-    feed.announce(&source.site(), Pushed::Version(1));
+    feed.announce(&source.site(), Pushed::Version(1, None));
     let before = store.count(Operation::Read);
     feed.read(&consumer(0), &source, Freshness::Shared).await.unwrap();
     feed.read(&consumer(1), &rotated, Freshness::Shared).await.unwrap();
     assert_eq!(store.count(Operation::Read) - before, 2, "a value");
     store.before_each(|_, _| Some(Fault::Refuse(StoreError::Standby { server: "fake".into() })));
-    feed.announce(&source.site(), Pushed::Version(2));
+    feed.announce(&source.site(), Pushed::Version(2, None));
     assert!(feed.read(&consumer(0), &source, Freshness::Shared).await.is_err());
     store.before_each(|_, _| None);
     store.put(&rotated.path, data("2"));

@@ -2,6 +2,7 @@
 //! announcement wakes at both, and what is known of one judges nothing at the other.
 
 use super::*;
+use crate::feed::index::Progress;
 
 const AT: &str = "platform-data/redis/a";
 const LAST: u64 = 1_000_000_000;
@@ -64,7 +65,7 @@ impl Two {
 async fn a_push_through_another_address_wakes_and_one_read_shows_it() {
     let mut two = Two::same().await;
     let version = two.theirs.0.put(&path(AT), data("2"));
-    two.feed.announce(&two.theirs.1.site(), Pushed::Version(version));
+    two.feed.announce(&two.theirs.1.site(), Pushed::Version(version, None));
     assert_eq!(two.woken(), [consumer(0), consumer(1)]);
     assert!(two.feed.is_behind(&consumer(0)));
     assert_eq!(two.read(Freshness::Shared).await, (Ok(2), 1));
@@ -85,7 +86,7 @@ async fn a_standby_behind_another_address_gets_time_to_catch_up() {
         }
         None
     });
-    two.feed.announce(&two.theirs.1.site(), Pushed::Version(2));
+    two.feed.announce(&two.theirs.1.site(), Pushed::Version(2, None));
     assert_eq!(two.read(Freshness::Shared).await, (Ok(2), 3));
 }
 
@@ -94,7 +95,7 @@ async fn what_a_server_that_calls_itself_the_same_says_of_versions_judges_nothin
     let mut two = Two::forged().await;
     let long_ago = Instant::now().checked_sub(HOUR).unwrap();
     for at in [long_ago, Instant::now()] {
-        two.feed.index().announce(&two.theirs.1.site(), Pushed::Version(LAST), at);
+        two.feed.index().announce(&two.theirs.1.site(), Pushed::Version(LAST, None), at);
     }
     let (read, requests) = two.read(Freshness::Shared).await;
     assert_eq!(read, Ok(1), "a hint ends with a read");
@@ -104,7 +105,7 @@ async fn what_a_server_that_calls_itself_the_same_says_of_versions_judges_nothin
 
     two.woken();
     two.ours.0.put(&path(AT), data("2"));
-    two.feed.announce(&two.ours.1.site(), Pushed::Version(2));
+    two.feed.announce(&two.ours.1.site(), Pushed::Version(2, None));
     assert!(two.woken().contains(&consumer(0)), "no version of theirs overtakes ours");
     assert_eq!(two.read(Freshness::Shared).await, (Ok(2), 1));
     assert!(!two.feed.is_behind(&consumer(0)));
@@ -137,10 +138,73 @@ async fn rf2_a_consent_that_changed_at_another_address_is_read_anew_by_who_never
 }
 
 #[tokio::test]
-async fn the_consumers_of_a_place_are_counted_at_every_address() {
-    let two = Two::same().await;
+async fn the_consumers_at_another_address_are_counted_where_the_cluster_chose_both() {
+    use StoreKind::{ClusterSecretStore, SecretStore};
     let (push, spelled) = (Name::new("db", "push"), Spelled { store: "SecretStore/s".into(), path: "secret/a".into() });
-    two.feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(two.ours.1.key.clone()))]));
-    let followers = two.feed.followers(&push, &spelled).unwrap();
-    assert_eq!(followers.into_iter().map(|follower| follower.name).collect::<Vec<_>>(), [consumer(0), consumer(1)]);
+    let both = [consumer(0), consumer(1)];
+    for (ours, theirs, counted) in [
+        (ClusterSecretStore, ClusterSecretStore, both.as_slice()),
+        (ClusterSecretStore, SecretStore, &both[..1]),
+        (SecretStore, ClusterSecretStore, &both[..1]),
+        (SecretStore, SecretStore, &both[..1]),
+    ] {
+        let two = Two::same().await;
+        let their_source = Source { kind: theirs, ..two.theirs.1.clone() };
+        two.feed.subscribe(&consumer(1), vec![their_source], Follow::Every(HOUR));
+        let published = Published { kind: ours, ..published(&two.ours.1) };
+        two.feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(published))]));
+        let followers = two.feed.followers(&push, &spelled).unwrap();
+        let names: Vec<Name> = followers.into_iter().map(|follower| follower.name).collect();
+        assert_eq!(names, counted, "{ours} and {theirs}");
+    }
+}
+
+/// What happens at our server after a version was read there.
+enum Then {
+    PurgedAndCreatedAgain,
+    Restored,
+    RestoredAndWritten,
+}
+
+/// Our consumer has read version 5 long ago. Then this happens.
+async fn five_versions_and(then: Then) -> Two {
+    let two = Two::same().await;
+    let (server, source) = &two.ours;
+    for password in 2..=5 {
+        server.put(&path(AT), data(&password.to_string()));
+    }
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+    let read = source.client.read(&source.path, None).await.unwrap();
+    assert_eq!(two.feed.index().judge(&source.read_key(), Seen::of(&read), false, long_ago, long_ago), Progress::Good);
+    match then {
+        Then::PurgedAndCreatedAgain => {
+            server.purge(&path(AT));
+            server.put(&path(AT), data("anew"));
+        }
+        Then::Restored => server.restore(&path(AT), 3),
+        Then::RestoredAndWritten => {
+            server.restore(&path(AT), 3);
+            server.put(&path(AT), data("after the restore"));
+        }
+    }
+    two
+}
+
+/// Whoever did it, and whether anybody said so: it is a new entry, or the newest write of a restored
+/// one.
+#[tokio::test]
+async fn a_lower_version_that_was_created_later_is_read_at_once() {
+    for (then, to) in [(Then::PurgedAndCreatedAgain, 1), (Then::RestoredAndWritten, 4)] {
+        let two = five_versions_and(then).await;
+        assert_eq!(two.read(Freshness::Since(Instant::now())).await, (Ok(to), 1));
+    }
+}
+
+/// A purge that another address announces is no reason by itself: what our server says is.
+#[tokio::test]
+async fn an_older_version_is_not_accepted_because_another_address_announced_a_purge() {
+    let two = five_versions_and(Then::Restored).await;
+    two.feed.announce(&two.theirs.1.site(), Pushed::Purge);
+    let back = ReadError::WentBack { path: format!("secret/{AT}"), from: 5, to: 3 };
+    assert_eq!(two.read(Freshness::Shared).await.0, Err(back));
 }

@@ -88,6 +88,25 @@ fn a_status_that_may_have_been_written_is_not_taken_for_the_one_before() {
     }
 }
 
+/// A target is deleted while the cache does not show the status that names it: no status names it
+/// afterwards.
+#[test]
+fn a_target_that_was_deleted_is_bound_no_longer_whatever_the_cache_showed() {
+    use Event::{Consent, FailStatus, Lag, Reconcile};
+    for policy in POLICIES {
+        told_so(policy, setting(false, false), &[Reconcile, Consent(false), Reconcile]);
+        let lost = FailStatus(Fault::LoseReply);
+        told_so(policy, setting(false, false), &[Lag(true), lost, Reconcile, Consent(false), Reconcile]);
+    }
+}
+
+#[test]
+fn a_target_whose_values_are_gone_is_bound_no_longer_whatever_the_cache_showed() {
+    use Event::{DropAll, FailStatus, Lag, Reconcile};
+    let lost = FailStatus(Fault::LoseReply);
+    told_so(POLICIES[0], setting(true, false), &[Lag(true), lost, Reconcile, DropAll, Reconcile]);
+}
+
 #[test]
 fn what_somebody_does_to_a_target_is_undone_at_once() {
     for policy in POLICIES {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -12,16 +12,19 @@ use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::bench::{Bench, TEMPORAL, at, both, mapping, spec};
-use super::protocol::place_key;
+use super::protocol::site;
 use super::renames::{two, url};
-use crate::cluster::in_memory::Fault;
+use crate::api::PushSecret;
+use crate::cluster::in_memory::{ApiServer, Fault};
 use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
+use crate::controller::guarded::Guarded;
 use crate::controller::report::Requeue;
 use crate::controller::undecodable::Fate;
 use crate::domain::claim::Owner;
 use crate::domain::object_name::Name;
 use crate::push::Pusher;
+use crate::push::offers::{Offers, Others, Patience};
 use crate::store::StoreError;
 use crate::store::fake::{self, Operation};
 
@@ -148,7 +151,7 @@ async fn what_was_taken_is_not_offered_again() {
 async fn what_is_put_down_again_is_offered_anew() {
     let bench = offered(&["third"]).await;
     let from = BTreeMap::from([("password".to_owned(), "uid-old".to_owned())]);
-    let in_hand = bench.offers.take(&owner_of("third"), &place_key(), &from).expect("it is offered");
+    let in_hand = bench.offers.take(&owner_of("third"), &site(), &from).expect("it is offered");
     bench.woken.lock().clear();
     let mut reading = pin!(bench.one("new"));
     // It asks after the owner in its way once it has read the entry.
@@ -305,5 +308,100 @@ async fn one_that_does_not_decode_goes_on_offering() {
     let context = Context::on(bench.server.cluster());
     let pusher = Pusher::new(context, Arc::new(bench.stores), bench.offers);
     assert!(matches!(pusher.undecodable(&name).await, Ok(Fate::Ends(_))));
-    assert_eq!(pusher.offers.at(&place_key()).len(), 2);
+    assert_eq!(pusher.offers.at(&site()).len(), 2);
+}
+
+/// The PushSecrets of a cluster, and how often somebody walked them.
+struct Counted(ApiServer, Arc<AtomicUsize>);
+
+impl Others for Counted {
+    fn find(&self, is_meant: &dyn Fn(&PushSecret) -> bool) -> Vec<Arc<Guarded<PushSecret>>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.find(is_meant)
+    }
+}
+
+#[tokio::test]
+async fn however_much_goes_the_others_are_looked_at_once_a_reconcile() {
+    let mut bench = Bench::new();
+    let walks = Arc::new(AtomicUsize::new(0));
+    let (counted, woken) = (Counted(bench.server.clone(), walks.clone()), bench.woken.clone());
+    bench.offers = Offers::new(Box::new(counted), Box::new(move |name| woken.lock().push(name)));
+    two(&bench).await;
+    assert_eq!(walks.load(Ordering::Relaxed), 0, "nothing goes");
+    bench.drop("old");
+    bench.one("old").await;
+    assert_eq!(walks.load(Ordering::Relaxed), 1);
+    bench.settle().await;
+    bench.is_handed_over("old", "new");
+}
+
+/// The patience with who waits counts from the first offer, even if the store cannot be used in between.
+#[tokio::test]
+async fn patience_does_not_begin_again_while_nothing_can_be_decided() {
+    let mut bench = Bench::new();
+    bench.awaited_by_another_login().await;
+    bench.drop("old");
+    bench.one("old").await;
+    bench.pass(Duration::from_secs(400));
+    bench.stores.behind.insert("vault");
+    bench.one("old").await;
+    bench.stores.behind.clear();
+    bench.pass(Duration::from_secs(199));
+    bench.one("old").await;
+    assert_eq!((bench.says("old").1.as_str(), bench.texts(TEMPORAL).len()), ("CleanupPending", 2));
+    bench.pass(Duration::from_secs(1));
+    bench.one("old").await;
+    assert!(bench.get("old").is_none() && bench.texts(TEMPORAL).is_empty(), "{:?}", bench.says("old"));
+}
+
+/// What was wanted again in between is offered for the whole time once more, and what was offered all along is not.
+#[tokio::test]
+async fn patience_is_kept_for_each_property() {
+    let mut bench = Bench::new();
+    bench.awaited_by_another_login().await;
+    let none = || spec(&[mapping("pass", "platform-data/redis/temporal", "password")]);
+    let username =
+        || spec(&[mapping("pass", "platform-data/redis/temporal", "password"), mapping("user", TEMPORAL, "username")]);
+    for (wanted, seconds) in [(none(), 400), (username(), 100), (none(), 100)] {
+        bench.apply("old", wanted);
+        bench.one("old").await;
+        assert_eq!(bench.texts(TEMPORAL).len(), 2);
+        bench.pass(Duration::from_secs(seconds));
+    }
+    bench.one("old").await;
+    assert_eq!(bench.texts(TEMPORAL).into_keys().collect::<Vec<_>>(), ["username"]);
+}
+
+/// Each generation answers for itself, and only the last answer is remembered.
+#[tokio::test]
+async fn who_has_declined_is_asked_again_after_an_edit() {
+    let bench = Bench::new();
+    bench.apply("new", both());
+    let (old, now) = (owner_of("old"), std::time::Instant::now());
+    let patience = Patience { now, most: Duration::from_secs(600) };
+    let ask = || bench.offers.search(&old, patience).waiters(&site(), &at(TEMPORAL), "username");
+    let offer = |waiters| {
+        let asking = BTreeMap::from([((site(), "username".to_owned()), waiters)]);
+        bench.offers.open(&old, asking, &|_, _| false, now);
+    };
+    let first = ask();
+    assert_eq!(first.iter().map(|waiter| waiter.generation).collect::<Vec<_>>(), [1]);
+    offer(first.clone());
+    for generation in [1, 2] {
+        let attempt = bench.offers.begin(&owner_of("new"), generation).await;
+        bench.woken.lock().clear();
+        bench.offers.end(&attempt, true);
+        assert_eq!(*bench.woken.lock(), [Name::new("db", "old")], "it has answered");
+        assert_eq!(ask(), [], "at generation {generation}");
+        bench.apply("new", both());
+        let next = ask();
+        assert_eq!(next.iter().map(|waiter| waiter.generation).collect::<Vec<_>>(), [generation + 1]);
+        offer(next);
+    }
+    offer(first);
+    let attempt = bench.offers.begin(&owner_of("new"), 1).await;
+    bench.woken.lock().clear();
+    bench.offers.end(&attempt, true);
+    assert_eq!(bench.woken.lock().len(), 1, "what an earlier generation said is forgotten");
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use base64::Engine;
 use k8s_openapi::jiff::Timestamp;
+use kube::core::DeserializeGuard;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -19,6 +20,7 @@ use crate::api::store_location::StoreLocation;
 use crate::cluster::in_memory::{self, ApiServer};
 use crate::cluster::status::{Precondition, difference};
 use crate::cluster::{Cluster, ClusterError};
+use crate::controller::guarded::Guarded;
 use crate::controller::referrers::Referrers;
 use crate::controller::report::Report;
 use crate::domain::convention::Convention;
@@ -28,7 +30,7 @@ use crate::domain::path::RemotePath;
 use crate::feed::Pushed;
 use crate::push::deletions::Deletions;
 use crate::push::intents::Intents;
-use crate::push::offers::{Offers, Others, Waiter};
+use crate::push::offers::{Offers, Others};
 use crate::push::reconcile::{World, reconcile};
 use crate::store::fake::{self, FakeStore};
 use crate::store::{StoreClient, StoreError, StoreName, StoreRefusal, Stores};
@@ -105,9 +107,9 @@ impl ApiServer {
 
 /// As a cache has them that lags behind in nothing.
 impl Others for ApiServer {
-    fn find(&self, is_meant: &dyn Fn(&PushSecret) -> bool) -> Vec<Waiter> {
+    fn find(&self, is_meant: &dyn Fn(&PushSecret) -> bool) -> Vec<Arc<Guarded<PushSecret>>> {
         let all: Vec<PushSecret> = self.all("pushsecrets");
-        all.iter().filter(|push| is_meant(push)).map(Waiter::of).collect()
+        all.into_iter().filter(is_meant).map(|push| Arc::new(DeserializeGuard(Ok(push)))).collect()
     }
 }
 

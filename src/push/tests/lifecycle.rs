@@ -37,7 +37,7 @@ async fn a_push_is_recorded_written_announced_and_reported() {
         "{message}"
     );
     assert_eq!(bench.ledger(), [format!("{TEMPORAL}/password"), format!("{TEMPORAL}/username")]);
-    assert_eq!(*bench.announced.lock(), [Pushed::Version(1)]);
+    assert_eq!(*bench.announced.lock(), [Pushed::Version(1, None)]);
     let push = bench.server.push_secret(PUSH).unwrap();
     assert_eq!(push.metadata.finalizers.unwrap(), [FINALIZER_PUSH_SECRET]);
     assert_eq!(push.status.unwrap().paths[0].properties, ["password", "username"]);
@@ -138,7 +138,7 @@ async fn a_deleted_push_secret_takes_its_values_along_and_waits_for_a_store_that
     assert!(bench.server.push_secret(PUSH).is_none());
     assert!(matches!(bench.store.peek(&at(TEMPORAL)).state, EntryState::Deleted { .. }));
     // Readers hear of the removal, and not of the empty version before it.
-    assert_eq!(*bench.announced.lock(), [Pushed::Version(1), Pushed::Removal(2)]);
+    assert_eq!(*bench.announced.lock(), [Pushed::Version(1, None), Pushed::Removal(2)]);
 }
 
 #[tokio::test]
@@ -365,7 +365,7 @@ async fn a_stop_at_any_request_is_repaired() {
             assert!(first <= 2 && second == 1, "stopped at {stop}: versions {first} and {second}");
             let announced = bench.announced.lock().clone();
             let written = announced.into_iter().filter_map(|pushed| match pushed {
-                Pushed::Version(version) => Some(version),
+                Pushed::Version(version, _) => Some(version),
                 Pushed::Removal(_) | Pushed::Purge | Pushed::Consent => None,
             });
             assert_eq!(written.max(), Some(first), "stopped at {stop}");

@@ -4,6 +4,7 @@ mod asking;
 mod bench;
 mod consents;
 mod ending;
+mod forged;
 mod labelled;
 mod ledger;
 mod lifecycle;

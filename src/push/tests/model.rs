@@ -72,6 +72,21 @@ proptest! {
     }
 }
 
+/// Both want what the first one leaves: one at the server, and one at another that calls itself the same.
+#[test]
+fn model_a_server_that_calls_itself_the_same_takes_nothing_from_a_rename() {
+    let (delete, woken, forge) = (Move::Delete { push: 0 }, Move::Woken, Move::Forge);
+    for moves in [
+        vec![turn(1), forge.clone(), delete.clone(), turn(0), forge.clone(), turn(0), woken.clone()],
+        vec![delete.clone(), turn(0), forge.clone(), turn(0), turn(1), turn(0)],
+        vec![forge.clone(), delete, turn(0), forge.clone(), woken, forge, turn(0), turn(0)],
+    ] {
+        if let Err(broken) = play_rename(wish(0b001, 0b1111), wish(0b001, 0b1111), &moves) {
+            panic!("{broken}\n{moves:#?}");
+        }
+    }
+}
+
 fn wish(stores: u8, spots: u8) -> Wish {
     Wish { stores, spots, source: 0, policy: Policy::Delete }
 }

@@ -22,7 +22,7 @@ use crate::push::offers::Offers;
 use crate::push::refusal::Refusal;
 use crate::push::step::{Existing, Foreign, Goal, Removals};
 use crate::store::fake::{Counting, FakeStore, Fault, Operation};
-use crate::store::{PathKey, StoreError};
+use crate::store::{PathKey, Site, StoreError};
 
 /// The cluster as far as claims ask after it: the UIDs of the PushSecrets that exist.
 pub(super) struct Living(pub BTreeSet<String>);
@@ -67,8 +67,10 @@ pub(super) fn path() -> RemotePath {
 }
 
 /// Where that is, on the fake's server.
-pub(super) fn place_key() -> PathKey {
-    PathKey { server: "fake".into(), mount: "secret".into(), path: "platform-data/postgres/temporal".into() }
+pub(super) fn site() -> Site {
+    let place =
+        PathKey { server: "fake".into(), mount: "secret".into(), path: "platform-data/postgres/temporal".into() };
+    Site { place, address: "fake".into() }
 }
 
 pub(super) fn data(entries: &[(&str, &str)]) -> RemoteData {
@@ -104,8 +106,7 @@ pub(super) async fn push_among(
     living: &[&str],
 ) -> Result<Applied, ApplyError> {
     let (me, owners, intents, path) = (owner(uid), Living(names(living)), Intents::default(), path());
-    let access =
-        Access { client: store, path: &path, place: &place_key(), ledger: &book(store), announce: &|_version| {} };
+    let access = Access { client: store, path: &path, site: &site(), ledger: &book(store), announce: &|_version| {} };
     let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
     applier.converge(&access, goal, Removals::Now).await
 }
@@ -367,7 +368,7 @@ async fn a_sibling_written_between_read_and_write_survives() {
 async fn what_is_pushed_stands_in_the_ledger_before_the_first_mutation() {
     let (store, me, owners, intents) = (FakeStore::new(), owner("a"), Living(names(&["a"])), Intents::default());
     let (path, book) = (path(), book(&store));
-    let access = Access { client: &store, path: &path, place: &place_key(), ledger: &book, announce: &|_version| {} };
+    let access = Access { client: &store, path: &path, site: &site(), ledger: &book, announce: &|_version| {} };
     let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
     applier.converge(&access, &set(&[("username", "u"), ("password", "p")]), Removals::Now).await.unwrap();
     assert_eq!(book.1.lock()[0], (names(&["username", "password"]), 0));
@@ -464,7 +465,7 @@ async fn an_intent_that_stands_still_is_swept_after_a_minute() {
     store.put_metadata(&path(), changes.into_iter().filter_map(|(key, value)| Some((key, value?))).collect());
     let (me, owners, intents, path) = (owner("a"), Living(names(&["a"])), Intents::default(), path());
     let (book, goal) = (book(&store), set(&[("password", "p")]));
-    let access = Access { client: &store, path: &path, place: &place_key(), ledger: &book, announce: &|_version| {} };
+    let access = Access { client: &store, path: &path, site: &site(), ledger: &book, announce: &|_version| {} };
     let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
     let waiting = applier.converge(&access, &goal, Removals::Now).await;
     assert_eq!(waiting.err(), Some(ApplyError::Contested { by: stranger }));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use super::protocol::{Living, data, expect, metadata_keys, names, no_offers, owner, path, place_key, set, texts};
+use super::protocol::{Living, data, expect, metadata_keys, names, no_offers, owner, path, set, site, texts};
 use crate::cluster::ClusterError;
 use crate::push::entry::{Access, Applied, Applier, ApplyError, Recorder, Sight};
 use crate::push::intents::Intents;
@@ -27,7 +27,7 @@ impl Recorder for Slowly {
 async fn push(store: &FakeStore, goal: &Goal, ledger: Duration) -> Result<Applied, ApplyError> {
     let (me, owners, intents, path) = (owner("a"), Living(names(&["a", "b"])), Intents::default(), path());
     let access =
-        Access { client: store, path: &path, place: &place_key(), ledger: &Slowly(ledger), announce: &|_version| {} };
+        Access { client: store, path: &path, site: &site(), ledger: &Slowly(ledger), announce: &|_version| {} };
     let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
     applier.converge(&access, goal, Removals::Now).await
 }

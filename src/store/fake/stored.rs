@@ -1,14 +1,22 @@
 //! One entry of the store in memory, with all its versions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use jiff::Timestamp;
 
 use crate::domain::consent;
 use crate::domain::remote::RemoteData;
 use crate::store::{Latest, Metadata};
 
+/// The server's clock, which moves whenever it is read.
+static CLOCK: AtomicI64 = AtomicI64::new(1);
+
 /// One entry.
 #[derive(Default)]
 pub(super) struct Stored {
+    /// When each version was created.
+    created_versions: Vec<Timestamp>,
     /// The data of version `n` is at `n - 1`; `None` once deleted or destroyed.
     pub(super) versions: Vec<Option<RemoteData>>,
     /// The destroyed versions.
@@ -23,12 +31,14 @@ impl Stored {
 
     pub(super) fn head(&self) -> Latest {
         let version = self.latest();
-        Latest { version, live: self.at(version).is_some(), consents: consent::digest(&self.custom_metadata) }
+        let (live, created) = (self.at(version).is_some(), self.created_at(version));
+        Latest { version, live, created, consents: consent::digest(&self.custom_metadata) }
     }
 
     pub(super) fn metadata(&self) -> Metadata {
         let kept = (1..=self.latest()).filter(|version| !self.destroyed.contains(version)).collect();
-        Metadata { latest: self.latest(), kept, custom_metadata: self.custom_metadata.clone() }
+        let custom_metadata = self.custom_metadata.clone();
+        Metadata { latest: self.latest(), kept, custom_metadata }
     }
 
     pub(super) fn at(&self, version: u64) -> Option<&RemoteData> {
@@ -46,8 +56,24 @@ impl Stored {
 
     pub(super) fn push(&mut self, data: RemoteData) -> u64 {
         self.versions.push(Some(data));
+        self.created_versions.push(now());
         self.latest()
     }
+
+    pub(super) fn created_at(&self, version: u64) -> Option<Timestamp> {
+        self.created_versions.get(index(version)?).copied()
+    }
+
+    /// Forgets all later versions.
+    pub(super) fn cut(&mut self, version: u64) {
+        let kept = index(version).map_or(0, |last| last + 1);
+        self.versions.truncate(kept);
+        self.created_versions.truncate(kept);
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::constant(CLOCK.fetch_add(1, Ordering::Relaxed), 0)
 }
 
 pub(super) fn index(version: u64) -> Option<usize> {

@@ -106,7 +106,12 @@ pub fn data_reply(reply: &Reply, path: &RemotePath) -> Result<DataReply, StoreEr
                 Some(data) => EntryState::Live { version, data: values(data) },
                 None => EntryState::Deleted { version },
             };
-            Ok(DataReply::Entry(Entry { state, custom_metadata: metadata.custom_metadata.unwrap_or_default() }))
+            let created = metadata.created_time.parse().ok();
+            Ok(DataReply::Entry(Entry {
+                state,
+                created,
+                custom_metadata: metadata.custom_metadata.unwrap_or_default(),
+            }))
         }
         None if !reply.status.is_success() => Ok(DataReply::Nothing),
         None => Err(StoreError::BadReply {
@@ -121,8 +126,9 @@ pub fn data_reply(reply: &Reply, path: &RemotePath) -> Result<DataReply, StoreEr
 pub fn head(reply: &Reply, path: &RemotePath) -> Result<Head, StoreError> {
     let metadata = metadata(reply, path)?;
     let live = is_live(metadata.current_version, &metadata.versions);
+    let created = created(metadata.current_version, &metadata.versions);
     let custom_metadata = metadata.custom_metadata.unwrap_or_default();
-    Ok(Head { exists: true, version: metadata.current_version, live, custom_metadata })
+    Ok(Head { exists: true, version: metadata.current_version, live, created, custom_metadata })
 }
 
 /// Parses a successful reply to [`read_metadata`].
@@ -139,12 +145,17 @@ pub fn all_versions(reply: &Reply, path: &RemotePath) -> Result<store::Metadata,
 /// requests, and treating it as deleted would overwrite it.
 pub fn without_data(reply: &Reply, path: &RemotePath, asked: Option<u64>) -> Result<Option<Entry>, StoreError> {
     let metadata = metadata(reply, path)?;
-    let state = match (metadata.current_version, asked.unwrap_or(metadata.current_version)) {
+    let asked = asked.unwrap_or(metadata.current_version);
+    let state = match (metadata.current_version, asked) {
         (0, _) => EntryState::Empty,
         (_, version) if is_live(version, &metadata.versions) => return Ok(None),
         (_, version) => EntryState::Deleted { version },
     };
-    Ok(Some(Entry { state, custom_metadata: metadata.custom_metadata.unwrap_or_default() }))
+    Ok(Some(Entry {
+        state,
+        created: created(asked, &metadata.versions),
+        custom_metadata: metadata.custom_metadata.unwrap_or_default(),
+    }))
 }
 
 /// Parses a successful reply to [`write`].
@@ -154,7 +165,13 @@ pub fn written(reply: &Reply, path: &RemotePath) -> Result<Written, StoreError> 
         path: path.data_url(),
         what: "`data.version` is missing: is the mount KV version 2?",
     })?;
-    Ok(Written { version: data.version, custom_metadata: data.custom_metadata.unwrap_or_default() })
+    let created = data.created_time.parse().ok();
+    Ok(Written { version: data.version, created, custom_metadata: data.custom_metadata.unwrap_or_default() })
+}
+
+/// When a version was created, as far as its metadata is kept.
+pub fn created(version: u64, versions: &BTreeMap<String, VersionState>) -> Option<Timestamp> {
+    versions.get(&version.to_string())?.created_time.parse().ok()
 }
 
 /// Parses a successful reply to [`read_metadata`].

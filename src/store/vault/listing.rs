@@ -52,6 +52,7 @@ fn latest(entry: &ListedEntry) -> Latest {
     Latest {
         version: entry.current_version,
         live: kv::is_live(entry.current_version, &entry.versions),
+        created: kv::created(entry.current_version, &entry.versions),
         consents: entry
             .custom_metadata
             .as_ref()
@@ -78,7 +79,7 @@ mod tests {
     fn entries_are_told_by_path_version_and_life() {
         let entries = parsed(
             r#"{"data": {"keys": ["a", "b", "c/d", "e"], "key_info": {
-                "a": {"current_version": 2, "versions": {"1": {"deletion_time": "2020-01-01T00:00:00Z"}, "2": {}}},
+                "a": {"current_version": 2, "versions": {"1": {"deletion_time": "2020-01-01T00:00:00Z"}, "2": {"created_time": "2020-01-02T00:00:00.5Z"}}},
                 "b": {"current_version": 1, "versions": {"1": {"deletion_time": "2020-01-01T00:00:00Z"}}},
                 "c/d": {"current_version": 7, "versions": {"7": {"destroyed": true}}},
                 "e": {"current_version": 0, "versions": {}}
@@ -86,10 +87,11 @@ mod tests {
         )
         .unwrap();
         let consents = consent::digest(&CustomMetadata::new());
-        let latest = |version, live| Some(Latest { version, live, consents });
+        let latest = |version, live| Some(Latest { version, live, created: None, consents });
         let found = |path: &str| entries.get(&format!("platform-data/postgres/{path}")).copied();
         assert_eq!(entries.len(), 4);
-        assert_eq!(found("a"), latest(2, true));
+        let created = "2020-01-02T00:00:00.5Z".parse().ok();
+        assert_eq!(found("a"), latest(2, true).map(|latest| Latest { created, ..latest }));
         assert_eq!(found("b"), latest(1, false));
         assert_eq!(found("c/d"), latest(7, false));
         assert_eq!(found("e"), latest(0, false));

@@ -334,7 +334,8 @@ impl StoreClient for VaultClient {
         // Only a data read decides whether the entry exists, and whether rights are missing.
         let entry = self.read(path, None).await?;
         let exists = !matches!(entry.state, crate::domain::remote::EntryState::Absent);
-        Ok(Head { exists, version: entry.cas(), live: entry.data().is_some(), custom_metadata: entry.custom_metadata })
+        let (version, live, created) = (entry.cas(), entry.data().is_some(), entry.created);
+        Ok(Head { exists, version, live, created, custom_metadata: entry.custom_metadata })
     }
 
     async fn heads(&self, folder: &RemotePath, limit: usize) -> Result<Heads, StoreError> {

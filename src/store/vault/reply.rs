@@ -25,6 +25,9 @@ pub struct Version {
 #[derive(Deserialize)]
 pub struct VersionMetadata {
     pub version: u64,
+    /// RFC 3339.
+    #[serde(default)]
+    pub created_time: String,
     #[serde(default)]
     pub custom_metadata: Option<BTreeMap<String, String>>,
 }
@@ -66,6 +69,9 @@ pub struct VersionState {
     /// RFC 3339, empty for none. It is in the future if the version expires by itself.
     #[serde(default)]
     pub deletion_time: String,
+    /// RFC 3339.
+    #[serde(default)]
+    pub created_time: String,
     #[serde(default)]
     pub destroyed: bool,
 }

@@ -124,8 +124,12 @@ impl World {
             (true, false) => self.is_right_without_a_value(&ready)?,
             (false, _) => prop_assert_eq!(&ready["status"], "False", "it is {}", ready),
         }
+        if ready["status"] == "True" {
+            prop_assert_eq!(self.bound().is_some(), self.held().is_some(), "it is {}", ready);
+        }
         if self.is_forbidden() && self.store.serves() == Serves::Yes && !self.unheard {
             prop_assert_eq!(self.held(), None, "a permission was withdrawn: {}", ready);
+            prop_assert_eq!(self.bound(), None, "its target was deleted: {}", ready);
         }
         Ok(())
     }

@@ -13,14 +13,14 @@ use super::events::{Event, Serves, Setting};
 use super::one_store::{OneStore, PLACES, PROPERTIES};
 use super::process::Process;
 use super::{OBJECT, TARGET};
-use crate::api::ExternalSecret;
+use crate::api::{ExternalSecret, StoreKind};
 use crate::cluster::in_memory::ApiServer;
 use crate::controller::guarded::Guarded;
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{EntryState, RemoteData, RemoteValue};
 use crate::domain::{claim, consent};
-use crate::feed::{Follower, Pushed, Spelled};
+use crate::feed::{Follower, Published, Pushed, Spelled};
 use crate::pull::bound::LOOK_AROUND;
 use crate::store::{Site, StoreClient};
 
@@ -161,7 +161,8 @@ impl World {
         let key = server.path_key(&path).await.unwrap();
         let spelled = Spelled { store: "ClusterSecretStore/vault".into(), path: path.to_string() };
         let producer = Name::new("db", "push");
-        feed.publishes(&producer, [(spelled.clone(), Some(key))].into());
+        let published = Published { site: Site::of(&server, key), kind: StoreKind::ClusterSecretStore };
+        feed.publishes(&producer, [(spelled.clone(), Some(published))].into());
         feed.followers(&producer, &spelled).unwrap_or_default()
     }
 
@@ -197,17 +198,20 @@ impl World {
         let (at, seen) = (self.store.at(), self.followers().await.len() == 1);
         dropped.iter().for_each(|property| self.paths[at].owned[*property] = false);
         self.paths[at].taken = Taken::ByPush { seen };
-        let (version, pushed): (u64, fn(u64) -> Pushed) = match left {
+        let pushed = match left {
             0 => {
                 self.paths[at].owned = [false; 2];
                 let version = server.put(&path, RemoteData::new());
                 server.soft_delete(&path);
-                (version, Pushed::Removal)
+                Pushed::Removal(version)
             }
-            _ => (self.write(&[], dropped.first().copied()), Pushed::Version),
+            _ => {
+                let version = self.write(&[], dropped.first().copied());
+                Pushed::Version(version, server.peek(&path).created)
+            }
         };
         let moved = self.describe(at, left > 0);
-        self.announce(pushed(version)).await;
+        self.announce(pushed).await;
         if moved {
             self.announce(Pushed::Consent).await;
         }
@@ -259,7 +263,9 @@ impl World {
                     self.announce(Pushed::Consent).await;
                 }
                 self.unheard |= self.policy != "Periodic" && !was_there && !moved;
-                self.announce(Pushed::Version(version)).await;
+                let (server, path) = self.store.place();
+                let created = server.peek(&path).created;
+                self.announce(Pushed::Version(version, created)).await;
             }
             Event::Drop(property) => self.drop_owned(&[*property]).await,
             Event::DropAll => self.drop_owned(&[0, 1]).await,
@@ -494,6 +500,12 @@ impl World {
     fn property(&self) -> usize {
         let object = self.api.get(OBJECT);
         object.as_ref().map(property_of).unwrap_or_default()
+    }
+
+    /// The Secret that its status names.
+    pub fn bound(&self) -> Option<String> {
+        let object: Value = self.api.get(OBJECT)?;
+        object["status"]["binding"]["name"].as_str().map(str::to_owned)
     }
 
     /// What the target should hold now.

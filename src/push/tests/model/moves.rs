@@ -74,6 +74,9 @@ pub enum Move {
     Turn { push: usize, behind: usize, stop: Option<u16> },
     /// Whoever was woken is reconciled.
     Woken,
+    /// A server that calls itself like the first one gets all that stands there, as if restored from its snapshot, and a PushSecret that
+    /// wants everything is reconciled with it.
+    Forge,
     /// The process starts anew: what it remembered is gone.
     Restart,
     /// Time passes.
@@ -134,6 +137,7 @@ pub fn rename() -> impl Strategy<Value = (Wish, Wish, Vec<Move>)> {
     let one = prop_oneof![
         12 => turn(),
         4 => Just(Move::Woken),
+        3 => Just(Move::Forge),
         3 => Just(Move::Delete { push: 0 }),
         2 => (0..SERVERS.len(), standing).prop_map(|(server, standing)| Move::Store { server, standing }),
         1 => (0..SOURCES).prop_map(|source| Move::Source { source, there: true }),

@@ -17,6 +17,9 @@ use crate::store::{StoreClient, StoreError, StoreName, StoreRefusal, Stores};
 /// A store that nobody can use, whatever happens.
 pub const BROKEN: &str = "broken";
 
+/// A store of a server that only calls itself like the first one.
+pub const FORGED: &str = "forged";
+
 /// Where the stores lead, and with which places sessions are left, by the stores' numbers.
 pub struct Edited {
     pub leads: [usize; NAMES.len()],
@@ -27,6 +30,7 @@ pub struct Edited {
 
 pub struct Shelf {
     pub servers: [FakeStore; SERVERS.len()],
+    pub forged: FakeStore,
     pub standing: Arc<Mutex<[Standing; SERVERS.len()]>>,
     pub stores: Arc<Mutex<Edited>>,
 }
@@ -62,6 +66,9 @@ impl Stores for Shelf {
         let unusable = || StoreRefusal::Failed(StoreError::Sealed { server: "fake".into() });
         if store.name == BROKEN {
             return Err(unusable());
+        }
+        if store.name == FORGED {
+            return Ok(Arc::new(self.forged.clone()));
         }
         let known = number(store).map(|name| (name, self.stores.lock().seen(name)));
         let standing = known.map_or(Standing::Absent, |(_, site)| self.standing.lock()[SITES[site].0]);

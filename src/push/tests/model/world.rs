@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::laws::is_ready;
 use super::moves::{Move, NAMES, PATHS, PROPERTIES, PUSHES, Policy, SERVERS, SITES, SOURCES, Standing, Wish};
-use super::shelf::{BROKEN, Edited, Shelf, site};
+use super::shelf::{BROKEN, Edited, FORGED, Shelf, site};
 use crate::api::PushSecret;
 use crate::api::push_secret::{PushSecretData, PushSecretStatus};
 use crate::api::store_location::StoreLocation;
@@ -41,6 +41,8 @@ const CALM_ROUNDS: usize = 14;
 /// A PushSecret of another namespace that fails for ever, and whose mapping may mean any path (ADR
 /// 0027).
 const STRANGER: &str = "/namespaces/other/pushsecrets/stranger";
+/// A PushSecret that wants everything, of a server that only calls itself like the first one.
+const FORGER: &str = "/namespaces/other/pushsecrets/forger";
 
 /// A property of a path at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +55,7 @@ pub struct Spot {
 pub struct World {
     pub server: ApiServer,
     pub servers: [FakeStore; SERVERS.len()],
+    forged: FakeStore,
     pub sources: [Option<String>; SOURCES],
     /// Where a value of ours may be that no ledger lists: its PushSecret said so, or the model did.
     pub orphaned: BTreeSet<Spot>,
@@ -86,6 +89,7 @@ impl World {
             woken,
             server,
             servers,
+            forged: FakeStore::on(SERVERS[0]).with_address("forged.example").with_identity(FORGED),
             sources: [None, None],
             orphaned: BTreeSet::new(),
             acknowledged: BTreeSet::new(),
@@ -122,6 +126,7 @@ impl World {
             Move::Told => self.told(),
             Move::Turn { push, behind, stop } => self.turn(*push, *behind, *stop).await,
             Move::Woken => self.woken().await,
+            Move::Forge => self.forge().await,
             Move::Restart => self.restart(),
             Move::Wait { seconds } => tokio::time::advance(Duration::from_secs(*seconds)).await,
             Move::Clock { minutes } => self.clock += minutes,
@@ -161,6 +166,9 @@ impl World {
             self.turn(push, 0, None).await;
         }
         self.strangers_turn().await;
+        if self.server.push_secret(FORGER).is_some() {
+            self.forge().await;
+        }
     }
 
     async fn woken(&mut self) {
@@ -173,6 +181,22 @@ impl World {
     /// One reconcile of the stranger. The convention of its namespace lets it name no path.
     async fn strangers_turn(&self) {
         self.reconcile(self.stranger(), &Convention::with_mode(Mode::Off)).await;
+    }
+
+    async fn forge(&self) {
+        for path in 0..PATHS.len() {
+            let (place, ours) = (at(0, path), self.servers[0].peek(&at(0, path)));
+            if let Some(data) = ours.data() {
+                self.forged
+                    .put(&place, data.iter().map(|(property, value)| (property.clone(), value.duplicate())).collect());
+                self.forged.put_metadata(&place, ours.custom_metadata);
+            }
+        }
+        if self.server.push_secret(FORGER).is_none() {
+            self.server.put(FORGER, forger());
+        }
+        let forger = self.server.push_secret(FORGER).expect("nobody deletes it");
+        self.reconcile(forger, &Convention::with_mode(Mode::Off)).await;
     }
 
     pub fn stranger(&self) -> PushSecret {
@@ -389,7 +413,7 @@ impl World {
     async fn reconcile(&self, object: PushSecret, convention: &Convention) -> Report<PushSecretStatus> {
         let cluster = self.server.cluster();
         let (servers, standing, stores) = (self.servers.clone(), self.standing.clone(), self.stores.clone());
-        let shelf = Shelf { servers, standing, stores };
+        let shelf = Shelf { servers, forged: self.forged.clone(), standing, stores };
         // The runtime's clock moves only when we let it.
         let passed = Duration::from_millis(
             u64::try_from(tokio::time::Instant::now().into_std().saturating_duration_since(self.began).as_millis())
@@ -532,6 +556,15 @@ fn stranger() -> Value {
     });
     json!({ "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret", "spec": spec,
         "metadata": { "name": "stranger", "namespace": "other", "uid": "stranger", "generation": 1 } })
+}
+
+fn forger() -> Value {
+    let wish = Wish { stores: 0, spots: u8::MAX, source: 0, policy: Policy::Delete };
+    let mut spec = spec(wish);
+    spec["selector"]["secret"]["name"] = json!("source");
+    spec["secretStoreRefs"] = json!([{ "name": FORGED, "kind": "ClusterSecretStore" }]);
+    json!({ "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret", "spec": spec,
+        "metadata": { "name": "forger", "namespace": "other", "uid": "forger", "generation": 1 } })
 }
 
 /// Polls so often, and drops what is not done by then.
