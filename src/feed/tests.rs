@@ -543,7 +543,7 @@ async fn the_first_version_of_another_entry_is_not_the_one_that_a_consumer_has()
         store.put(&path("p"), data("2"));
         match is_announced {
             true => feed.announce(&source.site(), Pushed::Version(1, store.peek(&path("p")).created)),
-            false => drop(feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await),
+            false => feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await,
         }
         assert_eq!(feed.followers(&push, &spelled).unwrap()[0].version, None, "announced: {is_announced}");
         assert!(feed.is_behind(&reader), "announced: {is_announced}");

@@ -354,7 +354,7 @@ async fn the_turns_forget_a_store_that_is_deleted_and_its_namespace_with_it() {
     stores.upsert(name.clone(), store);
     let changes = stores.changes();
     drop(bench.driven.turns.take(&Name::new("team", "app"), &stores.loads([name.clone()])).unwrap());
-    assert_eq!(bench.driven.turns.stores(), [name.clone()]);
+    assert_eq!(bench.driven.turns.stores(), std::slice::from_ref(&name));
     stores.remove(&name);
     // Nobody who uses it asks for a turn any more.
     assert!(bench.driven.heed(changes).now_or_never().is_none());

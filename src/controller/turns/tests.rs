@@ -314,7 +314,8 @@ fn the_end_of_a_turn_costs_the_same_however_many_stores_wait() {
     fn at(server: usize, number: usize) -> Load {
         Load { server: format!("https://{server}"), ..own(number) }
     }
-    let cases: [(&str, fn(usize) -> Vec<Load>); 5] = [
+    type Loads = fn(usize) -> Vec<Load>;
+    let cases: [(&str, Loads); 5] = [
         ("new stores of one server", |number| vec![at(0, number)]),
         ("new stores of two servers", |number| vec![at(number % 2, number)]),
         ("a server each, some of them slow", |number| vec![Load { slow: number % 3 == 0, ..own(number) }]),

@@ -150,9 +150,9 @@ impl World {
         }
         let goes = match self.paths[self.store.at()].taken {
             // RP4.
-            Taken::ByPush { seen } => seen || self.is_live() || !self.setting.crowded,
-            Taken::ByNobody | Taken::ByHand => !self.setting.crowded,
-            Taken::BySlip => false,
+            Taken::Push { seen } => seen || self.is_live() || !self.setting.crowded,
+            Taken::Nobody | Taken::Hand => !self.setting.crowded,
+            Taken::Slip => false,
         };
         let is_blocked = reason == "MassDeletionBlocked" || is_lacking;
         prop_assert!(!goes || self.held().is_none(), "its values are gone, and it is {ready}");

@@ -10,14 +10,13 @@ use serde_json::{Value, json};
 
 use super::super::object;
 use super::events::{Event, Serves, Setting};
-use super::one_store::{OneStore, PLACES, PROPERTIES};
+use super::one_store::{OneStore, PLACES, PROPERTIES, Place};
 use super::process::Process;
 use super::{OBJECT, TARGET};
 use crate::api::{ExternalSecret, StoreKind};
 use crate::cluster::in_memory::ApiServer;
 use crate::controller::guarded::Guarded;
 use crate::domain::object_name::Name;
-use crate::domain::path::RemotePath;
 use crate::domain::remote::{EntryState, RemoteData, RemoteValue};
 use crate::domain::{claim, consent};
 use crate::feed::{Follower, Published, Pushed, Spelled};
@@ -31,13 +30,13 @@ const STRANGE: &str = "eA==";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// Nobody: it was never there.
-    ByNobody,
+    Nobody,
     /// Its owner. The controller may have missed it.
-    ByPush { seen: bool },
+    Push { seen: bool },
     /// A person.
-    ByHand,
+    Hand,
     /// A person, who left the rest of the entry and the claims.
-    BySlip,
+    Slip,
 }
 
 /// What happened at a place.
@@ -76,7 +75,7 @@ impl World {
         let (api, store) = (ApiServer::default(), OneStore::new());
         api.yield_at_each_request();
         api.put("/namespaces/team", json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "team" } }));
-        let path = || Path { taken: Taken::ByNobody, is_marked: false, owned: [false; 2], values: BTreeMap::new() };
+        let path = || Path { taken: Taken::Nobody, is_marked: false, owned: [false; 2], values: BTreeMap::new() };
         let process = Process::start(&api, &store, setting.crowded);
         let mut world = World {
             api,
@@ -181,7 +180,7 @@ impl World {
     /// A push writes both properties. Returns the version, and whether the consents changed.
     fn push(&mut self) -> (u64, bool) {
         let path = self.path();
-        (path.taken, path.is_marked, path.owned) = (Taken::ByNobody, true, [true; 2]);
+        (path.taken, path.is_marked, path.owned) = (Taken::Nobody, true, [true; 2]);
         let moved = self.describe(self.store.at(), true);
         (self.write(&[0, 1], None), moved)
     }
@@ -197,7 +196,7 @@ impl World {
         let left = (0..PROPERTIES.len()).filter(|property| !dropped.contains(property) && has(*property)).count();
         let (at, seen) = (self.store.at(), self.followers().await.len() == 1);
         dropped.iter().for_each(|property| self.paths[at].owned[*property] = false);
-        self.paths[at].taken = Taken::ByPush { seen };
+        self.paths[at].taken = Taken::Push { seen };
         let pushed = match left {
             0 => {
                 self.paths[at].owned = [false; 2];
@@ -248,7 +247,7 @@ impl World {
     /// What it saw of removals, another one that looks there anew has not seen.
     fn overlook(&mut self, still: impl Fn(usize) -> bool) {
         for (at, path) in self.paths.iter_mut().enumerate() {
-            if let Taken::ByPush { seen } = &mut path.taken {
+            if let Taken::Push { seen } = &mut path.taken {
                 *seen &= still(at);
             }
         }
@@ -274,7 +273,7 @@ impl World {
                 if !matches!(server.peek(&path).state, EntryState::Absent) {
                     let seen = self.followers().await.len() == 1;
                     server.purge(&path);
-                    let taken = Taken::ByPush { seen };
+                    let taken = Taken::Push { seen };
                     *self.path() = Path { taken, is_marked: false, owned: [false; 2], values: BTreeMap::new() };
                     self.announce(Pushed::Purge).await;
                 }
@@ -282,14 +281,14 @@ impl World {
             Event::WriteByHand => {
                 self.unheard |= self.policy != "Periodic" && self.wanted().is_none();
                 self.write(&[0, 1], None);
-                self.path().taken = Taken::ByNobody;
+                self.path().taken = Taken::Nobody;
                 self.untold = true;
             }
             Event::LoseByHand => {
                 let (server, path) = self.store.place();
                 if server.peek(&path).data().is_some() {
                     server.soft_delete(&path);
-                    self.path().taken = Taken::ByHand;
+                    self.path().taken = Taken::Hand;
                     self.untold = true;
                 }
             }
@@ -298,7 +297,7 @@ impl World {
                 let is_whole = server.peek(&path).data().is_some_and(|data| data.len() == PROPERTIES.len());
                 if is_whole && self.path().owned[*property] {
                     self.write(&[], Some(*property));
-                    self.path().taken = Taken::BySlip;
+                    self.path().taken = Taken::Slip;
                     self.untold = true;
                 }
             }
@@ -389,7 +388,7 @@ impl World {
         let object = self.api.get::<Value>(OBJECT).unwrap_or_default();
         let status = Some(&object["status"]["paths"][0]).filter(|status| status["path"] == path.to_string());
         let read = status.and_then(|status| status["version"].as_u64());
-        if let Taken::ByPush { seen } = &mut self.path().taken {
+        if let Taken::Push { seen } = &mut self.path().taken {
             *seen = read.is_some_and(|read| read < version);
         }
     }
@@ -535,9 +534,9 @@ impl World {
     /// Whether a target may go, by the object as the controller knows it.
     pub fn may_go(&self) -> bool {
         let may_be_taken = match self.paths[self.store.at()].taken {
-            Taken::ByPush { .. } => true,
-            Taken::ByNobody | Taken::ByHand => !self.setting.crowded,
-            Taken::BySlip => false,
+            Taken::Push { .. } => true,
+            Taken::Nobody | Taken::Hand => !self.setting.crowded,
+            Taken::Slip => false,
         };
         let goes_with_it = |object: &Value| {
             let is_gone = self.value_of(property_of(object)).is_none();
