@@ -1,5 +1,6 @@
 //! Wake-ups, shared reads and the schedule, on the store in memory and paused time.
 
+mod created_again;
 mod listings;
 mod logins;
 mod sites;
@@ -495,59 +496,6 @@ async fn a_check_that_a_withdrawal_overtook_is_not_believed() {
     });
     feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await;
     assert!((0..10).all(|number| feed.is_behind(&consumer(number))), "the old consent is not what they have to match");
-}
-
-#[tokio::test]
-async fn after_a_purge_an_earlier_numbering_counts_for_nothing() {
-    let store = FakeStore::new();
-    let feed = Feed::new();
-    let (push, spelled) = (Name::new("db", "push"), Spelled { store: "SecretStore/s".into(), path: "secret/p".into() });
-    for password in 1..=5 {
-        store.put(&path("p"), data(&password.to_string()));
-    }
-    let source = source(&store, "p").await;
-    served(&feed, "reader", &source, None, Follow::Every(HOUR)).await;
-    feed.record(&Name::new("team", "reader"), SyncState::Synced);
-    feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(published(&source)))]));
-    let version = |feed: &Feed| feed.followers(&push, &spelled).unwrap()[0].version;
-    assert_eq!(version(&feed), Some(5));
-    let now = Instant::now();
-    feed.announce(&source.site(), Pushed::Purge);
-    assert_eq!(version(&feed), None);
-    // Where somebody else purged it, the first version that is pushed tells.
-    let mut index = feed.index();
-    index.announce(&source.site(), Pushed::Version(5, None), now);
-    drop(index);
-    store.put(&path("p"), data("5"));
-    let late = now + Duration::from_secs(60);
-    feed.index().taken(&Name::new("team", "reader"), &source.read_key(), seen(5), now, now);
-    feed.record(&Name::new("team", "reader"), SyncState::Synced);
-    assert_eq!(version(&feed), Some(5));
-    feed.index().announce(&source.site(), Pushed::Version(1, None), late);
-    assert_eq!(version(&feed), None);
-}
-
-/// Somebody purged it, and it was created again between two looks: the number is the same.
-#[tokio::test]
-async fn the_first_version_of_another_entry_is_not_the_one_that_a_consumer_has() {
-    let (push, spelled) = (Name::new("db", "push"), Spelled { store: "SecretStore/s".into(), path: "secret/p".into() });
-    let reader = Name::new("team", "reader");
-    for is_announced in [false, true] {
-        let (store, feed) = (FakeStore::new(), Feed::new());
-        store.put(&path("p"), data("1"));
-        let source = source(&store, "p").await;
-        served(&feed, "reader", &source, None, Follow::Every(HOUR)).await;
-        feed.record(&reader, SyncState::Synced);
-        feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(published(&source)))]));
-        store.purge(&path("p"));
-        store.put(&path("p"), data("2"));
-        match is_announced {
-            true => feed.announce(&source.site(), Pushed::Version(1, store.peek(&path("p")).created)),
-            false => feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await,
-        }
-        assert_eq!(feed.followers(&push, &spelled).unwrap()[0].version, None, "announced: {is_announced}");
-        assert!(feed.is_behind(&reader), "announced: {is_announced}");
-    }
 }
 
 fn seen(version: u64) -> Seen {

@@ -1,6 +1,7 @@
 //! A store in memory with the semantics of KV v2, for tests of users of [`StoreClient`].
 //! `tests/store_contract/main.rs` runs the same assertions on it and on a real server.
 
+mod operation;
 mod stored;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -15,55 +16,11 @@ use super::{Exchange, Head, Heads, Identity, Metadata, PathKey, StoreClient, Sto
 use crate::api::store_location::StoreLocation;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
+pub use operation::Operation;
 use stored::{Stored, duplicate, index};
 
 /// The size of an entry in a real server's listing, in bytes: one version, no custom metadata.
 const LISTED_BYTES: usize = 400;
-
-/// Which method of [`StoreClient`] was called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Operation {
-    /// [`StoreClient::path_key`]; on a real server it needs no request once the mount is known.
-    PathKey,
-    /// [`StoreClient::read`].
-    Read,
-    /// [`StoreClient::head`].
-    Head,
-    /// [`StoreClient::heads`]; its request's path is the folder.
-    Heads,
-    /// [`StoreClient::create_entry`].
-    CreateEntry,
-    /// [`StoreClient::patch_metadata`].
-    PatchMetadata,
-    /// [`StoreClient::exchange_metadata`], if available.
-    ExchangeMetadata,
-    /// [`StoreClient::write`].
-    Write,
-    /// [`StoreClient::delete_versions`].
-    DeleteVersions,
-    /// [`StoreClient::destroy_versions`].
-    DestroyVersions,
-    /// [`StoreClient::metadata`].
-    Metadata,
-    /// [`StoreClient::purge`].
-    Purge,
-}
-
-impl Operation {
-    /// Whether the request can change the store.
-    pub fn mutates(self) -> bool {
-        match self {
-            Operation::PathKey | Operation::Read | Operation::Head | Operation::Heads | Operation::Metadata => false,
-            Operation::CreateEntry
-            | Operation::PatchMetadata
-            | Operation::ExchangeMetadata
-            | Operation::Write
-            | Operation::DeleteVersions
-            | Operation::DestroyVersions
-            | Operation::Purge => true,
-        }
-    }
-}
 
 /// One recorded request.
 #[derive(Clone, Debug, PartialEq, Eq)]

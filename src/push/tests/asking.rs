@@ -336,7 +336,8 @@ async fn however_much_goes_the_others_are_looked_at_once_a_reconcile() {
     bench.is_handed_over("old", "new");
 }
 
-/// The patience with who waits counts from the first offer, even if the store cannot be used in between.
+/// The patience with who waits counts from the first offer, even if the store cannot be used in
+/// between.
 #[tokio::test]
 async fn patience_does_not_begin_again_while_nothing_can_be_decided() {
     let mut bench = Bench::new();
@@ -355,7 +356,8 @@ async fn patience_does_not_begin_again_while_nothing_can_be_decided() {
     assert!(bench.get("old").is_none() && bench.texts(TEMPORAL).is_empty(), "{:?}", bench.says("old"));
 }
 
-/// What was wanted again in between is offered for the whole time once more, and what was offered all along is not.
+/// What was wanted again in between is offered for the whole time once more, and what was offered
+/// all along is not.
 #[tokio::test]
 async fn patience_is_kept_for_each_property() {
     let mut bench = Bench::new();

@@ -1,5 +1,6 @@
-//! One place at two addresses: the same server, or another that calls itself the same and has the same claims, as one that was
-//! restored from a snapshot has. What is left at one is handed over there, whatever somebody does at the other.
+//! One place at two addresses: the same server, or another that calls itself the same and has the
+//! same claims, as one that was restored from a snapshot has. What is left at one is handed over
+//! there, whatever somebody does at the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -31,7 +32,8 @@ fn elsewhere() -> Site {
 }
 
 impl Bench {
-    /// A server like ours in all that it says and has, and a PushSecret that pushes there what `old` has pushed here.
+    /// A server like ours in all that it says and has, and a PushSecret that pushes there what
+    /// `old` has pushed here.
     fn forge(&mut self, kind: &str) -> FakeStore {
         let theirs = FakeStore::new().with_address("theirs").with_identity("theirs");
         let ours = self.store.peek(&at(TEMPORAL));
@@ -112,7 +114,8 @@ async fn who_takes_it_elsewhere_holds_nobody_here() {
     assert!(holds.load(Ordering::Relaxed));
 }
 
-/// Another namespace's own server refuses it for the sake of `old`: that one is asked nothing. At our server it would be.
+/// Another namespace's own server refuses it for the sake of `old`: that one is asked nothing. At
+/// our server it would be.
 #[tokio::test]
 async fn a_refusal_by_another_namespaces_own_server_delays_nobody() {
     for (kind, at, is_asked) in

@@ -37,7 +37,7 @@ async fn a_push_is_recorded_written_announced_and_reported() {
         "{message}"
     );
     assert_eq!(bench.ledger(), [format!("{TEMPORAL}/password"), format!("{TEMPORAL}/username")]);
-    assert_eq!(*bench.announced.lock(), [Pushed::Version(1, None)]);
+    assert_eq!(*bench.announced.lock(), [Pushed::Version(1, bench.store.peek(&at(TEMPORAL)).created)]);
     let push = bench.server.push_secret(PUSH).unwrap();
     assert_eq!(push.metadata.finalizers.unwrap(), [FINALIZER_PUSH_SECRET]);
     assert_eq!(push.status.unwrap().paths[0].properties, ["password", "username"]);
@@ -127,6 +127,7 @@ async fn a_deleted_push_secret_takes_its_values_along_and_waits_for_a_store_that
     let bench = Bench::new();
     bench.spec(1, both());
     bench.turn().await;
+    let created = bench.store.peek(&at(TEMPORAL)).created;
     let mut push = json!(bench.server.push_secret(PUSH).unwrap());
     push["metadata"]["deletionTimestamp"] = json!(Timestamp::now());
     bench.server.put(PUSH, push);
@@ -138,7 +139,7 @@ async fn a_deleted_push_secret_takes_its_values_along_and_waits_for_a_store_that
     assert!(bench.server.push_secret(PUSH).is_none());
     assert!(matches!(bench.store.peek(&at(TEMPORAL)).state, EntryState::Deleted { .. }));
     // Readers hear of the removal, and not of the empty version before it.
-    assert_eq!(*bench.announced.lock(), [Pushed::Version(1, None), Pushed::Removal(2)]);
+    assert_eq!(*bench.announced.lock(), [Pushed::Version(1, created), Pushed::Removal(2)]);
 }
 
 #[tokio::test]

@@ -72,7 +72,8 @@ proptest! {
     }
 }
 
-/// Both want what the first one leaves: one at the server, and one at another that calls itself the same.
+/// Both want what the first one leaves: one at the server, and one at another that calls itself the
+/// same.
 #[test]
 fn model_a_server_that_calls_itself_the_same_takes_nothing_from_a_rename() {
     let (delete, woken, forge) = (Move::Delete { push: 0 }, Move::Woken, Move::Forge);

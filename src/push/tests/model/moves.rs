@@ -74,8 +74,8 @@ pub enum Move {
     Turn { push: usize, behind: usize, stop: Option<u16> },
     /// Whoever was woken is reconciled.
     Woken,
-    /// A server that calls itself like the first one gets all that stands there, as if restored from its snapshot, and a PushSecret that
-    /// wants everything is reconciled with it.
+    /// A server that calls itself like the first one gets all that stands there, as if restored
+    /// from its snapshot, and a PushSecret that wants everything is reconciled with it.
     Forge,
     /// The process starts anew: what it remembered is gone.
     Restart,

@@ -1,0 +1,46 @@
+//! What a store is asked for.
+
+/// Which method of `StoreClient` was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operation {
+    /// `path_key`; on a real server it needs no request once the mount is known.
+    PathKey,
+    /// `read`.
+    Read,
+    /// `head`.
+    Head,
+    /// `heads`; its request's path is the folder.
+    Heads,
+    /// `create_entry`.
+    CreateEntry,
+    /// `patch_metadata`.
+    PatchMetadata,
+    /// `exchange_metadata`, if available.
+    ExchangeMetadata,
+    /// `write`.
+    Write,
+    /// `delete_versions`.
+    DeleteVersions,
+    /// `destroy_versions`.
+    DestroyVersions,
+    /// `metadata`.
+    Metadata,
+    /// `purge`.
+    Purge,
+}
+
+impl Operation {
+    /// Whether the request can change the store.
+    pub fn mutates(self) -> bool {
+        match self {
+            Operation::PathKey | Operation::Read | Operation::Head | Operation::Heads | Operation::Metadata => false,
+            Operation::CreateEntry
+            | Operation::PatchMetadata
+            | Operation::ExchangeMetadata
+            | Operation::Write
+            | Operation::DeleteVersions
+            | Operation::DestroyVersions
+            | Operation::Purge => true,
+        }
+    }
+}
