@@ -17,6 +17,7 @@ mod tests;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -116,6 +117,16 @@ pub enum Pushed {
     Purge,
     /// It changed a consent, at the same version.
     Consent,
+}
+
+/// As logs and traces name it: a version by its number.
+impl fmt::Display for Pushed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pushed::Version(version, _) => write!(f, "Version({version})"),
+            Pushed::Removal(_) | Pushed::Purge | Pushed::Consent => write!(f, "{self:?}"),
+        }
+    }
 }
 
 /// What is known of a path, without its data.
@@ -270,7 +281,7 @@ impl Feed {
         if let Some(cause) = Cause::current() {
             self.causes().extend(woken.iter().map(|name| (name.clone(), cause.clone())));
         }
-        tracing::debug!(path = %site.place.path, ?pushed, consumers = woken.len(), "push announced");
+        tracing::debug!(path = %site.place.path, %pushed, consumers = woken.len(), "push announced");
         self.wake(woken);
     }
 

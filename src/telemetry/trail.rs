@@ -49,8 +49,8 @@ pub fn reconcile(kind: &'static str, object: &impl fmt::Display, cause: Option<C
 }
 
 /// The span of an announcement to a path's consumers.
-pub fn announced(path: &impl fmt::Display, pushed: &impl fmt::Debug) -> Span {
-    info_span!(target: TARGET, "announce", %path, ?pushed)
+pub fn announced(path: &impl fmt::Display, pushed: &impl fmt::Display) -> Span {
+    info_span!(target: TARGET, "announce", %path, %pushed)
 }
 
 /// The span of a request to the API server. Outside any span there is none: the Lease alone would
