@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use thiserror::Error;
 
 use super::denial::Denial;
+use crate::domain::error_chain::first_known;
 
 /// A failed request to the Kubernetes API.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -111,14 +112,7 @@ pub enum Cut {
 impl Cut {
     /// The cause, by the types in the chain of an error. Only the resolver's has no type of its own.
     fn of(error: &kube::Error) -> Self {
-        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-        while let Some(link) = source {
-            if let Some(cause) = Cut::of_link(link) {
-                return cause;
-            }
-            source = link.source();
-        }
-        Cut::Reply
+        first_known(error, Cut::of_link).unwrap_or(Cut::Reply)
     }
 
     fn of_link(link: &(dyn std::error::Error + 'static)) -> Option<Self> {
@@ -128,12 +122,7 @@ impl Cut {
         if link.to_string().starts_with("dns error") {
             return Some(Cut::Name);
         }
-        let io = link.downcast_ref::<std::io::Error>()?;
-        // An I/O error hides the error in it: its `source` is that of the inner one.
-        if let Some(cause) = io.get_ref().and_then(|inner| Cut::of_link(inner)) {
-            return Some(cause);
-        }
-        match io.kind() {
+        match link.downcast_ref::<std::io::Error>()?.kind() {
             ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset | ErrorKind::HostUnreachable => {
                 Some(Cut::Connection)
             }

@@ -7,6 +7,7 @@ pub mod convention;
 pub mod custom_metadata;
 pub mod dns;
 pub mod earlier_versions;
+pub mod error_chain;
 pub mod expansion;
 pub mod expression;
 pub mod fingerprint;

@@ -7,6 +7,7 @@ use super::connect::ResolveError;
 use super::custom_metadata::PATCH;
 use super::reply;
 use super::transport::Reply;
+use crate::domain::error_chain::first_known;
 use crate::store::StoreError;
 use crate::store::error::{Spoken, Transport as Cause};
 
@@ -87,14 +88,12 @@ pub fn cause(server: &str, error: &reqwest::Error) -> Cause {
     }
     // The error has no URL where a reply is cut off.
     let is_plain = server.starts_with("http://");
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(link) = source {
-        if let Some(found) = link_cause(link) {
-            return if found == Cause::PlainReset && !is_plain { Cause::Connect } else { found };
-        }
-        source = link.source();
+    match first_known(error, link_cause) {
+        Some(Cause::PlainReset) if !is_plain => Cause::Connect,
+        Some(found) => found,
+        None if error.is_connect() => Cause::Connect,
+        None => Cause::Cut,
     }
-    if error.is_connect() { Cause::Connect } else { Cause::Cut }
 }
 
 fn link_cause(link: &(dyn std::error::Error + 'static)) -> Option<Cause> {
@@ -109,10 +108,6 @@ fn link_cause(link: &(dyn std::error::Error + 'static)) -> Option<Cause> {
         });
     }
     let io = link.downcast_ref::<std::io::Error>()?;
-    // An I/O error hides the error in it: its `source` is that of the inner one.
-    if let Some(found) = io.get_ref().and_then(|inner| link_cause(inner)) {
-        return Some(found);
-    }
     if is_about_our_certificate(&io.to_string()) {
         return Some(Cause::ClientCertificate);
     }
