@@ -38,8 +38,7 @@ impl StoreLocation {
 
     /// Whether both are one location: they are spelled alike, or the server says so. If the server
     /// or the mount was created again, its spelling still counts as the former location: what was
-    /// pushed
-    /// there is gone with it.
+    /// pushed there is gone with it.
     pub fn is_same(&self, other: &Self) -> bool {
         self.is_spelled_as(other) || self.is_known_as(other)
     }

@@ -335,15 +335,16 @@ impl Applier<'_> {
         let has_more_to_say =
             claim::withdraws(&write.settle) || write.settle.keys().any(|key| consent::is_consent(key));
         let is_told_later = !write.data.is_empty() && has_more_to_say;
+        let news = Pushed::Version(written.version, written.created);
         if !write.data.is_empty() && !is_told_later {
-            (access.announce)(Pushed::Version(written.version, written.created));
+            (access.announce)(news);
         }
         tracing::info!(push_secret = %self.me.object(), path = %access.path, version = written.version, "version written");
         let held = |property: &String| claim::still_held(&written.custom_metadata, property, self.me, &chain.inquiry);
         if !write.holds.iter().all(held) {
             self.offers.crossed(self.me, &written.custom_metadata, &write.drops);
             if is_told_later {
-                (access.announce)(Pushed::Version(written.version, written.created));
+                (access.announce)(news);
             }
             return chain.lose().await.map(|()| None);
         }
@@ -353,13 +354,13 @@ impl Applier<'_> {
         if !write.settle.is_empty() {
             if chain.is_old() {
                 if is_told_later {
-                    (access.announce)(Pushed::Version(written.version, written.created));
+                    (access.announce)(news);
                 }
                 return chain.lose().await.map(|()| None);
             }
             let settled = self.settle(access, chain, &write.settle).await;
             if is_told_later {
-                (access.announce)(Pushed::Version(written.version, written.created));
+                (access.announce)(news);
             }
             settled?;
         }

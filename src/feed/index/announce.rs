@@ -107,8 +107,8 @@ impl Index {
     pub(super) fn permit(&mut self, site: &Site, at: Instant, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
         path.permitted = Some(path.permitted.map_or(at, |before| before.max(at)));
-        let followers = path.consumers.clone();
-        self.wake(followers, now)
+        let consumers = path.consumers.clone();
+        self.wake(consumers, now)
     }
 
     /// The path's latest version is this one. Higher numbers, and the same number with another time

@@ -75,10 +75,7 @@ impl Index {
         }
         if key.version.is_some() {
             // Consents are those of now, whatever the version.
-            if path.permits_others(seen) {
-                let woken = self.permit(&key.site, begun, now);
-                self.woken_by_reads.extend(woken);
-            }
+            self.heed_consents(&key.site, seen, begun, now);
             return Progress::Good;
         }
         if let Some(known) = path.known.filter(|known| seen.is_before(known.seen)) {
@@ -90,19 +87,23 @@ impl Index {
                 (true, _) => return Progress::WentBack { from: known.seen.version },
             }
         }
-        let permits_others = path.permits_others(seen);
         let is_another_entry = path.known.is_some_and(|known| !known.seen.is_of_entry(seen));
         path.know(seen, now);
         let is_hinted = path.is_hinted_after(begun)
             || path.hint.is_some_and(|hint| seen.version < hint.version && now.duration_since(hint.at) < LONGEST_LAG);
-        if permits_others {
-            let woken = self.permit(&key.site, begun, now);
-            self.woken_by_reads.extend(woken);
-        }
+        self.heed_consents(&key.site, seen, begun, now);
         if is_another_entry {
             self.number_anew(&key.site, seen);
         }
         if is_hinted { Progress::Hinted } else { Progress::Good }
+    }
+
+    /// Wakes all consumers of the path if a read begun at `begun` shows other consents than before.
+    fn heed_consents(&mut self, site: &Site, seen: Seen, begun: Instant, now: Instant) {
+        if self.paths.get_mut(site).is_some_and(|path| path.permits_others(seen)) {
+            let woken = self.permit(site, begun, now);
+            self.woken_by_reads.extend(woken);
+        }
     }
 
     /// Repeated reads did not show what another address announced: no more are made for it.
