@@ -39,15 +39,6 @@ fn owner_of(name: &str) -> Owner {
     Owner { uid: format!("uid-{name}"), cluster: "here".into(), namespace: "db".into(), name: name.into() }
 }
 
-/// The next reconcile of `old` hands everything over, and each value stays meanwhile.
-async fn is_handed_over_whole(bench: &Bench) {
-    let holds = bench.guard();
-    bench.one("old").await;
-    bench.settle().await;
-    bench.is_handed_over("old", "new");
-    assert!(holds.load(Ordering::Relaxed));
-}
-
 /// What was declined is not asked again while it cannot be removed: they would wake each other
 /// without end.
 #[tokio::test]
@@ -163,7 +154,7 @@ async fn what_is_put_down_again_is_offered_anew() {
     assert_eq!(woken, ["new"], "whoever put it down is not woken by that");
     reading.await;
     assert!(bench.says("old").2.contains("is offered to db/new"), "{:?}", bench.says("old"));
-    is_handed_over_whole(&bench).await;
+    bench.hands_over("old", "new").await;
 }
 
 /// The former owner has waited long enough just while its property is taken.
@@ -242,7 +233,7 @@ async fn who_cannot_be_asked_now_is_asked_soon() {
     });
     let report = bench.one("old").await;
     assert_eq!(report.requeue(), Some(Requeue::BackOff));
-    is_handed_over_whole(&bench).await;
+    bench.hands_over("old", "new").await;
 }
 
 /// One in another namespace whose own SecretStore may lead anywhere, and fails, holds nobody's removal.

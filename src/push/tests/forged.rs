@@ -87,11 +87,7 @@ async fn who_owns_it_on_a_server_that_calls_itself_the_same_has_not_taken_it_her
     let owned = BTreeSet::from(["username", "password"].map(str::to_owned));
     let reached = Reached { site: elsewhere(), owned, refused_for: BTreeSet::new(), is_final: true };
     bench.offers.reached(&forger, &[reached]);
-    let holds = bench.guard();
-    bench.one("old").await;
-    bench.settle().await;
-    bench.is_handed_over("old", "new");
-    assert!(holds.load(Ordering::Relaxed));
+    bench.hands_over("old", "new").await;
 }
 
 /// It holds it in hand for as long as its server likes.
@@ -104,14 +100,8 @@ async fn who_takes_it_elsewhere_holds_nobody_here() {
     let from = BTreeMap::from(["username", "password"].map(|property| (property.to_owned(), "uid-old".to_owned())));
     let forger = owner_of("db", "forger");
     let _in_hand = bench.offers.take(&forger, &elsewhere(), &from).expect("it is offered, wherever it is asked for");
-    let holds = bench.guard();
-    let goes_on = async {
-        bench.one("old").await;
-        bench.settle().await;
-    };
+    let goes_on = bench.hands_over("old", "new");
     tokio::time::timeout(Duration::from_secs(60), goes_on).await.expect("nobody waits for another server");
-    bench.is_handed_over("old", "new");
-    assert!(holds.load(Ordering::Relaxed));
 }
 
 /// Another namespace's own server refuses it for the sake of `old`: that one is asked nothing. At
@@ -155,13 +145,9 @@ async fn a_rename_to_another_address_of_the_same_server_hands_everything_over() 
             bench.apply("new", through(second, "ClusterSecretStore"));
             bench.one("new").await;
             assert_eq!(bench.says("new").1, "PathConflict");
-            let holds = bench.guard();
             bench.drop("old");
-            bench.one("old").await;
-            bench.settle().await;
-            bench.is_handed_over("old", "new");
-            assert_eq!(bench.store.peek(&at(TEMPORAL)).cas(), 1, "no version is written");
-            assert!(holds.load(Ordering::Relaxed), "{counted:?} {first}");
+            bench.hands_over("old", "new").await;
+            assert_eq!(bench.store.peek(&at(TEMPORAL)).cas(), 1, "no version is written: {counted:?} {first}");
         }
     }
 }

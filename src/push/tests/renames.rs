@@ -157,6 +157,15 @@ impl Bench {
         holds
     }
 
+    /// The next reconcile of `from` hands everything over to `to`, and each value stays meanwhile.
+    pub(super) async fn hands_over(&self, from: &str, to: &str) {
+        let holds = self.guard();
+        self.one(from).await;
+        self.settle().await;
+        self.is_handed_over(from, to);
+        assert!(holds.load(Ordering::Relaxed));
+    }
+
     pub(super) fn is_handed_over(&self, from: &str, to: &str) {
         assert!(self.get(from).is_none(), "{:?}", self.says(from));
         assert!(self.says(to).0, "{:?}", self.says(to));
@@ -439,12 +448,8 @@ async fn what_is_left_as_it_was_by_its_own_namespace_is_taken_over_and_no_other(
     bench.apply("new", keep.clone());
     bench.one("new").await;
     assert!(bench.says("new").0 && bench.lists("new").is_empty());
-    let holds = bench.guard();
     bench.drop("old");
-    bench.one("old").await;
-    bench.settle().await;
-    bench.is_handed_over("old", "new");
-    assert!(holds.load(Ordering::Relaxed));
+    bench.hands_over("old", "new").await;
 
     // A value of another namespace is not kept alive by who would never write it.
     let foreign = json!({ "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret", "spec": keep,
@@ -489,12 +494,8 @@ async fn one_that_leaves_everything_behind_wakes_who_waits() {
     bench.one("new").await;
     bench.apply("next", policy("None"));
     bench.one("next").await;
-    let holds = bench.guard();
     bench.drop("new");
-    bench.one("new").await;
-    bench.settle().await;
-    bench.is_handed_over("new", "next");
-    assert!(holds.load(Ordering::Relaxed));
+    bench.hands_over("new", "next").await;
 }
 
 /// Somebody of another cluster wants it too: it is no PushSecret of ours, and gets nothing by our hand.
