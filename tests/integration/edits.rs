@@ -36,6 +36,10 @@ async fn has_finalizer(stage: &Stage, namespace: &str, name: &str, wanted: bool)
 
 async fn goes(stage: &Stage, name: &str) -> anyhow::Result<()> {
     stage.delete::<PushSecret>(&stage.producer, name).await?;
+    is_gone(stage, name).await
+}
+
+async fn is_gone(stage: &Stage, name: &str) -> anyhow::Result<()> {
     let pushes = stage.api::<PushSecret>(&stage.producer);
     wait::until("the PushSecret to go", LATER, async || Ok(pushes.get_opt(name).await?.is_none().then_some(()))).await
 }
@@ -313,8 +317,7 @@ async fn a_line_that_does_not_parse_is_named_and_holds_a_deleted_push_secret_for
     ensure!(said.contains(key), "{said}");
     let event = stage.orphaned().await?;
     ensure!(event.contains(key), "{event}");
-    wait::until("the PushSecret to go", LATER, async || Ok(pushes.get_opt("push").await?.is_none().then_some(())))
-        .await?;
+    is_gone(&stage, "push").await?;
     ensure!(stage.stored().await? == Value::Null, "what could be removed is removed");
     Ok(())
 }
