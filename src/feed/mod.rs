@@ -111,6 +111,9 @@ pub enum Freshness {
 pub enum Pushed {
     /// It wrote this version, which the server created at this time, if that is known.
     Version(u64, Option<Timestamp>),
+    /// It wrote nothing, because this version is as wanted. The reply of an earlier write may have
+    /// been lost.
+    Found(u64, Option<Timestamp>),
     /// It removed the last of its properties, and with it this version's data.
     Removal(u64),
     /// It removed the whole entry: its versions begin at 1 again.
@@ -124,6 +127,7 @@ impl fmt::Display for Pushed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Pushed::Version(version, _) => write!(f, "Version({version})"),
+            Pushed::Found(version, _) => write!(f, "Found({version})"),
             Pushed::Removal(_) | Pushed::Purge | Pushed::Consent => write!(f, "{self:?}"),
         }
     }
@@ -191,7 +195,7 @@ pub enum ReadError {
     /// The version went backwards: a snapshot was restored, or the entry was purged and created
     /// again.
     #[error(
-        "{path} went back from version {from} to {to} (restored, or purged and created again?): check it, then annotate this resource (for example waypost.io/force-sync with the time) to accept the current version"
+        "{path} went back from version {from} to an older version {to} (restored, or purged and created again?): check it, then annotate this resource (for example waypost.io/force-sync with the time) to accept the current version"
     )]
     WentBack {
         /// `mount/path`.

@@ -364,7 +364,7 @@ impl Applier<'_> {
             }
             settled?;
         }
-        Ok(Some(Settled { version: Some(written.version), ..write.settled }))
+        Ok(Some(Settled { version: Some(written.version), created: written.created, ..write.settled }))
     }
 
     async fn ask_after(&self, chain: &mut Chain, owner: Owner) -> Result<(), ApplyError> {

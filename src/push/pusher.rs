@@ -91,6 +91,10 @@ impl Reconciler for Pusher {
         let context = &self.context;
         let moved = context.moves.take(name);
         let announce = |site: &Site, pushed| {
+            // What is as wanted belongs to no change, and to no trace.
+            if let Pushed::Found(..) = pushed {
+                return context.feed.announce(site, pushed);
+            }
             trail::announced(&site.place.path, &pushed).in_scope(|| context.feed.announce(site, pushed));
             if let (Pushed::Version(..) | Pushed::Removal(_) | Pushed::Purge, Some(moved)) = (pushed, &moved) {
                 context.metrics.propagated(Stage::Push, moved.at.elapsed());

@@ -426,20 +426,25 @@ impl<'a> Turn<'a> {
     }
 
     /// Announces versions that were written but not announced, because of a lost reply or a
-    /// restart.
+    /// restart. The status tells another number. It does not tell an entry that was purged and
+    /// created again under the same number, so the feed compares what was found with what its
+    /// consumers have.
     async fn announce_missed(&self, seen: &SeenStores, paths: &[PushedPath], results: &Results) {
         for (entry_ref, outcome) in results {
             let unsaid = outcome.result.as_ref().ok().filter(|applied| applied.wrote == Wrote::Nothing);
-            let Some(version) = unsaid.and_then(|applied| applied.settled.version) else { continue };
+            let Some(settled) = unsaid.map(|applied| &applied.settled) else { continue };
+            let Some(version) = settled.version else { continue };
             let (store, path) = (entry_ref.store.to_string(), entry_ref.path.to_string());
             let known = paths.iter().find(|known| known.store == store && known.path == path);
-            if known.and_then(|known| known.version).and_then(|known| u64::try_from(known).ok()) == Some(version) {
-                continue;
-            }
+            let told = known.and_then(|known| known.version).and_then(|known| u64::try_from(known).ok());
+            let news = match told == Some(version) {
+                true => Pushed::Found(version, settled.created),
+                false => Pushed::Version(version, settled.created),
+            };
             if let Some(client) = seen.clients.get(&entry_ref.store)
                 && let Ok(key) = client.path_key(&entry_ref.path).await
             {
-                (self.world.announce)(&Site::of(client.as_ref(), key), Pushed::Version(version, None));
+                (self.world.announce)(&Site::of(client.as_ref(), key), news);
             }
         }
     }

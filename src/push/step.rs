@@ -10,6 +10,7 @@ mod leaving;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use goal::{Existing, Foreign, Goal, History, Removals};
+use jiff::Timestamp;
 
 use super::ending;
 use super::refusal::{Left, Refusal};
@@ -102,6 +103,8 @@ pub struct Write {
 pub struct Settled {
     /// The latest version, if it has data.
     pub version: Option<u64>,
+    /// When it was created, as far as the server says so.
+    pub created: Option<Timestamp>,
     /// The properties that we own.
     pub owned: BTreeSet<String>,
     /// The properties that existed before and are not ours.
@@ -504,6 +507,7 @@ impl<'a> View<'a> {
         };
         Settled {
             version,
+            created: self.entry.created,
             owned: owned(&sorted.holds),
             kept: owned(&sorted.kept),
             taken: owned(&sorted.taken),

@@ -12,9 +12,13 @@ use crate::store::Site;
 const OVERTAKING: Duration = Duration::from_secs(5);
 
 impl Index {
-    /// Applies an announcement. Whoever reads the place at another address is woken too.
+    /// Applies an announcement. If the push changed something, whoever reads the place at another
+    /// address is woken too.
     pub fn announce(&mut self, site: &Site, pushed: Pushed, now: Instant) -> Vec<Name> {
         let mut woken = self.announce_here(site, pushed, now);
+        if let Pushed::Found(..) = pushed {
+            return woken;
+        }
         let elsewhere: Vec<Site> =
             self.sites_of(&site.place).map(|(known, _)| known).filter(|known| *known != site).cloned().collect();
         for site in elsewhere {
@@ -25,7 +29,7 @@ impl Index {
 
     fn announce_here(&mut self, site: &Site, pushed: Pushed, now: Instant) -> Vec<Name> {
         match pushed {
-            Pushed::Version(version, created) => {
+            Pushed::Version(version, created) | Pushed::Found(version, created) => {
                 self.announce_version(site, Seen { version, live: true, consents: None, created }, now)
             }
             Pushed::Removal(version) => {
@@ -52,13 +56,13 @@ impl Index {
     fn hint(&mut self, site: &Site, pushed: Pushed, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
         let version = match pushed {
-            Pushed::Version(version, _) | Pushed::Removal(version) => version,
+            Pushed::Version(version, _) | Pushed::Found(version, _) | Pushed::Removal(version) => version,
             Pushed::Purge | Pushed::Consent => 0,
         };
         path.hint = Some(Hint { version, at: now });
         match pushed {
             Pushed::Consent => self.permit(site, now, now),
-            Pushed::Version(..) | Pushed::Removal(_) | Pushed::Purge => {
+            Pushed::Version(..) | Pushed::Found(..) | Pushed::Removal(_) | Pushed::Purge => {
                 let followers = self.followers(site);
                 self.wake_announced(followers, now)
             }

@@ -37,7 +37,7 @@ async fn after_a_purge_an_earlier_numbering_counts_for_nothing() {
 async fn the_first_version_of_another_entry_is_not_the_one_that_a_consumer_has() {
     let (push, spelled) = (Name::new("db", "push"), Spelled { store: "SecretStore/s".into(), path: "secret/p".into() });
     let reader = Name::new("team", "reader");
-    for is_announced in [false, true] {
+    for pushed in [None, Some(Pushed::Version as Announcement), Some(Pushed::Found)] {
         let (store, feed) = (FakeStore::new(), Feed::new());
         store.put(&path("p"), data("1"));
         let source = source(&store, "p").await;
@@ -46,11 +46,14 @@ async fn the_first_version_of_another_entry_is_not_the_one_that_a_consumer_has()
         feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(published(&source)))]));
         store.purge(&path("p"));
         store.put(&path("p"), data("2"));
-        match is_announced {
-            true => feed.announce(&source.site(), Pushed::Version(1, store.peek(&path("p")).created)),
-            false => feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await,
+        let pushed = pushed.map(|pushed| pushed(1, store.peek(&path("p")).created));
+        match pushed {
+            Some(pushed) => feed.announce(&source.site(), pushed),
+            None => feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await,
         }
-        assert_eq!(feed.followers(&push, &spelled).unwrap()[0].version, None, "announced: {is_announced}");
-        assert!(feed.is_behind(&reader), "announced: {is_announced}");
+        assert_eq!(feed.followers(&push, &spelled).unwrap()[0].version, None, "announced: {pushed:?}");
+        assert!(feed.is_behind(&reader), "announced: {pushed:?}");
     }
 }
+
+type Announcement = fn(u64, Option<Timestamp>) -> Pushed;

@@ -73,6 +73,15 @@ async fn a_push_through_another_address_wakes_and_one_read_shows_it() {
     assert!(two.feed.take_announced(&consumer(0)).is_some(), "how long it took is measured");
 }
 
+/// A push that wrote nothing wakes nobody who has that version, and nobody at another address.
+#[tokio::test]
+async fn what_a_push_found_unchanged_wakes_nobody() {
+    let mut two = Two::same().await;
+    let created = two.ours.0.peek(&path(AT)).created;
+    two.feed.announce(&two.theirs.1.site(), Pushed::Found(1, created));
+    assert!(two.woken().is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_standby_behind_another_address_gets_time_to_catch_up() {
     let two = Two::same().await;

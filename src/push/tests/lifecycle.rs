@@ -122,6 +122,32 @@ async fn a_changed_store_is_written_before_the_old_one_is_cleaned() {
     assert_eq!(bench.ledger(), ["platform-data/redis/temporal/password"]);
 }
 
+/// Somebody purged the entry. Whatever request of the push that creates it again fails or loses its
+/// reply: its readers hear of the new entry, although its number is the one in the status.
+#[tokio::test]
+async fn an_entry_that_is_created_again_under_its_number_is_announced_whatever_reply_is_lost() {
+    for (fault, stop) in
+        [Fault::Refuse, Fault::LoseReply].into_iter().flat_map(|fault| (0..16).map(move |k| (fault, k)))
+    {
+        let bench = Bench::new();
+        bench.spec(1, both());
+        bench.turn().await;
+        bench.store.purge(&at(TEMPORAL));
+        bench.fail_at(stop, fault);
+        for _ in 0..3 {
+            bench.turn().await;
+        }
+        let entry = bench.store.peek(&at(TEMPORAL));
+        let told = bench.announced.lock().iter().any(|pushed| match *pushed {
+            Pushed::Version(version, created) | Pushed::Found(version, created) => {
+                version == entry.cas() && created == entry.created
+            }
+            Pushed::Removal(_) | Pushed::Purge | Pushed::Consent => false,
+        });
+        assert!(told, "{fault:?} at {stop}: {:?}", bench.announced.lock());
+    }
+}
+
 #[tokio::test]
 async fn a_deleted_push_secret_takes_its_values_along_and_waits_for_a_store_that_is_down() {
     let bench = Bench::new();
@@ -366,7 +392,7 @@ async fn a_stop_at_any_request_is_repaired() {
             assert!(first <= 2 && second == 1, "stopped at {stop}: versions {first} and {second}");
             let announced = bench.announced.lock().clone();
             let written = announced.into_iter().filter_map(|pushed| match pushed {
-                Pushed::Version(version, _) => Some(version),
+                Pushed::Version(version, _) | Pushed::Found(version, _) => Some(version),
                 Pushed::Removal(_) | Pushed::Purge | Pushed::Consent => None,
             });
             assert_eq!(written.max(), Some(first), "stopped at {stop}");
