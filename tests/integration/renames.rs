@@ -2,8 +2,6 @@
 //! one is deleted. The path keeps its value all the time, and so does a target that would go with
 //! it.
 
-use std::time::Duration;
-
 use anyhow::{Context, bail, ensure};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Secret;
@@ -22,13 +20,10 @@ fn deletes() -> Value {
     json!({ "deletionPolicy": "Delete" })
 }
 
+/// A hand-over takes some reconciles of both, and may wait for the turns of many others.
 async fn gone(stage: &Stage, name: &str) -> anyhow::Result<()> {
-    gone_within(SOON, stage, name).await
-}
-
-async fn gone_within(deadline: Duration, stage: &Stage, name: &str) -> anyhow::Result<()> {
     let pushes = stage.api::<PushSecret>(&stage.producer);
-    let goes = wait::until("the old one to go", deadline, async || {
+    let goes = wait::until("the old one to go", LATER, async || {
         let Some(found) = pushes.get_opt(name).await? else { return Ok(Some(())) };
         bail!("it says {:?}", found.status.unwrap_or_default().conditions)
     });
@@ -131,7 +126,7 @@ async fn twenty_renamed_at_once_lose_nothing() -> anyhow::Result<()> {
     try_join_all((0..20).map(|number| push(format!("new-{number}"), number))).await?;
     let names: Vec<String> = (0..20).map(|number| format!("old-{number}")).collect();
     try_join_all(names.iter().map(|name| stage.delete::<PushSecret>(&stage.producer, name))).await?;
-    try_join_all(names.iter().map(|name| gone_within(LATER, &stage, name))).await?;
+    try_join_all(names.iter().map(|name| gone(&stage, name))).await?;
     try_join_all((0..20).map(|number| ready("new", number))).await?;
     for number in 0..20 {
         ensure!(history(&stage, &path(number)).await? == [json!({ "password": "one" })], "{}", path(number));
