@@ -179,9 +179,13 @@ fn what_has_one_place_is_done_nowhere_else() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Tasks that nobody waits for, and why their end is not the end of anything else.
-const SHORT_LIVED: [(&str, &str); 2] = [
+/// What starts a task whose end nobody is told of.
+const SPAWNS: [&str; 2] = ["tokio::spawn(", "task::spawn("];
+
+/// Who may start tasks by themselves, and why their end is not the end of anything else.
+const SHORT_LIVED: [(&str, &str); 3] = [
     ("src/store/renewal.rs", "it ends when the clients of one credential are renewed"),
+    ("src/store/serving.rs", "it gives the handle to whoever starts the task"),
     ("src/store/vault/transport.rs", "it ends when the server answers again"),
 ];
 
@@ -190,13 +194,30 @@ fn a_task_that_must_not_end_is_started_where_its_end_is_noticed() {
     let mut wrong = Vec::new();
     for file in sources("src").into_iter().filter(|file| !is_test(file)) {
         let text = fs::read_to_string(&file).expect("a listed file can be read");
-        let product = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-        let nobody_waits = product.lines().any(|line| line.trim_start().starts_with("tokio::spawn("));
-        if nobody_waits && SHORT_LIVED.iter().all(|(short_lived, _)| !file.ends_with(short_lived)) {
-            wrong.push(format!("{} spawns by itself: start it by Tasks::spawn", file.display()));
+        match (spawns(&text), SHORT_LIVED.iter().any(|(listed, _)| file.ends_with(listed))) {
+            (true, true) | (false, false) => {}
+            (true, false) => wrong.push(format!("{} spawns by itself: start it by Tasks::spawn", file.display())),
+            (false, true) => wrong.push(format!("{} spawns nothing: take it from the list", file.display())),
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Whether the product's part of a source starts tasks by itself.
+fn spawns(text: &str) -> bool {
+    let product = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let mut code = product.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.any(|line| SPAWNS.iter().any(|spawn| line.contains(spawn)))
+}
+
+#[test]
+fn a_task_is_found_wherever_in_a_line_it_is_started() {
+    for line in ["tokio::spawn(work);", "let task = tokio::spawn(work);", "None => tokio::task::spawn(work),"] {
+        assert!(spawns(&format!("fn start() {{\n    {line}\n}}\n")), "{line}");
+        assert!(!spawns(&format!("// {line}\n")), "{line}");
+        assert!(!spawns(&format!("#[cfg(test)]\nmod tests {{\n    {line}\n}}\n")), "{line}");
+    }
+    assert!(!spawns("tasks.spawn(\"the sweeper\", work);"));
 }
 
 #[test]
