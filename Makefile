@@ -17,7 +17,8 @@ help: ## Show this list
 prerequisites: ## Say which programs are missing or too old (every target that builds runs this first)
 	@e2e/prerequisites
 
-# The whole workspace and one test: dependencies get the features that the tests need, so that nothing is compiled twice.
+# The whole workspace and one test: dependencies get the features that the tests need, so that
+# nothing is compiled twice.
 programs: prerequisites
 	@cargo build --workspace --bins --test tidy --locked
 

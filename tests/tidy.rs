@@ -179,9 +179,13 @@ fn what_has_one_place_is_done_nowhere_else() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Tasks that nobody waits for, and why their end is not the end of anything else.
-const SHORT_LIVED: [(&str, &str); 2] = [
+/// What starts a task whose end nobody is told of.
+const SPAWNS: [&str; 2] = ["tokio::spawn(", "task::spawn("];
+
+/// Who may start tasks by themselves, and why their end is not the end of anything else.
+const SHORT_LIVED: [(&str, &str); 3] = [
     ("src/store/renewal.rs", "it ends when the clients of one credential are renewed"),
+    ("src/store/serving.rs", "it gives the handle to whoever starts the task"),
     ("src/store/vault/transport.rs", "it ends when the server answers again"),
 ];
 
@@ -190,13 +194,30 @@ fn a_task_that_must_not_end_is_started_where_its_end_is_noticed() {
     let mut wrong = Vec::new();
     for file in sources("src").into_iter().filter(|file| !is_test(file)) {
         let text = fs::read_to_string(&file).expect("a listed file can be read");
-        let product = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-        let nobody_waits = product.lines().any(|line| line.trim_start().starts_with("tokio::spawn("));
-        if nobody_waits && SHORT_LIVED.iter().all(|(short_lived, _)| !file.ends_with(short_lived)) {
-            wrong.push(format!("{} spawns by itself: start it by Tasks::spawn", file.display()));
+        match (spawns(&text), SHORT_LIVED.iter().any(|(listed, _)| file.ends_with(listed))) {
+            (true, true) | (false, false) => {}
+            (true, false) => wrong.push(format!("{} spawns by itself: start it by Tasks::spawn", file.display())),
+            (false, true) => wrong.push(format!("{} spawns nothing: take it from the list", file.display())),
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Whether the product's part of a source starts tasks by itself.
+fn spawns(text: &str) -> bool {
+    let product = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let mut code = product.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.any(|line| SPAWNS.iter().any(|spawn| line.contains(spawn)))
+}
+
+#[test]
+fn a_task_is_found_wherever_in_a_line_it_is_started() {
+    for line in ["tokio::spawn(work);", "let task = tokio::spawn(work);", "None => tokio::task::spawn(work),"] {
+        assert!(spawns(&format!("fn start() {{\n    {line}\n}}\n")), "{line}");
+        assert!(!spawns(&format!("// {line}\n")), "{line}");
+        assert!(!spawns(&format!("#[cfg(test)]\nmod tests {{\n    {line}\n}}\n")), "{line}");
+    }
+    assert!(!spawns("tasks.spawn(\"the sweeper\", work);"));
 }
 
 #[test]
@@ -251,36 +272,70 @@ const LONGEST_WORD: usize = 80;
 
 #[test]
 fn prose_is_wrapped() {
-    let sources = [("src", "rs"), ("tests", "rs"), ("e2e", "rs"), ("e2e", "go")];
-    let folders = sources.into_iter().chain(["docs", "deploy", "examples", "policies"].map(|folder| (folder, "md")));
-    let pages = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(PathBuf::from);
     let mut wrong = Vec::new();
-    for file in folders.flat_map(|(folder, extension)| files(folder, extension)).chain(pages) {
+    for file in FOLDERS.iter().flat_map(|folder| all_files(folder)).chain(ROOT.map(PathBuf::from)) {
         // It is generated: each sentence of the API is a line.
         if is_below(&file, "docs/reference") {
             continue;
         }
+        let Some(prose) = Prose::of(&file) else { continue };
         let text = fs::read_to_string(&file).expect("a listed file can be read");
-        let is_page = file.extension().is_some_and(|extension| extension == "md");
-        for (number, line) in too_wide(&text, is_page) {
+        for (number, line) in too_wide(&text, prose) {
             wrong.push(format!("{}:{number}: {line}", file.display()));
         }
     }
     assert!(wrong.is_empty(), "wrap these at 100 columns:\n{}", wrong.join("\n"));
 }
 
+/// The folders with prose, and the files beside them.
+const FOLDERS: [&str; 8] = ["src", "tests", "e2e", "docs", "deploy", "examples", "policies", ".ci"];
+const ROOT: [&str; 10] = [
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "Cargo.toml",
+    "rustfmt.toml",
+    "Makefile",
+    "Containerfile",
+    ".dockerignore",
+    ".gitignore",
+];
+
+/// Where a file has prose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Prose {
+    /// Everywhere but in its code.
+    Page,
+    /// In comments that begin with this.
+    Comments(&'static str),
+}
+
+impl Prose {
+    /// None for data.
+    fn of(file: &Path) -> Option<Self> {
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("md") => Some(Prose::Page),
+            Some("rs" | "go" | "mod") => Some(Prose::Comments("//")),
+            // A shell script, the Makefile and the Containerfile have no extension.
+            Some("yaml" | "hcl" | "toml") | None => Some(Prose::Comments("#")),
+            Some(_) => None,
+        }
+    }
+}
+
 /// The lines of a page, or of the comments of a source, that are too wide, with their numbers.
 /// Tables and code have their own width.
-fn too_wide(text: &str, is_page: bool) -> Vec<(usize, &str)> {
+fn too_wide(text: &str, prose: Prose) -> Vec<(usize, &str)> {
     let mut is_code = false;
     let mut wide = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let start = line.trim_start();
-        is_code ^= is_page && start.starts_with("```");
-        let words = match is_page {
-            true => start,
-            false if start.starts_with("//") => start.trim_start_matches(['/', '!', ' ']),
-            false => continue,
+        is_code ^= prose == Prose::Page && start.starts_with("```");
+        let words = match prose {
+            Prose::Page => start,
+            Prose::Comments(begin) if start.starts_with(begin) => start.trim_start_matches(['/', '!', '#', ' ']),
+            Prose::Comments(_) => continue,
         };
         let is_whole = is_code || words.starts_with('|');
         let has_long_word = words.split_whitespace().any(|word| word.chars().count() > LONGEST_WORD);
@@ -294,11 +349,19 @@ fn too_wide(text: &str, is_page: bool) -> Vec<(usize, &str)> {
 #[test]
 fn a_line_that_is_too_wide_is_found_in_comments_and_pages_and_not_in_code_and_tables() {
     let wide = "word ".repeat(22);
-    let numbers = |text: &str, is_page| too_wide(text, is_page).iter().map(|(number, _)| *number).collect::<Vec<_>>();
+    let numbers = |text: &str, file: &str| {
+        let prose = Prose::of(Path::new(file)).expect("it has prose");
+        too_wide(text, prose).iter().map(|(number, _)| *number).collect::<Vec<_>>()
+    };
     let source = format!("//! {wide}\nlet x = \"{wide}\";\n    /// {wide}\n// | {wide}|\n");
-    assert_eq!(numbers(&source, false), [1, 3]);
+    assert_eq!(numbers(&source, "a.rs"), [1, 3]);
     let page = format!("{wide}\n```\n{wide}\n```\n| {wide}|\nsee {}\n- {wide}\n", "x".repeat(110));
-    assert_eq!(numbers(&page, true), [1, 7]);
+    assert_eq!(numbers(&page, "a.md"), [1, 7]);
+    let text = format!("# {wide}\nvalue: {wide}\n  ## {wide}\n");
+    for file in ["a.yaml", "a.hcl", "a.toml", "Makefile", "a/program"] {
+        assert_eq!(numbers(&text, file), [1, 3], "{file}");
+    }
+    assert_eq!(Prose::of(Path::new("a.json")), None);
 }
 
 #[test]
@@ -327,10 +390,13 @@ fn a_broken_arrow_is_found_in_grouped_imports_and_in_paths() {
 }
 
 fn sources(folder: &str) -> Vec<PathBuf> {
-    files(folder, "rs")
+    let mut found = all_files(folder);
+    found.retain(|file| file.extension().is_some_and(|extension| extension == "rs"));
+    assert!(!found.is_empty(), "no source below {folder}");
+    found
 }
 
-fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+fn all_files(folder: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::from(folder)];
     while let Some(folder) = folders.pop() {
@@ -338,12 +404,11 @@ fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
             let path = entry.expect("an entry of a folder can be read").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|found| found == extension) {
+            } else {
                 found.push(path);
             }
         }
     }
-    assert!(!found.is_empty(), "nothing with .{extension} below {folder}");
     found
 }
 

@@ -1,9 +1,10 @@
 //! Leader election by a Lease, with client-go's times.
 //!
-//! Leadership is an optimisation. Two active replicas lose nothing: each write of a value has a
-//! check-and-set number, each write to Kubernetes a resourceVersion or a UID, and what changes custom
-//! metadata without either rests on claims. So after a lost Lease what runs ends where it stands, then
-//! the process, and another replica takes over (`src/run/leading.rs`).
+//! Leadership is an optimisation. Of two active replicas, neither overwrites what it has not read:
+//! each write of a value has a check-and-set number, each write to Kubernetes a resourceVersion or a
+//! UID, and what changes custom metadata without either rests on claims. After a lost Lease, all
+//! running work is stopped, then the process ends, and another replica takes over
+//! (`src/run/leading.rs`).
 
 use std::time::{Duration, Instant};
 

@@ -160,4 +160,30 @@ mod tests {
         assert_eq!(referrers.concerned(&secret, &labels), [by_name]);
         assert!(referrers.lock().queries.is_empty() && referrers.lock().asks_in.is_empty());
     }
+
+    /// What stands where the index does not expect it stays, if nobody looks there.
+    #[test]
+    fn a_declaration_visits_only_what_its_referrer_had_declared() {
+        let (referrers, plain) = (Referrers::default(), Referrer::ExternalSecret(Name::new("db", "plain")));
+        let query = LabelQuery::parse(&Selector::default()).unwrap();
+        let secrets = |names: &[&str]| names.iter().map(|name| Name::new("db", *name)).collect();
+        referrers.lock().queries.insert("db".to_owned(), vec![(plain.clone(), query.clone())]);
+        referrers.lock().by_secret.insert(Name::new("db", "strange"), vec![plain.clone()]);
+        for names in [&["a", "b"][..], &["b", "c"], &[]] {
+            referrers.declare(plain.clone(), Interest::named(secrets(names)));
+            assert_eq!(referrers.secrets_of(&plain), secrets(names));
+            assert_eq!(referrers.lock().queries["db"].len(), 1, "it looked through the queries of others");
+            assert_eq!(referrers.of(&Name::new("db", "strange")).len(), 1, "it looked through the Secrets of others");
+        }
+        // Who selects by labels looks through the queries of its namespace alone.
+        let asking = Referrer::PushSecret(Name::new("shop", "asking"));
+        referrers.lock().queries.insert("elsewhere".to_owned(), vec![(asking.clone(), query.clone())]);
+        for namespace in ["shop", "team"] {
+            let labelled = Some((namespace.to_owned(), query.clone()));
+            referrers.declare(asking.clone(), Interest { labelled, ..Interest::default() });
+        }
+        let index = referrers.lock();
+        let asked: BTreeSet<&str> = index.queries.keys().map(String::as_str).collect();
+        assert_eq!(asked, BTreeSet::from(["db", "elsewhere", "team"]));
+    }
 }

@@ -4,6 +4,7 @@ mod created_again;
 mod listings;
 mod logins;
 mod sites;
+mod slow;
 mod unfollowed;
 
 use std::collections::BTreeMap;
@@ -500,31 +501,6 @@ async fn a_check_that_a_withdrawal_overtook_is_not_believed() {
 
 fn seen(version: u64) -> Seen {
     Seen { version, live: true, consents: Some(0), created: None }
-}
-
-#[tokio::test]
-async fn a_login_that_is_slow_keeps_no_others_paths_unchecked_and_no_bytes_held() {
-    let (slow, quick) = (FakeStore::on("slow"), FakeStore::on("quick"));
-    let feed = Feed::new();
-    let mut sources = Vec::new();
-    for (number, store) in [&slow, &quick].into_iter().enumerate() {
-        store.put(&path("a"), data("1"));
-        let source = source(store, "a").await;
-        feed.subscribe(&consumer(number), vec![source.clone()], Follow::Every(Duration::from_secs(1)));
-        feed.read(&consumer(number), &source, Freshness::Shared).await.unwrap();
-        sources.push(source);
-    }
-    slow.hang();
-    let token = tokio_util::sync::CancellationToken::new();
-    let running = tokio::spawn(feed.clone().run(token.clone()));
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while quick.count(Operation::Head) < 3 {
-        assert!(Instant::now() < deadline, "the quick one was checked {} times", quick.count(Operation::Head));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert_eq!(slow.count(Operation::Head), 0, "it hangs");
-    token.cancel();
-    running.await.unwrap();
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ pub async fn while_held<T>(working: impl Future<Output = T>, held: impl Future<O
     if is_held {
         return Term::Over(working.await);
     }
-    tracing::warn!("the lease was lost: what runs ends where it stands");
+    tracing::warn!("the lease was lost: all running work is stopped");
     halt.lose();
     // What has not ended by then ends with the process.
     let _ended = tokio::time::timeout(FAREWELL, working).await.is_ok();

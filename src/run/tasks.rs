@@ -2,7 +2,7 @@
 //! would continue without it as if nothing were missing.
 //!
 //! They stop in one of two ways: what runs may finish, or, if another replica may lead now,
-//! everything ends where it stands.
+//! everything is stopped at once.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 pub struct Halt {
     /// Nothing new begins, and what runs may finish.
     pub stop: CancellationToken,
-    /// Everything ends where it stands: another replica may lead.
+    /// Everything is stopped at once: another replica may lead.
     lost: CancellationToken,
 }
 

@@ -163,8 +163,6 @@ fn every_reference_of_what_is_pushed_and_pulled_is_judged() {
     }
 }
 
-/// Without that policy whoever writes a store could have any Secret of the namespace sent to any
-/// server.
 /// What Waypost cannot revert, or by which it knows its own: data and metadata are compared with
 /// those before.
 #[test]
@@ -184,6 +182,8 @@ fn the_guard_of_targets_compares_all_that_a_person_could_change_for_good() {
     }
 }
 
+/// Without that policy, whoever writes a store could have any Secret of the namespace sent to any
+/// server.
 #[test]
 fn the_right_to_write_stores_comes_with_the_policy_that_bounds_it() {
     let grants = |object: &Value| {

@@ -126,8 +126,9 @@ async fn a_store_that_is_written_wrong_says_what_to_correct() -> anyhow::Result<
     stage.vault.enable_mount(&format!("{}-v1", stage.word), "kv", &json!({ "version": "1" })).await?;
     let right = json!({
         "server": lab.vault_addr(), "path": "secret", "version": "v2", "caBundle": ca_bundle(lab.vault_ca_pem().unwrap_or_default()),
-        "auth": { "kubernetes": { "role": "external-secrets", "mountPath": "kubernetes" }, "ldap": null },
+        "auth": { "kubernetes": { "role": "external-secrets", "mountPath": "kubernetes" }, "ldap": null, "tokenSecretRef": null },
     });
+    stage.secret(&stage.producer, "quoted", &[("token", r#""s.in-quotes""#)]).await?;
     let role = |role: &str| json!({ "auth": { "kubernetes": { "role": role } } });
     let foreign_ca = ca_bundle(&foreign_ca()?);
     let wrongs = [
@@ -162,6 +163,14 @@ async fn a_store_that_is_written_wrong_says_what_to_correct() -> anyhow::Result<
             store: &["auth method `ldap`", "use `kubernetes`, `appRole` or `tokenSecretRef`"],
             push: "StoreNotReady",
             pull: "StoreNotReady",
+        },
+        Wrong {
+            vault: json!({ "auth": { "kubernetes": null, "tokenSecretRef": {
+                "name": "quoted", "namespace": stage.producer, "key": "token",
+            } } }),
+            store: &["is in quotes: store it without them"],
+            push: "StoreNotReady",
+            pull: "SecretSyncedError",
         },
         Wrong {
             vault: json!({ "server": lab.vault_addr().replace("https://", "http://") }),

@@ -94,6 +94,15 @@ impl Origin {
     }
 }
 
+/// What `router` makes of the way to a server, as long as the test's runtime runs; gives its address.
+pub async fn way_to(
+    server: &str,
+    ca_pem: Option<&str>,
+    router: impl FnOnce(Origin) -> axum::Router,
+) -> anyhow::Result<String> {
+    serve(router(Origin::new(server, ca_pem)?)).await
+}
+
 /// Serves a way as long as the test's runtime runs; gives its address.
 async fn serve(router: axum::Router) -> anyhow::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -110,8 +119,10 @@ pub fn subject(number: usize) -> String {
 impl Cut {
     /// A way to a server, as long as the test's runtime runs; gives its address.
     pub async fn before(self: &Arc<Self>, server: &str, ca_pem: Option<&str>) -> anyhow::Result<String> {
-        let way = Arc::new(Way { cut: self.clone(), origin: Origin::new(server, ca_pem)? });
-        serve(axum::Router::new().fallback(pass_on).with_state(way)).await
+        way_to(server, ca_pem, |origin| {
+            axum::Router::new().fallback(pass_on).with_state(Arc::new(Way { cut: self.clone(), origin }))
+        })
+        .await
     }
 
     /// From now on, the subject's change number `at` (from 1) is its last.
@@ -204,8 +215,8 @@ pub async fn kubeconfig_through(
     let mut config: Value = serde_json::from_slice(&fs::read(lab.kubeconfig_for(namespace, account).await?)?)?;
     let cluster = &mut config["clusters"][0]["cluster"];
     let ca = STANDARD.decode(cluster["certificate-authority-data"].as_str().context("a CA")?)?;
-    let origin = Origin::new(cluster["server"].as_str().context("a server")?, Some(std::str::from_utf8(&ca)?))?;
-    *cluster = json!({ "server": serve(router(origin)).await? });
+    let server = cluster["server"].as_str().context("a server")?;
+    *cluster = json!({ "server": way_to(server, Some(std::str::from_utf8(&ca)?), router).await? });
     let path = lab.folder().join(format!("{word}.kubeconfig"));
     fs::write(&path, config.to_string())?;
     Ok(path)

@@ -76,6 +76,20 @@ async fn es3_bytes_that_are_no_text_are_refused_by_name_and_other_paths_go_on() 
 }
 
 #[tokio::test]
+async fn r16_an_empty_value_arrives_and_both_sides_name_it() -> anyhow::Result<()> {
+    let stage = Stage::new("r16").await?;
+    stage.secret(&stage.producer, "source", &[("password", "")]).await?;
+    stage.push("push", "source", &[("password", "password")], json!({})).await?;
+    let pushed = stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    assert!(pushed.contains("key \"password\" of") && pushed.contains("is empty: fill it"), "{pushed}");
+    assert_eq!(stage.stored().await?, json!({ "password": "" }));
+    stage.pull("pull", &[("PASSWORD", "password")], json!({})).await?;
+    let pulled = stage.ready::<ExternalSecret>(&stage.consumer, "pull", "True", "SecretSynced").await?;
+    assert!(pulled.contains("the value of key \"PASSWORD\" is empty"), "{pulled}");
+    stage.holds(&stage.consumer, "pull", &[("PASSWORD", "")]).await.map(drop)
+}
+
+#[tokio::test]
 async fn ks6_nothing_is_written_on_the_source() -> anyhow::Result<()> {
     let stage = Stage::new("ks6").await?;
     let source = stage.secret(&stage.producer, "source", &[("password", "one")]).await?;

@@ -77,6 +77,37 @@ async fn a_hanging_and_an_unreachable_store_delay_no_other_and_each_is_told_by_i
     stage.has_password(&hanging.admin()?, LATER, Some("three")).await
 }
 
+/// An intent may be removed a minute after it was first seen, and its entry is looked at again
+/// within another.
+const ABANDONED: Duration = Duration::from_secs(120);
+
+#[tokio::test]
+async fn an_intent_whose_claimant_died_holds_up_its_own_store_alone_and_not_for_ever() -> anyhow::Result<()> {
+    let stage = Stage::new("deadintent").await?;
+    let (bao, store) = stage.own_store().await?;
+    let admin = bao.admin()?;
+    // Of two claimants the lower UID continues.
+    let uid = "00000000-0000-4000-8000-000000000000";
+    let metadata = json!({
+        "managed-by": "external-secrets",
+        (format!("intent.waypost.io/{uid}/password")): format!("cluster=east namespace=db name=push uid={uid}"),
+    });
+    admin.write_custom_metadata("secret", &stage.path(), &metadata).await?;
+    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+    stage.push("push", "source", PASSWORD, json!({ "secretStoreRefs": [store_ref(&store), store_ref(STORE)] })).await?;
+    for password in ["one", "two"] {
+        stage.secret(&stage.producer, "source", &[("password", password)]).await?;
+        stage.has_password(&stage.vault, SOON, Some(password)).await?;
+    }
+    stage.has_password(&admin, ABANDONED, Some("two")).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+    let left = admin.metadata("secret", &stage.path()).await?.unwrap_or_default();
+    anyhow::ensure!(!left.to_string().contains("intent."), "{left}");
+    let entry = admin.read("secret", &stage.path()).await?;
+    anyhow::ensure!(entry.is_some_and(|entry| entry.version() == 1), "what waited is written once");
+    Ok(())
+}
+
 /// How a store leads is the same, so only those that select by labels have anything to do.
 #[tokio::test]
 async fn f22_a_label_of_a_store_wakes_nobody_who_names_the_store() -> anyhow::Result<()> {

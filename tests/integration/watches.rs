@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::bail;
 use axum::body::{Body, Bytes};
@@ -300,12 +301,34 @@ async fn a_proxy_that_says_404_for_a_source_takes_nothing_from_the_store() -> an
     Ok(())
 }
 
+/// Passes requests on, and counts the reads of entries that have come.
+async fn count_reads(
+    State((reads, origin)): State<(Arc<AtomicUsize>, Arc<Origin>)>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    if method == Method::GET && uri.path().starts_with("/v1/secret/data/") {
+        reads.fetch_add(1, Ordering::SeqCst);
+    }
+    let Ok((status, headers, body)) = origin.pass_on(method, &uri, headers, body).await else {
+        return StatusCode::BAD_GATEWAY.into_response();
+    };
+    (status, headers, Body::from_stream(body)).into_response()
+}
+
 #[tokio::test]
 async fn f9_what_is_deleted_while_its_store_hangs_leaves_nothing_behind() -> anyhow::Result<()> {
     let play = Play::begin("whg").await?;
     let (stage, lab) = (&play.stage, Lab::shared().await?);
     let (bao, name) = (lab.extra_bao(Transport::Tls).await?, format!("{}-hangs", play.stage.word));
-    let mut store = cluster_secret_store(&name, bao.address(), bao.ca_pem());
+    let reads = Arc::new(AtomicUsize::new(0));
+    let address = cut::way_to(bao.address(), bao.ca_pem(), |origin| {
+        axum::Router::new().fallback(count_reads).with_state((reads.clone(), Arc::new(origin)))
+    })
+    .await?;
+    let mut store = cluster_secret_store(&name, &address, None);
     store["spec"]["controller"] = json!(stage.word);
     apply_store(lab, store).await?;
     bao.admin()?.write("secret", &stage.path(), &json!({ "password": "there" })).await?;
@@ -313,9 +336,12 @@ async fn f9_what_is_deleted_while_its_store_hangs_leaves_nothing_behind() -> any
     stage.pull("hangs", &[("password", "password")], through).await?;
     stage.ready::<ExternalSecret>(&stage.consumer, "hangs", "True", "SecretSynced").await?;
     bao.signal(Signal::Stop)?;
+    let before = reads.load(Ordering::SeqCst);
     let pulls = stage.api::<ExternalSecret>(&stage.consumer);
     let asked = json!({ "metadata": { "annotations": { "force-sync": "now" } } });
     pulls.patch("hangs", &PatchParams::default(), &Patch::Merge(asked)).await?;
+    wait::until("its read to be under way", LATER, async || Ok((reads.load(Ordering::SeqCst) > before).then_some(())))
+        .await?;
     stage.delete::<ExternalSecret>(&stage.consumer, "hangs").await?;
     bao.signal(Signal::Cont)?;
     play.no_series(&format!(r#"namespace="{}",name="hangs""#, stage.consumer)).await?;

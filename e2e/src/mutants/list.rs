@@ -109,7 +109,7 @@ fn squeeze(text: &str) -> (String, Vec<Range<usize>>) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
     use crate::lab::repository;
@@ -144,10 +144,17 @@ mod tests {
     #[test]
     fn every_listed_fault_can_be_brought_back_and_names_tests_that_are_there() {
         let mutants = read(&repository()).unwrap();
-        let mut wrong = Vec::new();
+        let (mut wrong, mut brought) = (Vec::new(), BTreeMap::new());
         for mutant in &mutants {
             let source = fs::read_to_string(repository().join(&mutant.file)).unwrap_or_default();
-            wrong.extend(mutant.apply(&source).err().map(|error| error.to_string()));
+            match mutant.apply(&source) {
+                Ok(faulty) => {
+                    let words = faulty.split_whitespace().collect::<Vec<_>>().join(" ");
+                    let other = brought.insert((&mutant.file, words), &mutant.fault);
+                    wrong.extend(other.map(|other| format!("\"{other}\" and \"{}\" are one", mutant.fault)));
+                }
+                Err(error) => wrong.push(error.to_string()),
+            }
             let tests = tests_of(mutant);
             if mutant.caught_by.is_empty() {
                 wrong.push(format!("\"{}\" names no test", mutant.fault));

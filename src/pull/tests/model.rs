@@ -23,6 +23,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use crate::api::ExternalSecret;
+use crate::api::condition::{self, READY};
 use crate::cluster::in_memory::Fault;
 use crate::model_cases::config;
 use crate::pull::bound::LOOK_AROUND;
@@ -204,4 +206,19 @@ async fn a_write_that_failed_is_not_counted_and_is_tried_again_though_the_cache_
         assert_eq!(world.has_without_trouble().await, Some(2), "{fault:?}");
         assert_eq!(world.held(), world.wanted());
     }
+}
+
+/// The message of the consumer's condition names its own stores and paths.
+#[tokio::test(start_paused = true)]
+async fn a_producer_is_told_the_reason_alone_why_its_consumer_lags() {
+    use Event::{FailTarget, Push, Reconcile, Woken};
+    let mut world = World::new(POLICIES[0], setting(false, false));
+    for event in [Reconcile, FailTarget(Fault::Refuse), Push, Woken] {
+        world.happens(&event).await;
+    }
+    let consumer: ExternalSecret = world.api.get(OBJECT).unwrap();
+    let status = consumer.status.unwrap();
+    let reason = condition::find(&status.conditions, READY).unwrap().reason.as_deref();
+    let told: Vec<_> = world.followers().await.into_iter().map(|follower| follower.trouble.unwrap().reason).collect();
+    assert_eq!(told, [reason.unwrap()]);
 }

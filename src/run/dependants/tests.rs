@@ -108,8 +108,12 @@ fn names(mut woken: mpsc::UnboundedReceiver<Name>) -> Vec<String> {
     names
 }
 
-/// What is woken once `change` was made of a registry, before anybody listened to it.
-async fn woken_by(change: impl FnOnce(&Arc<Registry>)) -> [Vec<String>; 3] {
+/// Who is woken by a change of a registry or of namespaces that was made before anybody listened:
+/// PushSecrets, ExternalSecrets, and the checks of stores. The stores in `known` are there before.
+async fn woken_by(
+    known: &[(StoreName, StoreObject)],
+    change: impl FnOnce(&Arc<Registry>, &UnboundedSender<NamespaceMoved>),
+) -> [Vec<String>; 3] {
     let (service, _api) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
     let cluster = Cluster::new(kube::Client::new(service, "ns"));
     let class = Class { name: "waypost".into(), unclassified: Unclassified::Serve };
@@ -124,11 +128,12 @@ async fn woken_by(change: impl FnOnce(&Arc<Registry>)) -> [Vec<String>; 3] {
         stores: StoreWakeups { cluster: to_cluster, namespaced: to_namespaced },
         wakeups: Wakeups { push, pull: pull_wakeups },
     };
+    known.iter().for_each(|(name, object)| registry.upsert(name.clone(), object.clone()));
     let changes = registry.changes();
-    change(&registry);
-    // Their senders are kept, so that nothing is heard of them.
+    // Their senders are kept: a closed channel ends what follows them.
     let (_troubles, troubles) = broadcast::channel(1);
-    let (_namespaces, namespaces) = mpsc::unbounded_channel();
+    let (moved, namespaces) = mpsc::unbounded_channel();
+    change(&registry, &moved);
     let stop = CancellationToken::new();
     let following = dependants.follow(changes, troubles, namespaces, stop.clone());
     let first_look = async {
@@ -140,9 +145,9 @@ async fn woken_by(change: impl FnOnce(&Arc<Registry>)) -> [Vec<String>; 3] {
     [names(pushes_woken), names(pulls_woken), names(checks)]
 }
 
-fn cluster_store(name: &str, labels: Value) -> (StoreName, StoreObject) {
+fn cluster_store(name: &str, labels: Value, conditions: Value) -> (StoreName, StoreObject) {
     let metadata = json!({ "name": name, "uid": name, "generation": 1, "labels": labels });
-    let spec = json!({ "provider": { "vault": { "server": "https://127.0.0.1:9" } } });
+    let spec = json!({ "provider": { "vault": { "server": "https://127.0.0.1:9" } }, "conditions": conditions });
     let object = serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap();
     (StoreName::cluster(name), StoreObject::Cluster(Arc::new(object)))
 }
@@ -150,9 +155,9 @@ fn cluster_store(name: &str, labels: Value) -> (StoreName, StoreObject) {
 #[tokio::test]
 async fn after_changes_that_nobody_could_hear_everybody_is_woken_and_every_store_checked() {
     let all: Vec<String> = (0..MANY).map(|number| format!("store-{number:04}")).collect();
-    let [pushes, pulls, checks] = woken_by(|registry| {
+    let [pushes, pulls, checks] = woken_by(&[], |registry, _| {
         for name in &all {
-            let (name, object) = cluster_store(name, json!({}));
+            let (name, object) = cluster_store(name, json!({}), json!([]));
             registry.upsert(name, object);
         }
     })
@@ -165,9 +170,9 @@ async fn after_changes_that_nobody_could_hear_everybody_is_woken_and_every_store
 
 #[tokio::test]
 async fn many_changes_of_a_store_wake_each_dependant_once() {
-    let [pushes, pulls, checks] = woken_by(|registry| {
+    let [pushes, pulls, checks] = woken_by(&[], |registry, _| {
         for turn in 0..100 {
-            let (name, object) = cluster_store("s", json!({ "turn": turn.to_string() }));
+            let (name, object) = cluster_store("s", json!({ "turn": turn.to_string() }), json!([]));
             registry.upsert(name, object);
             registry.recovered(&StoreName::cluster("s"));
         }
@@ -175,4 +180,18 @@ async fn many_changes_of_a_store_wake_each_dependant_once() {
     .await;
     assert_eq!(pushes, ["by its ledger", "by labels", "by labels of a mapping", "by name"]);
     assert_eq!((pulls, checks), (vec!["uses s".to_owned()], vec!["s".to_owned()]));
+}
+
+#[tokio::test]
+async fn r9_labels_of_a_namespace_wake_who_uses_a_store_that_admits_by_them() {
+    let by_labels = json!([{ "namespaceSelector": { "matchLabels": { "team": "shop" } } }]);
+    let stores = [("s", by_labels), ("other", json!([{ "namespaces": ["ns"] }]))]
+        .map(|(name, conditions)| cluster_store(name, json!({ "a": "b" }), conditions));
+    let woken = async |moved| woken_by(&stores, |_, namespaces| namespaces.send(moved).unwrap()).await;
+    for moved in [NamespaceMoved::One("ns".into()), NamespaceMoved::All] {
+        let [pushes, pulls, checks] = woken(moved).await;
+        assert_eq!(pushes, ["by its ledger", "by labels", "by name"]);
+        assert_eq!((pulls, checks), (vec!["uses s".to_owned()], vec![]));
+    }
+    assert_eq!(woken(NamespaceMoved::One("elsewhere".into())).await, [const { Vec::<String>::new() }; 3]);
 }

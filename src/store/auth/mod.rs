@@ -189,7 +189,7 @@ fn text(secret: &SecretBytes, what: &str) -> Result<SecretBytes, StoreError> {
 }
 
 /// What is said of a credential that somebody copied with its quotes.
-pub const QUOTED: &str = "stands between quotes: store it without them";
+pub const QUOTED: &str = "is in quotes: store it without them";
 
 /// Whether quotes are around it, as in a file of JSON or YAML.
 pub fn is_quoted(text: &[u8]) -> bool {
