@@ -7,6 +7,7 @@ mod judge;
 mod sync_state;
 mod wake;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -97,7 +98,8 @@ struct Taken {
 struct Path {
     consumers: BTreeSet<Name>,
     known: Option<Known>,
-    /// The last version that a push of ours removed.
+    /// The last version that a push of ours removed, as long as nothing shows that its number is
+    /// another's now.
     removed: Option<u64>,
     /// When a push last changed something without changing the version. Reads begun before do not
     /// have it.
@@ -383,6 +385,13 @@ impl Index {
         self.due.last().map(|(at, _)| *at)
     }
 
+    /// What is known was known so much earlier.
+    pub fn pass(&mut self, time: Duration) {
+        for known in self.paths.values_mut().filter_map(|path| path.known.as_mut()) {
+            known.at = known.at.checked_sub(time).unwrap_or(known.at);
+        }
+    }
+
     /// What a consumer has read.
     pub fn taken_by(&mut self, name: &Name, key: &ReadKey) -> Option<Seen> {
         self.consumers.get_mut(name)?.held(key)?.taken.map(|taken| taken.seen)
@@ -394,8 +403,18 @@ impl Path {
     fn know(&mut self, seen: Seen, now: Instant) {
         match &mut self.known {
             Some(known) if !known.seen.differs(seen) => known.seen.created = known.seen.created.or(seen.created),
-            known => *known = Some(Known { seen, at: now }),
+            _ => self.replace(seen, now),
         }
+    }
+
+    fn replace(&mut self, seen: Seen, now: Instant) {
+        let is_of_entry = self.known.is_none_or(|known| known.seen.is_of_entry(seen));
+        self.removed = self.removed.filter(|removed| match removed.cmp(&seen.version) {
+            Ordering::Less => *removed > 0 && is_of_entry,
+            Ordering::Equal => !seen.live && is_of_entry,
+            Ordering::Greater => false,
+        });
+        self.known = Some(Known { seen, at: now });
     }
 
     fn differs(&self, seen: Seen) -> bool {

@@ -408,6 +408,12 @@ impl Feed {
         }
     }
 
+    /// Lets so much time pass since anything became known or was read.
+    pub fn pass(&self, time: Duration) {
+        self.index().pass(time);
+        self.shelf.expire(&self.index, Instant::now() + time);
+    }
+
     /// The number of consumers.
     pub fn consumers(&self) -> usize {
         self.index().consumers()

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::{Hint, Index, Known};
+use super::{Hint, Index};
 use crate::domain::object_name::Name;
 use crate::feed::{Pushed, Seen};
 use crate::store::Site;
@@ -34,14 +34,12 @@ impl Index {
             }
             Pushed::Removal(version) => {
                 if let Some(path) = self.paths.get_mut(site) {
-                    path.removed = Some(version);
                     path.disturbed = Some(now);
                 }
                 self.announce_version(site, Seen { version, live: false, consents: None, created: None }, now)
             }
             Pushed::Purge => {
                 if let Some(path) = self.paths.get_mut(site) {
-                    path.removed = Some(0);
                     path.disturbed = Some(now);
                     // No later version goes backwards.
                     path.known = None;
@@ -80,7 +78,10 @@ impl Index {
         // A write does not change consents.
         let same = path.known.filter(|known| known.seen.version == pushed.version);
         let seen = Seen { consents: same.and_then(|known| known.seen.consents), ..pushed };
-        path.known = Some(Known { seen, at: now });
+        path.replace(seen, now);
+        if !pushed.live {
+            path.removed = Some(pushed.version);
+        }
         self.number_anew(site, seen);
         let behind = self.behind(site, seen);
         self.wake_announced(behind, now)

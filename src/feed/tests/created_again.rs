@@ -57,3 +57,59 @@ async fn the_first_version_of_another_entry_is_not_the_one_that_a_consumer_has()
 }
 
 type Announcement = fn(u64, Option<Timestamp>) -> Pushed;
+
+/// A removal is ours as long as nothing else is known of the path. However it becomes known that
+/// somebody wrote again, what is gone after that is a loss.
+#[tokio::test]
+async fn what_was_written_after_a_removal_by_a_push_is_not_removed_by_it() {
+    for is_purged in [false, true] {
+        for learnt in [Learnt::Announced, Learnt::Read, Learnt::Checked] {
+            let store = FakeStore::new();
+            let (feed, source) = ten_served(&store).await;
+            let removed = match is_purged {
+                true => {
+                    store.purge(&source.path);
+                    feed.announce(&source.site(), Pushed::Purge);
+                    0
+                }
+                false => {
+                    store.soft_delete(&source.path);
+                    feed.announce(&source.site(), Pushed::Removal(1));
+                    // Another removes the entry and creates it again.
+                    store.purge(&source.path);
+                    1
+                }
+            };
+            assert!(feed.is_removed_by_push(&source.site(), removed));
+            store.put(&source.path, data("again"));
+            let created = store.peek(&source.path).created;
+            match learnt {
+                Learnt::Announced => feed.announce(&source.site(), Pushed::Version(1, created)),
+                Learnt::Read => drop(feed.read(&consumer(0), &source, Freshness::Since(Instant::now())).await),
+                Learnt::Checked => feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await,
+            }
+            assert!(!feed.is_removed_by_push(&source.site(), removed), "{is_purged} {learnt:?}");
+        }
+    }
+}
+
+/// How the feed learns of a version.
+#[derive(Clone, Copy, Debug)]
+enum Learnt {
+    Announced,
+    Read,
+    Checked,
+}
+
+/// A consumer may have asked for the version that a push removed, and reads it after the next one
+/// was written.
+#[tokio::test]
+async fn a_version_that_a_push_removed_stays_removed_by_it_below_later_ones() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    store.soft_delete(&source.path);
+    feed.announce(&source.site(), Pushed::Removal(1));
+    let version = store.put(&source.path, data("2"));
+    feed.announce(&source.site(), Pushed::Version(version, None));
+    assert!(feed.is_removed_by_push(&source.site(), 1));
+}
