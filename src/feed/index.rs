@@ -414,7 +414,9 @@ impl Path {
             Ordering::Equal => !seen.live && is_of_entry,
             Ordering::Greater => false,
         });
-        self.known = Some(Known { seen, at: now });
+        let before = self.known.filter(|_| seen.version == 0);
+        let created = seen.created.or_else(|| before?.seen.created);
+        self.known = Some(Known { seen: Seen { created, ..seen }, at: now });
     }
 
     fn differs(&self, seen: Seen) -> bool {

@@ -144,7 +144,7 @@ pub struct Seen {
     pub consents: Option<u64>,
     /// When that version was created, by the server's clock; `None` if that is not known. A purge and
     /// another creation begin the numbers again, and then this tells two versions with one number
-    /// apart.
+    /// apart. If there is no version, it is the time of the last one before, as far as it was known.
     pub created: Option<Timestamp>,
 }
 
@@ -169,6 +169,19 @@ impl Seen {
             Ordering::Less => created != Some(Ordering::Greater),
             Ordering::Equal => created == Some(Ordering::Less),
             Ordering::Greater => false,
+        }
+    }
+
+    /// Whether a standby that lags may still show this. Other than what is older, this may be a version
+    /// that was deleted since, or one of an entry that was removed since: its number is higher, and it
+    /// was not created later.
+    fn may_lag_behind(self, known: Self) -> bool {
+        let created = self.created_beside(known);
+        match self.version.cmp(&known.version) {
+            Ordering::Less => self.is_before(known),
+            Ordering::Equal => self.is_before(known) || self.live && !known.live && created != Some(Ordering::Greater),
+            Ordering::Greater if known.version == 0 => created.is_some_and(Ordering::is_le),
+            Ordering::Greater => created == Some(Ordering::Less),
         }
     }
 

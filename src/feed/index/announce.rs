@@ -39,12 +39,14 @@ impl Index {
                 self.announce_version(site, Seen { version, live: false, consents: None, created: None }, now)
             }
             Pushed::Purge => {
-                if let Some(path) = self.paths.get_mut(site) {
+                let path = self.paths.get_mut(site);
+                let removed = path.and_then(|path| {
                     path.disturbed = Some(now);
                     // No later version goes backwards.
-                    path.known = None;
-                }
-                self.announce_version(site, Seen { version: 0, live: false, consents: None, created: None }, now)
+                    path.known.take()
+                });
+                let created = removed.and_then(|removed| removed.seen.created);
+                self.announce_version(site, Seen { version: 0, live: false, consents: None, created }, now)
             }
             Pushed::Consent => self.announce_consent(site, now),
         }
@@ -75,9 +77,13 @@ impl Index {
         if overtaken {
             return Vec::new();
         }
-        // A write does not change consents.
-        let same = path.known.filter(|known| known.seen.version == pushed.version);
-        let seen = Seen { consents: same.and_then(|known| known.seen.consents), ..pushed };
+        let same = path.known.map(|known| known.seen).filter(|known| known.version == pushed.version);
+        let seen = Seen {
+            // A write does not change consents.
+            consents: same.and_then(|known| known.consents),
+            created: pushed.created.or_else(|| same?.created),
+            ..pushed
+        };
         path.replace(seen, now);
         if !pushed.live {
             path.removed = Some(pushed.version);

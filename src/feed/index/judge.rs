@@ -18,7 +18,7 @@ pub(in crate::feed) enum Progress {
     /// It may be used. But another address announced more of the place, so read again: if that is
     /// the same server, it lags.
     Hinted,
-    /// Older than what is known, but the server may lag: read again.
+    /// Older than what is known, or removed since, but the server may lag: read again.
     Behind,
     /// Older than what has been known for longer than a server can lag.
     WentBack {
@@ -33,12 +33,12 @@ impl Index {
     pub fn checked(&mut self, site: &Site, identity: &Identity, seen: Seen, begun: Instant, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
         let recovered = path.failing.remove(identity);
-        let older = path.known.filter(|known| seen.is_before(known.seen));
-        let lagging = older.is_some_and(|known| now.duration_since(known.at) < LONGEST_LAG);
+        let is_older = path.known.is_some_and(|known| seen.is_before(known.seen));
+        let lagging = path.may_lag(seen, now);
         // A push may have changed the path meanwhile; its announcement takes precedence.
         let overtaken = path.is_disturbed_after(begun);
         let permits_others = !overtaken && !lagging && path.permits_others(seen);
-        if older.is_none() && !overtaken {
+        if !is_older && !lagging && !overtaken {
             path.know(seen, now);
         }
         let mut woken = if recovered { self.wake_readers(site, identity, now) } else { Vec::new() };
@@ -78,14 +78,12 @@ impl Index {
             self.heed_consents(&key.site, seen, begun, now);
             return Progress::Good;
         }
-        if let Some(known) = path.known.filter(|known| seen.is_before(known.seen)) {
-            let settled = now.duration_since(known.at) >= LONGEST_LAG;
-            match (settled, seen.version) {
-                (false, _) => return Progress::Behind,
-                (true, 0) => {}
-                (true, _) if accept_older => {}
-                (true, _) => return Progress::WentBack { from: known.seen.version },
-            }
+        if path.may_lag(seen, now) {
+            return Progress::Behind;
+        }
+        let older = path.known.filter(|known| seen.is_before(known.seen));
+        if let Some(known) = older.filter(|_| seen.version > 0 && !accept_older) {
+            return Progress::WentBack { from: known.seen.version };
         }
         let is_another_entry = path.known.is_some_and(|known| !known.seen.is_of_entry(seen));
         path.know(seen, now);
@@ -126,6 +124,12 @@ impl Index {
 }
 
 impl Path {
+    /// Whether a standby may still show this because it lags. Later it is believed, also if a higher
+    /// number has an earlier time: another server that takes over may have a clock that is behind.
+    fn may_lag(&self, seen: Seen, now: Instant) -> bool {
+        self.known.is_some_and(|known| now.duration_since(known.at) < LONGEST_LAG && seen.may_lag_behind(known.seen))
+    }
+
     /// Records the consents of the path, and returns whether they changed. This is independent of
     /// versions.
     fn permits_others(&mut self, seen: Seen) -> bool {
