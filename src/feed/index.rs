@@ -111,6 +111,8 @@ struct Path {
     /// The last seen digest of its consents, at any version.
     consents: Option<u64>,
     failing: BTreeSet<Identity>,
+    /// Whether a read showed another version than was known, and its followers were not told yet.
+    untold: bool,
     next: Option<Next>,
 }
 
@@ -292,14 +294,12 @@ impl Index {
         self.consumers.get_mut(name)?.announced.take()
     }
 
-    /// Records that a consumer got this read, begun at `begun`. Returns whether the bytes must be
-    /// kept for others.
-    pub fn taken(&mut self, name: &Name, key: &ReadKey, seen: Seen, begun: Instant, now: Instant) -> bool {
+    /// Records that a consumer got this read, begun at `begun`.
+    pub fn taken(&mut self, name: &Name, key: &ReadKey, seen: Seen, begun: Instant) {
         if let Some(held) = self.consumers.get_mut(name).and_then(|consumer| consumer.held(key)) {
             held.taken = Some(Taken { seen, begun });
         }
         self.awaits_no_longer(name, key);
-        self.is_awaited(key, now)
     }
 
     fn awaits_no_longer(&mut self, name: &Name, key: &ReadKey) {
@@ -344,6 +344,7 @@ impl Index {
             permitted: None,
             consents: None,
             failing: BTreeSet::new(),
+            untold: false,
             next: None,
         })
     }

@@ -160,6 +160,11 @@ impl Seen {
         plain(self) != plain(other) || self.created_beside(other).is_some_and(Ordering::is_ne)
     }
 
+    /// Whether this is another version, or one that was deleted or undeleted, whatever its consents.
+    fn is_another_version(self, other: Self) -> bool {
+        Seen { consents: None, ..self }.differs(Seen { consents: None, ..other })
+    }
+
     /// Whether this is older than what is known. A lower number that was created later is that of a
     /// new entry. A higher number is never older: another server that takes over may have a clock that
     /// is behind.

@@ -86,6 +86,7 @@ impl Index {
             return Progress::WentBack { from: known.seen.version };
         }
         let is_another_entry = path.known.is_some_and(|known| !known.seen.is_of_entry(seen));
+        path.untold |= path.known.is_some_and(|known| known.seen.is_another_version(seen));
         path.know(seen, now);
         let is_hinted = path.is_hinted_after(begun)
             || path.hint.is_some_and(|hint| seen.version < hint.version && now.duration_since(hint.at) < LONGEST_LAG);

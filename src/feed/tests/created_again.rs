@@ -26,7 +26,7 @@ async fn after_a_purge_an_earlier_numbering_counts_for_nothing() {
     drop(index);
     store.put(&path("p"), data("5"));
     let late = now + Duration::from_secs(60);
-    feed.index().taken(&Name::new("team", "reader"), &source.read_key(), seen(5), now, now);
+    feed.index().taken(&Name::new("team", "reader"), &source.read_key(), seen(5), now);
     feed.record(&Name::new("team", "reader"), SyncState::Synced);
     assert_eq!(version(&feed), Some(5));
     feed.index().announce(&source.site(), Pushed::Version(1, None), late);
