@@ -23,6 +23,8 @@ pub(super) use judge::Progress;
 
 /// The maximum duration of the start, in which objects far apart in the queue still share one read.
 const LONGEST_START: Duration = Duration::from_secs(30);
+/// The maximum lag of a standby: what is still missing then does not exist.
+const LONGEST_LAG: Duration = Duration::from_secs(10);
 /// The start is over when there was no new consumer for this long.
 const START_PAUSE: Duration = Duration::from_secs(3);
 
@@ -123,6 +125,8 @@ struct Hint {
     /// The version to be expected, if it is the same server; 0 if none is.
     version: u64,
     at: Instant,
+    /// When repeated reads last did not show what was announced.
+    in_vain: Option<Instant>,
 }
 
 /// The next check of a path.

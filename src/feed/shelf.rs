@@ -164,7 +164,7 @@ impl Shelf {
                     return Err(ReadError::WentBack { path: source.path.to_string(), from, to: seen.version });
                 }
                 (Progress::Hinted, None) => {
-                    lock(index).disregard_hint(&key.site);
+                    lock(index).disregard_hint(&key.site, Instant::now());
                     return Ok(entry);
                 }
                 (Progress::Hinted | Progress::Behind, Some(pause)) => tokio::time::sleep(*pause).await,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::{Hint, Index};
+use super::{Hint, Index, LONGEST_LAG};
 use crate::domain::object_name::Name;
 use crate::feed::{Pushed, Seen};
 use crate::store::Site;
@@ -52,14 +52,18 @@ impl Index {
         }
     }
 
-    /// Another address announced something of the place. Nothing is known by that here.
+    /// Another address announced something of the place. Nothing is known by that here. If reads were
+    /// just repeated in vain for an announcement, the next ones are followed by one read each: what
+    /// announces without end may be another server that only calls itself the same.
     fn hint(&mut self, site: &Site, pushed: Pushed, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
+        let in_vain = path.hint.and_then(|hint| hint.in_vain).filter(|at| now.duration_since(*at) < LONGEST_LAG);
         let version = match pushed {
             Pushed::Version(version, _) | Pushed::Found(version, _) | Pushed::Removal(version) => version,
             Pushed::Purge | Pushed::Consent => 0,
         };
-        path.hint = Some(Hint { version, at: now });
+        let version = if in_vain.is_none() { version } else { 0 };
+        path.hint = Some(Hint { version, at: now, in_vain });
         match pushed {
             Pushed::Consent => self.permit(site, now, now),
             Pushed::Version(..) | Pushed::Found(..) | Pushed::Removal(_) | Pushed::Purge => {

@@ -1,14 +1,11 @@
 //! Judges the results of reads and checks against what is known.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{Index, Path};
+use super::{Index, LONGEST_LAG, Path};
 use crate::domain::object_name::Name;
 use crate::feed::{ReadKey, Seen};
 use crate::store::{Identity, Site};
-
-/// The maximum lag of a standby: what is still missing then does not exist.
-const LONGEST_LAG: Duration = Duration::from_secs(10);
 
 /// How a read compares with what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,9 +103,10 @@ impl Index {
     }
 
     /// Repeated reads did not show what another address announced: no more are made for it.
-    pub fn disregard_hint(&mut self, site: &Site) {
+    pub fn disregard_hint(&mut self, site: &Site, now: Instant) {
         if let Some(hint) = self.paths.get_mut(site).and_then(|path| path.hint.as_mut()) {
             hint.version = 0;
+            hint.in_vain = Some(now);
         }
     }
 
