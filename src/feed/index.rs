@@ -7,6 +7,7 @@ mod judge;
 mod sync_state;
 mod wake;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +23,8 @@ pub(super) use judge::Progress;
 
 /// The maximum duration of the start, in which objects far apart in the queue still share one read.
 const LONGEST_START: Duration = Duration::from_secs(30);
+/// The maximum lag of a standby: what is still missing then does not exist.
+const LONGEST_LAG: Duration = Duration::from_secs(10);
 /// The start is over when there was no new consumer for this long.
 const START_PAUSE: Duration = Duration::from_secs(3);
 
@@ -97,7 +100,8 @@ struct Taken {
 struct Path {
     consumers: BTreeSet<Name>,
     known: Option<Known>,
-    /// The last version that a push of ours removed.
+    /// The last version that a push of ours removed, as long as nothing shows that its number is
+    /// another's now.
     removed: Option<u64>,
     /// When a push last changed something without changing the version. Reads begun before do not
     /// have it.
@@ -109,6 +113,8 @@ struct Path {
     /// The last seen digest of its consents, at any version.
     consents: Option<u64>,
     failing: BTreeSet<Identity>,
+    /// Whether a read showed another version than was known, and its followers were not told yet.
+    untold: bool,
     next: Option<Next>,
 }
 
@@ -119,6 +125,8 @@ struct Hint {
     /// The version to be expected, if it is the same server; 0 if none is.
     version: u64,
     at: Instant,
+    /// When repeated reads last did not show what was announced.
+    in_vain: Option<Instant>,
 }
 
 /// The next check of a path.
@@ -290,14 +298,12 @@ impl Index {
         self.consumers.get_mut(name)?.announced.take()
     }
 
-    /// Records that a consumer got this read, begun at `begun`. Returns whether the bytes must be
-    /// kept for others.
-    pub fn taken(&mut self, name: &Name, key: &ReadKey, seen: Seen, begun: Instant, now: Instant) -> bool {
+    /// Records that a consumer got this read, begun at `begun`.
+    pub fn taken(&mut self, name: &Name, key: &ReadKey, seen: Seen, begun: Instant) {
         if let Some(held) = self.consumers.get_mut(name).and_then(|consumer| consumer.held(key)) {
             held.taken = Some(Taken { seen, begun });
         }
         self.awaits_no_longer(name, key);
-        self.is_awaited(key, now)
     }
 
     fn awaits_no_longer(&mut self, name: &Name, key: &ReadKey) {
@@ -342,6 +348,7 @@ impl Index {
             permitted: None,
             consents: None,
             failing: BTreeSet::new(),
+            untold: false,
             next: None,
         })
     }
@@ -383,6 +390,13 @@ impl Index {
         self.due.last().map(|(at, _)| *at)
     }
 
+    /// What is known was known so much earlier.
+    pub fn pass(&mut self, time: Duration) {
+        for known in self.paths.values_mut().filter_map(|path| path.known.as_mut()) {
+            known.at = known.at.checked_sub(time).unwrap_or(known.at);
+        }
+    }
+
     /// What a consumer has read.
     pub fn taken_by(&mut self, name: &Name, key: &ReadKey) -> Option<Seen> {
         self.consumers.get_mut(name)?.held(key)?.taken.map(|taken| taken.seen)
@@ -394,8 +408,20 @@ impl Path {
     fn know(&mut self, seen: Seen, now: Instant) {
         match &mut self.known {
             Some(known) if !known.seen.differs(seen) => known.seen.created = known.seen.created.or(seen.created),
-            known => *known = Some(Known { seen, at: now }),
+            _ => self.replace(seen, now),
         }
+    }
+
+    fn replace(&mut self, seen: Seen, now: Instant) {
+        let is_of_entry = self.known.is_none_or(|known| known.seen.is_of_entry(seen));
+        self.removed = self.removed.filter(|removed| match removed.cmp(&seen.version) {
+            Ordering::Less => *removed > 0 && is_of_entry,
+            Ordering::Equal => !seen.live && is_of_entry,
+            Ordering::Greater => false,
+        });
+        let before = self.known.filter(|_| seen.version == 0);
+        let created = seen.created.or_else(|| before?.seen.created);
+        self.known = Some(Known { seen: Seen { created, ..seen }, at: now });
     }
 
     fn differs(&self, seen: Seen) -> bool {

@@ -144,7 +144,7 @@ pub struct Seen {
     pub consents: Option<u64>,
     /// When that version was created, by the server's clock; `None` if that is not known. A purge and
     /// another creation begin the numbers again, and then this tells two versions with one number
-    /// apart.
+    /// apart. If there is no version, it is the time of the last one before, as far as it was known.
     pub created: Option<Timestamp>,
 }
 
@@ -160,6 +160,11 @@ impl Seen {
         plain(self) != plain(other) || self.created_beside(other).is_some_and(Ordering::is_ne)
     }
 
+    /// Whether this is another version, or one that was deleted or undeleted, whatever its consents.
+    fn is_another_version(self, other: Self) -> bool {
+        Seen { consents: None, ..self }.differs(Seen { consents: None, ..other })
+    }
+
     /// Whether this is older than what is known. A lower number that was created later is that of a
     /// new entry. A higher number is never older: another server that takes over may have a clock that
     /// is behind.
@@ -169,6 +174,19 @@ impl Seen {
             Ordering::Less => created != Some(Ordering::Greater),
             Ordering::Equal => created == Some(Ordering::Less),
             Ordering::Greater => false,
+        }
+    }
+
+    /// Whether a standby that lags may still show this. Other than what is older, this may be a version
+    /// that was deleted since, or one of an entry that was removed since: its number is higher, and it
+    /// was not created later.
+    fn may_lag_behind(self, known: Self) -> bool {
+        let created = self.created_beside(known);
+        match self.version.cmp(&known.version) {
+            Ordering::Less => self.is_before(known),
+            Ordering::Equal => self.is_before(known) || self.live && !known.live && created != Some(Ordering::Greater),
+            Ordering::Greater if known.version == 0 => created.is_some_and(Ordering::is_le),
+            Ordering::Greater => created == Some(Ordering::Less),
         }
     }
 
@@ -406,6 +424,12 @@ impl Feed {
         if let Some(last) = last {
             self.check_due(last, |window| window).await;
         }
+    }
+
+    /// Lets so much time pass since anything became known or was read.
+    pub fn pass(&self, time: Duration) {
+        self.index().pass(time);
+        self.shelf.expire(&self.index, Instant::now() + time);
     }
 
     /// The number of consumers.

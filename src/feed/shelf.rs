@@ -83,16 +83,17 @@ impl Shelf {
             Err(error) => Err(error.clone()),
         });
         let others = Arc::strong_count(&slot) > 2;
-        let keep = match &outcome {
+        match &outcome {
             Ok(entry) => {
                 let begun = read.as_ref().map_or_else(Instant::now, |read| read.begun);
-                lock(index).taken(name, &key, Seen::of(entry), begun, Instant::now()) && self.has_room()
+                lock(index).taken(name, &key, Seen::of(entry), begun);
             }
-            Err(_) => {
-                lock(index).failed(name, &key);
-                true
-            }
-        };
+            Err(_) => lock(index).failed(name, &key),
+        }
+        if !others {
+            lock(index).tell_others(name, &key.site, Instant::now());
+        }
+        let keep = outcome.is_err() || lock(index).is_awaited(&key, Instant::now()) && self.has_room();
         if !(keep || others) {
             *read = None;
         }
@@ -128,7 +129,9 @@ impl Shelf {
         let outcome = self.fetch_current(index, key, source, freshness, &mut begun).await;
         let ended = Instant::now();
         match &outcome {
-            Ok(_) => lock(index).postpone(&key.site, ended, schedule::jittered),
+            Ok(_) if key.version.is_none() => lock(index).postpone(&key.site, ended, schedule::jittered),
+            // An earlier version shows nothing of the latest one.
+            Ok(_) => {}
             Err(error) => tracing::debug!(path = %source.path, %error, "read failed"),
         }
         let client = Arc::downgrade(&source.client);
@@ -161,7 +164,7 @@ impl Shelf {
                     return Err(ReadError::WentBack { path: source.path.to_string(), from, to: seen.version });
                 }
                 (Progress::Hinted, None) => {
-                    lock(index).disregard_hint(&key.site);
+                    lock(index).disregard_hint(&key.site, Instant::now());
                     return Ok(entry);
                 }
                 (Progress::Hinted | Progress::Behind, Some(pause)) => tokio::time::sleep(*pause).await,

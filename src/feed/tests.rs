@@ -3,6 +3,7 @@
 mod created_again;
 mod listings;
 mod logins;
+mod reads;
 mod sites;
 mod slow;
 mod unfollowed;

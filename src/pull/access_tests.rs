@@ -168,3 +168,24 @@ async fn a_server_restored_from_another_s_snapshot_may_have_other_versions() {
     let report = world.reconcile(object("a", &["vault", "restored"])).await;
     assert!(matches!(&report, Report::Verdict { verdict, .. } if verdict.ready), "{report:?}");
 }
+
+/// Somebody purges the entry and creates it again between the reads of two logins: both see a first
+/// version.
+#[tokio::test]
+async fn i8_two_entries_with_one_number_are_not_mixed() {
+    let world = World::new();
+    world.stores.set("second", Ok(world.server.with_identity("second@1")));
+    let mut reads = 0;
+    world.server.before_each(move |server, request| {
+        reads += u32::from(request.operation == Operation::Read);
+        if request.operation == Operation::Read && reads == 2 {
+            server.purge(&RemotePath::parse(Some("secret"), "db/main").unwrap());
+            write(server, "again");
+        }
+        None
+    });
+    let mixed = world.reconcile(object("a", &["vault", "second"])).await;
+    assert!(matches!(&mixed, Report::Verdict { verdict, .. } if !verdict.ready), "{mixed:?}");
+    let whole = world.reconcile(object("a", &["vault", "second"])).await;
+    assert!(matches!(&whole, Report::Verdict { verdict, .. } if verdict.ready), "{whole:?}");
+}

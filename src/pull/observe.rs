@@ -210,14 +210,16 @@ fn place(located: &Located) -> Place {
     (source.client.identity().clone(), source.key.clone(), source.version)
 }
 
-/// I8: two logins that read one path must have read the same version. Another address may be another
-/// server that only calls itself the same.
+/// I8: two logins that read one path must have read the same version, of the same entry. Another
+/// address may be another server that only calls itself the same.
 fn check_whole(located: &[Located], entries: &BTreeMap<Place, Arc<Entry>>) -> Result<(), ObserveError> {
-    let mut versions = BTreeMap::new();
+    let mut read = BTreeMap::new();
     for located in located.iter().filter(|located| located.source.version.is_none()) {
         let Some(entry) = entries.get(&place(located)) else { continue };
-        let version = *versions.entry(located.source.site()).or_insert(entry.cas());
-        if version != entry.cas() {
+        let (version, created) = read.entry(located.source.site()).or_insert((entry.cas(), entry.created));
+        let is_of_another = created.zip(entry.created).is_some_and(|(created, other)| created != other);
+        *created = created.or(entry.created);
+        if *version != entry.cas() || is_of_another {
             let stale = StoreError::Stale { path: located.source.path.to_string() };
             return Err(read_error(&located.reference, ReadError::Store(stale)));
         }

@@ -19,6 +19,7 @@ use crate::domain::consent;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState};
 use crate::feed::Pushed;
+use crate::store::error::Family;
 use crate::store::{Exchange, Site, StoreClient, StoreError};
 
 /// How often a lost check-and-set or a crossed claim is tried again, before the whole object backs
@@ -399,13 +400,9 @@ impl Applier<'_> {
         claims: Option<MetadataChanges>,
     ) -> Result<Exchange, ApplyError> {
         let Some(claims) = claims else { return Ok(Exchange::Unavailable) };
-        let exchange =
-            access.client.exchange_metadata(access.path, &chain.entry, &claims).await.map_err(ApplyError::Store)?;
+        let exchange = self.exchange(access, chain, &claims).await?;
         match exchange {
-            Exchange::Done => {
-                self.log_changes(access, &claims);
-                chain.amend(&claims);
-            }
+            Exchange::Done => chain.amend(&claims),
             Exchange::Crossed => {
                 chain.lose().await?;
                 self.read_again(access, chain).await?;
@@ -425,8 +422,8 @@ impl Applier<'_> {
     ) -> Result<(), ApplyError> {
         self.look(access, chain, &from.keys().cloned().collect()).await?;
         let Some(in_hand) = self.offers.take(self.me, access.site, from) else { return Ok(()) };
-        match access.client.exchange_metadata(access.path, &chain.entry, changes).await.map_err(ApplyError::Store)? {
-            Exchange::Done => self.log_changes(access, changes),
+        match self.exchange(access, chain, changes).await? {
+            Exchange::Done => {}
             Exchange::Crossed => return chain.lose().await,
             Exchange::Unavailable => self.settle(access, chain, changes).await?,
         }
@@ -459,12 +456,13 @@ impl Applier<'_> {
         chain: &mut Chain,
         changes: &MetadataChanges,
     ) -> Result<(), ApplyError> {
-        self.settle(access, chain, changes).await?;
+        let settled = self.settle(access, chain, changes).await;
         // Only now do consumers know that a property which was removed earlier is removed for good.
-        if chain.entry.data().is_some() && claim::withdraws(changes) {
+        let may_be_settled = settled.as_ref().err().is_none_or(ApplyError::leaves_open);
+        if may_be_settled && chain.entry.data().is_some() && claim::withdraws(changes) {
             (access.announce)(Pushed::Consent);
         }
-        Ok(())
+        settled
     }
 
     /// Changes custom metadata because of what the last read showed, and gives up if that read is
@@ -476,7 +474,8 @@ impl Applier<'_> {
         changes: &MetadataChanges,
     ) -> Result<(), ApplyError> {
         let rests_on = chain.asked;
-        in_time(rests_on, self.patch(access, chain, changes)).await?
+        let patched = in_time(rests_on, self.patch(access, chain, changes)).await;
+        patched.inspect_err(|error| doubt(access, changes, error))?
     }
 
     async fn patch(&self, access: &Access<'_>, chain: &mut Chain, changes: &MetadataChanges) -> Result<(), ApplyError> {
@@ -487,16 +486,57 @@ impl Applier<'_> {
             }
             // The entry was removed meanwhile: the next read shows it.
             Err(StoreError::EntryMissing { .. }) => chain.lose().await,
-            Err(error) => Err(ApplyError::Store(error)),
+            Err(error) => Err(ApplyError::Store(error)).inspect_err(|error| doubt(access, changes, error)),
         }
+    }
+
+    async fn exchange(
+        &self,
+        access: &Access<'_>,
+        chain: &Chain,
+        changes: &MetadataChanges,
+    ) -> Result<Exchange, ApplyError> {
+        let exchanged = access.client.exchange_metadata(access.path, &chain.entry, changes).await;
+        let exchange = exchanged.map_err(ApplyError::Store).inspect_err(|error| doubt(access, changes, error))?;
+        if exchange == Exchange::Done {
+            self.log_changes(access, changes);
+        }
+        Ok(exchange)
     }
 
     fn log_changes(&self, access: &Access<'_>, changes: &MetadataChanges) {
         let keys: Vec<&str> = changes.keys().map(String::as_str).collect();
         tracing::info!(push_secret = %self.me.object(), path = %access.path, ?keys, "custom metadata changed");
-        if changes.keys().any(|key| consent::is_consent(key)) {
-            (access.announce)(Pushed::Consent);
+        tell_of_consents(access, changes);
+    }
+}
+
+impl ApplyError {
+    /// Whether the request that failed may have been carried out all the same.
+    fn leaves_open(&self) -> bool {
+        match self {
+            ApplyError::Slow => true,
+            ApplyError::Store(error) => error.family() == Family::Failed,
+            ApplyError::Refused { .. }
+            | ApplyError::MayNot { .. }
+            | ApplyError::Contested { .. }
+            | ApplyError::Busy
+            | ApplyError::Cluster(_) => false,
         }
+    }
+}
+
+/// Consents that may have been changed are announced: if they were, the next try finds nothing to do.
+/// A false announcement costs a read.
+fn doubt(access: &Access<'_>, changes: &MetadataChanges, error: &ApplyError) {
+    if error.leaves_open() {
+        tell_of_consents(access, changes);
+    }
+}
+
+fn tell_of_consents(access: &Access<'_>, changes: &MetadataChanges) {
+    if changes.keys().any(|key| consent::is_consent(key)) {
+        (access.announce)(Pushed::Consent);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::{Hint, Index, Known};
+use super::{Hint, Index, LONGEST_LAG};
 use crate::domain::object_name::Name;
 use crate::feed::{Pushed, Seen};
 use crate::store::Site;
@@ -34,32 +34,36 @@ impl Index {
             }
             Pushed::Removal(version) => {
                 if let Some(path) = self.paths.get_mut(site) {
-                    path.removed = Some(version);
                     path.disturbed = Some(now);
                 }
                 self.announce_version(site, Seen { version, live: false, consents: None, created: None }, now)
             }
             Pushed::Purge => {
-                if let Some(path) = self.paths.get_mut(site) {
-                    path.removed = Some(0);
+                let path = self.paths.get_mut(site);
+                let removed = path.and_then(|path| {
                     path.disturbed = Some(now);
                     // No later version goes backwards.
-                    path.known = None;
-                }
-                self.announce_version(site, Seen { version: 0, live: false, consents: None, created: None }, now)
+                    path.known.take()
+                });
+                let created = removed.and_then(|removed| removed.seen.created);
+                self.announce_version(site, Seen { version: 0, live: false, consents: None, created }, now)
             }
             Pushed::Consent => self.announce_consent(site, now),
         }
     }
 
-    /// Another address announced something of the place. Nothing is known by that here.
+    /// Another address announced something of the place. Nothing is known by that here. If reads were
+    /// just repeated in vain for an announcement, the next ones are followed by one read each: what
+    /// announces without end may be another server that only calls itself the same.
     fn hint(&mut self, site: &Site, pushed: Pushed, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
+        let in_vain = path.hint.and_then(|hint| hint.in_vain).filter(|at| now.duration_since(*at) < LONGEST_LAG);
         let version = match pushed {
             Pushed::Version(version, _) | Pushed::Found(version, _) | Pushed::Removal(version) => version,
             Pushed::Purge | Pushed::Consent => 0,
         };
-        path.hint = Some(Hint { version, at: now });
+        let version = if in_vain.is_none() { version } else { 0 };
+        path.hint = Some(Hint { version, at: now, in_vain });
         match pushed {
             Pushed::Consent => self.permit(site, now, now),
             Pushed::Version(..) | Pushed::Found(..) | Pushed::Removal(_) | Pushed::Purge => {
@@ -77,10 +81,17 @@ impl Index {
         if overtaken {
             return Vec::new();
         }
-        // A write does not change consents.
-        let same = path.known.filter(|known| known.seen.version == pushed.version);
-        let seen = Seen { consents: same.and_then(|known| known.seen.consents), ..pushed };
-        path.known = Some(Known { seen, at: now });
+        let same = path.known.map(|known| known.seen).filter(|known| known.version == pushed.version);
+        let seen = Seen {
+            // A write does not change consents.
+            consents: same.and_then(|known| known.consents),
+            created: pushed.created.or_else(|| same?.created),
+            ..pushed
+        };
+        path.replace(seen, now);
+        if !pushed.live {
+            path.removed = Some(pushed.version);
+        }
         self.number_anew(site, seen);
         let behind = self.behind(site, seen);
         self.wake_announced(behind, now)

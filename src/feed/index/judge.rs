@@ -1,14 +1,11 @@
 //! Judges the results of reads and checks against what is known.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{Index, Path};
+use super::{Index, LONGEST_LAG, Path};
 use crate::domain::object_name::Name;
 use crate::feed::{ReadKey, Seen};
 use crate::store::{Identity, Site};
-
-/// The maximum lag of a standby: what is still missing then does not exist.
-const LONGEST_LAG: Duration = Duration::from_secs(10);
 
 /// How a read compares with what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +15,7 @@ pub(in crate::feed) enum Progress {
     /// It may be used. But another address announced more of the place, so read again: if that is
     /// the same server, it lags.
     Hinted,
-    /// Older than what is known, but the server may lag: read again.
+    /// Older than what is known, or removed since, but the server may lag: read again.
     Behind,
     /// Older than what has been known for longer than a server can lag.
     WentBack {
@@ -33,12 +30,12 @@ impl Index {
     pub fn checked(&mut self, site: &Site, identity: &Identity, seen: Seen, begun: Instant, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
         let recovered = path.failing.remove(identity);
-        let older = path.known.filter(|known| seen.is_before(known.seen));
-        let lagging = older.is_some_and(|known| now.duration_since(known.at) < LONGEST_LAG);
+        let is_older = path.known.is_some_and(|known| seen.is_before(known.seen));
+        let lagging = path.may_lag(seen, now);
         // A push may have changed the path meanwhile; its announcement takes precedence.
         let overtaken = path.is_disturbed_after(begun);
         let permits_others = !overtaken && !lagging && path.permits_others(seen);
-        if older.is_none() && !overtaken {
+        if !is_older && !lagging && !overtaken {
             path.know(seen, now);
         }
         let mut woken = if recovered { self.wake_readers(site, identity, now) } else { Vec::new() };
@@ -78,16 +75,15 @@ impl Index {
             self.heed_consents(&key.site, seen, begun, now);
             return Progress::Good;
         }
-        if let Some(known) = path.known.filter(|known| seen.is_before(known.seen)) {
-            let settled = now.duration_since(known.at) >= LONGEST_LAG;
-            match (settled, seen.version) {
-                (false, _) => return Progress::Behind,
-                (true, 0) => {}
-                (true, _) if accept_older => {}
-                (true, _) => return Progress::WentBack { from: known.seen.version },
-            }
+        if path.may_lag(seen, now) {
+            return Progress::Behind;
+        }
+        let older = path.known.filter(|known| seen.is_before(known.seen));
+        if let Some(known) = older.filter(|_| seen.version > 0 && !accept_older) {
+            return Progress::WentBack { from: known.seen.version };
         }
         let is_another_entry = path.known.is_some_and(|known| !known.seen.is_of_entry(seen));
+        path.untold |= path.known.is_some_and(|known| known.seen.is_another_version(seen));
         path.know(seen, now);
         let is_hinted = path.is_hinted_after(begun)
             || path.hint.is_some_and(|hint| seen.version < hint.version && now.duration_since(hint.at) < LONGEST_LAG);
@@ -107,9 +103,10 @@ impl Index {
     }
 
     /// Repeated reads did not show what another address announced: no more are made for it.
-    pub fn disregard_hint(&mut self, site: &Site) {
+    pub fn disregard_hint(&mut self, site: &Site, now: Instant) {
         if let Some(hint) = self.paths.get_mut(site).and_then(|path| path.hint.as_mut()) {
             hint.version = 0;
+            hint.in_vain = Some(now);
         }
     }
 
@@ -126,6 +123,12 @@ impl Index {
 }
 
 impl Path {
+    /// Whether a standby may still show this because it lags. Later it is believed, also if a higher
+    /// number has an earlier time: another server that takes over may have a clock that is behind.
+    fn may_lag(&self, seen: Seen, now: Instant) -> bool {
+        self.known.is_some_and(|known| now.duration_since(known.at) < LONGEST_LAG && seen.may_lag_behind(known.seen))
+    }
+
     /// Records the consents of the path, and returns whether they changed. This is independent of
     /// versions.
     fn permits_others(&mut self, seen: Seen) -> bool {

@@ -44,6 +44,18 @@ impl Index {
             .filter(move |(_, read, _)| read.site == *site)
     }
 
+    /// Wakes the followers that have another version than a read has shown. Its reader knows it, and
+    /// so does whoever shared the read: call this after the last of them.
+    pub fn tell_others(&mut self, reader: &Name, site: &Site, now: Instant) {
+        let Some(path) = self.paths.get_mut(site).filter(|path| path.untold) else { return };
+        path.untold = false;
+        let Some(known) = path.known else { return };
+        let mut behind = self.behind(site, known.seen);
+        behind.remove(reader);
+        let woken = self.wake(behind, now);
+        self.woken_by_reads.extend(woken);
+    }
+
     pub(super) fn wake_behind(&mut self, site: &Site, seen: Seen, now: Instant) -> Vec<Name> {
         let behind = self.behind(site, seen);
         // They may still have the known version: if the number went back, only a read can show it.

@@ -123,6 +123,41 @@ async fn what_a_server_that_calls_itself_the_same_says_of_versions_judges_nothin
     assert!(two.woken().contains(&consumer(0)), "nor does it hide an edit from the check");
 }
 
+/// A server that announces without end gets one read each time, and no more.
+#[tokio::test(start_paused = true)]
+async fn announcements_of_another_address_that_nothing_bears_out_cost_one_read_each() {
+    let two = Two::forged().await;
+    let mut requests = Vec::new();
+    for version in 0..10 {
+        two.feed.announce(&two.theirs.1.site(), Pushed::Version(LAST + version, None));
+        assert!(two.feed.is_behind(&consumer(0)));
+        let (read, needed) = two.read(Freshness::Shared).await;
+        assert_eq!(read, Ok(1));
+        requests.push(needed);
+    }
+    assert!(requests[0] <= 6 && requests[1..].iter().all(|needed| *needed == 1), "{requests:?}");
+}
+
+/// What lagged once lags no longer after a while, and is given time again.
+#[tokio::test]
+async fn an_announcement_of_another_address_is_given_time_again_after_a_while() {
+    let two = Two::forged().await;
+    let (now, key, theirs) = (Instant::now(), two.ours.1.read_key(), two.theirs.1.site());
+    let mut index = two.feed.index();
+    let mut hinted = |seconds| {
+        let at = now + Duration::from_secs(seconds);
+        index.announce(&theirs, Pushed::Version(LAST, None), at);
+        let progress = index.judge(&key, Seen::of(&two.ours.0.peek(&path(AT))), false, at, at);
+        if progress == Progress::Hinted {
+            index.disregard_hint(&key.site, at);
+        }
+        progress
+    };
+    let progress = [0, 5, 9, 10, 15].map(&mut hinted);
+    use Progress::{Good, Hinted};
+    assert_eq!(progress, [Hinted, Good, Good, Hinted, Good]);
+}
+
 #[tokio::test]
 async fn a_removal_at_another_address_is_none_here() {
     let two = Two::forged().await;

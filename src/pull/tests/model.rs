@@ -121,11 +121,26 @@ fn what_somebody_does_to_a_target_is_undone_at_once() {
 /// RP4, whatever others lost; what a person takes away waits for a person if others lost much.
 #[test]
 fn what_a_push_drops_leaves_the_target_and_what_a_person_takes_does_not_if_many_lose() {
-    use Event::{Drop, DropAll, LoseByHand, Purge, Reconcile, Restart, SlipByHand, Wait, Woken};
+    use Event::{Drop, DropAll, LoseByHand, Purge, PurgeByHand, Reconcile, Restart, SlipByHand, Wait, Woken};
     for crowded in [false, true] {
-        for taken in [Drop(0), DropAll, Purge, LoseByHand, SlipByHand(0)] {
+        for taken in [Drop(0), DropAll, Purge, LoseByHand, PurgeByHand, SlipByHand(0)] {
             told_so(POLICIES[0], setting(true, crowded), &[Reconcile, taken.clone()]);
             told_so(POLICIES[0], setting(true, crowded), &[Reconcile, taken, Restart, Woken, Wait, Woken]);
+        }
+    }
+}
+
+/// That a push once removed a value says nothing of who removes the next one.
+#[test]
+fn what_a_push_dropped_once_and_wrote_again_a_person_takes_as_if_for_the_first_time() {
+    use Event::{DropAll, LoseByHand, Purge, PurgeByHand, Push, Reconcile, Wait, Woken};
+    for dropped in [DropAll, Purge] {
+        for taken in [LoseByHand, PurgeByHand] {
+            let story = [Reconcile, dropped.clone(), Woken, Push, Woken, taken.clone(), Wait, Reconcile];
+            told_so(POLICIES[0], setting(true, true), &story);
+            // Nobody says that it was written again, as from another cluster.
+            let unsaid = [Reconcile, dropped.clone(), Woken, Event::WriteByHand, Reconcile, taken, Wait, Reconcile];
+            told_so(POLICIES[0], setting(true, true), &unsaid);
         }
     }
 }

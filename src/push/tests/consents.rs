@@ -3,12 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 
+use super::bench::{Bench, TEMPORAL, at, both, mapping, spec};
 use super::protocol::{data, metadata_keys, names, owner, path, push, push_among, set, texts};
+use crate::cluster::in_memory::Fault::LoseReply;
 use crate::domain::claim;
 use crate::domain::consent::{self, Consent};
+use crate::feed::Pushed;
 use crate::push::step::{Existing, Goal};
 use crate::store::StoreError;
 use crate::store::fake::{Counting, FakeStore, Fault, Operation};
@@ -153,4 +158,118 @@ async fn a_withdrawn_intent_leaves_no_consent() {
     push(&store, "a", &goal).await.unwrap();
     assert_eq!(texts(&store)["password"], "theirs");
     assert_eq!(metadata_keys(&store), [claim::MARKER]);
+}
+
+/// A PushSecret whose password these namespaces may read; anybody, if there are none.
+fn read_by(namespaces: &[&str]) -> Value {
+    let mut mapping = mapping("pass", TEMPORAL, "password");
+    if !namespaces.is_empty() {
+        mapping["metadata"] = json!({
+            "apiVersion": "kubernetes.external-secrets.io/v1alpha1", "kind": "PushSecretMetadata",
+            "spec": { "consumers": { "namespaces": namespaces } },
+        });
+    }
+    spec(&[mapping])
+}
+
+/// How many announcements there were when the consents at the store changed last.
+fn when_changed(bench: &Bench) -> Arc<Mutex<Option<usize>>> {
+    let changed = Arc::<Mutex<Option<usize>>>::default();
+    let (noted, announced) = (changed.clone(), bench.announced.clone());
+    let digest = |store: &FakeStore| consent::digest(&store.peek(&at(TEMPORAL)).custom_metadata);
+    let mut before = digest(&bench.store);
+    bench.store.after_each(move |store, _| {
+        let after = digest(store);
+        if std::mem::replace(&mut before, after) != after {
+            *noted.lock() = Some(announced.lock().len());
+        }
+    });
+    changed
+}
+
+fn is_told(bench: &Bench, changed: &Mutex<Option<usize>>) -> bool {
+    let since = changed.lock().expect("the consents changed");
+    bench.announced.lock()[since..].contains(&Pushed::Consent)
+}
+
+/// The next try finds the consents as wanted: whoever reads the value hears of them anyhow.
+#[tokio::test]
+async fn rf2_a_consent_is_announced_whatever_reply_is_lost() {
+    let changes: [(&[&str], &[&str]); 3] = [(&[], &["shop"]), (&["shop"], &[]), (&["shop"], &["bank"])];
+    for (before, after) in changes {
+        for (counting, stop) in
+            [Counting::Offered, Counting::Refused].into_iter().flat_map(|counting| (0..16).map(move |k| (counting, k)))
+        {
+            let mut bench = Bench::new();
+            bench.stores.clients.insert("vault", bench.store.with_counting(counting));
+            bench.spec(1, read_by(before));
+            bench.turn().await;
+            let changed = when_changed(&bench);
+            bench.fail_at(stop, LoseReply);
+            bench.spec(2, read_by(after));
+            for _ in 0..2 {
+                bench.turn().await;
+            }
+            bench.fail_at(usize::MAX, LoseReply);
+            bench.turn().await;
+            assert!(bench.ready().0, "{:?}", bench.ready());
+            assert!(is_told(&bench, &changed), "{before:?} {after:?} {counting:?}: lost at {stop}");
+        }
+    }
+}
+
+/// A request that takes too long is given up, and may have been carried out.
+#[tokio::test(start_paused = true)]
+async fn rf2_a_consent_is_announced_if_its_request_is_given_up() {
+    let bench = Bench::new();
+    bench.spec(1, read_by(&[]));
+    bench.turn().await;
+    let changed = when_changed(&bench);
+    bench.store.slow(Operation::PatchMetadata, Duration::from_secs(3600));
+    bench.spec(2, read_by(&["shop"]));
+    bench.turn().await;
+    assert!(!bench.ready().0, "it was given up: {:?}", bench.ready());
+    assert!(is_told(&bench, &changed));
+}
+
+/// What the server refuses changes nothing, however often it is tried.
+#[tokio::test]
+async fn a_consent_that_is_refused_is_not_announced() {
+    let bench = Bench::new();
+    bench.spec(1, read_by(&[]));
+    bench.turn().await;
+    bench.store.before_each(|_, request| {
+        let forbidden = || StoreError::Forbidden { operation: "patch metadata of", path: request.path.clone() };
+        (request.operation == Operation::PatchMetadata).then(|| Fault::Refuse(forbidden()))
+    });
+    bench.spec(2, read_by(&["shop"]));
+    bench.turn().await;
+    assert!(!bench.ready().0 && !bench.announced.lock().contains(&Pushed::Consent));
+}
+
+/// The write that drops a property is done, and the release of its claim fails once; then its reply
+/// is lost. Until they know of it, consumers expect that its owner restores the property.
+#[tokio::test]
+async fn a_released_claim_is_announced_if_its_reply_is_lost() {
+    let bench = Bench::new();
+    bench.spec(1, both());
+    bench.turn().await;
+    let mut patches = 0;
+    bench.store.before_each(move |_, request| {
+        let down = || StoreError::Standby { server: "fake".into() };
+        patches += u32::from(request.operation == Operation::PatchMetadata);
+        match (request.operation, patches) {
+            (Operation::PatchMetadata, 1) => Some(Fault::Refuse(down())),
+            (Operation::PatchMetadata, 2) => Some(Fault::LoseReply(down())),
+            _other => None,
+        }
+    });
+    bench.spec(2, spec(&[mapping("user", TEMPORAL, "username")]));
+    let is_claimed = || bench.store.peek(&at(TEMPORAL)).custom_metadata.contains_key(&claim::claim_key("password"));
+    bench.turn().await;
+    let told = bench.announced.lock().len();
+    assert!(is_claimed());
+    bench.turn().await;
+    assert!(!is_claimed());
+    assert_eq!(bench.announced.lock()[told..], [Pushed::Consent]);
 }

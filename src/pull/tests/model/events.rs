@@ -19,6 +19,8 @@ pub enum Event {
     WriteByHand,
     /// A person deletes the latest version.
     LoseByHand,
+    /// A person removes the whole entry. Only the stories that are told by name have it.
+    PurgeByHand,
     /// A person writes a version without this property, which its owner still claims.
     SlipByHand(usize),
     /// The producer takes its consent back, or gives it.

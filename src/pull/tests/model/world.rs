@@ -45,7 +45,7 @@ pub struct Path {
     /// Whether a push ever wrote here, and which properties it owns.
     is_marked: bool,
     owned: [bool; 2],
-    /// The values of each version since the entry was created.
+    /// The values of each version since a push last removed the entry.
     pub values: BTreeMap<u64, Vec<String>>,
 }
 
@@ -134,7 +134,8 @@ impl World {
         let data: RemoteData =
             texts.iter().map(|(property, text)| (PROPERTIES[*property].to_owned(), RemoteValue::text(text))).collect();
         let version = server.put(&path, data);
-        self.path().values.insert(version, texts.into_iter().map(|(_, text)| text).collect());
+        let values = texts.into_iter().map(|(_, text)| text);
+        self.path().values.entry(version).or_default().extend(values);
         version
     }
 
@@ -216,6 +217,14 @@ impl World {
         }
     }
 
+    /// Somebody removes the whole entry.
+    fn purge(&mut self, taken: Taken) {
+        let (server, path) = self.store.place();
+        server.purge(&path);
+        let path = self.path();
+        (path.taken, path.is_marked, path.owned) = (taken, false, [false; 2]);
+    }
+
     /// Every store that is edited, created or deleted, and every new credential, wakes who refers
     /// to it.
     fn edit_store(&mut self, edit: impl FnOnce(&mut Place)) {
@@ -272,9 +281,8 @@ impl World {
                 let (server, path) = self.store.place();
                 if !matches!(server.peek(&path).state, EntryState::Absent) {
                     let seen = self.followers().await.len() == 1;
-                    server.purge(&path);
-                    let taken = Taken::Push { seen };
-                    *self.path() = Path { taken, is_marked: false, owned: [false; 2], values: BTreeMap::new() };
+                    self.purge(Taken::Push { seen });
+                    self.path().values.clear();
                     self.announce(Pushed::Purge).await;
                 }
             }
@@ -289,6 +297,13 @@ impl World {
                 if server.peek(&path).data().is_some() {
                     server.soft_delete(&path);
                     self.path().taken = Taken::Hand;
+                    self.untold = true;
+                }
+            }
+            Event::PurgeByHand => {
+                let (server, path) = self.store.place();
+                if server.peek(&path).data().is_some() {
+                    self.purge(Taken::Hand);
                     self.untold = true;
                 }
             }
@@ -396,6 +411,7 @@ impl World {
     /// All times that were recorded are so much earlier.
     fn wait(&mut self) {
         self.process.pull.losses.pass(LOOK_AROUND);
+        self.process.context.feed.pass(LOOK_AROUND);
         let Some(object) = self.api.get::<Value>(OBJECT).filter(|_| !self.lags) else { return };
         let earlier = |time: &Value| {
             let time: Timestamp = time.as_str()?.parse().ok()?;
@@ -427,7 +443,9 @@ impl World {
         }
     }
 
+    /// Long after everything that is known, so that no server can lag so much.
     async fn check(&mut self) {
+        self.process.context.feed.pass(LOOK_AROUND);
         self.process.context.feed.clone().check_all().await;
         self.untold = false;
     }
