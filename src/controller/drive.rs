@@ -1,5 +1,7 @@
 //! Watches one kind and runs its reconciler: on edits, on wake-ups, and when a requeue is due.
 
+mod cache;
+
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
@@ -10,14 +12,13 @@ use async_trait::async_trait;
 use futures::{FutureExt, Stream, StreamExt};
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::{Action, Config};
-use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
-use kube::runtime::{Controller, PredicateConfig, WatchStreamExt, reflector, watcher};
+use kube::runtime::{Controller, WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
 use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
-use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, warn};
 
@@ -35,6 +36,9 @@ use crate::store::serving::serving;
 use crate::store::{StoreChange, StoreName};
 use crate::telemetry::trail::{self, Cause};
 use crate::watch::{self, Known, Sighting};
+use cache::trim;
+
+pub use cache::{Cache, Heard};
 
 /// The reconciler of one kind.
 #[async_trait]
@@ -115,25 +119,12 @@ impl<R: Reconciler> Driven<R> {
     ) {
         let forgetful = self.clone();
         let events = watch::open(api, watch::config()).modify(trim).inspect(move |event| forgetful.on_event(event));
-        let (filled, listeners) = (cache.filled, cache.listeners);
-        let context = self.context.clone();
-        let edits = reflector(cache.writer, events)
-            .inspect(move |event| {
-                if matches!(event, Ok(Event::InitDone)) {
-                    filled.cancel();
-                }
-                shown(&context, event);
-                for (listener, heard) in listeners.iter().zip(std::iter::repeat(heard(event))) {
-                    // A closed channel means that the process is shutting down.
-                    let _closed = heard.is_some_and(|heard| listener.send(heard).is_err());
-                }
-            })
-            .filter_map(|event| std::future::ready(touched(event)))
-            .predicate_filter(trigger, PredicateConfig::default());
+        let reader = cache.reader.clone();
+        let edits = cache.edits(self.context.clone(), events);
         let slots = self.turns.slots();
         let wakeups = futures::stream::select(wakeups, self.turns.woken()).map(|name| object_ref::<R::Object>(&name));
         let (turns, changes) = (self.clone(), self.context.stores.changes());
-        let queue = Controller::for_stream(edits, cache.reader)
+        let queue = Controller::for_stream(edits, reader)
             .with_config(Config::default().concurrency(slots))
             .reconcile_on(wakeups)
             .graceful_shutdown_on(stop.cancelled_owned())
@@ -317,91 +308,6 @@ impl<R: Reconciler> Driven<R> {
             Event::Delete(_) | Event::Init | Event::InitDone => {}
         }
     }
-}
-
-/// The cache shows the event's object: our own status counts only if it is newer.
-pub(crate) fn shown<K: Resource<DynamicType = ()> + Clone>(
-    context: &Context,
-    event: &Result<Event<Guarded<K>>, watcher::Error>,
-) {
-    if let Ok(Event::Apply(object) | Event::InitApply(object)) = event {
-        let uid = object.uid().unwrap_or_default();
-        context.written.shown(&uid, &object.resource_version().unwrap_or_default());
-    }
-}
-
-/// The cache of a kind, before it is filled.
-pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
-    writer: reflector::store::Writer<Guarded<K>>,
-    /// The reading side.
-    pub reader: Store<Guarded<K>>,
-    /// Cancelled once the cache is filled. kube's own `wait_until_ready` wakes only the last of
-    /// several waiters, and its Controller is one: either another waiter or the Controller would
-    /// wait for ever.
-    pub filled: CancellationToken,
-    listeners: Vec<UnboundedSender<Heard>>,
-}
-
-impl<K: Resource<DynamicType = ()> + Clone + 'static> Cache<K> {
-    /// A cache that others besides the reconciler follow.
-    pub fn heard_by(listeners: Vec<UnboundedSender<Heard>>) -> Self {
-        Cache { listeners, ..Cache::default() }
-    }
-}
-
-impl<K: Resource<DynamicType = ()> + Clone + 'static> Default for Cache<K> {
-    fn default() -> Self {
-        let (reader, writer) = store();
-        Cache { writer, reader, filled: CancellationToken::new(), listeners: Vec::new() }
-    }
-}
-
-/// A change, sent to listeners once the cache shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// This object was created, changed or deleted.
-    One(Name),
-    /// All objects were listed again: any may have changed.
-    All,
-}
-
-fn heard<K: Resource>(event: &Result<Event<Guarded<K>>, watcher::Error>) -> Option<Heard> {
-    match event {
-        Ok(Event::Apply(object) | Event::Delete(object)) => {
-            Some(Heard::One(Name::new(object.namespace().unwrap_or_default(), object.name_any())))
-        }
-        Ok(Event::InitDone) => Some(Heard::All),
-        Ok(Event::Init | Event::InitApply(_)) | Err(_) => None,
-    }
-}
-
-/// Drops the large parts of an object that nobody reads.
-fn trim<K: Resource>(object: &mut Guarded<K>) {
-    object.managed_fields_mut().clear();
-    object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
-}
-
-fn touched<K: Resource>(
-    event: Result<Event<Guarded<K>>, watcher::Error>,
-) -> Option<Result<Guarded<K>, watcher::Error>> {
-    match event {
-        Ok(Event::Apply(object) | Event::InitApply(object)) => Some(Ok(object)),
-        Ok(Event::Delete(_) | Event::Init | Event::InitDone) => None,
-        Err(error) => Some(Err(error)),
-    }
-}
-
-/// A fingerprint of what triggers a reconcile, which our own status writes do not change.
-pub(crate) fn trigger<K: Resource>(object: &Guarded<K>) -> Option<u64> {
-    let mut hasher = DefaultHasher::new();
-    let meta = object.meta();
-    meta.uid.hash(&mut hasher);
-    meta.generation.hash(&mut hasher);
-    meta.finalizers.hash(&mut hasher);
-    meta.labels.hash(&mut hasher);
-    meta.annotations.hash(&mut hasher);
-    meta.deletion_timestamp.is_some().hash(&mut hasher);
-    Some(hasher.finish())
 }
 
 fn object_ref<K: Resource<DynamicType = ()>>(name: &Name) -> ObjectRef<Guarded<K>> {

@@ -108,6 +108,22 @@ fn a_target_whose_values_are_gone_is_bound_no_longer_whatever_the_cache_showed()
 }
 
 #[test]
+fn what_a_first_page_shows_is_reconciled_when_the_last_one_is_there() {
+    use Event::{Amid, Create, Delete, EditSpec, FirstPage, Lag, Reconcile, Relist, Woken};
+    let setting = setting(true, false);
+    for policy in POLICIES {
+        told_so(policy, setting, &[Reconcile, Lag(true), EditSpec, FirstPage, Woken, Relist]);
+        told_so(policy, setting, &[Reconcile, Lag(true), EditSpec, FirstPage, Reconcile, Relist, Woken]);
+        told_so(policy, setting, &[Delete, Lag(true), Create, FirstPage, Woken, Relist]);
+        told_so(policy, setting, &[Lag(true), Reconcile, FirstPage, Reconcile, Relist]);
+        for polls in 0..40 {
+            let amid = Amid { polls, event: Box::new(FirstPage) };
+            told_so(policy, setting, &[Reconcile, Lag(true), Delete, Create, amid, Relist, Woken]);
+        }
+    }
+}
+
+#[test]
 fn what_somebody_does_to_a_target_is_undone_at_once() {
     for policy in POLICIES {
         for event in [Event::EditTarget, Event::DeleteTarget] {
