@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::BoxError;
 use axum::body::{Bytes, HttpBody};
-use axum::http::{HeaderValue, Method, Request, Response, header::USER_AGENT};
+use axum::http::{HeaderValue, Method, Request, Response, Uri, header::USER_AGENT};
 use futures::future::BoxFuture;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -62,12 +62,18 @@ pub async fn connect(cluster: &ClusterChoice, liveness: Arc<Liveness>) -> Result
     config
         .headers
         .push((USER_AGENT, const { HeaderValue::from_static(concat!("waypost/", env!("CARGO_PKG_VERSION"))) }));
-    info!(server = %config.cluster_url, "using the API server");
+    info!(server = address(&config.cluster_url), "using the API server");
     let namespace = config.default_namespace.clone();
     let signs = WatchSigns(liveness);
     let unusable = |error| ConnectError::Client { what: kubeconfig::unusable(&error, &config.auth_info) };
     let service = service(&config).map_err(unusable)?;
     Ok(Client::new(signs.layer(service), namespace))
+}
+
+/// The address of a server, without credentials.
+fn address(server: &Uri) -> String {
+    let port = server.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}", server.scheme_str().unwrap_or_default(), server.host().unwrap_or_default())
 }
 
 /// kube's own stack without its retries, on connections without Nagle's algorithm. With it, which
@@ -188,6 +194,17 @@ mod tests {
         assert_eq!(read("/api/v1/secrets", "limit=500"), Asked::List(secrets));
         assert_eq!(read("/api/v1/namespaces/a/secrets", "labelSelector=a%3Db"), Asked::Other);
         assert_eq!(asked(&Method::POST, "/api/v1/namespaces/a/secrets", None), Asked::Other, "a target is created");
+    }
+
+    #[test]
+    fn an_address_in_the_log_has_no_credentials() {
+        for (server, said) in [
+            ("https://s3cr3t:s3cr3t@host:6443", "https://host:6443"),
+            ("https://s3cr3t@host/s3cr3t?s3cr3t", "https://host"),
+            ("http://s3cr3t@[::1]:80", "http://[::1]:80"),
+        ] {
+            assert_eq!(address(&server.parse().unwrap()), said);
+        }
     }
 
     /// Whether a request with this answer is a sign of life.
