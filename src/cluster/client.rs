@@ -1,6 +1,7 @@
 //! The client for the Kubernetes API: no hidden retries, and a sign of life for each watch that it
 //! opens.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use thiserror::Error;
 use tower::{Layer, Service, ServiceBuilder};
 use tracing::info;
 
-use super::kubeconfig::{self, ConfigError};
+use super::kubeconfig::{self, Access, ConfigError};
 use super::liveness::Liveness;
 use crate::config::ClusterChoice;
 
@@ -39,12 +40,11 @@ pub enum ConnectError {
         /// Its address, without credentials.
         proxy: String,
     },
-    /// The token has characters that no header can have.
-    #[error("the token of the kubeconfig's user has characters that a token cannot have: check for a line break")]
-    Token,
     /// No client can be created from the configuration, e.g. because a certificate cannot be read.
-    #[error("cannot log in to the cluster as the kubeconfig says: {what}")]
+    #[error("cannot log in to the cluster {access}: {what}")]
     Client {
+        /// Where the configuration is from.
+        access: Access,
         /// What is wrong, and what to do.
         what: String,
     },
@@ -52,12 +52,13 @@ pub enum ConnectError {
 
 /// A client for the cluster from the flags, the environment or the pod of this process.
 pub async fn connect(cluster: &ClusterChoice, liveness: Arc<Liveness>) -> Result<Client, ConnectError> {
-    let mut config = kubeconfig::config(cluster).await.map_err(ConnectError::Config)?;
+    let (mut config, access) = kubeconfig::config(cluster).await.map_err(ConnectError::Config)?;
     if let Some(proxy) = &config.proxy_url {
         return Err(ConnectError::Proxy { proxy: proxy.host().unwrap_or_default().to_owned() });
     }
+    let unusable = |what| ConnectError::Client { access, what };
     if !kubeconfig::is_sendable(&config.auth_info) {
-        return Err(ConnectError::Token);
+        return Err(unusable(kubeconfig::unsendable(&config.auth_info)));
     }
     config
         .headers
@@ -65,8 +66,12 @@ pub async fn connect(cluster: &ClusterChoice, liveness: Arc<Liveness>) -> Result
     info!(server = address(&config.cluster_url), "using the API server");
     let namespace = config.default_namespace.clone();
     let signs = WatchSigns(liveness);
-    let unusable = |error| ConnectError::Client { what: kubeconfig::unusable(&error, &config.auth_info) };
-    let service = service(&config).map_err(unusable)?;
+    let service = match catch_unwind(AssertUnwindSafe(|| service(&config))) {
+        Ok(Ok(service)) => service,
+        Ok(Err(error)) => return Err(unusable(kubeconfig::unusable(&error, &config.auth_info))),
+        // The library panics over a token that no header can have, as a login program may print it.
+        Err(_panic) => return Err(unusable(kubeconfig::unsendable(&config.auth_info))),
+    };
     Ok(Client::new(signs.layer(service), namespace))
 }
 
