@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::{FutureExt, Stream, StreamExt};
+use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -234,27 +235,46 @@ impl<R: Reconciler> Driven<R> {
         hasher.finish()
     }
 
-    async fn attempt(&self, object: &Guarded<R::Object>, name: &Name) -> Published {
-        match &object.0 {
-            Ok(object) => self.decide(object, name).await,
-            Err(invalid) => self.judge(invalid, name).await,
+    async fn attempt(&self, cached: &Guarded<R::Object>, name: &Name) -> Published {
+        match self.present(cached, name).await {
+            Ok(Some(DeserializeGuard(Ok(object)))) => self.decide(Arc::new(object), name).await,
+            Ok(Some(DeserializeGuard(Err(invalid)))) => self.judge(&invalid, name).await,
+            Ok(None) => Published::Gone,
+            Err(error) => {
+                warn!(kind = R::KIND.as_str(), object = %name, %error, "an object whose status is owed cannot be read");
+                Published::Told(Requeue::BackOff)
+            }
         }
     }
 
-    async fn decide(&self, object: &R::Object, name: &Name) -> Published {
+    /// The object to reconcile; `None` if it is gone. A status that we wrote counts, even if the
+    /// cache does not show it yet. If a write failed, only the server knows what it has.
+    async fn present(
+        &self,
+        cached: &Guarded<R::Object>,
+        name: &Name,
+    ) -> Result<Option<Guarded<R::Object>>, ClusterError> {
+        let uid = cached.uid().unwrap_or_default();
+        if self.context.written.is_owed(&uid) {
+            let (api, subject) = (self.reconciler.api(&name.namespace), format!("{} {name}", R::KIND.as_str()));
+            let live = self.context.cluster.get(&subject, api.get(&name.name)).await?;
+            return Ok(live.filter(|live| live.uid().as_deref() == Some(&uid)));
+        }
+        let newer = cached.0.as_ref().ok().and_then(|object| self.context.written.newer(object));
+        Ok(Some(newer.map_or_else(|| cached.clone(), |newer| DeserializeGuard(Ok(newer)))))
+    }
+
+    async fn decide(&self, object: Arc<R::Object>, name: &Name) -> Published {
         let api = self.reconciler.api(&name.namespace);
         let resource = format!("{}/{name}", R::KIND.as_str());
-        // A status that we wrote counts, even if the cache does not show it yet.
-        let newer = self.context.written.newer(object);
-        let object = newer.as_ref().unwrap_or(object);
-        let report = serving(&resource, self.reconciler.reconcile(Arc::new(object.clone()), name)).await;
-        (Subject { kind: R::KIND, name, object, api }).publish(&self.context, report).await
+        let report = serving(&resource, self.reconciler.reconcile(object.clone(), name)).await;
+        (Subject { kind: R::KIND, name, object: &*object, api }).publish(&self.context, report).await
     }
 
     async fn judge(&self, invalid: &InvalidObject, name: &Name) -> Published {
         match self.reconciler.undecodable(name).await {
             Ok(Fate::Left) => Published::Left,
-            Ok(Fate::Ends(object)) => self.decide(&object, name).await,
+            Ok(Fate::Ends(object)) => self.decide(Arc::from(object), name).await,
             Ok(Fate::Told(advice)) => {
                 let api = self.reconciler.api(&name.namespace);
                 undecodable::publish(&self.context, R::KIND, name, &api, invalid, &advice).await

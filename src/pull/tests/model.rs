@@ -88,6 +88,29 @@ fn a_status_that_may_have_been_written_is_not_taken_for_the_one_before() {
     }
 }
 
+/// A status is written and its reply is lost, and the next one says less of what the cache does not
+/// show: that stays, and what is read once is not rendered again.
+#[tokio::test(start_paused = true)]
+async fn what_only_the_server_knows_of_a_status_stays_there() {
+    use Event::{FailStatus, Lag, Push, Reconcile, Store, Woken};
+    for policy in POLICIES {
+        let mut world = World::new(policy, setting(false, false));
+        for event in [Lag(true), FailStatus(Fault::LoseReply), Reconcile] {
+            world.happens(&event).await;
+        }
+        let first = world.held();
+        for event in [Store(Serves::NotThere), Reconcile, Push] {
+            world.happens(&event).await;
+        }
+        assert_eq!(world.bound().as_deref(), Some("db"), "{policy}: {}", world.ready());
+        for event in [Lag(false), Store(Serves::Yes), Reconcile, Woken] {
+            world.happens(&event).await;
+        }
+        let expected = if policy == POLICIES[0] { world.wanted() } else { first };
+        assert_eq!(world.held(), expected, "{policy}: {}", world.ready());
+    }
+}
+
 /// A target is deleted while the cache does not show the status that names it: no status names it
 /// afterwards.
 #[test]
