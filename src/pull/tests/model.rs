@@ -155,6 +155,19 @@ fn what_somebody_does_to_a_target_is_undone_at_once() {
     }
 }
 
+/// Also before the reconcile that writes the target has ended.
+#[test]
+fn what_somebody_does_to_a_target_at_any_point_of_a_reconcile_is_undone() {
+    use Event::{Amid, DeleteTarget, EditTarget, Push, Reconcile, Woken};
+    for polls in 0..40 {
+        let amid = |event| Amid { polls, event: Box::new(event) };
+        told_so(POLICIES[0], setting(false, false), &[amid(EditTarget), Woken]);
+        for event in [EditTarget, DeleteTarget] {
+            told_so(POLICIES[0], setting(false, false), &[Reconcile, Push, amid(event), Woken]);
+        }
+    }
+}
+
 /// RP4, whatever others lost; what a person takes away waits for a person if others lost much.
 #[test]
 fn what_a_push_drops_leaves_the_target_and_what_a_person_takes_does_not_if_many_lose() {
