@@ -13,7 +13,7 @@ use futures::{FutureExt, Stream, StreamExt};
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::{Action, Config};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use kube::runtime::{Controller, WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
@@ -84,6 +84,13 @@ pub trait Reconciler: Send + Sync + 'static {
 
     /// Call this when the object is deleted.
     fn forget(&self, name: &Name);
+
+    /// Call this when a reconcile has ended whose object was replaced meanwhile by another one of
+    /// its name: what the reconcile recorded is forgotten, and what [`Reconciler::seen`] and
+    /// [`Reconciler::seen_undecodable`] recorded of the other one stays.
+    fn forget_reconcile(&self, name: &Name) {
+        self.forget(name);
+    }
 }
 
 /// The watch and the queue of one kind.
@@ -91,22 +98,16 @@ pub struct Driven<R: Reconciler> {
     reconciler: Arc<R>,
     context: Arc<Context>,
     backoff: Backoff,
-    cache: Store<Guarded<R::Object>>,
     /// Held while a deleted object is forgotten, so that a new one with its name is not.
     known: Mutex<Known>,
     turns: Turns,
 }
 
 impl<R: Reconciler> Driven<R> {
-    /// `cache` is the reading side of the cache that [`Driven::run`] fills.
-    pub fn new(
-        reconciler: Arc<R>,
-        context: Arc<Context>,
-        cache: Store<Guarded<R::Object>>,
-        concurrent: u16,
-    ) -> Arc<Self> {
+    /// Nothing is known of any object yet.
+    pub fn new(reconciler: Arc<R>, context: Arc<Context>, concurrent: u16) -> Arc<Self> {
         let (backoff, known, turns) = (Backoff::default(), Mutex::default(), Turns::new(R::KIND.as_str(), concurrent));
-        Arc::new(Driven { reconciler, context, backoff, cache, known, turns })
+        Arc::new(Driven { reconciler, context, backoff, known, turns })
     }
 
     /// Runs until `stop` is cancelled and the running reconciles have ended. `ready` is called once
@@ -194,25 +195,25 @@ impl<R: Reconciler> Driven<R> {
         match published {
             Published::Told(_) if known.has(name, uid) => {}
             Published::Left if known.has(name, uid) => self.forget_outcome(name, uid),
-            Published::Told(_) | Published::Left | Published::Gone => {
-                self.forget(name, uid);
-                let successor = self.cache.get(&object_ref(name)).filter(|object| {
-                    let successor = object.uid().unwrap_or_default();
-                    successor != uid && known.has(name, &successor)
-                });
-                if let Some(Ok(successor)) = successor.as_ref().map(|object| &object.0) {
-                    self.reconciler.seen(successor);
-                }
+            // What was seen of the other one stays: the cache may not show it yet.
+            Published::Told(_) | Published::Left | Published::Gone if known.has_another(name, uid) => {
+                self.forget_reconcile(name, uid);
+                self.reconciler.forget_reconcile(name);
             }
+            Published::Told(_) | Published::Left | Published::Gone => self.forget(name, uid),
         }
     }
 
     /// Forgets an object that is gone: nothing is kept by its name or its UID.
     fn forget(&self, name: &Name, uid: &str) {
+        self.forget_reconcile(name, uid);
+        self.reconciler.forget(name);
+    }
+
+    fn forget_reconcile(&self, name: &Name, uid: &str) {
         self.forget_outcome(name, uid);
         self.backoff.reset(name);
         self.turns.forget(name);
-        self.reconciler.forget(name);
     }
 
     fn forget_outcome(&self, name: &Name, uid: &str) {

@@ -97,7 +97,7 @@ impl Bench {
             forgotten: Mutex::default(),
             gate,
         });
-        let driven = Driven::new(told.clone(), context, Cache::default().reader, 1);
+        let driven = Driven::new(told.clone(), context, 1);
         let object: Guarded<SecretStore> = serde_json::from_value(vault()).unwrap();
         assert!(object.0.is_ok());
         driven.on_event(&Ok(Event::Apply(object.clone())));
@@ -316,7 +316,7 @@ impl Bench {
 
     /// What is kept of objects, in words. A new field must be thought of here.
     fn kept(&self) -> Vec<&'static str> {
-        let Driven { context, backoff, turns, reconciler: _, cache: _, known: _ } = &*self.driven;
+        let Driven { context, backoff, turns, reconciler: _, known: _ } = &*self.driven;
         let Context {
             metrics,
             written,

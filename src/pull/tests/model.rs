@@ -223,6 +223,17 @@ fn a_consent_that_is_withdrawn_from_what_is_gone_is_heard() {
     }
 }
 
+/// The cache shows the object of before while a page has shown the other one of its name.
+#[tokio::test]
+async fn the_end_of_a_reconcile_leaves_the_share_of_an_object_that_has_replaced_it() {
+    use Event::{Create, Delete, FirstPage, Lag, Reconcile};
+    let mut world = World::new(POLICIES[0], setting(true, false));
+    for event in [Reconcile, Lag(true), Delete, Create, FirstPage, Reconcile] {
+        world.happens(&event).await;
+    }
+    assert!(world.process.pull.losses.knows(&process::Process::name()));
+}
+
 /// Nothing has moved since it was found, and it is not forgotten.
 #[tokio::test]
 async fn a_loss_that_waits_for_others_is_judged_again() {

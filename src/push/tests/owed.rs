@@ -12,7 +12,7 @@ use super::bench::{Bench, PUSH, TEMPORAL, both, texts};
 use crate::api::PushSecret;
 use crate::cluster::in_memory::Fault;
 use crate::controller::context::Context;
-use crate::controller::drive::{Cache, Driven};
+use crate::controller::drive::Driven;
 use crate::controller::guarded::Guarded;
 use crate::push::Pusher;
 use crate::store::StoreError;
@@ -34,7 +34,7 @@ async fn told(stop: usize, fault: Fault, hindrance: Hindrance) -> usize {
     let Bench { server, store, stores, offers, .. } = bench;
     let context = Context::on(server.cluster());
     let pusher = Arc::new(Pusher::new(context.clone(), Arc::new(stores), offers));
-    let driven = Driven::new(pusher, context, Cache::default().reader, 1);
+    let driven = Driven::new(pusher, context, 1);
     let old: Guarded<PushSecret> = server.get(PUSH).unwrap();
     driven.on_event(&Ok(Event::Apply(old.clone())));
     driven.run_once(&old).await;

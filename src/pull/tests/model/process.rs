@@ -85,7 +85,7 @@ impl Process {
         let cached = cache.reader.clone();
         let (watch, events) = mpsc::unbounded();
         let edits = cache.edits(context.clone(), events.map(Ok)).boxed();
-        let driven = Driven::new(pull.clone(), context.clone(), cached.clone(), 8);
+        let driven = Driven::new(pull.clone(), context.clone(), 8);
         let ((push, _), (woken, told)) = (unbounded_channel(), unbounded_channel());
         let wakeups = Wakeups { push, pull: woken };
         let watching = Watching { context: context.clone(), own_writes: records.clone(), wakeups };
