@@ -1,13 +1,14 @@
 //! The client for the Kubernetes API: no hidden retries, and a sign of life for each watch that it
 //! opens.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::BoxError;
 use axum::body::{Bytes, HttpBody};
-use axum::http::{HeaderValue, Method, Request, Response, header::USER_AGENT};
+use axum::http::{HeaderValue, Method, Request, Response, Uri, header::USER_AGENT};
 use futures::future::BoxFuture;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -17,7 +18,7 @@ use thiserror::Error;
 use tower::{Layer, Service, ServiceBuilder};
 use tracing::info;
 
-use super::kubeconfig::{self, ConfigError};
+use super::kubeconfig::{self, Access, ConfigError};
 use super::liveness::Liveness;
 use crate::config::ClusterChoice;
 
@@ -39,12 +40,11 @@ pub enum ConnectError {
         /// Its address, without credentials.
         proxy: String,
     },
-    /// The token has characters that no header can have.
-    #[error("the token of the kubeconfig's user has characters that a token cannot have: check for a line break")]
-    Token,
     /// No client can be created from the configuration, e.g. because a certificate cannot be read.
-    #[error("cannot log in to the cluster as the kubeconfig says: {what}")]
+    #[error("cannot log in to the cluster {access}: {what}")]
     Client {
+        /// Where the configuration is from.
+        access: Access,
         /// What is wrong, and what to do.
         what: String,
     },
@@ -52,22 +52,33 @@ pub enum ConnectError {
 
 /// A client for the cluster from the flags, the environment or the pod of this process.
 pub async fn connect(cluster: &ClusterChoice, liveness: Arc<Liveness>) -> Result<Client, ConnectError> {
-    let mut config = kubeconfig::config(cluster).await.map_err(ConnectError::Config)?;
+    let (mut config, access) = kubeconfig::config(cluster).await.map_err(ConnectError::Config)?;
     if let Some(proxy) = &config.proxy_url {
         return Err(ConnectError::Proxy { proxy: proxy.host().unwrap_or_default().to_owned() });
     }
+    let unusable = |what| ConnectError::Client { access, what };
     if !kubeconfig::is_sendable(&config.auth_info) {
-        return Err(ConnectError::Token);
+        return Err(unusable(kubeconfig::unsendable(&config.auth_info)));
     }
     config
         .headers
         .push((USER_AGENT, const { HeaderValue::from_static(concat!("waypost/", env!("CARGO_PKG_VERSION"))) }));
-    info!(server = %config.cluster_url, "using the API server");
+    info!(server = address(&config.cluster_url), "using the API server");
     let namespace = config.default_namespace.clone();
     let signs = WatchSigns(liveness);
-    let unusable = |error| ConnectError::Client { what: kubeconfig::unusable(&error, &config.auth_info) };
-    let service = service(&config).map_err(unusable)?;
+    let service = match catch_unwind(AssertUnwindSafe(|| service(&config))) {
+        Ok(Ok(service)) => service,
+        Ok(Err(error)) => return Err(unusable(kubeconfig::unusable(&error, &config.auth_info))),
+        // The library panics over a token that no header can have, as a login program may print it.
+        Err(_panic) => return Err(unusable(kubeconfig::unsendable(&config.auth_info))),
+    };
     Ok(Client::new(signs.layer(service), namespace))
+}
+
+/// The address of a server, without credentials.
+fn address(server: &Uri) -> String {
+    let port = server.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}", server.scheme_str().unwrap_or_default(), server.host().unwrap_or_default())
 }
 
 /// kube's own stack without its retries, on connections without Nagle's algorithm. With it, which
@@ -188,6 +199,17 @@ mod tests {
         assert_eq!(read("/api/v1/secrets", "limit=500"), Asked::List(secrets));
         assert_eq!(read("/api/v1/namespaces/a/secrets", "labelSelector=a%3Db"), Asked::Other);
         assert_eq!(asked(&Method::POST, "/api/v1/namespaces/a/secrets", None), Asked::Other, "a target is created");
+    }
+
+    #[test]
+    fn an_address_in_the_log_has_no_credentials() {
+        for (server, said) in [
+            ("https://s3cr3t:s3cr3t@host:6443", "https://host:6443"),
+            ("https://s3cr3t@host/s3cr3t?s3cr3t", "https://host"),
+            ("http://s3cr3t@[::1]:80", "http://[::1]:80"),
+        ] {
+            assert_eq!(address(&server.parse().unwrap()), said);
+        }
     }
 
     /// Whether a request with this answer is a sign of life.

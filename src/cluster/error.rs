@@ -92,17 +92,18 @@ pub enum ClusterError {
     },
 }
 
-/// Why the API server gave no usable reply.
+/// Why the API server gave no usable reply. It is said without advice: the readers of a condition
+/// have no part in how the controller reaches its API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Cut {
     /// Its name does not resolve.
-    #[error("its name does not resolve (check `server` in the kubeconfig, and DNS)")]
+    #[error("its name does not resolve")]
     Name,
     /// No server listens, or the connection was reset.
-    #[error("the connection was refused or reset (check that it runs, and `server` in the kubeconfig)")]
+    #[error("the connection was refused or reset")]
     Connection,
     /// TLS failed.
-    #[error("TLS with it failed (check its certificate, and the certificates in the kubeconfig)")]
+    #[error("TLS with it failed")]
     Tls,
     /// Anything else.
     #[error("the reply was cut off or cannot be read")]
@@ -132,6 +133,17 @@ impl Cut {
 }
 
 impl ClusterError {
+    /// What somebody can do who chose the cluster.
+    pub fn advice(&self) -> Option<&'static str> {
+        let ClusterError::Transport { cause, .. } = self else { return None };
+        match cause {
+            Cut::Name => Some("check DNS, and `server` in the kubeconfig if there is one"),
+            Cut::Connection => Some("check that it runs, and `server` in the kubeconfig if there is one"),
+            Cut::Tls => Some("check its certificate, and those in the kubeconfig if there is one"),
+            Cut::Reply => None,
+        }
+    }
+
     /// Keeps verb, object and status of a kube error, and drops its texts, which may quote an
     /// object.
     pub fn from_kube(verb: &'static str, object: &str, error: &kube::Error) -> Self {
@@ -165,7 +177,7 @@ mod tests {
     use crate::config::ClusterChoice;
 
     /// What is said of a cluster whose API server should be at this address.
-    async fn said(name: &str, server: &str) -> String {
+    async fn said(name: &str, server: &str) -> (String, Option<&'static str>) {
         let file: PathBuf = std::env::temp_dir().join(format!("waypost-{name}-{}", std::process::id()));
         let text = format!(
             "{{clusters: [{{name: c, cluster: {{server: {server:?}}}}}], contexts: [{{name: x, context: {{cluster: c}}}}], current-context: x}}"
@@ -174,7 +186,8 @@ mod tests {
         let choice = ClusterChoice { kubeconfig: Some(file.clone()), context: None };
         let client = connect(&choice, Default::default()).await.unwrap();
         std::fs::remove_file(file).unwrap();
-        Cluster::new(client).uid().await.unwrap_err().to_string()
+        let error = Cluster::new(client).uid().await.unwrap_err();
+        (error.to_string(), error.advice())
     }
 
     #[tokio::test]
@@ -183,8 +196,13 @@ mod tests {
         let address = listener.local_addr().unwrap();
         drop(listener);
         let refused = said("refused", &format!("http://{address}")).await;
-        assert!(refused.contains("the connection was refused"), "{refused}");
         let nameless = said("nameless", "http://no-such-host.invalid:6443").await;
-        assert!(nameless.contains("its name does not resolve"), "{nameless}");
+        for ((said, advice), cause) in
+            [(refused, "the connection was refused or reset"), (nameless, "its name does not resolve")]
+        {
+            // Conditions have it, whose readers need not know of a kubeconfig.
+            assert!(said.ends_with(cause), "{said}");
+            assert!(advice.is_some_and(|advice| advice.contains("kubeconfig")), "{advice:?}");
+        }
     }
 }

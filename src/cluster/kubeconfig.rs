@@ -1,6 +1,7 @@
 //! Finds the kubeconfig, and says what is wrong with one. Nothing here quotes its text or what a
 //! login program prints, because both have credentials.
 
+use std::fmt::{self, Display, Formatter};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
@@ -36,18 +37,36 @@ pub enum ConfigError {
     },
 }
 
+/// Where the access to the cluster comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The pod's own.
+    Pod,
+    /// A kubeconfig.
+    Kubeconfig,
+}
+
+impl Display for Access {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Access::Pod => "as this pod",
+            Access::Kubeconfig => "as the kubeconfig says",
+        })
+    }
+}
+
 /// The flag's file, else those of KUBECONFIG, else the pod's own access, else `~/.kube/config`. A
 /// context belongs to a kubeconfig, so with one the pod's own access is not used.
 ///
 /// # Errors
 /// [`ConfigError`], without any part of a credential.
-pub async fn config(cluster: &ClusterChoice) -> Result<Config, ConfigError> {
+pub async fn config(cluster: &ClusterChoice) -> Result<(Config, Access), ConfigError> {
     let (name, read) = match &cluster.kubeconfig {
         Some(path) => (format!("kubeconfig {}", path.display()), Kubeconfig::read_from(path)),
         None => match Kubeconfig::from_env().transpose() {
             Some(read) => ("the kubeconfig of KUBECONFIG".to_owned(), read),
             None => match (Config::incluster(), &cluster.context) {
-                (Ok(config), None) => return Ok(config),
+                (Ok(config), None) => return Ok((config, Access::Pod)),
                 (Ok(_), Some(_)) => ("kubeconfig ~/.kube/config".to_owned(), Kubeconfig::read()),
                 (Err(source), _) => match Kubeconfig::read() {
                     Err(KubeconfigError::FindPath) => return Err(no_cluster(&source)),
@@ -67,7 +86,7 @@ pub async fn config(cluster: &ClusterChoice) -> Result<Config, ConfigError> {
     let contexts: Vec<String> = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
     let options = KubeConfigOptions { context: cluster.context.clone(), ..KubeConfigOptions::default() };
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    config.map_err(|error| wrong(fault(&error, &contexts)))
+    config.map(|config| (config, Access::Kubeconfig)).map_err(|error| wrong(fault(&error, &contexts)))
 }
 
 fn no_cluster(source: &InClusterError) -> ConfigError {
@@ -150,9 +169,22 @@ pub fn is_sendable(user: &AuthInfo) -> bool {
     token.bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
 }
 
-/// Why no client can be created for a user of a kubeconfig.
+/// What is wrong with the token of a user that cannot be sent.
+pub fn unsendable(user: &AuthInfo) -> String {
+    let whose = match program(user) {
+        "" => "the token of its user".to_owned(),
+        program => format!("the token that the login program {program:?} prints"),
+    };
+    format!("{whose} has characters that a token cannot have: check for a line break")
+}
+
+fn program(user: &AuthInfo) -> &str {
+    user.exec.as_ref().and_then(|exec| exec.command.as_deref()).unwrap_or_default()
+}
+
+/// Why no client can be created for a user.
 pub fn unusable(error: &kube::Error, user: &AuthInfo) -> String {
-    let program = user.exec.as_ref().and_then(|exec| exec.command.as_deref()).unwrap_or_default();
+    let program = program(user);
     match error {
         kube::Error::Auth(AuthError::AuthExecStart(cause)) => {
             let why = if cause.kind() == ErrorKind::NotFound { "is not installed" } else { "cannot be started" };
@@ -179,6 +211,8 @@ pub fn unusable(error: &kube::Error, user: &AuthInfo) -> String {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+
+    use serde_json::json;
 
     use super::*;
 
@@ -228,6 +262,11 @@ current-context: one
                 "exec: {{apiVersion: client.authentication.k8s.io/v1, command: sh, args: [-c, {script:?}], interactiveMode: Never}}"
             )
         };
+        let credential = json!({
+            "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+            "status": { "token": "s3cr3t\n" },
+        });
+        let credential = format!("printf %s '{credential}'");
         let user = |user: &str| USABLE.replace("token: s3cr3t", user);
         for (text, context, says) in [
             (USABLE.to_owned(), Some("three"), "it has no context \"three\": choose one with --context (one, two)"),
@@ -247,6 +286,7 @@ current-context: one
             (user("client-certificate-data: czNjcjN0, client-key-data: czNjcjN0"), None, "check that they are PEM"),
             (user("tokenFile: /nowhere"), None, "/nowhere does not exist"),
             (user("auth-provider: {name: gcp}"), None, "this way to log in is not supported"),
+            (user(&exec(&credential)), None, "the token that the login program \"sh\" prints has characters"),
             (user(&exec("echo s3cr3t")), None, "the login program \"sh\" prints no usable credential"),
             (user(&exec("echo s3cr3t; exit 3")), None, "the login program \"sh\" failed (exit status: 3)"),
             (
@@ -286,7 +326,7 @@ current-context: one
         std::fs::write(&file, USABLE.replace("clusters: [", second)).unwrap();
         for (context, host) in [(None, "127.0.0.1"), (Some("two"), "127.0.0.2")] {
             let choice = ClusterChoice { kubeconfig: Some(file.clone()), context: context.map(str::to_owned) };
-            assert_eq!(config(&choice).await.unwrap().cluster_url.host(), Some(host));
+            assert_eq!(config(&choice).await.unwrap().0.cluster_url.host(), Some(host));
         }
     }
 }

@@ -65,26 +65,9 @@ pub fn difference(before: &Value, after: &Value) -> Option<Value> {
     (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
-/// The merge patch that makes `after` of `before`, and says also what stays: the server may have
-/// changed meanwhile.
-pub fn whole(before: &Value, after: &Value) -> Value {
-    let (Value::Object(before), Value::Object(after)) = (before, after) else { return after.clone() };
-    let kept = after.iter().map(|(key, value)| (key.clone(), whole(before.get(key).unwrap_or(&Value::Null), value)));
-    let gone = before.keys().filter(|key| !after.contains_key(*key)).map(|key| (key.clone(), Value::Null));
-    Value::Object(kept.chain(gone).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_whole_status_says_what_stays_and_what_goes() {
-        let before = json!({ "a": 1, "map": { "x": 1, "y": 2 }, "binding": { "name": "db" } });
-        let after = json!({ "a": 1, "map": { "x": 1 }, "list": [1] });
-        let expected = json!({ "a": 1, "map": { "x": 1, "y": null }, "list": [1], "binding": null });
-        assert_eq!(whole(&before, &after), expected);
-    }
 
     #[test]
     fn a_patch_says_only_what_changes() {

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Namespace;
@@ -14,6 +15,7 @@ use kube::runtime::watcher::Event;
 use kube::{Api, Resource, ResourceExt};
 use parking_lot::RwLock;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -27,6 +29,10 @@ use crate::cluster::events::Tone;
 use crate::domain::convention::{Convention, LABEL_MODE};
 use crate::domain::object_name::Name;
 use crate::watch::{self, Known, Sighting};
+
+/// After this time a denial of the first list means that the right was not granted. A role may be
+/// applied a moment after the Deployment, and an API server that starts knows no role at first.
+const DENIED: Duration = Duration::from_secs(5);
 
 /// The convention changed.
 pub struct ConventionChanged;
@@ -89,8 +95,7 @@ pub async fn follow(
 ) {
     let events = watch::open(api, watch::config()).take_until(stop.cancelled_owned());
     futures::pin_mut!(events);
-    let mut follower =
-        Follower { context, changed, filled, known: Known::default(), told: None, missing: Missing::Unsaid };
+    let mut follower = Follower::new(context, changed, filled);
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => follower.on_event(event).await,
@@ -108,6 +113,8 @@ struct Follower {
     /// once.
     told: Option<(Option<String>, Option<i64>)>,
     missing: Missing,
+    /// When the first list was denied for the first time.
+    denied: Option<Instant>,
 }
 
 /// Whether the missing kind was reported.
@@ -117,6 +124,11 @@ enum Missing {
 }
 
 impl Follower {
+    fn new(context: Arc<Context>, changed: UnboundedSender<ConventionChanged>, filled: CancellationToken) -> Self {
+        let known = Known::default();
+        Follower { context, changed, filled, known, told: None, missing: Missing::Unsaid, denied: None }
+    }
+
     async fn on_event(&mut self, event: Event<Guarded<PathConvention>>) {
         self.known.learn(Sighting::of(&event));
         match event {
@@ -153,12 +165,13 @@ impl Follower {
     }
 
     /// Whether there is no PathConvention for this controller. A denial shows that only before the
-    /// first list: a right can be lost for a moment. A 404 never shows it, because a proxy answers
-    /// the same: the API server says which kinds it has.
-    async fn is_without(&self, error: &watcher::Error) -> bool {
+    /// first list, and only if it lasts: a right can be lost for a moment, and granted a moment after
+    /// the start. A 404 never shows it, because a proxy answers the same: the API server says which
+    /// kinds it has.
+    async fn is_without(&mut self, error: &watcher::Error) -> bool {
         let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error else { return false };
         match status.code {
-            403 => status.reason == "Forbidden" && !self.known.was_listed(),
+            403 => status.reason == "Forbidden" && !self.known.was_listed() && self.is_denied_for_long(),
             404 => match self.context.cluster.serves::<PathConvention>().await {
                 Ok(served) => !served,
                 Err(error) => {
@@ -168,6 +181,11 @@ impl Follower {
             },
             _ => false,
         }
+    }
+
+    /// Counts from the first call.
+    fn is_denied_for_long(&mut self) -> bool {
+        self.denied.get_or_insert_with(Instant::now).elapsed() >= DENIED
     }
 
     async fn judge(&mut self, object: &Guarded<PathConvention>) {
@@ -264,7 +282,7 @@ mod tests {
         context.conventions = Conventions::new(Convention::with_mode(Mode::Off), store().0);
         let (changed, filled) = (tokio::sync::mpsc::unbounded_channel().0, CancellationToken::new());
         let context = Arc::new(context);
-        Follower { context, changed, filled, known: Known::default(), told: None, missing: Missing::Unsaid }
+        Follower::new(context, changed, filled)
     }
 
     impl Follower {
@@ -287,18 +305,25 @@ mod tests {
             let status = Status::failure("denied", reason).with_code(code).boxed();
             self.failed(&watcher::Error::InitialListFailed(kube::Error::Api(status))).await;
         }
+
+        /// As a watch that is retried.
+        async fn is_denied_again(&mut self, code: u16, reason: &str) {
+            self.is_denied(code, reason).await;
+            tokio::time::advance(DENIED).await;
+            self.is_denied(code, reason).await;
+        }
     }
 
     /// What kube makes of a reply that is no Status.
     const NO_STATUS: &str = "Failed to parse error data";
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_denied_list_takes_away_no_convention_that_was_read() {
         for discovery in [Discovery::Unknown, Discovery::WithKind] {
             let mut follower = follower(discovery);
             follower.lists("enforce").await;
             for (code, reason) in [(403, "Forbidden"), (403, NO_STATUS), (404, NO_STATUS), (404, "NotFound")] {
-                follower.is_denied(code, reason).await;
+                follower.is_denied_again(code, reason).await;
                 assert_eq!(follower.mode(), Mode::Enforce, "{code} {reason}");
             }
         }
@@ -310,7 +335,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn nothing_begins_under_the_built_in_convention_while_there_may_be_another() {
         for (discovery, code, reason, begins) in [
             (Discovery::Unknown, 403, "Forbidden", true),
@@ -322,9 +347,18 @@ mod tests {
             (Discovery::WithoutGroup, 503, "ServiceUnavailable", false),
         ] {
             let mut follower = follower(discovery);
-            follower.is_denied(code, reason).await;
+            follower.is_denied_again(code, reason).await;
             assert_eq!(follower.filled.is_cancelled(), begins, "{code} {reason}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_convention_that_may_be_read_a_moment_after_the_start_is_the_first_that_holds() {
+        let mut follower = follower(Discovery::WithKind);
+        follower.is_denied(403, "Forbidden").await;
+        assert!(!follower.filled.is_cancelled());
+        follower.lists("enforce").await;
+        assert!(follower.filled.is_cancelled() && follower.mode() == Mode::Enforce);
     }
 
     #[test]

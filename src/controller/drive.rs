@@ -1,5 +1,7 @@
 //! Watches one kind and runs its reconciler: on edits, on wake-ups, and when a requeue is due.
 
+mod cache;
+
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
@@ -8,16 +10,16 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::{FutureExt, Stream, StreamExt};
+use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::{Action, Config};
-use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
-use kube::runtime::{Controller, PredicateConfig, WatchStreamExt, reflector, watcher};
+use kube::runtime::{Controller, WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
 use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
-use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, warn};
 
@@ -35,6 +37,9 @@ use crate::store::serving::serving;
 use crate::store::{StoreChange, StoreName};
 use crate::telemetry::trail::{self, Cause};
 use crate::watch::{self, Known, Sighting};
+use cache::trim;
+
+pub use cache::{Cache, Heard};
 
 /// The reconciler of one kind.
 #[async_trait]
@@ -79,6 +84,13 @@ pub trait Reconciler: Send + Sync + 'static {
 
     /// Call this when the object is deleted.
     fn forget(&self, name: &Name);
+
+    /// Call this when a reconcile has ended whose object was replaced meanwhile by another one of
+    /// its name: what the reconcile recorded is forgotten, and what [`Reconciler::seen`] and
+    /// [`Reconciler::seen_undecodable`] recorded of the other one stays.
+    fn forget_reconcile(&self, name: &Name) {
+        self.forget(name);
+    }
 }
 
 /// The watch and the queue of one kind.
@@ -86,22 +98,16 @@ pub struct Driven<R: Reconciler> {
     reconciler: Arc<R>,
     context: Arc<Context>,
     backoff: Backoff,
-    cache: Store<Guarded<R::Object>>,
     /// Held while a deleted object is forgotten, so that a new one with its name is not.
     known: Mutex<Known>,
     turns: Turns,
 }
 
 impl<R: Reconciler> Driven<R> {
-    /// `cache` is the reading side of the cache that [`Driven::run`] fills.
-    pub fn new(
-        reconciler: Arc<R>,
-        context: Arc<Context>,
-        cache: Store<Guarded<R::Object>>,
-        concurrent: u16,
-    ) -> Arc<Self> {
+    /// Nothing is known of any object yet.
+    pub fn new(reconciler: Arc<R>, context: Arc<Context>, concurrent: u16) -> Arc<Self> {
         let (backoff, known, turns) = (Backoff::default(), Mutex::default(), Turns::new(R::KIND.as_str(), concurrent));
-        Arc::new(Driven { reconciler, context, backoff, cache, known, turns })
+        Arc::new(Driven { reconciler, context, backoff, known, turns })
     }
 
     /// Runs until `stop` is cancelled and the running reconciles have ended. `ready` is called once
@@ -115,25 +121,12 @@ impl<R: Reconciler> Driven<R> {
     ) {
         let forgetful = self.clone();
         let events = watch::open(api, watch::config()).modify(trim).inspect(move |event| forgetful.on_event(event));
-        let (filled, listeners) = (cache.filled, cache.listeners);
-        let context = self.context.clone();
-        let edits = reflector(cache.writer, events)
-            .inspect(move |event| {
-                if matches!(event, Ok(Event::InitDone)) {
-                    filled.cancel();
-                }
-                shown(&context, event);
-                for (listener, heard) in listeners.iter().zip(std::iter::repeat(heard(event))) {
-                    // A closed channel means that the process is shutting down.
-                    let _closed = heard.is_some_and(|heard| listener.send(heard).is_err());
-                }
-            })
-            .filter_map(|event| std::future::ready(touched(event)))
-            .predicate_filter(trigger, PredicateConfig::default());
+        let reader = cache.reader.clone();
+        let edits = cache.edits(self.context.clone(), events);
         let slots = self.turns.slots();
         let wakeups = futures::stream::select(wakeups, self.turns.woken()).map(|name| object_ref::<R::Object>(&name));
         let (turns, changes) = (self.clone(), self.context.stores.changes());
-        let queue = Controller::for_stream(edits, cache.reader)
+        let queue = Controller::for_stream(edits, reader)
             .with_config(Config::default().concurrency(slots))
             .reconcile_on(wakeups)
             .graceful_shutdown_on(stop.cancelled_owned())
@@ -202,25 +195,25 @@ impl<R: Reconciler> Driven<R> {
         match published {
             Published::Told(_) if known.has(name, uid) => {}
             Published::Left if known.has(name, uid) => self.forget_outcome(name, uid),
-            Published::Told(_) | Published::Left | Published::Gone => {
-                self.forget(name, uid);
-                let successor = self.cache.get(&object_ref(name)).filter(|object| {
-                    let successor = object.uid().unwrap_or_default();
-                    successor != uid && known.has(name, &successor)
-                });
-                if let Some(Ok(successor)) = successor.as_ref().map(|object| &object.0) {
-                    self.reconciler.seen(successor);
-                }
+            // What was seen of the other one stays: the cache may not show it yet.
+            Published::Told(_) | Published::Left | Published::Gone if known.has_another(name, uid) => {
+                self.forget_reconcile(name, uid);
+                self.reconciler.forget_reconcile(name);
             }
+            Published::Told(_) | Published::Left | Published::Gone => self.forget(name, uid),
         }
     }
 
     /// Forgets an object that is gone: nothing is kept by its name or its UID.
     fn forget(&self, name: &Name, uid: &str) {
+        self.forget_reconcile(name, uid);
+        self.reconciler.forget(name);
+    }
+
+    fn forget_reconcile(&self, name: &Name, uid: &str) {
         self.forget_outcome(name, uid);
         self.backoff.reset(name);
         self.turns.forget(name);
-        self.reconciler.forget(name);
     }
 
     fn forget_outcome(&self, name: &Name, uid: &str) {
@@ -243,27 +236,46 @@ impl<R: Reconciler> Driven<R> {
         hasher.finish()
     }
 
-    async fn attempt(&self, object: &Guarded<R::Object>, name: &Name) -> Published {
-        match &object.0 {
-            Ok(object) => self.decide(object, name).await,
-            Err(invalid) => self.judge(invalid, name).await,
+    async fn attempt(&self, cached: &Guarded<R::Object>, name: &Name) -> Published {
+        match self.present(cached, name).await {
+            Ok(Some(DeserializeGuard(Ok(object)))) => self.decide(Arc::new(object), name).await,
+            Ok(Some(DeserializeGuard(Err(invalid)))) => self.judge(&invalid, name).await,
+            Ok(None) => Published::Gone,
+            Err(error) => {
+                warn!(kind = R::KIND.as_str(), object = %name, %error, "an object whose status is owed cannot be read");
+                Published::Told(Requeue::BackOff)
+            }
         }
     }
 
-    async fn decide(&self, object: &R::Object, name: &Name) -> Published {
+    /// The object to reconcile; `None` if it is gone. A status that we wrote counts, even if the
+    /// cache does not show it yet. If a write failed, only the server knows what it has.
+    async fn present(
+        &self,
+        cached: &Guarded<R::Object>,
+        name: &Name,
+    ) -> Result<Option<Guarded<R::Object>>, ClusterError> {
+        let uid = cached.uid().unwrap_or_default();
+        if self.context.written.is_owed(&uid) {
+            let (api, subject) = (self.reconciler.api(&name.namespace), format!("{} {name}", R::KIND.as_str()));
+            let live = self.context.cluster.get(&subject, api.get(&name.name)).await?;
+            return Ok(live.filter(|live| live.uid().as_deref() == Some(&uid)));
+        }
+        let newer = cached.0.as_ref().ok().and_then(|object| self.context.written.newer(object));
+        Ok(Some(newer.map_or_else(|| cached.clone(), |newer| DeserializeGuard(Ok(newer)))))
+    }
+
+    async fn decide(&self, object: Arc<R::Object>, name: &Name) -> Published {
         let api = self.reconciler.api(&name.namespace);
         let resource = format!("{}/{name}", R::KIND.as_str());
-        // A status that we wrote counts, even if the cache does not show it yet.
-        let newer = self.context.written.newer(object);
-        let object = newer.as_ref().unwrap_or(object);
-        let report = serving(&resource, self.reconciler.reconcile(Arc::new(object.clone()), name)).await;
-        (Subject { kind: R::KIND, name, object, api }).publish(&self.context, report).await
+        let report = serving(&resource, self.reconciler.reconcile(object.clone(), name)).await;
+        (Subject { kind: R::KIND, name, object: &*object, api }).publish(&self.context, report).await
     }
 
     async fn judge(&self, invalid: &InvalidObject, name: &Name) -> Published {
         match self.reconciler.undecodable(name).await {
             Ok(Fate::Left) => Published::Left,
-            Ok(Fate::Ends(object)) => self.decide(&object, name).await,
+            Ok(Fate::Ends(object)) => self.decide(Arc::from(object), name).await,
             Ok(Fate::Told(advice)) => {
                 let api = self.reconciler.api(&name.namespace);
                 undecodable::publish(&self.context, R::KIND, name, &api, invalid, &advice).await
@@ -317,91 +329,6 @@ impl<R: Reconciler> Driven<R> {
             Event::Delete(_) | Event::Init | Event::InitDone => {}
         }
     }
-}
-
-/// The cache shows the event's object: our own status counts only if it is newer.
-pub(crate) fn shown<K: Resource<DynamicType = ()> + Clone>(
-    context: &Context,
-    event: &Result<Event<Guarded<K>>, watcher::Error>,
-) {
-    if let Ok(Event::Apply(object) | Event::InitApply(object)) = event {
-        let uid = object.uid().unwrap_or_default();
-        context.written.shown(&uid, &object.resource_version().unwrap_or_default());
-    }
-}
-
-/// The cache of a kind, before it is filled.
-pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
-    writer: reflector::store::Writer<Guarded<K>>,
-    /// The reading side.
-    pub reader: Store<Guarded<K>>,
-    /// Cancelled once the cache is filled. kube's own `wait_until_ready` wakes only the last of
-    /// several waiters, and its Controller is one: either another waiter or the Controller would
-    /// wait for ever.
-    pub filled: CancellationToken,
-    listeners: Vec<UnboundedSender<Heard>>,
-}
-
-impl<K: Resource<DynamicType = ()> + Clone + 'static> Cache<K> {
-    /// A cache that others besides the reconciler follow.
-    pub fn heard_by(listeners: Vec<UnboundedSender<Heard>>) -> Self {
-        Cache { listeners, ..Cache::default() }
-    }
-}
-
-impl<K: Resource<DynamicType = ()> + Clone + 'static> Default for Cache<K> {
-    fn default() -> Self {
-        let (reader, writer) = store();
-        Cache { writer, reader, filled: CancellationToken::new(), listeners: Vec::new() }
-    }
-}
-
-/// A change, sent to listeners once the cache shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// This object was created, changed or deleted.
-    One(Name),
-    /// All objects were listed again: any may have changed.
-    All,
-}
-
-fn heard<K: Resource>(event: &Result<Event<Guarded<K>>, watcher::Error>) -> Option<Heard> {
-    match event {
-        Ok(Event::Apply(object) | Event::Delete(object)) => {
-            Some(Heard::One(Name::new(object.namespace().unwrap_or_default(), object.name_any())))
-        }
-        Ok(Event::InitDone) => Some(Heard::All),
-        Ok(Event::Init | Event::InitApply(_)) | Err(_) => None,
-    }
-}
-
-/// Drops the large parts of an object that nobody reads.
-fn trim<K: Resource>(object: &mut Guarded<K>) {
-    object.managed_fields_mut().clear();
-    object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
-}
-
-fn touched<K: Resource>(
-    event: Result<Event<Guarded<K>>, watcher::Error>,
-) -> Option<Result<Guarded<K>, watcher::Error>> {
-    match event {
-        Ok(Event::Apply(object) | Event::InitApply(object)) => Some(Ok(object)),
-        Ok(Event::Delete(_) | Event::Init | Event::InitDone) => None,
-        Err(error) => Some(Err(error)),
-    }
-}
-
-/// A fingerprint of what triggers a reconcile, which our own status writes do not change.
-pub(crate) fn trigger<K: Resource>(object: &Guarded<K>) -> Option<u64> {
-    let mut hasher = DefaultHasher::new();
-    let meta = object.meta();
-    meta.uid.hash(&mut hasher);
-    meta.generation.hash(&mut hasher);
-    meta.finalizers.hash(&mut hasher);
-    meta.labels.hash(&mut hasher);
-    meta.annotations.hash(&mut hasher);
-    meta.deletion_timestamp.is_some().hash(&mut hasher);
-    Some(hasher.finish())
 }
 
 fn object_ref<K: Resource<DynamicType = ()>>(name: &Name) -> ObjectRef<Guarded<K>> {

@@ -1,8 +1,6 @@
 //! Publishes a reconcile's outcome: status, Event, metrics and requeue all come from one
 //! [`Report`].
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ObjectMeta;
 use kube::{Api, ResourceExt};
@@ -18,16 +16,12 @@ use crate::api::condition::{READY, Reason};
 use crate::api::kind::Kind;
 use crate::cluster::ClusterError;
 use crate::cluster::events::Tone;
-use crate::cluster::status::{Precondition, difference, whole};
+use crate::cluster::status::{Precondition, difference};
 use crate::domain::object_name::Name;
 use crate::metrics::LetGo;
 
 /// The reason of an Event that names what is left in a store.
 const ORPHANED: &str = "Orphaned";
-/// When to reconcile again after a status was written that could not be written before. The reply
-/// to the failed write may have been lost, and the cache may lag: then this reconcile began with an
-/// older status than the server's, and the next one begins with the server's.
-const AFTER_OWED: Duration = Duration::from_secs(1);
 
 /// An object whose status we write.
 pub struct Subject<'a, K> {
@@ -56,6 +50,8 @@ impl<K: ApiObject> Subject<'_, K> {
             }
             Report::Unchanged { ready, requeue } => {
                 context.metrics.condition(self.kind, self.name, ready);
+                // One that is owed was read live: the write that failed was made.
+                context.written.settle(&self.uid());
                 Published::Told(requeue)
             }
             Report::Undecided { requeue } => Published::Told(requeue),
@@ -72,11 +68,10 @@ impl<K: ApiObject> Subject<'_, K> {
         status: &StatusChange<S>,
         requeue: Requeue,
     ) -> Published {
-        let was_owed = context.written.is_owed(&self.uid());
         let requeue = match self.write(context, verdict, status).await {
             Ok(()) => {
                 context.written.settle(&self.uid());
-                if was_owed { Requeue::After(AFTER_OWED) } else { requeue }
+                requeue
             }
             Err(ClusterError::NotFound { .. }) => return Published::Gone,
             Err(ClusterError::Conflict { .. }) if self.is_gone(context).await => return Published::Gone,
@@ -140,11 +135,13 @@ impl<K: ApiObject> Subject<'_, K> {
     }
 
     /// Writes a status if it differs from the one found, and if the server would keep more of it
-    /// than before. An owed status is written as a whole, over what the server has: nobody knows what
-    /// the failed write left there.
+    /// than before. What the one found lacks is never removed: a cache may lag behind a ledger. A
+    /// status that is owed is written over the state that was found: the write that failed may still
+    /// arrive.
     ///
     /// # Errors
-    /// Any error of a request; a conflict if the object is not at `resource_version` any more.
+    /// Any error of a request; a conflict if the object is not at `resource_version` any more, or
+    /// not as it was found.
     pub async fn put(
         &self,
         context: &Context,
@@ -154,15 +151,12 @@ impl<K: ApiObject> Subject<'_, K> {
         resource_version: Option<&str>,
     ) -> Result<Put, ClusterError> {
         let uid = self.uid();
-        let is_owed = context.written.is_owed(&uid);
-        let patch = match is_owed {
-            true => whole(&self.status_on_the_server(context, before).await?, after),
-            false => match difference(before, after) {
-                Some(patch) if !context.pruned.is_known(&uid, writer, after, before) => patch,
-                Some(_) | None => return Ok(Put::AsItWas),
-            },
+        let patch = match difference(before, after) {
+            Some(patch) if !context.pruned.is_known(&uid, writer, after, before) => patch,
+            Some(_) | None => return Ok(Put::AsItWas),
         };
-        let precondition = Precondition { uid: &uid, resource_version };
+        let found = self.object.meta().resource_version.as_deref().filter(|_| context.written.is_owed(&uid));
+        let precondition = Precondition { uid: &uid, resource_version: resource_version.or(found) };
         let subject = format!("{} {}", self.kind.as_str(), self.name);
         context.written.begin(&uid);
         let stored = context.cluster.patch_status(&self.api, &subject, &self.name.name, &precondition, patch).await;
@@ -176,14 +170,6 @@ impl<K: ApiObject> Subject<'_, K> {
             Err(_invalid) => context.written.failed(&uid),
         }
         Ok(Put::Written)
-    }
-
-    /// The status as the server has it, or as it was found if that does not decode.
-    async fn status_on_the_server(&self, context: &Context, found: &Value) -> Result<Value, ClusterError> {
-        let subject = format!("{} {}", self.kind.as_str(), self.name);
-        let live = context.cluster.get(&subject, self.api.get(&self.name.name)).await?;
-        let status = live.and_then(|live| live.0.ok()).map(|live| as_json(&live)["status"].take());
-        Ok(status.unwrap_or_else(|| found.clone()))
     }
 
     fn uid(&self) -> String {

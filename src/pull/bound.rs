@@ -134,6 +134,11 @@ impl Losses {
         self.enrol(name, None, Past::Nothing, |_| None, Instant::now());
     }
 
+    /// Drops the losses of an ExternalSecret that another one of its name has replaced, which stays.
+    pub fn forget_judged(&self, name: &Name) {
+        self.books().values_mut().for_each(|book| book.leave_losses(name));
+    }
+
     /// Whether it has a loss that is not decided yet.
     pub fn awaits(&self, name: &Name) -> bool {
         self.books().values().any(|book| book.found.contains_key(name))

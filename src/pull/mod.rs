@@ -146,6 +146,11 @@ impl<S: Stores> Reconciler for Pull<S> {
         self.set_aside(name);
         self.losses.forget(name);
     }
+
+    fn forget_reconcile(&self, name: &Name) {
+        self.set_aside(name);
+        self.losses.forget_judged(name);
+    }
 }
 
 impl<S: Stores> Pull<S> {

@@ -25,7 +25,7 @@ struct Inner {
     by_object: HashMap<Name, Arc<Record>>,
     /// The object that wrote or found each target last: its record has that target.
     by_target: HashMap<Name, Name>,
-    /// Targets that somebody else wrote or deleted since they were read.
+    /// Targets that somebody else wrote or deleted since they were read, or may have.
     moved: HashSet<Name>,
 }
 
@@ -118,7 +118,12 @@ impl Records {
         let mut inner = self.lock();
         let former = inner.drop_target(object);
         if let Some((target, _)) = &record.target {
+            let was_known = former.as_ref() == Some(target) || inner.by_target.contains_key(target);
             inner.by_target.insert(target.clone(), object.clone());
+            if !was_known {
+                // An event since it was read or written concerned nobody's target, and was ignored.
+                inner.moved.insert(target.clone());
+            }
         }
         if let Some(former) = former.filter(|former| !inner.by_target.contains_key(former)) {
             inner.moved.remove(&former);

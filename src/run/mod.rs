@@ -411,7 +411,7 @@ impl Starter<'_> {
             futures::stream::unfold(wakes, |mut wakes| async { wakes.recv().await.map(|name| (name, wakes)) });
         // The stream of wake-ups must not end before the controller, which would end with it.
         let wakeups = wakeups.chain(futures::stream::pending());
-        let driven = Driven::new(reconciler, self.context.clone(), reader.clone(), self.config.concurrent);
+        let driven = Driven::new(reconciler, self.context.clone(), self.config.concurrent);
         self.expect::<R::Object>();
         self.tasks.spawn(R::KIND.as_str(), driven.run(api, cache, wakeups, self.stop.clone()));
         (reader, filled)

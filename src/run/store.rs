@@ -75,6 +75,10 @@ impl Reconciler for ClusterStores {
     fn forget(&self, name: &Name) {
         self.0.forget(&StoreName::cluster(&name.name));
     }
+
+    fn forget_reconcile(&self, name: &Name) {
+        self.0.forget_check(&StoreName::cluster(&name.name));
+    }
 }
 
 #[async_trait]
@@ -108,6 +112,10 @@ impl Reconciler for NamespacedStores {
 
     fn forget(&self, name: &Name) {
         self.0.forget(&StoreName::referred(&name.namespace, StoreKind::SecretStore, &name.name));
+    }
+
+    fn forget_reconcile(&self, name: &Name) {
+        self.0.forget_check(&StoreName::referred(&name.namespace, StoreKind::SecretStore, &name.name));
     }
 }
 
@@ -159,7 +167,41 @@ impl Checks {
     }
 
     fn forget(&self, name: &StoreName) {
-        self.failing.lock().remove(name);
+        self.forget_check(name);
         self.context.stores.remove(name);
+    }
+
+    fn forget_check(&self, name: &StoreName) {
+        self.failing.lock().remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::in_memory::ApiServer;
+    use crate::controller::drive::Driven;
+    use crate::controller::guarded::Guarded;
+
+    fn store(uid: &str) -> Guarded<SecretStore> {
+        let metadata = json!({ "name": "vault", "namespace": "team", "uid": uid, "resourceVersion": "1" });
+        serde_json::from_value(json!({ "metadata": metadata, "spec": { "provider": {} } })).unwrap()
+    }
+
+    /// A list has another object, and its last page is not there yet: the cache shows the first.
+    #[tokio::test]
+    async fn the_end_of_a_check_leaves_a_store_that_has_replaced_the_checked_one() {
+        let context = Context::on(ApiServer::default().cluster());
+        let driven = Driven::new(NamespacedStores::new(&context), context.clone(), 1);
+        let name = StoreName::referred("team", StoreKind::SecretStore, "vault");
+        let uid = || context.stores.store(&name).map(|store| store.uid().to_owned());
+        let page = [Event::Init, Event::InitApply(store("second"))];
+        [Event::Apply(store("first"))].into_iter().chain(page).for_each(|event| driven.on_event(&Ok(event)));
+        assert_eq!(uid().as_deref(), Some("second"));
+        driven.run_once(&store("first")).await;
+        assert_eq!(uid().as_deref(), Some("second"));
     }
 }

@@ -257,19 +257,20 @@ impl Registry {
     }
 
     /// The client. If the store changed while the client was created, nobody gets it, and it is
-    /// closed: it would log in at the former server with what the credential is now.
+    /// closed: it would log in at the former server with what the credential is now. Of one that
+    /// could not be created nothing is kept either.
     async fn made(&self, namespace: &str, store: &StoreName, object: &StoreObject) -> Result<Made, StoreRefusal> {
-        let made = self.pool.made(namespace, store, object).await?;
+        let made = self.pool.made(namespace, store, object).await;
         let now = self.usable(store).ok();
         if !now.as_ref().is_some_and(|now| now.uid() == object.uid() && now.generation() == object.generation()) {
             self.pool.retire(|key| key.store == *store && !now.as_ref().is_some_and(|now| key.is_of(now))).await;
             if self.store(store).is_none() {
                 self.pool.forget_gauges(store);
             }
-            let server = made.origin.connection.server.clone();
+            let server = made?.origin.connection.server.clone();
             return Err(StoreRefusal::Failed(StoreError::SessionClosed { server }));
         }
-        Ok(made)
+        made
     }
 
     /// Closes unused clients, until `stop` is cancelled.

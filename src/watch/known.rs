@@ -78,6 +78,11 @@ impl Known {
         self.objects.get(name).is_some_and(|known| known == uid)
     }
 
+    /// Whether another object than that with this UID has the name.
+    pub fn has_another(&self, name: &Name, uid: &str) -> bool {
+        self.objects.get(name).is_some_and(|known| known != uid)
+    }
+
     /// Whether a list has been complete. Before that, unknown objects may exist.
     pub fn was_listed(&self) -> bool {
         self.was_listed

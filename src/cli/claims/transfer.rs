@@ -45,8 +45,12 @@ enum NoTransfer {
     OneCluster(String),
     #[error("{0}; or name the new cluster with --to")]
     Connect(ConnectError),
-    #[error("{0}; or name the new cluster with --to")]
+    #[error("{0}; {advice}or name the new cluster with --to", advice = advice(.0))]
     Cluster(ClusterError),
+}
+
+fn advice(error: &ClusterError) -> String {
+    error.advice().map(|advice| format!("{advice}, ")).unwrap_or_default()
 }
 
 /// The results for all paths.

@@ -2,14 +2,17 @@
 
 use futures::FutureExt;
 use kube::client::Body;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::*;
 use crate::api::SecretStore;
+use crate::api::condition::Reason;
 use crate::api::store_spec::SecretStoreStatus;
 use crate::cluster::Cluster;
+use crate::cluster::in_memory::ApiServer;
 use crate::controller::pruned::Writer;
+use crate::controller::report::{StatusChange, Verdict};
 use crate::store::StoreObject;
 
 /// Says what it is told to say.
@@ -60,6 +63,14 @@ impl Reconciler for Told {
     }
 }
 
+fn vault() -> Value {
+    json!({
+        "apiVersion": "external-secrets.io/v1", "kind": "SecretStore",
+        "metadata": { "name": "vault", "namespace": "team", "uid": "u", "resourceVersion": "1" },
+        "spec": { "provider": {} },
+    })
+}
+
 struct Bench {
     told: Arc<Told>,
     driven: Arc<Driven<Told>>,
@@ -73,7 +84,11 @@ impl Bench {
 
     fn with_gate(gate: Option<Gate>) -> Self {
         let (service, _server) = tower_test::mock::pair::<axum::http::Request<Body>, axum::http::Response<Body>>();
-        let context = Context::on(Cluster::new(kube::Client::new(service, "ns")));
+        Bench::on(Cluster::new(kube::Client::new(service, "ns")), gate)
+    }
+
+    fn on(cluster: Cluster, gate: Option<Gate>) -> Self {
+        let context = Context::on(cluster);
         let next = Mutex::new(Report::Undecided { requeue: Requeue::AwaitChange });
         let told = Arc::new(Told {
             context: context.clone(),
@@ -82,13 +97,8 @@ impl Bench {
             forgotten: Mutex::default(),
             gate,
         });
-        let driven = Driven::new(told.clone(), context, Cache::default().reader, 1);
-        let object = json!({
-            "apiVersion": "external-secrets.io/v1", "kind": "SecretStore",
-            "metadata": { "name": "vault", "namespace": "team", "uid": "u", "resourceVersion": "1" },
-            "spec": { "provider": {} },
-        });
-        let object: Guarded<SecretStore> = serde_json::from_value(object).unwrap();
+        let driven = Driven::new(told.clone(), context, 1);
+        let object: Guarded<SecretStore> = serde_json::from_value(vault()).unwrap();
         assert!(object.0.is_ok());
         driven.on_event(&Ok(Event::Apply(object.clone())));
         Bench { told, driven, object }
@@ -193,6 +203,42 @@ async fn failures_with_a_store_as_it_was_do_not_delay_what_fails_with_it_once_it
     assert!(next_pause().await <= Duration::from_secs(2), "the second failure with another");
 }
 
+/// A write whose reply was lost arrives while its object is reconciled anew, as it was before.
+#[tokio::test]
+async fn a_status_that_is_owed_is_written_over_what_was_found_and_nothing_later() {
+    const URL: &str = "/namespaces/team/secretstores/vault";
+    let server = ApiServer::default();
+    server.put(URL, vault());
+    let bench = Bench::on(server.cluster(), Some(Gate::default()));
+    let (context, gate) = (&bench.told.context, bench.told.gate.as_ref().unwrap());
+    let verdict = Verdict { ready: true, reason: Reason::Valid, message: String::new() };
+    let after = SecretStoreStatus { observed_generation: Some(2), ..SecretStoreStatus::default() };
+    let status = Box::new(StatusChange { before: None, after, resource_version: None });
+    *bench.told.next.lock() = Report::Verdict { verdict, status, requeue: Requeue::AwaitChange };
+    context.written.owe("u");
+    let status = || server.get::<Value>(URL).unwrap()["status"].clone();
+    let late = json!({ "observedGeneration": 1 });
+    for (arrives, stays) in [(Some(&late), &late), (None, &json!({ "observedGeneration": 2 }))] {
+        let running = tokio::spawn(bench.driven.clone().reconcile(Arc::new(bench.object.clone())));
+        gate.reached.notified().await;
+        arrives.into_iter().for_each(|late| server.edit(URL, &json!({ "status": late })));
+        gate.open.notify_one();
+        running.await.unwrap().unwrap();
+        assert_eq!((&status(), context.written.is_owed("u")), (stays, arrives.is_some()));
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_was_written_after_all_is_owed_no_longer() {
+    let server = ApiServer::default();
+    server.put("/namespaces/team/secretstores/vault", vault());
+    let bench = Bench::on(server.cluster(), None);
+    bench.told.context.written.owe("u");
+    bench.series_after(Report::Unchanged { ready: true, requeue: Requeue::AwaitChange }).await;
+    assert!(!bench.told.context.written.is_owed("u"));
+    assert_eq!(server.writes(), [] as [&str; 0]);
+}
+
 #[tokio::test]
 async fn who_is_deleted_before_it_has_a_turn_does_not_wait_for_one() {
     let bench = Bench::new();
@@ -270,7 +316,7 @@ impl Bench {
 
     /// What is kept of objects, in words. A new field must be thought of here.
     fn kept(&self) -> Vec<&'static str> {
-        let Driven { context, backoff, turns, reconciler: _, cache: _, known: _ } = &*self.driven;
+        let Driven { context, backoff, turns, reconciler: _, known: _ } = &*self.driven;
         let Context {
             metrics,
             written,

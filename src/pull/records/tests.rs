@@ -24,6 +24,19 @@ fn in_place(records: &Records, object: &str, target: &str, resource_version: &st
     records.note(&name(object), record);
 }
 
+/// A reconcile writes a target, somebody edits it, and only then the reconcile ends.
+#[test]
+fn what_happens_to_a_new_target_before_it_is_recorded_is_not_missed() {
+    let (records, hour) = (Records::default(), Duration::from_secs(3600));
+    for version in ["1", "2"] {
+        assert!(!records.is_own_write(&name("x"), "x", version));
+    }
+    in_place(&records, "a", "x", "1");
+    assert!(records.take_doubt(&name("a"), &name("x"), hour));
+    in_place(&records, "a", "x", "3");
+    assert!(!records.take_doubt(&name("a"), &name("x"), hour), "it was known all the time");
+}
+
 #[test]
 fn who_gives_up_a_target_that_another_took_over_leaves_it_known() {
     let records = Records::default();

@@ -90,6 +90,29 @@ fn a_status_that_may_have_been_written_is_not_taken_for_the_one_before() {
     }
 }
 
+/// A status is written and its reply is lost, and the next one says less of what the cache does not
+/// show: that stays, and what is read once is not rendered again.
+#[tokio::test(start_paused = true)]
+async fn what_only_the_server_knows_of_a_status_stays_there() {
+    use Event::{FailStatus, Lag, Push, Reconcile, Store, Woken};
+    for policy in POLICIES {
+        let mut world = World::new(policy, setting(false, false));
+        for event in [Lag(true), FailStatus(Fault::LoseReply), Reconcile] {
+            world.happens(&event).await;
+        }
+        let first = world.held();
+        for event in [Store(Serves::NotThere), Reconcile, Push] {
+            world.happens(&event).await;
+        }
+        assert_eq!(world.bound().as_deref(), Some("db"), "{policy}: {}", world.ready());
+        for event in [Lag(false), Store(Serves::Yes), Reconcile, Woken] {
+            world.happens(&event).await;
+        }
+        let expected = if policy == POLICIES[0] { world.wanted() } else { first };
+        assert_eq!(world.held(), expected, "{policy}: {}", world.ready());
+    }
+}
+
 /// A target is deleted while the cache does not show the status that names it: no status names it
 /// afterwards.
 #[test]
@@ -110,10 +133,39 @@ fn a_target_whose_values_are_gone_is_bound_no_longer_whatever_the_cache_showed()
 }
 
 #[test]
+fn what_a_first_page_shows_is_reconciled_when_the_last_one_is_there() {
+    use Event::{Amid, Create, Delete, EditSpec, FirstPage, Lag, Reconcile, Relist, Woken};
+    let setting = setting(true, false);
+    for policy in POLICIES {
+        told_so(policy, setting, &[Reconcile, Lag(true), EditSpec, FirstPage, Woken, Relist]);
+        told_so(policy, setting, &[Reconcile, Lag(true), EditSpec, FirstPage, Reconcile, Relist, Woken]);
+        told_so(policy, setting, &[Delete, Lag(true), Create, FirstPage, Woken, Relist]);
+        told_so(policy, setting, &[Lag(true), Reconcile, FirstPage, Reconcile, Relist]);
+        for polls in 0..40 {
+            let amid = Amid { polls, event: Box::new(FirstPage) };
+            told_so(policy, setting, &[Reconcile, Lag(true), Delete, Create, amid, Relist, Woken]);
+        }
+    }
+}
+
+#[test]
 fn what_somebody_does_to_a_target_is_undone_at_once() {
     for policy in POLICIES {
         for event in [Event::EditTarget, Event::DeleteTarget] {
             told_so(policy, setting(false, false), &[Event::Reconcile, event]);
+        }
+    }
+}
+
+/// Also before the reconcile that writes the target has ended.
+#[test]
+fn what_somebody_does_to_a_target_at_any_point_of_a_reconcile_is_undone() {
+    use Event::{Amid, DeleteTarget, EditTarget, Push, Reconcile, Woken};
+    for polls in 0..40 {
+        let amid = |event| Amid { polls, event: Box::new(event) };
+        told_so(POLICIES[0], setting(false, false), &[amid(EditTarget), Woken]);
+        for event in [EditTarget, DeleteTarget] {
+            told_so(POLICIES[0], setting(false, false), &[Reconcile, Push, amid(event), Woken]);
         }
     }
 }
@@ -186,6 +238,17 @@ fn a_consent_that_is_withdrawn_from_what_is_gone_is_heard() {
     for policy in POLICIES {
         told_so(policy, setting(false, false), &[Reconcile, LoseByHand, Consent(false), Woken, Push]);
     }
+}
+
+/// The cache shows the object of before while a page has shown the other one of its name.
+#[tokio::test]
+async fn the_end_of_a_reconcile_leaves_the_share_of_an_object_that_has_replaced_it() {
+    use Event::{Create, Delete, FirstPage, Lag, Reconcile};
+    let mut world = World::new(POLICIES[0], setting(true, false));
+    for event in [Reconcile, Lag(true), Delete, Create, FirstPage, Reconcile] {
+        world.happens(&event).await;
+    }
+    assert!(world.process.pull.losses.knows(&process::Process::name()));
 }
 
 /// Nothing has moved since it was found, and it is not forgotten.

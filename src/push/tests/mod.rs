@@ -12,6 +12,7 @@ mod locations;
 mod misplaced;
 mod model;
 mod namespaces;
+mod owed;
 mod protocol;
 mod renames;
 mod report;

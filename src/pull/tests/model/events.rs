@@ -50,8 +50,11 @@ pub enum Event {
     FailStatus(Fault),
     /// The cache lags from now on, or has caught up.
     Lag(bool),
-    /// The watch lists anew.
+    /// The watch lists anew, or gets the last page of what it lists.
     Relist,
+    /// The watch begins to list anew, and the object is on the first page. Until the last page is
+    /// there, the cache shows nothing new.
+    FirstPage,
     /// Every path is checked.
     Check,
     /// The process starts anew: what it remembered is gone.

@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::channel::mpsc;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::watcher::Event;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::{self, Event};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -17,7 +20,7 @@ use super::world::Watched;
 use super::{OBJECT, TARGET};
 use crate::cluster::in_memory::ApiServer;
 use crate::controller::context::Context;
-use crate::controller::drive::{self, Driven};
+use crate::controller::drive::{Cache, Driven};
 use crate::controller::watch::{Sources, Wakeups, Watching};
 use crate::domain::object_name::Name;
 use crate::domain::source::SourceKind;
@@ -60,8 +63,12 @@ pub struct Process {
     pub pull: Arc<Pull<Opening>>,
     pub driven: Arc<Driven<Pull<Opening>>>,
     pub queue: Queue,
-    cache: reflector::store::Writer<Watched>,
+    /// The events of the watch, and what they bring to be reconciled.
+    watch: mpsc::UnboundedSender<Event<Watched>>,
+    edits: BoxStream<'static, watcher::Result<Watched>>,
     cached: Store<Watched>,
+    /// Whether a list has begun, and its last page is not there yet.
+    pub lists: bool,
     /// The watch of Secrets, and the target as it showed it last.
     secrets: Sources,
     shown: Option<Target>,
@@ -74,8 +81,11 @@ impl Process {
         let context = Context::on(api.cluster());
         let records = Arc::new(Records::default());
         let pull = Arc::new(Pull::new(context.clone(), store.opening(), records.clone()));
-        let (cached, cache) = reflector::store();
-        let driven = Driven::new(pull.clone(), context.clone(), cached.clone(), 8);
+        let cache = Cache::default();
+        let cached = cache.reader.clone();
+        let (watch, events) = mpsc::unbounded();
+        let edits = cache.edits(context.clone(), events.map(Ok)).boxed();
+        let driven = Driven::new(pull.clone(), context.clone(), 8);
         let ((push, _), (woken, told)) = (unbounded_channel(), unbounded_channel());
         let wakeups = Wakeups { push, pull: woken };
         let watching = Watching { context: context.clone(), own_writes: records.clone(), wakeups };
@@ -87,8 +97,10 @@ impl Process {
             records,
             pull,
             driven,
-            cache,
+            watch,
+            edits,
             cached,
+            lists: false,
         };
         let member = Member { interval: Duration::from_secs(3600), has_target: true };
         for number in 0..if crowded { MOST_TARGETS } else { 0 } {
@@ -124,8 +136,11 @@ impl Process {
         cached.into_iter().chain(newer).map(|object| json!(object)).collect()
     }
 
-    /// The watch shows the object as it is now.
+    /// The watch shows the object as it is now. While it lists, it shows nothing.
     pub fn show(&mut self, present: Option<Watched>) {
+        if self.lists {
+            return;
+        }
         let before = self.cached();
         let is =
             |part: fn(&Watched) -> Option<String>| present.as_ref().and_then(part) == before.as_deref().and_then(part);
@@ -135,24 +150,31 @@ impl Process {
         self.tell(gone.into_iter().chain(come));
     }
 
-    /// The watch lists anew.
+    /// The watch lists anew. Of a list that it had begun it gets the last page.
     pub fn list(&mut self, present: Option<Watched>) {
-        let listed = present.into_iter().map(Event::InitApply);
-        self.tell([Event::Init].into_iter().chain(listed).chain([Event::InitDone]));
+        if !self.lists {
+            self.list_first_page(present);
+        }
+        self.lists = false;
+        self.tell([Event::InitDone]);
+    }
+
+    /// The watch begins to list anew. There is another page.
+    pub fn list_first_page(&mut self, present: Option<Watched>) {
+        self.lists = true;
+        self.tell([Event::Init].into_iter().chain(present.map(Event::InitApply)));
     }
 
     /// As in [`Driven::run`].
-    fn tell(&mut self, events: impl Iterator<Item = Event<Watched>>) {
-        let before = self.cached().and_then(|object| drive::trigger(&*object));
-        for event in events.map(Ok) {
+    fn tell(&mut self, events: impl IntoIterator<Item = Event<Watched>>) {
+        for event in events {
+            let event = Ok(event);
             self.driven.on_event(&event);
-            if let Ok(event) = &event {
-                self.cache.apply_watcher_event(event);
-            }
-            drive::shown(&self.context, &event);
+            event.into_iter().for_each(|event| self.watch.unbounded_send(event).unwrap());
         }
-        let after = self.cached().and_then(|object| drive::trigger(&*object));
-        self.queue.is_due |= after.is_some() && before != after;
+        while let Some(Some(_edit)) = self.edits.next().now_or_never() {
+            self.queue.is_due = true;
+        }
     }
 
     pub fn show_target(&mut self, present: Option<Target>) {

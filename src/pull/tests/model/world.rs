@@ -377,6 +377,7 @@ impl World {
             Event::FailStatus(fault) => self.api.fail_next_write("/status", *fault),
             Event::Lag(lags) => self.lags = *lags,
             Event::Relist => self.process.list(self.api.get(OBJECT)),
+            Event::FirstPage => self.process.list_first_page(self.api.get(OBJECT)),
             Event::Check => self.check().await,
             Event::Restart => {
                 self.overlook(|_| false);
@@ -412,7 +413,7 @@ impl World {
     fn wait(&mut self) {
         self.process.pull.losses.pass(LOOK_AROUND);
         self.process.context.feed.pass(LOOK_AROUND);
-        let Some(object) = self.api.get::<Value>(OBJECT).filter(|_| !self.lags) else { return };
+        let Some(object) = self.api.get::<Value>(OBJECT).filter(|_| !self.lags && !self.process.lists) else { return };
         let earlier = |time: &Value| {
             let time: Timestamp = time.as_str()?.parse().ok()?;
             Some(json!((time - SignedDuration::try_from(LOOK_AROUND).unwrap()).to_string()))
@@ -454,6 +455,9 @@ impl World {
     pub async fn heal(&mut self) {
         self.api.heal();
         self.lags = false;
+        if self.process.lists {
+            self.process.list(None);
+        }
         self.collect();
         self.deliver();
         self.check().await;
