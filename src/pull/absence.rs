@@ -60,8 +60,7 @@ pub fn of(wanted: &Wanted, snapshot: &Snapshot, target: &TargetState) -> Option<
     }
     let was_taken = snapshot.before.as_ref().is_some_and(|before| before.properties.contains(property));
     let labels = &snapshot.entry.custom_metadata;
-    let top = property.split('.').next().unwrap_or(property);
-    let is_owned = claim::is_claimed(labels, property) || claim::is_claimed(labels, top);
+    let is_owned = claim::is_claimed(labels, property) || claim::is_claimed(labels, &property::top(property));
     if !(was_taken || has_key(wanted, target)) || is_owned || !claim::is_marked(labels) {
         return None;
     }

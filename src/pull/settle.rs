@@ -153,11 +153,7 @@ impl<S: Stores> Pull<S> {
         snapshots: &[(Reference, Snapshot)],
     ) -> Result<(), Failure> {
         let consumer = self.consumer(desired, snapshots).await.map_err(Failure::Write)?;
-        let judged = desired.entries.iter().try_for_each(|wanted| {
-            let snapshot = snapshots.iter().find(|(reference, _)| *reference == wanted.from);
-            snapshot.map_or(Ok(()), |(_, snapshot)| consent::check(desired, wanted, snapshot, &consumer))
-        });
-        match judged {
+        match consent::check(desired, snapshots, &consumer) {
             Ok(()) => Ok(()),
             Err(refusal) => Err(self.refuse(desired, refusal).await),
         }
