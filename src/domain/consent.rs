@@ -211,9 +211,11 @@ pub fn until_written(metadata: &CustomMetadata, property: &str, wanted: Option<&
     }
 }
 
-/// The consents of all properties of an entry.
-pub fn all(labels: &CustomMetadata) -> impl Iterator<Item = Consent> {
-    labels.iter().filter(|(key, _)| is_consent(key)).map(|(_, text)| serde_json::from_str(text).unwrap_or_default())
+/// All consents of an entry, by what their keys say of the property: its name, or a digest of a name
+/// that does not fit into a key.
+pub fn all(labels: &CustomMetadata) -> impl Iterator<Item = (&str, Consent)> {
+    let consents = labels.iter().filter_map(|(key, text)| Some((key.strip_prefix(PREFIX)?, text)));
+    consents.map(|(property, text)| (property, serde_json::from_str(text).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -305,7 +307,7 @@ mod tests {
         assert_eq!(of(&there, "password"), Some(consent));
         assert_eq!(of(&there, "token"), Some(Consent::default()));
         assert_eq!(of(&there, "username"), None);
-        assert_eq!(all(&there).count(), 2);
+        assert_eq!(all(&there).map(|(property, _)| property).collect::<Vec<_>>(), ["password", "token"]);
         let before = digest(&there);
         there.insert("team".to_owned(), "b".to_owned());
         assert_eq!(digest(&there), before);

@@ -37,6 +37,11 @@ pub fn pick(data: &RemoteData, property: &str) -> Option<SecretBytes> {
     }
 }
 
+/// The property that a dotted path leads into.
+pub fn top(path: &str) -> String {
+    segments(path).into_iter().next().unwrap_or_default()
+}
+
 /// All properties as one compact JSON object with sorted keys, escaped as Go's encoder does; `None`
 /// when nested too deep.
 pub fn whole(data: &RemoteData) -> Option<SecretBytes> {
@@ -195,6 +200,13 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(picked(json, property).as_deref(), value, "{property}");
+        }
+    }
+
+    #[test]
+    fn a_path_leads_into_the_property_before_its_first_dot_that_is_not_part_of_a_name() {
+        for (path, into) in [("a", "a"), ("a.b.0", "a"), (r"a\.b.c", "a.b"), (r"a.b\.c", "a"), ("", "")] {
+            assert_eq!(top(path), into, "{path}");
         }
     }
 

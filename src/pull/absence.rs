@@ -9,6 +9,7 @@ use super::plan::{Presence, Snapshot, Step, TargetState};
 use crate::domain::claim;
 use crate::domain::property;
 use crate::domain::remote::EntryState;
+use crate::domain::target::Live;
 use crate::store::StoreName;
 
 /// The state of the values that a target has from one store.
@@ -22,11 +23,13 @@ pub enum Absence {
     Loss,
 }
 
-/// The state of each store's values; empty if the spec keeps missing values.
+/// The state of each store's values; empty if the spec keeps missing values. A former target that
+/// is about to be deleted counts like the present one.
 pub fn find(
     desired: &Desired,
     snapshots: &[(Reference, Snapshot)],
     target: &TargetState,
+    former: Option<&Live>,
 ) -> BTreeMap<StoreName, Absence> {
     let mut found = BTreeMap::new();
     if desired.deletion == Deletion::Retain {
@@ -34,7 +37,8 @@ pub fn find(
     }
     for wanted in &desired.entries {
         let Some((_, snapshot)) = snapshots.iter().find(|(reference, _)| *reference == wanted.from) else { continue };
-        let absence = match (of(wanted, snapshot, target), has_key(wanted, target)) {
+        let had_key = former.is_some_and(|former| former.data.contains_key(&wanted.key));
+        let absence = match (of(wanted, snapshot, target), had_key || has_key(wanted, target)) {
             (None | Some(Presence::Live | Presence::Removed), _) => Absence::Nothing,
             (Some(Presence::Missing), false) => Absence::Harmless,
             (Some(Presence::Missing), true) => Absence::Loss,
@@ -60,8 +64,7 @@ pub fn of(wanted: &Wanted, snapshot: &Snapshot, target: &TargetState) -> Option<
     }
     let was_taken = snapshot.before.as_ref().is_some_and(|before| before.properties.contains(property));
     let labels = &snapshot.entry.custom_metadata;
-    let top = property.split('.').next().unwrap_or(property);
-    let is_owned = claim::is_claimed(labels, property) || claim::is_claimed(labels, top);
+    let is_owned = claim::is_claimed(labels, property) || claim::is_claimed(labels, &property::top(property));
     if !(was_taken || has_key(wanted, target)) || is_owned || !claim::is_marked(labels) {
         return None;
     }
@@ -95,7 +98,7 @@ mod tests {
     use super::*;
     use crate::domain::remote::{Entry, RemoteValue};
     use crate::domain::secret::SecretBytes;
-    use crate::domain::target::{Live, Stamp};
+    use crate::domain::target::Stamp;
 
     fn desired(policy: &str) -> Desired {
         let entry = |key: &str, store: &str| {
@@ -139,7 +142,7 @@ mod tests {
         use Presence::{Live, Missing, Removed};
         let desired = desired("Delete");
         let found = |presences, keys: &[&str]| {
-            let found = find(&desired, &snapshots(&desired, presences), &standing(keys));
+            let found = find(&desired, &snapshots(&desired, presences), &standing(keys), None);
             [&found[&StoreName::cluster("one")], &found[&StoreName::cluster("two")]].map(|absence| *absence)
         };
         let all = ["a", "b", "c"];
@@ -173,7 +176,7 @@ mod tests {
             };
             let (path, presence) = ("secret/db".into(), Presence::Live);
             let snapshot = Snapshot { path, entry: Arc::new(entry), presence, before: None };
-            let found = find(&desired, &[(desired.entries[0].from.clone(), snapshot)], &standing(&["a"]));
+            let found = find(&desired, &[(desired.entries[0].from.clone(), snapshot)], &standing(&["a"]), None);
             found[&StoreName::cluster("one")]
         };
         assert_eq!((found(&["note"]), found(&[])), (Absence::Nothing, Absence::Loss));
@@ -183,6 +186,6 @@ mod tests {
     fn a_spec_that_keeps_what_is_missing_loses_nothing() {
         let desired = desired("Retain");
         let missing = snapshots(&desired, [Presence::Missing; 3]);
-        assert!(find(&desired, &missing, &standing(&["a", "b", "c"])).is_empty());
+        assert!(find(&desired, &missing, &standing(&["a", "b", "c"]), None).is_empty());
     }
 }

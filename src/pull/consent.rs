@@ -7,9 +7,10 @@ use thiserror::Error;
 use super::desired::{Desired, Reference, Wanted};
 use super::plan::{Snapshot, store_name};
 use super::refusal::Refusal;
-use crate::domain::claim::{self, CustomMetadata};
+use crate::domain::claim;
 use crate::domain::consent::{self, Consent, OnWithdrawal, Silence, Word};
-use crate::domain::remote::{EntryState, RemoteData};
+use crate::domain::property;
+use crate::domain::remote::Entry;
 
 /// The namespace that reads.
 #[derive(Clone, Debug, Default)]
@@ -46,70 +47,80 @@ pub struct Denial {
 
 /// Whether a consent needs the namespace's labels.
 pub fn asks_for_labels(snapshots: &[(Reference, Snapshot)]) -> bool {
-    let consents = snapshots.iter().flat_map(|(_, snapshot)| consent::all(&snapshot.entry.custom_metadata));
-    consents.into_iter().any(|consent| consent.namespace_selector.is_some())
+    let mut consents = snapshots.iter().flat_map(|(_, snapshot)| consent::all(&snapshot.entry.custom_metadata));
+    consents.any(|(_, consent)| consent.namespace_selector.is_some())
 }
 
-/// Checks whether one entry of the spec may be read.
+/// Checks whether everything that the spec names may be read. All of it is judged before any value
+/// is looked up: a value that is missing does not hide that another was withdrawn.
 ///
 /// # Errors
-/// [`Refusal::NotPermitted`], which names the producer.
-pub fn check(desired: &Desired, wanted: &Wanted, snapshot: &Snapshot, consumer: &Consumer) -> Result<(), Refusal> {
-    let labels = &snapshot.entry.custom_metadata;
-    let (properties, silence) = match &snapshot.entry.state {
-        EntryState::Live { data, .. } => (concerned(wanted, data), consumer.silence),
-        // A consent outlives its value: who keeps a value that is gone hears of a withdrawal all the
-        // same. Where there is neither, nobody is refused.
-        EntryState::Deleted { .. } | EntryState::Empty | EntryState::Absent => (named(wanted), Silence::Permits),
+/// [`Refusal::NotPermitted`], which names the producer; one who takes the target back, if there is
+/// one.
+pub fn check(desired: &Desired, snapshots: &[(Reference, Snapshot)], consumer: &Consumer) -> Result<(), Refusal> {
+    let denials = desired.entries.iter().flat_map(|wanted| {
+        let snapshot = snapshots.iter().find(|(reference, _)| *reference == wanted.from);
+        snapshot.into_iter().flat_map(|(_, snapshot)| denials(desired, wanted, snapshot, consumer))
+    });
+    match denials.min_by_key(|denial| denial.on_withdrawal != OnWithdrawal::Delete) {
+        Some(denial) => Err(Refusal::NotPermitted(Box::new(denial))),
+        None => Ok(()),
+    }
+}
+
+/// The properties that an entry of the spec reads and may not.
+fn denials(desired: &Desired, wanted: &Wanted, snapshot: &Snapshot, consumer: &Consumer) -> Vec<Denial> {
+    let metadata = &snapshot.entry.custom_metadata;
+    let denial = |(property, on_withdrawal): (String, OnWithdrawal)| Denial {
+        store: store_name(&wanted.from),
+        path: snapshot.path.clone(),
+        producer: claim::owner(metadata, &property).map_or("its producer".to_owned(), |owner| owner.to_string()),
+        property,
+        namespace: desired.namespace.clone(),
+        on_withdrawal,
     };
-    for property in properties {
-        if let Some(on_withdrawal) = objection(labels, property, &desired.namespace, &consumer.labels, silence) {
-            return Err(Refusal::NotPermitted(Box::new(Denial {
-                store: store_name(&wanted.from),
-                path: snapshot.path.clone(),
-                property: property.to_owned(),
-                namespace: desired.namespace.clone(),
-                producer: claim::owner(labels, property).map_or("its producer".to_owned(), |owner| owner.to_string()),
-                on_withdrawal,
-            })));
+    objections(wanted, &snapshot.entry, &desired.namespace, consumer).into_iter().map(denial).collect()
+}
+
+/// Who objects to an entry of the spec: the property that it names, or that its name is a path
+/// into; any, if it reads the whole secret.
+///
+/// A consent outlives its value: who keeps a value that is gone hears of a withdrawal all the same.
+/// Where there is neither, nobody is refused.
+fn objections(wanted: &Wanted, entry: &Entry, namespace: &str, consumer: &Consumer) -> Vec<(String, OnWithdrawal)> {
+    let metadata = &entry.custom_metadata;
+    let spoken = |consent: Consent| match consent.judge(namespace, &consumer.labels) {
+        Word::Yes => None,
+        Word::No => Some(consent.on_withdrawal),
+    };
+    let judged = |property: String| {
+        let objection = match (consent::of(metadata, &property), consumer.silence) {
+            (Some(consent), _) => spoken(consent),
+            (None, Silence::Forbids) if has(entry, &property) => Some(OnWithdrawal::Retain),
+            (None, Silence::Forbids | Silence::Permits) => None,
+        };
+        Some((property, objection?))
+    };
+    match &wanted.property {
+        Some(property) => judged(decisive(entry, property)).into_iter().collect(),
+        None => {
+            let there = entry.data().into_iter().flat_map(|data| data.keys().cloned());
+            let all = consent::all(metadata);
+            let told = all.filter_map(|(property, consent)| Some((property.to_owned(), spoken(consent)?)));
+            there.filter_map(judged).chain(told).collect()
         }
     }
-    Ok(())
 }
 
-/// The properties that an entry of the spec reads: the named one, or all if it reads the whole
-/// secret or a path into one of them.
-fn concerned<'a>(wanted: &'a Wanted, data: &'a RemoteData) -> Vec<&'a str> {
-    match &wanted.property {
-        Some(property) if data.contains_key(property) => vec![property],
-        Some(_) | None => data.keys().map(String::as_str).collect(),
-    }
+/// The property whose consent decides about a name of the spec: the one that [`property::pick`]
+/// takes the value from. If there is none, it is the one with that name, if anything is known of it.
+fn decisive(entry: &Entry, name: &str) -> String {
+    let top = property::top(name);
+    let metadata = &entry.custom_metadata;
+    let is_known = || consent::of(metadata, name).is_some() || claim::is_claimed(metadata, name);
+    if has(entry, name) || !has(entry, &top) && is_known() { name.to_owned() } else { top }
 }
 
-/// The property that an entry of the spec names, and the one that it is a path into.
-fn named(wanted: &Wanted) -> Vec<&str> {
-    let property = wanted.property.as_deref();
-    let top = property.and_then(|property| property.split('.').next());
-    property.into_iter().chain(top.filter(|top| Some(*top) != property)).collect()
-}
-
-/// What happens to the namespace's target if it may not read the property; `None` if it may.
-fn objection(
-    metadata: &CustomMetadata,
-    property: &str,
-    namespace: &str,
-    labels: &BTreeMap<String, String>,
-    silence: Silence,
-) -> Option<OnWithdrawal> {
-    match (consent::of(metadata, property), silence) {
-        (Some(consent), _) => match consent.judge(namespace, labels) {
-            Word::Yes => None,
-            Word::No => {
-                let Consent { on_withdrawal, .. } = consent;
-                Some(on_withdrawal)
-            }
-        },
-        (None, Silence::Permits) => None,
-        (None, Silence::Forbids) => Some(OnWithdrawal::Retain),
-    }
+fn has(entry: &Entry, property: &str) -> bool {
+    entry.data().is_some_and(|data| data.contains_key(property))
 }

@@ -43,7 +43,7 @@ impl<S: Stores> Pull<S> {
         });
         let permission = match is_known {
             true => Permission::Given,
-            false => match self.ask(desired, name, today, opened).await? {
+            false => match self.ask(object, desired, name, today, opened).await? {
                 Ok(()) => Permission::Given,
                 // The status is no longer true, and nothing else is known.
                 Err(unread) if !is_ready(object) => return Err(Failure::Observe(unread)),
@@ -83,6 +83,7 @@ impl<S: Stores> Pull<S> {
     /// be read leaves this open.
     async fn ask(
         &self,
+        object: &ExternalSecret,
         desired: &Desired,
         name: &Name,
         today: &Inputs,
@@ -99,7 +100,7 @@ impl<S: Stores> Pull<S> {
             Paths::AsRead => Freshness::Since(Instant::now()),
         };
         match observe::read(feed, name, &located, freshness, &[]).await {
-            Ok(snapshots) => self.check_permission(desired, &snapshots).await.map(Ok),
+            Ok(snapshots) => self.check_permission(object, desired, &snapshots).await.map(Ok),
             Err(error) => Ok(Err(error)),
         }
     }

@@ -11,6 +11,8 @@ pub mod bound;
 pub mod consent;
 pub mod desired;
 mod former;
+#[cfg(test)]
+mod former_tests;
 mod held;
 pub mod inputs;
 pub mod observe;

@@ -123,6 +123,7 @@ pub struct PathVersion {
 /// [`Refusal`]: nothing is written.
 pub fn plan(desired: &Desired, observed: Observed) -> Result<Plan, Refusal> {
     let versions = versions(desired, &observed.snapshots);
+    consent::check(desired, &observed.snapshots, &observed.consumer)?;
     let (values, mut notes) = values(desired, &observed)?;
     let step = match values {
         Some(data) => {
@@ -153,7 +154,6 @@ fn values(desired: &Desired, observed: &Observed) -> Result<(Option<SecretMap>, 
     for wanted in &desired.entries {
         let snapshot = observed.snapshots.iter().find(|(reference, _)| *reference == wanted.from);
         let Some((_, snapshot)) = snapshot else { continue };
-        consent::check(desired, wanted, snapshot, &observed.consumer)?;
         let key = &wanted.key;
         match (value(wanted, snapshot)?, desired.deletion) {
             (Some(value), _) => {

@@ -50,8 +50,8 @@ impl<S: Stores> Pull<S> {
         observe::subscribe(feed, name, &located, until_synced(object, desired));
         let past = object.status.as_ref().map(|status| status.paths.as_slice()).unwrap_or_default();
         let snapshots = observe::read(feed, name, &located, freshness, past).await.map_err(Failure::Observe)?;
-        let (applied, versions, notes) = self.settle(desired, record, snapshots).await?;
-        self.retire_former(object, desired, &applied).await?;
+        let (applied, versions, notes) = self.settle(object, desired, record, snapshots).await?;
+        self.retire_former(object, desired).await?;
         if !matches!(desired.refresh, Refresh::Follow(_)) {
             observe::subscribe(feed, name, &located, Follow::Never);
         }
@@ -74,6 +74,7 @@ impl<S: Stores> Pull<S> {
     /// Decides and writes; again if the target changed meanwhile.
     async fn settle(
         &self,
+        object: &ExternalSecret,
         desired: &Desired,
         record: Option<&Record>,
         snapshots: Vec<(Reference, Snapshot)>,
@@ -82,14 +83,15 @@ impl<S: Stores> Pull<S> {
         let consumer = self.consumer(desired, &snapshots).await.map_err(Failure::Write)?;
         let name = Name::new(&desired.namespace, &desired.name);
         let mut target = observe::target(cluster, desired, record).await.map_err(Failure::Write)?;
+        let former = self.former(object, desired).await?;
         let mut attempt = 1;
         loop {
             let unseen = matches!(target, TargetState::AsWritten(_));
-            let absences = absence::find(desired, &snapshots, &target);
+            let absences = absence::find(desired, &snapshots, &target, former.as_ref());
             let observed = Observed { snapshots: snapshots.clone(), target, consumer: consumer.clone() };
             let plan = match plan(desired, observed) {
                 Ok(plan) => plan,
-                Err(refusal) => return Err(self.refuse(desired, refusal).await),
+                Err(refusal) => return Err(self.refuse(object, desired, refusal).await),
             };
             if let Step::Keep(written) = &plan.step
                 && unseen
@@ -98,7 +100,8 @@ impl<S: Stores> Pull<S> {
                 target = observe::live(cluster, desired).await.map_err(Failure::Write)?;
                 continue;
             }
-            self.judge(&name, absences, &plan.step).map_err(Failure::Halted)?;
+            let takes_away = former.is_some() || absence::takes_away(&plan.step);
+            self.judge(&name, absences, takes_away).map_err(Failure::Halted)?;
             match apply::apply(cluster, desired, plan.step).await {
                 Ok(applied) => {
                     self.losses.carried_out(&name, Instant::now());
@@ -132,15 +135,17 @@ impl<S: Stores> Pull<S> {
     }
 
     /// Deletes a target whose producer withdrew its consent, if the producer asks for it; otherwise
-    /// leaves it unchanged.
-    async fn refuse(&self, desired: &Desired, refusal: Refusal) -> Failure {
+    /// leaves it unchanged. A former target holds what was withdrawn as well.
+    async fn refuse(&self, object: &ExternalSecret, desired: &Desired, refusal: Refusal) -> Failure {
         if refusal.takes_target() {
             let gone = async {
-                let target = observe::live(&self.context.cluster, desired).await?;
-                apply::apply(&self.context.cluster, desired, plan::remove(desired, target)).await
+                let cluster = &self.context.cluster;
+                let target = observe::live(cluster, desired).await.map_err(Failure::Write)?;
+                apply::apply(cluster, desired, plan::remove(desired, target)).await.map_err(Failure::Write)?;
+                self.retire_former(object, desired).await
             };
-            if let Err(error) = gone.await {
-                return Failure::Write(error);
+            if let Err(failure) = gone.await {
+                return failure;
             }
         }
         Failure::Refused(refusal)
@@ -149,23 +154,20 @@ impl<S: Stores> Pull<S> {
     /// Checks the consents of a target that is not rendered again.
     pub(super) async fn check_permission(
         &self,
+        object: &ExternalSecret,
         desired: &Desired,
         snapshots: &[(Reference, Snapshot)],
     ) -> Result<(), Failure> {
         let consumer = self.consumer(desired, snapshots).await.map_err(Failure::Write)?;
-        let judged = desired.entries.iter().try_for_each(|wanted| {
-            let snapshot = snapshots.iter().find(|(reference, _)| *reference == wanted.from);
-            snapshot.map_or(Ok(()), |(_, snapshot)| consent::check(desired, wanted, snapshot, &consumer))
-        });
-        match judged {
+        match consent::check(desired, snapshots, &consumer) {
             Ok(()) => Ok(()),
-            Err(refusal) => Err(self.refuse(desired, refusal).await),
+            Err(refusal) => Err(self.refuse(object, desired, refusal).await),
         }
     }
 
     /// Decides whether a target may lose what is gone from a store.
-    fn judge(&self, name: &Name, mut absences: BTreeMap<StoreName, Absence>, step: &Step) -> Result<(), Halt> {
-        if !absence::takes_away(step) {
+    fn judge(&self, name: &Name, mut absences: BTreeMap<StoreName, Absence>, takes_away: bool) -> Result<(), Halt> {
+        if !takes_away {
             absences.values_mut().for_each(|absence| *absence = (*absence).min(Absence::Harmless));
         }
         let allowance = |store: &StoreName| self.allowance(store);

@@ -1,5 +1,6 @@
 //! The decisions of a pull, from spec to report.
 
+mod consents;
 mod model;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -293,6 +294,22 @@ fn adopting_never_deletes_what_it_cannot_change() {
     let refused = step(&adopting, live_entry(2, r#"{"password": "2"}"#), fixed).err().unwrap();
     assert_eq!(refused.reason(), Reason::TargetImmutable);
     assert!(matches!(step(&adopting, live_entry(2, r#"{"password": "2"}"#), strangers()), Ok(Step::Apply(..))));
+}
+
+/// RP4, whatever the spelling of a path into a property.
+#[test]
+fn a_path_into_a_property_that_its_owner_still_claims_is_no_loss() {
+    let mut spec = spec_with("/data/0/remoteRef/property", json!(r"tls\.json.crt"));
+    spec["target"] = json!({"deletionPolicy": "Delete"});
+    let desired = desired(spec);
+    let live = standing(&desired, live_entry(1, r#"{"tls.json": {"crt": "1"}}"#));
+    let mut found = observed(&desired, EntryState::Absent, TargetState::Present(live));
+    let labels = [claim::MARKER.to_owned(), claim::claim_key("tls.json")];
+    let custom_metadata = labels.into_iter().map(|key| (key, claim::MARKER_VALUE.to_owned())).collect();
+    let (_, snapshot) = &mut found.snapshots[0];
+    let state = live_entry(2, r#"{"other": "1"}"#);
+    snapshot.entry = Arc::new(Entry { state, created: None, custom_metadata });
+    assert_eq!(plan(&desired, found).err().map(|refusal| refusal.reason()), Some(Reason::PropertyNotFound));
 }
 
 /// Keys a and b of a target with deletionPolicy Delete, after a version without property b by an

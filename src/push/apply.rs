@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::entry::{Access, Applied, Applier, Recorder};
+use super::entry::{Access, Applied, Applier, Recorder, Wrote};
 use super::ledger::{EntryRef, StoreKey};
 use super::observe::NoStore;
 use super::patience::{no_answer, side_by_side};
 use super::plan::{Job, Places, Plan, Problem};
 use super::step::Removals;
+use crate::domain::claim;
 use crate::feed::Pushed;
 use crate::store::{Site, StoreClient};
 
@@ -29,6 +30,8 @@ pub struct Outcome {
     pub result: Result<Applied, Problem>,
     /// What happened to the properties to remove.
     pub removal: Removal,
+    /// The properties with a twin ([`Job::twins`]) that are proven to be that one, or not to be here.
+    pub resolved: BTreeSet<String>,
 }
 
 /// What happened to the properties to remove.
@@ -127,7 +130,9 @@ impl Apply<'_> {
                     Half::New => self.write(jobs, note).await,
                     Half::Old => {
                         for (entry_ref, job) in jobs {
-                            note(entry_ref, self.one(entry_ref, job, Removals::Now).await);
+                            let mut outcome = self.one(entry_ref, job, Removals::Now).await;
+                            outcome.resolved = self.resolve(entry_ref, job, results).await;
+                            note(entry_ref, outcome);
                         }
                     }
                 }
@@ -137,7 +142,7 @@ impl Apply<'_> {
         let finished = finished.into_inner();
         for entry_ref in entry_refs.iter().filter(|entry_ref| !finished.contains(*entry_ref)) {
             let result = Err(Problem::Store(no_answer(&entry_ref.store)));
-            note(entry_ref, Outcome { result, removal: Removal::Postponed });
+            note(entry_ref, Outcome::new(result, Removal::Postponed));
         }
     }
 
@@ -162,7 +167,30 @@ impl Apply<'_> {
             (Ok(_), Removals::Now) => Removal::Done,
             (Ok(_), Removals::Later) | (Err(_), Removals::Now | Removals::Later) => Removal::Postponed,
         };
-        Outcome { result, removal }
+        Outcome::new(result, removal)
+    }
+
+    /// Which properties with a twin need no line here any more. A server's name does not tell it from
+    /// a copy; but what was just written at the other address is the latest version here only if both
+    /// are one. What has neither a value nor our claim here needs no line either.
+    async fn resolve(&self, entry_ref: &EntryRef, job: &Job, results: &Mutex<Results>) -> BTreeSet<String> {
+        let (false, Some(client)) = (job.twins.is_empty(), self.clients.get(&entry_ref.store)) else {
+            return BTreeSet::new();
+        };
+        let Ok(entry) = client.read(&entry_ref.path, None).await else { return BTreeSet::new() };
+        let (results, created) = (lock(results), entry.created);
+        let was_written = |to: &EntryRef| {
+            let applied = results.get(to).and_then(|outcome| outcome.result.as_ref().ok());
+            applied.filter(|applied| applied.wrote == Wrote::Version).is_some_and(|Applied { settled, .. }| {
+                settled.version == Some(entry.cas()) && created.is_some() && settled.created == created
+            })
+        };
+        let is_absent = |property: &String| {
+            let is_ours = claim::owner(&entry.custom_metadata, property).is_some_and(|owner| owner == *self.applier.me);
+            !is_ours && entry.data().is_none_or(|data| !data.contains_key(property))
+        };
+        let resolved = job.twins.iter().filter(|(property, to)| is_absent(property) || was_written(to));
+        resolved.map(|(property, _)| property.clone()).collect()
     }
 
     async fn converge(&self, entry_ref: &EntryRef, job: &Job, removals: Removals) -> Result<Applied, Problem> {
@@ -197,8 +225,13 @@ impl Job {
 }
 
 impl Outcome {
+    /// The outcome of an entry without twins.
+    pub fn new(result: Result<Applied, Problem>, removal: Removal) -> Self {
+        Outcome { result, removal, resolved: BTreeSet::new() }
+    }
+
     fn untouched() -> Self {
-        Outcome { result: Ok(Applied::default()), removal: Removal::Postponed }
+        Outcome::new(Ok(Applied::default()), Removal::Postponed)
     }
 
     fn is_well(&self) -> bool {

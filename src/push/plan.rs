@@ -67,6 +67,9 @@ pub struct Job {
     /// Properties in the ledger that are still wanted at the same place, by another entry
     /// reference.
     pub moved: BTreeMap<String, EntryRef>,
+    /// Properties in the ledger that are still wanted by another entry reference, at another address
+    /// of what calls itself the same place. It may be a copy of it.
+    pub twins: BTreeMap<String, EntryRef>,
     /// Why the entry must not be changed.
     pub blocked: Option<Problem>,
 }
@@ -127,9 +130,14 @@ pub fn plan(
         let site = places.get(entry_ref).and_then(|site| site.as_ref().ok());
         for (property, line) in lines {
             // It is still wanted if another entry reference with the same place maps it.
-            let moved = site.and_then(|site| wanted.get(&(site.place.clone(), property.clone())));
-            let is_wanted = job.lines.contains_key(property) || moved.is_some();
-            job.moved.extend(moved.filter(|to| *to != entry_ref).map(|to| (property.clone(), to.clone())));
+            let all = site.and_then(|site| wanted.get(&(site.place.clone(), property.clone())));
+            let all = all.map_or(&[][..], Vec::as_slice);
+            let moved = all.iter().find(|(there, _)| Some(there) == site);
+            let twin = all.first().filter(|_| moved.is_none());
+            let is_wanted = job.lines.contains_key(property) || !all.is_empty();
+            let named = |(_, to): &(Site, EntryRef)| (property.clone(), to.clone());
+            job.moved.extend(moved.filter(|(_, to)| to != entry_ref).map(named));
+            job.twins.extend(twin.map(named));
             let known = match doubtful.contains(&(entry_ref.path.path.as_str().to_owned(), property.clone())) {
                 true => Known::Some,
                 false => known,
@@ -218,14 +226,16 @@ pub fn is_undecided(plan: &Plan, ledger: &Ledger, places: &Places, place: &PathK
     is_doubtful && !plan.iter().any(is_wanted)
 }
 
-fn wanted_places(plan: &Plan, places: &Places) -> BTreeMap<(PathKey, String), EntryRef> {
-    let placed =
-        plan.iter().filter_map(|(entry_ref, job)| Some((entry_ref, &places.get(entry_ref)?.as_ref().ok()?.place, job)));
-    placed
-        .flat_map(|(entry_ref, place, job)| {
-            job.lines.keys().map(move |property| ((place.clone(), property.clone()), entry_ref.clone()))
-        })
-        .collect()
+fn wanted_places(plan: &Plan, places: &Places) -> BTreeMap<(PathKey, String), Vec<(Site, EntryRef)>> {
+    let mut wanted: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (entry_ref, job) in plan {
+        let Some(Ok(site)) = places.get(entry_ref) else { continue };
+        for property in job.lines.keys() {
+            let all = wanted.entry((site.place.clone(), property.clone())).or_default();
+            all.push((site.clone(), entry_ref.clone()));
+        }
+    }
+    wanted
 }
 
 /// Path and property of wanted entries with an unknown place. Another store may lead to the same

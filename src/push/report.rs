@@ -223,6 +223,9 @@ fn leaves(property: &String, job: &Job, outcome: &Outcome, results: &Results) ->
     {
         return results.get(to).is_some_and(owns);
     }
+    if job.twins.contains_key(property) {
+        return outcome.resolved.contains(property);
+    }
     match &outcome.result {
         Ok(applied) if job.lines.contains_key(property) => applied.settled.taken.contains(property),
         Ok(applied) => {
@@ -453,6 +456,13 @@ fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath], listed
     for (store, absent) in done.absent.iter().filter(|(store, _)| !done.wanted.contains(*store)) {
         message.push_str(&format!("; what was pushed to {store} earlier is still there: {absent}"));
     }
+    for (entry_ref, property, to) in unresolved(done) {
+        message.push_str(&format!(
+            "; property {property:?} of {entry_ref} is still listed: {} calls itself the same server, and only its next \
+             version shows whether it is a copy; if it is, remove the property there by hand",
+            to.store
+        ));
+    }
     for line in listed.unclear() {
         message.push_str(&format!("; not removed, because it names no property of a path: {line}"));
     }
@@ -463,6 +473,16 @@ fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath], listed
         message.push_str(&format!("; and {} more warnings", setting.warnings.len() - MAX_PROBLEMS));
     }
     Verdict { ready: true, reason: Reason::Synced, message }
+}
+
+/// What is listed at one address and wanted at another of what calls itself the same server.
+fn unresolved<'d>(done: &Done<'d>) -> impl Iterator<Item = (String, &'d String, &'d EntryRef)> {
+    let results = done.results;
+    let twins = done.plan.iter().flat_map(|(entry_ref, job)| job.twins.iter().map(move |twin| (entry_ref, twin)));
+    let open = twins.filter(move |(entry_ref, (property, _))| {
+        results.get(*entry_ref).is_none_or(|outcome| !outcome.resolved.contains(*property))
+    });
+    open.map(|(entry_ref, (property, to))| (format!("{} in {}", entry_ref.path, entry_ref.store), property, to))
 }
 
 fn applied(results: &Results) -> impl Iterator<Item = &super::step::Settled> {

@@ -375,3 +375,57 @@ async fn the_place_is_recorded_before_the_first_write_there() {
     bench.turn().await;
     assert_eq!(texts(&second, TEMPORAL), password());
 }
+
+/// The spec changes from one store to another, whose server calls itself the same at another address.
+/// Whether it is a copy shows its next version.
+#[tokio::test]
+async fn what_is_wanted_at_a_twin_is_listed_until_it_is_proven_to_be_the_same() {
+    for is_copy in [false, true] {
+        let (mut bench, _) = pushed().await;
+        let twin = match is_copy {
+            true => FakeStore::new(),
+            false => bench.store.clone(),
+        };
+        if is_copy {
+            let (path, entry) = (at(TEMPORAL), bench.store.peek(&at(TEMPORAL)));
+            let data = entry.data().unwrap().iter();
+            twin.put(&path, data.map(|(property, value)| (property.clone(), value.duplicate())).collect());
+            twin.put_metadata(&path, entry.custom_metadata);
+        }
+        bench.stores.clients.insert("twin", twin.with_address("twin").with_identity("twin"));
+        bench.spec(2, pushing(&["password"], &["twin"]));
+        for _ in 0..2 {
+            bench.turn().await;
+            let (ready, _, message) = bench.ready();
+            assert!(
+                ready && message.contains("ClusterSecretStore/vault is still listed"),
+                "copy: {is_copy}: {message}"
+            );
+            assert_eq!((bench.ledger().len(), bench.texts(TEMPORAL)), (2, password()), "copy: {is_copy}");
+        }
+        bench.source(&[("user", b"u"), ("pass", b"p2")]);
+        bench.turn().await;
+        assert_eq!(texts(&twin, TEMPORAL), expect(&[("password", "p2")]));
+        assert_eq!(bench.ledger().len(), if is_copy { 2 } else { 1 }, "{:?}", bench.ready());
+        assert_eq!(bench.ready().2.contains("still listed"), is_copy);
+        if is_copy {
+            // By hand.
+            bench.store.purge(&at(TEMPORAL));
+            bench.turn().await;
+            assert_eq!((bench.ledger().len(), bench.ready().2.contains("still listed")), (1, false));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_listed_at_a_twin_goes_with_its_push_secret() {
+    let (mut bench, _) = pushed().await;
+    let twin = FakeStore::new();
+    bench.stores.clients.insert("twin", twin.with_address("twin").with_identity("twin"));
+    bench.spec(2, pushing(&["password"], &["twin"]));
+    bench.turn().await;
+    assert_eq!((bench.texts(TEMPORAL), texts(&twin, TEMPORAL), bench.ledger().len()), (password(), password(), 2));
+    bench.delete();
+    assert_eq!(bench.turn().await, Report::Gone);
+    assert_eq!((bench.texts(TEMPORAL), texts(&twin, TEMPORAL)), (expect(&[]), expect(&[])));
+}

@@ -82,7 +82,7 @@ fn one(result: Result<Applied, Problem>, removal: Removal) -> Said {
     let mut ledger = Ledger::default();
     ledger.pushed.insert(spot("p"), lines("p", &["a", "b"]));
     let plan = Plan::from([(spot("p"), job("p", &["a"], &["b"]))]);
-    let results = Results::from([(spot("p"), Outcome { result, removal })]);
+    let results = Results::from([(spot("p"), Outcome::new(result, removal))]);
     say(&PushSecretStatus::default(), &ledger, &plan, &results, Timestamp::UNIX_EPOCH)
 }
 
@@ -128,8 +128,8 @@ fn a_line_under_a_former_name_stays_until_the_new_one_owns_its_property() {
         (Ok(owned(&["a"])), vec!["new/a"]),
         (Err(failed(StoreError::Sealed { server: "vault".into() })), vec!["old/a"]),
     ] {
-        let idle = Outcome { result: Ok(Applied::default()), removal: Removal::Done };
-        let results = Results::from([(spot("old"), idle), (spot("new"), Outcome { result, removal: Removal::Done })]);
+        let idle = Outcome::new(Ok(Applied::default()), Removal::Done);
+        let results = Results::from([(spot("old"), idle), (spot("new"), Outcome::new(result, Removal::Done))]);
         let said = say(&PushSecretStatus::default(), &ledger, &plan, &results, Timestamp::UNIX_EPOCH);
         assert_eq!(listed(&said), stays);
     }
@@ -165,7 +165,7 @@ fn however_many_paths_there_are_the_status_stays_small() {
     for number in 0..150 {
         plan.insert(spot(&path(number)), job(&path(number), &["a"], &[]));
         let result = Err(failed(StoreError::Rejected { operation: "write", path: path(number), status: 400 }));
-        results.insert(spot(&path(number)), Outcome { result, removal: Removal::Done });
+        results.insert(spot(&path(number)), Outcome::new(result, Removal::Done));
     }
     let said = say(&PushSecretStatus::default(), &Ledger::default(), &plan, &results, Timestamp::UNIX_EPOCH);
     assert_eq!((said.status.paths.len(), said.verdict.reason), (MAX_PATHS, Reason::Errored));
@@ -184,7 +184,7 @@ fn the_refresh_time_moves_with_a_version_with_the_heartbeat_and_when_the_clock_w
         (Wrote::Nothing, last + 60 * minute, true),
         (Wrote::Nothing, last - minute, true),
     ] {
-        let outcome = Outcome { result: Ok(Applied { wrote, ..owned(&["a"]) }), removal: Removal::Done };
+        let outcome = Outcome::new(Ok(Applied { wrote, ..owned(&["a"]) }), Removal::Done);
         let said = say(&before, &ledger, &plan, &Results::from([(spot("p"), outcome)]), now);
         assert_eq!(said.status.refresh_time != Some(Time(last)), moves, "{wrote:?} {now}");
     }
