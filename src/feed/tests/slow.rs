@@ -19,9 +19,10 @@ async fn a_login_that_is_slow_keeps_no_others_paths_unchecked_and_no_bytes_held(
         feed.subscribe(&consumer(number), vec![source.clone()], Follow::Every(Duration::from_secs(1)));
         feed.read(&consumer(number), &source, Freshness::Shared).await.unwrap();
         let asked = asked.clone();
-        store.after_each(move |_, request| match request.operation {
-            Operation::Head => asked.send(number).unwrap(),
-            _ => {}
+        store.after_each(move |_, request| {
+            if request.operation == Operation::Head {
+                asked.send(number).unwrap();
+            }
         });
     }
     slow.slow(Operation::Head, HOUR);
