@@ -3,6 +3,7 @@
 mod asking;
 mod bench;
 mod consents;
+mod crossing;
 mod ending;
 mod forged;
 mod labelled;

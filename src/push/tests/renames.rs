@@ -15,7 +15,7 @@ use crate::api::condition::{self, ConditionStatus};
 use crate::api::names::{ANNOTATION_ABANDON, FINALIZER_PUSH_SECRET};
 use crate::api::push_secret::PushSecretStatus;
 use crate::cluster::events::Tone;
-use crate::cluster::in_memory::{ApiServer, Fault};
+use crate::cluster::in_memory::Fault;
 use crate::controller::publish;
 use crate::controller::report::{Report, Requeue};
 use crate::domain::claim;
@@ -23,7 +23,7 @@ use crate::domain::object_name::Name;
 use crate::metrics::LetGo;
 use crate::push::offers::Offers;
 use crate::store::StoreError;
-use crate::store::fake::{self, Counting, Operation};
+use crate::store::fake::{self, Counting};
 
 const REDIS: &str = "platform-data/redis/temporal";
 
@@ -336,33 +336,6 @@ async fn what_is_no_longer_mapped_is_left_as_well() {
     let said = bench.says("old").2;
     assert!(said.contains("belongs to PushSecret db/new now"), "{said}");
     assert_eq!(bench.store.peek(&at(TEMPORAL)).cas(), 1);
-}
-
-/// Another leader, who asked it, let it take everything while this one, who asked nobody, removes it.
-#[tokio::test]
-async fn who_took_over_what_another_leader_removes_is_woken_and_writes_it_again() {
-    let mut bench = Bench::new();
-    two(&bench).await;
-    bench.drop("old");
-    let woken = bench.woken.clone();
-    bench.offers = Offers::new(Box::new(ApiServer::default()), Box::new(move |name| woken.lock().push(name)));
-    let was_taken = AtomicBool::new(false);
-    bench.store.before_each(move |store, request| {
-        if request.operation == Operation::Write && !was_taken.swap(true, Ordering::Relaxed) {
-            let mut metadata = store.peek(&at(TEMPORAL)).custom_metadata;
-            for property in ["username", "password"] {
-                let key = claim::claim_key(property);
-                let taken = metadata[&key].replace("name=old uid=uid-old", "name=new uid=uid-new");
-                metadata.insert(key, taken);
-            }
-            store.put_metadata(&at(TEMPORAL), metadata);
-        }
-        None
-    });
-    bench.one("old").await;
-    assert_eq!(bench.woken.lock().first(), Some(&Name::new("db", "new")), "nobody tells it what it lost");
-    bench.settle().await;
-    bench.is_handed_over("old", "new");
 }
 
 /// Each writes what the other gives up only once it has everything itself.
