@@ -79,6 +79,14 @@ enum Answer {
     Failed,
 }
 
+/// Waits for a moment; for none, without end.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => pending().await,
+    }
+}
+
 impl Feed {
     /// Runs until cancelled. Start it together with reconciling: both begin the initial phase in
     /// which everything is read once.
@@ -88,7 +96,13 @@ impl Feed {
     pub async fn run(self: Arc<Self>, token: CancellationToken) {
         self.index().started(Timestamp::now(), Instant::now());
         let mut checks = Checks::default();
+        let mut expires = None;
         loop {
+            // A deadline, which whatever else happens does not postpone.
+            expires = match self.shelf.is_empty() {
+                true => None,
+                false => expires.or_else(|| Some(Instant::now() + EXPIRY)),
+            };
             tokio::select! {
                 () = token.cancelled() => return,
                 () = self.due() => {
@@ -98,7 +112,8 @@ impl Feed {
                     }
                 }
                 Some(ended) = checks.running.join_next() => checks.ended(&self, ended),
-                () = self.expiry() => {
+                () = reached(expires) => {
+                    expires = None;
                     let now = Instant::now();
                     self.index().expire(now);
                     self.shelf.expire(&self.index, now);
@@ -109,23 +124,9 @@ impl Feed {
 
     async fn due(&self) {
         let next = self.index().next_due();
-        let check = async {
-            match next {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => pending().await,
-            }
-        };
         tokio::select! {
-            () = check => {}
+            () = reached(next) => {}
             () = self.rescheduled.notified() => {}
-        }
-    }
-
-    /// Has its own timer, so that a slow server does not prolong how long bytes are held.
-    async fn expiry(&self) {
-        match self.shelf.is_empty() {
-            false => tokio::time::sleep(EXPIRY).await,
-            true => pending().await,
         }
     }
 

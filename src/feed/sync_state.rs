@@ -7,6 +7,8 @@ use crate::domain::object_name::Name;
 pub enum SyncState {
     /// Its target is a render of what it has read.
     Synced,
+    /// Its target is kept as it was rendered, whatever was read since for the consents.
+    Kept,
     /// Its target was not updated.
     Failing(Trouble),
 }

@@ -118,18 +118,26 @@ impl<S: Stores> Reconciler for Pull<S> {
         if result.is_err() {
             self.records.failed(name);
         }
-        let is_in_place = result.is_ok();
+        let in_place = result.as_ref().ok().map(|synced| match synced {
+            Synced::Held { .. } => SyncState::Kept,
+            Synced::Unchanged | Synced::Done { .. } => SyncState::Synced,
+        });
         let report = report(&object, Some(&desired), result, &moment);
-        match &report {
-            _ if is_in_place => self.context.feed.record(name, SyncState::Synced),
-            Report::Verdict { verdict, .. } => self.context.feed.record(name, SyncState::Failing(trouble(verdict))),
+        match (&report, in_place) {
+            (_, Some(state)) => self.context.feed.record(name, state),
+            (Report::Verdict { verdict, .. }, None) => {
+                self.context.feed.record(name, SyncState::Failing(trouble(verdict)));
+            }
             // Nothing is decided.
-            Report::NotOurs
-            | Report::Gone
-            | Report::LetGo { .. }
-            | Report::Orphaned { .. }
-            | Report::Unchanged { .. }
-            | Report::Undecided { .. } => {}
+            (
+                Report::NotOurs
+                | Report::Gone
+                | Report::LetGo { .. }
+                | Report::Orphaned { .. }
+                | Report::Unchanged { .. }
+                | Report::Undecided { .. },
+                None,
+            ) => {}
         }
         report
     }

@@ -27,6 +27,7 @@ impl Index {
                 }
                 None
             }
+            SyncState::Kept => None,
             SyncState::Failing(trouble) => Some(trouble),
         };
         if consumer.trouble != trouble {

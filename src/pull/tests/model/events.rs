@@ -19,7 +19,7 @@ pub enum Event {
     WriteByHand,
     /// A person deletes the latest version.
     LoseByHand,
-    /// A person removes the whole entry. Only the stories that are told by name have it.
+    /// A person removes the whole entry.
     PurgeByHand,
     /// A person writes a version without this property, which its owner still claims.
     SlipByHand(usize),
@@ -98,6 +98,7 @@ fn one() -> impl Strategy<Value = Event> {
         1 => Just(Event::Purge),
         1 => Just(Event::WriteByHand),
         2 => Just(Event::LoseByHand),
+        1 => Just(Event::PurgeByHand),
         1 => (0..PROPERTIES.len()).prop_map(Event::SlipByHand),
         2 => any::<bool>().prop_map(Event::Consent),
     ];
@@ -119,6 +120,7 @@ fn one() -> impl Strategy<Value = Event> {
         2 => fault().prop_map(Event::FailStatus),
         2 => any::<bool>().prop_map(Event::Lag),
         1 => Just(Event::Relist),
+        1 => Just(Event::FirstPage),
         1 => Just(Event::Check),
         1 => Just(Event::Restart),
     ];

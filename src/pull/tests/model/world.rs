@@ -280,6 +280,8 @@ impl World {
             Event::Purge => {
                 let (server, path) = self.store.place();
                 if !matches!(server.peek(&path).state, EntryState::Absent) {
+                    // What is said of a value that is missing is another thing now.
+                    self.unheard |= self.policy != "Periodic" && self.wanted().is_none();
                     let seen = self.followers().await.len() == 1;
                     self.purge(Taken::Push { seen });
                     self.path().values.clear();
