@@ -180,7 +180,7 @@ async fn a_turn_that_its_object_does_not_take_goes_to_the_next() {
     assert_eq!(timeout(10 * RESERVED, woken.next()).await, Ok(Some(name("one-4"))));
     assert_eq!(asked.elapsed(), RESERVED);
     // It comes late, and is still older than who is new.
-    assert!(take(&turns, 3, &store).is_none() && take(&turns, 5, &store).is_none());
+    assert!(take(&turns, 5, &store).is_none() && take(&turns, 3, &store).is_none());
     drop(take(&turns, 4, &store).unwrap());
     assert_eq!(all_woken(&mut woken), ["one-3"]);
 }
@@ -217,6 +217,19 @@ async fn who_is_new_waits_behind_who_is_parked_and_who_waits_again_keeps_its_age
     // It is quick again, and says so: there is room for all others, in their order.
     held.push(take(&turns, 9, &store).unwrap());
     assert_eq!(all_woken(&mut woken), ["one-10", "one-11"]);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_store_that_is_quick_again_waits_for_no_slow_one() {
+    let (slow, quick) = (load("one", true), load("one", false));
+    let others = ["1", "2", "3"].map(|store| load(store, true));
+    let turns = known(HALF, &[others.as_slice(), std::slice::from_ref(&slow)].concat());
+    let mut woken = Box::pin(turns.woken());
+    let mut held = Vec::new();
+    assert_eq!(taken(&turns, &others, &mut held), [2, 2, 2]);
+    assert!((0..3).all(|number| take(&turns, number, &slow).is_none()), "slow stores have all their turns");
+    turns.heed(&quick);
+    assert_eq!(all_woken(&mut woken), ["one-0", "one-1", "one-2"]);
 }
 
 #[test]

@@ -26,6 +26,8 @@ enum Move {
     End { turn: usize },
     /// The object is deleted, and perhaps created again.
     Delete { object: usize },
+    /// An object is deleted after it was woken, before it comes.
+    DeleteWoken { woken: usize },
     /// The object is edited.
     Use { object: usize, stores: BTreeSet<usize> },
     /// The store becomes slow, or quick.
@@ -45,6 +47,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         5 => any::<usize>().prop_map(|woken| Move::Answer { woken }),
         5 => any::<usize>().prop_map(|turn| Move::End { turn }),
         1 => object.clone().prop_map(|object| Move::Delete { object }),
+        1 => any::<usize>().prop_map(|woken| Move::DeleteWoken { woken }),
         2 => (object, stores).prop_map(|(object, stores)| Move::Use { object, stores }),
         2 => (0..STORES, any::<bool>()).prop_map(|(store, slow)| Move::Pace { store, slow }),
         1 => (0..STORES, server).prop_map(|(store, server)| Move::Lead { store, server }),
@@ -110,18 +113,10 @@ impl World {
     fn make(&mut self, what: &Move) -> Result<(), String> {
         match what {
             Move::Come { object } => self.come(*object),
-            Move::Answer { woken } => match self.told.iter().nth(woken % self.told.len().max(1)) {
-                Some(object) => self.come(*object),
-                None => Ok(()),
-            },
+            Move::Answer { woken } => self.who_was_told(*woken).map_or(Ok(()), |object| self.come(object)),
             Move::End { turn } => self.end(*turn),
-            Move::Delete { object } => {
-                let notes = self.lines.forget(&name(*object), self.now);
-                self.waiting.remove(object);
-                self.reserved.remove(object);
-                self.told.remove(object);
-                self.check(notes, None)
-            }
+            Move::Delete { object } => self.delete(*object),
+            Move::DeleteWoken { woken } => self.who_was_told(*woken).map_or(Ok(()), |object| self.delete(object)),
             Move::Use { object, stores } => {
                 self.uses[*object].clone_from(stores);
                 Ok(())
@@ -140,6 +135,18 @@ impl World {
                 self.check(notes, None)
             }
         }
+    }
+
+    fn who_was_told(&self, woken: usize) -> Option<usize> {
+        self.told.iter().nth(woken % self.told.len().max(1)).copied()
+    }
+
+    fn delete(&mut self, object: usize) -> Result<(), String> {
+        let notes = self.lines.forget(&name(object), self.now);
+        self.waiting.remove(&object);
+        self.reserved.remove(&object);
+        self.told.remove(&object);
+        self.check(notes, None)
     }
 
     fn come(&mut self, object: usize) -> Result<(), String> {
