@@ -84,9 +84,10 @@ async fn who_has_declined_is_not_asked_again_while_the_owner_is_hindered() {
     bench.settle().await;
     let mut said = Vec::new();
     for _ in 0..4 {
-        bench.one("one").await;
-        bench.one("two").await;
-        bench.settle().await;
+        for name in ["one", "two"] {
+            bench.one(name).await;
+            assert!(bench.woken.lock().is_empty(), "{name} asks again");
+        }
         said.push((bench.says("one"), bench.says("two")));
     }
     said.dedup();
