@@ -6,6 +6,7 @@
 
 mod laws;
 mod moves;
+mod objects;
 mod shelf;
 mod world;
 

@@ -8,11 +8,15 @@ use crate::api::PushSecret;
 use crate::api::condition::{self, ConditionStatus, Reason};
 
 /// After each step: no value of ours without a line, nothing lost that was acknowledged and is
-/// still wanted, and nobody waits for a PushSecret of another namespace that names no path.
+/// still wanted, nobody waits for a PushSecret of another namespace that names no path, and nothing
+/// is let go before the deadline of its clean-up.
 pub fn hold(world: &mut World) -> Result<(), String> {
     let pushes = world.pushes();
     if world.is_stranger_asked() {
         return Err(format!("a stranger that may mean any path is waited for: {:?}", statuses(&pushes)));
+    }
+    if let Some(early) = &world.let_go_early {
+        return Err(format!("let go before the deadline: {early}"));
     }
     for spot in spots() {
         let text = world.text(spot);

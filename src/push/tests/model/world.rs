@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use base64::Engine;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::laws::is_ready;
 use super::moves::{Move, NAMES, PATHS, PROPERTIES, PUSHES, Policy, SERVERS, SITES, SOURCES, Standing, Wish};
-use super::shelf::{BROKEN, Edited, FORGED, Shelf, site};
+use super::objects::{forger, secret, spec, stranger};
+use super::shelf::{Edited, FORGED, Shelf, site};
 use crate::api::PushSecret;
 use crate::api::push_secret::{PushSecretData, PushSecretStatus};
 use crate::api::store_location::StoreLocation;
@@ -26,6 +26,7 @@ use crate::domain::convention::{Convention, Mode};
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::EntryState;
+use crate::metrics::LetGo;
 use crate::push::deletions::Deletions;
 use crate::push::intents::Intents;
 use crate::push::offers::Offers;
@@ -36,6 +37,8 @@ use crate::store::fake::{FakeStore, Fault};
 
 /// A reconcile that takes longer is stopped, as a process is.
 const LONGEST_TURN: Duration = Duration::from_secs(300);
+/// How long what cannot be removed holds a PushSecret that is deleted.
+const CLEANUP_DEADLINE: Duration = Duration::from_secs(600);
 /// How often all PushSecrets are reconciled until it is calm, a good minute apart.
 const CALM_ROUNDS: usize = 14;
 /// A PushSecret of another namespace that fails for ever, and whose mapping may mean any path (ADR
@@ -63,6 +66,10 @@ pub struct World {
     pub acknowledged: BTreeSet<(Spot, String)>,
     /// The same for values that are wanted elsewhere now.
     pub moving: BTreeSet<(Spot, String)>,
+    /// What was let go before the deadline of its clean-up, by the clock that nobody sets.
+    pub let_go_early: Option<String>,
+    /// When each PushSecret was deleted, by its UID.
+    deleted: BTreeMap<String, tokio::time::Instant>,
     standing: Arc<Mutex<[Standing; SERVERS.len()]>>,
     stores: Arc<Mutex<Edited>>,
     referrers: Referrers,
@@ -94,6 +101,8 @@ impl World {
             orphaned: BTreeSet::new(),
             acknowledged: BTreeSet::new(),
             moving: BTreeSet::new(),
+            let_go_early: None,
+            deleted: BTreeMap::new(),
             standing: Arc::new(Mutex::new([Standing::Up; SERVERS.len()])),
             stores: Arc::new(Mutex::new(Edited {
                 leads: NAMES.map(|(_, site)| site),
@@ -245,6 +254,8 @@ impl World {
         if policy(&object) == Policy::None || holds_nothing && !is_ready(&object) {
             self.may_leave(push);
         }
+        let uid = object.metadata.uid.clone().unwrap_or_default();
+        self.deleted.entry(uid).or_insert_with(tokio::time::Instant::now);
         let mut object = json!(object);
         match object["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty) {
             true => {
@@ -345,6 +356,7 @@ impl World {
         let Some(object) = self.server.get_before::<PushSecret>(&url(push), behind) else { return };
         let convention = Convention::default();
         let object_locations = object.status.as_ref().map(|status| status.store_locations.clone());
+        let deleted = self.deleted.get(object.metadata.uid.as_deref().unwrap_or_default()).copied();
         let run = tokio::time::timeout(LONGEST_TURN, self.reconcile(object, &convention));
         let before: Vec<Spot> = self
             .server
@@ -366,6 +378,11 @@ impl World {
             let is_gone = self.server.push_secret(&url(push)).is_none();
             let unsaid: Vec<Spot> = before.into_iter().filter(|spot| is_gone || self.is_foreign(*spot)).collect();
             self.orphaned.extend(unsaid);
+        }
+        if let Some(Report::LetGo { why: why @ (LetGo::StoreGone | LetGo::Unreadable), left }) = &report
+            && deleted.is_none_or(|deleted| deleted.elapsed() < CLEANUP_DEADLINE)
+        {
+            self.let_go_early = Some(format!("{why:?}: {left}"));
         }
         let mut words = Vec::new();
         let mut report = report.as_ref();
@@ -429,7 +446,7 @@ impl World {
             config_maps: &self.config_maps,
             convention,
             heartbeat: Duration::from_secs(24 * 3600),
-            cleanup_deadline: Duration::from_secs(600),
+            cleanup_deadline: CLEANUP_DEADLINE,
             cluster_name: "here",
             intents: &self.intents,
             deletions: &self.deletions,
@@ -527,44 +544,6 @@ fn name(push: usize) -> &'static str {
 
 fn url(push: usize) -> String {
     format!("/namespaces/db/pushsecrets/{}", name(push))
-}
-
-fn spec(wish: Wish) -> Value {
-    let stores = NAMES.iter().enumerate().filter(|(bit, _)| wish.stores & (1 << bit) != 0);
-    let stores: Vec<Value> =
-        stores.map(|(_, (name, _))| json!({ "name": name, "kind": "ClusterSecretStore" })).collect();
-    let all = (0..PATHS.len()).flat_map(|path| (0..PROPERTIES.len()).map(move |property| (path, property)));
-    let data = all.enumerate().filter(|(bit, _)| wish.spots & (1 << bit) != 0).map(|(_, (path, property))| {
-        json!({ "match": { "secretKey": "key", "remoteRef": { "remoteKey": PATHS[path], "property": PROPERTIES[property] } } })
-    });
-    json!({
-        "refreshInterval": "1h", "deletionPolicy": format!("{:?}", wish.policy), "secretStoreRefs": stores,
-        "selector": { "secret": { "name": format!("source{}", wish.source) } }, "data": data.collect::<Vec<_>>(),
-    })
-}
-
-fn secret(name: &str, value: &str) -> Value {
-    let data = base64::engine::general_purpose::STANDARD.encode(value);
-    json!({ "apiVersion": "v1", "kind": "Secret", "data": { "key": data }, "metadata": { "name": name, "uid": name } })
-}
-
-fn stranger() -> Value {
-    let spec = json!({
-        "refreshInterval": "1h", "deletionPolicy": "Delete", "selector": { "secret": { "name": "source" } },
-        "secretStoreRefs": [{ "name": BROKEN, "kind": "ClusterSecretStore" }],
-        "dataTo": [{ "rewrite": [{ "regexp": { "source": "^", "target": "apps/shop/" } }] }],
-    });
-    json!({ "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret", "spec": spec,
-        "metadata": { "name": "stranger", "namespace": "other", "uid": "stranger", "generation": 1 } })
-}
-
-fn forger() -> Value {
-    let wish = Wish { stores: 0, spots: u8::MAX, source: 0, policy: Policy::Delete };
-    let mut spec = spec(wish);
-    spec["selector"]["secret"]["name"] = json!("source");
-    spec["secretStoreRefs"] = json!([{ "name": FORGED, "kind": "ClusterSecretStore" }]);
-    json!({ "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret", "spec": spec,
-        "metadata": { "name": "forger", "namespace": "other", "uid": "forger", "generation": 1 } })
 }
 
 /// Polls so often, and drops what is not done by then.
