@@ -63,7 +63,7 @@ pub fn hold(world: &mut World) -> Result<(), String> {
 }
 
 /// Once it is calm: what is wanted is there, what is not wanted is gone, and so is every deleted
-/// PushSecret.
+/// PushSecret. Each other one is Ready unless it has nothing to push or somebody stands in its way.
 pub fn converged(world: &World) -> Result<(), String> {
     let pushes = world.pushes();
     // One that is Ready, or has declined, would hold nobody.
@@ -74,6 +74,9 @@ pub fn converged(world: &World) -> Result<(), String> {
     }
     if let Some(held) = pushes.iter().find(|push| push.metadata.deletion_timestamp.is_some()) {
         return Err(format!("{:?} is held: {:?}", held.metadata.name, held.status));
+    }
+    if let Some(push) = pushes.iter().find(|push| !is_ready(push) && !may_fail(world, push)) {
+        return Err(format!("{:?} is not Ready for no reason: {:?}", push.metadata.name, statuses(&pushes)));
     }
     for spot in spots() {
         // Custom metadata that somebody replaced makes the path theirs until they are adopted.
@@ -124,6 +127,12 @@ pub fn one_owner(world: &World, held: &[Spot]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether it has nothing to push, or somebody stands in its way.
+fn may_fail(world: &World, push: &PushSecret) -> bool {
+    let in_the_way = |spot: Spot| world.is_foreign(spot) || is_hindered(world, push, spot);
+    world.sources[source_of(push)].is_none() || spots().any(|spot| world.wants(push, spot) && in_the_way(spot))
 }
 
 /// Whether another owns some property that it wants of this path, which it writes whole or not at all.
