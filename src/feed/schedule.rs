@@ -1,6 +1,6 @@
 //! The feed's own task: checks each followed path once per interval, and drops expired bytes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -241,20 +241,18 @@ impl Feed {
     }
 
     /// Requests the version with the first login that may read it, and with each whose last check
-    /// failed.
+    /// failed. All logins of a site are at its address: if the server is down, it is so for all.
     async fn check(&self, due: Due) -> Answer {
         let Due { site, logins, .. } = due;
-        let (mut answered, mut answer) = (false, Answer::Given);
-        let mut down: BTreeSet<String> = BTreeSet::new();
+        let (mut is_decided, mut answer) = (false, Answer::Given);
         for Check { source, failing } in logins {
-            let address = source.client.location().server;
-            if !failing && (answered || down.contains(&address)) {
+            if !failing && is_decided {
                 continue;
             }
             let (identity, begun) = (source.client.identity(), Instant::now());
             match source.client.head(&source.path).await {
                 Ok(head) => {
-                    answered = true;
+                    is_decided = true;
                     let consents = Some(consent::digest(&head.custom_metadata));
                     let seen = Seen { version: head.version, live: head.live, consents, created: head.created };
                     let woken = self.index().checked(&site, identity, seen, begun, Instant::now());
@@ -264,9 +262,7 @@ impl Feed {
                     tracing::debug!(path = %source.path, %error, "check failed");
                     let woken = self.index().check_failed(&site, identity, Instant::now());
                     self.wake(woken);
-                    if fails_for_all(&error) {
-                        down.insert(address);
-                    }
+                    is_decided |= fails_for_all(&error);
                     answer = Answer::Failed;
                 }
             }

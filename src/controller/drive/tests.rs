@@ -203,6 +203,13 @@ async fn failures_with_a_store_as_it_was_do_not_delay_what_fails_with_it_once_it
     assert!(next_pause().await <= Duration::from_secs(2), "the second failure with another");
 }
 
+/// A report whose status differs from the one found.
+fn writing(requeue: Requeue) -> Report<SecretStoreStatus> {
+    let verdict = Verdict { ready: true, reason: Reason::Valid, message: String::new() };
+    let after = SecretStoreStatus { observed_generation: Some(2), ..SecretStoreStatus::default() };
+    Report::Verdict { verdict, status: Box::new(StatusChange { before: None, after, resource_version: None }), requeue }
+}
+
 /// A write whose reply was lost arrives while its object is reconciled anew, as it was before.
 #[tokio::test]
 async fn a_status_that_is_owed_is_written_over_what_was_found_and_nothing_later() {
@@ -211,10 +218,7 @@ async fn a_status_that_is_owed_is_written_over_what_was_found_and_nothing_later(
     server.put(URL, vault());
     let bench = Bench::on(server.cluster(), Some(Gate::default()));
     let (context, gate) = (&bench.told.context, bench.told.gate.as_ref().unwrap());
-    let verdict = Verdict { ready: true, reason: Reason::Valid, message: String::new() };
-    let after = SecretStoreStatus { observed_generation: Some(2), ..SecretStoreStatus::default() };
-    let status = Box::new(StatusChange { before: None, after, resource_version: None });
-    *bench.told.next.lock() = Report::Verdict { verdict, status, requeue: Requeue::AwaitChange };
+    *bench.told.next.lock() = writing(Requeue::AwaitChange);
     context.written.owe("u");
     let status = || server.get::<Value>(URL).unwrap()["status"].clone();
     let late = json!({ "observedGeneration": 1 });
@@ -375,6 +379,23 @@ async fn nothing_of_an_object_that_is_gone_is_kept_however_that_shows() {
         bench.fill().await;
         bench.goes(how).await;
         assert_eq!(bench.kept(), [] as [&str; 0], "{how:?}");
+    }
+}
+
+/// The watch may show it much later, and until then it would be tried again and again.
+#[tokio::test]
+async fn an_object_that_is_gone_when_its_status_is_written_is_not_tried_again() {
+    let mut another = vault();
+    another["metadata"]["uid"] = json!("another");
+    for replaced_by in [None, Some(another)] {
+        let server = ApiServer::default();
+        let is_replaced = replaced_by.is_some();
+        replaced_by.into_iter().for_each(|another| server.put("/namespaces/team/secretstores/vault", another));
+        let bench = Bench::on(server.cluster(), None);
+        bench.fill().await;
+        *bench.told.next.lock() = writing(Requeue::BackOff);
+        assert_eq!(bench.driven.run_once(&bench.object).await, None, "replaced: {is_replaced}");
+        assert_eq!(bench.kept(), [] as [&str; 0], "replaced: {is_replaced}");
     }
 }
 

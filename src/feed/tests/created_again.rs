@@ -38,33 +38,32 @@ async fn after_a_purge_an_earlier_numbering_counts_for_nothing() {
 async fn the_first_version_of_another_entry_is_not_the_one_that_a_consumer_has() {
     let (push, spelled) = (Name::new("db", "push"), Spelled { store: "SecretStore/s".into(), path: "secret/p".into() });
     let reader = Name::new("team", "reader");
-    for pushed in [None, Some(Pushed::Version as Announcement), Some(Pushed::Found)] {
+    for learnt in [Learnt::Announced, Learnt::Found, Learnt::Read, Learnt::Checked] {
         let (store, feed) = (FakeStore::new(), Feed::new());
         store.put(&path("p"), data("1"));
         let source = source(&store, "p").await;
+        let theirs = super::source(&store.with_identity("other"), "p").await;
         served(&feed, "reader", &source, None, Follow::Every(HOUR)).await;
+        let (other, theirs) = served(&feed, "other", &theirs, None, Follow::Every(HOUR)).await;
         feed.record(&reader, SyncState::Synced);
         feed.publishes(&push, BTreeMap::from([(spelled.clone(), Some(published(&source)))]));
         store.purge(&path("p"));
         store.put(&path("p"), data("2"));
-        let pushed = pushed.map(|pushed| pushed(1, store.peek(&path("p")).created));
-        match pushed {
-            Some(pushed) => feed.announce(&source.site(), pushed),
-            None => feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await,
-        }
-        assert_eq!(feed.followers(&push, &spelled).unwrap()[0].version, None, "announced: {pushed:?}");
-        assert!(feed.is_behind(&reader), "announced: {pushed:?}");
+        let mut wakeups = feed.wakeups().unwrap();
+        learnt.by(&feed, &other, &theirs, store.peek(&path("p")).created).await;
+        let followers = feed.followers(&push, &spelled).unwrap();
+        let version = followers.iter().find(|follower| follower.name == reader).unwrap().version;
+        assert_eq!(version, None, "{learnt:?}");
+        assert!(drained(&mut wakeups).contains(&reader) && feed.is_behind(&reader), "{learnt:?}");
     }
 }
-
-type Announcement = fn(u64, Option<Timestamp>) -> Pushed;
 
 /// A removal is ours as long as nothing else is known of the path. However it becomes known that
 /// somebody wrote again, what is gone after that is a loss.
 #[tokio::test]
 async fn what_was_written_after_a_removal_by_a_push_is_not_removed_by_it() {
     for is_purged in [false, true] {
-        for learnt in [Learnt::Announced, Learnt::Read, Learnt::Checked] {
+        for learnt in [Learnt::Announced, Learnt::Found, Learnt::Read, Learnt::Checked] {
             let store = FakeStore::new();
             let (feed, source) = ten_served(&store).await;
             let removed = match is_purged {
@@ -84,22 +83,30 @@ async fn what_was_written_after_a_removal_by_a_push_is_not_removed_by_it() {
             assert!(feed.is_removed_by_push(&source.site(), removed));
             store.put(&source.path, data("again"));
             let created = store.peek(&source.path).created;
-            match learnt {
-                Learnt::Announced => feed.announce(&source.site(), Pushed::Version(1, created)),
-                Learnt::Read => drop(feed.read(&consumer(0), &source, Freshness::Since(Instant::now())).await),
-                Learnt::Checked => feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await,
-            }
+            learnt.by(&feed, &consumer(0), &source, created).await;
             assert!(!feed.is_removed_by_push(&source.site(), removed), "{is_purged} {learnt:?}");
         }
     }
 }
 
-/// How the feed learns of a version.
+/// How the feed learns of the first version of an entry.
 #[derive(Clone, Copy, Debug)]
 enum Learnt {
     Announced,
+    Found,
     Read,
     Checked,
+}
+
+impl Learnt {
+    async fn by(self, feed: &Arc<Feed>, reader: &Name, source: &Source, created: Option<Timestamp>) {
+        match self {
+            Learnt::Announced => feed.announce(&source.site(), Pushed::Version(1, created)),
+            Learnt::Found => feed.announce(&source.site(), Pushed::Found(1, created)),
+            Learnt::Read => drop(feed.read(reader, source, Freshness::Since(Instant::now())).await),
+            Learnt::Checked => feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await,
+        }
+    }
 }
 
 /// A consumer may have asked for the version that a push removed, and reads it after the next one

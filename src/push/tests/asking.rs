@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::bench::{Bench, TEMPORAL, at, both, mapping, spec};
+use super::bench::{Bench, TEMPORAL, at, both, mapping, spec, unusable};
 use super::protocol::site;
 use super::renames::{two, url};
 use crate::api::PushSecret;
@@ -337,9 +337,10 @@ async fn patience_does_not_begin_again_while_nothing_can_be_decided() {
     bench.drop("old");
     bench.one("old").await;
     bench.pass(Duration::from_secs(400));
-    bench.stores.behind.insert("vault");
+    let vault = bench.stores.clients.remove("vault").unwrap();
+    bench.stores.refusal = unusable;
     bench.one("old").await;
-    bench.stores.behind.clear();
+    bench.stores.clients.insert("vault", vault);
     bench.pass(Duration::from_secs(199));
     bench.one("old").await;
     assert_eq!((bench.says("old").1.as_str(), bench.texts(TEMPORAL).len()), ("CleanupPending", 2));

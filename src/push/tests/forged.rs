@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::bench::{Bench, TEMPORAL, at, both};
+use super::bench::{Bench, TEMPORAL, at, both, mapping};
 use super::protocol::site;
 use super::renames::two;
 use crate::domain::claim::Owner;
 use crate::domain::object_name::Name;
 use crate::push::offers::{Patience, Reached};
-use crate::store::Site;
-use crate::store::fake::{Counting, FakeStore};
+use crate::store::fake::{Counting, FakeStore, Fault};
+use crate::store::{Site, StoreError};
 
 fn through(store: &str, kind: &str) -> Value {
     let mut spec = both();
@@ -63,18 +63,28 @@ async fn what_is_taken_on_a_server_that_calls_itself_the_same_is_still_left_to_w
     assert!(holds.load(Ordering::Relaxed));
 }
 
-/// Nobody waits for it here: its word is one answer, and the removal follows.
+/// Nobody waits for it here: its word is one answer, and the removal follows, also if it fails
+/// with something else and so declines nothing.
 #[tokio::test]
 async fn who_takes_it_elsewhere_has_answered_and_is_not_waited_for() {
-    let mut bench = Bench::new();
-    bench.apply("old", both());
-    bench.one("old").await;
-    let theirs = bench.forge("ClusterSecretStore");
-    bench.drop("old");
-    bench.one("old").await;
-    bench.settle().await;
-    assert!(bench.get("old").is_none() && bench.texts(TEMPORAL).is_empty());
-    assert!(bench.says("forger").0 && theirs.peek(&at(TEMPORAL)).data().is_some());
+    for fails in [false, true] {
+        let mut bench = Bench::new();
+        bench.apply("old", both());
+        bench.one("old").await;
+        let theirs = bench.forge("ClusterSecretStore");
+        let mut more = through("theirs", "ClusterSecretStore");
+        more["data"].as_array_mut().unwrap().push(mapping("pass", "platform-data/redis/temporal", "password"));
+        bench.apply("forger", more);
+        theirs.before_each(move |_, request| {
+            let refused = fails && request.operation.mutates() && request.path.ends_with("redis/temporal");
+            refused.then(|| Fault::Refuse(StoreError::Sealed { server: "theirs".into() }))
+        });
+        bench.drop("old");
+        bench.one("old").await;
+        bench.settle().await;
+        assert!(bench.get("old").is_none() && bench.texts(TEMPORAL).is_empty(), "fails: {fails}");
+        assert!(bench.says("forger").0 != fails && theirs.peek(&at(TEMPORAL)).data().is_some());
+    }
 }
 
 #[tokio::test]

@@ -95,6 +95,14 @@ fn described(generation: i64, server: &str, more: Value) -> StoreObject {
     StoreObject::Cluster(Arc::new(object))
 }
 
+/// One that serves every namespace whose labels can be read.
+fn judged_by_labels(generation: i64, server: &str) -> StoreObject {
+    let StoreObject::Cluster(object) = store(generation, server) else { unreachable!("it is one of the cluster") };
+    let mut object = Arc::unwrap_or_clone(object);
+    object.spec.0.conditions = serde_json::from_value(json!([{ "namespaceSelector": {} }])).unwrap();
+    StoreObject::Cluster(Arc::new(object))
+}
+
 /// A registry with that store, and the clients of two namespaces, which have logged in.
 async fn two_clients(objects: &Objects) -> (Arc<Registry>, [Arc<dyn StoreClient>; 2]) {
     objects.put(CA, "ConfigMap", pem());
@@ -214,14 +222,16 @@ fn a_server_is_known_by_its_origin_however_its_address_is_written() {
 
 #[tokio::test]
 async fn of_a_store_that_is_deleted_nothing_is_kept_also_if_a_client_is_being_made() {
-    // Without its CA, no client can be made.
-    for is_made in [true, false] {
+    // Without its CA, no client can be made. Where labels decide, they are read before.
+    let stores = [store(2, "https://127.0.0.1:9"), judged_by_labels(2, "https://127.0.0.1:9")];
+    for (store, is_made) in stores.iter().flat_map(|store| [(store, true), (store, false)]) {
         let objects = Objects::default();
         let (registry, clients) = two_clients(&objects).await;
         let kept = registry.pool.kept_of(&name());
         assert_eq!(kept, ["a client", "its gauges", "what it reads"]);
         registry.remove(&name());
-        registry.upsert(name(), store(2, "https://127.0.0.1:9"));
+        registry.upsert(name(), store.clone());
+        objects.put("/api/v1/namespaces/a", "Namespace", json!({}));
         if !is_made {
             objects.0.lock().remove(CA);
         }
