@@ -6,6 +6,7 @@ mod consents;
 mod crossing;
 mod ending;
 mod forged;
+mod hands;
 mod labelled;
 mod ledger;
 mod lifecycle;
