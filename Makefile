@@ -30,16 +30,17 @@ build: prerequisites ## Build the program, optimised: target/release/waypost
 
 fmt: prerequisites ## Format all sources
 	cargo fmt --all
-	gofmt -w e2e/controlplane e2e/health e2e/tied
+	gofmt -w e2e/controlplane e2e/health e2e/oracle e2e/tied
 
 lint: prerequisites ## Check formatting, clippy, go vet, and that one TLS provider is used
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@tree=$$(cargo tree --workspace --target all --prefix none --format '{p}' --locked); \
 	  if grep '^ring ' <<<"$$tree"; then echo "lint: ring is in the tree; aws-lc-rs is to be the only TLS provider" >&2; exit 1; fi
-	@unformatted=$$(gofmt -l e2e/controlplane e2e/health e2e/tied); \
+	@unformatted=$$(gofmt -l e2e/controlplane e2e/health e2e/oracle e2e/tied); \
 	  if [ -n "$$unformatted" ]; then echo "lint: run make fmt for $$unformatted" >&2; exit 1; fi
 	cd e2e/health && go vet ./...
+	cd e2e/oracle && go vet ./...
 	cd e2e/tied && go vet ./...
 
 generate: programs ## Write what is generated: CRDs, admission policies, reference pages
