@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help prerequisites programs provision build fmt lint generate verify test test-fast model mutants demo lab-up lab-down lab-status bench run image clean
+.PHONY: help prerequisites programs provision build fmt lint generate verify test test-fast model oracle mutants demo lab-up lab-down lab-status bench run image clean
 
 # Tests wait for servers more than they compute: four a core, of those that this shell may use.
 export RUST_TEST_THREADS ?= $(shell cores=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cores * 4 : 16)))
@@ -58,6 +58,9 @@ test-fast: prerequisites ## Run the tests that need no servers
 
 model: prerequisites ## Play random sequences of edits, faults and races (CASES=2000) against the models of the tests
 	WAYPOST_MODEL_CASES=$(or $(CASES),2000) cargo test --lib --locked model_
+
+oracle: prerequisites ## Compare the template engine with Go's own on its corpus, family by family
+	cargo test --package waypost-template --test oracle --locked -- --nocapture
 
 mutants: programs ## Bring known faults back, one at a time, and say whether the tests notice; ONLY=word for some of them, RESUME=1 without those caught last time
 	@$(E2E) mutants $(if $(ONLY),--only "$(ONLY)") $(if $(RESUME),--resume)

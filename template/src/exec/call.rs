@@ -1,0 +1,76 @@
+//! Calls functions.
+
+use super::Walk;
+use crate::error::{Fault, Problem};
+use crate::functions::{Call, Function, Kind};
+use crate::syntax::node::Operand;
+use crate::value::{Type, Value};
+
+impl Walk<'_> {
+    /// Calls a function. `input` is the result of the command before it, and the last argument.
+    pub(super) fn call(
+        &mut self,
+        function: &'static Function,
+        offset: usize,
+        arguments: &[Operand],
+        dot: &Value,
+        input: Option<Value>,
+    ) -> Result<Value, Fault> {
+        self.check_arity(function, arguments.len() + usize::from(input.is_some()))?;
+        if let Kind::And | Kind::Or = function.kind {
+            return self.until(function, arguments, dot, input);
+        }
+        let mut values = Vec::with_capacity(arguments.len() + 1);
+        for (index, argument) in arguments.iter().enumerate() {
+            values.push(self.argument(function.name, parameter(function, index), argument, dot)?);
+        }
+        self.offset = offset;
+        if let Some(input) = input {
+            values.push(self.assigned(function.name, parameter(function, values.len()), input)?);
+        }
+        let Kind::Plain(run) = function.kind else { return Ok(Value::Nil) };
+        self.spend(1)?;
+        let mut call = Call { name: function.name, arguments: values, purse: &mut self.purse };
+        let result = run(&mut call);
+        result.map_err(|problem| self.fault(problem))
+    }
+
+    /// `and` and `or` evaluate no more arguments than they need.
+    fn until(
+        &mut self,
+        function: &'static Function,
+        arguments: &[Operand],
+        dot: &Value,
+        input: Option<Value>,
+    ) -> Result<Value, Fault> {
+        let ends_with = matches!(function.kind, Kind::Or);
+        let mut value = Value::Nil;
+        for argument in arguments {
+            value = self.argument(function.name, Type::Reflect, argument, dot)?;
+            if value.is_true() == ends_with {
+                return Ok(value);
+            }
+        }
+        Ok(input.unwrap_or(value))
+    }
+
+    fn check_arity(&self, function: &Function, gets: usize) -> Result<(), Fault> {
+        let fixed = function.takes.len();
+        let is_right = match function.rest {
+            Some(_) => gets >= fixed,
+            None => gets == fixed,
+        };
+        if is_right {
+            return Ok(());
+        }
+        let plural = if fixed == 1 { "" } else { "s" };
+        let least = if function.rest.is_some() { "at least " } else { "" };
+        let wants = format!("{least}{fixed} argument{plural}");
+        Err(self.fault(Problem::Arity { function: function.name.to_owned(), wants, gets }))
+    }
+}
+
+/// The type of the parameter of this number.
+fn parameter(function: &Function, index: usize) -> Type {
+    function.takes.get(index).copied().or(function.rest).unwrap_or(Type::Any)
+}
