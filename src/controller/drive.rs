@@ -25,7 +25,7 @@ use tracing::{Instrument, error, warn};
 
 use super::backoff::{self, Backoff};
 use super::context::Context;
-use super::guarded::{ApiObject, Guarded};
+use super::guarded::{ApiObject, Guarded, trim};
 use super::publish::{Published, Subject};
 use super::report::{Report, Requeue};
 use super::turns::Turns;
@@ -37,7 +37,6 @@ use crate::store::serving::serving;
 use crate::store::{StoreChange, StoreName};
 use crate::telemetry::trail::{self, Cause};
 use crate::watch::{self, Known, Sighting};
-use cache::trim;
 
 pub use cache::{Cache, Heard};
 
@@ -258,8 +257,18 @@ impl<R: Reconciler> Driven<R> {
         let uid = cached.uid().unwrap_or_default();
         if self.context.written.is_owed(&uid) {
             let (api, subject) = (self.reconciler.api(&name.namespace), format!("{} {name}", R::KIND.as_str()));
-            let live = self.context.cluster.get(&subject, api.get(&name.name)).await?;
-            return Ok(live.filter(|live| live.uid().as_deref() == Some(&uid)));
+            let live = match self.context.cluster.get(&subject, api.get(&name.name)).await {
+                // Its status is written over what the cache shows, or not at all.
+                Err(denied @ ClusterError::Forbidden { .. }) => {
+                    warn!(kind = R::KIND.as_str(), object = %name, %denied, "an object whose status is owed is taken from the cache");
+                    return Ok(Some(cached.clone()));
+                }
+                other => other?,
+            };
+            return Ok(live.filter(|live| live.uid().as_deref() == Some(&uid)).map(|mut live| {
+                trim(&mut live);
+                live
+            }));
         }
         let newer = cached.0.as_ref().ok().and_then(|object| self.context.written.newer(object));
         Ok(Some(newer.map_or_else(|| cached.clone(), |newer| DeserializeGuard(Ok(newer)))))

@@ -20,3 +20,13 @@ impl<K> ApiObject for K where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static
 {
 }
+
+/// Drops the large parts of an object that nobody reads. Every object of ours is trimmed, wherever it
+/// comes from: what its annotations say must be the same everywhere.
+pub fn trim(object: &mut impl Resource) {
+    let meta = object.meta_mut();
+    meta.managed_fields = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+}

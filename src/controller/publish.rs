@@ -9,7 +9,7 @@ use serde_json::Value;
 use tracing::{info, warn};
 
 use super::context::Context;
-use super::guarded::{ApiObject, Guarded};
+use super::guarded::{ApiObject, Guarded, trim};
 use super::pruned::Writer;
 use super::report::{Report, Requeue, StatusChange, Verdict};
 use crate::api::condition::{READY, Reason};
@@ -162,11 +162,13 @@ impl<K: ApiObject> Subject<'_, K> {
         let stored = context.cluster.patch_status(&self.api, &subject, &self.name.name, &precondition, patch).await;
         let stored = stored.inspect_err(|_| context.written.failed(&uid))?;
         match stored.0 {
-            Ok(stored) if context.written.note(&uid, &stored) => {
-                let kept = as_json(&stored);
-                context.pruned.note(&uid, writer, after, kept.get("status").unwrap_or(&Value::Null));
+            Ok(mut stored) => {
+                trim(&mut stored);
+                if context.written.note(&uid, &stored) {
+                    let kept = as_json(&stored);
+                    context.pruned.note(&uid, writer, after, kept.get("status").unwrap_or(&Value::Null));
+                }
             }
-            Ok(_forgotten) => {}
             Err(_invalid) => context.written.failed(&uid),
         }
         Ok(Put::Written)

@@ -182,6 +182,22 @@ fn the_guard_of_targets_compares_all_that_a_person_could_change_for_good() {
     }
 }
 
+/// After a status could not be written, only a live read shows what its object has.
+#[test]
+fn whatever_has_a_status_of_ours_can_be_read_alone() {
+    for rendered in [kustomize("base"), helm_template(&[])] {
+        let rules: Vec<&Value> =
+            rendered.values().flat_map(|object| object["rules"].as_array().into_iter().flatten()).collect();
+        let with = |verb: &str| -> BTreeSet<&str> {
+            let may = rules.iter().filter(|rule| strings(&rule["verbs"]).any(|known| known == verb));
+            may.flat_map(|rule| strings(&rule["resources"])).collect()
+        };
+        let (patched, read) = (with("patch"), with("get"));
+        let told: BTreeSet<&str> = patched.iter().filter_map(|resource| resource.strip_suffix("/status")).collect();
+        assert!(told.len() >= 6 && told.is_subset(&read), "{told:?} have a status, and {read:?} can be read");
+    }
+}
+
 /// Without that policy, whoever writes a store could have any Secret of the namespace sent to any
 /// server.
 #[test]

@@ -108,12 +108,6 @@ fn told<K: Resource>(context: &Context, object: &Guarded<K>) {
     context.written.shown(&uid, &object.resource_version().unwrap_or_default());
 }
 
-/// Drops the large parts of an object that nobody reads.
-pub(super) fn trim<K: Resource>(object: &mut Guarded<K>) {
-    object.managed_fields_mut().clear();
-    object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
-}
-
 /// A fingerprint of what triggers a reconcile, which our own status writes do not change.
 fn trigger<K: Resource>(object: &Guarded<K>) -> Option<u64> {
     let mut hasher = DefaultHasher::new();

@@ -232,6 +232,20 @@ async fn a_status_that_is_owed_is_written_over_what_was_found_and_nothing_later(
     }
 }
 
+/// The annotations of an object decide whether it was edited.
+#[tokio::test]
+async fn what_is_kept_of_a_reply_is_trimmed_like_what_a_watch_shows() {
+    const APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+    let server = ApiServer::default();
+    server.put("/namespaces/team/secretstores/vault", vault());
+    server.edit("/namespaces/team/secretstores/vault", &json!({ "metadata": { "annotations": { APPLIED: "{}" } } }));
+    let bench = Bench::on(server.cluster(), None);
+    *bench.told.next.lock() = writing(Requeue::AwaitChange);
+    bench.driven.clone().reconcile(Arc::new(bench.object.clone())).await.unwrap();
+    let newer = bench.told.context.written.newer(bench.object.0.as_ref().unwrap()).expect("the cache lags");
+    assert!(!newer.annotations().contains_key(APPLIED));
+}
+
 #[tokio::test]
 async fn a_status_that_was_written_after_all_is_owed_no_longer() {
     let server = ApiServer::default();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::{Hint, Index, LONGEST_LAG};
+use super::{Held, Hint, Index, LONGEST_LAG};
 use crate::domain::object_name::Name;
 use crate::feed::{Pushed, Seen};
 use crate::store::Site;
@@ -29,8 +29,11 @@ impl Index {
 
     fn announce_here(&mut self, site: &Site, pushed: Pushed, now: Instant) -> Vec<Name> {
         match pushed {
-            Pushed::Version(version, created) | Pushed::Found(version, created) => {
+            Pushed::Version(version, created) => {
                 self.announce_version(site, Seen { version, live: true, consents: None, created }, now)
+            }
+            Pushed::Found(version, created) => {
+                self.announce_found(site, Seen { version, live: true, consents: None, created }, now)
             }
             Pushed::Removal(version) => {
                 if let Some(path) = self.paths.get_mut(site) {
@@ -75,12 +78,20 @@ impl Index {
 
     /// Applies a version, unless a later one overtook it.
     fn announce_version(&mut self, site: &Site, pushed: Seen, now: Instant) -> Vec<Name> {
-        let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
+        let Some(path) = self.paths.get(site) else { return Vec::new() };
         let overtaken =
             path.known.is_some_and(|known| pushed.is_before(known.seen) && now.duration_since(known.at) < OVERTAKING);
         if overtaken {
             return Vec::new();
         }
+        let seen = self.learn(site, pushed, now);
+        let behind = self.behind(site, seen);
+        self.wake_announced(behind, now)
+    }
+
+    /// Takes a version for the latest, and returns it with what else is known of it.
+    fn learn(&mut self, site: &Site, pushed: Seen, now: Instant) -> Seen {
+        let Some(path) = self.paths.get_mut(site) else { return pushed };
         let same = path.known.map(|known| known.seen).filter(|known| known.version == pushed.version);
         let seen = Seen {
             // A write does not change consents.
@@ -93,7 +104,20 @@ impl Index {
             path.removed = Some(pushed.version);
         }
         self.number_anew(site, seen);
-        let behind = self.behind(site, seen);
+        seen
+    }
+
+    /// Applies what a push found as wanted some time ago: it takes nothing newer back, and wakes only
+    /// those who have another version. Who has none could not read it.
+    fn announce_found(&mut self, site: &Site, found: Seen, now: Instant) -> Vec<Name> {
+        let Some(path) = self.paths.get(site) else { return Vec::new() };
+        if path.known.is_some_and(|known| found.is_before(known.seen)) {
+            return Vec::new();
+        }
+        let has_another = |held: &Held| held.taken.is_some_and(|taken| taken.seen.is_another_version(found));
+        let following = self.following(path, site).filter(|(_, held)| has_another(held));
+        let behind: BTreeSet<Name> = following.map(|(name, _)| name.clone()).collect();
+        self.learn(site, found, now);
         self.wake_announced(behind, now)
     }
 

@@ -82,6 +82,25 @@ async fn what_a_push_found_unchanged_wakes_nobody() {
     assert!(two.woken().is_empty());
 }
 
+/// A push says at its end what it read at its beginning, also to those who cannot read now.
+#[tokio::test]
+async fn what_a_push_found_some_time_ago_takes_nothing_newer_back() {
+    let mut two = Two::same().await;
+    let (store, site) = (two.ours.0.clone(), two.ours.1.site());
+    let first = store.peek(&path(AT)).created;
+    let version = store.put(&path(AT), data("2"));
+    two.feed.announce(&site, Pushed::Version(version, store.peek(&path(AT)).created));
+    assert_eq!(two.read(Freshness::Shared).await, (Ok(2), 1));
+    two.woken();
+    let late = Instant::now() + Duration::from_secs(60);
+    assert_eq!(two.feed.index().announce(&site, Pushed::Found(1, first), late), []);
+    assert!(!two.feed.is_behind(&consumer(0)));
+    two.feed.subscribe(&consumer(2), vec![two.ours.1.clone()], Follow::Every(HOUR));
+    two.woken();
+    two.feed.announce(&site, Pushed::Found(2, store.peek(&path(AT)).created));
+    assert_eq!(two.woken(), [], "who has read nothing is not woken");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_standby_behind_another_address_gets_time_to_catch_up() {
     let two = Two::same().await;
