@@ -130,17 +130,33 @@ fn find_all(call: &mut Call<'_>) -> Result<Value, Problem> {
 }
 
 fn replace(call: &mut Call<'_>) -> Result<Value, Problem> {
-    let (expression, subject, with) = (compiled(call)?, Subject::of(call.text(1)), call.text(2));
-    let (mut result, mut done) = (Vec::new(), 0);
+    let with = call.text(2);
     let references = with.iter().filter(|byte| **byte == b'$').count();
-    for range in subject.matches(expression.regex()) {
+    replaced(call, |call, expression, subject, range| {
         call.purse.step(1 + references)?;
-        let Some(captures) = expression.regex().captures_at(subject.text(), range.start) else { continue };
-        let group = |index: usize| captures.get(index).map(|found| subject.part(found.range()));
-        let expanded = expanded(&with, &group, &|name| group(expression.group(name)?));
-        call.purse.make(range.start - done + expanded.len())?;
+        let captures = expression.regex().captures_at(subject.text(), range.start);
+        let group = |index: usize| Some(subject.part(captures.as_ref()?.get(index)?.range()));
+        Ok(expanded(&with, &group, &|name| group(expression.group(name)?)))
+    })
+}
+
+fn replace_literally(call: &mut Call<'_>) -> Result<Value, Problem> {
+    let with = call.text(2);
+    replaced(call, |_, _, _, _| Ok(with.to_vec()))
+}
+
+/// The text with each match replaced.
+fn replaced(
+    call: &mut Call<'_>,
+    by: impl Fn(&mut Call<'_>, &Expression, &Subject, &Range<usize>) -> Result<Vec<u8>, Problem>,
+) -> Result<Value, Problem> {
+    let (expression, subject) = (compiled(call)?, Subject::of(call.text(1)));
+    let (mut result, mut done) = (Vec::new(), 0);
+    for range in subject.matches(expression.regex()) {
+        let instead = by(call, &expression, &subject, &range)?;
+        call.purse.make(range.start - done + instead.len())?;
         result.extend_from_slice(subject.part(done..range.start));
-        result.extend_from_slice(&expanded);
+        result.extend_from_slice(&instead);
         done = range.end;
     }
     result.extend_from_slice(subject.part(done..subject.text().len()));
@@ -195,19 +211,6 @@ fn reference(text: &[u8]) -> Option<(&str, &[u8])> {
         true => Some((name, after.strip_prefix(b"}")?)),
         false => Some((name, after)),
     }
-}
-
-fn replace_literally(call: &mut Call<'_>) -> Result<Value, Problem> {
-    let (expression, subject, with) = (compiled(call)?, Subject::of(call.text(1)), call.text(2));
-    let (mut result, mut done) = (Vec::new(), 0);
-    for range in subject.matches(expression.regex()) {
-        call.purse.make(range.start - done + with.len())?;
-        result.extend_from_slice(subject.part(done..range.start));
-        result.extend_from_slice(&with);
-        done = range.end;
-    }
-    result.extend_from_slice(subject.part(done..subject.text().len()));
-    Ok(Value::text(result))
 }
 
 /// Go's `Regexp.Split`.
