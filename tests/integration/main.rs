@@ -68,6 +68,7 @@ mod sessions;
 mod slow_store;
 mod stage;
 mod standby;
+mod status_denied;
 mod store_authors;
 mod store_edits;
 mod system_roots;

@@ -23,6 +23,7 @@ use crate::bad_pull::told_that_it_does_not_decode;
 use crate::bad_store::edit_store;
 use crate::fan_out::{self, in_place, label};
 use crate::stage::{LATER, SOON, STORE, Stage, condition, mapping, own_lab};
+use crate::status_denied::told_later;
 
 const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 
@@ -69,6 +70,7 @@ async fn s6_every_right_that_we_ship_is_used_and_nothing_is_refused() -> anyhow:
     told_that_it_does_not_decode(&stage, "odd").await?;
     fan_out(&lab, &stage).await?;
     unserved(&stage).await?;
+    told_later(&lab, &stage).await?;
 
     let audit = lab.api_audit()?;
     wait::until("every right to be used", SOON, async || {
