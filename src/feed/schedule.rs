@@ -146,7 +146,7 @@ impl Feed {
         for listing in listings {
             plans.entry(listing.folder.tree.identity.clone()).or_default().listings.push(listing);
         }
-        for path in alone {
+        for path in alone.into_iter().flat_map(Due::apart) {
             if let Some(login) = path.logins.first() {
                 plans.entry(login.source.client.identity().clone()).or_default().alone.push(path);
             }
@@ -240,14 +240,14 @@ impl Feed {
             .await;
     }
 
-    /// Requests the version with the first login that may read it, and with each whose last check
-    /// failed. All logins of a site are at its address: if the server is down, it is so for all.
+    /// Requests the version with the first login that may read it. All logins of a site are at its
+    /// address: if the server is down, it is so for all.
     async fn check(&self, due: Due) -> Answer {
         let Due { site, logins, .. } = due;
         let (mut is_decided, mut answer) = (false, Answer::Given);
-        for Check { source, failing } in logins {
-            if !failing && is_decided {
-                continue;
+        for Check { source, .. } in logins {
+            if is_decided {
+                break;
             }
             let (identity, begun) = (source.client.identity(), Instant::now());
             match source.client.head(&source.path).await {

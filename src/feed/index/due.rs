@@ -20,8 +20,7 @@ const UNFOLLOWED_WINDOW: Duration = Duration::from_secs(3600);
 /// A path whose check is due.
 pub(in crate::feed) struct Due {
     pub site: Site,
-    /// The logins to check with, in turn. Those that fail are last, so that one that fails for a
-    /// reason of its own delays the others by one check.
+    /// The logins to check with.
     pub logins: Vec<Check>,
     /// The shortest interval of its consumers.
     pub window: Duration,
@@ -32,6 +31,19 @@ pub(in crate::feed) struct Check {
     pub source: Source,
     /// Whether its last check failed.
     pub failing: bool,
+}
+
+impl Due {
+    /// What is checked apart: with the logins that worked last time, in turn until one decides, and
+    /// with each of the others alone. One that fails for a reason of its own, or is slow to fail,
+    /// delays the others by one check.
+    pub fn apart(self) -> impl Iterator<Item = Due> {
+        let Due { site, logins, window } = self;
+        let (failing, working): (Vec<Check>, Vec<Check>) = logins.into_iter().partition(|login| login.failing);
+        let alone = failing.into_iter().map(|login| vec![login]);
+        let apart = std::iter::once(working).filter(|logins| !logins.is_empty()).chain(alone);
+        apart.map(move |logins| Due { site: site.clone(), logins, window })
+    }
 }
 
 impl Index {
@@ -199,8 +211,6 @@ impl Index {
                 checks.insert(identity.clone(), Check { source: held.source.clone(), failing });
             }
         }
-        let mut checks: Vec<Check> = checks.into_values().collect();
-        checks.sort_by_key(|login| login.failing);
-        checks
+        checks.into_values().collect()
     }
 }

@@ -60,3 +60,32 @@ async fn a_login_that_is_slow_keeps_no_others_paths_unchecked_and_no_bytes_held(
     token.cancel();
     running.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn logins_that_are_slow_to_be_denied_delay_no_check_of_one_that_works() {
+    let store = FakeStore::new();
+    let feed = Feed::new();
+    let mut wakeups = feed.wakeups().unwrap();
+    store.put(&path("a"), data("1"));
+    for number in 0..20 {
+        let source = super::source(&store.with_identity(&format!("s@{number}")), "a").await;
+        feed.subscribe(&consumer(number), vec![source.clone()], Follow::Every(HOUR));
+        feed.read(&consumer(number), &source, Freshness::Shared).await.unwrap();
+    }
+    // All but the last are denied from now on, each after a while.
+    let works = Identity("s@19".into());
+    store.before_each(move |_, request| {
+        let denied = StoreError::Forbidden { operation: "read", path: "a".into() };
+        (request.identity != works).then(|| Fault::Refuse(denied))
+    });
+    let mut now = Instant::now();
+    for _ in 0..3 {
+        now += 2 * HOUR;
+        feed.clone().check_due(now, exactly).await;
+        drained(&mut wakeups);
+    }
+    store.slow(Operation::Head, Duration::from_secs(10));
+    let began = tokio::time::Instant::now();
+    feed.clone().check_due(now + 2 * HOUR, exactly).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(10), "each is asked, and none waits for another");
+}

@@ -14,8 +14,9 @@ use super::reply::MountInfo;
 use crate::domain::path::Mount;
 use crate::store::StoreError;
 
-/// Answers that are unused for this long are dropped, as are those of closed clients.
-const IDLE: Duration = Duration::from_secs(2 * 3600);
+/// How long an answer counts, and is kept of a closed client. A mount or a server that was created
+/// again has another name: each client hears of it, also one that has missed no entry there.
+const KEPT: Duration = Duration::from_secs(15 * 60);
 
 /// The answers of all clients of the process; clones share them.
 #[derive(Clone)]
@@ -31,10 +32,16 @@ type ClientNumber = u64;
 
 impl Default for Answers {
     fn default() -> Self {
+        Answers::kept_for(KEPT)
+    }
+}
+
+impl Answers {
+    fn kept_for(time: Duration) -> Self {
         Answers {
-            servers: Cache::builder().time_to_idle(IDLE).build(),
-            mounts: Cache::builder().time_to_idle(IDLE).build(),
-            looks: Cache::builder().time_to_idle(IDLE).build(),
+            servers: Cache::builder().time_to_live(time).build(),
+            mounts: Cache::builder().time_to_live(time).build(),
+            looks: Cache::builder().time_to_live(time).build(),
         }
     }
 }
@@ -183,6 +190,17 @@ mod tests {
         assert!(known.mount(&mount, Certainty::Fresh, gone).await.is_err());
         known.mount(&mount, Certainty::Known, ask).await.unwrap();
         assert_eq!(asked.load(Ordering::Relaxed), 4, "a mount that was not there is asked about again");
+    }
+
+    #[tokio::test]
+    async fn what_was_created_again_is_known_by_its_new_name_although_it_is_asked_for_all_the_time() {
+        let known = Known::new(Answers::kept_for(Duration::ZERO));
+        let mount = secret();
+        for name in ["kv_1", "kv_2"] {
+            let again = || async { Ok(MountInfo { accessor: name.into(), ..info() }) };
+            assert_eq!(&*known.mount(&mount, Certainty::Known, again).await.unwrap().accessor, name);
+            assert_eq!(&*known.server(async { Ok(name.into()) }).await.unwrap(), name);
+        }
     }
 
     #[tokio::test]
