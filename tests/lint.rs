@@ -106,6 +106,7 @@ fn the_caret_stands_at_what_is_wrong() {
         ("store-path", "      path: secret/../other"),
         ("store-header", "        \"X Other\": a"),
         ("store-ca-elsewhere", "        type: ConfigMap"),
+        ("store-ca-no-pem", "      caBundle: YQ=="),
         ("store-version", "      version: v1"),
         ("store-namespace", "      namespace: \"team ä\""),
         ("not-permitted-name", "  - name: for-others"),
