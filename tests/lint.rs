@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 mod commands;
 #[path = "lint/constructed.rs"]
 mod constructed;
+#[path = "lint/stores.rs"]
+mod stores;
 
 use waypost::cli::lint::{self, Colour, Format, judge, render};
 use waypost::domain::convention::{Convention, Mode, Severity};

@@ -9,6 +9,11 @@ use super::problem::{Located, Problem};
 use super::source::Source;
 use crate::api;
 
+/// The fields of stores that may have a secret: the values of headers, and a key where its author
+/// meant a certificate.
+const MAY_BE_SECRET: [&str; 3] =
+    ["spec.provider.vault.headers", "spec.provider.vault.caBundle", "spec.provider.openBao.caBundle"];
+
 /// One object of a kind of our API.
 pub struct Object<'s> {
     pub source: &'s Source,
@@ -20,6 +25,16 @@ impl Object<'_> {
     /// The text of a field of `metadata`.
     pub fn metadata(&self, field: &str) -> &str {
         self.node.get("metadata").and_then(|metadata| metadata.text_at(field)).unwrap_or_default()
+    }
+
+    /// A problem of the object with its position. A line that may have a secret is not shown.
+    pub fn located(&self, problem: Problem) -> Located {
+        let secret = MAY_BE_SECRET.iter().filter_map(|field| self.node.at(field)).map(|node| {
+            // The span of a map ends where the next field begins.
+            let text = self.source.text.get(node.span.clone()).map(str::trim_end);
+            node.span.start..text.map_or(node.span.end, |text| node.span.start + text.len())
+        });
+        Located::beside(&secret.collect::<Vec<_>>(), self.source, problem)
     }
 }
 

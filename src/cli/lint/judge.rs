@@ -45,12 +45,12 @@ fn judge_by(sources: &[Source], bundle: Bundle<'_>, modes: &Modes<'_>, store_pat
         let convention = modes.of(object);
         problems.extend(convention::check(object, &convention, &stores));
         problems.extend(fan_out::check(object, &convention));
-        found.extend(problems.into_iter().map(|p| Located::of(object.source, p)));
+        found.extend(problems.into_iter().map(|problem| object.located(problem)));
     }
     found.extend(
         convention::one_producer(&objects, modes, &stores)
             .into_iter()
-            .map(|(index, problem)| Located::of(objects[index].source, problem)),
+            .map(|(index, problem)| objects[index].located(problem)),
     );
     in_order(sources, found)
 }
