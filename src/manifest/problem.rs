@@ -7,7 +7,7 @@ use super::source::Source;
 use crate::domain::convention::{Finding, Severity};
 
 /// A problem in a document.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// A rule of the convention (`V5`), a fact of Kubernetes (`K1`), or a kind of mistake
     /// (`unknown-field`).

@@ -53,7 +53,7 @@ fn assumed(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec
 /// Findings of reads: a path outside the convention is a warning, a key that is not a path an error
 /// in every mode.
 fn read(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec<Problem> {
-    let mut problems = Vec::new();
+    let mut problems: Vec<Problem> = Vec::new();
     for Read { mount, key, property } in reads(object, stores) {
         let findings = match RemotePath::parse_read(mount, key.text().unwrap_or_default()) {
             Ok(path) => convention.judge_read(&path, property),
@@ -62,7 +62,12 @@ fn read(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec<Pr
                 vec![Finding { rule, severity, message, fix: None }]
             }
         };
-        problems.extend(findings.into_iter().map(|f| Problem::of(f, key.span.clone())));
+        for problem in findings.into_iter().map(|finding| Problem::of(finding, key.span.clone())) {
+            // Several mounts of a store may lead to the same finding: it is reported once.
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
     }
     let listed = read_spec(object).and_then(|spec| spec.get("dataFrom")).map(Node::items).unwrap_or_default();
     for entry in listed {
@@ -110,22 +115,23 @@ pub fn one_producer(objects: &[Object<'_>], modes: &Modes<'_>, stores: &Stores) 
                     continue;
                 }
                 let field = format!("{root}.data[{at}].match.remoteRef.remoteKey");
-                problems.push((
-                    index,
-                    Problem {
-                        rule: RuleId::V4.to_string(),
-                        severity,
-                        span: span_of(&object.node, &field),
-                        message: format!(
-                            "{} {}/{} already writes `{property}` of `{}`",
-                            owner.kind.name,
-                            owner.metadata("namespace"),
-                            owner.metadata("name"),
-                            facts.remote_key
-                        ),
-                        fix: Some("give one of them a path or a property of its own".into()),
-                    },
-                ));
+                let problem = Problem {
+                    rule: RuleId::V4.to_string(),
+                    severity,
+                    span: span_of(&object.node, &field),
+                    message: format!(
+                        "{} {}/{} already writes `{property}` of `{}`",
+                        owner.kind.name,
+                        owner.metadata("namespace"),
+                        owner.metadata("name"),
+                        facts.remote_key
+                    ),
+                    fix: Some("give one of them a path or a property of its own".into()),
+                };
+                // Several mounts of a store may lead to the same finding: it is reported once.
+                if !problems.contains(&(index, problem.clone())) {
+                    problems.push((index, problem));
+                }
             }
         }
     }

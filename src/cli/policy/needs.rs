@@ -204,6 +204,21 @@ spec:
     }
 
     #[test]
+    fn every_mount_that_the_manifests_of_a_store_give_it_is_needed() {
+        let store = |mount: &str| {
+            format!(
+                "---\napiVersion: external-secrets.io/v1\nkind: ClusterSecretStore\nmetadata: {{name: elsewhere}}\nspec: {{provider: {{vault: {{server: 'https://v', path: {mount}}}}}}}\n"
+            )
+        };
+        for role in [Role::Publisher, Role::Consumer] {
+            let (lines, _) = found(role, None, &[MANIFESTS, &store("one"), &store("two")].concat());
+            for mount in ["one/", "two/"] {
+                assert_eq!(lines.iter().filter(|line| line.starts_with(mount)).count(), 2, "{lines:?}");
+            }
+        }
+    }
+
+    #[test]
     fn each_path_is_needed_once_however_it_is_spelled_and_by_whom_is_told() {
         let push = "secret/platform-data/postgres/shop {Purge} PushSecret db/push".to_owned();
         assert_eq!(found(Role::Publisher, None, MANIFESTS), (vec![push.clone()], 1));
