@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 mod commands;
 #[path = "lint/constructed.rs"]
 mod constructed;
+#[path = "lint/modes.rs"]
+mod modes;
 #[path = "lint/stores.rs"]
 mod stores;
 

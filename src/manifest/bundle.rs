@@ -1,10 +1,10 @@
-//! Bundles files: the objects of our API, the labels of Namespaces, and what could not be read.
+//! Bundles files: the objects of our API, the Namespaces, and what could not be read.
 
 use std::ops::Range;
 
 use super::document::{self, Node, Value};
 use super::kinds::{self, Kind};
-use super::namespaces::{self, Labels, Namespaces};
+use super::namespaces::{self, Namespaces};
 use super::problem::{Located, Problem};
 use super::source::Source;
 use crate::api;
@@ -43,8 +43,6 @@ impl Object<'_> {
 pub struct Bundle<'s> {
     /// The objects of our API.
     pub objects: Vec<Object<'s>>,
-    /// The modes in the labels of Namespaces.
-    pub modes: Labels,
     /// The Namespaces.
     pub namespaces: Namespaces,
     /// What could not be parsed, or is not an object of the API.
@@ -62,9 +60,7 @@ pub fn bundle(sources: &[Source]) -> Bundle<'_> {
             }
             if namespaces::is_namespace(&node) {
                 namespaces::record(&node, &mut bundle.namespaces);
-                bundle
-                    .broken
-                    .extend(namespaces::note(&node, &mut bundle.modes).map(|problem| Located::of(source, problem)));
+                bundle.broken.extend(namespaces::unknown_mode(&node).map(|problem| Located::of(source, problem)));
                 continue;
             }
             match recognised(&node) {

@@ -9,7 +9,7 @@ use waypost::manifest;
 
 use super::{lint, shown, text};
 
-fn corpus(file: &str) -> String {
+pub fn corpus(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(file)).unwrap()
 }
 

@@ -1,43 +1,33 @@
 //! Judges the documents of a set of files: their shape, their facts, and the path convention.
 
 use std::collections::{HashMap, HashSet};
-use std::mem;
 
-use super::modes::Modes;
+use super::modes::{ModeBy, Modes};
 use super::{convention, facts, fan_out, metadata, permitted, rules, schema};
 use crate::domain::convention::Convention;
-use crate::manifest::{Bundle, Labels, Located, Node, Object, Problem, Source, Value, bundle, stores};
+use crate::manifest::{Bundle, Located, Node, Object, Problem, Source, Value, bundle, stores};
+
+/// What lint is told of the installation.
+#[derive(Clone, Copy)]
+pub struct Installation<'a> {
+    pub convention: &'a Convention,
+    pub mode_by: ModeBy,
+    /// The mount of stores that are not among the files.
+    pub store_path: &'a str,
+}
 
 /// Every problem of every file, in the order of files and lines. An object is judged in the mode of
 /// its Namespace's label, if the Namespace is among the files.
 pub fn judge(sources: &[Source], convention: &Convention, store_path: &str) -> Vec<Located> {
-    judge_bundle(sources, bundle(sources), convention, store_path)
+    judge_bundle(sources, bundle(sources), Installation { convention, mode_by: ModeBy::Label, store_path })
 }
 
 /// The same for files that are bundled already.
-pub fn judge_bundle(
-    sources: &[Source],
-    mut bundle: Bundle<'_>,
-    convention: &Convention,
-    store_path: &str,
-) -> Vec<Located> {
-    let modes = Modes::new(convention, mem::take(&mut bundle.modes));
-    judge_by(sources, bundle, &modes, store_path)
-}
-
-/// The same in the convention's own mode, whatever namespaces' labels say.
-pub fn judge_in_one_mode(
-    sources: &[Source],
-    bundle: Bundle<'_>,
-    convention: &Convention,
-    store_path: &str,
-) -> Vec<Located> {
-    judge_by(sources, bundle, &Modes::new(convention, Labels::new()), store_path)
-}
-
-fn judge_by(sources: &[Source], bundle: Bundle<'_>, modes: &Modes<'_>, store_path: &str) -> Vec<Located> {
+pub fn judge_bundle(sources: &[Source], bundle: Bundle<'_>, installation: Installation<'_>) -> Vec<Located> {
     let closed = permitted::closed(&bundle);
-    let Bundle { objects, namespaces, broken: mut found, .. } = bundle;
+    let Bundle { objects, namespaces, broken: mut found } = bundle;
+    let Installation { convention, mode_by, store_path } = installation;
+    let modes = Modes::new(convention, &namespaces, mode_by);
     let stores = stores(&objects, store_path, closed);
     for object in &objects {
         let mut problems = alone(object);
@@ -48,7 +38,7 @@ fn judge_by(sources: &[Source], bundle: Bundle<'_>, modes: &Modes<'_>, store_pat
         found.extend(problems.into_iter().map(|problem| object.located(problem)));
     }
     found.extend(
-        convention::one_producer(&objects, modes, &stores)
+        convention::one_producer(&objects, &modes, &stores)
             .into_iter()
             .map(|(index, problem)| objects[index].located(problem)),
     );

@@ -21,10 +21,10 @@ use std::process::ExitCode;
 use super::terminal;
 use crate::domain::convention::{Mode, Severity};
 use crate::manifest::{self, Exclude, Found};
-use judge::{judge_bundle, judge_in_one_mode};
 
 pub use convention_file::{NoConvention, convention};
-pub use judge::judge;
+pub use judge::{Installation, judge, judge_bundle};
+pub use modes::ModeBy;
 pub use output::{Colour, Format, render};
 pub use permitted::closed;
 
@@ -72,13 +72,10 @@ pub fn run(args: &Args) -> ExitCode {
     if bundle.objects.is_empty() && unread.is_empty() {
         terminal::say(NOTHING);
     }
-    let found = match args.path_convention {
-        Some(mode) => {
-            convention.mode = mode;
-            judge_in_one_mode(&sources, bundle, &convention, &args.store_path)
-        }
-        None => judge_bundle(&sources, bundle, &convention, &args.store_path),
-    };
+    let mode_by = args.path_convention.map_or(ModeBy::Label, |_mode| ModeBy::Flag);
+    convention.mode = args.path_convention.unwrap_or(convention.mode);
+    let installation = Installation { convention: &convention, mode_by, store_path: &args.store_path };
+    let found = judge_bundle(&sources, bundle, installation);
     let colour = if terminal::is_coloured() { Colour::Terminal } else { Colour::None };
     let errors = output::count(&found, Severity::Error);
     let (warnings, files) = (output::count(&found, Severity::Warning), sources.len());

@@ -77,11 +77,16 @@ pub fn check(object: &Object<'_>, stores: &Stores, namespaces: &Namespaces) -> V
 
 /// The Namespaces among the files that certainly get a child.
 fn children<'n>(object: &Object<'_>, namespaces: &'n Namespaces) -> Vec<&'n str> {
+    let gets_child = gets_child(object);
+    let selected = namespaces.iter().filter(|(_, known)| known.iter().all(&gets_child));
+    selected.map(|(name, _)| name.as_str()).collect()
+}
+
+/// Whether a Namespace gets a child of a ClusterPushSecret, as one file shows it.
+pub fn gets_child(object: &Object<'_>) -> impl Fn(&Namespace) -> bool + use<> {
     let selectors = object.node.at("spec.namespaceSelectors").map(Node::admitted);
     let selectors = selectors.and_then(|selectors| serde_json::from_value::<Vec<LabelSelector>>(selectors).ok());
     // Other checks report a malformed selector.
-    let Some(Ok(selection)) = selectors.as_deref().map(Selection::parse) else { return Vec::new() };
-    let gets_one = |namespace: &Namespace| !namespace.opts_out && selection.matches(&namespace.labels);
-    let selected = namespaces.iter().filter(|(_, known)| known.iter().all(gets_one));
-    selected.map(|(name, _)| name.as_str()).collect()
+    let selection = selectors.and_then(|selectors| Selection::parse(&selectors).ok());
+    move |namespace| !namespace.opts_out && selection.as_ref().is_some_and(|all| all.matches(&namespace.labels))
 }
