@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::modes::Modes;
-use crate::domain::convention::{Convention, Finding, Mode, RuleId, Severity};
+use crate::domain::convention::{Convention, Finding, LocatedFinding, Mode, PushFacts, RuleId, Severity};
 use crate::domain::path::RemotePath;
 use crate::domain::remote_key::RemoteKey;
 use crate::manifest::{
@@ -16,10 +16,21 @@ pub fn check(object: &Object<'_>, convention: &Convention, stores: &Stores) -> V
     let mut problems = read(object, convention, stores);
     problems.extend(assumed(object, convention, stores));
     if let Some(facts) = push_facts(object, stores) {
-        let found = convention.judge_push_secret(&facts).into_iter();
+        let found = convention.judge_push_secret(&facts).into_iter().chain(conflicts(convention, &facts));
         problems.extend(found.map(|located| Problem::of(located.finding, span_of(&object.node, &located.field))));
     }
     problems
+}
+
+/// V4 within a push where the convention is off. It is told as a warning, because the controller
+/// refuses two producers of one property in every mode.
+fn conflicts(convention: &Convention, facts: &PushFacts<'_>) -> Vec<LocatedFinding> {
+    let warning = match convention.mode {
+        Mode::Enforce | Mode::Warn => return Vec::new(),
+        Mode::Off => Convention { mode: Mode::Warn, ..convention.clone() },
+    };
+    let found = warning.judge_push_secret(facts).into_iter();
+    found.filter(|located| located.finding.rule == RuleId::V4).collect()
 }
 
 /// Warns of a selector of stores that no manifest among the files matches, and says which mount is
@@ -108,8 +119,8 @@ pub fn one_producer(objects: &[Object<'_>], modes: &Modes<'_>, stores: &Stores) 
                 let owner = *first.entry(place).or_insert(object);
                 let severity = match modes.of(object).mode {
                     Mode::Enforce => Severity::Error,
-                    Mode::Warn => Severity::Warning,
-                    Mode::Off => continue,
+                    // The claims in the store know no mode.
+                    Mode::Warn | Mode::Off => Severity::Warning,
                 };
                 if is_same(owner, object) {
                     continue;

@@ -34,7 +34,7 @@ pub fn judge_bundle(sources: &[Source], bundle: Bundle<'_>, installation: Instal
         problems.extend(permitted::check(object, &stores, &namespaces));
         let convention = modes.of(object);
         problems.extend(convention::check(object, &convention, &stores));
-        problems.extend(fan_out::check(object, &convention));
+        problems.extend(fan_out::check(object));
         found.extend(problems.into_iter().map(|problem| object.located(problem)));
     }
     found.extend(
