@@ -26,6 +26,8 @@ pub type Closed = BTreeSet<(String, String)>;
 struct Known {
     mount: Option<String>,
     labels: BTreeMap<String, String>,
+    /// The class, if another controller serves it.
+    of_others: Option<String>,
 }
 
 /// A store that a reference means.
@@ -45,12 +47,19 @@ pub enum AtHand {
     Yes,
     /// No: its mount is assumed.
     No,
-    /// Those that are do not serve the namespace, so another one's mount is assumed.
+    /// Those that are do not serve the namespace, or are another controller's, so another one's mount
+    /// is assumed.
     Closed,
 }
 
-/// The stores among the objects; others are assumed to have `store_path`.
-pub fn stores(objects: &[Object<'_>], store_path: &str, closed: Closed) -> Stores {
+/// The stores among the objects; others are assumed to have `store_path`. `of_others` has the class
+/// of a store that another controller serves.
+pub fn stores(
+    objects: &[Object<'_>],
+    store_path: &str,
+    closed: Closed,
+    of_others: impl Fn(&Object<'_>) -> Option<String>,
+) -> Stores {
     let mut known: BTreeMap<String, Vec<Known>> = BTreeMap::new();
     for object in objects {
         let name = object.metadata("name");
@@ -61,12 +70,15 @@ pub fn stores(objects: &[Object<'_>], store_path: &str, closed: Closed) -> Store
         };
         let provider =
             ["spec.provider.vault", "spec.provider.openBao"].into_iter().find_map(|provider| object.node.at(provider));
-        if let Some(provider) = provider {
-            let mount = provider.text_at("path").filter(|path| !path.is_empty()).map(str::to_owned);
-            let labels = object.node.at("metadata.labels").map(Node::json);
-            let labels = labels.and_then(|labels| serde_json::from_value(labels).ok()).unwrap_or_default();
-            known.entry(identity).or_default().push(Known { mount, labels });
-        }
+        let mount = match provider {
+            Some(provider) => provider.text_at("path").filter(|path| !path.is_empty()),
+            // Another check reports a provider that is not ours.
+            None => Some(store_path),
+        };
+        let labels = object.node.at("metadata.labels").map(Node::json);
+        let labels = labels.and_then(|labels| serde_json::from_value(labels).ok()).unwrap_or_default();
+        let store = Known { mount: mount.map(str::to_owned), labels, of_others: of_others(object) };
+        known.entry(identity).or_default().push(store);
     }
     Stores { known, assumed: store_path.to_owned(), closed }
 }
@@ -74,10 +86,21 @@ pub fn stores(objects: &[Object<'_>], store_path: &str, closed: Closed) -> Store
 impl Stores {
     /// The mounts of a referenced store: of each of its manifests, or the assumed one.
     pub fn mounts(&self, reference: &Node, namespace: &str) -> BTreeSet<Option<&str>> {
-        match self.known.get(&identity(reference, namespace)) {
-            Some(known) => known.iter().map(|known| known.mount.as_deref()).collect(),
-            None => BTreeSet::from([Some(self.assumed.as_str())]),
-        }
+        let known = self.known.get(&identity(reference, namespace)).into_iter().flatten();
+        let ours = known.filter(|known| known.of_others.is_none());
+        let mounts: BTreeSet<_> = ours.map(|known| known.mount.as_deref()).collect();
+        if mounts.is_empty() { BTreeSet::from([Some(self.assumed.as_str())]) } else { mounts }
+    }
+
+    /// The class of the stores that a reference means, if each of them that is among the files is
+    /// another controller's.
+    pub fn of_others(&self, reference: &Node, namespace: &str) -> Option<&str> {
+        let meant: Vec<&Known> = match query(reference) {
+            Some(query) => self.matching(reference, namespace, &query).map(|(_, known)| known).collect(),
+            None => self.known.get(&identity(reference, namespace)).into_iter().flatten().collect(),
+        };
+        let classes: Option<Vec<&str>> = meant.into_iter().map(|known| known.of_others.as_deref()).collect();
+        classes?.first().copied()
     }
 
     /// The assumed mount of a store that is not among the files.
@@ -100,24 +123,40 @@ impl Stores {
             let mounts = self.mounts(reference, namespace).into_iter();
             return mounts.map(|mount| Meant { identity: identity.clone(), mount, at_hand }).collect();
         };
-        let home = (reference.text_at("kind") != Some("ClusterSecretStore")).then(|| format!("{namespace}/"));
-        let is_home = |identity: &str| match &home {
-            Some(home) => identity.starts_with(home),
-            None => !identity.contains('/'),
-        };
-        let at_home = self.known.iter().filter(|(identity, _)| is_home(identity));
-        let matching = at_home.flat_map(|(identity, known)| known.iter().map(move |known| (identity, known)));
-        let matching = matching.filter(|(_, known)| query.matches(&known.labels));
-        let (closed, open): (Vec<_>, Vec<_>) = matching.partition(|(identity, _)| self.is_closed(identity, namespace));
+        let matching = self.matching(reference, namespace, &query);
+        let (open, closed): (Vec<_>, Vec<_>) =
+            matching.partition(|(identity, known)| known.of_others.is_none() && !self.is_closed(identity, namespace));
         let open: BTreeSet<_> = open.into_iter().map(|(identity, known)| (identity, known.mount.as_deref())).collect();
         if open.is_empty() {
-            let identity = format!("{}{query}", home.unwrap_or_default());
+            let identity = format!("{}{query}", home(reference, namespace).unwrap_or_default());
             let at_hand = if closed.is_empty() { AtHand::No } else { AtHand::Closed };
             return vec![Meant { identity, mount: Some(&self.assumed), at_hand }];
         }
         let meant = |(identity, mount): (&String, _)| Meant { identity: identity.clone(), mount, at_hand: AtHand::Yes };
         open.into_iter().map(meant).collect()
     }
+
+    /// The stores of a reference's kind that have the labels, once for each manifest.
+    fn matching(
+        &self,
+        reference: &Node,
+        namespace: &str,
+        query: &LabelQuery,
+    ) -> impl Iterator<Item = (&String, &Known)> {
+        let home = home(reference, namespace);
+        let is_home = move |identity: &str| match &home {
+            Some(home) => identity.starts_with(home),
+            None => !identity.contains('/'),
+        };
+        let at_home = self.known.iter().filter(move |(identity, _)| is_home(identity));
+        let stores = at_home.flat_map(|(identity, known)| known.iter().map(move |known| (identity, known)));
+        stores.filter(|(_, known)| query.matches(&known.labels))
+    }
+}
+
+/// The beginning of the identities of a namespace's SecretStores; `None` for ClusterSecretStores.
+fn home(reference: &Node, namespace: &str) -> Option<String> {
+    (reference.text_at("kind") != Some("ClusterSecretStore")).then(|| format!("{namespace}/"))
 }
 
 /// The identity of a store that is referenced by name.

@@ -3,32 +3,47 @@
 use std::collections::{HashMap, HashSet};
 
 use super::modes::{ModeBy, Modes};
-use super::{convention, facts, fan_out, metadata, permitted, rules, schema};
+use super::{convention, facts, fan_out, metadata, permitted, rules, schema, served};
+use crate::config::CONTROLLER_CLASS;
 use crate::domain::convention::Convention;
 use crate::manifest::{Bundle, Located, Node, Object, Problem, Source, Value, bundle, stores};
+use crate::store::admit::Class;
 
 /// What lint is told of the installation.
-#[derive(Clone, Copy)]
 pub struct Installation<'a> {
     pub convention: &'a Convention,
     pub mode_by: ModeBy,
     /// The mount of stores that are not among the files.
     pub store_path: &'a str,
+    /// Which stores its controller serves.
+    pub class: Class,
 }
 
-/// Every problem of every file, in the order of files and lines. An object is judged in the mode of
-/// its Namespace's label, if the Namespace is among the files.
+/// What lint finds.
+pub struct Judged {
+    pub found: Vec<Located>,
+    /// How many objects another controller serves: they are not judged.
+    pub left_alone: usize,
+}
+
+/// Every problem of every file, in the order of files and lines, for a controller with the default
+/// class. An object is judged in the mode of its Namespace's label, if the Namespace is among the
+/// files.
 pub fn judge(sources: &[Source], convention: &Convention, store_path: &str) -> Vec<Located> {
-    judge_bundle(sources, bundle(sources), Installation { convention, mode_by: ModeBy::Label, store_path })
+    let class = Class::new(CONTROLLER_CLASS, true);
+    judge_bundle(sources, bundle(sources), &Installation { convention, mode_by: ModeBy::Label, store_path, class })
+        .found
 }
 
-/// The same for files that are bundled already.
-pub fn judge_bundle(sources: &[Source], bundle: Bundle<'_>, installation: Installation<'_>) -> Vec<Located> {
+/// The same for files that are bundled already, and any installation.
+pub fn judge_bundle(sources: &[Source], bundle: Bundle<'_>, installation: &Installation<'_>) -> Judged {
     let closed = permitted::closed(&bundle);
     let Bundle { objects, namespaces, broken: mut found } = bundle;
-    let Installation { convention, mode_by, store_path } = installation;
-    let modes = Modes::new(convention, &namespaces, mode_by);
-    let stores = stores(&objects, store_path, closed);
+    let Installation { convention, mode_by, store_path, class } = installation;
+    let modes = Modes::new(convention, &namespaces, *mode_by);
+    let stores = stores(&objects, store_path, closed, |store| served::of_others(store, class));
+    let is_left_alone = |object: &Object<'_>| served::is_left_alone(object, &stores, class);
+    let (left_alone, objects): (Vec<_>, Vec<_>) = objects.into_iter().partition(is_left_alone);
     for object in &objects {
         let mut problems = alone(object);
         problems.extend(permitted::check(object, &stores, &namespaces));
@@ -42,7 +57,7 @@ pub fn judge_bundle(sources: &[Source], bundle: Bundle<'_>, installation: Instal
             .into_iter()
             .map(|(index, problem)| objects[index].located(problem)),
     );
-    in_order(sources, found)
+    Judged { found: in_order(sources, found), left_alone: left_alone.len() }
 }
 
 /// Problems of a single object. As in a cluster, its rules are checked only if its shape is right,

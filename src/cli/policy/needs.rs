@@ -26,7 +26,7 @@ pub type Needs = BTreeMap<RemotePath, Need>;
 /// without it would lack rights.
 pub fn needs(sources: &[Source], role: Role, namespace: Option<&str>, store_path: &str) -> (Needs, Vec<String>) {
     let bundle = bundle(sources);
-    let (objects, stores) = (&bundle.objects, stores(&bundle.objects, store_path, closed(&bundle)));
+    let (objects, stores) = (&bundle.objects, stores(&bundle.objects, store_path, closed(&bundle), |_store| None));
     let mut needs = Needs::new();
     let errors = bundle.broken.iter().filter(|found| found.problem.severity == Severity::Error);
     let mut refused: Vec<String> = errors.map(ToString::to_string).collect();
