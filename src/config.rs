@@ -15,6 +15,9 @@ use crate::domain::target::Strangers;
 /// The namespace file of a pod's ServiceAccount: the default namespace of the Lease.
 const POD_NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
+/// The class of the stores that a controller serves, unless a flag says otherwise.
+pub const CONTROLLER_CLASS: &str = "default";
+
 /// Settings of `waypost controller`. Each flag can also be set in the environment; the flag wins.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
@@ -32,7 +35,7 @@ pub struct Config {
     pub concurrent: u16,
 
     /// Serve stores with this spec.controller.
-    #[arg(long, env = "WAYPOST_CONTROLLER_CLASS", default_value = "default", value_name = "CLASS")]
+    #[arg(long, env = "WAYPOST_CONTROLLER_CLASS", default_value = CONTROLLER_CLASS, value_name = "CLASS")]
     pub controller_class: String,
 
     /// Also serve stores without spec.controller. Set it to false beside another controller.

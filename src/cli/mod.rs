@@ -33,7 +33,8 @@ Examples:
   waypost lint --exclude='**/samples/**' --exclude=old deploy/
   kustomize build overlays/prod | waypost lint -
   helm template chart/ | waypost lint -
-  waypost lint --path-convention=warn --format=sarif deploy/ > waypost.sarif";
+  waypost lint --path-convention=warn --format=sarif deploy/ > waypost.sarif
+  waypost lint --controller-class=waypost --serve-unclassified=false deploy/";
 
 const POLICY: &str = "\
 Examples:

@@ -1,13 +1,18 @@
-//! Bundles files: the objects of our API, the labels of Namespaces, and what could not be read.
+//! Bundles files: the objects of our API, the Namespaces, and what could not be read.
 
 use std::ops::Range;
 
 use super::document::{self, Node, Value};
 use super::kinds::{self, Kind};
-use super::namespaces::{self, Labels, Namespaces};
+use super::namespaces::{self, Namespaces};
 use super::problem::{Located, Problem};
 use super::source::Source;
 use crate::api;
+
+/// The fields of stores that may have a secret: the values of headers, and a key where its author
+/// meant a certificate.
+const MAY_BE_SECRET: [&str; 3] =
+    ["spec.provider.vault.headers", "spec.provider.vault.caBundle", "spec.provider.openBao.caBundle"];
 
 /// One object of a kind of our API.
 pub struct Object<'s> {
@@ -21,6 +26,16 @@ impl Object<'_> {
     pub fn metadata(&self, field: &str) -> &str {
         self.node.get("metadata").and_then(|metadata| metadata.text_at(field)).unwrap_or_default()
     }
+
+    /// A problem of the object with its position. A line that may have a secret is not shown.
+    pub fn located(&self, problem: Problem) -> Located {
+        let secret = MAY_BE_SECRET.iter().filter_map(|field| self.node.at(field)).map(|node| {
+            // The span of a map ends where the next field begins.
+            let text = self.source.text.get(node.span.clone()).map(str::trim_end);
+            node.span.start..text.map_or(node.span.end, |text| node.span.start + text.len())
+        });
+        Located::beside(&secret.collect::<Vec<_>>(), self.source, problem)
+    }
 }
 
 /// The content of a set of files.
@@ -28,8 +43,6 @@ impl Object<'_> {
 pub struct Bundle<'s> {
     /// The objects of our API.
     pub objects: Vec<Object<'s>>,
-    /// The modes in the labels of Namespaces.
-    pub modes: Labels,
     /// The Namespaces.
     pub namespaces: Namespaces,
     /// What could not be parsed, or is not an object of the API.
@@ -47,9 +60,7 @@ pub fn bundle(sources: &[Source]) -> Bundle<'_> {
             }
             if namespaces::is_namespace(&node) {
                 namespaces::record(&node, &mut bundle.namespaces);
-                bundle
-                    .broken
-                    .extend(namespaces::note(&node, &mut bundle.modes).map(|problem| Located::of(source, problem)));
+                bundle.broken.extend(namespaces::unknown_mode(&node).map(|problem| Located::of(source, problem)));
                 continue;
             }
             match recognised(&node) {

@@ -15,7 +15,7 @@ mod uses;
 pub use bundle::{Bundle, Object, bundle, span_of};
 pub use document::{Entry, Node, Value};
 pub use kinds::{Kind, kind_named};
-pub use namespaces::{LABEL_NAME, Labels, Namespace, Namespaces};
+pub use namespaces::{LABEL_NAME, Namespace, Namespaces};
 pub use problem::{Located, Problem};
 pub use source::{Exclude, Found, ReadError, Skipped, Source, bytes, from_file, read};
 pub use stores::{AtHand, Closed, Stores, query, stores};

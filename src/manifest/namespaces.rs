@@ -1,4 +1,4 @@
-//! The Namespaces among the files: their labels, and the mode of the path convention in them.
+//! The Namespaces among the files: their labels, and whether they want children.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,6 @@ use super::document::Node;
 use super::problem::Problem;
 use crate::api::names::{ANNOTATION_OPT_OUT, TRUE};
 use crate::domain::convention::{LABEL_MODE, Mode, Severity};
-
-/// The label of each Namespace that has one.
-pub type Labels = BTreeMap<String, String>;
 
 /// What the files say of each Namespace. One that is in several files, as in overlays, is here once
 /// for each.
@@ -38,17 +35,10 @@ pub fn record(node: &Node, namespaces: &mut Namespaces) {
     }
 }
 
-/// Records a Namespace's mode; an unknown mode is ignored, with a problem.
-pub fn note(node: &Node, labels: &mut Labels) -> Option<Problem> {
-    let metadata = node.get("metadata")?;
-    let label = metadata.get("labels")?.get(LABEL_MODE)?;
-    let unknown = match label.text().unwrap_or_default().parse::<Mode>() {
-        Ok(mode) => {
-            labels.insert(metadata.text_at("name")?.to_owned(), mode.to_string());
-            return None;
-        }
-        Err(unknown) => unknown,
-    };
+/// The problem of a Namespace whose label is no mode of the path convention.
+pub fn unknown_mode(node: &Node) -> Option<Problem> {
+    let label = node.at("metadata.labels")?.get(LABEL_MODE)?;
+    let unknown = label.text().unwrap_or_default().parse::<Mode>().err()?;
     Some(Problem {
         rule: "path-convention".to_owned(),
         severity: Severity::Warning,

@@ -7,7 +7,7 @@ use super::source::Source;
 use crate::domain::convention::{Finding, Severity};
 
 /// A problem in a document.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// A rule of the convention (`V5`), a fact of Kubernetes (`K1`), or a kind of mistake
     /// (`unknown-field`).
@@ -52,22 +52,25 @@ pub struct Located {
 impl Located {
     /// Finds the line and column of a problem of a file.
     pub fn of(source: &Source, problem: Problem) -> Self {
-        Self::new(&source.name, &source.text, problem)
+        Self::beside(&[], source, problem)
     }
 
-    /// Finds the line and column of a problem in the text of its file.
-    fn new(file: &str, text: &str, problem: Problem) -> Self {
+    /// The same, without an excerpt of a line that has any of these `secret` bytes.
+    pub fn beside(secret: &[Range<usize>], source: &Source, problem: Problem) -> Self {
+        let (file, text) = (&source.name, source.text.as_str());
         let start = floor(text, problem.span.start);
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let rest = &text[line_start..];
         let line_text = rest.split(['\n', '\r']).next().unwrap_or_default();
         let line_end = line_start + line_text.len();
         let end = floor(text, problem.span.end).min(line_end);
+        let is_shown =
+            problem.rule != "syntax" && secret.iter().all(|span| span.end <= line_start || line_end <= span.start);
         Self {
-            file: file.to_owned(),
+            file: file.clone(),
             line: text[..start].matches('\n').count() + 1,
             column: text[line_start..start].chars().count() + 1,
-            excerpt: (problem.rule != "syntax").then(|| line_text.to_owned()),
+            excerpt: is_shown.then(|| line_text.to_owned()),
             width: text.get(start..end).map_or(0, |s| s.trim_end().chars().count()).max(1),
             problem,
         }

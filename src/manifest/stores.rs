@@ -1,6 +1,6 @@
 //! The stores among the files, and which of them a reference means.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -12,7 +12,7 @@ use crate::domain::label_query::LabelQuery;
 
 /// The stores among the files; others are assumed to have one mount.
 pub struct Stores {
-    known: HashMap<String, Known>,
+    known: BTreeMap<String, Vec<Known>>,
     assumed: String,
     closed: Closed,
 }
@@ -21,10 +21,13 @@ pub struct Stores {
 /// namespace.
 pub type Closed = BTreeSet<(String, String)>;
 
-/// A store among the files.
+/// What one file says of a store. One that is in several files, as in overlays, is known once for
+/// each.
 struct Known {
     mount: Option<String>,
     labels: BTreeMap<String, String>,
+    /// The class, if another controller serves it.
+    of_others: Option<String>,
 }
 
 /// A store that a reference means.
@@ -44,13 +47,20 @@ pub enum AtHand {
     Yes,
     /// No: its mount is assumed.
     No,
-    /// Those that are do not serve the namespace, so another one's mount is assumed.
+    /// Those that are do not serve the namespace, or are another controller's, so another one's mount
+    /// is assumed.
     Closed,
 }
 
-/// The stores among the objects; others are assumed to have `store_path`.
-pub fn stores(objects: &[Object<'_>], store_path: &str, closed: Closed) -> Stores {
-    let mut known = HashMap::new();
+/// The stores among the objects; others are assumed to have `store_path`. `of_others` has the class
+/// of a store that another controller serves.
+pub fn stores(
+    objects: &[Object<'_>],
+    store_path: &str,
+    closed: Closed,
+    of_others: impl Fn(&Object<'_>) -> Option<String>,
+) -> Stores {
+    let mut known: BTreeMap<String, Vec<Known>> = BTreeMap::new();
     for object in objects {
         let name = object.metadata("name");
         let identity = match object.kind.name.as_str() {
@@ -60,23 +70,37 @@ pub fn stores(objects: &[Object<'_>], store_path: &str, closed: Closed) -> Store
         };
         let provider =
             ["spec.provider.vault", "spec.provider.openBao"].into_iter().find_map(|provider| object.node.at(provider));
-        if let Some(provider) = provider {
-            let mount = provider.text_at("path").filter(|path| !path.is_empty()).map(str::to_owned);
-            let labels = object.node.at("metadata.labels").map(Node::json);
-            let labels = labels.and_then(|labels| serde_json::from_value(labels).ok()).unwrap_or_default();
-            known.insert(identity, Known { mount, labels });
-        }
+        let mount = match provider {
+            Some(provider) => provider.text_at("path").filter(|path| !path.is_empty()),
+            // Another check reports a provider that is not ours.
+            None => Some(store_path),
+        };
+        let labels = object.node.at("metadata.labels").map(Node::json);
+        let labels = labels.and_then(|labels| serde_json::from_value(labels).ok()).unwrap_or_default();
+        let store = Known { mount: mount.map(str::to_owned), labels, of_others: of_others(object) };
+        known.entry(identity).or_default().push(store);
     }
     Stores { known, assumed: store_path.to_owned(), closed }
 }
 
 impl Stores {
-    /// The mount of a referenced store: from its manifest, or the assumed one.
-    pub fn mount(&self, reference: &Node, namespace: &str) -> Option<&str> {
-        match self.known.get(&identity(reference, namespace)) {
-            Some(known) => known.mount.as_deref(),
-            None => Some(&self.assumed),
-        }
+    /// The mounts of a referenced store: of each of its manifests, or the assumed one.
+    pub fn mounts(&self, reference: &Node, namespace: &str) -> BTreeSet<Option<&str>> {
+        let known = self.known.get(&identity(reference, namespace)).into_iter().flatten();
+        let ours = known.filter(|known| known.of_others.is_none());
+        let mounts: BTreeSet<_> = ours.map(|known| known.mount.as_deref()).collect();
+        if mounts.is_empty() { BTreeSet::from([Some(self.assumed.as_str())]) } else { mounts }
+    }
+
+    /// The class of the stores that a reference means, if each of them that is among the files is
+    /// another controller's.
+    pub fn of_others(&self, reference: &Node, namespace: &str) -> Option<&str> {
+        let meant: Vec<&Known> = match query(reference) {
+            Some(query) => self.matching(reference, namespace, &query).map(|(_, known)| known).collect(),
+            None => self.known.get(&identity(reference, namespace)).into_iter().flatten().collect(),
+        };
+        let classes: Option<Vec<&str>> = meant.into_iter().map(|known| known.of_others.as_deref()).collect();
+        classes?.first().copied()
     }
 
     /// The assumed mount of a store that is not among the files.
@@ -89,37 +113,50 @@ impl Stores {
         self.closed.contains(&(store.to_owned(), namespace.to_owned()))
     }
 
-    /// The stores that a reference of a push means. A selector means the matching stores among the
-    /// files that serve the namespace; without any, it counts as one store that is not among them.
+    /// The stores that a reference of a push means, once for each mount that their manifests give
+    /// them. A selector means the matching stores among the files that serve the namespace; without
+    /// any, it counts as one store that is not among them.
     pub fn meant(&self, reference: &Node, namespace: &str) -> Vec<Meant<'_>> {
         let Some(query) = query(reference) else {
-            let (identity, mount) = (identity(reference, namespace), self.mount(reference, namespace));
+            let identity = identity(reference, namespace);
             let at_hand = if self.known.contains_key(&identity) { AtHand::Yes } else { AtHand::No };
-            return vec![Meant { identity, mount, at_hand }];
+            let mounts = self.mounts(reference, namespace).into_iter();
+            return mounts.map(|mount| Meant { identity: identity.clone(), mount, at_hand }).collect();
         };
-        let home = (reference.text_at("kind") != Some("ClusterSecretStore")).then(|| format!("{namespace}/"));
-        let is_home = |identity: &str| match &home {
+        let matching = self.matching(reference, namespace, &query);
+        let (open, closed): (Vec<_>, Vec<_>) =
+            matching.partition(|(identity, known)| known.of_others.is_none() && !self.is_closed(identity, namespace));
+        let open: BTreeSet<_> = open.into_iter().map(|(identity, known)| (identity, known.mount.as_deref())).collect();
+        if open.is_empty() {
+            let identity = format!("{}{query}", home(reference, namespace).unwrap_or_default());
+            let at_hand = if closed.is_empty() { AtHand::No } else { AtHand::Closed };
+            return vec![Meant { identity, mount: Some(&self.assumed), at_hand }];
+        }
+        let meant = |(identity, mount): (&String, _)| Meant { identity: identity.clone(), mount, at_hand: AtHand::Yes };
+        open.into_iter().map(meant).collect()
+    }
+
+    /// The stores of a reference's kind that have the labels, once for each manifest.
+    fn matching(
+        &self,
+        reference: &Node,
+        namespace: &str,
+        query: &LabelQuery,
+    ) -> impl Iterator<Item = (&String, &Known)> {
+        let home = home(reference, namespace);
+        let is_home = move |identity: &str| match &home {
             Some(home) => identity.starts_with(home),
             None => !identity.contains('/'),
         };
-        let matching = self.known.iter().filter(|(identity, known)| is_home(identity) && query.matches(&known.labels));
-        let (closed, open): (Vec<_>, Vec<_>) = matching.partition(|(identity, _)| self.is_closed(identity, namespace));
-        let mut selected: Vec<_> = open
-            .into_iter()
-            .map(|(identity, known)| Meant {
-                identity: identity.clone(),
-                mount: known.mount.as_deref(),
-                at_hand: AtHand::Yes,
-            })
-            .collect();
-        selected.sort_by(|one, other| one.identity.cmp(&other.identity));
-        if selected.is_empty() {
-            let identity = format!("{}{query}", home.unwrap_or_default());
-            let at_hand = if closed.is_empty() { AtHand::No } else { AtHand::Closed };
-            selected.push(Meant { identity, mount: Some(&self.assumed), at_hand });
-        }
-        selected
+        let at_home = self.known.iter().filter(move |(identity, _)| is_home(identity));
+        let stores = at_home.flat_map(|(identity, known)| known.iter().map(move |known| (identity, known)));
+        stores.filter(|(_, known)| query.matches(&known.labels))
     }
+}
+
+/// The beginning of the identities of a namespace's SecretStores; `None` for ClusterSecretStores.
+fn home(reference: &Node, namespace: &str) -> Option<String> {
+    (reference.text_at("kind") != Some("ClusterSecretStore")).then(|| format!("{namespace}/"))
 }
 
 /// The identity of a store that is referenced by name.

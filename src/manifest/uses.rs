@@ -1,5 +1,7 @@
 //! What an object pushes and reads, and its stores.
 
+use std::collections::BTreeSet;
+
 use super::bundle::Object;
 use super::document::Node;
 use super::problem::Problem;
@@ -48,7 +50,8 @@ pub fn mapping(entry: &Node) -> MappingFacts<'_> {
 
 /// One path that an object reads.
 pub struct Read<'o> {
-    /// The mount of its store.
+    /// The mount of its store. If the store has several manifests with different mounts, there is
+    /// a path for each.
     pub mount: Option<&'o str>,
     /// The remote key, as written.
     pub key: &'o Node,
@@ -62,16 +65,15 @@ pub fn reads<'o>(object: &'o Object<'_>, stores: &'o Stores) -> Vec<Read<'o>> {
     let entries = lists.flat_map(|(list, reference)| {
         spec.get(list).map(Node::items).unwrap_or_default().iter().map(move |entry| (entry, reference))
     });
+    let assumed = || BTreeSet::from([Some(stores.assumed())]);
     let read = |(entry, reference): (&'o Node, &str)| {
         let remote = entry.get(reference)?;
         let store = entry.at("sourceRef.storeRef").or(spec.get("secretStoreRef"));
-        Some(Read {
-            mount: store.map_or(Some(stores.assumed()), |store| stores.mount(store, object.metadata("namespace"))),
-            key: remote.get("key")?,
-            property: remote.text_at("property"),
-        })
+        let mounts = store.map_or_else(assumed, |store| stores.mounts(store, object.metadata("namespace")));
+        let (key, property) = (remote.get("key")?, remote.text_at("property"));
+        Some(mounts.into_iter().map(move |mount| Read { mount, key, property }))
     };
-    entries.filter_map(read).collect()
+    entries.filter_map(read).flatten().collect()
 }
 
 /// The spec, in the kinds that read.

@@ -58,7 +58,7 @@ use crate::pull::Pull;
 use crate::pull::records::Records;
 use crate::push::offers::Offers;
 use crate::push::pusher::Pusher;
-use crate::store::admit::{Class, Unclassified};
+use crate::store::admit::Class;
 use crate::store::registry::{Registry, RegistrySettings};
 use crate::telemetry::{self, TelemetryError};
 use dependants::Dependants;
@@ -205,8 +205,7 @@ async fn context(
         Some(name) => name.clone(),
         None => cluster.uid().await.map_err(RunError::ClusterName)?,
     };
-    let unclassified = if config.serve_unclassified { Unclassified::Serve } else { Unclassified::Leave };
-    let class = Class { name: config.controller_class.clone(), unclassified };
+    let class = Class::new(&config.controller_class, config.serve_unclassified);
     Ok(Arc::new(Context {
         stores: Registry::new(
             cluster.clone(),

@@ -29,6 +29,12 @@ pub enum Unclassified {
 }
 
 impl Class {
+    /// The class of a controller with these flags.
+    pub fn new(name: &str, serves_unclassified: bool) -> Self {
+        let unclassified = if serves_unclassified { Unclassified::Serve } else { Unclassified::Leave };
+        Class { name: name.to_owned(), unclassified }
+    }
+
     /// Whether a store with this `spec.controller` is ours.
     pub fn serves(&self, controller: Option<&str>) -> bool {
         match controller.unwrap_or_default() {

@@ -94,7 +94,7 @@ impl LoginSource for ClusterCredential {
 pub async fn ca(cluster: &Cluster, source: &CaSource) -> Result<Option<(String, Vec<u8>)>, StoreError> {
     let (name, bytes) = match source {
         CaSource::System => return Ok(None),
-        CaSource::Bundle(bytes) => ("caBundle".to_owned(), bytes.clone()),
+        CaSource::Bundle(bytes) => return Ok(Some(ca_bundle(bytes))),
         CaSource::Secret(key) => {
             (format!("caProvider, {}", key.secret_name()), keys::read(cluster, key).await?.expose().to_vec())
         }
@@ -105,6 +105,11 @@ pub async fn ca(cluster: &Cluster, source: &CaSource) -> Result<Option<(String, 
         }
     };
     Ok(Some((name, unwrapped(bytes))))
+}
+
+/// The CA bundle of a spec as PEM, with its source's name for errors.
+pub fn ca_bundle(bytes: &[u8]) -> (String, Vec<u8>) {
+    ("caBundle".to_owned(), unwrapped(bytes.to_vec()))
 }
 
 /// The client certificate of the store.

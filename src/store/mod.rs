@@ -5,7 +5,7 @@ pub mod admit;
 mod announcements;
 pub mod auth;
 pub mod connection;
-mod credentials;
+pub mod credentials;
 pub mod error;
 pub mod fake;
 mod fields;

@@ -48,6 +48,20 @@ pub enum Foreign {
     All,
 }
 
+impl Foreign {
+    /// Of stores of which each is foreign or not. Without any, only a controller that serves stores
+    /// without a class may claim the resource.
+    pub fn of(are_foreign: impl IntoIterator<Item = bool>, serves_unclassified: bool) -> Self {
+        let foreign: Vec<bool> = are_foreign.into_iter().collect();
+        match (foreign.contains(&true), foreign.contains(&false)) {
+            (false, false) if !serves_unclassified => Foreign::All,
+            (false, _) => Foreign::None,
+            (true, true) => Foreign::Some,
+            (true, false) => Foreign::All,
+        }
+    }
+}
+
 /// How work through a store affects others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
@@ -221,13 +235,7 @@ impl Registry {
 
     /// How many of these stores belong, or may belong, to another controller.
     pub fn foreign(&self, stores: impl IntoIterator<Item = StoreName>) -> Foreign {
-        let foreign: Vec<bool> = stores.into_iter().map(|store| self.is_foreign(&store)).collect();
-        match (foreign.contains(&true), foreign.contains(&false)) {
-            (false, false) if !self.serves_unclassified() => Foreign::All,
-            (false, _) => Foreign::None,
-            (true, true) => Foreign::Some,
-            (true, false) => Foreign::All,
-        }
+        Foreign::of(stores.into_iter().map(|store| self.is_foreign(&store)), self.serves_unclassified())
     }
 
     /// If a store does not exist, only a controller that serves stores without a class may claim

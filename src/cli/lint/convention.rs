@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::modes::Modes;
-use crate::domain::convention::{Convention, Finding, Mode, RuleId, Severity};
+use crate::domain::convention::{Convention, Finding, LocatedFinding, Mode, PushFacts, RuleId, Severity};
 use crate::domain::path::RemotePath;
 use crate::domain::remote_key::RemoteKey;
 use crate::manifest::{
@@ -16,10 +16,21 @@ pub fn check(object: &Object<'_>, convention: &Convention, stores: &Stores) -> V
     let mut problems = read(object, convention, stores);
     problems.extend(assumed(object, convention, stores));
     if let Some(facts) = push_facts(object, stores) {
-        let found = convention.judge_push_secret(&facts).into_iter();
+        let found = convention.judge_push_secret(&facts).into_iter().chain(conflicts(convention, &facts));
         problems.extend(found.map(|located| Problem::of(located.finding, span_of(&object.node, &located.field))));
     }
     problems
+}
+
+/// V4 within a push where the convention is off. It is told as a warning, because the controller
+/// refuses two producers of one property in every mode.
+fn conflicts(convention: &Convention, facts: &PushFacts<'_>) -> Vec<LocatedFinding> {
+    let warning = match convention.mode {
+        Mode::Enforce | Mode::Warn => return Vec::new(),
+        Mode::Off => Convention { mode: Mode::Warn, ..convention.clone() },
+    };
+    let found = warning.judge_push_secret(facts).into_iter();
+    found.filter(|located| located.finding.rule == RuleId::V4).collect()
 }
 
 /// Warns of a selector of stores that no manifest among the files matches, and says which mount is
@@ -53,7 +64,7 @@ fn assumed(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec
 /// Findings of reads: a path outside the convention is a warning, a key that is not a path an error
 /// in every mode.
 fn read(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec<Problem> {
-    let mut problems = Vec::new();
+    let mut problems: Vec<Problem> = Vec::new();
     for Read { mount, key, property } in reads(object, stores) {
         let findings = match RemotePath::parse_read(mount, key.text().unwrap_or_default()) {
             Ok(path) => convention.judge_read(&path, property),
@@ -62,7 +73,12 @@ fn read(object: &Object<'_>, convention: &Convention, stores: &Stores) -> Vec<Pr
                 vec![Finding { rule, severity, message, fix: None }]
             }
         };
-        problems.extend(findings.into_iter().map(|f| Problem::of(f, key.span.clone())));
+        for problem in findings.into_iter().map(|finding| Problem::of(finding, key.span.clone())) {
+            // Several mounts of a store may lead to the same finding: it is reported once.
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
     }
     let listed = read_spec(object).and_then(|spec| spec.get("dataFrom")).map(Node::items).unwrap_or_default();
     for entry in listed {
@@ -103,29 +119,30 @@ pub fn one_producer(objects: &[Object<'_>], modes: &Modes<'_>, stores: &Stores) 
                 let owner = *first.entry(place).or_insert(object);
                 let severity = match modes.of(object).mode {
                     Mode::Enforce => Severity::Error,
-                    Mode::Warn => Severity::Warning,
-                    Mode::Off => continue,
+                    // The claims in the store know no mode.
+                    Mode::Warn | Mode::Off => Severity::Warning,
                 };
                 if is_same(owner, object) {
                     continue;
                 }
                 let field = format!("{root}.data[{at}].match.remoteRef.remoteKey");
-                problems.push((
-                    index,
-                    Problem {
-                        rule: RuleId::V4.to_string(),
-                        severity,
-                        span: span_of(&object.node, &field),
-                        message: format!(
-                            "{} {}/{} already writes `{property}` of `{}`",
-                            owner.kind.name,
-                            owner.metadata("namespace"),
-                            owner.metadata("name"),
-                            facts.remote_key
-                        ),
-                        fix: Some("give one of them a path or a property of its own".into()),
-                    },
-                ));
+                let problem = Problem {
+                    rule: RuleId::V4.to_string(),
+                    severity,
+                    span: span_of(&object.node, &field),
+                    message: format!(
+                        "{} {}/{} already writes `{property}` of `{}`",
+                        owner.kind.name,
+                        owner.metadata("namespace"),
+                        owner.metadata("name"),
+                        facts.remote_key
+                    ),
+                    fix: Some("give one of them a path or a property of its own".into()),
+                };
+                // Several mounts of a store may lead to the same finding: it is reported once.
+                if !problems.contains(&(index, problem.clone())) {
+                    problems.push((index, problem));
+                }
             }
         }
     }

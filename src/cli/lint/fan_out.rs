@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use crate::domain::convention::{Convention, Mode, RuleId, Severity};
+use crate::domain::convention::{RuleId, Severity};
 use crate::domain::remote_key::{Placeholder, RemoteKey};
 use crate::fanout::selection::Selection;
 use crate::manifest::{LABEL_NAME, Node, Object, Problem};
@@ -17,12 +17,10 @@ enum Namespaces {
     Several,
 }
 
-/// Warns of each key that is the same in every namespace, if several namespaces can match.
-pub fn check(object: &Object<'_>, convention: &Convention) -> Vec<Problem> {
-    let is_judged = match convention.mode {
-        Mode::Enforce | Mode::Warn => object.kind.name == "ClusterPushSecret",
-        Mode::Off => false,
-    };
+/// Warns of each key that is the same in every namespace, if several namespaces can match, in every
+/// mode: the claims in the store know none.
+pub fn check(object: &Object<'_>) -> Vec<Problem> {
+    let is_judged = object.kind.name == "ClusterPushSecret";
     let Some(spec) = object.node.at("spec.pushSecretSpec").filter(|_| is_judged) else { return Vec::new() };
     match namespaces(object) {
         Namespaces::AtMostOne => Vec::new(),

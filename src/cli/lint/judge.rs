@@ -1,58 +1,63 @@
 //! Judges the documents of a set of files: their shape, their facts, and the path convention.
 
 use std::collections::{HashMap, HashSet};
-use std::mem;
 
-use super::modes::Modes;
-use super::{convention, facts, fan_out, metadata, permitted, rules, schema};
+use super::modes::{ModeBy, Modes};
+use super::{convention, facts, fan_out, metadata, permitted, rules, schema, served};
+use crate::config::CONTROLLER_CLASS;
 use crate::domain::convention::Convention;
-use crate::manifest::{Bundle, Labels, Located, Node, Object, Problem, Source, Value, bundle, stores};
+use crate::manifest::{Bundle, Located, Node, Object, Problem, Source, Value, bundle, stores};
+use crate::store::admit::Class;
 
-/// Every problem of every file, in the order of files and lines. An object is judged in the mode of
-/// its Namespace's label, if the Namespace is among the files.
+/// What lint is told of the installation.
+pub struct Installation<'a> {
+    pub convention: &'a Convention,
+    pub mode_by: ModeBy,
+    /// The mount of stores that are not among the files.
+    pub store_path: &'a str,
+    /// Which stores its controller serves.
+    pub class: Class,
+}
+
+/// What lint finds.
+pub struct Judged {
+    pub found: Vec<Located>,
+    /// How many objects another controller serves: they are not judged.
+    pub left_alone: usize,
+}
+
+/// Every problem of every file, in the order of files and lines, for a controller with the default
+/// class. An object is judged in the mode of its Namespace's label, if the Namespace is among the
+/// files.
 pub fn judge(sources: &[Source], convention: &Convention, store_path: &str) -> Vec<Located> {
-    judge_bundle(sources, bundle(sources), convention, store_path)
+    let class = Class::new(CONTROLLER_CLASS, true);
+    judge_bundle(sources, bundle(sources), &Installation { convention, mode_by: ModeBy::Label, store_path, class })
+        .found
 }
 
-/// The same for files that are bundled already.
-pub fn judge_bundle(
-    sources: &[Source],
-    mut bundle: Bundle<'_>,
-    convention: &Convention,
-    store_path: &str,
-) -> Vec<Located> {
-    let modes = Modes::new(convention, mem::take(&mut bundle.modes));
-    judge_by(sources, bundle, &modes, store_path)
-}
-
-/// The same in the convention's own mode, whatever namespaces' labels say.
-pub fn judge_in_one_mode(
-    sources: &[Source],
-    bundle: Bundle<'_>,
-    convention: &Convention,
-    store_path: &str,
-) -> Vec<Located> {
-    judge_by(sources, bundle, &Modes::new(convention, Labels::new()), store_path)
-}
-
-fn judge_by(sources: &[Source], bundle: Bundle<'_>, modes: &Modes<'_>, store_path: &str) -> Vec<Located> {
+/// The same for files that are bundled already, and any installation.
+pub fn judge_bundle(sources: &[Source], bundle: Bundle<'_>, installation: &Installation<'_>) -> Judged {
     let closed = permitted::closed(&bundle);
-    let Bundle { objects, namespaces, broken: mut found, .. } = bundle;
-    let stores = stores(&objects, store_path, closed);
+    let Bundle { objects, namespaces, broken: mut found } = bundle;
+    let Installation { convention, mode_by, store_path, class } = installation;
+    let modes = Modes::new(convention, &namespaces, *mode_by);
+    let stores = stores(&objects, store_path, closed, |store| served::of_others(store, class));
+    let is_left_alone = |object: &Object<'_>| served::is_left_alone(object, &stores, class);
+    let (left_alone, objects): (Vec<_>, Vec<_>) = objects.into_iter().partition(is_left_alone);
     for object in &objects {
         let mut problems = alone(object);
         problems.extend(permitted::check(object, &stores, &namespaces));
         let convention = modes.of(object);
         problems.extend(convention::check(object, &convention, &stores));
-        problems.extend(fan_out::check(object, &convention));
-        found.extend(problems.into_iter().map(|p| Located::of(object.source, p)));
+        problems.extend(fan_out::check(object));
+        found.extend(problems.into_iter().map(|problem| object.located(problem)));
     }
     found.extend(
-        convention::one_producer(&objects, modes, &stores)
+        convention::one_producer(&objects, &modes, &stores)
             .into_iter()
-            .map(|(index, problem)| Located::of(objects[index].source, problem)),
+            .map(|(index, problem)| objects[index].located(problem)),
     );
-    in_order(sources, found)
+    Judged { found: in_order(sources, found), left_alone: left_alone.len() }
 }
 
 /// Problems of a single object. As in a cluster, its rules are checked only if its shape is right,

@@ -13,18 +13,23 @@ mod pull_spec;
 mod push_spec;
 mod rules;
 mod schema;
+mod served;
 mod store_spec;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::ArgAction;
+
 use super::terminal;
+use crate::config::CONTROLLER_CLASS;
 use crate::domain::convention::{Mode, Severity};
 use crate::manifest::{self, Exclude, Found};
-use judge::{judge_bundle, judge_in_one_mode};
+use crate::store::admit::Class;
 
 pub use convention_file::{NoConvention, convention};
-pub use judge::judge;
+pub use judge::{Installation, Judged, judge, judge_bundle};
+pub use modes::ModeBy;
 pub use output::{Colour, Format, render};
 pub use permitted::closed;
 
@@ -54,6 +59,13 @@ pub struct Args {
     /// The mount of stores whose manifests are not among the files
     #[arg(long, default_value = "secret", value_parser = super::mount, value_name = "MOUNT")]
     pub store_path: String,
+    /// Judge for the controller that serves stores with this spec.controller. Stores of another
+    /// class, and objects that name them, are skipped
+    #[arg(long, default_value = CONTROLLER_CLASS, value_name = "CLASS")]
+    pub controller_class: String,
+    /// Whether that controller also serves stores without spec.controller
+    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub serve_unclassified: bool,
 }
 
 /// Reads, judges and prints.
@@ -72,13 +84,11 @@ pub fn run(args: &Args) -> ExitCode {
     if bundle.objects.is_empty() && unread.is_empty() {
         terminal::say(NOTHING);
     }
-    let found = match args.path_convention {
-        Some(mode) => {
-            convention.mode = mode;
-            judge_in_one_mode(&sources, bundle, &convention, &args.store_path)
-        }
-        None => judge_bundle(&sources, bundle, &convention, &args.store_path),
-    };
+    let mode_by = args.path_convention.map_or(ModeBy::Label, |_mode| ModeBy::Flag);
+    convention.mode = args.path_convention.unwrap_or(convention.mode);
+    let class = Class::new(&args.controller_class, args.serve_unclassified);
+    let installation = Installation { convention: &convention, mode_by, store_path: &args.store_path, class };
+    let Judged { found, left_alone } = judge_bundle(&sources, bundle, &installation);
     let colour = if terminal::is_coloured() { Colour::Terminal } else { Colour::None };
     let errors = output::count(&found, Severity::Error);
     let (warnings, files) = (output::count(&found, Severity::Warning), sources.len());
@@ -88,7 +98,10 @@ pub fn run(args: &Args) -> ExitCode {
         (true, _) => ExitCode::from(1),
     };
     let code = terminal::print("lint", &render(&found, args.format, colour), code);
-    let counts = [counted(errors, "error"), counted(warnings, "warning"), counted(files, "file")];
+    let mut counts = vec![counted(errors, "error"), counted(warnings, "warning"), counted(files, "file")];
+    if left_alone > 0 {
+        counts.push(format!("{} of another controller skipped", counted(left_alone, "object")));
+    }
     terminal::say(counts.join(", "));
     code
 }

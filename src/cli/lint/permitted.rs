@@ -1,5 +1,6 @@
-//! Checks whether the ClusterSecretStores among the files serve the namespaces of the objects that
-//! refer to them. The controller's own code judges the stores' conditions.
+//! Checks whether the stores among the files serve the objects that refer to them: whether they are
+//! ours, and whether ClusterSecretStores serve the namespaces. The controller's own code judges the
+//! stores' conditions.
 
 use std::collections::BTreeSet;
 
@@ -57,31 +58,52 @@ fn excludes(spec: &StoreSpec, namespace: &str, namespaces: &Namespaces) -> Resul
 }
 
 /// One error for each reference to a store that does not serve the object's namespace, or the
-/// namespace of a child.
+/// namespace of a child, or that another controller serves.
 pub fn check(object: &Object<'_>, stores: &Stores, namespaces: &Namespaces) -> Vec<Problem> {
     let used_in: Vec<&str> = match object.kind.name.as_str() {
         "ClusterPushSecret" => children(object, namespaces),
         _namespaced => vec![object.metadata("namespace")],
     };
     let denied = store_references(object).into_iter().filter_map(|reference| {
-        let store = reference.text_at("name").filter(|_| reference.text_at("kind") == Some("ClusterSecretStore"))?;
+        let name = reference.text_at("name").filter(|name| !name.is_empty())?;
+        if let Some(class) = stores.of_others(reference, object.metadata("namespace")) {
+            return Some(problem(reference, &of_others(object, reference, class)));
+        }
+        let store = Some(name).filter(|_| reference.text_at("kind") == Some("ClusterSecretStore"))?;
         let namespace = used_in.iter().find(|namespace| stores.is_closed(store, namespace))?;
         let refusal = StoreRefusal::NotAllowed {
             store: StoreName::referred(namespace, StoreKind::ClusterSecretStore, store),
             namespace: (*namespace).to_owned(),
         };
-        Some(Problem::error(RULE, span_of(reference, "name"), refusal.to_string(), None))
+        Some(problem(reference, &refusal))
     });
     denied.collect()
 }
 
+fn problem(reference: &Node, refusal: &StoreRefusal) -> Problem {
+    Problem::error(RULE, span_of(reference, "name"), refusal.to_string(), None)
+}
+
+/// The refusal of a store of another class, beside others that are ours.
+fn of_others(object: &Object<'_>, reference: &Node, class: &str) -> StoreRefusal {
+    let kind = reference.text_at("kind").and_then(StoreKind::from_word).unwrap_or(StoreKind::SecretStore);
+    let name = reference.text_at("name").unwrap_or_default();
+    let store = StoreName::referred(object.metadata("namespace"), kind, name);
+    StoreRefusal::OtherController { store, class: class.to_owned() }
+}
+
 /// The Namespaces among the files that certainly get a child.
 fn children<'n>(object: &Object<'_>, namespaces: &'n Namespaces) -> Vec<&'n str> {
+    let gets_child = gets_child(object);
+    let selected = namespaces.iter().filter(|(_, known)| known.iter().all(&gets_child));
+    selected.map(|(name, _)| name.as_str()).collect()
+}
+
+/// Whether a Namespace gets a child of a ClusterPushSecret, as one file shows it.
+pub fn gets_child(object: &Object<'_>) -> impl Fn(&Namespace) -> bool + use<> {
     let selectors = object.node.at("spec.namespaceSelectors").map(Node::admitted);
     let selectors = selectors.and_then(|selectors| serde_json::from_value::<Vec<LabelSelector>>(selectors).ok());
     // Other checks report a malformed selector.
-    let Some(Ok(selection)) = selectors.as_deref().map(Selection::parse) else { return Vec::new() };
-    let gets_one = |namespace: &Namespace| !namespace.opts_out && selection.matches(&namespace.labels);
-    let selected = namespaces.iter().filter(|(_, known)| known.iter().all(gets_one));
-    selected.map(|(name, _)| name.as_str()).collect()
+    let selection = selectors.and_then(|selectors| Selection::parse(&selectors).ok());
+    move |namespace| !namespace.opts_out && selection.as_ref().is_some_and(|all| all.matches(&namespace.labels))
 }

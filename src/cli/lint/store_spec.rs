@@ -6,8 +6,9 @@ use crate::api::store_spec::StoreInterval;
 use crate::api::{StoreKind, StoreSpec};
 use crate::manifest::{Object, Problem, span_of};
 use crate::store::admit::{self, ConditionError};
+use crate::store::connection::CaSource;
 use crate::store::vault::connect::{self, ConnectError};
-use crate::store::{StoreName, StoreRefusal, connection};
+use crate::store::{StoreName, StoreRefusal, connection, credentials};
 
 /// The fields below which a refusal's words may be fields.
 const ROOTS: [&str; 5] =
@@ -61,11 +62,11 @@ fn wrong_connection(object: &Object<'_>, name: &StoreName, spec: &StoreSpec) -> 
     let field = match &refused {
         ConnectError::ReservedHeader { .. } | ConnectError::Header { .. } => "`headers`",
         ConnectError::Namespace => "`namespace`",
+        ConnectError::Ca { .. } => "`caBundle`",
         ConnectError::Address { .. }
         | ConnectError::AddressParts
         | ConnectError::LinkLocal { .. }
         | ConnectError::Endpoint { .. }
-        | ConnectError::Ca { .. }
         | ConnectError::ClientCertificate
         | ConnectError::Client => "`server`",
     };
@@ -77,7 +78,14 @@ fn way(connection: &connection::Connection) -> Result<(), ConnectError> {
     connect::headers(&connection.headers.0)?;
     connect::namespace(connection.namespace.as_deref())?;
     connect::namespace(connection.login_namespace.as_deref())?;
-    Ok(())
+    match &connection.ca {
+        CaSource::Bundle(bytes) => {
+            let (name, pem) = credentials::ca_bundle(bytes);
+            connect::client(Some((&name, &pem)), None).map(drop)
+        }
+        // Only a cluster has the certificates.
+        CaSource::System | CaSource::Secret(_) | CaSource::ConfigMap(_) => Ok(()),
+    }
 }
 
 fn problem(object: &Object<'_>, rule: &str, what: &str) -> Problem {

@@ -26,7 +26,7 @@ pub type Needs = BTreeMap<RemotePath, Need>;
 /// without it would lack rights.
 pub fn needs(sources: &[Source], role: Role, namespace: Option<&str>, store_path: &str) -> (Needs, Vec<String>) {
     let bundle = bundle(sources);
-    let (objects, stores) = (&bundle.objects, stores(&bundle.objects, store_path, closed(&bundle)));
+    let (objects, stores) = (&bundle.objects, stores(&bundle.objects, store_path, closed(&bundle), |_store| None));
     let mut needs = Needs::new();
     let errors = bundle.broken.iter().filter(|found| found.problem.severity == Severity::Error);
     let mut refused: Vec<String> = errors.map(ToString::to_string).collect();
@@ -199,6 +199,21 @@ spec:
                     (vec![], 0),
                     "a reader needs nothing for it"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn every_mount_that_the_manifests_of_a_store_give_it_is_needed() {
+        let store = |mount: &str| {
+            format!(
+                "---\napiVersion: external-secrets.io/v1\nkind: ClusterSecretStore\nmetadata: {{name: elsewhere}}\nspec: {{provider: {{vault: {{server: 'https://v', path: {mount}}}}}}}\n"
+            )
+        };
+        for role in [Role::Publisher, Role::Consumer] {
+            let (lines, _) = found(role, None, &[MANIFESTS, &store("one"), &store("two")].concat());
+            for mount in ["one/", "two/"] {
+                assert_eq!(lines.iter().filter(|line| line.starts_with(mount)).count(), 2, "{lines:?}");
             }
         }
     }
