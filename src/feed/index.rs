@@ -115,6 +115,8 @@ struct Path {
     failing: BTreeSet<Identity>,
     /// Whether a read showed another version than was known, and its followers were not told yet.
     untold: bool,
+    /// When a check was last brought forward because a read was cut off.
+    cut_off: Option<Instant>,
     next: Option<Next>,
 }
 
@@ -125,8 +127,14 @@ struct Hint {
     /// The version to be expected, if it is the same server; 0 if none is.
     version: u64,
     at: Instant,
-    /// When repeated reads last did not show what was announced.
-    in_vain: Option<Instant>,
+    /// What repeated reads last did not show.
+    in_vain: Option<InVain>,
+}
+
+#[derive(Clone, Copy)]
+struct InVain {
+    version: u64,
+    at: Instant,
 }
 
 /// The next check of a path.
@@ -349,6 +357,7 @@ impl Index {
             consents: None,
             failing: BTreeSet::new(),
             untold: false,
+            cut_off: None,
             next: None,
         })
     }
@@ -426,6 +435,29 @@ impl Path {
 
     fn differs(&self, seen: Seen) -> bool {
         self.known.is_some_and(|known| known.seen.differs(seen))
+    }
+
+    /// Whether reads are repeated until they show the version that another address announced. If
+    /// that was just in vain, further announcements are followed by one read each: what announces
+    /// without end may be another server that only calls itself the same. If what reads did not show
+    /// is here by now, it is the same, and a standby lagged.
+    fn awaits_hinted(&self, now: Instant) -> bool {
+        let known = self.known.map_or(0, |known| known.seen.version);
+        self.hint.is_some_and(|hint| {
+            let is_doubted = |missed: InVain| now.duration_since(missed.at) < LONGEST_LAG && known < missed.version;
+            known < hint.version && now.duration_since(hint.at) < LONGEST_LAG && !hint.in_vain.is_some_and(is_doubted)
+        })
+    }
+
+    /// When a standby cannot lag any more that has not shown what another address announced.
+    fn catches_up(&self, now: Instant) -> Option<Instant> {
+        let hint = self.hint?;
+        let is_shown = self.known.is_some_and(|known| match hint.version {
+            // Whatever was announced, it changed something.
+            0 => known.at >= hint.at,
+            version => known.seen.version >= version,
+        });
+        Some(hint.at + LONGEST_LAG).filter(|at| !is_shown && now < *at)
     }
 
     /// Whether another address announced something after this time.

@@ -106,20 +106,46 @@ pub enum Freshness {
     Asked(Instant),
 }
 
+/// What a push says of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It changed the path.
+    Pushed(Pushed),
+    /// It wrote nothing, because this version is as wanted. The reply of an earlier write may have
+    /// been lost.
+    Found(u64, Option<Timestamp>),
+    /// It may have removed something: the reply was lost. A check shows what is left.
+    Uncertain,
+}
+
 /// What a push did to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
     /// It wrote this version, which the server created at this time, if that is known.
     Version(u64, Option<Timestamp>),
-    /// It wrote nothing, because this version is as wanted. The reply of an earlier write may have
-    /// been lost.
-    Found(u64, Option<Timestamp>),
     /// It removed the last of its properties, and with it this version's data.
     Removal(u64),
     /// It removed the whole entry: its versions begin at 1 again.
     Purge,
-    /// It changed a consent, at the same version.
+    /// It changed a consent, or released a claim, at the same version.
     Consent,
+}
+
+impl From<Pushed> for News {
+    fn from(pushed: Pushed) -> Self {
+        News::Pushed(pushed)
+    }
+}
+
+/// As logs name it: a version by its number.
+impl fmt::Display for News {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            News::Pushed(pushed) => write!(f, "{pushed}"),
+            News::Found(version, _) => write!(f, "Found({version})"),
+            News::Uncertain => write!(f, "{self:?}"),
+        }
+    }
 }
 
 /// As logs and traces name it: a version by its number.
@@ -127,7 +153,6 @@ impl fmt::Display for Pushed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Pushed::Version(version, _) => write!(f, "Version({version})"),
-            Pushed::Found(version, _) => write!(f, "Found({version})"),
             Pushed::Removal(_) | Pushed::Purge | Pushed::Consent => write!(f, "{self:?}"),
         }
     }
@@ -296,14 +321,18 @@ impl Feed {
         self.index().starting(Instant::now())
     }
 
-    /// Announces what a push did to this path. Its followers are queued at once, those at another
-    /// address too.
-    pub fn announce(&self, site: &Site, pushed: Pushed) {
-        let woken = self.index().announce(site, pushed, Instant::now());
+    /// Announces what a push says of this path. If it changed something, its followers are queued at
+    /// once, those at another address too. If it may have, the path is checked at once.
+    pub fn announce(&self, site: &Site, news: impl Into<News>) {
+        let news = news.into();
+        let woken = self.index().announce(site, news, Instant::now());
+        if news == News::Uncertain {
+            self.rescheduled.notify_one();
+        }
         if let Some(cause) = Cause::current() {
             self.causes().extend(woken.iter().map(|name| (name.clone(), cause.clone())));
         }
-        tracing::debug!(path = %site.place.path, %pushed, consumers = woken.len(), "push announced");
+        tracing::debug!(path = %site.place.path, %news, consumers = woken.len(), "push announced");
         self.wake(woken);
     }
 
@@ -374,13 +403,8 @@ impl Feed {
     /// # Errors
     /// [`ReadError`]; all who wait for the same read get the same error.
     pub async fn read(&self, name: &Name, source: &Source, freshness: Freshness) -> Result<Arc<Entry>, ReadError> {
-        let outcome = self.shelf.read(&self.index, name, source, freshness).await;
-        if !self.shelf.is_empty() {
-            self.rescheduled.notify_one();
-        }
-        let woken = self.index().take_woken_by_reads();
-        self.wake(woken);
-        outcome
+        let _passed_on = PassedOn(self);
+        self.shelf.read(&self.index, name, source, freshness).await
     }
 
     fn wake(&self, names: Vec<Name>) {
@@ -435,6 +459,18 @@ impl Feed {
     /// The number of consumers.
     pub fn consumers(&self) -> usize {
         self.index().consumers()
+    }
+}
+
+/// Passes on what a read has changed in the index, also if it was cut off.
+struct PassedOn<'a>(&'a Feed);
+
+impl Drop for PassedOn<'_> {
+    fn drop(&mut self) {
+        // Bytes may be held now, and a check may be due.
+        self.0.rescheduled.notify_one();
+        let woken = self.0.index().take_woken_by_reads();
+        self.0.wake(woken);
     }
 }
 

@@ -32,12 +32,29 @@ const LAG_PAUSES: [Duration; 5] = [
 /// See the module.
 #[derive(Default)]
 pub(super) struct Shelf {
-    slots: Mutex<HashMap<ReadKey, Arc<Slot>>>,
+    slots: Mutex<HashMap<ReadKey, Slot>>,
     held: Arc<AtomicUsize>,
 }
 
-/// Locked while its read is in flight: others who need the same wait for the lock.
-type Slot = tokio::sync::Mutex<Option<Read>>;
+/// One read for all who need the same.
+#[derive(Default)]
+struct Slot {
+    read: Arc<Shared>,
+    /// How many need it now.
+    sharers: usize,
+}
+
+/// Locked while the read is in flight: others who need the same wait for the lock.
+type Shared = tokio::sync::Mutex<Option<Read>>;
+
+/// One who needs a read, until it has it or is stopped.
+struct Sharer<'a> {
+    shelf: &'a Shelf,
+    index: &'a Mutex<Index>,
+    key: &'a ReadKey,
+    name: &'a Name,
+    read: Arc<Shared>,
+}
 
 struct Read {
     begun: Instant,
@@ -69,8 +86,8 @@ impl Shelf {
         freshness: Freshness,
     ) -> Result<Arc<Entry>, ReadError> {
         let key = source.read_key();
-        let slot = self.slots().entry(key.clone()).or_default().clone();
-        let mut read = slot.lock().await;
+        let sharer = self.join(index, &key, name);
+        let mut read = sharer.read.lock().await;
         let is_read_by = |read: &&Read| std::ptr::addr_eq(read.client.as_ptr(), Arc::as_ptr(&source.client));
         let serving = |read: &Read| serves(read, &lock(index), &key, freshness, Instant::now());
         if !read.as_ref().filter(is_read_by).is_some_and(serving) {
@@ -82,7 +99,6 @@ impl Shelf {
             Ok(kept) => Ok(kept.entry.clone()),
             Err(error) => Err(error.clone()),
         });
-        let others = Arc::strong_count(&slot) > 2;
         match &outcome {
             Ok(entry) => {
                 let begun = read.as_ref().map_or_else(Instant::now, |read| read.begun);
@@ -90,24 +106,21 @@ impl Shelf {
             }
             Err(_) => lock(index).failed(name, &key),
         }
-        if !others {
-            lock(index).tell_others(name, &key.site, Instant::now());
-        }
-        let keep = outcome.is_err() || lock(index).is_awaited(&key, Instant::now()) && self.has_room();
-        if !(keep || others) {
-            *read = None;
-        }
-        drop(read);
-        drop(slot);
-        self.sweep_slot(&key);
         outcome
+    }
+
+    fn join<'a>(&'a self, index: &'a Mutex<Index>, key: &'a ReadKey, name: &'a Name) -> Sharer<'a> {
+        let mut slots = self.slots();
+        let slot = slots.entry(key.clone()).or_default();
+        slot.sharers += 1;
+        Sharer { shelf: self, index, key, name, read: slot.read.clone() }
     }
 
     /// Drops reads that nobody waits for any more.
     pub fn expire(&self, index: &Mutex<Index>, now: Instant) {
         let mut slots = self.slots();
         slots.retain(|key, slot| {
-            let Ok(mut read) = slot.try_lock() else { return true };
+            let Ok(mut read) = slot.read.try_lock() else { return true };
             let keep = read.as_ref().is_some_and(|read| match &read.outcome {
                 Ok(_) => lock(index).is_awaited(key, now),
                 Err(_) => now.duration_since(read.ended) < ERROR_HOLD,
@@ -115,7 +128,7 @@ impl Shelf {
             if !keep {
                 *read = None;
             }
-            keep || Arc::strong_count(slot) > 1
+            keep || slot.sharers > 0
         });
     }
 
@@ -183,18 +196,36 @@ impl Shelf {
         self.held.load(Ordering::Relaxed) <= MOST_HELD
     }
 
-    fn sweep_slot(&self, key: &ReadKey) {
-        let mut slots = self.slots();
-        let unused = slots
-            .get(key)
-            .is_some_and(|slot| Arc::strong_count(slot) == 1 && slot.try_lock().is_ok_and(|read| read.is_none()));
-        if unused {
-            slots.remove(key);
-        }
-    }
-
-    fn slots(&self) -> MutexGuard<'_, HashMap<ReadKey, Arc<Slot>>> {
+    fn slots(&self) -> MutexGuard<'_, HashMap<ReadKey, Slot>> {
         self.slots.lock()
+    }
+}
+
+impl Drop for Sharer<'_> {
+    /// After the last one, those who did not share the read are told what it showed, and bytes that
+    /// nobody waits for are dropped. This is so however each of them ended: a reconcile that fails at
+    /// another path is stopped while it reads.
+    fn drop(&mut self) {
+        let (mut slots, now) = (self.shelf.slots(), Instant::now());
+        let Some(slot) = slots.get_mut(self.key) else { return };
+        slot.sharers -= 1;
+        if slot.sharers > 0 {
+            return;
+        }
+        let mut index = lock(self.index);
+        index.tell_others(self.name, &self.key.site, now);
+        let keep = match self.read.try_lock().as_deref() {
+            Ok(Some(Read { outcome: Ok(_), .. })) => index.is_awaited(self.key, now) && self.shelf.has_room(),
+            Ok(Some(Read { outcome: Err(_), .. })) => true,
+            Ok(None) => {
+                index.cut_off(&self.key.site, now);
+                false
+            }
+            Err(_in_use) => true,
+        };
+        if !keep {
+            slots.remove(self.key);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::patience::{no_answer, side_by_side};
 use super::plan::{Job, Places, Plan, Problem};
 use super::step::Removals;
 use crate::domain::claim;
-use crate::feed::Pushed;
+use crate::feed::News;
 use crate::store::{Site, StoreClient};
 
 /// The clients of the usable stores.
@@ -59,7 +59,7 @@ pub struct Apply<'a> {
     pub absent: &'a BTreeMap<StoreKey, NoStore>,
     pub ledgers: &'a dyn Ledgers,
     /// Announces to the feed, at once, what the consumers of an entry must know.
-    pub announce: &'a (dyn Fn(&Site, Pushed) + Send + Sync),
+    pub announce: &'a (dyn Fn(&Site, News) + Send + Sync),
 }
 
 /// The halves of a plan.
@@ -204,7 +204,7 @@ impl Apply<'_> {
             // Entries are those of usable stores, and an unknown place blocks its job.
             return Ok(Applied::default());
         };
-        let announce = |pushed| (self.announce)(site, pushed);
+        let announce = |news| (self.announce)(site, news);
         let ledger = self.ledgers.at(entry_ref);
         let access = Access {
             client: client.as_ref(),

@@ -18,7 +18,7 @@ use crate::domain::claim::{self, Elsewhere, Inquiry, MetadataChanges, Owner};
 use crate::domain::consent;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState};
-use crate::feed::Pushed;
+use crate::feed::{News, Pushed};
 use crate::store::error::Family;
 use crate::store::{Exchange, Site, StoreClient, StoreError};
 
@@ -94,7 +94,7 @@ pub struct Access<'a> {
     /// Records what is about to be pushed.
     pub ledger: &'a dyn Recorder,
     /// Announces to the feed, at once, what consumers must know.
-    pub announce: &'a (dyn Fn(Pushed) + Send + Sync),
+    pub announce: &'a (dyn Fn(News) + Send + Sync),
 }
 
 /// The outcome of a converged entry.
@@ -174,7 +174,13 @@ impl Applier<'_> {
             let step = step::next(goal, removals, &chain.entry, self.me, &chain.inquiry);
             // Looking up an owner is no step: there may be many, and each is looked up once.
             steps += u32::from(!matches!(step, Step::AskAfter(_) | Step::AskHeir(_)));
-            if let Some(settled) = self.take(access, &mut chain, step).await? {
+            let removes = step.removes();
+            let taken = self.take(access, &mut chain, step).await;
+            // What may be gone is not announced as gone: a check shows it.
+            if removes && taken.as_ref().is_err_and(ApplyError::leaves_open) {
+                (access.announce)(News::Uncertain);
+            }
+            if let Some(settled) = taken? {
                 if let Elsewhere::At(misplaced) = &chain.inquiry.marker {
                     misplaced::tidy(access.client, misplaced).await;
                 }
@@ -236,7 +242,7 @@ impl Applier<'_> {
             Step::Bury { version } => {
                 self.look(access, chain, &BTreeSet::new()).await?;
                 access.client.delete_versions(access.path, &[version]).await.map_err(ApplyError::Store)?;
-                (access.announce)(Pushed::Removal(version));
+                (access.announce)(Pushed::Removal(version).into());
                 tracing::info!(push_secret = %self.me.object(), path = %access.path, version, "version deleted");
             }
             Step::Destroy { through } => {
@@ -286,7 +292,7 @@ impl Applier<'_> {
             tracing::info!(push_secret = %self.me.object(), path = %access.path, ?versions, "versions destroyed");
         }
         if let EntryState::Live { version, .. } = chain.entry.state {
-            (access.announce)(Pushed::Removal(version));
+            (access.announce)(Pushed::Removal(version).into());
         }
         chain.inquiry.destroyed = through;
         Ok(())
@@ -300,7 +306,7 @@ impl Applier<'_> {
             access.client.patch_metadata(access.path, &withdrawn).await.ok();
             return Err(may_not(error, PURGE_ADVICE));
         }
-        (access.announce)(Pushed::Purge);
+        (access.announce)(Pushed::Purge.into());
         tracing::info!(push_secret = %self.me.object(), path = %access.path, "entry purged");
         Ok(())
     }
@@ -336,7 +342,7 @@ impl Applier<'_> {
         let has_more_to_say =
             claim::withdraws(&write.settle) || write.settle.keys().any(|key| consent::is_consent(key));
         let is_told_later = !write.data.is_empty() && has_more_to_say;
-        let news = Pushed::Version(written.version, written.created);
+        let news = Pushed::Version(written.version, written.created).into();
         if !write.data.is_empty() && !is_told_later {
             (access.announce)(news);
         }
@@ -460,7 +466,7 @@ impl Applier<'_> {
         // Only now do consumers know that a property which was removed earlier is removed for good.
         let may_be_settled = settled.as_ref().err().is_none_or(ApplyError::leaves_open);
         if may_be_settled && chain.entry.data().is_some() && claim::withdraws(changes) {
-            (access.announce)(Pushed::Consent);
+            (access.announce)(Pushed::Consent.into());
         }
         settled
     }
@@ -536,7 +542,7 @@ fn doubt(access: &Access<'_>, changes: &MetadataChanges, error: &ApplyError) {
 
 fn tell_of_consents(access: &Access<'_>, changes: &MetadataChanges) {
     if changes.keys().any(|key| consent::is_consent(key)) {
-        (access.announce)(Pushed::Consent);
+        (access.announce)(Pushed::Consent.into());
     }
 }
 

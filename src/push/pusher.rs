@@ -24,7 +24,7 @@ use crate::controller::referrers::{Interest, Referrer};
 use crate::controller::report::{Report, Requeue};
 use crate::controller::undecodable::Fate;
 use crate::domain::object_name::Name;
-use crate::feed::Pushed;
+use crate::feed::{News, Pushed};
 use crate::metrics::LetGo;
 use crate::metrics::Stage;
 use crate::store::{Foreign, Site, StoreName, Stores};
@@ -90,11 +90,9 @@ impl Reconciler for Pusher {
     async fn reconcile(&self, object: Arc<PushSecret>, name: &Name) -> Report<PushSecretStatus> {
         let context = &self.context;
         let moved = context.moves.take(name);
-        let announce = |site: &Site, pushed| {
-            // What is as wanted belongs to no change, and to no trace.
-            if let Pushed::Found(..) = pushed {
-                return context.feed.announce(site, pushed);
-            }
+        let announce = |site: &Site, news| {
+            // What is as wanted, or uncertain, belongs to no change, and to no trace.
+            let News::Pushed(pushed) = news else { return context.feed.announce(site, news) };
             trail::announced(&site.place.path, &pushed).in_scope(|| context.feed.announce(site, pushed));
             if let (Pushed::Version(..) | Pushed::Removal(_) | Pushed::Purge, Some(moved)) = (pushed, &moved) {
                 context.metrics.propagated(Stage::Push, moved.at.elapsed());

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::apply::{Apply, Results};
+use super::apply::{Apply, Removal, Results};
 use super::arrival;
 use super::conclusion::{self, concluded, verdict};
 use super::deletions::Deletions;
 use super::desired::{self, Desired, InvalidSpec, StoreQueries, StoreQuery};
-use super::entry::{Applier, Wrote};
+use super::entry::{Applied, Applier, Wrote};
 use super::former::{self, Fates};
 use super::intents::Intents;
 use super::ledger::{self, EntryRef, Ledger, StoreKey};
@@ -39,7 +39,7 @@ use crate::domain::fingerprint::synced_resource_version;
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::source::Source;
-use crate::feed::{Published, Pushed, Spelled};
+use crate::feed::{News, Published, Pushed, Spelled};
 use crate::store::{PathKey, Site, StoreRefusal, Stores};
 
 /// Everything outside the object that a reconcile may use.
@@ -48,7 +48,7 @@ pub struct World<'a> {
     pub cluster: &'a Cluster,
     pub stores: &'a dyn Stores,
     /// Announces to the feed, at once, what the consumers of an entry must know.
-    pub announce: &'a (dyn Fn(&Site, Pushed) + Send + Sync),
+    pub announce: &'a (dyn Fn(&Site, News) + Send + Sync),
     /// Tells the feed what is published and at which places; `None` for a place that is unknown
     /// now.
     pub publishes: &'a (dyn Fn(BTreeMap<Spelled, Option<Published>>) + Send + Sync),
@@ -275,7 +275,6 @@ impl<'a> Turn<'a> {
         let Carried { plan, results, recorded, reached, fates, paths, is_confirmed } =
             self.carry_out(seen, &Aim::Publish { desired, mapped: &mapped, sources, known }).await;
         let Recorded { object, ledger, version } = recorded;
-        self.announce_missed(seen, &paths, &results).await;
         let before = PushSecretStatus { paths, ..object.status.clone().unwrap_or_default() };
         let Mapped { astray, warnings, .. } = &mapped;
         let SeenStores { absent, chosen, unmatched, .. } = &reached;
@@ -390,6 +389,7 @@ impl<'a> Turn<'a> {
             };
             apply.run(&plan).await
         };
+        self.announce_missed(&plan, &places, &paths, &results);
         self.world.offers.reached(&self.attempt, &arrival::reached(&plan, &results, &places, &self.me));
         self.world.offers.freed(&self.me, &arrival::freed(&plan, &results, &places));
         let fates = self.fates(Fates::judge(aim, wanted_stores, &reached, &locations, &ledger, &results));
@@ -425,27 +425,26 @@ impl<'a> Turn<'a> {
         });
     }
 
-    /// Announces versions that were written but not announced, because of a lost reply or a
+    /// Announces what was written or removed but not announced, because of a lost reply or a
     /// restart. The status tells another number. It does not tell an entry that was purged and
     /// created again under the same number, so the feed compares what was found with what its
-    /// consumers have.
-    async fn announce_missed(&self, seen: &SeenStores, paths: &[PushedPath], results: &Results) {
+    /// consumers have. What is gone may be gone by our removal or not: whoever has read it before its
+    /// claims were released reads again.
+    fn announce_missed(&self, plan: &Plan, places: &Places, paths: &[PushedPath], results: &Results) {
         for (entry_ref, outcome) in results {
             let unsaid = outcome.result.as_ref().ok().filter(|applied| applied.wrote == Wrote::Nothing);
-            let Some(settled) = unsaid.map(|applied| &applied.settled) else { continue };
-            let Some(version) = settled.version else { continue };
+            let (Some(Applied { settled, .. }), Some(Ok(site))) = (unsaid, places.get(entry_ref)) else { continue };
             let (store, path) = (entry_ref.store.to_string(), entry_ref.path.to_string());
             let known = paths.iter().find(|known| known.store == store && known.path == path);
             let told = known.and_then(|known| known.version).and_then(|known| u64::try_from(known).ok());
-            let news = match told == Some(version) {
-                true => Pushed::Found(version, settled.created),
-                false => Pushed::Version(version, settled.created),
+            let removes = plan.get(entry_ref).is_some_and(|job| !job.goal.remove.is_empty());
+            let news = match settled.version {
+                Some(version) if told == Some(version) => News::Found(version, settled.created),
+                Some(version) => Pushed::Version(version, settled.created).into(),
+                None if removes && outcome.removal == Removal::Done => Pushed::Consent.into(),
+                None => continue,
             };
-            if let Some(client) = seen.clients.get(&entry_ref.store)
-                && let Ok(key) = client.path_key(&entry_ref.path).await
-            {
-                (self.world.announce)(&Site::of(client.as_ref(), key), news);
-            }
+            (self.world.announce)(site, news);
         }
     }
 

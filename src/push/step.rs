@@ -80,6 +80,13 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// Whether the step deletes, destroys or purges.
+    pub fn removes(&self) -> bool {
+        matches!(self, Step::Bury { .. } | Step::Destroy { .. } | Step::Purge)
+    }
+}
+
 /// A version to write.
 pub struct Write {
     /// All properties, including those of others.

@@ -3,37 +3,46 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::{Held, Hint, Index, LONGEST_LAG};
+use super::{Held, Hint, Index};
 use crate::domain::object_name::Name;
-use crate::feed::{Pushed, Seen};
-use crate::store::Site;
+use crate::feed::{News, Pushed, Seen};
+use crate::store::{PathKey, Site};
 
 /// How late an overtaken announcement of a path may be.
 const OVERTAKING: Duration = Duration::from_secs(5);
 
 impl Index {
-    /// Applies an announcement. If the push changed something, whoever reads the place at another
-    /// address is woken too.
-    pub fn announce(&mut self, site: &Site, pushed: Pushed, now: Instant) -> Vec<Name> {
-        let mut woken = self.announce_here(site, pushed, now);
-        if let Pushed::Found(..) = pushed {
-            return woken;
+    /// Applies an announcement.
+    pub fn announce(&mut self, site: &Site, news: impl Into<News>, now: Instant) -> Vec<Name> {
+        match news.into() {
+            News::Pushed(pushed) => self.announce_pushed(site, pushed, now),
+            News::Found(version, created) => {
+                self.announce_found(site, Seen { version, live: true, consents: None, created }, now)
+            }
+            News::Uncertain => {
+                self.followed_sites(&site.place).iter().for_each(|site| self.bring_forward(site, now));
+                Vec::new()
+            }
         }
-        let elsewhere: Vec<Site> =
-            self.sites_of(&site.place).map(|(known, _)| known).filter(|known| *known != site).cloned().collect();
-        for site in elsewhere {
-            woken.extend(self.hint(&site, pushed, now));
+    }
+
+    /// A push changed something: whoever reads the place at another address is woken too.
+    fn announce_pushed(&mut self, site: &Site, pushed: Pushed, now: Instant) -> Vec<Name> {
+        let mut woken = self.announce_here(site, pushed, now);
+        for elsewhere in self.followed_sites(&site.place).iter().filter(|known| *known != site) {
+            woken.extend(self.hint(elsewhere, pushed, now));
         }
         woken
+    }
+
+    fn followed_sites(&self, place: &PathKey) -> Vec<Site> {
+        self.sites_of(place).map(|(site, _)| site.clone()).collect()
     }
 
     fn announce_here(&mut self, site: &Site, pushed: Pushed, now: Instant) -> Vec<Name> {
         match pushed {
             Pushed::Version(version, created) => {
                 self.announce_version(site, Seen { version, live: true, consents: None, created }, now)
-            }
-            Pushed::Found(version, created) => {
-                self.announce_found(site, Seen { version, live: true, consents: None, created }, now)
             }
             Pushed::Removal(version) => {
                 if let Some(path) = self.paths.get_mut(site) {
@@ -55,21 +64,18 @@ impl Index {
         }
     }
 
-    /// Another address announced something of the place. Nothing is known by that here. If reads were
-    /// just repeated in vain for an announcement, the next ones are followed by one read each: what
-    /// announces without end may be another server that only calls itself the same.
+    /// Another address announced something of the place. Nothing is known by that here.
     fn hint(&mut self, site: &Site, pushed: Pushed, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
-        let in_vain = path.hint.and_then(|hint| hint.in_vain).filter(|at| now.duration_since(*at) < LONGEST_LAG);
         let version = match pushed {
-            Pushed::Version(version, _) | Pushed::Found(version, _) | Pushed::Removal(version) => version,
+            Pushed::Version(version, _) | Pushed::Removal(version) => version,
             Pushed::Purge | Pushed::Consent => 0,
         };
-        let version = if in_vain.is_none() { version } else { 0 };
+        let in_vain = path.hint.and_then(|hint| hint.in_vain);
         path.hint = Some(Hint { version, at: now, in_vain });
         match pushed {
             Pushed::Consent => self.permit(site, now, now),
-            Pushed::Version(..) | Pushed::Found(..) | Pushed::Removal(_) | Pushed::Purge => {
+            Pushed::Version(..) | Pushed::Removal(_) | Pushed::Purge => {
                 let followers = self.followers(site);
                 self.wake_announced(followers, now)
             }

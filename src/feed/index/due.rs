@@ -132,6 +132,26 @@ impl Index {
         self.due.insert((next.at, site.clone()));
     }
 
+    /// A read of the path was cut off: a check shows what it would have shown. Who is cut off again
+    /// and again brings one check forward per interval, because each check wakes who has read nothing.
+    pub fn cut_off(&mut self, site: &Site, now: Instant) {
+        let Some(path) = self.paths.get_mut(site) else { return };
+        let is_next = |at: Instant| path.next.is_some_and(|next| now.duration_since(at) >= next.window);
+        if path.cut_off.is_none_or(is_next) {
+            path.cut_off = Some(now);
+            self.bring_forward(site, now);
+        }
+    }
+
+    /// Makes a path due now, if anybody can check it.
+    pub(super) fn bring_forward(&mut self, site: &Site, now: Instant) {
+        let Some(next) = self.paths.get_mut(site).and_then(|path| path.next.as_mut()) else { return };
+        let (before, at) = (next.at, next.at.min(now));
+        next.at = at;
+        self.due.remove(&(before, site.clone()));
+        self.due.insert((at, site.clone()));
+    }
+
     pub(super) fn schedule(&mut self, site: &Site, now: Instant, jitter: &impl Fn(Duration) -> Duration) {
         let Some(path) = self.paths.get(site) else { return };
         let window = self
@@ -144,6 +164,7 @@ impl Index {
         let before = path.next.map(|next| next.at);
         let next = window.map(|window| {
             let at = now + jitter(window);
+            let at = path.catches_up(now).map_or(at, |caught_up| caught_up.min(at));
             // A new consumer may shorten the wait but never prolong it, or a busy path would never
             // be checked.
             Next { at: before.map_or(at, |before| before.min(at)), window }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Index, LONGEST_LAG, Path};
+use super::{InVain, Index, LONGEST_LAG, Path};
 use crate::domain::object_name::Name;
 use crate::feed::{ReadKey, Seen};
 use crate::store::{Identity, Site};
@@ -85,8 +85,7 @@ impl Index {
         let is_another_entry = path.known.is_some_and(|known| !known.seen.is_of_entry(seen));
         path.untold |= path.known.is_some_and(|known| known.seen.is_another_version(seen));
         path.know(seen, now);
-        let is_hinted = path.is_hinted_after(begun)
-            || path.hint.is_some_and(|hint| seen.version < hint.version && now.duration_since(hint.at) < LONGEST_LAG);
+        let is_hinted = path.is_hinted_after(begun) || path.awaits_hinted(now);
         self.heed_consents(&key.site, seen, begun, now);
         if is_another_entry {
             self.number_anew(&key.site, seen);
@@ -104,9 +103,10 @@ impl Index {
 
     /// Repeated reads did not show what another address announced: no more are made for it.
     pub fn disregard_hint(&mut self, site: &Site, now: Instant) {
-        if let Some(hint) = self.paths.get_mut(site).and_then(|path| path.hint.as_mut()) {
-            hint.version = 0;
-            hint.in_vain = Some(now);
+        let Some(path) = self.paths.get_mut(site) else { return };
+        let known = path.known.map_or(0, |known| known.seen.version);
+        if let Some(hint) = path.hint.as_mut().filter(|hint| known < hint.version) {
+            hint.in_vain = Some(InVain { version: hint.version, at: now });
         }
     }
 

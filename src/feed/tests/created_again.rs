@@ -102,7 +102,7 @@ impl Learnt {
     async fn by(self, feed: &Arc<Feed>, reader: &Name, source: &Source, created: Option<Timestamp>) {
         match self {
             Learnt::Announced => feed.announce(&source.site(), Pushed::Version(1, created)),
-            Learnt::Found => feed.announce(&source.site(), Pushed::Found(1, created)),
+            Learnt::Found => feed.announce(&source.site(), News::Found(1, created)),
             Learnt::Read => drop(feed.read(reader, source, Freshness::Since(Instant::now())).await),
             Learnt::Checked => feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await,
         }

@@ -1,5 +1,7 @@
 //! What a read tells those who did not make it, and what it leaves to the checks.
 
+use futures::poll;
+
 use super::*;
 
 /// A read of one version shows nothing of later ones.
@@ -109,4 +111,71 @@ async fn who_could_not_read_is_not_woken_by_what_it_saw() {
     }
     assert!(feed.read(&consumer(0), &source, Freshness::Shared).await.is_err());
     assert_eq!(drained(&mut wakeups), [consumer(1)], "all others are queued already");
+}
+
+/// The reconcile of the last one who shares a read is stopped, as is one that fails at another path.
+#[tokio::test]
+async fn who_is_stopped_while_it_shares_a_read_takes_no_news_along() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    store.yield_at_each_request();
+    let mut wakeups = feed.wakeups().unwrap();
+    store.put(&source.path, data("2"));
+    let since = Freshness::Since(Instant::now());
+    let names = [consumer(0), consumer(1)];
+    let [mut first, mut second] = names.each_ref().map(|name| Box::pin(feed.read(name, &source, since)));
+    assert!(poll!(first.as_mut()).is_pending() && poll!(second.as_mut()).is_pending());
+    first.await.unwrap();
+    assert_eq!(drained(&mut wakeups), [], "the other one has it in a moment");
+    drop(second);
+    assert_eq!(drained(&mut wakeups).len(), 8);
+}
+
+/// A read shows news and is made again, because another address announced something. Meanwhile it is
+/// stopped.
+#[tokio::test(start_paused = true)]
+async fn what_a_read_showed_before_it_was_cut_off_the_others_are_told() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    let there = Site { address: "there".into(), ..source.site() };
+    let mut wakeups = feed.wakeups().unwrap();
+    feed.announce(&there, Pushed::Version(9, None));
+    let woken = drained(&mut wakeups);
+    assert!(woken.iter().all(|name| feed.is_behind(name)));
+    store.put(&source.path, data("2"));
+    let name = consumer(0);
+    let mut read = Box::pin(feed.read(&name, &source, Freshness::Shared));
+    assert!(poll!(read.as_mut()).is_pending());
+    drop(read);
+    assert_eq!(drained(&mut wakeups).len(), 9);
+    assert!(feed.shelf.is_empty());
+}
+
+/// Nobody knows what it would have shown. Whoever is stopped each time brings no check after another,
+/// although each of them wakes it.
+#[tokio::test]
+async fn a_read_that_is_cut_off_is_made_up_for_by_one_check_per_interval() {
+    let store = FakeStore::new();
+    let (feed, source) = ten_served(&store).await;
+    store.yield_at_each_request();
+    let mut wakeups = feed.wakeups().unwrap();
+    store.put(&source.path, data("2"));
+    let name = consumer(0);
+    for checks in [1, 1] {
+        let mut read = Box::pin(feed.read(&name, &source, Freshness::Since(Instant::now())));
+        assert!(poll!(read.as_mut()).is_pending());
+        drop(read);
+        assert!(feed.shelf.is_empty());
+        feed.clone().check_due(Instant::now(), exactly).await;
+        assert_eq!(store.count(Operation::Head), checks);
+        assert!((0..10).all(|number| feed.is_behind(&consumer(number))));
+    }
+    assert_eq!(drained(&mut wakeups).len(), 10);
+    let (mut index, now, site) = (feed.index(), Instant::now(), source.site());
+    let after = |minutes: u64| now + Duration::from_secs(60 * minutes);
+    index.postpone(&site, after(30), exactly);
+    for (minutes, is_due) in [(50, false), (61, true)] {
+        index.cut_off(&site, after(minutes));
+        assert_eq!(index.next_due().unwrap() <= after(minutes), is_due, "after {minutes} minutes");
+    }
 }

@@ -78,7 +78,7 @@ async fn a_push_through_another_address_wakes_and_one_read_shows_it() {
 async fn what_a_push_found_unchanged_wakes_nobody() {
     let mut two = Two::same().await;
     let created = two.ours.0.peek(&path(AT)).created;
-    two.feed.announce(&two.theirs.1.site(), Pushed::Found(1, created));
+    two.feed.announce(&two.theirs.1.site(), News::Found(1, created));
     assert!(two.woken().is_empty());
 }
 
@@ -93,11 +93,11 @@ async fn what_a_push_found_some_time_ago_takes_nothing_newer_back() {
     assert_eq!(two.read(Freshness::Shared).await, (Ok(2), 1));
     two.woken();
     let late = Instant::now() + Duration::from_secs(60);
-    assert_eq!(two.feed.index().announce(&site, Pushed::Found(1, first), late), []);
+    assert_eq!(two.feed.index().announce(&site, News::Found(1, first), late), []);
     assert!(!two.feed.is_behind(&consumer(0)));
     two.feed.subscribe(&consumer(2), vec![two.ours.1.clone()], Follow::Every(HOUR));
     two.woken();
-    two.feed.announce(&site, Pushed::Found(2, store.peek(&path(AT)).created));
+    two.feed.announce(&site, News::Found(2, store.peek(&path(AT)).created));
     assert_eq!(two.woken(), [], "who has read nothing is not woken");
 }
 
@@ -175,6 +175,105 @@ async fn an_announcement_of_another_address_is_given_time_again_after_a_while() 
     let progress = [0, 5, 9, 10, 15].map(&mut hinted);
     use Progress::{Good, Hinted};
     assert_eq!(progress, [Hinted, Good, Good, Hinted, Good]);
+}
+
+/// What was announced in vain is there at last, so our standby lagged: the next announcement is given
+/// time. One that comes before is not, and neither is one after what is never there. Another path has
+/// nothing to do with it.
+#[tokio::test]
+async fn an_announcement_after_one_that_came_true_is_given_time_at_once() {
+    use Progress::{Good, Hinted};
+    let two = Two::same().await;
+    let (ours, theirs) = (&two.ours.1, two.theirs.1.site());
+    let now = Instant::now();
+    for (in_vain, announced, shown, expected) in
+        [(2, 3, 1, Good), (2, 3, 2, Hinted), (2, 3, 3, Good), (LAST, 3, 2, Good), (LAST, LAST + 1, 3, Good)]
+    {
+        let mut index = Index::default();
+        let shows = |index: &mut Index, version| index.judge(&ours.read_key(), seen(version), false, now, now);
+        index.subscribe(&consumer(0), vec![ours.clone()], Follow::Every(HOUR), now, exactly);
+        assert_eq!(shows(&mut index, 1), Good);
+        index.announce(&theirs, Pushed::Version(in_vain, None), now);
+        assert_eq!(shows(&mut index, 1), Hinted);
+        index.disregard_hint(&ours.site(), now);
+        assert_eq!(shows(&mut index, 1), Good);
+        index.announce(&theirs, Pushed::Version(announced, None), now);
+        assert_eq!(shows(&mut index, shown), expected, "{announced} after {in_vain}, and {shown} is there");
+    }
+    let other = source(&two.ours.0, "platform-data/redis/b").await;
+    two.feed.subscribe(&consumer(2), vec![other.clone()], Follow::Every(HOUR));
+    let mut index = two.feed.index();
+    index.announce(&theirs, Pushed::Version(LAST, None), now);
+    index.disregard_hint(&ours.site(), now);
+    let there = Site { address: "theirs".into(), ..other.site() };
+    index.announce(&there, Pushed::Version(2, None), now);
+    assert_eq!(index.judge(&other.read_key(), seen(1), false, now, now), Hinted, "of another path");
+}
+
+/// Our standby lags for longer than reads are repeated, and nobody announces anything more.
+#[tokio::test(start_paused = true)]
+async fn a_standby_behind_another_address_that_lags_for_long_is_checked_when_it_lags_no_longer() {
+    type Change = fn(&FakeStore, &RemotePath);
+    let cases: [(Pushed, Change); 4] = [
+        (Pushed::Version(2, None), |store, path| {
+            store.put(path, data("2"));
+        }),
+        (Pushed::Removal(2), |store, path| {
+            store.put(path, BTreeMap::new());
+            store.soft_delete(path);
+        }),
+        (Pushed::Purge, FakeStore::purge),
+        (Pushed::Consent, |store, path| {
+            store.put_metadata(path, BTreeMap::from([(consent::key("password"), "{}".to_owned())]));
+        }),
+    ];
+    for (pushed, change) in cases {
+        let mut two = Two::same().await;
+        let (store, site) = (two.ours.0.clone(), two.theirs.1.site());
+        two.feed.pass(HOUR);
+        two.feed.announce(&site, pushed);
+        assert_eq!(two.read(Freshness::Shared).await.0, Ok(1));
+        assert!(!two.feed.is_behind(&consumer(0)));
+        two.woken();
+        change(&store, &path(AT));
+        let now = Instant::now();
+        two.feed.clone().check_due(now + Duration::from_secs(5), exactly).await;
+        assert_eq!(two.woken(), [], "{pushed} is given time");
+        two.feed.clone().check_due(now + Duration::from_secs(10), exactly).await;
+        assert!(two.woken().contains(&consumer(0)) && two.feed.is_behind(&consumer(0)), "{pushed}");
+        let checks = store.count(Operation::Head);
+        two.feed.clone().check_due(now + Duration::from_secs(60), exactly).await;
+        assert_eq!(store.count(Operation::Head), checks, "{pushed} is checked once");
+    }
+}
+
+/// What a read shows at once needs no check.
+#[tokio::test]
+async fn a_standby_behind_another_address_that_lags_not_is_not_checked() {
+    let two = Two::same().await;
+    let version = two.theirs.0.put(&path(AT), data("2"));
+    two.feed.announce(&two.theirs.1.site(), Pushed::Version(version, None));
+    assert_eq!(two.read(Freshness::Shared).await, (Ok(2), 1));
+    two.feed.clone().check_due(Instant::now() + Duration::from_secs(60), exactly).await;
+    assert_eq!(two.ours.0.count(Operation::Head), 0);
+}
+
+/// A removal whose reply was lost: a check shows whether it happened, at each address.
+#[tokio::test]
+async fn what_a_push_may_have_removed_is_checked_at_once_and_counts_as_there() {
+    let mut two = Two::same().await;
+    let (ours, theirs) = (two.ours.1.site(), two.theirs.1.site());
+    let checked = async |two: &mut Two| {
+        two.feed.announce(&theirs, News::Uncertain);
+        assert_eq!(two.woken(), [], "nothing is known yet");
+        two.feed.clone().check_due(Instant::now(), exactly).await;
+        two.woken()
+    };
+    assert_eq!(checked(&mut two).await, [], "it did not happen");
+    assert_eq!(two.ours.0.count(Operation::Head), 2);
+    two.ours.0.soft_delete(&path(AT));
+    assert_eq!(checked(&mut two).await, [consumer(0), consumer(1)]);
+    assert!(!two.feed.is_removed_by_push(&ours, 1) && !two.feed.is_removed_by_push(&theirs, 1));
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ use crate::domain::convention::Convention;
 use crate::domain::label_query::LabelQuery;
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
-use crate::feed::Pushed;
+use crate::feed::News;
 use crate::push::deletions::Deletions;
 use crate::push::intents::Intents;
 use crate::push::offers::{Offers, Others};
@@ -127,7 +127,7 @@ pub(super) struct Bench {
     /// How long after its start the bench is.
     pub passed: Mutex<Duration>,
     pub convention: Convention,
-    pub announced: Arc<Mutex<Vec<Pushed>>>,
+    pub announced: Arc<Mutex<Vec<News>>>,
 }
 
 impl Bench {
@@ -206,7 +206,7 @@ impl Bench {
         let world = World {
             cluster: &cluster,
             stores: &self.stores,
-            announce: &move |_key, pushed| announced.lock().push(pushed),
+            announce: &move |_site, news| announced.lock().push(news),
             publishes: &|_places| {},
             referrers: &self.referrers,
             config_maps: &self.config_maps,

@@ -189,7 +189,7 @@ fn when_changed(bench: &Bench) -> Arc<Mutex<Option<usize>>> {
 
 fn is_told(bench: &Bench, changed: &Mutex<Option<usize>>) -> bool {
     let since = changed.lock().expect("the consents changed");
-    bench.announced.lock()[since..].contains(&Pushed::Consent)
+    bench.announced.lock()[since..].contains(&Pushed::Consent.into())
 }
 
 /// The next try finds the consents as wanted: whoever reads the value hears of them anyhow.
@@ -244,7 +244,7 @@ async fn a_consent_that_is_refused_is_not_announced() {
     });
     bench.spec(2, read_by(&["shop"]));
     bench.turn().await;
-    assert!(!bench.ready().0 && !bench.announced.lock().contains(&Pushed::Consent));
+    assert!(!bench.ready().0 && !bench.announced.lock().contains(&Pushed::Consent.into()));
 }
 
 /// The write that drops a property is done, and the release of its claim fails once; then its reply
@@ -271,5 +271,5 @@ async fn a_released_claim_is_announced_if_its_reply_is_lost() {
     assert!(is_claimed());
     bench.turn().await;
     assert!(!is_claimed());
-    assert_eq!(bench.announced.lock()[told..], [Pushed::Consent]);
+    assert_eq!(bench.announced.lock()[told..], [Pushed::Consent.into()]);
 }

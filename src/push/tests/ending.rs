@@ -15,6 +15,7 @@ use crate::controller::report::Report;
 use crate::domain::claim;
 use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::remote::EntryState;
+use crate::feed::{News, Pushed};
 use crate::metrics::LetGo;
 use crate::push::entry::ApplyError;
 use crate::push::step::Goal;
@@ -260,4 +261,97 @@ async fn an_annotation_that_says_nothing_stops_everything_until_it_is_corrected(
     bench.pass(Duration::from_secs(600));
     assert!(matches!(bench.turn().await, Report::LetGo { why: LetGo::Unreadable, .. }));
     assert_eq!(bench.store.mutations(), mutations);
+}
+
+/// The push does not know whether it happened: consumers learn it by a check.
+#[tokio::test]
+async fn a_removal_whose_reply_is_lost_makes_its_path_due() {
+    for (earlier, removal) in [
+        ("Keep", Operation::DeleteVersions),
+        ("Destroy", Operation::DestroyVersions),
+        ("Purge", Operation::DestroyVersions),
+        ("Purge", Operation::Purge),
+    ] {
+        for (error, is_told) in [
+            (StoreError::Standby { server: "fake".into() }, true),
+            (StoreError::Forbidden { operation: "do it at", path: "secret".into() }, false),
+        ] {
+            let bench = Bench::new();
+            bench.spec(1, both());
+            bench.turn().await;
+            annotate(&bench, earlier, json!({ "deletionTimestamp": Timestamp::now() }));
+            bench.store.before_each(move |_, request| {
+                (request.operation == removal).then(|| match is_told {
+                    true => Fault::LoseReply(error.clone()),
+                    false => Fault::Refuse(error.clone()),
+                })
+            });
+            bench.turn().await;
+            assert_eq!(bench.ready().1, "CleanupPending");
+            assert_eq!(bench.announced.lock().contains(&News::Uncertain), is_told, "{earlier}, {removal:?}");
+        }
+    }
+}
+
+/// A reconcile that is stopped says nothing: it may be stopped because another store hangs. The next
+/// one finds nothing to remove, and lets consumers read again.
+#[tokio::test]
+async fn a_removal_whose_reconcile_is_stopped_is_announced_by_the_next() {
+    for (earlier, stop) in
+        ["Keep", "Destroy", "Purge"].into_iter().flat_map(|earlier| (0..40).map(move |k| (earlier, k)))
+    {
+        let bench = Bench::new();
+        bench.spec(1, both());
+        bench.turn().await;
+        annotate(&bench, earlier, json!({ "deletionTimestamp": Timestamp::now() }));
+        let (gone, announced) = (Arc::new(Mutex::new(0)), bench.announced.clone());
+        let (noted, mut was_there) = (gone.clone(), true);
+        bench.store.after_each(move |store, _| {
+            let is_there = matches!(store.peek(&at(TEMPORAL)).state, EntryState::Live { .. });
+            if std::mem::replace(&mut was_there, is_there) && !is_there {
+                *noted.lock() = announced.lock().len();
+            }
+        });
+        bench.store.yield_at_each_request();
+        let mut turn = Box::pin(bench.turn());
+        for _ in 0..stop {
+            if futures::poll!(turn.as_mut()).is_ready() {
+                break;
+            }
+        }
+        drop(turn);
+        for _ in 0..5 {
+            if bench.server.push_secret(PUSH).is_some() {
+                bench.turn().await;
+            }
+        }
+        let since = *gone.lock();
+        let tells = |news: &News| matches!(news, News::Pushed(Pushed::Removal(_) | Pushed::Purge | Pushed::Consent));
+        let announced = bench.announced.lock();
+        assert!(since > 0 && announced[since..].iter().any(tells), "{earlier}, stopped at {stop}: {announced:?}");
+    }
+}
+
+/// Somebody keeps a note at the path, so that it gets a version without what was pushed.
+#[tokio::test]
+async fn a_version_that_a_deleted_push_secret_leaves_is_announced_if_its_reply_is_lost() {
+    let bench = Bench::new();
+    bench.spec(1, both());
+    bench.turn().await;
+    bench.store.put(&at(TEMPORAL), data(&[("username", "u"), ("password", "p"), ("note", "n")]));
+    bench.turn().await;
+    bench.delete();
+    let mut writes = 0;
+    bench.store.before_each(move |_, request| {
+        writes += u32::from(request.operation == Operation::Write);
+        let is_first = request.operation == Operation::Write && writes == 1;
+        is_first.then(|| Fault::LoseReply(StoreError::Standby { server: "fake".into() }))
+    });
+    for _ in 0..2 {
+        bench.turn().await;
+    }
+    assert!(bench.server.push_secret(PUSH).is_none());
+    assert_eq!(bench.texts(TEMPORAL), expect(&[("note", "n")]));
+    let version = News::from(Pushed::Version(3, bench.store.peek(&at(TEMPORAL)).created));
+    assert!(bench.announced.lock().contains(&version), "{:?}", bench.announced.lock());
 }

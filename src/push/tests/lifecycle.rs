@@ -14,7 +14,7 @@ use crate::cluster::in_memory::Fault;
 use crate::controller::report::{Report, Requeue};
 use crate::domain::convention::{Convention, Mode};
 use crate::domain::remote::EntryState;
-use crate::feed::Pushed;
+use crate::feed::{News, Pushed};
 use crate::metrics::LetGo;
 use crate::store::StoreError;
 use crate::store::fake::FakeStore;
@@ -37,7 +37,7 @@ async fn a_push_is_recorded_written_announced_and_reported() {
         "{message}"
     );
     assert_eq!(bench.ledger(), [format!("{TEMPORAL}/password"), format!("{TEMPORAL}/username")]);
-    assert_eq!(*bench.announced.lock(), [Pushed::Version(1, bench.store.peek(&at(TEMPORAL)).created)]);
+    assert_eq!(*bench.announced.lock(), [Pushed::Version(1, bench.store.peek(&at(TEMPORAL)).created).into()]);
     let push = bench.server.push_secret(PUSH).unwrap();
     assert_eq!(push.metadata.finalizers.unwrap(), [FINALIZER_PUSH_SECRET]);
     assert_eq!(push.status.unwrap().paths[0].properties, ["password", "username"]);
@@ -139,10 +139,10 @@ async fn an_entry_that_is_created_again_under_its_number_is_announced_whatever_r
         }
         let entry = bench.store.peek(&at(TEMPORAL));
         let told = bench.announced.lock().iter().any(|pushed| match *pushed {
-            Pushed::Version(version, created) | Pushed::Found(version, created) => {
+            News::Pushed(Pushed::Version(version, created)) | News::Found(version, created) => {
                 version == entry.cas() && created == entry.created
             }
-            Pushed::Removal(_) | Pushed::Purge | Pushed::Consent => false,
+            News::Pushed(Pushed::Removal(_) | Pushed::Purge | Pushed::Consent) | News::Uncertain => false,
         });
         assert!(told, "{fault:?} at {stop}: {:?}", bench.announced.lock());
     }
@@ -165,7 +165,7 @@ async fn a_deleted_push_secret_takes_its_values_along_and_waits_for_a_store_that
     assert!(bench.server.push_secret(PUSH).is_none());
     assert!(matches!(bench.store.peek(&at(TEMPORAL)).state, EntryState::Deleted { .. }));
     // Readers hear of the removal, and not of the empty version before it.
-    assert_eq!(*bench.announced.lock(), [Pushed::Version(1, created), Pushed::Removal(2)]);
+    assert_eq!(*bench.announced.lock(), [Pushed::Version(1, created), Pushed::Removal(2)].map(News::from));
 }
 
 #[tokio::test]
@@ -392,8 +392,8 @@ async fn a_stop_at_any_request_is_repaired() {
             assert!(first <= 2 && second == 1, "stopped at {stop}: versions {first} and {second}");
             let announced = bench.announced.lock().clone();
             let written = announced.into_iter().filter_map(|pushed| match pushed {
-                Pushed::Version(version, _) | Pushed::Found(version, _) => Some(version),
-                Pushed::Removal(_) | Pushed::Purge | Pushed::Consent => None,
+                News::Pushed(Pushed::Version(version, _)) | News::Found(version, _) => Some(version),
+                News::Pushed(Pushed::Removal(_) | Pushed::Purge | Pushed::Consent) | News::Uncertain => None,
             });
             assert_eq!(written.max(), Some(first), "stopped at {stop}");
             let mut push = json!(bench.server.push_secret(PUSH).unwrap());
