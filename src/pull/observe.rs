@@ -1,12 +1,12 @@
 //! Observes the stores' snapshots, each path once, and the live target.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry::Vacant;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
 use thiserror::Error;
 
+use super::bound::Reads;
 use super::desired::{Deletion, Desired, Reference};
 use super::inputs::Resource;
 use super::plan::{Presence, Snapshot, TargetState};
@@ -79,19 +79,39 @@ impl Located {
 /// The opened stores of a spec.
 pub type OpenStores = BTreeMap<StoreName, Arc<dyn StoreClient>>;
 
-/// Opens each store once, without a request to a server.
-///
-/// # Errors
-/// [`ObserveError::Store`] for the first unusable store.
-pub async fn open(desired: &Desired, stores: &impl Stores) -> Result<OpenStores, ObserveError> {
-    let mut opened = OpenStores::new();
-    for wanted in &desired.entries {
-        if let Vacant(unopened) = opened.entry(store_of(desired, &wanted.from)) {
-            let client = stores.client(&desired.namespace, unopened.key()).await.map_err(ObserveError::Store)?;
-            unopened.insert(client);
+/// What opening each store of a spec gave, in its order.
+pub struct Opened(Vec<(StoreName, Result<Arc<dyn StoreClient>, StoreRefusal>)>);
+
+impl Opened {
+    /// Whether the spec reads this store.
+    pub fn reads(&self, store: &StoreName) -> Reads {
+        match self.0.iter().find(|(opened, _)| opened == store) {
+            Some((_, Ok(_))) => Reads::Yes,
+            None | Some((_, Err(StoreRefusal::NotAllowed { .. } | StoreRefusal::OtherController { .. }))) => Reads::No,
+            Some((_, Err(_unusable))) => Reads::Unknown,
         }
     }
-    Ok(opened)
+
+    /// All stores.
+    ///
+    /// # Errors
+    /// [`ObserveError::Store`] for the first unusable store.
+    pub fn all(self) -> Result<OpenStores, ObserveError> {
+        self.0.into_iter().map(|(store, opened)| Ok((store, opened.map_err(ObserveError::Store)?))).collect()
+    }
+}
+
+/// Opens each store once, without a request to a server.
+pub async fn open(desired: &Desired, stores: &impl Stores) -> Opened {
+    let mut opened: Vec<(StoreName, _)> = Vec::new();
+    for wanted in &desired.entries {
+        let store = store_of(desired, &wanted.from);
+        if !opened.iter().any(|(known, _)| *known == store) {
+            let client = stores.client(&desired.namespace, &store).await;
+            opened.push((store, client));
+        }
+    }
+    Opened(opened)
 }
 
 /// The store of a reference.
