@@ -5,11 +5,15 @@
 //! together. Over the bound, the store's latch closes: every loss waits until the last missing
 //! value is back, or a person allows them. Edits and deletions of our resources, and what a push of
 //! ours removed, are not bounded.
+//!
+//! A spec may name any store. So an ExternalSecret counts for a store only once the store was opened
+//! for its namespace. Until then it can at most restrict, by what an earlier process recorded of that
+//! very store.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -18,6 +22,7 @@ use thiserror::Error;
 
 use super::absence::Absence;
 use super::roll::{Member, Past};
+use super::unjudged::Unjudged;
 use crate::api::{StoreKind, names};
 use crate::domain::object_name::Name;
 use crate::store::StoreName;
@@ -29,6 +34,9 @@ pub const MOST_PERCENT: usize = 20;
 /// Losses are counted over the longest refresh interval of the store's targets, and at least over
 /// this.
 pub const SHORTEST_WINDOW: Duration = Duration::from_secs(3600);
+/// They are counted over this at most, so that no interval of one namespace blocks the others for
+/// years.
+pub const LONGEST_WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a loss waits for others to be found.
 pub const LOOK_AROUND: Duration = Duration::from_secs(10);
 
@@ -38,9 +46,9 @@ pub enum Halt {
     /// Not yet: more losses may be found.
     #[error("values are gone: waiting {}s to see whether others are", .0.as_secs())]
     LookAround(Duration),
-    /// Too many.
-    #[error("{0}")]
-    Blocked(Blocked),
+    /// Too many, by each of these stores.
+    #[error("{}", .0.iter().map(Blocked::to_string).collect::<Vec<_>>().join("; "))]
+    Blocked(Vec<Blocked>),
 }
 
 /// A store whose latch is closed.
@@ -55,6 +63,15 @@ pub struct Blocked {
     pub all: usize,
 }
 
+impl Blocked {
+    /// Whether a message of [`Halt::Blocked`] names this store. The status has no other record of it.
+    pub fn is_named(message: &str, store: &StoreName) -> bool {
+        message.contains(&format!("{}{store}, ", Blocked::GONE_FROM))
+    }
+
+    const GONE_FROM: &str = "are gone from ";
+}
+
 impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Blocked { store, losing, all } = self;
@@ -64,9 +81,10 @@ impl fmt::Display for Blocked {
             StoreKind::SecretStore => "secretstore",
         };
         let annotation = names::ANNOTATION_ALLOW_MASS_DELETION;
+        let gone_from = Blocked::GONE_FROM;
         write!(
             f,
-            "values of {losing} of {all} targets with deletionPolicy Delete are gone from {store}, and losses of more than \
+            "values of {losing} of {all} targets with deletionPolicy Delete {gone_from}{store}, and losses of more than \
              {MOST_TARGETS} targets and {MOST_PERCENT} % of them wait for a person: the target keeps its data; restore the values, \
              or allow the deletions: kubectl annotate{namespace} {kind} {} {annotation}=\"$(date +%s)\" --overwrite",
             store.name
@@ -74,14 +92,32 @@ impl fmt::Display for Blocked {
     }
 }
 
-/// What is known of losses, by store.
+/// Whether an ExternalSecret reads a store that its spec names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// The store was opened for its namespace.
+    Yes,
+    /// No entry uses the store, or the store does not serve the namespace.
+    No,
+    /// The store cannot be opened now, by nobody.
+    Unknown,
+}
+
+/// What is known of losses.
 #[derive(Default)]
-pub struct Losses(Mutex<BTreeMap<StoreName, Book>>);
+pub struct Losses(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    books: BTreeMap<StoreName, Book>,
+    /// All ExternalSecrets that this process has seen.
+    seen: HashSet<Name>,
+}
 
 /// One store's losses.
 #[derive(Default)]
 struct Book {
-    members: HashMap<Name, Member>,
+    members: HashMap<Name, (Member, Standing)>,
     /// Losses that were found, and when.
     found: BTreeMap<Name, Instant>,
     /// Losses that were carried out, and when.
@@ -89,6 +125,29 @@ struct Book {
     /// Losses that a person allowed.
     allowed: BTreeSet<Name>,
     latch: Latch,
+}
+
+/// What an ExternalSecret is to a store that its spec names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Not known: no reconcile of it has ended since this process started.
+    New,
+    /// Not known, because the store could not be opened when it was reconciled.
+    Unopened,
+    /// The store was opened for its namespace.
+    Admitted,
+    /// It does not read the store, or may not.
+    Outside,
+}
+
+/// How many targets of a store lose values, and how many there are.
+struct Count {
+    losing: usize,
+    all: usize,
+    /// Those of `losing` that surely count.
+    surely_losing: usize,
+    /// `all`, with those that may turn out to count.
+    most: usize,
 }
 
 #[derive(Default)]
@@ -104,26 +163,28 @@ enum Latch {
 }
 
 impl Losses {
-    /// Records an ExternalSecret from the watch, and replaces what was known of it. When it is seen
-    /// for the first time, its status shows what an earlier process did. `allowance` is the value
-    /// of a store's annotation.
+    /// Records an ExternalSecret from the watch, and replaces what was known of it. When this process
+    /// sees it for the first time, its status shows what an earlier process did. `allowance` is the
+    /// value of a store's annotation.
     pub fn enrol(
         &self,
         name: &Name,
         roll: Option<(Member, BTreeSet<StoreName>)>,
-        past: Past,
+        past: impl Fn(&StoreName) -> Past,
         allowance: impl Fn(&StoreName) -> Option<String>,
         now: Instant,
     ) {
-        let mut books = self.books();
-        let reads = |store: &StoreName| roll.as_ref().is_some_and(|(_, stores)| stores.contains(store));
-        books.iter_mut().filter(|(store, _)| !reads(store)).for_each(|(_, book)| book.leave(name));
-        books.retain(|_, book| !book.members.is_empty());
+        let mut inner = self.inner();
+        let is_new = inner.seen.insert(name.clone());
+        inner.leave(name, |store| !roll.as_ref().is_some_and(|(_, stores)| stores.contains(store)));
         let Some((member, stores)) = roll else { return };
         for store in stores {
-            let allowance = allowance(&store);
-            let book = books.entry(store).or_default();
-            if book.members.insert(name.clone(), member).is_none() {
+            let (past, allowance) = (past(&store), allowance(&store));
+            let book = inner.books.entry(store).or_default();
+            let standing = book.members.get(name).map(|(_, standing)| *standing);
+            let first = if is_new { Standing::New } else { Standing::Outside };
+            book.members.insert(name.clone(), (member, standing.unwrap_or(first)));
+            if is_new {
                 book.recall(name, past, allowance, now);
             }
         }
@@ -131,17 +192,43 @@ impl Losses {
 
     /// Drops a deleted ExternalSecret.
     pub fn forget(&self, name: &Name) {
-        self.enrol(name, None, Past::Nothing, |_| None, Instant::now());
+        let mut inner = self.inner();
+        inner.leave(name, |_| true);
+        inner.seen.remove(name);
     }
 
     /// Drops the losses of an ExternalSecret that another one of its name has replaced, which stays.
     pub fn forget_judged(&self, name: &Name) {
-        self.books().values_mut().for_each(|book| book.leave_losses(name));
+        self.inner().books.values_mut().for_each(|book| book.leave_losses(name));
+    }
+
+    /// Records which of the stores that an ExternalSecret names it reads.
+    pub fn opened(&self, name: &Name, reads: impl Fn(&StoreName) -> Reads) {
+        for (store, book) in &mut self.inner().books {
+            let Some((_, standing)) = book.members.get_mut(name) else { continue };
+            match (reads(store), *standing) {
+                (Reads::Yes, _) => *standing = Standing::Admitted,
+                (Reads::No, _) => book.bar(name),
+                (Reads::Unknown, Standing::New) => *standing = Standing::Unopened,
+                (Reads::Unknown, Standing::Unopened | Standing::Admitted | Standing::Outside) => {}
+            }
+        }
+    }
+
+    /// Records that a reconcile ended whose losses were not judged. What was found before must hold
+    /// nobody else up for ever.
+    pub fn unjudged(&self, name: &Name, unjudged: Unjudged) {
+        for book in self.inner().books.values_mut() {
+            match unjudged {
+                Unjudged::Barred => book.bar(name),
+                Unjudged::Decided => book.release(name),
+            }
+        }
     }
 
     /// Whether it has a loss that is not decided yet.
     pub fn awaits(&self, name: &Name) -> bool {
-        self.books().values().any(|book| book.found.contains_key(name))
+        self.inner().books.values().any(|book| book.found.contains_key(name))
     }
 
     /// Judges what a target would lose.
@@ -155,23 +242,31 @@ impl Losses {
         allowance: impl Fn(&StoreName) -> Option<String>,
         now: Instant,
     ) -> Result<(), Halt> {
-        let mut books = self.books();
-        let mut halts = Vec::new();
+        let mut inner = self.inner();
+        let (mut blocked, mut pause) = (Vec::new(), None);
         for (store, absence) in absences {
-            let book = books.entry(store.clone()).or_default();
+            let book = inner.books.entry(store.clone()).or_default();
             book.heed(store, allowance(store));
             match absence {
                 Absence::Nothing => book.leave_losses(name),
                 Absence::Harmless => book.release(name),
-                Absence::Loss => halts.extend(book.judge(name, store, allowance(store), now).err()),
+                Absence::Loss => match book.judge(name, store, allowance(store), now) {
+                    Ok(()) => {}
+                    Err(Halt::Blocked(by)) => blocked.extend(by),
+                    Err(Halt::LookAround(rest)) => pause = pause.max(Some(rest)),
+                },
             }
         }
-        halts.into_iter().max_by_key(|halt| matches!(halt, Halt::Blocked(_))).map_or(Ok(()), Err)
+        match pause {
+            _ if !blocked.is_empty() => Err(Halt::Blocked(blocked)),
+            Some(pause) => Err(Halt::LookAround(pause)),
+            None => Ok(()),
+        }
     }
 
     /// Records that a target lost what it was allowed to.
     pub fn carried_out(&self, name: &Name, now: Instant) {
-        for book in self.books().values_mut() {
+        for book in self.inner().books.values_mut() {
             let counts = !book.allowed.remove(name);
             if book.found.remove(name).is_some() && counts {
                 book.done.insert(name.clone(), now);
@@ -179,8 +274,16 @@ impl Losses {
         }
     }
 
-    fn books(&self) -> MutexGuard<'_, BTreeMap<StoreName, Book>> {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock()
+    }
+}
+
+impl Inner {
+    /// It does not name these stores any more.
+    fn leave(&mut self, name: &Name, which: impl Fn(&StoreName) -> bool) {
+        self.books.iter_mut().filter(|(store, _)| which(store)).for_each(|(_, book)| book.leave(name));
+        self.books.retain(|_, book| !book.members.is_empty());
     }
 }
 
@@ -188,19 +291,22 @@ impl Losses {
 impl Losses {
     /// Whether anything is recorded of an ExternalSecret.
     pub fn knows(&self, name: &Name) -> bool {
-        self.books().values().any(|book| {
-            let held = match &book.latch {
-                Latch::Open => false,
-                Latch::Closed { held, .. } => held.contains(name),
-            };
-            let lists = book.members.contains_key(name) || book.found.contains_key(name);
-            lists || book.done.contains_key(name) || book.allowed.contains(name) || held
-        })
+        let inner = self.inner();
+        inner.seen.contains(name)
+            || inner.books.values().any(|book| {
+                let held = match &book.latch {
+                    Latch::Open => false,
+                    Latch::Closed { held, .. } => held.contains(name),
+                };
+                let lists = book.members.contains_key(name) || book.found.contains_key(name);
+                lists || book.done.contains_key(name) || book.allowed.contains(name) || held
+            })
     }
 
     /// Lets all losses be so much older.
     pub fn pass(&self, time: Duration) {
-        for at in self.books().values_mut().flat_map(|book| book.found.values_mut().chain(book.done.values_mut())) {
+        for at in self.inner().books.values_mut().flat_map(|book| book.found.values_mut().chain(book.done.values_mut()))
+        {
             *at = at.checked_sub(time).unwrap_or(*at);
         }
     }
@@ -222,6 +328,16 @@ impl Book {
     fn leave(&mut self, name: &Name) {
         self.members.remove(name);
         self.leave_losses(name);
+    }
+
+    /// Call this when it does not read the store. What an earlier process recorded counts for nothing
+    /// if the store was never opened for it, but what this one saw happened.
+    fn bar(&mut self, name: &Name) {
+        let Some((_, standing)) = self.members.get_mut(name) else { return };
+        match std::mem::replace(standing, Standing::Outside) {
+            Standing::New | Standing::Unopened => self.leave_losses(name),
+            Standing::Admitted | Standing::Outside => self.release(name),
+        }
     }
 
     /// Call this when its values are back, or it does not use them any more.
@@ -264,19 +380,23 @@ impl Book {
         if self.allowed.contains(name) {
             return Ok(());
         }
-        let window = self.members.values().map(|member| member.interval).max().unwrap_or_default().max(SHORTEST_WINDOW);
-        let (losing, all) = self.count(window, now);
-        let blocked = || Halt::Blocked(Blocked { store: store.clone(), losing, all });
+        let Count { losing, all, surely_losing, most } = self.count(self.window(), now);
+        let blocked = || Halt::Blocked(vec![Blocked { store: store.clone(), losing, all: most }]);
+        let is_recalled = |held: &Name| matches!(self.members.get(held), Some((_, Standing::New)));
         match &mut self.latch {
+            // Those that an earlier process held may not read the store any more.
+            Latch::Closed { held, .. } if held.iter().all(is_recalled) => Err(Halt::LookAround(LOOK_AROUND)),
             Latch::Closed { held, .. } => {
                 held.insert(name.clone());
                 Err(blocked())
             }
-            Latch::Open if losing > MOST_TARGETS && losing * 100 > all * MOST_PERCENT => {
-                tracing::warn!(%store, losing, all, "too many targets would lose values: blocked");
+            Latch::Open if is_over_the_bound(surely_losing, most) => {
+                tracing::warn!(%store, losing, all = most, "too many targets would lose values: blocked");
                 self.latch = Latch::Closed { allowance, held: self.found.keys().cloned().collect() };
                 Err(blocked())
             }
+            // It depends on those that are not reconciled yet.
+            Latch::Open if is_over_the_bound(losing, all) => Err(Halt::LookAround(LOOK_AROUND)),
             Latch::Open => match LOOK_AROUND.checked_sub(now.duration_since(since)) {
                 Some(rest) if !rest.is_zero() => Err(Halt::LookAround(rest)),
                 Some(_) | None => Ok(()),
@@ -284,16 +404,36 @@ impl Book {
         }
     }
 
+    /// Over how long losses are counted.
+    fn window(&self) -> Duration {
+        let counts = self.members.values().filter(|(_, standing)| *standing != Standing::Outside);
+        let longest = counts.map(|(member, _)| member.interval).max().unwrap_or_default();
+        longest.clamp(SHORTEST_WINDOW, LONGEST_WINDOW)
+    }
+
     /// How many targets lose values in the window that ends now, and how many there are.
-    fn count(&mut self, window: Duration, now: Instant) -> (usize, usize) {
+    fn count(&mut self, window: Duration, now: Instant) -> Count {
         self.done.retain(|_, at| now.duration_since(*at) < window);
         let mut losing: BTreeSet<&Name> = self.found.keys().chain(self.done.keys()).collect();
         if let Latch::Closed { held, .. } = &self.latch {
             losing.extend(held);
         }
-        let standing = self.members.iter().filter(|(_, member)| member.has_target).map(|(name, _)| name);
-        let unknown = losing.iter().filter(|name| !self.members.get(**name).is_some_and(|member| member.has_target));
-        let all = standing.count() + unknown.count();
-        (losing.len(), all)
+        let with_target = self.members.iter().filter(|(name, (member, _))| member.has_target && !losing.contains(name));
+        let (mut admitted, mut unknown) = (0, 0);
+        for (_, (_, standing)) in with_target {
+            match standing {
+                Standing::Admitted => admitted += 1,
+                Standing::New => unknown += 1,
+                Standing::Unopened | Standing::Outside => {}
+            }
+        }
+        let is_sure = |name: &&&Name| !matches!(self.members.get(**name), Some((_, Standing::New)));
+        let (surely_losing, losing) = (losing.iter().filter(is_sure).count(), losing.len());
+        let all = losing + admitted;
+        Count { losing, all, surely_losing, most: all + unknown }
     }
+}
+
+fn is_over_the_bound(losing: usize, all: usize) -> bool {
+    losing > MOST_TARGETS && losing * 100 > all * MOST_PERCENT
 }

@@ -27,6 +27,11 @@ mod settle;
 mod settled;
 #[cfg(test)]
 mod tests;
+mod unjudged;
+#[cfg(test)]
+mod unjudged_tests;
+#[cfg(test)]
+mod went_back_tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -60,6 +65,7 @@ use records::{Record, Records};
 use report::{Failure, Moment, Synced, report};
 use settle::Rendered;
 use settled::is_frozen;
+use unjudged::Unjudged;
 
 /// Reconciles ExternalSecrets.
 pub struct Pull<S> {
@@ -82,7 +88,7 @@ impl<S: Stores> Reconciler for Pull<S> {
     /// Before anything is reconciled, so that the share is computed over all targets.
     fn seen(&self, object: &ExternalSecret) {
         let name = Name::new(object.namespace().unwrap_or_default(), object.name_any());
-        let past = roll::past(object, Timestamp::now());
+        let past = |store: &StoreName| roll::past(object, store, Timestamp::now());
         self.losses.enrol(&name, roll::member(object), past, |store| self.allowance(store), Instant::now());
     }
 
@@ -96,7 +102,7 @@ impl<S: Stores> Reconciler for Pull<S> {
 
     async fn reconcile(&self, object: Arc<ExternalSecret>, name: &Name) -> Report<ExternalSecretStatus> {
         if self.is_foreign(&object) {
-            self.set_aside(name);
+            self.bar(name);
             return Report::NotOurs;
         }
         if object.metadata.deletion_timestamp.is_some() {
@@ -107,7 +113,7 @@ impl<S: Stores> Reconciler for Pull<S> {
         let desired = match Desired::parse(&object) {
             Ok(desired) => desired.with_strangers(self.context.settings.strangers),
             Err(error) => {
-                self.set_aside(name);
+                self.bar(name);
                 return report(&object, None, Err(Failure::Spec(error)), &moment);
             }
         };
@@ -115,8 +121,9 @@ impl<S: Stores> Reconciler for Pull<S> {
         let target = BTreeSet::from([Name::new(&desired.namespace, &desired.target)]);
         self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), Interest::named(target));
         let result = self.sync(&object, &desired, name).await;
-        if result.is_err() {
+        if let Err(failure) = &result {
             self.records.failed(name);
+            unjudged::by(failure).into_iter().for_each(|unjudged| self.losses.unjudged(name, unjudged));
         }
         let in_place = result.as_ref().ok().map(|synced| match synced {
             Synced::Held { .. } => SyncState::Kept,
@@ -143,7 +150,7 @@ impl<S: Stores> Reconciler for Pull<S> {
     }
 
     async fn undecodable(&self, name: &Name) -> Result<Fate<ExternalSecret>, ClusterError> {
-        self.set_aside(name);
+        self.bar(name);
         let object = self.context.cluster.raw::<ExternalSecret>(&name.namespace, &name.name).await?;
         let Some(rest) = object.map(remains::of).filter(|rest| !self.is_foreign(rest)) else { return Ok(Fate::Left) };
         match rest.metadata.deletion_timestamp {
@@ -177,12 +184,20 @@ impl<S: Stores> Pull<S> {
         self.records.forget(name);
     }
 
+    /// The same for one that reads no store now.
+    fn bar(&self, name: &Name) {
+        self.set_aside(name);
+        self.losses.unjudged(name, Unjudged::Barred);
+    }
+
     async fn sync(&self, object: &ExternalSecret, desired: &Desired, name: &Name) -> Result<Synced, Failure> {
         let began = Instant::now();
         let behind = self.context.feed.is_behind(name);
         let losing = self.losses.awaits(name);
         let record = self.records.of(name);
-        let opened = observe::open(desired, &self.stores).await.map_err(|error| self.lost_access(name, error))?;
+        let opened = observe::open(desired, &self.stores).await;
+        self.losses.opened(name, |store| opened.reads(store));
+        let opened = opened.all().map_err(|error| self.lost_access(name, error))?;
         let today = Inputs {
             resource: Resource::of(desired),
             stores: Sessions::of(&opened),
@@ -191,6 +206,7 @@ impl<S: Stores> Pull<S> {
         };
         let was_read_as_asked = is_frozen(object, desired);
         if was_read_as_asked && let Some(held) = self.hold(object, desired, name, &today, &opened).await? {
+            self.losses.unjudged(name, Unjudged::Decided);
             return Ok(held);
         }
         if !was_read_as_asked && self.is_settled(object, desired, name, &today).await? {
@@ -198,7 +214,8 @@ impl<S: Stores> Pull<S> {
         }
         let freshness = match &record {
             None if self.context.feed.in_first_wave(created(object)) => Freshness::Shared,
-            Some(record) if record.inputs.resource != today.resource => Freshness::Asked(began),
+            Some(record) if today.resource.confirms_since(&record.inputs.resource) => Freshness::Asked(began),
+            Some(record) if record.inputs.resource != today.resource => Freshness::Since(began),
             // A loss is judged again.
             Some(record) if (behind || record.inputs.stores != today.stores) && !losing => Freshness::Shared,
             Some(_) | None => Freshness::Since(began),

@@ -1,12 +1,12 @@
 //! Observes the stores' snapshots, each path once, and the live target.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry::Vacant;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
 use thiserror::Error;
 
+use super::bound::Reads;
 use super::desired::{Deletion, Desired, Reference};
 use super::inputs::Resource;
 use super::plan::{Presence, Snapshot, TargetState};
@@ -79,19 +79,39 @@ impl Located {
 /// The opened stores of a spec.
 pub type OpenStores = BTreeMap<StoreName, Arc<dyn StoreClient>>;
 
-/// Opens each store once, without a request to a server.
-///
-/// # Errors
-/// [`ObserveError::Store`] for the first unusable store.
-pub async fn open(desired: &Desired, stores: &impl Stores) -> Result<OpenStores, ObserveError> {
-    let mut opened = OpenStores::new();
-    for wanted in &desired.entries {
-        if let Vacant(unopened) = opened.entry(store_of(desired, &wanted.from)) {
-            let client = stores.client(&desired.namespace, unopened.key()).await.map_err(ObserveError::Store)?;
-            unopened.insert(client);
+/// What opening each store of a spec gave, in its order.
+pub struct Opened(Vec<(StoreName, Result<Arc<dyn StoreClient>, StoreRefusal>)>);
+
+impl Opened {
+    /// Whether the spec reads this store.
+    pub fn reads(&self, store: &StoreName) -> Reads {
+        match self.0.iter().find(|(opened, _)| opened == store) {
+            Some((_, Ok(_))) => Reads::Yes,
+            None | Some((_, Err(StoreRefusal::NotAllowed { .. } | StoreRefusal::OtherController { .. }))) => Reads::No,
+            Some((_, Err(_unusable))) => Reads::Unknown,
         }
     }
-    Ok(opened)
+
+    /// All stores.
+    ///
+    /// # Errors
+    /// [`ObserveError::Store`] for the first unusable store.
+    pub fn all(self) -> Result<OpenStores, ObserveError> {
+        self.0.into_iter().map(|(store, opened)| Ok((store, opened.map_err(ObserveError::Store)?))).collect()
+    }
+}
+
+/// Opens each store once, without a request to a server.
+pub async fn open(desired: &Desired, stores: &impl Stores) -> Opened {
+    let mut opened: Vec<(StoreName, _)> = Vec::new();
+    for wanted in &desired.entries {
+        let store = store_of(desired, &wanted.from);
+        if !opened.iter().any(|(known, _)| *known == store) {
+            let client = stores.client(&desired.namespace, &store).await;
+            opened.push((store, client));
+        }
+    }
+    Opened(opened)
 }
 
 /// The store of a reference.
@@ -126,6 +146,15 @@ pub fn subscribe(feed: &Feed, name: &Name, located: &[Located], follow: Follow) 
     feed.subscribe(name, located.iter().map(|located| located.source.clone()).collect(), follow);
 }
 
+/// What was read of the paths of a spec.
+pub struct ReadPaths {
+    /// One snapshot for each reference.
+    pub snapshots: Vec<(Reference, Snapshot)>,
+    /// Why no value of them may be used: a version went back. Who may read it is not versioned, so the
+    /// snapshots still show that.
+    pub went_back: Option<ObserveError>,
+}
+
 /// Reads every path, each once however it is spelled, concurrently. `past` is what was read before,
 /// from the status.
 pub async fn read(
@@ -134,18 +163,29 @@ pub async fn read(
     located: &[Located],
     freshness: Freshness,
     past: &[PulledPath],
-) -> Result<Vec<(Reference, Snapshot)>, ObserveError> {
+) -> Result<ReadPaths, ObserveError> {
     let mut places: BTreeMap<_, &Located> = BTreeMap::new();
     for located in located {
         places.entry(place(located)).or_insert(located);
     }
     let reads = places.into_iter().map(|(place, located)| async move {
-        let entry = feed.read(name, &located.source, freshness).await;
-        entry.map(|entry| (place, entry)).map_err(|error| read_error(&located.reference, error))
+        match feed.read(name, &located.source, freshness).await {
+            Ok(entry) => Ok(((place, entry), None)),
+            Err(error) => match &error {
+                ReadError::WentBack { now, .. } => {
+                    let entry = Arc::new(now.entry());
+                    Ok(((place, entry), Some(read_error(&located.reference, error))))
+                }
+                ReadError::Store(_) => Err(read_error(&located.reference, error)),
+            },
+        }
     });
-    let entries: BTreeMap<_, Arc<Entry>> = try_join_all(reads).await?.into_iter().collect();
-    check_whole(located, &entries)?;
-    Ok(located
+    let (entries, refused): (BTreeMap<_, Arc<Entry>>, Vec<_>) = try_join_all(reads).await?.into_iter().unzip();
+    let went_back = refused.into_iter().flatten().next();
+    if went_back.is_none() {
+        check_whole(located, &entries)?;
+    }
+    let snapshots = located
         .iter()
         .filter_map(|located| {
             let entry = entries.get(&place(located))?.clone();
@@ -154,7 +194,8 @@ pub async fn read(
             let presence = presence(feed, &located.source, &entry, before.as_ref());
             Some((located.reference.clone(), Snapshot { path, entry, presence, before }))
         })
-        .collect())
+        .collect();
+    Ok(ReadPaths { snapshots, went_back })
 }
 
 fn presence(feed: &Feed, source: &Source, entry: &Entry, before: Option<&PulledPath>) -> Presence {

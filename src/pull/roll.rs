@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::bound::Blocked;
 use super::desired::stores;
 use super::report::REMOVED_BY_PUSH;
 use crate::api::ExternalSecret;
@@ -23,7 +24,7 @@ pub struct Member {
     pub has_target: bool,
 }
 
-/// What the status shows of an earlier process.
+/// What the status shows of an earlier process and one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Past {
     /// No loss.
@@ -52,20 +53,23 @@ pub fn member(object: &ExternalSecret) -> Option<(Member, BTreeSet<StoreName>)> 
     Some((member, stores(&object.spec, namespace).collect()))
 }
 
-/// Reads the status.
-pub fn past(object: &ExternalSecret, now: Timestamp) -> Past {
+/// Reads the status. What it says of another store counts for nothing here: the spec may have been
+/// edited since, to name any store.
+pub fn past(object: &ExternalSecret, store: &StoreName, now: Timestamp) -> Past {
     let Some(status) = &object.status else { return Past::Nothing };
     let ready = condition::find(&status.conditions, READY);
     let is = |word, reason: Reason| {
         ready.is_some_and(|ready| ready.status == word && ready.reason.as_deref() == Some(reason.as_str()))
     };
-    if is(ConditionStatus::False, Reason::MassDeletionBlocked) {
+    let says = ready.and_then(|ready| ready.message.as_deref()).unwrap_or_default();
+    if is(ConditionStatus::False, Reason::MassDeletionBlocked) && Blocked::is_named(says, store) {
         return Past::Held;
     }
-    let missing = status
-        .paths
-        .iter()
-        .filter(|path| path.state == Some(PathState::Missing) && path.message.as_deref() != Some(REMOVED_BY_PUSH));
+    let spelled = format!("{}/{}", store.kind, store.name);
+    let missing = status.paths.iter().filter(|path| {
+        let is_lost = path.state == Some(PathState::Missing) && path.message.as_deref() != Some(REMOVED_BY_PUSH);
+        is_lost && path.store == spelled
+    });
     let since = missing.filter_map(|path| path.read_at.as_ref()).max();
     // With the CRDs of External Secrets Operator there are no paths.
     let refreshed = status.refresh_time.as_ref().filter(|_| status.paths.is_empty());
@@ -81,6 +85,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::pull::bound::Halt;
 
     fn object(status: Value) -> ExternalSecret {
         let store = json!({ "kind": "ClusterSecretStore", "name": "vault" });
@@ -93,7 +98,11 @@ mod tests {
     }
 
     fn past_of(status: Value) -> Past {
-        past(&object(status), "2026-01-01T12:00:00Z".parse().unwrap())
+        past_with("vault", status)
+    }
+
+    fn past_with(store: &str, status: Value) -> Past {
+        past(&object(status), &StoreName::cluster(store), "2026-01-01T12:00:00Z".parse().unwrap())
     }
 
     fn ready(status: &str, reason: &str) -> Value {
@@ -121,8 +130,13 @@ mod tests {
             json!({ "conditions": ready("True", "SecretDeleted"), "refreshTime": "2026-01-01T11:59:00Z", "paths": [path] })
         };
         let half_an_hour = Past::Lost { ago: Duration::from_secs(1800) };
-        assert_eq!(past_of(json!({ "conditions": ready("False", "MassDeletionBlocked") })), Past::Held);
+        let mut held = json!({ "conditions": ready("False", "MassDeletionBlocked") });
+        let by = vec![Blocked { store: StoreName::cluster("vault"), losing: 6, all: 10 }];
+        held["conditions"][0]["message"] = json!(Halt::Blocked(by).to_string());
+        assert_eq!(past_of(held.clone()), Past::Held);
         assert_eq!(past_of(missing(Value::Null)), half_an_hour);
+        // What the spec names since is another matter.
+        assert_eq!([past_with("other", held), past_with("other", missing(Value::Null))], [Past::Nothing; 2]);
         assert_eq!(past_of(missing(json!(REMOVED_BY_PUSH))), Past::Nothing);
         let without_paths =
             |reason| json!({ "conditions": ready("True", reason), "refreshTime": "2026-01-01T11:30:00Z" });

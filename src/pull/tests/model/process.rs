@@ -25,7 +25,7 @@ use crate::controller::watch::{Sources, Wakeups, Watching};
 use crate::domain::object_name::Name;
 use crate::domain::source::SourceKind;
 use crate::pull::Pull;
-use crate::pull::bound::MOST_TARGETS;
+use crate::pull::bound::{MOST_TARGETS, Reads};
 use crate::pull::records::Records;
 use crate::pull::roll::{Member, Past};
 use crate::store::StoreName;
@@ -106,7 +106,8 @@ impl Process {
         for number in 0..if crowded { MOST_TARGETS } else { 0 } {
             let roll = (member, BTreeSet::from([StoreName::cluster("vault")]));
             let (name, past) = (Name::new("team", format!("other-{number}")), Past::Lost { ago: Duration::ZERO });
-            process.pull.losses.enrol(&name, Some(roll), past, |_| None, Instant::now());
+            process.pull.losses.enrol(&name, Some(roll), |_| past, |_| None, Instant::now());
+            process.pull.losses.opened(&name, |_| Reads::Yes);
         }
         process.list(api.get(OBJECT));
         let target: Option<Target> = api.get(TARGET);
