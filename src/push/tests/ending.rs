@@ -318,6 +318,7 @@ async fn a_removal_whose_reconcile_is_stopped_is_announced_by_the_next() {
             if futures::poll!(turn.as_mut()).is_ready() {
                 break;
             }
+            tokio::task::yield_now().await;
         }
         drop(turn);
         for _ in 0..5 {
