@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::reconcile::Turn;
-use super::record::is_same_wish;
 use crate::api::PushSecret;
 use crate::api::push_secret::PushDeletionPolicy;
+use crate::api::wish;
 use crate::cluster::ClusterError;
 
 impl Turn<'_> {
@@ -27,7 +27,7 @@ impl Turn<'_> {
             // The cache lags behind our own last write.
             Err(conflict @ ClusterError::Conflict { .. }) => {
                 let fresh = cluster.fresh_push_secret(&self.object).await?;
-                if !is_same_wish(&self.object, &fresh) {
+                if !wish::is_same(&self.object.metadata, &fresh.metadata) {
                     return Err(conflict);
                 }
                 Some(cluster.add_push_finalizer(&fresh).await?.unwrap_or(fresh))
