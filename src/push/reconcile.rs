@@ -40,7 +40,7 @@ use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::source::Source;
 use crate::feed::{Published, Pushed, Spelled};
-use crate::store::{PathKey, Site, StoreRefusal, Stores};
+use crate::store::{PathKey, Site, StoreRefusal, Stores, referred};
 
 /// Everything outside the object that a reconcile may use.
 pub struct World<'a> {
@@ -354,18 +354,22 @@ impl<'a> Turn<'a> {
             usable.leave(store);
         }
         let listed = locations::settle(listed, &locations);
-        let reached = former::reach(&usable, self.world.stores, &self.namespace, &listed);
+        let mut reached = former::reach(&usable, self.world.stores, &self.namespace, &listed);
         let ledger = Ledger::read(&listed, &reached.mounts);
         let former = ledger.pushed.keys().filter(|entry_ref| entry_ref.store.former.is_some());
         let places: Places = observe::places(&reached.clients, former).await.into_iter().chain(places).collect();
         let paths = self.before.paths.iter().filter(|path| !moved.contains(&path.store)).cloned().collect::<Vec<_>>();
         let (mut plan, asking) = self.plan(aim, &ledger, &places, &paths);
+        let losing = if self.selects_stores(aim) { plan::losing(&plan) } else { BTreeSet::new() };
+        let labelled_late = SeenStores::labelled_late(self.world.stores, &self.namespace, losing).await;
+        labelled_late.iter().for_each(|store| reached.leave(store.clone()));
         // A store that turned out to be shown late is an unfinished one, at each of its entries.
         plan.retain(|entry_ref, _| !reached.absent.contains_key(&entry_ref.store));
         let record = Record::new(self.world.cluster, (*self.object).clone(), &plan, &ledger, locations.clone());
         // If the live read fails, the offers stay closed and nobody is asked. The properties stay,
         // and the next try follows soon.
-        let is_confirmed = asking.values().all(Vec::is_empty) || record.confirm().await.is_ok();
+        let is_confirmed =
+            labelled_late.is_empty() && (asking.values().all(Vec::is_empty) || record.confirm().await.is_ok());
         if is_confirmed {
             let undecided =
                 |place: &PathKey, property: &str| plan::is_undecided(&plan, &ledger, &places, place, property);
@@ -394,6 +398,14 @@ impl<'a> Turn<'a> {
         self.world.offers.freed(&self.me, &arrival::freed(&plan, &results, &places));
         let fates = self.fates(Fates::judge(aim, wanted_stores, &reached, &locations, &ledger, &results));
         Carried { plan, results, recorded: record.finish(&reached.mounts), reached, fates, paths, is_confirmed }
+    }
+
+    /// Whether labels decide which stores are published to, or what is published there.
+    fn selects_stores(&self, aim: &Aim<'_>) -> bool {
+        match aim {
+            Aim::Publish { .. } => referred::selected_by_push(&self.object).next().is_some(),
+            Aim::Withdraw { .. } => false,
+        }
     }
 
     /// The plan, and which properties are offered to whom.
