@@ -106,6 +106,8 @@ impl Reconciler for Pusher {
             stores: self.stores.as_ref(),
             announce: &announce,
             publishes: &|places| context.feed.publishes(name, places),
+            beyond: &|| context.feed.beyond(name).unwrap_or_default(),
+            tells_beyond: &|paths| context.feed.tell_beyond(name, paths),
             referrers: &context.referrers,
             config_maps: &context.config_maps,
             convention: &convention,

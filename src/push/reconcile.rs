@@ -52,6 +52,10 @@ pub struct World<'a> {
     /// Tells the feed what is published and at which places; `None` for a place that is unknown
     /// now.
     pub publishes: &'a (dyn Fn(BTreeMap<Spelled, Option<Published>>) + Send + Sync),
+    /// The paths that the status has no room for, as the last reconcile told the feed.
+    pub beyond: &'a (dyn Fn() -> Vec<PushedPath> + Send + Sync),
+    /// Tells the feed these paths.
+    pub tells_beyond: &'a (dyn Fn(Vec<PushedPath>) + Send + Sync),
     /// Which object refers to which Secret.
     pub referrers: &'a Referrers,
     /// Which object refers to which ConfigMap.
@@ -132,7 +136,7 @@ struct Carried {
     /// The stores, with former locations.
     reached: SeenStores,
     fates: Fates,
-    /// The known paths, without those of stores that lead elsewhere now.
+    /// The known paths, those beyond the status too, without those of stores that lead elsewhere now.
     paths: Vec<PushedPath>,
     /// Whether a live read confirmed the PushSecret before it offered properties.
     is_confirmed: bool,
@@ -282,7 +286,8 @@ impl<'a> Turn<'a> {
         let (wanted, fates) = (&chosen.stores, &fates);
         let done = Done { plan: &plan, results: &results, absent, wanted, unmatched, astray, fates };
         let warnings: Vec<String> = desired.warnings.iter().chain(warnings).cloned().collect();
-        let said = report::published(&before, &ledger, &done, &self.setting(desired.refresh, &warnings));
+        let mut said = report::published(&before, &ledger, &done, &self.setting(desired.refresh, &warnings));
+        (self.world.tells_beyond)(std::mem::take(&mut said.beyond));
         verdict(&object, concluded(said, version, is_confirmed))
     }
 
@@ -358,7 +363,8 @@ impl<'a> Turn<'a> {
         let ledger = Ledger::read(&listed, &reached.mounts);
         let former = ledger.pushed.keys().filter(|entry_ref| entry_ref.store.former.is_some());
         let places: Places = observe::places(&reached.clients, former).await.into_iter().chain(places).collect();
-        let paths = self.before.paths.iter().filter(|path| !moved.contains(&path.store)).cloned().collect::<Vec<_>>();
+        let known = self.before.paths.iter().cloned().chain((self.world.beyond)());
+        let paths = known.filter(|path| !moved.contains(&path.store)).collect::<Vec<_>>();
         let (mut plan, asking) = self.plan(aim, &ledger, &places, &paths);
         let losing = if self.selects_stores(aim) { plan::losing(&plan) } else { BTreeSet::new() };
         let labelled_late = SeenStores::labelled_late(self.world.stores, &self.namespace, losing).await;

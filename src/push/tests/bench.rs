@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::api::PushSecret;
 use crate::api::condition;
+use crate::api::path_status::PushedPath;
 use crate::api::push_secret::PushSecretStatus;
 use crate::api::selector::StoreKind;
 use crate::api::store_location::StoreLocation;
@@ -142,6 +143,8 @@ pub(super) struct Bench {
     pub passed: Mutex<Duration>,
     pub convention: Convention,
     pub announced: Arc<Mutex<Vec<Pushed>>>,
+    /// The paths that the status has no room for.
+    pub beyond: Mutex<Vec<PushedPath>>,
 }
 
 impl Bench {
@@ -171,6 +174,7 @@ impl Bench {
             passed: Mutex::default(),
             convention: Convention::default(),
             announced: Arc::default(),
+            beyond: Mutex::default(),
         };
         bench
             .server
@@ -225,6 +229,8 @@ impl Bench {
             stores: &self.stores,
             announce: &move |_key, pushed| announced.lock().push(pushed),
             publishes: &|_places| {},
+            beyond: &|| self.beyond.lock().clone(),
+            tells_beyond: &|paths| *self.beyond.lock() = paths,
             referrers: &self.referrers,
             config_maps: &self.config_maps,
             convention: &self.convention,
