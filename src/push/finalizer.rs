@@ -9,8 +9,9 @@ use crate::api::wish;
 use crate::cluster::ClusterError;
 
 impl Turn<'_> {
-    /// Sets or removes the finalizer: it is set exactly while something pushed must be removed with
-    /// the PushSecret. Before a first push, the ledger's recorder sets it.
+    /// Sets or removes the finalizer: it is set while something pushed must be removed with the
+    /// PushSecret. Before a first push, the ledger's recorder sets it. It stays once everything is
+    /// withdrawn, because a source that comes back would only set it again.
     pub(super) async fn settle_finalizer(&mut self) -> Result<(), ClusterError> {
         let cluster = self.world.cluster;
         match self.object.spec.deletion_policy() {

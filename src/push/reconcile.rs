@@ -241,8 +241,9 @@ impl<'a> Turn<'a> {
         observe::stores(self.world.stores, &self.namespace, wanted.union(&listed).cloned().collect()).await
     }
 
-    /// Whether all of these stores belong to another controller. If none is named, or one does not
-    /// exist, they may. But a store that does not exist holds no PushSecret that is being deleted.
+    /// Whether all of these stores belong to another controller. If there is none, or one does not
+    /// exist, they may. But a store that does not exist holds no PushSecret that is being deleted, nor
+    /// does having none if nothing is listed.
     pub(super) fn belongs_to_others(&self, seen: &SeenStores, stores: &BTreeSet<StoreKey>) -> bool {
         let alone = self.world.stores.serves_unclassified();
         let goes = self.object.metadata.deletion_timestamp.is_some();
@@ -251,7 +252,10 @@ impl<'a> Turn<'a> {
             Some(no_store) => no_store.is_missing() && !alone && !goes,
             None => false,
         };
-        if stores.is_empty() { !alone } else { stores.iter().all(others) }
+        match stores.is_empty() {
+            true => !alone && !(goes && self.before.lists_nothing()),
+            false => stores.iter().all(others),
+        }
     }
 
     fn parse(&self, seen: &SeenStores) -> Result<Desired, Verdict> {
