@@ -35,6 +35,15 @@ pub const ANNOTATION_ABANDON: &str = "waypost.io/abandon";
 pub const ANNOTATION_EARLIER_VERSIONS: &str = "waypost.io/earlier-versions";
 /// On a Namespace, value `"true"`: cluster-wide kinds create nothing in it.
 pub const ANNOTATION_OPT_OUT: &str = "waypost.io/opt-out";
+/// Annotations that carry authority: what follows from them may not be undone, and a change of them is
+/// no new generation. So they are compared wherever a live read confirms what an object asks for.
+pub const WITH_AUTHORITY: [&str; 5] = [
+    ANNOTATION_ADOPT,
+    ANNOTATION_RECREATE_IMMUTABLE,
+    ANNOTATION_ALLOW_MASS_DELETION,
+    ANNOTATION_ABANDON,
+    ANNOTATION_EARLIER_VERSIONS,
+];
 /// On a target: where its data comes from (producer cluster, namespace and name; store, path,
 /// version), as JSON.
 pub const ANNOTATION_ORIGIN: &str = "waypost.io/origin";

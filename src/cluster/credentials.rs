@@ -37,6 +37,30 @@ impl Cluster {
         }
     }
 
+    /// The labels of a store, read in the same way.
+    pub async fn store_labels(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<BTreeMap<String, String>>, ClusterError> {
+        let only = ListParams::default().fields(&format!("metadata.name={name}"));
+        let found = match namespace {
+            Some(namespace) => {
+                let api: Api<SecretStore> = Api::namespaced(self.client(), namespace);
+                let subject = format!("SecretStore {namespace}/{name}");
+                let found = self.request("list", &subject, api.list_metadata(&only)).await?;
+                found.items.into_iter().next().map(|store| store.metadata)
+            }
+            None => {
+                let api: Api<ClusterSecretStore> = Api::all(self.client());
+                let subject = format!("ClusterSecretStore {name}");
+                let found = self.request("list", &subject, api.list_metadata(&only)).await?;
+                found.items.into_iter().next().map(|store| store.metadata)
+            }
+        };
+        Ok(found.map(|metadata| metadata.labels.unwrap_or_default()))
+    }
+
     /// One key of a Secret; `None` if the Secret does not have it. The other keys are zeroed.
     pub async fn secret_key(
         &self,

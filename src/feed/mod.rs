@@ -27,6 +27,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, mpsc};
 
 use crate::api::StoreKind;
+use crate::api::path_status::PushedPath;
 use crate::domain::consent;
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
@@ -302,6 +303,19 @@ impl Feed {
         if self.publishers().declare(push, places) == Declared::Anew {
             self.recount.send(push.clone()).ok();
         }
+    }
+
+    /// Declares the paths that the status of a PushSecret has no room for, as the status would show
+    /// them, and replaces those declared before.
+    pub fn tell_beyond(&self, push: &Name, paths: Vec<PushedPath>) {
+        if self.publishers().tell_beyond(push, paths) == Declared::Anew {
+            self.recount.send(push.clone()).ok();
+        }
+    }
+
+    /// These paths; `None` if they were not declared yet.
+    pub fn beyond(&self, push: &Name) -> Option<Vec<PushedPath>> {
+        self.publishers().beyond(push).cloned()
     }
 
     /// The consumers that follow a path of this PushSecret, by name, as far as what their stores say of

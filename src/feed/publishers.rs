@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Source, Spelled};
 use crate::api::StoreKind;
+use crate::api::path_status::PushedPath;
 use crate::domain::object_name::Name;
 use crate::store::{PathKey, Site};
 
@@ -34,6 +35,8 @@ impl Published {
 pub(super) struct Publishers {
     places: HashMap<Name, BTreeMap<Spelled, Published>>,
     by_key: HashMap<PathKey, BTreeSet<Name>>,
+    /// The paths that a status has no room for, as its PushSecret last told.
+    beyond: HashMap<Name, Vec<PushedPath>>,
 }
 
 /// Whether a declaration changed.
@@ -57,10 +60,26 @@ impl Publishers {
             self.by_key.entry(published.site.place.clone()).or_default().insert(push.clone());
         }
         let declared = if places == before { Declared::AsBefore } else { Declared::Anew };
-        if !places.is_empty() {
-            self.places.insert(push.clone(), places);
+        match places.is_empty() {
+            true => drop(self.beyond.remove(push)),
+            false => drop(self.places.insert(push.clone(), places)),
         }
         declared
+    }
+
+    /// Declares the paths that the status of a PushSecret has no room for. One without places has
+    /// none.
+    pub fn tell_beyond(&mut self, push: &Name, paths: Vec<PushedPath>) -> Declared {
+        if !self.places.contains_key(push) || self.beyond.get(push) == Some(&paths) {
+            return Declared::AsBefore;
+        }
+        self.beyond.insert(push.clone(), paths);
+        Declared::Anew
+    }
+
+    /// These paths; `None` if they were not told yet.
+    pub fn beyond(&self, push: &Name) -> Option<&Vec<PushedPath>> {
+        self.beyond.get(push)
     }
 
     /// The place of a path, if this PushSecret declared it.
@@ -119,5 +138,22 @@ mod tests {
         assert_eq!(publishers.declare(&push, BTreeMap::new()), Declared::Anew);
         assert_eq!(publishers.at(&published("a").site.place).next(), None);
         assert!(publishers.places.is_empty() && publishers.by_key.is_empty());
+    }
+
+    #[test]
+    fn what_a_status_has_no_room_for_is_told_once_and_goes_with_the_places() {
+        let (mut publishers, push) = (Publishers::default(), Name::new("db", "push"));
+        let at = |version| vec![PushedPath { path: "kv/b".into(), version: Some(version), ..PushedPath::default() }];
+        assert_eq!(publishers.tell_beyond(&push, at(1)), Declared::AsBefore, "it publishes nothing");
+        let places = BTreeMap::from([(spelled("kv/a"), Some(published("a")))]);
+        publishers.declare(&push, places.clone());
+        assert_eq!(publishers.beyond(&push), None);
+        for (version, declared) in [(1, Declared::Anew), (1, Declared::AsBefore), (2, Declared::Anew)] {
+            assert_eq!(publishers.tell_beyond(&push, at(version)), declared);
+        }
+        publishers.declare(&push, places);
+        assert_eq!(publishers.beyond(&push), Some(&at(2)));
+        publishers.declare(&push, BTreeMap::new());
+        assert!(publishers.beyond.is_empty());
     }
 }

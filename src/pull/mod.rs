@@ -6,6 +6,8 @@
 mod absence;
 #[cfg(test)]
 mod access_tests;
+#[cfg(test)]
+mod annotation_tests;
 pub mod apply;
 pub mod bound;
 pub mod consent;

@@ -92,6 +92,18 @@ pub enum Step {
     Delete(Stamp),
 }
 
+impl Step {
+    /// Whether an annotation of the ExternalSecret may be what allows the step. `adopts` says whether
+    /// the target is nobody's yet.
+    pub fn is_by_annotation(&self, adopts: bool) -> bool {
+        match self {
+            Step::Apply(..) | Step::Replace(..) => adopts,
+            Step::Recreate(..) => true,
+            Step::Keep(_) | Step::StayAbsent | Step::Create(_) | Step::Delete(_) => false,
+        }
+    }
+}
+
 /// The decision.
 pub struct Plan {
     /// The step to carry out.

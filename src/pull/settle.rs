@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use kube::ResourceExt;
+
 use super::Pull;
 use super::absence::{self, Absence};
 use super::apply::{self, Applied};
@@ -11,14 +13,16 @@ use super::bound::Halt;
 use super::consent::{self, Consumer};
 use super::desired::{Desired, Reference, Refresh};
 use super::observe::{self, Located, OpenStores, ReadPaths};
+use super::ownership::{Whose, whose};
 use super::plan::{self, Observed, PathVersion, Snapshot, Step, TargetState, Written, plan};
 use super::records::Record;
 use super::refusal::Refusal;
 use super::report::Failure;
 use super::settled::{is_synced, until_synced};
 use crate::api::ExternalSecret;
-use crate::api::names;
+use crate::api::{names, wish};
 use crate::cluster::ClusterError;
+use crate::controller::drive::Reconciler;
 use crate::domain::object_name::Name;
 use crate::feed::{Follow, Freshness, Labels};
 use crate::store::{StoreName, Stores};
@@ -95,6 +99,8 @@ impl<S: Stores> Pull<S> {
         let mut attempt = 1;
         loop {
             let unseen = matches!(target, TargetState::AsWritten(_));
+            let adopts =
+                matches!(&target, TargetState::Present(live) if matches!(whose(desired, live), Whose::Nobodys));
             let absences = absence::find(desired, &snapshots, &target, &former);
             let observed = Observed { snapshots: snapshots.clone(), target, consumer: consumer.clone() };
             let plan = match plan(desired, observed) {
@@ -110,6 +116,9 @@ impl<S: Stores> Pull<S> {
             }
             let takes_away = !former.is_empty() || absence::takes_away(&plan.step);
             self.judge(&name, absences, takes_away).map_err(Failure::Halted)?;
+            if plan.step.is_by_annotation(adopts) {
+                self.confirm(object).await.map_err(Failure::Write)?;
+            }
             match apply::apply(cluster, desired, plan.step).await {
                 Ok(applied) => {
                     self.losses.carried_out(&name, Instant::now());
@@ -127,6 +136,18 @@ impl<S: Stores> Pull<S> {
                 }
                 Err(error) => return Err(Failure::Write(error)),
             }
+        }
+    }
+
+    /// Reads the ExternalSecret live. A cache is not enough for what its annotations allow, because the
+    /// data of a Secret that was not ours, or cannot be changed, is gone for good.
+    async fn confirm(&self, object: &ExternalSecret) -> Result<(), ClusterError> {
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let subject = format!("ExternalSecret {namespace}/{name}");
+        let live = self.context.cluster.get(&subject, self.api(&namespace).get_metadata(&name)).await?;
+        match live.is_some_and(|live| wish::is_same(&object.metadata, &live.metadata)) {
+            true => Ok(()),
+            false => Err(ClusterError::Conflict { verb: "look at", object: subject }),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 
 use super::conclusion::verdict;
-use super::desired::{self, InvalidSpec};
+use super::desired::{self, InvalidSpec, StoreQueries};
 use super::ledger::{self, Ledger, StoreKey};
 use super::observe::{NoStore, SeenStores};
 use super::plan::Aim;
@@ -37,6 +37,11 @@ impl Turn<'_> {
             return Report::Gone;
         }
         let mut stores = desired::stores(&self.object.spec);
+        let StoreQueries { refs, .. } = desired::store_queries(&self.object.spec).unwrap_or_default();
+        for (kind, query) in refs {
+            let selected = self.world.stores.labelled(&self.namespace, kind, &query);
+            stores.extend(selected.into_iter().map(|name| StoreKey::new(kind, name)));
+        }
         let mut seen = self.see_stores(&stores).await;
         seen.recall(self.world.stores, &self.namespace);
         stores.extend(ledger::stores(&self.before));

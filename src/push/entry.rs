@@ -67,8 +67,9 @@ pub enum Sight {
     /// From the cache, which may be old. That is enough for a property with our claim, because the
     /// claim was set after a live read.
     Cached,
-    /// From the API server. The PushSecret exists, asks for the same, and lists what is about to be
-    /// written or removed. It is not being deleted, unless this reconcile is its clean-up.
+    /// From the API server. The PushSecret exists, asks for the same, also by its annotations, and
+    /// lists what is about to be written or removed. It is not being deleted, unless this reconcile
+    /// is its clean-up.
     Live,
 }
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::reconcile::Turn;
-use super::record::is_same_wish;
 use crate::api::PushSecret;
 use crate::api::push_secret::PushDeletionPolicy;
+use crate::api::wish;
 use crate::cluster::ClusterError;
 
 impl Turn<'_> {
-    /// Sets or removes the finalizer: it is set exactly while something pushed must be removed with
-    /// the PushSecret. Before a first push, the ledger's recorder sets it.
+    /// Sets or removes the finalizer: it is set while something pushed must be removed with the
+    /// PushSecret. Before a first push, the ledger's recorder sets it. It stays once everything is
+    /// withdrawn, because a source that comes back would only set it again.
     pub(super) async fn settle_finalizer(&mut self) -> Result<(), ClusterError> {
         let cluster = self.world.cluster;
         match self.object.spec.deletion_policy() {
@@ -27,7 +28,7 @@ impl Turn<'_> {
             // The cache lags behind our own last write.
             Err(conflict @ ClusterError::Conflict { .. }) => {
                 let fresh = cluster.fresh_push_secret(&self.object).await?;
-                if !is_same_wish(&self.object, &fresh) {
+                if !wish::is_same(&self.object.metadata, &fresh.metadata) {
                     return Err(conflict);
                 }
                 Some(cluster.add_push_finalizer(&fresh).await?.unwrap_or(fresh))

@@ -121,6 +121,18 @@ impl SeenStores {
         late
     }
 
+    /// Of the stores that lose something although labels may select them, those whose labels the watch
+    /// shows late: another leader may have seen the labels, and pushed.
+    pub async fn labelled_late(stores: &dyn Stores, namespace: &str, losing: BTreeSet<StoreKey>) -> Vec<StoreKey> {
+        let mut late = Vec::new();
+        for store in losing {
+            if !matches!(stores.is_labelled_as_shown(&store.name_in(namespace)).await, Ok(true)) {
+                late.push(store);
+            }
+        }
+        late
+    }
+
     /// Leaves out a store that the watch shows late. It is used once the watch has caught up.
     pub fn leave(&mut self, store: StoreKey) {
         self.mounts.remove(&store);

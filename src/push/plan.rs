@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::desired::Desired;
 use super::entry::ApplyError;
-use super::ledger::{EntryRef, Ledger, Line};
+use super::ledger::{EntryRef, Ledger, Line, StoreKey};
 use super::mapped::{Clash, Mapped, Wanted};
 use super::step::{Existing, Goal, History};
 use crate::api::path_status::PushedPath;
@@ -224,6 +224,16 @@ pub fn is_undecided(plan: &Plan, ledger: &Ledger, places: &Places, place: &PathK
     };
     let is_doubtful = !ledger.unreachable.is_empty() || plan.iter().any(is_held) || ledger.pushed.iter().any(may_be_it);
     is_doubtful && !plan.iter().any(is_wanted)
+}
+
+/// The stores from which something is to be removed or released, former locations apart.
+pub fn losing(plan: &Plan) -> BTreeSet<StoreKey> {
+    let loses = |job: &Job| {
+        let Goal { remove, release, offer, .. } = &job.goal;
+        !(remove.is_empty() && release.is_empty() && offer.is_empty())
+    };
+    let losing = plan.iter().filter(|(entry_ref, job)| entry_ref.store.former.is_none() && loses(job));
+    losing.map(|(entry_ref, _)| entry_ref.store.clone()).collect()
 }
 
 fn wanted_places(plan: &Plan, places: &Places) -> BTreeMap<(PathKey, String), Vec<(Site, EntryRef)>> {

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::api::PushSecretStatus;
 use crate::api::condition::{self, Condition, ConditionStatus, PROPAGATED, Reason};
-use crate::api::path_status::{Consumers, Lagging, MAX_LAGGING, PushedPath};
+use crate::api::path_status::{Consumers, Lagging, MAX_LAGGING, MAX_PATHS, PushedPath};
 use crate::domain::object_name::Name;
 use crate::feed::Follower;
 
@@ -17,13 +17,18 @@ const MAX_LAGGING_IN_ALL: usize = 50;
 /// The condition names this many lagging consumers, and counts the rest.
 const MAX_NAMED: usize = 3;
 
-/// The status with new counts. `followers` returns the consumers of a path. If they are unknown for
-/// one path that has a version, the result is `None`: no count changes.
+/// The status with new counts. `beyond` has the paths that the status has no room for; `None` if they
+/// are not known yet. `followers` returns the consumers of a path. If they are unknown for one path
+/// that has a version, or if paths may be unknown, the result is `None`: no count changes.
 pub fn counted(
     before: &PushSecretStatus,
+    beyond: Option<&[PushedPath]>,
     followers: impl Fn(&PushedPath) -> Option<Vec<Follower>>,
     now: Timestamp,
 ) -> Option<PushSecretStatus> {
+    // Other controllers' CRDs keep no paths, and nothing is counted there.
+    let is_full = before.paths.len() >= MAX_PATHS;
+    let beyond = if is_full { beyond? } else { &[] };
     let mut status = before.clone();
     let mut count = Count::default();
     for path in &mut status.paths {
@@ -31,6 +36,11 @@ pub fn counted(
             Some(version) => Some(count.path(&path.path, version, followers(path)?)),
             None => None,
         };
+    }
+    for path in beyond {
+        if let Some(version) = path.version {
+            count.path(&path.path, version, followers(path)?);
+        }
     }
     match count.verdict() {
         Some((word, reason, message)) => {
@@ -47,10 +57,11 @@ pub fn withdraw(conditions: &mut Vec<Condition>) {
     conditions.retain(|condition| condition.type_ != PROPAGATED);
 }
 
-/// Sets the condition to Unknown if a path has a version that was not counted yet.
-pub fn recount(status: &mut PushSecretStatus, now: Timestamp) {
+/// Sets the condition to Unknown if a path has a version that was not counted yet. `has_news` says so
+/// of the paths that the status has no room for.
+pub fn recount(status: &mut PushSecretStatus, has_news: bool, now: Timestamp) {
     let uncounted = status.paths.iter().any(|path| path.version.is_some() && path.consumers.is_none());
-    if uncounted && condition::find(&status.conditions, PROPAGATED).is_some() {
+    if (uncounted || has_news) && condition::find(&status.conditions, PROPAGATED).is_some() {
         let message = "what was just pushed is on its way to its consumers";
         let generation = status.observed_generation;
         let on_its_way = Condition::new(PROPAGATED, ConditionStatus::Unknown, Reason::Propagating, message, generation);
@@ -173,7 +184,7 @@ mod tests {
             follower("d", None, None),
             follower("e", Some(9), None),
         ];
-        let status = counted(&pushed(&[("kv/p", Some(8))]), |_| Some(followers.to_vec()), NOW).unwrap();
+        let status = counted(&pushed(&[("kv/p", Some(8))]), None, |_| Some(followers.to_vec()), NOW).unwrap();
         let consumers = status.paths[0].consumers.as_ref().unwrap();
         assert_eq!((consumers.total, consumers.current), (5, 2));
         let why: Vec<(&str, &str)> =
@@ -193,21 +204,22 @@ mod tests {
 
     #[test]
     fn the_condition_holds_once_all_have_it_and_where_nobody_asks() {
-        let all = counted(&pushed(&[("kv/p", Some(8))]), |_| Some(vec![follower("a", Some(8), None)]), NOW).unwrap();
+        let all =
+            counted(&pushed(&[("kv/p", Some(8))]), None, |_| Some(vec![follower("a", Some(8), None)]), NOW).unwrap();
         let (word, reason, message) = propagated(&all);
         assert_eq!((word, reason.as_str()), (ConditionStatus::True, "ConsumersCurrent"));
         assert_eq!(message, "kv/p version 8 is in its one consumer's target");
-        let nobody = counted(&pushed(&[("kv/p", Some(8))]), |_| Some(Vec::new()), NOW).unwrap();
+        let nobody = counted(&pushed(&[("kv/p", Some(8))]), None, |_| Some(Vec::new()), NOW).unwrap();
         let (word, reason, _) = propagated(&nobody);
         assert_eq!((word, reason.as_str()), (ConditionStatus::True, "NoConsumers"));
     }
 
     #[test]
     fn nothing_is_said_anew_while_a_place_is_unknown_and_nothing_at_all_without_a_version() {
-        assert_eq!(counted(&pushed(&[("kv/p", Some(8))]), |_| None, NOW), None);
-        let before = counted(&pushed(&[("kv/p", Some(8))]), |_| Some(Vec::new()), NOW).unwrap();
+        assert_eq!(counted(&pushed(&[("kv/p", Some(8))]), None, |_| None, NOW), None);
+        let before = counted(&pushed(&[("kv/p", Some(8))]), None, |_| Some(Vec::new()), NOW).unwrap();
         let refused = PushSecretStatus { paths: pushed(&[("kv/p", None)]).paths, ..before };
-        assert_eq!(counted(&refused, |_| None, NOW).unwrap().conditions, []);
+        assert_eq!(counted(&refused, None, |_| None, NOW).unwrap().conditions, []);
     }
 
     #[test]
@@ -215,7 +227,7 @@ mod tests {
         let many: Vec<Follower> = (0..1000).map(|n| follower(&format!("c{n:04}"), None, None)).collect();
         let paths: Vec<(String, Option<i64>)> = (0..100).map(|n| (format!("kv/p{n}"), Some(1))).collect();
         let paths: Vec<(&str, Option<i64>)> = paths.iter().map(|(path, version)| (path.as_str(), *version)).collect();
-        let status = counted(&pushed(&paths), |_| Some(many.clone()), NOW).unwrap();
+        let status = counted(&pushed(&paths), Some(&[]), |_| Some(many.clone()), NOW).unwrap();
         let named: usize = status.paths.iter().map(|path| path.consumers.as_ref().unwrap().lagging.len()).sum();
         assert_eq!(named, MAX_LAGGING_IN_ALL);
         assert!(serde_json::to_string(&status).unwrap().len() < 50_000);
@@ -225,13 +237,39 @@ mod tests {
     #[test]
     fn what_was_counted_is_not_said_of_a_new_version() {
         let mut never = pushed(&[("kv/p", Some(8))]);
-        recount(&mut never, NOW);
+        recount(&mut never, false, NOW);
         assert_eq!(never.conditions, []);
-        let mut status = counted(&never, |_| Some(Vec::new()), NOW).unwrap();
-        recount(&mut status, NOW);
+        let mut status = counted(&never, None, |_| Some(Vec::new()), NOW).unwrap();
+        recount(&mut status, false, NOW);
         assert_eq!(propagated(&status).0, ConditionStatus::True, "it was counted");
         status.paths[0] = PushedPath { version: Some(9), consumers: None, ..status.paths[0].clone() };
-        recount(&mut status, NOW);
+        recount(&mut status, false, NOW);
         assert_eq!(propagated(&status).0, ConditionStatus::Unknown);
+        let mut elsewhere = counted(&never, None, |_| Some(Vec::new()), NOW).unwrap();
+        recount(&mut elsewhere, true, NOW);
+        assert_eq!(propagated(&elsewhere).0, ConditionStatus::Unknown);
+    }
+
+    /// Whatever the condition says, it says of all paths.
+    #[test]
+    fn a_path_that_the_status_has_no_room_for_is_counted_and_nothing_is_said_until_it_is_known() {
+        let paths: Vec<String> = (0..MAX_PATHS).map(|n| format!("kv/p{n}")).collect();
+        let paths: Vec<(&str, Option<i64>)> = paths.iter().map(|path| (path.as_str(), Some(1))).collect();
+        let (full, beyond) = (pushed(&paths), pushed(&[("kv/q", Some(2)), ("kv/refused", None)]).paths);
+        let at = |has| {
+            move |path: &PushedPath| Some(Vec::from_iter((path.path == "kv/q").then(|| follower("late", has, None))))
+        };
+        assert_eq!(counted(&full, None, at(Some(1)), NOW), None);
+        let late = counted(&full, Some(&beyond), at(Some(1)), NOW).unwrap();
+        let (word, reason, message) = propagated(&late);
+        assert_eq!((word, reason.as_str()), (ConditionStatus::False, "ConsumersLag"));
+        assert!(message.contains("team/late lacks kv/q version 2"), "{message}");
+        assert_eq!(late.paths.len(), MAX_PATHS);
+        let current = propagated(&counted(&full, Some(&beyond), at(Some(2)), NOW).unwrap());
+        assert_eq!((current.0, current.1.as_str()), (ConditionStatus::True, "ConsumersCurrent"));
+        assert_eq!(current.2, "kv/p0 version 1 and 100 more paths is in its one consumer's target");
+        assert_eq!(counted(&pushed(&[]), Some(&beyond), at(Some(1)), NOW).unwrap().conditions, []);
+        let unknown = |path: &PushedPath| (path.path != "kv/q").then(Vec::new);
+        assert_eq!(counted(&full, Some(&beyond), unknown, NOW), None);
     }
 }

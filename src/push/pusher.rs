@@ -12,7 +12,7 @@ use super::deletions::Deletions;
 use super::intents::Intents;
 use super::offers::Offers;
 use super::reconcile::{World, reconcile};
-use super::{desired, ledger, remains};
+use super::remains;
 use crate::api::PushSecret;
 use crate::api::kind::Kind;
 use crate::api::push_secret::PushSecretStatus;
@@ -45,16 +45,16 @@ impl Pusher {
         Pusher { context, stores, intents: Intents::default(), deletions: Deletions::default(), offers }
     }
 
-    /// Whether every store that it names belongs to another controller, or may. A store that does
-    /// not exist holds no PushSecret that is being deleted.
+    /// Whether every store that it names, selects or lists belongs to another controller, or may. A
+    /// store that does not exist holds no PushSecret that is being deleted, nor does having none if
+    /// nothing is listed.
     fn is_foreign(&self, push: &PushSecret) -> bool {
-        let (namespace, registry) = (push.namespace().unwrap_or_default(), &self.context.stores);
-        let mut named = desired::stores(&push.spec);
-        named.extend(push.status.iter().flat_map(ledger::stores));
-        let named = named.iter().map(|store| store.name_in(&namespace));
+        let (stores, registry) = (self.stores(push), &self.context.stores);
         let goes = push.metadata.deletion_timestamp.is_some();
-        let is_held_by_nobody = goes && named.clone().any(|store| registry.store(&store).is_none());
-        !is_held_by_nobody && registry.foreign(named) == Foreign::All
+        let lists_nothing = push.status.as_ref().is_none_or(PushSecretStatus::lists_nothing);
+        let is_missing = |store: &StoreName| registry.store(store).is_none();
+        let is_held_by_nobody = goes && (stores.is_empty() && lists_nothing || stores.iter().any(is_missing));
+        !is_held_by_nobody && registry.foreign(stores) == Foreign::All
     }
 
     /// Deregisters the PushSecret from the feed and from the watches of its sources.
@@ -104,6 +104,8 @@ impl Reconciler for Pusher {
             stores: self.stores.as_ref(),
             announce: &announce,
             publishes: &|places| context.feed.publishes(name, places),
+            beyond: &|| context.feed.beyond(name).unwrap_or_default(),
+            tells_beyond: &|paths| context.feed.tell_beyond(name, paths),
             referrers: &context.referrers,
             config_maps: &context.config_maps,
             convention: &convention,
@@ -117,6 +119,11 @@ impl Reconciler for Pusher {
             now: Timestamp::now(),
         };
         let report = reconcile(object, &world).await;
+        if let Report::NotOurs = report {
+            // Its status is another controller's, and nobody waits for what it offers.
+            self.follow_nothing(name);
+            self.offers.forget(name);
+        }
         if let Some(moved) = moved.filter(|_| report.requeue().is_some_and(Requeue::is_failure)) {
             // The change is not pushed yet.
             context.moves.note(name.clone(), moved);

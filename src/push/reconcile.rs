@@ -40,7 +40,7 @@ use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::source::Source;
 use crate::feed::{News, Published, Pushed, Spelled};
-use crate::store::{PathKey, Site, StoreRefusal, Stores};
+use crate::store::{PathKey, Site, StoreRefusal, Stores, referred};
 
 /// Everything outside the object that a reconcile may use.
 pub struct World<'a> {
@@ -52,6 +52,10 @@ pub struct World<'a> {
     /// Tells the feed what is published and at which places; `None` for a place that is unknown
     /// now.
     pub publishes: &'a (dyn Fn(BTreeMap<Spelled, Option<Published>>) + Send + Sync),
+    /// The paths that the status has no room for, as the last reconcile told the feed.
+    pub beyond: &'a (dyn Fn() -> Vec<PushedPath> + Send + Sync),
+    /// Tells the feed these paths.
+    pub tells_beyond: &'a (dyn Fn(Vec<PushedPath>) + Send + Sync),
     /// Which object refers to which Secret.
     pub referrers: &'a Referrers,
     /// Which object refers to which ConfigMap.
@@ -132,7 +136,7 @@ struct Carried {
     /// The stores, with former locations.
     reached: SeenStores,
     fates: Fates,
-    /// The known paths, without those of stores that lead elsewhere now.
+    /// The known paths, those beyond the status too, without those of stores that lead elsewhere now.
     paths: Vec<PushedPath>,
     /// Whether a live read confirmed the PushSecret before it offered properties.
     is_confirmed: bool,
@@ -237,8 +241,9 @@ impl<'a> Turn<'a> {
         observe::stores(self.world.stores, &self.namespace, wanted.union(&listed).cloned().collect()).await
     }
 
-    /// Whether all of these stores belong to another controller. If none is named, or one does not
-    /// exist, they may. But a store that does not exist holds no PushSecret that is being deleted.
+    /// Whether all of these stores belong to another controller. If there is none, or one does not
+    /// exist, they may. But a store that does not exist holds no PushSecret that is being deleted, nor
+    /// does having none if nothing is listed.
     pub(super) fn belongs_to_others(&self, seen: &SeenStores, stores: &BTreeSet<StoreKey>) -> bool {
         let alone = self.world.stores.serves_unclassified();
         let goes = self.object.metadata.deletion_timestamp.is_some();
@@ -247,7 +252,10 @@ impl<'a> Turn<'a> {
             Some(no_store) => no_store.is_missing() && !alone && !goes,
             None => false,
         };
-        if stores.is_empty() { !alone } else { stores.iter().all(others) }
+        match stores.is_empty() {
+            true => !alone && !(goes && self.before.lists_nothing()),
+            false => stores.iter().all(others),
+        }
     }
 
     fn parse(&self, seen: &SeenStores) -> Result<Desired, Verdict> {
@@ -281,7 +289,8 @@ impl<'a> Turn<'a> {
         let (wanted, fates) = (&chosen.stores, &fates);
         let done = Done { plan: &plan, results: &results, absent, wanted, unmatched, astray, fates };
         let warnings: Vec<String> = desired.warnings.iter().chain(warnings).cloned().collect();
-        let said = report::published(&before, &ledger, &done, &self.setting(desired.refresh, &warnings));
+        let mut said = report::published(&before, &ledger, &done, &self.setting(desired.refresh, &warnings));
+        (self.world.tells_beyond)(std::mem::take(&mut said.beyond));
         verdict(&object, concluded(said, version, is_confirmed))
     }
 
@@ -353,18 +362,23 @@ impl<'a> Turn<'a> {
             usable.leave(store);
         }
         let listed = locations::settle(listed, &locations);
-        let reached = former::reach(&usable, self.world.stores, &self.namespace, &listed);
+        let mut reached = former::reach(&usable, self.world.stores, &self.namespace, &listed);
         let ledger = Ledger::read(&listed, &reached.mounts);
         let former = ledger.pushed.keys().filter(|entry_ref| entry_ref.store.former.is_some());
         let places: Places = observe::places(&reached.clients, former).await.into_iter().chain(places).collect();
-        let paths = self.before.paths.iter().filter(|path| !moved.contains(&path.store)).cloned().collect::<Vec<_>>();
+        let known = self.before.paths.iter().cloned().chain((self.world.beyond)());
+        let paths = known.filter(|path| !moved.contains(&path.store)).collect::<Vec<_>>();
         let (mut plan, asking) = self.plan(aim, &ledger, &places, &paths);
+        let losing = if self.selects_stores(aim) { plan::losing(&plan) } else { BTreeSet::new() };
+        let labelled_late = SeenStores::labelled_late(self.world.stores, &self.namespace, losing).await;
+        labelled_late.iter().for_each(|store| reached.leave(store.clone()));
         // A store that turned out to be shown late is an unfinished one, at each of its entries.
         plan.retain(|entry_ref, _| !reached.absent.contains_key(&entry_ref.store));
         let record = Record::new(self.world.cluster, (*self.object).clone(), &plan, &ledger, locations.clone());
         // If the live read fails, the offers stay closed and nobody is asked. The properties stay,
         // and the next try follows soon.
-        let is_confirmed = asking.values().all(Vec::is_empty) || record.confirm().await.is_ok();
+        let is_confirmed =
+            labelled_late.is_empty() && (asking.values().all(Vec::is_empty) || record.confirm().await.is_ok());
         if is_confirmed {
             let undecided =
                 |place: &PathKey, property: &str| plan::is_undecided(&plan, &ledger, &places, place, property);
@@ -394,6 +408,14 @@ impl<'a> Turn<'a> {
         self.world.offers.freed(&self.me, &arrival::freed(&plan, &results, &places));
         let fates = self.fates(Fates::judge(aim, wanted_stores, &reached, &locations, &ledger, &results));
         Carried { plan, results, recorded: record.finish(&reached.mounts), reached, fates, paths, is_confirmed }
+    }
+
+    /// Whether labels decide which stores are published to, or what is published there.
+    fn selects_stores(&self, aim: &Aim<'_>) -> bool {
+        match aim {
+            Aim::Publish { .. } => referred::selected_by_push(&self.object).next().is_some(),
+            Aim::Withdraw { .. } => false,
+        }
     }
 
     /// The plan, and which properties are offered to whom.

@@ -17,6 +17,7 @@ use super::plan::Plan;
 use crate::api::PushSecret;
 use crate::api::push_ledger::PushLedger;
 use crate::api::push_secret::PushDeletionPolicy;
+use crate::api::wish;
 use crate::cluster::{Cluster, ClusterError};
 
 /// How long a live read serves the next entries of the same reconcile.
@@ -130,10 +131,10 @@ impl<'a> Record<'a> {
     }
 
     /// Replaces the cached PushSecret by a live read. The error is `conflict` if it is another one,
-    /// or its spec differs.
+    /// or asks for something else.
     async fn look(&self, state: &mut State, conflict: ClusterError) -> Result<(), ClusterError> {
         let fresh = self.cluster.fresh_push_secret(&state.object).await?;
-        if !is_same_wish(&state.object, &fresh) {
+        if !wish::is_same(&state.object.metadata, &fresh.metadata) {
             return Err(conflict);
         }
         let ours = |line: &Line, entry_ref: &EntryRef| !lists(&state.listed, entry_ref, [line]);
@@ -201,15 +202,6 @@ fn settled(object: &PushSecret, locations: &Locations) -> PushLedger {
 fn lists<'l>(ledger: &PushLedger, entry_ref: &EntryRef, lines: impl IntoIterator<Item = &'l Line>) -> bool {
     let listed = lines_of(ledger, &entry_ref.store);
     lines.into_iter().all(|line| listed.is_some_and(|listed| ledger::has(listed, line)))
-}
-
-/// Whether two versions of a PushSecret have the same UID and spec, and both or neither is being
-/// deleted.
-pub(super) fn is_same_wish(one: &PushSecret, other: &PushSecret) -> bool {
-    let (one, other) = (&one.metadata, &other.metadata);
-    one.uid == other.uid
-        && one.generation == other.generation
-        && one.deletion_timestamp.is_some() == other.deletion_timestamp.is_some()
 }
 
 struct At<'a>(&'a Record<'a>, &'a EntryRef);

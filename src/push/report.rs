@@ -80,12 +80,14 @@ pub fn published(before: &PushSecretStatus, ledger: &Ledger, done: &Done<'_>, se
     let (mut listed, left) = (remaining(ledger, done.plan, done.results), left(ledger, done));
     let lost = let_go(&mut listed, done.fates);
     status.set_ledger(listed.write());
-    status.paths = paths(before, done, setting.now);
+    let known = before.paths.iter().rev().map(|path| ((path.store.as_str(), path.path.as_str()), path)).collect();
+    status.paths = paths(&known, done, setting.now);
+    let beyond = status.paths.split_off(status.paths.len().min(MAX_PATHS));
     status.observed_generation = Some(setting.generation);
-    propagation::recount(&mut status, setting.now);
+    propagation::recount(&mut status, beyond.iter().any(|path| is_news(&known, path, setting.now)), setting.now);
     let (mut verdict, requeue) = match troubles.is_empty() {
         true => (
-            in_place(done, setting, &status.paths, &listed),
+            in_place(done, setting, &status.paths, beyond.len(), &listed),
             setting.refresh.map_or(Requeue::AwaitChange, Requeue::After),
         ),
         false => (partly(summary(&troubles), done, &listed), retry(&troubles, setting.refresh)),
@@ -107,7 +109,7 @@ pub fn published(before: &PushSecretStatus, ledger: &Ledger, done: &Done<'_>, se
             status.refresh_time = Some(Time(setting.now));
         }
     }
-    Said { left, lost, ..conclude(status, verdict, requeue, setting) }
+    Said { left, lost, beyond, ..conclude(status, verdict, requeue, setting) }
 }
 
 /// The report on a PushSecret whose pushed values are removed. `when_gone` is the verdict once
@@ -173,6 +175,8 @@ pub struct Said {
     pub verdict: Verdict,
     /// The whole status.
     pub status: PushSecretStatus,
+    /// The paths that it has no room for.
+    pub beyond: Vec<PushedPath>,
     pub requeue: Requeue,
     /// What leaves the ledger and stays in a store although it was to be removed, each with the
     /// reason.
@@ -189,7 +193,7 @@ fn conclude(mut status: PushSecretStatus, verdict: Verdict, requeue: Requeue, se
     let word = if verdict.ready { ConditionStatus::True } else { ConditionStatus::False };
     let condition = Condition::ready(word, verdict.reason, verdict.message.clone(), Some(setting.generation));
     condition::upsert(&mut status.conditions, condition, Time(setting.now));
-    Said { verdict, status, requeue, left: Vec::new(), lost: Vec::new(), version: None }
+    Said { verdict, status, beyond: Vec::new(), requeue, left: Vec::new(), lost: Vec::new(), version: None }
 }
 
 /// The ledger after the reconcile. A line leaves it only if a read of the store showed that the
@@ -435,7 +439,7 @@ fn retry(troubles: &[Trouble], refresh: Option<Duration>) -> Requeue {
     Requeue::After(if because(&from_outside) { refresh.min(OUTSIDE_RETRY) } else { refresh })
 }
 
-fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath], listed: &Ledger) -> Verdict {
+fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath], beyond: usize, listed: &Ledger) -> Verdict {
     let several = done.wanted.len() > 1;
     let place = |path: &PushedPath| {
         let version = path.version.map(|version| format!(" version {version}")).unwrap_or_default();
@@ -445,7 +449,7 @@ fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath], listed
     let mut message = match paths {
         [] => "there is nothing to push: no mapping, or no key that matches one".to_owned(),
         [path] => format!("in place: {}", place(path)),
-        [first, rest @ ..] => format!("in place: {} and {} more", place(first), rest.len()),
+        [first, rest @ ..] => format!("in place: {} and {} more", place(first), rest.len() + beyond),
     };
     let kept: BTreeSet<&str> =
         applied(done.results).flat_map(|applied| applied.kept.iter().map(String::as_str)).collect();
@@ -500,15 +504,25 @@ fn is_heartbeat_due(before: &PushSecretStatus, setting: &Setting<'_>) -> bool {
     elapsed.is_negative() || elapsed.unsigned_abs() >= setting.heartbeat
 }
 
-fn paths(before: &PushSecretStatus, done: &Done<'_>, now: Timestamp) -> Vec<PushedPath> {
+/// What was known of paths, by store and path.
+type KnownPaths<'a> = BTreeMap<(&'a str, &'a str), &'a PushedPath>;
+
+/// All paths, also those that the status has no room for.
+fn paths(known: &KnownPaths<'_>, done: &Done<'_>, now: Timestamp) -> Vec<PushedPath> {
     let wanted = done.plan.iter().filter(|(_, job)| !job.lines.is_empty());
-    let of = |(entry_ref, _): (&EntryRef, &Job)| Some(path(before, entry_ref, done.results.get(entry_ref)?, now));
-    wanted.filter_map(of).take(MAX_PATHS).collect()
+    let of = |(entry_ref, _): (&EntryRef, &Job)| Some(path(known, entry_ref, done.results.get(entry_ref)?, now));
+    wanted.filter_map(of).collect()
 }
 
-fn path(before: &PushSecretStatus, entry_ref: &EntryRef, outcome: &Outcome, now: Timestamp) -> PushedPath {
+/// Whether a path has another version than was known, or was just written.
+fn is_news(known: &KnownPaths<'_>, path: &PushedPath, now: Timestamp) -> bool {
+    let earlier = known.get(&(path.store.as_str(), path.path.as_str()));
+    path.written_at == Some(Time(now)) || earlier.is_some_and(|earlier| earlier.version != path.version)
+}
+
+fn path(known: &KnownPaths<'_>, entry_ref: &EntryRef, outcome: &Outcome, now: Timestamp) -> PushedPath {
     let (store, name) = (entry_ref.store.listed(), entry_ref.path.to_string());
-    let earlier = before.paths.iter().find(|path| path.store == store && path.path == name);
+    let earlier = known.get(&(store.as_str(), name.as_str())).copied();
     let blank = || PushedPath { store: store.clone(), path: name.clone(), ..PushedPath::default() };
     match &outcome.result {
         Ok(applied) => {

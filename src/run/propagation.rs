@@ -116,7 +116,8 @@ impl Propagation {
             return Ok(());
         };
         let followers = |path: &PushedPath| self.followers(push, path);
-        let Some(counted) = counted(status, followers, Timestamp::now()) else { return Ok(()) };
+        let beyond = self.context.feed.beyond(push);
+        let Some(counted) = counted(status, beyond.as_deref(), followers, Timestamp::now()) else { return Ok(()) };
         let (before, after) = (serde_json::json!(status), serde_json::json!(counted));
         let api = Api::namespaced(self.context.cluster.client(), &push.namespace);
         let subject = Subject { kind: Kind::PushSecret, name: push, object, api };

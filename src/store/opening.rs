@@ -36,6 +36,10 @@ impl Stores for Opening {
         Ok(true)
     }
 
+    async fn is_labelled_as_shown(&self, _store: &StoreName) -> Result<bool, ClusterError> {
+        Ok(true)
+    }
+
     fn departing(&self, _store: &StoreName) -> Option<Arc<dyn StoreClient>> {
         None
     }

@@ -173,6 +173,12 @@ impl Registry {
         Ok(leads_to.is_some_and(|live| live.is_spelled_as(location)))
     }
 
+    /// Whether the store has the labels, by the API server, that the watch shows.
+    pub async fn is_labelled_as_shown(&self, store: &StoreName) -> Result<bool, ClusterError> {
+        let live = self.pool.cluster.store_labels(store.namespace.as_deref(), &store.name).await?;
+        Ok(self.store(store).is_some_and(|shown| live.as_ref() == Some(shown.labels())))
+    }
+
     /// The names of all stores.
     pub fn names(&self) -> Vec<StoreName> {
         self.stores.read().keys().cloned().collect()

@@ -21,6 +21,9 @@ pub trait Stores: Send + Sync + 'static {
     /// Whether the store still leads there by the API server, which the watch may lag behind.
     async fn still_leads_to(&self, store: &StoreName, location: &StoreLocation) -> Result<bool, ClusterError>;
 
+    /// Whether the store has the labels, by the API server, that the watch shows.
+    async fn is_labelled_as_shown(&self, store: &StoreName) -> Result<bool, ClusterError>;
+
     /// The client of a namespace's own store that was deleted a moment ago, for clean-ups alone.
     fn departing(&self, store: &StoreName) -> Option<Arc<dyn StoreClient>>;
 
@@ -44,6 +47,10 @@ impl Stores for Arc<Registry> {
 
     async fn still_leads_to(&self, store: &StoreName, location: &StoreLocation) -> Result<bool, ClusterError> {
         Registry::still_leads_to(self, store, location).await
+    }
+
+    async fn is_labelled_as_shown(&self, store: &StoreName) -> Result<bool, ClusterError> {
+        Registry::is_labelled_as_shown(self, store).await
     }
 
     fn departing(&self, store: &StoreName) -> Option<Arc<dyn StoreClient>> {

@@ -113,6 +113,16 @@ fn every_annotation_that_carries_authority_is_judged_by_its_policies() {
     }
 }
 
+/// What they allow is not decided on the word of a cache.
+#[test]
+fn every_annotation_that_carries_authority_is_compared_by_a_live_read() {
+    let names = fs::read_to_string(root().join("src/api/names.rs")).unwrap();
+    let compared = names.split_once("pub const WITH_AUTHORITY").unwrap().1;
+    let compared = compared.split_once("= [").unwrap().1.split_once("];").unwrap().0;
+    let compared: BTreeSet<&str> = compared.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    assert_eq!(compared, JUDGED.iter().map(|(name, _)| *name).collect());
+}
+
 /// One that is spelled elsewhere would escape the test above.
 #[test]
 fn annotations_of_ours_are_spelled_in_one_place() {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::api::PushSecret;
 use crate::api::condition;
+use crate::api::path_status::PushedPath;
 use crate::api::push_secret::PushSecretStatus;
 use crate::api::selector::StoreKind;
 use crate::api::store_location::StoreLocation;
@@ -49,11 +50,20 @@ pub(super) struct Shelf {
     pub former: Vec<(&'static str, FakeStore)>,
     /// Those that were edited since the watch showed them.
     pub behind: BTreeSet<&'static str>,
+    /// Those that were labelled since the watch showed them.
+    pub unlabelled: BTreeSet<&'static str>,
+    /// Those that belong to another controller.
+    pub others: Arc<Mutex<BTreeSet<&'static str>>>,
+    /// Whether stores that name no controller are ours.
+    pub serves_unclassified: bool,
 }
 
 #[async_trait]
 impl Stores for Shelf {
     async fn client(&self, _namespace: &str, store: &StoreName) -> Result<Arc<dyn StoreClient>, StoreRefusal> {
+        if self.others.lock().contains(store.name.as_str()) {
+            return Err(StoreRefusal::OtherController { store: store.clone(), class: "other".into() });
+        }
         match self.clients.get(store.name.as_str()) {
             Some(client) => Ok(Arc::new(client.clone())),
             None if store.name == "down" => Err(unusable(store.clone())),
@@ -65,6 +75,10 @@ impl Stores for Shelf {
         let client = self.clients.get(store.name.as_str());
         let is_shown = client.is_some_and(|client| client.location().is_spelled_as(location));
         Ok(is_shown && !self.behind.contains(store.name.as_str()))
+    }
+
+    async fn is_labelled_as_shown(&self, store: &StoreName) -> Result<bool, ClusterError> {
+        Ok(!self.unlabelled.contains(store.name.as_str()))
     }
 
     fn departing(&self, _store: &StoreName) -> Option<Arc<dyn StoreClient>> {
@@ -80,11 +94,12 @@ impl Stores for Shelf {
     fn labelled(&self, _namespace: &str, _kind: StoreKind, query: &LabelQuery) -> BTreeSet<String> {
         // Each store here has a label with its name.
         let labels = |name: &str| BTreeMap::from([("store".to_owned(), name.to_owned())]);
-        self.clients.keys().filter(|name| query.matches(&labels(name))).map(|name| (*name).to_owned()).collect()
+        let shown = self.clients.keys().filter(|name| !self.unlabelled.contains(*name));
+        shown.filter(|name| query.matches(&labels(name))).map(|name| (*name).to_owned()).collect()
     }
 
     fn serves_unclassified(&self) -> bool {
-        true
+        self.serves_unclassified
     }
 }
 
@@ -128,6 +143,8 @@ pub(super) struct Bench {
     pub passed: Mutex<Duration>,
     pub convention: Convention,
     pub announced: Arc<Mutex<Vec<News>>>,
+    /// The paths that the status has no room for.
+    pub beyond: Mutex<Vec<PushedPath>>,
 }
 
 impl Bench {
@@ -145,6 +162,9 @@ impl Bench {
                 refusal: missing,
                 former: Vec::new(),
                 behind: BTreeSet::new(),
+                unlabelled: BTreeSet::new(),
+                others: Arc::default(),
+                serves_unclassified: true,
             },
             store,
             referrers: Referrers::default(),
@@ -154,6 +174,7 @@ impl Bench {
             passed: Mutex::default(),
             convention: Convention::default(),
             announced: Arc::default(),
+            beyond: Mutex::default(),
         };
         bench
             .server
@@ -208,6 +229,8 @@ impl Bench {
             stores: &self.stores,
             announce: &move |_site, news| announced.lock().push(news),
             publishes: &|_places| {},
+            beyond: &|| self.beyond.lock().clone(),
+            tells_beyond: &|paths| *self.beyond.lock() = paths,
             referrers: &self.referrers,
             config_maps: &self.config_maps,
             convention: &self.convention,

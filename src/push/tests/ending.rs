@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::lifecycle::{Bench, PUSH, TEMPORAL, at, both};
 use super::protocol::{data, expect, metadata_keys, owner, path, push, remove, set, texts};
-use crate::controller::report::Report;
+use crate::controller::report::{Report, Requeue};
 use crate::domain::claim;
 use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::remote::EntryState;
@@ -355,4 +355,42 @@ async fn a_version_that_a_deleted_push_secret_leaves_is_announced_if_its_reply_i
     assert_eq!(bench.texts(TEMPORAL), expect(&[("note", "n")]));
     let version = News::from(Pushed::Version(3, bench.store.peek(&at(TEMPORAL)).created));
     assert!(bench.announced.lock().contains(&version), "{:?}", bench.announced.lock());
+}
+
+/// What an annotation asks for shows in no generation. The watch of PushSecrets stands still, and that
+/// of Secrets does not.
+#[tokio::test]
+async fn what_only_the_cache_asks_for_is_neither_destroyed_nor_purged() {
+    for (shown, live) in [("Destroy", "Keep"), ("Purge", "Keep"), ("Purge", "Destroy"), ("Keep", "Destroy")] {
+        let bench = Bench::new();
+        bench.spec(1, both());
+        bench.turn().await;
+        bench.source(&[("user", b"u"), ("pass", b"p2")]);
+        annotate(&bench, shown, json!({}));
+        bench.turn().await;
+        let copy = bench.server.push_secret(PUSH).unwrap();
+        annotate(&bench, live, json!({}));
+        bench.server.remove("/namespaces/db/secrets/source");
+        let report = bench.turn_with(copy).await;
+        assert!(report.requeue().is_some_and(Requeue::is_failure), "{shown}, then {live}: {report:?}");
+        let kept = async || bench.store.metadata(&at(TEMPORAL)).await.unwrap().map(|metadata| metadata.kept);
+        assert_eq!((kept().await, bench.texts(TEMPORAL).len()), (Some(vec![1, 2]), 2), "{shown}, then {live}");
+        bench.turn().await;
+        let left = if live == "Keep" { vec![1, 2, 3] } else { vec![] };
+        assert_eq!((kept().await, bench.ledger().len()), (Some(left), 0), "{shown}, then {live}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_is_not_adopted_by_an_annotation_that_only_the_cache_shows() {
+    let bench = Bench::new();
+    bench.store.put(&at(TEMPORAL), data(&[("password", "theirs")]));
+    bench.spec(1, both());
+    bench.server.edit(PUSH, &json!({ "metadata": { "annotations": { "waypost.io/adopt": "true" } } }));
+    let copy = bench.server.push_secret(PUSH).unwrap();
+    bench.server.edit(PUSH, &json!({ "metadata": { "annotations": { "waypost.io/adopt": null } } }));
+    bench.turn_with(copy).await;
+    assert_eq!((bench.store.mutations(), bench.texts(TEMPORAL)), (0, expect(&[("password", "theirs")])));
+    bench.turn().await;
+    assert_eq!((bench.store.mutations(), bench.ready().1.as_str()), (0, "PathNotManaged"));
 }

@@ -336,6 +336,21 @@ async fn what_is_not_done_is_said_and_nothing_happens() {
     }
 }
 
+/// A version that is announced wakes followers at other addresses, so what was told is not told again.
+#[tokio::test]
+async fn a_path_that_the_status_has_no_room_for_is_announced_once() {
+    let bench = Bench { convention: Convention::with_mode(Mode::Off), ..Bench::new() };
+    let mappings: Vec<Value> = (0..120).map(|number| mapping("pass", &format!("p{number:03}"), "password")).collect();
+    bench.spec(1, spec(&mappings));
+    bench.turn().await;
+    assert!(bench.ready().0 && bench.announced.lock().len() == 120, "{:?}", bench.ready());
+    bench.announced.lock().clear();
+    bench.turn().await;
+    let announced = bench.announced.lock().clone();
+    assert!(announced.iter().all(|pushed| matches!(pushed, Pushed::Found(1, _))), "{announced:?}");
+    assert_eq!(announced.len(), 120);
+}
+
 #[tokio::test]
 async fn without_a_convention_two_mappings_to_one_property_are_still_refused() {
     let bench = Bench { convention: Convention::with_mode(Mode::Off), ..Bench::new() };

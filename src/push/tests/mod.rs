@@ -21,3 +21,4 @@ mod report;
 mod slow;
 mod stores;
 mod whole;
+mod whose;

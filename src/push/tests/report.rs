@@ -7,8 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::api::PushSecretStatus;
-use crate::api::condition::Reason;
-use crate::api::path_status::MAX_PATHS;
+use crate::api::condition::{self, Condition, ConditionStatus, PROPAGATED, Reason};
+use crate::api::path_status::{Consumers, MAX_PATHS};
 use crate::api::push_secret::{PushMatch, PushRemoteRef, PushSecretData};
 use crate::api::selector::StoreKind;
 use crate::controller::report::{Requeue, Verdict};
@@ -170,6 +170,46 @@ fn however_many_paths_there_are_the_status_stays_small() {
     let said = say(&PushSecretStatus::default(), &Ledger::default(), &plan, &results, Timestamp::UNIX_EPOCH);
     assert_eq!((said.status.paths.len(), said.verdict.reason), (MAX_PATHS, Reason::Errored));
     assert!(said.verdict.message.ends_with("; and 142 more (see status.paths)"), "{}", said.verdict.message);
+}
+
+/// The first ones are in the status. What is said of the others is said all the same.
+#[test]
+fn what_the_status_has_no_room_for_is_told_apart_and_its_news_takes_the_count_back() {
+    let names: Vec<String> = (0..150).map(|number| format!("p{number:03}")).collect();
+    let plan: Plan = names.iter().map(|name| (spot(name), job(name, &["a"], &[]))).collect();
+    let now = Timestamp::UNIX_EPOCH + DAY;
+    let say = |before: &PushSecretStatus, last: Applied| {
+        let outcome = |applied| Outcome::new(Ok(applied), Removal::Done);
+        let mut results: Results = names.iter().map(|name| (spot(name), outcome(owned(&["a"])))).collect();
+        results.insert(spot("p149"), outcome(last));
+        say(before, &Ledger::default(), &plan, &results, now)
+    };
+    let mut said = say(&PushSecretStatus::default(), owned(&["a"]));
+    let last = said.beyond.last().unwrap();
+    assert_eq!((said.status.paths.len(), said.beyond.len(), last.path.as_str()), (MAX_PATHS, 50, "secret/p149"));
+    assert!(said.verdict.message.ends_with(" and 149 more"), "{}", said.verdict.message);
+
+    let counted = Condition::new(PROPAGATED, ConditionStatus::True, Reason::ConsumersCurrent, "counted", None);
+    condition::upsert(&mut said.status.conditions, counted, Time(Timestamp::UNIX_EPOCH));
+    said.status.paths.iter_mut().for_each(|path| path.consumers = Some(Consumers::default()));
+    let fresh = said.status.clone();
+    let all = said.status.paths.iter().cloned().chain(said.beyond);
+    let known = PushSecretStatus { paths: all.collect(), ..said.status };
+    let wrote = Applied { wrote: Wrote::Version, ..owned(&["a"]) };
+    let another = Applied { settled: Settled { version: Some(2), ..owned(&["a"]).settled }, wrote: Wrote::Nothing };
+    for (before, last, word) in [
+        (&known, owned(&["a"]), ConditionStatus::True),
+        (&known, another.clone(), ConditionStatus::Unknown),
+        (&known, wrote.clone(), ConditionStatus::Unknown),
+        // After a restart, what the others were is not known.
+        (&fresh, owned(&["a"]), ConditionStatus::True),
+        (&fresh, wrote, ConditionStatus::Unknown),
+    ] {
+        let said = say(before, last);
+        assert_eq!(condition::find(&said.status.conditions, PROPAGATED).unwrap().status, word);
+        assert_eq!((said.status.paths.len(), said.beyond.len()), (MAX_PATHS, 50));
+    }
+    assert_eq!(say(&known, another).beyond[49].version, Some(2));
 }
 
 #[test]

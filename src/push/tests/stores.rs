@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::bench::{missing, unusable};
 use super::lifecycle::{Bench, TEMPORAL, at, expect, mapping, texts};
+use crate::controller::report::Requeue;
 use crate::domain::claim::{self, Owner};
 use crate::domain::convention::{Convention, Mode};
 use crate::store::fake::FakeStore;
@@ -121,6 +122,33 @@ async fn stores_are_selected_by_their_labels_and_none_is_an_error_that_removes_n
     assert_eq!(texts(&second, TEMPORAL), expect(&[("password", "p")]));
     assert!(bench.ready().0, "{:?}", bench.ready());
     assert!(bench.store.peek(&at(TEMPORAL)).data().is_none());
+}
+
+/// A leader before this one saw the labels, and pushed. The watch of this one shows none yet.
+#[tokio::test]
+async fn a_store_whose_labels_the_watch_shows_late_loses_nothing() {
+    let selector = json!({ "kind": "ClusterSecretStore", "labelSelector": { "matchExpressions": [
+        { "key": "store", "operator": "In", "values": ["vault", "second"] }] } });
+    let selected = spec(json!([selector.clone()]));
+    let mut narrowed = spec(named(&["vault", "second"]));
+    narrowed["data"] = json!([]);
+    narrowed["dataTo"] = json!([{ "remoteKey": TEMPORAL, "storeRef": selector }]);
+    for spec in [selected, narrowed] {
+        let mut bench = Bench { convention: Convention::with_mode(Mode::Off), ..Bench::new() };
+        let second = second(&mut bench);
+        bench.spec(1, spec.clone());
+        bench.turn().await;
+        let all = bench.texts(TEMPORAL);
+        assert!(bench.ready().0 && !all.is_empty() && texts(&second, TEMPORAL) == all, "{:?}", bench.ready());
+        let listed = bench.ledger().len();
+        bench.stores.unlabelled.insert("vault");
+        let report = bench.turn().await;
+        assert!(report.requeue().is_some_and(Requeue::is_failure), "{report:?}");
+        assert_eq!((bench.texts(TEMPORAL), bench.ledger().len()), (all.clone(), listed), "{spec}");
+        bench.stores.unlabelled.clear();
+        bench.turn().await;
+        assert!(bench.ready().0 && bench.texts(TEMPORAL) == all, "{:?}", bench.ready());
+    }
 }
 
 /// Whatever keeps the new store from being written: the old one keeps its value until then, and no

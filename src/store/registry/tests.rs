@@ -18,6 +18,7 @@ use crate::domain::path::RemotePath;
 use crate::store::admit::Unclassified;
 use crate::store::meter::NoMeter;
 
+const STORES: &str = "/apis/external-secrets.io/v1/clustersecretstores";
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The objects that an API server has, by URL; it answers 500 for each that is `None`.
@@ -189,6 +190,23 @@ async fn a_store_that_does_not_decode_any_more_serves_nobody_until_it_does() {
     registry.upsert(name(), store(3, "https://127.0.0.1:9"));
     assert_eq!(changes.try_recv(), Ok(used()));
     assert!(is_replaced(&registry, "a", &clients[0]).await);
+}
+
+#[tokio::test]
+async fn labels_that_the_watch_shows_late_are_told_by_a_live_read() {
+    let objects = Objects::default();
+    let registry = objects.registry();
+    registry.upsert(name(), described(1, "https://127.0.0.1:9", json!({ "labels": { "a": "b" } })));
+    for (live, is_shown) in [(json!({ "a": "b" }), true), (json!({ "a": "c" }), false), (json!(null), false)] {
+        let item = json!({ "metadata": { "name": name().name, "labels": live } });
+        let list = json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": [item] });
+        objects.0.lock().insert(STORES.to_owned(), Some(list));
+        assert_eq!(registry.is_labelled_as_shown(&name()).await, Ok(is_shown), "{live}");
+    }
+    objects.0.lock().insert(STORES.to_owned(), Some(json!({ "kind": "List", "metadata": {}, "items": [] })));
+    assert_eq!(registry.is_labelled_as_shown(&name()).await, Ok(false), "it is gone");
+    objects.0.lock().insert(STORES.to_owned(), None);
+    assert!(registry.is_labelled_as_shown(&name()).await.is_err());
 }
 
 #[tokio::test]

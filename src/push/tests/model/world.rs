@@ -442,6 +442,8 @@ impl World {
             stores: &shelf,
             announce: &|_key, _pushed| {},
             publishes: &|_places| {},
+            beyond: &Vec::new,
+            tells_beyond: &|_paths| {},
             referrers: &self.referrers,
             config_maps: &self.config_maps,
             convention,
