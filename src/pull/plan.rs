@@ -143,7 +143,10 @@ pub fn plan(desired: &Desired, observed: Observed) -> Result<Plan, Refusal> {
             }
             step
         }
-        None => remove(desired, observed.target),
+        None => {
+            notes.extend(left_alone(desired, &observed.target));
+            remove(desired, observed.target)
+        }
     };
     Ok(Plan { step, versions, notes })
 }
@@ -340,6 +343,17 @@ pub fn remove(desired: &Desired, state: TargetState) -> Step {
             // It is not ours, so there is nothing to delete.
             Whose::Nobodys | Whose::Anothers(_) => Step::StayAbsent,
         },
+    }
+}
+
+/// What to say of a Secret with the target's name that is not deleted, because it is not ours.
+fn left_alone(desired: &Desired, state: &TargetState) -> Option<String> {
+    let TargetState::Present(live) = state else { return None };
+    match whose(desired, live) {
+        Whose::Ours => None,
+        Whose::Nobodys | Whose::Anothers(_) => {
+            Some(format!("Secret {} exists and is not ours: it was not touched", live_name(desired)))
+        }
     }
 }
 

@@ -318,11 +318,8 @@ fn message(desired: &Desired, reason: Reason, versions: &[PathVersion], warnings
         .collect();
     let mut message = match reason {
         Reason::SecretDeleted => {
-            format!(
-                "every value is gone from the store ({}); Secret {} does not exist, as deletionPolicy Delete asks",
-                sources.join(", "),
-                desired.target
-            )
+            let gone = sources.join(", ");
+            format!("every value is gone from the store ({gone}); there is no target, as deletionPolicy Delete asks")
         }
         _synced => format!("Secret {} holds {}", desired.target, sources.join(", ")),
     };

@@ -2,6 +2,7 @@
 
 mod consents;
 mod model;
+mod strangers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
