@@ -168,7 +168,7 @@ impl Content {
     fn answer(&mut self, method: &Method, url: &str, query: Option<&str>, body: &[u8]) -> Response {
         let selector = query.and_then(|query| query.split('&').find_map(|part| part.strip_prefix("labelSelector=")));
         if let Some(selector) = selector {
-            return self.list(url, &selector.replace("%3D", "="));
+            return self.list(url, &selector.replace("%3D", "=").replace("%2F", "/"));
         }
         let (target, subresource) = match url.strip_suffix("/status") {
             Some(target) => (target, true),

@@ -23,13 +23,13 @@ pub enum Absence {
     Loss,
 }
 
-/// The state of each store's values; empty if the spec keeps missing values. A former target that
-/// is about to be deleted counts like the present one.
+/// The state of each store's values; empty if the spec keeps missing values. The former targets,
+/// which are about to be deleted, count like the present one.
 pub fn find(
     desired: &Desired,
     snapshots: &[(Reference, Snapshot)],
     target: &TargetState,
-    former: Option<&Live>,
+    former: &BTreeMap<String, Live>,
 ) -> BTreeMap<StoreName, Absence> {
     let mut found = BTreeMap::new();
     if desired.deletion == Deletion::Retain {
@@ -37,7 +37,7 @@ pub fn find(
     }
     for wanted in &desired.entries {
         let Some((_, snapshot)) = snapshots.iter().find(|(reference, _)| *reference == wanted.from) else { continue };
-        let had_key = former.is_some_and(|former| former.data.contains_key(&wanted.key));
+        let had_key = former.values().any(|former| former.data.contains_key(&wanted.key));
         let absence = match (of(wanted, snapshot, target), had_key || has_key(wanted, target)) {
             (None | Some(Presence::Live | Presence::Removed), _) => Absence::Nothing,
             (Some(Presence::Missing), false) => Absence::Harmless,
@@ -142,7 +142,7 @@ mod tests {
         use Presence::{Live, Missing, Removed};
         let desired = desired("Delete");
         let found = |presences, keys: &[&str]| {
-            let found = find(&desired, &snapshots(&desired, presences), &standing(keys), None);
+            let found = find(&desired, &snapshots(&desired, presences), &standing(keys), &BTreeMap::new());
             [&found[&StoreName::cluster("one")], &found[&StoreName::cluster("two")]].map(|absence| *absence)
         };
         let all = ["a", "b", "c"];
@@ -176,7 +176,8 @@ mod tests {
             };
             let (path, presence) = ("secret/db".into(), Presence::Live);
             let snapshot = Snapshot { path, entry: Arc::new(entry), presence, before: None };
-            let found = find(&desired, &[(desired.entries[0].from.clone(), snapshot)], &standing(&["a"]), None);
+            let found =
+                find(&desired, &[(desired.entries[0].from.clone(), snapshot)], &standing(&["a"]), &BTreeMap::new());
             found[&StoreName::cluster("one")]
         };
         assert_eq!((found(&["note"]), found(&[])), (Absence::Nothing, Absence::Loss));
@@ -186,6 +187,6 @@ mod tests {
     fn a_spec_that_keeps_what_is_missing_loses_nothing() {
         let desired = desired("Retain");
         let missing = snapshots(&desired, [Presence::Missing; 3]);
-        assert!(find(&desired, &missing, &standing(&["a", "b", "c"]), None).is_empty());
+        assert!(find(&desired, &missing, &standing(&["a", "b", "c"]), &BTreeMap::new()).is_empty());
     }
 }

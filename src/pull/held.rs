@@ -66,6 +66,7 @@ impl<S: Stores> Pull<S> {
                 TargetState::Present(_) | TargetState::Absent | TargetState::AsWritten(_) => return Ok(None),
             },
         };
+        self.retire_former(object, desired).await?;
         let rendered_from = record.as_ref().and_then(|record| record.rendered_from.clone());
         let store = since(rendered_from.as_ref(), &today.stores.identities());
         let looked = match record.as_ref().filter(|_| is_sure) {

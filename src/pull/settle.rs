@@ -87,7 +87,7 @@ impl<S: Stores> Pull<S> {
         let mut attempt = 1;
         loop {
             let unseen = matches!(target, TargetState::AsWritten(_));
-            let absences = absence::find(desired, &snapshots, &target, former.as_ref());
+            let absences = absence::find(desired, &snapshots, &target, &former);
             let observed = Observed { snapshots: snapshots.clone(), target, consumer: consumer.clone() };
             let plan = match plan(desired, observed) {
                 Ok(plan) => plan,
@@ -100,7 +100,7 @@ impl<S: Stores> Pull<S> {
                 target = observe::live(cluster, desired).await.map_err(Failure::Write)?;
                 continue;
             }
-            let takes_away = former.is_some() || absence::takes_away(&plan.step);
+            let takes_away = !former.is_empty() || absence::takes_away(&plan.step);
             self.judge(&name, absences, takes_away).map_err(Failure::Halted)?;
             match apply::apply(cluster, desired, plan.step).await {
                 Ok(applied) => {

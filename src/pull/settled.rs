@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Pull;
 use super::desired::{Desired, Refresh};
+use super::former;
 use super::inputs::Inputs;
 use super::records::{Outcome, Record};
 use super::report::Failure;
@@ -61,13 +62,13 @@ pub(super) fn is_good(record: &Record, today: &Inputs) -> bool {
 }
 
 /// Whether the resource asks not to be read again in its current state, except to repair the
-/// target.
+/// target. One whose target was renamed is read until the status names the new target.
 pub(super) fn is_frozen(object: &ExternalSecret, desired: &Desired) -> bool {
     let synced = object.status.as_ref().and_then(|status| status.synced_resource_version.as_ref());
     match desired.refresh {
         Refresh::Follow(_) => false,
         Refresh::OnChange => synced == Some(&desired.synced_resource_version),
-        Refresh::Once => synced.is_some(),
+        Refresh::Once => synced.is_some() && former::name(object, desired).is_none(),
     }
 }
 

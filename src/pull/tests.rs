@@ -2,6 +2,7 @@
 
 mod consents;
 mod model;
+mod stopped_renames;
 mod strangers;
 
 use std::collections::{BTreeMap, BTreeSet};
