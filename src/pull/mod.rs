@@ -205,13 +205,13 @@ impl<S: Stores> Pull<S> {
         };
         let attempt = self.bring_up(object, desired, name, record.as_deref(), &opened, freshness).await;
         self.records.note(name, Record::after(desired, record, today, attempt.as_ref()));
-        let Rendered { applied, versions, warnings } = attempt?;
+        let Rendered { applied, versions, warnings, is_synced } = attempt?;
         if let Some(announced) = self.context.feed.take_announced(name)
             && matches!(applied, Applied::Wrote(_))
         {
             self.context.metrics.propagated(Stage::Pull, announced.elapsed());
         }
-        Ok(Synced::Done { applied, versions, warnings })
+        Ok(Synced::Done { applied, versions, warnings, is_synced })
     }
 
     /// What it subscribed to before may be read with logins that have ended.

@@ -55,6 +55,8 @@ pub enum Synced {
         versions: Vec<PathVersion>,
         /// The convention's warnings about these reads.
         warnings: Vec<String>,
+        /// Whether it counts as synced, or waits for values that it never had.
+        is_synced: bool,
     },
 }
 
@@ -111,8 +113,9 @@ pub fn report(
     match (result, desired) {
         (Ok(Synced::Unchanged), Some(desired)) => unchanged(object, desired, moment),
         (Ok(Synced::Held { store, permission }), Some(desired)) => held(object, desired, store, permission, moment),
-        (Ok(Synced::Done { applied, versions, warnings }), Some(desired)) => {
-            synced(object, desired, &applied, versions, &warnings, moment)
+        (Ok(Synced::Done { applied, versions, warnings, is_synced }), Some(desired)) => {
+            let version = is_synced.then(|| desired.synced_resource_version.clone());
+            synced(object, desired, &applied, versions, &warnings, version, moment)
         }
         (Err(Failure::Observe(ObserveError::Store(StoreRefusal::OtherController { .. }))), _) => Report::NotOurs,
         (Err(Failure::Halted(Halt::LookAround(pause))), _) => Report::Undecided { requeue: Requeue::After(pause) },
@@ -129,7 +132,8 @@ fn unchanged(object: &ExternalSecret, desired: &Desired, moment: &Moment) -> Rep
     if !heartbeat_due(before, moment) {
         return Report::Unchanged { ready: true, requeue: next(before, desired, moment) };
     }
-    let after = ExternalSecretStatus { refresh_time: Some(Time(moment.now)), ..before.clone() };
+    let mut after = before.clone();
+    refresh(&mut after, desired, moment);
     let message = ready.message.clone().unwrap_or_default();
     let verdict = Verdict { ready: true, reason: Reason::SecretSynced, message };
     let requeue = next(&after, desired, moment);
@@ -185,6 +189,7 @@ fn synced(
     applied: &Applied,
     versions: Vec<PathVersion>,
     warnings: &[String],
+    synced_resource_version: Option<String>,
     moment: &Moment,
 ) -> Report<ExternalSecretStatus> {
     let before = object.status.clone().unwrap_or_default();
@@ -197,14 +202,14 @@ fn synced(
     let moved = match applied {
         Applied::Wrote(_) | Applied::Deleted => true,
         Applied::Kept(_) | Applied::Absent => {
-            before.synced_resource_version.as_ref() != Some(&desired.synced_resource_version)
+            before.synced_resource_version != synced_resource_version
                 || before.paths != paths
                 || heartbeat_due(&before, moment)
         }
     };
     let mut after = ExternalSecretStatus {
-        refresh_time: if moved { Some(Time(moment.now)) } else { before.refresh_time.clone() },
-        synced_resource_version: Some(desired.synced_resource_version.clone()),
+        refresh_time: before.refresh_time.clone(),
+        synced_resource_version,
         binding,
         observed_generation: object.metadata.generation,
         conditions: before.conditions,
@@ -212,15 +217,23 @@ fn synced(
     };
     let verdict = Verdict { ready: true, reason, message };
     set_condition(&mut after, object, &verdict, moment);
-    if moved && desired.refresh == Refresh::OnChange {
-        // A check proposed for Argo CD (argoproj/argo-cd#22707) considers an OnChange resource
-        // stale while its condition is older than the refresh.
-        for ready in after.conditions.iter_mut().filter(|condition| condition.type_ == READY) {
-            ready.last_transition_time = Some(Time(moment.now));
-        }
+    if moved {
+        refresh(&mut after, desired, moment);
     }
     let requeue = next(&after, desired, moment);
     changed(object, verdict, after, requeue)
+}
+
+/// Says that the target was updated, or found up to date, just now.
+fn refresh(status: &mut ExternalSecretStatus, desired: &Desired, moment: &Moment) {
+    status.refresh_time = Some(Time(moment.now));
+    if desired.refresh == Refresh::OnChange {
+        // A check proposed for Argo CD (argoproj/argo-cd#22707) considers an OnChange resource
+        // stale while its condition is older than the refresh.
+        for ready in status.conditions.iter_mut().filter(|condition| condition.type_ == READY) {
+            ready.last_transition_time = Some(Time(moment.now));
+        }
+    }
 }
 
 fn failed(

@@ -15,7 +15,7 @@ use super::plan::{self, Observed, PathVersion, Snapshot, Step, TargetState, Writ
 use super::records::Record;
 use super::refusal::Refusal;
 use super::report::Failure;
-use super::settled::until_synced;
+use super::settled::{is_synced, until_synced};
 use crate::api::ExternalSecret;
 use crate::api::names;
 use crate::cluster::ClusterError;
@@ -32,6 +32,8 @@ pub(super) struct Rendered {
     pub applied: Applied,
     pub versions: Vec<PathVersion>,
     pub warnings: Vec<String>,
+    /// Whether the target counts as synced.
+    pub is_synced: bool,
 }
 
 impl<S: Stores> Pull<S> {
@@ -47,16 +49,17 @@ impl<S: Stores> Pull<S> {
     ) -> Result<Rendered, Failure> {
         let feed = &self.context.feed;
         let located = observe::locate(desired, opened).await.map_err(|error| self.lost_access(name, error))?;
-        observe::subscribe(feed, name, &located, until_synced(object, desired));
+        observe::subscribe(feed, name, &located, until_synced(desired));
         let past = object.status.as_ref().map(|status| status.paths.as_slice()).unwrap_or_default();
         let snapshots = observe::read(feed, name, &located, freshness, past).await.map_err(Failure::Observe)?;
         let (applied, versions, notes) = self.settle(object, desired, record, snapshots).await?;
         self.retire_former(object, desired).await?;
-        if !matches!(desired.refresh, Refresh::Follow(_)) {
+        let is_synced = is_synced(object, desired, &applied, &versions);
+        if is_synced && !matches!(desired.refresh, Refresh::Follow(_)) {
             observe::subscribe(feed, name, &located, Follow::Never);
         }
         let warnings = notes.into_iter().chain(self.warnings(desired, &located)).collect();
-        Ok(Rendered { applied, versions, warnings })
+        Ok(Rendered { applied, versions, warnings, is_synced })
     }
 
     fn warnings(&self, desired: &Desired, located: &[Located]) -> Vec<String> {

@@ -1,11 +1,14 @@
-//! Whether a reconcile has nothing to do, because its inputs are those of the last successful one.
+//! Whether a reconcile has nothing to do, because its inputs are those of the last successful one,
+//! and whether a target that is read once has what it waits for.
 
 use std::time::Duration;
 
 use super::Pull;
+use super::apply::Applied;
 use super::desired::{Desired, Refresh};
 use super::former;
 use super::inputs::Inputs;
+use super::plan::{PathVersion, Presence};
 use super::records::{Outcome, Record};
 use super::report::Failure;
 use crate::api::ExternalSecret;
@@ -72,12 +75,32 @@ pub(super) fn is_frozen(object: &ExternalSecret, desired: &Desired) -> bool {
     }
 }
 
-/// Until the first sync every resource follows its store: the value may be created later than the
+/// Whoever is read follows its store until it is synced: the value may be created later than the
 /// resource (KG4).
-pub(super) fn until_synced(object: &ExternalSecret, desired: &Desired) -> Follow {
+pub(super) fn until_synced(desired: &Desired) -> Follow {
     match desired.refresh {
         Refresh::Follow(interval) => Follow::Every(interval),
-        Refresh::OnChange | Refresh::Once if is_frozen(object, desired) => Follow::Never,
         Refresh::OnChange | Refresh::Once => Follow::Every(UNTIL_SYNCED),
+    }
+}
+
+/// Whether a target counts as synced, although values may be missing. What is read once waits for a
+/// value that it never had (KG4), or for all of them if it has no target. It does not wait for a
+/// value that it lost: others are still there, and it is not to follow them.
+pub(super) fn is_synced(
+    object: &ExternalSecret,
+    desired: &Desired,
+    applied: &Applied,
+    versions: &[PathVersion],
+) -> bool {
+    let status = object.status.as_ref().filter(|status| status.synced_resource_version.is_some());
+    let read = status.map(|status| status.paths.as_slice()).unwrap_or_default();
+    let had = |path: &PathVersion| read.iter().any(|read| read.store == path.store && read.path == path.path);
+    match (desired.refresh, applied) {
+        (Refresh::Follow(_), _) => true,
+        (Refresh::OnChange | Refresh::Once, Applied::Deleted | Applied::Absent) => false,
+        (Refresh::OnChange | Refresh::Once, Applied::Kept(_) | Applied::Wrote(_)) => {
+            versions.iter().all(|path| path.presence == Presence::Live || had(path))
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The decisions of a pull, from spec to report.
 
 mod consents;
+mod late_values;
 mod model;
 mod stopped_renames;
 mod strangers;
@@ -404,7 +405,8 @@ fn done(desired: &Desired, version: u64) -> Synced {
     let target = created(desired, live_entry(version, ONE));
     let stamp = Stamp { uid: "s".into(), resource_version: "1".into() };
     let versions = plan(desired, observed(desired, live_entry(version, ONE), TargetState::Absent)).unwrap().versions;
-    Synced::Done { applied: Applied::Kept(written(&target, stamp)), versions, warnings: Vec::new() }
+    let applied = Applied::Kept(written(&target, stamp));
+    Synced::Done { applied, versions, warnings: Vec::new(), is_synced: true }
 }
 
 #[test]

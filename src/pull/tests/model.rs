@@ -67,7 +67,7 @@ proptest! {
 }
 
 fn setting(deletes: bool, crowded: bool) -> Setting {
-    Setting { deletes, crowded }
+    Setting { deletes, crowded, pushed: true }
 }
 
 fn told_so(policy: &'static str, setting: Setting, events: &[Event]) {
@@ -130,6 +130,21 @@ fn a_target_whose_values_are_gone_is_bound_no_longer_whatever_the_cache_showed()
     use Event::{DropAll, FailStatus, Lag, Reconcile};
     let lost = FailStatus(Fault::LoseReply);
     told_so(POLICIES[0], setting(true, false), &[Lag(true), lost, Reconcile, DropAll, Reconcile]);
+}
+
+/// Its producer may be late, and so may the controller.
+#[test]
+fn what_is_pushed_after_its_consumer_was_created_reaches_it() {
+    use Event::{DeleteTarget, LoseByHand, Push, Reconcile, Restart, Woken};
+    for policy in POLICIES {
+        for deletes in [false, true] {
+            let late = Setting { pushed: false, ..setting(deletes, false) };
+            told_so(policy, late, &[Reconcile, Push]);
+            told_so(policy, late, &[Reconcile, Restart, Woken, Push, Woken, Push]);
+            let lost = [Reconcile, LoseByHand, DeleteTarget, Woken, Push];
+            told_so(policy, setting(deletes, false), &lost);
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{desired, live_entry, moment, object, observed, spec_with, standing};
+use super::{desired, done, live_entry, moment, object, observed, spec_with, standing};
 use crate::controller::report::Report;
 use crate::domain::remote::EntryState;
 use crate::domain::target::OwnerRef;
@@ -17,7 +17,8 @@ fn of_a_secret_that_is_somebody_elses_nobody_says_that_it_does_not_exist() {
     let said = |target: TargetState| {
         let plan = plan(&desired, observed(&desired, EntryState::Absent, target)).unwrap();
         assert!(matches!(plan.step, Step::StayAbsent));
-        let gone = Synced::Done { applied: Applied::Absent, versions: plan.versions, warnings: plan.notes };
+        let Synced::Done { is_synced, .. } = done(&desired, 1) else { panic!("it was read") };
+        let gone = Synced::Done { applied: Applied::Absent, versions: plan.versions, warnings: plan.notes, is_synced };
         match report(&object(spec.clone()), Some(&desired), Ok(gone), &moment(1000)) {
             Report::Verdict { verdict, .. } => verdict.message,
             other => panic!("{other:?}"),

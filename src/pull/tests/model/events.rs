@@ -86,6 +86,8 @@ pub struct Setting {
     pub deletes: bool,
     /// Whether so many other targets of the store lost their values that one more is too many.
     pub crowded: bool,
+    /// Whether the producer pushes before the resource is first reconciled.
+    pub pushed: bool,
 }
 
 fn one() -> impl Strategy<Value = Event> {
@@ -128,8 +130,8 @@ fn one() -> impl Strategy<Value = Event> {
 }
 
 pub fn story() -> impl Strategy<Value = (Setting, Vec<Event>)> {
-    let setting = (any::<bool>(), prop::bool::weighted(0.3));
-    let setting = setting.prop_map(|(deletes, crowded)| Setting { deletes, crowded });
+    let setting = (any::<bool>(), prop::bool::weighted(0.3), prop::bool::weighted(0.7));
+    let setting = setting.prop_map(|(deletes, crowded, pushed)| Setting { deletes, crowded, pushed });
     let event = prop_oneof![
         8 => one(),
         1 => (0..40_u8, one()).prop_map(|(polls, event)| Event::Amid { polls, event: Box::new(event) }),

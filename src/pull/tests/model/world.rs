@@ -64,8 +64,8 @@ pub struct World {
     pub consents: bool,
     /// Something is as nobody told the controller yet.
     pub untold: bool,
-    /// Something is there again where nothing was. Who is not to be read again is not told, not even
-    /// by a check, before a consent changes, or its store.
+    /// An entry was removed, and with it what was said of a value that was missing. Who is not to be
+    /// read again is not told, not even by a check, before a consent changes, or its store.
     pub unheard: bool,
     pub policy: &'static str,
 }
@@ -95,7 +95,9 @@ impl World {
         };
         world.create();
         world.deliver();
-        world.push();
+        if setting.pushed {
+            world.push();
+        }
         world
     }
 
@@ -265,12 +267,10 @@ impl World {
     pub async fn happens(&mut self, event: &Event) {
         match event {
             Event::Push => {
-                let was_there = self.wanted().is_some();
                 let (version, moved) = self.push();
                 if moved {
                     self.announce(Pushed::Consent).await;
                 }
-                self.unheard |= self.policy != "Periodic" && !was_there && !moved;
                 let (server, path) = self.store.place();
                 let created = server.peek(&path).created;
                 self.announce(Pushed::Version(version, created)).await;
@@ -289,7 +289,6 @@ impl World {
                 }
             }
             Event::WriteByHand => {
-                self.unheard |= self.policy != "Periodic" && self.wanted().is_none();
                 self.write(&[0, 1], None);
                 self.path().taken = Taken::Nobody;
                 self.untold = true;
@@ -518,6 +517,12 @@ impl World {
     pub fn held(&self) -> Option<String> {
         let target: Secret = self.api.get(TARGET)?;
         Some(String::from_utf8(target.data?["password"].0.clone()).unwrap())
+    }
+
+    /// What its own target holds. One that has its name may still be that of an object before it.
+    pub fn held_by_own(&self) -> Option<String> {
+        let target: Value = self.api.get(TARGET)?;
+        self.held().filter(|_| target["metadata"]["ownerReferences"][0]["uid"] == self.uid().as_str())
     }
 
     fn property(&self) -> usize {
