@@ -24,7 +24,7 @@ use crate::store::fake::FakeStore;
 use crate::store::opening::Opening;
 
 const OBJECT: &str = "/namespaces/team/externalsecrets/db";
-const POLICIES: [&str; 3] = ["Periodic", "OnChange", "CreatedOnce"];
+const POLICIES: [&str; 2] = ["Periodic", "CreatedOnce"];
 /// More requests than a reconcile makes.
 const MOST_REQUESTS: usize = 30;
 
