@@ -22,6 +22,9 @@ pub const ANNOTATION_ADOPT: &str = "waypost.io/adopt";
 /// On an ExternalSecret, value `"true"`: delete and recreate a target that is immutable when its
 /// data must change.
 pub const ANNOTATION_RECREATE_IMMUTABLE: &str = "waypost.io/recreate-immutable";
+/// On an ExternalSecret: a new value confirms that it takes the current version of a path that went
+/// back to an older one.
+pub const ANNOTATION_ACCEPT_OLDER: &str = "waypost.io/force-sync";
 /// On a store: allows the deletions that `MassDeletionBlocked` blocks. Any new value counts once.
 pub const ANNOTATION_ALLOW_MASS_DELETION: &str = "waypost.io/allow-mass-deletion";
 /// On a PushSecret that is being deleted, value `"true"`: it is deleted even where what it pushed

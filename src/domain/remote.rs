@@ -1,6 +1,6 @@
 //! An entry of a KV v2 store, whoever wrote it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -85,6 +85,17 @@ pub struct Entry {
     pub custom_metadata: BTreeMap<String, String>,
 }
 
+/// An entry without its values. It can be kept and compared, and shows who may read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// The latest version's number.
+    pub version: u64,
+    /// The names of its properties.
+    pub properties: BTreeSet<String>,
+    /// The entry's custom metadata.
+    pub custom_metadata: BTreeMap<String, String>,
+}
+
 /// The latest version of an entry.
 pub enum EntryState {
     /// The path does not exist.
@@ -125,6 +136,21 @@ impl Entry {
             EntryState::Live { data, .. } => Some(data),
             EntryState::Absent | EntryState::Empty | EntryState::Deleted { .. } => None,
         }
+    }
+
+    /// The entry without its values.
+    pub fn outline(&self) -> Outline {
+        let properties = self.data().into_iter().flat_map(BTreeMap::keys).cloned().collect();
+        Outline { version: self.cas(), properties, custom_metadata: self.custom_metadata.clone() }
+    }
+}
+
+impl Outline {
+    /// An entry with these properties, all empty.
+    pub fn entry(&self) -> Entry {
+        let data = self.properties.iter().map(|property| (property.clone(), RemoteValue::text(""))).collect();
+        let state = EntryState::Live { version: self.version, data };
+        Entry { state, created: None, custom_metadata: self.custom_metadata.clone() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The feed's memory, without a clock and without requests: who reads what, what they have read,
 //! and which checks are due.
 
+mod accepted;
 mod announce;
 mod due;
 mod judge;
@@ -18,6 +19,7 @@ use super::listing::Tree;
 use super::{Follow, Labels, ReadKey, Seen, Source, Trouble};
 use crate::domain::object_name::Name;
 use crate::store::{Identity, PathKey, Site};
+use accepted::Accepted;
 pub(super) use due::{Check, Due};
 pub(super) use judge::Progress;
 
@@ -56,6 +58,8 @@ struct Consumer {
     announced: Option<Instant>,
     /// Why its last reconcile failed.
     trouble: Option<Trouble>,
+    /// What it accepted of paths that went back.
+    accepted: BTreeMap<Site, Accepted>,
 }
 
 /// Whether the stores of a consumer can be opened.
@@ -189,6 +193,7 @@ impl Index {
         let announced = before.as_ref().and_then(|before| before.announced);
         let labels = before.as_ref().map(|before| before.labels).unwrap_or_default();
         let trouble = before.as_mut().and_then(|before| before.trouble.take());
+        let accepted = before.as_mut().map(|before| std::mem::take(&mut before.accepted)).unwrap_or_default();
         let mut consumer = Consumer {
             sources: Vec::with_capacity(sources.len()),
             follow,
@@ -197,6 +202,7 @@ impl Index {
             access: Access::Open,
             announced,
             trouble,
+            accepted,
         };
         for mut source in sources {
             let mut key = source.read_key();
@@ -214,6 +220,7 @@ impl Index {
             }
         }
         let (sites, reads) = (consumer.sites(), consumer.reads());
+        consumer.accepted.retain(|site, _| sites.contains(site));
         for (dropped, _) in before.iter().flat_map(|before| &before.sources).filter(|(read, _)| !reads.contains(read)) {
             self.awaits_no_longer(name, dropped);
         }
@@ -277,10 +284,11 @@ impl Index {
             (Some(_), None) => false,
             (Some(taken), Some(path)) => {
                 let follows = consumer.follow != Follow::Never && read.version.is_none();
+                let accepts = path.known.is_some_and(|known| consumer.accepts(&read.site, taken.seen, known.seen));
                 // A consent is not a version: it also reaches consumers that do not follow.
                 path.permitted.is_some_and(|at| taken.begun < at)
                     || follows
-                        && (path.differs(taken.seen)
+                        && (path.differs(taken.seen) && !accepts
                             || path.is_disturbed_after(taken.begun)
                             || path.is_hinted_after(taken.begun))
             }

@@ -30,7 +30,7 @@ use crate::api::StoreKind;
 use crate::domain::consent;
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
-use crate::domain::remote::{Entry, EntryState};
+use crate::domain::remote::{Entry, EntryState, Outline};
 use crate::store::{Identity, PathKey, Site, StoreClient, StoreError};
 use crate::telemetry::trail::Cause;
 use index::Index;
@@ -101,8 +101,8 @@ pub enum Freshness {
     Shared,
     /// Begun no earlier than this.
     Since(Instant),
-    /// Begun no earlier than this, and a person asked for it: a version that went backwards some
-    /// time ago is accepted.
+    /// Begun no earlier than this, and a person confirmed it: a version that went backwards some
+    /// time ago is accepted for this consumer.
     Asked(Instant),
 }
 
@@ -213,15 +213,16 @@ pub enum ReadError {
     /// The version went backwards: a snapshot was restored, or the entry was purged and created
     /// again.
     #[error(
-        "{path} went back from version {from} to an older version {to} (restored, or purged and created again?): check it, then annotate this resource (for example waypost.io/force-sync with the time) to accept the current version"
+        "{path} went back from version {from} to an older version {} (restored, or purged and created again?): check it, then change the annotation waypost.io/force-sync of this resource (to the time, for example) to accept the current version",
+        .now.version
     )]
     WentBack {
         /// `mount/path`.
         path: String,
         /// The former version.
         from: u64,
-        /// The current version.
-        to: u64,
+        /// The current version. Its values are refused, but who may read it counts.
+        now: Box<Outline>,
     },
 }
 

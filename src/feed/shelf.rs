@@ -72,11 +72,11 @@ impl Shelf {
         let slot = self.slots().entry(key.clone()).or_default().clone();
         let mut read = slot.lock().await;
         let is_read_by = |read: &&Read| std::ptr::addr_eq(read.client.as_ptr(), Arc::as_ptr(&source.client));
-        let serving = |read: &Read| serves(read, &lock(index), &key, freshness, Instant::now());
+        let serving = |read: &Read| serves(read, &lock(index), name, &key, freshness, Instant::now());
         if !read.as_ref().filter(is_read_by).is_some_and(serving) {
             // The old bytes are dropped before the new ones are read.
             *read = None;
-            *read = Some(self.fetch(index, &key, source, freshness).await);
+            *read = Some(self.fetch(index, name, &key, source, freshness).await);
         }
         let outcome = read.as_ref().map_or(Err(ReadError::Store(stale(source))), |read| match &read.outcome {
             Ok(kept) => Ok(kept.entry.clone()),
@@ -124,9 +124,16 @@ impl Shelf {
         self.slots().is_empty()
     }
 
-    async fn fetch(&self, index: &Mutex<Index>, key: &ReadKey, source: &Source, freshness: Freshness) -> Read {
+    async fn fetch(
+        &self,
+        index: &Mutex<Index>,
+        name: &Name,
+        key: &ReadKey,
+        source: &Source,
+        freshness: Freshness,
+    ) -> Read {
         let mut begun = Instant::now();
-        let outcome = self.fetch_current(index, key, source, freshness, &mut begun).await;
+        let outcome = self.fetch_current(index, name, key, source, freshness, &mut begun).await;
         let ended = Instant::now();
         match &outcome {
             Ok(_) if key.version.is_none() => lock(index).postpone(&key.site, ended, schedule::jittered),
@@ -143,25 +150,27 @@ impl Shelf {
     async fn fetch_current(
         &self,
         index: &Mutex<Index>,
+        name: &Name,
         key: &ReadKey,
         source: &Source,
         freshness: Freshness,
         begun: &mut Instant,
     ) -> Result<Entry, ReadError> {
-        let accept_older = matches!(freshness, Freshness::Asked(_));
+        let confirmed = matches!(freshness, Freshness::Asked(_));
         let mut pauses = LAG_PAUSES.iter();
         loop {
             *begun = Instant::now();
             let entry = source.client.read(&source.path, source.version).await.map_err(ReadError::Store)?;
             let seen = Seen::of(&entry);
-            let progress = lock(index).judge(key, seen, accept_older, *begun, Instant::now());
+            let progress = lock(index).judge(name, key, seen, confirmed, *begun, Instant::now());
             match (progress, pauses.next()) {
                 (Progress::Good, _) => {
                     tracing::debug!(path = %source.path, version = seen.version, "read");
                     return Ok(entry);
                 }
                 (Progress::WentBack { from }, _) => {
-                    return Err(ReadError::WentBack { path: source.path.to_string(), from, to: seen.version });
+                    let (path, now) = (source.path.to_string(), Box::new(entry.outline()));
+                    return Err(ReadError::WentBack { path, from, now });
                 }
                 (Progress::Hinted, None) => {
                     lock(index).disregard_hint(&key.site, Instant::now());
@@ -198,16 +207,19 @@ impl Shelf {
     }
 }
 
-fn serves(read: &Read, index: &Index, key: &ReadKey, freshness: Freshness, now: Instant) -> bool {
+fn serves(read: &Read, index: &Index, name: &Name, key: &ReadKey, freshness: Freshness, now: Instant) -> bool {
+    let fresh = match freshness {
+        Freshness::Shared => true,
+        Freshness::Since(since) | Freshness::Asked(since) => read.begun >= since,
+    };
+    let held = now.duration_since(read.ended) < ERROR_HOLD;
     match &read.outcome {
-        Err(_) => now.duration_since(read.ended) < ERROR_HOLD,
-        Ok(kept) => {
-            let fresh = match freshness {
-                Freshness::Shared => true,
-                Freshness::Since(since) | Freshness::Asked(since) => read.begun >= since,
-            };
-            fresh && index.is_current(key, Seen::of(&kept.entry), read.begun)
+        Err(ReadError::WentBack { .. }) => {
+            let confirmed = matches!(freshness, Freshness::Asked(_));
+            held && fresh && !confirmed && index.is_refused_alike(name, key, read.begun)
         }
+        Err(_) => held,
+        Ok(kept) => fresh && index.is_current(key, Seen::of(&kept.entry), read.begun),
     }
 }
 

@@ -7,6 +7,7 @@ mod reads;
 mod sites;
 mod slow;
 mod unfollowed;
+mod went_back;
 
 use std::collections::BTreeMap;
 
@@ -214,7 +215,8 @@ async fn history_that_went_back_is_refused_until_a_person_says_so() {
     feed.index().announce(&source.site(), Pushed::Version(7, None), long_ago);
     let name = consumer(0);
     let error = feed.read(&name, &source, Freshness::Since(Instant::now())).await.err().unwrap();
-    assert_eq!(error, ReadError::WentBack { path: "secret/platform-data/redis/a".into(), from: 7, to: 1 });
+    let now = Box::new(store.peek(&source.path).outline());
+    assert_eq!(error, ReadError::WentBack { path: "secret/platform-data/redis/a".into(), from: 7, now });
     feed.shelf.expire(&feed.index, Instant::now() + HOUR);
     let entry = feed.read(&name, &source, Freshness::Asked(Instant::now())).await.unwrap();
     assert_eq!(entry.cas(), 1);

@@ -64,6 +64,8 @@ pub struct Desired {
     pub annotations: BTreeMap<String, String>,
     /// The next `status.syncedResourceVersion`.
     pub synced_resource_version: String,
+    /// The value of [`names::ANNOTATION_ACCEPT_OLDER`].
+    pub confirmation: Option<String>,
 }
 
 /// One value, and the key that gets it.
@@ -238,6 +240,7 @@ impl Desired {
             },
             immutable: spec.target.immutable.unwrap_or(false),
             synced_resource_version: synced_resource_version(object),
+            confirmation: annotations.get(names::ANNOTATION_ACCEPT_OLDER).cloned(),
             labels: carried(labels),
             annotations: carried(annotations),
             name,

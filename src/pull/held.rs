@@ -100,7 +100,8 @@ impl<S: Stores> Pull<S> {
             Paths::AsRead => Freshness::Since(Instant::now()),
         };
         match observe::read(feed, name, &located, freshness, &[]).await {
-            Ok(snapshots) => self.check_permission(object, desired, &snapshots).await.map(Ok),
+            // Also if a version went back, because no value is used.
+            Ok(read) => self.check_permission(object, desired, &read.snapshots).await.map(Ok),
             Err(error) => Ok(Err(error)),
         }
     }

@@ -31,6 +31,8 @@ pub struct Resource {
     /// `status.syncedResourceVersion` once this state is synced: generation, labels and
     /// annotations.
     pub version: String,
+    /// What a person set to accept a version that went back.
+    pub confirmation: Option<String>,
 }
 
 /// What the feed knows of the paths, compared with what was read: versions, consents, and the
@@ -60,7 +62,16 @@ struct Session(Arc<dyn StoreClient>);
 impl Resource {
     /// The resource of a parsed spec.
     pub fn of(desired: &Desired) -> Self {
-        Resource { uid: desired.uid.clone(), version: desired.synced_resource_version.clone() }
+        Resource {
+            uid: desired.uid.clone(),
+            version: desired.synced_resource_version.clone(),
+            confirmation: desired.confirmation.clone(),
+        }
+    }
+
+    /// Whether a person confirmed something since the resource was in this state. No other edit does.
+    pub fn confirms_since(&self, before: &Self) -> bool {
+        self.uid == before.uid && self.confirmation.is_some() && self.confirmation != before.confirmation
     }
 }
 

@@ -30,6 +30,8 @@ mod tests;
 mod unjudged;
 #[cfg(test)]
 mod unjudged_tests;
+#[cfg(test)]
+mod went_back_tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -212,7 +214,8 @@ impl<S: Stores> Pull<S> {
         }
         let freshness = match &record {
             None if self.context.feed.in_first_wave(created(object)) => Freshness::Shared,
-            Some(record) if record.inputs.resource != today.resource => Freshness::Asked(began),
+            Some(record) if today.resource.confirms_since(&record.inputs.resource) => Freshness::Asked(began),
+            Some(record) if record.inputs.resource != today.resource => Freshness::Since(began),
             // A loss is judged again.
             Some(record) if (behind || record.inputs.stores != today.stores) && !losing => Freshness::Shared,
             Some(_) | None => Freshness::Since(began),

@@ -146,6 +146,15 @@ pub fn subscribe(feed: &Feed, name: &Name, located: &[Located], follow: Follow) 
     feed.subscribe(name, located.iter().map(|located| located.source.clone()).collect(), follow);
 }
 
+/// What was read of the paths of a spec.
+pub struct ReadPaths {
+    /// One snapshot for each reference.
+    pub snapshots: Vec<(Reference, Snapshot)>,
+    /// Why no value of them may be used: a version went back. Who may read it is not versioned, so the
+    /// snapshots still show that.
+    pub went_back: Option<ObserveError>,
+}
+
 /// Reads every path, each once however it is spelled, concurrently. `past` is what was read before,
 /// from the status.
 pub async fn read(
@@ -154,18 +163,29 @@ pub async fn read(
     located: &[Located],
     freshness: Freshness,
     past: &[PulledPath],
-) -> Result<Vec<(Reference, Snapshot)>, ObserveError> {
+) -> Result<ReadPaths, ObserveError> {
     let mut places: BTreeMap<_, &Located> = BTreeMap::new();
     for located in located {
         places.entry(place(located)).or_insert(located);
     }
     let reads = places.into_iter().map(|(place, located)| async move {
-        let entry = feed.read(name, &located.source, freshness).await;
-        entry.map(|entry| (place, entry)).map_err(|error| read_error(&located.reference, error))
+        match feed.read(name, &located.source, freshness).await {
+            Ok(entry) => Ok(((place, entry), None)),
+            Err(error) => match &error {
+                ReadError::WentBack { now, .. } => {
+                    let entry = Arc::new(now.entry());
+                    Ok(((place, entry), Some(read_error(&located.reference, error))))
+                }
+                ReadError::Store(_) => Err(read_error(&located.reference, error)),
+            },
+        }
     });
-    let entries: BTreeMap<_, Arc<Entry>> = try_join_all(reads).await?.into_iter().collect();
-    check_whole(located, &entries)?;
-    Ok(located
+    let (entries, refused): (BTreeMap<_, Arc<Entry>>, Vec<_>) = try_join_all(reads).await?.into_iter().unzip();
+    let went_back = refused.into_iter().flatten().next();
+    if went_back.is_none() {
+        check_whole(located, &entries)?;
+    }
+    let snapshots = located
         .iter()
         .filter_map(|located| {
             let entry = entries.get(&place(located))?.clone();
@@ -174,7 +194,8 @@ pub async fn read(
             let presence = presence(feed, &located.source, &entry, before.as_ref());
             Some((located.reference.clone(), Snapshot { path, entry, presence, before }))
         })
-        .collect())
+        .collect();
+    Ok(ReadPaths { snapshots, went_back })
 }
 
 fn presence(feed: &Feed, source: &Source, entry: &Entry, before: Option<&PulledPath>) -> Presence {

@@ -10,7 +10,7 @@ use super::apply::{self, Applied};
 use super::bound::Halt;
 use super::consent::{self, Consumer};
 use super::desired::{Desired, Reference, Refresh};
-use super::observe::{self, Located, OpenStores};
+use super::observe::{self, Located, OpenStores, ReadPaths};
 use super::plan::{self, Observed, PathVersion, Snapshot, Step, TargetState, Written, plan};
 use super::records::Record;
 use super::refusal::Refusal;
@@ -49,7 +49,12 @@ impl<S: Stores> Pull<S> {
         let located = observe::locate(desired, opened).await.map_err(|error| self.lost_access(name, error))?;
         observe::subscribe(feed, name, &located, until_synced(object, desired));
         let past = object.status.as_ref().map(|status| status.paths.as_slice()).unwrap_or_default();
-        let snapshots = observe::read(feed, name, &located, freshness, past).await.map_err(Failure::Observe)?;
+        let read = observe::read(feed, name, &located, freshness, past).await.map_err(Failure::Observe)?;
+        let ReadPaths { snapshots, went_back } = read;
+        if let Some(went_back) = went_back {
+            self.check_permission(object, desired, &snapshots).await?;
+            return Err(Failure::Observe(went_back));
+        }
         let (applied, versions, notes) = self.settle(object, desired, record, snapshots).await?;
         self.retire_former(object, desired).await?;
         if !matches!(desired.refresh, Refresh::Follow(_)) {

@@ -569,7 +569,7 @@ async fn what_a_push_removed_unseen_is_told_from_what_somebody_deleted() {
             ..PulledPath::default()
         };
         let read = observe::read(&feed, &name, &located, Freshness::Shared, &[before]).await.unwrap();
-        read[0].1.presence
+        read.snapshots[0].1.presence
     };
     let (marker, password) = (claim::MARKER.to_owned(), claim::claim_key("password"));
     let vacated = std::slice::from_ref(&marker);

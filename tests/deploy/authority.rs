@@ -18,7 +18,8 @@ const JUDGED: [(&str, &[&str]); 5] = [
 ];
 
 /// Annotations without authority, and why.
-const UNJUDGED: [(&str, &str); 5] = [
+const UNJUDGED: [(&str, &str); 6] = [
+    ("ANNOTATION_ACCEPT_OLDER", "takes what its author may read anyway, for this resource alone"),
     ("ANNOTATION_DATA_HASH", "stands on a target, and only its guard cares"),
     ("ANNOTATION_FORCE_SYNC", "asks for what is due anyway"),
     ("ANNOTATION_IGNORE_MAINTENANCE", "silences a warning"),

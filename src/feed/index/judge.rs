@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::accepted::By;
 use super::{Index, LONGEST_LAG, Path};
 use crate::domain::object_name::Name;
 use crate::feed::{ReadKey, Seen};
@@ -59,10 +60,18 @@ impl Index {
         self.wake_readers(site, identity, now)
     }
 
-    /// Judges a read begun at `begun`, and records it if it is good and of the latest version.
-    /// `accept_older`, a person's request, accepts a version older than one known long ago, but not
+    /// Judges a read begun at `begun`, and records it if it is good and of the latest version. If
+    /// `confirmed` by a person, its consumer accepts a version older than one known long ago, but not
     /// older than one announced just now. A lower version that was created later is not older.
-    pub fn judge(&mut self, key: &ReadKey, seen: Seen, accept_older: bool, begun: Instant, now: Instant) -> Progress {
+    pub fn judge(
+        &mut self,
+        name: &Name,
+        key: &ReadKey,
+        seen: Seen,
+        confirmed: bool,
+        begun: Instant,
+        now: Instant,
+    ) -> Progress {
         let Some(path) = self.paths.get_mut(&key.site) else { return Progress::Good };
         // The login works again; the next failed check is news.
         path.failing.remove(&key.identity);
@@ -78,10 +87,17 @@ impl Index {
         if path.may_lag(seen, now) {
             return Progress::Behind;
         }
-        let older = path.known.filter(|known| seen.is_before(known.seen));
-        if let Some(known) = older.filter(|_| seen.version > 0 && !accept_older) {
-            return Progress::WentBack { from: known.seen.version };
+        let known = path.known.map(|known| known.seen);
+        if let Some(known) = known.filter(|known| seen.version > 0 && seen.is_before(*known)) {
+            let accepted = self.accept(name, &key.site, seen, known, confirmed);
+            if accepted != By::All {
+                // Consents are those of now, whatever the version.
+                self.heed_consents(&key.site, seen, begun, now);
+                return if accepted == By::One { Progress::Good } else { Progress::WentBack { from: known.version } };
+            }
         }
+        self.is_up_to_date(name, &key.site);
+        let Some(path) = self.paths.get_mut(&key.site) else { return Progress::Good };
         let is_another_entry = path.known.is_some_and(|known| !known.seen.is_of_entry(seen));
         path.untold |= path.known.is_some_and(|known| known.seen.is_another_version(seen));
         path.know(seen, now);

@@ -132,7 +132,7 @@ async fn a_standby_that_lags_brings_no_removed_entry_back() {
         let (key, site) = (source.read_key(), source.site());
         let now = Instant::now();
         let at = |seconds| now + Duration::from_secs(seconds);
-        let judged = |seen, seconds| feed.index().judge(&key, seen, false, at(seconds), at(seconds));
+        let judged = |seen, seconds| feed.index().judge(&consumer(0), &key, seen, false, at(seconds), at(seconds));
         let checked = |seen, seconds| feed.index().checked(&site, &key.identity, seen, at(seconds), at(seconds));
         let current = || {
             let latest = store.peek(&source.path);
@@ -171,7 +171,7 @@ async fn a_standby_that_lags_brings_no_deleted_version_back() {
     let now = Instant::now();
     let judged = |after| {
         let at = now + Duration::from_secs(after);
-        feed.index().judge(&source.read_key(), Seen::of(&store.peek(&source.path)), false, at, at)
+        feed.index().judge(&consumer(0), &source.read_key(), Seen::of(&store.peek(&source.path)), false, at, at)
     };
     // The store as it was, after the announcement.
     feed.index().announce(&source.site(), Pushed::Removal(1), now);
@@ -190,5 +190,5 @@ async fn what_a_push_wrote_counts_whatever_the_clock_of_its_server_says() {
     let mut index = feed.index();
     index.announce(&source.site(), Pushed::Version(2, earlier), now);
     let written = Seen { created: earlier, ..seen(2) };
-    assert_eq!(index.judge(&source.read_key(), written, false, now, now), Progress::Good);
+    assert_eq!(index.judge(&consumer(0), &source.read_key(), written, false, now, now), Progress::Good);
 }

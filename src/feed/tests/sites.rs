@@ -166,7 +166,7 @@ async fn an_announcement_of_another_address_is_given_time_again_after_a_while() 
     let mut hinted = |seconds| {
         let at = now + Duration::from_secs(seconds);
         index.announce(&theirs, Pushed::Version(LAST, None), at);
-        let progress = index.judge(&key, Seen::of(&two.ours.0.peek(&path(AT))), false, at, at);
+        let progress = index.judge(&consumer(0), &key, Seen::of(&two.ours.0.peek(&path(AT))), false, at, at);
         if progress == Progress::Hinted {
             index.disregard_hint(&key.site, at);
         }
@@ -238,7 +238,10 @@ async fn five_versions_and(then: Then) -> Two {
     }
     let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
     let read = source.client.read(&source.path, None).await.unwrap();
-    assert_eq!(two.feed.index().judge(&source.read_key(), Seen::of(&read), false, long_ago, long_ago), Progress::Good);
+    assert_eq!(
+        two.feed.index().judge(&consumer(0), &source.read_key(), Seen::of(&read), false, long_ago, long_ago),
+        Progress::Good
+    );
     match then {
         Then::PurgedAndCreatedAgain => {
             server.purge(&path(AT));
@@ -268,6 +271,7 @@ async fn a_lower_version_that_was_created_later_is_read_at_once() {
 async fn an_older_version_is_not_accepted_because_another_address_announced_a_purge() {
     let two = five_versions_and(Then::Restored).await;
     two.feed.announce(&two.theirs.1.site(), Pushed::Purge);
-    let back = ReadError::WentBack { path: format!("secret/{AT}"), from: 5, to: 3 };
+    let now = Box::new(two.ours.0.peek(&path(AT)).outline());
+    let back = ReadError::WentBack { path: format!("secret/{AT}"), from: 5, now };
     assert_eq!(two.read(Freshness::Shared).await.0, Err(back));
 }

@@ -12,7 +12,7 @@ fn name(name: &str) -> Name {
 fn in_place(records: &Records, object: &str, target: &str, resource_version: &str) {
     let stamp = Stamp { uid: target.to_owned(), resource_version: resource_version.to_owned() };
     let written = Written { stamp: stamp.clone(), data_hash: String::new(), immutable: false };
-    let resource = Resource { uid: object.to_owned(), version: "1".to_owned() };
+    let resource = Resource { uid: object.to_owned(), version: "1".to_owned(), confirmation: None };
     let record = Record {
         inputs: Inputs { resource, stores: Sessions::default(), paths: Paths::AsRead, target: Some(stamp) },
         outcome: Outcome::Good,

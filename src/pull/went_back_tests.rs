@@ -1,0 +1,183 @@
+//! Pulls of a path whose version went back, because a snapshot was restored.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::json;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::Pull;
+use super::records::Records;
+use crate::api::condition::Reason;
+use crate::api::{ExternalSecret, names};
+use crate::cluster::in_memory::ApiServer;
+use crate::controller::context::Context;
+use crate::controller::drive::Reconciler;
+use crate::controller::report::{Report, Requeue, Verdict};
+use crate::domain::consent;
+use crate::domain::object_name::Name;
+use crate::domain::path::RemotePath;
+use crate::domain::remote::RemoteValue;
+use crate::feed::Pushed;
+use crate::store::fake::FakeStore;
+use crate::store::opening::Opening;
+use crate::store::{Site, StoreClient};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const NAMESPACES: [&str; 2] = ["a", "b"];
+
+struct World {
+    api: ApiServer,
+    store: FakeStore,
+    context: Arc<Context>,
+    pull: Pull<Opening>,
+    objects: BTreeMap<&'static str, ExternalSecret>,
+    wakeups: UnboundedReceiver<Name>,
+}
+
+impl World {
+    /// Two namespaces with targets of the third version, and now the second is there.
+    async fn restored(policy: &str) -> Self {
+        let (api, store) = (ApiServer::default(), FakeStore::new());
+        let client: Arc<dyn StoreClient> = Arc::new(store.clone());
+        let opening = Opening::by(move |_, _| Ok(client.clone()));
+        let context = Context::on(api.cluster());
+        let pull = Pull::new(context.clone(), opening, Arc::new(Records::default()));
+        for value in ["1", "2", "3"] {
+            store.put(&path(), BTreeMap::from([("password".to_owned(), RemoteValue::text(value))]));
+        }
+        let objects = NAMESPACES.map(|namespace| (namespace, object(namespace, policy)));
+        let wakeups = context.feed.wakeups().unwrap();
+        let mut world = World { api, store, context, pull, objects: objects.into(), wakeups };
+        for namespace in NAMESPACES {
+            assert!(world.reconcile(namespace).await.0.ready);
+            assert_eq!(world.held(namespace).as_deref(), Some("3"));
+        }
+        world.context.feed.pass(MINUTE);
+        world.store.restore(&path(), 2);
+        world
+    }
+
+    /// One reconcile, with its status written.
+    async fn reconcile(&mut self, namespace: &'static str) -> (Verdict, Requeue) {
+        let object = self.objects.get_mut(namespace).unwrap();
+        match self.pull.reconcile(Arc::new(object.clone()), &Name::new(namespace, "db")).await {
+            Report::Verdict { verdict, status, requeue } => {
+                object.status = Some(status.after);
+                (verdict, requeue)
+            }
+            Report::Unchanged { ready, requeue } => {
+                (Verdict { ready, reason: Reason::SecretSynced, message: String::new() }, requeue)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn annotate(&mut self, namespace: &str, key: &str, value: &str) {
+        let annotations = &mut self.objects.get_mut(namespace).unwrap().metadata.annotations;
+        annotations.get_or_insert_default().insert(key.to_owned(), value.to_owned());
+    }
+
+    /// What the target in this namespace holds.
+    fn held(&self, namespace: &str) -> Option<String> {
+        let target: Secret = self.api.get(&format!("/namespaces/{namespace}/secrets/db"))?;
+        Some(String::from_utf8(target.data?["password"].0.clone()).unwrap())
+    }
+
+    async fn announce_consent(&self) {
+        let key = self.store.path_key(&path()).await.unwrap();
+        self.context.feed.announce(&Site::of(&self.store, key), Pushed::Consent);
+    }
+
+    fn woken(&mut self) -> Vec<Name> {
+        std::iter::from_fn(|| self.wakeups.try_recv().ok()).collect()
+    }
+}
+
+fn object(namespace: &str, policy: &str) -> ExternalSecret {
+    serde_json::from_value(json!({
+        "metadata": { "name": "db", "namespace": namespace, "uid": namespace, "generation": 1 },
+        "spec": {
+            "secretStoreRef": { "name": "vault", "kind": "ClusterSecretStore" },
+            "refreshInterval": "1h", "refreshPolicy": policy,
+            "data": [{ "secretKey": "password", "remoteRef": { "key": "db", "property": "password" } }],
+        },
+    }))
+    .unwrap()
+}
+
+fn path() -> RemotePath {
+    RemotePath::parse(Some("secret"), "db").unwrap()
+}
+
+/// Whoever follows refuses the version, and says so; whoever does not follow is as it was. The
+/// withdrawal reaches both.
+#[tokio::test]
+async fn rf2_a_withdrawal_takes_the_target_although_the_version_went_back() {
+    for policy in ["Periodic", "OnChange", "CreatedOnce"] {
+        let mut world = World::restored(policy).await;
+        world.announce_consent().await;
+        let (verdict, requeue) = world.reconcile("a").await;
+        let follows = policy == "Periodic";
+        assert_eq!((verdict.ready, requeue.is_failure()), (!follows, follows), "{policy}: {}", verdict.message);
+        assert_ne!(requeue, Requeue::AskAgain, "{policy}: the consents are known");
+        assert_eq!(world.held("a").as_deref(), Some("3"), "{policy}");
+
+        let nobody = BTreeMap::from([(consent::key("password"), r#"{"onWithdrawal":"Delete"}"#.to_owned())]);
+        world.store.put_metadata(&path(), nobody);
+        world.announce_consent().await;
+        for namespace in NAMESPACES {
+            let (verdict, _) = world.reconcile(namespace).await;
+            assert_eq!((verdict.ready, verdict.reason), (false, Reason::NotPermitted), "{policy}: {}", verdict.message);
+            assert_eq!(world.held(namespace), None, "{policy}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn i4_only_a_confirmation_takes_a_version_that_went_back_and_for_one_resource_alone() {
+    let mut world = World::restored("Periodic").await;
+    let keeps = async |world: &mut World, namespace, why: &str| {
+        let (verdict, _) = world.reconcile(namespace).await;
+        assert!(
+            !verdict.ready && verdict.message.contains(names::ANNOTATION_ACCEPT_OLDER),
+            "{why}: {}",
+            verdict.message
+        );
+        assert_eq!(world.held(namespace).as_deref(), Some("3"), "{why}");
+    };
+    world.annotate("a", "force-sync", "1");
+    keeps(&mut world, "a", "another annotation").await;
+    world.objects.get_mut("a").unwrap().metadata.labels =
+        Some(BTreeMap::from([("by".to_owned(), "gitops".to_owned())]));
+    keeps(&mut world, "a", "a label").await;
+    world.objects.get_mut("a").unwrap().metadata.generation = Some(2);
+    keeps(&mut world, "a", "a new generation").await;
+    world.context.feed.clone().check_all().await;
+    keeps(&mut world, "b", "nothing").await;
+    world.woken();
+
+    world.annotate("a", names::ANNOTATION_ACCEPT_OLDER, "1");
+    for time in ["it is confirmed", "and stays so"] {
+        let (verdict, _) = world.reconcile("a").await;
+        assert!(verdict.ready, "{time}: {}", verdict.message);
+        assert_eq!(world.held("a").as_deref(), Some("2"), "{time}");
+        assert_eq!(world.woken(), [], "{time}");
+        keeps(&mut world, "b", "another one confirmed it").await;
+    }
+    world.annotate("a", "note", "1");
+    assert!(world.reconcile("a").await.0.ready, "a later edit asks for no second confirmation");
+    // What was there before is none.
+    world.annotate("b", names::ANNOTATION_ACCEPT_OLDER, "1");
+    assert!(world.reconcile("b").await.0.ready);
+    assert_eq!(world.held("b").as_deref(), Some("2"));
+    world.context.feed.pass(MINUTE);
+    world.store.restore(&path(), 1);
+    let (verdict, _) = world.reconcile("b").await;
+    assert!(verdict.ready, "nothing has told it: {}", verdict.message);
+    world.context.feed.clone().check_all().await;
+    let (verdict, _) = world.reconcile("b").await;
+    assert!(!verdict.ready, "{}", verdict.message);
+}
