@@ -10,8 +10,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Pull;
 use super::records::Records;
-use crate::api::ExternalSecret;
 use crate::api::condition::Reason;
+use crate::api::{ExternalSecret, names};
 use crate::cluster::in_memory::ApiServer;
 use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
@@ -141,7 +141,11 @@ async fn i4_only_a_confirmation_takes_a_version_that_went_back_and_for_one_resou
     let mut world = World::restored("Periodic").await;
     let keeps = async |world: &mut World, namespace, why: &str| {
         let (verdict, _) = world.reconcile(namespace).await;
-        assert!(!verdict.ready && verdict.message.contains("waypost.io/force-sync"), "{why}: {}", verdict.message);
+        assert!(
+            !verdict.ready && verdict.message.contains(names::ANNOTATION_ACCEPT_OLDER),
+            "{why}: {}",
+            verdict.message
+        );
         assert_eq!(world.held(namespace).as_deref(), Some("3"), "{why}");
     };
     world.annotate("a", "force-sync", "1");
@@ -155,7 +159,7 @@ async fn i4_only_a_confirmation_takes_a_version_that_went_back_and_for_one_resou
     keeps(&mut world, "b", "nothing").await;
     world.woken();
 
-    world.annotate("a", "waypost.io/force-sync", "1");
+    world.annotate("a", names::ANNOTATION_ACCEPT_OLDER, "1");
     for time in ["it is confirmed", "and stays so"] {
         let (verdict, _) = world.reconcile("a").await;
         assert!(verdict.ready, "{time}: {}", verdict.message);
@@ -166,7 +170,7 @@ async fn i4_only_a_confirmation_takes_a_version_that_went_back_and_for_one_resou
     world.annotate("a", "note", "1");
     assert!(world.reconcile("a").await.0.ready, "a later edit asks for no second confirmation");
     // What was there before is none.
-    world.annotate("b", "waypost.io/force-sync", "1");
+    world.annotate("b", names::ANNOTATION_ACCEPT_OLDER, "1");
     assert!(world.reconcile("b").await.0.ready);
     assert_eq!(world.held("b").as_deref(), Some("2"));
     world.context.feed.pass(MINUTE);
