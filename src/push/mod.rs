@@ -13,6 +13,7 @@ pub mod apply;
 pub mod arrival;
 pub mod cleanup;
 pub mod conclusion;
+pub mod counted;
 pub mod custom_metadata;
 pub mod deletions;
 pub mod desired;
