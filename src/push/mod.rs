@@ -43,6 +43,7 @@ pub mod sources;
 pub mod step;
 #[cfg(test)]
 mod tests;
+pub mod unsaid;
 pub mod waiters;
 
 pub use pusher::Pusher;
