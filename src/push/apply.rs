@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::counted::Counted;
 use super::entry::{Access, Applied, Applier, Recorder, Wrote};
 use super::ledger::{EntryRef, StoreKey};
 use super::observe::NoStore;
-use super::patience::{no_answer, side_by_side};
+use super::patience::{Leeway, PATIENCE, Progress, no_answer, side_by_side};
 use super::plan::{Job, Places, Plan, Problem};
 use super::step::Removals;
 use crate::domain::claim;
@@ -58,6 +59,8 @@ pub struct Apply<'a> {
     /// The stores that cannot be used. One of those to publish to counts as unfinished.
     pub absent: &'a BTreeMap<StoreKey, NoStore>,
     pub ledgers: &'a dyn Ledgers,
+    /// The stores that get more time.
+    pub leeway: &'a Leeway,
     /// Announces to the feed, at once, what the consumers of an entry must know.
     pub announce: &'a (dyn Fn(&Site, News) + Send + Sync),
 }
@@ -118,27 +121,41 @@ impl Apply<'_> {
             results.insert(entry_ref.clone(), outcome.after(earlier));
             done.fetch_add(1, Ordering::Relaxed);
         };
+        let begin = |store: &StoreKey| self.leeway.begin(store.name_in(&self.applier.me.namespace));
+        let stores: BTreeMap<StoreKey, Progress> =
+            by_store.keys().map(|store| ((*store).clone(), begin(store))).collect();
         let finished = Mutex::new(BTreeSet::new());
-        let work = by_store.into_values().map(|jobs| {
-            let (note, finished) = (&note, &finished);
+        let work = by_store.into_iter().map(|(store, jobs)| {
+            let (note, finished, progress) = (&note, &finished, &stores[store]);
             async move {
                 let note = |entry_ref: &EntryRef, outcome| {
                     note(entry_ref, outcome);
                     lock(finished).insert(entry_ref.clone());
                 };
                 match half {
-                    Half::New => self.write(jobs, note).await,
+                    Half::New => self.write(jobs, progress, note).await,
                     Half::Old => {
                         for (entry_ref, job) in jobs {
-                            let mut outcome = self.one(entry_ref, job, Removals::Now).await;
-                            outcome.resolved = self.resolve(entry_ref, job, results).await;
+                            let mut outcome = self.one(entry_ref, job, Removals::Now, progress).await;
+                            outcome.resolved = self.resolve(entry_ref, job, results, progress).await;
                             note(entry_ref, outcome);
                         }
                     }
                 }
             }
         });
-        side_by_side(work.collect(), || done.load(Ordering::Relaxed)).await;
+        let is_done = |entry_ref: &EntryRef| lock(&finished).contains(entry_ref);
+        let still_works = |store: &StoreKey| entry_refs.iter().any(|at| at.store == *store && !is_done(at));
+        let steps = || done.load(Ordering::Relaxed) + stores.values().map(Progress::steps).sum::<usize>();
+        let patience = || {
+            let working = stores.iter().filter(|(store, _)| still_works(store));
+            working.map(|(_, progress)| progress.patience()).max().unwrap_or(PATIENCE)
+        };
+        side_by_side(work.collect(), steps, patience).await;
+        let skipped: BTreeSet<StoreKey> = stores.keys().filter(|store| still_works(store)).cloned().collect();
+        for (store, progress) in stores {
+            self.leeway.end(progress, skipped.contains(&store));
+        }
         let finished = finished.into_inner();
         for entry_ref in entry_refs.iter().filter(|entry_ref| !finished.contains(*entry_ref)) {
             let result = Err(Problem::Store(no_answer(&entry_ref.store)));
@@ -147,21 +164,21 @@ impl Apply<'_> {
     }
 
     /// Writes everything new in one store.
-    async fn write(&self, mut jobs: Vec<(&EntryRef, &Job)>, note: impl Fn(&EntryRef, Outcome)) {
+    async fn write(&self, mut jobs: Vec<(&EntryRef, &Job)>, progress: &Progress, note: impl Fn(&EntryRef, Outcome)) {
         // A path that also loses a property is last, so that it gets one version instead of two.
         jobs.sort_by_key(|(_, job)| !job.goal.remove.is_empty());
         let last = jobs.len().saturating_sub(1);
         let mut well = true;
         for (index, (entry_ref, job)) in jobs.into_iter().enumerate() {
             let removals = if index == last && well { Removals::Now } else { Removals::Later };
-            let outcome = self.one(entry_ref, job, removals).await;
+            let outcome = self.one(entry_ref, job, removals, progress).await;
             well &= outcome.is_well();
             note(entry_ref, outcome);
         }
     }
 
-    async fn one(&self, entry_ref: &EntryRef, job: &Job, removals: Removals) -> Outcome {
-        let result = self.converge(entry_ref, job, removals).await;
+    async fn one(&self, entry_ref: &EntryRef, job: &Job, removals: Removals, progress: &Progress) -> Outcome {
+        let result = self.converge(entry_ref, job, removals, progress).await;
         let removal = match (&result, removals) {
             (_, Removals::Now | Removals::Later) if job.goal.remove.is_empty() => Removal::Done,
             (Ok(_), Removals::Now) => Removal::Done,
@@ -173,10 +190,17 @@ impl Apply<'_> {
     /// Which properties with a twin need no line here any more. A server's name does not tell it from
     /// a copy; but what was just written at the other address is the latest version here only if both
     /// are one. What has neither a value nor our claim here needs no line either.
-    async fn resolve(&self, entry_ref: &EntryRef, job: &Job, results: &Mutex<Results>) -> BTreeSet<String> {
+    async fn resolve(
+        &self,
+        entry_ref: &EntryRef,
+        job: &Job,
+        results: &Mutex<Results>,
+        progress: &Progress,
+    ) -> BTreeSet<String> {
         let (false, Some(client)) = (job.twins.is_empty(), self.clients.get(&entry_ref.store)) else {
             return BTreeSet::new();
         };
+        let client = Counted { client: client.as_ref(), progress };
         let Ok(entry) = client.read(&entry_ref.path, None).await else { return BTreeSet::new() };
         let (results, created) = (lock(results), entry.created);
         let was_written = |to: &EntryRef| {
@@ -193,7 +217,13 @@ impl Apply<'_> {
         resolved.map(|(property, _)| property.clone()).collect()
     }
 
-    async fn converge(&self, entry_ref: &EntryRef, job: &Job, removals: Removals) -> Result<Applied, Problem> {
+    async fn converge(
+        &self,
+        entry_ref: &EntryRef,
+        job: &Job,
+        removals: Removals,
+        progress: &Progress,
+    ) -> Result<Applied, Problem> {
         if let Some(problem) = &job.blocked {
             return Err(problem.clone());
         }
@@ -206,13 +236,9 @@ impl Apply<'_> {
         };
         let announce = |news| (self.announce)(site, news);
         let ledger = self.ledgers.at(entry_ref);
-        let access = Access {
-            client: client.as_ref(),
-            path: &entry_ref.path,
-            site,
-            ledger: ledger.as_ref(),
-            announce: &announce,
-        };
+        let client = Counted { client: client.as_ref(), progress };
+        let access =
+            Access { client: &client, path: &entry_ref.path, site, ledger: ledger.as_ref(), announce: &announce };
         self.applier.converge(&access, &job.goal, removals).await.map_err(Problem::Apply)
     }
 }

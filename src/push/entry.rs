@@ -13,6 +13,7 @@ use super::misplaced;
 use super::offers::Offers;
 use super::refusal::Refusal;
 use super::step::{self, Goal, Removals, Settled, Step, Write};
+use super::unsaid::Unsaid;
 use crate::cluster::ClusterError;
 use crate::domain::claim::{self, Elsewhere, Inquiry, MetadataChanges, Owner};
 use crate::domain::consent;
@@ -175,14 +176,16 @@ impl Applier<'_> {
             let step = step::next(goal, removals, &chain.entry, self.me, &chain.inquiry);
             // Looking up an owner is no step: there may be many, and each is looked up once.
             steps += u32::from(!matches!(step, Step::AskAfter(_) | Step::AskHeir(_)));
-            let removes = step.removes();
-            let taken = self.take(access, &mut chain, step).await;
             // What may be gone is not announced as gone: a check shows it.
-            if removes && taken.as_ref().is_err_and(ApplyError::leaves_open) {
-                (access.announce)(News::Uncertain);
+            let unsaid = Unsaid::new(access.announce, step.removes().then_some(News::Uncertain));
+            let taken = self.take(access, &mut chain, step).await;
+            if !taken.as_ref().is_err_and(ApplyError::leaves_open) {
+                unsaid.forget();
             }
             if let Some(settled) = taken? {
-                if let Elsewhere::At(misplaced) = &chain.inquiry.marker {
+                if let Elsewhere::At(misplaced) = &chain.inquiry.marker
+                    && chain.needs_no_other_mark()
+                {
                     misplaced::tidy(access.client, misplaced).await;
                 }
                 return Ok(Applied { settled, wrote: chain.wrote });
@@ -339,21 +342,19 @@ impl Applier<'_> {
         chain.asked = sent;
         // When to announce the version. An empty one is about to be deleted, and only that deletion
         // is announced. If the write removes a property or changes consents, the announcement waits
-        // until the claim is released and the consent is set.
+        // until the claim is released and the consent is set, or that ends in any other way.
         let has_more_to_say =
             claim::withdraws(&write.settle) || write.settle.keys().any(|key| consent::is_consent(key));
-        let is_told_later = !write.data.is_empty() && has_more_to_say;
-        let news = Pushed::Version(written.version, written.created).into();
-        if !write.data.is_empty() && !is_told_later {
-            (access.announce)(news);
+        let news = (!write.data.is_empty()).then_some(Pushed::Version(written.version, written.created).into());
+        let mut unsaid = Some(Unsaid::new(access.announce, news));
+        if !has_more_to_say {
+            unsaid = None;
         }
         tracing::info!(push_secret = %self.me.object(), path = %access.path, version = written.version, "version written");
         let held = |property: &String| claim::still_held(&written.custom_metadata, property, self.me, &chain.inquiry);
         if !write.holds.iter().all(held) {
-            self.offers.crossed(self.me, &written.custom_metadata, &write.drops);
-            if is_told_later {
-                (access.announce)(news);
-            }
+            self.offers.crossed(self.me, &written.custom_metadata, write.sets.union(&write.drops));
+            drop(unsaid);
             return chain.lose().await.map(|()| None);
         }
         if write.data.is_empty() {
@@ -361,16 +362,10 @@ impl Applier<'_> {
         }
         if !write.settle.is_empty() {
             if chain.is_old() {
-                if is_told_later {
-                    (access.announce)(news);
-                }
+                drop(unsaid);
                 return chain.lose().await.map(|()| None);
             }
-            let settled = self.settle(access, chain, &write.settle).await;
-            if is_told_later {
-                (access.announce)(news);
-            }
-            settled?;
+            self.settle(access, chain, &write.settle).await?;
         }
         Ok(Some(Settled { version: Some(written.version), created: written.created, ..write.settled }))
     }
@@ -463,11 +458,12 @@ impl Applier<'_> {
         chain: &mut Chain,
         changes: &MetadataChanges,
     ) -> Result<(), ApplyError> {
+        // Only then do consumers know that a property which was removed earlier is removed for good.
+        let removes = chain.entry.data().is_some() && claim::withdraws(changes);
+        let unsaid = Unsaid::new(access.announce, removes.then_some(Pushed::Consent.into()));
         let settled = self.settle(access, chain, changes).await;
-        // Only now do consumers know that a property which was removed earlier is removed for good.
-        let may_be_settled = settled.as_ref().err().is_none_or(ApplyError::leaves_open);
-        if may_be_settled && chain.entry.data().is_some() && claim::withdraws(changes) {
-            (access.announce)(Pushed::Consent.into());
+        if settled.as_ref().is_err_and(|error| !error.leaves_open()) {
+            unsaid.forget();
         }
         settled
     }
@@ -481,20 +477,27 @@ impl Applier<'_> {
         changes: &MetadataChanges,
     ) -> Result<(), ApplyError> {
         let rests_on = chain.asked;
-        let patched = in_time(rests_on, self.patch(access, chain, changes)).await;
-        patched.inspect_err(|error| doubt(access, changes, error))?
+        in_time(rests_on, self.patch(access, chain, changes)).await?
     }
 
     async fn patch(&self, access: &Access<'_>, chain: &mut Chain, changes: &MetadataChanges) -> Result<(), ApplyError> {
-        match access.client.patch_metadata(access.path, changes).await {
+        let unsaid = Unsaid::of(access.announce, changes);
+        let error = match access.client.patch_metadata(access.path, changes).await {
             Ok(()) => {
                 self.log_changes(access, changes);
-                Ok(())
+                return Ok(());
             }
             // The entry was removed meanwhile: the next read shows it.
-            Err(StoreError::EntryMissing { .. }) => chain.lose().await,
-            Err(error) => Err(ApplyError::Store(error)).inspect_err(|error| doubt(access, changes, error)),
+            Err(StoreError::EntryMissing { .. }) => {
+                unsaid.forget();
+                return chain.lose().await;
+            }
+            Err(error) => ApplyError::Store(error),
+        };
+        if !error.leaves_open() {
+            unsaid.forget();
         }
+        Err(error)
     }
 
     async fn exchange(
@@ -503,18 +506,20 @@ impl Applier<'_> {
         chain: &Chain,
         changes: &MetadataChanges,
     ) -> Result<Exchange, ApplyError> {
+        let unsaid = Unsaid::of(access.announce, changes);
         let exchanged = access.client.exchange_metadata(access.path, &chain.entry, changes).await;
-        let exchange = exchanged.map_err(ApplyError::Store).inspect_err(|error| doubt(access, changes, error))?;
-        if exchange == Exchange::Done {
-            self.log_changes(access, changes);
+        let exchanged = exchanged.map_err(ApplyError::Store);
+        match &exchanged {
+            Ok(Exchange::Done) => self.log_changes(access, changes),
+            Err(error) if error.leaves_open() => {}
+            Ok(Exchange::Crossed | Exchange::Unavailable) | Err(_) => unsaid.forget(),
         }
-        Ok(exchange)
+        exchanged
     }
 
     fn log_changes(&self, access: &Access<'_>, changes: &MetadataChanges) {
         let keys: Vec<&str> = changes.keys().map(String::as_str).collect();
         tracing::info!(push_secret = %self.me.object(), path = %access.path, ?keys, "custom metadata changed");
-        tell_of_consents(access, changes);
     }
 }
 
@@ -530,20 +535,6 @@ impl ApplyError {
             | ApplyError::Busy
             | ApplyError::Cluster(_) => false,
         }
-    }
-}
-
-/// Consents that may have been changed are announced: if they were, the next try finds nothing to do.
-/// A false announcement costs a read.
-fn doubt(access: &Access<'_>, changes: &MetadataChanges, error: &ApplyError) {
-    if error.leaves_open() {
-        tell_of_consents(access, changes);
-    }
-}
-
-fn tell_of_consents(access: &Access<'_>, changes: &MetadataChanges) {
-    if changes.keys().any(|key| consent::is_consent(key)) {
-        (access.announce)(Pushed::Consent.into());
     }
 }
 
@@ -567,6 +558,12 @@ impl Chain {
 
     async fn in_time<T>(&self, request: impl Future<Output = T>) -> Result<T, ApplyError> {
         in_time(self.asked, request).await
+    }
+
+    /// Whether the entry has the mark itself, or does not exist. Otherwise the misplaced mark is its
+    /// only one, and without it the path would be foreign to every controller.
+    fn needs_no_other_mark(&self) -> bool {
+        claim::is_marked(&self.entry.custom_metadata) || matches!(self.entry.state, EntryState::Absent)
     }
 
     /// Applies changes that the server has accepted to the entry as read. Its data may be older;

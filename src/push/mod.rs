@@ -7,12 +7,14 @@
 //! were edited to lead elsewhere; `offers`, `waiters` and `arrival` about properties that pass from
 //! one PushSecret to another. `report` words the outcome. `cleanup` handles a PushSecret that is
 //! being deleted, and `remains` reads one that does not decode. `misplaced` finds marks at other
-//! paths.
+//! paths. `patience` says how long stores wait for each other, and `counted` notes their answers;
+//! `unsaid` has the news that wait for one.
 
 pub mod apply;
 pub mod arrival;
 pub mod cleanup;
 pub mod conclusion;
+pub mod counted;
 pub mod custom_metadata;
 pub mod deletions;
 pub mod desired;
@@ -42,6 +44,7 @@ pub mod sources;
 pub mod step;
 #[cfg(test)]
 mod tests;
+pub mod unsaid;
 pub mod waiters;
 
 pub use pusher::Pusher;

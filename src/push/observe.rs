@@ -11,7 +11,7 @@ use super::desired::Chosen;
 use super::entry::Owners;
 use super::ledger::{EntryRef, Mounts, StoreKey};
 use super::locations::Locations;
-use super::patience::{no_answer, side_by_side};
+use super::patience::{PATIENCE, no_answer, side_by_side};
 use super::plan::Places;
 use super::waiters;
 use crate::api::push_ledger::PushLedger;
@@ -206,7 +206,7 @@ pub async fn places<'a>(clients: &Clients, entry_refs: impl Iterator<Item = &'a 
         });
         async { drop(asked.await) }
     });
-    side_by_side(asking.collect(), || lock(&found).len()).await;
+    side_by_side(asking.collect(), || lock(&found).len(), || PATIENCE).await;
     let mut places = lock(&found);
     for entry_ref in by_store.into_values().flatten() {
         let late = no_answer(&entry_ref.store);

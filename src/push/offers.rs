@@ -214,10 +214,11 @@ impl Offers {
         }
     }
 
-    /// Wakes the owners of removed properties, so that they write them again: another leader had
-    /// let them take these properties. `metadata` has their claims.
-    pub fn crossed(&self, me: &Owner, metadata: &CustomMetadata, removed: &BTreeSet<String>) {
-        let owners = removed.iter().filter_map(|property| claim::owner(metadata, property));
+    /// Wakes the owners of properties that a write of ours removed or replaced, so that they write
+    /// them again: another leader had let them take these properties, or they had counted as dead.
+    /// `metadata` has their claims.
+    pub fn crossed<'p>(&self, me: &Owner, metadata: &CustomMetadata, written: impl IntoIterator<Item = &'p String>) {
+        let owners = written.into_iter().filter_map(|property| claim::owner(metadata, property));
         let others = owners.filter(|owner| owner.uid != me.uid && owner.cluster == me.cluster);
         self.wake(others.map(|owner| name_of(&owner)).collect());
     }

@@ -118,6 +118,7 @@ pub fn plan(
         Aim::Withdraw { existing, earlier } => (*existing, *earlier, Known::All),
     };
     let (wanted, doubtful) = (wanted_places(&plan, places), doubtful_places(&plan, places));
+    let mut passed = Vec::new();
     for (entry_ref, lines) in &ledger.pushed {
         let existing = if entry_ref.store.former.is_some() { Existing::Claimed } else { existing };
         let job = plan.entry(entry_ref.clone()).or_insert_with(|| Job {
@@ -144,7 +145,11 @@ pub fn plan(
             };
             match (is_wanted, known, deletion) {
                 (true, Known::All | Known::Some, PushDeletionPolicy::Delete | PushDeletionPolicy::None) => {
-                    job.goal.custom_metadata.retire(line);
+                    match job.lines.contains_key(property) {
+                        true => job.goal.custom_metadata.retire(line),
+                        // What the line had set is for that entry reference to set or to remove.
+                        false => passed.extend(job.moved.get(property).map(|to| (to.clone(), line))),
+                    }
                 }
                 (false, Known::Some, PushDeletionPolicy::Delete | PushDeletionPolicy::None) => {
                     job.held.insert(property.clone());
@@ -164,7 +169,29 @@ pub fn plan(
             }
         }
     }
+    for (to, line) in passed {
+        if let Some(job) = plan.get_mut(&to) {
+            job.goal.custom_metadata.retire(line);
+        }
+    }
+    keep_what_others_set(&mut plan, places);
     plan
+}
+
+/// Another entry reference with the same place may set a key of custom metadata that is retired here.
+fn keep_what_others_set(plan: &mut Plan, places: &Places) {
+    let place = |entry_ref: &EntryRef| Some(places.get(entry_ref)?.as_ref().ok()?.place.clone());
+    let mut set: BTreeMap<PathKey, BTreeSet<String>> = BTreeMap::new();
+    for (entry_ref, job) in plan.iter() {
+        if let Some(place) = place(entry_ref) {
+            set.entry(place).or_default().extend(job.goal.custom_metadata.set.keys().cloned());
+        }
+    }
+    for (entry_ref, job) in plan {
+        if let Some(set) = place(entry_ref).and_then(|place| set.get(&place)) {
+            job.goal.custom_metadata.remove.retain(|key| !set.contains(key));
+        }
+    }
 }
 
 fn publish(desired: &Desired, wanted: &Wanted, sources: &[Source], site: Option<&Result<Site, StoreError>>) -> Job {

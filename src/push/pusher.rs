@@ -11,6 +11,7 @@ use kube::{Api, ResourceExt};
 use super::deletions::Deletions;
 use super::intents::Intents;
 use super::offers::Offers;
+use super::patience::Leeway;
 use super::reconcile::{World, reconcile};
 use super::remains;
 use crate::api::PushSecret;
@@ -37,12 +38,14 @@ pub struct Pusher {
     intents: Intents,
     deletions: Deletions,
     pub(super) offers: Offers,
+    leeway: Leeway,
 }
 
 impl Pusher {
-    /// Starts without known intents and deletions.
+    /// Starts without known intents, deletions and late stores.
     pub fn new(context: Arc<Context>, stores: Arc<dyn Stores>, offers: Offers) -> Self {
-        Pusher { context, stores, intents: Intents::default(), deletions: Deletions::default(), offers }
+        let (intents, deletions, leeway) = (Intents::default(), Deletions::default(), Leeway::default());
+        Pusher { context, stores, intents, deletions, offers, leeway }
     }
 
     /// Whether every store that it names, selects or lists belongs to another controller, or may. A
@@ -115,6 +118,7 @@ impl Reconciler for Pusher {
             intents: &self.intents,
             deletions: &self.deletions,
             offers: &self.offers,
+            leeway: &self.leeway,
             instant: Instant::now(),
             now: Timestamp::now(),
         };

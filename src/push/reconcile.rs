@@ -20,6 +20,7 @@ use super::locations;
 use super::mapped::{self, Mapped};
 use super::observe::{self, NoStore, SeenStores, Selected};
 use super::offers::{Asking, Attempt, Offers, Patience};
+use super::patience::Leeway;
 use super::plan::{self, Aim, Known, Places, Plan};
 use super::record::{Record, Recorded};
 use super::report::{self, Done, Said, Setting};
@@ -75,6 +76,8 @@ pub struct World<'a> {
     pub deletions: &'a Deletions,
     /// The properties that PushSecrets offer, and who waits for them.
     pub offers: &'a Offers,
+    /// The stores that get more time beside others.
+    pub leeway: &'a Leeway,
     /// The time of the monotonic clock.
     pub instant: Instant,
     /// The time of the wall clock: only for the status, never for decisions.
@@ -399,6 +402,7 @@ impl<'a> Turn<'a> {
                 wanted: wanted_stores,
                 absent: &reached.absent,
                 ledgers: &record,
+                leeway: self.world.leeway,
                 announce: self.world.announce,
             };
             apply.run(&plan).await

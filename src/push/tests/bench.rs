@@ -32,6 +32,7 @@ use crate::feed::News;
 use crate::push::deletions::Deletions;
 use crate::push::intents::Intents;
 use crate::push::offers::{Offers, Others};
+use crate::push::patience::Leeway;
 use crate::push::reconcile::{World, reconcile};
 use crate::store::fake::{self, FakeStore};
 use crate::store::{StoreClient, StoreError, StoreName, StoreRefusal, Stores};
@@ -138,6 +139,7 @@ pub(super) struct Bench {
     pub intents: Intents,
     pub deletions: Deletions,
     pub offers: Offers,
+    pub leeway: Leeway,
     pub woken: Arc<Mutex<Vec<Name>>>,
     /// How long after its start the bench is.
     pub passed: Mutex<Duration>,
@@ -171,6 +173,7 @@ impl Bench {
             config_maps: Referrers::default(),
             intents: Intents::default(),
             deletions: Deletions::default(),
+            leeway: Leeway::default(),
             passed: Mutex::default(),
             convention: Convention::default(),
             announced: Arc::default(),
@@ -240,6 +243,7 @@ impl Bench {
             intents: &self.intents,
             deletions: &self.deletions,
             offers: &self.offers,
+            leeway: &self.leeway,
             instant: Instant::now() + *self.passed.lock(),
             now: Timestamp::now(),
         };

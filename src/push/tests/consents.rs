@@ -161,7 +161,7 @@ async fn a_withdrawn_intent_leaves_no_consent() {
 }
 
 /// A PushSecret whose password these namespaces may read; anybody, if there are none.
-fn read_by(namespaces: &[&str]) -> Value {
+pub(super) fn read_by(namespaces: &[&str]) -> Value {
     let mut mapping = mapping("pass", TEMPORAL, "password");
     if !namespaces.is_empty() {
         mapping["metadata"] = json!({
@@ -173,7 +173,7 @@ fn read_by(namespaces: &[&str]) -> Value {
 }
 
 /// How many announcements there were when the consents at the store changed last.
-fn when_changed(bench: &Bench) -> Arc<Mutex<Option<usize>>> {
+pub(super) fn when_changed(bench: &Bench) -> Arc<Mutex<Option<usize>>> {
     let changed = Arc::<Mutex<Option<usize>>>::default();
     let (noted, announced) = (changed.clone(), bench.announced.clone());
     let digest = |store: &FakeStore| consent::digest(&store.peek(&at(TEMPORAL)).custom_metadata);
@@ -187,7 +187,7 @@ fn when_changed(bench: &Bench) -> Arc<Mutex<Option<usize>>> {
     changed
 }
 
-fn is_told(bench: &Bench, changed: &Mutex<Option<usize>>) -> bool {
+pub(super) fn is_told(bench: &Bench, changed: &Mutex<Option<usize>>) -> bool {
     let since = changed.lock().expect("the consents changed");
     bench.announced.lock()[since..].contains(&Pushed::Consent.into())
 }

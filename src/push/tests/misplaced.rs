@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use super::protocol::{data, expect, marked, metadata_keys, path, push, remove, set, texts};
 use crate::domain::claim;
+use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::path::RemotePath;
 use crate::push::entry::{ApplyError, Wrote};
 use crate::push::refusal::Refusal;
-use crate::push::step::Goal;
+use crate::push::step::{Existing, Goal};
 use crate::store::StoreError;
 use crate::store::fake::{Counting, FakeStore, Fault, Operation};
 
@@ -50,6 +51,29 @@ async fn a_property_that_was_pushed_before_the_mark_was_put_right_goes_with_its_
     let store = left_behind(Counting::Refused);
     push(&store, "a", &spelled(remove(&["password"]))).await.unwrap();
     assert_eq!((texts(&store), metadata_keys(&store)), (expect(&[("username", "u")]), vec![claim::MARKER.to_owned()]));
+}
+
+/// `IfNotExists` leaves what existed as it was, and so it leaves the only mark of its path.
+#[tokio::test]
+async fn the_only_mark_of_a_path_stays_where_it_is() {
+    for counting in [Counting::Refused, Counting::Offered] {
+        let store = left_behind(counting);
+        let dropped = Goal { existing: Existing::Keep, ..spelled(remove(&["password"])) };
+        let settled = push(&store, "a", &dropped).await.unwrap().settled;
+        assert_eq!((settled.left.len(), store.mutations()), (1, 0));
+        assert!(claim::is_marked(&store.peek(&phantom()).custom_metadata));
+        push(&store, "a", &spelled(set(&[("password", "q")]))).await.expect("the path is no foreign one");
+    }
+}
+
+/// A path that is purged needs no mark anywhere.
+#[tokio::test]
+async fn the_misplaced_mark_of_a_purged_path_goes() {
+    let store = left_behind(Counting::Refused);
+    let gone = Goal { earlier: EarlierVersions::Purge, ..spelled(remove(&["password", "username"])) };
+    push(&store, "a", &gone).await.unwrap();
+    assert_eq!(metadata_keys(&store), Vec::<String>::new());
+    assert!(store.peek(&phantom()).custom_metadata.is_empty());
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod asking;
 mod bench;
 mod consents;
 mod crossing;
+mod cut_off;
 mod ending;
 mod forged;
 mod hands;

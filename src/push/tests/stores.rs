@@ -10,7 +10,7 @@ use super::lifecycle::{Bench, TEMPORAL, at, expect, mapping, texts};
 use crate::controller::report::Requeue;
 use crate::domain::claim::{self, Owner};
 use crate::domain::convention::{Convention, Mode};
-use crate::store::fake::FakeStore;
+use crate::store::fake::{FakeStore, Operation};
 use crate::store::{StoreError, StoreName, StoreRefusal};
 
 fn spec(stores: Value) -> Value {
@@ -57,6 +57,72 @@ async fn one_hanging_store_holds_no_other_up() {
     assert_eq!(texts(&second, TEMPORAL), expect(&[("password", "p")]));
     let (ready, reason, message) = bench.ready();
     assert!(!ready && reason == "StoreNotReady" && message.contains("ClusterSecretStore/vault"), "{reason} {message}");
+}
+
+/// It answers every request, in time for one request but too late for the patience with a store that
+/// hangs: it is skipped once at most, and gets a rotation at once.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_answers_late_is_written_beside_a_quick_one() {
+    use Operation::{CreateEntry, PatchMetadata, Read, Write};
+    for (seconds, turns) in [(2, 1), (4, 2), (14, 2)] {
+        let mut bench = Bench::new();
+        let late = second(&mut bench);
+        for operation in [Read, CreateEntry, PatchMetadata, Write] {
+            late.slow(operation, Duration::from_secs(seconds));
+        }
+        bench.spec(1, spec(named(&["vault", "second"])));
+        for turn in 1..=turns {
+            bench.turn().await;
+            assert_eq!(bench.ready().0, turn == turns, "{seconds} s, turn {turn}: {:?}", bench.ready());
+        }
+        assert_eq!(texts(&late, TEMPORAL), expect(&[("password", "p")]));
+        bench.source(&[("user", b"u"), ("pass", b"q")]);
+        bench.turn().await;
+        assert_eq!(texts(&late, TEMPORAL), expect(&[("password", "q")]), "{seconds} s");
+        assert!(bench.ready().0, "{seconds} s: {:?}", bench.ready());
+    }
+}
+
+/// Whatever the store that hangs answered before, the other gets each rotation at once, and the
+/// object is soon free for the next, at least every other time.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_for_long_delays_every_other_reconcile_for_a_bounded_time() {
+    let mut bench = Bench::new();
+    let second = second(&mut bench);
+    bench.spec(1, spec(named(&["vault", "second"])));
+    bench.store.hang();
+    let mut took = Vec::new();
+    for value in ["1", "2", "3", "4"] {
+        bench.source(&[("user", b"u"), ("pass", value.as_bytes())]);
+        let began = tokio::time::Instant::now();
+        bench.turn().await;
+        took.push(began.elapsed());
+        assert_eq!(texts(&second, TEMPORAL), expect(&[("password", value)]));
+    }
+    let is_quick: Vec<bool> = took.iter().map(|took| *took < Duration::from_secs(10)).collect();
+    assert!(took.iter().all(|took| *took < Duration::from_secs(50)), "{took:?}");
+    assert_eq!(is_quick, [true, false, true, false], "{took:?}");
+    bench.store.recover();
+    bench.turn().await;
+    assert_eq!(bench.texts(TEMPORAL), expect(&[("password", "4")]));
+}
+
+/// The one that hangs is given up three seconds after the one that answers late is done.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_answers_late_brings_no_leeway_to_one_that_hangs() {
+    let mut bench = Bench::new();
+    let late = second(&mut bench);
+    late.slow(Operation::Read, Duration::from_secs(4));
+    bench.spec(1, spec(named(&["vault", "second"])));
+    bench.turn().await;
+    let third = FakeStore::on("third");
+    third.hang();
+    bench.stores.clients.insert("third", third);
+    bench.spec(2, spec(named(&["vault", "second", "third"])));
+    let began = tokio::time::Instant::now();
+    bench.turn().await;
+    assert_eq!(texts(&late, TEMPORAL), expect(&[("password", "p")]));
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -340,5 +406,47 @@ async fn a_store_that_hangs_in_the_middle_loses_no_line() {
         let listed = |name: &str| lines[&format!("ClusterSecretStore/{name}")].len();
         let healthy = if hanging == "vault" { "second" } else { "vault" };
         assert_eq!((listed(hanging), listed(healthy)), (4, 2), "{hanging} hangs");
+    }
+}
+
+/// A mapping goes through another store of the same place now. Its custom metadata is wanted there, or
+/// goes.
+#[tokio::test]
+async fn custom_metadata_follows_its_mapping_to_an_alias() {
+    let labelled = |key: &str, property: &str, team: Option<&str>| {
+        let mut mapping = mapping(key, TEMPORAL, property);
+        if let Some(team) = team {
+            mapping["metadata"] = json!({
+                "apiVersion": "kubernetes.external-secrets.io/v1alpha1", "kind": "PushSecretMetadata",
+                "spec": { "customMetadata": { "team": team } },
+            });
+        }
+        mapping
+    };
+    let through = |store: &str, mappings: Vec<Value>| {
+        let mut spec = spec(named(&[store]));
+        spec["data"] = Value::Array(mappings);
+        spec
+    };
+    let team = Some("x");
+    for (address, drops, wanted) in [
+        ("fake", true, team),
+        ("elsewhere", true, team),
+        ("fake", true, None),
+        ("fake", false, team),
+        ("fake", false, None),
+    ] {
+        let mut bench = Bench::new();
+        bench.stores.clients.insert("alias", bench.store.with_address(address).with_identity("alias"));
+        let dropped = drops.then(|| labelled("pass", "password", team));
+        let before = [labelled("user", "username", team)].into_iter().chain(dropped).collect();
+        bench.spec(1, through("vault", before));
+        bench.turn().await;
+        assert!(bench.store.peek(&at(TEMPORAL)).custom_metadata.contains_key("team"));
+        bench.spec(2, through("alias", vec![labelled("user", "username", wanted)]));
+        bench.turn().await;
+        assert_eq!(bench.texts(TEMPORAL), expect(&[("username", "u")]));
+        let labels = bench.store.peek(&at(TEMPORAL)).custom_metadata;
+        assert_eq!(labels.get("team").map(String::as_str), wanted, "{address}, drops: {drops}");
     }
 }

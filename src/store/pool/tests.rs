@@ -137,3 +137,26 @@ async fn the_session_of_a_store_that_leads_elsewhere_now_lives_on_for_a_while_an
     tokio::time::sleep(crate::store::former::LINGER).await;
     assert!(former("used", &at).is_none() && is_shut(kept.read(&path, None).await));
 }
+
+/// The credential is read while the store is edited: what the Secret has now may be meant for the
+/// other server.
+#[tokio::test(start_paused = true)]
+async fn a_login_that_waits_for_its_credential_while_the_store_is_edited_sends_it_to_nobody() {
+    let router = axum::Router::new().fallback(|| async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "t" }, "data": { "token": "cw==" } })
+            .to_string()
+    });
+    let cluster = Cluster::new(kube::Client::new(router, "default"));
+    let pool = Pool::new(cluster, NonZeroU32::MAX, Arc::new(NoMeter), Arc::default(), IDLE);
+    let (name, object) = store(1, json!(null));
+    let path = crate::domain::path::RemotePath::parse(Some("secret"), "a/b").unwrap();
+    let client = pool.made("used", &name, &object).await.unwrap().client;
+    let edit = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        pool.see_off_edited(&name);
+    };
+    let (read, ()) = futures::join!(client.read(&path, None), edit);
+    let error = read.err();
+    assert!(matches!(error, Some(StoreError::SessionClosed { .. })), "{error:?}");
+}

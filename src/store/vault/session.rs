@@ -252,8 +252,8 @@ impl Session {
     }
 
     async fn log_in(&self, gate: &mut Gate, asked: Instant) -> Result<Arc<Token>, StoreError> {
-        if gate.closed || self.sealed.load(Ordering::Relaxed) {
-            return Err(StoreError::SessionClosed { server: self.transport.server().to_owned() });
+        if gate.closed || self.is_sealed() {
+            return Err(self.has_ended());
         }
         if let Some(denial) = &gate.denial {
             // All who waited for this attempt share its outcome, and the server is not flooded with
@@ -269,6 +269,7 @@ impl Session {
                 self.set_doubt(None);
                 Ok(self.keep(token))
             }
+            Err(ended @ StoreError::SessionClosed { .. }) => Err(ended),
             Err(error) => {
                 self.transport.refused();
                 let before = gate.denial.take().map(|denial| denial.wait * 2);
@@ -286,6 +287,10 @@ impl Session {
 
     async fn new_token(&self) -> Result<Token, StoreError> {
         let login = self.source.credential().await?;
+        // Meanwhile the store may have been edited, and what was read may be another server's.
+        if self.is_sealed() {
+            return Err(self.has_ended());
+        }
         let application = match login {
             Login::Application(application) => application,
             Login::Token { token, source_name } => {
@@ -339,6 +344,14 @@ impl Session {
         let namespace = self.namespace.as_ref().and_then(|namespace| namespace.to_str().ok()).unwrap_or_default();
         let asked = Asked { operation, path: &request.path, mount: "", namespace, bytes: 0 };
         error::judge(reply, self.transport.server(), asked)
+    }
+
+    fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Relaxed)
+    }
+
+    fn has_ended(&self) -> StoreError {
+        StoreError::SessionClosed { server: self.transport.server().to_owned() }
     }
 
     fn set_doubt(&self, doubt: Option<StoreError>) {

@@ -30,6 +30,7 @@ use crate::metrics::LetGo;
 use crate::push::deletions::Deletions;
 use crate::push::intents::Intents;
 use crate::push::offers::Offers;
+use crate::push::patience::Leeway;
 use crate::push::reconcile::{self, reconcile};
 use crate::push::tests::bench::save;
 use crate::store::StoreError;
@@ -77,6 +78,7 @@ pub struct World {
     intents: Intents,
     deletions: Deletions,
     offers: Offers,
+    leeway: Leeway,
     woken: Arc<Mutex<Vec<Name>>>,
     began: Instant,
     clock: i64,
@@ -113,6 +115,7 @@ impl World {
             config_maps: Referrers::default(),
             intents: Intents::default(),
             deletions: Deletions::default(),
+            leeway: Leeway::default(),
             began: Instant::now(),
             clock: 0,
             serial: 0,
@@ -219,7 +222,7 @@ impl World {
 
     fn restart(&mut self) {
         self.offers = offers(&self.server, &self.woken);
-        (self.intents, self.deletions) = (Intents::default(), Deletions::default());
+        (self.intents, self.deletions, self.leeway) = (Intents::default(), Deletions::default(), Leeway::default());
     }
 
     fn next(&mut self) -> u64 {
@@ -453,6 +456,7 @@ impl World {
             intents: &self.intents,
             deletions: &self.deletions,
             offers: &self.offers,
+            leeway: &self.leeway,
             instant: self.began + passed,
             now: now + SignedDuration::from_mins(self.clock),
         };

@@ -1,0 +1,41 @@
+//! News that wait for the reply to a request. Nobody may wait for it any more when it comes: another
+//! store is done, or a deadline is over. So the news are announced by whatever ends the wait.
+
+use crate::domain::claim::MetadataChanges;
+use crate::domain::consent;
+use crate::feed::{News, Pushed};
+
+/// Announces news to the feed.
+pub type Announce<'a> = &'a (dyn Fn(News) + Send + Sync);
+
+/// News to announce once a request was carried out, or may have been: a false announcement costs a
+/// read, and a change that nobody announces looks to the next try like one that was announced.
+pub struct Unsaid<'a> {
+    announce: Announce<'a>,
+    news: Option<News>,
+}
+
+impl<'a> Unsaid<'a> {
+    pub fn new(announce: Announce<'a>, news: Option<News>) -> Self {
+        Unsaid { announce, news }
+    }
+
+    /// What to announce of these changes of custom metadata.
+    pub fn of(announce: Announce<'a>, changes: &MetadataChanges) -> Self {
+        let changes_consents = changes.keys().any(|key| consent::is_consent(key));
+        Unsaid::new(announce, changes_consents.then_some(Pushed::Consent.into()))
+    }
+
+    /// Announces nothing: the request was not carried out.
+    pub fn forget(mut self) {
+        self.news = None;
+    }
+}
+
+impl Drop for Unsaid<'_> {
+    fn drop(&mut self) {
+        if let Some(news) = self.news {
+            (self.announce)(news);
+        }
+    }
+}
