@@ -45,12 +45,12 @@ impl StoreLocation {
 
     fn is_known_as(&self, other: &Self) -> bool {
         let is_one = |one: &Option<String>, other: &Option<String>| one.is_some() && one == other;
-        let is_one_mount = match (&self.path, &other.path) {
+        match (&self.path, &other.path) {
+            // The server drew it at random. It may call itself otherwise at each of its addresses.
             (Some(_), Some(_)) => is_one(&self.mount_id, &other.mount_id),
-            (None, None) => self.namespace == other.namespace,
+            (None, None) => is_one(&self.server_id, &other.server_id) && self.namespace == other.namespace,
             (Some(_), None) | (None, Some(_)) => false,
-        };
-        is_one(&self.server_id, &other.server_id) && is_one_mount
+        }
     }
 
     /// The same, with what the server was once heard to call itself and its mount, where it has not
@@ -97,12 +97,13 @@ mod tests {
             location("https://a", None, Some("secret"), None),
             location("https://a", None, Some("secret"), Some(("restored", "anew"))),
             location("https://alias", Some("team"), Some("other"), Some(("s", "m"))),
+            location("https://proxy", None, Some("secret"), Some(("https://proxy ", "m"))),
         ];
         let others = [
             location("https://b", None, Some("secret"), None),
             location("https://a", Some("team"), Some("secret"), Some(("s", "n"))),
             location("https://a", None, Some("other"), Some(("s", "n"))),
-            location("https://b", None, Some("secret"), Some(("t", "m"))),
+            location("https://b", None, Some("secret"), Some(("s", "n"))),
             location("https://a", None, None, Some(("s", "m"))),
         ];
         for (other, expected) in same.iter().map(|at| (at, true)).chain(others.iter().map(|at| (at, false))) {

@@ -13,6 +13,7 @@ use super::records::{Outcome, Record};
 use super::report::Failure;
 use crate::api::ExternalSecret;
 use crate::api::condition::{self, ConditionStatus, READY};
+use crate::api::path_status::MAX_PATHS;
 use crate::domain::object_name::Name;
 use crate::feed::Follow;
 use crate::store::Stores;
@@ -95,7 +96,10 @@ pub(super) fn is_synced(
 ) -> bool {
     let status = object.status.as_ref().filter(|status| status.synced_resource_version.is_some());
     let read = status.map(|status| status.paths.as_slice()).unwrap_or_default();
-    let had = |path: &PathVersion| read.iter().any(|read| read.store == path.store && read.path == path.path);
+    // Other controllers' CRDs keep no paths, and ours the first ones.
+    let is_cut_off = status.is_some() && (read.is_empty() || read.len() >= MAX_PATHS);
+    let had =
+        |path: &PathVersion| is_cut_off || read.iter().any(|read| read.store == path.store && read.path == path.path);
     match (desired.refresh, applied) {
         (Refresh::Follow(_), _) => true,
         (Refresh::OnChange | Refresh::Once, Applied::Deleted | Applied::Absent) => false,

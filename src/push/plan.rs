@@ -17,7 +17,7 @@ use crate::domain::mapping::{self, SourceError};
 use crate::domain::path::RemotePath;
 use crate::domain::remote::RemoteData;
 use crate::domain::source::Source;
-use crate::store::{PathKey, Site, StoreError};
+use crate::store::{EntryKey, PathKey, Site, StoreError};
 
 /// What a reconcile is for.
 pub enum Aim<'a> {
@@ -131,7 +131,7 @@ pub fn plan(
         let site = places.get(entry_ref).and_then(|site| site.as_ref().ok());
         for (property, line) in lines {
             // It is still wanted if another entry reference with the same place maps it.
-            let all = site.and_then(|site| wanted.get(&(site.place.clone(), property.clone())));
+            let all = site.and_then(|site| wanted.get(&(site.place.entry(), property.clone())));
             let all = all.map_or(&[][..], Vec::as_slice);
             let moved = all.iter().find(|(there, _)| Some(there) == site);
             let twin = all.first().filter(|_| moved.is_none());
@@ -180,8 +180,8 @@ pub fn plan(
 
 /// Another entry reference with the same place may set a key of custom metadata that is retired here.
 fn keep_what_others_set(plan: &mut Plan, places: &Places) {
-    let place = |entry_ref: &EntryRef| Some(places.get(entry_ref)?.as_ref().ok()?.place.clone());
-    let mut set: BTreeMap<PathKey, BTreeSet<String>> = BTreeMap::new();
+    let place = |entry_ref: &EntryRef| Some(places.get(entry_ref)?.as_ref().ok()?.place.entry());
+    let mut set: BTreeMap<EntryKey, BTreeSet<String>> = BTreeMap::new();
     for (entry_ref, job) in plan.iter() {
         if let Some(place) = place(entry_ref) {
             set.entry(place).or_default().extend(job.goal.custom_metadata.set.keys().cloned());
@@ -242,7 +242,8 @@ fn unknown_place(site: Option<&Result<Site, StoreError>>) -> Option<Problem> {
 /// Whether this reconcile could not decide whether to remove this property of this place: a line may
 /// mean it, but its place or its store is unknown now, or it is unknown what is wanted.
 pub fn is_undecided(plan: &Plan, ledger: &Ledger, places: &Places, place: &PathKey, property: &str) -> bool {
-    let is_there = |entry_ref: &EntryRef| matches!(places.get(entry_ref), Some(Ok(site)) if site.place == *place);
+    let is_there =
+        |entry_ref: &EntryRef| matches!(places.get(entry_ref), Some(Ok(site)) if site.place.entry() == place.entry());
     let is_wanted = |(entry_ref, job): (&EntryRef, &Job)| is_there(entry_ref) && job.lines.contains_key(property);
     let is_held = |(entry_ref, job): (&EntryRef, &Job)| is_there(entry_ref) && job.held.contains(property);
     let may_be_it = |(entry_ref, lines): (&EntryRef, &BTreeMap<String, Line>)| {
@@ -263,12 +264,12 @@ pub fn losing(plan: &Plan) -> BTreeSet<StoreKey> {
     losing.map(|(entry_ref, _)| entry_ref.store.clone()).collect()
 }
 
-fn wanted_places(plan: &Plan, places: &Places) -> BTreeMap<(PathKey, String), Vec<(Site, EntryRef)>> {
+fn wanted_places(plan: &Plan, places: &Places) -> BTreeMap<(EntryKey, String), Vec<(Site, EntryRef)>> {
     let mut wanted: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (entry_ref, job) in plan {
         let Some(Ok(site)) = places.get(entry_ref) else { continue };
         for property in job.lines.keys() {
-            let all = wanted.entry((site.place.clone(), property.clone())).or_default();
+            let all = wanted.entry((site.place.entry(), property.clone())).or_default();
             all.push((site.clone(), entry_ref.clone()));
         }
     }

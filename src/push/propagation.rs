@@ -119,6 +119,7 @@ impl Count {
             (all, late) => {
                 let more = match late - self.words.len() {
                     0 => String::new(),
+                    more if self.paths.len() > MAX_PATHS => format!("; and {more} more"),
                     more => format!("; and {more} more (see status.paths)"),
                 };
                 let message = format!("{late} of {all} consumers lag: {}{more}", self.words.join("; "));

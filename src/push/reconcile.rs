@@ -256,7 +256,7 @@ impl<'a> Turn<'a> {
             None => false,
         };
         match stores.is_empty() {
-            true => !alone && !(goes && self.before.lists_nothing()),
+            true => !(alone || goes && self.before.lists_nothing()),
             false => stores.iter().all(others),
         }
     }
@@ -463,9 +463,14 @@ impl<'a> Turn<'a> {
             let (store, path) = (entry_ref.store.to_string(), entry_ref.path.to_string());
             let known = paths.iter().find(|known| known.store == store && known.path == path);
             let told = known.and_then(|known| known.version).and_then(|known| u64::try_from(known).ok());
-            let removes = plan.get(entry_ref).is_some_and(|job| !job.goal.remove.is_empty());
+            let job = plan.get(entry_ref);
+            let removes = job.is_some_and(|job| !job.goal.remove.is_empty());
+            // The status of what is withdrawn tells no version, and a taker may let it wait.
+            let is_told = told.is_some() || job.is_some_and(|job| !job.goal.offer.is_empty());
             let news = match settled.version {
-                Some(version) if told == Some(version) => News::Found(version, settled.created),
+                Some(version) if is_told && told.is_none_or(|told| told == version) => {
+                    News::Found(version, settled.created)
+                }
                 Some(version) => Pushed::Version(version, settled.created).into(),
                 None if removes && outcome.removal == Removal::Done => Pushed::Consent.into(),
                 None => continue,

@@ -423,7 +423,7 @@ impl StoreClient for FakeStore {
         self.content().at_mount(path)?;
         Ok(PathKey {
             server: self.world.server.into(),
-            mount: path.mount.as_str().into(),
+            mount: format!("{} of {}", path.mount, self.world.server).into(),
             path: path.path.as_str().into(),
         })
     }

@@ -56,6 +56,18 @@ pub struct PathKey {
     pub path: Arc<str>,
 }
 
+/// An entry by the names that its server drew for it: the mount's accessor, and the path below.
+pub type EntryKey = (Arc<str>, Arc<str>);
+
+impl PathKey {
+    /// The entry there. What is removed at one address of a server is gone at every other one, also
+    /// if one of them does not tell what the server calls itself: a proxy may hide it, and each
+    /// cluster of a replicated server has a name of its own.
+    pub fn entry(&self) -> EntryKey {
+        (self.mount.clone(), self.path.clone())
+    }
+}
+
 /// A place as the server at one address shows it. What a server calls itself is only its word, and a
 /// server that was restored from another's snapshot calls itself like that one. So what is known of
 /// versions, removals and consents is known of a site, and another site of the place only hints at

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Consumer, Index};
 use crate::domain::object_name::Name;
-use crate::feed::{ReadKey, Seen};
+use crate::feed::{Follow, ReadKey, Seen};
 use crate::store::Site;
 
 /// The last version that a consumer has read of a path that went back.
@@ -46,8 +46,10 @@ impl Index {
         }
         consumer.accepted.insert(site.clone(), Accepted { seen, known });
         let all = self.paths.get(site).into_iter().flat_map(|path| self.reading(path, site));
-        let latest: Vec<Name> =
-            all.filter(|(_, read, _)| read.version.is_none()).map(|(name, ..)| name.clone()).collect();
+        // Who is not read again keeps its target, and is asked for nothing.
+        let is_read = |name: &Name| self.consumers.get(name).is_some_and(|consumer| consumer.follow != Follow::Never);
+        let latest = all.filter(|(name, read, _)| read.version.is_none() && is_read(name));
+        let latest: Vec<Name> = latest.map(|(name, ..)| name.clone()).collect();
         let is_accepted = |name: &Name| {
             let accepted = self.consumers.get(name).and_then(|consumer| consumer.accepted.get(site));
             accepted.is_some_and(|accepted| !accepted.known.is_another_version(known))

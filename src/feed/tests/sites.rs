@@ -190,7 +190,8 @@ async fn an_announcement_after_one_that_came_true_is_given_time_at_once() {
         [(2, 3, 1, Good), (2, 3, 2, Hinted), (2, 3, 3, Good), (LAST, 3, 2, Good), (LAST, LAST + 1, 3, Good)]
     {
         let mut index = Index::default();
-        let shows = |index: &mut Index, version| index.judge(&ours.read_key(), seen(version), false, now, now);
+        let shows =
+            |index: &mut Index, version| index.judge(&consumer(0), &ours.read_key(), seen(version), false, now, now);
         index.subscribe(&consumer(0), vec![ours.clone()], Follow::Every(HOUR), now, exactly);
         assert_eq!(shows(&mut index, 1), Good);
         index.announce(&theirs, Pushed::Version(in_vain, None), now);
@@ -207,7 +208,7 @@ async fn an_announcement_after_one_that_came_true_is_given_time_at_once() {
     index.disregard_hint(&ours.site(), now);
     let there = Site { address: "theirs".into(), ..other.site() };
     index.announce(&there, Pushed::Version(2, None), now);
-    assert_eq!(index.judge(&other.read_key(), seen(1), false, now, now), Hinted, "of another path");
+    assert_eq!(index.judge(&consumer(2), &other.read_key(), seen(1), false, now, now), Hinted, "of another path");
 }
 
 /// Our standby lags for longer than reads are repeated, and nobody announces anything more.

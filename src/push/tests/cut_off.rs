@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::bench::{Bench, TEMPORAL, at, mapping};
 use super::consents::{is_told, read_by, when_changed};
-use crate::feed::Pushed;
+use crate::feed::{News, Pushed};
 use crate::store::fake::{Counting, Operation};
 
 const SOON: Duration = Duration::from_secs(1);
@@ -57,7 +57,7 @@ async fn rf2_a_consent_is_announced_if_another_store_is_done() {
     bench.turn().await;
     assert!(!bench.ready().0, "it is skipped: {:?}", bench.ready());
     // The other store's own announcement, and ours.
-    let told = bench.announced.lock()[before..].iter().filter(|told| **told == Pushed::Consent).count();
+    let told = bench.announced.lock()[before..].iter().filter(|told| **told == Pushed::Consent.into()).count();
     assert_eq!(told, 2);
 }
 
@@ -94,9 +94,9 @@ async fn what_an_edit_changed_is_announced_wherever_its_reconcile_is_cut_off() {
         assert!(bench.ready().0, "{:?}", bench.ready());
         assert!(is_told(&bench, &changed), "consents: {counting:?}, stopped at {stop}");
         let entry = bench.store.peek(&at(TEMPORAL));
-        let version = Pushed::Version(entry.cas(), entry.created);
+        let version = News::from(Pushed::Version(entry.cas(), entry.created));
         let since = *written.lock();
-        assert!(bench.announced.lock()[since..].contains(&version), "{version}: {counting:?}, stopped at {stop}");
+        assert!(bench.announced.lock()[since..].contains(&version), "{version:?}: {counting:?}, stopped at {stop}");
     }
 }
 

@@ -347,7 +347,7 @@ async fn a_path_that_the_status_has_no_room_for_is_announced_once() {
     bench.announced.lock().clear();
     bench.turn().await;
     let announced = bench.announced.lock().clone();
-    assert!(announced.iter().all(|pushed| matches!(pushed, Pushed::Found(1, _))), "{announced:?}");
+    assert!(announced.iter().all(|pushed| matches!(pushed, News::Found(1, _))), "{announced:?}");
     assert_eq!(announced.len(), 120);
 }
 

@@ -68,8 +68,11 @@ pub(super) fn path() -> RemotePath {
 
 /// Where that is, on the fake's server.
 pub(super) fn site() -> Site {
-    let place =
-        PathKey { server: "fake".into(), mount: "secret".into(), path: "platform-data/postgres/temporal".into() };
+    let place = PathKey {
+        server: "fake".into(),
+        mount: "secret of fake".into(),
+        path: "platform-data/postgres/temporal".into(),
+    };
     Site { place, address: "fake".into() }
 }
 

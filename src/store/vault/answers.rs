@@ -14,9 +14,11 @@ use super::reply::MountInfo;
 use crate::domain::path::Mount;
 use crate::store::StoreError;
 
-/// How long an answer counts, and is kept of a closed client. A mount or a server that was created
-/// again has another name: each client hears of it, also one that has missed no entry there.
-const KEPT: Duration = Duration::from_secs(15 * 60);
+/// How long an answer is kept, also of a closed client.
+const KEPT: Duration = Duration::from_secs(2 * 3600);
+/// How old the name of a mount may be that places are told by. A mount that was created again has
+/// another name: each client hears of it, also one that has missed no entry there.
+const RECENT: Duration = Duration::from_secs(15 * 60);
 
 /// The answers of all clients of the process; clones share them.
 #[derive(Clone)]
@@ -32,16 +34,10 @@ type ClientNumber = u64;
 
 impl Default for Answers {
     fn default() -> Self {
-        Answers::kept_for(KEPT)
-    }
-}
-
-impl Answers {
-    fn kept_for(time: Duration) -> Self {
         Answers {
-            servers: Cache::builder().time_to_live(time).build(),
-            mounts: Cache::builder().time_to_live(time).build(),
-            looks: Cache::builder().time_to_live(time).build(),
+            servers: Cache::builder().time_to_live(KEPT).build(),
+            mounts: Cache::builder().time_to_live(KEPT).build(),
+            looks: Cache::builder().time_to_live(KEPT).build(),
         }
     }
 }
@@ -49,8 +45,10 @@ impl Answers {
 /// How recent an answer must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Certainty {
-    /// Confirmed at any time by this client.
+    /// Confirmed by this client, as long as it is kept.
     Known,
+    /// Confirmed not long ago.
+    Recent,
     /// Confirmed after the reply in question, because a missing entry is about to be believed.
     Fresh,
 }
@@ -98,23 +96,24 @@ impl Known {
             mounts::confirmed(mount, ask().await?, at)
         };
         let Answers { mounts, looks, .. } = &self.answers;
-        match certainty {
-            Certainty::Known => mounts.try_get_with(key, look()).await.map_err(Arc::unwrap_or_clone),
-            Certainty::Fresh => {
-                let asked = Instant::now();
-                loop {
-                    match looks.try_get_with(key.clone(), look()).await {
-                        Ok(confirmed) if confirmed.at >= asked => {
-                            mounts.insert(key, confirmed.clone()).await;
-                            return Ok(confirmed);
-                        }
-                        // The answer is older than our question.
-                        Ok(_older) => looks.invalidate(&key).await,
-                        Err(error) => {
-                            mounts.invalidate(&key).await;
-                            return Err(Arc::unwrap_or_clone(error));
-                        }
-                    }
+        if certainty != Certainty::Fresh {
+            let known = mounts.try_get_with(key.clone(), look()).await.map_err(Arc::unwrap_or_clone)?;
+            if certainty == Certainty::Known || known.at.elapsed() < RECENT {
+                return Ok(known);
+            }
+        }
+        let asked = Instant::now();
+        loop {
+            match looks.try_get_with(key.clone(), look()).await {
+                Ok(confirmed) if confirmed.at >= asked => {
+                    mounts.insert(key, confirmed.clone()).await;
+                    return Ok(confirmed);
+                }
+                // The answer is older than our question.
+                Ok(_older) => looks.invalidate(&key).await,
+                Err(error) => {
+                    mounts.invalidate(&key).await;
+                    return Err(Arc::unwrap_or_clone(error));
                 }
             }
         }
@@ -192,15 +191,19 @@ mod tests {
         assert_eq!(asked.load(Ordering::Relaxed), 4, "a mount that was not there is asked about again");
     }
 
-    #[tokio::test]
-    async fn what_was_created_again_is_known_by_its_new_name_although_it_is_asked_for_all_the_time() {
-        let known = Known::new(Answers::kept_for(Duration::ZERO));
-        let mount = secret();
-        for name in ["kv_1", "kv_2"] {
-            let again = || async { Ok(MountInfo { accessor: name.into(), ..info() }) };
-            assert_eq!(&*known.mount(&mount, Certainty::Known, again).await.unwrap().accessor, name);
-            assert_eq!(&*known.server(async { Ok(name.into()) }).await.unwrap(), name);
-        }
+    #[tokio::test(start_paused = true)]
+    async fn places_are_told_by_the_new_name_of_a_mount_that_was_created_again() {
+        let (known, mount) = (Known::new(Answers::default()), secret());
+        let named = async |name: &'static str, certainty| {
+            let ask = || async { Ok(MountInfo { accessor: name.into(), ..info() }) };
+            known.mount(&mount, certainty, ask).await.unwrap().accessor
+        };
+        assert_eq!(&*named("kv_1", Certainty::Recent).await, "kv_1");
+        assert_eq!(&*named("kv_2", Certainty::Recent).await, "kv_1", "it was asked for just now");
+        tokio::time::advance(RECENT).await;
+        assert_eq!(&*named("kv_2", Certainty::Known).await, "kv_1", "a check costs one request");
+        assert_eq!(&*named("kv_2", Certainty::Recent).await, "kv_2");
+        assert_eq!(&*named("kv_3", Certainty::Known).await, "kv_2");
     }
 
     #[tokio::test]

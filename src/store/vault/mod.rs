@@ -311,7 +311,7 @@ impl StoreClient for VaultClient {
 
     async fn path_key(&self, path: &RemotePath) -> Result<PathKey, StoreError> {
         let server = self.server_id().await?;
-        let mount = self.confirm(&path.mount, Certainty::Known).await?.accessor;
+        let mount = self.confirm(&path.mount, Certainty::Recent).await?.accessor;
         Ok(PathKey { server, mount, path: path.path.as_str().into() })
     }
 
