@@ -73,6 +73,8 @@ pub struct FakeStore {
     mount: Arc<str>,
     /// How this client spells the server.
     address: Arc<str>,
+    /// What the server calls itself there.
+    name: &'static str,
     world: Arc<World>,
 }
 
@@ -119,6 +121,7 @@ impl FakeStore {
             counting: Counting::default(),
             mount: "secret".into(),
             address: server.into(),
+            name: server,
             world: Arc::new(World {
                 server,
                 hangs: AtomicBool::new(false),
@@ -163,6 +166,11 @@ impl FakeStore {
     /// The same client, whose store spells the server in another way.
     pub fn with_address(&self, address: &str) -> Self {
         FakeStore { address: address.into(), ..self.clone() }
+    }
+
+    /// The same client, to which the server calls itself otherwise.
+    pub fn with_name(&self, name: &'static str) -> Self {
+        FakeStore { name, ..self.clone() }
     }
 
     /// The same client, with or without check-and-set for metadata.
@@ -422,7 +430,7 @@ impl StoreClient for FakeStore {
     async fn path_key(&self, path: &RemotePath) -> Result<PathKey, StoreError> {
         self.content().at_mount(path)?;
         Ok(PathKey {
-            server: self.world.server.into(),
+            server: self.name.into(),
             mount: format!("{} of {}", path.mount, self.world.server).into(),
             path: path.path.as_str().into(),
         })

@@ -138,18 +138,39 @@ async fn a_place_that_does_not_answer_takes_nothing_from_the_former_one() {
 
 #[tokio::test]
 async fn another_address_of_the_same_server_is_no_other_place() {
-    let (mut bench, _) = pushed().await;
-    let client = bench.store.with_address("alias");
-    edit(&mut bench, client);
-    bench.turn().await;
-    assert_eq!((bench.texts(TEMPORAL), bench.store.peek(&at(TEMPORAL)).cas()), (password(), 1));
-    assert_eq!(recorded(&bench), ("mount secret at alias".to_owned(), 0));
-    // What is not wanted any more goes as it always does.
-    bench.spec(2, pushing(&["token"], &["vault"]));
-    bench.stores.clients.insert("vault", bench.store.with_address("another"));
-    bench.turn().await;
-    assert_eq!(bench.texts(TEMPORAL), expect(&[("token", "p")]));
-    assert!(bench.ready().0, "{:?}", bench.ready());
+    // A proxy hides what the server calls itself.
+    for name in ["fake", "https://alias"] {
+        let (mut bench, _) = pushed().await;
+        let client = bench.store.with_address("alias").with_name(name);
+        edit(&mut bench, client);
+        bench.turn().await;
+        assert_eq!((bench.texts(TEMPORAL), bench.store.peek(&at(TEMPORAL)).cas()), (password(), 1), "{name}");
+        assert_eq!(recorded(&bench), ("mount secret at alias".to_owned(), 0), "{name}");
+        // What is not wanted any more goes as it always does.
+        bench.spec(2, pushing(&["token"], &["vault"]));
+        bench.stores.clients.insert("vault", bench.store.with_address("another"));
+        bench.turn().await;
+        assert_eq!(bench.texts(TEMPORAL), expect(&[("token", "p")]), "{name}");
+        assert!(bench.ready().0, "{name}: {:?}", bench.ready());
+    }
+}
+
+/// The only copy would go.
+#[tokio::test]
+async fn a_store_that_is_left_for_another_name_of_its_server_loses_nothing() {
+    for name in ["fake", "https://proxy"] {
+        let (mut bench, _) = pushed().await;
+        let proxy = bench.store.with_address("proxy").with_name(name).with_identity("proxy");
+        bench.stores.clients.insert("proxy", proxy);
+        for (generation, stores) in [(2, &["vault", "proxy"][..]), (3, &["proxy"]), (4, &["vault"])] {
+            bench.spec(generation, pushing(&["password"], stores));
+            for _ in 0..2 {
+                bench.turn().await;
+                assert_eq!(bench.texts(TEMPORAL), password(), "{name}, through {stores:?}");
+                assert!(bench.ready().0, "{name}, through {stores:?}: {:?}", bench.ready());
+            }
+        }
+    }
 }
 
 #[tokio::test]
