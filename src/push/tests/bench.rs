@@ -287,9 +287,13 @@ impl Bench {
     }
 }
 
-/// Writes the status of a report for the PushSecret with this UID, namespace and name. One that
-/// cannot be written is written by the next turn.
-pub(super) async fn save(cluster: &Cluster, [uid, namespace, name]: [&str; 3], report: &Report<PushSecretStatus>) {
+/// Writes the status of a report for the PushSecret with this UID, namespace and name. False if it
+/// cannot be written: the next turn writes it.
+pub(super) async fn save(
+    cluster: &Cluster,
+    [uid, namespace, name]: [&str; 3],
+    report: &Report<PushSecretStatus>,
+) -> bool {
     let mut said = report;
     while let Report::Orphaned { rest, .. } = said {
         said = rest;
@@ -299,8 +303,9 @@ pub(super) async fn save(cluster: &Cluster, [uid, namespace, name]: [&str; 3], r
     {
         let api = kube::Api::<PushSecret>::namespaced(cluster.client(), namespace);
         let precondition = Precondition { uid, resource_version: status.resource_version.as_deref() };
-        let _written = cluster.patch_status(&api, "PushSecret", name, &precondition, change).await;
+        return cluster.patch_status(&api, "PushSecret", name, &precondition, change).await.is_ok();
     }
+    true
 }
 
 pub(super) fn texts(store: &FakeStore, path: &str) -> BTreeMap<String, String> {

@@ -7,13 +7,15 @@
 mod laws;
 mod moves;
 mod objects;
+mod process;
 mod shelf;
+mod turn;
 mod world;
 
 use proptest::prelude::*;
 
 use crate::model_cases::config;
-use moves::{Move, Policy, Standing, Wish, moves, rename};
+use moves::{By, Move, Policy, Standing, Stop, Wish, moves, rename};
 use world::World;
 
 /// Makes the moves one after the other, and then lets it be calm.
@@ -27,6 +29,8 @@ fn play(moves: &[Move]) -> Result<(), String> {
         }
         world.calm().await?;
         laws::converged(&world).map_err(|broken| format!("once it is calm: {broken}"))?;
+        world.refreshed().await?;
+        laws::converged(&world).map_err(|broken| format!("after a refresh: {broken}"))?;
         world.stays_silent().await
     })
 }
@@ -60,6 +64,8 @@ fn play_rename(first: Wish, second: Wish, moves: &[Move]) -> Result<(), String> 
         laws::stand(&world, &held)
             .and_then(|()| laws::converged(&world))
             .and_then(|()| laws::one_owner(&world, &held))?;
+        world.refreshed().await?;
+        laws::stand(&world, &held)?;
         world.stays_silent().await
     })
 }
@@ -77,7 +83,7 @@ proptest! {
 /// same.
 #[test]
 fn model_a_server_that_calls_itself_the_same_takes_nothing_from_a_rename() {
-    let (delete, woken, forge) = (Move::Delete { push: 0 }, Move::Woken, Move::Forge);
+    let (delete, woken, forge) = (Move::Delete { push: 0 }, Move::Woken { by: By::Leader }, Move::Forge);
     for moves in [
         vec![turn(1), forge.clone(), delete.clone(), turn(0), forge.clone(), turn(0), woken.clone()],
         vec![delete.clone(), turn(0), forge.clone(), turn(0), turn(1), turn(0)],
@@ -98,7 +104,15 @@ fn apply(push: usize, wish: Wish) -> Move {
 }
 
 fn turn(push: usize) -> Move {
-    Move::Turn { push, behind: 0, stop: None }
+    behind(push, 0)
+}
+
+fn behind(push: usize, behind: usize) -> Move {
+    Move::Turn { push, by: By::Leader, behind, stop: None }
+}
+
+fn stopped(push: usize, stop: Stop) -> Move {
+    Move::Turn { push, by: By::Leader, behind: 0, stop: Some(stop) }
 }
 
 /// A PushSecret that has pushed everything to both stores.
@@ -148,11 +162,11 @@ fn model_a_leader_with_an_old_copy_pushes_nothing_that_no_ledger_lists() {
         Move::Source { source: 0, there: false },
         turn(0),
         Move::Source { source: 0, there: true },
-        Move::Turn { push: 0, behind: 1, stop: None },
-        Move::Turn { push: 0, behind: 2, stop: None },
+        behind(0, 1),
+        behind(0, 2),
         Move::Delete { push: 0 },
         turn(0),
-        Move::Turn { push: 0, behind: 3, stop: None },
+        behind(0, 3),
     ]);
 }
 
@@ -179,13 +193,9 @@ fn model_erased_claims_and_a_rival_orphan_nothing() {
 
 #[test]
 fn model_a_stop_anywhere_is_repaired() {
-    for stop in 0..120 {
-        then(vec![
-            apply(0, wish(0b001, 0b0110)),
-            Move::Turn { push: 0, behind: 0, stop: Some(stop) },
-            Move::Delete { push: 0 },
-            Move::Turn { push: 0, behind: 0, stop: Some(stop) },
-        ]);
+    for polls in 0..120 {
+        let stop = if polls % 2 == 0 { Stop::Panics(polls) } else { Stop::Exits(polls) };
+        then(vec![apply(0, wish(0b001, 0b0110)), stopped(0, stop), Move::Delete { push: 0 }, stopped(0, stop)]);
     }
 }
 
@@ -216,14 +226,7 @@ fn model_a_store_that_is_edited_in_place_orphans_nothing_unsaid() {
             then([one(), away.clone()].concat());
             then([one(), away.clone(), back].concat());
             then([one(), away.clone(), vec![Move::Delete { push: 0 }, turn(0)]].concat());
-            then(
-                [
-                    one(),
-                    away,
-                    vec![apply(0, wish(0b010, 0b1001)), turn(0), Move::Turn { push: 0, behind: 2, stop: None }],
-                ]
-                .concat(),
-            );
+            then([one(), away, vec![apply(0, wish(0b010, 0b1001)), turn(0), behind(0, 2)]].concat());
         }
     }
 }
@@ -234,7 +237,7 @@ fn model_a_leader_that_sees_a_store_as_it_was_moves_nothing_back() {
     for (site, lag) in [(1, 0), (2, 0), (1, 2)] {
         let edit = Move::Edit { name: 0, site, session: true };
         let one = vec![apply(0, wish(0b001, 0b0111)), turn(0), edit, turn(0)];
-        let lags = vec![Move::Restart, Move::Lag { name: 0, site: lag }, turn(0), turn(0)];
+        let lags = vec![Move::Lag { name: 0, site: lag }, turn(0), turn(0)];
         then([one.clone(), lags.clone()].concat());
         then([one.clone(), lags.clone(), vec![Move::Delete { push: 0 }, turn(0), turn(0)]].concat());
         // The same store, but nothing was pushed through it yet.
@@ -245,15 +248,76 @@ fn model_a_leader_that_sees_a_store_as_it_was_moves_nothing_back() {
 
 #[test]
 fn model_a_stop_anywhere_after_a_store_was_edited_is_repaired() {
-    for stop in (0..120).step_by(2) {
-        let site = 1 + usize::from(stop % 4 == 0);
+    for polls in (0..120).step_by(2) {
+        let site = 1 + usize::from(polls % 4 == 0);
+        let stop = if polls % 8 < 4 { Stop::Panics(polls) } else { Stop::Exits(polls) };
         then(vec![
             apply(0, wish(0b001, 0b0110)),
             turn(0),
             Move::Edit { name: 0, site, session: true },
-            Move::Turn { push: 0, behind: 0, stop: Some(stop) },
+            stopped(0, stop),
             Move::Edit { name: 0, site: 0, session: true },
-            Move::Turn { push: 0, behind: 0, stop: Some(stop) },
+            stopped(0, stop),
         ]);
+    }
+}
+
+/// Two leaders reconcile one PushSecret each, and neither knows what the other one remembers.
+#[test]
+fn model_what_passes_between_two_leaders_comes_right() {
+    let (by, delete) = (|push, by| Move::Turn { push, by, behind: 0, stop: None }, Move::Delete { push: 0 });
+    for (owners, takers) in [(By::Leader, By::Former), (By::Former, By::Leader)] {
+        for moves in [
+            vec![delete.clone(), by(0, owners), by(1, takers)],
+            vec![by(1, takers), delete.clone(), by(0, owners), by(1, takers), by(0, owners)],
+            vec![by(1, takers), delete.clone(), by(0, owners), Move::TakeOver, by(1, takers), by(0, owners)],
+        ] {
+            if let Err(broken) = play_rename(wish(0b001, 0b1111), wish(0b001, 0b1111), &moves) {
+                panic!("{broken}\n{moves:#?}");
+            }
+        }
+    }
+    // The former leader knows that nobody wants it, and removes it while the leader lets it be taken.
+    let later = Wish { source: 1, ..wish(0b001, 0b1111) };
+    let source = |there| Move::Source { source: 1, there };
+    for after in (0..40).step_by(4) {
+        for turns in [[(0, By::Former), (1, By::Leader)], [(1, By::Leader), (0, By::Former)]] {
+            then(vec![
+                source(false),
+                apply(1, later),
+                delete.clone(),
+                by(0, By::Former),
+                by(1, By::Former),
+                source(true),
+                by(0, By::Leader),
+                Move::Both { turns, after },
+            ]);
+        }
+    }
+}
+
+/// Random cases that failed once, as their moves were.
+#[test]
+fn model_what_failed_once_holds() {
+    for moves in [
+        vec![apply(1, wish(3, 7)), apply(0, wish(3, 8)), turn(1), apply(1, wish(4, 1))],
+        vec![
+            Move::Lag { name: 0, site: 1 },
+            apply(0, wish(5, 1)),
+            turn(0),
+            Move::Edit { name: 2, site: 1, session: true },
+            turn(0),
+        ],
+        vec![
+            apply(1, wish(3, 8)),
+            turn(1),
+            apply(0, wish(3, 13)),
+            apply(1, wish(1, 7)),
+            Move::Erase { site: 0, path: 0, mark: false },
+        ],
+    ] {
+        if let Err(broken) = play(&moves) {
+            panic!("{broken}\n{moves:#?}");
+        }
     }
 }

@@ -50,6 +50,34 @@ pub enum Standing {
     Lossy,
 }
 
+impl Standing {
+    /// Whether a store's object, or its credential, is at fault, and not the server.
+    pub fn is_of_stores(self) -> bool {
+        match self {
+            Standing::Absent | Standing::Refused | Standing::Broken => true,
+            Standing::Up | Standing::Hanging | Standing::Down | Standing::Lossy => false,
+        }
+    }
+}
+
+/// Which process does something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The one that leads.
+    Leader,
+    /// One that led before, and does not know yet that another one does. It remembers what it knew.
+    Former,
+}
+
+/// How a reconcile is cut off after so many polls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It panics, and its process remembers what it knew.
+    Panics(u16),
+    /// Its process ends, and the next one knows nothing.
+    Exits(u16),
+}
+
 /// One thing that happens.
 #[derive(Clone, Debug)]
 pub enum Move {
@@ -65,20 +93,25 @@ pub enum Move {
     Store { server: usize, standing: Standing },
     /// A store is edited to lead elsewhere, and its sessions from before are kept or not.
     Edit { name: usize, site: usize, session: bool },
-    /// A leader takes over whose watch shows a store as it once was.
+    /// The same, and the new leader's watch shows a store as it once was.
     Lag { name: usize, site: usize },
     /// Its watch has caught up.
     Told,
-    /// The PushSecret is reconciled, as the cache has it: so many versions behind. It is stopped
-    /// after so many polls.
-    Turn { push: usize, behind: usize, stop: Option<u16> },
+    /// The PushSecret is reconciled, as a cache has it: so many versions behind. Our own last status
+    /// may be one of them, although [`crate::controller::written`] knows it.
+    Turn { push: usize, by: By, behind: usize, stop: Option<Stop> },
+    /// Two reconciles at once. The second begins after so many polls of the first, which stands still
+    /// until then if it is another process's.
+    Both { turns: [(usize, By); 2], after: u16 },
     /// Whoever was woken is reconciled.
-    Woken,
+    Woken { by: By },
     /// A server that calls itself like the first one gets all that stands there, as if restored
     /// from its snapshot, and a PushSecret that wants everything is reconciled with it.
     Forge,
-    /// The process starts anew: what it remembered is gone.
+    /// The process that leads ends, and another one leads.
     Restart,
+    /// Another process leads, and the one that led goes on for a while.
+    TakeOver,
     /// Time passes.
     Wait { seconds: u64 },
     /// The clock on the wall is set.
@@ -101,9 +134,19 @@ fn standing() -> impl Strategy<Value = Standing> {
 }
 
 fn turn() -> impl Strategy<Value = Move> {
-    let stop = prop_oneof![4 => Just(None), 1 => (0..150_u16).prop_map(Some)];
+    let (panics, exits) = ((0..150_u16).prop_map(Stop::Panics), (0..150_u16).prop_map(Stop::Exits));
+    let stop = prop_oneof![8 => Just(None), 1 => panics.prop_map(Some), 1 => exits.prop_map(Some)];
     let behind = prop_oneof![4 => Just(0_usize), 1 => 1..4_usize];
-    (0..PUSHES, behind, stop).prop_map(|(push, behind, stop)| Move::Turn { push, behind, stop })
+    (0..PUSHES, by(), behind, stop).prop_map(|(push, by, behind, stop)| Move::Turn { push, by, behind, stop })
+}
+
+fn both() -> impl Strategy<Value = Move> {
+    let turns = [(0..PUSHES, by()), (0..PUSHES, by())];
+    (turns, 0..60_u16).prop_map(|(turns, after)| Move::Both { turns, after })
+}
+
+fn by() -> impl Strategy<Value = By> {
+    prop_oneof![3 => Just(By::Leader), 1 => Just(By::Former)]
 }
 
 fn one() -> impl Strategy<Value = Move> {
@@ -117,8 +160,10 @@ fn one() -> impl Strategy<Value = Move> {
         1 => (0..NAMES.len(), 0..SITES.len()).prop_map(|(name, site)| Move::Lag { name, site }),
         1 => Just(Move::Told),
         12 => turn(),
-        3 => Just(Move::Woken),
+        3 => both(),
+        3 => by().prop_map(|by| Move::Woken { by }),
         1 => Just(Move::Restart),
+        1 => Just(Move::TakeOver),
         1 => prop_oneof![Just(1), Just(30), Just(61), Just(700)].prop_map(|seconds| Move::Wait { seconds }),
         1 => prop_oneof![Just(-10), Just(10)].prop_map(|minutes| Move::Clock { minutes }),
     ]
@@ -136,12 +181,13 @@ pub fn rename() -> impl Strategy<Value = (Wish, Wish, Vec<Move>)> {
     let standing = prop_oneof![3 => Just(Up), 1 => Just(Broken), 1 => Just(Hanging), 1 => Just(Down), 1 => Just(Lossy)];
     let one = prop_oneof![
         12 => turn(),
-        4 => Just(Move::Woken),
+        4 => by().prop_map(|by| Move::Woken { by }),
         3 => Just(Move::Forge),
         3 => Just(Move::Delete { push: 0 }),
         2 => (0..SERVERS.len(), standing).prop_map(|(server, standing)| Move::Store { server, standing }),
         1 => (0..SOURCES).prop_map(|source| Move::Source { source, there: true }),
         1 => Just(Move::Restart),
+        1 => Just(Move::TakeOver),
         1 => prop_oneof![Just(1), Just(61)].prop_map(|seconds| Move::Wait { seconds }),
     ];
     (more, vec(one, 1..25)).prop_map(|((first, second), moves)| (first, second, moves))

@@ -16,7 +16,7 @@ pub fn spec(wish: Wish) -> Value {
         json!({ "match": { "secretKey": "key", "remoteRef": { "remoteKey": PATHS[path], "property": PROPERTIES[property] } } })
     });
     json!({
-        "refreshInterval": "1h", "deletionPolicy": format!("{:?}", wish.policy), "secretStoreRefs": stores,
+        "refreshInterval": "24h", "deletionPolicy": format!("{:?}", wish.policy), "secretStoreRefs": stores,
         "selector": { "secret": { "name": format!("source{}", wish.source) } }, "data": data.collect::<Vec<_>>(),
     })
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
 
 use super::moves::{NAMES, SERVERS, SITES, Standing};
 use crate::api::selector::StoreKind;
@@ -20,32 +19,23 @@ pub const BROKEN: &str = "broken";
 /// A store of a server that only calls itself like the first one.
 pub const FORGED: &str = "forged";
 
-/// Where the stores lead, and with which places sessions are left, by the stores' numbers.
-pub struct Edited {
-    pub leads: [usize; NAMES.len()],
-    /// Where they led when the watch last showed them, where it is behind.
-    pub shown: [Option<usize>; NAMES.len()],
-    pub sessions: BTreeSet<(usize, usize)>,
-}
-
+/// The stores during one reconcile, as its process has them.
 pub struct Shelf {
     pub servers: [FakeStore; SERVERS.len()],
     pub forged: FakeStore,
-    pub standing: Arc<Mutex<[Standing; SERVERS.len()]>>,
-    pub stores: Arc<Mutex<Edited>>,
+    pub standing: [Standing; SERVERS.len()],
+    /// Where the stores lead, by their numbers.
+    pub leads: [usize; NAMES.len()],
+    /// Where they lead by the watch.
+    pub shown: [usize; NAMES.len()],
+    /// The places with which there are sessions from before a store was edited.
+    pub sessions: BTreeSet<(usize, usize)>,
 }
 
 impl Shelf {
     fn at(&self, name: usize, site: usize) -> Arc<dyn StoreClient> {
         let (server, mount) = SITES[site];
         Arc::new(self.servers[server].with_identity(NAMES[name].0).with_mount(mount))
-    }
-}
-
-impl Edited {
-    /// Where a store leads by the watch.
-    fn seen(&self, name: usize) -> usize {
-        self.shown[name].unwrap_or(self.leads[name])
     }
 }
 
@@ -70,8 +60,8 @@ impl Stores for Shelf {
         if store.name == FORGED {
             return Ok(Arc::new(self.forged.clone()));
         }
-        let known = number(store).map(|name| (name, self.stores.lock().seen(name)));
-        let standing = known.map_or(Standing::Absent, |(_, site)| self.standing.lock()[SITES[site].0]);
+        let known = number(store).map(|name| (name, self.shown[name]));
+        let standing = known.map_or(Standing::Absent, |(_, site)| self.standing[SITES[site].0]);
         let (store, namespace) = (store.clone(), namespace.to_owned());
         match (known, standing) {
             (None, _) | (_, Standing::Absent) => Err(StoreRefusal::NotFound { store }),
@@ -84,7 +74,7 @@ impl Stores for Shelf {
     }
 
     async fn still_leads_to(&self, store: &StoreName, location: &StoreLocation) -> Result<bool, ClusterError> {
-        let leads = number(store).map(|name| self.stores.lock().leads[name]);
+        let leads = number(store).map(|name| self.leads[name]);
         Ok(leads.is_some_and(|leads| site(location) == Some(leads)))
     }
 
@@ -98,7 +88,7 @@ impl Stores for Shelf {
 
     fn former(&self, _namespace: &str, store: &StoreName, location: &StoreLocation) -> Option<Arc<dyn StoreClient>> {
         let (name, site) = (number(store)?, site(location)?);
-        self.stores.lock().sessions.contains(&(name, site)).then(|| self.at(name, site))
+        self.sessions.contains(&(name, site)).then(|| self.at(name, site))
     }
 
     fn labelled(&self, _namespace: &str, _kind: StoreKind, _query: &LabelQuery) -> BTreeSet<String> {

@@ -1,47 +1,33 @@
-//! The cluster, the stores and the controller of the model, and how each move changes them.
+//! The cluster, the stores and the processes of the model, and how each move changes them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
-use parking_lot::Mutex;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::laws::is_ready;
-use super::moves::{Move, NAMES, PATHS, PROPERTIES, PUSHES, Policy, SERVERS, SITES, SOURCES, Standing, Wish};
+use super::moves::{By, Move, NAMES, PATHS, PROPERTIES, PUSHES, Policy, SERVERS, SITES, SOURCES, Standing, Stop, Wish};
 use super::objects::{forger, secret, spec, stranger};
-use super::shelf::{Edited, FORGED, Shelf, site};
+use super::process::Process;
+use super::shelf::{FORGED, site};
 use crate::api::PushSecret;
-use crate::api::push_secret::{PushSecretData, PushSecretStatus};
-use crate::api::store_location::StoreLocation;
+use crate::api::push_secret::PushSecretData;
 use crate::cluster::in_memory::ApiServer;
-use crate::controller::referrers::Referrers;
-use crate::controller::report::Report;
 use crate::domain::claim;
 use crate::domain::convention::{Convention, Mode};
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::EntryState;
-use crate::metrics::LetGo;
-use crate::push::deletions::Deletions;
-use crate::push::intents::Intents;
-use crate::push::offers::Offers;
-use crate::push::patience::Leeway;
-use crate::push::reconcile::{self, reconcile};
-use crate::push::tests::bench::save;
 use crate::store::StoreError;
 use crate::store::fake::{FakeStore, Fault};
 
-/// A reconcile that takes longer is stopped, as a process is.
-const LONGEST_TURN: Duration = Duration::from_secs(300);
-/// How long what cannot be removed holds a PushSecret that is deleted.
-const CLEANUP_DEADLINE: Duration = Duration::from_secs(600);
-/// How often all PushSecrets are reconciled until it is calm, a good minute apart.
-const CALM_ROUNDS: usize = 14;
+/// How long it stays calm: longer than a deadline and the longest pause after a failure, and shorter
+/// than a refresh. What nobody was told of is found by retries, or not at all.
+const CALM: Duration = Duration::from_secs(1800);
+/// The most reconciles until nothing is left to do. One that is hindered tries again each minute.
+const CALM_TURNS: usize = 200;
 /// A PushSecret of another namespace that fails for ever, and whose mapping may mean any path (ADR
 /// 0027).
 const STRANGER: &str = "/namespaces/other/pushsecrets/stranger";
@@ -59,7 +45,7 @@ pub struct Spot {
 pub struct World {
     pub server: ApiServer,
     pub servers: [FakeStore; SERVERS.len()],
-    forged: FakeStore,
+    pub(super) forged: FakeStore,
     pub sources: [Option<String>; SOURCES],
     /// Where a value of ours may be that no ledger lists: its PushSecret said so, or the model did.
     pub orphaned: BTreeSet<Spot>,
@@ -70,32 +56,41 @@ pub struct World {
     /// What was let go before the deadline of its clean-up, by the clock that nobody sets.
     pub let_go_early: Option<String>,
     /// When each PushSecret was deleted, by its UID.
-    deleted: BTreeMap<String, tokio::time::Instant>,
-    standing: Arc<Mutex<[Standing; SERVERS.len()]>>,
-    stores: Arc<Mutex<Edited>>,
-    referrers: Referrers,
-    config_maps: Referrers,
-    intents: Intents,
-    deletions: Deletions,
-    offers: Offers,
-    leeway: Leeway,
-    woken: Arc<Mutex<Vec<Name>>>,
-    began: Instant,
-    clock: i64,
+    pub(super) deleted: BTreeMap<String, Instant>,
+    pub(super) standing: [Standing; SERVERS.len()],
+    /// Where the stores lead.
+    pub(super) leads: [usize; NAMES.len()],
+    /// The process that leads.
+    pub(super) leader: Process,
+    /// One that led before, and does not know yet that another one does.
+    pub(super) former: Option<Process>,
+    /// What watches last showed of each PushSecret.
+    shown: [Option<Shown>; PUSHES],
+    pub(super) began: std::time::Instant,
+    pub(super) clock: i64,
     serial: u64,
+}
+
+/// What of a PushSecret triggers a reconcile if it changes.
+#[derive(PartialEq, Eq)]
+struct Shown {
+    uid: Option<String>,
+    generation: Option<i64>,
+    finalizers: Option<Vec<String>>,
+    is_deleted: bool,
 }
 
 impl World {
     pub fn new() -> Self {
-        let (server, woken) = (ApiServer::default(), Arc::<Mutex<Vec<Name>>>::default());
+        let server = ApiServer::default();
         let servers = SERVERS.map(FakeStore::on);
         servers.iter().for_each(FakeStore::yield_at_each_request);
         SITES.iter().for_each(|(server, mount)| servers[*server].add_mount(mount));
         server.yield_at_each_request();
         server.put("/namespaces/db", json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "db" } }));
         let mut world = World {
-            offers: offers(&server, &woken),
-            woken,
+            leader: process(&server),
+            former: Some(process(&server)),
             server,
             servers,
             forged: FakeStore::on(SERVERS[0]).with_address("forged.example").with_identity(FORGED),
@@ -105,18 +100,10 @@ impl World {
             moving: BTreeSet::new(),
             let_go_early: None,
             deleted: BTreeMap::new(),
-            standing: Arc::new(Mutex::new([Standing::Up; SERVERS.len()])),
-            stores: Arc::new(Mutex::new(Edited {
-                leads: NAMES.map(|(_, site)| site),
-                shown: [None; NAMES.len()],
-                sessions: BTreeSet::new(),
-            })),
-            referrers: Referrers::default(),
-            config_maps: Referrers::default(),
-            intents: Intents::default(),
-            deletions: Deletions::default(),
-            leeway: Leeway::default(),
-            began: Instant::now(),
+            standing: [Standing::Up; SERVERS.len()],
+            leads: NAMES.map(|(_, site)| site),
+            shown: [None, None],
+            began: std::time::Instant::now(),
             clock: 0,
             serial: 0,
         };
@@ -136,63 +123,178 @@ impl World {
             Move::Edit { name, site, session } => self.edit(*name, *site, *session),
             Move::Lag { name, site } => self.lag(*name, *site),
             Move::Told => self.told(),
-            Move::Turn { push, behind, stop } => self.turn(*push, *behind, *stop).await,
-            Move::Woken => self.woken().await,
+            Move::Turn { push, by, behind, stop } => self.turn(*push, *by, *behind, *stop).await,
+            Move::Both { turns, after } => self.both(*turns, *after).await,
+            Move::Woken { by } => self.woken(*by).await,
             Move::Forge => self.forge().await,
             Move::Restart => self.restart(),
+            Move::TakeOver => self.take_over(),
             Move::Wait { seconds } => tokio::time::advance(Duration::from_secs(*seconds)).await,
             Move::Clock { minutes } => self.clock += minutes,
         }
+        self.show();
     }
 
-    /// All servers answer again, and every PushSecret is reconciled until nothing is left to do.
+    /// All servers answer again, and one process leads. It reconciles what it is woken for and what
+    /// is due, until nothing is left to do before the next refresh.
     pub async fn calm(&mut self) -> Result<(), String> {
         (0..SERVERS.len()).for_each(|server| self.stand(server, Standing::Up));
         self.told();
-        self.clock = 0;
-        for round in 0..CALM_ROUNDS {
-            self.round().await;
-            super::laws::hold(self).map_err(|broken| format!("in calm round {round}: {broken}"))?;
+        (self.clock, self.former) = (0, None);
+        self.strangers_turn().await;
+        self.settle(CALM).await
+    }
+
+    /// Once more after a refresh, which finds what others wrote beside its own.
+    pub async fn refreshed(&mut self) -> Result<(), String> {
+        self.refresh(std::iter::once(&self.leader));
+        if self.server.push_secret(FORGER).is_some() {
+            self.leader.wake([Name::new("other", "forger")]);
+        }
+        self.settle(Duration::from_secs(120)).await
+    }
+
+    async fn settle(&mut self, within: Duration) -> Result<(), String> {
+        let (latest, mut turns) = (Instant::now() + within, 0);
+        while let Some(name) = self.leader.next(latest).await {
+            self.turn_of(&name).await;
+            self.show();
+            super::laws::hold(self).map_err(|broken| format!("when {name} was reconciled in the calm: {broken}"))?;
+            turns += 1;
+            if turns > CALM_TURNS {
+                return Err(format!("it does not become calm: {name} is reconciled again"));
+            }
         }
         Ok(())
     }
 
     /// Another round changes nothing, anywhere.
     pub async fn stays_silent(&mut self) -> Result<(), String> {
-        let mutations = |world: &World| -> Vec<String> {
-            let stores = world.servers.iter().flat_map(FakeStore::requests);
-            let stores = stores.filter(|request| request.operation.mutates()).map(|request| format!("{request:?}"));
-            world.server.writes().into_iter().chain(stores).collect()
+        let mutations = |world: &World| -> Vec<Vec<String>> {
+            let of_store = |store: &FakeStore| {
+                let mutating = store.requests().into_iter().filter(|request| request.operation.mutates());
+                mutating.map(|request| format!("{request:?}")).collect()
+            };
+            std::iter::once(world.server.writes()).chain(world.servers.iter().map(of_store)).collect()
         };
-        let before = mutations(self).len();
-        self.round().await;
-        match &mutations(self)[before.min(mutations(self).len())..] {
-            [] => Ok(()),
-            more => Err(format!("it is not silent: {more:?}")),
-        }
-    }
-
-    async fn round(&mut self) {
+        let before = mutations(self);
         tokio::time::advance(Duration::from_secs(61)).await;
         for push in 0..PUSHES {
-            self.turn(push, 0, None).await;
+            self.turn(push, By::Leader, 0, None).await;
         }
         self.strangers_turn().await;
         if self.server.push_secret(FORGER).is_some() {
             self.forge().await;
         }
+        let after = mutations(self).into_iter().zip(&before);
+        let more: Vec<String> = after.flat_map(|(after, before)| after.into_iter().skip(before.len())).collect();
+        if more.is_empty() { Ok(()) } else { Err(format!("it is not silent: {more:?}")) }
     }
 
-    async fn woken(&mut self) {
-        let woken: BTreeSet<Name> = self.woken.lock().drain(..).collect();
-        for push in (0..PUSHES).filter(|push| woken.contains(&Name::new("db", name(*push)))) {
-            self.turn(push, 0, None).await;
+    /// One reconcile of whoever has this name.
+    async fn turn_of(&mut self, of: &Name) {
+        match (0..PUSHES).find(|push| Name::new("db", name(*push)) == *of) {
+            Some(push) => self.turn(push, By::Leader, 0, None).await,
+            None if of.name == "forger" => self.forge().await,
+            None => self.strangers_turn().await,
         }
+    }
+
+    async fn turn(&mut self, push: usize, by: By, behind: usize, stop: Option<Stop>) {
+        let by = self.as_it_is(by);
+        self.stores_may_move(by);
+        match self.run(push, by, behind, stop).await {
+            Some(turn) => self.take(&turn),
+            None => self.process(by).begins(&Name::new("db", name(push))),
+        }
+        if by == By::Former {
+            self.refresh_of([push]);
+        }
+    }
+
+    /// A process reconciles a PushSecret once at a time.
+    async fn both(&mut self, turns: [(usize, By); 2], after: u16) {
+        let turns = turns.map(|(push, by)| (push, self.as_it_is(by)));
+        if turns[0] == turns[1] {
+            return self.turn(turns[0].0, turns[0].1, 0, None).await;
+        }
+        turns.iter().for_each(|(_, by)| self.stores_may_move(*by));
+        for turn in self.run_both(turns, after).await.iter().flatten() {
+            self.take(turn);
+        }
+        if turns.iter().any(|(_, by)| *by == By::Former) {
+            self.refresh_of([0]);
+        }
+    }
+
+    /// If none is left that led before, the one that leads does its part.
+    fn as_it_is(&self, by: By) -> By {
+        if self.former.is_some() { by } else { By::Leader }
+    }
+
+    async fn woken(&mut self, by: By) {
+        let process = self.process(by);
+        let woken: Vec<usize> = (0..PUSHES).filter(|push| process.is_woken(&Name::new("db", name(*push)))).collect();
+        for push in woken {
+            self.turn(push, by, 0, None).await;
+        }
+    }
+
+    /// If none is left that led before, the one that leads.
+    pub(super) fn process(&self, by: By) -> &Process {
+        match by {
+            By::Leader => &self.leader,
+            By::Former => self.former.as_ref().unwrap_or(&self.leader),
+        }
+    }
+
+    fn processes(&self) -> impl Iterator<Item = &Process> {
+        std::iter::once(&self.leader).chain(&self.former)
+    }
+
+    /// Nobody tells the leader what a former one writes: the status of a PushSecret, a value by an
+    /// old copy of it, or, at the same time as the leader, over what the leader lets another take.
+    /// The next refresh finds it (ADR 0026, ADR 0027). Here it is at once.
+    fn refresh_of(&self, pushes: impl IntoIterator<Item = usize>) {
+        self.leader.wake(pushes.into_iter().map(|push| Name::new("db", name(push))));
+    }
+
+    /// The watch of a former leader may be behind.
+    fn stores_may_move(&mut self, by: By) {
+        if by == By::Former {
+            self.stores_move();
+        }
+    }
+
+    /// Watches show what has become of the PushSecrets.
+    fn show(&mut self) {
+        for push in 0..PUSHES {
+            let (name, present) = (Name::new("db", name(push)), self.server.push_secret(&url(push)));
+            let present = present.map(|push| Shown {
+                uid: push.metadata.uid,
+                generation: push.metadata.generation,
+                finalizers: push.metadata.finalizers,
+                is_deleted: push.metadata.deletion_timestamp.is_some(),
+            });
+            if present != self.shown[push] {
+                self.processes().for_each(|process| match &present {
+                    Some(_) => process.wake([name.clone()]),
+                    None => process.forget(&name),
+                });
+                self.shown[push] = present;
+            }
+        }
+    }
+
+    /// Everything is reconciled again: a store was edited, or the refresh finds something that
+    /// nobody was told of.
+    fn refresh<'p>(&self, processes: impl Iterator<Item = &'p Process>) {
+        processes.for_each(|process| process.wake(known(&self.server)));
     }
 
     /// One reconcile of the stranger. The convention of its namespace lets it name no path.
     async fn strangers_turn(&self) {
-        self.reconcile(self.stranger(), &Convention::with_mode(Mode::Off)).await;
+        self.reconcile(&self.leader, self.stranger(), &Convention::with_mode(Mode::Off)).await;
     }
 
     async fn forge(&self) {
@@ -208,21 +310,24 @@ impl World {
             self.server.put(FORGER, forger());
         }
         let forger = self.server.push_secret(FORGER).expect("nobody deletes it");
-        self.reconcile(forger, &Convention::with_mode(Mode::Off)).await;
+        self.reconcile(&self.leader, forger, &Convention::with_mode(Mode::Off)).await;
     }
 
     pub fn stranger(&self) -> PushSecret {
         self.server.push_secret(STRANGER).expect("nobody deletes it")
     }
 
-    /// Whether somebody asked it since the last ones who were woken had their turn.
+    /// Whether somebody asked it.
     pub fn is_stranger_asked(&self) -> bool {
-        self.woken.lock().contains(&Name::new("other", "stranger"))
+        self.processes().any(|process| process.is_woken(&Name::new("other", "stranger")))
     }
 
-    fn restart(&mut self) {
-        self.offers = offers(&self.server, &self.woken);
-        (self.intents, self.deletions, self.leeway) = (Intents::default(), Deletions::default(), Leeway::default());
+    pub(super) fn restart(&mut self) {
+        self.leader = process(&self.server);
+    }
+
+    fn take_over(&mut self) {
+        self.former = Some(std::mem::replace(&mut self.leader, process(&self.server)));
     }
 
     fn next(&mut self) -> u64 {
@@ -258,13 +363,10 @@ impl World {
             self.may_leave(push);
         }
         let uid = object.metadata.uid.clone().unwrap_or_default();
-        self.deleted.entry(uid).or_insert_with(tokio::time::Instant::now);
+        self.deleted.entry(uid).or_insert_with(Instant::now);
         let mut object = json!(object);
         match object["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty) {
-            true => {
-                self.server.remove(&url(push));
-                self.offers.forget(&Name::new("db", name(push)));
-            }
+            true => self.server.remove(&url(push)),
             false => {
                 object["metadata"]["deletionTimestamp"] =
                     json!(Timestamp::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
@@ -290,6 +392,8 @@ impl World {
             Some(value) => self.server.put(&url, secret(&format!("source{source}"), value)),
             None => self.server.remove(&url),
         }
+        let source = Name::new("db", format!("source{source}"));
+        self.processes().for_each(|process| process.sees_source(&source));
     }
 
     fn erase(&mut self, site: usize, path: usize, mark: bool) {
@@ -302,19 +406,24 @@ impl World {
         // Nobody can say any more whose these are: another may take them, and let them go.
         self.acknowledged.retain(|(spot, _)| (spot.site, spot.path) != (site, path));
         self.moving.retain(|(spot, _)| (spot.site, spot.path) != (site, path));
+        self.refresh(self.processes());
     }
 
     fn lag(&mut self, name: usize, site: usize) {
         self.stores_move();
-        self.stores.lock().shown[name] = Some(site);
+        self.take_over();
+        self.leader.shown[name] = Some(site);
     }
 
     fn told(&mut self) {
         self.stores_move();
-        self.stores.lock().shown = [None; NAMES.len()];
+        for process in std::iter::once(&mut self.leader).chain(&mut self.former) {
+            process.shown = [None; NAMES.len()];
+        }
+        self.refresh(self.processes());
     }
 
-    /// A store leads elsewhere now, or so it seems to the controller.
+    /// A store leads elsewhere now, or so it seems to a process.
     fn stores_move(&mut self) {
         for push in 0..PUSHES {
             if self.server.push_secret(&url(push)).is_some_and(|push| policy(&push) == Policy::None) {
@@ -323,19 +432,25 @@ impl World {
         }
     }
 
+    /// The watch of a process that led before does not show it yet.
     fn edit(&mut self, name: usize, site: usize, session: bool) {
         self.stores_move();
-        let mut stores = self.stores.lock();
-        let before = std::mem::replace(&mut stores.leads[name], site);
-        if !session {
-            stores.sessions.retain(|(of, _)| *of != name);
-        } else if before != site {
-            stores.sessions.insert((name, before));
+        let before = std::mem::replace(&mut self.leads[name], site);
+        for process in std::iter::once(&mut self.leader).chain(&mut self.former) {
+            if !session {
+                process.sessions.retain(|(of, _)| *of != name);
+            } else if before != site {
+                process.sessions.insert((name, before));
+            }
         }
+        if let Some(former) = &mut self.former {
+            former.shown[name].get_or_insert(before);
+        }
+        self.refresh(std::iter::once(&self.leader));
     }
 
     fn stand(&mut self, server: usize, standing: Standing) {
-        self.standing.lock()[server] = standing;
+        let before = std::mem::replace(&mut self.standing[server], standing);
         let fake = &self.servers[server];
         fake.recover();
         let mut odd = false;
@@ -351,71 +466,10 @@ impl World {
         if standing == Standing::Hanging {
             fake.hang();
         }
-    }
-
-    /// One reconcile with its status written, as the controller does it, or as much of it as the
-    /// polls allow.
-    async fn turn(&mut self, push: usize, behind: usize, stop: Option<u16>) {
-        let Some(object) = self.server.get_before::<PushSecret>(&url(push), behind) else { return };
-        let convention = Convention::default();
-        let object_locations = object.status.as_ref().map(|status| status.store_locations.clone());
-        let deleted = self.deleted.get(object.metadata.uid.as_deref().unwrap_or_default()).copied();
-        let run = tokio::time::timeout(LONGEST_TURN, self.reconcile(object, &convention));
-        let before: Vec<Spot> = self
-            .server
-            .push_secret(&url(push))
-            .iter()
-            .flat_map(|push| spots().filter(move |spot| lists(push, *spot)))
-            .collect();
-        let known = object_locations.unwrap_or_default();
-        let report = match stop {
-            None => run.await.ok(),
-            Some(polls) => stopped(run, polls).await.and_then(Result::ok),
-        };
-        if self.server.push_secret(&url(push)).is_none() {
-            self.offers.forget(&Name::new("db", name(push)));
+        // Whatever is wrong with its stores is an object's fault, and its repair is an edit.
+        if [before, standing].iter().any(|standing| standing.is_of_stores()) {
+            self.refresh(self.processes());
         }
-        if report.is_none() {
-            // Its last word may have gone with it: that it lets the PushSecret go, or leaves what
-            // it cannot tell its own.
-            let is_gone = self.server.push_secret(&url(push)).is_none();
-            let unsaid: Vec<Spot> = before.into_iter().filter(|spot| is_gone || self.is_foreign(*spot)).collect();
-            self.orphaned.extend(unsaid);
-        }
-        if let Some(Report::LetGo { why: why @ (LetGo::StoreGone | LetGo::Unreadable), left }) = &report
-            && deleted.is_none_or(|deleted| deleted.elapsed() < CLEANUP_DEADLINE)
-        {
-            self.let_go_early = Some(format!("{why:?}: {left}"));
-        }
-        let mut words = Vec::new();
-        let mut report = report.as_ref();
-        while let Some(Report::LetGo { left, .. } | Report::Orphaned { left, .. }) = report {
-            words.extend(left.split([',', ';']).map(str::to_owned));
-            report = match report {
-                Some(Report::Orphaned { rest, .. }) => Some(rest),
-                _ => None,
-            };
-        }
-        let named: Vec<Spot> =
-            spots().filter(|spot| words.iter().any(|part| self.names(part, *spot, &known))).collect();
-        self.orphaned.extend(named);
-    }
-
-    /// Whether a message names the value there: by its former location, or by where the store leads
-    /// or led by the status.
-    fn names(&self, words: &str, spot: Spot, known: &BTreeMap<String, StoreLocation>) -> bool {
-        let (server, mount) = SITES[spot.site];
-        let leads = self.stores.lock().leads;
-        let mut names =
-            NAMES.iter().enumerate().filter(|(_, (name, _))| words.contains(&format!("ClusterSecretStore/{name}")));
-        let is_there = match words.contains("(formerly ") {
-            true => words.contains(&format!("(formerly mount {mount} at {})", SERVERS[server])),
-            false => names.any(|(number, (name, _))| {
-                let recorded = known.get(&format!("ClusterSecretStore/{name}")).and_then(site);
-                recorded.unwrap_or(leads[number]) == spot.site
-            }),
-        };
-        is_there && words.contains(PATHS[spot.path]) && words.contains(PROPERTIES[spot.property])
     }
 
     /// Whether the spec asks for it.
@@ -425,46 +479,8 @@ impl World {
 
     /// The places that the spec's stores lead to.
     pub fn sites_of(&self, push: &PushSecret) -> BTreeSet<usize> {
-        let leads = self.stores.lock().leads;
         let named = |name: &str| push.spec.secret_store_refs.iter().any(|store| store.name.as_deref() == Some(name));
-        NAMES.iter().zip(leads).filter(|((name, _), _)| named(name)).map(|(_, site)| site).collect()
-    }
-
-    async fn reconcile(&self, object: PushSecret, convention: &Convention) -> Report<PushSecretStatus> {
-        let cluster = self.server.cluster();
-        let (servers, standing, stores) = (self.servers.clone(), self.standing.clone(), self.stores.clone());
-        let shelf = Shelf { servers, forged: self.forged.clone(), standing, stores };
-        // The runtime's clock moves only when we let it.
-        let passed = Duration::from_millis(
-            u64::try_from(tokio::time::Instant::now().into_std().saturating_duration_since(self.began).as_millis())
-                .unwrap_or_default(),
-        );
-        let now = Timestamp::UNIX_EPOCH + Duration::from_secs(1_700_000_000) + passed;
-        let world = reconcile::World {
-            cluster: &cluster,
-            stores: &shelf,
-            announce: &|_key, _pushed| {},
-            publishes: &|_places| {},
-            beyond: &Vec::new,
-            tells_beyond: &|_paths| {},
-            referrers: &self.referrers,
-            config_maps: &self.config_maps,
-            convention,
-            heartbeat: Duration::from_secs(24 * 3600),
-            cleanup_deadline: CLEANUP_DEADLINE,
-            cluster_name: "here",
-            intents: &self.intents,
-            deletions: &self.deletions,
-            offers: &self.offers,
-            leeway: &self.leeway,
-            instant: self.began + passed,
-            now: now + SignedDuration::from_mins(self.clock),
-        };
-        let (uid, name) = (object.metadata.uid.clone().unwrap_or_default(), object.name_any());
-        let namespace = object.namespace().unwrap_or_default();
-        let report = reconcile(Arc::new(object), &world).await;
-        save(&cluster, [&uid, &namespace, &name], &report).await;
-        report
+        NAMES.iter().zip(self.leads).filter(|((name, _), _)| named(name)).map(|(_, site)| site).collect()
     }
 
     /// All PushSecrets that are there.
@@ -494,9 +510,15 @@ impl World {
     }
 }
 
-fn offers(server: &ApiServer, woken: &Arc<Mutex<Vec<Name>>>) -> Offers {
-    let woken = woken.clone();
-    Offers::new(Box::new(server.clone()), Box::new(move |name| woken.lock().push(name)))
+/// A process that begins.
+fn process(server: &ApiServer) -> Process {
+    Process::new(server, known(server))
+}
+
+/// The names of the PushSecrets that are there.
+fn known(server: &ApiServer) -> impl Iterator<Item = Name> {
+    let there: Vec<usize> = (0..PUSHES).filter(|push| server.push_secret(&url(*push)).is_some()).collect();
+    there.into_iter().map(|push| Name::new("db", name(push)))
 }
 
 /// Every property of every path at every place.
@@ -544,24 +566,12 @@ pub fn at(site: usize, path: usize) -> RemotePath {
     RemotePath::parse(Some(SITES[site].1), PATHS[path]).expect("a path of the convention")
 }
 
-fn name(push: usize) -> &'static str {
+pub fn name(push: usize) -> &'static str {
     ["first", "second"][push]
 }
 
-fn url(push: usize) -> String {
+pub fn url(push: usize) -> String {
     format!("/namespaces/db/pushsecrets/{}", name(push))
-}
-
-/// Polls so often, and drops what is not done by then.
-async fn stopped<F: Future>(future: F, polls: u16) -> Option<F::Output> {
-    let mut future = pin!(future);
-    for _ in 0..polls {
-        if let Poll::Ready(done) = futures::poll!(&mut future) {
-            return Some(done);
-        }
-        tokio::task::yield_now().await;
-    }
-    None
 }
 
 /// By name, what every PushSecret lists, for messages.
