@@ -133,6 +133,19 @@ impl Cut {
 }
 
 impl ClusterError {
+    /// Whether the request may have been carried out all the same, or may still be.
+    pub fn leaves_open(&self) -> bool {
+        match self {
+            ClusterError::Api { .. } | ClusterError::Timeout { .. } | ClusterError::Transport { .. } => true,
+            ClusterError::NotFound { .. }
+            | ClusterError::AlreadyExists { .. }
+            | ClusterError::Conflict { .. }
+            | ClusterError::Forbidden { .. }
+            | ClusterError::Invalid { .. }
+            | ClusterError::NamespaceTerminating { .. } => false,
+        }
+    }
+
     /// What somebody can do who chose the cluster.
     pub fn advice(&self) -> Option<&'static str> {
         let ClusterError::Transport { cause, .. } = self else { return None };

@@ -22,6 +22,8 @@ pub enum Fault {
     Refuse,
     /// It is carried out, and answered with 500.
     LoseReply,
+    /// It is answered with 500, and carried out when [`ApiServer::arrive`] says so.
+    Delay,
 }
 
 /// What decides about a request, by its method and URL, before it is served.
@@ -39,6 +41,8 @@ struct Content {
     hook: Option<Hook>,
     /// The next writes of URLs that contain a word run into a fault.
     faults: Vec<(&'static str, Fault)>,
+    /// The requests that are still on their way.
+    delayed: Vec<(Method, Uri, Bytes)>,
     /// Every state that an object ever had.
     history: BTreeMap<String, Vec<Value>>,
     yields: bool,
@@ -107,6 +111,14 @@ impl ApiServer {
         self.content().faults.push((word, fault));
     }
 
+    /// The requests that are still on their way arrive.
+    pub fn arrive(&self) {
+        let mut content = self.content();
+        for (method, uri, body) in std::mem::take(&mut content.delayed) {
+            content.answer(&method, &below_the_root(uri.path()), uri.query(), &body);
+        }
+    }
+
     /// Drops the faults of writes that were not made.
     pub fn heal(&self) {
         self.content().faults.clear();
@@ -140,6 +152,10 @@ impl ApiServer {
             Some(Fault::Refuse) => failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
             Some(Fault::LoseReply) => {
                 content.answer(method, &url, uri.query(), body);
+                failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError")
+            }
+            Some(Fault::Delay) => {
+                content.delayed.push((method.clone(), uri.clone(), body.clone()));
                 failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError")
             }
             None => content.answer(method, &url, uri.query(), body),

@@ -261,12 +261,13 @@ impl<R: Reconciler> Driven<R> {
                 // Its status is written over what the cache shows, or not at all.
                 Err(denied @ ClusterError::Forbidden { .. }) => {
                     warn!(kind = R::KIND.as_str(), object = %name, %denied, "an object whose status is owed is taken from the cache");
-                    return Ok(Some(cached.clone()));
+                    Some(cached.clone())
                 }
                 other => other?,
             };
             return Ok(live.filter(|live| live.uid().as_deref() == Some(&uid)).map(|mut live| {
                 trim(&mut live);
+                self.context.written.found(&live);
                 live
             }));
         }

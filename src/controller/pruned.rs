@@ -62,7 +62,8 @@ impl Pruned {
     }
 }
 
-fn fingerprint(value: &Value) -> u64 {
+/// A digest of a status, to compare it with others in this process.
+pub(super) fn fingerprint(value: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.to_string().hash(&mut hasher);
     hasher.finish()

@@ -135,9 +135,8 @@ impl<K: ApiObject> Subject<'_, K> {
     }
 
     /// Writes a status if it differs from the one found, and if the server would keep more of it
-    /// than before. What the one found lacks is never removed: a cache may lag behind a ledger. A
-    /// status that is owed is written over the state that was found: the write that failed may still
-    /// arrive.
+    /// than before. What the one found lacks is never removed: a cache may lag behind a ledger. As
+    /// long as an earlier write may arrive, a status is written over the state that was found alone.
     ///
     /// # Errors
     /// Any error of a request; a conflict if the object is not at `resource_version` any more, or
@@ -155,12 +154,13 @@ impl<K: ApiObject> Subject<'_, K> {
             Some(patch) if !context.pruned.is_known(&uid, writer, after, before) => patch,
             Some(_) | None => return Ok(Put::AsItWas),
         };
-        let found = self.object.meta().resource_version.as_deref().filter(|_| context.written.is_owed(&uid));
+        let is_fenced = context.written.is_owed(&uid) || context.written.has_unanswered(&uid);
+        let found = self.object.meta().resource_version.as_deref().filter(|_| is_fenced);
         let precondition = Precondition { uid: &uid, resource_version: resource_version.or(found) };
         let subject = format!("{} {}", self.kind.as_str(), self.name);
-        context.written.begin(&uid);
+        context.written.begin(&uid, after);
         let stored = context.cluster.patch_status(&self.api, &subject, &self.name.name, &precondition, patch).await;
-        let stored = stored.inspect_err(|_| context.written.failed(&uid))?;
+        let stored = stored.inspect_err(|error| context.written.failed(&uid, error))?;
         match stored.0 {
             Ok(mut stored) => {
                 trim(&mut stored);
@@ -169,7 +169,7 @@ impl<K: ApiObject> Subject<'_, K> {
                     context.pruned.note(&uid, writer, after, kept.get("status").unwrap_or(&Value::Null));
                 }
             }
-            Err(_invalid) => context.written.failed(&uid),
+            Err(_invalid) => context.written.ended(&uid),
         }
         Ok(Put::Written)
     }

@@ -72,13 +72,19 @@ where
     let precondition = Precondition { uid, resource_version: None };
     let subject = format!("{} {name}", kind.as_str());
     let change = json!({ "conditions": conditions, "observedGeneration": generation });
-    match context.cluster.patch_status(api, &subject, &name.name, &precondition, change).await {
+    context.written.begin(uid, &change);
+    let stored = context.cluster.patch_status(api, &subject, &name.name, &precondition, change).await;
+    match stored.inspect_err(|error| context.written.failed(uid, error)) {
         Ok(_stored) => {
+            context.written.ended(uid);
+            context.written.settle(uid);
             context.metrics.condition(kind, name, false);
             Published::Told(advice.requeue)
         }
         Err(ClusterError::NotFound { .. }) => Published::Gone,
         Err(error) => {
+            // It may arrive when the object is corrected.
+            context.written.owe(uid);
             context.metrics.condition(kind, name, false);
             warn!(kind = kind.as_str(), object = %name, %error, "the status was not written");
             Published::Told(Requeue::BackOff)

@@ -169,6 +169,10 @@ fn held(
     }
     let verdict = Verdict { ready: true, reason: Reason::SecretSynced, message };
     let mut after = ExternalSecretStatus { observed_generation: object.metadata.generation, ..before };
+    if after.binding.as_ref().is_none_or(|binding| binding.name.is_empty()) {
+        // It is there, although its creation was not answered.
+        after.binding = Some(Binding { name: desired.target.clone() });
+    }
     set_condition(&mut after, object, &verdict, moment);
     changed(object, verdict, after, requeue)
 }

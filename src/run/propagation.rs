@@ -60,7 +60,7 @@ impl Propagation {
             tokio::select! {
                 Some(push) = recounts.recv() => self.note(push, PAUSE),
                 Some(edit) = edits.recv() => match edit {
-                    Heard::One(push) => self.note(push, PAUSE),
+                    Heard::One { name, owner: _ } => self.note(name, PAUSE),
                     Heard::All => self.note_all(),
                 },
                 () = until(next) => self.count_due(&stop).await,

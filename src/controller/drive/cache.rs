@@ -16,7 +16,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 use crate::controller::context::Context;
-use crate::controller::guarded::Guarded;
+use crate::controller::guarded::{ApiObject, Guarded};
 use crate::domain::object_name::Name;
 
 /// The cache of a kind, before it is filled.
@@ -31,7 +31,7 @@ pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
     listeners: Vec<UnboundedSender<Heard>>,
 }
 
-impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Cache<K> {
+impl<K: ApiObject> Cache<K> {
     /// A cache that others besides the reconciler follow.
     pub fn heard_by(listeners: Vec<UnboundedSender<Heard>>) -> Self {
         Cache { listeners, ..Cache::default() }
@@ -44,13 +44,15 @@ impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Cache<K> {
         events: impl Stream<Item = watcher::Result<Event<Guarded<K>>>> + Send + 'static,
     ) -> impl Stream<Item = watcher::Result<Guarded<K>>> + Send + 'static {
         let Cache { writer, reader, filled, listeners } = self;
+        let written = context.clone();
         let shown = kube::runtime::reflector(writer, events).flat_map(move |event| {
             if matches!(event, Ok(Event::InitDone)) {
                 filled.cancel();
             }
             let heard = heard(&event);
             let shown = shown(event, &reader);
-            shown.iter().flatten().for_each(|object| told(&context, object));
+            // Our own status counts only if it is newer.
+            shown.iter().flatten().for_each(|object| context.written.shown(object));
             for (listener, heard) in listeners.iter().zip(std::iter::repeat(heard)) {
                 // A closed channel means that the process is shutting down.
                 let _closed = heard.is_some_and(|heard| listener.send(heard).is_err());
@@ -60,6 +62,11 @@ impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Cache<K> {
                 Err(error) => stream::iter([Err(error)]).right_stream(),
             }
         });
+        // What has no fingerprint always passes.
+        let trigger = move |object: &Guarded<K>| {
+            let is_overtaken = written.written.is_overtaken(&object.uid().unwrap_or_default());
+            (!is_overtaken).then(|| fingerprint(object))
+        };
         shown.predicate_filter(trigger, PredicateConfig::default())
     }
 }
@@ -75,19 +82,29 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Default for Cache<K> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// This object was created, changed or deleted.
-    One(Name),
+    One {
+        name: Name,
+        /// The UID of its controller, by its owner references.
+        owner: Option<String>,
+    },
     /// All objects were listed again: any may have changed.
     All,
 }
 
 fn heard<K: Resource>(event: &watcher::Result<Event<Guarded<K>>>) -> Option<Heard> {
     match event {
-        Ok(Event::Apply(object) | Event::Delete(object)) => {
-            Some(Heard::One(Name::new(object.namespace().unwrap_or_default(), object.name_any())))
-        }
+        Ok(Event::Apply(object) | Event::Delete(object)) => Some(Heard::One {
+            name: Name::new(object.namespace().unwrap_or_default(), object.name_any()),
+            owner: owner(object),
+        }),
         Ok(Event::InitDone) => Some(Heard::All),
         Ok(Event::Init | Event::InitApply(_)) | Err(_) => None,
     }
+}
+
+fn owner(object: &impl ResourceExt) -> Option<String> {
+    let mut owners = object.owner_references().iter();
+    owners.find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone())
 }
 
 /// The objects that the cache shows since this event. Those of a list are there at its end.
@@ -102,14 +119,8 @@ fn shown<K: Resource<DynamicType = ()> + Clone + 'static>(
     })
 }
 
-/// The cache shows the object: our own status counts only if it is newer.
-fn told<K: Resource>(context: &Context, object: &Guarded<K>) {
-    let uid = object.uid().unwrap_or_default();
-    context.written.shown(&uid, &object.resource_version().unwrap_or_default());
-}
-
 /// A fingerprint of what triggers a reconcile, which our own status writes do not change.
-fn trigger<K: Resource>(object: &Guarded<K>) -> Option<u64> {
+fn fingerprint<K: Resource>(object: &Guarded<K>) -> u64 {
     let mut hasher = DefaultHasher::new();
     let meta = object.meta();
     meta.uid.hash(&mut hasher);
@@ -118,7 +129,7 @@ fn trigger<K: Resource>(object: &Guarded<K>) -> Option<u64> {
     meta.labels.hash(&mut hasher);
     meta.annotations.hash(&mut hasher);
     meta.deletion_timestamp.is_some().hash(&mut hasher);
-    Some(hasher.finish())
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::api::SecretStore;
 use crate::api::condition::Reason;
 use crate::api::store_spec::SecretStoreStatus;
 use crate::cluster::Cluster;
-use crate::cluster::in_memory::ApiServer;
+use crate::cluster::in_memory::{ApiServer, Fault};
 use crate::controller::pruned::Writer;
 use crate::controller::report::{StatusChange, Verdict};
 use crate::store::StoreObject;
@@ -232,6 +232,75 @@ async fn a_status_that_is_owed_is_written_over_what_was_found_and_nothing_later(
     }
 }
 
+/// A report that says so, of an object whose status said that before.
+fn saying(before: i64, after: i64) -> Report<SecretStoreStatus> {
+    let status = |seen| SecretStoreStatus { observed_generation: Some(seen), ..SecretStoreStatus::default() };
+    let verdict = Verdict { ready: true, reason: Reason::Valid, message: String::new() };
+    let status = StatusChange { before: Some(status(before)), after: status(after), resource_version: None };
+    Report::Verdict { verdict, status: Box::new(status), requeue: Requeue::AwaitChange }
+}
+
+const VAULT: &str = "/namespaces/team/secretstores/vault";
+
+/// A store whose status is right. A write of another one is on its way, although the store was found
+/// in order since.
+async fn delayed() -> (ApiServer, Bench) {
+    let server = ApiServer::default();
+    server.put(VAULT, vault());
+    server.edit(VAULT, &json!({ "status": { "observedGeneration": 2 } }));
+    let bench = Bench::on(server.cluster(), None);
+    server.fail_next_write("/status", Fault::Delay);
+    assert!(bench.run(&server, saying(2, 1)).await.is_some(), "it is tried again");
+    assert_eq!(bench.run(&server, saying(2, 2)).await, None, "what was found is right");
+    assert!(!bench.told.context.written.is_owed("u"));
+    (server, bench)
+}
+
+fn seen(server: &ApiServer) -> Value {
+    server.get::<Value>(VAULT).unwrap()["status"]["observedGeneration"].clone()
+}
+
+impl Bench {
+    /// One reconcile of the object as it is now, which ends so.
+    async fn run(&self, server: &ApiServer, report: Report<SecretStoreStatus>) -> Option<Duration> {
+        *self.told.next.lock() = report;
+        self.driven.run_once(&server.get(VAULT).unwrap()).await
+    }
+}
+
+/// Nothing was written over the write that is on its way.
+#[tokio::test]
+async fn a_status_that_arrives_after_its_object_was_found_in_order_is_written_anew() {
+    let (server, bench) = delayed().await;
+    let (cache, (watch, events)) = (Cache::<SecretStore>::default(), futures::channel::mpsc::unbounded());
+    let mut edits = cache.edits(bench.told.context.clone(), events.map(Ok)).boxed();
+    let mut is_woken = |server: &ApiServer| {
+        watch.unbounded_send(Event::Apply(server.get(VAULT).unwrap())).unwrap();
+        edits.next().now_or_never().is_some()
+    };
+    assert!(is_woken(&server) && !is_woken(&server), "it is new");
+    let writes = server.writes().len();
+    server.arrive();
+    assert_eq!(seen(&server), 1);
+    assert!(is_woken(&server), "nobody looks at what has arrived");
+    bench.run(&server, saying(1, 2)).await;
+    assert_eq!((seen(&server), server.writes().len()), (json!(2), writes + 1));
+    assert!(!is_woken(&server), "its own write wakes it");
+}
+
+/// The watch does not show yet what has arrived.
+#[tokio::test]
+async fn nothing_is_mixed_with_a_status_that_may_arrive() {
+    let (server, bench) = delayed().await;
+    let before = server.get(VAULT).unwrap();
+    server.arrive();
+    *bench.told.next.lock() = saying(2, 3);
+    bench.driven.run_once(&before).await;
+    assert_eq!((seen(&server), bench.told.context.written.is_owed("u")), (json!(1), true));
+    bench.run(&server, saying(1, 3)).await;
+    assert_eq!((seen(&server), bench.told.context.written.is_owed("u")), (json!(3), false));
+}
+
 /// The annotations of an object decide whether it was edited.
 #[tokio::test]
 async fn what_is_kept_of_a_reply_is_trimmed_like_what_a_watch_shows() {
@@ -324,7 +393,7 @@ impl Bench {
     /// What a write of the status records.
     fn record(&self, context: &Context) {
         let stored = self.object.0.clone().unwrap();
-        context.written.begin("u");
+        context.written.begin("u", &Value::Null);
         if context.written.note("u", &stored) {
             for writer in [Writer::Reconcile, Writer::Count] {
                 context.pruned.note("u", writer, &json!({ "a": 1 }), &json!({}));

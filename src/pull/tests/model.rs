@@ -113,6 +113,40 @@ async fn what_only_the_server_knows_of_a_status_stays_there() {
     }
 }
 
+/// What is not read again is found in place, and the status before says that there is nothing.
+#[test]
+fn a_target_whose_creation_was_not_answered_is_bound() {
+    use Event::{DropAll, FailTarget, Push, Reconcile};
+    for policy in &POLICIES[1..] {
+        for before in [&[DropAll, Reconcile][..], &[Reconcile, DropAll, Reconcile]] {
+            let lost = [Push, FailTarget(Fault::LoseReply), Reconcile, Reconcile];
+            told_so(policy, setting(true, false), &[before, &lost].concat());
+        }
+    }
+}
+
+/// A write arrives after its object was decided anew, whatever was written over it or not. It is
+/// noticed at once, and what it brought is undone.
+#[test]
+fn what_arrives_late_is_undone() {
+    use Event::{Amid, Arrive, FailStatus, FailTarget, Lag, Push, Reconcile, Relist, Store, Woken, WriteByHand};
+    let (delayed, gone, back) = (FailStatus(Fault::Delay), Store(Serves::NotThere), Store(Serves::Yes));
+    for policy in POLICIES {
+        let first = [Reconcile, delayed.clone(), gone.clone(), Woken, back.clone(), Woken];
+        told_so(policy, setting(false, false), &[&first[..], &[Woken, Arrive, Woken]].concat());
+        told_so(policy, setting(false, false), &[&first[..], &[Lag(true), Arrive, Relist, Woken]].concat());
+        told_so(policy, setting(false, false), &[&first[..], &[gone.clone(), Woken, Arrive, Woken]].concat());
+        for polls in 0..20 {
+            let amid = Amid { polls, event: Box::new(Arrive) };
+            told_so(policy, setting(false, false), &[&first[..], &[Push, amid, Woken]].concat());
+        }
+        let target = [Reconcile, FailTarget(Fault::Delay), Push, Woken, Push, Woken];
+        told_so(policy, setting(false, false), &[&target[..], &[Arrive, Woken]].concat());
+        let target = [Reconcile, FailTarget(Fault::Delay), WriteByHand, Reconcile, Arrive];
+        told_so(policy, setting(false, false), &target);
+    }
+}
+
 /// A target is deleted while the cache does not show the status that names it: no status names it
 /// afterwards.
 #[test]

@@ -235,7 +235,7 @@ impl Bench {
         self.store.before_each(move |_, _| {
             let down = StoreError::Standby { server: "fake".into() };
             is_due(&of_store).then_some(match fault {
-                in_memory::Fault::Refuse => fake::Fault::Refuse(down),
+                in_memory::Fault::Refuse | in_memory::Fault::Delay => fake::Fault::Refuse(down),
                 in_memory::Fault::LoseReply => fake::Fault::LoseReply(down),
             })
         });

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::api::SecretStore;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterError};
 
 type Watched = Guarded<SecretStore>;
 
@@ -91,7 +91,7 @@ async fn our_own_status_counts_until_the_list_that_has_it_is_complete() {
     let mut bench = Bench::new();
     bench.list([object("a", 1)]);
     let (cached, written) = (object("a", 1).0.unwrap(), object("a", 2).0.unwrap());
-    bench.context.written.begin("a");
+    bench.context.written.begin("a", &json!(null));
     assert!(bench.context.written.note("a", &written));
     bench.due([Event::Init, Event::InitApply(object("a", 2))]);
     assert!(bench.context.written.newer(&cached).is_some(), "the cache shows the one before");
@@ -105,7 +105,38 @@ async fn listeners_hear_of_what_the_cache_shows() {
     bench.due([Event::Init, Event::InitApply(object("a", 1))]);
     assert!(bench.heard.try_recv().is_err());
     bench.due([Event::InitDone, Event::Apply(object("a", 2)), Event::Delete(object("a", 2))]);
-    let one = || Heard::One(Name::new("team", "a"));
+    let one = || Heard::One { name: Name::new("team", "a"), owner: None };
     let heard: Vec<Heard> = std::iter::from_fn(|| bench.heard.try_recv().ok()).collect();
     assert_eq!(heard, [Heard::All, one(), one()]);
+}
+
+/// The object at a version, with a status.
+fn at(version: u64, status: &str) -> Watched {
+    let metadata = json!({
+        "name": "a", "namespace": "team", "uid": "a", "generation": 1, "resourceVersion": version.to_string(),
+    });
+    let conditions = json!([{ "type": status, "status": "True" }]);
+    let object = json!({ "metadata": metadata, "spec": { "provider": {} }, "status": { "conditions": conditions } });
+    serde_json::from_value(object).unwrap()
+}
+
+#[tokio::test]
+async fn a_status_that_somebody_else_wrote_is_due_only_while_a_write_of_ours_may_arrive() {
+    let mut bench = Bench::new();
+    bench.list([at(1, "right")]);
+    assert_eq!(bench.due([Event::Apply(at(2, "another"))]), [], "every write was answered");
+    let written = bench.context.clone();
+    let written = &written.written;
+    written.begin("a", &json!(null));
+    written.failed("a", &ClusterError::Timeout { verb: "update the status of", object: "a".into() });
+    written.found(&at(3, "right"));
+    assert_eq!(bench.due([Event::Apply(at(3, "right"))]), []);
+    assert_eq!(bench.due([Event::Apply(at(4, "late"))]), [due("a", 1)]);
+    written.found(&at(4, "late"));
+    assert_eq!(bench.due([Event::Apply(at(5, "right"))]), [], "it arrives once");
+    // While nobody watched.
+    written.begin("a", &json!(null));
+    written.failed("a", &ClusterError::Timeout { verb: "update the status of", object: "a".into() });
+    written.found(&at(5, "right"));
+    assert_eq!(bench.list([at(6, "late")]), [due("a", 1)]);
 }

@@ -48,6 +48,8 @@ pub enum Event {
     /// The next write of the target, or of the status, runs into this.
     FailTarget(Fault),
     FailStatus(Fault),
+    /// The writes that are on their way arrive.
+    Arrive,
     /// The cache lags from now on, or has caught up.
     Lag(bool),
     /// The watch lists anew, or gets the last page of what it lists.

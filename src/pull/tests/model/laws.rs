@@ -37,6 +37,9 @@ impl World {
             return Ok(());
         }
         let ready = self.ready();
+        if self.unshown {
+            return Ok(());
+        }
         self.is_no_older_than_its_refresh(&ready)?;
         let is_owed = self.process.context.written.is_owed(&self.uid());
         if ready["status"] != "True" || ready["current"] != true || is_owed {

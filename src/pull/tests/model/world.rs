@@ -67,6 +67,8 @@ pub struct World {
     /// Something is there again where nothing was. Who is not to be read again is not told, not even
     /// by a check, before a consent changes, or its store.
     pub unheard: bool,
+    /// A write has arrived late, and the watch does not show it yet.
+    pub unshown: bool,
     pub policy: &'static str,
 }
 
@@ -91,6 +93,7 @@ impl World {
             consents: true,
             untold: false,
             unheard: false,
+            unshown: false,
             policy,
         };
         world.create();
@@ -238,6 +241,7 @@ impl World {
         let target = self.api.get(TARGET);
         self.process.show_target(target);
         if !self.lags {
+            self.unshown &= self.process.lists;
             self.process.show(self.api.get(OBJECT));
         }
     }
@@ -377,8 +381,15 @@ impl World {
             Event::DeleteTarget => self.api.remove(TARGET),
             Event::FailTarget(fault) => self.api.fail_next_write("/secrets", *fault),
             Event::FailStatus(fault) => self.api.fail_next_write("/status", *fault),
+            Event::Arrive => {
+                self.api.arrive();
+                self.unshown = true;
+            }
             Event::Lag(lags) => self.lags = *lags,
-            Event::Relist => self.process.list(self.api.get(OBJECT)),
+            Event::Relist => {
+                self.unshown &= self.process.lists;
+                self.process.list(self.api.get(OBJECT));
+            }
             Event::FirstPage => self.process.list_first_page(self.api.get(OBJECT)),
             Event::Check => self.check().await,
             Event::Restart => {
@@ -399,6 +410,9 @@ impl World {
 
     /// A removal of a version, of which the status shows an earlier one, is known for what it was.
     fn restart(&mut self) {
+        // Nobody remembers what the former process had on its way.
+        self.api.arrive();
+        self.unshown = false;
         self.process = Process::start(&self.api, &self.store, self.setting.crowded);
         self.lags = false;
         let (server, path) = self.store.place();
@@ -413,6 +427,7 @@ impl World {
 
     /// All times that were recorded are so much earlier.
     fn wait(&mut self) {
+        self.api.arrive();
         self.process.pull.losses.pass(LOOK_AROUND);
         self.process.context.feed.pass(LOOK_AROUND);
         let Some(object) = self.api.get::<Value>(OBJECT).filter(|_| !self.lags && !self.process.lists) else { return };
@@ -456,6 +471,7 @@ impl World {
     /// Nothing fails any more, and everybody hears of everything.
     pub async fn heal(&mut self) {
         self.api.heal();
+        self.api.arrive();
         self.lags = false;
         if self.process.lists {
             self.process.list(None);
