@@ -76,7 +76,8 @@ impl Apply<'_> {
     ///
     /// In a store that is published to, old properties are removed once everything new is in that
     /// store: no other store delays it. In a store that is no longer published to, they are removed
-    /// once everything new is in every store.
+    /// once everything new is in every store. Of two lines for one place, that of a former location
+    /// comes last.
     pub async fn run(&self, plan: &Plan) -> Results {
         let results = Mutex::new(Results::new());
         let new = plan.iter().filter(|(_, job)| job.is_new());
@@ -95,8 +96,38 @@ impl Apply<'_> {
                 (Some(Removal::Postponed) | None, true) => old.push((entry_ref, job)),
             }
         }
+        let (later, old) = old.into_iter().partition(|(entry_ref, job)| !self.others(plan, entry_ref, job).is_empty());
         self.half(Half::Old, old, &results).await;
+        let mut last: Vec<(&EntryRef, &Job)> = later;
+        last.retain(|(entry_ref, job)| {
+            let others = self.others(plan, entry_ref, job);
+            let mut results = lock(&results);
+            let is_due =
+                others.iter().all(|(other, property)| results.get(other).is_some_and(|one| one.is_done(property)));
+            if !is_due {
+                results.entry((*entry_ref).clone()).or_insert_with(Outcome::untouched);
+            }
+            is_due
+        });
+        self.half(Half::Old, last, &results).await;
         results.into_inner()
+    }
+
+    /// For an entry of a former location: the other entries of the plan that are the same place by
+    /// what the servers call themselves, and the properties that both give up. If the servers are
+    /// one, the others remove these, whether our claim is left or not. So only what is there after
+    /// that may be called an orphan.
+    fn others<'p>(&self, plan: &'p Plan, entry_ref: &EntryRef, job: &Job) -> Vec<(&'p EntryRef, String)> {
+        let place = |entry_ref: &EntryRef| self.places.get(entry_ref)?.as_ref().ok().map(|site| &site.place);
+        let (Some(here), true) = (place(entry_ref), entry_ref.store.former.is_some()) else { return Vec::new() };
+        let others = plan.iter().filter(|(other, _)| other.store.former.is_none() && place(other) == Some(here));
+        let gives_up =
+            |job: &Job, property: &String| job.goal.remove.contains(property) || job.goal.offer.contains_key(property);
+        let both = others.flat_map(|(other, theirs)| {
+            let all = theirs.goal.remove.iter().chain(theirs.goal.offer.keys());
+            all.filter(|property| gives_up(job, property)).map(move |property| (other, property.clone()))
+        });
+        both.collect()
     }
 
     /// The stores to publish to that lack something.
@@ -236,6 +267,12 @@ impl Outcome {
 
     fn is_well(&self) -> bool {
         self.result.is_ok()
+    }
+
+    /// Whether this property to give up needs no line here any more.
+    fn is_done(&self, property: &str) -> bool {
+        let awaits = |applied: &Applied| applied.settled.awaited.contains(property);
+        self.removal == Removal::Done && self.result.as_ref().is_ok_and(|applied| !awaits(applied))
     }
 
     /// Merges the outcome of an earlier pass over the entry: what that one wrote counts.

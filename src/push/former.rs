@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::apply::{Results, is_well};
-use super::ledger::{Ledger, StoreKey};
+use super::ledger::{EntryRef, Ledger, Line, StoreKey};
 use super::locations::Locations;
 use super::observe::{NoStore, SeenStores};
-use super::plan::{Aim, Known};
+use super::plan::{Aim, Known, Places, Plan};
 use super::reconcile::Turn;
 use crate::api::push_ledger::PushLedger;
 use crate::api::store_location::StoreLocation;
+use crate::domain::path::RemotePath;
 use crate::store::{StoreClient, Stores};
 
 /// What you can do about properties that Waypost gave up.
@@ -68,6 +69,29 @@ pub struct Fates {
     pub lost: BTreeMap<StoreKey, String>,
     /// Locations that could not be cleaned this time, each with the reason.
     pub failing: BTreeMap<StoreKey, String>,
+    /// By the location and key of a line in `lost`: another line for the same place, by what the
+    /// servers call themselves. The server may be one, or a copy restored from a snapshot.
+    pub twins: BTreeMap<(StoreKey, String), Twin>,
+}
+
+/// A property of an entry, as another line of the ledger names it.
+pub type Twin = (EntryRef, String);
+
+/// The twin of a line of a former location. It has a line, or gets one.
+fn twin(store: &StoreKey, line: &Line, ledger: &Ledger, plan: &Plan, places: &Places) -> Option<Twin> {
+    let location = store.former.as_deref()?;
+    let (server, mount) = (location.server_id.as_deref()?, location.mount_id.as_deref()?);
+    let remote = &line.data.match_.remote_ref;
+    let path = RemotePath::parse(location.path.as_deref(), &remote.remote_key).ok()?.path;
+    let property = remote.property.as_ref()?;
+    let is_there = |entry_ref: &EntryRef| {
+        let place = places.get(entry_ref).and_then(|site| site.as_ref().ok()).map(|site| &site.place);
+        place.is_some_and(|place| (&*place.server, &*place.mount, &*place.path) == (server, mount, path.as_str()))
+    };
+    let lists = |entry_ref: &EntryRef| ledger.pushed.get(entry_ref).is_some_and(|lines| lines.contains_key(property));
+    let mut there = plan.iter().filter(|(entry_ref, _)| is_there(entry_ref));
+    let found = there.find(|(entry_ref, job)| job.lines.contains_key(property) || lists(entry_ref));
+    found.map(|(entry_ref, _)| (entry_ref.clone(), property.clone()))
 }
 
 impl Fates {
@@ -108,6 +132,18 @@ impl Fates {
         }
         fates.lost.values_mut().for_each(|why| *why = format!("{why}: {BY_HAND}"));
         fates
+    }
+
+    /// Looks for twins of the lines in locations without a login.
+    pub fn with_twins(mut self, ledger: &Ledger, plan: &Plan, places: &Places) -> Self {
+        for store in self.lost.keys() {
+            for line in ledger.unreachable.get(store).into_iter().flatten() {
+                let twin =
+                    twin(store, line, ledger, plan, places).map(|twin| ((store.clone(), line.key.clone()), twin));
+                self.twins.extend(twin);
+            }
+        }
+        self
     }
 
     /// Gives up the locations that could not be cleaned for `deadline`, given how long each has

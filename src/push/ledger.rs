@@ -270,9 +270,9 @@ impl Ledger {
         pushed.chain(others.flat_map(|(store, lines)| lines.iter().map(move |line| (store, line)))).chain(whole)
     }
 
-    /// Removes all lines of a former location, and returns them for messages.
-    pub fn let_go(&mut self, store: &StoreKey) -> Vec<String> {
-        let keys = |lines: &[Line]| lines.iter().map(|line| line.key.clone()).collect::<Vec<_>>();
+    /// Removes all lines of a former location, and returns them for messages. Lines that cannot be
+    /// reached, and have one of these keys, stay.
+    pub fn let_go(&mut self, store: &StoreKey, stay: &BTreeSet<String>) -> Vec<String> {
         let mut named = Vec::new();
         self.pushed.retain(|entry_ref, lines| {
             let goes = entry_ref.store == *store;
@@ -281,7 +281,12 @@ impl Ledger {
             );
             !goes
         });
-        named.extend(self.unreachable.remove(store).iter().flat_map(|lines| keys(lines)));
+        let unreachable = self.unreachable.remove(store).unwrap_or_default().into_iter();
+        let (kept, gone): (Vec<Line>, Vec<Line>) = unreachable.partition(|line| stay.contains(&line.key));
+        named.extend(gone.into_iter().map(|line| line.key));
+        if !kept.is_empty() {
+            self.unreachable.insert(store.clone(), kept);
+        }
         named.extend(self.let_unclear_go(store));
         named
     }

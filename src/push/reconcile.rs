@@ -392,7 +392,8 @@ impl<'a> Turn<'a> {
         };
         self.world.offers.reached(&self.attempt, &arrival::reached(&plan, &results, &places, &self.me));
         self.world.offers.freed(&self.me, &arrival::freed(&plan, &results, &places));
-        let fates = self.fates(Fates::judge(aim, wanted_stores, &reached, &locations, &ledger, &results));
+        let fates = Fates::judge(aim, wanted_stores, &reached, &locations, &ledger, &results);
+        let fates = self.fates(fates.with_twins(&ledger, &plan, &places));
         Carried { plan, results, recorded: record.finish(&reached.mounts), reached, fates, paths, is_confirmed }
     }
 

@@ -10,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::apply::{Outcome, Removal, Results};
 use super::arrival;
 use super::entry::{ApplyError, Wrote};
-use super::former::Fates;
+use super::former::{Fates, Twin};
 use super::ledger::{EntryRef, Ledger, Line, StoreKey};
 use super::mapped::Astray;
 use super::observe::NoStore;
@@ -253,14 +253,22 @@ fn left(ledger: &Ledger, done: &Done<'_>) -> Vec<String> {
     left.flatten().collect()
 }
 
-/// Removes the lines of former locations that Waypost has given up, and returns them for messages.
+/// Removes the lines of former locations that Waypost has given up, and returns them for messages. A
+/// line whose twin stays listed stays as well: if their server is one, nothing is given up.
 fn let_go(listed: &mut Ledger, fates: &Fates) -> Vec<String> {
     let named = |lines: Vec<String>, store: &StoreKey, why: &str| {
-        lines.into_iter().map(|line| format!("{line} in {store}: {why}")).collect::<Vec<_>>()
+        lines
+            .into_iter()
+            .map(|line| match fates.twins.get(&(store.clone(), line.clone())) {
+                None => format!("{line} in {store}: {why}"),
+                Some((to, _)) => format!("{line} in {store}: {why}, unless that is the server of {}", to.store),
+            })
+            .collect::<Vec<_>>()
     };
     let mut lost: Vec<String> = Vec::new();
     for (store, why) in &fates.lost {
-        lost.extend(named(listed.let_go(store), store, why));
+        let stay = staying(listed, fates).filter(|((of, _), _)| of == store).map(|((_, key), _)| key.clone()).collect();
+        lost.extend(named(listed.let_go(store, &stay), store, why));
     }
     if fates.is_clean_up {
         for store in listed.stores().into_iter().filter(|store| store.former.is_some()) {
@@ -270,6 +278,12 @@ fn let_go(listed: &mut Ledger, fates: &Fates) -> Vec<String> {
         }
     }
     lost
+}
+
+/// The lines of locations without a login whose twins are listed.
+fn staying<'f>(listed: &Ledger, fates: &'f Fates) -> impl Iterator<Item = (&'f (StoreKey, String), &'f Twin)> {
+    let is_listed = |(to, property): &Twin| listed.pushed.get(to).is_some_and(|lines| lines.contains_key(property));
+    fates.twins.iter().filter(move |(_, twin)| is_listed(twin))
 }
 
 fn left_in_place(left: &[String], lost: &[String]) -> String {
@@ -460,6 +474,13 @@ fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath], listed
         message.push_str(&format!(
             "; property {property:?} of {entry_ref} is still listed: {} calls itself the same server, and only its next \
              version shows whether it is a copy; if it is, remove the property there by hand",
+            to.store
+        ));
+    }
+    for ((store, key), (to, _)) in staying(listed, done.fates) {
+        message.push_str(&format!(
+            "; {key} in {store} is still listed: {} calls itself the same server, and without a login nothing shows \
+             whether it is a copy",
             to.store
         ));
     }

@@ -429,3 +429,71 @@ async fn what_is_listed_at_a_twin_goes_with_its_push_secret() {
     assert_eq!(bench.turn().await, Report::Gone);
     assert_eq!((bench.texts(TEMPORAL), texts(&twin, TEMPORAL)), (expect(&[]), expect(&[])));
 }
+
+/// A store of the server that `vault` led to, at another address. It comes after that one.
+const WEST: &str = "west";
+
+/// A PushSecret that has pushed its password to `vault`, and to the same server, or a copy of it, at
+/// another address. Then the first store is edited to lead to another server, and a write of another
+/// controller erases the claims.
+async fn pushed_to_both(is_copy: bool) -> (Bench, FakeStore) {
+    let (mut bench, second) = pushed().await;
+    let west = if is_copy { FakeStore::new() } else { bench.store.clone() };
+    let west = west.with_address(WEST).with_identity(WEST);
+    bench.stores.clients.insert(WEST, west.clone());
+    bench.spec(2, pushing(&["password"], &["vault", WEST]));
+    bench.turn().await;
+    assert_eq!((texts(&west, TEMPORAL), bench.ledger().len()), (password(), 2));
+    edit(&mut bench, second);
+    let mark = || BTreeMap::from([(claim::MARKER.to_owned(), claim::MARKER_VALUE.to_owned())]);
+    [&bench.store, &west].iter().for_each(|store| store.put_metadata(&at(TEMPORAL), mark()));
+    (bench, west)
+}
+
+/// At a former location, only what our claim covers is removed. Under the other line it goes anyway.
+#[tokio::test]
+async fn what_goes_under_another_line_is_not_left_at_a_former_place() {
+    for (is_copy, is_down) in [(false, false), (false, true), (true, false)] {
+        let (mut bench, west) = pushed_to_both(is_copy).await;
+        bench.stores.former.push(("vault", bench.store.clone()));
+        bench.delete();
+        if is_down {
+            west.before_each(|_, request| {
+                let down = StoreError::Sealed { server: WEST.into() };
+                (*request.identity.0 == *WEST).then_some(Fault::Refuse(down))
+            });
+            let report = bench.turn().await;
+            assert!(matches!(report, Report::Verdict { .. }), "{report:?}");
+            assert_eq!((bench.texts(TEMPORAL), recorded(&bench).1), (password(), 1));
+            west.before_each(|_, _| None);
+        }
+        let report = bench.turn().await;
+        assert_eq!(texts(&west, TEMPORAL), expect(&[]));
+        match is_copy {
+            false => assert_eq!(report, Report::Gone, "down: {is_down}"),
+            true => {
+                let Report::LetGo { why: LetGo::Declined, left } = &report else { panic!("{report:?}") };
+                assert!(left.contains("formerly mount secret at fake") && left.contains("nobody claims it"), "{left}");
+                assert_eq!(bench.texts(TEMPORAL), password());
+            }
+        }
+    }
+}
+
+/// Without a login nobody knows whether the server of the former location is that of the other line.
+#[tokio::test]
+async fn what_stands_under_another_line_is_not_lost_at_a_former_place_without_a_login() {
+    let (bench, west) = pushed_to_both(false).await;
+    for _ in 0..2 {
+        let report = bench.turn().await;
+        assert!(matches!(report, Report::Verdict { .. }), "{report:?}");
+        let (ready, _, message) = bench.ready();
+        assert!(ready && message.contains("ClusterSecretStore/west calls itself the same server"), "{message}");
+        assert_eq!((texts(&west, TEMPORAL), recorded(&bench).1), (password(), 1));
+    }
+    bench.delete();
+    let report = bench.turn().await;
+    let left = lost(&report);
+    assert!(left.contains("by hand, unless that is the server of ClusterSecretStore/west"), "{left}");
+    assert_eq!(texts(&west, TEMPORAL), expect(&[]));
+}
