@@ -80,7 +80,10 @@ impl Located {
 pub type OpenStores = BTreeMap<StoreName, Arc<dyn StoreClient>>;
 
 /// What opening each store of a spec gave, in its order.
-pub struct Opened(Vec<(StoreName, Result<Arc<dyn StoreClient>, StoreRefusal>)>);
+pub struct Opened(Vec<(StoreName, Opening)>);
+
+/// What opening one store gave.
+type Opening = Result<Arc<dyn StoreClient>, StoreRefusal>;
 
 impl Opened {
     /// Whether the spec reads this store.

@@ -151,7 +151,8 @@ fn not_allowed(store: &str) -> StoreRefusal {
 /// Each way in which a resource is judged no more, although its value is still gone.
 #[tokio::test]
 async fn whoever_is_not_judged_any_more_holds_nobody_up() {
-    let ways: [(&str, fn(&mut World)); 9] = [
+    type Way = (&'static str, fn(&mut World));
+    let ways: [Way; 9] = [
         ("its spec is wrong", |world| world.edit(|object| object["spec"]["data"] = json!([]))),
         ("its key names no entry", |world| {
             world.edit(|object| object["spec"]["data"][0]["remoteRef"]["key"] = json!("../db"));

@@ -28,7 +28,7 @@ fn a_cluster_push_secret_is_judged_in_the_strictest_mode_of_its_children_s_names
     let push =
         corpus("good/cluster-push-secret.yaml").replace("{{ .metadata.namespace }}", "{{ .metadata.namespace }}-qa");
     assert!(push.contains(selected), "{push}");
-    let beside = |namespaces: &[String], mode| judged(&[namespaces, &[push.clone()]].concat(), mode);
+    let beside = |namespaces: &[String], mode| judged(&[namespaces, std::slice::from_ref(&push)].concat(), mode);
     let (error, warning) = (of("V5", Severity::Error), of("V5", Severity::Warning));
     let strict = namespace("strict", "enforce", selected);
     let lax = namespace("lax", "off", selected);

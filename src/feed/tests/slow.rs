@@ -75,8 +75,8 @@ async fn logins_that_are_slow_to_be_denied_delay_no_check_of_one_that_works() {
     // All but the last are denied from now on, each after a while.
     let works = Identity("s@19".into());
     store.before_each(move |_, request| {
-        let denied = StoreError::Forbidden { operation: "read", path: "a".into() };
-        (request.identity != works).then(|| Fault::Refuse(denied))
+        let denied = || StoreError::Forbidden { operation: "read", path: "a".into() };
+        (request.identity != works).then(|| Fault::Refuse(denied()))
     });
     let mut now = Instant::now();
     for _ in 0..3 {
