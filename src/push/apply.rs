@@ -121,9 +121,10 @@ impl Apply<'_> {
     /// one, the others remove these, whether our claim is left or not. So only what is there after
     /// that may be called an orphan.
     fn others<'p>(&self, plan: &'p Plan, entry_ref: &EntryRef, job: &Job) -> Vec<(&'p EntryRef, String)> {
-        let place = |entry_ref: &EntryRef| self.places.get(entry_ref)?.as_ref().ok().map(|site| &site.place);
+        let place = |entry_ref: &EntryRef| self.places.get(entry_ref)?.as_ref().ok().map(|site| site.place.entry());
         let (Some(here), true) = (place(entry_ref), entry_ref.store.former.is_some()) else { return Vec::new() };
-        let others = plan.iter().filter(|(other, _)| other.store.former.is_none() && place(other) == Some(here));
+        let others =
+            plan.iter().filter(|(other, _)| other.store.former.is_none() && place(other).as_ref() == Some(&here));
         let gives_up =
             |job: &Job, property: &String| job.goal.remove.contains(property) || job.goal.offer.contains_key(property);
         let both = others.flat_map(|(other, theirs)| {

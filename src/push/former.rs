@@ -80,13 +80,13 @@ pub type Twin = (EntryRef, String);
 /// The twin of a line of a former location. It has a line, or gets one.
 fn twin(store: &StoreKey, line: &Line, ledger: &Ledger, plan: &Plan, places: &Places) -> Option<Twin> {
     let location = store.former.as_deref()?;
-    let (server, mount) = (location.server_id.as_deref()?, location.mount_id.as_deref()?);
+    let mount = location.mount_id.as_deref()?;
     let remote = &line.data.match_.remote_ref;
     let path = RemotePath::parse(location.path.as_deref(), &remote.remote_key).ok()?.path;
     let property = remote.property.as_ref()?;
     let is_there = |entry_ref: &EntryRef| {
         let place = places.get(entry_ref).and_then(|site| site.as_ref().ok()).map(|site| &site.place);
-        place.is_some_and(|place| (&*place.server, &*place.mount, &*place.path) == (server, mount, path.as_str()))
+        place.is_some_and(|place| (&*place.mount, &*place.path) == (mount, path.as_str()))
     };
     let lists = |entry_ref: &EntryRef| ledger.pushed.get(entry_ref).is_some_and(|lines| lines.contains_key(property));
     let mut there = plan.iter().filter(|(entry_ref, _)| is_there(entry_ref));

@@ -240,6 +240,14 @@ impl Offers {
         self.wake(woken);
     }
 
+    /// Drops what a PushSecret of another controller offers and waits for. What it declined stays so:
+    /// whoever asked it would ask again at once.
+    pub fn leave(&self, name: &Name) {
+        let mut state = self.lock();
+        state.refused.remove(name);
+        state.offers.retain(|_, offer| offer.by != *name);
+    }
+
     fn wake(&self, names: BTreeSet<Name>) {
         names.into_iter().for_each(|name| (self.wake)(name));
     }

@@ -126,7 +126,7 @@ impl Reconciler for Pusher {
         if let Report::NotOurs = report {
             // Its status is another controller's, and nobody waits for what it offers.
             self.follow_nothing(name);
-            self.offers.forget(name);
+            self.offers.leave(name);
         }
         if let Some(moved) = moved.filter(|_| report.requeue().is_some_and(Requeue::is_failure)) {
             // The change is not pushed yet.

@@ -1,10 +1,14 @@
 //! Whose a PushSecret is where labels select its stores, or where a store passes to another controller.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
+use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::bench::{Bench, PUSH, SOURCE, both};
+use super::protocol;
 use crate::api::names::FINALIZER_PUSH_SECRET;
 use crate::api::path_status::PushedPath;
 use crate::cluster::in_memory::Fault;
@@ -15,6 +19,7 @@ use crate::controller::undecodable::Fate;
 use crate::domain::object_name::Name;
 use crate::feed::Spelled;
 use crate::push::Pusher;
+use crate::push::offers::Waiter;
 use crate::store::admit::{Class, Unclassified};
 use crate::store::meter::NoMeter;
 use crate::store::{Registry, RegistrySettings};
@@ -112,4 +117,25 @@ async fn of_one_that_passes_to_another_controller_nothing_is_counted_any_more() 
     others.lock().insert("vault");
     assert_eq!(reconcile().await, Report::NotOurs);
     assert_eq!((context.feed.followers(&name, &pushed), context.feed.beyond(&name)), (None, None));
+}
+
+/// Whoever asks it is told once that it takes nothing, and does not ask again for ever.
+#[tokio::test]
+async fn one_of_another_controller_declines_what_it_is_offered_once() {
+    let bench = Bench::new();
+    bench.spec(1, both());
+    let push = bench.server.push_secret(PUSH).unwrap();
+    let (name, old) = (Name::new("db", "push"), protocol::owner("old"));
+    let (uid, generation) = (push.uid().unwrap(), push.metadata.generation.unwrap());
+    let waiter = Waiter { name: name.clone(), uid, generation };
+    let asking = BTreeMap::from([((protocol::site(), "password".to_owned()), vec![waiter])]);
+    bench.offers.open(&old, asking, &|_, _| false, Instant::now());
+    bench.stores.others.lock().insert("vault");
+    bench.woken.lock().clear();
+    let (woken, context) = (bench.woken.clone(), Context::on(bench.server.cluster()));
+    let pusher = Pusher::new(context, Arc::new(bench.stores), bench.offers);
+    for _ in 0..2 {
+        assert_eq!(pusher.reconcile(Arc::new(push.clone()), &name).await, Report::NotOurs);
+    }
+    assert_eq!(*woken.lock(), [Name::new(&old.namespace, &old.name)]);
 }

@@ -102,7 +102,8 @@ impl Known {
                 return Ok(known);
             }
         }
-        let asked = Instant::now();
+        let now = Instant::now();
+        let asked = if certainty == Certainty::Recent { now.checked_sub(RECENT).unwrap_or(now) } else { now };
         loop {
             match looks.try_get_with(key.clone(), look()).await {
                 Ok(confirmed) if confirmed.at >= asked => {
