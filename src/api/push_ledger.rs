@@ -49,4 +49,9 @@ impl PushSecretStatus {
     pub fn lists_nothing(&self) -> bool {
         self.synced_push_secrets.is_empty() && self.former_locations.is_empty()
     }
+
+    /// Whether we wrote it: another controller's conditions observe no generation.
+    pub fn is_ours(&self) -> bool {
+        self.conditions.iter().any(|condition| condition.observed_generation.is_some())
+    }
 }

@@ -72,6 +72,8 @@ pub struct Inquiry {
     pub marker: Elsewhere,
     /// Up to this version, no version of the entry has data. A read shows only the latest.
     pub destroyed: u64,
+    /// Properties that we removed: what has their names now, another wrote.
+    pub removed: BTreeSet<String>,
     /// Properties that their owners leave to whoever waits for them, each with its owner's UID.
     pub offered: BTreeSet<(String, String)>,
     /// By UID, the properties of the entry that other owners list in their ledgers; one that is

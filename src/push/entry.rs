@@ -353,10 +353,11 @@ impl Applier<'_> {
         tracing::info!(push_secret = %self.me.object(), path = %access.path, version = written.version, "version written");
         let held = |property: &String| claim::still_held(&written.custom_metadata, property, self.me, &chain.inquiry);
         if !write.holds.iter().all(held) {
-            self.offers.crossed(self.me, &written.custom_metadata, write.sets.union(&write.drops));
+            self.crossed(access, &chain.entry, &write, &written).await.map_err(ApplyError::Store)?;
             drop(unsaid);
             return chain.lose().await.map(|()| None);
         }
+        chain.inquiry.removed.extend(write.drops.iter().cloned());
         if write.data.is_empty() {
             return Ok(None);
         }

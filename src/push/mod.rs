@@ -4,17 +4,18 @@
 //! `mapped` apply the mappings to each source. `plan` decides for the whole PushSecret, `step` for
 //! one entry, and `ending` for an entry that loses its last property. `record` writes the ledger
 //! before `entry` and `apply` write to the stores. `locations` and `former` are about stores that
-//! were edited to lead elsewhere; `offers`, `waiters` and `arrival` about properties that pass from
-//! one PushSecret to another. `report` words the outcome. `cleanup` handles a PushSecret that is
-//! being deleted, and `remains` reads one that does not decode. `misplaced` finds marks at other
-//! paths. `patience` says how long stores wait for each other, and `counted` notes their answers;
-//! `unsaid` has the news that wait for one.
+//! were edited to lead elsewhere; `offers`, `waiters`, `arrival` and `crossing` about properties
+//! that pass from one PushSecret to another. `report` words the outcome. `cleanup` handles a
+//! PushSecret that is being deleted, and `remains` reads one that does not decode. `misplaced` finds
+//! marks at other paths. `patience` says how long stores wait for each other, and `counted` notes
+//! their answers; `unsaid` has the news that wait for one.
 
 pub mod apply;
 pub mod arrival;
 pub mod cleanup;
 pub mod conclusion;
 pub mod counted;
+pub mod crossing;
 pub mod custom_metadata;
 pub mod deletions;
 pub mod desired;

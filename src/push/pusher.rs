@@ -50,11 +50,11 @@ impl Pusher {
 
     /// Whether every store that it names, selects or lists belongs to another controller, or may. A
     /// store that does not exist holds no PushSecret that is being deleted, nor does having none if
-    /// nothing is listed.
+    /// the status is ours and lists nothing.
     fn is_foreign(&self, push: &PushSecret) -> bool {
         let (stores, registry) = (self.stores(push), &self.context.stores);
         let goes = push.metadata.deletion_timestamp.is_some();
-        let lists_nothing = push.status.as_ref().is_none_or(PushSecretStatus::lists_nothing);
+        let lists_nothing = push.status.as_ref().is_some_and(|status| status.is_ours() && status.lists_nothing());
         let is_missing = |store: &StoreName| registry.store(store).is_none();
         let is_held_by_nobody = goes && (stores.is_empty() && lists_nothing || stores.iter().any(is_missing));
         !is_held_by_nobody && registry.foreign(stores) == Foreign::All

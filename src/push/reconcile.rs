@@ -246,7 +246,7 @@ impl<'a> Turn<'a> {
 
     /// Whether all of these stores belong to another controller. If there is none, or one does not
     /// exist, they may. But a store that does not exist holds no PushSecret that is being deleted, nor
-    /// does having none if nothing is listed.
+    /// does having none if the status is ours and lists nothing.
     pub(super) fn belongs_to_others(&self, seen: &SeenStores, stores: &BTreeSet<StoreKey>) -> bool {
         let alone = self.world.stores.serves_unclassified();
         let goes = self.object.metadata.deletion_timestamp.is_some();
@@ -256,7 +256,7 @@ impl<'a> Turn<'a> {
             None => false,
         };
         match stores.is_empty() {
-            true => !(alone || goes && self.before.lists_nothing()),
+            true => !(alone || goes && self.before.is_ours() && self.before.lists_nothing()),
             false => stores.iter().all(others),
         }
     }

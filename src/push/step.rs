@@ -331,9 +331,13 @@ impl<'a> View<'a> {
                 {
                     sorted.hinder(Obstacle::LookElsewhere);
                 }
-                // The ledger lists it, and a write of External Secrets Operator erased our claim.
+                // The ledger lists it, and a write of External Secrets Operator erased our claim. But
+                // what reappears after our own removal is another's.
                 ClaimState::Claimable
-                    if self.has(property) && !self.is_foreign() && self.goal.existing == Existing::Replace =>
+                    if self.has(property)
+                        && !self.is_foreign()
+                        && self.goal.existing == Existing::Replace
+                        && !self.inquiry.removed.contains(property) =>
                 {
                     match is_offered {
                         true => sorted.awaited.insert(property),

@@ -277,15 +277,21 @@ fn model_what_passes_between_two_leaders_comes_right() {
             }
         }
     }
-    // The former leader knows that nobody wants it, and removes it while the leader lets it be taken.
-    let later = Wish { source: 1, ..wish(0b001, 0b1111) };
+    // The former leader believes that nobody wants it, and removes it while the leader lets it be
+    // taken.
+    let later = Wish { source: 1, ..wish(0b011, 0b1110) };
     let source = |there| Move::Source { source: 1, there };
-    for after in (0..40).step_by(4) {
-        for turns in [[(0, By::Former), (1, By::Leader)], [(1, By::Leader), (0, By::Former)]] {
+    for after in 0..40 {
+        let turns = [(0, By::Former), (1, By::Leader)];
+        for leaves in [delete.clone(), apply(0, wish(0b001, 0b0001))] {
             then(vec![
+                apply(0, wish(0b001, 0b1111)),
+                turn(0),
+                apply(1, Wish { stores: 0b010, ..later }),
+                turn(1),
                 source(false),
                 apply(1, later),
-                delete.clone(),
+                leaves,
                 by(0, By::Former),
                 by(1, By::Former),
                 source(true),

@@ -207,7 +207,8 @@ impl World {
             Some(turn) => self.take(&turn),
             None => self.process(by).begins(&Name::new("db", name(push))),
         }
-        if by == By::Former {
+        // The watch still has to show what the copy lacks.
+        if by == By::Former || behind > 0 {
             self.refresh_of([push]);
         }
     }
@@ -222,9 +223,8 @@ impl World {
         for turn in self.run_both(turns, after).await.iter().flatten() {
             self.take(turn);
         }
-        if turns.iter().any(|(_, by)| *by == By::Former) {
-            self.refresh_of([0]);
-        }
+        let by_former = turns.iter().filter(|(_, by)| *by == By::Former);
+        self.refresh_of(by_former.map(|(push, _)| *push));
     }
 
     /// If none is left that led before, the one that leads does its part.
@@ -252,9 +252,8 @@ impl World {
         std::iter::once(&self.leader).chain(&self.former)
     }
 
-    /// Nobody tells the leader what a former one writes: the status of a PushSecret, a value by an
-    /// old copy of it, or, at the same time as the leader, over what the leader lets another take.
-    /// The next refresh finds it (ADR 0026, ADR 0027). Here it is at once.
+    /// Nobody tells the leader what a former one writes for a PushSecret: its status, and by an old
+    /// copy of it a value. The next refresh finds it (ADR 0026). Here it is at once.
     fn refresh_of(&self, pushes: impl IntoIterator<Item = usize>) {
         self.leader.wake(pushes.into_iter().map(|push| Name::new("db", name(push))));
     }
@@ -417,10 +416,11 @@ impl World {
 
     fn told(&mut self) {
         self.stores_move();
+        let none = [None; NAMES.len()];
+        self.refresh(self.processes().filter(|process| process.shown != none));
         for process in std::iter::once(&mut self.leader).chain(&mut self.former) {
-            process.shown = [None; NAMES.len()];
+            process.shown = none;
         }
-        self.refresh(self.processes());
     }
 
     /// A store leads elsewhere now, or so it seems to a process.
