@@ -68,12 +68,16 @@ async fn one_that_lists_nothing_goes_whether_a_store_is_selected_or_none() {
             bench.stores.clients.clear();
         }
         bench.delete();
-        // Without a status and a store, nothing shows that it is ours.
-        let is_ours = withdrawn || selects;
-        let expected = if is_ours { Report::Gone } else { Report::NotOurs };
-        assert_eq!(bench.turn().await, expected, "withdrawn: {withdrawn}, selects: {selects}");
-        assert_eq!(bench.server.push_secret(PUSH).is_none(), is_ours);
+        assert_eq!(bench.turn().await, Report::Gone, "withdrawn: {withdrawn}, selects: {selects}");
+        assert!(bench.server.push_secret(PUSH).is_none());
     }
+    // Without a status, nothing shows that it is ours.
+    let mut bench = classified();
+    bench.stores.clients.clear();
+    bench.server.edit(PUSH, &json!({ "metadata": { "finalizers": [FINALIZER_PUSH_SECRET] } }));
+    bench.delete();
+    assert_eq!(bench.turn().await, Report::NotOurs);
+    assert!(is_held(&bench));
     // Whose finalizer it is does not show, so it is for the one whose stores these are.
     let bench = classified();
     lists_nothing(&bench, true).await;
