@@ -468,6 +468,11 @@ impl Path {
         Some(hint.at + LONGEST_LAG).filter(|at| !is_shown && now < *at)
     }
 
+    /// Whether something was announced after this time that a read begun then may lack.
+    fn has_news_since(&self, begun: Instant) -> bool {
+        self.is_disturbed_after(begun) || self.is_hinted_after(begun) || self.permitted.is_some_and(|at| begun < at)
+    }
+
     /// Whether another address announced something after this time.
     fn is_hinted_after(&self, begun: Instant) -> bool {
         self.hint.is_some_and(|hint| begun < hint.at)

@@ -71,9 +71,6 @@ impl Index {
     /// Whether the refusal of a read begun at `begun` is this consumer's as well.
     pub fn is_refused_alike(&self, name: &Name, key: &ReadKey, begun: Instant) -> bool {
         let takes_older = self.consumers.get(name).is_some_and(|consumer| consumer.accepted.contains_key(&key.site));
-        let is_outdated = self.paths.get(&key.site).is_some_and(|path| {
-            path.is_disturbed_after(begun) || path.is_hinted_after(begun) || path.permitted.is_some_and(|at| begun < at)
-        });
-        !takes_older && !is_outdated
+        !takes_older && self.paths.get(&key.site).is_none_or(|path| !path.has_news_since(begun))
     }
 }

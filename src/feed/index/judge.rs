@@ -130,10 +130,9 @@ impl Index {
     /// known to fail.
     pub fn is_current(&self, key: &ReadKey, seen: Seen, begun: Instant) -> bool {
         self.paths.get(&key.site).is_none_or(|path| {
-            let outdated = path.is_disturbed_after(begun)
-                || path.is_hinted_after(begun)
-                || path.permitted.is_some_and(|at| begun < at);
-            !outdated && !path.failing.contains(&key.identity) && (key.version.is_some() || !path.differs(seen))
+            !path.has_news_since(begun)
+                && !path.failing.contains(&key.identity)
+                && (key.version.is_some() || !path.differs(seen))
         })
     }
 }
