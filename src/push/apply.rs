@@ -99,9 +99,9 @@ impl Apply<'_> {
                 (Some(Removal::Postponed) | None, true) => old.push((entry_ref, job)),
             }
         }
-        let (later, old) = old.into_iter().partition(|(entry_ref, job)| !self.others(plan, entry_ref, job).is_empty());
+        let (mut last, old): (Vec<_>, Vec<_>) =
+            old.into_iter().partition(|(entry_ref, job)| !self.others(plan, entry_ref, job).is_empty());
         self.half(Half::Old, old, &results).await;
-        let mut last: Vec<(&EntryRef, &Job)> = later;
         last.retain(|(entry_ref, job)| {
             let others = self.others(plan, entry_ref, job);
             let mut results = lock(&results);
@@ -116,10 +116,9 @@ impl Apply<'_> {
         results.into_inner()
     }
 
-    /// For an entry of a former location: the other entries of the plan that are the same place by
-    /// what the servers call themselves, and the properties that both give up. If the servers are
-    /// one, the others remove these, whether our claim is left or not. So only what is there after
-    /// that may be called an orphan.
+    /// For an entry of a former location: the other references of the plan to the same entry, and the
+    /// properties that both give up. If the servers are one, the others remove these, whether our
+    /// claim is left or not. So only what is there after that may be called an orphan.
     fn others<'p>(&self, plan: &'p Plan, entry_ref: &EntryRef, job: &Job) -> Vec<(&'p EntryRef, String)> {
         let place = |entry_ref: &EntryRef| self.places.get(entry_ref)?.as_ref().ok().map(|site| site.place.entry());
         let (Some(here), true) = (place(entry_ref), entry_ref.store.former.is_some()) else { return Vec::new() };

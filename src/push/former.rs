@@ -69,8 +69,8 @@ pub struct Fates {
     pub lost: BTreeMap<StoreKey, String>,
     /// Locations that could not be cleaned this time, each with the reason.
     pub failing: BTreeMap<StoreKey, String>,
-    /// By the location and key of a line in `lost`: another line for the same place, by what the
-    /// servers call themselves. The server may be one, or a copy restored from a snapshot.
+    /// By the location and key of a line in `lost`: another line for the same entry. The server may be
+    /// one, or a copy restored from a snapshot.
     pub twins: BTreeMap<(StoreKey, String), Twin>,
 }
 
