@@ -98,19 +98,31 @@ async fn clients_of_another_generation_are_of_another_store() {
     assert_eq!(pool.farewells.len(), 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_session_of_a_store_that_leads_elsewhere_now_lives_on_for_a_while_and_logs_in_no_more() {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counted = asked.clone();
+/// A pool on an API server that has a Secret with a token for whoever asks, after this.
+fn with_a_token<F>(before: impl Fn() -> F + Clone + Send + Sync + 'static) -> Arc<Pool>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let router = axum::Router::new().fallback(move || {
-        counted.fetch_add(1, Ordering::Relaxed);
+        let before = before();
         async {
+            before.await;
             json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "t" }, "data": { "token": "cw==" } })
                 .to_string()
         }
     });
     let cluster = Cluster::new(kube::Client::new(router, "default"));
-    let pool = Pool::new(cluster, NonZeroU32::MAX, Arc::new(NoMeter), Arc::default(), IDLE);
+    Pool::new(cluster, NonZeroU32::MAX, Arc::new(NoMeter), Arc::default(), IDLE)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_session_of_a_store_that_leads_elsewhere_now_lives_on_for_a_while_and_logs_in_no_more() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let pool = with_a_token(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(())
+    });
     let (name, object) = store(1, json!(null));
     let path = crate::domain::path::RemotePath::parse(Some("secret"), "a/b").unwrap();
     let is_shut = |read: Result<_, StoreError>| matches!(read, Err(StoreError::SessionClosed { .. }));
@@ -142,13 +154,7 @@ async fn the_session_of_a_store_that_leads_elsewhere_now_lives_on_for_a_while_an
 /// other server.
 #[tokio::test(start_paused = true)]
 async fn a_login_that_waits_for_its_credential_while_the_store_is_edited_sends_it_to_nobody() {
-    let router = axum::Router::new().fallback(|| async {
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "t" }, "data": { "token": "cw==" } })
-            .to_string()
-    });
-    let cluster = Cluster::new(kube::Client::new(router, "default"));
-    let pool = Pool::new(cluster, NonZeroU32::MAX, Arc::new(NoMeter), Arc::default(), IDLE);
+    let pool = with_a_token(|| tokio::time::sleep(Duration::from_secs(10)));
     let (name, object) = store(1, json!(null));
     let path = crate::domain::path::RemotePath::parse(Some("secret"), "a/b").unwrap();
     let client = pool.made("used", &name, &object).await.unwrap().client;
