@@ -2,7 +2,7 @@
 //!
 //! Leadership is an optimisation. Of two active replicas, neither overwrites what it has not read:
 //! each write of a value has a check-and-set number, each write to Kubernetes a resourceVersion or a
-//! UID, and what changes custom metadata without either rests on claims. After a lost Lease, all
+//! UID, and changes of custom metadata, which have neither, rely on claims. After a lost Lease, all
 //! running work is stopped, then the process ends, and another replica takes over
 //! (`src/run/leading.rs`).
 
@@ -99,21 +99,19 @@ impl Elector {
         }
     }
 
-    /// Renews until the Lease is lost (false) or `stop` is cancelled (true).
-    pub async fn hold(&mut self, stop: &CancellationToken) -> bool {
+    /// Renews until the Lease is lost. What stops the work does not end it: nobody else may lead
+    /// before the last reconcile has ended.
+    pub async fn hold(&mut self) {
         let mut renewed = Instant::now();
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return true,
-                () = tokio::time::sleep(RETRY) => {}
-            }
+            tokio::time::sleep(RETRY).await;
             let left = RENEW_DEADLINE.saturating_sub(renewed.elapsed());
             match tokio::time::timeout(left, self.attempt()).await {
                 Ok(Ok(Attempt::Held)) => renewed = Instant::now(),
                 Ok(Ok(Attempt::Crossed)) => {}
-                Ok(Ok(Attempt::Others)) => return false,
+                Ok(Ok(Attempt::Others)) => return,
                 Ok(Err(error)) => warn!(%error, "cannot renew the lease"),
-                Err(_elapsed) => return false,
+                Err(_elapsed) => return,
             }
         }
     }

@@ -62,7 +62,7 @@ use crate::store::admit::Class;
 use crate::store::registry::{Registry, RegistrySettings};
 use crate::telemetry::{self, TelemetryError};
 use dependants::Dependants;
-use leading::{Term, while_held};
+use leading::{Term, until_lost};
 use propagation::Propagation;
 use tasks::{Ended, Halt, Tasks};
 use unserved::{Unserved, UnservedKind};
@@ -155,7 +155,7 @@ async fn lead(
     }
     health.set_ready(false);
     let working = work(config, cluster, metrics, health, halt.clone());
-    match while_held(working, elector.hold(&stop), &halt).await {
+    match until_lost(working, elector.hold(), &halt).await {
         Term::Over(ended) => {
             elector.release().await;
             ended
@@ -187,7 +187,7 @@ async fn work(
     info!("stopping");
     stop.cancel();
     health.set_ready(false);
-    if tokio::time::timeout(DRAIN, starter.tasks.finished()).await.is_err() {
+    if !starter.tasks.end_within(DRAIN).await {
         error!("some reconciles did not finish in time; the next start continues from there");
     }
     context.stores.shutdown().await;

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::sync::mpsc;
@@ -91,8 +92,18 @@ impl Tasks {
         });
     }
 
-    /// Waits for all tasks, after they were told to stop.
-    pub async fn finished(&self) {
+    /// Waits for all tasks, after they were told to stop. What runs longer than that is stopped:
+    /// another replica leads soon. Returns whether all ended by themselves.
+    pub async fn end_within(&self, longest: Duration) -> bool {
+        let have_ended = tokio::time::timeout(longest, self.finished()).await.is_ok();
+        if !have_ended {
+            self.halt.lose();
+            self.finished().await;
+        }
+        have_ended
+    }
+
+    async fn finished(&self) {
         self.tracker.close();
         self.tracker.wait().await;
     }
@@ -141,9 +152,22 @@ impl Ends {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
-    use std::time::Duration;
+
+    use tokio::time::Instant;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_end_in_time_is_stopped_before_another_replica_leads() {
+        for (runs, ends) in [(1, true), (60, false)] {
+            let (halt, began) = (Halt::default(), Instant::now());
+            let (tasks, _ends) = Tasks::new(halt.clone());
+            tasks.spawn("a reconcile", tokio::time::sleep(Duration::from_secs(runs)));
+            halt.stop.cancel();
+            assert_eq!(tasks.end_within(Duration::from_secs(10)).await, ends);
+            assert_eq!(began.elapsed(), Duration::from_secs(runs.min(10)));
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_task_that_ends_or_panics_before_it_is_told_to_is_named_and_ends_the_work() {
