@@ -21,7 +21,7 @@ use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::EntryState;
 use crate::store::StoreError;
-use crate::store::fake::{FakeStore, Fault};
+use crate::store::fake::{Counting, FakeStore, Fault};
 
 /// How long it stays calm: longer than a deadline and the longest pause after a failure, and shorter
 /// than a refresh. What nobody was told of is found by retries, or not at all.
@@ -83,7 +83,9 @@ struct Shown {
 impl World {
     pub fn new() -> Self {
         let server = ApiServer::default();
-        let servers = SERVERS.map(FakeStore::on);
+        // One claims in two steps, as on Vault, the other in one request, as on OpenBao.
+        let [vault, bao] = SERVERS.map(FakeStore::on);
+        let servers = [vault, bao.with_counting(Counting::Offered)];
         servers.iter().for_each(FakeStore::yield_at_each_request);
         SITES.iter().for_each(|(server, mount)| servers[*server].add_mount(mount));
         server.yield_at_each_request();
