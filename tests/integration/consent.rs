@@ -138,10 +138,14 @@ async fn label(stage: &Stage, namespace: &str, value: Option<&str>) -> anyhow::R
 async fn rf2_what_is_withdrawn_gets_no_more_updates_and_keeps_what_it_has() -> anyhow::Result<()> {
     let stage = in_sync("rf2k", |stage| json!({ "namespaces": [stage.consumer] })).await?;
     let before = target(&stage, &stage.consumer).await?;
-    pushed(&stage, json!({ "namespaces": ["somebody-else"] })).await?;
+    let other = format!("{}-other", stage.word);
+    stage.namespace(&other).await?;
+    pushed(&stage, json!({ "namespaces": [other] })).await?;
     is_refused(&stage, &stage.consumer).await?;
+    pull(&stage, &other).await?;
     stage.secret(&stage.producer, "source", &[("password", "second")]).await?;
-    wait::until("the second version", SOON, async || Ok((stage.version().await? == 2).then_some(()))).await?;
+    stage.holds(&other, "pull", &[("PASSWORD", "second")]).await?;
+    is_reconciled_again(&stage).await?;
     is_refused(&stage, &stage.consumer).await?;
     let after = target(&stage, &stage.consumer).await?;
     assert_eq!(after.as_ref().and_then(Secret::resource_version), before.and_then(|before| before.resource_version()));
@@ -150,6 +154,17 @@ async fn rf2_what_is_withdrawn_gets_no_more_updates_and_keeps_what_it_has() -> a
     pushed(&stage, Value::Null).await?;
     stage.holds(&stage.consumer, "pull", &[("PASSWORD", "second")]).await?;
     Ok(())
+}
+
+/// The consumer is asked to look again, and has.
+async fn is_reconciled_again(stage: &Stage) -> anyhow::Result<()> {
+    let its = format!("namespace=\"{}\"", stage.consumer);
+    let reconciles = async || stage.controller.metric("externalsecret_sync_calls_total", &[&its]).await;
+    let before = reconciles().await?;
+    let ask = json!({ "metadata": { "annotations": { "waypost.io/force-sync": "now" } } });
+    let pulls = stage.api::<ExternalSecret>(&stage.consumer);
+    pulls.patch("pull", &PatchParams::default(), &Patch::Merge(ask)).await?;
+    wait::until("the consumer to be reconciled", SOON, async || Ok((reconciles().await? > before).then_some(()))).await
 }
 
 #[tokio::test]

@@ -11,12 +11,14 @@ use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use waypost::api::{ExternalSecret, PushSecret};
+use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret, SecretStore};
 use waypost_e2e::lab::{Lab, Transport, ca_bundle};
 use waypost_e2e::wait;
 
 use crate::bad_store::{edit_store, remove_store, store_ref};
-use crate::stage::{self, SOON, Stage, bytes_of};
+use crate::moved_stores::may_use;
+use crate::stage::{self, LATER, SOON, Stage, bytes_of};
+use crate::tenants::{account, allow_token_requests, may_log_in, store_spec};
 
 /// Resources that are read again on changes only, or never, beside one that follows.
 const POLICIES: [(&str, &str, &str); 4] = [
@@ -115,17 +117,53 @@ async fn s18_a_store_that_is_given_another_path_takes_its_targets_along() -> any
     let (stage, store) = in_sync("sepath").await?;
     let mount = format!("{}-kv", stage.word);
     stage.vault.enable_mount(&mount, "kv", &json!({ "version": "2" })).await?;
+    stage.vault.write(&mount, &stage.path(), &json!({ "password": "new" })).await?;
     edit_store(&stage, &store, json!({ "path": mount })).await?;
     // No shipped policy allows that mount.
     says(&stage, "follows", "False", "SecretSyncedError", &[&mount]).await?;
     stage.holds(&stage.consumer, "follows", &[("PASSWORD", "old")]).await?;
-    for name in frozen() {
-        says(&stage, name, "True", "SecretSynced", &["its store was edited since"]).await?;
-    }
+    let role = may_use(&stage, &mount).await?;
+    edit_store(&stage, &store, json!({ "auth": { "kubernetes": { "role": role } } })).await?;
+    only_who_follows_moves(&stage, "new").await?;
     edit_store(&stage, &store, json!({ "path": "secret" })).await?;
-    stage.vault.write("secret", &stage.path(), &json!({ "password": "new" })).await?;
-    stage.ready::<ExternalSecret>(&stage.consumer, "follows", "True", "SecretSynced").await?;
+    only_who_follows_moves(&stage, "old").await?;
     remove_store(&stage, &store).await
+}
+
+/// A namespace's own store, and a cluster's store that logs in with each namespace's account.
+#[tokio::test]
+async fn s18_stores_that_log_in_as_the_namespace_take_its_targets_along_to_another_server() -> anyhow::Result<()> {
+    let (stage, lab) = (Stage::new("seown").await?, Lab::shared().await?);
+    let other = lab.extra_bao(Transport::Tls).await?;
+    account(&stage, &stage.consumer, "reader", "waypost-consumer").await?;
+    allow_token_requests(&stage, &stage.consumer, "reader").await?;
+    may_log_in(&other.admin()?, &stage.word, &stage.consumer, "reader", "waypost-consumer").await?;
+    stage.vault.write("secret", &stage.path(), &json!({ "password": "old" })).await?;
+    other.admin()?.write("secret", &stage.path(), &json!({ "password": "new" })).await?;
+    let mut store = store_spec(&stage, json!({ "serviceAccountRef": { "name": "reader" } })).await?;
+    let names = [("SecretStore", "own".to_owned()), ("ClusterSecretStore", format!("{}-referent", stage.word))];
+    let apply = async |spec: &Value| -> anyhow::Result<()> {
+        let [(_, own), (kind, referent)] = &names;
+        stage.apply::<SecretStore>(&stage.consumer, own, spec.clone()).await?;
+        let api_version = ClusterSecretStore::api_version(&());
+        let manifest =
+            json!({ "apiVersion": api_version, "kind": kind, "metadata": { "name": referent }, "spec": spec });
+        stage::apply_store(lab, manifest).await
+    };
+    apply(&store).await?;
+    for (kind, name) in &names {
+        let more = json!({ "secretStoreRef": { "kind": kind, "name": name }, "target": { "name": name } });
+        stage.pull(name, &[("PASSWORD", "password")], more).await?;
+        stage.holds_within(LATER, &stage.consumer, name, &[("PASSWORD", "old")]).await?;
+    }
+    let vault = &mut store["provider"]["vault"];
+    vault["server"] = json!(other.address());
+    vault["caBundle"] = json!(other.ca_pem().map(ca_bundle));
+    apply(&store).await?;
+    for (_, name) in &names {
+        stage.holds_within(LATER, &stage.consumer, name, &[("PASSWORD", "new")]).await?;
+    }
+    remove_store(&stage, &names[1].1).await
 }
 
 #[tokio::test]

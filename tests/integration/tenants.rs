@@ -7,7 +7,7 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use waypost::api::{ExternalSecret, SecretStore};
-use waypost_e2e::lab::{Lab, Mark, ca_bundle};
+use waypost_e2e::lab::{Lab, Mark, VaultAdmin, ca_bundle};
 use waypost_e2e::wait;
 
 use crate::bad_store::{remove_store, store_ref};
@@ -150,13 +150,24 @@ impl Tenant {
     }
 }
 
-/// A ServiceAccount, and the Vault role (of the test's name) by which it logs in to these policies.
-pub async fn account(stage: &Stage, namespace: &str, name: &str, policy: &str) -> anyhow::Result<()> {
-    let role = json!({
-        "bound_service_account_names": [name], "bound_service_account_namespaces": [namespace],
+/// A Vault role by which a ServiceAccount logs in to these policies.
+pub async fn may_log_in(
+    vault: &VaultAdmin,
+    role: &str,
+    namespace: &str,
+    account: &str,
+    policy: &str,
+) -> anyhow::Result<()> {
+    let bound = json!({
+        "bound_service_account_names": [account], "bound_service_account_namespaces": [namespace],
         "token_policies": [policy], "token_no_default_policy": true,
     });
-    stage.vault.post(&format!("auth/kubernetes/role/{}", stage.word), &role).await?;
+    vault.post(&format!("auth/kubernetes/role/{role}"), &bound).await.map(drop)
+}
+
+/// A ServiceAccount, and the Vault role (of the test's name) by which it logs in to these policies.
+pub async fn account(stage: &Stage, namespace: &str, name: &str, policy: &str) -> anyhow::Result<()> {
+    may_log_in(&stage.vault, &stage.word, namespace, name, policy).await?;
     let account: ServiceAccount = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
     stage.api(namespace).create(&PostParams::default(), &account).await?;
     Ok(())
