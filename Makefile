@@ -57,7 +57,7 @@ test-fast: prerequisites ## Run the tests that need no servers
 	cargo test --workspace --lib --bins --locked
 
 model: prerequisites ## Play random sequences of edits, faults and races (CASES=2000) against the models of the tests
-	WAYPOST_MODEL_CASES=$(or $(CASES),2000) cargo test --lib --locked model_
+	WAYPOST_MODEL_CASES=$(or $(CASES),2000) cargo test --workspace --lib --locked model_
 
 oracle: prerequisites ## Compare the template engine with Go's own on its corpus, family by family
 	cargo test --package waypost-template --test oracle --locked -- --nocapture

@@ -153,7 +153,7 @@ fn is_test(file: &Path) -> bool {
     file.components().any(|part| ["tests", "tests.rs"].iter().any(|name| part.as_os_str() == *name))
 }
 
-/// Texts that the sources do not have but in the file that does for all what they do.
+/// Texts that only one file may have: it does for all others what they do.
 const ONCE: &[(&str, &str, &str)] = &[
     ("_opt(", "", "kube takes any 404 for absence: read by Cluster::get"),
     ("Regex::new", "", "compile by domain::expression, which has a limit"),
@@ -224,7 +224,10 @@ fn a_task_is_found_wherever_in_a_line_it_is_started() {
 fn a_panic_poisons_no_lock() {
     let poisoned = ["std::sync::Mutex", "std::sync::RwLock", "std::sync::PoisonError"];
     let mut wrong = Vec::new();
-    for file in ["src", "e2e/src", "tests", "e2e/tests"].iter().flat_map(|folder| sources(folder)) {
+    for file in ["src", "e2e/src", "template/src", "tests", "e2e/tests", "template/tests"]
+        .iter()
+        .flat_map(|folder| sources(folder))
+    {
         for path in named_paths(&file).iter().filter(|path| poisoned.contains(&path.as_str())) {
             wrong.push(format!("{} names {path}: use that of parking_lot", file.display()));
         }
@@ -248,7 +251,7 @@ fn the_pure_core_names_no_other_module_of_ours() {
 #[test]
 fn every_file_opens_with_its_job_and_has_one() {
     let mut wrong = Vec::new();
-    for file in ["src", "e2e/src", "tests"].iter().flat_map(|folder| sources(folder)) {
+    for file in ["src", "e2e/src", "template/src", "tests"].iter().flat_map(|folder| sources(folder)) {
         let text = fs::read_to_string(&file).expect("a listed file can be read");
         if !text.starts_with("//!") {
             wrong.push(format!("{} does not open with `//!` and its job", file.display()));
@@ -288,7 +291,7 @@ fn prose_is_wrapped() {
 }
 
 /// The folders with prose, and the files beside them.
-const FOLDERS: [&str; 8] = ["src", "tests", "e2e", "docs", "deploy", "examples", "policies", ".ci"];
+const FOLDERS: [&str; 9] = ["src", "tests", "template", "e2e", "docs", "deploy", "examples", "policies", ".ci"];
 const ROOT: [&str; 10] = [
     "README.md",
     "CHANGELOG.md",

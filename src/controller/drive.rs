@@ -157,7 +157,7 @@ impl<R: Reconciler> Driven<R> {
         let uid = object.uid().unwrap_or_default();
         let stores = object.0.as_ref().map(|object| self.reconciler.stores(object)).unwrap_or_default();
         let Some(_turn) = self.turns.take(&name, &self.context.stores.loads(stores.clone())) else {
-            // Whoever was deleted on its way here must not wait.
+            // An object that was deleted on its way here must not wait for a turn.
             self.drop_remains(&name, &uid, Published::Told(Requeue::Throttled));
             // It is woken when it has a turn; this is for a wake-up that was lost.
             return Some(backoff::steady());

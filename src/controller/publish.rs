@@ -50,7 +50,7 @@ impl<K: ApiObject> Subject<'_, K> {
             }
             Report::Unchanged { ready, requeue } => {
                 context.metrics.condition(self.kind, self.name, ready);
-                // One that is owed was read live: the write that failed was made.
+                // A status that is owed was read live: the write that seemed to fail was made.
                 context.written.settle(&self.uid());
                 Published::Told(requeue)
             }

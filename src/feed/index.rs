@@ -131,7 +131,7 @@ struct Hint {
     /// The version to be expected, if it is the same server; 0 if none is.
     version: u64,
     at: Instant,
-    /// What repeated reads last did not show.
+    /// The last announcement that repeated reads did not show.
     in_vain: Option<InVain>,
 }
 

@@ -47,7 +47,7 @@ struct Slot {
 /// Locked while the read is in flight: others who need the same wait for the lock.
 type Shared = tokio::sync::Mutex<Option<Read>>;
 
-/// One who needs a read, until it has it or is stopped.
+/// A consumer that waits for a read, until it has it or is stopped.
 struct Sharer<'a> {
     shelf: &'a Shelf,
     index: &'a Mutex<Index>,

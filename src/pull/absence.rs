@@ -63,13 +63,13 @@ pub fn of(wanted: &Wanted, snapshot: &Snapshot, target: &TargetState) -> Option<
         return Some(Presence::Live);
     }
     let was_taken = snapshot.before.as_ref().is_some_and(|before| before.properties.contains(property));
-    let labels = &snapshot.entry.custom_metadata;
-    let is_owned = claim::is_claimed(labels, property) || claim::is_claimed(labels, &property::top(property));
-    if !(was_taken || has_key(wanted, target)) || is_owned || !claim::is_marked(labels) {
+    let metadata = &snapshot.entry.custom_metadata;
+    let is_owned = claim::is_claimed(metadata, property) || claim::is_claimed(metadata, &property::top(property));
+    if !(was_taken || has_key(wanted, target)) || is_owned || !claim::is_marked(metadata) {
         return None;
     }
     // If nobody owns anything, the claim may have been erased.
-    Some(if claim::is_vacated(labels) { Presence::Missing } else { Presence::Removed })
+    Some(if claim::is_vacated(metadata) { Presence::Missing } else { Presence::Removed })
 }
 
 fn has_key(wanted: &Wanted, target: &TargetState) -> bool {

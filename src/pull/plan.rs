@@ -147,8 +147,8 @@ pub fn plan(desired: &Desired, observed: Observed) -> Result<Plan, Refusal> {
                 && !immutable
             {
                 notes.push(format!(
-                    "Secret {} is still immutable: delete it, or annotate this ExternalSecret with {}: \"true\", to have it \
-                     made anew",
+                    "Secret {} is still immutable: delete it, or annotate this ExternalSecret with {}: \"true\", to let \
+                     Waypost create it again",
                     live_name(desired),
                     names::ANNOTATION_RECREATE_IMMUTABLE
                 ));

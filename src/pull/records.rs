@@ -25,7 +25,7 @@ struct Inner {
     by_object: HashMap<Name, Arc<Record>>,
     /// The object that wrote or found each target last: its record has that target.
     by_target: HashMap<Name, Name>,
-    /// Targets that somebody else wrote or deleted since they were read, or may have.
+    /// Targets that somebody else wrote or deleted, or may have, since we read them.
     moved: HashSet<Name>,
 }
 

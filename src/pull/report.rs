@@ -28,11 +28,11 @@ pub const REMOVED_BY_PUSH: &str = "a PushSecret removed it";
 const UNSYNCED_RETRY: Duration = Duration::from_secs(3600);
 /// Added to the message of a resource that is read once, if its spec was edited afterwards.
 const SPEC_EDITED: &str = "; the spec was edited since, and the store is not read again, as refreshPolicy or refreshInterval asks: \
-     delete the Secret to have it made anew";
+     delete the Secret, and Waypost creates it again";
 /// Added to the message of a resource that is not read again, if one of its stores was edited
 /// afterwards.
 const STORE_EDITED: &str = "; its store was edited since, and is not read again, as refreshPolicy or refreshInterval asks: \
-     delete the Secret to have it made anew";
+     delete the Secret, and Waypost creates it again";
 /// Added to the message of a problem if there is a target.
 const KEEPS_DATA: &str = "; the target keeps its data meanwhile";
 

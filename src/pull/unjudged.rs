@@ -15,7 +15,8 @@ pub enum Unjudged {
 }
 
 /// How a reconcile with this failure ended. `None` if it judged the losses, or if nothing was
-/// decided: what fails may pass, and who waits with others that lose goes on waiting meanwhile.
+/// decided: a failure may pass, and a target that waits together with other losses
+/// goes on waiting meanwhile.
 pub fn by(failure: &Failure) -> Option<Unjudged> {
     match failure {
         Failure::Spec(_) => Some(Unjudged::Barred),

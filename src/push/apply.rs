@@ -31,7 +31,8 @@ pub struct Outcome {
     pub result: Result<Applied, Problem>,
     /// What happened to the properties to remove.
     pub removal: Removal,
-    /// The properties with a twin ([`Job::twins`]) that are proven to be that one, or not to be here.
+    /// The properties with a twin ([`Job::twins`]) that turned out to be that one, or to be absent
+    /// here.
     pub resolved: BTreeSet<String>,
 }
 

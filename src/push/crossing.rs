@@ -1,5 +1,5 @@
 //! A removal that another PushSecret's take-over has crossed. This happens only if two processes
-//! believe to lead: one lets the property be taken, and the other removes it. Whoever took it may
+//! believe that they lead: one lets the property be taken, and the other removes it. Whoever took it may
 //! have ended its reconcile already, and the process that removes can wake nobody in the other one.
 //! So what was removed is put back.
 
@@ -33,7 +33,7 @@ impl Applier<'_> {
                 tracing::info!(push_secret = %self.me.object(), path = %access.path, version = back.version, "version written");
                 Ok(())
             }
-            // Who has written since has seen that it was gone.
+            // Any later writer has seen that it was gone.
             Ok(_) | Err(StoreError::CasMismatch { .. }) => Ok(()),
             Err(error) => Err(error),
         }

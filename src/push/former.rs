@@ -1,8 +1,8 @@
 //! Former locations of edited stores: which login removes what was pushed there, and when Waypost
 //! gives up.
 //!
-//! Others may write the status. So a location that it names gets no credential that its server
-//! would not get anyway. It is reached by the login of a store that leads there now, by a session
+//! Others may write the status. So Waypost sends to a location named there only credentials that
+//! its server would get anyway. It is reached by the login of a store that leads there now, by a session
 //! from before the edit, or, if only path or Vault namespace differ, by the present session.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -76,9 +76,9 @@ fn candidates(
 /// The mark of an entry that never had a version marks no data of its own. An entry with claims
 /// belongs to somebody.
 fn is_misplaced(metadata: &Metadata) -> bool {
-    let labels = &metadata.custom_metadata;
-    let claimed = labels.keys().any(|key| key != claim::MARKER && claim::is_ours(key));
-    metadata.latest == 0 && claim::is_marked(labels) && !claimed
+    let custom = &metadata.custom_metadata;
+    let claimed = custom.keys().any(|key| key != claim::MARKER && claim::is_ours(key));
+    metadata.latest == 0 && claim::is_marked(custom) && !claimed
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@
 //! The owner removes its own line once it sees the taker's claim, and removes the property once
 //! everybody who was asked has declined.
 //!
-//! Takers find an offer by its place, at whatever address. But a place is what a server calls it, and
-//! another server may call itself the same. So who reaches the place at another address than the
-//! owner's speaks for itself alone: it ends no offer and holds none in hand. The owner looks for the
+//! Takers find an offer by its place, at whatever address. But a place is only what a server reports,
+//! and another server can report the same. So a PushSecret at another address than the owner's
+//! answers for itself alone: it ends no offer and holds none in hand. The owner looks for the
 //! taker's claim at its own address.
 //!
 //! Offers are in memory only: after a restart, owners offer again. While its owner is reconciled,
@@ -81,12 +81,12 @@ struct Offer {
     /// Whether somebody is taking it, at its owner's address.
     in_hand: bool,
     asked: BTreeSet<Waiter>,
-    /// The last answer of each PushSecret that did not take it, or says so of another address. It
-    /// counts for the generation that gave it.
+    /// The last refusal of each PushSecret, also one from another address. It counts for the
+    /// generation that gave it.
     declined: BTreeMap<Name, Waiter>,
     /// Who took it. Its former owner still has to see that.
     taken_by: Option<Name>,
-    /// Who had it in hand last and did not take it: that one has seen it.
+    /// The last one that had it in hand and did not take it: it has seen the offer.
     put_down_by: Option<Name>,
 }
 

@@ -234,8 +234,9 @@ impl<'a> Turn<'a> {
     /// The stores that a selector matches, and the message if none of them is `meant`.
     fn select(&self, (kind, query): StoreQuery, meant: &str, field: &str) -> Selected {
         let names = self.world.stores.labelled(&self.namespace, kind, &query);
-        let words =
-            format!("no {kind} {meant} matches {query}: label one, or correct {field}; it is pushed to at once");
+        let words = format!(
+            "no {kind} {meant} matches {query}: label one, or correct {field}; Waypost pushes to a matching store at once"
+        );
         (words, names.into_iter().map(|name| StoreKey::new(kind, name)).collect())
     }
 

@@ -18,7 +18,7 @@ pub enum Refusal {
     },
     /// The claim of the property does not parse.
     #[error(
-        "property {property:?} has a claim that cannot be read: look at custom_metadata {key:?}, and remove it if nobody owns it"
+        "property {property:?} has a malformed claim: find out who wrote custom_metadata {key:?}, and remove it if nobody owns the property"
     )]
     UnreadableClaim {
         property: String,
@@ -88,7 +88,7 @@ pub enum Left {
     Unmarked,
     /// `IfNotExists` never deletes what existed before. Without a claim, nothing tells whether the
     /// property did.
-    #[error("nobody claims it, and updatePolicy IfNotExists leaves what may have existed before")]
+    #[error("nobody claims it, and with updatePolicy IfNotExists, Waypost keeps what may have existed before")]
     Existing,
     /// It is at a former location, where only a claim shows that it is ours.
     #[error("nobody claims it, and its store leads elsewhere now")]

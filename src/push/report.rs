@@ -329,7 +329,9 @@ fn troubles(done: &Done<'_>) -> Vec<Trouble> {
     let waiting = waiting.map(|(store, why)| Trouble {
         reason: Reason::StoreNotReady,
         family: Family::Refused,
-        text: format!("what was pushed to {store} stays until Waypost knows whether that is another location: {why}"),
+        text: format!(
+            "what was pushed to {store} stays until Waypost can tell whether the store leads elsewhere now: {why}"
+        ),
     });
     stores.chain(unmatched).chain(astray).chain(entries).chain(waiting).collect()
 }

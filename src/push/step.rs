@@ -400,8 +400,8 @@ impl<'a> View<'a> {
         Some(changes)
     }
 
-    /// A refusal if the custom metadata has no room for the changes. An intent takes as much room
-    /// as the claim that follows it.
+    /// A refusal if the custom metadata has no room for the changes. An intent needs as much room
+    /// as the claim that replaces it.
     fn crowding(&self, sorted: &Sorted<'a>) -> Option<Refusal> {
         let metadata = &self.entry.custom_metadata;
         let mut changes = self.intents(sorted);

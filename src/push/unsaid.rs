@@ -1,5 +1,5 @@
-//! News that wait for the reply to a request. Nobody may wait for it any more when it comes: another
-//! store is done, or a deadline is over. So the news are announced by whatever ends the wait.
+//! News that waits for the reply to a request. When the reply comes, nobody may be waiting any more:
+//! another store is done, or a deadline is over. So whatever ends the wait announces the news.
 
 use crate::domain::claim::MetadataChanges;
 use crate::domain::consent;

@@ -49,7 +49,7 @@ pub enum Foreign {
 }
 
 impl Foreign {
-    /// Of stores of which each is foreign or not. Without any, only a controller that serves stores
+    /// Of a list of stores, by whether each is foreign. Without any, only a controller that serves stores
     /// without a class may claim the resource.
     pub fn of(are_foreign: impl IntoIterator<Item = bool>, serves_unclassified: bool) -> Self {
         let foreign: Vec<bool> = are_foreign.into_iter().collect();
@@ -77,7 +77,7 @@ pub struct Load {
 pub struct Registry {
     settings: RegistrySettings,
     stores: RwLock<HashMap<StoreName, StoreObject>>,
-    /// Stores whose current state does not decode. Of those, an earlier state is known.
+    /// Stores whose current state does not decode. An earlier state of each is known.
     undecodable: RwLock<HashSet<StoreName>>,
     pool: Arc<Pool>,
     announcements: Arc<Announcements>,

@@ -12,7 +12,7 @@ pub struct Case {
     /// What is wrong with it, and where.
     pub name: String,
     pub manifest: Value,
-    /// The word that lint has for it.
+    /// The rule that lint reports.
     pub word: &'static str,
     /// What the API server's answer and lint's name: the field, or the message of the rule.
     pub says: String,

@@ -1,5 +1,5 @@
-//! Versions that went back, and who takes them all the same. A person confirms that for one consumer,
-//! and nobody else's target changes by it.
+//! Versions that went back, and the consumers that accept them anyway. A person confirms one consumer,
+//! and no other target changes.
 
 use std::time::Instant;
 

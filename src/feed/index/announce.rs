@@ -8,7 +8,7 @@ use crate::domain::object_name::Name;
 use crate::feed::{News, Pushed, Seen};
 use crate::store::{PathKey, Site};
 
-/// How late an overtaken announcement of a path may be.
+/// How long after a newer version became known an older announcement may still arrive.
 const OVERTAKING: Duration = Duration::from_secs(5);
 
 impl Index {

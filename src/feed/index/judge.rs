@@ -117,7 +117,7 @@ impl Index {
         }
     }
 
-    /// Repeated reads did not show what another address announced: no more are made for it.
+    /// Repeated reads did not show what another address announced, so they stop.
     pub fn disregard_hint(&mut self, site: &Site, now: Instant) {
         let Some(path) = self.paths.get_mut(site) else { return };
         let known = path.known.map_or(0, |known| known.seen.version);

@@ -27,7 +27,7 @@ const LAST_DENIAL: Duration = Duration::from_secs(16);
 /// If a token may not look itself up, a 403 leads to a new login at most this often.
 const BLIND_PAUSE: Duration = Duration::from_secs(60);
 /// What is said of a store without `auth` whose request the server refuses.
-const NO_AUTH: &str = "the store has no `auth`, so no token is sent, and the server refuses that: set `auth`; where an agent at `server` adds a token, let its policy allow the request";
+const NO_AUTH: &str = "the store has no `auth`, so Waypost sends no token, and the server denies the request: set `auth`; where an agent at `server` adds a token, let its policy allow the request";
 /// The pause after a renewal that failed for another reason than the token.
 const RENEW_AGAIN: Duration = Duration::from_secs(5);
 
@@ -75,7 +75,7 @@ pub struct Session {
     /// The Vault namespace of the login, in which its token is also looked up, renewed and revoked.
     namespace: Option<HeaderValue>,
     current: RwLock<Option<Arc<Token>>>,
-    /// Whether the token, as long as it lives, is the last one.
+    /// Whether no login may follow, so that the current token is the last one.
     sealed: AtomicBool,
     /// Why the current token may be invalid: the server does not let it look itself up.
     doubt: RwLock<Option<StoreError>>,
