@@ -296,7 +296,7 @@ impl RequestMeter for Metrics {
 }
 
 fn object_labels(name: &Name) -> ObjectLabels {
-    ObjectLabels { namespace: name.namespace.as_str().into(), name: name.name.as_str().into() }
+    ObjectLabels { namespace: name.namespace.clone(), name: name.name.clone() }
 }
 
 fn condition_labels(object: &ObjectLabels, status: &'static str) -> ConditionLabels {

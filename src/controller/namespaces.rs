@@ -98,7 +98,7 @@ impl Seen {
     /// while nobody watched.
     fn news(&mut self, event: &Event<PartialObjectMeta<Namespace>>) -> Option<NamespaceMoved> {
         for (gone, _) in self.known.learn(Sighting::of(event)) {
-            self.looks.remove(&gone.name);
+            self.looks.remove(&*gone.name);
         }
         match event {
             Event::Apply(namespace) => {

@@ -101,7 +101,7 @@ impl<K: ApiObject> Subject<'_, K> {
         let message = format!("{} {} {said}", self.kind.as_str(), self.name);
         match why {
             LetGo::NamespaceGone => {
-                let name = Some(self.name.namespace.clone());
+                let name = Some(self.name.namespace.to_string());
                 let namespace =
                     Namespace { metadata: ObjectMeta { name, ..ObjectMeta::default() }, ..Namespace::default() };
                 context.events.state_changed(&namespace, Tone::Warning, ORPHANED, &message).await;

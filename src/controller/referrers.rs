@@ -97,7 +97,7 @@ impl Referrers {
     pub fn concerned(&self, secret: &Name, labels: &BTreeMap<String, String>) -> Vec<Referrer> {
         let index = self.lock();
         let mut concerned = index.by_secret.get(secret).cloned().unwrap_or_default();
-        for (referrer, query) in index.queries.get(&secret.namespace).into_iter().flatten() {
+        for (referrer, query) in index.queries.get(&*secret.namespace).into_iter().flatten() {
             if query.matches(labels) && !concerned.contains(referrer) {
                 concerned.push(referrer.clone());
             }

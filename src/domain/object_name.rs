@@ -1,26 +1,28 @@
 //! The namespaced name of an object.
 
 use std::fmt;
+use std::sync::Arc;
 
-/// A namespaced name.
+/// A namespaced name. Much of what is remembered of an object is found by its name, so copies share
+/// their texts (ADR 0013).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
     /// The namespace.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// The object's name.
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 impl Name {
     /// Puts the two together.
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Name { namespace: namespace.into(), name: name.into() }
+    pub fn new(namespace: impl AsRef<str>, name: impl AsRef<str>) -> Self {
+        Name { namespace: namespace.as_ref().into(), name: name.as_ref().into() }
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.namespace.as_str() {
+        match &*self.namespace {
             "" => f.write_str(&self.name),
             namespace => write!(f, "{namespace}/{}", self.name),
         }

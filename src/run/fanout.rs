@@ -36,7 +36,7 @@ impl<P: Parent> Parents<P> {
                     // A changed or deleted child, also of a former name, or somebody else's object of
                     // the present one.
                     Heard::One { name: child, owner } => self.wake(|parent| {
-                        let is_named = parent.0.as_ref().is_ok_and(|parent| child_name(parent) == child.name);
+                        let is_named = parent.0.as_ref().is_ok_and(|parent| child_name(parent) == &*child.name);
                         is_named || owner.is_some() && parent.uid() == owner
                     }),
                 },

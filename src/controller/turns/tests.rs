@@ -61,7 +61,7 @@ fn taken(turns: &Turns, loads: &[Load], held: &mut Vec<Turn>) -> Vec<usize> {
 
 /// Everybody who is woken now.
 fn all_woken(woken: &mut (impl Stream<Item = Name> + Unpin)) -> Vec<String> {
-    std::iter::from_fn(|| woken.next().now_or_never().flatten()).map(|name| name.name).collect()
+    std::iter::from_fn(|| woken.next().now_or_never().flatten()).map(|name| name.name.to_string()).collect()
 }
 
 #[test]

@@ -164,7 +164,7 @@ async fn what_is_put_down_again_is_offered_anew() {
     let before = asks();
     until(reading.as_mut(), || asks() > before).await;
     drop(in_hand);
-    let woken: Vec<String> = bench.woken.lock().iter().map(|name| name.name.clone()).collect();
+    let woken: Vec<String> = bench.woken.lock().iter().map(|name| name.name.to_string()).collect();
     assert_eq!(woken, ["new"], "whoever put it down is not woken by that");
     reading.await;
     assert!(bench.says("old").2.contains("is offered to db/new"), "{:?}", bench.says("old"));

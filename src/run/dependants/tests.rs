@@ -103,7 +103,8 @@ where
 }
 
 fn names(mut woken: mpsc::UnboundedReceiver<Name>) -> Vec<String> {
-    let mut names: Vec<String> = std::iter::from_fn(|| woken.try_recv().ok()).map(|name| name.name).collect();
+    let mut names: Vec<String> =
+        std::iter::from_fn(|| woken.try_recv().ok()).map(|name| name.name.to_string()).collect();
     names.sort_unstable();
     names
 }

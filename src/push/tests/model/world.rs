@@ -197,7 +197,7 @@ impl World {
     async fn turn_of(&mut self, of: &Name) {
         match (0..PUSHES).find(|push| Name::new("db", name(*push)) == *of) {
             Some(push) => self.turn(push, By::Leader, 0, None).await,
-            None if of.name == "forger" => self.forge().await,
+            None if &*of.name == "forger" => self.forge().await,
             None => self.strangers_turn().await,
         }
     }
