@@ -61,8 +61,20 @@ struct ObjectLabels {
 struct ConditionLabels {
     namespace: Arc<str>,
     name: Arc<str>,
-    condition: &'static str,
-    status: &'static str,
+    condition: ConditionType,
+    status: ConditionStatus,
+}
+
+/// A word of its own for each value would be most of the memory of these series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+enum ConditionType {
+    Ready,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+enum ConditionStatus {
+    True,
+    False,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -238,7 +250,7 @@ impl Metrics {
     /// Records the `Ready` condition.
     pub fn condition(&self, kind: Kind, name: &Name, ready: bool) {
         let (object, families) = (object_labels(name), &self.kinds[kind.index()]);
-        for (status, value) in [("True", ready), ("False", !ready)] {
+        for (status, value) in [(ConditionStatus::True, ready), (ConditionStatus::False, !ready)] {
             families.condition.get_or_create(&condition_labels(&object, status)).set(i64::from(value));
         }
         if ready {
@@ -252,7 +264,7 @@ impl Metrics {
         let (object, families) = (object_labels(name), &self.kinds[kind.index()]);
         families.duration.remove(&object);
         families.synced.remove(&object);
-        for status in ["True", "False"] {
+        for status in [ConditionStatus::True, ConditionStatus::False] {
             families.condition.remove(&condition_labels(&object, status));
         }
         if kind == Kind::ExternalSecret {
@@ -299,9 +311,9 @@ fn object_labels(name: &Name) -> ObjectLabels {
     ObjectLabels { namespace: name.namespace.clone(), name: name.name.clone() }
 }
 
-fn condition_labels(object: &ObjectLabels, status: &'static str) -> ConditionLabels {
+fn condition_labels(object: &ObjectLabels, status: ConditionStatus) -> ConditionLabels {
     let ObjectLabels { namespace, name } = object.clone();
-    ConditionLabels { namespace, name, condition: "Ready", status }
+    ConditionLabels { namespace, name, condition: ConditionType::Ready, status }
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ impl Cluster {
     pub async fn delete_target(&self, namespace: &str, name: &str, at: &Stamp) -> Result<(), ClusterError> {
         let object = object(namespace, name);
         let preconditions =
-            Preconditions { uid: Some(at.uid.clone()), resource_version: Some(at.resource_version.clone()) };
+            Preconditions { uid: Some(at.uid.to_string()), resource_version: Some(at.resource_version.to_string()) };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         self.request("delete", &object, self.secrets(namespace).delete(name, &parameters)).await.map(drop)
     }
@@ -149,8 +149,8 @@ impl Body<'_> {
             "ownerReferences": self.owners.iter().map(|owner| reference(owner)).collect::<Vec<_>>(),
         });
         if let Some(at) = self.at {
-            metadata["uid"] = json!(at.uid);
-            metadata["resourceVersion"] = json!(at.resource_version);
+            metadata["uid"] = json!(&*at.uid);
+            metadata["resourceVersion"] = json!(&*at.resource_version);
         }
         metadata
     }
@@ -238,7 +238,7 @@ fn reference(owner: &OwnerRef) -> OwnerReference {
 fn stamp(metadata: &ObjectMeta) -> Result<Stamp, ()> {
     match (&metadata.uid, &metadata.resource_version) {
         (Some(uid), Some(resource_version)) => {
-            Ok(Stamp { uid: uid.clone(), resource_version: resource_version.clone() })
+            Ok(Stamp { uid: uid.as_str().into(), resource_version: resource_version.as_str().into() })
         }
         (_, _) => Err(()),
     }

@@ -1,6 +1,7 @@
 //! A target Secret: the desired one, the live one in the cluster, and its owners.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::secret::SecretMap;
 
@@ -50,9 +51,9 @@ pub struct OwnerRef {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// The object; a later one with the same name has another UID.
-    pub uid: String,
+    pub uid: Arc<str>,
     /// Its state.
-    pub resource_version: String,
+    pub resource_version: Arc<str>,
 }
 
 /// The existing Secret with the target's name.

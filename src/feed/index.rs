@@ -33,7 +33,8 @@ const START_PAUSE: Duration = Duration::from_secs(3);
 /// See the module.
 #[derive(Default)]
 pub(super) struct Index {
-    consumers: HashMap<Name, Consumer>,
+    /// Behind pointers: a table has up to twice as many places as entries.
+    consumers: HashMap<Name, Box<Consumer>>,
     /// In order, so that the sites of one place are in a row.
     paths: BTreeMap<Site, Path>,
     due: BTreeSet<(Instant, Site)>,
@@ -233,7 +234,7 @@ impl Index {
             self.awaits_no_longer(name, dropped);
         }
         reads.iter().for_each(|read| self.plant(read));
-        self.consumers.insert(name.clone(), consumer);
+        self.consumers.insert(name.clone(), Box::new(consumer));
         let as_before = before.as_ref().is_some_and(|before| before.follow == follow && before.reads() == reads);
         let was_checked = before.as_ref().is_some_and(|before| before.access == Access::Open);
         match follow {
@@ -245,7 +246,7 @@ impl Index {
         }
         let moved = match as_before {
             true => BTreeSet::new(),
-            false => before.iter().flat_map(Consumer::sites).chain(sites).collect(),
+            false => before.iter().flat_map(|before| before.sites()).chain(sites).collect(),
         };
         self.sweep_paths(before);
         moved
@@ -268,7 +269,7 @@ impl Index {
     /// Returns what it had read.
     pub fn forget(&mut self, name: &Name) -> BTreeSet<Site> {
         let before = self.remove(name);
-        let sites = before.iter().flat_map(Consumer::sites).collect();
+        let sites = before.iter().flat_map(|before| before.sites()).collect();
         for (key, _) in before.iter().flat_map(|before| &before.sources) {
             self.awaits_no_longer(name, key);
         }
@@ -370,7 +371,7 @@ impl Index {
         })
     }
 
-    fn remove(&mut self, name: &Name) -> Option<Consumer> {
+    fn remove(&mut self, name: &Name) -> Option<Box<Consumer>> {
         let consumer = self.consumers.remove(name)?;
         consumer.reads().iter().for_each(|read| self.uproot(read));
         for (read, _) in &consumer.sources {
@@ -382,7 +383,7 @@ impl Index {
     }
 
     /// Drops the paths that lost their last consumer.
-    fn sweep_paths(&mut self, before: Option<Consumer>) {
+    fn sweep_paths(&mut self, before: Option<Box<Consumer>>) {
         for (read, _) in before.into_iter().flat_map(|before| before.sources) {
             if self.paths.get(&read.site).is_some_and(|path| path.consumers.is_empty())
                 && let Some(next) = self.paths.remove(&read.site).and_then(|path| path.next)

@@ -172,7 +172,7 @@ impl OwnWrites for Records {
         let mut inner = self.lock();
         let ours = inner
             .written(secret)
-            .is_some_and(|written| written.stamp.uid == uid && written.stamp.resource_version == resource_version);
+            .is_some_and(|written| *written.stamp.uid == *uid && *written.stamp.resource_version == *resource_version);
         if !ours {
             inner.moved(secret);
         }

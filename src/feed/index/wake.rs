@@ -14,8 +14,9 @@ const WOKEN_HOLD: Duration = Duration::from_secs(5);
 impl Index {
     /// Labels of namespaces changed: consumers that are judged by them must read again.
     pub fn labels_changed(&mut self, namespaces: impl Fn(&str) -> bool, now: Instant) -> Vec<Name> {
-        let concerned =
-            |(name, consumer): &(&Name, &Consumer)| consumer.labels == Labels::Decisive && namespaces(&name.namespace);
+        let concerned = |(name, consumer): &(&Name, &Box<Consumer>)| {
+            consumer.labels == Labels::Decisive && namespaces(&name.namespace)
+        };
         let concerned: BTreeSet<Name> = self.consumers.iter().filter(concerned).map(|(name, _)| name.clone()).collect();
         self.outdate(&concerned, |_| true);
         self.wake(concerned, now)
