@@ -88,7 +88,7 @@ fn twin(store: &StoreKey, line: &Line, ledger: &Ledger, plan: &Plan, places: &Pl
         let place = places.get(entry_ref).and_then(|site| site.as_ref().ok()).map(|site| &site.place);
         place.is_some_and(|place| (&*place.mount, &*place.path) == (mount, path.as_str()))
     };
-    let lists = |entry_ref: &EntryRef| ledger.pushed.get(entry_ref).is_some_and(|lines| lines.contains_key(property));
+    let lists = |entry_ref: &EntryRef| ledger.lists(entry_ref, property);
     let mut there = plan.iter().filter(|(entry_ref, _)| is_there(entry_ref));
     let found = there.find(|(entry_ref, job)| job.lines.contains_key(property) || lists(entry_ref));
     found.map(|(entry_ref, _)| (entry_ref.clone(), property.clone()))
