@@ -482,6 +482,7 @@ impl<'a> Turn<'a> {
 
     pub(super) fn halt(&self, verdict: Verdict, requeue: Requeue) -> Report<PushSecretStatus> {
         let said = report::halted(&self.before, verdict, requeue, &self.setting(None, &[]));
+        self.world.deletions.pause(&self.me.object(), self.world.instant);
         conclusion::verdict(&self.object, said)
     }
 
