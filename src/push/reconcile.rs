@@ -267,8 +267,9 @@ impl<'a> Turn<'a> {
             |invalid: InvalidSpec| Verdict { ready: false, reason: invalid.reason(), message: invalid.to_string() };
         let annotations = self.object.annotations();
         let desired = desired::parse(spec, annotations, &seen.chosen, &seen.mounts, convention).map_err(told)?;
-        let checked = mapped::check(&desired, &seen.mounts, convention);
-        checked.map_err(|fault| told(InvalidSpec::Mappings(fault)))?;
+        if let Some(fault) = mapped::faults(&desired, &seen.mounts, convention).into_iter().next() {
+            return Err(told(InvalidSpec::Mappings(fault)));
+        }
         // Bounds are checked last, because specific rules have better messages.
         bounds::check(spec).map_err(|bounds| told(InvalidSpec::Bounds(bounds)))?;
         Ok(desired)
@@ -481,8 +482,8 @@ impl<'a> Turn<'a> {
     }
 
     pub(super) fn halt(&self, verdict: Verdict, requeue: Requeue) -> Report<PushSecretStatus> {
-        let said = report::halted(&self.before, verdict, requeue, &self.setting(None, &[]));
         self.world.deletions.pause(&self.me.object(), self.world.instant);
+        let said = report::halted(&self.before, verdict, requeue, &self.setting(None, &[]));
         conclusion::verdict(&self.object, said)
     }
 
