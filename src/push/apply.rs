@@ -95,6 +95,8 @@ impl Apply<'_> {
         for (entry_ref, job) in plan {
             let removal = lock(&results).get(entry_ref).map(|outcome| outcome.removal);
             match (removal, may_lose(&entry_ref.store)) {
+                // It may have been written at its twin.
+                (Some(Removal::Done), true) if !job.twins.is_empty() => old.push((entry_ref, job)),
                 (Some(Removal::Done), true | false) | (Some(Removal::Postponed), false) => {}
                 (None, false) => drop(lock(&results).insert(entry_ref.clone(), Outcome::untouched())),
                 (Some(Removal::Postponed) | None, true) => old.push((entry_ref, job)),

@@ -1,7 +1,7 @@
 //! Remembers since when this process waits for deletions, and for clean-ups of former locations. It
 //! does not use `deletionTimestamp`: if the clocks differ, the wait could end at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -16,6 +16,8 @@ pub struct Deletions(Mutex<HashMap<(String, Option<StoreKey>), Waiting>>);
 struct Waiting {
     uid: String,
     since: Instant,
+    /// Since when the wait does not count.
+    paused: Option<Instant>,
 }
 
 impl Deletions {
@@ -24,24 +26,35 @@ impl Deletions {
         self.waited_for((object.to_owned(), None), uid, now)
     }
 
-    /// How long ago cleaning this location first failed.
+    /// For how long cleaning this location has failed, without the pauses in
+    /// which it was not tried.
     pub fn failing_for(&self, object: &str, uid: &str, location: &StoreKey, now: Instant) -> Duration {
         self.waited_for((object.to_owned(), Some(location.clone())), uid, now)
     }
 
-    /// Forgets all other locations of the object: they are clean, or not to be cleaned now.
-    pub fn fail_only(&self, object: &str, locations: &BTreeMap<StoreKey, String>) {
-        let is_other =
-            |location: &Option<StoreKey>| location.as_ref().is_some_and(|location| !locations.contains_key(location));
-        self.lock().retain(|(of, location), _| of != object || !is_other(location));
+    /// Pauses the waits for the object's locations, until cleaning one fails again.
+    pub fn pause(&self, object: &str, now: Instant) {
+        let mut all = self.lock();
+        let locations = all.iter_mut().filter(|((of, location), _)| of == object && location.is_some());
+        for (_, waiting) in locations {
+            waiting.paused.get_or_insert(now);
+        }
+    }
+
+    /// Forgets all other locations of the object: they are clean.
+    pub fn keep_only(&self, object: &str, is_kept: impl Fn(&StoreKey) -> bool) {
+        self.lock().retain(|(of, location), _| of != object || location.as_ref().is_none_or(&is_kept));
     }
 
     fn waited_for(&self, key: (String, Option<StoreKey>), uid: &str, now: Instant) -> Duration {
         let mut waiting = self.lock();
-        let begin = || Waiting { uid: uid.to_owned(), since: now };
+        let begin = || Waiting { uid: uid.to_owned(), since: now, paused: None };
         let known = waiting.entry(key).or_insert_with(begin);
         if known.uid != uid {
             *known = begin();
+        }
+        if let Some(paused) = known.paused.take() {
+            known.since += now.saturating_duration_since(paused);
         }
         now.saturating_duration_since(known.since)
     }
@@ -59,6 +72,7 @@ impl Deletions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::selector::StoreKind;
 
     #[test]
     fn a_wait_begins_when_the_deletion_is_first_seen_and_anew_for_another_object() {
@@ -68,5 +82,27 @@ mod tests {
         assert_eq!(deletions.known_for("db/push", "b", now + minute), Duration::ZERO);
         deletions.forget("db/push");
         assert_eq!(deletions.known_for("db/push", "b", now + 2 * minute), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_wait_for_a_location_is_paused_while_that_is_not_tried_and_ends_when_it_is_clean() {
+        let (deletions, now) = (Deletions::default(), Instant::now());
+        let after = |minutes: u64| Duration::from_secs(60 * minutes);
+        let location = StoreKey::new(StoreKind::ClusterSecretStore, "vault");
+        let failing = |minutes| deletions.failing_for("db/push", "a", &location, now + after(minutes));
+        let pause = |object, minutes| {
+            deletions.pause(object, now + after(minutes));
+            deletions.keep_only(object, |_| true);
+        };
+        assert_eq!((failing(0), failing(2)), (Duration::ZERO, after(2)));
+        pause("db/push", 3);
+        pause("db/push", 5);
+        pause("db/other", 8);
+        assert_eq!((failing(9), failing(11)), (after(3), after(5)));
+        assert_eq!(deletions.known_for("db/push", "a", now), Duration::ZERO);
+        pause("db/push", 11);
+        assert_eq!(deletions.known_for("db/push", "a", now + after(12)), after(12), "a deletion is not paused");
+        deletions.keep_only("db/push", |_| false);
+        assert_eq!(failing(12), Duration::ZERO);
     }
 }

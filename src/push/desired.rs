@@ -24,6 +24,9 @@ use crate::domain::mapping::KeyConversion;
 use crate::domain::push_options::{PushOptions, PushOptionsError};
 use crate::domain::remote_key::{RemoteKey, RemoteKeyError};
 
+/// The name of a store that a spec is parsed for where no store is known.
+const SOME_STORE: &str = "a-store";
+
 /// Everything that the spec asks for.
 pub struct Desired {
     /// The sources to publish from.
@@ -314,18 +317,41 @@ pub fn parse(
     })
 }
 
-/// All faults of a spec by itself, whatever stores and sources exist. Its form, its bounds and the
-/// `metadata` of its mappings are judged elsewhere.
-pub fn faults(spec: &PushSecretSpec) -> Vec<InvalidSpec> {
-    let queries = store_queries(spec);
-    let (refs, data_to) = queries.as_ref().map_or((0, Vec::new()), |StoreQueries { refs, data_to }| {
-        (refs.len(), data_to.keys().map(|index| (*index, BTreeSet::new())).collect())
-    });
-    let mut chosen = Chosen { stores: stores(spec), data_to: data_to.into_iter().collect() };
-    if refs > 0 {
+/// The stores of a spec, whatever stores exist.
+fn assumed(spec: &PushSecretSpec, queries: &StoreQueries) -> Chosen {
+    let StoreQueries { refs, data_to } = queries;
+    let data_to = data_to.keys().map(|index| (*index, BTreeSet::new())).collect();
+    let mut chosen = Chosen { stores: stores(spec), data_to };
+    if !refs.is_empty() {
         // Labels may select any store, so every named store counts as chosen.
         chosen.stores.extend(spec.data_to.iter().filter_map(|many| named_store(many.store_ref.as_ref()?)));
     }
+    chosen
+}
+
+/// Parses a spec for a store with this mount, whatever stores exist. Also returns the mounts.
+///
+/// # Errors
+/// One of [`faults`], or a fault that is judged elsewhere.
+pub fn parse_at(
+    spec: &PushSecretSpec,
+    mount: Option<&str>,
+    convention: &Convention,
+) -> Result<(Desired, Mounts), InvalidSpec> {
+    let mut chosen = assumed(spec, &store_queries(spec)?);
+    let store = StoreKey::new(StoreKind::ClusterSecretStore, SOME_STORE);
+    chosen.stores.insert(store.clone());
+    let mounts = Mounts::from([(store, mount.map(str::to_owned))]);
+    let desired = parse(spec, &BTreeMap::new(), &chosen, &mounts, convention)?;
+    Ok((desired, mounts))
+}
+
+/// All faults of a spec by itself, whatever stores and sources exist. Its form, its bounds, the
+/// `metadata` of its mappings and whether these contradict each other are judged elsewhere.
+pub fn faults(spec: &PushSecretSpec) -> Vec<InvalidSpec> {
+    let queries = store_queries(spec);
+    let none = StoreQueries::default();
+    let chosen = assumed(spec, queries.as_ref().unwrap_or(&none));
     let mappings = || super::shapes::mappings(spec, &chosen).err();
     let found =
         [sources(spec).err(), check_supported(spec).err(), queries.is_ok().then(mappings).flatten(), queries.err()];

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::apply::{Results, is_well};
+use super::apply::{Removal, Results, is_well};
 use super::ledger::{EntryRef, Ledger, Line, StoreKey};
 use super::locations::Locations;
 use super::observe::{NoStore, SeenStores};
@@ -69,6 +69,8 @@ pub struct Fates {
     pub lost: BTreeMap<StoreKey, String>,
     /// Locations that could not be cleaned this time, each with the reason.
     pub failing: BTreeMap<StoreKey, String>,
+    /// Locations that have yet to be cleaned, and were not tried, or not all of their entries.
+    pub waiting: BTreeSet<StoreKey>,
     /// By the location and key of a line in `lost`: another line for the same entry. The server may be
     /// one, or a copy restored from a snapshot.
     pub twins: BTreeMap<(StoreKey, String), Twin>,
@@ -88,7 +90,7 @@ fn twin(store: &StoreKey, line: &Line, ledger: &Ledger, plan: &Plan, places: &Pl
         let place = places.get(entry_ref).and_then(|site| site.as_ref().ok()).map(|site| &site.place);
         place.is_some_and(|place| (&*place.mount, &*place.path) == (mount, path.as_str()))
     };
-    let lists = |entry_ref: &EntryRef| ledger.pushed.get(entry_ref).is_some_and(|lines| lines.contains_key(property));
+    let lists = |entry_ref: &EntryRef| ledger.lists(entry_ref, property);
     let mut there = plan.iter().filter(|(entry_ref, _)| is_there(entry_ref));
     let found = there.find(|(entry_ref, job)| job.lines.contains_key(property) || lists(entry_ref));
     found.map(|(entry_ref, _)| (entry_ref.clone(), property.clone()))
@@ -109,15 +111,15 @@ impl Fates {
             Aim::Withdraw { .. } => true,
         };
         let stands = |store: &StoreKey| !reached.absent.contains_key(store) && is_well(results, store);
+        let former = ledger.stores().into_iter().filter(|store| store.former.is_some());
         if !(is_known && wanted.iter().all(stands)) {
-            return Fates::default();
+            return Fates { waiting: former.collect(), ..Fates::default() };
         }
         let mut fates = Fates { is_clean_up: true, ..Fates::default() };
-        for store in ledger.stores().into_iter().filter(|store| store.former.is_some()) {
-            let error = results
-                .iter()
-                .filter(|(entry_ref, _)| entry_ref.store == store)
-                .find_map(|(_, o)| o.result.as_ref().err());
+        for store in former {
+            let here = || results.iter().filter(|(entry_ref, _)| entry_ref.store == store).map(|(_, outcome)| outcome);
+            let error = here().find_map(|outcome| outcome.result.as_ref().err());
+            let is_tried = here().all(|outcome| outcome.removal == Removal::Done);
             match (reached.absent.get(&store), error) {
                 (Some(no_login @ NoStore::Elsewhere { .. }), _) => {
                     // Only the server to which the store leads now can tell whether the location is
@@ -127,7 +129,8 @@ impl Fates {
                     fate.insert(store, no_login.to_string());
                 }
                 (None, Some(error)) => drop(fates.failing.insert(store, error.to_string())),
-                (Some(_), _) | (None, None) => {}
+                (None, None) if is_tried => {}
+                (Some(_), _) | (None, None) => drop(fates.waiting.insert(store)),
             }
         }
         fates.lost.values_mut().for_each(|why| *why = format!("{why}: {BY_HAND}"));
@@ -146,8 +149,8 @@ impl Fates {
         self
     }
 
-    /// Gives up the locations that could not be cleaned for `deadline`, given how long each has
-    /// been failing.
+    /// Gives up the locations that could not be cleaned for `deadline`, given for how long cleaning
+    /// each has failed.
     pub fn give_up(mut self, deadline: Duration, failing_for: impl Fn(&StoreKey) -> Duration) -> Self {
         for (store, why) in std::mem::take(&mut self.failing) {
             match failing_for(&store) >= deadline {
@@ -160,10 +163,13 @@ impl Fates {
 }
 
 impl Turn<'_> {
-    /// Gives up former locations after the deadline of any clean-up.
+    /// Gives up former locations after the deadline of any clean-up. The time of those that were not
+    /// tried neither passes nor begins again.
     pub(super) fn fates(&self, judged: Fates) -> Fates {
         let Turn { world, me, .. } = self;
-        world.deletions.fail_only(&me.object(), &judged.failing);
+        let is_left = |place: &StoreKey| judged.failing.contains_key(place) || judged.waiting.contains(place);
+        world.deletions.keep_only(&me.object(), is_left);
+        world.deletions.pause(&me.object(), world.instant);
         let failing_for = |place: &StoreKey| world.deletions.failing_for(&me.object(), &me.uid, place, world.instant);
         judged.give_up(world.cleanup_deadline, failing_for)
     }

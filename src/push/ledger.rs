@@ -304,6 +304,11 @@ impl Ledger {
         unclear.into_iter().map(|line| line.key).collect()
     }
 
+    /// Whether it lists a property of an entry.
+    pub fn lists(&self, entry_ref: &EntryRef, property: &str) -> bool {
+        self.pushed.get(entry_ref).is_some_and(|lines| lines.contains_key(property))
+    }
+
     /// Removes the line of a property.
     pub fn remove(&mut self, entry_ref: &EntryRef, property: &str) {
         if let Some(lines) = self.pushed.get_mut(entry_ref) {

@@ -7,12 +7,12 @@ use std::fmt;
 use thiserror::Error;
 
 use super::custom_metadata::{Disagreement, MetadataGoal};
-use super::desired::{Desired, PushMapping, Shape};
+use super::desired::{self, Desired, PushMapping, Shape};
 use super::ledger::{EntryRef, Line, Mounts, StoreKey, key_of};
 use super::pieces::{NoPath, Piece, fixed, pieces};
-use crate::api::push_secret::{PushMatch, PushRemoteRef, PushSecretData};
+use crate::api::push_secret::{PushMatch, PushRemoteRef, PushSecretData, PushSecretSpec};
 use crate::domain::consent::Consent;
-use crate::domain::convention::{Convention, Finding, Severity};
+use crate::domain::convention::{Convention, Finding, Mode, Severity};
 use crate::domain::mapping::{Mapping, ValueOf};
 use crate::domain::path::RemotePath;
 use crate::domain::push_options::PushOptions;
@@ -135,24 +135,25 @@ fn empty(piece: &Piece, source: &Source) -> String {
     format!("{part} of {source} is empty: fill it, or do not map it")
 }
 
-/// Judges the mappings that do not depend on sources.
-///
-/// # Errors
-/// A fault that only an edit of the spec can fix.
-pub fn check(desired: &Desired, mounts: &Mounts, convention: &Convention) -> Result<(), Fault> {
+/// The faults of mappings that do not depend on sources: only an edit of the spec can fix them. Of two
+/// mappings that contradict each other at a path, the first pair counts.
+pub fn faults(desired: &Desired, mounts: &Mounts, convention: &Convention) -> Vec<Fault> {
     let mut layout = Layout::new(desired, mounts, convention);
     for mapping in &desired.mappings {
         let origin = Origin { field: mapping.field.clone(), source: None };
         fixed(mapping).into_iter().for_each(|piece| layout.add(0, &origin, mapping, piece));
     }
     let mapped = layout.finish();
-    if let Some(astray) = mapped.astray.into_iter().next() {
-        return Err(Fault::Astray(astray));
-    }
-    match mapped.entries.into_values().find_map(|wanted| wanted.clash) {
-        Some(clash) => Err(Fault::Clash(clash)),
-        None => Ok(()),
-    }
+    let clashes = mapped.entries.into_values().filter_map(|wanted| wanted.clash);
+    mapped.astray.into_iter().map(Fault::Astray).chain(clashes.map(Fault::Clash)).collect()
+}
+
+/// The same for a spec at a store with this mount, whatever stores exist and whatever the convention
+/// asks for; none if the spec does not parse.
+pub fn faults_at(spec: &PushSecretSpec, mount: Option<&str>) -> Vec<Fault> {
+    let off = Convention::with_mode(Mode::Off);
+    let parsed = desired::parse_at(spec, mount, &off);
+    parsed.map_or_else(|_other| Vec::new(), |(desired, mounts)| faults(&desired, &mounts, &off))
 }
 
 /// A [`Mapped`] in the making.

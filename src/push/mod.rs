@@ -5,10 +5,11 @@
 //! one entry, and `ending` for an entry that loses its last property. `record` writes the ledger
 //! before `entry` and `apply` write to the stores. `locations` and `former` are about stores that
 //! were edited to lead elsewhere; `offers`, `waiters`, `arrival` and `crossing` about properties
-//! that pass from one PushSecret to another. `report` words the outcome. `cleanup` handles a
-//! PushSecret that is being deleted, and `remains` reads one that does not decode. `misplaced` finds
-//! marks at other paths. `patience` says how long stores wait for each other, and `counted` notes
-//! their answers; `unsaid` has the news that wait for one.
+//! that pass from one PushSecret to another. `report` words the outcome, and `undone` what is left
+//! undone although no entry fails. `cleanup` handles a PushSecret that is being deleted, and
+//! `remains` reads one that does not decode. `misplaced` finds marks at other paths. `patience` says
+//! how long stores wait for each other, and `counted` notes their answers; `unsaid` has the news that
+//! wait for one.
 
 pub mod apply;
 pub mod arrival;
@@ -45,6 +46,7 @@ pub mod sources;
 pub mod step;
 #[cfg(test)]
 mod tests;
+pub mod undone;
 pub mod unsaid;
 pub mod waiters;
 

@@ -14,6 +14,7 @@ use super::locations::Locations;
 use super::patience::{PATIENCE, no_answer, side_by_side};
 use super::plan::Places;
 use super::waiters;
+use crate::api::condition::Reason;
 use crate::api::push_ledger::PushLedger;
 use crate::cluster::{Cluster, ClusterError};
 use crate::domain::claim::Owner;
@@ -31,15 +32,48 @@ pub enum NoStore {
     /// The store leads elsewhere now, and no login for the former location is left.
     #[error("{store} leads elsewhere now, and no login for the former location is left")]
     Elsewhere { store: StoreKey },
-    /// The API server has another version of the store than the watch showed, or did not answer.
-    #[error("{store} was edited a moment ago, or the API server did not answer: Waypost looks it up again in a moment")]
-    Behind { store: StoreKey },
+    /// The watch shows the store late, or the API server does not say.
+    #[error("{store} {late}: Waypost looks it up again in a moment")]
+    Behind { store: StoreKey, late: Late },
+}
+
+/// What the watch shows late of a store.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Late {
+    /// Where it leads.
+    #[error("was edited to lead elsewhere, or was deleted, a moment ago")]
+    Location,
+    /// Its labels.
+    #[error("got other labels, or was deleted, a moment ago")]
+    Labels,
+    /// It is unknown whether it shows anything late.
+    #[error("is not confirmed by the API server ({0})")]
+    Unconfirmed(ClusterError),
+}
+
+impl Late {
+    /// `what` is late, unless the API server says that it `is_shown`.
+    fn unless(is_shown: Result<bool, ClusterError>, what: Late) -> Option<Self> {
+        match is_shown {
+            Ok(true) => None,
+            Ok(false) => Some(what),
+            Err(error) => Some(Late::Unconfirmed(error)),
+        }
+    }
 }
 
 impl NoStore {
     /// Whether the store does not exist.
     pub fn is_missing(&self) -> bool {
         matches!(self, NoStore::Refused(StoreRefusal::NotFound { .. }))
+    }
+
+    /// The reason of the condition.
+    pub fn reason(&self) -> Reason {
+        match self {
+            NoStore::Refused(refusal) => refusal.reason(),
+            NoStore::Elsewhere { .. } | NoStore::Behind { .. } => Reason::StoreNotReady,
+        }
     }
 
     /// Whether to retry, and when.
@@ -106,7 +140,7 @@ impl SeenStores {
         wanted: &BTreeSet<StoreKey>,
         listed: &PushLedger,
         moved: &BTreeSet<String>,
-    ) -> Vec<StoreKey> {
+    ) -> Vec<(StoreKey, Late)> {
         // Nothing is removed from a store that cannot be used.
         let is_left = |store: &StoreKey| !wanted.contains(store) && listed.synced.contains_key(&store.listed());
         let is_any_left = !moved.is_empty() || !listed.former.is_empty() || self.clients.keys().any(is_left);
@@ -114,31 +148,32 @@ impl SeenStores {
         let mut late = Vec::new();
         for (store, location) in self.locations.iter().filter(|(store, _)| is_meant(store)) {
             let still = stores.still_leads_to(&store.name_in(namespace), location).await;
-            if !matches!(still, Ok(true)) {
-                late.push(store.clone());
-            }
+            late.extend(Late::unless(still, Late::Location).map(|late| (store.clone(), late)));
         }
         late
     }
 
     /// Of the stores that lose something although labels may select them, those whose labels the watch
     /// shows late: another leader may have seen the labels, and pushed.
-    pub async fn labelled_late(stores: &dyn Stores, namespace: &str, losing: BTreeSet<StoreKey>) -> Vec<StoreKey> {
+    pub async fn labelled_late(
+        stores: &dyn Stores,
+        namespace: &str,
+        losing: BTreeSet<StoreKey>,
+    ) -> Vec<(StoreKey, Late)> {
         let mut late = Vec::new();
         for store in losing {
-            if !matches!(stores.is_labelled_as_shown(&store.name_in(namespace)).await, Ok(true)) {
-                late.push(store);
-            }
+            let is_shown = stores.is_labelled_as_shown(&store.name_in(namespace)).await;
+            late.extend(Late::unless(is_shown, Late::Labels).map(|late| (store, late)));
         }
         late
     }
 
     /// Leaves out a store that the watch shows late. It is used once the watch has caught up.
-    pub fn leave(&mut self, store: StoreKey) {
+    pub fn leave(&mut self, store: StoreKey, late: Late) {
         self.mounts.remove(&store);
         self.locations.remove(&store);
         self.clients.remove(&store);
-        self.absent.insert(store.clone(), NoStore::Behind { store });
+        self.absent.insert(store.clone(), NoStore::Behind { store, late });
     }
 
     fn can_use(&mut self, store: StoreKey, client: Arc<dyn StoreClient>) {

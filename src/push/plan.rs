@@ -147,8 +147,14 @@ pub fn plan(
                 (true, Known::All | Known::Some, PushDeletionPolicy::Delete | PushDeletionPolicy::None) => {
                     match job.lines.contains_key(property) {
                         true => job.goal.custom_metadata.retire(line),
-                        // What the line had set is for that entry reference to set or to remove.
-                        false => passed.extend(job.moved.get(property).map(|to| (to.clone(), line))),
+                        // What the line had set is for that entry reference to set or to remove. A twin
+                        // removes it only when it begins to list the property: the line may stay for
+                        // long, and what is set meanwhile is somebody else's.
+                        false => {
+                            let begins = |to: &&EntryRef| !ledger.lists(to, property);
+                            let twin = job.twins.get(property).filter(begins);
+                            passed.extend(job.moved.get(property).or(twin).map(|to| (to.clone(), line)));
+                        }
                     }
                 }
                 (false, Known::Some, PushDeletionPolicy::Delete | PushDeletionPolicy::None) => {

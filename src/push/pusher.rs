@@ -168,7 +168,7 @@ impl Reconciler for Pusher {
 
     fn forget(&self, name: &Name) {
         self.deletions.forget(&name.to_string());
-        self.deletions.fail_only(&name.to_string(), &BTreeMap::new());
+        self.deletions.keep_only(&name.to_string(), |_| false);
         self.offers.forget(name);
         self.follow_nothing(name);
     }

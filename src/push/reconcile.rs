@@ -268,8 +268,9 @@ impl<'a> Turn<'a> {
             |invalid: InvalidSpec| Verdict { ready: false, reason: invalid.reason(), message: invalid.to_string() };
         let annotations = self.object.annotations();
         let desired = desired::parse(spec, annotations, &seen.chosen, &seen.mounts, convention).map_err(told)?;
-        let checked = mapped::check(&desired, &seen.mounts, convention);
-        checked.map_err(|fault| told(InvalidSpec::Mappings(fault)))?;
+        if let Some(fault) = mapped::faults(&desired, &seen.mounts, convention).into_iter().next() {
+            return Err(told(InvalidSpec::Mappings(fault)));
+        }
         // Bounds are checked last, because specific rules have better messages.
         bounds::check(spec).map_err(|bounds| told(InvalidSpec::Bounds(bounds)))?;
         Ok(desired)
@@ -360,10 +361,10 @@ impl<'a> Turn<'a> {
         let mut locations = locations::learn(seen.locations.clone(), &places);
         let mut moved = locations::moved(&listed, &locations);
         let mut usable = seen.clone();
-        for store in seen.shown_late(self.world.stores, &self.namespace, wanted_stores, &listed, &moved).await {
+        for (store, late) in seen.shown_late(self.world.stores, &self.namespace, wanted_stores, &listed, &moved).await {
             locations.remove(&store);
             moved.remove(&store.listed());
-            usable.leave(store);
+            usable.leave(store, late);
         }
         let listed = locations::settle(listed, &locations);
         let mut reached = former::reach(&usable, self.world.stores, &self.namespace, &listed);
@@ -375,7 +376,7 @@ impl<'a> Turn<'a> {
         let (mut plan, asking) = self.plan(aim, &ledger, &places, &paths);
         let losing = if self.selects_stores(aim) { plan::losing(&plan) } else { BTreeSet::new() };
         let labelled_late = SeenStores::labelled_late(self.world.stores, &self.namespace, losing).await;
-        labelled_late.iter().for_each(|store| reached.leave(store.clone()));
+        labelled_late.iter().for_each(|(store, late)| reached.leave(store.clone(), late.clone()));
         // A store that turned out to be shown late is an unfinished one, at each of its entries.
         plan.retain(|entry_ref, _| !reached.absent.contains_key(&entry_ref.store));
         let record = Record::new(self.world.cluster, (*self.object).clone(), &plan, &ledger, locations.clone());
@@ -482,6 +483,7 @@ impl<'a> Turn<'a> {
     }
 
     pub(super) fn halt(&self, verdict: Verdict, requeue: Requeue) -> Report<PushSecretStatus> {
+        self.world.deletions.pause(&self.me.object(), self.world.instant);
         let said = report::halted(&self.before, verdict, requeue, &self.setting(None, &[]));
         conclusion::verdict(&self.object, said)
     }

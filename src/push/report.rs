@@ -17,6 +17,7 @@ use super::observe::NoStore;
 use super::plan::{Job, Plan, Problem};
 use super::propagation;
 use super::refusal::Refusal;
+use super::undone;
 use crate::api::PushSecretStatus;
 use crate::api::condition::{self, Condition, ConditionStatus, Reason};
 use crate::api::path_status::{MAX_PATHS, PathState, PushedPath};
@@ -75,7 +76,12 @@ struct Trouble {
 
 /// The report on a PushSecret that was published.
 pub fn published(before: &PushSecretStatus, ledger: &Ledger, done: &Done<'_>, setting: &Setting<'_>) -> Said {
-    let troubles = troubles(done);
+    let mut troubles = troubles(done);
+    troubles.extend(undone::postponed(done).map(|(absent, text)| Trouble {
+        reason: absent.reason(),
+        family: absent.family(),
+        text,
+    }));
     let mut status = before.clone();
     let (mut listed, left) = (remaining(ledger, done.plan, done.results), left(ledger, done));
     let lost = let_go(&mut listed, done.fates);
@@ -285,8 +291,11 @@ fn let_go(listed: &mut Ledger, fates: &Fates) -> Vec<String> {
 }
 
 /// The lines of locations without a login whose twins are listed.
-fn staying<'f>(listed: &Ledger, fates: &'f Fates) -> impl Iterator<Item = (&'f (StoreKey, String), &'f Twin)> {
-    let is_listed = |(to, property): &Twin| listed.pushed.get(to).is_some_and(|lines| lines.contains_key(property));
+pub(super) fn staying<'f>(
+    listed: &Ledger,
+    fates: &'f Fates,
+) -> impl Iterator<Item = (&'f (StoreKey, String), &'f Twin)> {
+    let is_listed = |(to, property): &Twin| listed.lists(to, property);
     fates.twins.iter().filter(move |(_, twin)| is_listed(twin))
 }
 
@@ -299,10 +308,7 @@ fn left_in_place(left: &[String], lost: &[String]) -> String {
 
 fn troubles(done: &Done<'_>) -> Vec<Trouble> {
     let stores = done.absent.iter().filter(|(store, _)| done.wanted.contains(*store)).map(|(_, absent)| Trouble {
-        reason: match absent {
-            NoStore::Refused(refusal) => refusal.reason(),
-            NoStore::Elsewhere { .. } | NoStore::Behind { .. } => Reason::StoreNotReady,
-        },
+        reason: absent.reason(),
         family: absent.family(),
         text: absent.to_string(),
     });
@@ -427,13 +433,14 @@ fn partly(mut verdict: Verdict, done: &Done<'_>, listed: &Ledger) -> Verdict {
     if done.wanted.len() > 1 && !in_place.is_empty() {
         verdict.message.push_str(&format!("; all is in place in {}", in_place.join(", ")));
     }
-    let earlier =
-        listed.pushed.iter().filter(|(entry_ref, lines)| !lines.is_empty() && !done.wanted.contains(&entry_ref.store));
+    let is_left = |store: &StoreKey| !done.wanted.contains(store) && !done.absent.contains_key(store);
+    let earlier = listed.pushed.iter().filter(|(entry_ref, lines)| !lines.is_empty() && is_left(&entry_ref.store));
     let earlier: BTreeSet<String> = earlier.map(|(entry_ref, _)| entry_ref.store.to_string()).collect();
     if !earlier.is_empty() {
         let earlier: Vec<String> = earlier.into_iter().collect();
         verdict.message.push_str(&format!("; until then what was pushed to {} stays", earlier.join(", ")));
     }
+    undone::kept(done, listed).for_each(|text| verdict.message.push_str(&format!("; {text}")));
     verdict
 }
 
@@ -473,25 +480,8 @@ fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath], beyond
         let kept: Vec<&str> = kept.into_iter().collect();
         message.push_str(&format!("; left as they were (updatePolicy IfNotExists): {}", kept.join(", ")));
     }
-    for (store, absent) in done.absent.iter().filter(|(store, _)| !done.wanted.contains(*store)) {
-        message.push_str(&format!("; what was pushed to {store} earlier is still there: {absent}"));
-    }
-    for (entry_ref, property, to) in unresolved(done) {
-        message.push_str(&format!(
-            "; property {property:?} of {entry_ref} is still listed: {} calls itself the same server, and only its next \
-             version shows whether it is a copy; if it is, remove the property there by hand",
-            to.store
-        ));
-    }
-    for ((store, key), (to, _)) in staying(listed, done.fates) {
-        message.push_str(&format!(
-            "; {key} in {store} is still listed: {} calls itself the same server, and without a login nothing shows \
-             whether it is a copy",
-            to.store
-        ));
-    }
-    for line in listed.unclear() {
-        message.push_str(&format!("; not removed, because it names no property of a path: {line}"));
+    for text in undone::kept(done, listed).chain(undone::twins(done, listed)) {
+        message.push_str(&format!("; {text}"));
     }
     for warning in setting.warnings.iter().take(MAX_PROBLEMS) {
         message.push_str(&format!("; warning: {warning}"));
@@ -500,16 +490,6 @@ fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath], beyond
         message.push_str(&format!("; and {} more warnings", setting.warnings.len() - MAX_PROBLEMS));
     }
     Verdict { ready: true, reason: Reason::Synced, message }
-}
-
-/// What is listed at one address and wanted at another of what calls itself the same server.
-fn unresolved<'d>(done: &Done<'d>) -> impl Iterator<Item = (String, &'d String, &'d EntryRef)> {
-    let results = done.results;
-    let twins = done.plan.iter().flat_map(|(entry_ref, job)| job.twins.iter().map(move |twin| (entry_ref, twin)));
-    let open = twins.filter(move |(entry_ref, (property, _))| {
-        results.get(*entry_ref).is_none_or(|outcome| !outcome.resolved.contains(*property))
-    });
-    open.map(|(entry_ref, (property, to))| (format!("{} in {}", entry_ref.path, entry_ref.store), property, to))
 }
 
 fn applied(results: &Results) -> impl Iterator<Item = &super::step::Settled> {

@@ -34,8 +34,10 @@ const SELECTOR: &str = "selector";
 const ANNOTATION: &str = "annotation";
 /// What lint says of a store whose conditions exclude the object's namespace.
 const NOT_PERMITTED: &str = "not-permitted";
+/// What it says of mappings that contradict each other.
+const MAPPING_CONFLICT: &str = "mapping-conflict";
 /// All of these.
-const NAMED: [&str; 5] = [ENVELOPE, UNSUPPORTED, SELECTOR, ANNOTATION, NOT_PERMITTED];
+const NAMED: [&str; 6] = [ENVELOPE, UNSUPPORTED, SELECTOR, ANNOTATION, NOT_PERMITTED, MAPPING_CONFLICT];
 /// The stores that manifests of the corpus make.
 const STORES: [&str; 2] = ["no-path", "for-others"];
 
@@ -117,7 +119,9 @@ fn disagreement(linted: &BTreeSet<String>, said: &[[String; 4]]) -> Option<Strin
             "ConventionViolated" => linted.iter().any(|rule| message.contains(&format!("{rule}: "))),
             // Two objects, one property: it is the claims in the store that settle it.
             "PathConflict" => linted.contains("V4"),
-            "InvalidSpec" => [ENVELOPE, SELECTOR, ANNOTATION].iter().any(|rule| linted.contains(*rule)),
+            "InvalidSpec" => {
+                [ENVELOPE, SELECTOR, ANNOTATION, MAPPING_CONFLICT].iter().any(|rule| linted.contains(*rule))
+            }
             "Unsupported" => linted.contains(UNSUPPORTED),
             "NotPermitted" => linted.contains(NOT_PERMITTED),
             _ => false,

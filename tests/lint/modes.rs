@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use waypost::domain::convention::{Mode, Severity};
 
 use super::stores::corpus;
-use super::{lint, text, waypost_lint};
+use super::{lint, shown, text, waypost_lint};
 
 /// A Namespace of this mode with other labels.
 fn namespace(name: &str, mode: &str, labels: &str) -> String {
@@ -62,12 +62,54 @@ fn of_several_manifests_of_a_namespace_the_strictest_mode_counts() {
 
 #[test]
 fn two_producers_of_one_property_are_told_in_every_mode() {
-    let warning = of("V4", Severity::Warning);
-    for file in ["bad/v4-two-objects.yaml", "bad/v4-one-object.yaml", "bad/v4-placeholder.yaml"] {
-        assert_eq!(judged(&[corpus(file)], Mode::Enforce), of("V4", Severity::Error), "{file}");
-        assert_eq!(judged(&[corpus(file)], Mode::Warn), warning, "{file}");
-        assert_eq!(judged(&[corpus(file)], Mode::Off), warning, "{file}");
+    let (error, warning) = (of("V4", Severity::Error), of("V4", Severity::Warning));
+    for (file, told) in [
+        ("bad/v4-two-objects.yaml", &warning),
+        // The controller refuses it in every mode.
+        ("bad/v4-one-object.yaml", &error),
+        ("bad/v4-two-spellings.yaml", &error),
+        ("bad/v4-placeholder.yaml", &error),
+    ] {
+        assert_eq!(judged(&[corpus(file)], Mode::Enforce), error, "{file}");
+        assert_eq!(judged(&[corpus(file)], Mode::Warn), *told, "{file}");
+        assert_eq!(judged(&[corpus(file)], Mode::Off), *told, "{file}");
     }
     let children = corpus("good/cluster-push-secret.yaml").replace("{{ .metadata.namespace }}", "all");
     assert_eq!(judged(&[children], Mode::Off), warning, "the children conflict");
+}
+
+/// The controller refuses them in every mode, with the same words.
+#[test]
+fn mappings_that_contradict_each_other_are_errors_in_every_mode_and_under_each_mount() {
+    let disagreement = corpus("bad/mapping-conflict.yaml");
+    let ambiguous = corpus("bad/v4-one-object.yaml").replacen("property: password", "property: a/b", 1);
+    let ambiguous = ambiguous.replacen("temporal\n        property: password", "temporal/a\n        property: b", 1);
+    let of_children = disagreement
+        .replace("kind: PushSecret\n", "kind: ClusterPushSecret\n")
+        .replace("\n  namespace: platform-postgres", "")
+        .replace("\n  ", "\n    ")
+        .replace("\n    name: mapping-conflict", "\n  name: mapping-conflict")
+        .replace("\nspec:", "\nspec:\n  namespaceSelectors:\n  - matchLabels:\n      kubernetes.io/metadata.name: one\n  pushSecretSpec:");
+    let spelled = disagreement.replacen("remoteKey: platform", "remoteKey: other/platform", 1);
+    let mount = corpus("good/store.yaml").replace("path: secret", "path: other");
+    let only = of("mapping-conflict", Severity::Error);
+    for (manifest, says) in [
+        (disagreement, "ask for different values of metadata.spec.customMetadata.team for one path"),
+        (of_children, "spec.pushSecretSpec.data[0] and spec.pushSecretSpec.data[1] ask for different values"),
+        (ambiguous, "both read \"platform-data/postgres/temporal/a/b\" as key and property"),
+    ] {
+        for mode in [Mode::Warn, Mode::Off] {
+            let found = lint(&text(&manifest), mode);
+            let told: Vec<_> = found.iter().filter(|found| found.problem.rule == "mapping-conflict").collect();
+            assert_eq!(told.len(), 1, "{mode:?}: {manifest}\n{}", shown(&found));
+            assert_eq!(told[0].problem.severity, Severity::Error);
+            assert!(told[0].problem.message.contains(says), "{}", told[0].problem.message);
+        }
+    }
+    assert_eq!(
+        judged(std::slice::from_ref(&spelled), Mode::Off),
+        BTreeSet::new(),
+        "two paths under the mount `secret`"
+    );
+    assert_eq!(judged(&[spelled, mount], Mode::Off), only, "and one under the mount `other`");
 }

@@ -16,21 +16,22 @@ pub fn check(object: &Object<'_>, convention: &Convention, stores: &Stores) -> V
     let mut problems = read(object, convention, stores);
     problems.extend(assumed(object, convention, stores));
     if let Some(facts) = push_facts(object, stores) {
-        let found = convention.judge_push_secret(&facts).into_iter().chain(conflicts(convention, &facts));
+        let found = convention.judge_push_secret(&facts).into_iter().filter(|located| !is_conflict(located));
+        let found = found.chain(conflicts(convention, &facts));
         problems.extend(found.map(|located| Problem::of(located.finding, span_of(&object.node, &located.field))));
     }
     problems
 }
 
-/// V4 within a push where the convention is off. It is told as a warning, because the controller
-/// refuses two producers of one property in every mode.
+/// V4 within a push. It is an error in every mode, because the controller refuses two mappings to one
+/// property in every mode.
 fn conflicts(convention: &Convention, facts: &PushFacts<'_>) -> Vec<LocatedFinding> {
-    let warning = match convention.mode {
-        Mode::Enforce | Mode::Warn => return Vec::new(),
-        Mode::Off => Convention { mode: Mode::Warn, ..convention.clone() },
-    };
-    let found = warning.judge_push_secret(facts).into_iter();
-    found.filter(|located| located.finding.rule == RuleId::V4).collect()
+    let enforced = Convention { mode: Mode::Enforce, ..convention.clone() };
+    enforced.judge_push_secret(facts).into_iter().filter(is_conflict).collect()
+}
+
+fn is_conflict(located: &LocatedFinding) -> bool {
+    located.finding.rule == RuleId::V4
 }
 
 /// Warns of a selector of stores that no manifest among the files matches, and says which mount is

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::modes::{ModeBy, Modes};
-use super::{convention, facts, fan_out, metadata, permitted, rules, schema, served};
+use super::{convention, facts, fan_out, metadata, permitted, push_spec, rules, schema, served};
 use crate::config::CONTROLLER_CLASS;
 use crate::domain::convention::Convention;
 use crate::manifest::{Bundle, Located, Node, Object, Problem, Source, Value, bundle, stores};
@@ -50,6 +50,7 @@ pub fn judge_bundle(sources: &[Source], bundle: Bundle<'_>, installation: &Insta
         let convention = modes.of(object);
         problems.extend(convention::check(object, &convention, &stores));
         problems.extend(fan_out::check(object));
+        problems.extend(push_spec::clashes(object, &stores));
         found.extend(problems.into_iter().map(|problem| object.located(problem)));
     }
     found.extend(

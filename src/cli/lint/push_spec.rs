@@ -1,22 +1,53 @@
-//! Checks the spec of a push with the controller's own parser: unsupported features, and malformed
-//! selectors, expressions and references.
+//! Checks the spec of a push with the controller's own parser: unsupported features, malformed
+//! selectors, expressions and references, and mappings that contradict each other.
+
+use std::collections::BTreeSet;
 
 use crate::api::push_secret::PushSecretSpec;
-use crate::manifest::{Object, Problem, span_of};
+use crate::manifest::{Node, Object, Problem, Stores, push_root, span_of};
 use crate::push::desired::{self, InvalidSpec};
+use crate::push::mapped::{self, Clash, Fault};
 
 /// Checks the spec of a push at `root`.
 pub fn check(object: &Object<'_>, root: &str) -> Vec<Problem> {
-    // The schema reports a wrong shape.
-    let spec = object.node.at(root).and_then(|node| serde_json::from_value::<PushSecretSpec>(node.admitted()).ok());
+    let spec = spec(object, root);
     let faults = spec.iter().flat_map(desired::faults);
     let problem = |fault: InvalidSpec| {
         let (rule, field) = rule(&fault)?;
-        let field = field.replacen("spec", root, 1);
-        let message = fault.to_string().replace("spec.", &format!("{root}."));
-        Some(Problem::error(rule, span_of(&object.node, &field), message, None))
+        Some(located(object, root, rule, field, &fault.to_string()))
     };
     faults.filter_map(problem).collect()
+}
+
+/// Mappings that contradict each other, by the mounts of the stores. If a check of the spec by itself
+/// finds a fault, the cluster gets no further.
+pub fn clashes(object: &Object<'_>, stores: &Stores) -> Vec<Problem> {
+    let Some((root, spec)) = push_root(object).and_then(|root| Some((root, spec(object, root)?))) else {
+        return Vec::new();
+    };
+    let references = object.node.at(root).and_then(|spec| spec.get("secretStoreRefs")).map(Node::items);
+    let meant = references.into_iter().flatten().flat_map(|store| stores.meant(store, object.metadata("namespace")));
+    let mounts: BTreeSet<Option<&str>> = meant.map(|meant| meant.mount).collect();
+    let mut problems = Vec::new();
+    for fault in mounts.into_iter().flat_map(|mount| mapped::faults_at(&spec, mount)) {
+        let Some((rule, field)) = field(&fault) else { continue };
+        let problem = located(object, root, rule, &field, &fault.to_string());
+        // Several mounts of a store may lead to the same finding: it is reported once.
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+    problems
+}
+
+/// The schema reports a wrong shape.
+fn spec(object: &Object<'_>, root: &str) -> Option<PushSecretSpec> {
+    object.node.at(root).and_then(|node| serde_json::from_value(node.admitted()).ok())
+}
+
+fn located(object: &Object<'_>, root: &str, rule: &str, field: &str, message: &str) -> Problem {
+    let field = field.replacen("spec", root, 1);
+    Problem::error(rule, span_of(&object.node, &field), message.replace("spec.", &format!("{root}.")), None)
 }
 
 /// The rule and the field of a fault; `None` if another check of lint reports it.
@@ -35,5 +66,17 @@ fn rule(fault: &InvalidSpec) -> Option<(&'static str, &str)> {
         | InvalidSpec::Mappings(_)
         | InvalidSpec::Bounds(_)
         | InvalidSpec::Convention(_) => None,
+    }
+}
+
+/// The same for a fault of mappings. P3 reports a key that is no path, V4 two mappings to one property.
+fn field(fault: &Fault) -> Option<(&'static str, String)> {
+    match fault {
+        Fault::Astray(_) => None,
+        Fault::Clash(clash) => match &**clash {
+            Clash::Duplicate { .. } => None,
+            Clash::Ambiguous { second, .. } => Some(("mapping-conflict", format!("{}.match.remoteRef", second.field))),
+            Clash::Disagreement { second, .. } => Some(("mapping-conflict", format!("{}.metadata", second.field))),
+        },
     }
 }

@@ -38,7 +38,7 @@ outside the convention is a warning.
 |---|---|---|
 | `enforce` (default) | errors stop the push | `convention-enforce.yaml` denies on errors (the controller and lint report warnings) |
 | `warn` | errors are reported as warnings, except a key that is not a path (P3) | `convention-warn.yaml` warns of errors and warnings |
-| `off` | only P3 is checked; lint also warns of two producers of one property (V4), which conflict in every mode | no effect |
+| `off` | only P3 is checked; lint also reports two producers of one property (V4), which conflict in every mode | no effect |
 
 Mode and vocabulary are data: the PathConvention `default` ([fields](api.md#pathconvention)).
 Admission reads it as its parameter, the controller follows it, and `waypost lint --convention FILE`

@@ -53,6 +53,8 @@ pub(super) struct Shelf {
     pub behind: BTreeSet<&'static str>,
     /// Those that were labelled since the watch showed them.
     pub unlabelled: BTreeSet<&'static str>,
+    /// Those whose labels the API server does not tell.
+    pub unanswered: BTreeSet<&'static str>,
     /// Those that belong to another controller.
     pub others: Arc<Mutex<BTreeSet<&'static str>>>,
     /// Whether stores that name no controller are ours.
@@ -79,6 +81,9 @@ impl Stores for Shelf {
     }
 
     async fn is_labelled_as_shown(&self, store: &StoreName) -> Result<bool, ClusterError> {
+        if self.unanswered.contains(store.name.as_str()) {
+            return Err(ClusterError::NotFound { verb: "list", object: store.to_string() });
+        }
         Ok(!self.unlabelled.contains(store.name.as_str()))
     }
 
@@ -165,6 +170,7 @@ impl Bench {
                 former: Vec::new(),
                 behind: BTreeSet::new(),
                 unlabelled: BTreeSet::new(),
+                unanswered: BTreeSet::new(),
                 others: Arc::default(),
                 serves_unclassified: true,
             },

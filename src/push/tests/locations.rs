@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::bench::SOURCE;
 use super::lifecycle::{Bench, PUSH, TEMPORAL, at, expect, mapping, texts};
 use crate::api::push_secret::PushSecretStatus;
 use crate::cluster::in_memory;
@@ -16,7 +17,7 @@ use crate::domain::claim;
 use crate::domain::path::RemotePath;
 use crate::metrics::LetGo;
 use crate::store::StoreError;
-use crate::store::fake::{FakeStore, Fault, Operation};
+use crate::store::fake::{FakeStore, Fault, Operation, Request};
 
 /// A mount beside `secret`.
 const OTHER: &str = "other";
@@ -306,6 +307,48 @@ async fn a_former_place_that_cannot_be_cleaned_is_waited_for_until_the_deadline(
         assert_eq!(bench.server.push_secret(PUSH).is_none(), is_deleted);
         assert!(is_deleted || bench.ready().0);
         assert_eq!(bench.texts(TEMPORAL), password());
+    }
+}
+
+/// While it is not tried, its deadline neither passes nor begins again.
+#[tokio::test]
+async fn a_former_place_that_has_to_wait_between_two_tries_keeps_its_deadline() {
+    for waits_for in ["another line", "a wanted store", "a source"] {
+        let (mut bench, second) = pushed().await;
+        let west = FakeStore::new().with_address(WEST).with_identity(WEST);
+        bench.stores.clients.insert(WEST, west.clone());
+        bench.spec(2, pushing(&["password", "token"], &["vault", WEST]));
+        bench.turn().await;
+        edit(&mut bench, second.clone());
+        bench.stores.former.push(("vault", bench.store.clone()));
+        let denied = |path: &str| StoreError::Forbidden { operation: "read", path: path.to_owned() };
+        bench.store.before_each(move |_, request| Some(Fault::Refuse(denied(&request.path))));
+        bench.spec(3, pushing(&["password"], &["vault", WEST]));
+        bench.turn().await;
+        assert_eq!(recorded(&bench).1, 2, "{:?}", bench.ready());
+        bench.pass(Duration::from_secs(300));
+        let down = |_: &FakeStore, _: &Request| Some(Fault::Refuse(StoreError::Sealed { server: "down".into() }));
+        match waits_for {
+            "another line" => {
+                bench.delete();
+                west.before_each(down);
+            }
+            "a wanted store" => second.before_each(down),
+            _source => drop(bench.server.remove(SOURCE)),
+        }
+        for _ in 0..2 {
+            bench.turn().await;
+            bench.pass(Duration::from_secs(300));
+        }
+        [&second, &west].iter().for_each(|store| store.before_each(|_, _| None));
+        bench.source(&[("user", b"u"), ("pass", b"p")]);
+        bench.turn().await;
+        bench.pass(Duration::from_secs(299));
+        bench.turn().await;
+        assert_eq!(recorded(&bench).1, 2, "{waits_for}: {:?}", bench.ready());
+        bench.pass(Duration::from_secs(1));
+        let report = bench.turn().await;
+        assert!(lost(&report).contains("the cleanup deadline is over"), "{waits_for}: {report:?}");
     }
 }
 

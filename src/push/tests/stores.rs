@@ -217,6 +217,78 @@ async fn a_store_whose_labels_the_watch_shows_late_loses_nothing() {
     }
 }
 
+/// Nothing fails in it: it is not even asked. What is no longer wanted there waits for it all the same.
+#[tokio::test]
+async fn a_store_that_only_loses_and_cannot_for_now_leaves_an_unfinished_result_that_says_why() {
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Wrong {
+        Labelled,
+        Unanswered,
+        Edited,
+        Down,
+        Gone,
+    }
+    let selected = json!([{ "kind": "ClusterSecretStore", "labelSelector": { "matchExpressions": [
+        { "key": "store", "operator": "In", "values": ["vault", "second"] }] } }]);
+    for (wrong, says) in [
+        (Wrong::Labelled, "ClusterSecretStore/vault got other labels"),
+        (
+            Wrong::Unanswered,
+            "ClusterSecretStore/vault is not confirmed by the API server (list ClusterSecretStore vault",
+        ),
+        (Wrong::Edited, "ClusterSecretStore/vault was edited to lead elsewhere"),
+        (Wrong::Down, "down is sealed"),
+        (Wrong::Gone, "ClusterSecretStore vault does not exist"),
+    ] {
+        let mut bench = Bench::new();
+        let second = second(&mut bench);
+        bench.spec(1, spec(selected.clone()));
+        bench.turn().await;
+        assert!(bench.ready().0 && bench.ledger().len() == 2, "{:?}", bench.ready());
+        match wrong {
+            Wrong::Labelled | Wrong::Unanswered => {
+                bench.stores.unlabelled.insert("vault");
+                bench.stores.unanswered.extend((wrong == Wrong::Unanswered).then_some("vault"));
+            }
+            Wrong::Edited => {
+                bench.spec(2, spec(named(&["second"])));
+                bench.stores.clients.insert("vault", FakeStore::on("third"));
+                bench.stores.behind.insert("vault");
+            }
+            Wrong::Down | Wrong::Gone => {
+                bench.spec(2, spec(named(&["second"])));
+                bench.stores.clients.remove("vault");
+                bench.stores.refusal = if wrong == Wrong::Down { unusable } else { missing };
+            }
+        }
+        for second_fails in [false, true] {
+            if second_fails {
+                second.fail_next(1, StoreError::Standby { server: "second".into() });
+            }
+            let report = bench.turn().await;
+            let (ready, reason, message) = bench.ready();
+            let still = format!("what was pushed to ClusterSecretStore/vault earlier is still there: {says}");
+            assert_eq!(message.matches("ClusterSecretStore/vault earlier").count(), 1, "{wrong:?}: {message}");
+            assert!(
+                message.contains(&still) && !message.contains("ClusterSecretStore/vault stays"),
+                "{wrong:?}: {message}"
+            );
+            // Somebody has to create the store again, and that wakes.
+            let is_over = wrong == Wrong::Gone && !second_fails;
+            assert_eq!((ready, reason == "StoreNotReady"), (is_over, !is_over), "{wrong:?}: {reason} {message}");
+            assert_eq!(report.requeue().is_some_and(Requeue::is_failure), !is_over, "{wrong:?}: {report:?}");
+            assert_eq!((bench.texts(TEMPORAL), bench.ledger().len()), (expect(&[("password", "p")]), 2), "{wrong:?}");
+        }
+        bench.stores.clients.insert("vault", bench.store.clone());
+        bench.stores.unanswered.clear();
+        bench.stores.behind.clear();
+        bench.spec(3, spec(named(&["second"])));
+        bench.turn().await;
+        assert!(bench.ready().0, "{wrong:?}: {:?}", bench.ready());
+        assert_eq!((bench.texts(TEMPORAL), bench.ledger().len()), (expect(&[]), 1), "{wrong:?}");
+    }
+}
+
 /// Whatever keeps the new store from being written: the old one keeps its value until then, and no
 /// line is lost.
 #[tokio::test(start_paused = true)]
@@ -409,6 +481,29 @@ async fn a_store_that_hangs_in_the_middle_loses_no_line() {
     }
 }
 
+/// One of two properties is published through another address alone now, and the entry through both.
+#[tokio::test]
+async fn a_line_with_a_twin_leaves_although_something_else_is_published_to_its_entry() {
+    let mut bench = Bench { convention: Convention::with_mode(Mode::Off), ..Bench::new() };
+    bench.stores.clients.insert("alias", bench.store.with_address("elsewhere").with_identity("alias"));
+    let mut before = spec(named(&["vault"]));
+    before["data"] = json!([mapping("user", TEMPORAL, "user"), mapping("pass", TEMPORAL, "pass")]);
+    bench.spec(1, before.clone());
+    bench.turn().await;
+    let mut after = before;
+    after["secretStoreRefs"] = named(&["vault", "alias"]);
+    after["data"] = json!([mapping("user", TEMPORAL, "user")]);
+    after["dataTo"] = json!([{ "remoteKey": TEMPORAL, "storeRef": { "kind": "ClusterSecretStore", "name": "alias" } }]);
+    bench.spec(2, after);
+    bench.turn().await;
+    assert!(bench.ready().0 && bench.ready().2.contains("still listed"), "{:?}", bench.ready());
+    assert_eq!(bench.ledger().len(), 4);
+    bench.source(&[("user", b"u"), ("pass", b"q")]);
+    bench.turn().await;
+    assert_eq!((bench.texts(TEMPORAL), bench.ledger().len()), (expect(&[("user", "u"), ("pass", "q")]), 3));
+    assert!(bench.ready().0 && !bench.ready().2.contains("still listed"), "{:?}", bench.ready());
+}
+
 /// A mapping goes through another store of the same place now. Its custom metadata is wanted there, or
 /// goes.
 #[tokio::test]
@@ -433,8 +528,11 @@ async fn custom_metadata_follows_its_mapping_to_an_alias() {
         ("fake", true, team),
         ("elsewhere", true, team),
         ("fake", true, None),
+        ("elsewhere", true, None),
         ("fake", false, team),
+        ("elsewhere", false, team),
         ("fake", false, None),
+        ("elsewhere", false, None),
     ] {
         let mut bench = Bench::new();
         bench.stores.clients.insert("alias", bench.store.with_address(address).with_identity("alias"));
@@ -448,5 +546,11 @@ async fn custom_metadata_follows_its_mapping_to_an_alias() {
         assert_eq!(bench.texts(TEMPORAL), expect(&[("username", "u")]));
         let labels = bench.store.peek(&at(TEMPORAL)).custom_metadata;
         assert_eq!(labels.get("team").map(String::as_str), wanted, "{address}, drops: {drops}");
+        // At another address, the former line stays for long. What is set by then is another's.
+        let theirs = labels.into_iter().chain([("team".to_owned(), "theirs".to_owned())]);
+        bench.store.put_metadata(&at(TEMPORAL), theirs.collect());
+        bench.turn().await;
+        let labels = bench.store.peek(&at(TEMPORAL)).custom_metadata;
+        assert_eq!(labels.get("team").map(String::as_str), wanted.or(Some("theirs")), "{address}, drops: {drops}");
     }
 }

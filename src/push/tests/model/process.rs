@@ -80,7 +80,7 @@ impl Process {
         self.due.lock().remove(name);
         self.backoff.reset(name);
         self.deletions.forget(&name.to_string());
-        self.deletions.fail_only(&name.to_string(), &BTreeMap::new());
+        self.deletions.keep_only(&name.to_string(), |_| false);
         self.offers.forget(name);
     }
 
