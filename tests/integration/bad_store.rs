@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use kube::Resource;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -50,6 +51,12 @@ pub async fn remove_store(stage: &Stage, name: &str) -> anyhow::Result<()> {
     let stores: Api<ClusterSecretStore> = Api::all(stage.client.clone());
     stores.delete(name, &DeleteParams::default()).await?;
     Ok(())
+}
+
+/// A ClusterSecretStore with this spec.
+pub fn cluster_store(name: &str, spec: &Value) -> Value {
+    let (api_version, kind) = (ClusterSecretStore::api_version(&()), ClusterSecretStore::kind(&()));
+    json!({ "apiVersion": api_version, "kind": kind, "metadata": { "name": name }, "spec": spec })
 }
 
 pub fn store_ref(name: &str) -> Value {

@@ -3,11 +3,11 @@
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use waypost::api::{PushSecret, SecretStore};
+use waypost::api::PushSecret;
 use waypost_e2e::lab::{Lab, Transport, VaultAdmin, ca_bundle};
 use waypost_e2e::wait;
 
-use crate::bad_store::{edit_store, remove_store};
+use crate::bad_store::{cluster_store, edit_store, remove_store};
 use crate::logins::AppRole;
 use crate::stage::{self, LATER, SOON, Stage};
 use crate::tenants::{account, allow_token_requests, may_log_in, store_spec};
@@ -139,26 +139,25 @@ async fn s6_an_edited_server_takes_what_was_pushed_along() -> anyhow::Result<()>
     remove_store(&stage, &store).await
 }
 
-/// A namespace's own store, which logs in with an account of the namespace.
+/// Each namespace logs in to it with an account of its own.
 #[tokio::test]
-async fn s6_a_namespaces_own_store_takes_what_was_pushed_along_to_another_server() -> anyhow::Result<()> {
+async fn s6_a_store_that_logs_in_as_the_namespace_takes_what_was_pushed_along_to_another_server() -> anyhow::Result<()>
+{
     let (stage, lab) = (Stage::new("mvown").await?, Lab::shared().await?);
     let other = lab.extra_bao(Transport::Tls).await?;
     account(&stage, &stage.producer, "writer", "waypost-combined").await?;
     allow_token_requests(&stage, &stage.producer, "writer").await?;
     may_log_in(&other.admin()?, &stage.word, &stage.producer, "writer", "waypost-combined").await?;
-    let mut store = store_spec(&stage, json!({ "serviceAccountRef": { "name": "writer" } })).await?;
-    stage.apply::<SecretStore>(&stage.producer, "own", store.clone()).await?;
-    stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
-    let to = json!({ "deletionPolicy": "Delete", "secretStoreRefs": [{ "kind": "SecretStore", "name": "own" }] });
-    stage.push("push", "source", PASSWORD, to).await?;
+    let store = format!("{}-store", stage.word);
+    let spec = store_spec(&stage, json!({ "serviceAccountRef": { "name": "writer" } })).await?;
+    stage::apply_store(lab, cluster_store(&store, &spec)).await?;
+    push(&stage, &store, "one").await?;
     stands(&stage.vault, "secret", &stage, "one").await?;
-    let vault = &mut store["provider"]["vault"];
-    vault["server"] = json!(other.address());
-    vault["caBundle"] = json!(other.ca_pem().map(ca_bundle));
-    stage.apply::<SecretStore>(&stage.producer, "own", store).await?;
+    let ca = other.ca_pem().map(ca_bundle);
+    edit_store(&stage, &store, json!({ "server": other.address(), "caBundle": ca })).await?;
     stands(&other.admin()?, "secret", &stage, "one").await?;
-    is_clean(&stage.vault, "secret", &stage).await
+    is_clean(&stage.vault, "secret", &stage).await?;
+    remove_store(&stage, &store).await
 }
 
 /// Nothing goes while the new server does not answer; and what a status names is asked nothing.

@@ -11,11 +11,11 @@ use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret, SecretStore};
+use waypost::api::{ExternalSecret, PushSecret, SecretStore};
 use waypost_e2e::lab::{Lab, Transport, ca_bundle};
 use waypost_e2e::wait;
 
-use crate::bad_store::{edit_store, remove_store, store_ref};
+use crate::bad_store::{cluster_store, edit_store, remove_store, store_ref};
 use crate::moved_stores::may_use;
 use crate::stage::{self, LATER, SOON, Stage, bytes_of};
 use crate::tenants::{account, allow_token_requests, may_log_in, store_spec};
@@ -143,12 +143,9 @@ async fn s18_stores_that_log_in_as_the_namespace_take_its_targets_along_to_anoth
     let mut store = store_spec(&stage, json!({ "serviceAccountRef": { "name": "reader" } })).await?;
     let names = [("SecretStore", "own".to_owned()), ("ClusterSecretStore", format!("{}-referent", stage.word))];
     let apply = async |spec: &Value| -> anyhow::Result<()> {
-        let [(_, own), (kind, referent)] = &names;
+        let [(_, own), (_, referent)] = &names;
         stage.apply::<SecretStore>(&stage.consumer, own, spec.clone()).await?;
-        let api_version = ClusterSecretStore::api_version(&());
-        let manifest =
-            json!({ "apiVersion": api_version, "kind": kind, "metadata": { "name": referent }, "spec": spec });
-        stage::apply_store(lab, manifest).await
+        stage::apply_store(lab, cluster_store(referent, spec)).await
     };
     apply(&store).await?;
     for (kind, name) in &names {
