@@ -377,11 +377,7 @@ impl World {
                     self.api.edit(TARGET, &json!({ "data": { "password": STRANGE } }));
                 }
             }
-            Event::DeleteTarget => {
-                // The watch shows what was there, however short.
-                self.process.show_target(self.api.get(TARGET));
-                self.api.remove(TARGET);
-            }
+            Event::DeleteTarget => self.process.delete_target(&self.api),
             Event::FailTarget(fault) => self.api.fail_next_write("/secrets", *fault),
             Event::FailStatus(fault) => self.api.fail_next_write("/status", *fault),
             Event::Arrive => {
