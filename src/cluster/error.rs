@@ -99,9 +99,12 @@ pub enum Cut {
     /// Its name does not resolve.
     #[error("its name does not resolve")]
     Name,
-    /// No server listens, or the connection was reset.
-    #[error("the connection was refused or reset")]
-    Connection,
+    /// No server listens.
+    #[error("the connection was refused")]
+    Refused,
+    /// The connection was reset, or there is no route.
+    #[error("the connection was reset, or there is no route")]
+    Reset,
     /// TLS failed.
     #[error("TLS with it failed")]
     Tls,
@@ -124,9 +127,8 @@ impl Cut {
             return Some(Cut::Name);
         }
         match link.downcast_ref::<std::io::Error>()?.kind() {
-            ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset | ErrorKind::HostUnreachable => {
-                Some(Cut::Connection)
-            }
+            ErrorKind::ConnectionRefused => Some(Cut::Refused),
+            ErrorKind::ConnectionReset | ErrorKind::HostUnreachable => Some(Cut::Reset),
             _other => None,
         }
     }
@@ -136,7 +138,11 @@ impl ClusterError {
     /// Whether the request may have been carried out all the same, or may still be.
     pub fn leaves_open(&self) -> bool {
         match self {
-            ClusterError::Api { .. } | ClusterError::Timeout { .. } | ClusterError::Transport { .. } => true,
+            // One that is too much for the server now (429), or wrong, was not begun.
+            ClusterError::Api { code, .. } => !(400..500).contains(code),
+            ClusterError::Transport { cause: Cut::Name | Cut::Refused, .. } => false,
+            ClusterError::Transport { cause: Cut::Reset | Cut::Tls | Cut::Reply, .. }
+            | ClusterError::Timeout { .. } => true,
             ClusterError::NotFound { .. }
             | ClusterError::AlreadyExists { .. }
             | ClusterError::Conflict { .. }
@@ -151,7 +157,7 @@ impl ClusterError {
         let ClusterError::Transport { cause, .. } = self else { return None };
         match cause {
             Cut::Name => Some("check DNS, and `server` in the kubeconfig if there is one"),
-            Cut::Connection => Some("check that it runs, and `server` in the kubeconfig if there is one"),
+            Cut::Refused | Cut::Reset => Some("check that it runs, and `server` in the kubeconfig if there is one"),
             Cut::Tls => Some("check its certificate, and those in the kubeconfig if there is one"),
             Cut::Reply => None,
         }
@@ -185,12 +191,15 @@ impl ClusterError {
 mod tests {
     use std::path::PathBuf;
 
+    use kube::core::Status;
+
+    use super::*;
     use crate::cluster::Cluster;
     use crate::cluster::client::connect;
     use crate::config::ClusterChoice;
 
-    /// What is said of a cluster whose API server should be at this address.
-    async fn said(name: &str, server: &str) -> (String, Option<&'static str>) {
+    /// The error of a request to an API server that should be at this address.
+    async fn error_of(name: &str, server: &str) -> ClusterError {
         let file: PathBuf = std::env::temp_dir().join(format!("waypost-{name}-{}", std::process::id()));
         let text = format!(
             "{{clusters: [{{name: c, cluster: {{server: {server:?}}}}}], contexts: [{{name: x, context: {{cluster: c}}}}], current-context: x}}"
@@ -199,8 +208,7 @@ mod tests {
         let choice = ClusterChoice { kubeconfig: Some(file.clone()), context: None };
         let client = connect(&choice, Default::default()).await.unwrap();
         std::fs::remove_file(file).unwrap();
-        let error = Cluster::new(client).uid().await.unwrap_err();
-        (error.to_string(), error.advice())
+        Cluster::new(client).uid().await.unwrap_err()
     }
 
     #[tokio::test]
@@ -208,14 +216,31 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let refused = said("refused", &format!("http://{address}")).await;
-        let nameless = said("nameless", "http://no-such-host.invalid:6443").await;
-        for ((said, advice), cause) in
-            [(refused, "the connection was refused or reset"), (nameless, "its name does not resolve")]
-        {
+        let refused = error_of("refused", &format!("http://{address}")).await;
+        let nameless = error_of("nameless", "http://no-such-host.invalid:6443").await;
+        for (error, cause) in [(refused, "the connection was refused"), (nameless, "its name does not resolve")] {
             // Conditions have it, whose readers need not know of a kubeconfig.
-            assert!(said.ends_with(cause), "{said}");
+            assert!(error.to_string().ends_with(cause), "{error}");
+            let advice = error.advice();
             assert!(advice.is_some_and(|advice| advice.contains("kubeconfig")), "{advice:?}");
+            assert!(!error.leaves_open(), "{error}: it was not sent");
         }
+    }
+
+    /// Of an answer, only that the server failed leaves open how far it came.
+    #[test]
+    fn what_was_not_sent_or_not_begun_does_not_arrive_later() {
+        let (verb, object) = ("update the status of", "it");
+        for code in 300..600 {
+            for reason in ["NotFound", "AlreadyExists", "TooManyRequests", "Odd"] {
+                let status = Status { code, reason: reason.to_owned(), ..Status::default() };
+                let error = ClusterError::from_kube(verb, object, &kube::Error::Api(Box::new(status)));
+                assert_eq!(error.leaves_open(), !(400..500).contains(&code), "{code} {reason}");
+            }
+        }
+        let cut = |cause| ClusterError::Transport { verb, object: object.to_owned(), cause };
+        let open = [Cut::Name, Cut::Refused, Cut::Reset, Cut::Tls, Cut::Reply].map(|cause| cut(cause).leaves_open());
+        assert_eq!(open, [false, false, true, true, true]);
+        assert!(ClusterError::Timeout { verb, object: object.to_owned() }.leaves_open());
     }
 }

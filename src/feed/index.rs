@@ -78,6 +78,13 @@ impl Consumer {
         self.sources.iter_mut().find(|(known, _)| known == key).map(|(_, held)| held)
     }
 
+    /// Whether another version of the path concerns a read: the consumer follows, or waits for a
+    /// pinned version that has no data, or not yet.
+    fn heeds(&self, read: &ReadKey, held: &Held) -> bool {
+        let has_its_version = || held.taken.is_some_and(|taken| taken.seen.live);
+        self.follow != Follow::Never && (read.version.is_none() || !has_its_version())
+    }
+
     fn sites(&self) -> BTreeSet<Site> {
         self.sources.iter().map(|(read, _)| read.site.clone()).collect()
     }
@@ -292,11 +299,10 @@ impl Index {
             (None, _) => true,
             (Some(_), None) => false,
             (Some(taken), Some(path)) => {
-                let follows = consumer.follow != Follow::Never && read.version.is_none();
                 let accepts = path.known.is_some_and(|known| consumer.accepts(&read.site, taken.seen, known.seen));
                 // A consent is not a version: it also reaches consumers that do not follow.
                 path.permitted.is_some_and(|at| taken.begun < at)
-                    || follows
+                    || consumer.heeds(read, held)
                         && (path.differs(taken.seen) && !accepts
                             || path.is_disturbed_after(taken.begun)
                             || path.is_hinted_after(taken.begun))

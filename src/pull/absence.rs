@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::desired::{Deletion, Desired, Reference, Wanted};
 use super::observe::store_of;
 use super::plan::{Presence, Snapshot, Step, TargetState};
+use crate::api::path_status::PathState;
 use crate::domain::claim;
 use crate::domain::property;
 use crate::domain::remote::EntryState;
@@ -23,27 +24,45 @@ pub enum Absence {
     Loss,
 }
 
-/// The state of each store's values; empty if the spec keeps missing values. The former targets,
-/// which are about to be deleted, count like the present one.
-pub fn find(
-    desired: &Desired,
-    snapshots: &[(Reference, Snapshot)],
-    target: &TargetState,
-    former: &BTreeMap<String, Live>,
-) -> BTreeMap<StoreName, Absence> {
-    let mut found = BTreeMap::new();
-    if desired.deletion == Deletion::Retain {
-        return found;
+/// A value of the spec, and what shows whether the target loses it.
+pub struct Sought<'d> {
+    store: StoreName,
+    key: &'d str,
+    gone: Option<Presence>,
+    has_key: bool,
+}
+
+impl Sought<'_> {
+    /// Whether it is gone, and no push of ours removed it.
+    pub fn is_missing(&self) -> bool {
+        self.gone == Some(Presence::Missing)
     }
-    for wanted in &desired.entries {
-        let Some((_, snapshot)) = snapshots.iter().find(|(reference, _)| *reference == wanted.from) else { continue };
-        let had_key = former.values().any(|former| former.data.contains_key(&wanted.key));
-        let absence = match (of(wanted, snapshot, target), had_key || has_key(wanted, target)) {
+}
+
+/// All values of the spec, beside the target; none if the spec keeps missing values.
+pub fn find<'d>(desired: &'d Desired, snapshots: &[(Reference, Snapshot)], target: &TargetState) -> Vec<Sought<'d>> {
+    let lasting = desired.deletion == Deletion::Retain;
+    let entries = desired.entries.iter().filter(|_| !lasting);
+    let sought = |wanted: &'d Wanted| {
+        let (_, snapshot) = snapshots.iter().find(|(reference, _)| *reference == wanted.from)?;
+        let store = store_of(desired, &wanted.from);
+        Some(Sought { store, key: &wanted.key, gone: of(wanted, snapshot, target), has_key: has_key(wanted, target) })
+    };
+    entries.filter_map(sought).collect()
+}
+
+/// The state of each store's values. The former targets, which are about to be deleted, count like
+/// the present one.
+pub fn by_store(sought: Vec<Sought<'_>>, former: &BTreeMap<String, Live>) -> BTreeMap<StoreName, Absence> {
+    let mut found = BTreeMap::new();
+    for Sought { store, key, gone, has_key } in sought {
+        let has_key = has_key || former.values().any(|former| former.data.contains_key(key));
+        let absence = match (gone, has_key) {
             (None | Some(Presence::Live | Presence::Removed), _) => Absence::Nothing,
             (Some(Presence::Missing), false) => Absence::Harmless,
             (Some(Presence::Missing), true) => Absence::Loss,
         };
-        let worst = found.entry(store_of(desired, &wanted.from)).or_insert(absence);
+        let worst = found.entry(store).or_insert(absence);
         *worst = absence.max(*worst);
     }
     found
@@ -57,7 +76,7 @@ pub fn find(
 /// somebody else removed it, and its owner restores it.
 pub fn of(wanted: &Wanted, snapshot: &Snapshot, target: &TargetState) -> Option<Presence> {
     let (EntryState::Live { data, .. }, Some(property)) = (&snapshot.entry.state, &wanted.property) else {
-        return Some(snapshot.presence);
+        return Some(snapshot.presence).filter(|_| !is_to_come(wanted, snapshot));
     };
     if property::pick(data, property).is_some() {
         return Some(Presence::Live);
@@ -70,6 +89,16 @@ pub fn of(wanted: &Wanted, snapshot: &Snapshot, target: &TargetState) -> Option<
     }
     // If nobody owns anything, the claim may have been erased.
     Some(if claim::is_vacated(metadata) { Presence::Missing } else { Presence::Removed })
+}
+
+/// Whether a pinned version is missing that nothing shows to have existed: it may be published yet.
+fn is_to_come(wanted: &Wanted, snapshot: &Snapshot) -> bool {
+    let Some(pinned) = wanted.from.version else { return false };
+    let was_read = snapshot.before.as_ref().is_some_and(|before| {
+        before.state == Some(PathState::Missing) || before.version.is_some_and(|read| u64::try_from(read) == Ok(pinned))
+    });
+    let was_created = matches!(snapshot.entry.state, EntryState::Deleted { .. }) && snapshot.entry.created.is_some();
+    snapshot.presence == Presence::Missing && !was_read && !was_created
 }
 
 fn has_key(wanted: &Wanted, target: &TargetState) -> bool {
@@ -142,7 +171,8 @@ mod tests {
         use Presence::{Live, Missing, Removed};
         let desired = desired("Delete");
         let found = |presences, keys: &[&str]| {
-            let found = find(&desired, &snapshots(&desired, presences), &standing(keys), &BTreeMap::new());
+            let found = find(&desired, &snapshots(&desired, presences), &standing(keys));
+            let found = by_store(found, &BTreeMap::new());
             [&found[&StoreName::cluster("one")], &found[&StoreName::cluster("two")]].map(|absence| *absence)
         };
         let all = ["a", "b", "c"];
@@ -176,9 +206,8 @@ mod tests {
             };
             let (path, presence) = ("secret/db".into(), Presence::Live);
             let snapshot = Snapshot { path, entry: Arc::new(entry), presence, before: None };
-            let found =
-                find(&desired, &[(desired.entries[0].from.clone(), snapshot)], &standing(&["a"]), &BTreeMap::new());
-            found[&StoreName::cluster("one")]
+            let found = find(&desired, &[(desired.entries[0].from.clone(), snapshot)], &standing(&["a"]));
+            by_store(found, &BTreeMap::new())[&StoreName::cluster("one")]
         };
         assert_eq!((found(&["note"]), found(&[])), (Absence::Nothing, Absence::Loss));
     }
@@ -187,6 +216,6 @@ mod tests {
     fn a_spec_that_keeps_what_is_missing_loses_nothing() {
         let desired = desired("Retain");
         let missing = snapshots(&desired, [Presence::Missing; 3]);
-        assert!(find(&desired, &missing, &standing(&["a", "b", "c"]), &BTreeMap::new()).is_empty());
+        assert!(find(&desired, &missing, &standing(&["a", "b", "c"])).is_empty());
     }
 }

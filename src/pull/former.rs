@@ -17,9 +17,14 @@ use crate::store::Stores;
 
 impl<S: Stores> Pull<S> {
     /// Deletes the former targets, once the new one is as it should be: it may be that there should
-    /// be none (KG1).
+    /// be none (KG1). They are looked up after that write, and the resource too: what its cached spec
+    /// calls a former target may be the present one.
     pub(super) async fn retire_former(&self, object: &ExternalSecret, desired: &Desired) -> Result<(), Failure> {
-        for (name, live) in self.former(object, desired).await? {
+        let former = self.former(object, desired).await?;
+        if !former.is_empty() {
+            self.confirm(object).await.map_err(Failure::Write)?;
+        }
+        for (name, live) in former {
             apply::delete(&self.context.cluster, desired, &name, &live.stamp).await.map_err(Failure::Write)?;
         }
         Ok(())

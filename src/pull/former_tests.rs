@@ -59,6 +59,7 @@ impl World {
 
     /// One reconcile, with its status written; `None` if nothing was decided.
     async fn reconcile(&mut self) -> Option<Verdict> {
+        self.api.put("/namespaces/team/externalsecrets/db", json!(self.object));
         let report: Report<ExternalSecretStatus> =
             self.pull.reconcile(Arc::new(self.object.clone()), &Name::new("team", "db")).await;
         let Report::Verdict { verdict, status, .. } = report else { return None };

@@ -5,8 +5,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::desired::Desired;
+use kube::ResourceExt;
+
+use super::desired::{self, Desired};
 use super::observe::OpenStores;
+use crate::api::{ExternalSecret, names};
 use crate::domain::target::Stamp;
 use crate::store::{Identity, StoreClient, StoreName};
 
@@ -66,6 +69,15 @@ impl Resource {
             uid: desired.uid.clone(),
             version: desired.synced_resource_version.clone(),
             confirmation: desired.confirmation.clone(),
+        }
+    }
+
+    /// The resource, whether its spec can be used or not.
+    pub fn as_it_is(object: &ExternalSecret) -> Self {
+        Resource {
+            uid: object.metadata.uid.clone().unwrap_or_default(),
+            version: desired::synced_resource_version(object),
+            confirmation: object.annotations().get(names::ANNOTATION_ACCEPT_OLDER).cloned(),
         }
     }
 

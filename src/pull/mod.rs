@@ -105,6 +105,7 @@ impl<S: Stores> Reconciler for Pull<S> {
     async fn reconcile(&self, object: Arc<ExternalSecret>, name: &Name) -> Report<ExternalSecretStatus> {
         if self.is_foreign(&object) {
             self.bar(name);
+            self.records.forget(name);
             return Report::NotOurs;
         }
         if object.metadata.deletion_timestamp.is_some() {
@@ -116,6 +117,7 @@ impl<S: Stores> Reconciler for Pull<S> {
             Ok(desired) => desired.with_strangers(self.context.settings.strangers),
             Err(error) => {
                 self.bar(name);
+                self.records.bar(name, Resource::as_it_is(&object));
                 return report(&object, None, Err(Failure::Spec(error)), &moment);
             }
         };
@@ -154,11 +156,15 @@ impl<S: Stores> Reconciler for Pull<S> {
     async fn undecodable(&self, name: &Name) -> Result<Fate<ExternalSecret>, ClusterError> {
         self.bar(name);
         let object = self.context.cluster.raw::<ExternalSecret>(&name.namespace, &name.name).await?;
-        let Some(rest) = object.map(remains::of).filter(|rest| !self.is_foreign(rest)) else { return Ok(Fate::Left) };
-        match rest.metadata.deletion_timestamp {
-            Some(_) => Ok(Fate::Ends(Box::new(rest))),
-            None => Ok(Fate::Told(Advice::correct())),
+        let Some(rest) = object.map(remains::of).filter(|rest| !self.is_foreign(rest)) else {
+            self.records.forget(name);
+            return Ok(Fate::Left);
+        };
+        if rest.metadata.deletion_timestamp.is_some() {
+            return Ok(Fate::Ends(Box::new(rest)));
         }
+        self.records.bar(name, Resource::as_it_is(&rest));
+        Ok(Fate::Told(Advice::correct()))
     }
 
     fn forget(&self, name: &Name) {
@@ -179,17 +185,21 @@ impl<S: Stores> Pull<S> {
         Pull { context, stores, records, losses: Losses::default() }
     }
 
-    /// Drops subscriptions and records of an object that is not, or cannot be, reconciled.
+    /// Drops subscriptions and records of an object that is not reconciled.
     fn set_aside(&self, name: &Name) {
-        self.context.feed.forget(name);
-        self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), Interest::default());
+        self.unsubscribe(name);
         self.records.forget(name);
     }
 
-    /// The same for one that reads no store now.
+    /// Drops the subscriptions of one that reads no store now.
     fn bar(&self, name: &Name) {
-        self.set_aside(name);
+        self.unsubscribe(name);
         self.losses.unjudged(name, Unjudged::Barred);
+    }
+
+    fn unsubscribe(&self, name: &Name) {
+        self.context.feed.forget(name);
+        self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), Interest::default());
     }
 
     async fn sync(&self, object: &ExternalSecret, desired: &Desired, name: &Name) -> Result<Synced, Failure> {

@@ -93,13 +93,14 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether an annotation of the ExternalSecret may be what allows the step. `adopts` says whether
-    /// the target is nobody's yet.
-    pub fn is_by_annotation(&self, adopts: bool) -> bool {
+    /// Whether the ExternalSecret must be read live before the step: an annotation of it may be what
+    /// allows the step, or data goes for good that only its spec gives up. `adopts` says whether the
+    /// target is nobody's yet.
+    pub fn rests_on_the_resource(&self, adopts: bool) -> bool {
         match self {
-            Step::Apply(..) | Step::Replace(..) => adopts,
-            Step::Recreate(..) => true,
-            Step::Keep(_) | Step::StayAbsent | Step::Create(_) | Step::Delete(_) => false,
+            Step::Apply(..) => adopts,
+            Step::Replace(..) | Step::Recreate(..) | Step::Delete(_) => true,
+            Step::Keep(_) | Step::StayAbsent | Step::Create(_) => false,
         }
     }
 }

@@ -9,7 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::apply::Applied;
 use super::desired::Desired;
-use super::inputs::{Identities, Inputs, Paths};
+use super::inputs::{Identities, Inputs, Paths, Resource, Sessions};
 use super::plan::Written;
 use super::report::{Failure, Permission};
 use super::settle::Rendered;
@@ -32,8 +32,9 @@ struct Inner {
 /// One ExternalSecret's memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The inputs of the last reconcile. After one that could read nothing, the resource is that of
-    /// the one before, so that a person's request that could not be served still counts.
+    /// The inputs of the last reconcile. After one that could read nothing, also because the spec
+    /// cannot be used, the resource is that of the one before, so that a person's request that could
+    /// not be served still counts.
     pub inputs: Inputs,
     /// Its outcome.
     pub outcome: Outcome,
@@ -151,6 +152,29 @@ impl Records {
         let mut inner = self.lock();
         let moved = inner.moved.remove(target);
         moved || inner.by_object.get(object).is_none_or(|record| record.looked.elapsed() >= most)
+    }
+
+    /// Call this when an object cannot be reconciled until its spec is corrected. What it was before
+    /// stays known, or what it is if nothing was: a confirmation that comes with the correction is a
+    /// new one.
+    pub fn bar(&self, object: &Name, resource: Resource) {
+        let mut inner = self.lock();
+        if let Some(target) = inner.drop_target(object) {
+            inner.moved.remove(&target);
+        }
+        let before = inner.by_object.get(object).filter(|before| before.inputs.resource.uid == resource.uid);
+        let resource = before.map_or(resource, |before| before.inputs.resource.clone());
+        let rendered_from = before.and_then(|before| before.rendered_from.clone());
+        let inputs = Inputs { resource, stores: Sessions::default(), paths: Paths::Moved, target: None };
+        let record = Record {
+            inputs,
+            outcome: Outcome::Failed,
+            permission: Permission::Unknown,
+            target: None,
+            looked: Instant::now(),
+            rendered_from,
+        };
+        inner.by_object.insert(object.clone(), Arc::new(record));
     }
 
     /// Drops a deleted object.

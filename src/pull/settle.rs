@@ -7,7 +7,7 @@ use std::time::Instant;
 use kube::ResourceExt;
 
 use super::Pull;
-use super::absence::{self, Absence};
+use super::absence::{self, Absence, Sought};
 use super::apply::{self, Applied};
 use super::bound::Halt;
 use super::consent::{self, Consumer};
@@ -95,13 +95,12 @@ impl<S: Stores> Pull<S> {
         let consumer = self.consumer(desired, &snapshots).await.map_err(Failure::Write)?;
         let name = Name::new(&desired.namespace, &desired.name);
         let mut target = observe::target(cluster, desired, record).await.map_err(Failure::Write)?;
-        let former = self.former(object, desired).await?;
         let mut attempt = 1;
         loop {
             let unseen = matches!(target, TargetState::AsWritten(_));
             let adopts =
                 matches!(&target, TargetState::Present(live) if matches!(whose(desired, live), Whose::Nobodys));
-            let absences = absence::find(desired, &snapshots, &target, &former);
+            let sought = absence::find(desired, &snapshots, &target);
             let observed = Observed { snapshots: snapshots.clone(), target, consumer: consumer.clone() };
             let plan = match plan(desired, observed) {
                 Ok(plan) => plan,
@@ -114,9 +113,15 @@ impl<S: Stores> Pull<S> {
                 target = observe::live(cluster, desired).await.map_err(Failure::Write)?;
                 continue;
             }
+            // Only a loss concerns the former targets now. Who waits for a value looks for none.
+            let former = match sought.iter().any(Sought::is_missing) {
+                true => self.former(object, desired).await?,
+                false => BTreeMap::new(),
+            };
             let takes_away = !former.is_empty() || absence::takes_away(&plan.step);
+            let absences = absence::by_store(sought, &former);
             self.judge(&name, absences, takes_away).map_err(Failure::Halted)?;
-            if plan.step.is_by_annotation(adopts) {
+            if plan.step.rests_on_the_resource(adopts) {
                 self.confirm(object).await.map_err(Failure::Write)?;
             }
             match apply::apply(cluster, desired, plan.step).await {
@@ -140,8 +145,9 @@ impl<S: Stores> Pull<S> {
     }
 
     /// Reads the ExternalSecret live. A cache is not enough for what its annotations allow, because the
-    /// data of a Secret that was not ours, or cannot be changed, is gone for good.
-    async fn confirm(&self, object: &ExternalSecret) -> Result<(), ClusterError> {
+    /// data of a Secret that was not ours, or cannot be changed, is gone for good. Nor is it enough for
+    /// what its spec takes away: a person may just have saved what is gone from the store.
+    pub(super) async fn confirm(&self, object: &ExternalSecret) -> Result<(), ClusterError> {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
         let subject = format!("ExternalSecret {namespace}/{name}");
         let live = self.context.cluster.get(&subject, self.api(&namespace).get_metadata(&name)).await?;
@@ -170,7 +176,11 @@ impl<S: Stores> Pull<S> {
             let gone = async {
                 let cluster = &self.context.cluster;
                 let target = observe::live(cluster, desired).await.map_err(Failure::Write)?;
-                apply::apply(cluster, desired, plan::remove(desired, target)).await.map_err(Failure::Write)?;
+                let step = plan::remove(desired, target);
+                if step.rests_on_the_resource(false) {
+                    self.confirm(object).await.map_err(Failure::Write)?;
+                }
+                apply::apply(cluster, desired, step).await.map_err(Failure::Write)?;
                 self.retire_former(object, desired).await
             };
             if let Err(failure) = gone.await {

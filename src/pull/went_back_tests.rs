@@ -63,6 +63,7 @@ impl World {
     /// One reconcile, with its status written.
     async fn reconcile(&mut self, namespace: &'static str) -> (Verdict, Requeue) {
         let object = self.objects.get_mut(namespace).unwrap();
+        self.api.put(&format!("/namespaces/{namespace}/externalsecrets/db"), json!(object));
         match self.pull.reconcile(Arc::new(object.clone()), &Name::new(namespace, "db")).await {
             Report::Verdict { verdict, status, requeue } => {
                 object.status = Some(status.after);
@@ -180,4 +181,46 @@ async fn i4_only_a_confirmation_takes_a_version_that_went_back_and_for_one_resou
     world.context.feed.clone().check_all().await;
     let (verdict, _) = world.reconcile("b").await;
     assert!(!verdict.ready, "{}", verdict.message);
+}
+
+/// It may be one edit, whether this process knew the resource before its spec was wrong or not. What
+/// came with the wrong spec counts if it is known not to have been there before.
+#[tokio::test]
+async fn i4_a_confirmation_counts_that_comes_with_the_correction_of_a_spec() {
+    const COMES: [&str; 3] = ["never", "with the wrong spec", "with the correction"];
+    let cases = COMES.into_iter().flat_map(|comes| [(comes, true), (comes, false)]);
+    for (comes, was_known, decodes) in cases.flat_map(|(comes, known)| [(comes, known, true), (comes, known, false)]) {
+        let case = format!("it comes {comes}; {was_known}, {decodes}");
+        let mut world = World::restored("Periodic").await;
+        world.context.feed.clone().check_all().await;
+        if !was_known {
+            let client: Arc<dyn StoreClient> = Arc::new(world.store.clone());
+            let opening = Opening::by(move |_, _| Ok(client.clone()));
+            world.pull = Pull::new(world.context.clone(), opening, Arc::new(Records::default()));
+        }
+        if comes == "with the wrong spec" {
+            world.annotate("a", names::ANNOTATION_ACCEPT_OLDER, "now");
+        }
+        let right = world.objects["a"].clone();
+        match decodes {
+            true => {
+                world.objects.get_mut("a").unwrap().spec.data.clear();
+                assert_eq!(world.reconcile("a").await.0.reason, Reason::InvalidSpec, "{case}");
+            }
+            false => {
+                let mut wrong = json!(right);
+                wrong["spec"]["data"] = json!("odd");
+                world.api.put("/namespaces/a/externalsecrets/db", wrong);
+                world.pull.undecodable(&Name::new("a", "db")).await.unwrap();
+            }
+        }
+        world.objects.insert("a", right);
+        if comes == "with the correction" {
+            world.annotate("a", names::ANNOTATION_ACCEPT_OLDER, "now");
+        }
+        let (verdict, _) = world.reconcile("a").await;
+        let counts = comes == "with the correction" || comes == "with the wrong spec" && was_known;
+        assert_eq!(verdict.ready, counts, "{case}: {}", verdict.message);
+        assert_eq!(world.held("a").as_deref(), Some(if counts { "2" } else { "3" }), "{case}");
+    }
 }

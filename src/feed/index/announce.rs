@@ -76,8 +76,8 @@ impl Index {
         match pushed {
             Pushed::Consent => self.permit(site, now, now),
             Pushed::Version(..) | Pushed::Removal(_) | Pushed::Purge => {
-                let followers = self.followers(site);
-                self.wake_announced(followers, now)
+                let concerned = self.concerned(site);
+                self.wake_announced(concerned, now)
             }
         }
     }
@@ -121,8 +121,8 @@ impl Index {
             return Vec::new();
         }
         let has_another = |held: &Held| held.taken.is_some_and(|taken| taken.seen.is_another_version(found));
-        let following = self.following(path, site).filter(|(_, held)| has_another(held));
-        let behind: BTreeSet<Name> = following.map(|(name, _)| name.clone()).collect();
+        let behind = self.heeding(path, site).filter(|(_, held)| has_another(held));
+        let behind: BTreeSet<Name> = behind.map(|(name, _)| name.clone()).collect();
         self.learn(site, found, now);
         self.wake_announced(behind, now)
     }

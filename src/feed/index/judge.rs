@@ -126,13 +126,13 @@ impl Index {
         }
     }
 
-    /// Whether a held read begun at `begun` is still the latest known one, and its login is not
-    /// known to fail.
+    /// Whether a held read begun at `begun` is still the latest known one, or shows its pinned version,
+    /// and its login is not known to fail.
     pub fn is_current(&self, key: &ReadKey, seen: Seen, begun: Instant) -> bool {
         self.paths.get(&key.site).is_none_or(|path| {
             !path.has_news_since(begun)
                 && !path.failing.contains(&key.identity)
-                && (key.version.is_some() || !path.differs(seen))
+                && (key.version.is_some() && seen.live || !path.differs(seen))
         })
     }
 }

@@ -22,6 +22,14 @@ impl Index {
         self.wake(concerned, now)
     }
 
+    /// The consumers whom another version of the path concerns.
+    pub(super) fn heeding<'a>(&'a self, path: &'a Path, site: &'a Site) -> impl Iterator<Item = (&'a Name, &'a Held)> {
+        self.reading(path, site)
+            .filter(|(name, read, held)| self.consumers[*name].heeds(read, held))
+            .map(|(name, _, held)| (name, held))
+    }
+
+    /// Those of them that follow, whatever they have.
     pub(super) fn following<'a>(
         &'a self,
         path: &'a Path,
@@ -64,16 +72,15 @@ impl Index {
         self.wake(behind, now)
     }
 
-    pub(super) fn followers(&self, site: &Site) -> BTreeSet<Name> {
+    pub(super) fn concerned(&self, site: &Site) -> BTreeSet<Name> {
         let path = self.paths.get(site).into_iter();
-        path.flat_map(|path| self.following(path, site)).map(|(name, _)| name.clone()).collect()
+        path.flat_map(|path| self.heeding(path, site)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// The followers with another version.
+    /// Those of them that do not have this version.
     pub(super) fn behind(&self, site: &Site, seen: Seen) -> BTreeSet<Name> {
         let Some(path) = self.paths.get(site) else { return BTreeSet::new() };
-        let following = self.following(path, site);
-        following
+        self.heeding(path, site)
             .filter(|(_, held)| held.taken.is_none_or(|taken| taken.seen.differs(seen)))
             .map(|(name, _)| name.clone())
             .collect()

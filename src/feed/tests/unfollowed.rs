@@ -44,3 +44,55 @@ async fn a_consumer_that_follows_shortens_the_interval_and_its_end_prolongs_it()
     feed.forget(&consumer(0));
     assert_eq!(feed.index().next_due(), None);
 }
+
+/// A pinned version that is not there yet is looked for whenever the path has another one, and never
+/// again once it is there.
+#[tokio::test]
+async fn kg4_who_waits_for_a_pinned_version_hears_of_each_push_and_check_until_it_is_there() {
+    for announced in [true, false] {
+        let (feed, store) = (Feed::new(), FakeStore::new());
+        let version = store.put(&path("platform-data/redis/a"), data("1"));
+        assert_eq!(version, 1);
+        let source = source(&store, "platform-data/redis/a").await;
+        let mut waiting = Vec::new();
+        for name in ["one", "two"] {
+            waiting.push(served(&feed, name, &source, Some(3), Follow::Every(HOUR)).await);
+        }
+        let mut wakeups = feed.wakeups().unwrap();
+        let mut later = Instant::now();
+        for (version, woken) in [(2, 2), (3, 2), (4, 0)] {
+            store.put(&source.path, data("next"));
+            later += 2 * HOUR;
+            match announced {
+                true => feed.announce(&source.site(), Pushed::Version(version, None)),
+                false => feed.clone().check_due(later, exactly).await,
+            }
+            assert_eq!(drained(&mut wakeups).len(), woken, "{announced}, {version}");
+            for (name, pinned) in &waiting {
+                assert_eq!(feed.is_behind(name), woken > 0, "{announced}, {version}");
+                let entry = feed.read(name, pinned, Freshness::Shared).await.unwrap();
+                assert_eq!(entry.data().is_some(), version >= 3, "{announced}, {version}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_lacks_a_pinned_version_is_not_shared_once_it_is_published() {
+    let (feed, store) = (Feed::new(), FakeStore::new());
+    store.put(&path("platform-data/redis/a"), data("1"));
+    let source = source(&store, "platform-data/redis/a").await;
+    let (one, pinned) = served(&feed, "one", &source, Some(3), Follow::Every(HOUR)).await;
+    let (two, _) = served(&feed, "two", &source, Some(3), Follow::Every(HOUR)).await;
+    let push = |version| {
+        store.put(&source.path, data("next"));
+        feed.announce(&source.site(), Pushed::Version(version, None));
+    };
+    push(2);
+    assert!(feed.is_behind(&one));
+    feed.read(&one, &pinned, Freshness::Shared).await.unwrap();
+    push(3);
+    assert!(feed.is_behind(&two));
+    let entry = feed.read(&two, &pinned, Freshness::Shared).await.unwrap();
+    assert!(entry.data().is_some());
+}

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{done, moment};
 use crate::api::ExternalSecret;
-use crate::api::condition::{self, READY};
+use crate::api::condition::{self, Condition, ConditionStatus, READY};
 use crate::cluster::in_memory::ApiServer;
 use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
@@ -27,6 +27,7 @@ use crate::store::fake::FakeStore;
 use crate::store::opening::Opening;
 use crate::store::{Site, StoreClient};
 
+const OBJECT: &str = "/namespaces/team/externalsecrets/db";
 const TARGET: &str = "/namespaces/team/secrets/db";
 /// Policy and interval of those that are not read again.
 const ONCE: [(&str, &str); 3] = [("OnChange", "1h"), ("CreatedOnce", "1h"), ("Periodic", "0")];
@@ -77,6 +78,7 @@ impl World {
 
     /// One reconcile, with its status stored.
     async fn reconcile(&mut self) {
+        self.api.put(OBJECT, json!(self.object));
         let report = self.pull.reconcile(Arc::new(self.object.clone()), &Name::new("team", "db")).await;
         if let Report::Verdict { status, .. } = report {
             self.object.status = Some(status.after);
@@ -100,6 +102,15 @@ impl World {
     fn edit(&mut self, keys: &[&str]) {
         self.object.metadata.generation = self.object.metadata.generation.map(|generation| generation + 1);
         self.object.spec.data = serde_json::from_value(entries(keys)).unwrap();
+    }
+
+    fn pin(&mut self, version: &str) {
+        self.object.metadata.generation = self.object.metadata.generation.map(|generation| generation + 1);
+        self.object.spec.data[0].remote_ref.version = Some(version.to_owned());
+    }
+
+    fn ready(&self) -> Condition {
+        condition::find(&self.object.status.as_ref().unwrap().conditions, READY).unwrap().clone()
     }
 
     /// An annotation, as a person sets it who wants a refresh.
@@ -203,6 +214,65 @@ async fn what_was_there_once_is_not_waited_for() {
     assert_eq!((world.held(), world.is_synced()), (held(&[("a", "1")]), true));
     assert!(!world.push("a", "2").await);
     assert_eq!(world.held(), held(&[("a", "1")]));
+}
+
+/// Whatever is pushed before it, and whatever the path lacks yet.
+#[tokio::test]
+async fn kg4_a_pinned_version_is_waited_for_until_it_is_published() {
+    let policies = ONCE.into_iter().chain([("Periodic", "1h")]);
+    for (policy, deletion) in policies.flat_map(|policy| ["Retain", "Delete"].map(|deletion| (policy, deletion))) {
+        let case = format!("{policy:?}, {deletion}");
+        let mut world = World::new(policy, deletion, &["a"]);
+        world.pin("3");
+        world.push("a", "1").await;
+        for _ in 0..2 {
+            world.reconcile().await;
+            let ready = world.ready();
+            let message = ready.message.unwrap();
+            assert_eq!((ready.status, world.held()), (ConditionStatus::False, None), "{case}: {message}");
+            assert!(message.contains("secret/a does not exist at version 3"), "{case}: {message}");
+        }
+        world.push("a", "2").await;
+        assert_eq!(world.held(), None, "{case}");
+        assert!(world.push("a", "3").await, "{case}");
+        assert_eq!((world.held(), world.is_synced()), (held(&[("a", "3")]), true), "{case}");
+        world.reconcile().await;
+        assert!(!world.push("a", "4").await, "{case}");
+        assert_eq!(world.held(), held(&[("a", "3")]), "{case}");
+    }
+}
+
+/// What was never there is not gone.
+#[tokio::test]
+async fn a_target_keeps_its_version_until_the_one_that_is_pinned_next_is_published() {
+    for (policy, is_purged) in ["Periodic", "OnChange"].into_iter().flat_map(|policy| [(policy, false), (policy, true)])
+    {
+        let case = format!("{policy}, {is_purged}");
+        let mut world = World::new((policy, "1h"), "Delete", &["a"]);
+        world.push("a", "1").await;
+        world.pin("1");
+        world.reconcile().await;
+        world.pin("2");
+        for _ in 0..2 {
+            world.reconcile().await;
+            world.pull.losses.pass(LOOK_AROUND);
+            assert_eq!((world.ready().status, world.held()), (ConditionStatus::False, held(&[("a", "1")])), "{case}");
+        }
+        assert!(world.push("a", "2").await, "{case}");
+        assert_eq!(world.held(), held(&[("a", "2")]), "{case}");
+        match is_purged {
+            true => world.store.purge(&path("a")),
+            false => world.store.soft_delete(&path("a")),
+        }
+        world.touch();
+        world.context.feed.clone().check_all().await;
+        world.reconcile().await;
+        world.pull.losses.pass(LOOK_AROUND);
+        for _ in 0..2 {
+            world.reconcile().await;
+            assert_eq!((world.ready().status, world.held()), (ConditionStatus::True, None), "{case}: it was there");
+        }
+    }
 }
 
 /// Argo CD takes an OnChange resource for stale while its condition is older than its refresh.

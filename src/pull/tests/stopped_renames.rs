@@ -103,6 +103,12 @@ impl World {
         *made.lock() > after
     }
 
+    /// How often the Secrets of the namespace were listed.
+    fn lists(&self) -> usize {
+        let requests = self.api.requests().into_iter();
+        requests.filter(|request| request.as_str() == "GET /namespaces/team/secrets").count()
+    }
+
     fn targets(&self) -> Vec<String> {
         let secrets: Vec<Value> = self.api.all("secrets");
         secrets.iter().map(|secret| secret["metadata"]["name"].as_str().unwrap().to_owned()).collect()
@@ -179,16 +185,36 @@ async fn kg1_only_what_a_resource_owns_counts_as_its_former_target() {
     let strange =
         json!({ "name": "strange", "namespace": "team", "uid": "s", "labels": { names::LABEL_CREATED_BY: label } });
     world.api.put("/namespaces/team/secrets/strange", json!({ "metadata": strange }));
-    let lists = |world: &World| {
-        let requests = world.api.requests().into_iter();
-        requests.filter(|request| request.as_str() == "GET /namespaces/team/secrets").count()
-    };
     world.rename("two");
     world.reconcile().await;
-    assert_eq!((world.targets(), lists(&world)), (vec!["strange".to_owned(), "two".to_owned()], 0));
+    assert_eq!((world.targets(), world.lists()), (vec!["strange".to_owned(), "two".to_owned()], 0));
     world.rename("three");
     world.rename("four");
     world.reconcile().await;
     assert_eq!(world.targets(), ["four", "strange"]);
-    assert!(lists(&world) > 0);
+    assert!(world.lists() > 0);
+}
+
+/// Nor does one that loses nothing look twice.
+#[tokio::test]
+async fn kg1_who_waits_for_a_value_looks_for_no_former_target() {
+    for (policy, deletion) in [("Periodic", "Retain"), ("Periodic", "Delete"), ("CreatedOnce", "Retain")] {
+        let world = World::new(policy, "one");
+        let reads = |property: &str| {
+            let data = json!([{ "secretKey": "password", "remoteRef": { "key": "db", "property": property } }]);
+            world.api.edit(OBJECT, &json!({ "spec": { "data": data, "target": { "deletionPolicy": deletion } } }));
+        };
+        world.reconcile().await;
+        reads("later");
+        world.rename("two");
+        world.rename("three");
+        for _ in 0..3 {
+            world.reconcile().await;
+            assert_eq!((world.targets(), world.lists()), (vec!["one".to_owned()], 0), "{policy}, {deletion}");
+        }
+        let path = RemotePath::parse(Some("secret"), "db").unwrap();
+        world.store.put(&path, BTreeMap::from([("later".to_owned(), RemoteValue::text("1"))]));
+        world.reconcile().await;
+        assert_eq!((world.targets(), world.lists()), (vec!["three".to_owned()], 1), "{policy}, {deletion}");
+    }
 }

@@ -178,6 +178,12 @@ impl Process {
         }
     }
 
+    /// Somebody deletes the target. The watch shows what was there, however short.
+    pub fn delete_target(&mut self, api: &ApiServer) {
+        self.show_target(api.get(TARGET));
+        api.remove(TARGET);
+    }
+
     pub fn show_target(&mut self, present: Option<Target>) {
         let uid = |of: &Target| of.metadata.uid.clone();
         let gone = self.shown.take_if(|shown| present.as_ref().and_then(uid) != uid(shown));

@@ -377,7 +377,7 @@ impl World {
                     self.api.edit(TARGET, &json!({ "data": { "password": STRANGE } }));
                 }
             }
-            Event::DeleteTarget => self.api.remove(TARGET),
+            Event::DeleteTarget => self.process.delete_target(&self.api),
             Event::FailTarget(fault) => self.api.fail_next_write("/secrets", *fault),
             Event::FailStatus(fault) => self.api.fail_next_write("/status", *fault),
             Event::Arrive => {
