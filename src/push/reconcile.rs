@@ -291,6 +291,9 @@ impl<'a> Turn<'a> {
         look: Look,
     ) -> Report<PushSecretStatus> {
         let mapped = mapped::map(desired, sources, &seen.mounts, self.world.convention);
+        if self.awaits_first_keys(desired, &mapped) {
+            return self.halt(desired.sources.not_filled(&self.namespace), Requeue::AwaitChange);
+        }
         // For a mapping that applies to some stores only, the paths in an unusable one are unknown.
         let hidden = desired.mappings.iter().filter_map(|entry| entry.stores.as_ref()).flatten();
         let is_known = hidden.into_iter().all(|store| !seen.absent.contains_key(store));
@@ -336,6 +339,14 @@ impl<'a> Turn<'a> {
             (false, false) => desired.sources.not_found(&self.namespace),
         };
         self.halt(verdict, Requeue::AwaitChange)
+    }
+
+    /// Whether the sources exist, no mapping gives anything of them, and the present generation was
+    /// never pushed. As with sources that do not exist yet, what was pushed before the edit stays: its
+    /// successor may be created empty and filled a moment later.
+    fn awaits_first_keys(&self, desired: &Desired, mapped: &Mapped) -> bool {
+        let is_fruitless = !mapped.gives_any && mapped.astray.is_empty() && !desired.mappings.is_empty();
+        is_fruitless && !self.before.lists_nothing() && !self.was_synced()
     }
 
     /// Whether the present generation was pushed once.

@@ -59,6 +59,16 @@ impl Sources {
         Verdict { ready: false, reason: Reason::SourceGone, message }
     }
 
+    /// The sources exist, but no mapping gives anything of them yet, and what was pushed before the
+    /// last edit stays.
+    pub fn not_filled(&self, namespace: &str) -> Verdict {
+        let what = self.text(namespace);
+        let message = format!(
+            "no mapping finds anything in {what}, and what was pushed before the last edit stays: fill the source, correct the mappings, or remove them"
+        );
+        Verdict { ready: false, reason: Reason::SourceInvalid, message }
+    }
+
     /// The sources exceed [`BOUND`].
     pub fn too_many(&self, namespace: &str, over: OverBound) -> Verdict {
         let what = match self {
