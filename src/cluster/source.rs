@@ -1,10 +1,11 @@
 //! Reads source Secrets and ConfigMaps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
 use kube::api::ListParams;
+use kube::core::PartialObjectMeta;
 use kube::{Api, ResourceExt};
 
 use super::{Cluster, ClusterError};
@@ -61,16 +62,26 @@ impl Cluster {
 
     /// The names of the Secrets with these labels, read live.
     pub async fn source_names(&self, namespace: &str, query: &LabelQuery) -> Result<BTreeSet<String>, ClusterError> {
+        Ok(self.source_versions(namespace, query).await?.into_keys().collect())
+    }
+
+    /// The resourceVersions of the Secrets with these labels, by name, read live.
+    pub async fn source_versions(
+        &self,
+        namespace: &str,
+        query: &LabelQuery,
+    ) -> Result<BTreeMap<String, String>, ClusterError> {
         let secrets: Api<Secret> = Api::namespaced(self.client(), namespace);
         let object = format!("Secrets {namespace}/*");
         let mut wanted = ListParams::default().labels(&query.to_string()).limit(NAMES_AT_ONCE);
-        let mut names = BTreeSet::new();
+        let mut versions = BTreeMap::new();
         loop {
             let part = self.request("list", &object, secrets.list_metadata(&wanted)).await?;
-            names.extend(part.items.iter().map(ResourceExt::name_any));
+            let version = |secret: &PartialObjectMeta<Secret>| secret.resource_version().unwrap_or_default();
+            versions.extend(part.items.iter().map(|secret| (secret.name_any(), version(secret))));
             match rest_of(part.metadata) {
                 Some(token) => wanted = wanted.continue_token(&token),
-                None => return Ok(names),
+                None => return Ok(versions),
             }
         }
     }

@@ -25,13 +25,21 @@ pub fn reached(plan: &Plan, results: &Results, places: &Places, me: &Owner) -> V
         Some(match &outcome.result {
             Ok(applied) => {
                 let owned = applied.settled.owned.clone();
-                Reached { site, owned, refused_for: BTreeSet::new(), is_final: true }
+                Reached { site, owned, refused_for: BTreeSet::new(), taken: BTreeSet::new(), is_final: true }
             }
             Err(problem) => {
                 let is_final = matches!(family(problem), Family::Refused | Family::Invalid);
                 let ours = owners(problem).iter().filter(|owner| owner.cluster == me.cluster);
                 let refused_for = ours.map(|owner| Name::new(&owner.namespace, &owner.name)).collect();
-                Reached { site, owned: BTreeSet::new(), refused_for, is_final }
+                let taken = match problem {
+                    Problem::Apply(ApplyError::Refused { taken, .. }) => taken.clone(),
+                    Problem::Rules(_)
+                    | Problem::Clash(_)
+                    | Problem::Source { .. }
+                    | Problem::Store(_)
+                    | Problem::Apply(_) => BTreeSet::new(),
+                };
+                Reached { site, owned: BTreeSet::new(), refused_for, taken, is_final }
             }
         })
     });

@@ -319,10 +319,7 @@ impl Applier<'_> {
     /// claim was lost meanwhile.
     async fn write(&self, access: &Access<'_>, chain: &mut Chain, write: Write) -> Result<Option<Settled>, ApplyError> {
         let lets_go = !write.drops.is_empty() || claim::withdraws(&write.settle);
-        let sight = match lets_go && chain.seen == Sight::Cached {
-            true => Sight::Live,
-            false => Sight::Cached,
-        };
+        let sight = if lets_go { Sight::Live } else { Sight::Cached };
         access.ledger.ensure(&write.sets, sight).await.map_err(ApplyError::Cluster)?;
         if sight == Sight::Live {
             chain.seen = Sight::Live;

@@ -26,6 +26,8 @@ pub struct Mapped {
     pub astray: Vec<Astray>,
     /// Broken rules of a convention that only warns, and values that are empty.
     pub warnings: Vec<String>,
+    /// Whether a mapping gives a property of some source, whatever becomes of it.
+    pub gives_any: bool,
 }
 
 /// What one entry gets.
@@ -115,6 +117,7 @@ pub fn map(desired: &Desired, sources: &[Source], mounts: &Mounts, convention: &
             let origin = Origin { field: mapping.field.clone(), source: Some(source.to_string()) };
             match pieces(mapping, source) {
                 Ok(pieces) => pieces.into_iter().for_each(|piece| {
+                    layout.mapped.gives_any = true;
                     layout.empty.extend(piece.is_empty.then(|| empty(&piece, source)));
                     layout.add(index, &origin, mapping, piece);
                 }),

@@ -3,13 +3,13 @@
 //! `desired` and `shapes` parse the spec; `observe` reads the stores and sources. `pieces` and
 //! `mapped` apply the mappings to each source. `plan` decides for the whole PushSecret, `step` for
 //! one entry, and `ending` for an entry that loses its last property. `record` writes the ledger
-//! before `entry` and `apply` write to the stores. `locations` and `former` are about stores that
-//! were edited to lead elsewhere; `offers`, `waiters`, `arrival` and `crossing` about properties
-//! that pass from one PushSecret to another. `report` words the outcome, and `undone` what is left
-//! undone although no entry fails. `cleanup` handles a PushSecret that is being deleted, and
-//! `remains` reads one that does not decode. `misplaced` finds marks at other paths. `patience` says
-//! how long stores wait for each other, and `counted` notes their answers; `unsaid` has the news that
-//! wait for one.
+//! before `entry` and `apply` write to the stores, and `second_look` confirms what a removal rests
+//! on. `locations` and `former` are about stores that were edited to lead elsewhere; `offers`,
+//! `waiters`, `arrival` and `crossing` about properties that pass from one PushSecret to another.
+//! `report` words the outcome, and `undone` what is left undone although no entry fails. `cleanup`
+//! handles a PushSecret that is being deleted, and `remains` reads one that does not decode.
+//! `misplaced` finds marks at other paths. `patience` says how long stores wait for each other, and
+//! `counted` notes their answers; `unsaid` has the news that waits for one.
 
 pub mod apply;
 pub mod arrival;
@@ -41,6 +41,7 @@ pub mod record;
 pub mod refusal;
 pub mod remains;
 pub mod report;
+pub mod second_look;
 pub mod shapes;
 pub mod sources;
 pub mod step;

@@ -82,7 +82,7 @@ struct Offer {
     in_hand: bool,
     asked: BTreeSet<Waiter>,
     /// The last refusal of each PushSecret, also one from another address. It counts for the
-    /// generation that gave it.
+    /// generation that gave it, and until that one is refused for nothing else.
     declined: BTreeMap<Name, Waiter>,
     /// Who took it. Its former owner still has to see that.
     taken_by: Option<Name>,
@@ -115,6 +115,8 @@ pub struct Reached {
     pub owned: BTreeSet<String>,
     /// The owners whose claims were in its way.
     pub refused_for: BTreeSet<Name>,
+    /// The properties that others owned, if that was in its way.
+    pub taken: BTreeSet<String>,
     /// Whether the outcome is final until something changes.
     pub is_final: bool,
 }
@@ -322,6 +324,7 @@ impl State {
         }
         let refused = reached.iter().flat_map(|one| one.refused_for.iter().map(|by| (one.site.clone(), by.clone())));
         let refused: BTreeSet<(Site, Name)> = refused.collect();
+        reached.iter().for_each(|one| self.ask_again(attempt, one));
         match refused.is_empty() {
             true => drop(self.refused.remove(&attempt.waiter.name)),
             false => drop(self.refused.insert(attempt.waiter.name.clone(), refused)),
@@ -329,6 +332,21 @@ impl State {
         let is_final = |site: &Site| reached.iter().any(|one| one.is_final && one.site == *site);
         woken.extend(self.decline(attempt, is_final));
         woken
+    }
+
+    /// Forgets what it declined if nothing else was in its way this time: what it wants may have changed
+    /// without an edit, and nobody offered it.
+    fn ask_again(&mut self, attempt: &Attempt, one: &Reached) {
+        let is_meant = |at: &At, offer: &Offer| {
+            let is_unseen = offer.open.is_none_or(|open| open >= attempt.began);
+            is_unseen && at.site == one.site && one.taken.contains(&at.property)
+        };
+        let meant = self.offers.iter().filter(|(at, offer)| is_meant(at, offer));
+        let could_be_offered: BTreeSet<&String> = meant.map(|(at, _)| &at.property).collect();
+        if could_be_offered.len() == one.taken.len() {
+            let meant = self.offers.iter_mut().filter(|(at, offer)| is_meant(at, offer));
+            meant.for_each(|(_, offer)| drop(offer.declined.remove(&attempt.waiter.name)));
+        }
     }
 
     /// Declines offers. A reconcile can only have seen those that were open before it began.

@@ -24,6 +24,7 @@ use super::patience::Leeway;
 use super::plan::{self, Aim, Known, Places, Plan};
 use super::record::{Record, Recorded};
 use super::report::{self, Done, Said, Setting};
+use super::second_look::{Look, SecondLook};
 use super::sources::{BOUND, Sources};
 use crate::api::PushSecret;
 use crate::api::bounds;
@@ -124,9 +125,11 @@ async fn decide(mut turn: Turn<'_>) -> Report<PushSecretStatus> {
         Err(verdict) => return turn.halt(verdict, Requeue::AwaitChange),
     };
     match turn.see_sources(&desired.sources).await {
-        Ok(sources) if sources.is_empty() => turn.without_sources(&seen, &desired).await,
-        Ok(sources) => turn.publish(&seen, &desired, &sources).await,
-        Err(NoSources::Over(over)) => turn.halt(desired.sources.too_many(&turn.namespace, over), Requeue::AwaitChange),
+        Ok((sources, look)) if sources.is_empty() => turn.without_sources(&seen, &desired, look).await,
+        Ok((sources, look)) => turn.publish(&seen, &desired, &sources, look).await,
+        Err(NoSources::Over { over, .. }) => {
+            turn.halt(desired.sources.too_many(&turn.namespace, over), Requeue::AwaitChange)
+        }
         Err(NoSources::Cluster(error)) => turn.failed(&error),
     }
 }
@@ -147,9 +150,9 @@ struct Carried {
 
 /// Why the sources were not read.
 #[derive(Debug, thiserror::Error)]
-enum NoSources {
+pub(super) enum NoSources {
     #[error("more than one PushSecret may have")]
-    Over(OverBound),
+    Over { over: OverBound, look: Look },
     #[error(transparent)]
     Cluster(#[from] ClusterError),
 }
@@ -188,24 +191,30 @@ impl<'a> Turn<'a> {
 
     /// Reads the sources. A Secret that loses its labels wakes us only by its name. So names are
     /// listed and declared first, and what is read after that counts.
-    async fn see_sources(&self, sources: &Sources) -> Result<Vec<Source>, NoSources> {
+    pub(super) async fn see_sources(&self, sources: &Sources) -> Result<(Vec<Source>, Look), NoSources> {
         let (cluster, namespace) = (self.world.cluster, &self.namespace);
+        let mut look = Look::begin();
         match sources {
-            Sources::Named(name) => Ok(cluster.source(namespace, name).await?.into_iter().collect()),
-            Sources::ConfigMap(name) => Ok(cluster.config_map_source(namespace, name).await?.into_iter().collect()),
+            Sources::Named(name) => Ok((cluster.source(namespace, name).await?.into_iter().collect(), look)),
+            Sources::ConfigMap(name) => {
+                Ok((cluster.config_map_source(namespace, name).await?.into_iter().collect(), look))
+            }
             Sources::Labelled(query) => {
-                let names = cluster.source_names(namespace, query).await?;
-                let found = names.len();
-                let secrets = names.into_iter().map(|name| Name::new(namespace, name)).collect();
+                look.versions = cluster.source_versions(namespace, query).await?;
+                let found = look.versions.len();
+                let secrets = look.versions.keys().map(|name| Name::new(namespace, name)).collect();
                 let labelled = Some((namespace.clone(), query.clone()));
                 self.declare(Interest { secrets, labelled }, Interest::default());
                 if found > BOUND.secrets {
                     let found = cluster.source_names(namespace, query).await?.len();
                     if found > BOUND.secrets {
-                        return Err(NoSources::Over(OverBound::Secrets(found)));
+                        return Err(NoSources::Over { over: OverBound::Secrets(found), look });
                     }
                 }
-                cluster.sources(namespace, query, BOUND).await?.map_err(NoSources::Over)
+                match cluster.sources(namespace, query, BOUND).await? {
+                    Ok(sources) => Ok((sources, look)),
+                    Err(over) => Err(NoSources::Over { over, look }),
+                }
             }
         }
     }
@@ -276,8 +285,17 @@ impl<'a> Turn<'a> {
         Ok(desired)
     }
 
-    async fn publish(&self, seen: &SeenStores, desired: &Desired, sources: &[Source]) -> Report<PushSecretStatus> {
+    async fn publish(
+        &self,
+        seen: &SeenStores,
+        desired: &Desired,
+        sources: &[Source],
+        look: Look,
+    ) -> Report<PushSecretStatus> {
         let mapped = mapped::map(desired, sources, &seen.mounts, self.world.convention);
+        if self.awaits_first_keys(desired, &mapped) {
+            return self.halt(desired.sources.not_filled(&self.namespace), Requeue::AwaitChange);
+        }
         // For a mapping that applies to some stores only, the paths in an unusable one are unknown.
         let hidden = desired.mappings.iter().filter_map(|entry| entry.stores.as_ref()).flatten();
         let is_known = hidden.into_iter().all(|store| !seen.absent.contains_key(store));
@@ -285,8 +303,10 @@ impl<'a> Turn<'a> {
             true => Known::All,
             false => Known::Some,
         };
+        let again = SecondLook::new(self, seen, desired, Some(&mapped), look);
         let Carried { plan, results, recorded, reached, fates, paths, is_confirmed } =
-            self.carry_out(seen, &Aim::Publish { desired, mapped: &mapped, sources, known }).await;
+            Box::pin(self.carry_out(seen, &Aim::Publish { desired, mapped: &mapped, sources, known }, Some(&again)))
+                .await;
         let Recorded { object, ledger, version } = recorded;
         let before = PushSecretStatus { paths, ..object.status.clone().unwrap_or_default() };
         let Mapped { astray, warnings, .. } = &mapped;
@@ -302,13 +322,15 @@ impl<'a> Turn<'a> {
     /// Handles sources that do not exist. What was pushed is removed only if this very spec was
     /// pushed before: a source that was renamed in the spec, and does not exist yet, removes
     /// nothing.
-    async fn without_sources(&self, seen: &SeenStores, desired: &Desired) -> Report<PushSecretStatus> {
+    async fn without_sources(&self, seen: &SeenStores, desired: &Desired, look: Look) -> Report<PushSecretStatus> {
         let listed = !self.before.lists_nothing();
         let deletes = self.object.spec.deletion_policy() == PushDeletionPolicy::Delete;
         if listed && deletes && self.was_synced() {
             let deleted = desired.sources.deleted(&self.namespace);
             let aim = Aim::Withdraw { existing: desired.existing, earlier: desired.earlier };
-            let (object, said) = self.withdraw(seen, &aim, deleted, None).await;
+            let again = SecondLook::new(self, seen, desired, None, look);
+            let (object, said) =
+                self.withdrawn(Box::pin(self.carry_out(seen, &aim, Some(&again))).await, deleted, None);
             return verdict(&object, said);
         }
         let said_deleted = condition::find(&self.before.conditions, condition::READY)
@@ -319,6 +341,14 @@ impl<'a> Turn<'a> {
             (false, false) => desired.sources.not_found(&self.namespace),
         };
         self.halt(verdict, Requeue::AwaitChange)
+    }
+
+    /// Whether the sources exist, no mapping gives anything of them, and the present generation was
+    /// never pushed. As with sources that do not exist yet, what was pushed before the edit stays: its
+    /// successor may be created empty and filled a moment later.
+    fn awaits_first_keys(&self, desired: &Desired, mapped: &Mapped) -> bool {
+        let is_fruitless = !mapped.gives_any && mapped.astray.is_empty() && !desired.mappings.is_empty();
+        is_fruitless && !self.before.lists_nothing() && !self.was_synced()
     }
 
     /// Whether the present generation was pushed once.
@@ -334,7 +364,11 @@ impl<'a> Turn<'a> {
         gone: Verdict,
         way_out: Option<&str>,
     ) -> (PushSecret, Said) {
-        let Carried { plan, results, recorded, reached, fates, is_confirmed, .. } = self.carry_out(seen, aim).await;
+        self.withdrawn(Box::pin(self.carry_out(seen, aim, None)).await, gone, way_out)
+    }
+
+    fn withdrawn(&self, carried: Carried, gone: Verdict, way_out: Option<&str>) -> (PushSecret, Said) {
+        let Carried { plan, results, recorded, reached, fates, is_confirmed, .. } = carried;
         let Recorded { object, ledger, version } = recorded;
         let before = object.status.clone().unwrap_or_default();
         let (absent, wanted, fates) = (&reached.absent, &BTreeSet::new(), &fates);
@@ -343,8 +377,9 @@ impl<'a> Turn<'a> {
         (object, concluded(said, version, is_confirmed))
     }
 
-    /// Plans, records, and writes to the stores.
-    async fn carry_out(&self, seen: &SeenStores, aim: &Aim<'_>) -> Carried {
+    /// Plans, records, and writes to the stores. Before each removal it looks `again` at the sources.
+    /// Its future is large, so callers box it.
+    async fn carry_out(&self, seen: &SeenStores, aim: &Aim<'_>, again: Option<&SecondLook<'_>>) -> Carried {
         let wanted: Vec<&EntryRef> = match aim {
             Aim::Publish { mapped, .. } => mapped.entries.keys().collect(),
             Aim::Withdraw { .. } => Vec::new(),
@@ -380,6 +415,7 @@ impl<'a> Turn<'a> {
         // A store that turned out to be shown late is an unfinished one, at each of its entries.
         plan.retain(|entry_ref, _| !reached.absent.contains_key(&entry_ref.store));
         let record = Record::new(self.world.cluster, (*self.object).clone(), &plan, &ledger, locations.clone());
+        let record = record.looking(again);
         // If the live read fails, the offers stay closed and nobody is asked. The properties stay,
         // and the next try follows soon.
         let is_confirmed =

@@ -14,6 +14,7 @@ use super::entry::{Recorder, Sight};
 use super::ledger::{self, EntryRef, Ledger, Line, Mounts};
 use super::locations::{Locations, lines_of, settle};
 use super::plan::Plan;
+use super::second_look::SecondLook;
 use crate::api::PushSecret;
 use crate::api::push_ledger::PushLedger;
 use crate::api::push_secret::PushDeletionPolicy;
@@ -21,7 +22,7 @@ use crate::api::wish;
 use crate::cluster::{Cluster, ClusterError};
 
 /// How long a live read serves the next entries of the same reconcile.
-const FRESH: Duration = Duration::from_secs(1);
+pub(super) const FRESH: Duration = Duration::from_secs(1);
 
 /// The ledger during one reconcile. It is written at most once, with all lines of the plan. The
 /// status that ends the reconcile removes lines that were too many. Until then they do no harm:
@@ -33,6 +34,8 @@ pub struct Record<'a> {
     /// The lines of what the plan removes, as the cache lists them.
     old: BTreeMap<EntryRef, BTreeMap<String, Line>>,
     locations: Locations,
+    /// What else is confirmed before a removal.
+    again: Option<&'a SecondLook<'a>>,
     state: Mutex<State>,
 }
 
@@ -70,7 +73,12 @@ impl<'a> Record<'a> {
         });
         let listed = settled(&object, &locations);
         let state = State { object, listed, announced: BTreeSet::new(), seen: None, added: false };
-        Record { cluster, lines, old: old.collect(), locations, state: Mutex::new(state) }
+        Record { cluster, lines, old: old.collect(), locations, again: None, state: Mutex::new(state) }
+    }
+
+    /// Looks `again` at the sources before a removal.
+    pub fn looking(self, again: Option<&'a SecondLook<'a>>) -> Self {
+        Record { again, ..self }
     }
 
     /// The state at the end of the reconcile.
@@ -121,10 +129,16 @@ impl<'a> Record<'a> {
             self.look(&mut state, conflict).await?;
             self.write(&mut state, entry_ref, &wanted).await?;
         }
-        let removed = self.old.get(entry_ref).into_iter().flat_map(BTreeMap::values);
+        let old = self.old.get(entry_ref);
+        let removed = old.into_iter().flat_map(BTreeMap::values);
         if sight == Sight::Live && !lists(&self.settled(&state.object), entry_ref, removed) {
             // Whoever removed the line knew more than our cache.
             return Err(ClusterError::Conflict { verb: "look at", object: state.object.name_any() });
+        }
+        if sight == Sight::Live
+            && let Some(again) = self.again
+        {
+            again.confirm(entry_ref, &old.into_iter().flat_map(BTreeMap::keys).collect()).await?;
         }
         state.announced.extend(wanted.into_iter().map(|(property, _)| (entry_ref.clone(), property.clone())));
         Ok(())

@@ -22,6 +22,15 @@ pub enum Sources {
 pub const BOUND: Bound = Bound { secrets: MAX_PATHS, bytes: 16 * 1024 * 1024 };
 
 impl Sources {
+    /// Which objects they are, for messages.
+    pub fn text(&self, namespace: &str) -> String {
+        match self {
+            Sources::Named(name) => format!("Secret {namespace}/{name}"),
+            Sources::ConfigMap(name) => format!("ConfigMap {namespace}/{name}"),
+            Sources::Labelled(query) => format!("the Secrets of {namespace} that match {query}"),
+        }
+    }
+
     /// The sources do not exist, and nothing was pushed from them yet.
     pub fn not_found(&self, namespace: &str) -> Verdict {
         let message = match self {
@@ -48,6 +57,16 @@ impl Sources {
             ),
         };
         Verdict { ready: false, reason: Reason::SourceGone, message }
+    }
+
+    /// The sources exist, but no mapping gives anything of them yet, and what was pushed before the
+    /// last edit stays.
+    pub fn not_filled(&self, namespace: &str) -> Verdict {
+        let what = self.text(namespace);
+        let message = format!(
+            "no mapping finds anything in {what}, and what was pushed before the last edit stays: fill the source, correct the mappings, or remove them"
+        );
+        Verdict { ready: false, reason: Reason::SourceInvalid, message }
     }
 
     /// The sources exceed [`BOUND`].

@@ -13,19 +13,33 @@ use crate::api::push_secret::{DataTo, PushSecretData, UpdatePolicy};
 use crate::api::selector::StoreKind;
 use crate::domain::path::RemotePath;
 use crate::domain::remote_key::{RemoteKey, STAND_IN};
+use crate::store::referred;
 
-/// Whether a PushSecret may be waiting for a property. One that is Ready waits for nothing, except
-/// with `IfNotExists`: then it may be Ready because of another's property, and would miss it.
+/// Whether a PushSecret that is not being deleted may be waiting for a property. One that is Ready
+/// waits for nothing, with two exceptions. With `IfNotExists` it may be Ready because of another's
+/// property, and would miss it. And if what it wants follows from labels or from sources, it may
+/// have been Ready before they changed.
 pub fn may_wait(push: &PushSecret) -> bool {
-    if push.metadata.deletion_timestamp.is_some() {
-        return false;
-    }
     let is_satisfied = push.status.as_ref().is_some_and(|status| {
         let ready = condition::find(&status.conditions, condition::READY);
         status.observed_generation == push.metadata.generation
             && ready.is_some_and(|ready| ready.status == ConditionStatus::True)
     });
-    !is_satisfied || push.spec.update_policy() == UpdatePolicy::IfNotExists
+    !is_satisfied || push.spec.update_policy() == UpdatePolicy::IfNotExists || wants_change_without_an_edit(push)
+}
+
+/// Whether what it wants follows from more than its spec: it selects sources or stores by labels, or
+/// a mapping's path or properties depend on the source.
+fn wants_change_without_an_edit(push: &PushSecret) -> bool {
+    let spec = &push.spec;
+    let named = |data: &PushSecretData| {
+        let remote = &data.match_.remote_ref;
+        let is_plain = RemoteKey::parse(&remote.remote_key).is_ok_and(|key| key.is_plain());
+        is_plain && remote.property.as_deref().is_some_and(|property| !property.is_empty())
+    };
+    let selects_sources = spec.selector.secret.as_ref().is_some_and(|secret| secret.selector.is_some());
+    let selects_stores = referred::selected_by_push(push).next().is_some();
+    selects_sources || selects_stores || !spec.data_to.is_empty() || !spec.data.iter().all(named)
 }
 
 /// Whether a spec maps something to a property of a path.
@@ -131,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_everything_or_is_going_waits_for_nothing() {
+    fn who_has_everything_waits_for_nothing() {
         let status = |generation: i64, word: &str| json!({ "observedGeneration": generation, "conditions": [{ "type": "Ready", "status": word }] });
         let spec = |update: &str| json!({ "secretStoreRefs": [], "selector": {}, "updatePolicy": update });
         assert!(may_wait(&push(spec("Replace"), json!({}))));
@@ -139,8 +153,28 @@ mod tests {
         assert!(may_wait(&push(spec("Replace"), status(1, "True"))));
         assert!(!may_wait(&push(spec("Replace"), status(2, "True"))));
         assert!(may_wait(&push(spec("IfNotExists"), status(2, "True"))));
-        let mut going = push(spec("Replace"), json!({}));
-        going.metadata.deletion_timestamp = Some(serde_json::from_value(json!("1970-01-01T00:00:00Z")).unwrap());
-        assert!(!may_wait(&going));
+    }
+
+    #[test]
+    fn who_wants_what_labels_or_sources_say_may_wait_although_it_is_ready() {
+        let ready = json!({ "observedGeneration": 2, "conditions": [{ "type": "Ready", "status": "True" }] });
+        let mapped = |key: &str, property: Option<&str>| {
+            let remote = json!({ "remoteKey": key, "property": property });
+            json!([{ "match": { "secretKey": "k", "remoteRef": remote } }])
+        };
+        let plain = json!({ "secretStoreRefs": [{ "name": "s" }], "selector": { "secret": { "name": "source" } },
+            "data": mapped("team/db", Some("password")) });
+        let waits = |field: &str, value: Value| {
+            let mut spec = plain.clone();
+            spec[field] = value;
+            may_wait(&push(spec, ready.clone()))
+        };
+        assert!(!waits("data", mapped("team/db", Some("password"))));
+        let labels = json!({ "matchLabels": { "team": "a" } });
+        assert!(waits("selector", json!({ "secret": { "selector": labels } })));
+        assert!(waits("secretStoreRefs", json!([{ "labelSelector": labels }])));
+        assert!(waits("dataTo", json!([{ "remoteKey": "team/db" }])));
+        assert!(waits("data", mapped("{{ .metadata.name }}/db", Some("password"))));
+        assert!(waits("data", mapped("team/db", None)) && waits("data", mapped("team/db", Some(""))));
     }
 }

@@ -143,9 +143,13 @@ impl FakeStore {
         self.world.hangs.store(false, Ordering::Relaxed);
     }
 
-    /// Answers requests of this kind this much later than it carries them out.
+    /// Answers requests of this kind this much later than it carries them out, from now on.
     pub fn slow(&self, operation: Operation, pause: Duration) {
-        self.content().slow.insert(operation, pause);
+        let mut content = self.content();
+        match pause.is_zero() {
+            true => content.slow.remove(&operation),
+            false => content.slow.insert(operation, pause),
+        };
     }
 
     /// Yields before and after each request, so that a task can be stopped on either side of it.

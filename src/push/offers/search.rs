@@ -73,11 +73,12 @@ impl<'a> Search<'a> {
 
     fn candidates(&self) -> &[Arc<Guarded<PushSecret>>] {
         self.candidates.get_or_init(|| {
+            // One that was refused waits, also as long as the cache still shows it as Ready.
             let refused: BTreeSet<Name> = self.offers.lock().refused.keys().cloned().collect();
             let may_wait = |push: &PushSecret| {
                 push.uid().as_deref() != Some(&self.me.uid)
-                    && waiters::may_wait(push)
-                    && (self.is_near(push) || refused.contains(&name(push)))
+                    && push.metadata.deletion_timestamp.is_none()
+                    && (refused.contains(&name(push)) || self.is_near(push) && waiters::may_wait(push))
             };
             self.offers.others.find(&may_wait)
         })

@@ -17,11 +17,12 @@ use super::bench::{Bench, TEMPORAL, at, both, mapping, spec, unusable};
 use super::protocol::site;
 use super::renames::{two, url};
 use crate::api::PushSecret;
+use crate::api::names::FINALIZER_PUSH_SECRET;
 use crate::cluster::in_memory::{ApiServer, Fault};
 use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
 use crate::controller::guarded::Guarded;
-use crate::controller::report::Requeue;
+use crate::controller::report::{Report, Requeue};
 use crate::controller::undecodable::Fate;
 use crate::domain::claim::Owner;
 use crate::domain::object_name::Name;
@@ -417,4 +418,18 @@ async fn who_has_declined_is_asked_again_after_an_edit() {
     bench.woken.lock().clear();
     bench.offers.end(&attempt, true);
     assert_eq!(bench.woken.lock().len(), 1, "what an earlier generation said is forgotten");
+}
+
+/// It was refused there, but it goes as well.
+#[tokio::test]
+async fn who_is_being_deleted_is_not_asked() {
+    let bench = Bench::new();
+    two(&bench).await;
+    let mut going = json!(bench.get("new").unwrap());
+    going["metadata"]["deletionTimestamp"] = json!("2023-11-14T22:13:20Z");
+    going["metadata"]["finalizers"] = json!([FINALIZER_PUSH_SECRET]);
+    bench.server.put(&url("new"), going);
+    bench.drop("old");
+    assert_eq!(bench.one("old").await, Report::Gone);
+    assert!(bench.texts(TEMPORAL).is_empty());
 }

@@ -55,6 +55,8 @@ pub(super) struct Shelf {
     pub unlabelled: BTreeSet<&'static str>,
     /// Those whose labels the API server does not tell.
     pub unanswered: BTreeSet<&'static str>,
+    /// By store, what its label `team` says.
+    pub teams: Arc<Mutex<BTreeMap<&'static str, &'static str>>>,
     /// Those that belong to another controller.
     pub others: Arc<Mutex<BTreeSet<&'static str>>>,
     /// Whether stores that name no controller are ours.
@@ -98,8 +100,12 @@ impl Stores for Shelf {
     }
 
     fn labelled(&self, _namespace: &str, _kind: StoreKind, query: &LabelQuery) -> BTreeSet<String> {
-        // Each store here has a label with its name.
-        let labels = |name: &str| BTreeMap::from([("store".to_owned(), name.to_owned())]);
+        // Each store here has a label with its name, and some have another one.
+        let teams = self.teams.lock();
+        let labels = |name: &str| {
+            let team = teams.get(name).map(|team| ("team".to_owned(), (*team).to_owned()));
+            [("store".to_owned(), name.to_owned())].into_iter().chain(team).collect()
+        };
         let shown = self.clients.keys().filter(|name| !self.unlabelled.contains(*name));
         shown.filter(|name| query.matches(&labels(name))).map(|name| (*name).to_owned()).collect()
     }
@@ -171,6 +177,7 @@ impl Bench {
                 behind: BTreeSet::new(),
                 unlabelled: BTreeSet::new(),
                 unanswered: BTreeSet::new(),
+                teams: Arc::default(),
                 others: Arc::default(),
                 serves_unclassified: true,
             },

@@ -95,7 +95,8 @@ async fn who_owns_it_on_a_server_that_calls_itself_the_same_has_not_taken_it_her
     bench.one("old").await;
     let forger = bench.offers.begin(&owner_of("db", "forger"), 1).await;
     let owned = BTreeSet::from(["username", "password"].map(str::to_owned));
-    let reached = Reached { site: elsewhere(), owned, refused_for: BTreeSet::new(), is_final: true };
+    let reached =
+        Reached { site: elsewhere(), owned, refused_for: BTreeSet::new(), taken: BTreeSet::new(), is_final: true };
     bench.offers.reached(&forger, &[reached]);
     bench.hands_over("old", "new").await;
 }
@@ -132,7 +133,10 @@ async fn a_refusal_by_another_namespaces_own_server_delays_nobody() {
         );
         let attempt = bench.offers.begin(&owner_of("other", "forger"), 1).await;
         let refused_for = BTreeSet::from([Name::new("db", "old")]);
-        bench.offers.reached(&attempt, &[Reached { site: at, owned: BTreeSet::new(), refused_for, is_final: true }]);
+        bench.offers.reached(
+            &attempt,
+            &[Reached { site: at, owned: BTreeSet::new(), refused_for, taken: BTreeSet::new(), is_final: true }],
+        );
         let (old, now) = (owner_of("db", "old"), std::time::Instant::now());
         let search = bench.offers.search(&old, Patience { now, most: Duration::from_secs(600) });
         let asked = search.waiters(&site(), &super::bench::at(TEMPORAL), "username");

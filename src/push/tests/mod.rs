@@ -1,5 +1,6 @@
 //! The push protocol against stores and an API server in memory, with a fault at every request.
 
+mod amid;
 mod asking;
 mod bench;
 mod consents;
@@ -17,6 +18,7 @@ mod model;
 mod namespaces;
 mod owed;
 mod protocol;
+mod relabelled;
 mod renames;
 mod report;
 mod slow;

@@ -5,17 +5,19 @@
 //! seed is kept in `proptest-regressions/`. The tests below repeat such sequences by name.
 
 mod laws;
+mod losses;
 mod moves;
 mod objects;
 mod process;
 mod shelf;
+mod sources;
 mod turn;
 mod world;
 
 use proptest::prelude::*;
 
 use crate::model_cases::config;
-use moves::{By, Move, Policy, Standing, Stop, Wish, moves, rename};
+use moves::{By, LABELLED, Move, Policy, Standing, Stop, Wish, hands, moves, rename};
 use world::World;
 
 /// Makes the moves one after the other, and then lets it be calm.
@@ -76,6 +78,60 @@ proptest! {
     #[test]
     fn model_a_rename_leaves_no_path_without_its_value((first, second, moves) in rename()) {
         play_rename(first, second, &moves).map_err(TestCaseError::fail)?;
+    }
+}
+
+/// Two PushSecrets select their sources by labels, and each has one. Whatever label a source gets, one
+/// of them wants it, so its value stays. Once it is calm, the one whose label it has owns it.
+fn play_hands(wish: Wish, moves: &[Move]) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime can be built").block_on(async {
+        let mut world = World::new();
+        let labels = [0, 1].map(|path| Move::Relabel { path, to: path });
+        for start in labels.into_iter().chain([apply(0, wish), apply(1, wish), turn(0), turn(1)]) {
+            world.make(&start).await;
+        }
+        let held = laws::filled(&world);
+        for (step, what) in moves.iter().enumerate() {
+            world.make(what).await;
+            laws::hold(&mut world)
+                .and_then(|()| laws::stand(&world, &held))
+                .map_err(|broken| format!("after move {step}, {what:?}: {broken}"))?;
+        }
+        world.calm().await?;
+        laws::stand(&world, &held)
+            .and_then(|()| laws::converged(&world))
+            .and_then(|()| laws::one_owner(&world, &held))?;
+        world.refreshed().await?;
+        laws::stand(&world, &held)?;
+        world.stays_silent().await
+    })
+}
+
+proptest! {
+    #![proptest_config(config(100, 10))]
+
+    #[test]
+    fn model_a_source_that_changes_hands_leaves_no_path_without_its_value((wish, moves) in hands()) {
+        play_hands(wish, &moves).map_err(TestCaseError::fail)?;
+    }
+}
+
+/// Both are Ready when a source passes to the other one, and back.
+#[test]
+fn model_a_source_passes_to_one_that_is_ready() {
+    let (relabel, woken) = (|path, to| Move::Relabel { path, to }, Move::Woken { by: By::Leader });
+    for order in [[0, 1], [1, 0]] {
+        let turns = order.map(turn);
+        let to_second = [vec![relabel(0, 1)], turns.to_vec(), vec![woken.clone()]].concat();
+        let back = [vec![relabel(0, 0)], turns.to_vec()].concat();
+        let all = [vec![relabel(1, 0)], turns.to_vec(), vec![Move::Restart, relabel(1, 1)], turns.to_vec()].concat();
+        for moves in [to_second.clone(), [to_second, back].concat(), all] {
+            let labelled = Wish { source: LABELLED, ..wish(0b011, 0b1111) };
+            if let Err(broken) = play_hands(labelled, &moves) {
+                panic!("{broken}\n{moves:#?}");
+            }
+        }
     }
 }
 
@@ -173,6 +229,16 @@ fn model_a_leader_with_an_old_copy_pushes_nothing_that_no_ledger_lists() {
 #[test]
 fn model_a_store_that_hangs_loses_no_line() {
     then(vec![Move::Store { server: 0, standing: Standing::Hanging }, apply(0, wish(0b011, 0b0101)), turn(0), turn(0)]);
+}
+
+/// A source is replaced while its removal is under way: what was not removed yet stays.
+#[test]
+fn model_a_source_that_comes_back_amid_a_reconcile_keeps_what_it_had() {
+    let (gone, slow) =
+        (Move::Source { source: 0, there: false }, |server| Move::Store { server, standing: Standing::Slow });
+    for after in 0..25 {
+        then(vec![slow(0), slow(1), gone.clone(), Move::Amid { push: 0, source: 0, there: true, after }]);
+    }
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Pushes of whatever a source has, which the convention refuses and its other modes allow.
 
+use std::collections::BTreeMap;
+
+use base64::Engine;
 use serde_json::{Value, json};
 
 use super::lifecycle::{Bench, TEMPORAL, at, expect, mapping};
@@ -260,4 +263,87 @@ async fn r16_a_value_that_is_empty_is_published_and_named() {
         let words = format!("{named} of Secret db/source is empty: fill it, or do not map it");
         assert!(said.starts_with(&words), "{said}");
     }
+}
+
+/// The spec is edited to name another source, and that one has nothing to push yet.
+#[tokio::test]
+async fn an_edit_to_a_source_that_is_not_filled_yet_removes_nothing() {
+    let empty = |keys: &[(&str, &str)]| {
+        Some(keys.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect::<Vec<_>>())
+    };
+    let (config, other) = (("db-config", r#"{"user":"u"}"#), ("other", "x"));
+    let rewrite = json!([{ "regexp": { "source": "^db-(.*)$", "target": "apps/shop/$1" } }]);
+    let shapes = [
+        // A bundle of keys; each key by itself; the fields of a key; a whole source.
+        (
+            json!({ "dataTo": [{ "remoteKey": TEMPORAL, "match": { "regexp": "^db-" } }] }),
+            TEMPORAL,
+            vec![None, empty(&[]), empty(&[other])],
+        ),
+        (
+            json!({ "dataTo": [{ "match": { "regexp": "^db-" }, "rewrite": rewrite }] }),
+            "apps/shop/config",
+            vec![None, empty(&[]), empty(&[other]), empty(&[("db-config", "{}")])],
+        ),
+        (
+            json!({ "data": [{ "match": { "secretKey": "db-config", "remoteRef": { "remoteKey": TEMPORAL } } }] }),
+            TEMPORAL,
+            vec![None, empty(&[]), empty(&[other]), empty(&[("db-config", "{}")])],
+        ),
+        (
+            json!({ "data": [{ "match": { "remoteRef": { "remoteKey": TEMPORAL } } }] }),
+            TEMPORAL,
+            vec![None, empty(&[])],
+        ),
+    ];
+    for (shape, path, states) in shapes {
+        for state in states {
+            let place = format!("{shape} {state:?}");
+            let bench = bench();
+            bench.source(&[(config.0, config.1.as_bytes())]);
+            bench.spec(1, spec(shape.clone()));
+            bench.turn().await;
+            let (before, listed) = (bench.texts(path), bench.ledger());
+            assert!(bench.ready().0 && !before.is_empty(), "{place}: {:?}", bench.ready());
+            let next = |state: &[(String, String)]| {
+                let data: BTreeMap<&String, &String> = state.iter().map(|(key, text)| (key, text)).collect();
+                let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "next", "uid": "n" },
+                    "data": data.into_iter().map(|(key, text)| (key.clone(), base64::engine::general_purpose::STANDARD.encode(text))).collect::<BTreeMap<_, _>>() });
+                bench.server.put("/namespaces/db/secrets/next", secret);
+            };
+            if let Some(state) = &state {
+                next(state);
+            }
+            let mut edited = spec(shape.clone());
+            edited["selector"]["secret"]["name"] = json!("next");
+            bench.spec(2, edited);
+            for _ in 0..2 {
+                bench.turn().await;
+                let (ready, _, message) = bench.ready();
+                assert!(!ready && message.contains("db/next"), "{place}: {message}");
+                assert_eq!((bench.texts(path), bench.ledger()), (before.clone(), listed.clone()), "{place}");
+            }
+            // Filled, it replaces the other one. From then on a key that it loses is removed.
+            next(&[(config.0.to_owned(), r#"{"user":"v"}"#.to_owned())]);
+            bench.turn().await;
+            assert!(bench.ready().0 && bench.texts(path) != before, "{place}: {:?}", bench.ready());
+            assert_eq!(bench.ledger(), listed, "{place}");
+            if state.is_some() {
+                next(&[]);
+                bench.turn().await;
+                assert!(bench.texts(path).is_empty() || !bench.ready().0, "{place}: {:?}", bench.ready());
+            }
+        }
+    }
+}
+
+/// Whoever wants nothing any more removes the mappings.
+#[tokio::test]
+async fn a_spec_without_mappings_removes_everything() {
+    let bench = bench();
+    bench.spec(1, whole(json!({ "remoteKey": TEMPORAL })));
+    bench.turn().await;
+    bench.spec(2, spec(json!({ "data": [] })));
+    bench.turn().await;
+    assert!(bench.ready().0 && bench.texts(TEMPORAL).is_empty(), "{:?}", bench.ready());
 }

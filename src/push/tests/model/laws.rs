@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::moves::Policy;
-use super::world::{Spot, World, ledgers, lists, maps, policy, source_of, spots};
+use super::sources::source_of;
+use super::world::{Spot, World, ledgers, lists, policy, spots};
 use crate::api::PushSecret;
 use crate::api::condition::{self, ConditionStatus, Reason};
+use crate::push::record::FRESH;
 
 /// After each step: no value of ours without a line, nothing lost that was acknowledged and is
-/// still wanted, nobody waits for a PushSecret of another namespace that names no path, and nothing
+/// still wanted, nothing removed although its source had been there for a while, nobody waits for a PushSecret of another namespace that names no path, and nothing
 /// is let go before the deadline of its clean-up.
 pub fn hold(world: &mut World) -> Result<(), String> {
     let pushes = world.pushes();
@@ -33,13 +35,19 @@ pub fn hold(world: &mut World) -> Result<(), String> {
             return Err(format!("{text:?} at {spot:?} is in no ledger: {:?}", ledgers(world)));
         }
     }
-    let lives =
-        |push: &PushSecret| push.metadata.deletion_timestamp.is_none() && world.sources[source_of(push)].is_some();
+    let lives = |push: &PushSecret| push.metadata.deletion_timestamp.is_none() && world.has_source(push);
     let still = |push: &PushSecret, spot| lives(push) && world.wants(push, spot);
     let uid = |push: &PushSecret| push.metadata.uid.clone().unwrap_or_default();
+    for loss in world.losses.all() {
+        let wanting = pushes.iter().find(|push| uid(push) == loss.owner && still(push, loss.spot));
+        let existed = wanting.and_then(source_of).and_then(|source| loss.existed[source]);
+        if existed.is_some_and(|existed| existed > FRESH) {
+            return Err(format!("{loss:?} is removed, and is wanted: {:?}", statuses(&pushes)));
+        }
+    }
     let mut moving: BTreeSet<(Spot, String)> = world.moving.union(&world.acknowledged).cloned().collect();
     moving.retain(|(spot, owner)| {
-        let push = pushes.iter().find(|push| uid(push) == *owner && lives(push) && maps(push, *spot));
+        let push = pushes.iter().find(|push| uid(push) == *owner && lives(push) && world.maps(push, *spot));
         push.is_some_and(|push| {
             let elsewhere: Vec<Spot> = world.sites_of(push).into_iter().map(|site| Spot { site, ..*spot }).collect();
             !elsewhere.contains(spot) && elsewhere.iter().any(|there| world.text(*there).is_none())
@@ -83,7 +91,7 @@ pub fn converged(world: &World) -> Result<(), String> {
         if world.is_foreign(spot) {
             continue;
         }
-        let value = |push: &PushSecret| world.sources[source_of(push)].clone();
+        let value = |push: &PushSecret| world.value(push, spot);
         let wanting = pushes.iter().filter(|push| world.wants(push, spot) && !is_hindered(world, push, spot));
         let wanted: Vec<String> = wanting.filter_map(value).collect();
         match world.text(spot) {
@@ -95,7 +103,7 @@ pub fn converged(world: &World) -> Result<(), String> {
             }
         }
         for push in pushes.iter().filter(|push| lists(push, spot) && !world.wants(push, spot)) {
-            if policy(push) == Policy::Delete && world.sources[source_of(push)].is_some() && is_ready(push) {
+            if policy(push) == Policy::Delete && world.has_source(push) && is_ready(push) {
                 return Err(format!("{spot:?} is not wanted and still listed: {:?}", statuses(&pushes)));
             }
         }
@@ -132,7 +140,7 @@ pub fn one_owner(world: &World, held: &[Spot]) -> Result<(), String> {
 /// Whether it has nothing to push, or somebody stands in its way.
 fn may_fail(world: &World, push: &PushSecret) -> bool {
     let in_the_way = |spot: Spot| world.is_foreign(spot) || is_hindered(world, push, spot);
-    world.sources[source_of(push)].is_none() || spots().any(|spot| world.wants(push, spot) && in_the_way(spot))
+    !world.has_source(push) || spots().any(|spot| world.wants(push, spot) && in_the_way(spot))
 }
 
 /// Whether another owns some property that it wants of this path, which it writes whole or not at all.

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 /// PushSecrets, sources, and servers.
 pub const PUSHES: usize = 2;
 pub const SOURCES: usize = 2;
+/// As [`Wish::source`]: all sources with the PushSecret's label, each named in the path of its own.
+pub const LABELLED: usize = SOURCES;
 pub const SERVERS: [&str; 2] = ["first.example", "second.example"];
 /// Places to which a store can lead: a server and a mount.
 pub const SITES: [(usize, &str); 3] = [(0, "secret"), (1, "secret"), (0, "other")];
@@ -21,7 +23,7 @@ pub struct Wish {
     pub stores: u8,
     /// By bits, which properties of which paths; at least one.
     pub spots: u8,
-    /// Which source.
+    /// Which source, or [`LABELLED`].
     pub source: usize,
     pub policy: Policy,
 }
@@ -48,6 +50,8 @@ pub enum Standing {
     Down,
     /// It carries every other request out and loses the reply.
     Lossy,
+    /// It answers late.
+    Slow,
 }
 
 impl Standing {
@@ -55,7 +59,7 @@ impl Standing {
     pub fn is_of_stores(self) -> bool {
         match self {
             Standing::Absent | Standing::Refused | Standing::Broken => true,
-            Standing::Up | Standing::Hanging | Standing::Down | Standing::Lossy => false,
+            Standing::Up | Standing::Hanging | Standing::Down | Standing::Lossy | Standing::Slow => false,
         }
     }
 }
@@ -87,6 +91,11 @@ pub enum Move {
     Delete { push: usize },
     /// A source is created, gets a new value, or is deleted.
     Source { source: usize, there: bool },
+    /// The same for a source amid a reconcile, after so many requests to stores.
+    Amid { push: usize, source: usize, there: bool, after: usize },
+    /// The source that is named in this path gets another PushSecret's label. Everybody has answered
+    /// the label that it had.
+    Relabel { path: usize, to: usize },
     /// Somebody replaces the custom metadata of a path, by the mark alone or by none.
     Erase { site: usize, path: usize, mark: bool },
     /// A server changes.
@@ -129,20 +138,34 @@ fn wish() -> impl Strategy<Value = Wish> {
 }
 
 fn standing() -> impl Strategy<Value = Standing> {
-    use Standing::{Absent, Broken, Down, Hanging, Lossy, Refused, Up};
-    prop_oneof![4 => Just(Up), 1 => Just(Absent), 1 => Just(Refused), 1 => Just(Broken), 1 => Just(Hanging), 1 => Just(Down), 1 => Just(Lossy)]
+    use Standing::{Absent, Broken, Down, Hanging, Lossy, Refused, Slow, Up};
+    prop_oneof![4 => Just(Up), 1 => Just(Absent), 1 => Just(Refused), 1 => Just(Broken), 1 => Just(Hanging), 1 => Just(Down), 1 => Just(Lossy), 1 => Just(Slow)]
 }
 
 fn turn() -> impl Strategy<Value = Move> {
+    turn_of(by())
+}
+
+fn turn_of(by: impl Strategy<Value = By>) -> impl Strategy<Value = Move> {
     let (panics, exits) = ((0..150_u16).prop_map(Stop::Panics), (0..150_u16).prop_map(Stop::Exits));
     let stop = prop_oneof![8 => Just(None), 1 => panics.prop_map(Some), 1 => exits.prop_map(Some)];
     let behind = prop_oneof![4 => Just(0_usize), 1 => 1..4_usize];
-    (0..PUSHES, by(), behind, stop).prop_map(|(push, by, behind, stop)| Move::Turn { push, by, behind, stop })
+    (0..PUSHES, by, behind, stop).prop_map(|(push, by, behind, stop)| Move::Turn { push, by, behind, stop })
 }
 
 fn both() -> impl Strategy<Value = Move> {
     let turns = [(0..PUSHES, by()), (0..PUSHES, by())];
     (turns, 0..60_u16).prop_map(|(turns, after)| Move::Both { turns, after })
+}
+
+fn amid() -> impl Strategy<Value = Move> {
+    let source = (0..SOURCES, prop::bool::weighted(0.7));
+    (0..PUSHES, source, 0..25_usize).prop_map(|(push, (source, there), after)| Move::Amid {
+        push,
+        source,
+        there,
+        after,
+    })
 }
 
 fn by() -> impl Strategy<Value = By> {
@@ -161,6 +184,7 @@ fn one() -> impl Strategy<Value = Move> {
         1 => Just(Move::Told),
         12 => turn(),
         3 => both(),
+        3 => amid(),
         3 => by().prop_map(|by| Move::Woken { by }),
         1 => Just(Move::Restart),
         1 => Just(Move::TakeOver),
@@ -191,6 +215,23 @@ pub fn rename() -> impl Strategy<Value = (Wish, Wish, Vec<Move>)> {
         1 => prop_oneof![Just(1), Just(61)].prop_map(|seconds| Move::Wait { seconds }),
     ];
     (more, vec(one, 1..25)).prop_map(|((first, second), moves)| (first, second, moves))
+}
+
+/// What may happen while sources pass from one PushSecret to another by their labels, and takes no
+/// value away: both want the same of each source that they have.
+pub fn hands() -> impl Strategy<Value = (Wish, Vec<Move>)> {
+    use Standing::{Broken, Down, Hanging, Lossy, Slow, Up};
+    let wish = wish().prop_map(|wish| Wish { source: LABELLED, policy: Policy::Delete, ..wish });
+    let standing = prop_oneof![4 => Just(Up), 1 => Just(Broken), 1 => Just(Hanging), 1 => Just(Down), 1 => Just(Lossy), 1 => Just(Slow)];
+    let one = prop_oneof![
+        10 => turn_of(Just(By::Leader)),
+        4 => Just(Move::Woken { by: By::Leader }),
+        5 => (0..PATHS.len(), 0..PUSHES).prop_map(|(path, to)| Move::Relabel { path, to }),
+        2 => (0..SERVERS.len(), standing).prop_map(|(server, standing)| Move::Store { server, standing }),
+        1 => Just(Move::Restart),
+        1 => prop_oneof![Just(1), Just(61)].prop_map(|seconds| Move::Wait { seconds }),
+    ];
+    (wish, vec(one, 1..25))
 }
 
 /// A whole sequence.

@@ -66,8 +66,8 @@ impl Process {
     }
 
     /// Its watch shows another version of a Secret.
-    pub fn sees_source(&self, source: &Name) {
-        let of = self.referrers.of(source).into_iter();
+    pub fn sees_source(&self, source: &Name, labels: &BTreeMap<String, String>) {
+        let of = self.referrers.concerned(source, labels).into_iter();
         self.wake(of.filter_map(|referrer| match referrer {
             Referrer::PushSecret(name) => Some(name),
             Referrer::ExternalSecret(_) => None,

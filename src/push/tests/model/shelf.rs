@@ -67,9 +67,10 @@ impl Stores for Shelf {
             (None, _) | (_, Standing::Absent) => Err(StoreRefusal::NotFound { store }),
             (_, Standing::Refused) => Err(StoreRefusal::NotAllowed { store, namespace }),
             (_, Standing::Broken) => Err(unusable()),
-            (Some((name, site)), Standing::Up | Standing::Hanging | Standing::Down | Standing::Lossy) => {
-                Ok(self.at(name, site))
-            }
+            (
+                Some((name, site)),
+                Standing::Up | Standing::Hanging | Standing::Down | Standing::Lossy | Standing::Slow,
+            ) => Ok(self.at(name, site)),
         }
     }
 

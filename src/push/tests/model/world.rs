@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::laws::is_ready;
+use super::losses::Losses;
 use super::moves::{By, Move, NAMES, PATHS, PROPERTIES, PUSHES, Policy, SERVERS, SITES, SOURCES, Standing, Stop, Wish};
 use super::objects::{forger, secret, spec, stranger};
 use super::process::Process;
@@ -21,13 +22,15 @@ use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::EntryState;
 use crate::store::StoreError;
-use crate::store::fake::{Counting, FakeStore, Fault};
+use crate::store::fake::{Counting, FakeStore, Fault, Operation};
 
 /// How long it stays calm: longer than a deadline and the longest pause after a failure, and shorter
 /// than a refresh. What nobody was told of is found by retries, or not at all.
 const CALM: Duration = Duration::from_secs(1800);
 /// The most reconciles until nothing is left to do. One that is hindered tries again each minute.
 const CALM_TURNS: usize = 200;
+/// How late a slow server answers.
+const SLOW: Duration = Duration::from_millis(1500);
 /// A PushSecret of another namespace that fails for ever, and whose mapping may mean any path (ADR
 /// 0027).
 const STRANGER: &str = "/namespaces/other/pushsecrets/stranger";
@@ -47,6 +50,9 @@ pub struct World {
     pub servers: [FakeStore; SERVERS.len()],
     pub(super) forged: FakeStore,
     pub sources: [Option<String>; SOURCES],
+    /// By path, whose label the source has that is named in it, and its value.
+    pub(super) teams: [Option<(usize, String)>; PATHS.len()],
+    pub losses: Losses,
     /// Where a value of ours may be that no ledger lists: its PushSecret said so, or the model did.
     pub orphaned: BTreeSet<Spot>,
     /// Where which PushSecret, by its UID, had a value when it said Ready.
@@ -97,6 +103,8 @@ impl World {
             servers,
             forged: FakeStore::on(SERVERS[0]).with_address("forged.example").with_identity(FORGED),
             sources: [None, None],
+            teams: [None, None],
+            losses: Losses::default(),
             orphaned: BTreeSet::new(),
             acknowledged: BTreeSet::new(),
             moving: BTreeSet::new(),
@@ -109,6 +117,7 @@ impl World {
             clock: 0,
             serial: 0,
         };
+        world.losses.watch(&world.servers);
         (0..SOURCES).for_each(|source| world.source(source, true));
         world.server.put(STRANGER, stranger());
         world.server.put("/namespaces/other/secrets/source", secret("source", "theirs"));
@@ -120,6 +129,8 @@ impl World {
             Move::Apply { push, wish } => self.apply(*push, *wish),
             Move::Delete { push } => self.delete(*push),
             Move::Source { source, there } => self.source(*source, *there),
+            Move::Amid { push, source, there, after } => self.amid(*push, *source, *there, *after).await,
+            Move::Relabel { path, to } => self.relabel(*path, *to).await,
             Move::Erase { site, path, mark } => self.erase(*site, *path, *mark),
             Move::Store { server, standing } => self.stand(*server, *standing),
             Move::Edit { name, site, session } => self.edit(*name, *site, *session),
@@ -202,9 +213,10 @@ impl World {
         }
     }
 
-    async fn turn(&mut self, push: usize, by: By, behind: usize, stop: Option<Stop>) {
+    pub(super) async fn turn(&mut self, push: usize, by: By, behind: usize, stop: Option<Stop>) {
         let by = self.as_it_is(by);
         self.stores_may_move(by);
+        self.losses.of(self.server.push_secret(&url(push)).and_then(|push| push.metadata.uid));
         match self.run(push, by, behind, stop).await {
             Some(turn) => self.take(&turn),
             None => self.process(by).begins(&Name::new("db", name(push))),
@@ -222,6 +234,7 @@ impl World {
             return self.turn(turns[0].0, turns[0].1, 0, None).await;
         }
         turns.iter().for_each(|(_, by)| self.stores_may_move(*by));
+        self.losses.of(None);
         for turn in self.run_both(turns, after).await.iter().flatten() {
             self.take(turn);
         }
@@ -234,7 +247,7 @@ impl World {
         if self.former.is_some() { by } else { By::Leader }
     }
 
-    async fn woken(&mut self, by: By) {
+    pub(super) async fn woken(&mut self, by: By) {
         let process = self.process(by);
         let woken: Vec<usize> = (0..PUSHES).filter(|push| process.is_woken(&Name::new("db", name(*push)))).collect();
         for push in woken {
@@ -250,7 +263,7 @@ impl World {
         }
     }
 
-    fn processes(&self) -> impl Iterator<Item = &Process> {
+    pub(super) fn processes(&self) -> impl Iterator<Item = &Process> {
         std::iter::once(&self.leader).chain(&self.former)
     }
 
@@ -268,7 +281,7 @@ impl World {
     }
 
     /// Watches show what has become of the PushSecrets.
-    fn show(&mut self) {
+    pub(super) fn show(&mut self) {
         for push in 0..PUSHES {
             let (name, present) = (Name::new("db", name(push)), self.server.push_secret(&url(push)));
             let present = present.map(|push| Shown {
@@ -331,7 +344,7 @@ impl World {
         self.former = Some(std::mem::replace(&mut self.leader, process(&self.server)));
     }
 
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.serial += 1;
         self.serial
     }
@@ -351,7 +364,7 @@ impl World {
         });
         let generation = object["metadata"]["generation"].as_i64().unwrap_or_default();
         object["metadata"]["generation"] = json!(generation + 1);
-        object["spec"] = spec(wish);
+        object["spec"] = spec(name(push), wish);
         self.server.put(&url(push), object);
     }
 
@@ -384,17 +397,6 @@ impl World {
         let claimed = spots().filter(|spot| self.owner(*spot).as_deref() == Some(uid.as_str()));
         let all: Vec<Spot> = listed.chain(claimed).collect();
         self.orphaned.extend(all);
-    }
-
-    fn source(&mut self, source: usize, there: bool) {
-        let url = format!("/namespaces/db/secrets/source{source}");
-        self.sources[source] = there.then(|| format!("v{}", self.next()));
-        match &self.sources[source] {
-            Some(value) => self.server.put(&url, secret(&format!("source{source}"), value)),
-            None => self.server.remove(&url),
-        }
-        let source = Name::new("db", format!("source{source}"));
-        self.processes().for_each(|process| process.sees_source(&source));
     }
 
     fn erase(&mut self, site: usize, path: usize, mark: bool) {
@@ -468,6 +470,10 @@ impl World {
         if standing == Standing::Hanging {
             fake.hang();
         }
+        let pause = if standing == Standing::Slow { SLOW } else { Duration::ZERO };
+        for operation in [Operation::Read, Operation::Write, Operation::PatchMetadata] {
+            fake.slow(operation, pause);
+        }
         // Whatever is wrong with its stores is an object's fault, and its repair is an edit.
         if [before, standing].iter().any(|standing| standing.is_of_stores()) {
             self.refresh(self.processes());
@@ -476,7 +482,7 @@ impl World {
 
     /// Whether the spec asks for it.
     pub fn wants(&self, push: &PushSecret, spot: Spot) -> bool {
-        maps(push, spot) && self.sites_of(push).contains(&spot.site)
+        self.maps(push, spot) && self.sites_of(push).contains(&spot.site)
     }
 
     /// The places that the spec's stores lead to.
@@ -541,20 +547,9 @@ pub fn lists(push: &PushSecret, spot: Spot) -> bool {
         .any(|line| is_of(line, spot))
 }
 
-/// Whether the spec has it, wherever its stores lead.
-pub fn maps(push: &PushSecret, spot: Spot) -> bool {
-    push.spec.data.iter().any(|data| is_of(data, spot))
-}
-
-fn is_of(data: &PushSecretData, spot: Spot) -> bool {
+pub(super) fn is_of(data: &PushSecretData, spot: Spot) -> bool {
     let remote = &data.match_.remote_ref;
     remote.remote_key == PATHS[spot.path] && remote.property.as_deref() == Some(PROPERTIES[spot.property])
-}
-
-/// Which source the spec names.
-pub fn source_of(push: &PushSecret) -> usize {
-    let named = push.spec.selector.secret.as_ref().and_then(|secret| secret.name.as_deref());
-    usize::from(named == Some("source1"))
 }
 
 pub fn policy(push: &PushSecret) -> Policy {
