@@ -174,8 +174,9 @@ impl Applier<'_> {
         let mut steps = 0;
         while steps < MAX_STEPS {
             let step = step::next(goal, removals, &chain.entry, self.me, &chain.inquiry);
-            // Looking up an owner is no step: there may be many, and each is looked up once.
-            steps += u32::from(!matches!(step, Step::AskAfter(_) | Step::AskHeir(_)));
+            // Looking up an owner is no step: there may be many, and each is looked up once. Nor is
+            // waiting for one: lost races bound it.
+            steps += u32::from(!matches!(step, Step::AskAfter(_) | Step::AskHeir(_) | Step::Wait { .. }));
             // What may be gone is not announced as gone: a check shows it.
             let unsaid = Unsaid::new(access.announce, step.removes().then_some(News::Uncertain));
             let taken = self.take(access, &mut chain, step).await;
@@ -383,8 +384,10 @@ impl Applier<'_> {
     /// Ignores an intent that is stale, or whose claimant does not exist. Otherwise pauses for a
     /// moment and reads again.
     async fn wait(&self, access: &Access<'_>, chain: &mut Chain, key: String, by: Owner) -> Result<(), ApplyError> {
-        if self.intents.is_stale(access.site, &key, self.now) {
-            chain.inquiry.stale.insert(key);
+        // All intents of a claimant that is gone grow stale together, however many it announced.
+        let others = claim::intents_of_others(&chain.entry.custom_metadata, self.me).map(|(key, _)| key);
+        chain.inquiry.stale.extend(self.intents.stale(access.site, others, self.now));
+        if chain.inquiry.stale.contains(&key) {
             return Ok(());
         }
         if by.cluster == self.me.cluster && !chain.inquiry.alive.contains(&by.uid) {
