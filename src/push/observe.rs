@@ -42,6 +42,21 @@ impl NoStore {
         matches!(self, NoStore::Refused(StoreRefusal::NotFound { .. }))
     }
 
+    /// Whether it may be usable again without an edit, so that no event says so.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            NoStore::Refused(StoreRefusal::Failed(_)) | NoStore::Behind { .. } => true,
+            NoStore::Refused(
+                StoreRefusal::NotFound { .. }
+                | StoreRefusal::OtherController { .. }
+                | StoreRefusal::NotAllowed { .. }
+                | StoreRefusal::Unsupported { .. }
+                | StoreRefusal::Invalid { .. },
+            )
+            | NoStore::Elsewhere { .. } => false,
+        }
+    }
+
     /// Whether to retry, and when.
     pub fn family(&self) -> Family {
         match self {

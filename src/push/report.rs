@@ -97,10 +97,12 @@ pub fn published(before: &PushSecretStatus, ledger: &Ledger, done: &Done<'_>, se
     for text in awaited.iter().chain(&inherited) {
         verdict.message.push_str(&format!("; {text}"));
     }
-    // A taker wakes us, but a PushSecret that never answers does not. So look again.
-    let requeue = match (requeue, awaited.is_empty()) {
-        (Requeue::AwaitChange, false) => Requeue::After(OUTSIDE_RETRY),
-        (Requeue::After(pause), false) => Requeue::After(pause.min(OUTSIDE_RETRY)),
+    // A taker wakes us, but a PushSecret that never answers does not, nor does a store that could not
+    // be opened for a moment. So look again.
+    let may_open = |(store, absent): (&StoreKey, &NoStore)| absent.may_pass() && listed.unreachable.contains_key(store);
+    let requeue = match (requeue, !awaited.is_empty() || done.absent.iter().any(may_open)) {
+        (Requeue::AwaitChange, true) => Requeue::After(OUTSIDE_RETRY),
+        (Requeue::After(pause), true) => Requeue::After(pause.min(OUTSIDE_RETRY)),
         (requeue, _) => requeue,
     };
     if verdict.ready {

@@ -141,6 +141,12 @@ fn model_an_edit_to_a_store_that_cannot_be_had_keeps_what_stands_elsewhere() {
     }
 }
 
+/// Nobody is told when it can be opened again.
+#[test]
+fn model_a_store_that_is_left_while_it_cannot_be_opened_is_cleaned() {
+    then(vec![Move::Store { server: 1, standing: Standing::Broken }, apply(0, wish(0b001, 0b1111)), turn(0)]);
+}
+
 #[test]
 fn model_a_policy_edited_to_delete_holds_for_what_was_pushed_before() {
     let kept = Wish { policy: Policy::None, ..wish(0b001, 0b0011) };

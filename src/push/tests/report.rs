@@ -17,11 +17,12 @@ use crate::push::apply::{Outcome, Removal, Results};
 use crate::push::entry::{Applied, ApplyError, Wrote};
 use crate::push::former::Fates;
 use crate::push::ledger::{EntryRef, Ledger, Line, StoreKey, key_of};
+use crate::push::observe::NoStore;
 use crate::push::plan::{Job, Plan, Problem};
 use crate::push::refusal::{Left, Refusal};
 use crate::push::report::{Done, Said, Setting, published, withdrawn};
 use crate::push::step::Settled;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreRefusal};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -156,6 +157,55 @@ fn it_looks_again_as_soon_as_what_is_wrong_may_pass() {
     let large = Problem::Apply(ApplyError::Refused { refusal: Refusal::TooLarge { bytes: 1 }, taken: names(&[]) });
     assert_eq!(requeue(large), Requeue::After(DAY));
     assert_eq!(one(Ok(owned(&["a"])), Removal::Done).requeue, Requeue::After(DAY));
+}
+
+/// No event says that a store can be opened again that nobody edits.
+#[test]
+fn a_store_that_only_lists_something_is_looked_at_again_if_it_may_open_without_an_edit() {
+    let store = StoreKey::new(StoreKind::ClusterSecretStore, "left");
+    let name = || store.name_in("db");
+    let unread = StoreError::NamespaceUnread { what: "the API server is down".into() };
+    let throttled = StoreError::RateLimited { server: "left".into() };
+    let denied = StoreError::Credential { what: "a Secret lacks a key".into() };
+    let (namespace, text) = ("db".to_owned(), String::new());
+    let all = [
+        (NoStore::Behind { store: store.clone() }, true),
+        (NoStore::Refused(StoreRefusal::Failed(unread)), true),
+        (NoStore::Refused(StoreRefusal::Failed(throttled)), true),
+        (NoStore::Refused(StoreRefusal::Failed(denied)), true),
+        (NoStore::Refused(StoreRefusal::NotFound { store: name() }), false),
+        (NoStore::Refused(StoreRefusal::NotAllowed { store: name(), namespace }), false),
+        (NoStore::Refused(StoreRefusal::OtherController { store: name(), class: text.clone() }), false),
+        (NoStore::Refused(StoreRefusal::Unsupported { store: name(), what: text.clone() }), false),
+        (NoStore::Refused(StoreRefusal::Invalid { store: name(), what: text }), false),
+        (NoStore::Elsewhere { store: store.clone() }, false),
+    ];
+    for ((no_store, may_open), lists) in
+        all.into_iter().flat_map(|case| [true, false].map(|lists| (case.clone(), lists)))
+    {
+        for (refresh, otherwise) in [(None, Requeue::AwaitChange), (Some(DAY), Requeue::After(DAY))] {
+            let case = format!("{no_store:?}, lists something: {lists}, refresh: {refresh:?}");
+            let mut ledger = Ledger::default();
+            if lists {
+                ledger.unreachable.insert(store.clone(), lines("p", &["a"]).into_values().collect());
+            }
+            let (plan, results, fates) = (Plan::new(), Results::new(), Fates::default());
+            let absent = BTreeMap::from([(store.clone(), no_store.clone())]);
+            let say = |wanted: &BTreeSet<StoreKey>| {
+                let (plan, results, absent, fates) = (&plan, &results, &absent, &fates);
+                let done = Done { plan, results, absent, wanted, unmatched: &[], astray: &[], fates };
+                let setting = Setting { refresh, ..setting(Timestamp::UNIX_EPOCH) };
+                published(&PushSecretStatus::default(), &ledger, &done, &setting)
+            };
+            let said = say(&BTreeSet::new());
+            let soon = Requeue::After(Duration::from_secs(60));
+            assert_eq!(said.requeue, if may_open && lists { soon } else { otherwise }, "{case}");
+            assert!(said.verdict.ready && listed(&said).len() == usize::from(lists), "{case}");
+            // One that is to be published to is tried again in any case.
+            let said = say(&BTreeSet::from([store.clone()]));
+            assert!(!said.verdict.ready && said.requeue != Requeue::AwaitChange, "{case}");
+        }
+    }
 }
 
 #[test]
