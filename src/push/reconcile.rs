@@ -66,7 +66,7 @@ pub struct World<'a> {
     /// How often `status.refreshTime` moves without a change.
     pub heartbeat: Duration,
     /// After this time, a deleted PushSecret is released if waiting may be in vain: its store does
-    /// not exist, its namespace is being deleted, or its ledger says too little.
+    /// not exist or may not be used, its namespace is being deleted, or its ledger says too little.
     pub cleanup_deadline: Duration,
     /// This cluster's name in claims.
     pub cluster_name: &'a str,
@@ -481,8 +481,11 @@ impl<'a> Turn<'a> {
     }
 
     pub(super) fn halt(&self, verdict: Verdict, requeue: Requeue) -> Report<PushSecretStatus> {
-        let said = report::halted(&self.before, verdict, requeue, &self.setting(None, &[]));
-        conclusion::verdict(&self.object, said)
+        conclusion::verdict(&self.object, self.halted(verdict, requeue))
+    }
+
+    pub(super) fn halted(&self, verdict: Verdict, requeue: Requeue) -> Said {
+        report::halted(&self.before, verdict, requeue, &self.setting(None, &[]))
     }
 
     pub(super) fn failed(&self, error: &ClusterError) -> Report<PushSecretStatus> {

@@ -17,6 +17,7 @@ mod model;
 mod namespaces;
 mod owed;
 mod protocol;
+mod released;
 mod renames;
 mod report;
 mod slow;
