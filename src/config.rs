@@ -55,7 +55,7 @@ pub struct Config {
     pub status_heartbeat: Duration,
 
     /// How long a deleted PushSecret waits if what it pushed may never be removable: its store does
-    /// not exist, its namespace is being deleted, or what to remove cannot be read.
+    /// not exist or may not be used, its namespace is being deleted, or what to remove cannot be read.
     #[arg(long, env = "WAYPOST_CLEANUP_DEADLINE", default_value = "10m", value_parser = parse_duration, value_name = "DURATION")]
     pub cleanup_deadline: Duration,
 

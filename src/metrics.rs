@@ -34,6 +34,8 @@ pub enum LetGo {
     Abandoned,
     /// Its store went first.
     StoreGone,
+    /// Its store does not serve the namespace any more, is not valid, or is another controller's.
+    StoreRefused,
     /// Its namespace is being deleted.
     NamespaceGone,
     /// Its spec or ledger does not decode, or says too little.
@@ -46,8 +48,15 @@ pub enum LetGo {
 }
 
 impl LetGo {
-    const ALL: [Self; 6] =
-        [Self::Abandoned, Self::StoreGone, Self::NamespaceGone, Self::Unreadable, Self::Declined, Self::StoreMoved];
+    const ALL: [Self; 7] = [
+        Self::Abandoned,
+        Self::StoreGone,
+        Self::StoreRefused,
+        Self::NamespaceGone,
+        Self::Unreadable,
+        Self::Declined,
+        Self::StoreMoved,
+    ];
 }
 
 /// The series of one object that are made together share their texts.

@@ -40,9 +40,9 @@ impl<K: ApiObject> Subject<'_, K> {
     pub async fn publish<S: Serialize>(&self, context: &Context, report: Report<S>) -> Published {
         match report {
             Report::NotOurs | Report::Gone => Published::Left,
-            Report::LetGo { why, left } => {
-                self.say_what_is_left(context, why, &format!("was let go and leaves {left}")).await;
-                Published::Left
+            Report::LetGo { why, left, rest } => {
+                self.say_what_is_left(context, why, &format!("is released and leaves {left}")).await;
+                Box::pin(self.publish(context, *rest)).await
             }
             Report::Orphaned { why, left, rest } => {
                 self.say_what_is_left(context, why, &format!("leaves {left}")).await;
@@ -106,7 +106,12 @@ impl<K: ApiObject> Subject<'_, K> {
                     Namespace { metadata: ObjectMeta { name, ..ObjectMeta::default() }, ..Namespace::default() };
                 context.events.state_changed(&namespace, Tone::Warning, ORPHANED, &message).await;
             }
-            LetGo::Abandoned | LetGo::StoreGone | LetGo::Unreadable | LetGo::Declined | LetGo::StoreMoved => {
+            LetGo::Abandoned
+            | LetGo::StoreGone
+            | LetGo::StoreRefused
+            | LetGo::Unreadable
+            | LetGo::Declined
+            | LetGo::StoreMoved => {
                 context.events.state_changed(self.object, Tone::Warning, ORPHANED, &message).await;
             }
         }
@@ -184,7 +189,7 @@ impl<K: ApiObject> Subject<'_, K> {
 pub enum Published {
     /// It is published; when to reconcile again.
     Told(Requeue),
-    /// It is another controller's, or was released: it has no series and no status of ours.
+    /// It is another controller's, or is gone: it has no series and no status of ours.
     Left,
     /// The write of the status showed that the object was deleted: nothing of it may be kept.
     Gone,

@@ -52,13 +52,15 @@ pub enum Report<S> {
     NotOurs,
     /// The object was deleted or released: there is nothing to report.
     Gone,
-    /// The object was released although something is left in a store, which is published so that it
-    /// outlives the object.
+    /// The object is about to be released although something is left in a store. This is published
+    /// first, so that it outlives the object, and the next reconcile releases the object.
     LetGo {
-        /// Why it was released.
+        /// Why it is released.
         why: LetGo,
         /// What is left in which store: names and paths, never a value.
         left: String,
+        /// Everything else.
+        rest: Box<Report<S>>,
     },
     /// The object exists, but something that it pushed is left in a store although it should have
     /// been removed.
@@ -100,8 +102,8 @@ impl<S> Report<S> {
             Report::Verdict { requeue, .. } | Report::Unchanged { requeue, .. } | Report::Undecided { requeue } => {
                 Some(*requeue)
             }
-            Report::Orphaned { rest, .. } => rest.requeue(),
-            Report::NotOurs | Report::Gone | Report::LetGo { .. } => None,
+            Report::LetGo { rest, .. } | Report::Orphaned { rest, .. } => rest.requeue(),
+            Report::NotOurs | Report::Gone => None,
         }
     }
 }

@@ -218,6 +218,15 @@ pub(super) fn intents_of(metadata: &CustomMetadata, me: &Owner) -> impl Iterator
     intents.filter(|(_, _, by)| by.uid == me.uid).map(|(key, _, _)| key.to_owned())
 }
 
+/// All intents on an entry but those of `me`: each key with its owner.
+pub fn intents_of_others<'a>(
+    metadata: &'a CustomMetadata,
+    me: &'a Owner,
+) -> impl Iterator<Item = (&'a str, Owner)> + use<'a> {
+    let intents = metadata.iter().filter_map(|(key, text)| intent(key, text));
+    intents.filter(|(_, _, by)| by.uid != me.uid).map(|(key, _, by)| (key, by))
+}
+
 /// The key of one claimant's intent to purge the entry.
 pub fn purge_key(uid: &str) -> String {
     intent_key_of(EVERY, uid)
@@ -376,9 +385,9 @@ pub fn others(metadata: &CustomMetadata, me: &Owner, inquiry: &Inquiry) -> Other
             Some(_) | None => return Others::Claim,
         }
     }
-    let mut intents = metadata.iter().filter_map(|(key, text)| intent(key, text)).filter(|(_, _, by)| by.uid != me.uid);
-    match (&found, intents.find(|(key, _, by)| !inquiry.voids(key, by))) {
-        (Others::Nobody, Some((key, _, by))) => Others::Intent { key: key.to_owned(), by },
+    let mut intents = intents_of_others(metadata, me);
+    match (&found, intents.find(|(key, by)| !inquiry.voids(key, by))) {
+        (Others::Nobody, Some((key, by))) => Others::Intent { key: key.to_owned(), by },
         (Others::Nobody | Others::Perhaps(_) | Others::Intent { .. } | Others::Claim, _) => found,
     }
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::conclusion::verdict;
+use super::conclusion::{self, verdict};
 use super::desired::{self, InvalidSpec, StoreQueries};
 use super::ledger::{self, Ledger, StoreKey};
 use super::observe::{NoStore, SeenStores};
 use super::plan::Aim;
 use super::reconcile::Turn;
 use super::report::{self, Said};
+use crate::api::PushSecret;
 use crate::api::condition::Reason;
 use crate::api::names::{ANNOTATION_ABANDON, FINALIZER_PUSH_SECRET, TRUE};
 use crate::api::push_ledger::PushLedger;
@@ -23,6 +24,8 @@ use crate::metrics::LetGo;
 /// The shortest pause between tries. Otherwise the pause is as long as the deletion has been
 /// waiting.
 const SHORTEST_RETRY: Duration = Duration::from_secs(1);
+/// When a PushSecret that said what it leaves is released.
+const AT_ONCE: Requeue = Requeue::After(Duration::ZERO);
 /// What you can do if you do not want to wait.
 const WAY_OUT: &str = "the PushSecret is removed as soon as this succeeds; to remove it now and leave what it pushed, annotate it with \
      waypost.io/abandon: \"true\"";
@@ -35,6 +38,9 @@ impl Turn<'_> {
         if !ours {
             self.world.deletions.forget(&self.me.object());
             return Report::Gone;
+        }
+        if self.world.deletions.is_told(&self.me.object(), &self.me.uid) {
+            return self.let_go().await;
         }
         let mut stores = desired::stores(&self.object.spec);
         let StoreQueries { refs, .. } = desired::store_queries(&self.object.spec).unwrap_or_default();
@@ -67,19 +73,19 @@ impl Turn<'_> {
         if said.status.lists_nothing() {
             return match (said.left.as_slice(), said.lost.as_slice()) {
                 ([], []) => self.let_go().await,
-                (_, []) => self.give_up(LetGo::Declined, all_left(), "nothing shows that it is ours").await,
-                (_, _) => self.give_up(LetGo::StoreMoved, all_left(), "its store leads elsewhere now").await,
+                (_, []) => self.give_up(LetGo::Declined, all_left(), &object, said),
+                (_, _) => self.give_up(LetGo::StoreMoved, all_left(), &object, said),
             };
         }
         if self.is_abandoned() {
-            return self.give_up(LetGo::Abandoned, all_left(), &said.verdict.message).await;
+            return self.give_up(LetGo::Abandoned, all_left(), &object, said);
         }
         let Some(why) = self.why_in_vain(&seen, &said.status.ledger()).await else {
             return verdict(&object, said);
         };
         let left = self.world.cleanup_deadline.saturating_sub(self.going_for());
         match left.is_zero() {
-            true => self.give_up(why, all_left(), &said.verdict.message).await,
+            true => self.give_up(why, all_left(), &object, said),
             false => {
                 let pause = left.min(self.going_for().clamp(SHORTEST_RETRY, report::OUTSIDE_RETRY));
                 verdict(&object, Said { requeue: Requeue::After(pause), ..said })
@@ -87,15 +93,17 @@ impl Turn<'_> {
         }
     }
 
-    async fn give_up(&self, why: LetGo, left: String, because: &str) -> Report<PushSecretStatus> {
+    /// Says what is left. The next reconcile removes the finalizer: if this process ends before, the
+    /// next one says it again, and nothing is left without a word. But what nothing shows to be ours
+    /// leaves the ledger now, or another process might find it without a claim, and remove it.
+    fn give_up(&self, why: LetGo, left: String, object: &PushSecret, said: Said) -> Report<PushSecretStatus> {
         tracing::warn!(
-            push_secret = %self.me.object(), left, reason = ?why, because,
+            push_secret = %self.me.object(), left, reason = ?why, because = said.verdict.message,
             "released without removing what was pushed"
         );
-        match self.let_go().await {
-            Report::Gone => Report::LetGo { why, left },
-            kept => kept,
-        }
+        self.world.deletions.tell(&self.me.object(), &self.me.uid, self.world.instant);
+        let said = Said { requeue: AT_ONCE, left: Vec::new(), lost: Vec::new(), ..said };
+        Report::LetGo { why, left, rest: Box::new(verdict(object, said)) }
     }
 
     /// Waits for an edit, because the PushSecret does not say what to remove. The deadline is that
@@ -105,10 +113,11 @@ impl Turn<'_> {
         let message = format!("{invalid}; {WAY_OUT}");
         let verdict = Verdict { ready: false, reason: Reason::CleanupPending, message };
         let listed = ledger::text(&self.before.ledger());
+        let said = self.halted(verdict, Requeue::After(left));
         match (self.is_abandoned(), left.is_zero()) {
-            (true, _) => self.give_up(LetGo::Abandoned, listed, &verdict.message).await,
-            (false, true) => self.give_up(LetGo::Unreadable, listed, &verdict.message).await,
-            (false, false) => self.halt(verdict, Requeue::After(left)),
+            (true, _) => self.give_up(LetGo::Abandoned, listed, &self.object, said),
+            (false, true) => self.give_up(LetGo::Unreadable, listed, &self.object, said),
+            (false, false) => conclusion::verdict(&self.object, said),
         }
     }
 
@@ -127,19 +136,23 @@ impl Turn<'_> {
         self.object.annotations().get(ANNOTATION_ABANDON).is_some_and(|value| value == TRUE)
     }
 
-    /// Why waiting may be in vain: the store does not exist, the namespace is being deleted, or a
-    /// line of the ledger says too little. A store that is only down does not count, because it
-    /// comes back.
+    /// Why waiting may be in vain: the store does not exist or may not be used, the namespace is being
+    /// deleted, or a line of the ledger says too little. A store that is only down does not count,
+    /// because it comes back.
     async fn why_in_vain(&self, seen: &SeenStores, listed: &PushLedger) -> Option<LetGo> {
         if self.world.cluster.is_namespace_terminating(&self.namespace).await.unwrap_or(false) {
             return Some(LetGo::NamespaceGone);
         }
-        let is_gone = |store: &StoreKey| seen.absent.get(&store.present()).is_some_and(NoStore::is_missing);
         let listed = Ledger::read(listed, &seen.mounts);
-        match listed.pushed.is_empty() && listed.unreachable.keys().all(is_gone) {
-            true if listed.unreachable.is_empty() => Some(LetGo::Unreadable),
-            true => Some(LetGo::StoreGone),
-            false => None,
+        let all = |is_so: fn(&NoStore) -> bool| {
+            let absent = |store: &StoreKey| seen.absent.get(&store.present()).is_some_and(is_so);
+            listed.pushed.is_empty() && listed.unreachable.keys().all(absent)
+        };
+        match (all(NoStore::is_missing), all(NoStore::needs_edit)) {
+            (true, _) if listed.unreachable.is_empty() => Some(LetGo::Unreadable),
+            (true, _) => Some(LetGo::StoreGone),
+            (false, true) => Some(LetGo::StoreRefused),
+            (false, false) => None,
         }
     }
 

@@ -8,16 +8,20 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::ledger::StoreKey;
 
-/// What this process waits for, by `namespace/name` of the object and, if the object itself is not
-/// being deleted, the former location. After a restart each wait begins again.
+/// `namespace/name` of an object and, if the object itself is not being deleted, the former location.
+type Key = (String, Option<StoreKey>);
+
+/// What this process waits for. After a restart each wait begins again.
 #[derive(Default)]
-pub struct Deletions(Mutex<HashMap<(String, Option<StoreKey>), Waiting>>);
+pub struct Deletions(Mutex<HashMap<Key, Waiting>>);
 
 struct Waiting {
     uid: String,
     since: Instant,
     /// Since when the wait does not count.
     paused: Option<Instant>,
+    /// Whether it was said what the object leaves.
+    is_told: bool,
 }
 
 impl Deletions {
@@ -26,8 +30,7 @@ impl Deletions {
         self.waited_for((object.to_owned(), None), uid, now)
     }
 
-    /// For how long cleaning this location has failed, without the pauses in
-    /// which it was not tried.
+    /// For how long cleaning this location has failed, without the pauses in which it was not tried.
     pub fn failing_for(&self, object: &str, uid: &str, location: &StoreKey, now: Instant) -> Duration {
         self.waited_for((object.to_owned(), Some(location.clone())), uid, now)
     }
@@ -46,17 +49,20 @@ impl Deletions {
         self.lock().retain(|(of, location), _| of != object || location.as_ref().is_none_or(&is_kept));
     }
 
-    fn waited_for(&self, key: (String, Option<StoreKey>), uid: &str, now: Instant) -> Duration {
+    fn waited_for(&self, key: Key, uid: &str, now: Instant) -> Duration {
+        now.saturating_duration_since(begun(&mut self.lock(), key, uid, now).since)
+    }
+
+    /// Notes that it is said what this object leaves. Whether that was not said before.
+    pub fn tell(&self, object: &str, uid: &str, now: Instant) -> bool {
         let mut waiting = self.lock();
-        let begin = || Waiting { uid: uid.to_owned(), since: now, paused: None };
-        let known = waiting.entry(key).or_insert_with(begin);
-        if known.uid != uid {
-            *known = begin();
-        }
-        if let Some(paused) = known.paused.take() {
-            known.since += now.saturating_duration_since(paused);
-        }
-        now.saturating_duration_since(known.since)
+        !std::mem::replace(&mut begun(&mut waiting, (object.to_owned(), None), uid, now).is_told, true)
+    }
+
+    /// Whether this process has said what the object leaves.
+    pub fn is_told(&self, object: &str, uid: &str) -> bool {
+        let waiting = self.lock();
+        waiting.get(&(object.to_owned(), None)).is_some_and(|known| known.is_told && known.uid == uid)
     }
 
     /// Forgets the deletion of the object: it does not exist, or is not being deleted.
@@ -64,9 +70,22 @@ impl Deletions {
         self.lock().remove(&(object.to_owned(), None));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(String, Option<StoreKey>), Waiting>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Waiting>> {
         self.0.lock()
     }
+}
+
+/// The wait for this object, which may begin now.
+fn begun<'w>(waiting: &'w mut HashMap<Key, Waiting>, key: Key, uid: &str, now: Instant) -> &'w mut Waiting {
+    let begin = || Waiting { uid: uid.to_owned(), since: now, paused: None, is_told: false };
+    let known = waiting.entry(key).or_insert_with(begin);
+    if known.uid != uid {
+        *known = begin();
+    }
+    if let Some(paused) = known.paused.take() {
+        known.since += now.saturating_duration_since(paused);
+    }
+    known
 }
 
 #[cfg(test)]
@@ -104,5 +123,16 @@ mod tests {
         assert_eq!(deletions.known_for("db/push", "a", now + after(12)), after(12), "a deletion is not paused");
         deletions.keep_only("db/push", |_| false);
         assert_eq!(failing(12), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_an_object_leaves_is_told_once_and_anew_of_another_object() {
+        let (deletions, now) = (Deletions::default(), Instant::now());
+        assert!(!deletions.is_told("db/push", "a"));
+        assert_eq!((deletions.tell("db/push", "a", now), deletions.tell("db/push", "a", now)), (true, false));
+        assert!(deletions.is_told("db/push", "a") && !deletions.is_told("db/push", "b"));
+        assert!(deletions.tell("db/push", "b", now) && !deletions.is_told("db/push", "a"));
+        deletions.forget("db/push");
+        assert!(!deletions.is_told("db/push", "b"));
     }
 }

@@ -68,9 +68,9 @@ pub enum Sight {
     /// From the cache, which may be old. That is enough for a property with our claim, because the
     /// claim was set after a live read.
     Cached,
-    /// From the API server. The PushSecret exists, asks for the same, also by its annotations, and
-    /// lists what is about to be written or removed. It is not being deleted, unless this reconcile
-    /// is its clean-up.
+    /// From the API server, at most a second ago. The PushSecret exists, asks for the same, also by
+    /// its annotations, and lists what is about to be written or removed. It is not being deleted,
+    /// unless this reconcile is its clean-up.
     Live,
 }
 
@@ -160,22 +160,20 @@ struct Chain {
     inquiry: Inquiry,
     losses: u32,
     wrote: Wrote,
-    /// How the ledger was read since the last lost race.
-    seen: Sight,
 }
 
 impl Applier<'_> {
     /// Brings an entry to its goal. If it stops anywhere, the next call continues from there.
     pub async fn converge(&self, access: &Access<'_>, goal: &Goal, removals: Removals) -> Result<Applied, ApplyError> {
         let (entry, asked) = self.read(access).await?;
-        let (losses, wrote, seen) = (0, Wrote::Nothing, Sight::Cached);
         let inquiry = Inquiry { offered: self.offers.at(access.site), ..Inquiry::default() };
-        let mut chain = Chain { entry, asked, inquiry, losses, wrote, seen };
+        let mut chain = Chain { entry, asked, inquiry, losses: 0, wrote: Wrote::Nothing };
         let mut steps = 0;
         while steps < MAX_STEPS {
             let step = step::next(goal, removals, &chain.entry, self.me, &chain.inquiry);
-            // Looking up an owner is no step: there may be many, and each is looked up once.
-            steps += u32::from(!matches!(step, Step::AskAfter(_) | Step::AskHeir(_)));
+            // Looking up an owner is no step: there may be many, and each is looked up once. Nor is
+            // waiting for one: lost races bound it.
+            steps += u32::from(!matches!(step, Step::AskAfter(_) | Step::AskHeir(_) | Step::Wait { .. }));
             // What may be gone is not announced as gone: a check shows it.
             let unsaid = Unsaid::new(access.announce, step.removes().then_some(News::Uncertain));
             let taken = self.take(access, &mut chain, step).await;
@@ -226,7 +224,7 @@ impl Applier<'_> {
             }
             Step::Wait { key, by } => return self.wait(access, chain, key, by).await.map(|()| None),
             Step::Announce { changes, claims, properties } => {
-                self.look(access, chain, &properties).await?;
+                self.look(access, &properties).await?;
                 match self.claim(access, chain, claims).await? {
                     Exchange::Done | Exchange::Crossed => return Ok(None),
                     Exchange::Unavailable => self.announce(access, chain, &changes).await?,
@@ -236,7 +234,7 @@ impl Applier<'_> {
             Step::Settle(changes) => {
                 // Another PushSecret may take a released claim at once.
                 if claim::withdraws(&changes) {
-                    self.look(access, chain, &BTreeSet::new()).await?;
+                    self.look(access, &BTreeSet::new()).await?;
                 }
                 match chain.is_old() {
                     true => chain.lose().await?,
@@ -244,17 +242,14 @@ impl Applier<'_> {
                 }
             }
             Step::Bury { version } => {
-                self.look(access, chain, &BTreeSet::new()).await?;
+                self.look(access, &BTreeSet::new()).await?;
                 access.client.delete_versions(access.path, &[version]).await.map_err(ApplyError::Store)?;
                 (access.announce)(Pushed::Removal(version).into());
                 tracing::info!(push_secret = %self.me.object(), path = %access.path, version, "version deleted");
             }
-            Step::Destroy { through } => {
-                self.look(access, chain, &BTreeSet::new()).await?;
-                self.destroy(access, chain, through).await?;
-            }
+            Step::Destroy { through } => self.destroy(access, chain, through).await?,
             Step::Purge => {
-                self.look(access, chain, &BTreeSet::new()).await?;
+                self.look(access, &BTreeSet::new()).await?;
                 match chain.is_old() {
                     true => chain.lose().await?,
                     false => self.purge(access, chain).await?,
@@ -270,19 +265,11 @@ impl Applier<'_> {
         Ok(None)
     }
 
-    /// Reads the ledger live before an entry is written for the first time, and before anything is
-    /// removed or released: a cache is not enough for these.
-    async fn look(
-        &self,
-        access: &Access<'_>,
-        chain: &mut Chain,
-        properties: &BTreeSet<String>,
-    ) -> Result<(), ApplyError> {
-        if chain.seen == Sight::Cached || !properties.is_empty() {
-            access.ledger.ensure(properties, Sight::Live).await.map_err(ApplyError::Cluster)?;
-            chain.seen = Sight::Live;
-        }
-        Ok(())
+    /// Reads the ledger live before an entry is written for the first time, and before each request
+    /// that removes or releases something: neither a cache nor a look before a slow request is enough
+    /// for these.
+    async fn look(&self, access: &Access<'_>, properties: &BTreeSet<String>) -> Result<(), ApplyError> {
+        access.ledger.ensure(properties, Sight::Live).await.map_err(ApplyError::Cluster)
     }
 
     /// Destroys versions by number, so that a version that somebody writes meanwhile survives.
@@ -291,6 +278,7 @@ impl Applier<'_> {
         let kept = metadata.map(|metadata| metadata.kept).unwrap_or_default();
         let versions: Vec<u64> = kept.into_iter().filter(|version| *version <= through).collect();
         if !versions.is_empty() {
+            self.look(access, &BTreeSet::new()).await?;
             let destroyed = access.client.destroy_versions(access.path, &versions).await;
             destroyed.map_err(|error| may_not(error, DESTROY_ADVICE))?;
             tracing::info!(push_secret = %self.me.object(), path = %access.path, ?versions, "versions destroyed");
@@ -321,9 +309,6 @@ impl Applier<'_> {
         let lets_go = !write.drops.is_empty() || claim::withdraws(&write.settle);
         let sight = if lets_go { Sight::Live } else { Sight::Cached };
         access.ledger.ensure(&write.sets, sight).await.map_err(ApplyError::Cluster)?;
-        if sight == Sight::Live {
-            chain.seen = Sight::Live;
-        }
         // Writing the ledger may have taken long.
         if chain.is_old() {
             return chain.lose().await.map(|()| None);
@@ -380,8 +365,10 @@ impl Applier<'_> {
     /// Ignores an intent that is stale, or whose claimant does not exist. Otherwise pauses for a
     /// moment and reads again.
     async fn wait(&self, access: &Access<'_>, chain: &mut Chain, key: String, by: Owner) -> Result<(), ApplyError> {
-        if self.intents.is_stale(access.site, &key, self.now) {
-            chain.inquiry.stale.insert(key);
+        // All intents of a claimant that is gone grow stale together, however many it announced.
+        let others = claim::intents_of_others(&chain.entry.custom_metadata, self.me).map(|(key, _)| key);
+        chain.inquiry.stale.extend(self.intents.stale(access.site, others, self.now));
+        if chain.inquiry.stale.contains(&key) {
             return Ok(());
         }
         if by.cluster == self.me.cluster && !chain.inquiry.alive.contains(&by.uid) {
@@ -420,7 +407,11 @@ impl Applier<'_> {
         changes: &MetadataChanges,
         from: &BTreeMap<String, String>,
     ) -> Result<(), ApplyError> {
-        self.look(access, chain, &from.keys().cloned().collect()).await?;
+        self.look(access, &from.keys().cloned().collect()).await?;
+        // Writing the ledger may have taken long.
+        if chain.is_old() {
+            return chain.lose().await;
+        }
         let Some(in_hand) = self.offers.take(self.me, access.site, from) else { return Ok(()) };
         match self.exchange(access, chain, changes).await? {
             Exchange::Done => {}
@@ -581,7 +572,6 @@ impl Chain {
     /// Counts a lost race and pauses: longer each time, and for a random time, so that rivals
     /// differ.
     async fn lose(&mut self) -> Result<(), ApplyError> {
-        self.seen = Sight::Cached;
         self.losses += 1;
         if self.losses > MAX_LOSSES {
             return Err(ApplyError::Busy);

@@ -76,6 +76,21 @@ impl NoStore {
         }
     }
 
+    /// Whether only an edit of the store, or of what it says of namespaces, makes it usable.
+    pub fn needs_edit(&self) -> bool {
+        match self {
+            NoStore::Refused(StoreRefusal::Failed(_)) | NoStore::Behind { .. } => false,
+            NoStore::Refused(
+                StoreRefusal::NotFound { .. }
+                | StoreRefusal::OtherController { .. }
+                | StoreRefusal::NotAllowed { .. }
+                | StoreRefusal::Unsupported { .. }
+                | StoreRefusal::Invalid { .. },
+            )
+            | NoStore::Elsewhere { .. } => true,
+        }
+    }
+
     /// Whether to retry, and when.
     pub fn family(&self) -> Family {
         match self {

@@ -152,7 +152,9 @@ impl Reconciler for Pusher {
             false => Duration::ZERO,
         };
         let fate = remains.fate(known_for, self.context.settings.cleanup_deadline);
-        if let (Fate::Ends(_), Some(field)) = (&fate, remains.illegible) {
+        if let (Fate::Ends(_), Some(field)) = (&fate, remains.illegible)
+            && self.deletions.tell(&name.to_string(), &uid, Instant::now())
+        {
             tracing::warn!(
                 push_secret = %name, left = remains.pushed(), undecodable = field,
                 "released without removing what was pushed"

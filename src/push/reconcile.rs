@@ -67,7 +67,7 @@ pub struct World<'a> {
     /// How often `status.refreshTime` moves without a change.
     pub heartbeat: Duration,
     /// After this time, a deleted PushSecret is released if waiting may be in vain: its store does
-    /// not exist, its namespace is being deleted, or its ledger says too little.
+    /// not exist or may not be used, its namespace is being deleted, or its ledger says too little.
     pub cleanup_deadline: Duration,
     /// This cluster's name in claims.
     pub cluster_name: &'a str,
@@ -520,8 +520,11 @@ impl<'a> Turn<'a> {
 
     pub(super) fn halt(&self, verdict: Verdict, requeue: Requeue) -> Report<PushSecretStatus> {
         self.world.deletions.pause(&self.me.object(), self.world.instant);
-        let said = report::halted(&self.before, verdict, requeue, &self.setting(None, &[]));
-        conclusion::verdict(&self.object, said)
+        conclusion::verdict(&self.object, self.halted(verdict, requeue))
+    }
+
+    pub(super) fn halted(&self, verdict: Verdict, requeue: Requeue) -> Said {
+        report::halted(&self.before, verdict, requeue, &self.setting(None, &[]))
     }
 
     pub(super) fn failed(&self, error: &ClusterError) -> Report<PushSecretStatus> {

@@ -13,6 +13,7 @@ use crate::cluster::Cluster;
 use crate::cluster::in_memory::{ApiServer, Fault};
 use crate::controller::pruned::Writer;
 use crate::controller::report::{StatusChange, Verdict};
+use crate::metrics::LetGo;
 use crate::store::StoreObject;
 
 /// Says what it is told to say.
@@ -147,6 +148,17 @@ async fn what_is_not_ours_or_was_let_go_leaves_no_series() {
         assert!(!bench.series_after(Report::Unchanged { ready: true, requeue }).await.is_empty());
         assert_eq!(bench.series_after(left).await, "");
     }
+}
+
+/// What it leaves outlives it, so it goes only once that is published.
+#[tokio::test]
+async fn what_is_about_to_be_released_is_counted_and_comes_again_at_once() {
+    let bench = Bench::new();
+    let rest = Box::new(Report::Undecided { requeue: Requeue::After(Duration::ZERO) });
+    *bench.told.next.lock() = Report::LetGo { why: LetGo::StoreGone, left: "p/a".to_owned(), rest };
+    assert_eq!(bench.driven.run_once(&bench.object).await, Some(Duration::from_millis(1)));
+    let page = bench.told.context.metrics.encode();
+    assert!(page.contains("waypost_push_let_go_total{reason=\"StoreGone\"} 1\n"), "{page}");
 }
 
 #[tokio::test]

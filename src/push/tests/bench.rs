@@ -308,7 +308,7 @@ pub(super) async fn save(
     report: &Report<PushSecretStatus>,
 ) -> bool {
     let mut said = report;
-    while let Report::Orphaned { rest, .. } = said {
+    while let Report::LetGo { rest, .. } | Report::Orphaned { rest, .. } = said {
         said = rest;
     }
     if let Report::Verdict { status, .. } = said

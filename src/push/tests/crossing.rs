@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::bench::{Bench, TEMPORAL, at, both, expect, mapping, spec};
 use super::renames::two;
 use crate::cluster::in_memory::ApiServer;
+use crate::controller::report::Report;
 use crate::domain::claim;
 use crate::domain::object_name::Name;
 use crate::domain::remote::RemoteValue;
+use crate::metrics::LetGo;
 use crate::push::offers::Offers;
 use crate::store::fake::{FakeStore, Operation};
 
@@ -34,8 +36,10 @@ async fn crossed(before: Operation, more: impl Fn(&FakeStore) + Send + 'static) 
         }
         None
     });
-    bench.one("old").await;
-    assert!(bench.get("old").is_none());
+    // What it leaves to who took it is said before it goes.
+    let report = bench.one("old").await;
+    assert!(matches!(report, Report::LetGo { why: LetGo::Declined, .. }), "{report:?}");
+    assert_eq!(bench.one("old").await, Report::Gone);
     bench
 }
 

@@ -19,6 +19,7 @@ mod namespaces;
 mod owed;
 mod protocol;
 mod relabelled;
+mod released;
 mod renames;
 mod report;
 mod slow;

@@ -197,6 +197,23 @@ fn model_an_edit_to_a_store_that_cannot_be_had_keeps_what_stands_elsewhere() {
     }
 }
 
+/// Nobody is told when it can be opened again.
+#[test]
+fn model_a_store_that_is_left_while_it_cannot_be_opened_is_cleaned() {
+    then(vec![Move::Store { server: 1, standing: Standing::Broken }, apply(0, wish(0b001, 0b1111)), turn(0)]);
+}
+
+/// Its last word is said before it goes, wherever a reconcile is cut off.
+#[test]
+fn model_what_is_released_says_what_it_leaves_wherever_it_is_stopped() {
+    for (polls, standing) in (0..40).flat_map(|polls| [Standing::Absent, Standing::Refused].map(|one| (polls, one))) {
+        let stop = if polls % 2 == 0 { Stop::Panics(polls) } else { Stop::Exits(polls) };
+        let gone = vec![Move::Store { server: 0, standing }, Move::Delete { push: 0 }, turn(0)];
+        let late = vec![Move::Wait { seconds: 700 }, stopped(0, stop), stopped(0, stop), turn(0)];
+        then([gone, late].concat());
+    }
+}
+
 #[test]
 fn model_a_policy_edited_to_delete_holds_for_what_was_pushed_before() {
     let kept = Wish { policy: Policy::None, ..wish(0b001, 0b0011) };

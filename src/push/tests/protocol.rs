@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -13,11 +13,12 @@ use parking_lot::Mutex;
 use crate::cluster::ClusterError;
 use crate::cluster::in_memory::ApiServer;
 use crate::domain::claim::{self, Owner};
+use crate::domain::earlier_versions::EarlierVersions;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{EntryState, RemoteData, RemoteValue};
 use crate::push::custom_metadata::MetadataGoal;
 use crate::push::entry::{Access, Applied, Applier, ApplyError, Owners, Recorder, Sight, Wrote};
-use crate::push::intents::Intents;
+use crate::push::intents::{Intents, STALE_AFTER};
 use crate::push::offers::Offers;
 use crate::push::refusal::Refusal;
 use crate::push::step::{Existing, Foreign, Goal, Removals};
@@ -462,18 +463,72 @@ async fn a_stop_at_any_request_is_repaired_by_the_next_reconcile() {
 
 #[tokio::test]
 async fn an_intent_that_stands_still_is_swept_after_a_minute() {
-    let store = FakeStore::new();
-    let stranger = Owner { cluster: "elsewhere".into(), ..owner("0") };
-    let changes = claim::intend(&claim::CustomMetadata::new(), ["password"], &stranger, &claim::Inquiry::default());
-    store.put_metadata(&path(), changes.into_iter().filter_map(|(key, value)| Some((key, value?))).collect());
-    let (me, owners, intents, path) = (owner("a"), Living(names(&["a"])), Intents::default(), path());
-    let (book, goal) = (book(&store), set(&[("password", "p")]));
-    let access = Access { client: &store, path: &path, site: &site(), ledger: &book, announce: &|_version| {} };
-    let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
-    let waiting = applier.converge(&access, &goal, Removals::Now).await;
-    assert_eq!(waiting.err(), Some(ApplyError::Contested { by: stranger }));
+    let (store, intents, began) = (FakeStore::new(), Intents::default(), Instant::now());
+    announced(&store, &[(stranger(), "password".into())]);
+    let goal = set(&[("password", "p")]);
+    let waiting = push_at(&store, &goal, &intents, began).await;
+    assert_eq!(waiting.err(), Some(ApplyError::Contested { by: stranger() }));
     assert_eq!(store.mutations(), 0);
-    let applier = Applier { now: Instant::now() + crate::push::intents::STALE_AFTER, ..applier };
-    applier.converge(&access, &goal, Removals::Now).await.unwrap();
+    push_at(&store, &goal, &intents, began + STALE_AFTER).await.unwrap();
     assert_eq!(metadata_keys(&store), ["claim.waypost.io/password", "managed-by"]);
+}
+
+/// A claimant of another cluster.
+fn stranger() -> Owner {
+    Owner { cluster: "elsewhere".into(), ..owner("0") }
+}
+
+/// Adds an intent on each of these properties.
+fn announced(store: &FakeStore, intents: &[(Owner, String)]) {
+    let mut metadata = store.peek(&path()).custom_metadata;
+    for (by, property) in intents {
+        let changes = claim::intend(&metadata, [property.as_str()], by, &claim::Inquiry::default());
+        metadata.extend(changes.into_iter().filter_map(|(key, value)| Some((key, value?))));
+    }
+    store.put_metadata(&path(), metadata);
+}
+
+/// One reconcile by `a` at this time, in a cluster where nobody else exists.
+async fn push_at(store: &FakeStore, goal: &Goal, intents: &Intents, now: Instant) -> Result<Applied, ApplyError> {
+    let (me, owners, path) = (owner("a"), Living(names(&["a"])), path());
+    let access = Access { client: store, path: &path, site: &site(), ledger: &book(store), announce: &|_version| {} };
+    let applier = Applier { me: &me, owners: &owners, intents, offers: &no_offers(), now };
+    applier.converge(&access, goal, Removals::Now).await
+}
+
+/// A claimant dies between its announcement and its write, whatever it announced.
+#[tokio::test(start_paused = true)]
+async fn all_intents_of_a_claimant_that_died_are_over_after_one_minute() {
+    let purge = || Goal { earlier: EarlierVersions::Purge, ..remove(&["password"]) };
+    let kinds = [(Existing::Replace, false), (Existing::Keep, false), (Existing::Replace, true)];
+    for ((existing, purges), many) in kinds.into_iter().flat_map(|kind| [1, 2, 25, 28].map(|many| (kind, many))) {
+        let case = format!("{many} intents, {existing:?}, purges: {purges}");
+        let (store, intents, began) = (FakeStore::new(), Intents::default(), Instant::now());
+        let properties: Vec<String> = (0..many).map(|number| format!("p{number}")).collect();
+        if purges {
+            push(&store, "a", &set(&[("password", "p")])).await.unwrap();
+        }
+        let theirs: Vec<_> = properties.iter().map(|property| (stranger(), property.clone())).collect();
+        announced(&store, &theirs);
+        let wanted: Vec<_> = properties.iter().map(|property| (property.as_str(), "ours")).collect();
+        let goal = if purges { purge() } else { Goal { existing, ..set(&wanted) } };
+        for tried in [Duration::ZERO, STALE_AFTER - Duration::from_secs(1)] {
+            let waiting = push_at(&store, &goal, &intents, began + tried).await;
+            assert_eq!(waiting.err(), Some(ApplyError::Contested { by: stranger() }), "{case}");
+        }
+        push_at(&store, &goal, &intents, began + STALE_AFTER).await.unwrap_or_else(|error| panic!("{case}: {error}"));
+        let expected = if purges { expect(&[]) } else { expect(&wanted) };
+        assert_eq!(texts(&store), expected, "{case}");
+        assert!(!metadata_keys(&store).iter().any(|key| key.starts_with("intent.")), "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn intents_of_any_number_of_owners_that_are_gone_hold_nobody_up() {
+    let store = FakeStore::new();
+    let gone: Vec<_> = (0..28).map(|number| (owner(&format!("gone{number}")), format!("p{number}"))).collect();
+    announced(&store, &gone);
+    let ours: Vec<_> = gone.iter().map(|(_, property)| (property.as_str(), "ours")).collect();
+    push_at(&store, &set(&ours), &Intents::default(), Instant::now()).await.unwrap();
+    assert_eq!(texts(&store), expect(&ours));
 }

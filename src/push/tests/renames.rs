@@ -301,6 +301,7 @@ async fn a_waiter_whose_store_fails_is_waited_for() {
             bench.server.put(&url("old"), push);
             let report = bench.one("old").await;
             assert!(matches!(report, Report::LetGo { why: LetGo::Abandoned, .. }), "{report:?}");
+            assert_eq!(bench.one("old").await, Report::Gone);
         }
         is_down.store(false, Ordering::Relaxed);
         bench.one("new").await;

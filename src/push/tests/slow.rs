@@ -1,15 +1,23 @@
 //! A store that answers late: what rests on an intent is never done after others may take that
 //! intent for dead.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::time::Instant as Moment;
 
+use super::bench::{Bench, PUSH, both};
 use super::protocol::{Living, data, expect, metadata_keys, names, no_offers, owner, path, set, site, texts};
 use crate::cluster::ClusterError;
+use crate::controller::report::{Report, Requeue};
+use crate::domain::object_name::Name;
 use crate::push::entry::{Access, Applied, Applier, ApplyError, Recorder, Sight};
 use crate::push::intents::Intents;
+use crate::push::offers::{Offers, Waiter};
 use crate::push::step::{Goal, Removals};
 use crate::store::fake::{FakeStore, Operation};
 
@@ -25,10 +33,15 @@ impl Recorder for Slowly {
 }
 
 async fn push(store: &FakeStore, goal: &Goal, ledger: Duration) -> Result<Applied, ApplyError> {
+    push_among(store, goal, ledger, &no_offers()).await
+}
+
+/// The same where others offer properties.
+async fn push_among(store: &FakeStore, goal: &Goal, ledger: Duration, offers: &Offers) -> Result<Applied, ApplyError> {
     let (me, owners, intents, path) = (owner("a"), Living(names(&["a", "b"])), Intents::default(), path());
     let access =
         Access { client: store, path: &path, site: &site(), ledger: &Slowly(ledger), announce: &|_version| {} };
-    let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
+    let applier = Applier { me: &me, owners: &owners, intents: &intents, offers, now: Instant::now() };
     applier.converge(&access, goal, Removals::Now).await
 }
 
@@ -99,6 +112,106 @@ async fn a_ledger_that_answers_late_confirms_no_release_and_purges_nothing() {
         assert!(operations(&store).iter().all(|operation| *operation == Operation::Read), "{earlier:?}");
         push(&store, &goal, Duration::from_secs(10)).await.unwrap();
         assert!(!metadata_keys(&store).iter().any(|key| key.contains("password")), "{earlier:?}");
+    }
+}
+
+/// Where the server has no check-and-set for metadata, nothing else shows what became of the property.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_taken_over_on_the_word_of_an_old_read() {
+    let store = FakeStore::new();
+    let theirs = crate::domain::claim::confirm(["password"], &owner("b"));
+    let theirs = theirs.into_iter().filter_map(|(key, value)| Some((key, value?)));
+    store.put_metadata(&path(), super::protocol::marked().into_iter().chain(theirs).collect());
+    store.put(&path(), data(&[("password", "p")]));
+    let offers = no_offers();
+    let waiter = Waiter { name: Name::new("db", "push-a"), uid: "a".into(), generation: 1 };
+    let asking = BTreeMap::from([((site(), "password".to_owned()), vec![waiter])]);
+    offers.open(&owner("b"), asking, &|_, _| false, Instant::now());
+    let goal = set(&[("password", "p")]);
+    let late = push_among(&store, &goal, Duration::from_secs(30), &offers).await;
+    assert_eq!((late.unwrap_err(), store.mutations()), (ApplyError::Busy, 0));
+    push_among(&store, &goal, Duration::from_secs(10), &offers).await.unwrap();
+    assert_eq!(crate::domain::claim::owner(&store.peek(&path()).custom_metadata, "password"), Some(owner("a")));
+}
+
+const ALL: [Operation; 7] = [
+    Operation::Read,
+    Operation::Metadata,
+    Operation::Write,
+    Operation::PatchMetadata,
+    Operation::DeleteVersions,
+    Operation::DestroyVersions,
+    Operation::Purge,
+];
+
+/// A PushSecret that has pushed to a store which takes two seconds for each request from now on, is
+/// deleted, and is asked for this.
+async fn deleted(earlier: &str) -> Bench {
+    let bench = Bench::new();
+    bench.spec(1, both());
+    bench.turn().await;
+    ALL.iter().for_each(|operation| bench.store.slow(*operation, Duration::from_secs(2)));
+    bench.delete();
+    bench.server.edit(PUSH, &json!({ "metadata": { "annotations": { "waypost.io/earlier-versions": earlier } } }));
+    bench
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_each_request_that_takes_something_away_the_push_secret_is_looked_at() {
+    for earlier in ["Keep", "Destroy", "Purge"] {
+        let bench = deleted(earlier).await;
+        let (looked, late) = (Arc::new(Mutex::new(None::<Moment>)), Arc::<Mutex<Vec<Operation>>>::default());
+        let seen = looked.clone();
+        bench.server.before_each(move |_, url| {
+            if url.contains(PUSH) {
+                *seen.lock() = Some(Moment::now());
+            }
+            None
+        });
+        let noted = late.clone();
+        bench.store.before_each(move |_, request| {
+            let takes_away = match request.operation {
+                // Where it is to be purged, a purge is announced by it, and no claim is released.
+                Operation::PatchMetadata => earlier != "Purge",
+                operation => operation.mutates(),
+            };
+            let is_late = looked.lock().is_none_or(|looked| looked.elapsed() > Duration::from_secs(1));
+            noted.lock().extend((takes_away && is_late).then_some(request.operation));
+            None
+        });
+        assert_eq!(bench.turn().await, Report::Gone, "{earlier}");
+        assert_eq!(*late.lock(), [], "{earlier}");
+    }
+}
+
+/// A person takes the request for it back while it is carried out.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_asked_for_any_more_is_neither_destroyed_nor_purged() {
+    use Operation::{DestroyVersions, Metadata, PatchMetadata, Purge, Write};
+    for (earlier, back) in [
+        ("Destroy", Write),
+        ("Destroy", Metadata),
+        ("Purge", Write),
+        ("Purge", Metadata),
+        ("Purge", DestroyVersions),
+        ("Purge", PatchMetadata),
+    ] {
+        let (bench, case) = (deleted(earlier).await, format!("{earlier}, taken back at {back:?}"));
+        let before = bench.store.requests().len();
+        let server = bench.server.clone();
+        bench.store.before_each(move |_, request| {
+            if request.operation == back {
+                let keep = json!({ "waypost.io/earlier-versions": "Keep" });
+                server.edit(PUSH, &json!({ "metadata": { "annotations": keep } }));
+            }
+            None
+        });
+        let report = bench.turn().await;
+        assert!(report.requeue().is_some_and(Requeue::is_failure), "{case}: {report:?}");
+        let requests = bench.store.requests().split_off(before);
+        let since = requests.into_iter().skip_while(|request| request.operation != back).skip(1);
+        let destroys = |operation| matches!(operation, DestroyVersions | Purge);
+        assert!(!since.into_iter().any(|request| destroys(request.operation)), "{case}");
     }
 }
 

@@ -27,7 +27,11 @@ pub fn hold(world: &mut World) -> Result<(), String> {
         let owner = world.owner(spot);
         let is_anothers =
             |push: &PushSecret| push.metadata.uid != owner && pushes.iter().any(|other| other.metadata.uid == owner);
-        let removes = |push: &PushSecret| lists(push, spot) && policy(push) == Policy::Delete && !is_anothers(push);
+        let is_released =
+            |push: &PushSecret| push.metadata.uid.as_ref().is_some_and(|uid| world.released.contains(uid));
+        let removes = |push: &PushSecret| {
+            lists(push, spot) && policy(push) == Policy::Delete && !is_anothers(push) && !is_released(push)
+        };
         if text.is_none() || pushes.iter().any(removes) {
             world.orphaned.remove(&spot);
         }

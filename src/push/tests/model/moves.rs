@@ -42,7 +42,7 @@ pub enum Standing {
     Absent,
     /// It does not serve the namespace.
     Refused,
-    /// Its credential cannot be read.
+    /// Its credential cannot be read for a while: the API server does not answer.
     Broken,
     /// It takes requests and does nothing.
     Hanging,
@@ -55,11 +55,13 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// Whether a store's object, or its credential, is at fault, and not the server.
+    /// Whether a store's object is at fault: its repair is an edit, which everybody is told of.
     pub fn is_of_stores(self) -> bool {
         match self {
-            Standing::Absent | Standing::Refused | Standing::Broken => true,
-            Standing::Up | Standing::Hanging | Standing::Down | Standing::Lossy | Standing::Slow => false,
+            Standing::Absent | Standing::Refused => true,
+            Standing::Up | Standing::Broken | Standing::Hanging | Standing::Down | Standing::Lossy | Standing::Slow => {
+                false
+            }
         }
     }
 }

@@ -93,13 +93,16 @@ impl World {
                 (By::Former, None | Some(Stop::Exits(_))) => self.former = None,
                 (By::Leader | By::Former, None | Some(Stop::Panics(_))) => {}
             }
-            // Its last word may have gone with it: that it lets the PushSecret go, or leaves what
-            // it cannot tell its own.
-            let is_gone = self.server.push_secret(&url(*push)).is_none();
-            let unsaid: Vec<Spot> = listed.iter().copied().filter(|spot| is_gone || self.is_foreign(*spot)).collect();
+            // Its last word may have gone with it: that it leaves what it cannot tell its own.
+            let unsaid: Vec<Spot> = listed.iter().copied().filter(|spot| self.is_foreign(*spot)).collect();
             self.orphaned.extend(unsaid);
         }
-        if let Some(Report::LetGo { why: why @ (LetGo::StoreGone | LetGo::Unreadable), left }) = report
+        if let Some(Report::LetGo { .. }) = report {
+            self.released.insert(uid.clone());
+        }
+        if let Some(Report::LetGo {
+            why: why @ (LetGo::StoreGone | LetGo::StoreRefused | LetGo::Unreadable), left, ..
+        }) = report
             && deleted.is_none_or(|deleted| deleted.elapsed() < CLEANUP_DEADLINE)
         {
             self.let_go_early = Some(format!("{why:?}: {left}"));
@@ -109,7 +112,7 @@ impl World {
         while let Some(Report::LetGo { left, .. } | Report::Orphaned { left, .. }) = report {
             words.extend(left.split([',', ';']).map(str::to_owned));
             report = match report {
-                Some(Report::Orphaned { rest, .. }) => Some(rest),
+                Some(Report::LetGo { rest, .. } | Report::Orphaned { rest, .. }) => Some(rest),
                 _ => None,
             };
         }

@@ -59,6 +59,8 @@ pub struct World {
     pub acknowledged: BTreeSet<(Spot, String)>,
     /// The same for values that are wanted elsewhere now.
     pub moving: BTreeSet<(Spot, String)>,
+    /// The UIDs of those that said what they leave, and are about to go.
+    pub released: BTreeSet<String>,
     /// What was let go before the deadline of its clean-up, by the clock that nobody sets.
     pub let_go_early: Option<String>,
     /// When each PushSecret was deleted, by its UID.
@@ -108,6 +110,7 @@ impl World {
             orphaned: BTreeSet::new(),
             acknowledged: BTreeSet::new(),
             moving: BTreeSet::new(),
+            released: BTreeSet::new(),
             let_go_early: None,
             deleted: BTreeMap::new(),
             standing: [Standing::Up; SERVERS.len()],
