@@ -149,6 +149,23 @@ impl RemotePath {
         if is_doubtful { Err(PathError::LeadingSlash { key: key.to_owned() }) } else { Ok(parsed) }
     }
 
+    /// The entry that a status shows as `text`, mount and path, if a store with this `path` leads
+    /// there. Of a store without one, the mount is the first segment.
+    pub fn shown(store_mount: Option<&str>, text: &str) -> Option<Self> {
+        let (mount, path) = match store_mount {
+            Some(mount) => {
+                let mount = Mount::parse(mount).ok()?;
+                let path = text.strip_prefix(mount.as_str())?.strip_prefix('/')?;
+                (mount, path)
+            }
+            None => {
+                let (mount, path) = text.split_once('/')?;
+                (Mount::parse(mount).ok()?, path)
+            }
+        };
+        Some(Self { mount, path: LogicalPath::parse(path).ok()? })
+    }
+
     /// The path on which External Secrets Operator sets the custom metadata of an entry whose key
     /// repeats the store's mount: it removes the mount only for the data. `None` for every key
     /// whose custom metadata it sets on the entry with the data.

@@ -3,6 +3,7 @@
 
 mod accepted;
 mod announce;
+mod consents;
 mod due;
 mod judge;
 mod sync_state;
@@ -61,6 +62,8 @@ struct Consumer {
     trouble: Option<Trouble>,
     /// What it accepted of paths that went back.
     accepted: BTreeMap<Site, Accepted>,
+    /// Other paths whose consents concern it.
+    heeded: Vec<Site>,
 }
 
 /// Whether the stores of a consumer can be opened.
@@ -124,6 +127,8 @@ struct Path {
     permitted: Option<Instant>,
     /// The last seen digest of its consents, at any version.
     consents: Option<u64>,
+    /// The consents that a push changed last.
+    superseded: Option<Box<Superseded>>,
     failing: BTreeSet<Identity>,
     /// Whether a read showed another version than was known, and its followers were not told yet.
     untold: bool,
@@ -149,12 +154,24 @@ struct InVain {
     at: Instant,
 }
 
+/// Consents that a push changed. A standby that lags may still show them.
+struct Superseded {
+    /// Their digest, if anybody had read them.
+    consents: Option<u64>,
+    /// When they were changed.
+    at: Instant,
+    /// Whether a read that may show them was used.
+    is_used: bool,
+}
+
 /// The next check of a path.
 #[derive(Clone, Copy)]
 struct Next {
     at: Instant,
     /// The shortest interval of its consumers.
     window: Duration,
+    /// When something happened, or will have, that only a later answer shows.
+    asked: Option<Instant>,
 }
 
 #[derive(Clone, Copy)]
@@ -219,6 +236,7 @@ impl Index {
             announced,
             trouble,
             accepted,
+            heeded: before.as_mut().map(|before| std::mem::take(&mut before.heeded)).unwrap_or_default(),
         };
         for mut source in sources {
             let mut key = source.read_key();
@@ -237,6 +255,10 @@ impl Index {
         }
         let (sites, reads) = (consumer.sites(), consumer.reads());
         consumer.accepted.retain(|site, _| sites.contains(site));
+        consumer.heeded.retain(|site| !sites.contains(site));
+        for site in &consumer.heeded {
+            self.path(site).consumers.insert(name.clone());
+        }
         for (dropped, _) in before.iter().flat_map(|before| &before.sources).filter(|(read, _)| !reads.contains(read)) {
             self.awaits_no_longer(name, dropped);
         }
@@ -370,6 +392,7 @@ impl Index {
             hint: None,
             permitted: None,
             consents: None,
+            superseded: None,
             failing: BTreeSet::new(),
             untold: false,
             cut_off: None,
@@ -380,8 +403,8 @@ impl Index {
     fn remove(&mut self, name: &Name) -> Option<Box<Consumer>> {
         let consumer = self.consumers.remove(name)?;
         consumer.reads().iter().for_each(|read| self.uproot(read));
-        for (read, _) in &consumer.sources {
-            if let Some(path) = self.paths.get_mut(&read.site) {
+        for site in consumer.sources.iter().map(|(read, _)| &read.site).chain(&consumer.heeded) {
+            if let Some(path) = self.paths.get_mut(site) {
                 path.consumers.remove(name);
             }
         }
@@ -390,11 +413,13 @@ impl Index {
 
     /// Drops the paths that lost their last consumer.
     fn sweep_paths(&mut self, before: Option<Box<Consumer>>) {
-        for (read, _) in before.into_iter().flat_map(|before| before.sources) {
-            if self.paths.get(&read.site).is_some_and(|path| path.consumers.is_empty())
-                && let Some(next) = self.paths.remove(&read.site).and_then(|path| path.next)
+        let Some(before) = before else { return };
+        let Consumer { sources, heeded, .. } = *before;
+        for site in sources.into_iter().map(|(read, _)| read.site).chain(heeded) {
+            if self.paths.get(&site).is_some_and(|path| path.consumers.is_empty())
+                && let Some(next) = self.paths.remove(&site).and_then(|path| path.next)
             {
-                self.due.remove(&(next.at, read.site));
+                self.due.remove(&(next.at, site));
             }
         }
     }
@@ -416,8 +441,10 @@ impl Index {
 
     /// What is known was known so much earlier.
     pub fn pass(&mut self, time: Duration) {
-        for known in self.paths.values_mut().filter_map(|path| path.known.as_mut()) {
-            known.at = known.at.checked_sub(time).unwrap_or(known.at);
+        for path in self.paths.values_mut() {
+            let known = path.known.as_mut().map(|known| &mut known.at);
+            let superseded = path.superseded.as_mut().map(|superseded| &mut superseded.at);
+            known.into_iter().chain(superseded).for_each(|at| *at = at.checked_sub(time).unwrap_or(*at));
         }
     }
 
@@ -464,15 +491,20 @@ impl Path {
         })
     }
 
-    /// When a standby cannot lag any more that has not shown what another address announced.
+    /// When a standby cannot lag any more that has not shown what another address announced, or may
+    /// have shown superseded consents.
     fn catches_up(&self, now: Instant) -> Option<Instant> {
-        let hint = self.hint?;
-        let is_shown = self.known.is_some_and(|known| match hint.version {
-            // Whatever was announced, it changed something.
-            0 => known.at >= hint.at,
-            version => known.seen.version >= version,
-        });
-        Some(hint.at + LONGEST_LAG).filter(|at| !is_shown && now < *at)
+        let is_shown = |hint: &Hint| {
+            self.known.is_some_and(|known| match hint.version {
+                // Whatever was announced, it changed something.
+                0 => known.at >= hint.at,
+                version => known.seen.version >= version,
+            })
+        };
+        let hinted = self.hint.filter(|hint| !is_shown(hint)).map(|hint| hint.at);
+        let used = self.superseded.as_ref().filter(|superseded| superseded.is_used).map(|superseded| superseded.at);
+        let caught_up = hinted.into_iter().chain(used).map(|at| at + LONGEST_LAG);
+        caught_up.filter(|at| now < *at).min()
     }
 
     /// Whether something was announced after this time that a read begun then may lack.

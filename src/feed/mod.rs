@@ -128,8 +128,10 @@ pub enum Pushed {
     Removal(u64),
     /// It removed the whole entry: its versions begin at 1 again.
     Purge,
-    /// It changed a consent, or released a claim, at the same version.
+    /// It changed a consent, at the same version.
     Consent,
+    /// It released a claim, at the same version.
+    Release,
 }
 
 impl From<Pushed> for News {
@@ -154,7 +156,7 @@ impl fmt::Display for Pushed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Pushed::Version(version, _) => write!(f, "Version({version})"),
-            Pushed::Removal(_) | Pushed::Purge | Pushed::Consent => write!(f, "{self:?}"),
+            Pushed::Removal(_) | Pushed::Purge | Pushed::Consent | Pushed::Release => write!(f, "{self:?}"),
         }
     }
 }
@@ -355,6 +357,24 @@ impl Feed {
     /// process removed it, at this very address.
     pub fn is_removed_by_push(&self, site: &Site, version: u64) -> bool {
         self.index().is_removed_by_push(site, version)
+    }
+
+    /// Whether what a consumer has read may be without the last change of its consents, because a
+    /// standby lags.
+    pub fn may_lack_consents(&self, name: &Name) -> bool {
+        self.index().may_lack_consents(name, Instant::now())
+    }
+
+    /// The same for an entry that was read at this site.
+    pub fn lacks_consents(&self, site: &Site, entry: &Entry) -> bool {
+        self.index().lacks_consents(site, Seen::of(entry), Instant::now())
+    }
+
+    /// Declares other paths whose consents concern a consumer, and replaces those declared before.
+    /// It is woken when these consents change. No value is followed there, and nothing is checked for
+    /// it.
+    pub fn heed(&self, name: &Name, sites: BTreeSet<Site>) {
+        self.index().heed(name, sites);
     }
 
     /// Records whether the labels of its namespace decide what a consumer may read.

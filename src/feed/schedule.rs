@@ -25,18 +25,34 @@ const EXPIRY: Duration = Duration::from_secs(1);
 
 /// The running checks, one task per login: a slow login delays no other's paths.
 #[derive(Default)]
-struct Checks {
-    running: JoinSet<(Identity, Vec<Folder>)>,
+pub(super) struct Checks {
+    pub(super) running: JoinSet<(Identity, Vec<Listed>)>,
     /// What became due for a login whose checks are running.
     busy: BTreeMap<Identity, BTreeMap<Site, Due>>,
 }
 
+/// A folder that was listed, and when that began.
+pub(super) struct Listed {
+    folder: Folder,
+    begun: Instant,
+}
+
+impl Listed {
+    /// Whether the listing is a check of the path. It does not show what happened after it began.
+    fn serves(&self, path: &Due) -> bool {
+        self.folder.serves(path) && path.asked.is_none_or(|asked| asked <= self.begun)
+    }
+}
+
 impl Checks {
     /// Starts the checks of one login, or queues them until the running ones have ended.
-    fn start(&mut self, feed: &Arc<Feed>, identity: Identity, plan: Plan, now: Instant) {
+    pub(super) fn start(&mut self, feed: &Arc<Feed>, identity: Identity, plan: Plan, now: Instant) {
         if let Some(waiting) = self.busy.get_mut(&identity) {
             // What becomes due again while it is queued is checked once.
-            waiting.extend(plan.into_due().map(|path| (path.site.clone(), path)));
+            for path in plan.into_due() {
+                let asked = waiting.get(&path.site).and_then(|queued| queued.asked).max(path.asked);
+                waiting.insert(path.site.clone(), Due { asked, ..path });
+            }
             return;
         }
         self.busy.insert(identity.clone(), BTreeMap::new());
@@ -47,7 +63,7 @@ impl Checks {
         });
     }
 
-    fn ended(&mut self, feed: &Arc<Feed>, ended: Result<(Identity, Vec<Folder>), JoinError>) {
+    pub(super) fn ended(&mut self, feed: &Arc<Feed>, ended: Result<(Identity, Vec<Listed>), JoinError>) {
         let (identity, listed) = match ended {
             Ok(ended) => ended,
             Err(failure) => match failure.try_into_panic() {
@@ -59,7 +75,7 @@ impl Checks {
         // A listing serves what became due in its folder meanwhile; its result decides about the
         // rest.
         let waiting = self.busy.remove(&identity).unwrap_or_default().into_values();
-        let due = waiting.filter(|path| !listed.iter().any(|folder| folder.serves(path))).collect();
+        let due = waiting.filter(|path| !listed.iter().any(|listed| listed.serves(path))).collect();
         let now = Instant::now();
         for (identity, plan) in feed.arrange(due, now) {
             self.start(feed, identity, plan, now);
@@ -131,7 +147,7 @@ impl Feed {
     }
 
     /// Takes what is due.
-    fn plan(&self, now: Instant, jitter: Jitter) -> BTreeMap<Identity, Plan> {
+    pub(super) fn plan(&self, now: Instant, jitter: Jitter) -> BTreeMap<Identity, Plan> {
         let due = self.index().take_due(now, jitter);
         self.arrange(due, now)
     }
@@ -162,7 +178,7 @@ impl Feed {
     }
 
     /// Runs the checks of one login, by listings where possible. Returns the listed folders.
-    async fn carry_out(self: Arc<Self>, plan: Plan, now: Instant, jitter: Jitter) -> Vec<Folder> {
+    async fn carry_out(self: Arc<Self>, plan: Plan, now: Instant, jitter: Jitter) -> Vec<Listed> {
         let Plan { listings, alone } = plan;
         let listed = stream::iter(listings)
             .map(|listing| self.clone().check_listed(listing, now, jitter))
@@ -173,7 +189,7 @@ impl Feed {
     }
 
     /// If a listing fails in any way, each due path is checked separately, and that answer counts.
-    async fn check_listed(self: Arc<Self>, listing: Listing, now: Instant, jitter: Jitter) -> Option<Folder> {
+    async fn check_listed(self: Arc<Self>, listing: Listing, now: Instant, jitter: Jitter) -> Option<Listed> {
         let Listing { folder, limit, source, sample, others } = listing;
         let asked = sample.site.clone();
         let mut begun = Instant::now();
@@ -195,7 +211,7 @@ impl Feed {
             None => others,
         };
         self.check_each(alone).await;
-        was_listed.then_some(folder)
+        was_listed.then_some(Listed { folder, begun })
     }
 
     /// The entries below the folder, or `None`, which is recorded for later listings.

@@ -149,7 +149,7 @@ impl Shelf {
         let outcome = self.fetch_current(index, name, key, source, freshness, &mut begun).await;
         let ended = Instant::now();
         match &outcome {
-            Ok(_) if key.version.is_none() => lock(index).postpone(&key.site, ended, schedule::jittered),
+            Ok(_) if key.version.is_none() => lock(index).postpone(&key.site, begun, ended, schedule::jittered),
             // An earlier version shows nothing of the latest one.
             Ok(_) => {}
             Err(error) => tracing::debug!(path = %source.path, %error, "read failed"),
@@ -178,6 +178,7 @@ impl Shelf {
             let progress = lock(index).judge(name, key, seen, confirmed, *begun, Instant::now());
             match (progress, pauses.next()) {
                 (Progress::Good, _) => {
+                    lock(index).use_consents(&key.site, seen, Instant::now());
                     tracing::debug!(path = %source.path, version = seen.version, "read");
                     return Ok(entry);
                 }
@@ -185,11 +186,13 @@ impl Shelf {
                     let (path, now) = (source.path.to_string(), Box::new(entry.outline()));
                     return Err(ReadError::WentBack { path, from, now });
                 }
-                (Progress::Hinted, None) => {
-                    lock(index).disregard_hint(&key.site, Instant::now());
+                (Progress::Doubted, None) => {
+                    let (mut index, now) = (lock(index), Instant::now());
+                    index.disregard_hint(&key.site, now);
+                    index.use_consents(&key.site, seen, now);
                     return Ok(entry);
                 }
-                (Progress::Hinted | Progress::Behind, Some(pause)) => tokio::time::sleep(*pause).await,
+                (Progress::Doubted | Progress::Behind, Some(pause)) => tokio::time::sleep(*pause).await,
                 (Progress::Behind, None) => return Err(ReadError::Store(stale(source))),
             }
         }

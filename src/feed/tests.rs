@@ -1,6 +1,7 @@
 //! Wake-ups, shared reads and the schedule, on the store in memory and paused time.
 
 mod created_again;
+mod lagging_consents;
 mod listings;
 mod logins;
 mod reads;
@@ -262,10 +263,14 @@ async fn a_changed_consent_is_read_anew_at_the_same_version() {
         assert!(!feed.is_behind(name));
     }
     assert_eq!(store.count(Operation::Read) - before, 1, "one read serves all");
-    // Where nobody announces it, as from another cluster, the check finds it.
+    // Where nobody announces it, as from another cluster, a check finds it. What was there before is
+    // believed when no standby can lag any more.
     let consent = BTreeMap::from([(consent::key("password"), None)]);
     store.patch_metadata(&source.path, &consent).await.unwrap();
     feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await;
+    assert_eq!(drained(&mut wakeups), []);
+    feed.pass(Duration::from_secs(10));
+    feed.clone().check_due(Instant::now() + Duration::from_secs(10), exactly).await;
     assert_eq!(drained(&mut wakeups).len(), 10);
 }
 

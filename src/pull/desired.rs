@@ -240,7 +240,7 @@ impl Desired {
             },
             immutable: spec.target.immutable.unwrap_or(false),
             synced_resource_version: synced_resource_version(object),
-            confirmation: annotations.get(names::ANNOTATION_ACCEPT_OLDER).cloned(),
+            confirmation: confirmation(object),
             labels: carried(labels),
             annotations: carried(annotations),
             name,
@@ -265,6 +265,11 @@ pub fn stores(spec: &ExternalSecretSpec, namespace: &str) -> impl Iterator<Item 
 pub fn synced_resource_version(object: &ExternalSecret) -> String {
     let (labels, annotations) = metadata(object);
     fingerprint::synced_resource_version(object.metadata.generation.unwrap_or_default(), &annotations, &labels)
+}
+
+/// What a person set to accept a version that went back.
+pub fn confirmation(object: &ExternalSecret) -> Option<String> {
+    object.metadata.annotations.as_ref()?.get(names::ANNOTATION_ACCEPT_OLDER).cloned()
 }
 
 fn metadata(object: &ExternalSecret) -> (BTreeMap<String, String>, BTreeMap<String, String>) {

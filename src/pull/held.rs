@@ -1,15 +1,17 @@
 //! Targets that are not read again: checks whether one is as it was rendered, and is still
 //! permitted.
 //!
-//! A resource that is read once, or on its own changes, still depends on its stores and on its
-//! producers' consent. Its status reports a store that does not exist or does not serve the
-//! namespace, and a withdrawn consent reaches it like any other (RF2). For that the paths are read,
-//! but no value is used.
+//! A resource that is read once, or on its own changes, still depends on the stores, and on the
+//! producers' consents, of what it was rendered from, also if its spec was edited since. Its status
+//! reports a store that does not exist or does not serve the namespace, and a withdrawn consent
+//! reaches it like any other (RF2). For that the paths are read, but no value is used.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use super::Pull;
 use super::desired::Desired;
+use super::earlier;
 use super::inputs::{Identities, Inputs, Paths};
 use super::observe::{self, ObserveError, OpenStores};
 use super::ownership;
@@ -23,11 +25,13 @@ use crate::feed::{Follow, Freshness};
 use crate::store::Stores;
 
 impl<S: Stores> Pull<S> {
-    /// Keeps a target as it was rendered; `None` if it differs and must be rendered again.
+    /// Keeps a target as it was rendered; `None` if it differs and must be rendered again. `rendered`
+    /// is what it was rendered from, and `opened` has the stores of that.
     pub(super) async fn hold(
         &self,
         object: &ExternalSecret,
         desired: &Desired,
+        rendered: &Cow<'_, Desired>,
         name: &Name,
         today: &Inputs,
         opened: &OpenStores,
@@ -43,11 +47,14 @@ impl<S: Stores> Pull<S> {
         });
         let permission = match is_known {
             true => Permission::Given,
-            false => match self.ask(object, desired, name, today, opened).await? {
-                Ok(()) => Permission::Given,
+            false => match self.ask(object, rendered, name, today, opened).await {
+                Ok(Ok(())) => Permission::Given,
+                // That was taken back, and the present spec names something else.
+                Err(Failure::Refused(refusal)) if refusal.takes_target() && is_earlier(rendered) => return Ok(None),
+                Err(failure) => return Err(failure),
                 // The status is no longer true, and nothing else is known.
-                Err(unread) if !is_ready(object) => return Err(Failure::Observe(unread)),
-                Err(unread) => {
+                Ok(Err(unread)) if !is_ready(object) => return Err(Failure::Observe(unread)),
+                Ok(Err(unread)) => {
                     tracing::debug!(external_secret = %name, %unread, "the consents of its paths are not known now");
                     Permission::Unknown
                 }
@@ -85,13 +92,17 @@ impl<S: Stores> Pull<S> {
     async fn ask(
         &self,
         object: &ExternalSecret,
-        desired: &Desired,
+        rendered: &Cow<'_, Desired>,
         name: &Name,
         today: &Inputs,
         opened: &OpenStores,
     ) -> Result<Result<(), ObserveError>, Failure> {
         let feed = &self.context.feed;
-        let located = match observe::locate(desired, opened).await {
+        let located = match is_earlier(rendered) {
+            false => observe::locate(rendered, opened).await,
+            true => earlier::locate(rendered, opened).await.into_iter().collect(),
+        };
+        let located = match located {
             Ok(located) => located,
             Err(error) => return Ok(Err(error)),
         };
@@ -102,10 +113,24 @@ impl<S: Stores> Pull<S> {
         };
         match observe::read(feed, name, &located, freshness, &[]).await {
             // Also if a version went back, because no value is used.
-            Ok(read) => self.check_permission(object, desired, &read.snapshots).await.map(Ok),
+            Ok(read) => {
+                self.check_permission(object, rendered, &read.snapshots).await.map_or_else(unread, |()| Ok(Ok(())))
+            }
             Err(error) => Ok(Err(error)),
         }
     }
+}
+
+/// Whether a consent was not known is no verdict on a target that is held.
+fn unread(failure: Failure) -> Result<Result<(), ObserveError>, Failure> {
+    match failure {
+        Failure::Observe(unread) => Ok(Err(unread)),
+        Failure::Spec(_) | Failure::Refused(_) | Failure::Halted(_) | Failure::Write(_) => Err(failure),
+    }
+}
+
+fn is_earlier(rendered: &Cow<'_, Desired>) -> bool {
+    matches!(rendered, Cow::Owned(_))
 }
 
 /// Whether the stores are still those that the target was rendered from.

@@ -12,6 +12,9 @@ pub mod apply;
 pub mod bound;
 pub mod consent;
 pub mod desired;
+mod earlier;
+#[cfg(test)]
+mod earlier_tests;
 mod former;
 #[cfg(test)]
 mod former_tests;
@@ -54,17 +57,18 @@ use crate::controller::referrers::{Interest, Referrer};
 use crate::controller::report::{Report, Requeue, Verdict};
 use crate::controller::undecodable::{Advice, Fate};
 use crate::domain::object_name::Name;
-use crate::feed::{Freshness, SyncState, Trouble};
+use crate::feed::{Follow, Freshness, SyncState, Trouble};
 use crate::metrics::Stage;
 use crate::store::{Foreign, StoreName, Stores, referred};
 use crate::telemetry::trail::Cause;
 use apply::Applied;
 use bound::Losses;
 use desired::Desired;
+use earlier::Holding;
 use inputs::{Inputs, Paths, Resource, Sessions};
-use observe::ObserveError;
+use observe::{ObserveError, OpenStores};
 use records::{Record, Records};
-use report::{Failure, Moment, Synced, report};
+use report::{Failure, Moment, Synced};
 use settle::Rendered;
 use settled::is_frozen;
 use unjudged::Unjudged;
@@ -105,6 +109,7 @@ impl<S: Stores> Reconciler for Pull<S> {
     async fn reconcile(&self, object: Arc<ExternalSecret>, name: &Name) -> Report<ExternalSecretStatus> {
         if self.is_foreign(&object) {
             self.bar(name);
+            self.context.feed.forget(name);
             self.records.forget(name);
             return Report::NotOurs;
         }
@@ -118,7 +123,7 @@ impl<S: Stores> Reconciler for Pull<S> {
             Err(error) => {
                 self.bar(name);
                 self.records.bar(name, Resource::as_it_is(&object));
-                return report(&object, None, Err(Failure::Spec(error)), &moment);
+                return self.report_failure(&object, None, name, Failure::Spec(error), &moment).await;
             }
         };
         // Before anything is read, so that no event is missed.
@@ -133,7 +138,13 @@ impl<S: Stores> Reconciler for Pull<S> {
             Synced::Held { .. } => SyncState::Kept,
             Synced::Unchanged | Synced::Done { .. } => SyncState::Synced,
         });
-        let report = report(&object, Some(&desired), result, &moment);
+        let report = match result {
+            Ok(synced) => {
+                self.context.feed.heed(name, BTreeSet::new());
+                report::success(&object, &desired, synced, &moment)
+            }
+            Err(failure) => self.report_failure(&object, Some(&desired), name, failure, &moment).await,
+        };
         match (&report, in_place) {
             (_, Some(state)) => self.context.feed.record(name, state),
             (Report::Verdict { verdict, .. }, None) => {
@@ -157,13 +168,20 @@ impl<S: Stores> Reconciler for Pull<S> {
         self.bar(name);
         let object = self.context.cluster.raw::<ExternalSecret>(&name.namespace, &name.name).await?;
         let Some(rest) = object.map(remains::of).filter(|rest| !self.is_foreign(rest)) else {
+            self.context.feed.forget(name);
             self.records.forget(name);
             return Ok(Fate::Left);
         };
         if rest.metadata.deletion_timestamp.is_some() {
+            self.context.feed.forget(name);
             return Ok(Fate::Ends(Box::new(rest)));
         }
         self.records.bar(name, Resource::as_it_is(&rest));
+        if let Some(earlier) = earlier::spec(&rest)
+            && let Err(Failure::Write(error)) = self.judge_earlier(&rest, name, &earlier).await
+        {
+            return Err(error);
+        }
         Ok(Fate::Told(Advice::correct()))
     }
 
@@ -191,9 +209,11 @@ impl<S: Stores> Pull<S> {
         self.records.forget(name);
     }
 
-    /// Drops the subscriptions of one that reads no store now.
+    /// Drops the subscriptions of one that reads no store now. It goes on to heed what its target
+    /// holds.
     fn bar(&self, name: &Name) {
-        self.unsubscribe(name);
+        self.context.feed.subscribe(name, Vec::new(), Follow::Never);
+        self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), Interest::default());
         self.losses.unjudged(name, Unjudged::Barred);
     }
 
@@ -207,20 +227,24 @@ impl<S: Stores> Pull<S> {
         let behind = self.context.feed.is_behind(name);
         let losing = self.losses.awaits(name);
         let record = self.records.of(name);
-        let opened = observe::open(desired, &self.stores).await;
-        self.losses.opened(name, |store| opened.reads(store));
-        let opened = opened.all().map_err(|error| self.lost_access(name, error))?;
-        let today = Inputs {
-            resource: Resource::of(desired),
-            stores: Sessions::of(&opened),
-            paths: if behind || losing { Paths::Moved } else { Paths::AsRead },
-            target: record.as_ref().and_then(|record| record.inputs.target.clone()),
-        };
         let was_read_as_asked = is_frozen(object, desired);
-        if was_read_as_asked && let Some(held) = self.hold(object, desired, name, &today, &opened).await? {
-            self.losses.unjudged(name, Unjudged::Decided);
-            return Ok(held);
+        let target = record.as_ref().and_then(|record| record.inputs.target.clone());
+        let paths = if behind || losing { Paths::Moved } else { Paths::AsRead };
+        let today = |opened: &OpenStores| {
+            let (resource, stores) = (Resource::of(desired), Sessions::of(opened));
+            Inputs { resource, stores, paths, target: target.clone() }
+        };
+        if was_read_as_asked {
+            let rendered = earlier::rendered(object, desired);
+            let opened = self.open(&rendered, name).await?;
+            let today = today(&opened);
+            if let Some(held) = self.hold(object, desired, &rendered, name, &today, &opened).await? {
+                self.losses.unjudged(name, Unjudged::Decided);
+                return Ok(held);
+            }
         }
+        let opened = self.open(desired, name).await?;
+        let today = today(&opened);
         if !was_read_as_asked && self.is_settled(object, desired, name, &today).await? {
             return Ok(Synced::Unchanged);
         }
@@ -241,6 +265,27 @@ impl<S: Stores> Pull<S> {
             self.context.metrics.propagated(Stage::Pull, announced.elapsed());
         }
         Ok(Synced::Done { applied, versions, warnings, is_synced })
+    }
+
+    async fn open(&self, desired: &Desired, name: &Name) -> Result<OpenStores, Failure> {
+        let opened = observe::open(desired, &self.stores).await;
+        self.losses.opened(name, |store| opened.reads(store));
+        opened.all().map_err(|error| self.lost_access(name, error))
+    }
+
+    /// The report on a failure, and on what the target holds meanwhile.
+    async fn report_failure(
+        &self,
+        object: &ExternalSecret,
+        desired: Option<&Desired>,
+        name: &Name,
+        failure: Failure,
+        moment: &Moment,
+    ) -> Report<ExternalSecretStatus> {
+        match self.holding(object, name, &failure).await {
+            Ok(holding) => report::failure(object, desired, &failure, holding, moment),
+            Err(undecided) => report::failure(object, desired, &undecided, Holding::Unknown, moment),
+        }
     }
 
     /// What it subscribed to before may be read with logins that have ended.

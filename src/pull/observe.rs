@@ -20,7 +20,7 @@ use crate::domain::path::{PathError, RemotePath};
 use crate::domain::remote::{Entry, EntryState};
 use crate::feed::{Feed, Follow, Freshness, ReadError, Source};
 use crate::store::error::Family;
-use crate::store::{StoreClient, StoreError, StoreName, StoreRefusal, Stores};
+use crate::store::{Site, StoreClient, StoreError, StoreName, StoreRefusal, Stores};
 
 /// Why nothing can be decided. The target is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -31,6 +31,14 @@ pub enum ObserveError {
     /// A key that names no entry.
     #[error("spec.data: {0}")]
     Path(PathError),
+    /// A store that led to a path that the target was rendered from, and leads elsewhere now.
+    #[error("{store} no longer leads to {path}, which the target was rendered from")]
+    Moved {
+        /// `Kind/name`.
+        store: String,
+        /// `mount/path`.
+        path: String,
+    },
     /// A failed read. The target keeps its data.
     #[error("{store}: {cause}")]
     Read {
@@ -53,6 +61,7 @@ impl ObserveError {
             ObserveError::Store(_)
             | ObserveError::Read { cause: ReadError::WentBack { .. }, .. }
             | ObserveError::Path(_)
+            | ObserveError::Moved { .. }
             | ObserveError::Cluster(_) => false,
         }
     }
@@ -68,6 +77,11 @@ impl Located {
     /// Whether this reference leads to it.
     pub fn leads_from(&self, reference: &Reference) -> bool {
         self.reference == *reference
+    }
+
+    /// Where it leads.
+    pub fn site(&self) -> Site {
+        self.source.site()
     }
 
     /// The path it leads to.
@@ -95,6 +109,11 @@ impl Opened {
         }
     }
 
+    /// The stores that can be used.
+    pub fn usable(self) -> OpenStores {
+        self.0.into_iter().filter_map(|(store, opened)| Some((store, opened.ok()?))).collect()
+    }
+
     /// All stores.
     ///
     /// # Errors
@@ -102,6 +121,15 @@ impl Opened {
     pub fn all(self) -> Result<OpenStores, ObserveError> {
         self.0.into_iter().map(|(store, opened)| Ok((store, opened.map_err(ObserveError::Store)?))).collect()
     }
+}
+
+/// One of these stores.
+///
+/// # Errors
+/// [`ObserveError::Store`] if it is none of them.
+pub fn client(opened: &OpenStores, store: &StoreName) -> Result<Arc<dyn StoreClient>, ObserveError> {
+    let missing = || ObserveError::Store(StoreRefusal::NotFound { store: store.clone() });
+    opened.get(store).cloned().ok_or_else(missing)
 }
 
 /// Opens each store once, without a request to a server.
@@ -137,11 +165,23 @@ pub async fn locate(desired: &Desired, opened: &OpenStores) -> Result<Vec<Locate
             continue;
         }
         let path = RemotePath::parse_read(client.mount(), &reference.key).map_err(ObserveError::Path)?;
-        let key = client.path_key(&path).await.map_err(|error| read_error(reference, ReadError::Store(error)))?;
-        let source = Source { client, kind: reference.store.kind(), key, path, version: reference.version };
-        located.push(Located { reference: reference.clone(), source });
+        located.push(self::located(reference, client, path).await?);
     }
     Ok(located)
+}
+
+/// Finds the place of one reference, which leads to this path.
+///
+/// # Errors
+/// [`ObserveError::Read`] for a server that does not describe its mounts.
+pub async fn located(
+    reference: &Reference,
+    client: Arc<dyn StoreClient>,
+    path: RemotePath,
+) -> Result<Located, ObserveError> {
+    let key = client.path_key(&path).await.map_err(|error| read_error(reference, ReadError::Store(error)))?;
+    let source = Source { client, kind: reference.store.kind(), key, path, version: reference.version };
+    Ok(Located { reference: reference.clone(), source })
 }
 
 /// Declares to the feed what is read and whether changes matter.

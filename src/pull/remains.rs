@@ -1,5 +1,5 @@
 //! Reads what it can of an ExternalSecret that does not decode: its stores, which decide which
-//! controller serves it.
+//! controller serves it, and its status, which shows what its target holds.
 
 use kube::core::DynamicObject;
 use serde_json::Value;
@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::api::external_secret::{DataFrom, ExternalSecretSpec, SourceRef};
 use crate::api::{ExternalSecret, StoreRef};
 
-/// An ExternalSecret with only the metadata and the stores of this object: enough to release it,
-/// and not to be used otherwise.
+/// An ExternalSecret with only the metadata, the stores and the status of this object: enough to
+/// release it, and to take back what it holds. Do not use it otherwise.
 pub fn of(object: DynamicObject) -> ExternalSecret {
     let spec = &object.data["spec"];
     let entries = ["data", "dataFrom"].into_iter().flat_map(|list| spec[list].as_array().into_iter().flatten());
@@ -19,7 +19,8 @@ pub fn of(object: DynamicObject) -> ExternalSecret {
         .collect();
     let secret_store_ref = store_ref(&spec["secretStoreRef"]);
     let spec = ExternalSecretSpec { secret_store_ref, data_from, ..ExternalSecretSpec::default() };
-    ExternalSecret { metadata: object.metadata, spec, status: None }
+    let status = serde_json::from_value(object.data["status"].clone()).ok();
+    ExternalSecret { metadata: object.metadata, spec, status }
 }
 
 fn store_ref(value: &Value) -> Option<StoreRef> {
@@ -44,10 +45,12 @@ mod tests {
                 "data": [{ "secretKey": 7, "sourceRef": store("b") }, "odd", { "sourceRef": { "storeRef": { "kind": "Odd" } } }],
                 "dataFrom": [{ "find": "odd", "sourceRef": store("c") }],
             },
+            "status": { "binding": { "name": "odd" } },
         }));
         let read = of(object.unwrap());
         let names: Vec<String> = stores(&read.spec, "team").map(|store| store.name).collect();
         assert_eq!(names, ["a", "b", "c"]);
         assert_eq!(read.metadata.name.as_deref(), Some("odd"));
+        assert_eq!(read.status.unwrap().binding.unwrap().name, "odd");
     }
 }

@@ -8,9 +8,11 @@ use k8s_openapi::jiff::Timestamp;
 use super::apply::Applied;
 use super::bound::Halt;
 use super::desired::{Desired, Refresh, SpecError};
+use super::earlier::Holding;
 use super::observe::ObserveError;
 use super::plan::{PathVersion, Presence};
 use super::refusal::Refusal;
+use super::settled::is_frozen;
 use crate::api::ExternalSecret;
 use crate::api::condition::{self, Condition, ConditionStatus, READY, Reason};
 use crate::api::external_secret::{Binding, ExternalSecretStatus};
@@ -33,6 +35,11 @@ const SPEC_EDITED: &str = "; the spec was edited since, and the store is not rea
 /// afterwards.
 const STORE_EDITED: &str = "; its store was edited since, and is not read again, as refreshPolicy or refreshInterval asks: \
      delete the Secret, and Waypost creates it again";
+/// When a resource is tried again whose spec cannot be used: somebody may have withdrawn the consent
+/// for what its target holds without announcing it.
+const HOLDING_RETRY: Duration = Duration::from_secs(3600);
+/// Added to the message of a problem if the target went with what it held.
+const TAKEN_BACK: &str = "; the target was deleted, because a producer took back what it held";
 /// Added to the message of a problem if there is a target.
 const KEEPS_DATA: &str = "; the target keeps its data meanwhile";
 
@@ -103,24 +110,35 @@ pub struct Moment {
     pub heartbeat: Duration,
 }
 
-/// What users see after this reconcile.
-pub fn report(
+/// What users see after a reconcile that succeeded.
+pub fn success(
     object: &ExternalSecret,
-    desired: Option<&Desired>,
-    result: Result<Synced, Failure>,
+    desired: &Desired,
+    result: Synced,
     moment: &Moment,
 ) -> Report<ExternalSecretStatus> {
-    match (result, desired) {
-        (Ok(Synced::Unchanged), Some(desired)) => unchanged(object, desired, moment),
-        (Ok(Synced::Held { store, permission }), Some(desired)) => held(object, desired, store, permission, moment),
-        (Ok(Synced::Done { applied, versions, warnings, is_synced }), Some(desired)) => {
+    match result {
+        Synced::Unchanged => unchanged(object, desired, moment),
+        Synced::Held { store, permission } => held(object, desired, store, permission, moment),
+        Synced::Done { applied, versions, warnings, is_synced } => {
             let version = is_synced.then(|| desired.synced_resource_version.clone());
             synced(object, desired, &applied, versions, &warnings, version, moment)
         }
-        (Err(Failure::Observe(ObserveError::Store(StoreRefusal::OtherController { .. }))), _) => Report::NotOurs,
-        (Err(Failure::Halted(Halt::LookAround(pause))), _) => Report::Undecided { requeue: Requeue::After(pause) },
-        (Err(failure), desired) => failed(object, desired, &failure, moment),
-        (Ok(_), None) => Report::Undecided { requeue: Requeue::AwaitChange },
+    }
+}
+
+/// What users see after one that failed. `holding` is what became of the target.
+pub fn failure(
+    object: &ExternalSecret,
+    desired: Option<&Desired>,
+    failure: &Failure,
+    holding: Holding,
+    moment: &Moment,
+) -> Report<ExternalSecretStatus> {
+    match failure {
+        Failure::Observe(ObserveError::Store(StoreRefusal::OtherController { .. })) => Report::NotOurs,
+        Failure::Halted(Halt::LookAround(pause)) => Report::Undecided { requeue: Requeue::After(*pause) },
+        failure => failed(object, desired, failure, holding, moment),
     }
 }
 
@@ -244,22 +262,56 @@ fn failed(
     object: &ExternalSecret,
     desired: Option<&Desired>,
     failure: &Failure,
+    holding: Holding,
     moment: &Moment,
 ) -> Report<ExternalSecretStatus> {
     let mut after = object.status.clone().unwrap_or_default();
-    let message = known_cause(object, failure).unwrap_or_else(|| {
-        let has_target = after.binding.as_ref().is_some_and(|binding| !binding.name.is_empty());
-        let word = if has_target && keeps_data(failure) { KEEPS_DATA } else { "" };
-        format!("{}{word}", text(failure))
+    let has_target = after.binding.as_ref().is_some_and(|binding| !binding.name.is_empty());
+    let is_taken_back = holding == Holding::TakenBack || !has_target && was_taken_back(&after);
+    let message = known_cause(object, failure).filter(|_| holding != Holding::TakenBack).unwrap_or_else(|| {
+        let word = match has_target && keeps_data(failure) {
+            _ if is_taken_back => TAKEN_BACK,
+            true => KEEPS_DATA,
+            false => "",
+        };
+        let is_held = has_target
+            && !is_taken_back
+            && concerns_rendered(failure)
+            && desired.is_some_and(|desired| is_frozen(object, desired));
+        let edited = if is_held && spec_was_edited(&after, object) { SPEC_EDITED } else { "" };
+        format!("{}{word}{edited}", text(failure))
     });
     let verdict = Verdict { ready: false, reason: reason(failure), message };
-    if matches!(failure, Failure::Refused(refusal) if refusal.takes_target()) {
+    if holding == Holding::TakenBack || matches!(failure, Failure::Refused(refusal) if refusal.takes_target()) {
         after.binding = None;
     }
     after.observed_generation = object.metadata.generation;
     set_condition(&mut after, object, &verdict, moment);
-    let requeue = requeue(failure, desired);
+    let requeue = match (holding, requeue(failure, desired)) {
+        (Holding::Unknown, Requeue::AwaitChange | Requeue::After(_)) => Requeue::AskAgain,
+        (Holding::Permitted, Requeue::AwaitChange) => Requeue::After(HOLDING_RETRY),
+        (_, requeue) => requeue,
+    };
     changed(object, verdict, after, requeue)
+}
+
+/// Whether the status says that the target went with what it held.
+fn was_taken_back(status: &ExternalSecretStatus) -> bool {
+    let ready = condition::find(&status.conditions, READY);
+    ready.and_then(|ready| ready.message.as_deref()).is_some_and(|message| message.contains(TAKEN_BACK))
+}
+
+/// Whether a failure may be about a store or a path that the present spec does not name.
+fn concerns_rendered(failure: &Failure) -> bool {
+    match failure {
+        Failure::Observe(ObserveError::Store(_) | ObserveError::Moved { .. } | ObserveError::Read { .. })
+        | Failure::Refused(Refusal::NotPermitted(_)) => true,
+        Failure::Spec(_)
+        | Failure::Observe(ObserveError::Path(_) | ObserveError::Cluster(_))
+        | Failure::Refused(_)
+        | Failure::Halted(_)
+        | Failure::Write(_) => false,
+    }
 }
 
 fn reason(failure: &Failure) -> Reason {
@@ -270,7 +322,7 @@ fn reason(failure: &Failure) -> Reason {
         Failure::Observe(ObserveError::Path(_)) => Reason::InvalidSpec,
         // A store that could not be reached is a failed read like any other.
         Failure::Observe(ObserveError::Store(StoreRefusal::Failed(_)))
-        | Failure::Observe(ObserveError::Read { .. } | ObserveError::Cluster(_))
+        | Failure::Observe(ObserveError::Read { .. } | ObserveError::Moved { .. } | ObserveError::Cluster(_))
         | Failure::Write(_) => Reason::SecretSyncedError,
         Failure::Observe(ObserveError::Store(refusal)) => refusal.reason(),
     }

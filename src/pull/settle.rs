@@ -12,7 +12,7 @@ use super::apply::{self, Applied};
 use super::bound::Halt;
 use super::consent::{self, Consumer};
 use super::desired::{Desired, Reference, Refresh};
-use super::observe::{self, Located, OpenStores, ReadPaths};
+use super::observe::{self, Located, ObserveError, OpenStores, ReadPaths};
 use super::ownership::{Whose, whose};
 use super::plan::{self, Observed, PathVersion, Snapshot, Step, TargetState, Written, plan};
 use super::records::Record;
@@ -24,8 +24,8 @@ use crate::api::{names, wish};
 use crate::cluster::ClusterError;
 use crate::controller::drive::Reconciler;
 use crate::domain::object_name::Name;
-use crate::feed::{Follow, Freshness, Labels};
-use crate::store::{StoreName, Stores};
+use crate::feed::{Follow, Freshness, Labels, ReadError};
+use crate::store::{StoreError, StoreName, Stores};
 
 /// How often a write is decided again because the target changed meanwhile, before the object is
 /// requeued.
@@ -157,7 +157,11 @@ impl<S: Stores> Pull<S> {
         }
     }
 
-    async fn consumer(&self, desired: &Desired, snapshots: &[(Reference, Snapshot)]) -> Result<Consumer, ClusterError> {
+    pub(super) async fn consumer(
+        &self,
+        desired: &Desired,
+        snapshots: &[(Reference, Snapshot)],
+    ) -> Result<Consumer, ClusterError> {
         let name = Name::new(&desired.namespace, &desired.name);
         let asked = consent::asks_for_labels(snapshots);
         // Before they are read, so that no change is missed.
@@ -170,9 +174,17 @@ impl<S: Stores> Pull<S> {
     }
 
     /// Deletes a target whose producer withdrew its consent, if the producer asks for it; otherwise
-    /// leaves it unchanged. A former target holds what was withdrawn as well.
-    async fn refuse(&self, object: &ExternalSecret, desired: &Desired, refusal: Refusal) -> Failure {
-        if refusal.takes_target() {
+    /// leaves it unchanged. A former target holds what was withdrawn as well. If a standby that lags
+    /// may have shown a consent that was given back since, nothing is deleted.
+    pub(super) async fn refuse(&self, object: &ExternalSecret, desired: &Desired, refusal: Refusal) -> Failure {
+        if let Refusal::NotPermitted(denial) = &refusal
+            && refusal.takes_target()
+        {
+            let name = Name::new(&desired.namespace, &desired.name);
+            if self.context.feed.may_lack_consents(&name) {
+                let cause = ReadError::Store(StoreError::Stale { path: denial.path.clone() });
+                return Failure::Observe(ObserveError::Read { store: denial.store.clone(), cause });
+            }
             let gone = async {
                 let cluster = &self.context.cluster;
                 let target = observe::live(cluster, desired).await.map_err(Failure::Write)?;

@@ -18,11 +18,13 @@ use serde_json::value::RawValue;
 use super::apply::Applied;
 use super::consent::Consumer;
 use super::desired::{self, Desired, Refresh, SpecError};
+use super::earlier::Holding;
 use super::observe::{self, OpenStores};
 use super::plan::{Observed, Presence, Snapshot, Step, TargetState, Written, plan, written};
 use super::refusal::Refusal;
-use super::report::{Failure, Moment, Permission, StoreSince, Synced, report};
+use super::report::{self, Failure, Moment, Permission, StoreSince, Synced};
 use crate::api::condition::{self, READY, Reason};
+use crate::api::external_secret::ExternalSecretStatus;
 use crate::api::path_status::PulledPath;
 use crate::api::{ExternalSecret, names};
 use crate::controller::report::{Report, Requeue};
@@ -67,6 +69,19 @@ fn spec_with(pointer: &str, value: serde_json::Value) -> serde_json::Value {
 
 fn desired(spec: serde_json::Value) -> Desired {
     Desired::parse(&object(spec)).unwrap()
+}
+
+/// The report on either outcome of a reconcile, whose target holds nothing else.
+fn report(
+    object: &ExternalSecret,
+    desired: &Desired,
+    result: Result<Synced, Failure>,
+    moment: &Moment,
+) -> Report<ExternalSecretStatus> {
+    match result {
+        Ok(synced) => report::success(object, desired, synced, moment),
+        Err(failure) => report::failure(object, Some(desired), &failure, Holding::Nothing, moment),
+    }
 }
 
 fn live_entry(version: u64, json: &str) -> EntryState {
@@ -413,7 +428,7 @@ fn done(desired: &Desired, version: u64) -> Synced {
 fn an_unchanged_status_is_not_written_before_the_heartbeat() {
     let mut object = object(spec());
     let desired = Desired::parse(&object).unwrap();
-    let mut status_after = |result, seconds| match report(&object, Some(&desired), Ok(result), &moment(seconds)) {
+    let mut status_after = |result, seconds| match report(&object, &desired, Ok(result), &moment(seconds)) {
         Report::Verdict { status, requeue, .. } => {
             let changed = status.before.as_ref() != Some(&status.after);
             object.status = Some(status.after);
@@ -433,15 +448,14 @@ fn an_unchanged_status_is_not_written_before_the_heartbeat() {
 fn an_edit_of_what_is_read_once_is_noted_and_said_once() {
     let mut object = object(spec_with("/refreshInterval", json!("0")));
     let desired = Desired::parse(&object).unwrap();
-    let Report::Verdict { status, .. } = report(&object, Some(&desired), Ok(done(&desired, 1)), &moment(1000)) else {
+    let Report::Verdict { status, .. } = report(&object, &desired, Ok(done(&desired, 1)), &moment(1000)) else {
         panic!("a sync has a verdict");
     };
     object.status = Some(status.after);
     let held = || Ok(Synced::Held { store: StoreSince::AsItWas, permission: Permission::Given });
     for generation in [2, 3] {
         object.metadata.generation = Some(generation);
-        let Report::Verdict { verdict, status, requeue } = report(&object, Some(&desired), held(), &moment(1010))
-        else {
+        let Report::Verdict { verdict, status, requeue } = report(&object, &desired, held(), &moment(1010)) else {
             panic!("generation {generation} was not noted");
         };
         assert_eq!((verdict.ready, requeue), (true, Requeue::AwaitChange));
@@ -450,7 +464,7 @@ fn an_edit_of_what_is_read_once_is_noted_and_said_once() {
         assert_eq!([status.after.observed_generation, ready.observed_generation], [Some(generation); 2]);
         assert_eq!(ready.last_transition_time, Some(Time(moment(1000).now)));
         object.status = Some(status.after.clone());
-        let Report::Verdict { status: again, .. } = report(&object, Some(&desired), held(), &moment(1020)) else {
+        let Report::Verdict { status: again, .. } = report(&object, &desired, held(), &moment(1020)) else {
             panic!("what is held has a verdict");
         };
         assert_eq!(again.after, status.after);
@@ -461,13 +475,13 @@ fn an_edit_of_what_is_read_once_is_noted_and_said_once() {
 fn an_edit_of_the_store_of_what_is_not_read_again_is_said_until_it_is_as_it_was() {
     let mut object = object(spec_with("/refreshPolicy", json!("OnChange")));
     let desired = Desired::parse(&object).unwrap();
-    let Report::Verdict { status, .. } = report(&object, Some(&desired), Ok(done(&desired, 1)), &moment(1000)) else {
+    let Report::Verdict { status, .. } = report(&object, &desired, Ok(done(&desired, 1)), &moment(1000)) else {
         panic!("a sync has a verdict");
     };
     object.status = Some(status.after);
     let mut says = |store| {
         let held = Ok(Synced::Held { store, permission: Permission::Given });
-        let Report::Verdict { verdict, status, .. } = report(&object, Some(&desired), held, &moment(1010)) else {
+        let Report::Verdict { verdict, status, .. } = report(&object, &desired, held, &moment(1010)) else {
             panic!("what is held has a verdict");
         };
         object.status = Some(status.after);
@@ -481,13 +495,13 @@ fn an_edit_of_the_store_of_what_is_not_read_again_is_said_until_it_is_as_it_was(
 fn what_is_held_again_after_a_failure_is_ready_again() {
     let mut object = object(spec_with("/refreshInterval", json!("0")));
     let desired = Desired::parse(&object).unwrap();
-    let Report::Verdict { status, .. } = report(&object, Some(&desired), Ok(done(&desired, 1)), &moment(1000)) else {
+    let Report::Verdict { status, .. } = report(&object, &desired, Ok(done(&desired, 1)), &moment(1000)) else {
         panic!("a sync has a verdict");
     };
     object.status = Some(status.after);
     let gone = StoreRefusal::NotFound { store: StoreName::cluster("vault") };
     let failure = Failure::Observe(observe::ObserveError::Store(gone));
-    let Report::Verdict { verdict, status, .. } = report(&object, Some(&desired), Err(failure), &moment(1010)) else {
+    let Report::Verdict { verdict, status, .. } = report(&object, &desired, Err(failure), &moment(1010)) else {
         panic!("a failure has a verdict");
     };
     assert!(
@@ -497,7 +511,7 @@ fn what_is_held_again_after_a_failure_is_ready_again() {
     );
     object.status = Some(status.after);
     let held = Ok(Synced::Held { store: StoreSince::Unknown, permission: Permission::Given });
-    let Report::Verdict { verdict, .. } = report(&object, Some(&desired), held, &moment(1020)) else {
+    let Report::Verdict { verdict, .. } = report(&object, &desired, held, &moment(1020)) else {
         panic!("what is held has a verdict");
     };
     assert_eq!((verdict.ready, verdict.reason), (true, Reason::SecretSynced));
@@ -507,15 +521,14 @@ fn what_is_held_again_after_a_failure_is_ready_again() {
 fn a_failure_keeps_what_was_synced_and_says_why() {
     let mut object = object(spec());
     let desired = Desired::parse(&object).unwrap();
-    let Report::Verdict { status, .. } = report(&object, Some(&desired), Ok(done(&desired, 1)), &moment(1000)) else {
+    let Report::Verdict { status, .. } = report(&object, &desired, Ok(done(&desired, 1)), &moment(1000)) else {
         panic!("a sync has a verdict");
     };
     object.status = Some(status.after.clone());
     let sealed = crate::feed::ReadError::Store(crate::store::StoreError::Sealed { server: "https://vault".into() });
     let failure =
         Failure::Observe(observe::ObserveError::Read { store: "ClusterSecretStore/vault".into(), cause: sealed });
-    let Report::Verdict { verdict, status: failed, requeue } =
-        report(&object, Some(&desired), Err(failure), &moment(1010))
+    let Report::Verdict { verdict, status: failed, requeue } = report(&object, &desired, Err(failure), &moment(1010))
     else {
         panic!("a failure has a verdict");
     };
@@ -532,8 +545,7 @@ fn an_open_circuit_does_not_hide_the_cause_behind_a_countdown() {
     let mut failed_with = |error: crate::store::StoreError| {
         let cause = crate::feed::ReadError::Store(error);
         let failure = Failure::Observe(observe::ObserveError::Read { store: "ClusterSecretStore/vault".into(), cause });
-        let Report::Verdict { verdict, status, .. } = report(&object, Some(&desired), Err(failure), &moment(1000))
-        else {
+        let Report::Verdict { verdict, status, .. } = report(&object, &desired, Err(failure), &moment(1000)) else {
             panic!("a failure has a verdict");
         };
         let written = status.before.as_ref() != Some(&status.after);

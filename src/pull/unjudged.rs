@@ -23,6 +23,7 @@ pub fn by(failure: &Failure) -> Option<Unjudged> {
         Failure::Refused(_)
         | Failure::Observe(
             ObserveError::Path(_)
+            | ObserveError::Moved { .. }
             | ObserveError::Read { cause: ReadError::WentBack { .. }, .. }
             | ObserveError::Store(
                 StoreRefusal::NotFound { .. }

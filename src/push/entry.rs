@@ -449,7 +449,7 @@ impl Applier<'_> {
     ) -> Result<(), ApplyError> {
         // Only then do consumers know that a property which was removed earlier is removed for good.
         let removes = chain.entry.data().is_some() && claim::withdraws(changes);
-        let unsaid = Unsaid::new(access.announce, removes.then_some(Pushed::Consent.into()));
+        let unsaid = Unsaid::new(access.announce, removes.then_some(Pushed::Release.into()));
         let settled = self.settle(access, chain, changes).await;
         if settled.as_ref().is_err_and(|error| !error.leaves_open()) {
             unsaid.forget();

@@ -511,7 +511,7 @@ impl<'a> Turn<'a> {
                     News::Found(version, settled.created)
                 }
                 Some(version) => Pushed::Version(version, settled.created).into(),
-                None if removes && outcome.removal == Removal::Done => Pushed::Consent.into(),
+                None if removes && outcome.removal == Removal::Done => Pushed::Release.into(),
                 None => continue,
             };
             (self.world.announce)(site, news);

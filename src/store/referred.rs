@@ -12,11 +12,7 @@ pub fn by_push<'a>(push: &'a PushSecret, namespace: &'a str) -> impl Iterator<It
     let listed = push.status.iter().flat_map(|status| {
         status.synced_push_secrets.keys().chain(status.former_locations.iter().map(|former| &former.store))
     });
-    let ledger = listed.filter_map(move |key| {
-        let (kind, name) = key.split_once('/')?;
-        Some(StoreName::referred(namespace, StoreKind::from_word(kind)?, name))
-    });
-    named.chain(ledger)
+    named.chain(listed.filter_map(move |key| shown(namespace, key)))
 }
 
 /// The kinds of which a PushSecret selects stores by labels, for all mappings or for some.
@@ -26,10 +22,18 @@ pub fn selected_by_push(push: &PushSecret) -> impl Iterator<Item = StoreKind> + 
     references.filter(|reference| reference.label_selector.is_some()).map(PushStoreRef::kind)
 }
 
-/// The stores that an ExternalSecret names.
+/// The stores that an ExternalSecret names, and those that its target was rendered from.
 pub fn by_pull<'a>(pull: &'a ExternalSecret, namespace: &'a str) -> impl Iterator<Item = StoreName> + 'a {
     let of_entries = pull.spec.data.iter().filter_map(|entry| entry.source_ref.as_ref()?.store_ref.as_ref());
-    pull.spec.secret_store_ref.iter().chain(of_entries).filter_map(move |reference| {
+    let named = pull.spec.secret_store_ref.iter().chain(of_entries).filter_map(move |reference| {
         reference.name.as_deref().map(|name| StoreName::referred(namespace, reference.kind(), name))
-    })
+    });
+    let rendered = pull.status.iter().flat_map(|status| &status.paths);
+    named.chain(rendered.filter_map(move |path| shown(namespace, &path.store)))
+}
+
+/// A store, as a status shows it.
+fn shown(namespace: &str, store: &str) -> Option<StoreName> {
+    let (kind, name) = store.split_once('/')?;
+    Some(StoreName::referred(namespace, StoreKind::from_word(kind)?, name))
 }

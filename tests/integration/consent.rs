@@ -256,3 +256,44 @@ async fn rf2_a_withdrawal_reaches_who_is_read_once_on_change_never_or_at_one_ver
     }
     Ok(())
 }
+
+/// What a target holds is its producer's, whatever its spec names by now: one that is not read again,
+/// and one whose spec cannot be carried out.
+#[tokio::test]
+async fn rf2_a_withdrawal_reaches_who_was_edited_after_it_was_read() -> anyhow::Result<()> {
+    let here = |namespace: &str| json!({ "namespaces": [namespace], "onWithdrawal": "Delete" });
+    let stage = in_sync("rf2edit", |stage| here(&stage.consumer)).await?;
+    let reads = |key: &str, property: &str| json!({ "data": [{ "secretKey": "PASSWORD", "remoteRef": { "key": key, "property": property } }] });
+    let missing = format!("{}-missing", stage.path());
+    let edited = [
+        ("once", json!({ "refreshPolicy": "CreatedOnce" }), reads(&missing, "password"), "True", "SecretSynced"),
+        ("path", json!({}), reads(&missing, "password"), "False", "PathNotFound"),
+        ("property", json!({}), reads(&stage.path(), "missing"), "False", "PropertyNotFound"),
+        ("spec", json!({}), reads("../escapes", "password"), "False", "InvalidSpec"),
+    ];
+    for (name, policy, edit, status, reason) in &edited {
+        let mut spec = policy.clone();
+        spec["target"] = json!({ "name": name });
+        stage.pull(name, &[("PASSWORD", "password")], spec).await?;
+        stage.holds(&stage.consumer, name, &[("PASSWORD", "first")]).await?;
+        stage.ready::<ExternalSecret>(&stage.consumer, name, "True", "SecretSynced").await?;
+        let pulls = stage.api::<ExternalSecret>(&stage.consumer);
+        pulls.patch(name, &PatchParams::default(), &Patch::Merge(json!({ "spec": edit }))).await?;
+        stage.ready::<ExternalSecret>(&stage.consumer, name, status, reason).await?;
+        stage.holds(&stage.consumer, name, &[("PASSWORD", "first")]).await?;
+    }
+    pushed(&stage, here("somebody-else")).await?;
+    for (name, ..) in &edited {
+        wait::until(&format!("the target of {name} to go"), SOON, async || {
+            Ok(stage.api::<Secret>(&stage.consumer).get_opt(name).await?.is_none().then_some(()))
+        })
+        .await?;
+        wait::until(&format!("{name} to say so"), SOON, async || {
+            let status = stage.api::<ExternalSecret>(&stage.consumer).get(name).await?.status.unwrap_or_default();
+            let said = status.conditions.into_iter().filter_map(|condition| condition.message);
+            Ok(said.into_iter().any(|said| said.contains("took back what it held")).then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
+}

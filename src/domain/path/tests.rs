@@ -8,6 +8,23 @@ fn entry(mount: &str, path: &str) -> RemotePath {
     RemotePath { mount: Mount::parse(mount).unwrap(), path: LogicalPath::parse(path).unwrap() }
 }
 
+/// Whatever it is called: what looks like another spelling is none.
+#[test]
+fn an_entry_is_found_again_by_what_a_status_shows_of_it() {
+    for (mount, path) in [("secret", "db"), ("secret", "data/db"), ("secret", "secret/db"), ("team-a/kv", "a/b")] {
+        let shown = entry(mount, path).to_string();
+        for spelled in [mount.to_owned(), format!("/{mount}/")] {
+            assert_eq!(RemotePath::shown(Some(&spelled), &shown), Some(entry(mount, path)), "{shown}");
+        }
+        assert_eq!(RemotePath::shown(Some("other"), &shown), None, "{shown}");
+        assert_eq!(RemotePath::shown(Some(&format!("{mount}s")), &shown), None, "{shown}");
+        let first = (!mount.contains('/')).then(|| entry(mount, path));
+        assert_eq!(RemotePath::shown(None, &shown).filter(|_| first.is_some()), first, "{shown}");
+    }
+    assert_eq!(RemotePath::shown(None, "secret"), None);
+    assert_eq!(RemotePath::shown(Some("secret"), "secret/../db"), None);
+}
+
 #[test]
 fn every_spelling_of_an_entry_is_one_entry() {
     let want = entry("secret", "platform-data/postgres/temporal");

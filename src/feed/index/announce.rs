@@ -61,6 +61,7 @@ impl Index {
                 self.announce_version(site, Seen { version: 0, live: false, consents: None, created }, now)
             }
             Pushed::Consent => self.announce_consent(site, now),
+            Pushed::Release => self.announce_release(site, now),
         }
     }
 
@@ -69,12 +70,12 @@ impl Index {
         let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
         let version = match pushed {
             Pushed::Version(version, _) | Pushed::Removal(version) => version,
-            Pushed::Purge | Pushed::Consent => 0,
+            Pushed::Purge | Pushed::Consent | Pushed::Release => 0,
         };
         let in_vain = path.hint.and_then(|hint| hint.in_vain);
         path.hint = Some(Hint { version, at: now, in_vain });
         match pushed {
-            Pushed::Consent => self.permit(site, now, now),
+            Pushed::Consent | Pushed::Release => self.permit(site, now, now),
             Pushed::Version(..) | Pushed::Removal(_) | Pushed::Purge => {
                 let concerned = self.concerned(site);
                 self.wake_announced(concerned, now)
@@ -134,26 +135,6 @@ impl Index {
             }
         }
         self.wake(names, now)
-    }
-
-    /// Other consents at the same version: all earlier reads are outdated.
-    fn announce_consent(&mut self, site: &Site, now: Instant) -> Vec<Name> {
-        let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
-        if let Some(known) = &mut path.known {
-            known.seen.consents = None;
-        }
-        path.disturbed = Some(now);
-        path.consents = None;
-        self.permit(site, now, now)
-    }
-
-    /// The consents of a path changed: all reads of it begun before `at` are outdated, at any
-    /// version, even those of consumers that do not follow.
-    pub(super) fn permit(&mut self, site: &Site, at: Instant, now: Instant) -> Vec<Name> {
-        let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
-        path.permitted = Some(path.permitted.map_or(at, |before| before.max(at)));
-        let consumers = path.consumers.clone();
-        self.wake(consumers, now)
     }
 
     /// The path's latest version is this one. Higher numbers, and the same number with another time

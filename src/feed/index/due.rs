@@ -24,6 +24,8 @@ pub(in crate::feed) struct Due {
     pub logins: Vec<Check>,
     /// The shortest interval of its consumers.
     pub window: Duration,
+    /// When something happened that only a later answer shows.
+    pub asked: Option<Instant>,
 }
 
 /// One login to check a path with.
@@ -38,11 +40,11 @@ impl Due {
     /// with each of the others alone. One that fails for a reason of its own, or is slow to fail,
     /// delays the others by one check.
     pub fn apart(self) -> impl Iterator<Item = Due> {
-        let Due { site, logins, window } = self;
+        let Due { site, logins, window, asked } = self;
         let (failing, working): (Vec<Check>, Vec<Check>) = logins.into_iter().partition(|login| login.failing);
         let alone = failing.into_iter().map(|login| vec![login]);
         let apart = std::iter::once(working).filter(|logins| !logins.is_empty()).chain(alone);
-        apart.map(move |logins| Due { site: site.clone(), logins, window })
+        apart.map(move |logins| Due { site: site.clone(), logins, window, asked })
     }
 }
 
@@ -60,17 +62,19 @@ impl Index {
                 self.due.insert((at, site));
                 break;
             }
-            if let Some(Next { window, .. }) = self.paths.get_mut(&site).and_then(|path| path.next.take()) {
-                due.push(Due { logins: self.checks(&site), site: site.clone(), window });
+            if let Some(Next { window, asked, .. }) = self.paths.get_mut(&site).and_then(|path| path.next.take()) {
+                due.push(Due { logins: self.checks(&site), site: site.clone(), window, asked });
             }
             self.schedule(&site, now, &jitter);
         }
         due
     }
 
-    /// A read counts as a check: the interval begins again.
-    pub fn postpone(&mut self, site: &Site, now: Instant, jitter: impl Fn(Duration) -> Duration) {
-        if let Some(next) = self.paths.get_mut(site).and_then(|path| path.next.take()) {
+    /// A read begun at `begun` counts as a check: the interval begins again. It does not show what
+    /// happened later.
+    pub fn postpone(&mut self, site: &Site, begun: Instant, now: Instant, jitter: impl Fn(Duration) -> Duration) {
+        let is_served = |next: &mut Next| next.asked.is_none_or(|asked| asked <= begun);
+        if let Some(next) = self.paths.get_mut(site).and_then(|path| path.next.take_if(is_served)) {
             self.due.remove(&(next.at, site.clone()));
         }
         self.schedule(site, now, &jitter);
@@ -105,7 +109,7 @@ impl Index {
                 }
                 None => unlisted.push(path),
             }
-            self.postpone(&site, now, &jitter);
+            self.postpone(&site, begun, now, &jitter);
         }
         (woken, unlisted)
     }
@@ -123,8 +127,11 @@ impl Index {
         let at = now + jitter(window);
         let path = self.path(site);
         let before = path.next;
-        let next = before
-            .map_or(Next { at, window }, |before| Next { at: before.at.min(at), window: before.window.min(window) });
+        let next = before.map_or(Next { at, window, asked: None }, |before| Next {
+            at: before.at.min(at),
+            window: before.window.min(window),
+            asked: before.asked,
+        });
         path.next = Some(next);
         if let Some(before) = before {
             self.due.remove(&(before.at, site.clone()));
@@ -143,11 +150,11 @@ impl Index {
         }
     }
 
-    /// Makes a path due now, if anybody can check it.
-    pub(super) fn bring_forward(&mut self, site: &Site, now: Instant) {
+    /// Makes a path due at this time, if anybody can check it. No earlier answer will do.
+    pub(super) fn bring_forward(&mut self, site: &Site, asked: Instant) {
         let Some(next) = self.paths.get_mut(site).and_then(|path| path.next.as_mut()) else { return };
-        let (before, at) = (next.at, next.at.min(now));
-        next.at = at;
+        let (before, at) = (next.at, next.at.min(asked));
+        (next.at, next.asked) = (at, next.asked.max(Some(asked)));
         self.due.remove(&(before, site.clone()));
         self.due.insert((at, site.clone()));
     }
@@ -161,16 +168,17 @@ impl Index {
                 Follow::Never => UNFOLLOWED_WINDOW,
             })
             .min();
-        let before = path.next.map(|next| next.at);
+        let (before, caught_up) = (path.next, path.catches_up(now));
         let next = window.map(|window| {
             let at = now + jitter(window);
-            let at = path.catches_up(now).map_or(at, |caught_up| caught_up.min(at));
+            let at = caught_up.map_or(at, |caught_up| caught_up.min(at));
             // A new consumer may shorten the wait but never prolong it, or a busy path would never
             // be checked.
-            Next { at: before.map_or(at, |before| before.min(at)), window }
+            let at = before.map_or(at, |before| before.at.min(at));
+            Next { at, window, asked: before.and_then(|before| before.asked).max(caught_up) }
         });
         if let Some(before) = before {
-            self.due.remove(&(before, site.clone()));
+            self.due.remove(&(before.at, site.clone()));
         }
         if let Some(next) = next {
             self.due.insert((next.at, site.clone()));
@@ -180,8 +188,8 @@ impl Index {
 
     fn of(&self, tree: &Tree) -> impl Iterator<Item = Due> {
         self.candidates(tree).filter_map(|site| {
-            let followed =
-                Due { site: site.clone(), logins: self.checks(site), window: self.paths.get(site)?.next?.window };
+            let window = self.paths.get(site)?.next?.window;
+            let followed = Due { site: site.clone(), logins: self.checks(site), window, asked: None };
             (Tree::of(&followed).as_ref() == Some(tree)).then_some(followed)
         })
     }

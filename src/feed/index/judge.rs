@@ -13,9 +13,9 @@ use crate::store::{Identity, Site};
 pub(in crate::feed) enum Progress {
     /// It may be used.
     Good,
-    /// It may be used. But another address announced more of the place, so read again: if that is
-    /// the same server, it lags.
-    Hinted,
+    /// It may be used. But another address announced more of the place, or a push changed the
+    /// consents that it shows. So read again: the server may lag.
+    Doubted,
     /// Older than what is known, or removed since, but the server may lag: read again.
     Behind,
     /// Older than what has been known for longer than a server can lag.
@@ -32,7 +32,8 @@ impl Index {
         let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
         let recovered = path.failing.remove(identity);
         let is_older = path.known.is_some_and(|known| seen.is_before(known.seen));
-        let lagging = path.may_lag(seen, now);
+        let lacks_consents = path.lacks_consents(seen, now);
+        let lagging = path.may_lag(seen, now) || lacks_consents;
         // A push may have changed the path meanwhile; its announcement takes precedence.
         let overtaken = path.is_disturbed_after(begun);
         let permits_others = !overtaken && !lagging && path.permits_others(seen);
@@ -46,6 +47,9 @@ impl Index {
         if !lagging && !overtaken {
             self.number_anew(site, seen);
             woken.extend(self.wake_behind(site, seen, now));
+        }
+        if lacks_consents {
+            self.check_consents_later(site);
         }
         woken
     }
@@ -79,10 +83,11 @@ impl Index {
         if path.is_disturbed_after(begun) {
             return Progress::Behind;
         }
+        let awaits_consents = path.awaits_consents(seen, now);
         if key.version.is_some() {
             // Consents are those of now, whatever the version.
             self.heed_consents(&key.site, seen, begun, now);
-            return Progress::Good;
+            return if awaits_consents { Progress::Doubted } else { Progress::Good };
         }
         if path.may_lag(seen, now) {
             return Progress::Behind;
@@ -106,15 +111,7 @@ impl Index {
         if is_another_entry {
             self.number_anew(&key.site, seen);
         }
-        if is_hinted { Progress::Hinted } else { Progress::Good }
-    }
-
-    /// Wakes all consumers of the path if a read begun at `begun` shows other consents than before.
-    fn heed_consents(&mut self, site: &Site, seen: Seen, begun: Instant, now: Instant) {
-        if self.paths.get_mut(site).is_some_and(|path| path.permits_others(seen)) {
-            let woken = self.permit(site, begun, now);
-            self.woken_by_reads.extend(woken);
-        }
+        if is_hinted || awaits_consents { Progress::Doubted } else { Progress::Good }
     }
 
     /// Repeated reads did not show what another address announced, so they stop.
@@ -142,14 +139,5 @@ impl Path {
     /// number has an earlier time: another server that takes over may have a clock that is behind.
     fn may_lag(&self, seen: Seen, now: Instant) -> bool {
         self.known.is_some_and(|known| now.duration_since(known.at) < LONGEST_LAG && seen.may_lag_behind(known.seen))
-    }
-
-    /// Records the consents of the path, and returns whether they changed. This is independent of
-    /// versions.
-    fn permits_others(&mut self, seen: Seen) -> bool {
-        match (self.consents, seen.consents) {
-            (_, None) => false,
-            (before, Some(after)) => self.consents.replace(after).is_some_and(|_| before != Some(after)),
-        }
     }
 }

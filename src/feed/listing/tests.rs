@@ -20,7 +20,7 @@ fn due_for(identity: &str, path: &str, window: Duration) -> Due {
     let key = PathKey { server: "fake".into(), mount: "kv".into(), path: path.into() };
     let path = RemotePath::parse(Some("secret"), path).unwrap();
     let source = Source { client, kind: StoreKind::SecretStore, key, path, version: None };
-    Due { site: source.site(), logins: vec![Check { source, failing: false }], window }
+    Due { site: source.site(), logins: vec![Check { source, failing: false }], window, asked: None }
 }
 
 /// What is followed: each path once an hour unless it says otherwise.

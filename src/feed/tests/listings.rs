@@ -2,6 +2,7 @@
 //! cannot be believed.
 
 use super::*;
+use crate::feed::schedule::Checks;
 use crate::store::error::Transport;
 use crate::store::fake::{Listing, Request};
 
@@ -32,7 +33,7 @@ async fn window(feed: &Arc<Feed>, store: &FakeStore, now: Instant) -> [usize; 2]
 /// Makes the next window of these paths begin a minute after `now`.
 fn hasten(feed: &Feed, sources: &[Source], now: Instant) {
     for source in sources {
-        feed.index().postpone(&source.site(), now, |_| Duration::from_secs(60));
+        feed.index().postpone(&source.site(), now, now, |_| Duration::from_secs(60));
     }
 }
 
@@ -66,7 +67,7 @@ async fn the_first_due_path_takes_the_others_along_and_all_windows_begin_anew() 
     let store = FakeStore::new();
     let (feed, sources) = twenty_served(&store).await;
     let began = Instant::now();
-    feed.index().postpone(&sources[5].site(), began, |window| window / 2);
+    feed.index().postpone(&sources[5].site(), began, began, |window| window / 2);
     assert_eq!(window(&feed, &store, began + HOUR / 2).await, [1, 1]);
     let next = feed.index().next_due().unwrap();
     assert!(next > began + HOUR - Duration::from_secs(1), "the next window is a whole one");
@@ -181,4 +182,40 @@ async fn each_login_lists_for_itself() {
     assert_eq!(window(&feed, &store, Instant::now() + 2 * HOUR).await, [2, 2]);
     let who = |identity: &str| store.requests().iter().filter(|one| &*one.identity.0 == identity).count();
     assert_eq!(who("other"), 2);
+}
+
+/// What became due as usual is in a listing that is under way. What happened since it began is not,
+/// whoever read the path meanwhile.
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_for_during_a_listing_is_checked_after_it() {
+    let store = FakeStore::new();
+    let (feed, sources) = twenty_served(&store).await;
+    let mut wakeups = feed.wakeups().unwrap();
+    store.slow(Operation::Heads, HOUR);
+    let mut checks = Checks::default();
+    let due = |checks: &mut Checks, now| {
+        for (identity, plan) in feed.plan(now, exactly) {
+            checks.start(&feed, identity, plan, now);
+        }
+    };
+    due(&mut checks, Instant::now() + 2 * HOUR);
+    while store.count(Operation::Heads) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let (asked, usual, began) = (&sources[3], &sources[17], Instant::now());
+    store.put(&asked.path, data("2"));
+    feed.announce(&asked.site(), News::Uncertain);
+    feed.index().postpone(&asked.site(), began, began, exactly);
+    feed.index().postpone(&usual.site(), began, began, |_| Duration::ZERO);
+    let before = store.requests().len();
+    due(&mut checks, Instant::now());
+    assert_eq!(store.requests().len(), before, "they wait for the listing");
+    while let Some(ended) = checks.running.join_next().await {
+        checks.ended(&feed, ended);
+    }
+    let after = store.requests().split_off(before).into_iter();
+    let checked: Vec<String> =
+        after.filter(|request| request.operation == Operation::Head).map(|request| request.path).collect();
+    assert_eq!(checked, [asked.path.to_string()]);
+    assert_eq!(drained(&mut wakeups), [consumer(3)]);
 }

@@ -173,7 +173,7 @@ async fn a_read_that_is_cut_off_is_made_up_for_by_one_check_per_interval() {
     assert_eq!(drained(&mut wakeups).len(), 10);
     let (mut index, now, site) = (feed.index(), Instant::now(), source.site());
     let after = |minutes: u64| now + Duration::from_secs(60 * minutes);
-    index.postpone(&site, after(30), exactly);
+    index.postpone(&site, after(30), after(30), exactly);
     for (minutes, is_due) in [(50, false), (61, true)] {
         index.cut_off(&site, after(minutes));
         assert_eq!(index.next_due().unwrap() <= after(minutes), is_due, "after {minutes} minutes");

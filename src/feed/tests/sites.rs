@@ -167,14 +167,14 @@ async fn an_announcement_of_another_address_is_given_time_again_after_a_while() 
         let at = now + Duration::from_secs(seconds);
         index.announce(&theirs, Pushed::Version(LAST, None), at);
         let progress = index.judge(&consumer(0), &key, Seen::of(&two.ours.0.peek(&path(AT))), false, at, at);
-        if progress == Progress::Hinted {
+        if progress == Progress::Doubted {
             index.disregard_hint(&key.site, at);
         }
         progress
     };
     let progress = [0, 5, 9, 10, 15].map(&mut hinted);
-    use Progress::{Good, Hinted};
-    assert_eq!(progress, [Hinted, Good, Good, Hinted, Good]);
+    use Progress::{Doubted, Good};
+    assert_eq!(progress, [Doubted, Good, Good, Doubted, Good]);
 }
 
 /// What was announced in vain is there at last, so our standby lagged: the next announcement is given
@@ -182,12 +182,12 @@ async fn an_announcement_of_another_address_is_given_time_again_after_a_while() 
 /// nothing to do with it.
 #[tokio::test]
 async fn an_announcement_after_one_that_came_true_is_given_time_at_once() {
-    use Progress::{Good, Hinted};
+    use Progress::{Doubted, Good};
     let two = Two::same().await;
     let (ours, theirs) = (&two.ours.1, two.theirs.1.site());
     let now = Instant::now();
     for (in_vain, announced, shown, expected) in
-        [(2, 3, 1, Good), (2, 3, 2, Hinted), (2, 3, 3, Good), (LAST, 3, 2, Good), (LAST, LAST + 1, 3, Good)]
+        [(2, 3, 1, Good), (2, 3, 2, Doubted), (2, 3, 3, Good), (LAST, 3, 2, Good), (LAST, LAST + 1, 3, Good)]
     {
         let mut index = Index::default();
         let shows =
@@ -195,7 +195,7 @@ async fn an_announcement_after_one_that_came_true_is_given_time_at_once() {
         index.subscribe(&consumer(0), vec![ours.clone()], Follow::Every(HOUR), now, exactly);
         assert_eq!(shows(&mut index, 1), Good);
         index.announce(&theirs, Pushed::Version(in_vain, None), now);
-        assert_eq!(shows(&mut index, 1), Hinted);
+        assert_eq!(shows(&mut index, 1), Doubted);
         index.disregard_hint(&ours.site(), now);
         assert_eq!(shows(&mut index, 1), Good);
         index.announce(&theirs, Pushed::Version(announced, None), now);
@@ -208,7 +208,7 @@ async fn an_announcement_after_one_that_came_true_is_given_time_at_once() {
     index.disregard_hint(&ours.site(), now);
     let there = Site { address: "theirs".into(), ..other.site() };
     index.announce(&there, Pushed::Version(2, None), now);
-    assert_eq!(index.judge(&consumer(2), &other.read_key(), seen(1), false, now, now), Hinted, "of another path");
+    assert_eq!(index.judge(&consumer(2), &other.read_key(), seen(1), false, now, now), Doubted, "of another path");
 }
 
 /// Our standby lags for longer than reads are repeated, and nobody announces anything more.

@@ -22,7 +22,7 @@ use crate::pull::Pull;
 use crate::pull::bound::LOOK_AROUND;
 use crate::pull::desired::Desired;
 use crate::pull::records::Records;
-use crate::pull::report::{Synced, report};
+use crate::pull::report::{Synced, success};
 use crate::store::fake::FakeStore;
 use crate::store::opening::Opening;
 use crate::store::{Site, StoreClient};
@@ -281,7 +281,7 @@ fn under_on_change_a_heartbeat_moves_the_condition_with_the_refresh() {
     let mut object = super::object(super::spec_with("/refreshPolicy", json!("OnChange")));
     let desired = Desired::parse(&object).unwrap();
     for (synced, seconds) in [(done(&desired, 1), 1000), (Synced::Unchanged, 4600)] {
-        let Report::Verdict { status, .. } = report(&object, Some(&desired), Ok(synced), &moment(seconds)) else {
+        let Report::Verdict { status, .. } = success(&object, &desired, synced, &moment(seconds)) else {
             panic!("a heartbeat is due");
         };
         let ready = condition::find(&status.after.conditions, READY).unwrap();

@@ -8,7 +8,7 @@ use crate::domain::remote::EntryState;
 use crate::domain::target::OwnerRef;
 use crate::pull::apply::Applied;
 use crate::pull::plan::{Step, TargetState, plan};
-use crate::pull::report::{Synced, report};
+use crate::pull::report::{Synced, success};
 
 #[test]
 fn of_a_secret_that_is_somebody_elses_nobody_says_that_it_does_not_exist() {
@@ -19,7 +19,7 @@ fn of_a_secret_that_is_somebody_elses_nobody_says_that_it_does_not_exist() {
         assert!(matches!(plan.step, Step::StayAbsent));
         let Synced::Done { is_synced, .. } = done(&desired, 1) else { panic!("it was read") };
         let gone = Synced::Done { applied: Applied::Absent, versions: plan.versions, warnings: plan.notes, is_synced };
-        match report(&object(spec.clone()), Some(&desired), Ok(gone), &moment(1000)) {
+        match success(&object(spec.clone()), &desired, gone, &moment(1000)) {
             Report::Verdict { verdict, .. } => verdict.message,
             other => panic!("{other:?}"),
         }

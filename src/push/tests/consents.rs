@@ -271,5 +271,5 @@ async fn a_released_claim_is_announced_if_its_reply_is_lost() {
     assert!(is_claimed());
     bench.turn().await;
     assert!(!is_claimed());
-    assert_eq!(bench.announced.lock()[told..], [Pushed::Consent.into()]);
+    assert_eq!(bench.announced.lock()[told..], [Pushed::Release.into()]);
 }

@@ -327,7 +327,9 @@ async fn a_removal_whose_reconcile_is_stopped_is_announced_by_the_next() {
             }
         }
         let since = *gone.lock();
-        let tells = |news: &News| matches!(news, News::Pushed(Pushed::Removal(_) | Pushed::Purge | Pushed::Consent));
+        let tells = |news: &News| {
+            matches!(news, News::Pushed(Pushed::Removal(_) | Pushed::Purge | Pushed::Consent | Pushed::Release))
+        };
         let announced = bench.announced.lock();
         assert!(since > 0 && announced[since..].iter().any(tells), "{earlier}, stopped at {stop}: {announced:?}");
     }
