@@ -334,8 +334,8 @@ impl State {
         woken
     }
 
-    /// Forgets what it declined if nothing else was in its way this time: what it wants may have changed
-    /// without an edit, and nobody offered it.
+    /// Forgets what it declined if nothing else was in its way this time: what it wants may have
+    /// changed without an edit, and nobody offered it.
     fn ask_again(&mut self, attempt: &Attempt, one: &Reached) {
         let is_meant = |at: &At, offer: &Offer| {
             let is_unseen = offer.open.is_none_or(|open| open >= attempt.began);

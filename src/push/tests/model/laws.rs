@@ -10,8 +10,9 @@ use crate::api::condition::{self, ConditionStatus, Reason};
 use crate::push::record::FRESH;
 
 /// After each step: no value of ours without a line, nothing lost that was acknowledged and is
-/// still wanted, nothing removed although its source had been there for a while, nobody waits for a PushSecret of another namespace that names no path, and nothing
-/// is let go before the deadline of its clean-up.
+/// still wanted, nothing removed although its source had been there for a while, nobody waits for a
+/// PushSecret of another namespace that names no path, and nothing is let go before the deadline of
+/// its clean-up.
 pub fn hold(world: &mut World) -> Result<(), String> {
     let pushes = world.pushes();
     if world.is_stranger_asked() {
