@@ -24,6 +24,11 @@ use crate::store::{StoreName, StoreRefusal};
 
 const DEADLINE: Duration = Duration::from_secs(600);
 
+/// Why a store cannot be used.
+type Refuse = fn(StoreName) -> StoreRefusal;
+/// What hinders a clean-up.
+type Disturb = fn(&mut Bench);
+
 fn not_allowed(store: StoreName) -> StoreRefusal {
     StoreRefusal::NotAllowed { store, namespace: "db".into() }
 }
@@ -56,7 +61,7 @@ async fn what_reappeared_after_a_removal_is_removed_by_no_other_process_either()
 }
 
 /// Nobody can use its store any more.
-fn refused(bench: &mut Bench, refusal: fn(StoreName) -> StoreRefusal) {
+fn refused(bench: &mut Bench, refusal: Refuse) {
     bench.stores.clients.clear();
     bench.stores.refusal = refusal;
 }
@@ -77,7 +82,7 @@ fn is_held(bench: &Bench) -> bool {
 
 #[tokio::test]
 async fn a_store_that_only_an_edit_opens_is_waited_for_until_the_deadline() {
-    let refusals: [(fn(StoreName) -> StoreRefusal, _); 5] = [
+    let refusals: [(Refuse, Option<LetGo>); 5] = [
         (missing, Some(LetGo::StoreGone)),
         (not_allowed, Some(LetGo::StoreRefused)),
         (invalid, Some(LetGo::StoreRefused)),
@@ -110,7 +115,7 @@ async fn a_store_that_only_an_edit_opens_is_waited_for_until_the_deadline() {
 
 #[tokio::test]
 async fn what_a_push_secret_leaves_is_said_before_its_finalizer_goes_and_once() {
-    let cases: [(LetGo, fn(&mut Bench)); 6] = [
+    let cases: [(LetGo, Disturb); 6] = [
         (LetGo::Abandoned, |bench| {
             refused(bench, unusable);
             bench.server.edit(PUSH, &json!({ "metadata": { "annotations": { ANNOTATION_ABANDON: "true" } } }));
