@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use std::time::Instant;
 
 use futures::future::join_all;
@@ -67,13 +68,30 @@ pub fn spec(object: &ExternalSecret) -> Option<Desired> {
     })
 }
 
-/// What a target that is not read again was rendered from: an earlier spec, owned, if it was edited
-/// since.
-pub fn rendered<'d>(object: &ExternalSecret, desired: &'d Desired) -> Cow<'d, Desired> {
-    match is_of_this_spec(object) {
+/// What a target that is not read again was rendered from: the present spec, or an earlier one, owned.
+pub struct RenderedFrom<'d>(Cow<'d, Desired>);
+
+impl RenderedFrom<'_> {
+    /// Whether the spec was edited since.
+    pub fn is_earlier(&self) -> bool {
+        matches!(self.0, Cow::Owned(_))
+    }
+}
+
+impl Deref for RenderedFrom<'_> {
+    type Target = Desired;
+
+    fn deref(&self) -> &Desired {
+        &self.0
+    }
+}
+
+/// What the target of an object that is not read again was rendered from.
+pub fn rendered<'d>(object: &ExternalSecret, desired: &'d Desired) -> RenderedFrom<'d> {
+    RenderedFrom(match is_of_this_spec(object) {
         true => Cow::Borrowed(desired),
         false => spec(object).map_or(Cow::Borrowed(desired), Cow::Owned),
-    }
+    })
 }
 
 /// Whether the target was rendered from this generation of the spec.

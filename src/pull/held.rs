@@ -6,12 +6,11 @@
 //! reports a store that does not exist or does not serve the namespace, and a withdrawn consent
 //! reaches it like any other (RF2). For that the paths are read, but no value is used.
 
-use std::borrow::Cow;
 use std::time::Instant;
 
 use super::Pull;
 use super::desired::Desired;
-use super::earlier;
+use super::earlier::{self, RenderedFrom};
 use super::inputs::{Identities, Inputs, Paths};
 use super::observe::{self, ObserveError, OpenStores};
 use super::ownership;
@@ -31,7 +30,7 @@ impl<S: Stores> Pull<S> {
         &self,
         object: &ExternalSecret,
         desired: &Desired,
-        rendered: &Cow<'_, Desired>,
+        rendered: &RenderedFrom<'_>,
         name: &Name,
         today: &Inputs,
         opened: &OpenStores,
@@ -50,7 +49,7 @@ impl<S: Stores> Pull<S> {
             false => match self.ask(object, rendered, name, today, opened).await {
                 Ok(Ok(())) => Permission::Given,
                 // That was taken back, and the present spec names something else.
-                Err(Failure::Refused(refusal)) if refusal.takes_target() && is_earlier(rendered) => return Ok(None),
+                Err(Failure::Refused(refusal)) if refusal.takes_target() && rendered.is_earlier() => return Ok(None),
                 Err(failure) => return Err(failure),
                 // The status is no longer true, and nothing else is known.
                 Ok(Err(unread)) if !is_ready(object) => return Err(Failure::Observe(unread)),
@@ -92,13 +91,13 @@ impl<S: Stores> Pull<S> {
     async fn ask(
         &self,
         object: &ExternalSecret,
-        rendered: &Cow<'_, Desired>,
+        rendered: &RenderedFrom<'_>,
         name: &Name,
         today: &Inputs,
         opened: &OpenStores,
     ) -> Result<Result<(), ObserveError>, Failure> {
         let feed = &self.context.feed;
-        let located = match is_earlier(rendered) {
+        let located = match rendered.is_earlier() {
             false => observe::locate(rendered, opened).await,
             true => earlier::locate(rendered, opened).await.into_iter().collect(),
         };
@@ -127,10 +126,6 @@ fn unread(failure: Failure) -> Result<Result<(), ObserveError>, Failure> {
         Failure::Observe(unread) => Ok(Err(unread)),
         Failure::Spec(_) | Failure::Refused(_) | Failure::Halted(_) | Failure::Write(_) => Err(failure),
     }
-}
-
-fn is_earlier(rendered: &Cow<'_, Desired>) -> bool {
-    matches!(rendered, Cow::Owned(_))
 }
 
 /// Whether the stores are still those that the target was rendered from.

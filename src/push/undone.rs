@@ -13,7 +13,7 @@ pub fn postponed<'d>(done: &'d Done<'_>) -> impl Iterator<Item = (&'d NoStore, S
 
 /// What stays until somebody edits something: what was pushed to stores that are not published to and
 /// cannot be used, and lines that name no property.
-pub fn kept<'d>(done: &'d Done<'_>, listed: &Ledger) -> impl Iterator<Item = String> {
+pub fn kept(done: &Done<'_>, listed: &Ledger) -> impl Iterator<Item = String> {
     let stores = unused(done).filter(|(_, absent)| !may_pass(absent));
     let stores = stores.map(|(store, absent)| still_there(store, absent));
     let unclear = listed.unclear().into_iter();

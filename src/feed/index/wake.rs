@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
-use super::{Awaited, Consumer, Held, Index, Path};
+use super::{Awaited, Held, Index, Path};
 use crate::domain::object_name::Name;
 use crate::feed::{Follow, Labels, ReadKey, Seen};
 use crate::store::{Identity, Site};
@@ -14,10 +14,9 @@ const WOKEN_HOLD: Duration = Duration::from_secs(5);
 impl Index {
     /// Labels of namespaces changed: consumers that are judged by them must read again.
     pub fn labels_changed(&mut self, namespaces: impl Fn(&str) -> bool, now: Instant) -> Vec<Name> {
-        let concerned = |(name, consumer): &(&Name, &Box<Consumer>)| {
-            consumer.labels == Labels::Decisive && namespaces(&name.namespace)
-        };
-        let concerned: BTreeSet<Name> = self.consumers.iter().filter(concerned).map(|(name, _)| name.clone()).collect();
+        let judged = self.consumers.iter().filter(|(_, consumer)| consumer.labels == Labels::Decisive);
+        let concerned = judged.filter(|(name, _)| namespaces(&name.namespace));
+        let concerned: BTreeSet<Name> = concerned.map(|(name, _)| name.clone()).collect();
         self.outdate(&concerned, |_| true);
         self.wake(concerned, now)
     }

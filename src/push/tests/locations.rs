@@ -341,7 +341,7 @@ async fn a_former_place_that_has_to_wait_between_two_tries_keeps_its_deadline() 
                 west.before_each(down);
             }
             "a wanted store" => second.before_each(down),
-            _source => drop(bench.server.remove(SOURCE)),
+            _source => bench.server.remove(SOURCE),
         }
         for _ in 0..2 {
             bench.turn().await;

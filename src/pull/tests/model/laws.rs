@@ -150,7 +150,7 @@ impl World {
     fn is_out_of_reach(&self) -> bool {
         let object: Value = self.api.get(OBJECT).unwrap_or_default();
         let synced = object["status"]["syncedResourceVersion"].as_str().and_then(|synced| synced.split('-').next());
-        let is_edited = synced.is_some_and(|synced| *synced != object["metadata"]["generation"].to_string());
+        let is_edited = synced.is_some_and(|synced| synced.parse().ok() != object["metadata"]["generation"].as_i64());
         let read = object["status"]["paths"][0]["path"].as_str();
         self.policy == "CreatedOnce" && is_edited && read != Some(&self.store.place().1.to_string())
     }
