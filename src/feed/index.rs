@@ -444,8 +444,13 @@ impl Index {
         for path in self.paths.values_mut() {
             let known = path.known.as_mut().map(|known| &mut known.at);
             let superseded = path.superseded.as_mut().map(|superseded| &mut superseded.at);
-            known.into_iter().chain(superseded).for_each(|at| *at = at.checked_sub(time).unwrap_or(*at));
+            let all = known.into_iter().chain(superseded).chain(&mut path.permitted);
+            all.for_each(|at| *at = at.checked_sub(time).unwrap_or(*at));
         }
+        let held = self.consumers.values_mut().flat_map(|consumer| &mut consumer.sources);
+        held.filter_map(|(_, held)| held.taken.as_mut()).for_each(|taken| {
+            taken.begun = taken.begun.checked_sub(time).unwrap_or(taken.begun);
+        });
     }
 
     /// What a consumer has read.

@@ -362,7 +362,7 @@ impl Feed {
     /// Whether what a consumer has read may be without the last change of its consents, because a
     /// standby lags.
     pub fn may_lack_consents(&self, name: &Name) -> bool {
-        self.index().may_lack_consents(name, Instant::now())
+        self.index().may_lack_consents(name)
     }
 
     /// The same for an entry that was read at this site.

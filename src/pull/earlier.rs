@@ -186,7 +186,7 @@ impl<S: Stores> Pull<S> {
             false => Consumer { silence: self.context.settings.silence, ..Consumer::default() },
         };
         match consent::check(earlier, &snapshots, &consumer) {
-            Err(refusal) if refusal.takes_target() => match self.refuse(object, earlier, refusal).await {
+            Err(refusal) if refusal.takes_target() => match self.refuse_earlier(object, earlier, refusal).await {
                 Failure::Refused(_) => {
                     self.losses.unjudged(name, Unjudged::Decided);
                     Ok(Holding::TakenBack)

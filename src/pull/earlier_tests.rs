@@ -4,6 +4,8 @@
 //! carried out; each property has its own consent. In the end the target holds nothing that was
 //! taken back, and says so of what it may not have.
 
+mod standbys;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +23,7 @@ use crate::cluster::in_memory::ApiServer;
 use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
 use crate::controller::report::{Report, Requeue, Verdict};
-use crate::domain::claim::CustomMetadata;
+use crate::controller::undecodable::Fate;
 use crate::domain::consent;
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
@@ -505,61 +507,6 @@ async fn a_store_that_is_down_is_asked_once_in_each_try() {
     assert_eq!(requests(&mut world).await, 1);
 }
 
-/// A server whose standby answers each request as if a path had this custom metadata.
-fn shows(server: &FakeStore, metadata: &CustomMetadata) {
-    let metadata = metadata.clone();
-    server.before_each(move |server, _| {
-        server.put_metadata(&remote(0), metadata.clone());
-        None
-    });
-}
-
-/// A consent is given back, and a standby still shows that it was withdrawn. It is believed once it
-/// cannot lag any more.
-#[tokio::test(start_paused = true)]
-async fn rf2_a_standby_that_lags_takes_no_target_whose_consent_was_given_back() {
-    for (policy, is_so) in POLICIES.into_iter().flat_map(|policy| [(policy, false), (policy, true)]) {
-        let case = format!("{policy}, {is_so}");
-        let mut world = World::synced(policy).await;
-        world.say((0, 0), Says::TakenBack).await;
-        world.turn().await;
-        assert_eq!(world.held(), None, "{case}");
-        let withdrawn = world.server.peek(&remote(0)).custom_metadata;
-        world.say((0, 0), Says::Permitted).await;
-        world.turn().await;
-        assert_eq!(world.held(), Some((0, 0)), "{case}");
-        shows(&world.server, &withdrawn);
-        world.context.feed.announce(&world.site(0).await, Pushed::Release);
-        assert!(world.woken(), "{case}");
-        world.turn().await;
-        assert_eq!((world.held(), world.is_due), (Some((0, 0)), true), "{case}: {}", world.ready());
-        if !is_so {
-            shows(&world.server, &CustomMetadata::new());
-        }
-        world.context.feed.pass(CAUGHT_UP);
-        world.turn().await;
-        assert_eq!(world.held().is_none(), is_so, "{case}: {}", world.ready());
-    }
-}
-
-/// It asks until the standby lags no longer, although nothing is checked for it.
-#[tokio::test(start_paused = true)]
-async fn rf2_a_withdrawal_behind_a_standby_that_lags_takes_what_is_held_of_an_earlier_spec() {
-    for (spec, why) in FAILING {
-        let mut world = World::synced("Periodic").await;
-        world.edit(spec);
-        world.turn().await;
-        world.say((0, 0), Says::TakenBack).await;
-        let withdrawn = world.server.peek(&remote(0)).custom_metadata;
-        shows(&world.server, &CustomMetadata::new());
-        world.turn().await;
-        assert_eq!((world.held(), world.is_due), (Some((0, 0)), true), "{why}: {}", world.ready());
-        shows(&world.server, &withdrawn);
-        world.turn().await;
-        assert_eq!(world.held(), None, "{why}: {}", world.ready());
-    }
-}
-
 /// The stores of what it holds count as those that it names: their changes wake it.
 #[tokio::test(start_paused = true)]
 async fn a_store_from_which_a_target_was_rendered_goes_on_to_concern_it() {
@@ -576,14 +523,40 @@ async fn rf2_a_withdrawal_takes_what_a_resource_holds_that_does_not_decode() {
     let mut odd = json!(world.object);
     odd["spec"]["refreshInterval"] = json!(7);
     world.api.put(OBJECT, odd);
-    world.pull.undecodable(&name()).await.unwrap();
+    let retried = async |world: &World| match world.pull.undecodable(&name()).await.unwrap() {
+        Fate::Told(advice) => advice.requeue,
+        fate => panic!("{fate:?}"),
+    };
+    // A withdrawal that nobody announces is found within an hour.
+    assert_eq!(retried(&world).await, Requeue::After(Duration::from_secs(3600)));
     assert_eq!(world.held(), Some((0, 0)));
     world.woken();
     world.is_due = false;
     world.say((0, 0), Says::TakenBack).await;
     assert!(world.woken());
-    world.pull.undecodable(&name()).await.unwrap();
+    // Nobody else wakes it if the store does not answer then.
+    world.server.fail_next(1, StoreError::Sealed { server: "fake".into() });
+    assert_eq!(retried(&world).await, Requeue::AskAgain);
+    assert_eq!(world.held(), Some((0, 0)));
+    assert_eq!(retried(&world).await, Requeue::AwaitChange);
     assert_eq!(world.held(), None);
+}
+
+/// The spec was edited twice, to another target and to something wrong. What was taken back was never
+/// in the other target.
+#[tokio::test(start_paused = true)]
+async fn a_withdrawal_takes_no_target_that_is_former_to_an_earlier_spec_alone() {
+    let mut world = World::synced("Periodic").await;
+    let mut other: Value = world.api.get(TARGET).unwrap();
+    other["metadata"]["name"] = json!("other");
+    world.api.put("/namespaces/team/secrets/other", other);
+    world.edit(Spec::Escapes);
+    world.edit(Spec::Escapes);
+    world.turn().await;
+    world.say((0, 0), Says::TakenBack).await;
+    world.turn().await;
+    assert_eq!(world.held(), None);
+    assert!(world.api.get::<Value>("/namespaces/team/secrets/other").is_some());
 }
 
 /// External Secrets Operator's definitions keep no paths: then the present spec is all that is known.

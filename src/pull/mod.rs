@@ -177,12 +177,16 @@ impl<S: Stores> Reconciler for Pull<S> {
             return Ok(Fate::Ends(Box::new(rest)));
         }
         self.records.bar(name, Resource::as_it_is(&rest));
-        if let Some(earlier) = earlier::spec(&rest)
-            && let Err(Failure::Write(error)) = self.judge_earlier(&rest, name, &earlier).await
-        {
-            return Err(error);
-        }
-        Ok(Fate::Told(Advice::correct()))
+        let holding = match earlier::spec(&rest) {
+            Some(earlier) => self.judge_earlier(&rest, name, &earlier).await,
+            None => Ok(Holding::Nothing),
+        };
+        let holding = match holding {
+            Ok(holding) => holding,
+            Err(Failure::Write(error)) => return Err(error),
+            Err(_undecided) => Holding::Unknown,
+        };
+        Ok(Fate::Told(Advice { requeue: report::holding_retry(holding, Requeue::AwaitChange), ..Advice::correct() }))
     }
 
     fn forget(&self, name: &Name) {

@@ -287,12 +287,16 @@ fn failed(
     }
     after.observed_generation = object.metadata.generation;
     set_condition(&mut after, object, &verdict, moment);
-    let requeue = match (holding, requeue(failure, desired)) {
+    changed(object, verdict, after, holding_retry(holding, requeue(failure, desired)))
+}
+
+/// When a resource is tried again that cannot be carried out, because of what its target holds.
+pub(super) fn holding_retry(holding: Holding, requeue: Requeue) -> Requeue {
+    match (holding, requeue) {
         (Holding::Unknown, Requeue::AwaitChange | Requeue::After(_)) => Requeue::AskAgain,
         (Holding::Permitted, Requeue::AwaitChange) => Requeue::After(HOLDING_RETRY),
         (_, requeue) => requeue,
-    };
-    changed(object, verdict, after, requeue)
+    }
 }
 
 /// Whether the status says that the target went with what it held.

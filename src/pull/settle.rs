@@ -177,6 +177,22 @@ impl<S: Stores> Pull<S> {
     /// leaves it unchanged. A former target holds what was withdrawn as well. If a standby that lags
     /// may have shown a consent that was given back since, nothing is deleted.
     pub(super) async fn refuse(&self, object: &ExternalSecret, desired: &Desired, refusal: Refusal) -> Failure {
+        let former = async || self.retire_former(object, desired).await;
+        self.take_target(object, desired, refusal, former).await
+    }
+
+    /// The same without former targets: one that is former to an earlier spec may be the present one.
+    pub(super) async fn refuse_earlier(&self, object: &ExternalSecret, earlier: &Desired, refusal: Refusal) -> Failure {
+        self.take_target(object, earlier, refusal, async || Ok(())).await
+    }
+
+    async fn take_target(
+        &self,
+        object: &ExternalSecret,
+        desired: &Desired,
+        refusal: Refusal,
+        take_former: impl AsyncFnOnce() -> Result<(), Failure>,
+    ) -> Failure {
         if let Refusal::NotPermitted(denial) = &refusal
             && refusal.takes_target()
         {
@@ -193,7 +209,7 @@ impl<S: Stores> Pull<S> {
                     self.confirm(object).await.map_err(Failure::Write)?;
                 }
                 apply::apply(cluster, desired, step).await.map_err(Failure::Write)?;
-                self.retire_former(object, desired).await
+                take_former().await
             };
             if let Err(failure) = gone.await {
                 return failure;

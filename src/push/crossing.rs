@@ -1,7 +1,7 @@
 //! A removal that another PushSecret's take-over has crossed. This happens only if two processes
-//! believe that they lead: one lets the property be taken, and the other removes it. Whoever took it may
-//! have ended its reconcile already, and the process that removes can wake nobody in the other one.
-//! So what was removed is put back.
+//! believe that they lead: one lets the property be taken, and the other removes it. Whoever took it
+//! may have ended its reconcile already, and the process that removes can wake nobody in the other
+//! one. So what was removed is put back.
 
 use super::entry::{Access, Applier};
 use super::step::Write;

@@ -2,8 +2,8 @@
 //! gives up.
 //!
 //! Others may write the status. So Waypost sends to a location named there only credentials that
-//! its server would get anyway. It is reached by the login of a store that leads there now, by a session
-//! from before the edit, or, if only path or Vault namespace differ, by the present session.
+//! its server would get anyway. It is reached by the login of a store that leads there now, by a
+//! session from before the edit, or, if only path or Vault namespace differ, by the present session.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

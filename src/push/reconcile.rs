@@ -124,7 +124,7 @@ async fn decide(mut turn: Turn<'_>) -> Report<PushSecretStatus> {
         Ok(desired) => desired,
         Err(verdict) => return turn.halt(verdict, Requeue::AwaitChange),
     };
-    match turn.see_sources(&desired.sources).await {
+    match turn.see_sources(&desired.sources, &BTreeSet::new()).await {
         Ok((sources, look)) if sources.is_empty() => turn.without_sources(&seen, &desired, look).await,
         Ok((sources, look)) => turn.publish(&seen, &desired, &sources, look).await,
         Err(NoSources::Over { over, .. }) => {
@@ -190,8 +190,13 @@ impl<'a> Turn<'a> {
     }
 
     /// Reads the sources. A Secret that loses its labels wakes us only by its name. So names are
-    /// listed and declared first, and what is read after that counts.
-    pub(super) async fn see_sources(&self, sources: &Sources) -> Result<(Vec<Source>, Look), NoSources> {
+    /// listed and declared first, and what is read after that counts. `before` are names that the
+    /// reconcile has found earlier: it publishes what they gave, so their loss must wake us.
+    pub(super) async fn see_sources(
+        &self,
+        sources: &Sources,
+        before: &BTreeSet<String>,
+    ) -> Result<(Vec<Source>, Look), NoSources> {
         let (cluster, namespace) = (self.world.cluster, &self.namespace);
         let mut look = Look::begin();
         match sources {
@@ -202,7 +207,8 @@ impl<'a> Turn<'a> {
             Sources::Labelled(query) => {
                 look.versions = cluster.source_versions(namespace, query).await?;
                 let found = look.versions.len();
-                let secrets = look.versions.keys().map(|name| Name::new(namespace, name)).collect();
+                look.declared = look.versions.keys().chain(before).cloned().collect();
+                let secrets = look.declared.iter().map(|name| Name::new(namespace, name)).collect();
                 let labelled = Some((namespace.clone(), query.clone()));
                 self.declare(Interest { secrets, labelled }, Interest::default());
                 if found > BOUND.secrets {
@@ -548,6 +554,7 @@ impl<'a> Turn<'a> {
             refresh,
             warnings,
             deleted_for: self.object.metadata.deletion_timestamp.is_some().then(|| self.going_for()),
+            removes: self.object.spec.deletion_policy() == PushDeletionPolicy::Delete,
         }
     }
 }

@@ -49,6 +49,8 @@ pub struct Setting<'a> {
     pub warnings: &'a [String],
     /// For how long this process has known that the PushSecret is being deleted, if it is.
     pub deleted_for: Option<Duration>,
+    /// Whether what is no longer wanted is removed, or only released.
+    pub removes: bool,
 }
 
 /// The outcome of a plan.
@@ -77,7 +79,7 @@ struct Trouble {
 /// The report on a PushSecret that was published.
 pub fn published(before: &PushSecretStatus, ledger: &Ledger, done: &Done<'_>, setting: &Setting<'_>) -> Said {
     let mut troubles = troubles(done);
-    troubles.extend(undone::postponed(done).map(|(absent, text)| Trouble {
+    troubles.extend(undone::postponed(done, setting).map(|(absent, text)| Trouble {
         reason: absent.reason(),
         family: absent.family(),
         text,
@@ -96,7 +98,7 @@ pub fn published(before: &PushSecretStatus, ledger: &Ledger, done: &Done<'_>, se
             in_place(done, setting, &status.paths, beyond.len(), &listed),
             setting.refresh.map_or(Requeue::AwaitChange, Requeue::After),
         ),
-        false => (partly(summary(&troubles), done, &listed), retry(&troubles, setting.refresh)),
+        false => (partly(summary(&troubles), done, setting, &listed), retry(&troubles, setting.refresh)),
     };
     verdict.message.push_str(&left_in_place(&left, &lost));
     let (awaited, inherited) = (arrival::awaited(done.plan, done.results), arrival::inherited(done.results));
@@ -422,7 +424,7 @@ fn summary(troubles: &[Trouble]) -> Verdict {
 }
 
 /// Adds the stores that have everything, if there are several, and what stays until then.
-fn partly(mut verdict: Verdict, done: &Done<'_>, listed: &Ledger) -> Verdict {
+fn partly(mut verdict: Verdict, done: &Done<'_>, setting: &Setting<'_>, listed: &Ledger) -> Verdict {
     let ours =
         |store: &StoreKey| done.results.iter().filter(|(entry_ref, _)| entry_ref.store == *store).collect::<Vec<_>>();
     let is_in_place = |store: &&StoreKey| {
@@ -440,7 +442,7 @@ fn partly(mut verdict: Verdict, done: &Done<'_>, listed: &Ledger) -> Verdict {
         let earlier: Vec<String> = earlier.into_iter().collect();
         verdict.message.push_str(&format!("; until then what was pushed to {} stays", earlier.join(", ")));
     }
-    undone::kept(done, listed).for_each(|text| verdict.message.push_str(&format!("; {text}")));
+    undone::kept(done, setting, listed).for_each(|text| verdict.message.push_str(&format!("; {text}")));
     verdict
 }
 
@@ -480,7 +482,7 @@ fn in_place(done: &Done<'_>, setting: &Setting<'_>, paths: &[PushedPath], beyond
         let kept: Vec<&str> = kept.into_iter().collect();
         message.push_str(&format!("; left as they were (updatePolicy IfNotExists): {}", kept.join(", ")));
     }
-    for text in undone::kept(done, listed).chain(undone::twins(done, listed)) {
+    for text in undone::kept(done, setting, listed).chain(undone::twins(done, listed)) {
         message.push_str(&format!("; {text}"));
     }
     for warning in setting.warnings.iter().take(MAX_PROBLEMS) {

@@ -25,12 +25,14 @@ pub struct Look {
     pub asked: Instant,
     /// By name, the resourceVersions of the Secrets that labels select.
     pub versions: BTreeMap<String, String>,
+    /// The names that wake the PushSecret: those, and what the reconcile found before.
+    pub declared: BTreeSet<String>,
 }
 
 impl Look {
     /// Begins one.
     pub fn begin() -> Self {
-        Look { asked: Instant::now(), versions: BTreeMap::new() }
+        Look { asked: Instant::now(), versions: BTreeMap::new(), declared: BTreeSet::new() }
     }
 }
 
@@ -106,7 +108,7 @@ impl<'a> SecondLook<'a> {
                 return Ok(());
             }
         }
-        let (look, more) = match self.turn.see_sources(&self.desired.sources).await {
+        let (look, more) = match self.turn.see_sources(&self.desired.sources, &last.look.declared).await {
             Ok((sources, look)) => (look, self.more(&sources)),
             Err(NoSources::Over { look, .. }) => (look, More::Unknown),
             Err(NoSources::Cluster(error)) => return Err(error),

@@ -64,7 +64,7 @@ impl Sources {
     pub fn not_filled(&self, namespace: &str) -> Verdict {
         let what = self.text(namespace);
         let message = format!(
-            "no mapping finds anything in {what}, and what was pushed before the last edit stays: fill the source, correct the mappings, or remove them"
+            "no mapping finds anything in {what}, and what was pushed stays: fill the source, correct the mappings, or remove them"
         );
         Verdict { ready: false, reason: Reason::SourceInvalid, message }
     }

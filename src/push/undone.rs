@@ -2,19 +2,23 @@
 
 use super::ledger::{Ledger, StoreKey};
 use super::observe::NoStore;
-use super::report::{Done, staying};
+use super::report::{Done, Setting, staying};
 use crate::store::error::Family;
 
 /// What waits, because a store that is not published to cannot be used for now, each with the reason.
-/// Another try may succeed, so it is an unfinished result like a failed request.
-pub fn postponed<'d>(done: &'d Done<'_>) -> impl Iterator<Item = (&'d NoStore, String)> {
-    unused(done).filter(|(_, absent)| may_pass(absent)).map(|(store, absent)| (absent, still_there(store, absent)))
+/// Another try may succeed, so it is an unfinished result like a failed request; but not if nothing is
+/// to be removed there.
+pub fn postponed<'d>(done: &'d Done<'_>, setting: &Setting<'_>) -> impl Iterator<Item = (&'d NoStore, String)> {
+    let removes = setting.removes;
+    let waiting = unused(done).filter(move |(_, absent)| removes && may_pass(absent));
+    waiting.map(|(store, absent)| (absent, still_there(store, absent)))
 }
 
 /// What stays until somebody edits something: what was pushed to stores that are not published to and
 /// cannot be used, and lines that name no property.
-pub fn kept(done: &Done<'_>, listed: &Ledger) -> impl Iterator<Item = String> {
-    let stores = unused(done).filter(|(_, absent)| !may_pass(absent));
+pub fn kept(done: &Done<'_>, setting: &Setting<'_>, listed: &Ledger) -> impl Iterator<Item = String> {
+    let removes = setting.removes;
+    let stores = unused(done).filter(move |(_, absent)| !(removes && may_pass(absent)));
     let stores = stores.map(|(store, absent)| still_there(store, absent));
     let unclear = listed.unclear().into_iter();
     stores.chain(unclear.map(|line| format!("not removed, because it names no property of a path: {line}")))

@@ -49,8 +49,8 @@ pub enum Foreign {
 }
 
 impl Foreign {
-    /// Of a list of stores, by whether each is foreign. Without any, only a controller that serves stores
-    /// without a class may claim the resource.
+    /// Of a list of stores, by whether each is foreign. Without any, only a controller that serves
+    /// stores without a class may claim the resource.
     pub fn of(are_foreign: impl IntoIterator<Item = bool>, serves_unclassified: bool) -> Self {
         let foreign: Vec<bool> = are_foreign.into_iter().collect();
         match (foreign.contains(&true), foreign.contains(&false)) {

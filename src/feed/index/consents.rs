@@ -90,11 +90,19 @@ impl Index {
         }
     }
 
-    /// Whether what a consumer has read may show superseded consents.
-    pub fn may_lack_consents(&self, name: &Name, now: Instant) -> bool {
+    /// Whether what a consumer has read may show superseded consents. Much may have been waited for
+    /// since, so the time of the read counts.
+    pub fn may_lack_consents(&self, name: &Name) -> bool {
         let sources = self.consumers.get(name).into_iter().flat_map(|consumer| &consumer.sources);
-        let mut taken = sources.filter_map(|(read, held)| Some((&read.site, held.taken?.seen)));
-        taken.any(|(site, seen)| self.lacks_consents(site, seen, now))
+        let mut taken = sources.filter_map(|(read, held)| Some((&read.site, held.taken?)));
+        taken.any(|(site, taken)| {
+            self.lacks_consents(site, taken.seen, taken.begun) || self.is_outdated(site, taken.begun)
+        })
+    }
+
+    /// Whether the consents of a path changed after a read of it began.
+    fn is_outdated(&self, site: &Site, begun: Instant) -> bool {
+        self.paths.get(site).and_then(|path| path.permitted).is_some_and(|permitted| begun < permitted)
     }
 
     /// Whether a read may show superseded consents.

@@ -129,7 +129,10 @@ impl Index {
         self.paths.get(&key.site).is_none_or(|path| {
             !path.has_news_since(begun)
                 && !path.failing.contains(&key.identity)
-                && (key.version.is_some() && seen.live || !path.differs(seen))
+                && match key.version {
+                    Some(_) => seen.live || path.known.is_none_or(|known| known.at <= begun),
+                    None => !path.differs(seen),
+                }
         })
     }
 }

@@ -106,6 +106,32 @@ async fn rf2_a_withdrawal_behind_a_standby_that_lags_for_long_is_heard_when_it_l
     }
 }
 
+/// Another path of the consumer may be read for longer than a standby lags.
+#[tokio::test(start_paused = true)]
+async fn rf2_a_read_that_may_show_former_consents_is_not_believed_because_time_passes() {
+    for way in WAYS {
+        let lagging = Lagging::of(way, &[TAKEN], &[]).await;
+        lagging.lags_for(usize::MAX);
+        assert_eq!(lagging.read().await.0, [TAKEN], "{way:?}");
+        lagging.feed.pass(Duration::from_secs(11));
+        assert!(lagging.feed.may_lack_consents(&lagging.name), "{way:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rf2_a_read_from_before_a_change_of_consents_is_not_believed() {
+    let (feed, store) = (Feed::new(), FakeStore::new());
+    store.put(&path(AT), data("1"));
+    let source = source(&store, AT).await;
+    let name = consumer(0);
+    feed.subscribe(&name, vec![source.clone()], Follow::Every(HOUR));
+    feed.is_behind(&name);
+    feed.read(&name, &source, Freshness::Shared).await.unwrap();
+    assert!(!feed.may_lack_consents(&name));
+    feed.announce(&source.site(), Pushed::Consent);
+    assert!(feed.may_lack_consents(&name));
+}
+
 /// Nobody had read the former consents in this process, so nothing shows whether a read has them.
 #[tokio::test(start_paused = true)]
 async fn rf2_consents_that_nobody_had_read_are_checked_when_no_standby_lags() {

@@ -91,6 +91,10 @@ async fn a_read_that_lacks_a_pinned_version_is_not_shared_once_it_is_published()
     push(2);
     assert!(feed.is_behind(&one));
     feed.read(&one, &pinned, Freshness::Shared).await.unwrap();
+    // Whoever waits for it shares what was read after the last news.
+    let reads = store.count(Operation::Read);
+    feed.read(&two, &pinned, Freshness::Shared).await.unwrap();
+    assert_eq!(store.count(Operation::Read), reads);
     push(3);
     assert!(feed.is_behind(&two));
     let entry = feed.read(&two, &pinned, Freshness::Shared).await.unwrap();

@@ -11,6 +11,7 @@ use super::bench::{Bench, at, mapping, spec, texts};
 use super::relabelled::{Held, by_labels, data_to, held, of_source};
 use crate::cluster::in_memory::ApiServer;
 use crate::domain::convention::{Convention, Mode};
+use crate::domain::object_name::Name;
 use crate::store::fake::{FakeStore, Operation};
 
 const ORDERS: &str = "platform-data/postgres/orders";
@@ -127,6 +128,22 @@ async fn what_is_still_lacking_is_removed() {
             before.keys().filter(|property| !bench.texts(ORDERS).contains_key(*property)).collect();
         assert_eq!(lost.len(), 1, "{}: {:?}", case.spec, bench.ready());
     }
+}
+
+/// What the plan publishes goes on to wake the PushSecret, also if the second look does not find it.
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_while_something_else_is_removed_wakes() {
+    let (bench, _) = pushed(&cases()[1]).await;
+    bench.loses("orders", None);
+    let url = "/namespaces/db/secrets/one";
+    bench.amid(move |server| {
+        let mut one: Value = server.get(url).unwrap();
+        one["metadata"]["labels"] = json!({ "team": "b" });
+        server.put(url, one);
+    });
+    bench.turn().await;
+    assert!(bench.texts(ORDERS).is_empty(), "{:?}", bench.ready());
+    assert!(!bench.referrers.of(&Name::new("db", "one")).is_empty());
 }
 
 /// A deleted PushSecret removes what it pushed, whatever its sources have.

@@ -17,11 +17,12 @@ use crate::push::apply::{Outcome, Removal, Results};
 use crate::push::entry::{Applied, ApplyError, Wrote};
 use crate::push::former::Fates;
 use crate::push::ledger::{EntryRef, Ledger, Line, StoreKey, key_of};
+use crate::push::observe::NoStore;
 use crate::push::plan::{Job, Plan, Problem};
 use crate::push::refusal::{Left, Refusal};
 use crate::push::report::{Done, Said, Setting, published, withdrawn};
 use crate::push::step::Settled;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreRefusal};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -65,6 +66,7 @@ fn setting(now: Timestamp) -> Setting<'static> {
         refresh: Some(DAY),
         warnings: &[],
         deleted_for: None,
+        removes: true,
     }
 }
 
@@ -156,6 +158,22 @@ fn it_looks_again_as_soon_as_what_is_wrong_may_pass() {
     let large = Problem::Apply(ApplyError::Refused { refusal: Refusal::TooLarge { bytes: 1 }, taken: names(&[]) });
     assert_eq!(requeue(large), Requeue::After(DAY));
     assert_eq!(one(Ok(owned(&["a"])), Removal::Done).requeue, Requeue::After(DAY));
+}
+
+#[test]
+fn a_store_that_is_left_and_down_is_an_unfinished_result_only_if_something_is_to_be_removed_there() {
+    let left = StoreKey::new(StoreKind::ClusterSecretStore, "left");
+    let down = StoreError::Sealed { server: "left".into() };
+    let absent = BTreeMap::from([(left, NoStore::Refused(StoreRefusal::Failed(down)))]);
+    let (plan, results, wanted, fates) = (Plan::new(), Results::new(), BTreeSet::new(), Fates::default());
+    let (plan, results, absent, wanted, fates) = (&plan, &results, &absent, &wanted, &fates);
+    let done = Done { plan, results, absent, wanted, unmatched: &[], astray: &[], fates };
+    for removes in [true, false] {
+        let setting = Setting { removes, ..setting(Timestamp::UNIX_EPOCH) };
+        let said = published(&PushSecretStatus::default(), &Ledger::default(), &done, &setting);
+        assert_eq!(said.verdict.ready, !removes);
+        assert!(said.verdict.message.contains("earlier is still there"), "{}", said.verdict.message);
+    }
 }
 
 #[test]
