@@ -123,13 +123,17 @@ async fn rf2_a_read_from_before_a_change_of_consents_is_not_believed() {
     let (feed, store) = (Feed::new(), FakeStore::new());
     store.put(&path(AT), data("1"));
     let source = source(&store, AT).await;
-    let name = consumer(0);
-    feed.subscribe(&name, vec![source.clone()], Follow::Every(HOUR));
-    feed.is_behind(&name);
-    feed.read(&name, &source, Freshness::Shared).await.unwrap();
-    assert!(!feed.may_lack_consents(&name));
-    feed.announce(&source.site(), Pushed::Consent);
-    assert!(feed.may_lack_consents(&name));
+    let names = [consumer(0), consumer(1)];
+    for name in &names {
+        feed.subscribe(name, vec![source.clone()], Follow::Every(HOUR));
+        feed.is_behind(name);
+        feed.read(name, &source, Freshness::Shared).await.unwrap();
+    }
+    assert!(!feed.may_lack_consents(&names[0]));
+    // Nobody announces the change; the other one's read shows it.
+    store.put_metadata(&path(AT), custom(&[TAKEN]));
+    feed.read(&names[1], &source, Freshness::Since(Instant::now())).await.unwrap();
+    assert_eq!(names.each_ref().map(|name| feed.may_lack_consents(name)), [true, false]);
 }
 
 /// Nobody had read the former consents in this process, so nothing shows whether a read has them.
