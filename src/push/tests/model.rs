@@ -49,10 +49,15 @@ proptest! {
 /// A PushSecret has pushed, and another one wants all that it has. Whatever happens then, the
 /// values stay. Once it is calm, the other one owns them if the first was deleted.
 fn play_rename(first: Wish, second: Wish, moves: &[Move]) -> Result<(), String> {
+    play_standing([apply(0, first), turn(0), apply(1, second)], moves)
+}
+
+/// After these starts, what is filled stays filled: after each move, once it is calm, and for good.
+fn play_standing(starts: impl IntoIterator<Item = Move>, moves: &[Move]) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime can be built").block_on(async {
         let mut world = World::new();
-        for start in [apply(0, first), turn(0), apply(1, second)] {
+        for start in starts {
             world.make(&start).await;
         }
         let held = laws::filled(&world);
@@ -84,28 +89,8 @@ proptest! {
 /// Two PushSecrets select their sources by labels, and each has one. Whatever label a source gets, one
 /// of them wants it, so its value stays. Once it is calm, the one whose label it has owns it.
 fn play_hands(wish: Wish, moves: &[Move]) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime can be built").block_on(async {
-        let mut world = World::new();
-        let labels = [0, 1].map(|path| Move::Relabel { path, to: path });
-        for start in labels.into_iter().chain([apply(0, wish), apply(1, wish), turn(0), turn(1)]) {
-            world.make(&start).await;
-        }
-        let held = laws::filled(&world);
-        for (step, what) in moves.iter().enumerate() {
-            world.make(what).await;
-            laws::hold(&mut world)
-                .and_then(|()| laws::stand(&world, &held))
-                .map_err(|broken| format!("after move {step}, {what:?}: {broken}"))?;
-        }
-        world.calm().await?;
-        laws::stand(&world, &held)
-            .and_then(|()| laws::converged(&world))
-            .and_then(|()| laws::one_owner(&world, &held))?;
-        world.refreshed().await?;
-        laws::stand(&world, &held)?;
-        world.stays_silent().await
-    })
+    let labels = [0, 1].map(|path| Move::Relabel { path, to: path });
+    play_standing(labels.into_iter().chain([apply(0, wish), apply(1, wish), turn(0), turn(1)]), moves)
 }
 
 proptest! {
