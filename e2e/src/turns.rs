@@ -8,22 +8,34 @@ use std::sync::{Arc, LazyLock, Weak};
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
-use crate::lab::{Controller, Lab};
+use crate::lab::{Controller, Lab, LabOptions};
 
 /// Cores that one heavy test keeps busy.
 const CORES: usize = 4;
 
-/// Waits until this test may start a cluster of its own or send thousands of requests. It may until
-/// the permit is dropped.
+/// What lets a test load the machine until it is dropped.
+pub struct Permit(#[expect(dead_code, reason = "held for its drop")] SemaphorePermit<'static>);
+
+impl Permit {
+    /// Starts servers of the test's own. Without a permit a test has none.
+    ///
+    /// # Errors
+    /// Those of [`Lab::start`].
+    pub async fn start_lab(&self, options: LabOptions) -> anyhow::Result<Lab> {
+        Lab::start(options).await
+    }
+}
+
+/// Waits until this test may start a cluster of its own or send thousands of requests.
 ///
 /// # Errors
 /// None: turns are never closed.
-pub async fn heavy() -> anyhow::Result<SemaphorePermit<'static>> {
+pub async fn heavy() -> anyhow::Result<Permit> {
     static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         Semaphore::new((cores / CORES).max(1))
     });
-    Ok(TURNS.acquire().await?)
+    Ok(Permit(TURNS.acquire().await?))
 }
 
 /// A lab of a test's own with the controller that serves it.
@@ -57,10 +69,10 @@ impl<T> Group<T> {
     ///
     /// # Errors
     /// What `start` could not do.
-    pub async fn turn(&self, start: impl AsyncFnOnce() -> anyhow::Result<T>) -> anyhow::Result<Turn<T>> {
+    pub async fn turn(&self, start: impl AsyncFnOnce(&Permit) -> anyhow::Result<T>) -> anyhow::Result<Turn<T>> {
         let shared = self.join();
         let permit = heavy().await?;
-        shared.get_or_try_init(|| start()).await?;
+        shared.get_or_try_init(|| start(&permit)).await?;
         Ok(Turn { shared, _permit: permit })
     }
 
@@ -78,7 +90,7 @@ impl<T> Group<T> {
 pub struct Turn<T> {
     /// Ends, if this test is the last, before the next heavy test begins.
     shared: Arc<OnceCell<T>>,
-    _permit: SemaphorePermit<'static>,
+    _permit: Permit,
 }
 
 impl<T> Deref for Turn<T> {

@@ -14,9 +14,9 @@ const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 
 #[tokio::test]
 async fn f49_beside_another_controller_only_what_goes_with_our_class_is_touched() -> anyhow::Result<()> {
-    let _turn = heavy().await?;
+    let permit = heavy().await?;
     let options = LabOptions { storage: Storage::fastest(), ..LabOptions::default() };
-    let lab = own_lab(options, &["--controller-class=waypost", "--serve-unclassified=false"]).await?;
+    let lab = own_lab(&permit, options, &["--controller-class=waypost", "--serve-unclassified=false"]).await?;
     let stage = Stage::on(&lab, &lab.controller, "beside").await?;
     stage::store(&lab, "ours", lab.vault_addr(), lab.vault_ca_pem()).await?;
     let stores: Api<ClusterSecretStore> = Api::all(stage.client.clone());

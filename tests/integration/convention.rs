@@ -32,7 +32,7 @@ const PASSWORD: &[(&str, &str)] = &[("password", "password")];
 /// A stage in the lab with the convention of these tests, which they change in turn.
 async fn turn(test: &str) -> anyhow::Result<(Turn<OwnLab>, Stage)> {
     static OWN: Group<OwnLab> = Group::empty();
-    let lab = OWN.turn(async || own_lab(LabOptions::default(), &[]).await).await?;
+    let lab = OWN.turn(async |permit| own_lab(permit, LabOptions::default(), &[]).await).await?;
     let stage = Stage::on(&lab, &lab.controller, test).await?;
     stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
     let shipped = fs::read_to_string(repository().join("policies/admission/path-convention.yaml"))?;

@@ -12,7 +12,7 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 use waypost::api::{ClusterSecretStore, ExternalSecret, PushSecret};
 use waypost_e2e::lab::{Lab, LabOptions, Mark};
-use waypost_e2e::turns::{Group, OwnLab, Turn};
+use waypost_e2e::turns::{Group, OwnLab, Permit, Turn};
 use waypost_e2e::wait;
 
 use crate::bad_store::{edit_store, store_says};
@@ -26,8 +26,8 @@ const BOUNDS: [&str; 6] = ["minLength", "maxLength", "minItems", "maxItems", "mi
 /// A stage in the lab with the bare definitions, which all tests that need such ones share.
 pub async fn bare(test: &str) -> anyhow::Result<(Turn<OwnLab>, Stage)> {
     static BARE: Group<OwnLab> = Group::empty();
-    let start = async || {
-        let lab = Lab::start(LabOptions::default()).await?;
+    let start = async |permit: &Permit| {
+        let lab = permit.start_lab(LabOptions::default()).await?;
         lab.install_product().await?;
         strip_definitions(&lab).await?;
         let controller = Arc::new(start_controller(&lab).await?);

@@ -152,8 +152,8 @@ async fn es11_a_fan_out_works_and_comes_to_rest_with_definitions_that_declare_le
 
 #[tokio::test]
 async fn f21_a_definition_that_is_gone_is_asked_for_ever_more_rarely_and_said() -> anyhow::Result<()> {
-    let _turn = heavy().await?;
-    let lab = own_lab(LabOptions::default(), &[]).await?;
+    let permit = heavy().await?;
+    let lab = own_lab(&permit, LabOptions::default(), &[]).await?;
     let stage = Stage::on(&lab, &lab.controller, "f21").await?;
     fan_out(&stage, json!({})).await?;
     in_place(&stage, LATER, &[]).await?;

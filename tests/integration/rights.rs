@@ -62,8 +62,8 @@ impl Right {
 #[tokio::test]
 async fn s6_every_right_that_we_ship_is_used_and_nothing_is_refused() -> anyhow::Result<()> {
     let granted = granted()?;
-    let _turn = heavy().await?;
-    let lab = own_lab(LabOptions::default(), &[]).await?;
+    let permit = heavy().await?;
+    let lab = own_lab(&permit, LabOptions::default(), &[]).await?;
     let stage = Stage::on(&lab, &lab.controller, "rights").await?;
     publish(&lab, &stage).await?;
     consume(&lab, &stage).await?;

@@ -20,7 +20,7 @@ use waypost_e2e::lab::{
     Bao, CONTROLLER_ACCOUNT, Controller, ControllerOptions, Lab, LabOptions, Transport, VaultAdmin,
     cluster_secret_store,
 };
-use waypost_e2e::turns::OwnLab;
+use waypost_e2e::turns::{OwnLab, Permit};
 use waypost_e2e::wait;
 
 /// What users are promised in the slowest case; a test that waits longer has failed.
@@ -337,8 +337,8 @@ pub async fn start_controller(lab: &Lab) -> anyhow::Result<Controller> {
 
 /// A lab of its own with the product, the store that all tests share, and a controller with these
 /// arguments besides.
-pub async fn own_lab(options: LabOptions, args: &[&str]) -> anyhow::Result<OwnLab> {
-    let lab = Lab::start(options).await?;
+pub async fn own_lab(permit: &Permit, options: LabOptions, args: &[&str]) -> anyhow::Result<OwnLab> {
+    let lab = permit.start_lab(options).await?;
     lab.install_product().await?;
     store(&lab, STORE, lab.vault_addr(), lab.vault_ca_pem()).await?;
     let controller = Arc::new(start_controller_with(&lab, args).await?);

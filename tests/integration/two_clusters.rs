@@ -8,7 +8,7 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use waypost::api::{PushSecret, names};
 use waypost_e2e::lab::{Controller, Lab, LabOptions, MOUNT, Storage};
-use waypost_e2e::turns::{Group, Turn};
+use waypost_e2e::turns::{Group, Permit, Turn};
 use waypost_e2e::wait;
 
 use crate::stage::{LATER, STORE, Stage, start_controller_with, store_by_login};
@@ -34,10 +34,10 @@ impl Clusters {
         SHARED.turn(Clusters::start).await
     }
 
-    async fn start() -> anyhow::Result<Self> {
+    async fn start(permit: &Permit) -> anyhow::Result<Self> {
         // No time is measured here.
         let options = || LabOptions { storage: Storage::fastest(), ..LabOptions::default() };
-        let (east, west) = try_join(Lab::start(options()), Lab::start(options())).await?;
+        let (east, west) = try_join(permit.start_lab(options()), permit.start_lab(options())).await?;
         east.install_product().await?;
         west.install_product().await?;
         east.admit_cluster(&west, "kubernetes-west").await?;
