@@ -113,6 +113,7 @@ impl Sources {
                 let name = name_of(&object);
                 self.tell_stores(&name);
                 self.seen.remove(&name);
+                self.note(&name, &self.referrers().of(&name));
                 self.wake(&name);
             }
             Event::Init => self.listing.begin(),
@@ -144,16 +145,30 @@ impl Sources {
             }
             SourceKind::ConfigMap => false,
         };
-        self.seen.insert(name.clone(), version);
-        let cause = Cause::of(&trail::source_changed(self.kind.as_str(), &name));
+        self.note(&name, &concerned);
+        self.seen.insert(name, version);
         for referrer in concerned {
             // A target of ours may also be the source of a PushSecret.
-            if let Referrer::PushSecret(push) = &referrer {
-                self.watching.context.moves.note(push.clone(), Move { at: Instant::now(), cause: cause.clone() });
-            }
             if !(ours && matches!(referrer, Referrer::ExternalSecret(_))) {
                 self.send(referrer);
             }
+        }
+    }
+
+    /// Notes a change for the PushSecrets among those that it concerns: their next reconcile belongs
+    /// to its trace.
+    fn note(&self, changed: &Name, concerned: &[Referrer]) {
+        let pushes = concerned.iter().filter_map(|referrer| match referrer {
+            Referrer::PushSecret(push) => Some(push),
+            Referrer::ExternalSecret(_) => None,
+        });
+        let mut pushes = pushes.peekable();
+        if pushes.peek().is_none() {
+            return;
+        }
+        let cause = Cause::of(&trail::source_changed(self.kind.as_str(), changed));
+        for push in pushes {
+            self.watching.context.moves.note(push.clone(), Move { at: Instant::now(), cause: cause.clone() });
         }
     }
 
@@ -224,22 +239,46 @@ mod tests {
         fn deleted(&self, _secret: &Name) {}
     }
 
-    #[tokio::test]
-    async fn nothing_is_kept_of_a_secret_that_a_new_list_lacks_and_nobody_refers_to_any_more() {
+    /// The watch of Secrets, and a PushSecret that it wakes.
+    fn watch_of_secrets() -> (Arc<Context>, Sources, Name) {
         let (service, _server) = tower_test::mock::pair::<axum::http::Request<Body>, axum::http::Response<Body>>();
         let context = Context::on(Cluster::new(kube::Client::new(service, "ns")));
         let wakeups = Wakeups { push: unbounded_channel().0, pull: unbounded_channel().0 };
         let watching = Watching { context: context.clone(), own_writes: Arc::new(Nobody), wakeups };
-        let mut sources = Sources::new(SourceKind::Secret, watching);
-        let push = Referrer::PushSecret(Name::new("ns", "push"));
+        (context, Sources::new(SourceKind::Secret, watching), Name::new("ns", "push"))
+    }
+
+    fn secret(name: &str) -> PartialObjectMeta<Secret> {
+        let secret = json!({ "metadata": { "name": name, "namespace": "ns", "uid": "u", "resourceVersion": "1" } });
+        serde_json::from_value(secret).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_source_that_changes_or_is_deleted_is_a_change_for_its_push_secret_alone() {
+        let (context, mut sources, push) = watch_of_secrets();
+        let pull = Referrer::ExternalSecret(Name::new("ns", "pull"));
+        for referrer in [Referrer::PushSecret(push.clone()), pull] {
+            context.referrers.declare(referrer, Interest::named(BTreeSet::from([Name::new("ns", "source")])));
+        }
+        for event in [Event::Apply(secret("source")), Event::Delete(secret("source"))] {
+            sources.on_event(event);
+            assert!(context.moves.take(&push).is_some());
+        }
+        for event in [Event::Apply(secret("other")), Event::Delete(secret("other"))] {
+            sources.on_event(event);
+        }
+        assert!([push, Name::new("ns", "pull")].iter().all(|name| context.moves.take(name).is_none()));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_of_a_secret_that_a_new_list_lacks_and_nobody_refers_to_any_more() {
+        let (context, mut sources, push) = watch_of_secrets();
         let refers_to = |secret: &str| {
             let names = BTreeSet::from([Name::new("ns", secret)]);
-            context.referrers.declare(push.clone(), Interest::named(names));
+            context.referrers.declare(Referrer::PushSecret(push.clone()), Interest::named(names));
         };
         refers_to("gone");
-        let secret = json!({ "metadata": { "name": "gone", "namespace": "ns", "uid": "u", "resourceVersion": "1" } });
-        let secret: PartialObjectMeta<Secret> = serde_json::from_value(secret).unwrap();
-        sources.on_event(Event::Apply(secret));
+        sources.on_event(Event::Apply(secret("gone")));
         assert_eq!(sources.seen.len(), 1);
         refers_to("other");
         sources.on_event(Event::<PartialObjectMeta<Secret>>::Init);
