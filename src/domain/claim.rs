@@ -74,6 +74,8 @@ pub struct Inquiry {
     pub destroyed: u64,
     /// Properties that we removed: what has their names now, another wrote.
     pub removed: BTreeSet<String>,
+    /// By its key, each consent as it was before we changed it.
+    pub narrowed: MetadataChanges,
     /// Properties that their owners leave to whoever waits for them, each with its owner's UID.
     pub offered: BTreeSet<(String, String)>,
     /// By UID, the properties of the entry that other owners list in their ledgers; one that is
@@ -330,6 +332,7 @@ pub fn release<'a>(
     metadata: &CustomMetadata,
     properties: impl IntoIterator<Item = &'a str>,
     me: &Owner,
+    inquiry: &Inquiry,
 ) -> MetadataChanges {
     let mut changes = MetadataChanges::new();
     for property in properties {
@@ -343,19 +346,23 @@ pub fn release<'a>(
             }
         }
         if metadata.contains_key(&intent) {
-            changes.extend(withdraw(metadata, property, me));
+            changes.extend(withdraw(metadata, property, me, inquiry));
         }
     }
     changes
 }
 
-/// Withdraws the intent of `me` on a property, and with it the consent if nobody else can have set it.
-pub fn withdraw(metadata: &CustomMetadata, property: &str, me: &Owner) -> MetadataChanges {
+/// Withdraws the intent of `me` on a property, and restores the consent that followed it if nobody
+/// else can have set it. A consent that was there before stays: an owner that released a value left it.
+pub fn withdraw(metadata: &CustomMetadata, property: &str, me: &Owner, inquiry: &Inquiry) -> MetadataChanges {
     let mut changes = MetadataChanges::from([(intent_key(property, &me.uid), None)]);
     let (consent, token) = (consent::key(property), token(property));
     let is_ours_alone = !metadata.contains_key(&claim_key(property)) && rival(metadata, &token, me).is_none();
-    if is_ours_alone && metadata.contains_key(&consent) {
-        changes.insert(consent, None);
+    if is_ours_alone
+        && let Some(former) = inquiry.narrowed.get(&consent)
+        && metadata.get(&consent) != former.as_ref()
+    {
+        changes.insert(consent, former.clone());
     }
     changes
 }
@@ -480,8 +487,8 @@ mod tests {
         apply(&mut metadata, confirm(["password"], &owner("a")));
         assert_eq!(state_of(&metadata, "a"), ClaimState::Mine);
         assert_eq!(state_of(&metadata, "b"), ClaimState::Taken { by: Some(owner("a")) });
-        assert!(release(&metadata, ["password"], &owner("b")).is_empty());
-        let changes = release(&metadata, ["password"], &owner("a"));
+        assert!(release(&metadata, ["password"], &owner("b"), &Inquiry::default()).is_empty());
+        let changes = release(&metadata, ["password"], &owner("a"), &Inquiry::default());
         apply(&mut metadata, changes);
         assert_eq!(metadata.keys().collect::<Vec<_>>(), [MARKER]);
     }
@@ -520,7 +527,7 @@ mod tests {
         announce(&mut metadata, "a");
         assert_eq!(state_of(&metadata, "b"), ClaimState::Outbid { by: owner("a") });
         assert!(matches!(state_of(&metadata, "a"), ClaimState::Contested { .. }));
-        let changes = release(&metadata, ["password"], &owner("b"));
+        let changes = release(&metadata, ["password"], &owner("b"), &Inquiry::default());
         apply(&mut metadata, changes);
         assert_eq!(state_of(&metadata, "a"), ClaimState::Intended);
         assert!(matches!(state_of(&metadata, "b"), ClaimState::Contested { .. }));

@@ -484,6 +484,14 @@ async fn rf2_a_read_that_a_withdrawal_overtook_is_repeated() {
 }
 
 #[tokio::test]
+async fn a_read_that_a_release_overtook_is_repeated() {
+    let release = |store: &FakeStore, path: &RemotePath| store.put_metadata(path, BTreeMap::new());
+    let (feed, _) = overtaken(release, Pushed::Release).await;
+    assert!(!feed.is_behind(&consumer(0)));
+    assert!(feed.is_behind(&consumer(1)));
+}
+
+#[tokio::test]
 async fn a_read_that_a_removal_overtook_is_repeated() {
     let (feed, source) = overtaken(|store, path| store.soft_delete(path), Pushed::Removal(1)).await;
     assert!(!feed.index().taken_by(&consumer(0), &source.read_key()).unwrap().live);

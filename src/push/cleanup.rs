@@ -36,7 +36,6 @@ impl Turn<'_> {
         let ours = self.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER_PUSH_SECRET);
         self.declare(Interest::default(), Interest::default());
         if !ours {
-            self.world.deletions.forget(&self.me.object());
             return Report::Gone;
         }
         if self.world.deletions.is_told(&self.me.object(), &self.me.uid) {
@@ -72,7 +71,7 @@ impl Turn<'_> {
         };
         if said.status.lists_nothing() {
             return match (said.left.as_slice(), said.lost.as_slice()) {
-                ([], []) => self.let_go().await,
+                ([], []) => self.let_go_of_nothing(&object, said).await,
                 (_, []) => self.give_up(LetGo::Declined, all_left(), &object, said),
                 (_, _) => self.give_up(LetGo::StoreMoved, all_left(), &object, said),
             };
@@ -121,13 +120,24 @@ impl Turn<'_> {
         }
     }
 
+    /// Removes the finalizer. What was said of the PushSecret is remembered until it is gone: a cache
+    /// that lags, or the finalizer of somebody else, brings it here again.
     async fn let_go(&self) -> Report<PushSecretStatus> {
         match self.world.cluster.remove_push_finalizer(&self.object).await {
-            Ok(_) => {
-                self.world.deletions.forget(&self.me.object());
-                Report::Gone
-            }
+            Ok(_) => Report::Gone,
             Err(error) => self.failed(&error),
+        }
+    }
+
+    /// The same once everything is removed. If the finalizer stays, the status says so: what appears
+    /// there by the next try is another's.
+    async fn let_go_of_nothing(&self, object: &PushSecret, said: Said) -> Report<PushSecretStatus> {
+        match self.world.cluster.remove_push_finalizer(object).await {
+            Ok(_) => Report::Gone,
+            Err(error) => {
+                let failed = Verdict { ready: false, reason: Reason::Errored, message: error.to_string() };
+                verdict(object, Said { verdict: failed, requeue: Requeue::BackOff, ..said })
+            }
         }
     }
 

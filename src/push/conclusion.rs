@@ -7,6 +7,7 @@ use super::report::Said;
 use crate::api::PushSecret;
 use crate::api::push_secret::PushSecretStatus;
 use crate::controller::report::{Report, Requeue, StatusChange};
+use crate::domain::object_name::Name;
 use crate::metrics::LetGo;
 
 /// What a reconcile says. If those who may want what it leaves could not be asked, it tries again
@@ -49,6 +50,7 @@ fn orphaned(
         return rest;
     }
     let left = left.join("; ");
-    tracing::warn!(push_secret = %object.name_any(), left, reason = ?why, "left in the store");
+    let name = Name::new(object.namespace().unwrap_or_default(), object.name_any());
+    tracing::warn!(push_secret = %name, left, reason = ?why, "left in the store");
     Report::Orphaned { why, left, rest: Box::new(rest) }
 }

@@ -85,6 +85,8 @@ pub struct Applier<'a> {
     pub offers: &'a Offers,
     /// The start of this reconcile.
     pub now: Instant,
+    /// The same start by the clock of requests: what is seen late in a reconcile is seen then.
+    pub began: Moment,
 }
 
 /// What is needed to read and write one entry.
@@ -184,7 +186,7 @@ impl Applier<'_> {
                 if let Elsewhere::At(misplaced) = &chain.inquiry.marker
                     && chain.needs_no_other_mark()
                 {
-                    misplaced::tidy(access.client, misplaced).await;
+                    misplaced::tidy(access.client, misplaced, &self.me.object()).await;
                 }
                 return Ok(Applied { settled, wrote: chain.wrote });
             }
@@ -295,7 +297,9 @@ impl Applier<'_> {
             // Others must not wait for a purge that does not happen. If this request fails too, the
             // intent counts as stale after a minute.
             let withdrawn = BTreeMap::from([(claim::purge_key(&self.me.uid), None)]);
-            access.client.patch_metadata(access.path, &withdrawn).await.ok();
+            if access.client.patch_metadata(access.path, &withdrawn).await.is_ok() {
+                self.log_changes(access, &withdrawn);
+            }
             return Err(may_not(error, PURGE_ADVICE));
         }
         (access.announce)(Pushed::Purge.into());
@@ -348,7 +352,12 @@ impl Applier<'_> {
                 drop(unsaid);
                 return chain.lose().await.map(|()| None);
             }
+            let losses = chain.losses;
             self.settle(access, chain, &write.settle).await?;
+            // Somebody removed the entry after the write.
+            if chain.losses > losses {
+                return Ok(None);
+            }
         }
         Ok(Some(Settled { version: Some(written.version), created: written.created, ..write.settled }))
     }
@@ -367,7 +376,7 @@ impl Applier<'_> {
     async fn wait(&self, access: &Access<'_>, chain: &mut Chain, key: String, by: Owner) -> Result<(), ApplyError> {
         // All intents of a claimant that is gone grow stale together, however many it announced.
         let others = claim::intents_of_others(&chain.entry.custom_metadata, self.me).map(|(key, _)| key);
-        chain.inquiry.stale.extend(self.intents.stale(access.site, others, self.now));
+        chain.inquiry.stale.extend(self.intents.stale(access.site, others, self.now + self.began.elapsed()));
         if chain.inquiry.stale.contains(&key) {
             return Ok(());
         }
@@ -465,6 +474,10 @@ impl Applier<'_> {
         chain: &mut Chain,
         changes: &MetadataChanges,
     ) -> Result<(), ApplyError> {
+        let consents = changes.keys().filter(|key| consent::is_consent(key));
+        for (key, before) in consents.map(|key| (key, chain.entry.custom_metadata.get(key).cloned())) {
+            chain.inquiry.narrowed.entry(key.clone()).or_insert(before);
+        }
         let rests_on = chain.asked;
         in_time(rests_on, self.patch(access, chain, changes)).await?
     }

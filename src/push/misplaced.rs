@@ -34,8 +34,8 @@ pub async fn look(
 
 /// Removes a misplaced mark once the right path has one, if the entry there has no other custom
 /// metadata. The entry itself stays, empty: somebody may just be writing its first version. A
-/// failure is only logged.
-pub async fn tidy(client: &dyn StoreClient, path: &RemotePath) {
+/// failure is only logged, with `push_secret`, which does it.
+pub async fn tidy(client: &dyn StoreClient, path: &RemotePath, push_secret: &str) {
     let outcome = match client.metadata(path).await {
         Ok(Some(metadata)) if is_misplaced(&metadata) && metadata.custom_metadata.len() == 1 => {
             client.patch_metadata(path, &BTreeMap::from([(claim::MARKER.to_owned(), None)])).await
@@ -45,9 +45,11 @@ pub async fn tidy(client: &dyn StoreClient, path: &RemotePath) {
     };
     match outcome {
         Ok(()) => {
-            tracing::info!(%path, "misplaced mark of External Secrets Operator removed")
+            tracing::info!(push_secret, %path, "misplaced mark of External Secrets Operator removed")
         }
-        Err(error) => tracing::info!(%path, %error, "misplaced mark of External Secrets Operator not removed"),
+        Err(error) => {
+            tracing::info!(push_secret, %path, %error, "misplaced mark of External Secrets Operator not removed")
+        }
     }
 }
 

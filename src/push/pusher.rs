@@ -36,7 +36,7 @@ pub struct Pusher {
     context: Arc<Context>,
     stores: Arc<dyn Stores>,
     intents: Intents,
-    deletions: Deletions,
+    pub(super) deletions: Deletions,
     pub(super) offers: Offers,
     leeway: Leeway,
 }
@@ -153,6 +153,7 @@ impl Reconciler for Pusher {
         };
         let fate = remains.fate(known_for, self.context.settings.cleanup_deadline);
         if let (Fate::Ends(_), Some(field)) = (&fate, remains.illegible)
+            && remains.is_held()
             && self.deletions.tell(&name.to_string(), &uid, Instant::now())
         {
             tracing::warn!(

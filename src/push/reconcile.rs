@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use tokio::time::Instant as Moment;
 
 use super::apply::{Apply, Removal, Results};
 use super::arrival;
@@ -93,6 +94,8 @@ pub(super) struct Turn<'a> {
     pub namespace: String,
     pub me: Owner,
     pub attempt: Attempt,
+    /// When it began, by the clock of requests.
+    began: Moment,
 }
 
 /// Brings the stores closer to the spec, and reports the outcome.
@@ -160,7 +163,7 @@ pub(super) enum NoSources {
 impl<'a> Turn<'a> {
     fn new(object: Arc<PushSecret>, me: Owner, attempt: Attempt, world: &'a World<'a>) -> Self {
         let (namespace, before) = (me.namespace.clone(), object.status.clone().unwrap_or_default());
-        Turn { world, object, before, namespace, me, attempt }
+        Turn { world, object, before, namespace, me, attempt, began: Moment::now() }
     }
 
     /// Declares the sources before they are read, so that no change is missed in between.
@@ -438,6 +441,7 @@ impl<'a> Turn<'a> {
                 intents: self.world.intents,
                 offers: self.world.offers,
                 now: self.world.instant,
+                began: self.began,
             };
             let apply = Apply {
                 applier,

@@ -25,13 +25,13 @@ use crate::cluster::{Cluster, ClusterError};
 pub(super) const FRESH: Duration = Duration::from_secs(1);
 
 /// The ledger during one reconcile. It is written at most once, with all lines of the plan. The
-/// status that ends the reconcile removes lines that were too many. Until then they do no harm:
-/// only properties that are also claimed are ever removed.
+/// status that ends the reconcile removes lines that were too many. Until then, what such a line
+/// lists counts as ours only if nobody claims it and the path has the mark (ADR 0026).
 pub struct Record<'a> {
     cluster: &'a Cluster,
     /// Every line that the plan may need.
     lines: BTreeMap<EntryRef, BTreeMap<String, Line>>,
-    /// The lines of what the plan removes, as the cache lists them.
+    /// The lines of what the plan removes or releases, as the cache lists them.
     old: BTreeMap<EntryRef, BTreeMap<String, Line>>,
     locations: Locations,
     /// What else is confirmed before a removal.
@@ -68,7 +68,8 @@ impl<'a> Record<'a> {
         let lines = lines.map(|(entry_ref, job)| (entry_ref.clone(), job.lines.clone())).collect();
         let old = plan.iter().filter_map(|(entry_ref, job)| {
             let listed = ledger.pushed.get(entry_ref)?.iter();
-            let removed = listed.filter(|(property, _)| job.goal.remove.contains(*property));
+            let removed = listed
+                .filter(|(property, _)| job.goal.remove.contains(*property) || job.goal.release.contains(*property));
             Some((entry_ref.clone(), removed.map(|(property, line)| (property.clone(), line.clone())).collect()))
         });
         let listed = settled(&object, &locations);

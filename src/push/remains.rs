@@ -71,10 +71,9 @@ impl Remains {
         if self.push.metadata.deletion_timestamp.is_none() {
             return Fate::Told(Advice::correct());
         }
-        let held = self.push.finalizers().iter().any(|finalizer| finalizer == FINALIZER_PUSH_SECRET);
         let left = deadline.saturating_sub(known_for);
         match self.illegible {
-            Some(field) if held && !left.is_zero() => Fate::Told(pending(field, left, deadline)),
+            Some(field) if self.is_held() && !left.is_zero() => Fate::Told(pending(field, left, deadline)),
             Some(_) => {
                 let mut push = self.push.clone();
                 push.spec.deletion_policy = Some(PushDeletionPolicy::None);
@@ -82,6 +81,11 @@ impl Remains {
             }
             None => Fate::Ends(Box::new(self.push.clone())),
         }
+    }
+
+    /// Whether it waits for us to release it.
+    pub fn is_held(&self) -> bool {
+        self.push.finalizers().iter().any(|finalizer| finalizer == FINALIZER_PUSH_SECRET)
     }
 
     /// The lines of the ledger, as far as they decode.

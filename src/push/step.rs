@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use super::ending;
 use super::refusal::{Left, Refusal};
 use crate::domain::claim::{self, ClaimState, Elsewhere, Inquiry, MetadataChanges, Owner};
+use crate::domain::consent;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
 
 /// The maximum size of an entry, in bytes of JSON: the storage of a KV mount accepts no larger one.
@@ -361,7 +362,7 @@ impl<'a> View<'a> {
         let wanted = || self.goal.set.keys().map(String::as_str);
         let intents: BTreeSet<&str> =
             wanted().filter(|property| metadata.contains_key(&claim::intent_key(property, &self.me.uid))).collect();
-        let withdrawn = |property: &&str| claim::withdraw(metadata, property, self.me);
+        let withdrawn = |property: &&str| claim::withdraw(metadata, property, self.me, self.inquiry);
         let withdraw = || Step::Settle(intents.iter().flat_map(withdrawn).collect());
         match obstacle {
             Obstacle::AskAfter(owner) => Step::AskAfter(owner),
@@ -485,7 +486,12 @@ impl<'a> View<'a> {
         let metadata = &self.entry.custom_metadata;
         let to_confirm = sorted.holds.iter().copied().filter(|property| self.claim_state(property) != ClaimState::Mine);
         let mut changes = claim::confirm(to_confirm, self.me);
-        changes.extend(claim::release(metadata, sorted.drops.union(&sorted.releases).copied(), self.me));
+        let released = sorted.drops.union(&sorted.releases).copied();
+        changes.extend(claim::release(metadata, released, self.me, self.inquiry));
+        // What stays without an owner is readable by nobody else than before.
+        for property in self.goal.release.iter().filter(|property| self.has(property)) {
+            changes.remove(&consent::key(property));
+        }
         // The intent of a claim that is confirmed already.
         for property in &sorted.holds {
             let intent = claim::intent_key(property, &self.me.uid);

@@ -10,7 +10,7 @@ use crate::store::error::Family;
 /// to be removed there.
 pub fn postponed<'d>(done: &'d Done<'_>, setting: &Setting<'_>) -> impl Iterator<Item = (&'d NoStore, String)> {
     let removes = setting.removes;
-    let waiting = unused(done).filter(move |(_, absent)| removes && may_pass(absent));
+    let waiting = unused(done).filter(move |(_, absent)| is_waited_for(removes, absent));
     waiting.map(|(store, absent)| (absent, still_there(store, absent)))
 }
 
@@ -18,7 +18,7 @@ pub fn postponed<'d>(done: &'d Done<'_>, setting: &Setting<'_>) -> impl Iterator
 /// cannot be used, and lines that name no property.
 pub fn kept(done: &Done<'_>, setting: &Setting<'_>, listed: &Ledger) -> impl Iterator<Item = String> {
     let removes = setting.removes;
-    let stores = unused(done).filter(move |(_, absent)| !(removes && may_pass(absent)));
+    let stores = unused(done).filter(move |(_, absent)| !is_waited_for(removes, absent));
     let stores = stores.map(|(store, absent)| still_there(store, absent));
     let unclear = listed.unclear().into_iter();
     stores.chain(unclear.map(|line| format!("not removed, because it names no property of a path: {line}")))
@@ -54,11 +54,13 @@ fn unused<'d>(done: &'d Done<'_>) -> impl Iterator<Item = (&'d StoreKey, &'d NoS
     done.absent.iter().filter(move |(store, _)| !done.wanted.contains(*store) && !is_said(store))
 }
 
-fn may_pass(absent: &NoStore) -> bool {
-    match absent.family() {
-        Family::Failed | Family::Throttled => true,
-        Family::Refused | Family::Invalid => false,
-    }
+/// Whether something is to be removed there, and another try may succeed.
+fn is_waited_for(removes: bool, absent: &NoStore) -> bool {
+    removes
+        && match absent.family() {
+            Family::Failed | Family::Throttled => true,
+            Family::Refused | Family::Invalid => false,
+        }
 }
 
 fn still_there(store: &StoreKey, absent: &NoStore) -> String {

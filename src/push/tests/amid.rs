@@ -12,7 +12,7 @@ use super::relabelled::{Held, by_labels, data_to, held, of_source};
 use crate::cluster::in_memory::ApiServer;
 use crate::domain::convention::{Convention, Mode};
 use crate::domain::object_name::Name;
-use crate::store::fake::{FakeStore, Operation};
+use crate::store::fake::{Counting, FakeStore, Operation};
 
 const ORDERS: &str = "platform-data/postgres/orders";
 
@@ -94,17 +94,25 @@ async fn pushed(case: &Case) -> (Bench, BTreeMap<String, String>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_back_before_it_is_removed_stays() {
-    for case in cases() {
+async fn what_is_back_before_it_is_removed_or_released_stays() {
+    for (mut case, policy) in
+        ["Delete", "None"].into_iter().flat_map(|of| cases().into_iter().map(move |case| (case, of)))
+    {
+        case.spec["deletionPolicy"] = json!(policy);
         let (bench, before) = pushed(&case).await;
-        let listed = bench.ledger();
+        let claims = || bench.store.peek(&at(ORDERS)).custom_metadata;
+        let (listed, claimed) = (bench.ledger(), claims());
         let url = "/namespaces/db/secrets/orders";
         let orders: Value = bench.server.get(url).unwrap();
         bench.loses("orders", case.lost.as_ref());
-        bench.amid(move |server| server.put(url, orders));
+        let back = orders.clone();
+        bench.amid(move |server| server.put(url, back));
         bench.turn().await;
         assert!(before.iter().all(|(property, text)| bench.texts(ORDERS).get(property) == Some(text)), "{}", case.spec);
         assert!(listed.iter().all(|line| bench.ledger().contains(line)), "{}", case.spec);
+        assert_eq!(claims(), claimed, "{}", case.spec);
+        // A store that would lose nothing was not read.
+        bench.server.put(url, orders);
         bench.turn().await;
         assert!(bench.ready().0 && bench.texts(ORDERS) == before, "{}: {:?}", case.spec, bench.ready());
     }
@@ -203,4 +211,20 @@ async fn a_store_that_has_its_label_back_before_it_loses_anything_keeps_it() {
         assert_eq!(bench.texts(ORDERS) == before, is_back, "{spec}: {:?}", bench.ready());
         assert_eq!(texts(&spare, ORDERS), before, "{spec}");
     }
+}
+
+/// Somebody removes the entry between a write and the claims that follow it.
+#[tokio::test]
+async fn an_entry_that_is_removed_after_its_write_is_written_again() {
+    let mut bench = Bench::new();
+    bench.stores.clients.insert("vault", bench.store.with_counting(Counting::Refused));
+    let mut removes = true;
+    bench.store.after_each(move |store, request| {
+        if request.operation == Operation::Write && std::mem::take(&mut removes) {
+            store.purge(&at(ORDERS));
+        }
+    });
+    bench.spec(1, spec(&[mapping("pass", ORDERS, "password")]));
+    bench.turn().await;
+    assert!(bench.ready().0 && bench.texts(ORDERS).contains_key("password"), "{:?}", bench.ready());
 }

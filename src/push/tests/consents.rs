@@ -77,7 +77,9 @@ async fn a_consent_stands_before_the_value_that_it_is_about_and_goes_with_its_cl
         push(&store, "a", &password("two", &["shop"])).await.unwrap();
         let release = Goal { release: names(&["password"]), ..Goal::default() };
         push(&store, "a", &release).await.unwrap();
-        assert_eq!(metadata_keys(&store), [claim::MARKER]);
+        assert_eq!(metadata_keys(&store), [key.as_str(), claim::MARKER], "the value stays, for nobody else");
+        push(&store, "d", &password("mine", &[])).await.unwrap();
+        assert_eq!(now(&store), None, "its next owner lets everybody read its own value");
     }
 }
 
@@ -158,6 +160,37 @@ async fn a_withdrawn_intent_leaves_no_consent() {
     push(&store, "a", &goal).await.unwrap();
     assert_eq!(texts(&store)["password"], "theirs");
     assert_eq!(metadata_keys(&store), [claim::MARKER]);
+}
+
+/// Another takes a property of the same path meanwhile, so that the path is refused.
+#[tokio::test]
+async fn who_gives_up_leaves_the_consent_as_it_was() {
+    let kept: [&[&str]; 2] = [&[], &["shop"]];
+    for (kept, wanted) in kept.into_iter().flat_map(|kept| [&[][..], &["other"]].map(|wanted| (kept, wanted))) {
+        let store = on(Counting::Refused);
+        push(&store, "a", &password("theirs", kept)).await.unwrap();
+        push(&store, "a", &Goal { release: names(&["password"]), ..Goal::default() }).await.unwrap();
+        let story = watched(&store);
+        let (taken, mut takes) = (store.clone(), true);
+        store.before_each(move |_, request| {
+            if request.operation == Operation::Write && std::mem::take(&mut takes) {
+                let claimed = claim::confirm(["username"], &owner("c")).into_iter();
+                let claimed = claimed.filter_map(|(key, value)| Some((key, value?)));
+                let metadata = taken.peek(&path()).custom_metadata.into_iter().chain(claimed);
+                taken.put_metadata(&path(), metadata.collect());
+                taken.put(&path(), data(&[("password", "theirs"), ("username", "theirs")]));
+            }
+            None
+        });
+        let mut goal = password("mine", wanted);
+        goal.set.extend(set(&[("username", "mine")]).set);
+        assert!(push_among(&store, "b", &goal, &["b", "c"]).await.is_err());
+        let before = (!kept.is_empty()).then(|| only(kept));
+        assert_eq!(consent::of(&store.peek(&path()).custom_metadata, "password"), before, "{kept:?} {wanted:?}");
+        for (_, consent) in story.lock().drain(..) {
+            assert!(kept.is_empty() || !may_read(consent.as_ref(), "other"), "{kept:?} {wanted:?}: {consent:?}");
+        }
+    }
 }
 
 /// A PushSecret whose password these namespaces may read; anybody, if there are none.
@@ -247,10 +280,8 @@ async fn a_consent_that_is_refused_is_not_announced() {
     assert!(!bench.ready().0 && !bench.announced.lock().contains(&Pushed::Consent.into()));
 }
 
-/// The write that drops a property is done, and the release of its claim fails once; then its reply
-/// is lost. Until they know of it, consumers expect that its owner restores the property.
-#[tokio::test]
-async fn a_released_claim_is_announced_if_its_reply_is_lost() {
+/// A push that drops a property: the write is done, and the first release of its claim fails.
+async fn half_dropped(mut second: impl FnMut() -> Option<Fault> + Send + 'static) -> Bench {
     let bench = Bench::new();
     bench.spec(1, both());
     bench.turn().await;
@@ -260,16 +291,35 @@ async fn a_released_claim_is_announced_if_its_reply_is_lost() {
         patches += u32::from(request.operation == Operation::PatchMetadata);
         match (request.operation, patches) {
             (Operation::PatchMetadata, 1) => Some(Fault::Refuse(down())),
-            (Operation::PatchMetadata, 2) => Some(Fault::LoseReply(down())),
+            (Operation::PatchMetadata, 2) => second(),
             _other => None,
         }
     });
     bench.spec(2, spec(&[mapping("user", TEMPORAL, "username")]));
-    let is_claimed = || bench.store.peek(&at(TEMPORAL)).custom_metadata.contains_key(&claim::claim_key("password"));
     bench.turn().await;
+    assert!(is_claimed(&bench));
+    bench
+}
+
+fn is_claimed(bench: &Bench) -> bool {
+    bench.store.peek(&at(TEMPORAL)).custom_metadata.contains_key(&claim::claim_key("password"))
+}
+
+/// Until they know of it, consumers expect that its owner restores the property.
+#[tokio::test]
+async fn a_released_claim_is_announced_if_its_reply_is_lost() {
+    let bench = half_dropped(|| Some(Fault::LoseReply(StoreError::Standby { server: "fake".into() }))).await;
     let told = bench.announced.lock().len();
-    assert!(is_claimed());
     bench.turn().await;
-    assert!(!is_claimed());
+    assert!(!is_claimed(&bench));
+    assert_eq!(bench.announced.lock()[told..], [Pushed::Release.into()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_released_claim_is_announced_if_its_request_is_given_up() {
+    let bench = half_dropped(|| None).await;
+    let told = bench.announced.lock().len();
+    bench.store.slow(Operation::PatchMetadata, Duration::from_secs(3600));
+    bench.turn().await;
     assert_eq!(bench.announced.lock()[told..], [Pushed::Release.into()]);
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures::FutureExt;
 use parking_lot::Mutex;
+use tokio::time::Instant as Moment;
 
 use crate::cluster::ClusterError;
 use crate::cluster::in_memory::ApiServer;
@@ -111,7 +112,14 @@ pub(super) async fn push_among(
 ) -> Result<Applied, ApplyError> {
     let (me, owners, intents, path) = (owner(uid), Living(names(living)), Intents::default(), path());
     let access = Access { client: store, path: &path, site: &site(), ledger: &book(store), announce: &|_version| {} };
-    let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
+    let applier = Applier {
+        me: &me,
+        owners: &owners,
+        intents: &intents,
+        offers: &no_offers(),
+        now: Instant::now(),
+        began: Moment::now(),
+    };
     applier.converge(&access, goal, Removals::Now).await
 }
 
@@ -373,7 +381,14 @@ async fn what_is_pushed_stands_in_the_ledger_before_the_first_mutation() {
     let (store, me, owners, intents) = (FakeStore::new(), owner("a"), Living(names(&["a"])), Intents::default());
     let (path, book) = (path(), book(&store));
     let access = Access { client: &store, path: &path, site: &site(), ledger: &book, announce: &|_version| {} };
-    let applier = Applier { me: &me, owners: &owners, intents: &intents, offers: &no_offers(), now: Instant::now() };
+    let applier = Applier {
+        me: &me,
+        owners: &owners,
+        intents: &intents,
+        offers: &no_offers(),
+        now: Instant::now(),
+        began: Moment::now(),
+    };
     applier.converge(&access, &set(&[("username", "u"), ("password", "p")]), Removals::Now).await.unwrap();
     assert_eq!(book.1.lock()[0], (names(&["username", "password"]), 0));
 }
@@ -461,7 +476,7 @@ async fn a_stop_at_any_request_is_repaired_by_the_next_reconcile() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_intent_that_stands_still_is_swept_after_a_minute() {
     let (store, intents, began) = (FakeStore::new(), Intents::default(), Instant::now());
     announced(&store, &[(stranger(), "password".into())]);
@@ -490,9 +505,21 @@ fn announced(store: &FakeStore, intents: &[(Owner, String)]) {
 
 /// One reconcile by `a` at this time, in a cluster where nobody else exists.
 async fn push_at(store: &FakeStore, goal: &Goal, intents: &Intents, now: Instant) -> Result<Applied, ApplyError> {
+    push_late(store, goal, intents, now, Duration::ZERO).await
+}
+
+/// The same, if so much time passes before it comes to this entry.
+async fn push_late(
+    store: &FakeStore,
+    goal: &Goal,
+    intents: &Intents,
+    now: Instant,
+    late: Duration,
+) -> Result<Applied, ApplyError> {
     let (me, owners, path) = (owner("a"), Living(names(&["a"])), path());
     let access = Access { client: store, path: &path, site: &site(), ledger: &book(store), announce: &|_version| {} };
-    let applier = Applier { me: &me, owners: &owners, intents, offers: &no_offers(), now };
+    let applier = Applier { me: &me, owners: &owners, intents, offers: &no_offers(), now, began: Moment::now() };
+    tokio::time::advance(late).await;
     applier.converge(&access, goal, Removals::Now).await
 }
 
@@ -521,6 +548,19 @@ async fn all_intents_of_a_claimant_that_died_are_over_after_one_minute() {
         assert_eq!(texts(&store), expected, "{case}");
         assert!(!metadata_keys(&store).iter().any(|key| key.starts_with("intent.")), "{case}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_intent_is_no_older_than_the_read_that_showed_it_first() {
+    let (store, intents, began) = (FakeStore::new(), Intents::default(), Instant::now());
+    announced(&store, &[(stranger(), "password".to_owned())]);
+    let (goal, late) = (set(&[("password", "ours")]), Duration::from_secs(50));
+    let waiting = push_late(&store, &goal, &intents, began, late).await;
+    assert_eq!(waiting.err(), Some(ApplyError::Contested { by: stranger() }));
+    let waiting = push_at(&store, &goal, &intents, began + STALE_AFTER).await;
+    assert_eq!(waiting.err(), Some(ApplyError::Contested { by: stranger() }));
+    push_late(&store, &goal, &intents, began + STALE_AFTER, late + Duration::from_secs(2)).await.unwrap();
+    assert_eq!(texts(&store), expect(&[("password", "ours")]));
 }
 
 #[tokio::test(start_paused = true)]

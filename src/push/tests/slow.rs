@@ -41,7 +41,8 @@ async fn push_among(store: &FakeStore, goal: &Goal, ledger: Duration, offers: &O
     let (me, owners, intents, path) = (owner("a"), Living(names(&["a", "b"])), Intents::default(), path());
     let access =
         Access { client: store, path: &path, site: &site(), ledger: &Slowly(ledger), announce: &|_version| {} };
-    let applier = Applier { me: &me, owners: &owners, intents: &intents, offers, now: Instant::now() };
+    let applier =
+        Applier { me: &me, owners: &owners, intents: &intents, offers, now: Instant::now(), began: Moment::now() };
     applier.converge(&access, goal, Removals::Now).await
 }
 
