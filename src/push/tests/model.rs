@@ -16,6 +16,7 @@ mod world;
 
 use proptest::prelude::*;
 
+use crate::domain::earlier_versions::EarlierVersions;
 use crate::model_cases::config;
 use moves::{By, LABELLED, Move, Policy, Standing, Stop, Wish, hands, moves, rename};
 use world::World;
@@ -137,7 +138,7 @@ fn model_a_server_that_calls_itself_the_same_takes_nothing_from_a_rename() {
 }
 
 fn wish(stores: u8, spots: u8) -> Wish {
-    Wish { stores, spots, source: 0, policy: Policy::Delete }
+    Wish { stores, spots, source: 0, policy: Policy::Delete, earlier: EarlierVersions::Keep }
 }
 
 fn apply(push: usize, wish: Wish) -> Move {

@@ -3,6 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::domain::earlier_versions::EarlierVersions;
+
 /// PushSecrets, sources, and servers.
 pub const PUSHES: usize = 2;
 pub const SOURCES: usize = 2;
@@ -26,6 +28,7 @@ pub struct Wish {
     /// Which source, or [`LABELLED`].
     pub source: usize,
     pub policy: Policy,
+    pub earlier: EarlierVersions,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +103,9 @@ pub enum Move {
     Relabel { path: usize, to: usize },
     /// Somebody replaces the custom metadata of a path, by the mark alone or by none.
     Erase { site: usize, path: usize, mark: bool },
+    /// The API server fails so many next writes of PushSecrets: it refuses them, or their replies are
+    /// lost.
+    Unwritten { count: usize, is_made: bool },
     /// A server changes.
     Store { server: usize, standing: Standing },
     /// A store is edited to lead elsewhere, and its sessions from before are kept or not.
@@ -130,12 +136,15 @@ pub enum Move {
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
+    use EarlierVersions::{Destroy, Keep, Purge};
     let policy = prop_oneof![3 => Just(Policy::Delete), 1 => Just(Policy::None)];
-    (1..8_u8, 1..16_u8, 0..SOURCES, policy).prop_map(|(stores, spots, source, policy)| Wish {
+    let earlier = prop_oneof![3 => Just(Keep), 1 => Just(Destroy), 1 => Just(Purge)];
+    (1..8_u8, 1..16_u8, 0..SOURCES, policy, earlier).prop_map(|(stores, spots, source, policy, earlier)| Wish {
         stores,
         spots,
         source,
         policy,
+        earlier,
     })
 }
 
@@ -170,6 +179,10 @@ fn amid() -> impl Strategy<Value = Move> {
     })
 }
 
+fn unwritten() -> impl Strategy<Value = Move> {
+    (1..4_usize, any::<bool>()).prop_map(|(count, is_made)| Move::Unwritten { count, is_made })
+}
+
 fn by() -> impl Strategy<Value = By> {
     prop_oneof![3 => Just(By::Leader), 1 => Just(By::Former)]
 }
@@ -180,6 +193,7 @@ fn one() -> impl Strategy<Value = Move> {
         1 => (0..PUSHES).prop_map(|push| Move::Delete { push }),
         2 => (0..SOURCES, prop::bool::weighted(0.7)).prop_map(|(source, there)| Move::Source { source, there }),
         1 => (0..SITES.len(), 0..PATHS.len(), any::<bool>()).prop_map(|(site, path, mark)| Move::Erase { site, path, mark }),
+        1 => unwritten(),
         2 => (0..SERVERS.len(), standing()).prop_map(|(server, standing)| Move::Store { server, standing }),
         2 => (0..NAMES.len(), 0..SITES.len(), any::<bool>()).prop_map(|(name, site, session)| Move::Edit { name, site, session }),
         1 => (0..NAMES.len(), 0..SITES.len()).prop_map(|(name, site)| Move::Lag { name, site }),
@@ -210,6 +224,7 @@ pub fn rename() -> impl Strategy<Value = (Wish, Wish, Vec<Move>)> {
         4 => by().prop_map(|by| Move::Woken { by }),
         3 => Just(Move::Forge),
         3 => Just(Move::Delete { push: 0 }),
+        1 => unwritten(),
         2 => (0..SERVERS.len(), standing).prop_map(|(server, standing)| Move::Store { server, standing }),
         1 => (0..SOURCES).prop_map(|source| Move::Source { source, there: true }),
         1 => Just(Move::Restart),
@@ -229,6 +244,7 @@ pub fn hands() -> impl Strategy<Value = (Wish, Vec<Move>)> {
         10 => turn_of(Just(By::Leader)),
         4 => Just(Move::Woken { by: By::Leader }),
         5 => (0..PATHS.len(), 0..PUSHES).prop_map(|(path, to)| Move::Relabel { path, to }),
+        1 => unwritten(),
         2 => (0..SERVERS.len(), standing).prop_map(|(server, standing)| Move::Store { server, standing }),
         1 => Just(Move::Restart),
         1 => prop_oneof![Just(1), Just(61)].prop_map(|seconds| Move::Wait { seconds }),

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::moves::{LABELLED, NAMES, PATHS, PROPERTIES, Policy, Wish};
 use super::shelf::{BROKEN, FORGED};
+use crate::domain::earlier_versions::EarlierVersions;
 
 /// [`PATHS`], as a mapping names each of them by its source.
 pub const BY_NAME: &str = "platform-data/{{ .metadata.name }}/temporal";
@@ -66,7 +67,7 @@ pub fn stranger() -> Value {
 
 /// One that wants everything, of a server that only calls itself like the first one.
 pub fn forger() -> Value {
-    let wish = Wish { stores: 0, spots: u8::MAX, source: 0, policy: Policy::Delete };
+    let wish = Wish { stores: 0, spots: u8::MAX, source: 0, policy: Policy::Delete, earlier: EarlierVersions::Keep };
     let mut spec = spec("forger", wish);
     spec["selector"]["secret"]["name"] = json!("source");
     spec["secretStoreRefs"] = json!([{ "name": FORGED, "kind": "ClusterSecretStore" }]);

@@ -14,8 +14,9 @@ use super::objects::{forger, secret, spec, stranger};
 use super::process::Process;
 use super::shelf::{FORGED, site};
 use crate::api::PushSecret;
+use crate::api::names::ANNOTATION_EARLIER_VERSIONS;
 use crate::api::push_secret::PushSecretData;
-use crate::cluster::in_memory::ApiServer;
+use crate::cluster::in_memory::{self, ApiServer};
 use crate::domain::claim;
 use crate::domain::convention::{Convention, Mode};
 use crate::domain::object_name::Name;
@@ -135,6 +136,10 @@ impl World {
             Move::Amid { push, source, there, after } => self.amid(*push, *source, *there, *after).await,
             Move::Relabel { path, to } => self.relabel(*path, *to).await,
             Move::Erase { site, path, mark } => self.erase(*site, *path, *mark),
+            Move::Unwritten { count, is_made } => {
+                let fault = if *is_made { in_memory::Fault::LoseReply } else { in_memory::Fault::Refuse };
+                (0..*count).for_each(|_| self.server.fail_next_write("/pushsecrets/", fault));
+            }
             Move::Store { server, standing } => self.stand(*server, *standing),
             Move::Edit { name, site, session } => self.edit(*name, *site, *session),
             Move::Lag { name, site } => self.lag(*name, *site),
@@ -155,6 +160,7 @@ impl World {
     /// is due, until nothing is left to do before the next refresh.
     pub async fn calm(&mut self) -> Result<(), String> {
         (0..SERVERS.len()).for_each(|server| self.stand(server, Standing::Up));
+        self.server.heal();
         self.told();
         (self.clock, self.former) = (0, None);
         self.strangers_turn().await;
@@ -367,6 +373,7 @@ impl World {
         });
         let generation = object["metadata"]["generation"].as_i64().unwrap_or_default();
         object["metadata"]["generation"] = json!(generation + 1);
+        object["metadata"]["annotations"] = json!({ ANNOTATION_EARLIER_VERSIONS: format!("{:?}", wish.earlier) });
         object["spec"] = spec(name(push), wish);
         self.server.put(&url(push), object);
     }
