@@ -60,6 +60,29 @@ async fn rp5_what_is_missing_is_named_and_the_target_keeps_its_data() -> anyhow:
     Ok(())
 }
 
+/// Nobody deletes it: the server counts it as deleted once its time has come.
+#[tokio::test]
+async fn rp5_a_version_that_expires_is_told_like_one_that_was_deleted() -> anyhow::Result<()> {
+    let stage = Stage::new("expires").await?;
+    let lives = async |time: &str| {
+        let metadata = format!("secret/metadata/{}", stage.path());
+        stage.vault.post(&metadata, &json!({ "delete_version_after": time })).await
+    };
+    write(&stage, json!({ "password": "same" })).await?;
+    stage.pull("pull", &[("PASSWORD", "password")], often(json!({}))).await?;
+    stage.holds_within(LATER, &stage.consumer, "pull", &[("PASSWORD", "same")]).await?;
+    lives("3s").await?;
+    write(&stage, json!({ "password": "same" })).await?;
+    let deleted = format!("version 2 of secret/{} is deleted", stage.path());
+    says(&stage, "pull", "PathNotFound", &[&deleted, "keeps its data"]).await?;
+    stage.holds(&stage.consumer, "pull", &[("PASSWORD", "same")]).await?;
+    lives("0s").await?;
+    write(&stage, json!({ "password": "another" })).await?;
+    stage.holds_within(LATER, &stage.consumer, "pull", &[("PASSWORD", "another")]).await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "pull", "True", "SecretSynced").await?;
+    Ok(())
+}
+
 /// Entries of a pull, what else its spec says, the reason of the refusal, and words of its message.
 type Wrong<'a> = (&'a [(&'a str, &'a str)], Value, &'a str, &'a [&'a str]);
 

@@ -273,6 +273,30 @@ pub async fn new_token(admin: &VaultAdmin, name: &str) -> anyhow::Result<String>
     made["auth"]["client_token"].as_str().map(str::to_owned).context("a token")
 }
 
+/// Some roles give tokens that nobody can renew or revoke, or that end after a few requests.
+#[tokio::test]
+async fn a_role_whose_tokens_are_batch_or_count_their_uses_serves_like_any_other() -> anyhow::Result<()> {
+    let account = json!({ "name": "external-secrets", "namespace": "external-secrets" });
+    for (kind, tokens) in [("batch", json!({ "token_type": "batch" })), ("uses", json!({ "token_num_uses": 4 }))] {
+        let stage = Stage::new(kind).await?;
+        let usual = stage.vault.get("auth/kubernetes/role/external-secrets").await?.context("the usual role")?;
+        let mut role = usual["data"].clone();
+        for (field, value) in tokens.as_object().cloned().unwrap_or_default() {
+            role[field] = value;
+        }
+        let name = stage.word.clone();
+        stage.vault.post(&format!("auth/kubernetes/role/{name}"), &role).await?;
+        let auth = json!({ "kubernetes": { "role": name, "serviceAccountRef": account } });
+        let login = Login::by(stage, "vault", auth, json!({})).await?;
+        for value in ["one", "two", "three"] {
+            login.carries(value).await.with_context(|| format!("{kind}, {value}"))?;
+        }
+        store_says(&login.stage, &login.store, "True", "Valid", &["store validated"]).await?;
+        remove_store(&login.stage, &login.store).await?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn openbao_is_a_provider_of_its_own_name() -> anyhow::Result<()> {
     let account = json!({ "name": "external-secrets", "namespace": "external-secrets" });
