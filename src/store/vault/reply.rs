@@ -3,10 +3,15 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
+
+/// A longer lease counts as this long. A server may name any number, and a moment that far ahead
+/// cannot be computed.
+const LONGEST_LEASE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// `{"data": …}`.
 #[derive(Deserialize)]
@@ -111,9 +116,16 @@ pub struct Auth {
     pub client_token: String,
     /// Seconds; 0 for a token that does not expire.
     #[serde(default)]
-    pub lease_duration: u64,
+    lease_duration: u64,
     #[serde(default)]
     pub renewable: bool,
+}
+
+impl Auth {
+    /// How long the token is valid; `None` for one that does not expire.
+    pub fn ttl(&self) -> Option<Duration> {
+        (self.lease_duration > 0).then(|| Duration::from_secs(self.lease_duration).min(LONGEST_LEASE))
+    }
 }
 
 /// Fields of which every reply of this API has some.

@@ -115,7 +115,7 @@ impl Token {
 
     fn from_auth(auth: &Auth, header: HeaderValue, before: Option<&Token>) -> Self {
         let now = Instant::now();
-        let ttl = (auth.lease_duration > 0).then(|| Duration::from_secs(auth.lease_duration));
+        let ttl = auth.ttl();
         let life = before.and_then(|before| before.life).or(ttl);
         let lease = ttl.map(|ttl| Lease {
             expires: now + ttl,
@@ -375,4 +375,36 @@ fn token_of(reply: &Reply, request: &Outgoing, before: Option<&Token>) -> Result
     let secret = SecretBytes::new(std::mem::take(&mut auth.client_token).into_bytes());
     let header = auth::token_header(&secret, "the reply to the login")?;
     Ok(Token::from_auth(&auth, header, before))
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    fn authenticated(lease_duration: u64, before: Option<&Token>) -> Token {
+        let body = serde_json::json!({
+            "auth": { "client_token": "t", "lease_duration": lease_duration, "renewable": true }
+        });
+        let body = Zeroizing::new(body.to_string().into_bytes());
+        let reply = Reply { status: StatusCode::OK, body, retry_after: None };
+        let request = auth::outgoing(Call::RenewSelf, &RenewTokenSelfRequest { increment: None }, None, None).unwrap();
+        token_of(&reply, &request, before).unwrap()
+    }
+
+    /// A tenant's own server may answer anything.
+    #[test]
+    fn a_lease_of_any_length_is_a_token_that_is_used_and_renewed() {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        for lease_duration in [3600, u64::MAX / 3, u64::MAX / 2, u64::MAX] {
+            let first = authenticated(lease_duration, None);
+            let renewed = authenticated(u64::MAX, Some(&first));
+            let later = Instant::now() + 9 * 365 * DAY;
+            assert!(!renewed.is_due(Instant::now()) && renewed.is_due(later) && !renewed.is_expired(later));
+            assert!(!first.is_expired(Instant::now()) && first.is_expired(later + 2 * 365 * DAY));
+            assert!(renewed.lease.is_some_and(|lease| lease.renewable), "{lease_duration}");
+        }
+        assert!(authenticated(0, None).lease.is_none(), "it does not expire");
+    }
 }
