@@ -81,7 +81,8 @@ pub struct Entry {
     pub state: EntryState,
     /// When that version was created, by the server's clock, as far as the server says so.
     pub created: Option<Timestamp>,
-    /// The entry's custom metadata, with the claims. Empty if the entry does not exist.
+    /// The entry's custom metadata, with the claims. Empty if the entry does not exist, or is
+    /// unseen.
     pub custom_metadata: BTreeMap<String, String>,
 }
 
@@ -100,6 +101,9 @@ pub struct Outline {
 pub enum EntryState {
     /// The path does not exist.
     Absent,
+    /// There is no data, and this login may not see metadata: nobody knows whether the path exists,
+    /// or who may read it.
+    Unseen,
     /// Metadata without any version.
     Empty,
     /// The latest version was deleted or destroyed.
@@ -122,10 +126,15 @@ impl Entry {
         Entry { state: EntryState::Absent, created: None, custom_metadata: BTreeMap::new() }
     }
 
+    /// An entry of which this login sees nothing.
+    pub fn unseen() -> Self {
+        Entry { state: EntryState::Unseen, ..Entry::absent() }
+    }
+
     /// The version number that a check-and-set write must name to replace exactly this state.
     pub fn cas(&self) -> u64 {
         match self.state {
-            EntryState::Absent | EntryState::Empty => 0,
+            EntryState::Absent | EntryState::Unseen | EntryState::Empty => 0,
             EntryState::Deleted { version } | EntryState::Live { version, .. } => version,
         }
     }
@@ -134,7 +143,7 @@ impl Entry {
     pub fn data(&self) -> Option<&RemoteData> {
         match &self.state {
             EntryState::Live { data, .. } => Some(data),
-            EntryState::Absent | EntryState::Empty | EntryState::Deleted { .. } => None,
+            EntryState::Absent | EntryState::Unseen | EntryState::Empty | EntryState::Deleted { .. } => None,
         }
     }
 

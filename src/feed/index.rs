@@ -462,8 +462,9 @@ impl Index {
 impl Path {
     /// Records what is known now, and when it became known if it is news.
     fn know(&mut self, seen: Seen, now: Instant) {
+        let is_news = |known: Seen| known.differs(seen) || known.consents.is_none() && seen.consents.is_some();
         match &mut self.known {
-            Some(known) if !known.seen.differs(seen) => known.seen.created = known.seen.created.or(seen.created),
+            Some(known) if !is_news(known.seen) => known.seen.created = known.seen.created.or(seen.created),
             _ => self.replace(seen, now),
         }
     }

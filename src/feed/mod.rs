@@ -168,7 +168,8 @@ pub struct Seen {
     pub version: u64,
     /// Whether that version has data.
     pub live: bool,
-    /// A digest of the consents; `None` if only a read can show them.
+    /// A digest of the consents; `None` if only a read can show them, or this login may not see
+    /// them.
     pub consents: Option<u64>,
     /// When that version was created, by the server's clock; `None` if that is not known. A purge and
     /// another creation begin the numbers again, and then this tells two versions with one number
@@ -179,18 +180,26 @@ pub struct Seen {
 impl Seen {
     fn of(entry: &Entry) -> Self {
         let live = matches!(entry.state, EntryState::Live { .. });
-        let consents = Some(consent::digest(&entry.custom_metadata));
+        let consents = match entry.state {
+            EntryState::Unseen => None,
+            EntryState::Absent | EntryState::Empty | EntryState::Deleted { .. } | EntryState::Live { .. } => {
+                Some(consent::digest(&entry.custom_metadata))
+            }
+        };
         Seen { version: entry.cas(), live, consents, created: entry.created }
     }
 
+    /// What is not known of either is no difference. Otherwise two logins of which one may not see
+    /// the consents would contradict each other without end.
     fn differs(self, other: Self) -> bool {
-        let plain = |seen: Self| Seen { created: None, ..seen };
-        plain(self) != plain(other) || self.created_beside(other).is_some_and(Ordering::is_ne)
+        let consents = self.consents.zip(other.consents);
+        self.is_another_version(other) || consents.is_some_and(|(one, other)| one != other)
     }
 
     /// Whether this is another version, or one that was deleted or undeleted, whatever its consents.
     fn is_another_version(self, other: Self) -> bool {
-        Seen { consents: None, ..self }.differs(Seen { consents: None, ..other })
+        let plain = |seen: Self| (seen.version, seen.live);
+        plain(self) != plain(other) || self.created_beside(other).is_some_and(Ordering::is_ne)
     }
 
     /// Whether this is older than what is known. A lower number that was created later is that of a

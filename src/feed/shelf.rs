@@ -266,6 +266,6 @@ fn size(entry: &Entry) -> usize {
         EntryState::Live { data, .. } => {
             data.iter().map(|(property, value)| property.len() + value.expose_json().len()).sum()
         }
-        EntryState::Absent | EntryState::Empty | EntryState::Deleted { .. } => 0,
+        EntryState::Absent | EntryState::Unseen | EntryState::Empty | EntryState::Deleted { .. } => 0,
     }
 }

@@ -1,5 +1,6 @@
 //! Wake-ups, shared reads and the schedule, on the store in memory and paused time.
 
+mod blind;
 mod created_again;
 mod lagging_consents;
 mod listings;

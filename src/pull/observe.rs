@@ -251,8 +251,8 @@ fn presence(feed: &Feed, source: &Source, entry: &Entry, before: Option<&PulledP
         EntryState::Deleted { version } if is_later(*version, before) && claim::is_vacated(&entry.custom_metadata) => {
             Presence::Removed
         }
-        EntryState::Absent if feed.is_removed_by_push(&source.site(), 0) => Presence::Removed,
-        EntryState::Deleted { .. } | EntryState::Empty | EntryState::Absent => Presence::Missing,
+        EntryState::Absent | EntryState::Unseen if feed.is_removed_by_push(&source.site(), 0) => Presence::Removed,
+        EntryState::Deleted { .. } | EntryState::Empty | EntryState::Absent | EntryState::Unseen => Presence::Missing,
     }
 }
 

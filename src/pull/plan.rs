@@ -219,7 +219,15 @@ fn not_found(wanted: &Wanted, snapshot: &Snapshot) -> Refusal {
             Refusal::PropertyNotFound { store, path, version: *version, property: property.clone() }
         }
         (EntryState::Deleted { version }, _, None) => Refusal::VersionDeleted { store, path, version: *version },
-        (EntryState::Deleted { .. } | EntryState::Absent | EntryState::Empty | EntryState::Live { .. }, _, pinned) => {
+        (
+            EntryState::Deleted { .. }
+            | EntryState::Absent
+            | EntryState::Unseen
+            | EntryState::Empty
+            | EntryState::Live { .. },
+            _,
+            pinned,
+        ) => {
             let version = pinned.map(|version| format!(" at version {version}")).unwrap_or_default();
             Refusal::PathNotFound { store, path, version }
         }

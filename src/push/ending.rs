@@ -33,14 +33,14 @@ pub fn next(earlier: EarlierVersions, entry: &Entry, me: &Owner, inquiry: &Inqui
 fn bury(entry: &Entry) -> Option<Step> {
     match entry.state {
         EntryState::Live { version, .. } => Some(Step::Bury { version }),
-        EntryState::Absent | EntryState::Empty | EntryState::Deleted { .. } => None,
+        EntryState::Absent | EntryState::Unseen | EntryState::Empty | EntryState::Deleted { .. } => None,
     }
 }
 
 /// Announces a purge first, and purges only if the next read shows no other claimant.
 fn purge(entry: &Entry, me: &Owner) -> Option<Step> {
     match (&entry.state, is_announced(entry, me)) {
-        (EntryState::Absent, _) => None,
+        (EntryState::Absent | EntryState::Unseen, _) => None,
         (EntryState::Empty | EntryState::Deleted { .. } | EntryState::Live { .. }, true) => Some(Step::Purge),
         (EntryState::Empty | EntryState::Deleted { .. } | EntryState::Live { .. }, false) => {
             Some(Step::Settle(claim::intend_purge(me)))

@@ -440,7 +440,7 @@ impl Applier<'_> {
         changes: &MetadataChanges,
     ) -> Result<(), ApplyError> {
         match chain.entry.state {
-            EntryState::Absent => {
+            EntryState::Absent | EntryState::Unseen => {
                 access.client.create_entry(access.path).await.map_err(ApplyError::Store)?;
                 tracing::info!(push_secret = %self.me.object(), path = %access.path, "entry created");
             }
@@ -565,7 +565,8 @@ impl Chain {
     /// Whether the entry has the mark itself, or does not exist. Otherwise the misplaced mark is its
     /// only one, and without it the path would be foreign to every controller.
     fn needs_no_other_mark(&self) -> bool {
-        claim::is_marked(&self.entry.custom_metadata) || matches!(self.entry.state, EntryState::Absent)
+        claim::is_marked(&self.entry.custom_metadata)
+            || matches!(self.entry.state, EntryState::Absent | EntryState::Unseen)
     }
 
     /// Applies changes that the server has accepted to the entry as read. Its data may be older;
@@ -577,7 +578,7 @@ impl Chain {
                 None => self.entry.custom_metadata.remove(key),
             };
         }
-        if let EntryState::Absent = self.entry.state {
+        if let EntryState::Absent | EntryState::Unseen = self.entry.state {
             self.entry.state = EntryState::Empty;
         }
     }

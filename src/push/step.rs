@@ -221,7 +221,7 @@ impl<'a> View<'a> {
     /// Whether the entry has data, or data that can be undeleted, and no mark.
     fn is_foreign(&self) -> bool {
         let filled = match self.entry.state {
-            EntryState::Absent | EntryState::Empty => false,
+            EntryState::Absent | EntryState::Unseen | EntryState::Empty => false,
             EntryState::Deleted { .. } | EntryState::Live { .. } => true,
         };
         let marked_elsewhere = matches!(self.inquiry.marker, Elsewhere::At(_));
@@ -520,7 +520,7 @@ impl<'a> View<'a> {
     fn settled(&self, sorted: &Sorted<'a>) -> Settled {
         let version = match self.entry.state {
             EntryState::Live { version, .. } => Some(version),
-            EntryState::Absent | EntryState::Empty | EntryState::Deleted { .. } => None,
+            EntryState::Absent | EntryState::Unseen | EntryState::Empty | EntryState::Deleted { .. } => None,
         };
         Settled {
             version,

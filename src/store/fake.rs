@@ -62,6 +62,16 @@ pub enum Counting {
     Refused,
 }
 
+/// What a client's login may see of an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sight {
+    /// Everything.
+    #[default]
+    All,
+    /// Its data, with the custom metadata that comes along, but not its metadata alone.
+    DataAlone,
+}
+
 type Hook = Box<dyn FnMut(&FakeStore, &Request) -> Option<Fault> + Send>;
 type AfterHook = Box<dyn FnMut(&FakeStore, &Request) + Send>;
 
@@ -70,6 +80,7 @@ type AfterHook = Box<dyn FnMut(&FakeStore, &Request) + Send>;
 pub struct FakeStore {
     identity: Identity,
     counting: Counting,
+    sight: Sight,
     mount: Arc<str>,
     /// How this client spells the server.
     address: Arc<str>,
@@ -119,6 +130,7 @@ impl FakeStore {
         FakeStore {
             identity: Identity(server.into()),
             counting: Counting::default(),
+            sight: Sight::default(),
             mount: "secret".into(),
             address: server.into(),
             name: server,
@@ -180,6 +192,11 @@ impl FakeStore {
     /// The same client, with or without check-and-set for metadata.
     pub fn with_counting(&self, counting: Counting) -> Self {
         FakeStore { counting, ..self.clone() }
+    }
+
+    /// The same client, whose login may see this.
+    pub fn with_sight(&self, sight: Sight) -> Self {
+        FakeStore { sight, ..self.clone() }
     }
 
     /// Lets the next `count` requests fail, after earlier faults.
@@ -379,6 +396,16 @@ impl Content {
         Entry { state, created: stored.created_at(asked), custom_metadata: stored.custom_metadata.clone() }
     }
 
+    /// The entry, as far as a login with these rights sees it.
+    fn seen(&self, path: &RemotePath, version: Option<u64>, sight: Sight) -> Entry {
+        let entry = self.entry(path, version);
+        let was_written = (1..=self.entries.get(path).map_or(0, Stored::latest)).contains(&entry.cas());
+        match sight {
+            Sight::DataAlone if !was_written => Entry::unseen(),
+            Sight::DataAlone | Sight::All => entry,
+        }
+    }
+
     fn heads(&self, folder: &RemotePath, limit: usize) -> Heads {
         match self.listing {
             Listing::Offered => {}
@@ -441,29 +468,22 @@ impl StoreClient for FakeStore {
     }
 
     async fn read(&self, path: &RemotePath, version: Option<u64>) -> Result<Entry, StoreError> {
-        self.serve(Operation::Read, path, |content| Ok(content.entry(path, version))).await
+        self.serve(Operation::Read, path, |content| Ok(content.seen(path, version, self.sight))).await
     }
 
     async fn read_to_write(&self, path: &RemotePath) -> Result<Entry, StoreError> {
-        // Every login may see metadata here.
-        self.read(path, None).await
+        let entry = self.read(path, None).await?;
+        match entry.state {
+            EntryState::Unseen => Err(StoreError::Forbidden { operation: "read", path: path.metadata_url() }),
+            EntryState::Absent | EntryState::Empty | EntryState::Deleted { .. } | EntryState::Live { .. } => Ok(entry),
+        }
     }
 
     async fn head(&self, path: &RemotePath) -> Result<Head, StoreError> {
         if self.world.hangs.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
-        self.serve(Operation::Head, path, |content| {
-            let entry = content.entry(path, None);
-            Ok(Head {
-                exists: !matches!(entry.state, EntryState::Absent),
-                version: entry.cas(),
-                live: entry.data().is_some(),
-                created: entry.created,
-                custom_metadata: entry.custom_metadata,
-            })
-        })
-        .await
+        self.serve(Operation::Head, path, |content| Ok(Head::of(content.seen(path, None, self.sight)))).await
     }
 
     async fn heads(&self, folder: &RemotePath, limit: usize) -> Result<Heads, StoreError> {

@@ -35,7 +35,7 @@ use jiff::Timestamp;
 
 use crate::api::store_location::StoreLocation;
 use crate::domain::path::RemotePath;
-use crate::domain::remote::{Entry, RemoteData};
+use crate::domain::remote::{Entry, EntryState, RemoteData};
 pub use announcements::StoreChange;
 pub use error::StoreError;
 pub use name::StoreName;
@@ -107,7 +107,7 @@ pub struct Written {
 /// What the metadata shows of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Whether the entry exists.
+    /// Whether the entry is known to exist.
     pub exists: bool,
     /// The latest version's number; 0 if there is no version or no entry.
     pub version: u64,
@@ -115,8 +115,23 @@ pub struct Head {
     pub live: bool,
     /// When that version was created, by the server's clock, as far as the server says so.
     pub created: Option<Timestamp>,
-    /// The entry's custom metadata.
-    pub custom_metadata: BTreeMap<String, String>,
+    /// The entry's custom metadata; `None` if this login may not see it.
+    pub custom_metadata: Option<BTreeMap<String, String>>,
+}
+
+impl Head {
+    /// What a read of the data shows of it.
+    pub fn of(entry: Entry) -> Self {
+        let (version, live, created) = (entry.cas(), entry.data().is_some(), entry.created);
+        let (exists, custom_metadata) = match entry.state {
+            EntryState::Unseen => (false, None),
+            EntryState::Absent => (false, Some(entry.custom_metadata)),
+            EntryState::Empty | EntryState::Deleted { .. } | EntryState::Live { .. } => {
+                (true, Some(entry.custom_metadata))
+            }
+        };
+        Head { exists, version, live, created, custom_metadata }
+    }
 }
 
 /// What the metadata shows of all versions of an entry.

@@ -69,7 +69,7 @@ impl Index {
     /// A read is used although it may show superseded consents: a check shows the present ones, and
     /// wakes all consumers if they are others.
     pub fn use_consents(&mut self, site: &Site, seen: Seen, now: Instant) {
-        let Some(path) = self.paths.get_mut(site) else { return };
+        let Some(path) = self.paths.get_mut(site).filter(|_| seen.consents.is_some()) else { return };
         let may_be_superseded = path.lacks_consents(seen, now);
         let Some(superseded) = path.superseded.as_mut().filter(|superseded| !superseded.is_over(now)) else { return };
         if may_be_superseded || superseded.consents.is_none() {

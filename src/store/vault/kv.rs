@@ -127,7 +127,7 @@ pub fn head(reply: &Reply, path: &RemotePath) -> Result<Head, StoreError> {
     let metadata = metadata(reply, path)?;
     let live = is_live(metadata.current_version, &metadata.versions);
     let created = created(metadata.current_version, &metadata.versions);
-    let custom_metadata = metadata.custom_metadata.unwrap_or_default();
+    let custom_metadata = Some(metadata.custom_metadata.unwrap_or_default());
     Ok(Head { exists: true, version: metadata.current_version, live, created, custom_metadata })
 }
 

@@ -54,8 +54,8 @@ const MOST_READS: usize = 3;
 /// How to treat an entry without data, if this login may not see its metadata.
 #[derive(Clone, Copy)]
 enum Unseen {
-    /// For reading values it does not exist.
-    IsAbsent,
+    /// A reader finds no value.
+    IsRead,
     /// A writer cannot see its own or others' claims, and would claim without end.
     IsRefused,
 }
@@ -264,12 +264,12 @@ impl VaultClient {
         let reply = self.authed(kv::read_metadata(path)?).await?;
         match (reply.status, unseen) {
             (status, _) if status.is_success() => kv::without_data(&reply, path, version),
-            (StatusCode::FORBIDDEN, Unseen::IsAbsent) => Ok(Some(Entry::absent())),
+            (StatusCode::FORBIDDEN, Unseen::IsRead) => Ok(Some(Entry::unseen())),
             (StatusCode::NOT_FOUND, _) => match self.judge(&reply, "read", &url, &path.mount, 0) {
                 StoreError::Rejected { .. } => Ok(Some(Entry::absent())),
                 other => Err(other),
             },
-            (_, Unseen::IsAbsent | Unseen::IsRefused) => Err(self.judge(&reply, "read", &url, &path.mount, 0)),
+            (_, Unseen::IsRead | Unseen::IsRefused) => Err(self.judge(&reply, "read", &url, &path.mount, 0)),
         }
     }
 }
@@ -316,7 +316,7 @@ impl StoreClient for VaultClient {
     }
 
     async fn read(&self, path: &RemotePath, version: Option<u64>) -> Result<Entry, StoreError> {
-        self.read_entry(path, version, Unseen::IsAbsent).await
+        self.read_entry(path, version, Unseen::IsRead).await
     }
 
     async fn read_to_write(&self, path: &RemotePath) -> Result<Entry, StoreError> {
@@ -333,9 +333,7 @@ impl StoreClient for VaultClient {
         }
         // Only a data read decides whether the entry exists, and whether rights are missing.
         let entry = self.read(path, None).await?;
-        let exists = !matches!(entry.state, crate::domain::remote::EntryState::Absent);
-        let (version, live, created) = (entry.cas(), entry.data().is_some(), entry.created);
-        Ok(Head { exists, version, live, created, custom_metadata: entry.custom_metadata })
+        Ok(Head::of(entry))
     }
 
     async fn heads(&self, folder: &RemotePath, limit: usize) -> Result<Heads, StoreError> {
