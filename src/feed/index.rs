@@ -134,6 +134,8 @@ struct Path {
     untold: bool,
     /// When a check was last brought forward because a read was cut off.
     cut_off: Option<Instant>,
+    /// When something happened, or will have, that no answer has shown yet.
+    owed: Option<Instant>,
     next: Option<Next>,
 }
 
@@ -170,8 +172,6 @@ struct Next {
     at: Instant,
     /// The shortest interval of its consumers.
     window: Duration,
-    /// When something happened, or will have, that only a later answer shows.
-    asked: Option<Instant>,
 }
 
 #[derive(Clone, Copy)]
@@ -266,12 +266,16 @@ impl Index {
         self.consumers.insert(name.clone(), Box::new(consumer));
         let as_before = before.as_ref().is_some_and(|before| before.follow == follow && before.reads() == reads);
         let was_checked = before.as_ref().is_some_and(|before| before.access == Access::Open);
-        match follow {
-            Follow::Every(window) if !(as_before && was_checked) => {
-                sites.iter().for_each(|site| self.hasten(site, window, now, &jitter))
+        if !(as_before && was_checked) {
+            for site in &sites {
+                match follow {
+                    Follow::Every(window) => self.hasten(site, window, now, &jitter),
+                    Follow::Never => self.schedule(site, now, &jitter),
+                }
             }
-            Follow::Never if !as_before => sites.iter().for_each(|site| self.schedule(site, now, &jitter)),
-            Follow::Every(_) | Follow::Never => {}
+        }
+        if before.as_ref().is_some_and(|before| before.access == Access::Lost) {
+            sites.iter().for_each(|site| self.retry(site, now));
         }
         let moved = match as_before {
             true => BTreeSet::new(),
@@ -396,6 +400,7 @@ impl Index {
             failing: BTreeSet::new(),
             untold: false,
             cut_off: None,
+            owed: None,
             next: None,
         })
     }
@@ -411,10 +416,17 @@ impl Index {
         Some(consumer)
     }
 
-    /// Drops the paths that lost their last consumer.
+    /// Drops the paths that lost their last consumer, and what is known of logins that read a path
+    /// no more: each edit of a store makes another one.
     fn sweep_paths(&mut self, before: Option<Box<Consumer>>) {
         let Some(before) = before else { return };
         let Consumer { sources, heeded, .. } = *before;
+        for (ReadKey { site, identity, .. }, _) in &sources {
+            let is_failing = self.paths.get(site).is_some_and(|path| path.failing.contains(identity));
+            if is_failing && !self.is_read_with(site, identity) {
+                self.path(site).failing.remove(identity);
+            }
+        }
         for site in sources.into_iter().map(|(read, _)| read.site).chain(heeded) {
             if self.paths.get(&site).is_some_and(|path| path.consumers.is_empty())
                 && let Some(next) = self.paths.remove(&site).and_then(|path| path.next)
@@ -444,13 +456,18 @@ impl Index {
         for path in self.paths.values_mut() {
             let known = path.known.as_mut().map(|known| &mut known.at);
             let superseded = path.superseded.as_mut().map(|superseded| &mut superseded.at);
-            let all = known.into_iter().chain(superseded).chain(&mut path.permitted);
+            let all = known.into_iter().chain(superseded).chain(&mut path.permitted).chain(&mut path.owed);
             all.for_each(|at| *at = at.checked_sub(time).unwrap_or(*at));
         }
         let held = self.consumers.values_mut().flat_map(|consumer| &mut consumer.sources);
         held.filter_map(|(_, held)| held.taken.as_mut()).for_each(|taken| {
             taken.begun = taken.begun.checked_sub(time).unwrap_or(taken.begun);
         });
+    }
+
+    /// The logins whose last check of the path failed.
+    pub fn failing(&self, site: &Site) -> Vec<Identity> {
+        self.paths.get(site).into_iter().flat_map(|path| &path.failing).cloned().collect()
     }
 
     /// What a consumer has read.

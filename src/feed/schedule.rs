@@ -260,7 +260,7 @@ impl Feed {
     /// address: if the server is down, it is so for all.
     async fn check(&self, due: Due) -> Answer {
         let Due { site, logins, .. } = due;
-        let (mut is_decided, mut answer) = (false, Answer::Given);
+        let (mut is_answered, mut is_decided, mut answer) = (false, false, Answer::Given);
         for Check { source, .. } in logins {
             if is_decided {
                 break;
@@ -268,8 +268,8 @@ impl Feed {
             let (identity, begun) = (source.client.identity(), Instant::now());
             match source.client.head(&source.path).await {
                 Ok(head) => {
-                    is_decided = true;
-                    let consents = Some(consent::digest(&head.custom_metadata));
+                    (is_answered, is_decided) = (true, true);
+                    let consents = head.custom_metadata.as_ref().map(consent::digest);
                     let seen = Seen { version: head.version, live: head.live, consents, created: head.created };
                     let woken = self.index().checked(&site, identity, seen, begun, Instant::now());
                     self.wake(woken);
@@ -282,6 +282,10 @@ impl Feed {
                     answer = Answer::Failed;
                 }
             }
+        }
+        if !is_answered {
+            self.index().retry(&site, Instant::now());
+            self.rescheduled.notify_one();
         }
         answer
     }

@@ -5,6 +5,7 @@ mod created_again;
 mod lagging_consents;
 mod listings;
 mod logins;
+mod owed;
 mod reads;
 mod sites;
 mod slow;

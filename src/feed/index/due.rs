@@ -16,6 +16,8 @@ const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
 /// How often a path is checked that is read by consumers that do not follow, and by no others:
 /// another cluster, or a person, may have withdrawn a consent.
 const UNFOLLOWED_WINDOW: Duration = Duration::from_secs(3600);
+/// The shortest pause before a check that failed is repeated because an answer is owed.
+const RETRY: Duration = Duration::from_secs(30);
 
 /// A path whose check is due.
 pub(in crate::feed) struct Due {
@@ -62,7 +64,9 @@ impl Index {
                 self.due.insert((at, site));
                 break;
             }
-            if let Some(Next { window, asked, .. }) = self.paths.get_mut(&site).and_then(|path| path.next.take()) {
+            if let Some(path) = self.paths.get_mut(&site)
+                && let (asked, Some(Next { window, .. })) = (path.owed, path.next.take())
+            {
                 due.push(Due { logins: self.checks(&site), site: site.clone(), window, asked });
             }
             self.schedule(&site, now, &jitter);
@@ -73,11 +77,18 @@ impl Index {
     /// A read begun at `begun` counts as a check: the interval begins again. It does not show what
     /// happened later.
     pub fn postpone(&mut self, site: &Site, begun: Instant, now: Instant, jitter: impl Fn(Duration) -> Duration) {
-        let is_served = |next: &mut Next| next.asked.is_none_or(|asked| asked <= begun);
-        if let Some(next) = self.paths.get_mut(site).and_then(|path| path.next.take_if(is_served)) {
+        if let Some(path) = self.paths.get_mut(site) {
+            path.answered(begun);
+        }
+        self.begin_interval(site, begun, now, &jitter);
+    }
+
+    fn begin_interval(&mut self, site: &Site, begun: Instant, now: Instant, jitter: &impl Fn(Duration) -> Duration) {
+        let path = self.paths.get_mut(site).filter(|path| path.owed.is_none_or(|owed| owed <= begun));
+        if let Some(next) = path.and_then(|path| path.next.take()) {
             self.due.remove(&(next.at, site.clone()));
         }
-        self.schedule(site, now, &jitter);
+        self.schedule(site, now, jitter);
     }
 
     /// The paths of a tree that are checked, with their intervals.
@@ -109,7 +120,7 @@ impl Index {
                 }
                 None => unlisted.push(path),
             }
-            self.postpone(&site, begun, now, &jitter);
+            self.begin_interval(&site, begun, now, &jitter);
         }
         (woken, unlisted)
     }
@@ -127,11 +138,8 @@ impl Index {
         let at = now + jitter(window);
         let path = self.path(site);
         let before = path.next;
-        let next = before.map_or(Next { at, window, asked: None }, |before| Next {
-            at: before.at.min(at),
-            window: before.window.min(window),
-            asked: before.asked,
-        });
+        let next = before
+            .map_or(Next { at, window }, |before| Next { at: before.at.min(at), window: before.window.min(window) });
         path.next = Some(next);
         if let Some(before) = before {
             self.due.remove(&(before.at, site.clone()));
@@ -152,9 +160,25 @@ impl Index {
 
     /// Makes a path due at this time, if anybody can check it. No earlier answer will do.
     pub(super) fn bring_forward(&mut self, site: &Site, asked: Instant) {
+        if let Some(path) = self.paths.get_mut(site) {
+            path.owed = path.owed.max(Some(asked));
+        }
+        self.due_by(site, asked);
+    }
+
+    /// Nobody could answer. What an answer is owed for is looked for again: after as long as it has
+    /// been owed, so that a login that is denied for ever does not ask without end.
+    pub fn retry(&mut self, site: &Site, now: Instant) {
+        if let Some(owed) = self.paths.get(site).and_then(|path| path.owed) {
+            let pause = now.saturating_duration_since(owed).max(RETRY);
+            self.due_by(site, now + pause);
+        }
+    }
+
+    fn due_by(&mut self, site: &Site, latest: Instant) {
         let Some(next) = self.paths.get_mut(site).and_then(|path| path.next.as_mut()) else { return };
-        let (before, at) = (next.at, next.at.min(asked));
-        (next.at, next.asked) = (at, next.asked.max(Some(asked)));
+        let (before, at) = (next.at, next.at.min(latest));
+        next.at = at;
         self.due.remove(&(before, site.clone()));
         self.due.insert((at, site.clone()));
     }
@@ -168,14 +192,15 @@ impl Index {
                 Follow::Never => UNFOLLOWED_WINDOW,
             })
             .min();
-        let (before, caught_up) = (path.next, path.catches_up(now));
+        let before = path.next;
+        let owed = path.owed.max(path.catches_up(now));
         let next = window.map(|window| {
             let at = now + jitter(window);
-            let at = caught_up.map_or(at, |caught_up| caught_up.min(at));
+            let at = owed.filter(|owed| now < *owed).map_or(at, |owed| owed.min(at));
             // A new consumer may shorten the wait but never prolong it, or a busy path would never
             // be checked.
             let at = before.map_or(at, |before| before.at.min(at));
-            Next { at, window, asked: before.and_then(|before| before.asked).max(caught_up) }
+            Next { at, window }
         });
         if let Some(before) = before {
             self.due.remove(&(before.at, site.clone()));
@@ -183,7 +208,8 @@ impl Index {
         if let Some(next) = next {
             self.due.insert((next.at, site.clone()));
         }
-        self.path(site).next = next;
+        let path = self.path(site);
+        (path.next, path.owed) = (next, owed);
     }
 
     fn of(&self, tree: &Tree) -> impl Iterator<Item = Due> {
@@ -198,6 +224,17 @@ impl Index {
     /// listing visits no other paths.
     pub(in crate::feed) fn candidates(&self, tree: &Tree) -> impl Iterator<Item = &Site> {
         self.trees.get(tree).into_iter().flat_map(BTreeMap::keys)
+    }
+
+    /// Whether a consumer reads this path with this login.
+    pub(super) fn is_read_with(&self, site: &Site, identity: &Identity) -> bool {
+        match Tree::around(site, identity) {
+            Some(tree) => self.trees.get(&tree).is_some_and(|paths| paths.contains_key(site)),
+            None => {
+                let path = self.paths.get(site).into_iter();
+                path.flat_map(|path| self.reading(path, site)).any(|(_, read, _)| read.identity == *identity)
+            }
+        }
     }
 
     /// Records that a consumer reads this path with this login.

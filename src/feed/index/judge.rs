@@ -30,6 +30,7 @@ impl Index {
     /// another version or could not read until now, and all consumers if the consents changed.
     pub fn checked(&mut self, site: &Site, identity: &Identity, seen: Seen, begun: Instant, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
+        path.answered(begun);
         let recovered = path.failing.remove(identity);
         let is_older = path.known.is_some_and(|known| seen.is_before(known.seen));
         let lacks_consents = path.lacks_consents(seen, now);
@@ -55,9 +56,10 @@ impl Index {
     }
 
     /// Applies a failed check: wakes the consumers that read with `identity`, once, so that they
-    /// report the failure.
+    /// report the failure. Nobody may read with it any more.
     pub fn check_failed(&mut self, site: &Site, identity: &Identity, now: Instant) -> Vec<Name> {
-        let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
+        let is_read = self.is_read_with(site, identity);
+        let Some(path) = self.paths.get_mut(site).filter(|_| is_read) else { return Vec::new() };
         if !path.failing.insert(identity.clone()) {
             return Vec::new();
         }
@@ -138,6 +140,11 @@ impl Index {
 }
 
 impl Path {
+    /// An answer begun at `begun` shows whatever happened before.
+    pub(super) fn answered(&mut self, begun: Instant) {
+        self.owed = self.owed.filter(|owed| begun < *owed);
+    }
+
     /// Whether a standby may still show this because it lags. Later it is believed, also if a higher
     /// number has an earlier time: another server that takes over may have a clock that is behind.
     fn may_lag(&self, seen: Seen, now: Instant) -> bool {

@@ -106,6 +106,58 @@ async fn nothing_is_checked_with_the_logins_of_who_lost_access_until_it_is_back(
     assert_eq!(logins(&two)[1..], [Identity("s@0".into())]);
 }
 
+/// Who is not read again hears of a withdrawal by a check alone, also after its store was refused
+/// for a while.
+#[tokio::test]
+async fn whoever_gets_its_access_back_is_checked_for_again_however_it_reads() {
+    let ways = [Follow::Every(HOUR), Follow::Never].map(|follow| [(None, follow), (Some(1), follow)]);
+    for (version, follow) in ways.into_iter().flatten() {
+        let (feed, store) = (Feed::new(), FakeStore::new());
+        store.put(&path("platform-data/redis/a"), data("1"));
+        let source = source(&store, "platform-data/redis/a").await;
+        let (name, source) = served(&feed, "one", &source, version, follow).await;
+        feed.announce(&source.site(), News::Uncertain);
+        feed.lost_access(&name);
+        assert_eq!(feed.index().next_due(), None, "{version:?} {follow:?}: nobody can ask");
+        let mut wakeups = feed.wakeups().unwrap();
+        store.patch_metadata(&source.path, &consents("{}")).await.unwrap();
+        feed.subscribe(&name, vec![source.clone()], follow);
+        // What was asked for before is still owed.
+        feed.clone().check_due(Instant::now() + Duration::from_secs(60), exactly).await;
+        assert_eq!(drained(&mut wakeups), [name], "{version:?} {follow:?}");
+        feed.clone().check_due(Instant::now() + 2 * HOUR, exactly).await;
+        assert_eq!(store.count(Operation::Head), 2, "{version:?} {follow:?}: and once per interval");
+    }
+}
+
+/// Each edit of a store makes another login of it.
+#[tokio::test]
+async fn of_a_login_that_reads_a_path_no_more_nothing_is_kept_there() {
+    for at in ["platform-data/redis/a", "without-folder"] {
+        let (feed, store) = (Feed::new(), FakeStore::new());
+        store.before_each(|_, _| Some(Fault::Refuse(unreachable())));
+        let login = async |generation: usize| source(&store.with_identity(&format!("s@{generation}")), at).await;
+        let (first, mut later) = (login(0).await, Instant::now());
+        let site = first.site();
+        for number in 0..2 {
+            feed.subscribe(&consumer(number), vec![first.clone()], Follow::Every(HOUR));
+        }
+        for generation in 0..5 {
+            // The second consumer keeps the first login until the end.
+            feed.subscribe(&consumer(0), vec![login(generation).await], Follow::Every(HOUR));
+            later += 2 * HOUR;
+            feed.clone().check_due(later, exactly).await;
+            let failing = feed.index().failing(&site);
+            assert!(failing.len() <= 2 && failing[0] == Identity("s@0".into()), "{failing:?}");
+        }
+        feed.subscribe(&consumer(1), vec![login(4).await], Follow::Every(HOUR));
+        assert_eq!(feed.index().failing(&site), [Identity("s@4".into())]);
+        // A check that is under way may fail later.
+        assert_eq!(feed.index().check_failed(&site, &Identity("s@3".into()), later), []);
+        assert_eq!(feed.index().failing(&site), [Identity("s@4".into())]);
+    }
+}
+
 #[tokio::test]
 async fn a_read_by_a_credential_that_was_rotated_serves_nobody_who_has_the_new_one() {
     let store = FakeStore::new();
