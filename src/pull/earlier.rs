@@ -12,7 +12,7 @@ use futures::future::join_all;
 use super::Pull;
 use super::consent::{self, Consumer};
 use super::desired::{self, Deletion, Desired, ImmutableTargets, Reference, Refresh, Wanted};
-use super::observe::{self, Located, ObserveError, OpenStores};
+use super::observe::{self, Located, ObserveError, OpenStores, Route};
 use super::plan::{Snapshot, store_name};
 use super::report::Failure;
 use super::unjudged::Unjudged;
@@ -120,21 +120,21 @@ fn held(path: &PulledPath) -> Option<impl Iterator<Item = Wanted>> {
 
 /// Finds the place of each path of an earlier spec, which has `mount/path` as its key.
 pub async fn locate(earlier: &Desired, opened: &OpenStores) -> Vec<Result<Located, ObserveError>> {
-    let (mut references, mut located): (Vec<&Reference>, _) = (Vec::new(), Vec::new());
+    let (mut references, mut routes): (Vec<&Reference>, _) = (Vec::new(), Vec::new());
     for reference in earlier.entries.iter().map(|wanted| &wanted.from) {
         if references.contains(&reference) {
             continue;
         }
         references.push(reference);
-        located.push(match observe::client(opened, &observe::store_of(earlier, reference)) {
-            Ok(client) => match RemotePath::shown(client.mount(), &reference.key) {
-                Some(path) => observe::located(reference, client, path).await,
-                None => Err(ObserveError::Moved { store: store_name(reference), path: reference.key.clone() }),
-            },
-            Err(refused) => Err(refused),
-        });
+        let moved = || ObserveError::Moved { store: store_name(reference), path: reference.key.clone() };
+        let client = observe::client(opened, &observe::store_of(earlier, reference));
+        routes.push(client.and_then(|client| {
+            let path = RemotePath::shown(client.mount(), &reference.key).ok_or_else(moved)?;
+            Ok::<Route, ObserveError>(Route { reference, client, path })
+        }));
     }
-    located
+    let deadline = observe::deadline();
+    join_all(routes.into_iter().map(|route| async move { route?.place(deadline).await })).await
 }
 
 impl<S: Stores> Pull<S> {

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::try_join_all;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
 
 use super::bound::Reads;
 use super::desired::{Deletion, Desired, Reference};
@@ -21,6 +24,12 @@ use crate::domain::remote::{Entry, EntryState};
 use crate::feed::{Feed, Follow, Freshness, ReadError, Source};
 use crate::store::error::Family;
 use crate::store::{Site, StoreClient, StoreError, StoreName, StoreRefusal, Stores};
+
+/// How many places are asked for at a time.
+const CONCURRENT: usize = 8;
+/// How long places are asked for, and then paths are read. A spec may name a thousand slow stores,
+/// and a reconcile keeps a turn from others as long as it lasts.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Why nothing can be decided. The target is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -157,31 +166,46 @@ pub fn store_of(desired: &Desired, reference: &Reference) -> StoreName {
 /// [`ObserveError`] for a key that does not name an entry, or a server that does not describe its
 /// mounts.
 pub async fn locate(desired: &Desired, opened: &OpenStores) -> Result<Vec<Located>, ObserveError> {
-    let mut located: Vec<Located> = Vec::new();
+    let mut routes: Vec<Route> = Vec::new();
     for wanted in &desired.entries {
         let reference = &wanted.from;
         let Some(client) = opened.get(&store_of(desired, reference)).cloned() else { continue };
-        if located.iter().any(|known| known.reference == *reference) {
+        if routes.iter().any(|known| known.reference == reference) {
             continue;
         }
         let path = RemotePath::parse_read(client.mount(), &reference.key).map_err(ObserveError::Path)?;
-        located.push(self::located(reference, client, path).await?);
+        routes.push(Route { reference, client, path });
     }
-    Ok(located)
+    // In their order, so that the same one of several errors is told each time.
+    let deadline = deadline();
+    let places: Vec<_> = routes.into_iter().map(|route| route.place(deadline)).collect();
+    stream::iter(places).buffered(CONCURRENT).try_collect().await
 }
 
-/// Finds the place of one reference, which leads to this path.
-///
-/// # Errors
-/// [`ObserveError::Read`] for a server that does not describe its mounts.
-pub async fn located(
-    reference: &Reference,
-    client: Arc<dyn StoreClient>,
-    path: RemotePath,
-) -> Result<Located, ObserveError> {
-    let key = client.path_key(&path).await.map_err(|error| read_error(reference, ReadError::Store(error)))?;
-    let source = Source { client, kind: reference.store.kind(), key, path, version: reference.version };
-    Ok(Located { reference: reference.clone(), source })
+/// Until when places that are asked for now, or paths that are read now, must have been answered.
+pub fn deadline() -> Instant {
+    Instant::now() + LONGEST
+}
+
+/// Where a reference leads, before its server says which place that is.
+pub struct Route<'a> {
+    pub reference: &'a Reference,
+    pub client: Arc<dyn StoreClient>,
+    pub path: RemotePath,
+}
+
+impl Route<'_> {
+    /// Finds the place.
+    ///
+    /// # Errors
+    /// [`ObserveError::Read`] for a server that does not describe its mounts, or not in time.
+    pub async fn place(self, deadline: Instant) -> Result<Located, ObserveError> {
+        let Route { reference, client, path } = self;
+        let asked = async { client.path_key(&path).await.map_err(ReadError::Store) };
+        let key = in_time(reference, client.as_ref(), deadline, asked).await?;
+        let source = Source { client, kind: reference.store.kind(), key, path, version: reference.version };
+        Ok(Located { reference: reference.clone(), source })
+    }
 }
 
 /// Declares to the feed what is read and whether changes matter.
@@ -211,15 +235,21 @@ pub async fn read(
     for located in located {
         places.entry(place(located)).or_insert(located);
     }
+    let deadline = deadline();
     let reads = places.into_iter().map(|(place, located)| async move {
-        match feed.read(name, &located.source, freshness).await {
+        let (reference, source) = (&located.reference, &located.source);
+        match in_time(reference, source.client.as_ref(), deadline, feed.read(name, source, freshness)).await {
             Ok(entry) => Ok(((place, entry), None)),
             Err(error) => match &error {
-                ReadError::WentBack { now, .. } => {
+                ObserveError::Read { cause: ReadError::WentBack { now, .. }, .. } => {
                     let entry = Arc::new(now.entry());
-                    Ok(((place, entry), Some(read_error(&located.reference, error))))
+                    Ok(((place, entry), Some(error)))
                 }
-                ReadError::Store(_) => Err(read_error(&located.reference, error)),
+                ObserveError::Read { cause: ReadError::Store(_), .. }
+                | ObserveError::Store(_)
+                | ObserveError::Path(_)
+                | ObserveError::Moved { .. }
+                | ObserveError::Cluster(_) => Err(error),
             },
         }
     });
@@ -313,4 +343,19 @@ fn check_whole(located: &[Located], entries: &BTreeMap<Place, Arc<Entry>>) -> Re
 
 fn read_error(reference: &Reference, cause: ReadError) -> ObserveError {
     ObserveError::Read { store: super::plan::store_name(reference), cause }
+}
+
+/// The answer to what a reference asks of its store.
+async fn in_time<T>(
+    reference: &Reference,
+    client: &dyn StoreClient,
+    deadline: Instant,
+    request: impl Future<Output = Result<T, ReadError>>,
+) -> Result<T, ObserveError> {
+    let answer = timeout_at(deadline, request).await;
+    answer.unwrap_or_else(|_elapsed| Err(ReadError::Store(late(client)))).map_err(|cause| read_error(reference, cause))
+}
+
+fn late(client: &dyn StoreClient) -> StoreError {
+    StoreError::Late { server: client.location().server, seconds: LONGEST.as_secs() }
 }

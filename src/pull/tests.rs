@@ -3,6 +3,7 @@
 mod consents;
 mod late_values;
 mod model;
+mod slow_stores;
 mod stopped_renames;
 mod strangers;
 

@@ -389,6 +389,7 @@ fn store_reason(error: &crate::store::StoreError) -> Reason {
         | StoreError::CircuitOpen { .. }
         | StoreError::NotVault { .. }
         | StoreError::Slow { .. }
+        | StoreError::Late { .. }
         | StoreError::LoginRefused { .. }
         | StoreError::TokenRefused { .. }
         | StoreError::RedirectRefused { .. }

@@ -157,6 +157,14 @@ pub enum StoreError {
         /// How long this request waited.
         seconds: u64,
     },
+    /// A resource waited too long for all that it reads of a store.
+    #[error("{server} answers slowly: not all that is read there came within {seconds} s; Waypost tries again")]
+    Late {
+        /// The address, as in the store.
+        server: String,
+        /// How long it waited.
+        seconds: u64,
+    },
     /// The server denied the login.
     #[error("login denied by auth/{mount} ({applicant}): {advice}")]
     LoginRefused {
@@ -350,6 +358,7 @@ impl StoreError {
             | StoreError::CircuitOpen { .. }
             | StoreError::NotVault { .. }
             | StoreError::Slow { .. }
+            | StoreError::Late { .. }
             | StoreError::CasMismatch { .. }
             | StoreError::EntryMissing { .. }
             | StoreError::Stale { .. }

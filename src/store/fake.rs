@@ -459,6 +459,10 @@ impl StoreClient for FakeStore {
     }
 
     async fn path_key(&self, path: &RemotePath) -> Result<PathKey, StoreError> {
+        let pause = self.content().slow.get(&Operation::PathKey).copied();
+        if let Some(pause) = pause {
+            tokio::time::sleep(pause).await;
+        }
         self.content().at_mount(path)?;
         Ok(PathKey {
             server: self.name.into(),
