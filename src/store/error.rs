@@ -299,7 +299,7 @@ pub enum StoreError {
     },
     /// A reply that is larger than any that we expect.
     #[error(
-        "the reply about {path} has more than {limit} bytes, which no entry has: check the store's `server`, and proxies in between"
+        "the reply about {path} has more than {limit} bytes, which no such reply has: check the store's `server`, and proxies in between"
     )]
     ReplyTooLarge {
         /// The API path.

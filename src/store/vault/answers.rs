@@ -2,6 +2,7 @@
 //! answer, and they share a failure as well as a success. So a server that does not answer costs
 //! them one timeout, and not one after another.
 
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,6 +17,9 @@ use crate::store::StoreError;
 
 /// How long an answer is kept, also of a closed client.
 const KEPT: Duration = Duration::from_secs(2 * 3600);
+/// How many answers to one question are kept. A store without `path` may name mounts without end;
+/// what is dropped is asked for again.
+const MOST_KEPT: u64 = 50_000;
 /// How old the name of a mount may be that places are told by. A mount that was created again has
 /// another name: each client hears of it, also one that has missed no entry there.
 const RECENT: Duration = Duration::from_secs(15 * 60);
@@ -34,12 +38,12 @@ type ClientNumber = u64;
 
 impl Default for Answers {
     fn default() -> Self {
-        Answers {
-            servers: Cache::builder().time_to_live(KEPT).build(),
-            mounts: Cache::builder().time_to_live(KEPT).build(),
-            looks: Cache::builder().time_to_live(KEPT).build(),
-        }
+        Answers { servers: cache(), mounts: cache(), looks: cache() }
     }
+}
+
+fn cache<K: Eq + Hash + Send + Sync + 'static, V: Clone + Send + Sync + 'static>() -> Cache<K, V> {
+    Cache::builder().time_to_live(KEPT).max_capacity(MOST_KEPT).build()
 }
 
 /// How recent an answer must be.
@@ -205,6 +209,13 @@ mod tests {
         assert_eq!(&*named("kv_2", Certainty::Known).await, "kv_1", "a check costs one request");
         assert_eq!(&*named("kv_2", Certainty::Recent).await, "kv_2");
         assert_eq!(&*named("kv_3", Certainty::Known).await, "kv_2");
+    }
+
+    #[tokio::test]
+    async fn no_number_of_answers_is_kept_beyond_a_bound() {
+        let Answers { servers, mounts, looks } = Answers::default();
+        let bounds = [servers.policy(), mounts.policy(), looks.policy()].map(|policy| policy.max_capacity());
+        assert_eq!(bounds, [Some(MOST_KEPT); 3]);
     }
 
     #[tokio::test]

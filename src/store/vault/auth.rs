@@ -7,7 +7,7 @@ use reqwest::header::HeaderValue;
 use rustify::endpoint::Endpoint;
 use zeroize::Zeroizing;
 
-use super::transport::{MAX_REPLY, Outgoing, Payload};
+use super::transport::{Outgoing, Payload, largest};
 use crate::domain::secret::SecretBytes;
 use crate::store::StoreError;
 use crate::store::auth::{Application, QUOTED, is_quoted};
@@ -35,7 +35,7 @@ pub fn login(application: &Application, namespace: Option<&HeaderValue>) -> Resu
         body: Some(Payload::json(body)),
         token: None,
         namespace: namespace.cloned(),
-        largest: MAX_REPLY,
+        largest: largest(Call::Login),
     })
 }
 
@@ -53,7 +53,7 @@ pub fn outgoing(
     let query = endpoint.query().map_err(|_quotes_input| malformed())?;
     let method: Method = endpoint.method().into();
     let (token, namespace) = (token.cloned(), namespace.cloned());
-    Ok(Outgoing { call, method, path, query, body, token, namespace, largest: MAX_REPLY })
+    Ok(Outgoing { call, method, path, query, body, token, namespace, largest: largest(call) })
 }
 
 /// A token as a header. Files and Secrets often end in a newline, which no header can carry.

@@ -5,8 +5,8 @@ use zeroize::Zeroizing;
 
 use super::VaultClient;
 use super::answers::Certainty;
-use super::reply::{self, Data, Health};
-use super::transport::{MAX_REPLY, Outgoing, Payload};
+use super::reply::{self, Data};
+use super::transport::{Outgoing, Payload, largest};
 use crate::domain::path::Mount;
 use crate::store::StoreError;
 use crate::store::meter::Call;
@@ -52,7 +52,7 @@ impl VaultClient {
     /// for our rights.
     pub async fn inspect(&self, secret_prefix: &str) -> Result<Inspection, StoreError> {
         let health_reply = self.transport.health().await?;
-        let health: Option<Health> = reply::parse(&health_reply.body);
+        let health = self.health_of(&health_reply)?;
         self.check_health(&health_reply, health.as_ref())?;
         let health = health.unwrap_or_default();
         let lacking = match &self.mount {
@@ -82,7 +82,7 @@ impl VaultClient {
             body: Some(Payload::json(Zeroizing::new(body))),
             token: None,
             namespace: None,
-            largest: MAX_REPLY,
+            largest: largest(Call::Capabilities),
         };
         let reply = self.authed(request).await?;
         if reply.status.is_server_error() {

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::auth::outgoing;
 use super::reply::{self, Data, Metadata, Version, VersionMetadata, VersionState};
-use super::transport::{MAX_REPLY, Outgoing, Payload, Reply};
+use super::transport::{Outgoing, Payload, Reply, largest};
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteData, RemoteValue};
 use crate::store::meter::Call;
@@ -222,7 +222,8 @@ fn is_past(deletion_time: &str) -> bool {
 }
 
 fn ours(call: Call, method: Method, path: String, payload: Payload) -> Outgoing {
-    Outgoing { call, method, path, query: None, body: Some(payload), token: None, namespace: None, largest: MAX_REPLY }
+    let largest = largest(call);
+    Outgoing { call, method, path, query: None, body: Some(payload), token: None, namespace: None, largest }
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ mod listing;
 mod mounts;
 mod reply;
 mod session;
+#[cfg(test)]
+mod tests;
 pub mod transport;
 
 use std::collections::{BTreeMap, HashMap};
@@ -33,7 +35,7 @@ use self::kv::DataReply;
 use self::mounts::Confirmed;
 use self::reply::{Data, Health, MountInfo};
 use self::session::{Session, Token, Verdict};
-use self::transport::{MAX_REPLY, Outgoing, Reply, Transport};
+use self::transport::{Outgoing, Reply, Transport, largest};
 use crate::api::store_location::StoreLocation;
 use crate::domain::path::{Mount, RemotePath};
 use crate::domain::remote::{Entry, RemoteData};
@@ -50,6 +52,9 @@ const STALE_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_
 /// How often data is read again that the metadata lists but the read does not find: somebody wrote
 /// it in between, or a standby lags.
 const MOST_READS: usize = 3;
+
+/// What is wrong with a reply whose names we would keep.
+const TOO_LONG: &str = "a name in it is longer than any that a server draws";
 
 /// How to treat an entry without data, if this login may not see its metadata.
 #[derive(Clone, Copy)]
@@ -163,9 +168,12 @@ impl VaultClient {
                 });
             }
         }
-        let bad =
-            StoreError::BadReply { operation: "ask about the mount at", path, what: "it does not describe a mount" };
-        reply::parse::<Data<MountInfo>>(&reply.body).map(|reply| reply.data).ok_or(bad)
+        let bad = |what| StoreError::BadReply { operation: "ask about the mount at", path, what };
+        match reply::parse::<Data<MountInfo>>(&reply.body) {
+            None => Err(bad("it does not describe a mount")),
+            Some(Data { data }) if data.is_short() => Ok(data),
+            Some(_) => Err(bad(TOO_LONG)),
+        }
     }
 
     /// Sends a request that must succeed.
@@ -201,7 +209,7 @@ impl VaultClient {
 
     async fn ask_server(&self) -> Result<Arc<str>, StoreError> {
         let reply = self.transport.health_counted().await?;
-        let health: Option<Health> = reply::parse(&reply.body);
+        let health = self.health_of(&reply)?;
         if let Err(error) = self.check_health(&reply, health.as_ref()) {
             if error.family() == Family::Failed {
                 self.transport.count_failure(error.clone());
@@ -210,6 +218,15 @@ impl VaultClient {
         }
         let spelled = || format!("{} {}", self.transport.server(), self.namespace());
         Ok(health.and_then(|health| health.cluster_id).unwrap_or_else(spelled).into())
+    }
+
+    /// What a server says of its health; a proxy says nothing of it.
+    fn health_of(&self, reply: &Reply) -> Result<Option<Health>, StoreError> {
+        let health: Option<Health> = reply::parse(&reply.body);
+        match health.as_ref().is_none_or(Health::is_short) {
+            true => Ok(health),
+            false => Err(StoreError::BadReply { operation: "ask for", path: "sys/health".to_owned(), what: TOO_LONG }),
+        }
     }
 
     fn check_health(&self, reply: &Reply, health: Option<&Health>) -> Result<(), StoreError> {
@@ -423,5 +440,6 @@ impl StoreClient for VaultClient {
 }
 
 fn plain(call: Call, method: Method, path: String) -> Outgoing {
-    Outgoing { call, method, path, query: None, body: None, token: None, namespace: None, largest: MAX_REPLY }
+    let largest = largest(call);
+    Outgoing { call, method, path, query: None, body: None, token: None, namespace: None, largest }
 }

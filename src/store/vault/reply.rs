@@ -13,6 +13,10 @@ use serde_json::value::RawValue;
 /// cannot be computed.
 const LONGEST_LEASE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+/// The longest name that a server draws for itself, for a mount or for a version, in bytes. Such
+/// names are kept for each client and path, and a server of a tenant may answer any.
+const LONGEST_NAME: usize = 256;
+
 /// `{"data": …}`.
 #[derive(Deserialize)]
 pub struct Data<T> {
@@ -92,6 +96,14 @@ pub struct MountInfo {
     pub options: Option<BTreeMap<String, String>>,
 }
 
+impl MountInfo {
+    /// Whether no name in it is longer than any that a server draws. Its path is compared only.
+    pub fn is_short(&self) -> bool {
+        let options = self.options.iter().flat_map(BTreeMap::values);
+        [&self.accessor, &self.engine].into_iter().chain(options).all(|name| name.len() <= LONGEST_NAME)
+    }
+}
+
 /// `GET sys/health`.
 #[derive(Default, Deserialize)]
 pub struct Health {
@@ -102,6 +114,13 @@ pub struct Health {
     pub cluster_id: Option<String>,
     #[serde(default)]
     pub version: Option<String>,
+}
+
+impl Health {
+    /// Whether no name in it is longer than any that a server draws.
+    pub fn is_short(&self) -> bool {
+        self.cluster_id.iter().chain(&self.version).all(|name| name.len() <= LONGEST_NAME)
+    }
 }
 
 /// The reply to a login or a renewal.

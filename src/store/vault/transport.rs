@@ -29,6 +29,8 @@ use crate::telemetry::trail;
 /// The largest reply that is read, in bytes; an entry is at most 1 MiB on most servers, and JSON
 /// escapes it.
 pub const MAX_REPLY: usize = 8 * 1024 * 1024;
+/// The same for replies about anything but entries. A login's has the names of all its policies.
+const SHORT_REPLY: usize = 256 * 1024;
 /// How often a failing server is asked for its health.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
@@ -133,6 +135,26 @@ impl Payload {
     }
 }
 
+/// The largest reply to a request that is read, in bytes, unless the request has its own limit.
+pub fn largest(call: Call) -> usize {
+    match call {
+        Call::ReadSecretData
+        | Call::ReadSecretMetadata
+        | Call::WriteSecretData
+        | Call::WriteSecretMetadata
+        | Call::PatchSecretMetadata
+        | Call::DeleteSecret
+        | Call::ListSecrets => MAX_REPLY,
+        Call::Login
+        | Call::LookupSelf
+        | Call::RenewSelf
+        | Call::RevokeSelf
+        | Call::Health
+        | Call::MountInfo
+        | Call::Capabilities => SHORT_REPLY,
+    }
+}
+
 /// What the server answered, whatever the status.
 pub struct Reply {
     pub status: StatusCode,
@@ -202,7 +224,7 @@ impl Transport {
             token: None,
             // The endpoint exists in the root namespace only.
             namespace: None,
-            largest: MAX_REPLY,
+            largest: largest(Call::Health),
         };
         self.timed(&request).await
     }
