@@ -2,6 +2,8 @@
 //! one is deleted. The path keeps its value all the time, and so does a target that would go with
 //! it.
 
+use std::time::Duration;
+
 use anyhow::{Context, bail, ensure};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Secret;
@@ -20,14 +22,20 @@ fn deletes() -> Value {
     json!({ "deletionPolicy": "Delete" })
 }
 
-/// A hand-over takes some reconciles of both, and may wait for the turns of many others.
-async fn gone(stage: &Stage, name: &str) -> anyhow::Result<()> {
+async fn gone(stage: &Stage, deadline: Duration, name: &str) -> anyhow::Result<()> {
     let pushes = stage.api::<PushSecret>(&stage.producer);
-    let goes = wait::until("the old one to go", LATER, async || {
+    let goes = wait::until("the old one to go", deadline, async || {
         let Some(found) = pushes.get_opt(name).await? else { return Ok(Some(())) };
         bail!("it says {:?}", found.status.unwrap_or_default().conditions)
     });
     goes.await.with_context(|| stage.log_end(name))
+}
+
+/// The old one goes, and the new one has what it left: each wakes the other. Whoever is not woken
+/// looks again by itself after a minute, so `SOON` tells the two apart.
+async fn is_handed_over(stage: &Stage, old: &str, new: &str) -> anyhow::Result<()> {
+    gone(stage, SOON, old).await?;
+    stage.ready_within::<PushSecret>(SOON, &stage.producer, new, "True", "Synced").await.map(drop)
 }
 
 /// A consumer whose target goes with the value.
@@ -73,8 +81,7 @@ async fn a_renamed_push_secret_keeps_its_path_and_the_target_that_would_go_with_
             stage.ready::<PushSecret>(&stage.producer, new, "False", "PathConflict").await?;
         }
         stage.delete::<PushSecret>(&stage.producer, old).await?;
-        gone(&stage, old).await?;
-        stage.ready::<PushSecret>(&stage.producer, new, "True", "Synced").await?;
+        is_handed_over(&stage, old, new).await?;
         ensure!(history(&stage, &stage.path()).await? == [json!({ "password": "one" })]);
         is_as_it_was(&stage, &target).await?;
         let push = stage.api::<PushSecret>(&stage.producer).get(new).await?;
@@ -85,7 +92,7 @@ async fn a_renamed_push_secret_keeps_its_path_and_the_target_that_would_go_with_
     stage.secret(&stage.producer, "source", &[("password", "two")]).await?;
     stage.holds(&stage.consumer, "pull", &[("password", "two")]).await?;
     stage.delete::<PushSecret>(&stage.producer, "third").await?;
-    gone(&stage, "third").await?;
+    gone(&stage, SOON, "third").await?;
     ensure!(stage.stored().await? == Value::Null);
     Ok(())
 }
@@ -100,8 +107,7 @@ async fn a_successor_with_another_value_replaces_it_in_one_version() -> anyhow::
     let before = consumer(&stage, "one").await?;
     stage.push("second", "other", PASSWORD, deletes()).await?;
     stage.delete::<PushSecret>(&stage.producer, "first").await?;
-    gone(&stage, "first").await?;
-    stage.ready::<PushSecret>(&stage.producer, "second", "True", "Synced").await?;
+    is_handed_over(&stage, "first", "second").await?;
     ensure!(history(&stage, &stage.path()).await? == [json!({ "password": "one" }), json!({ "password": "two" })]);
     let after = stage.holds(&stage.consumer, "pull", &[("password", "two")]).await?;
     ensure!(after.uid() == before.uid(), "the target was made anew");
@@ -126,7 +132,8 @@ async fn twenty_renamed_at_once_lose_nothing() -> anyhow::Result<()> {
     try_join_all((0..20).map(|number| push(format!("new-{number}"), number))).await?;
     let names: Vec<String> = (0..20).map(|number| format!("old-{number}")).collect();
     try_join_all(names.iter().map(|name| stage.delete::<PushSecret>(&stage.producer, name))).await?;
-    try_join_all(names.iter().map(|name| gone(&stage, name))).await?;
+    // Forty reconciles wait for each other's turns.
+    try_join_all(names.iter().map(|name| gone(&stage, LATER, name))).await?;
     try_join_all((0..20).map(|number| ready("new", number))).await?;
     for number in 0..20 {
         ensure!(history(&stage, &path(number)).await? == [json!({ "password": "one" })], "{}", path(number));
@@ -148,8 +155,7 @@ async fn a_cluster_push_secret_that_names_its_children_otherwise_keeps_their_pat
     stage.ready::<PushSecret>(&stage.producer, "first", "True", "Synced").await?;
     let target = consumer(&stage, "one").await?;
     fan_out(&stage, with("second")).await?;
-    gone(&stage, "first").await?;
-    stage.ready::<PushSecret>(&stage.producer, "second", "True", "Synced").await?;
+    is_handed_over(&stage, "first", "second").await?;
     ensure!(history(&stage, &stage.path()).await? == [json!({ "password": "one" })]);
     is_as_it_was(&stage, &target).await?;
     let parents: kube::Api<ClusterPushSecret> = kube::Api::all(stage.client.clone());
@@ -176,7 +182,7 @@ async fn two_that_swap_their_paths_lose_nothing() -> anyhow::Result<()> {
     push("one", &paths[1]).await?;
     push("two", &paths[0]).await?;
     for name in ["one", "two"] {
-        stage.ready::<PushSecret>(&stage.producer, name, "True", "Synced").await?;
+        stage.ready_within::<PushSecret>(SOON, &stage.producer, name, "True", "Synced").await?;
     }
     let [one, two] = ["1", "2"].map(|value| json!({ "password": value }));
     wait::until("each path to have been one's and then the other's", SOON, async || {

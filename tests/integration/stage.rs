@@ -221,9 +221,28 @@ impl Stage {
             + DeserializeOwned
             + serde::Serialize,
     {
+        self.ready_within::<K>(LATER, namespace, name, status, reason).await
+    }
+
+    /// The same with another deadline.
+    pub async fn ready_within<K>(
+        &self,
+        deadline: Duration,
+        namespace: &str,
+        name: &str,
+        status: &str,
+        reason: &str,
+    ) -> anyhow::Result<String>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + serde::Serialize,
+    {
         let api = self.api::<K>(namespace);
         let what = format!("{} {namespace}/{name} is {status} {reason}", K::kind(&()));
-        let result = wait::until(&what, LATER, async || {
+        let result = wait::until(&what, deadline, async || {
             let object = api.get(name).await?;
             let generation = object.meta().generation;
             let object = serde_json::to_value(&object)?;
