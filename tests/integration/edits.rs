@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::ensure;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Event, Secret};
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use waypost::api::names::FINALIZER_PUSH_SECRET;
 use waypost::api::{ClusterPushSecret, ExternalSecret, PushSecret};
@@ -255,6 +255,45 @@ async fn metadata_that_a_person_replaced_is_called_so_and_what_is_left_then_has_
     ensure!(stage.stored().await? == json!({ "password": "one" }));
     let counted = controller.metric("waypost_push_let_go_total", &[r#"reason="Declined""#]).await?;
     ensure!(counted == 1.0, "it was counted {counted} times");
+    Ok(())
+}
+
+/// The source goes and the PushSecret stays, so the next reconciles could say it again.
+#[tokio::test]
+async fn what_a_push_secret_that_stays_no_longer_owns_has_one_event_and_one_count() -> anyhow::Result<()> {
+    let unmarked = "the custom_metadata of the path was replaced";
+    for (test, update, metadata, why) in [
+        ("declined", "Replace", json!({ "team": "dba" }), unmarked),
+        ("declinedonce", "IfNotExists", json!({ "managed-by": "external-secrets" }), "updatePolicy IfNotExists"),
+    ] {
+        let stage = Stage::new(test).await?;
+        let store = stage.class_store().await?;
+        let controller = stage.class_controller(&[]).await?;
+        let mut more = to(&[&store]);
+        more["updatePolicy"] = json!(update);
+        stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
+        stage.push("push", "source", PASSWORD, more.clone()).await?;
+        stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
+        ensure!(!lines(&stage).await?.is_empty(), "it is listed before");
+        stage.vault.write_custom_metadata("secret", &stage.path(), &metadata).await?;
+        stage.delete::<Secret>(&stage.producer, "source").await?;
+        let event = stage.orphaned().await?;
+        ensure!(event.contains(&stage.path()) && event.contains("\"password\"") && event.contains(why), "{event}");
+        stage.ready::<PushSecret>(&stage.producer, "push", "False", "SourceDeleted").await?;
+        ensure!(lines(&stage).await?.is_empty(), "{:?}", lines(&stage).await?);
+        ensure!(stage.stored().await? == json!({ "password": "one" }));
+        // One more reconcile: an edited PushSecret has not had a source yet.
+        more["refreshInterval"] = json!("23h");
+        stage.push("push", "source", PASSWORD, more).await?;
+        stage.ready::<PushSecret>(&stage.producer, "push", "False", "SourceNotFound").await?;
+        let events = stage.api::<Event>(&stage.producer).list(&ListParams::default()).await?.items;
+        let orphaned = events.iter().filter(|event| event.reason.as_deref() == Some("Orphaned"));
+        ensure!(orphaned.count() == 1, "{events:?}");
+        for labels in [&[r#"reason="Declined""#][..], &[]] {
+            let counted = controller.metric("waypost_push_let_go_total", labels).await?;
+            ensure!(counted == 1.0, "{update}: it was counted {counted} times");
+        }
+    }
     Ok(())
 }
 
