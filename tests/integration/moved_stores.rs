@@ -90,15 +90,22 @@ async fn s6_an_edited_path_takes_what_was_pushed_along_and_back() -> anyhow::Res
     remove_store(&stage, &store).await
 }
 
-/// The login is inside the Vault namespace: only the session from before the edit may clean it.
-#[tokio::test]
-async fn s6_an_edited_vault_namespace_is_cleaned_by_the_session_from_before() -> anyhow::Result<()> {
-    let (stage, lab) = (Stage::new("mvns").await?, Lab::shared().await?);
-    let store = format!("{}-store", stage.word);
+/// A Vault namespace of the test's own.
+pub struct Space {
+    /// Its name.
+    pub name: String,
+    /// OpenBao in it with all rights.
+    pub inside: VaultAdmin,
+    /// The `auth` of a store, by an AppRole inside it alone, over that of another method.
+    pub auth: Value,
+}
+
+/// Two Vault namespaces with a mount and a login each.
+pub async fn two_spaces(stage: &Stage) -> anyhow::Result<[Space; 2]> {
+    let lab = Lab::shared().await?;
     let rules = stage.vault.get("sys/policies/acl/waypost-combined").await?.unwrap_or_default();
     let rules = rules["data"]["policy"].as_str().unwrap_or_default().to_owned();
-    let mut spaces = Vec::new();
-    for letter in ["a", "b"] {
+    let space = async |letter: &str| {
         let space = format!("{}-{letter}", stage.word);
         stage.vault.post(&format!("sys/namespaces/{space}"), &json!({})).await?;
         let inside = lab.vault_admin()?.in_namespace(&space);
@@ -108,23 +115,25 @@ async fn s6_an_edited_vault_namespace_is_cleaned_by_the_session_from_before() ->
         stage.secret(&stage.producer, letter, &[("secret-id", &role.new_secret_id().await?)]).await?;
         let mut auth = role.auth(&stage.producer);
         auth["appRole"]["secretRef"]["name"] = json!(letter);
-        spaces.push((space, inside, auth));
-    }
-    let [(first, inside_first, auth_first), (second, inside_second, auth_second)] = &spaces[..] else {
-        anyhow::bail!("there are two")
-    };
-    stage::store(lab, &store, lab.vault_addr(), lab.vault_ca_pem()).await?;
-    let login = |auth: &Value| {
-        let mut auth = auth.clone();
         auth["kubernetes"] = Value::Null;
-        auth
+        anyhow::Ok(Space { name: space, inside, auth })
     };
-    edit_store(&stage, &store, json!({ "namespace": first, "auth": login(auth_first) })).await?;
+    Ok([space("a").await?, space("b").await?])
+}
+
+/// The login is inside the Vault namespace: only the session from before the edit may clean it.
+#[tokio::test]
+async fn s6_an_edited_vault_namespace_is_cleaned_by_the_session_from_before() -> anyhow::Result<()> {
+    let (stage, lab) = (Stage::new("mvns").await?, Lab::shared().await?);
+    let store = format!("{}-store", stage.word);
+    let [first, second] = two_spaces(&stage).await?;
+    stage::store(lab, &store, lab.vault_addr(), lab.vault_ca_pem()).await?;
+    edit_store(&stage, &store, json!({ "namespace": first.name, "auth": first.auth })).await?;
     push(&stage, &store, "one").await?;
-    stands(inside_first, "secret", &stage, "one").await?;
-    edit_store(&stage, &store, json!({ "namespace": second, "auth": login(auth_second) })).await?;
-    stands(inside_second, "secret", &stage, "one").await?;
-    is_clean(inside_first, "secret", &stage).await?;
+    stands(&first.inside, "secret", &stage, "one").await?;
+    edit_store(&stage, &store, json!({ "namespace": second.name, "auth": second.auth })).await?;
+    stands(&second.inside, "secret", &stage, "one").await?;
+    is_clean(&first.inside, "secret", &stage).await?;
     remove_store(&stage, &store).await
 }
 

@@ -16,7 +16,7 @@ use waypost_e2e::lab::{Lab, Transport, ca_bundle};
 use waypost_e2e::wait;
 
 use crate::bad_store::{cluster_store, edit_store, remove_store, store_ref};
-use crate::moved_stores::may_use;
+use crate::moved_stores::{may_use, two_spaces};
 use crate::stage::{self, LATER, SOON, Stage, bytes_of};
 use crate::tenants::{account, allow_token_requests, may_log_in, store_spec};
 
@@ -39,16 +39,22 @@ async fn in_sync(test: &str) -> anyhow::Result<(Stage, String)> {
     let store = format!("{}-store", stage.word);
     stage::store(lab, &store, lab.vault_addr(), lab.vault_ca_pem()).await?;
     stage.vault.write("secret", &stage.path(), &json!({ "password": "old" })).await?;
+    all_read(&stage, &store).await?;
+    Ok((stage, store))
+}
+
+/// A target of each policy gets the old value through a store.
+async fn all_read(stage: &Stage, store: &str) -> anyhow::Result<()> {
     for (name, policy, interval) in POLICIES {
         let more = json!({
-            "secretStoreRef": store_ref(&store), "refreshPolicy": policy, "refreshInterval": interval,
+            "secretStoreRef": store_ref(store), "refreshPolicy": policy, "refreshInterval": interval,
             "target": { "name": name },
         });
         stage.pull(name, &[("PASSWORD", "password")], more).await?;
         stage.holds(&stage.consumer, name, &[("PASSWORD", "old")]).await?;
         stage.ready::<ExternalSecret>(&stage.consumer, name, "True", "SecretSynced").await?;
     }
-    Ok((stage, store))
+    Ok(())
 }
 
 /// Every one of them says so within seconds, and keeps its target.
@@ -161,6 +167,21 @@ async fn s18_stores_that_log_in_as_the_namespace_take_its_targets_along_to_anoth
         stage.holds_within(LATER, &stage.consumer, name, &[("PASSWORD", "new")]).await?;
     }
     remove_store(&stage, &names[1].1).await
+}
+
+#[tokio::test]
+async fn s18_a_store_that_is_given_another_vault_namespace_takes_its_targets_along() -> anyhow::Result<()> {
+    let (stage, lab) = (Stage::new("sespace").await?, Lab::shared().await?);
+    let store = format!("{}-store", stage.word);
+    let [first, second] = two_spaces(&stage).await?;
+    first.inside.write("secret", &stage.path(), &json!({ "password": "old" })).await?;
+    second.inside.write("secret", &stage.path(), &json!({ "password": "new" })).await?;
+    stage::store(lab, &store, lab.vault_addr(), lab.vault_ca_pem()).await?;
+    edit_store(&stage, &store, json!({ "namespace": first.name, "auth": first.auth })).await?;
+    all_read(&stage, &store).await?;
+    edit_store(&stage, &store, json!({ "namespace": second.name, "auth": second.auth })).await?;
+    only_who_follows_moves(&stage, "new").await?;
+    remove_store(&stage, &store).await
 }
 
 #[tokio::test]
