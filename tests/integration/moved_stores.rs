@@ -4,7 +4,7 @@
 use anyhow::ensure;
 use serde_json::{Value, json};
 use waypost::api::PushSecret;
-use waypost_e2e::lab::{Lab, Transport, VaultAdmin, ca_bundle};
+use waypost_e2e::lab::{Lab, Transport, VaultAdmin, ca_bundle, cluster_secret_store};
 use waypost_e2e::wait;
 
 use crate::bad_store::{cluster_store, edit_store, remove_store};
@@ -166,6 +166,46 @@ async fn s6_a_store_that_logs_in_as_the_namespace_takes_what_was_pushed_along_to
     edit_store(&stage, &store, json!({ "server": other.address(), "caBundle": ca })).await?;
     stands(&other.admin()?, "secret", &stage, "one").await?;
     is_clean(&stage.vault, "secret", &stage).await?;
+    remove_store(&stage, &store).await
+}
+
+/// The sessions from before the edit went with the process that had them.
+#[tokio::test]
+async fn s6_a_server_that_a_restart_shuts_out_is_named_once_and_keeps_what_was_pushed() -> anyhow::Result<()> {
+    let (stage, lab) = (Stage::new("mvshut").await?, Lab::shared().await?);
+    let (bao, store) = (lab.extra_bao(Transport::Tls).await?, format!("{}-store", stage.word));
+    let mut manifest = cluster_secret_store(&store, bao.address(), bao.ca_pem());
+    manifest["spec"]["controller"] = json!(stage.word);
+    stage::apply_store(lab, manifest).await?;
+    let before = stage.class_controller(&[]).await?;
+    push(&stage, &store, "one").await?;
+    let old = bao.admin()?;
+    stands(&old, "secret", &stage, "one").await?;
+    before.kill().await?;
+
+    // As long as nothing says that this is another server, nothing is given up.
+    edit_store(&stage, &store, json!({ "server": "https://127.0.0.1:9" })).await?;
+    let controller = stage.class_controller(&[]).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "False", "StoreNotReady").await?;
+    ensure!(controller.metric("waypost_push_let_go_total", &[]).await? == 0.0);
+
+    let ca = lab.vault_ca_pem().map(ca_bundle);
+    edit_store(&stage, &store, json!({ "server": lab.vault_addr(), "caBundle": ca })).await?;
+    let event = stage.orphaned().await?;
+    let former = format!("(formerly mount secret at {})", bao.address());
+    ensure!(event.contains(&former) && event.contains(&format!("{}/password", stage.path())), "{event}");
+    ensure!(event.contains("remove it there by hand"), "{event}");
+    stands(&stage.vault, "secret", &stage, "one").await?;
+    // A later reconcile does not say it again.
+    push(&stage, &store, "two").await?;
+    stands(&stage.vault, "secret", &stage, "two").await?;
+    ensure!(stored(&old, "secret", &stage).await? == json!({ "password": "one" }), "nobody may remove it");
+    for labels in [&[r#"reason="StoreMoved""#][..], &[]] {
+        let counted = controller.metric("waypost_push_let_go_total", labels).await?;
+        ensure!(counted == 1.0, "it was counted {counted} times");
+    }
+    let status = stage.api::<PushSecret>(&stage.producer).get("push").await?.status.unwrap_or_default();
+    ensure!(status.former_locations.is_empty(), "{status:?}");
     remove_store(&stage, &store).await
 }
 
