@@ -127,17 +127,28 @@ async fn f22_a_label_of_a_store_wakes_nobody_who_names_the_store() -> anyhow::Re
     stage.ready::<PushSecret>(&stage.producer, "selects", "False", "StoreNotFound").await?;
     stage.holds(&stage.consumer, "pull", &[("PASSWORD", "one")]).await?;
 
+    // Whoever is woken, and finds everything in order asks Vault nothing, but is reconciled.
+    let namespace = format!("namespace=\"{}\"", stage.consumer);
+    let reconciles = async || stage.controller.metric("externalsecret_sync_calls_total", &[&namespace]).await;
+    let relabel = async || {
+        stage.label_store(&store, Some("yes")).await?;
+        stage.has_password(&stage.vault, SOON, Some("one")).await?;
+        stage.ready::<PushSecret>(&stage.producer, "selects", "True", "Synced").await?;
+        stage.label_store(&store, None).await?;
+        stage.ready::<PushSecret>(&stage.producer, "selects", "False", "StoreNotFound").await
+    };
     let audit = lab.bao()?.audit();
     let mark = audit.mark()?;
-    stage.label_store(&store, Some("yes")).await?;
-    stage.has_password(&stage.vault, SOON, Some("one")).await?;
-    stage.ready::<PushSecret>(&stage.producer, "selects", "True", "Synced").await?;
-    stage.label_store(&store, None).await?;
-    stage.ready::<PushSecret>(&stage.producer, "selects", "False", "StoreNotFound").await?;
+    relabel().await?;
     for part in ["data", "metadata"] {
         let asked = audit.since_under(mark, &format!("secret/{part}/{named}"))?;
         assert!(asked.is_empty(), "{asked:?}");
     }
+    let before = reconciles().await?;
+    assert!(before >= 1.0, "it was reconciled when it was made");
+    relabel().await?;
+    relabel().await?;
+    assert_eq!(reconciles().await?, before, "a label woke who reads through the store");
     remove_store(&stage, &store).await
 }
 
