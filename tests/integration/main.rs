@@ -15,6 +15,7 @@ mod between;
 mod canary;
 mod claims;
 mod claims_transfer;
+mod clocks;
 mod collector;
 mod connections;
 mod consent;
