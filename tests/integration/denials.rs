@@ -4,18 +4,23 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::api::core::v1::{ResourceQuota, Secret, ServiceAccount};
 use kube::Api;
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use serde_json::{Value, json};
 use waypost::api::ExternalSecret;
 use waypost::cluster::ClusterError;
-use waypost_e2e::lab::Lab;
+use waypost_e2e::lab::{Lab, ca_bundle};
 use waypost_e2e::wait;
 
 use crate::stage::{LATER, Stage};
+use crate::webhook;
 
 /// What stands in the Secrets that are refused.
 const VALUE: &str = "s3cret-that-nobody-says";
@@ -56,25 +61,41 @@ async fn a_quota_is_named_in_the_condition_with_how_to_look_at_it() -> anyhow::R
     no_secrets(&stage).await?;
     let said = refusal(&stage.api(&stage.consumer), &secret("key")).await?;
     ensure!(said.contains("kubectl describe resourcequota none-at-all"), "{said}");
-    stage.vault.write("secret", &stage.path(), &json!({ "password": VALUE })).await?;
-    stage.pull("pull", &[("password", "password")], json!({})).await?;
-    let said = stage.ready::<ExternalSecret>(&stage.consumer, "pull", "False", "SecretSyncedError").await?;
-    ensure!(said.contains("the ResourceQuota none-at-all is used up") && !said.contains(VALUE), "{said}");
+    let said = condition_of_a_denied_target(&stage).await?;
+    ensure!(said.contains("the ResourceQuota none-at-all is used up"), "{said}");
     Ok(())
+}
+
+/// What an ExternalSecret says whose target the API server refuses to create.
+async fn condition_of_a_denied_target(stage: &Stage) -> anyhow::Result<String> {
+    stage.vault.write("secret", &stage.path(), &json!({ "password": VALUE })).await?;
+    stage.pull("pull", &[("key", "password")], json!({})).await?;
+    let said = stage.ready::<ExternalSecret>(&stage.consumer, "pull", "False", "SecretSyncedError").await?;
+    ensure!(!said.contains(VALUE) && !said.contains(&STANDARD.encode(VALUE)), "{said}");
+    Ok(said)
+}
+
+/// The creation of Secrets, for what is asked about it.
+fn new_secrets() -> Value {
+    json!({ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"] })
+}
+
+/// The consumer's namespace alone.
+fn in_consumer(stage: &Stage) -> Value {
+    json!({ "matchLabels": { "kubernetes.io/metadata.name": stage.consumer } })
 }
 
 /// A policy against Secrets in the consumer's namespace; it quotes what it refuses.
 async fn policy(
     stage: &Stage,
 ) -> anyhow::Result<(Api<ValidatingAdmissionPolicy>, Api<ValidatingAdmissionPolicyBinding>)> {
-    let rule = json!({ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"] });
     let validation = json!({ "expression": "false", "messageExpression": "'no: ' + string(object.data['key'])" });
-    let named = json!({ "matchLabels": { "kubernetes.io/metadata.name": stage.consumer } });
     let policy = json!({ "metadata": { "name": stage.word }, "spec": {
-        "matchConstraints": { "resourceRules": [rule] }, "validations": [validation],
+        "matchConstraints": { "resourceRules": [new_secrets()] }, "validations": [validation],
     } });
     let binding = json!({ "metadata": { "name": stage.word }, "spec": {
-        "policyName": stage.word, "validationActions": ["Deny"], "matchResources": { "namespaceSelector": named },
+        "policyName": stage.word, "validationActions": ["Deny"],
+        "matchResources": { "namespaceSelector": in_consumer(stage) },
     } });
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(stage.client.clone());
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(stage.client.clone());
@@ -90,9 +111,34 @@ async fn an_admission_policy_is_named_and_what_it_quotes_is_not() -> anyhow::Res
     let secrets = stage.api::<Secret>(&stage.consumer);
     wait::until("the policy to be in force", LATER, async || is_refused(&secrets).await).await?;
     let said = refusal(&secrets, &secret("key")).await?;
-    ensure!(said.contains(&format!("the ValidatingAdmissionPolicy {} denies it", stage.word)), "{said}");
+    let denies = format!("the ValidatingAdmissionPolicy {} denies it", stage.word);
+    ensure!(said.contains(&denies), "{said}");
+    let said = condition_of_a_denied_target(&stage).await?;
+    ensure!(said.contains(&denies), "{said}");
     policies.delete(&stage.word, &DeleteParams::default()).await?;
     bindings.delete(&stage.word, &DeleteParams::default()).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_admission_webhook_is_named_and_what_it_quotes_is_not() -> anyhow::Result<()> {
+    let stage = Stage::new("webhook").await?;
+    let (webhook, name) = (webhook::that_denies(VALUE)?, format!("{}.example.com", stage.word));
+    let configuration = json!({ "metadata": { "name": stage.word }, "webhooks": [{
+        "name": name, "clientConfig": { "url": webhook.url, "caBundle": ca_bundle(&webhook.ca_pem) },
+        "rules": [new_secrets()], "namespaceSelector": in_consumer(&stage),
+        "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+    }] });
+    let webhooks: Api<ValidatingWebhookConfiguration> = Api::all(stage.client.clone());
+    webhooks.create(&PostParams::default(), &serde_json::from_value(configuration)?).await?;
+    let secrets = stage.api::<Secret>(&stage.consumer);
+    wait::until("the webhook to be in force", LATER, async || is_refused(&secrets).await).await?;
+    let denies = format!("the admission webhook {name} denies it");
+    let said = refusal(&secrets, &secret("key")).await?;
+    ensure!(said.contains(&denies), "{said}");
+    let said = condition_of_a_denied_target(&stage).await?;
+    ensure!(said.contains(&denies), "{said}");
+    webhooks.delete(&stage.word, &DeleteParams::default()).await?;
     Ok(())
 }
 

@@ -81,3 +81,4 @@ mod two_clusters;
 mod undecodable;
 mod verdicts;
 mod watches;
+mod webhook;
