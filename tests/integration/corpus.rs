@@ -11,8 +11,9 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBindin
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
+use serde::Serialize;
 use serde_json::json;
-use waypost::api::{ClusterSecretStore, PushSecret};
+use waypost::api::{ClusterPushSecret, ClusterSecretStore, PushSecret};
 use waypost::cli::lint::judge;
 use waypost::domain::convention::{Convention, Mode, Severity};
 use waypost::manifest::Source;
@@ -80,11 +81,17 @@ async fn es5_the_reconciler_decides_as_lint_does() -> anyhow::Result<()> {
     let stage = Stage::new("judged").await?;
     unguard(&stage).await?;
     let keys = ["username", "password", "host", "port", "tls.crt", "tls.key", "ca.crt", "other"];
-    stage.secret(&stage.producer, "source", &keys.map(|key| (key, "value"))).await?;
+    for source in ["source", "redis"] {
+        stage.secret(&stage.producer, source, &keys.map(|key| (key, "value"))).await?;
+    }
     let map = json!({ "metadata": { "name": "source" }, "data": { "host": "value", "port": "value" } });
     stage.api::<ConfigMap>(&stage.producer).create(&PostParams::default(), &serde_json::from_value(map)?).await?;
     let (mut wrong, mut judged) = (Vec::new(), BTreeSet::new());
-    for manifest in corpus()?.iter().filter(|manifest| manifest.text.contains("\nkind: PushSecret")) {
+    let pushes = |manifest: &Manifest| {
+        ["\nkind: PushSecret", "\nkind: ClusterPushSecret"].iter().any(|kind| manifest.text.contains(kind))
+    };
+    for manifest in corpus()?.into_iter().filter(pushes) {
+        let manifest = &manifest;
         let linted = lint_errors(manifest);
         if let Some(refused) = kubectl(&["apply"], &stage.moved(&manifest.text)).await? {
             // What the schema refuses has no convention to break.
@@ -107,7 +114,7 @@ async fn es5_the_reconciler_decides_as_lint_does() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How the reconciler's verdicts `(name, ready, reason, message)` contradict the rules that lint
+/// How the reconcilers' verdicts `(name, ready, reason, message)` contradict the rules that lint
 /// finds broken.
 fn disagreement(linted: &BTreeSet<String>, said: &[[String; 4]]) -> Option<String> {
     let bad: Vec<_> = said.iter().filter(|[_, ready, ..]| ready != "True").collect();
@@ -131,34 +138,59 @@ fn disagreement(linted: &BTreeSet<String>, said: &[[String; 4]]) -> Option<Strin
 }
 
 impl Stage {
-    /// A manifest as this test's own: in its namespace, which the manifest may label.
+    /// A manifest as this test's own: in its namespace, which the manifest may label. A
+    /// ClusterPushSecret passes admission, and has a child in that namespace.
     fn moved(&self, text: &str) -> String {
+        let named = format!("kubernetes.io/metadata.name: {}\n", self.producer);
+        let unguarded = format!("\nkind: ClusterPushSecret\nmetadata:\n  labels:\n    {UNGUARDED}: \"true\"\n");
+        let text = text.replace("kubernetes.io/metadata.name: redis\n", &named);
+        let text = text.replace("platform.example.com/redis: \"true\"\n", &named);
+        let text = text.replace(" name: redis-credentials\n", &format!(" name: {}\n", self.word));
+        let text = text.replace("\nkind: ClusterPushSecret\nmetadata:\n", &unguarded);
         let fields = NAMESPACES.iter().flat_map(|namespace| ["namespace", "name"].map(|field| (field, namespace)));
-        fields.fold(text.to_owned(), |text, (field, namespace)| {
+        fields.fold(text, |text, (field, namespace)| {
             text.replace(&format!(" {field}: {namespace}\n"), &format!(" {field}: {}\n", self.producer))
         })
     }
 
-    /// Name, Ready, reason and message of each PushSecret, once all are judged.
+    /// Name, Ready, reason and message of each PushSecret, once all are judged. A ClusterPushSecret
+    /// that is in order has the verdict of its child.
     async fn verdicts(&self) -> anyhow::Result<Vec<[String; 4]>> {
-        let pushes = self.api::<PushSecret>(&self.producer);
+        let (pushes, parents) = (self.api::<PushSecret>(&self.producer), self.parents());
         wait::until("a verdict on each PushSecret", LATER, async || {
-            let mut verdicts = Vec::new();
-            for push in pushes.list(&ListParams::default()).await? {
-                let object = serde_json::to_value(&push)?;
-                let Some(ready) = condition(&object) else { bail!("{} has no condition", push.name_any()) };
-                let word = |key: &str| ready[key].as_str().unwrap_or_default().to_owned();
-                ensure!(word("reason") != "StoreNotFound", "{} does not see its store yet", push.name_any());
-                verdicts.push([push.name_any(), word("status"), word("reason"), word("message")]);
+            let (mut verdicts, mut children) = (Vec::new(), BTreeSet::new());
+            for parent in parents.list(&unguarded()).await? {
+                let said = verdict(&parent)?;
+                match said[1] == "True" {
+                    true => drop(children.insert(parent.name_any())),
+                    false => verdicts.push(said),
+                }
             }
+            for push in pushes.list(&ListParams::default()).await? {
+                let said = verdict(&push)?;
+                ensure!(said[2] != "StoreNotFound", "{} does not see its store yet", push.name_any());
+                children.remove(&push.name_any());
+                verdicts.push(said);
+            }
+            ensure!(children.is_empty(), "{children:?} are not there yet");
             Ok((!verdicts.is_empty()).then_some(verdicts))
         })
         .await
     }
 
+    fn parents(&self) -> Api<ClusterPushSecret> {
+        Api::all(self.client.clone())
+    }
+
     /// Removes what a manifest made.
     async fn sweep(&self) -> anyhow::Result<()> {
-        let pushes = self.api::<PushSecret>(&self.producer);
+        let (pushes, parents) = (self.api::<PushSecret>(&self.producer), self.parents());
+        // A child comes back as long as it has its parent.
+        parents.delete_collection(&DeleteParams::default(), &unguarded()).await?;
+        wait::until("the ClusterPushSecrets to go", SOON, async || {
+            Ok(parents.list(&unguarded()).await?.items.is_empty().then_some(()))
+        })
+        .await?;
         pushes.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
         wait::until("the PushSecrets to go", SOON, async || {
             Ok(pushes.list(&ListParams::default()).await?.items.is_empty().then_some(()))
@@ -174,22 +206,39 @@ impl Stage {
     }
 }
 
+/// Name, Ready, reason and message of an object.
+fn verdict<K: ResourceExt + Serialize>(object: &K) -> anyhow::Result<[String; 4]> {
+    let json = serde_json::to_value(object)?;
+    let Some(ready) = condition(&json) else { bail!("{} has no condition", object.name_any()) };
+    let word = |key: &str| ready[key].as_str().unwrap_or_default().to_owned();
+    Ok([object.name_any(), word("status"), word("reason"), word("message")])
+}
+
+/// The ClusterPushSecrets of this test.
+fn unguarded() -> ListParams {
+    ListParams::default().labels(&format!("{UNGUARDED}=true"))
+}
+
 /// Exempts this test's producer from the denying policy, as an administrator does: by the binding.
+/// ClusterPushSecrets are exempt by the same label, on themselves.
 async fn unguard(stage: &Stage) -> anyhow::Result<()> {
     let namespaces: Api<Namespace> = Api::all(stage.client.clone());
     let label = json!({ "metadata": { "labels": { UNGUARDED: "true" } } });
     namespaces.patch(&stage.producer, &PatchParams::default(), &Patch::Merge(label)).await?;
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(stage.client.clone());
     let selector = json!({ "matchExpressions": [{ "key": UNGUARDED, "operator": "DoesNotExist" }] });
-    let exempt = json!({ "spec": { "matchResources": { "namespaceSelector": selector } } });
+    let exempt = json!({ "spec": { "matchResources": { "namespaceSelector": selector, "objectSelector": selector } } });
     bindings.patch("waypost-convention-enforce", &PatchParams::default(), &Patch::Merge(exempt)).await?;
     let manifests = corpus()?;
-    let wildcard = manifests.iter().find(|manifest| manifest.name == "p2-wildcard-key.yaml").context("a manifest")?;
-    let text = stage.moved(&wildcard.text);
-    wait::until("the binding to leave the namespace alone", LATER, async || {
-        Ok(refusal(&text).await?.is_none().then_some(()))
-    })
-    .await
+    for name in ["p2-wildcard-key.yaml", "p1-cluster-push-secret.yaml"] {
+        let manifest = manifests.iter().find(|manifest| manifest.name == name).context("a manifest")?;
+        let text = stage.moved(&manifest.text);
+        wait::until("the binding to leave the test's own alone", LATER, async || {
+            Ok(refusal(&text).await?.is_none().then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// Whether the denying policy, which names one broken rule, names one of these. What breaks none is
