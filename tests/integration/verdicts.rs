@@ -4,10 +4,11 @@
 #[path = "../lint/constructed.rs"]
 mod constructed;
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, PostParams};
 use kube::core::GroupVersionKind;
@@ -18,6 +19,19 @@ use waypost::manifest::{Located, Source, bundle};
 use waypost_e2e::wait;
 
 use crate::stage::{LATER, STORE, Stage, condition};
+
+/// Bad manifests of consumers and stores that the API server takes and the controller has no reason
+/// for. The others of `# admission: accept` name its reason.
+const UNTOLD: [(&str, &str); 4] = [
+    ("duplicate-key.yaml", "the API server never sees a key twice"),
+    ("duration-store.yaml", "the store is valid, and its message warns"),
+    ("read-outside.yaml", "it is a warning, and is carried out"),
+    ("unknown-field.yaml", "the API server drops it"),
+];
+/// The store that manifests of the corpus make for others, for whoever may not use it.
+const FOR_OTHERS: &str = "for-others";
+/// The namespace of consumers in the corpus.
+const NAMESPACE: &str = "temporal";
 
 /// Requests to the API server at the same time.
 const AT_ONCE: usize = 8;
@@ -70,7 +84,8 @@ async fn the_api_server_refuses_everything_that_breaks_a_definition_as_lint_does
     Ok(())
 }
 
-/// A manifest of the corpus that names the controller's word for it.
+/// A manifest of the corpus that names the controller's reason for it.
+#[derive(Clone)]
 struct Judged {
     name: String,
     text: String,
@@ -90,24 +105,48 @@ fn corpus() -> anyhow::Result<Vec<Judged>> {
     Ok(judged)
 }
 
+#[test]
+fn every_bad_consumer_and_store_that_the_api_server_takes_names_the_controllers_reason() -> anyhow::Result<()> {
+    let mut untold = BTreeSet::new();
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/bad"))? {
+        let entry = entry?;
+        let text = std::fs::read_to_string(entry.path())?;
+        let has = |lines: &[&str]| text.lines().any(|line| lines.contains(&line));
+        // Those with PushSecrets are the corpus's own: the controller judges all of them.
+        let is_meant = has(&["kind: ExternalSecret", "kind: SecretStore", "kind: ClusterSecretStore"])
+            && !has(&["kind: PushSecret", "kind: ClusterPushSecret"]);
+        if is_meant && has(&["# admission: accept"]) && !text.contains("\n# controller: ") {
+            untold.insert(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    let named: BTreeSet<String> = UNTOLD.iter().map(|(name, _)| (*name).to_owned()).collect();
+    ensure!(untold == named, "without the controller's reason: {untold:?}");
+    Ok(())
+}
+
 fn lint(manifest: &Judged) -> Vec<Located> {
     let source = Source { name: manifest.name.clone(), text: manifest.text.clone() };
     judge(&[source], &Convention::with_mode(Mode::Enforce), "secret")
 }
 
-/// The object of a manifest, in this test's namespace and under its name.
-fn moved(stage: &Stage, manifest: &Judged) -> anyhow::Result<Value> {
+/// A manifest in this test's namespace. The store that it makes has a name that no other test has.
+fn moved(stage: &Stage, manifest: &Judged) -> Judged {
+    let text = manifest.text.replace(FOR_OTHERS, &format!("{}-{FOR_OTHERS}", stage.word));
+    let text = text.replace(&format!("namespace: {NAMESPACE}\n"), &format!("namespace: {}\n", stage.consumer));
+    Judged { text, ..manifest.clone() }
+}
+
+/// The object of a manifest that is judged, under a name that no other test has, and the stores
+/// before it that it needs.
+fn objects(stage: &Stage, manifest: &Judged) -> anyhow::Result<(Value, Vec<Value>)> {
     let source = [Source { name: manifest.name.clone(), text: manifest.text.clone() }];
-    let bundle = bundle(&source);
-    let [object] = bundle.objects.as_slice() else { bail!("{} has not one object", manifest.name) };
-    let mut object = object.node.json();
-    let name = manifest.name.trim_end_matches(".yaml");
-    match object["metadata"]["namespace"].is_string() {
-        true => object["metadata"]["namespace"] = json!(stage.consumer),
-        // Everybody's: under a name that no other test has.
-        false => object["metadata"]["name"] = json!(format!("{}-{name}", stage.word)),
+    let mut objects: Vec<Value> = bundle(&source).objects.iter().map(|object| object.node.json()).collect();
+    let mut judged = objects.pop().with_context(|| format!("{} has no object", manifest.name))?;
+    if !judged["metadata"]["namespace"].is_string() {
+        let name = manifest.name.trim_end_matches(".yaml");
+        judged["metadata"]["name"] = json!(format!("{}-{name}", stage.word));
     }
-    Ok(object)
+    Ok((judged, objects))
 }
 
 #[tokio::test]
@@ -158,25 +197,44 @@ async fn the_controller_carries_out_what_lint_finds_good_in_consumers() -> anyho
     Ok(())
 }
 
-/// The Ready condition that an object gets.
+/// The Ready condition that an object gets, which goes again.
 async fn verdict(stage: &Stage, object: Value) -> anyhow::Result<Value> {
-    let objects = api(stage, &object)?;
-    let name = object["metadata"]["name"].as_str().context("a name")?.to_owned();
-    let created = objects.create(&PostParams::default(), &serde_json::from_value(object)?).await;
-    created.with_context(|| format!("{name} does not reach the controller"))?;
-    let ready = wait::until(&format!("a verdict on {name}"), LATER, async || {
-        Ok(condition(&serde_json::to_value(objects.get(&name).await?)?).cloned())
-    })
-    .await?;
-    objects.delete(&name, &DeleteParams::default()).await?;
+    let ready = created(stage, &object).await?;
+    delete(stage, &object).await?;
     Ok(ready)
+}
+
+/// The Ready condition that an object gets.
+async fn created(stage: &Stage, object: &Value) -> anyhow::Result<Value> {
+    let objects = api(stage, object)?;
+    let name = object["metadata"]["name"].as_str().context("a name")?;
+    let created = objects.create(&PostParams::default(), &serde_json::from_value(object.clone())?).await;
+    created.with_context(|| format!("{name} does not reach the controller"))?;
+    wait::until(&format!("a verdict on {name}"), LATER, async || {
+        Ok(condition(&serde_json::to_value(objects.get(name).await?)?).cloned())
+    })
+    .await
+}
+
+async fn delete(stage: &Stage, object: &Value) -> anyhow::Result<()> {
+    let name = object["metadata"]["name"].as_str().context("a name")?;
+    api(stage, object)?.delete(name, &DeleteParams::default()).await?;
+    Ok(())
 }
 
 /// How the controller's answer differs from the corpus and from lint.
 async fn said(stage: &Stage, manifest: &Judged) -> anyhow::Result<Option<String>> {
-    let ready = verdict(stage, moved(stage, manifest)?).await?;
+    let manifest = moved(stage, manifest);
+    let (object, needed) = objects(stage, &manifest)?;
+    for store in &needed {
+        created(stage, store).await?;
+    }
+    let ready = verdict(stage, object).await?;
+    for store in &needed {
+        delete(stage, store).await?;
+    }
     let message = ready["message"].as_str().unwrap_or_default();
-    let found = lint(manifest);
+    let found = lint(&manifest);
     // A store that cannot be reached has the same word: that it is the same fault, the text says.
     let is_said = found.iter().any(|found| message.contains(found.problem.message.trim_start_matches("the store ")));
     let agrees = ready["reason"] == manifest.reason.as_str() && is_said;
