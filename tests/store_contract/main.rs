@@ -89,7 +89,11 @@ async fn contract(store: &dyn StoreClient) {
     let head = store.head(&path).await.unwrap();
     assert!(head.exists && head.version == 0 && !head.live);
     assert_eq!(listed(store, &path).await, Some((0, false)));
-    assert_eq!(head.custom_metadata.map(|metadata| metadata.len()), Some(2), "creating again keeps the custom metadata");
+    assert_eq!(
+        head.custom_metadata.map(|metadata| metadata.len()),
+        Some(2),
+        "creating again keeps the custom metadata"
+    );
 
     let data = RemoteData::from([
         ("text".to_owned(), RemoteValue::text("p\"w\u{fc}\n")),
