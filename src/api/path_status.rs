@@ -1,6 +1,6 @@
 //! The status of each path: which version, which properties, since when, and what is wrong.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -129,6 +129,10 @@ pub struct PulledPath {
     /// The version that the target was rendered from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
+    /// When the store created that version, by the store's clock. Numbers begin again after a purge,
+    /// so a lower number that was created later is no older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<MicroTime>,
     /// The properties that the target has from the path; empty means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(max = 1024)))]

@@ -6,6 +6,7 @@ mod announce;
 mod consents;
 mod due;
 mod judge;
+mod past;
 mod sync_state;
 mod wake;
 
@@ -102,6 +103,9 @@ struct Held {
     taken: Option<Taken>,
     /// The version that its target was rendered from.
     rendered: Option<Seen>,
+    /// The version that an earlier process rendered its target from, until this one has read the path
+    /// for it. Behind a pointer, as most have none.
+    past: Option<Box<Known>>,
 }
 
 /// A read that a consumer has got.
@@ -246,11 +250,14 @@ impl Index {
                 source.key = known.place.clone();
             }
             let former = before.as_mut().and_then(|before| before.held(&key));
-            let (taken, rendered) = former.map_or((None, None), |held| (held.taken, held.rendered));
+            let held = match former {
+                Some(held) => Held { source, past: held.past.clone(), ..*held },
+                None => Held { source, taken: None, rendered: None, past: None },
+            };
             self.path(&key.site).consumers.insert(name.clone());
             match consumer.held(&key) {
-                Some(held) => *held = Held { source, taken, rendered },
-                None => consumer.sources.push((key, Held { source, taken, rendered })),
+                Some(known) => *known = held,
+                None => consumer.sources.push((key, held)),
             }
         }
         let (sites, reads) = (consumer.sites(), consumer.reads());
@@ -350,7 +357,7 @@ impl Index {
     /// Records that a consumer got this read, begun at `begun`.
     pub fn taken(&mut self, name: &Name, key: &ReadKey, seen: Seen, begun: Instant) {
         if let Some(held) = self.consumers.get_mut(name).and_then(|consumer| consumer.held(key)) {
-            held.taken = Some(Taken { seen, begun });
+            (held.taken, held.past) = (Some(Taken { seen, begun }), None);
         }
         self.awaits_no_longer(name, key);
     }
@@ -459,10 +466,11 @@ impl Index {
             let all = known.into_iter().chain(superseded).chain(&mut path.permitted).chain(&mut path.owed);
             all.for_each(|at| *at = at.checked_sub(time).unwrap_or(*at));
         }
-        let held = self.consumers.values_mut().flat_map(|consumer| &mut consumer.sources);
-        held.filter_map(|(_, held)| held.taken.as_mut()).for_each(|taken| {
-            taken.begun = taken.begun.checked_sub(time).unwrap_or(taken.begun);
-        });
+        for (_, held) in self.consumers.values_mut().flat_map(|consumer| &mut consumer.sources) {
+            let taken = held.taken.as_mut().map(|taken| &mut taken.begun);
+            let past = held.past.as_mut().map(|past| &mut past.at);
+            taken.into_iter().chain(past).for_each(|at| *at = at.checked_sub(time).unwrap_or(*at));
+        }
     }
 
     /// The logins whose last check of the path failed.

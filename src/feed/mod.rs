@@ -418,6 +418,14 @@ impl Feed {
         self.rescheduled.notify_one();
     }
 
+    /// Records which version the status of a subscribed consumer shows for its target, and when that
+    /// was created. If this process has read nothing for it yet, an older version is none to follow: a
+    /// standby may lag, or else it went back.
+    pub fn recall(&self, name: &Name, source: &Source, version: u64, created: Option<Timestamp>) {
+        let seen = Seen { version, live: true, consents: None, created };
+        self.index().recall(name, &source.read_key(), seen, Instant::now());
+    }
+
     /// Records that the stores of a consumer cannot be opened. What it subscribed to still wakes it,
     /// but nothing is checked with its logins until it subscribes again.
     pub fn lost_access(&self, name: &Name) {

@@ -248,12 +248,15 @@ fn serves(read: &Read, index: &Index, name: &Name, key: &ReadKey, freshness: Fre
     };
     let held = now.duration_since(read.ended) < ERROR_HOLD;
     match &read.outcome {
-        Err(ReadError::WentBack { .. }) => {
+        Err(ReadError::WentBack { now, .. }) => {
             let confirmed = matches!(freshness, Freshness::Asked(_));
-            held && fresh && !confirmed && index.is_refused_alike(name, key, read.begun)
+            held && fresh && !confirmed && index.is_refused_alike(name, key, now.version, read.begun)
         }
         Err(_) => held,
-        Ok(kept) => fresh && index.is_current(key, Seen::of(&kept.entry), read.begun),
+        Ok(kept) => {
+            let seen = Seen::of(&kept.entry);
+            fresh && index.is_current(key, seen, read.begun) && !index.had_later(name, key, seen)
+        }
     }
 }
 

@@ -106,6 +106,10 @@ impl<S: Stores> Pull<S> {
             Err(error) => return Ok(Err(error)),
         };
         observe::subscribe(feed, name, &located, Follow::Never);
+        let past = object.status.as_ref().map(|status| status.paths.as_slice()).unwrap_or_default();
+        let record = self.records.of(name);
+        let rendered_from = record.as_ref().and_then(|record| record.rendered_from.as_ref());
+        observe::recall(feed, rendered, &located, past, rendered_from);
         let freshness = match today.paths {
             Paths::Moved => Freshness::Shared,
             Paths::AsRead => Freshness::Since(Instant::now()),

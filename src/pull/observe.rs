@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::bound::Reads;
 use super::desired::{Deletion, Desired, Reference};
-use super::inputs::Resource;
+use super::inputs::{Identities, Resource};
 use super::plan::{Presence, Snapshot, TargetState};
 use super::records::Record;
 use crate::api::names;
@@ -211,6 +211,35 @@ impl Route<'_> {
 /// Declares to the feed what is read and whether changes matter.
 pub fn subscribe(feed: &Feed, name: &Name, located: &[Located], follow: Follow) {
     feed.subscribe(name, located.iter().map(|located| located.source.clone()).collect(), follow);
+}
+
+/// Tells the feed which versions the target was rendered from, by the status. What a store showed
+/// before it was edited says nothing of where it leads now.
+pub fn recall(
+    feed: &Feed,
+    desired: &Desired,
+    located: &[Located],
+    past: &[PulledPath],
+    rendered_from: Option<&Identities>,
+) {
+    let name = Name::new(&desired.namespace, &desired.name);
+    for Located { reference, source } in located.iter().filter(|located| located.source.version.is_none()) {
+        let from = store_of(desired, reference);
+        let mut former = rendered_from.into_iter().flatten().filter(|(store, _)| *store == from);
+        if former.any(|(_, identity)| identity != source.client.identity()) {
+            continue;
+        }
+        let (store, path) = (super::plan::store_name(reference), source.path.to_string());
+        let of_path = past.iter().filter(|past| past.store == store && past.path == path);
+        let versions = of_path.filter_map(|past| {
+            let created = past.created_at.as_ref().map(|created| created.0);
+            Some((u64::try_from(past.version?).ok()?, created))
+        });
+        // Others may be pinned ones.
+        if let Some((version, created)) = versions.max() {
+            feed.recall(&name, source, version, created);
+        }
+    }
 }
 
 /// What was read of the paths of a spec.

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::absence;
 use super::consent::{self, Consumer};
 use super::desired::{Deletion, Desired, ImmutableTargets, Reference, Wanted, is_carried};
@@ -124,6 +126,8 @@ pub struct PathVersion {
     pub path: String,
     /// The version; 0 if there is no data.
     pub version: u64,
+    /// When the server created it, if that is known.
+    pub created: Option<Timestamp>,
     /// Its state.
     pub presence: Presence,
     /// The properties that are used; empty means all.
@@ -379,10 +383,12 @@ fn left_alone(desired: &Desired, state: &TargetState) -> Option<String> {
 }
 
 fn versions(desired: &Desired, snapshots: &[(Reference, Snapshot)]) -> Vec<PathVersion> {
-    let mut versions: BTreeMap<(String, String, u64, Presence), Option<BTreeSet<String>>> = BTreeMap::new();
+    type Key = (String, String, u64, Option<Timestamp>, Presence);
+    let mut versions: BTreeMap<Key, Option<BTreeSet<String>>> = BTreeMap::new();
     for wanted in &desired.entries {
         let Some((_, snapshot)) = snapshots.iter().find(|(reference, _)| *reference == wanted.from) else { continue };
-        let key = (store_name(&wanted.from), snapshot.path.clone(), snapshot.entry.cas(), snapshot.presence);
+        let (entry, presence) = (&snapshot.entry, snapshot.presence);
+        let key = (store_name(&wanted.from), snapshot.path.clone(), entry.cas(), entry.created, presence);
         let properties = versions.entry(key).or_insert_with(|| Some(BTreeSet::new()));
         match (&wanted.property, properties.as_mut()) {
             (Some(property), Some(properties)) => {
@@ -394,10 +400,11 @@ fn versions(desired: &Desired, snapshots: &[(Reference, Snapshot)]) -> Vec<PathV
     }
     versions
         .into_iter()
-        .map(|((store, path, version, presence), properties)| PathVersion {
+        .map(|((store, path, version, created, presence), properties)| PathVersion {
             store,
             path,
             version,
+            created,
             presence,
             properties: properties.unwrap_or_default(),
         })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use k8s_openapi::jiff::Timestamp;
 
 use super::apply::Applied;
@@ -417,11 +417,14 @@ fn pulled(before: &[PulledPath], path: PathVersion, moment: &Moment) -> PulledPa
         Presence::Missing => (PathState::Missing, None),
     };
     let version = i64::try_from(path.version).ok().filter(|_| state == PathState::Synced);
+    // As precise as the API server keeps it, or the status would differ from what is read back.
+    let created = path.created.and_then(|at| Timestamp::from_microsecond(at.as_microsecond()).ok());
     let old = before.iter().find(|old| old.store == path.store && old.path == path.path && old.version == version);
     PulledPath {
         store: path.store,
         path: path.path,
         version,
+        created_at: created.filter(|_| version.is_some()).map(MicroTime),
         properties: path.properties.into_iter().collect(),
         read_at: old.and_then(|old| old.read_at.clone()).or(Some(Time(moment.now))),
         state: Some(state),

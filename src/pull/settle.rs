@@ -55,6 +55,7 @@ impl<S: Stores> Pull<S> {
         let located = observe::locate(desired, opened).await.map_err(|error| self.lost_access(name, error))?;
         observe::subscribe(feed, name, &located, until_synced(desired));
         let past = object.status.as_ref().map(|status| status.paths.as_slice()).unwrap_or_default();
+        observe::recall(feed, desired, &located, past, record.and_then(|record| record.rendered_from.as_ref()));
         let read = observe::read(feed, name, &located, freshness, past).await.map_err(Failure::Observe)?;
         let ReadPaths { snapshots, went_back } = read;
         if let Some(went_back) = went_back {

@@ -60,6 +60,28 @@ impl World {
         world
     }
 
+    /// The process starts anew: it knows what the statuses show.
+    fn restart(&mut self) {
+        let client: Arc<dyn StoreClient> = Arc::new(self.store.clone());
+        let opening = Opening::by(move |_, _| Ok(client.clone()));
+        self.context = Context::on(self.api.cluster());
+        self.pull = Pull::new(self.context.clone(), opening, Arc::new(Records::default()));
+        self.wakeups = self.context.feed.wakeups().unwrap();
+    }
+
+    /// Nobody reads the path for a while: all specs are wrong, and then right again.
+    async fn err(&mut self) {
+        self.context.feed.forget(&Name::new(NAMESPACES[1], "db"));
+        let right = self.objects.clone();
+        for namespace in NAMESPACES {
+            self.objects.get_mut(namespace).unwrap().spec.data.clear();
+            assert_eq!(self.reconcile(namespace).await.0.reason, Reason::InvalidSpec);
+        }
+        for (namespace, object) in right {
+            self.objects.get_mut(namespace).unwrap().spec = object.spec;
+        }
+    }
+
     /// One reconcile, with its status written.
     async fn reconcile(&mut self, namespace: &'static str) -> (Verdict, Requeue) {
         let object = self.objects.get_mut(namespace).unwrap();
@@ -181,6 +203,147 @@ async fn i4_only_a_confirmation_takes_a_version_that_went_back_and_for_one_resou
     world.context.feed.clone().check_all().await;
     let (verdict, _) = world.reconcile("b").await;
     assert!(!verdict.ready, "{}", verdict.message);
+}
+
+/// How a path comes to be unknown to the feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Forgotten {
+    ByRestart,
+    ByWrongSpecs,
+    ByBoth,
+}
+
+impl Forgotten {
+    const ALL: [Self; 3] = [Self::ByRestart, Self::ByWrongSpecs, Self::ByBoth];
+
+    async fn happens(self, world: &mut World) {
+        if self != Self::ByWrongSpecs {
+            world.restart();
+        }
+        if self != Self::ByRestart {
+            world.err().await;
+        }
+    }
+}
+
+/// The status knows what the feed does not: at first a standby may lag, and then it went back.
+#[tokio::test(start_paused = true)]
+async fn i4_a_version_that_went_back_while_nobody_knew_the_path_changes_no_target() {
+    for forgotten in Forgotten::ALL {
+        let mut world = World::restored("Periodic").await;
+        forgotten.happens(&mut world).await;
+        for namespace in NAMESPACES {
+            let (verdict, requeue) = world.reconcile(namespace).await;
+            assert!(!verdict.ready && requeue.is_failure(), "{forgotten:?}: {}", verdict.message);
+            let asks = verdict.message.contains(names::ANNOTATION_ACCEPT_OLDER);
+            assert!(!asks, "{forgotten:?}: a standby may lag: {}", verdict.message);
+        }
+        world.context.feed.pass(MINUTE);
+        // What a check shows is not what the target has.
+        world.context.feed.clone().check_all().await;
+        for namespace in NAMESPACES {
+            let (verdict, _) = world.reconcile(namespace).await;
+            let asks = verdict.message.contains(names::ANNOTATION_ACCEPT_OLDER);
+            assert!(!verdict.ready && asks, "{forgotten:?}: {}", verdict.message);
+            assert_eq!(world.held(namespace).as_deref(), Some("3"), "{forgotten:?}");
+        }
+        world.annotate("a", names::ANNOTATION_ACCEPT_OLDER, "1");
+        for (namespace, holds) in [("a", "2"), ("b", "3"), ("a", "2")] {
+            let (verdict, _) = world.reconcile(namespace).await;
+            assert_eq!(verdict.ready, holds == "2", "{forgotten:?}, {namespace}: {}", verdict.message);
+            assert_eq!(world.held(namespace).as_deref(), Some(holds), "{forgotten:?}, {namespace}");
+        }
+        // A person writes it.
+        world.store.put(&path(), BTreeMap::from([("password".to_owned(), RemoteValue::text("written"))]));
+        world.context.feed.pass(MINUTE);
+        world.context.feed.clone().check_all().await;
+        for namespace in NAMESPACES {
+            let (verdict, _) = world.reconcile(namespace).await;
+            assert!(verdict.ready, "{forgotten:?}: {}", verdict.message);
+            assert_eq!(world.held(namespace).as_deref(), Some("written"), "{forgotten:?}");
+        }
+    }
+}
+
+/// A standby that lagged has caught up, and an entry that was created again begins at 1: nobody has to
+/// confirm that.
+#[tokio::test(start_paused = true)]
+async fn what_did_not_go_back_while_nobody_knew_the_path_is_followed_at_once() {
+    let text = |value: &str| BTreeMap::from([("password".to_owned(), RemoteValue::text(value))]);
+    for forgotten in Forgotten::ALL {
+        for is_purged in [false, true] {
+            let mut world = World::restored("Periodic").await;
+            if is_purged {
+                world.store.purge(&path());
+            }
+            forgotten.happens(&mut world).await;
+            if !is_purged {
+                assert!(!world.reconcile("a").await.0.ready, "{forgotten:?}");
+                world.context.feed.pass(MINUTE);
+            }
+            world.store.put(&path(), text("again"));
+            for namespace in NAMESPACES {
+                let (verdict, _) = world.reconcile(namespace).await;
+                assert!(verdict.ready, "{forgotten:?}, {is_purged}: {}", verdict.message);
+                assert_eq!(world.held(namespace).as_deref(), Some("again"), "{forgotten:?}, {is_purged}");
+            }
+        }
+    }
+}
+
+/// Its server has other numbers. What this process rendered from the store before that was edited is
+/// known to be from elsewhere.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_leads_elsewhere_has_not_gone_back() {
+    let mut world = World::restored("Periodic").await;
+    let elsewhere: Arc<dyn StoreClient> = Arc::new(world.store.with_identity("edited").with_address("elsewhere"));
+    world.pull.stores = Opening::by(move |_, _| Ok(elsewhere.clone()));
+    for namespace in NAMESPACES {
+        let (verdict, _) = world.reconcile(namespace).await;
+        assert!(verdict.ready, "{}", verdict.message);
+        assert_eq!(world.held(namespace).as_deref(), Some("2"));
+    }
+}
+
+/// One that is not read again keeps what it has, and its consents are heard.
+#[tokio::test(start_paused = true)]
+async fn rf2_a_withdrawal_takes_the_target_although_the_version_went_back_while_nobody_knew_the_path() {
+    for policy in ["Periodic", "OnChange", "CreatedOnce"] {
+        let mut world = World::restored(policy).await;
+        world.restart();
+        for namespace in NAMESPACES {
+            world.reconcile(namespace).await;
+        }
+        world.context.feed.pass(MINUTE);
+        let nobody = BTreeMap::from([(consent::key("password"), r#"{"onWithdrawal":"Delete"}"#.to_owned())]);
+        for namespace in NAMESPACES {
+            let (verdict, _) = world.reconcile(namespace).await;
+            assert_eq!(verdict.ready, policy != "Periodic", "{policy}: {}", verdict.message);
+            assert_eq!(world.held(namespace).as_deref(), Some("3"), "{policy}");
+        }
+        world.store.put_metadata(&path(), nobody);
+        world.announce_consent().await;
+        for namespace in NAMESPACES {
+            let (verdict, _) = world.reconcile(namespace).await;
+            assert_eq!((verdict.ready, verdict.reason), (false, Reason::NotPermitted), "{policy}: {}", verdict.message);
+            assert_eq!(world.held(namespace), None, "{policy}");
+        }
+    }
+}
+
+/// It was read for its consents alone before it was edited.
+#[tokio::test(start_paused = true)]
+async fn an_edit_confirms_no_version_that_went_back_while_nobody_knew_the_path() {
+    let mut world = World::restored("OnChange").await;
+    world.restart();
+    for _again in 0..2 {
+        assert!(world.reconcile("a").await.0.ready);
+        world.context.feed.pass(MINUTE);
+    }
+    world.objects.get_mut("a").unwrap().metadata.generation = Some(2);
+    let (verdict, _) = world.reconcile("a").await;
+    assert!(!verdict.ready && verdict.message.contains(names::ANNOTATION_ACCEPT_OLDER), "{}", verdict.message);
+    assert_eq!(world.held("a").as_deref(), Some("3"));
 }
 
 /// It may be one edit, whether this process knew the resource before its spec was wrong or not. What

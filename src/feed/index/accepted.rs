@@ -68,9 +68,12 @@ impl Index {
         }
     }
 
-    /// Whether the refusal of a read begun at `begun` is this consumer's as well.
-    pub fn is_refused_alike(&self, name: &Name, key: &ReadKey, begun: Instant) -> bool {
+    /// Whether the refusal of this version, by a read begun at `begun`, is this consumer's as well.
+    pub fn is_refused_alike(&self, name: &Name, key: &ReadKey, version: u64, begun: Instant) -> bool {
         let takes_older = self.consumers.get(name).is_some_and(|consumer| consumer.accepted.contains_key(&key.site));
-        !takes_older && self.paths.get(&key.site).is_none_or(|path| !path.has_news_since(begun))
+        let path = self.paths.get(&key.site);
+        let known = path.and_then(|path| path.known.as_ref()).into_iter().chain(self.past(name, key));
+        let is_older = known.map(|known| known.seen.version).any(|known| version < known);
+        !takes_older && is_older && path.is_none_or(|path| !path.has_news_since(begun))
     }
 }

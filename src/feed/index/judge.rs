@@ -103,6 +103,12 @@ impl Index {
                 return if accepted == By::One { Progress::Good } else { Progress::WentBack { from: known.version } };
             }
         }
+        if let Some(progress) = self.beside_past(name, key, seen, now).filter(|_| !confirmed) {
+            if let Progress::WentBack { .. } = progress {
+                self.heed_consents(&key.site, seen, begun, now);
+            }
+            return progress;
+        }
         self.is_up_to_date(name, &key.site);
         let Some(path) = self.paths.get_mut(&key.site) else { return Progress::Good };
         let is_another_entry = path.known.is_some_and(|known| !known.seen.is_of_entry(seen));

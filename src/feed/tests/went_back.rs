@@ -123,3 +123,24 @@ async fn rf2_consents_are_heeded_although_the_version_went_back() {
         assert_eq!(now.properties, BTreeSet::from(["password".to_owned()]));
     }
 }
+
+/// After a restart each has what its own status shows, and no other.
+#[tokio::test(start_paused = true)]
+async fn i4_a_read_that_one_may_use_is_none_for_another_that_had_a_later_version() {
+    let (store, _, source) = restored().await;
+    for order in [[0, 1, 0, 2], [1, 0, 1, 2]] {
+        let feed = Feed::new();
+        for number in 0..3 {
+            feed.subscribe(&consumer(number), vec![source.clone()], Follow::Every(HOUR));
+        }
+        // The second one had the version that is lost, and the third none.
+        let created = store.peek(&source.path).created;
+        feed.recall(&consumer(0), &source, 5, created);
+        feed.recall(&consumer(1), &source, 7, created);
+        feed.pass(MINUTE);
+        for number in order {
+            let expected = if number == 1 { Err(5) } else { Ok(5) };
+            assert_eq!(read(&feed, number, &source, Freshness::Shared).await, expected, "{order:?}, {number}");
+        }
+    }
+}
