@@ -83,12 +83,24 @@ pub fn of(wanted: &Wanted, snapshot: &Snapshot, target: &TargetState) -> Option<
     }
     let was_taken = snapshot.before.as_ref().is_some_and(|before| before.properties.contains(property));
     let metadata = &snapshot.entry.custom_metadata;
-    let is_owned = claim::is_claimed(metadata, property) || claim::is_claimed(metadata, &property::top(property));
-    if !(was_taken || has_key(wanted, target)) || is_owned || !claim::is_marked(metadata) {
+    if !(was_taken || has_key(wanted, target)) || is_claimed(property, snapshot) || !claim::is_marked(metadata) {
         return None;
     }
-    // If nobody owns anything, the claim may have been erased.
-    Some(if claim::is_vacated(metadata) { Presence::Missing } else { Presence::Removed })
+    // If nobody owns anything, the claim may have been erased. If nobody was seen to own this, its owner
+    // may be a person.
+    let is_released = snapshot.owned.contains(property) && !claim::is_vacated(metadata);
+    Some(if is_released { Presence::Removed } else { Presence::Missing })
+}
+
+/// Whether a property has an owner, or had one when it was last there.
+pub fn is_owned(property: &str, snapshot: &Snapshot) -> bool {
+    let is_there = snapshot.entry.data().is_some_and(|data| property::pick(data, property).is_some());
+    is_claimed(property, snapshot) || !is_there && snapshot.owned.contains(property)
+}
+
+fn is_claimed(property: &str, snapshot: &Snapshot) -> bool {
+    let metadata = &snapshot.entry.custom_metadata;
+    claim::is_claimed(metadata, property) || claim::is_claimed(metadata, &property::top(property))
 }
 
 /// Whether a pinned version is missing that nothing shows to have existed: it may be published yet.
@@ -120,6 +132,7 @@ pub fn takes_away(step: &Step) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::Arc;
 
     use serde_json::json;
@@ -146,8 +159,13 @@ mod tests {
 
     fn snapshots(desired: &Desired, presences: [Presence; 3]) -> Vec<(Reference, Snapshot)> {
         let entries = desired.entries.iter().zip(presences);
-        let snapshot =
-            |presence| Snapshot { path: "secret/a".into(), entry: Arc::new(Entry::absent()), presence, before: None };
+        let snapshot = |presence| Snapshot {
+            path: "secret/a".into(),
+            entry: Arc::new(Entry::absent()),
+            presence,
+            before: None,
+            owned: BTreeSet::new(),
+        };
         entries.map(|(wanted, presence)| (wanted.from.clone(), snapshot(presence))).collect()
     }
 
@@ -183,9 +201,10 @@ mod tests {
         assert_eq!(found([Missing, Missing, Missing], &["b"]), [Absence::Loss, Absence::Harmless]);
     }
 
-    /// What is left of a path on which nobody has a claim does not tell who removed the rest.
+    /// What is left of a path on which nobody has a claim does not tell who removed the rest. Nor does
+    /// the claim of another property, if nobody was seen to own this one.
     #[test]
-    fn beside_what_nobody_claims_a_property_that_its_owner_removed_counts_as_a_loss() {
+    fn a_property_counts_as_a_loss_unless_its_owner_gave_it_up_beside_others() {
         let object = serde_json::from_value(json!({
             "metadata": { "name": "db", "namespace": "team" },
             "spec": {
@@ -195,7 +214,7 @@ mod tests {
             },
         }));
         let desired = Desired::parse(&object.unwrap()).unwrap();
-        let found = |claims: &[&str]| {
+        let snapshot = |claims: &[&str], owned: &[&str]| {
             let marker = (claim::MARKER.to_owned(), claim::MARKER_VALUE.to_owned());
             let claims = claims.iter().map(|property| (claim::claim_key(property), "another".to_owned()));
             let data = BTreeMap::from([("note".to_owned(), RemoteValue::text("a person's"))]);
@@ -204,12 +223,20 @@ mod tests {
                 created: None,
                 custom_metadata: claims.chain([marker]).collect(),
             };
+            let owned = owned.iter().map(|property| (*property).to_owned()).collect();
             let (path, presence) = ("secret/db".into(), Presence::Live);
-            let snapshot = Snapshot { path, entry: Arc::new(entry), presence, before: None };
-            let found = find(&desired, &[(desired.entries[0].from.clone(), snapshot)], &standing(&["a"]));
-            by_store(found, &BTreeMap::new())[&StoreName::cluster("one")]
+            Snapshot { path, entry: Arc::new(entry), presence, before: None, owned }
         };
-        assert_eq!((found(&["note"]), found(&[])), (Absence::Nothing, Absence::Loss));
+        let found = |claims: &[&str], owned: &[&str]| {
+            let snapshot = (desired.entries[0].from.clone(), snapshot(claims, owned));
+            by_store(find(&desired, &[snapshot], &standing(&["a"])), &BTreeMap::new())[&StoreName::cluster("one")]
+        };
+        assert_eq!(found(&["note"], &["password"]), Absence::Nothing);
+        assert_eq!(found(&[], &["password"]), Absence::Loss, "nobody has a claim");
+        assert_eq!(found(&["note"], &[]), Absence::Loss, "it is not known to have had an owner");
+        let is_owned = |property, claims: &[&str], owned: &[&str]| is_owned(property, &snapshot(claims, owned));
+        assert!(is_owned("note", &["note"], &[]) && !is_owned("note", &[], &["note"]), "it is there");
+        assert!(is_owned("password", &[], &["password"]), "what its owner removed stays so");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use futures::future::join_all;
 use super::Pull;
 use super::consent::{self, Consumer};
 use super::desired::{self, Deletion, Desired, ImmutableTargets, Reference, Refresh, Wanted};
-use super::observe::{self, Located, ObserveError, OpenStores, Route};
+use super::observe::{self, Located, ObserveError, OpenStores, Past, Route};
 use super::plan::{Snapshot, store_name};
 use super::report::Failure;
 use super::unjudged::Unjudged;
@@ -171,7 +171,9 @@ impl<S: Stores> Pull<S> {
         feed.heed(name, located.iter().flatten().map(Located::site).collect());
         let began = Instant::now();
         let reads = located.iter().flatten().map(|located| async move {
-            let read = observe::read(feed, name, std::slice::from_ref(located), Freshness::Since(began), &[]).await?;
+            let read =
+                observe::read(feed, name, std::slice::from_ref(located), Freshness::Since(began), Past::default())
+                    .await?;
             let site = located.site();
             let known = read.snapshots.into_iter().filter(|(_, read)| !feed.lacks_consents(&site, &read.entry));
             Ok::<Vec<(Reference, Snapshot)>, ObserveError>(known.collect())

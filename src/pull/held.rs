@@ -12,7 +12,7 @@ use super::Pull;
 use super::desired::Desired;
 use super::earlier::{self, RenderedFrom};
 use super::inputs::{Identities, Inputs, Paths};
-use super::observe::{self, ObserveError, OpenStores};
+use super::observe::{self, ObserveError, OpenStores, Past};
 use super::ownership;
 use super::plan::{TargetState, Written};
 use super::records::{Outcome, Record};
@@ -74,7 +74,7 @@ impl<S: Stores> Pull<S> {
         };
         self.retire_former(object, desired).await?;
         let rendered_from = record.as_ref().and_then(|record| record.rendered_from.clone());
-        let store = since(rendered_from.as_ref(), &today.stores.identities());
+        let store = since(rendered_from.as_ref().map(|rendering| &rendering.stores), &today.stores.identities());
         let looked = match record.as_ref().filter(|_| is_sure) {
             Some(record) => record.looked,
             None => Instant::now(),
@@ -106,15 +106,14 @@ impl<S: Stores> Pull<S> {
             Err(error) => return Ok(Err(error)),
         };
         observe::subscribe(feed, name, &located, Follow::Never);
-        let past = object.status.as_ref().map(|status| status.paths.as_slice()).unwrap_or_default();
         let record = self.records.of(name);
-        let rendered_from = record.as_ref().and_then(|record| record.rendered_from.as_ref());
-        observe::recall(feed, rendered, &located, past, rendered_from);
+        let past = Past::of(object, record.as_deref());
+        observe::recall(feed, rendered, &located, past);
         let freshness = match today.paths {
             Paths::Moved => Freshness::Shared,
             Paths::AsRead => Freshness::Since(Instant::now()),
         };
-        match observe::read(feed, name, &located, freshness, &[]).await {
+        match observe::read(feed, name, &located, freshness, past).await {
             // Also if a version went back, because no value is used.
             Ok(read) => {
                 self.check_permission(object, rendered, &read.snapshots).await.map_or_else(unread, |()| Ok(Ok(())))

@@ -1,6 +1,6 @@
 //! Observes the stores' snapshots, each path once, and the live target.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::bound::Reads;
 use super::desired::{Deletion, Desired, Reference};
-use super::inputs::{Identities, Resource};
+use super::inputs::Resource;
 use super::plan::{Presence, Snapshot, TargetState};
-use super::records::Record;
-use crate::api::names;
+use super::records::{Record, Rendering};
 use crate::api::path_status::PulledPath;
+use crate::api::{ExternalSecret, names};
 use crate::cluster::{Cluster, ClusterError};
 use crate::domain::claim;
 use crate::domain::object_name::Name;
@@ -215,22 +215,17 @@ pub fn subscribe(feed: &Feed, name: &Name, located: &[Located], follow: Follow) 
 
 /// Tells the feed which versions the target was rendered from, by the status. What a store showed
 /// before it was edited says nothing of where it leads now.
-pub fn recall(
-    feed: &Feed,
-    desired: &Desired,
-    located: &[Located],
-    past: &[PulledPath],
-    rendered_from: Option<&Identities>,
-) {
+pub fn recall(feed: &Feed, desired: &Desired, located: &[Located], past: Past<'_>) {
     let name = Name::new(&desired.namespace, &desired.name);
     for Located { reference, source } in located.iter().filter(|located| located.source.version.is_none()) {
         let from = store_of(desired, reference);
-        let mut former = rendered_from.into_iter().flatten().filter(|(store, _)| *store == from);
+        let stores = past.rendering.into_iter().flat_map(|rendering| &rendering.stores);
+        let mut former = stores.filter(|(store, _)| *store == from);
         if former.any(|(_, identity)| identity != source.client.identity()) {
             continue;
         }
         let (store, path) = (super::plan::store_name(reference), source.path.to_string());
-        let of_path = past.iter().filter(|past| past.store == store && past.path == path);
+        let of_path = past.paths.iter().filter(|past| past.store == store && past.path == path);
         let versions = of_path.filter_map(|past| {
             let created = past.created_at.as_ref().map(|created| created.0);
             Some((u64::try_from(past.version?).ok()?, created))
@@ -251,14 +246,22 @@ pub struct ReadPaths {
     pub went_back: Option<ObserveError>,
 }
 
-/// Reads every path, each once however it is spelled, concurrently. `past` is what was read before,
-/// from the status.
+/// What is known from before a read.
+#[derive(Clone, Copy, Default)]
+pub struct Past<'a> {
+    /// What was read then, from the status.
+    pub paths: &'a [PulledPath],
+    /// What this process rendered the target from.
+    pub rendering: Option<&'a Rendering>,
+}
+
+/// Reads every path, each once however it is spelled, concurrently.
 pub async fn read(
     feed: &Feed,
     name: &Name,
     located: &[Located],
     freshness: Freshness,
-    past: &[PulledPath],
+    past: Past<'_>,
 ) -> Result<ReadPaths, ObserveError> {
     let mut places: BTreeMap<_, &Located> = BTreeMap::new();
     for located in located {
@@ -292,12 +295,29 @@ pub async fn read(
         .filter_map(|located| {
             let entry = entries.get(&place(located))?.clone();
             let (store, path) = (super::plan::store_name(&located.reference), located.source.path.to_string());
-            let before = past.iter().find(|before| before.store == store && before.path == path).cloned();
+            let before = past.paths.iter().find(|before| before.store == store && before.path == path).cloned();
             let presence = presence(feed, &located.source, &entry, before.as_ref());
-            Some((located.reference.clone(), Snapshot { path, entry, presence, before }))
+            let owned = past.owned(&store, &path);
+            Some((located.reference.clone(), Snapshot { path, entry, presence, before, owned }))
         })
         .collect();
     Ok(ReadPaths { snapshots, went_back })
+}
+
+impl<'a> Past<'a> {
+    /// What the status and the record of a resource show.
+    pub fn of(object: &'a ExternalSecret, record: Option<&'a Record>) -> Self {
+        let paths = object.status.as_ref().map(|status| status.paths.as_slice()).unwrap_or_default();
+        Past { paths, rendering: record.and_then(|record| record.rendered_from.as_ref()) }
+    }
+
+    /// The properties of a path that had an owner when they were last there.
+    fn owned(&self, store: &str, path: &str) -> BTreeSet<String> {
+        let of_path = self.paths.iter().filter(|past| past.store == store && past.path == path);
+        let shown = of_path.flat_map(|past| &past.owned).cloned();
+        let rendered = self.rendering.into_iter().flat_map(|rendering| rendering.owned(store, path));
+        shown.chain(rendered.map(str::to_owned)).collect()
+    }
 }
 
 fn presence(feed: &Feed, source: &Source, entry: &Entry, before: Option<&PulledPath>) -> Presence {

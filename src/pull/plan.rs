@@ -41,6 +41,8 @@ pub struct Snapshot {
     pub presence: Presence,
     /// What was read from the path before, from the status.
     pub before: Option<PulledPath>,
+    /// The properties that had an owner when they were last there.
+    pub owned: BTreeSet<String>,
 }
 
 /// The state of a path at the version that was read.
@@ -132,6 +134,8 @@ pub struct PathVersion {
     pub presence: Presence,
     /// The properties that are used; empty means all.
     pub properties: BTreeSet<String>,
+    /// Those that had an owner when they were last there.
+    pub owned: BTreeSet<String>,
 }
 
 /// Decides.
@@ -384,12 +388,12 @@ fn left_alone(desired: &Desired, state: &TargetState) -> Option<String> {
 
 fn versions(desired: &Desired, snapshots: &[(Reference, Snapshot)]) -> Vec<PathVersion> {
     type Key = (String, String, u64, Option<Timestamp>, Presence);
-    let mut versions: BTreeMap<Key, Option<BTreeSet<String>>> = BTreeMap::new();
+    let mut versions: BTreeMap<Key, (Option<BTreeSet<String>>, BTreeSet<String>)> = BTreeMap::new();
     for wanted in &desired.entries {
         let Some((_, snapshot)) = snapshots.iter().find(|(reference, _)| *reference == wanted.from) else { continue };
         let (entry, presence) = (&snapshot.entry, snapshot.presence);
         let key = (store_name(&wanted.from), snapshot.path.clone(), entry.cas(), entry.created, presence);
-        let properties = versions.entry(key).or_insert_with(|| Some(BTreeSet::new()));
+        let (properties, owned) = versions.entry(key).or_insert_with(|| (Some(BTreeSet::new()), BTreeSet::new()));
         match (&wanted.property, properties.as_mut()) {
             (Some(property), Some(properties)) => {
                 properties.insert(property.clone());
@@ -397,16 +401,18 @@ fn versions(desired: &Desired, snapshots: &[(Reference, Snapshot)]) -> Vec<PathV
             (None, _) => *properties = None,
             (Some(_), None) => {}
         }
+        owned.extend(wanted.property.iter().filter(|property| absence::is_owned(property, snapshot)).cloned());
     }
     versions
         .into_iter()
-        .map(|((store, path, version, created, presence), properties)| PathVersion {
+        .map(|((store, path, version, created, presence), (properties, owned))| PathVersion {
             store,
             path,
             version,
             created,
             presence,
             properties: properties.unwrap_or_default(),
+            owned,
         })
         .collect()
 }

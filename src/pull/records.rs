@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::apply::Applied;
-use super::desired::Desired;
+use super::desired::{Deletion, Desired};
 use super::inputs::{Identities, Inputs, Paths, Resource, Sessions};
-use super::plan::Written;
+use super::plan::{PathVersion, Written};
 use super::report::{Failure, Permission};
 use super::settle::Rendered;
 use crate::controller::watch::OwnWrites;
@@ -44,8 +44,33 @@ pub struct Record {
     pub target: Option<(Name, Written)>,
     /// When the target was last read or written.
     pub looked: Instant,
-    /// The stores that the target was rendered from, if this process rendered it.
-    pub rendered_from: Option<Identities>,
+    /// What the target was rendered from, if this process rendered it.
+    pub rendered_from: Option<Rendering>,
+}
+
+/// What a target was rendered from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendering {
+    /// The stores.
+    pub stores: Identities,
+    /// Each property that had an owner when it was last there, with its store and path; none for a
+    /// target that keeps what is gone.
+    owned: Box<[(String, String, String)]>,
+}
+
+impl Rendering {
+    fn of(desired: &Desired, stores: Identities, versions: &[PathVersion]) -> Self {
+        let versions = versions.iter().filter(|_| desired.deletion == Deletion::Delete);
+        let owned = versions.flat_map(|from| {
+            from.owned.iter().map(|property| (from.store.clone(), from.path.clone(), property.clone()))
+        });
+        Rendering { stores, owned: owned.collect() }
+    }
+
+    /// The properties of a path that had an owner when they were last there.
+    pub fn owned<'a>(&'a self, store: &'a str, path: &'a str) -> impl Iterator<Item = &'a str> {
+        self.owned.iter().filter(move |(of, at, _)| of == store && at == path).map(|(_, _, property)| property.as_str())
+    }
 }
 
 /// The outcome of a reconcile.
@@ -66,7 +91,7 @@ impl Record {
         attempt: Result<&Rendered, &Failure>,
     ) -> Self {
         match attempt {
-            Ok(Rendered { applied, .. }) => {
+            Ok(Rendered { applied, versions, .. }) => {
                 let target = match applied {
                     Applied::Kept(written) | Applied::Wrote(written) => {
                         Some((Name::new(&desired.namespace, &desired.target), written.clone()))
@@ -75,7 +100,7 @@ impl Record {
                 };
                 let stamp = target.as_ref().map(|(_, written)| written.stamp.clone());
                 Record {
-                    rendered_from: Some(today.stores.identities()),
+                    rendered_from: Some(Rendering::of(desired, today.stores.identities(), versions)),
                     inputs: Inputs { paths: Paths::AsRead, target: stamp, ..today },
                     outcome: Outcome::Good,
                     permission: Permission::Given,

@@ -426,6 +426,7 @@ fn pulled(before: &[PulledPath], path: PathVersion, moment: &Moment) -> PulledPa
         version,
         created_at: created.filter(|_| version.is_some()).map(MicroTime),
         properties: path.properties.into_iter().collect(),
+        owned: path.owned.into_iter().collect(),
         read_at: old.and_then(|old| old.read_at.clone()).or(Some(Time(moment.now))),
         state: Some(state),
         // Only the process that saw the removal knows who removed it; the status records it for the

@@ -12,7 +12,7 @@ use super::apply::{self, Applied};
 use super::bound::Halt;
 use super::consent::{self, Consumer};
 use super::desired::{Desired, Reference, Refresh};
-use super::observe::{self, Located, ObserveError, OpenStores, ReadPaths};
+use super::observe::{self, Located, ObserveError, OpenStores, Past, ReadPaths};
 use super::ownership::{Whose, whose};
 use super::plan::{self, Observed, PathVersion, Snapshot, Step, TargetState, Written, plan};
 use super::records::Record;
@@ -54,8 +54,8 @@ impl<S: Stores> Pull<S> {
         let feed = &self.context.feed;
         let located = observe::locate(desired, opened).await.map_err(|error| self.lost_access(name, error))?;
         observe::subscribe(feed, name, &located, until_synced(desired));
-        let past = object.status.as_ref().map(|status| status.paths.as_slice()).unwrap_or_default();
-        observe::recall(feed, desired, &located, past, record.and_then(|record| record.rendered_from.as_ref()));
+        let past = Past::of(object, record);
+        observe::recall(feed, desired, &located, past);
         let read = observe::read(feed, name, &located, freshness, past).await.map_err(Failure::Observe)?;
         let ReadPaths { snapshots, went_back } = read;
         if let Some(went_back) = went_back {

@@ -20,7 +20,7 @@ use super::apply::Applied;
 use super::consent::Consumer;
 use super::desired::{self, Desired, Refresh, SpecError};
 use super::earlier::Holding;
-use super::observe::{self, OpenStores};
+use super::observe::{self, OpenStores, Past};
 use super::plan::{Observed, Presence, Snapshot, Step, TargetState, Written, plan, written};
 use super::refusal::Refusal;
 use super::report::{self, Failure, Moment, Permission, StoreSince, Synced};
@@ -93,7 +93,8 @@ fn live_entry(version: u64, json: &str) -> EntryState {
 fn observed(desired: &Desired, state: EntryState, target: TargetState) -> Observed {
     let entry = Arc::new(Entry { state, created: None, custom_metadata: BTreeMap::new() });
     let presence = if entry.data().is_some() { Presence::Live } else { Presence::Missing };
-    let snapshot = Snapshot { path: "secret/platform-data/redis/db".into(), entry, presence, before: None };
+    let (path, owned) = ("secret/platform-data/redis/db".into(), BTreeSet::new());
+    let snapshot = Snapshot { path, entry, presence, before: None, owned };
     Observed { snapshots: vec![(desired.entries[0].from.clone(), snapshot)], target, consumer: Consumer::default() }
 }
 
@@ -585,7 +586,8 @@ async fn what_a_push_removed_unseen_is_told_from_what_somebody_deleted() {
             version,
             ..PulledPath::default()
         };
-        let read = observe::read(&feed, &name, &located, Freshness::Shared, &[before]).await.unwrap();
+        let past = Past { paths: &[before], rendering: None };
+        let read = observe::read(&feed, &name, &located, Freshness::Shared, past).await.unwrap();
         read.snapshots[0].1.presence
     };
     let (marker, password) = (claim::MARKER.to_owned(), claim::claim_key("password"));

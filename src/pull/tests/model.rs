@@ -231,6 +231,19 @@ fn what_a_push_drops_leaves_the_target_and_what_a_person_takes_does_not_if_many_
     }
 }
 
+/// It is beside what a push owns, and nobody ever claimed it.
+#[test]
+fn what_nobody_ever_claimed_waits_for_a_person_if_many_lose() {
+    use Event::{Drop, Reconcile, Restart, SlipByHand, Wait, Woken, WriteByHand};
+    for crowded in [false, true] {
+        let theirs = [Drop(0), WriteByHand, Reconcile];
+        let goes = [SlipByHand(0), Wait, Reconcile];
+        told_so(POLICIES[0], setting(true, crowded), &[&theirs[..], &goes].concat());
+        told_so(POLICIES[0], setting(true, crowded), &[&theirs[..], &[Restart, Woken], &goes].concat());
+        told_so(POLICIES[0], setting(true, crowded), &[&theirs[..], &[SlipByHand(0), Restart, Woken, Wait]].concat());
+    }
+}
+
 /// That a push once removed a value says nothing of who removes the next one.
 #[test]
 fn what_a_push_dropped_once_and_wrote_again_a_person_takes_as_if_for_the_first_time() {

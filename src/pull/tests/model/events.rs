@@ -21,7 +21,7 @@ pub enum Event {
     LoseByHand,
     /// A person removes the whole entry.
     PurgeByHand,
-    /// A person writes a version without this property, which its owner still claims.
+    /// A person writes a version without this property, which its owner still claims, if it has one.
     SlipByHand(usize),
     /// The producer takes its consent back, or gives it.
     Consent(bool),

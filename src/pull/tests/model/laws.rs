@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::OBJECT;
 use super::events::{Event, Serves};
+use super::one_store::PROPERTIES;
 use super::process::Process;
-use super::world::{Taken, World};
+use super::world::{Taken, World, property_of};
 use crate::pull::report::Permission;
 
 /// How often it is reconciled at most until it is calm.
@@ -155,6 +156,30 @@ impl World {
         self.policy == "CreatedOnce" && is_edited && read != Some(&self.store.place().1.to_string())
     }
 
+    /// Whether a target may go, by the object as the controller knows it.
+    pub fn may_go(&self) -> bool {
+        let may_be_taken = match self.paths[self.store.at()].taken {
+            Taken::Push { .. } => true,
+            // Its owner may have removed what the target holds before that.
+            Taken::Nobody | Taken::Hand => !self.setting.crowded || self.is_live() && self.was_owned(),
+            Taken::Slip => false,
+        };
+        let goes_with_it = |object: &Value| {
+            let is_gone = self.value_of(property_of(object)).is_none();
+            object["spec"]["target"]["deletionPolicy"] == "Delete" && is_gone
+        };
+        self.is_forbidden() || may_be_taken && self.process.known().iter().any(goes_with_it)
+    }
+
+    /// Whether the value that the target holds is known to have had an owner.
+    pub fn was_owned(&self) -> bool {
+        let shown = self.process.known().into_iter().chain(self.api.get(OBJECT));
+        shown.into_iter().any(|object| {
+            let owned = object["status"]["paths"][0]["owned"].as_array().cloned().unwrap_or_default();
+            owned.contains(&json!(PROPERTIES[property_of(&object)]))
+        })
+    }
+
     fn is_right_without_a_value(&self, ready: &Value) -> Result<(), TestCaseError> {
         let reason = ready["reason"].as_str().unwrap_or_default();
         let is_lacking = ["PathNotFound", "PropertyNotFound"].contains(&reason);
@@ -171,7 +196,10 @@ impl World {
         }
         let goes = match self.paths[self.store.at()].taken {
             // RP4.
-            Taken::Push { seen } => seen || self.is_live() || !self.setting.crowded,
+            Taken::Push { seen } => {
+                let is_told = if self.is_live() { self.was_owned() } else { seen };
+                is_told || !self.setting.crowded
+            }
             Taken::Nobody | Taken::Hand => !self.setting.crowded,
             Taken::Slip => false,
         };

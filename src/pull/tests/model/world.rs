@@ -315,9 +315,12 @@ impl World {
             Event::SlipByHand(property) => {
                 let (server, path) = self.store.place();
                 let is_whole = server.peek(&path).data().is_some_and(|data| data.len() == PROPERTIES.len());
-                if is_whole && self.path().owned[*property] {
+                if is_whole {
                     self.write(&[], Some(*property));
-                    self.path().taken = Taken::Slip;
+                    let path = self.path();
+                    // What nobody owns beside what somebody does is the person's own.
+                    let is_theirs = path.is_marked && !path.owned[*property];
+                    path.taken = if is_theirs { Taken::Hand } else { Taken::Slip };
                     self.untold = true;
                 }
             }
@@ -557,7 +560,7 @@ impl World {
         self.value_of(self.property())
     }
 
-    fn value_of(&self, property: usize) -> Option<String> {
+    pub fn value_of(&self, property: usize) -> Option<String> {
         let (server, path) = self.store.place();
         let value = server.peek(&path).data()?.get(PROPERTIES[property])?.rendered();
         Some(value.expose_utf8().unwrap().to_owned())
@@ -575,23 +578,9 @@ impl World {
         let metadata = server.peek(&path).custom_metadata;
         metadata.contains_key(&consent::key(PROPERTIES[0]))
     }
-
-    /// Whether a target may go, by the object as the controller knows it.
-    pub fn may_go(&self) -> bool {
-        let may_be_taken = match self.paths[self.store.at()].taken {
-            Taken::Push { .. } => true,
-            Taken::Nobody | Taken::Hand => !self.setting.crowded,
-            Taken::Slip => false,
-        };
-        let goes_with_it = |object: &Value| {
-            let is_gone = self.value_of(property_of(object)).is_none();
-            object["spec"]["target"]["deletionPolicy"] == "Delete" && is_gone
-        };
-        self.is_forbidden() || may_be_taken && self.process.known().iter().any(goes_with_it)
-    }
 }
 
-fn property_of(object: &Value) -> usize {
+pub fn property_of(object: &Value) -> usize {
     let named = object["spec"]["data"][0]["remoteRef"]["property"].as_str();
     PROPERTIES.iter().position(|property| Some(*property) == named).unwrap()
 }
