@@ -65,6 +65,8 @@ struct Consumer {
     accepted: BTreeMap<Site, Accepted>,
     /// Other paths whose consents concern it.
     heeded: Vec<Site>,
+    /// What it has read for their consents alone since it last declared them.
+    asked: Vec<(Site, Taken)>,
 }
 
 /// Whether the stores of a consumer can be opened.
@@ -241,6 +243,7 @@ impl Index {
             trouble,
             accepted,
             heeded: before.as_mut().map(|before| std::mem::take(&mut before.heeded)).unwrap_or_default(),
+            asked: Vec::new(),
         };
         for mut source in sources {
             let mut key = source.read_key();
@@ -356,8 +359,12 @@ impl Index {
 
     /// Records that a consumer got this read, begun at `begun`.
     pub fn taken(&mut self, name: &Name, key: &ReadKey, seen: Seen, begun: Instant) {
-        if let Some(held) = self.consumers.get_mut(name).and_then(|consumer| consumer.held(key)) {
-            (held.taken, held.past) = (Some(Taken { seen, begun }), None);
+        let taken = Taken { seen, begun };
+        if let Some(consumer) = self.consumers.get_mut(name) {
+            match consumer.held(key) {
+                Some(held) => (held.taken, held.past) = (Some(taken), None),
+                None => consumer.asked.push((key.site.clone(), taken)),
+            }
         }
         self.awaits_no_longer(name, key);
     }

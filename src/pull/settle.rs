@@ -175,8 +175,8 @@ impl<S: Stores> Pull<S> {
     }
 
     /// Deletes a target whose producer withdrew its consent, if the producer asks for it; otherwise
-    /// leaves it unchanged. A former target holds what was withdrawn as well. If a standby that lags
-    /// may have shown a consent that was given back since, nothing is deleted.
+    /// leaves it unchanged. A former target holds what was withdrawn as well. If what was read may be
+    /// without a consent that was given back since, nothing is deleted.
     pub(super) async fn refuse(&self, object: &ExternalSecret, desired: &Desired, refusal: Refusal) -> Failure {
         let former = async || self.retire_former(object, desired).await;
         self.take_target(object, desired, refusal, former).await
@@ -197,17 +197,17 @@ impl<S: Stores> Pull<S> {
         if let Refusal::NotPermitted(denial) = &refusal
             && refusal.takes_target()
         {
-            let name = Name::new(&desired.namespace, &desired.name);
-            if self.context.feed.may_lack_consents(&name) {
-                let cause = ReadError::Store(StoreError::Stale { path: denial.path.clone() });
-                return Failure::Observe(ObserveError::Read { store: denial.store.clone(), cause });
-            }
             let gone = async {
                 let cluster = &self.context.cluster;
                 let target = observe::live(cluster, desired).await.map_err(Failure::Write)?;
                 let step = plan::remove(desired, target);
                 if step.rests_on_the_resource(false) {
                     self.confirm(object).await.map_err(Failure::Write)?;
+                }
+                // Last, because the consent may be given back during any of these requests.
+                if self.context.feed.may_lack_consents(&Name::new(&desired.namespace, &desired.name)) {
+                    let cause = ReadError::Store(StoreError::Stale { path: denial.path.clone() });
+                    return Err(Failure::Observe(ObserveError::Read { store: denial.store.clone(), cause }));
                 }
                 apply::apply(cluster, desired, step).await.map_err(Failure::Write)?;
                 take_former().await

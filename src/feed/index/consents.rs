@@ -20,6 +20,7 @@ impl Index {
             self.path(site).consumers.insert(name.clone());
         }
         let consumer = self.consumers.entry(name.clone()).or_insert_with(|| Box::new(Consumer::without_sources()));
+        consumer.asked.clear();
         let before = std::mem::replace(&mut consumer.heeded, heeded.clone());
         for site in before.iter().filter(|site| !heeded.contains(site)) {
             if let Some(path) = self.paths.get_mut(site) {
@@ -93,9 +94,10 @@ impl Index {
     /// Whether what a consumer has read may show superseded consents. Much may have been waited for
     /// since, so the time of the read counts.
     pub fn may_lack_consents(&self, name: &Name) -> bool {
-        let sources = self.consumers.get(name).into_iter().flat_map(|consumer| &consumer.sources);
-        let mut taken = sources.filter_map(|(read, held)| Some((&read.site, held.taken?)));
-        taken.any(|(site, taken)| {
+        let Some(Consumer { sources, asked, .. }) = self.consumers.get(name).map(Box::as_ref) else { return false };
+        let taken = sources.iter().filter_map(|(read, held)| Some((&read.site, held.taken?)));
+        let asked = asked.iter().map(|(site, taken)| (site, *taken));
+        taken.chain(asked).any(|(site, taken)| {
             self.lacks_consents(site, taken.seen, taken.begun) || self.is_outdated(site, taken.begun)
         })
     }
@@ -123,6 +125,7 @@ impl Consumer {
             trouble: None,
             accepted: Default::default(),
             heeded: Vec::new(),
+            asked: Vec::new(),
         }
     }
 }
