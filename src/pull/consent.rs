@@ -45,6 +45,13 @@ pub struct Denial {
     pub on_withdrawal: OnWithdrawal,
 }
 
+impl Denial {
+    /// The store and the path.
+    pub fn place(&self) -> (String, String) {
+        (self.store.clone(), self.path.clone())
+    }
+}
+
 /// Whether a consent needs the namespace's labels.
 pub fn asks_for_labels(snapshots: &[(Reference, Snapshot)]) -> bool {
     let mut consents = snapshots.iter().flat_map(|(_, snapshot)| consent::all(&snapshot.entry.custom_metadata));

@@ -15,6 +15,7 @@ use super::desired::{self, Deletion, Desired, ImmutableTargets, Reference, Refre
 use super::observe::{self, Located, ObserveError, OpenStores, Past, Route};
 use super::plan::{Snapshot, store_name};
 use super::report::Failure;
+use super::settle::Taken;
 use super::unjudged::Unjudged;
 use crate::api::external_secret::NullBytePolicy;
 use crate::api::path_status::PulledPath;
@@ -188,12 +189,12 @@ impl<S: Stores> Pull<S> {
             false => Consumer { silence: self.context.settings.silence, ..Consumer::default() },
         };
         match consent::check(earlier, &snapshots, &consumer) {
-            Err(refusal) if refusal.takes_target() => match self.refuse_earlier(object, earlier, refusal).await {
-                Failure::Refused(_) => {
+            Err(refusal) if refusal.takes_target() => match self.refuse_earlier(object, earlier, &refusal).await? {
+                Taken::Target => {
                     self.losses.unjudged(name, Unjudged::Decided);
                     Ok(Holding::TakenBack)
                 }
-                undecided => Err(undecided),
+                Taken::Nothing => Ok(Holding::Unknown),
             },
             // It is not updated, and keeps its data.
             Err(_) | Ok(()) if is_known => Ok(Holding::Permitted),

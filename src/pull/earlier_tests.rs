@@ -5,6 +5,7 @@
 //! taken back, and says so of what it may not have.
 
 mod interrupted;
+mod origins;
 mod standbys;
 
 use std::collections::BTreeMap;

@@ -116,7 +116,11 @@ impl<S: Stores> Pull<S> {
         match observe::read(feed, name, &located, freshness, past).await {
             // Also if a version went back, because no value is used.
             Ok(read) => {
-                self.check_permission(object, rendered, &read.snapshots).await.map_or_else(unread, |()| Ok(Ok(())))
+                let judged = match rendered.is_earlier() {
+                    false => self.check_permission(object, rendered, &read.snapshots).await,
+                    true => self.check_earlier(object, rendered, &read.snapshots).await,
+                };
+                judged.map_or_else(unread, |()| Ok(Ok(())))
             }
             Err(error) => Ok(Err(error)),
         }

@@ -18,6 +18,7 @@ use crate::domain::property;
 use crate::domain::remote::{Entry, EntryState};
 use crate::domain::secret::{SecretBytes, SecretMap};
 use crate::domain::target::{Live, MOST_BYTES, OwnerRef, Removals, Stamp, Target};
+use serde::Deserialize;
 use serde_json::json;
 
 /// What was read.
@@ -288,6 +289,18 @@ fn origin(versions: &[PathVersion]) -> String {
     serde_json::Value::Array(origins).to_string()
 }
 
+/// The stores and paths that the data of a target is from, by its annotations; `None` if they do not
+/// tell. Each of our writes sets them with the data.
+pub fn places(annotations: &BTreeMap<String, String>) -> Option<BTreeSet<(String, String)>> {
+    #[derive(Deserialize)]
+    struct Origin {
+        store: String,
+        path: String,
+    }
+    let origins: Vec<Origin> = serde_json::from_str(annotations.get(names::ANNOTATION_ORIGIN)?).ok()?;
+    Some(origins.into_iter().map(|origin| (origin.store, origin.path)).collect())
+}
+
 fn write(desired: &Desired, target: Target, state: TargetState) -> Result<Step, Refusal> {
     match state {
         TargetState::Absent => Ok(Step::Create(target)),
@@ -334,13 +347,15 @@ fn update(desired: &Desired, target: Target, live: Box<Live>) -> Result<Step, Re
     })
 }
 
-/// The origin changes only with the data, so an older one is right while the data is.
+/// The versions of the origin change only with the data, so older ones are right while the data is. Its
+/// places may change alone.
 fn metadata_is_right(target: &Target, live: &Live) -> bool {
     let holds = |have: &BTreeMap<String, String>, want: &BTreeMap<String, String>| {
         want.iter().filter(|(key, _)| *key != names::ANNOTATION_ORIGIN).all(|(key, value)| have.get(key) == Some(value))
     };
     holds(&live.labels, &target.labels)
         && holds(&live.annotations, &target.annotations)
+        && places(&live.annotations) == places(&target.annotations)
         && live.owners.contains(&target.owner)
         && live.immutable == target.immutable
 }

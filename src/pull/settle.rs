@@ -40,6 +40,15 @@ pub(super) struct Rendered {
     pub is_synced: bool,
 }
 
+/// What went because its producer withdrew its consent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// The target, if there was one.
+    Target,
+    /// Nothing: the producer does not ask for that, or the target has nothing from it.
+    Nothing,
+}
+
 impl<S: Stores> Pull<S> {
     /// Reads the paths, then decides and writes.
     pub(super) async fn bring_up(
@@ -178,45 +187,63 @@ impl<S: Stores> Pull<S> {
     /// leaves it unchanged. A former target holds what was withdrawn as well. If what was read may be
     /// without a consent that was given back since, nothing is deleted.
     pub(super) async fn refuse(&self, object: &ExternalSecret, desired: &Desired, refusal: Refusal) -> Failure {
-        let former = async || self.retire_former(object, desired).await;
-        self.take_target(object, desired, refusal, former).await
+        let gone = async {
+            match self.take_target(object, desired, &refusal, |_| true).await? {
+                Taken::Target => self.retire_former(object, desired).await,
+                Taken::Nothing => Ok(()),
+            }
+        };
+        match gone.await {
+            Ok(()) => Failure::Refused(refusal),
+            Err(failure) => failure,
+        }
     }
 
-    /// The same without former targets: one that is former to an earlier spec may be the present one.
-    pub(super) async fn refuse_earlier(&self, object: &ExternalSecret, earlier: &Desired, refusal: Refusal) -> Failure {
-        self.take_target(object, earlier, refusal, async || Ok(())).await
+    /// The same for an earlier spec that a status shows. The target may have been rendered from another
+    /// one since, without the status: then nothing is deleted. Nor are former targets: one that is
+    /// former to an earlier spec may be the present one.
+    pub(super) async fn refuse_earlier(
+        &self,
+        object: &ExternalSecret,
+        earlier: &Desired,
+        refusal: &Refusal,
+    ) -> Result<Taken, Failure> {
+        self.take_target(object, earlier, refusal, |target| match (target, refusal) {
+            (TargetState::Present(live), Refusal::NotPermitted(denial)) => {
+                plan::places(&live.annotations).is_none_or(|from| from.contains(&denial.place()))
+            }
+            _unknown => true,
+        })
+        .await
     }
 
     async fn take_target(
         &self,
         object: &ExternalSecret,
         desired: &Desired,
-        refusal: Refusal,
-        take_former: impl AsyncFnOnce() -> Result<(), Failure>,
-    ) -> Failure {
-        if let Refusal::NotPermitted(denial) = &refusal
-            && refusal.takes_target()
-        {
-            let gone = async {
-                let cluster = &self.context.cluster;
-                let target = observe::live(cluster, desired).await.map_err(Failure::Write)?;
-                let step = plan::remove(desired, target);
-                if step.rests_on_the_resource(false) {
-                    self.confirm(object).await.map_err(Failure::Write)?;
-                }
-                // Last, because the consent may be given back during any of these requests.
-                if self.context.feed.may_lack_consents(&Name::new(&desired.namespace, &desired.name)) {
-                    let cause = ReadError::Store(StoreError::Stale { path: denial.path.clone() });
-                    return Err(Failure::Observe(ObserveError::Read { store: denial.store.clone(), cause }));
-                }
-                apply::apply(cluster, desired, step).await.map_err(Failure::Write)?;
-                take_former().await
-            };
-            if let Err(failure) = gone.await {
-                return failure;
-            }
+        refusal: &Refusal,
+        concerns: impl Fn(&TargetState) -> bool,
+    ) -> Result<Taken, Failure> {
+        let Refusal::NotPermitted(denial) = refusal else { return Ok(Taken::Nothing) };
+        if !refusal.takes_target() {
+            return Ok(Taken::Nothing);
         }
-        Failure::Refused(refusal)
+        let cluster = &self.context.cluster;
+        let target = observe::live(cluster, desired).await.map_err(Failure::Write)?;
+        if !concerns(&target) {
+            return Ok(Taken::Nothing);
+        }
+        let step = plan::remove(desired, target);
+        if step.rests_on_the_resource(false) {
+            self.confirm(object).await.map_err(Failure::Write)?;
+        }
+        // Last, because the consent may be given back during any of these requests.
+        if self.context.feed.may_lack_consents(&Name::new(&desired.namespace, &desired.name)) {
+            let cause = ReadError::Store(StoreError::Stale { path: denial.path.clone() });
+            return Err(Failure::Observe(ObserveError::Read { store: denial.store.clone(), cause }));
+        }
+        apply::apply(cluster, desired, step).await.map_err(Failure::Write)?;
+        Ok(Taken::Target)
     }
 
     /// Checks the consents of a target that is not rendered again.
@@ -231,6 +258,19 @@ impl<S: Stores> Pull<S> {
             Ok(()) => Ok(()),
             Err(refusal) => Err(self.refuse(object, desired, refusal).await),
         }
+    }
+
+    /// The same of an earlier spec.
+    pub(super) async fn check_earlier(
+        &self,
+        object: &ExternalSecret,
+        earlier: &Desired,
+        snapshots: &[(Reference, Snapshot)],
+    ) -> Result<(), Failure> {
+        let consumer = self.consumer(earlier, snapshots).await.map_err(Failure::Write)?;
+        let Err(refusal) = consent::check(earlier, snapshots, &consumer) else { return Ok(()) };
+        self.refuse_earlier(object, earlier, &refusal).await?;
+        Err(Failure::Refused(refusal))
     }
 
     /// Decides whether a target may lose what is gone from a store.

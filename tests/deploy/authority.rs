@@ -24,7 +24,7 @@ const UNJUDGED: [(&str, &str); 6] = [
     ("ANNOTATION_FORCE_SYNC", "asks for what is due anyway"),
     ("ANNOTATION_IGNORE_MAINTENANCE", "silences a warning"),
     ("ANNOTATION_OPT_OUT", "stands on a Namespace, whose labels decide the same"),
-    ("ANNOTATION_ORIGIN", "is written and never read"),
+    ("ANNOTATION_ORIGIN", "stands on a target, and spares that a withdrawal of what it does not hold"),
 ];
 
 /// A field that names an object, and the expression that finds it in `who-may-refer.yaml`; `None`
