@@ -96,6 +96,8 @@ impl<S: Stores> Pull<S> {
         today: &Inputs,
         opened: &OpenStores,
     ) -> Result<Result<(), ObserveError>, Failure> {
+        // Whatever ends this reconcile early, the next one does not rely on what was read.
+        self.records.failed(name);
         let feed = &self.context.feed;
         let located = match rendered.is_earlier() {
             false => observe::locate(rendered, opened).await,

@@ -260,6 +260,8 @@ impl<S: Stores> Pull<S> {
             Some(record) if (behind || record.inputs.stores != today.stores) && !losing => Freshness::Shared,
             Some(_) | None => Freshness::Since(began),
         };
+        // Whatever ends this reconcile early, the next one does not rely on what was read.
+        self.records.failed(name);
         let attempt = self.bring_up(object, desired, name, record.as_deref(), &opened, freshness).await;
         self.records.note(name, Record::after(desired, record, today, attempt.as_ref()));
         let Rendered { applied, versions, warnings, is_synced } = attempt?;

@@ -1,13 +1,19 @@
 //! Something happens in the middle of a reconcile.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::http::Method;
+use futures::FutureExt;
+use k8s_openapi::api::core::v1::Secret;
 use parking_lot::Mutex;
 
-use super::{FAILING, Says, Spec, World, remote};
+use super::{FAILING, POLICIES, Says, Spec, TARGET, World, name, remote};
+use crate::controller::drive::Reconciler;
 use crate::domain::claim::CustomMetadata;
 use crate::feed::Pushed;
+use crate::store::StoreClient;
+use crate::store::opening::Opening;
 
 /// More than a reconcile makes.
 const MOST_REQUESTS: usize = 16;
@@ -64,5 +70,46 @@ async fn rf2_a_consent_that_is_given_back_while_it_is_judged_takes_no_target() {
             in_time += usize::from(requests.is_given_back && !requests.is_late);
         }
         assert!((2..MOST_REQUESTS).contains(&in_time), "{why}: {in_time}");
+    }
+}
+
+/// It reads two paths and panics at the second one, which has not changed. What it read of the first one
+/// is not taken for what the target holds.
+#[tokio::test(start_paused = true)]
+async fn a_panic_leaves_nothing_that_counts_as_settled() {
+    for policy in POLICIES {
+        for is_withdrawn in [false, true] {
+            let case = format!("{policy}, {is_withdrawn}");
+            let mut world = World::synced(policy).await;
+            world.api.remove(TARGET);
+            world.restart();
+            let session: Arc<dyn StoreClient> = Arc::new(world.server.clone());
+            world.pull.stores = Opening::by(move |_, _| Ok(session.clone()));
+            world.edit(Spec::ReadsBoth { stores: [0, 0] });
+            assert!(world.turn().await.unwrap().ready, "{case}");
+            world.turn().await;
+            match is_withdrawn {
+                true => world.say((0, 0), Says::TakenBack).await,
+                false => world.push(0).await,
+            }
+            world.server.before_each(|_, request| match request.path.ends_with("/b") {
+                true => panic!("a fault of ours"),
+                false => None,
+            });
+            let object = Arc::new(world.object.clone());
+            let ended = AssertUnwindSafe(world.pull.reconcile(object, &name())).catch_unwind().await;
+            let follows = policy == "Periodic";
+            assert_eq!(ended.is_err(), follows || is_withdrawn, "{case}");
+            world.server.before_each(|_, _| None);
+            world.turn().await;
+            let target: Option<Secret> = world.api.get(TARGET);
+            match is_withdrawn {
+                true => assert_eq!(target, None, "{case}: {}", world.ready()),
+                false => {
+                    let value = String::from_utf8(target.unwrap().data.unwrap()["password"].0.clone()).unwrap();
+                    assert_eq!(value, if follows { "a one 3" } else { "a one 1" }, "{case}: {}", world.ready());
+                }
+            }
+        }
     }
 }
