@@ -208,19 +208,19 @@ async fn i4_only_a_confirmation_takes_a_version_that_went_back_and_for_one_resou
 /// How a path comes to be unknown to the feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Forgotten {
-    ByRestart,
-    ByWrongSpecs,
-    ByBoth,
+    Restart,
+    WrongSpecs,
+    Both,
 }
 
 impl Forgotten {
-    const ALL: [Self; 3] = [Self::ByRestart, Self::ByWrongSpecs, Self::ByBoth];
+    const ALL: [Self; 3] = [Self::Restart, Self::WrongSpecs, Self::Both];
 
     async fn happens(self, world: &mut World) {
-        if self != Self::ByWrongSpecs {
+        if self != Self::WrongSpecs {
             world.restart();
         }
-        if self != Self::ByRestart {
+        if self != Self::Restart {
             world.err().await;
         }
     }
