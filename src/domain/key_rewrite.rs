@@ -162,24 +162,23 @@ mod tests {
     }
 
     /// Each of these rewrites multiplies its input: without a limit for each, a handful of them
-    /// exhausts memory.
+    /// exhausts memory. So the first one whose result is too long is refused.
     #[test]
     fn no_change_makes_more_of_a_key_than_a_path_has() {
         let replace = |source: &str, target: &str| KeyChange::replace(source, target).unwrap();
         let bombs = [
-            replace(".", &"$0".repeat(512)),
-            replace("^", &"x".repeat(300)),
-            replace("(.*)", &"$1".repeat(512)),
-            KeyChange::template(&"{{.value}}".repeat(300)).unwrap(),
-            KeyChange::template(&"x".repeat(600)).unwrap(),
+            (1, replace(".", &"$0".repeat(512))),
+            (2, replace("^", &"x".repeat(300))),
+            (1, replace("(.*)", &"$1".repeat(512))),
+            (1, KeyChange::template(&"{{.value}}".repeat(300)).unwrap()),
+            (1, KeyChange::template(&"x".repeat(600)).unwrap()),
         ];
-        for (index, bomb) in bombs.into_iter().enumerate() {
+        for (index, (step, bomb)) in bombs.into_iter().enumerate() {
             let harmless = replace("^nothing$", "");
             let rewrite = KeyRewrite::new([vec![harmless], vec![bomb; 30]].concat());
-            let began = std::time::Instant::now();
             let told = rewrite.apply("password").unwrap_err();
-            assert!(began.elapsed() < std::time::Duration::from_secs(1), "bomb {index}");
-            assert!((1..=2).contains(&told.step) && told.to_string().starts_with("rewrite["), "bomb {index}: {told}");
+            assert_eq!(told.step, step, "bomb {index}");
+            assert!(told.to_string().starts_with("rewrite["), "bomb {index}: {told}");
         }
         let fits = KeyRewrite::new(vec![replace("^", &"x".repeat(MAX_BYTES - 1))]);
         assert_eq!(fits.apply("a").map(|name| name.len()), Ok(MAX_BYTES));

@@ -8,6 +8,7 @@ mod crossing;
 mod cut_off;
 mod ending;
 mod forged;
+mod forgotten;
 mod hands;
 mod labelled;
 mod ledger;
