@@ -111,12 +111,14 @@ impl ApiServer {
         self.content().faults.push((word, fault));
     }
 
-    /// The requests that are still on their way arrive.
-    pub fn arrive(&self) {
+    /// The requests that are still on their way arrive. Returns whether there were some.
+    pub fn arrive(&self) -> bool {
         let mut content = self.content();
-        for (method, uri, body) in std::mem::take(&mut content.delayed) {
-            content.answer(&method, &below_the_root(uri.path()), uri.query(), &body);
+        let delayed = std::mem::take(&mut content.delayed);
+        for (method, uri, body) in &delayed {
+            content.answer(method, &below_the_root(uri.path()), uri.query(), body);
         }
+        !delayed.is_empty()
     }
 
     /// Drops the faults of writes that were not made.

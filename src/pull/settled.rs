@@ -23,7 +23,8 @@ const UNTIL_SYNCED: Duration = Duration::from_secs(3600);
 
 impl<S: Stores> Pull<S> {
     /// Whether there is nothing to do. At most, this reads the target's metadata: if somebody
-    /// changed it, or it was not read for the duration of a heartbeat.
+    /// changed it, if it was not read for the duration of a heartbeat, or if there was none. No event
+    /// of a target that is not there is noted, and a write that seemed to fail may create it late.
     pub(super) async fn is_settled(
         &self,
         object: &ExternalSecret,
@@ -37,7 +38,7 @@ impl<S: Stores> Pull<S> {
         if !is_good(&record, today) || !self.is_told(object) {
             return Ok(false);
         }
-        if !in_doubt {
+        if !in_doubt && record.target.is_some() {
             return Ok(true);
         }
         let found = self.context.cluster.target_stamp(&desired.namespace, &desired.target).await;

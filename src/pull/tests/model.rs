@@ -147,6 +147,18 @@ fn what_arrives_late_is_undone() {
     }
 }
 
+/// The creation of a target arrives after its values were removed, and the status says that it is gone.
+#[test]
+fn a_target_that_is_created_late_goes_as_its_values_did() {
+    use Event::{Arrive, DropAll, EditStore, FailTarget, LoseByHand, Reconcile, Woken};
+    for policy in POLICIES {
+        for gone in [DropAll, LoseByHand, EditStore(1)] {
+            let story = [FailTarget(Fault::Delay), Reconcile, gone, Reconcile, Arrive, Woken];
+            told_so(policy, setting(true, false), &story);
+        }
+    }
+}
+
 /// A target is deleted while the cache does not show the status that names it: no status names it
 /// afterwards.
 #[test]

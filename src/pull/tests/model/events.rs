@@ -93,7 +93,7 @@ pub struct Setting {
 }
 
 fn one() -> impl Strategy<Value = Event> {
-    let fault = || prop_oneof![Just(Fault::Refuse), Just(Fault::LoseReply)];
+    let fault = || prop_oneof![Just(Fault::Refuse), Just(Fault::LoseReply), Just(Fault::Delay)];
     let serves = prop_oneof![Just(Serves::Yes), Just(Serves::NotThere), Just(Serves::NotThisNamespace)];
     let paths = prop_oneof![
         4 => Just(Event::Push),
@@ -122,6 +122,7 @@ fn one() -> impl Strategy<Value = Event> {
     let process = prop_oneof![
         2 => fault().prop_map(Event::FailTarget),
         2 => fault().prop_map(Event::FailStatus),
+        1 => Just(Event::Arrive),
         2 => any::<bool>().prop_map(Event::Lag),
         1 => Just(Event::Relist),
         1 => Just(Event::FirstPage),

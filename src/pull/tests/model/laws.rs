@@ -73,6 +73,9 @@ impl World {
 
     /// The producer is told of no later version than the target was rendered from.
     async fn counts_as_what_it_has(&self) -> Result<(), TestCaseError> {
+        if self.unanswered {
+            return Ok(());
+        }
         let counted = self.followers().await.into_iter().next().and_then(|follower| follower.version);
         let Some((version, held)) = counted.filter(|version| *version > 0).zip(self.held_by_own()) else {
             return Ok(());

@@ -69,6 +69,8 @@ pub struct World {
     pub unheard: bool,
     /// A write has arrived late, and the watch does not show it yet.
     pub unshown: bool,
+    /// A write has arrived late, and no reconcile has begun since.
+    pub unanswered: bool,
     pub policy: &'static str,
 }
 
@@ -94,6 +96,7 @@ impl World {
             untold: false,
             unheard: false,
             unshown: false,
+            unanswered: false,
             policy,
         };
         world.create();
@@ -194,9 +197,11 @@ impl World {
     /// A push removes these properties. The last one takes the version along.
     async fn drop_owned(&mut self, dropped: &[usize]) {
         let (server, path) = self.store.place();
-        let has =
-            |property: usize| server.peek(&path).data().is_some_and(|data| data.contains_key(PROPERTIES[property]));
-        if !dropped.iter().any(|property| has(*property)) {
+        let has = |of: usize| server.peek(&path).data().is_some_and(|data| data.contains_key(PROPERTIES[of]));
+        // What a person wrote where nobody pushed is nobody's to drop.
+        let owned = self.path().owned;
+        let dropped: Vec<usize> = dropped.iter().copied().filter(|of| owned[*of] && has(*of)).collect();
+        if dropped.is_empty() {
             return;
         }
         let left = (0..PROPERTIES.len()).filter(|property| !dropped.contains(property) && has(*property)).count();
@@ -384,7 +389,7 @@ impl World {
             Event::FailTarget(fault) => self.api.fail_next_write("/secrets", *fault),
             Event::FailStatus(fault) => self.api.fail_next_write("/status", *fault),
             Event::Arrive => {
-                self.api.arrive();
+                self.arrive();
                 self.unshown = true;
             }
             Event::Lag(lags) => self.lags = *lags,
@@ -410,10 +415,14 @@ impl World {
         self.deliver();
     }
 
+    fn arrive(&mut self) {
+        self.unanswered |= self.api.arrive();
+    }
+
     /// A removal of a version, of which the status shows an earlier one, is known for what it was.
     fn restart(&mut self) {
         // Nobody remembers what the former process had on its way.
-        self.api.arrive();
+        self.arrive();
         self.unshown = false;
         self.process = Process::start(&self.api, &self.store, self.setting.crowded);
         self.lags = false;
@@ -429,7 +438,7 @@ impl World {
 
     /// All times that were recorded are so much earlier.
     fn wait(&mut self) {
-        self.api.arrive();
+        self.arrive();
         self.process.pull.losses.pass(LOOK_AROUND);
         self.process.context.feed.pass(LOOK_AROUND);
         let Some(object) = self.api.get::<Value>(OBJECT).filter(|_| !self.lags && !self.process.lists) else { return };
@@ -473,7 +482,7 @@ impl World {
     /// Nothing fails any more, and everybody hears of everything.
     pub async fn heal(&mut self) {
         self.api.heal();
-        self.api.arrive();
+        self.arrive();
         self.lags = false;
         if self.process.lists {
             self.process.list(None);
@@ -487,6 +496,7 @@ impl World {
     pub async fn reconcile(&mut self) -> Option<Duration> {
         let object = self.process.cached()?;
         self.process.queue.take();
+        self.unanswered = false;
         let pause = self.process.driven.clone().run_once(&object).await;
         self.ended(pause)
     }
@@ -500,6 +510,7 @@ impl World {
     async fn amid(&mut self, polls: u8, event: &Event) {
         let Some(object) = self.process.cached() else { return Box::pin(self.happens(event)).await };
         self.process.queue.take();
+        self.unanswered = false;
         let driven = self.process.driven.clone();
         let mut running = Box::pin(async move { driven.run_once(&object).await });
         let mut ended = None;
