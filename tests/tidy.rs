@@ -168,8 +168,7 @@ fn what_has_one_place_is_done_nowhere_else() {
     let mut wrong = Vec::new();
     for file in sources("src") {
         let text = fs::read_to_string(&file).expect("a listed file can be read");
-        // Tests, at the end of a file, may use what they test with.
-        let product = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let product = product(&text);
         for (words, place, instead) in ONCE {
             if product.contains(words) && (place.is_empty() || !file.ends_with(place)) {
                 wrong.push(format!("{} has `{words}`: {instead}", file.display()));
@@ -208,13 +207,17 @@ fn a_task_that_must_not_end_is_started_where_its_end_is_noticed() {
 /// Whether the product's part of a source starts tasks other than by `Tasks::spawn`: by a function,
 /// or by a set or a tracker of tasks.
 fn spawns(text: &str) -> bool {
-    let product = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-    let code = product.lines().filter(|line| !line.trim_start().starts_with("//"));
-    let mut words = code.flat_map(|line| line.match_indices("spawn").map(move |(at, _)| line.split_at(at)));
+    let code: String = product(text).lines().map(str::trim).filter(|line| !line.starts_with("//")).collect();
+    let mut words = code.match_indices("spawn").map(|(at, _)| code.split_at(at));
     words.any(|(before, from)| {
         let after = from.trim_start_matches(|letter: char| letter == '_' || letter.is_ascii_alphanumeric());
         after.starts_with('(') && !["tasks.", "fn "].iter().any(|own| before.ends_with(own))
     })
+}
+
+/// A source without the tests at its end, which may use what they test with.
+fn product(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
 }
 
 #[test]
@@ -235,7 +238,9 @@ fn a_task_is_found_however_it_is_started() {
         assert!(!spawns(&format!("#[cfg(test)]\nmod tests {{\n    {line}\n}}\n")), "{line}");
     }
     assert!(!spawns("tasks.spawn(\"the sweeper\", work);"));
+    assert!(!spawns("self.tasks\n    .spawn(\"the sweeper\", work);"));
     assert!(!spawns("pub fn spawn(&self) {}"));
+    assert!(spawns("#[cfg(test)]\nmod tests;\n\nfn start() {\n    self.farewells\n        .spawn(work);\n}\n"));
 }
 
 #[test]

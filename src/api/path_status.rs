@@ -137,8 +137,8 @@ pub struct PulledPath {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(max = 1024)))]
     pub properties: Vec<String>,
-    /// Those of the properties that had an owner when they were last there. What goes of another one was
-    /// not removed by its owner.
+    /// Those of the properties that had an owner when they were last there. What goes of another one
+    /// was not removed by its owner.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(max = 1024)))]
     pub owned: Vec<String>,

@@ -86,8 +86,8 @@ pub fn of(wanted: &Wanted, snapshot: &Snapshot, target: &TargetState) -> Option<
     if !(was_taken || has_key(wanted, target)) || is_claimed(property, snapshot) || !claim::is_marked(metadata) {
         return None;
     }
-    // If nobody owns anything, the claim may have been erased. If nobody was seen to own this, its owner
-    // may be a person.
+    // If nobody owns anything, the claim may have been erased. If nobody was seen to own this, its
+    // owner may be a person.
     let is_released = snapshot.owned.contains(property) && !claim::is_vacated(metadata);
     Some(if is_released { Presence::Removed } else { Presence::Missing })
 }

@@ -1,5 +1,5 @@
-//! What an earlier process rendered a target from. It is compared with the first read of this one, which
-//! knows nothing of the path: a version that went back meanwhile is none to follow.
+//! What an earlier process rendered a target from. It is compared with the first read of this one,
+//! which knows nothing of the path: a version that went back meanwhile is none to follow.
 
 use std::time::Instant;
 

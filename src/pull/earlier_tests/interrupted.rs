@@ -73,8 +73,8 @@ async fn rf2_a_consent_that_is_given_back_while_it_is_judged_takes_no_target() {
     }
 }
 
-/// It reads two paths and panics at the second one, which has not changed. What it read of the first one
-/// is not taken for what the target holds.
+/// It reads two paths and panics at the second one, which has not changed. What it read of the first
+/// one is not taken for what the target holds.
 #[tokio::test(start_paused = true)]
 async fn a_panic_leaves_nothing_that_counts_as_settled() {
     for policy in POLICIES {
