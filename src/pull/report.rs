@@ -268,6 +268,7 @@ fn failed(
     let mut after = object.status.clone().unwrap_or_default();
     let has_target = after.binding.as_ref().is_some_and(|binding| !binding.name.is_empty());
     let is_taken_back = holding == Holding::TakenBack || !has_target && was_taken_back(&after);
+    let takes_target = matches!(failure, Failure::Refused(refusal) if refusal.takes_target());
     let message = known_cause(object, failure).filter(|_| holding != Holding::TakenBack).unwrap_or_else(|| {
         let word = match has_target && keeps_data(failure) {
             _ if is_taken_back => TAKEN_BACK,
@@ -276,13 +277,14 @@ fn failed(
         };
         let is_held = has_target
             && !is_taken_back
+            && !takes_target
             && concerns_rendered(failure)
             && desired.is_some_and(|desired| is_frozen(object, desired));
         let edited = if is_held && spec_was_edited(&after, object) { SPEC_EDITED } else { "" };
         format!("{}{word}{edited}", text(failure))
     });
     let verdict = Verdict { ready: false, reason: reason(failure), message };
-    if holding == Holding::TakenBack || matches!(failure, Failure::Refused(refusal) if refusal.takes_target()) {
+    if holding == Holding::TakenBack || takes_target {
         after.binding = None;
     }
     after.observed_generation = object.metadata.generation;
