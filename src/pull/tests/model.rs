@@ -147,6 +147,16 @@ fn what_arrives_late_is_undone() {
     }
 }
 
+/// Nobody is told to delete it then, and the next reconcile says the same.
+#[test]
+fn a_target_that_goes_with_its_consent_after_an_edit_is_not_spoken_of_as_if_it_were_there() {
+    use Event::{Consent, DeleteTarget, EditSpec, LoseByHand, Reconcile, WriteByHand};
+    for policy in POLICIES {
+        let story = [Reconcile, DeleteTarget, LoseByHand, WriteByHand, EditSpec, Consent(false)];
+        told_so(policy, setting(false, false), &story);
+    }
+}
+
 /// The creation of a target arrives after its values were removed, and the status says that it is gone.
 #[test]
 fn a_target_that_is_created_late_goes_as_its_values_did() {
