@@ -226,6 +226,17 @@ impl Forgotten {
     }
 }
 
+impl World {
+    /// Each of them follows without a confirmation.
+    async fn all_follow(&mut self, value: &str, case: &str) {
+        for namespace in NAMESPACES {
+            let (verdict, _) = self.reconcile(namespace).await;
+            assert!(verdict.ready, "{case}: {}", verdict.message);
+            assert_eq!(self.held(namespace).as_deref(), Some(value), "{case}");
+        }
+    }
+}
+
 /// The status knows what the feed does not: at first a standby may lag, and then it went back.
 #[tokio::test(start_paused = true)]
 async fn i4_a_version_that_went_back_while_nobody_knew_the_path_changes_no_target() {
@@ -257,11 +268,7 @@ async fn i4_a_version_that_went_back_while_nobody_knew_the_path_changes_no_targe
         world.store.put(&path(), BTreeMap::from([("password".to_owned(), RemoteValue::text("written"))]));
         world.context.feed.pass(MINUTE);
         world.context.feed.clone().check_all().await;
-        for namespace in NAMESPACES {
-            let (verdict, _) = world.reconcile(namespace).await;
-            assert!(verdict.ready, "{forgotten:?}: {}", verdict.message);
-            assert_eq!(world.held(namespace).as_deref(), Some("written"), "{forgotten:?}");
-        }
+        world.all_follow("written", &format!("{forgotten:?}")).await;
     }
 }
 
@@ -282,11 +289,7 @@ async fn what_did_not_go_back_while_nobody_knew_the_path_is_followed_at_once() {
                 world.context.feed.pass(MINUTE);
             }
             world.store.put(&path(), text("again"));
-            for namespace in NAMESPACES {
-                let (verdict, _) = world.reconcile(namespace).await;
-                assert!(verdict.ready, "{forgotten:?}, {is_purged}: {}", verdict.message);
-                assert_eq!(world.held(namespace).as_deref(), Some("again"), "{forgotten:?}, {is_purged}");
-            }
+            world.all_follow("again", &format!("{forgotten:?}, {is_purged}")).await;
         }
     }
 }

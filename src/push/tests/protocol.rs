@@ -112,14 +112,8 @@ pub(super) async fn push_among(
 ) -> Result<Applied, ApplyError> {
     let (me, owners, intents, path) = (owner(uid), Living(names(living)), Intents::default(), path());
     let access = Access { client: store, path: &path, site: &site(), ledger: &book(store), announce: &|_version| {} };
-    let applier = Applier {
-        me: &me,
-        owners: &owners,
-        intents: &intents,
-        offers: &no_offers(),
-        now: Instant::now(),
-        began: Moment::now(),
-    };
+    let offers = no_offers();
+    let applier = applier(&me, &owners, &intents, &offers);
     applier.converge(&access, goal, Removals::Now).await
 }
 
@@ -381,14 +375,8 @@ async fn what_is_pushed_stands_in_the_ledger_before_the_first_mutation() {
     let (store, me, owners, intents) = (FakeStore::new(), owner("a"), Living(names(&["a"])), Intents::default());
     let (path, book) = (path(), book(&store));
     let access = Access { client: &store, path: &path, site: &site(), ledger: &book, announce: &|_version| {} };
-    let applier = Applier {
-        me: &me,
-        owners: &owners,
-        intents: &intents,
-        offers: &no_offers(),
-        now: Instant::now(),
-        began: Moment::now(),
-    };
+    let offers = no_offers();
+    let applier = applier(&me, &owners, &intents, &offers);
     applier.converge(&access, &set(&[("username", "u"), ("password", "p")]), Removals::Now).await.unwrap();
     assert_eq!(book.1.lock()[0], (names(&["username", "password"]), 0));
 }
@@ -501,6 +489,11 @@ fn announced(store: &FakeStore, intents: &[(Owner, String)]) {
         metadata.extend(changes.into_iter().filter_map(|(key, value)| Some((key, value?))));
     }
     store.put_metadata(&path(), metadata);
+}
+
+/// A reconcile that begins now.
+pub(super) fn applier<'a>(me: &'a Owner, owners: &'a Living, intents: &'a Intents, offers: &'a Offers) -> Applier<'a> {
+    Applier { me, owners, intents, offers, now: Instant::now(), began: Moment::now() }
 }
 
 /// One reconcile by `a` at this time, in a cluster where nobody else exists.

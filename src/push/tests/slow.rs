@@ -11,11 +11,11 @@ use serde_json::json;
 use tokio::time::Instant as Moment;
 
 use super::bench::{Bench, PUSH, both};
-use super::protocol::{Living, data, expect, metadata_keys, names, no_offers, owner, path, set, site, texts};
+use super::protocol::{Living, applier, data, expect, metadata_keys, names, no_offers, owner, path, set, site, texts};
 use crate::cluster::ClusterError;
 use crate::controller::report::{Report, Requeue};
 use crate::domain::object_name::Name;
-use crate::push::entry::{Access, Applied, Applier, ApplyError, Recorder, Sight};
+use crate::push::entry::{Access, Applied, ApplyError, Recorder, Sight};
 use crate::push::intents::Intents;
 use crate::push::offers::{Offers, Waiter};
 use crate::push::step::{Goal, Removals};
@@ -41,8 +41,7 @@ async fn push_among(store: &FakeStore, goal: &Goal, ledger: Duration, offers: &O
     let (me, owners, intents, path) = (owner("a"), Living(names(&["a", "b"])), Intents::default(), path());
     let access =
         Access { client: store, path: &path, site: &site(), ledger: &Slowly(ledger), announce: &|_version| {} };
-    let applier =
-        Applier { me: &me, owners: &owners, intents: &intents, offers, now: Instant::now(), began: Moment::now() };
+    let applier = applier(&me, &owners, &intents, offers);
     applier.converge(&access, goal, Removals::Now).await
 }
 
