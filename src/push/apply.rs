@@ -86,11 +86,7 @@ impl Apply<'_> {
         let results = Mutex::new(Results::new());
         let new = plan.iter().filter(|(_, job)| job.is_new());
         self.half(Half::New, new.collect(), &results).await;
-        let unfinished = self.unfinished(&lock(&results));
-        let may_lose = |store: &StoreKey| match self.wanted.contains(store) {
-            true => !unfinished.contains(store),
-            false => unfinished.is_empty(),
-        };
+        let may_lose = may_lose(plan, self.wanted, self.absent, &lock(&results));
         let mut old: Vec<(&EntryRef, &Job)> = Vec::new();
         for (entry_ref, job) in plan {
             let removal = lock(&results).get(entry_ref).map(|outcome| outcome.removal);
@@ -134,12 +130,6 @@ impl Apply<'_> {
             all.filter(|property| gives_up(job, property)).map(move |property| (other, property.clone()))
         });
         both.collect()
-    }
-
-    /// The stores to publish to that lack something.
-    fn unfinished(&self, results: &Results) -> BTreeSet<StoreKey> {
-        let failed = results.iter().filter(|(_, outcome)| !outcome.is_well()).map(|(entry_ref, _)| &entry_ref.store);
-        failed.chain(self.absent.keys().filter(|store| self.wanted.contains(*store))).cloned().collect()
     }
 
     async fn half(&self, half: Half, jobs: Vec<(&EntryRef, &Job)>, results: &Mutex<Results>) {
@@ -316,6 +306,24 @@ impl Outcome {
 /// Whether every entry of this store that has an outcome is as wanted.
 pub fn is_well(results: &Results, store: &StoreKey) -> bool {
     results.iter().filter(|(entry_ref, _)| entry_ref.store == *store).all(|(_, outcome)| outcome.is_well())
+}
+
+/// Whether old properties may be removed from a store: if it is published to, once everything new is
+/// there, and otherwise once everything new is in every store.
+pub fn may_lose<'a>(
+    plan: &Plan,
+    wanted: &'a BTreeSet<StoreKey>,
+    absent: &BTreeMap<StoreKey, NoStore>,
+    results: &Results,
+) -> impl Fn(&StoreKey) -> bool + use<'a> {
+    let new = plan.iter().filter(|(_, job)| job.is_new()).map(|(entry_ref, _)| entry_ref);
+    let failed = new.filter(|entry_ref| results.get(*entry_ref).is_some_and(|outcome| !outcome.is_well()));
+    let lacking = failed.map(|entry_ref| &entry_ref.store).chain(absent.keys().filter(|store| wanted.contains(*store)));
+    let unfinished: BTreeSet<StoreKey> = lacking.cloned().collect();
+    move |store| match wanted.contains(store) {
+        true => !unfinished.contains(store),
+        false => unfinished.is_empty(),
+    }
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {

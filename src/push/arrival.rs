@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 
 use super::apply::{Removal, Results};
 use super::entry::ApplyError;
+use super::ledger::StoreKey;
 use super::offers::Reached;
 use super::plan::{Places, Plan, Problem};
 use super::refusal::Refusal;
 use super::report::family;
 use crate::domain::claim::Owner;
 use crate::domain::object_name::Name;
-use crate::store::PathKey;
 use crate::store::error::Family;
+use crate::store::{PathKey, Site};
 
 /// A message names this many PushSecrets that may take over a property, and counts the rest.
 const MAX_NAMED: usize = 3;
@@ -44,6 +45,21 @@ pub fn reached(plan: &Plan, results: &Results, places: &Places, me: &Owner) -> V
         })
     });
     reached.collect()
+}
+
+/// The offered properties that would have been removed, from a store that `may_lose` them, if nobody
+/// had been asked.
+pub fn held(
+    plan: &Plan,
+    results: &Results,
+    places: &Places,
+    may_lose: impl Fn(&StoreKey) -> bool,
+) -> BTreeSet<(Site, String)> {
+    let held = plan.keys().filter(|entry_ref| may_lose(&entry_ref.store)).filter_map(|entry_ref| {
+        let (site, applied) = (places.get(entry_ref)?.as_ref().ok()?, results.get(entry_ref)?.result.as_ref().ok()?);
+        Some(applied.settled.awaited.iter().map(|property| (site.clone(), property.clone())))
+    });
+    held.flatten().collect()
 }
 
 /// The places of entries from which properties were removed or released.

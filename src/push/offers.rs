@@ -75,7 +75,12 @@ struct At {
 
 struct Offer {
     by: Name,
-    since: Instant,
+    /// How long nothing but those who are asked held the removal.
+    waited: Duration,
+    /// When that was found last; `None` if something else held it.
+    counted_at: Option<Instant>,
+    /// Whether the present reconcile of its owner, or the last one, came far enough to know it.
+    is_counted: bool,
     /// When it was opened; `None` while its owner is reconciled.
     open: Option<u64>,
     /// Whether somebody is taking it, at its owner's address.
@@ -90,7 +95,7 @@ struct Offer {
     put_down_by: Option<Name>,
 }
 
-/// How long a property is offered.
+/// How long the offer of a property may hold its removal.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     pub now: Instant,
@@ -155,12 +160,25 @@ impl Offers {
     }
 
     /// Replaces all offers of this PushSecret, and wakes the PushSecrets that are asked. For a
-    /// property that was offered before, who declined it and since when it is offered is kept, and
+    /// property that was offered before, who declined it and how long it has waited is kept, and
     /// also for one that is `undecided`: whether to offer it could not be decided this time.
-    pub fn open(&self, me: &Owner, asking: Asking, undecided: &dyn Fn(&PathKey, &str) -> bool, now: Instant) {
+    pub fn open(&self, me: &Owner, asking: Asking, undecided: &dyn Fn(&PathKey, &str) -> bool) {
         let asked: BTreeSet<Name> = asking.values().flatten().map(|waiter| waiter.name.clone()).collect();
-        self.lock().open(me, asking, undecided, now);
+        self.lock().open(me, asking, undecided);
         self.wake(asked);
+    }
+
+    /// The time runs for the offers of this PushSecret that are all that `holds` a removal. It stands
+    /// still for those that it could not have removed anyway.
+    pub fn count(&self, me: &Owner, holds: &BTreeSet<(Site, String)>, patience: Patience) {
+        let mut state = self.lock();
+        for (at, offer) in state.offers.iter_mut().filter(|(at, _)| at.uid == me.uid) {
+            let counts = holds.contains(&(at.site.clone(), at.property.clone()));
+            if counts || patience.is_over(offer) {
+                offer.waited = patience.waited(offer);
+            }
+            (offer.counted_at, offer.is_counted) = (counts.then_some(patience.now), true);
+        }
     }
 
     /// The properties offered at an entry, each with the UID of its owner.
@@ -272,11 +290,11 @@ impl State {
         if ours.iter().any(|offer| offer.in_hand) {
             return None;
         }
-        ours.iter_mut().for_each(|offer| offer.open = None);
+        ours.iter_mut().for_each(|offer| offer.close());
         Some(self.tick())
     }
 
-    fn open(&mut self, me: &Owner, asking: Asking, undecided: &dyn Fn(&PathKey, &str) -> bool, now: Instant) {
+    fn open(&mut self, me: &Owner, asking: Asking, undecided: &dyn Fn(&PathKey, &str) -> bool) {
         let open = Some(self.tick());
         let is_kept = |at: &At| {
             asking.contains_key(&(at.site.clone(), at.property.clone())) || undecided(&at.site.place, &at.property)
@@ -288,7 +306,7 @@ impl State {
                 self.offers.entry(at).and_modify(|offer| (offer.open, offer.asked) = (None, BTreeSet::new()));
                 continue;
             }
-            let offer = self.offers.entry(at).or_insert_with(|| Offer::new(name_of(me), now));
+            let offer = self.offers.entry(at).or_insert_with(|| Offer::new(name_of(me)));
             (offer.open, offer.asked, offer.put_down_by) = (open, asked.into_iter().collect(), None);
         }
     }
@@ -370,15 +388,37 @@ impl State {
 }
 
 impl Patience {
-    fn is_over(self, since: Instant) -> bool {
-        self.now.saturating_duration_since(since) >= self.most
+    fn is_over(self, offer: &Offer) -> bool {
+        self.waited(offer) >= self.most
+    }
+
+    fn waited(self, offer: &Offer) -> Duration {
+        let more = offer.counted_at.map(|since| self.now.saturating_duration_since(since));
+        offer.waited.saturating_add(more.unwrap_or_default())
     }
 }
 
 impl Offer {
-    fn new(by: Name, since: Instant) -> Self {
-        let (asked, declined) = (BTreeSet::new(), BTreeMap::new());
-        Offer { by, since, open: None, in_hand: false, asked, declined, taken_by: None, put_down_by: None }
+    fn new(by: Name) -> Self {
+        Offer {
+            by,
+            waited: Duration::ZERO,
+            counted_at: None,
+            is_counted: false,
+            open: None,
+            in_hand: false,
+            asked: BTreeSet::new(),
+            declined: BTreeMap::new(),
+            taken_by: None,
+            put_down_by: None,
+        }
+    }
+
+    /// Its owner begins a reconcile. If the one before was cut off, something else than those who are
+    /// asked may have held the removal.
+    fn close(&mut self) {
+        self.counted_at.take_if(|_| !self.is_counted);
+        (self.open, self.is_counted) = (None, false);
     }
 
     fn is_taken_by(&mut self, name: &Name) {

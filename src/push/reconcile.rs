@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::time::Instant as Moment;
 
-use super::apply::{Apply, Removal, Results};
+use super::apply::{self, Apply, Removal, Results};
 use super::arrival;
 use super::conclusion::{self, concluded, verdict};
 use super::deletions::Deletions;
@@ -106,8 +106,9 @@ pub async fn reconcile(object: Arc<PushSecret>, world: &World<'_>) -> Report<Pus
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
     };
+    let began = Moment::now();
     let attempt = world.offers.begin(&me, object.metadata.generation.unwrap_or_default()).await;
-    let report = decide(Turn::new(object, me, attempt.clone(), world)).await;
+    let report = decide(Turn::new(object, me, attempt.clone(), began, world)).await;
     world.offers.end(&attempt, !report.requeue().is_some_and(Requeue::is_failure));
     report
 }
@@ -161,9 +162,9 @@ pub(super) enum NoSources {
 }
 
 impl<'a> Turn<'a> {
-    fn new(object: Arc<PushSecret>, me: Owner, attempt: Attempt, world: &'a World<'a>) -> Self {
+    fn new(object: Arc<PushSecret>, me: Owner, attempt: Attempt, began: Moment, world: &'a World<'a>) -> Self {
         let (namespace, before) = (me.namespace.clone(), object.status.clone().unwrap_or_default());
-        Turn { world, object, before, namespace, me, attempt, began: Moment::now() }
+        Turn { world, object, before, namespace, me, attempt, began }
     }
 
     /// Declares the sources before they are read, so that no change is missed in between.
@@ -432,7 +433,7 @@ impl<'a> Turn<'a> {
         if is_confirmed {
             let undecided =
                 |place: &PathKey, property: &str| plan::is_undecided(&plan, &ledger, &places, place, property);
-            self.world.offers.open(&self.me, asking, &undecided, self.world.instant);
+            self.world.offers.open(&self.me, asking, &undecided);
         }
         let results = {
             let applier = Applier {
@@ -456,6 +457,10 @@ impl<'a> Turn<'a> {
             apply.run(&plan).await
         };
         self.announce_missed(&plan, &places, &paths, &results);
+        let may_lose = apply::may_lose(&plan, wanted_stores, &reached.absent, &results);
+        let held = arrival::held(&plan, &results, &places, |store| is_confirmed && may_lose(store));
+        let now = self.world.instant + self.began.elapsed();
+        self.world.offers.count(&self.me, &held, Patience { now, ..self.patience() });
         self.world.offers.reached(&self.attempt, &arrival::reached(&plan, &results, &places, &self.me));
         self.world.offers.freed(&self.me, &arrival::freed(&plan, &results, &places));
         let fates = Fates::judge(aim, wanted_stores, &reached, &locations, &ledger, &results);
@@ -474,8 +479,7 @@ impl<'a> Turn<'a> {
     /// The plan, and which properties are offered to whom.
     fn plan(&self, aim: &Aim<'_>, ledger: &Ledger, places: &Places, paths: &[PushedPath]) -> (Plan, Asking) {
         let mut asking = Asking::new();
-        let patience = Patience { now: self.world.instant, most: self.world.cleanup_deadline };
-        let search = self.world.offers.search(&self.me, patience);
+        let search = self.world.offers.search(&self.me, self.patience());
         let mut waiters = |path: &RemotePath, site: &Site, property: &str| {
             let waiters = search.waiters(site, path, property);
             let names = waiters.iter().map(|waiter| waiter.name.to_string()).collect();
@@ -485,6 +489,10 @@ impl<'a> Turn<'a> {
         let deletion = self.object.spec.deletion_policy();
         let plan = plan::plan(aim, ledger, places, deletion, paths, &mut waiters);
         (plan, asking)
+    }
+
+    fn patience(&self) -> Patience {
+        Patience { now: self.world.instant, most: self.world.cleanup_deadline }
     }
 
     fn declare_places(&self, aim: &Aim<'_>, places: &Places) {

@@ -67,7 +67,7 @@ impl<'a> Search<'a> {
             refused: refused_at(&|refused_at| refused_at == site),
             refused_elsewhere: refused_at(&|refused_at| refused_at != site && refused_at.place == site.place),
             declined: offer.iter().flat_map(|offer| offer.declined.values().cloned()).collect(),
-            is_over: offer.is_some_and(|offer| offer.taken_by.is_some() || self.patience.is_over(offer.since)),
+            is_over: offer.is_some_and(|offer| offer.taken_by.is_some() || self.patience.is_over(offer)),
         }
     }
 

@@ -18,7 +18,7 @@ use super::protocol::site;
 use super::renames::{two, url};
 use crate::api::PushSecret;
 use crate::api::names::FINALIZER_PUSH_SECRET;
-use crate::cluster::in_memory::{ApiServer, Fault};
+use crate::cluster::in_memory::{self, ApiServer};
 use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
 use crate::controller::guarded::Guarded;
@@ -29,7 +29,7 @@ use crate::domain::object_name::Name;
 use crate::push::Pusher;
 use crate::push::offers::{Offers, Others, Patience};
 use crate::store::StoreError;
-use crate::store::fake::{self, Operation};
+use crate::store::fake::{self, FakeStore, Operation};
 
 /// One that waits, and can take nothing: it has no source.
 fn sourceless() -> Value {
@@ -38,7 +38,7 @@ fn sourceless() -> Value {
     spec
 }
 
-fn owner_of(name: &str) -> Owner {
+pub(super) fn owner_of(name: &str) -> Owner {
     Owner { uid: format!("uid-{name}"), cluster: "here".into(), namespace: "db".into(), name: name.into() }
 }
 
@@ -249,7 +249,7 @@ async fn who_cannot_be_asked_now_is_asked_soon() {
     let mut fails = true;
     bench.server.before_each(move |method, at| {
         let is_it = *method == Method::GET && at.contains(&url("old"));
-        (is_it && std::mem::take(&mut fails)).then_some(Fault::Refuse)
+        (is_it && std::mem::take(&mut fails)).then_some(in_memory::Fault::Refuse)
     });
     let report = bench.one("old").await;
     assert_eq!(report.requeue(), Some(Requeue::BackOff));
@@ -347,25 +347,73 @@ async fn however_much_goes_the_others_are_looked_at_once_a_reconcile() {
     bench.is_handed_over("old", "new");
 }
 
-/// The patience with who waits counts from the first offer, even if the store cannot be used in
-/// between.
+/// The patience with who waits neither passes nor begins again while the store cannot be used.
 #[tokio::test]
-async fn patience_does_not_begin_again_while_nothing_can_be_decided() {
+async fn patience_stands_still_while_nothing_can_be_decided() {
     let mut bench = Bench::new();
     bench.awaited_by_another_login().await;
     bench.drop("old");
     bench.one("old").await;
     bench.pass(Duration::from_secs(400));
+    bench.one("old").await;
     let vault = bench.stores.clients.remove("vault").unwrap();
     bench.stores.refusal = unusable;
-    bench.one("old").await;
+    for _ in 0..2 {
+        bench.one("old").await;
+        bench.pass(Duration::from_secs(1000));
+    }
     bench.stores.clients.insert("vault", vault);
+    bench.one("old").await;
     bench.pass(Duration::from_secs(199));
     bench.one("old").await;
     assert_eq!((bench.says("old").1.as_str(), bench.texts(TEMPORAL).len()), ("CleanupPending", 2));
     bench.pass(Duration::from_secs(1));
     bench.one("old").await;
     assert!(bench.get("old").is_none() && bench.texts(TEMPORAL).is_empty(), "{:?}", bench.says("old"));
+}
+
+/// The store is down for everybody, and comes back for the owner first.
+#[tokio::test]
+async fn an_owner_that_could_remove_nothing_has_not_waited_for_anybody() {
+    let bench = Bench::new();
+    two(&bench).await;
+    let is_down = Arc::new(AtomicBool::new(true));
+    let down = is_down.clone();
+    bench.store.before_each(move |_, _| {
+        let sealed = StoreError::Sealed { server: "fake".into() };
+        down.load(Ordering::Relaxed).then_some(fake::Fault::Refuse(sealed))
+    });
+    bench.drop("old");
+    for _ in 0..15 {
+        bench.one("old").await;
+        bench.one("new").await;
+        bench.pass(Duration::from_secs(60));
+    }
+    is_down.store(false, Ordering::Relaxed);
+    bench.one("old").await;
+    assert_eq!(bench.texts(TEMPORAL).len(), 2, "{:?}", bench.says("old"));
+    bench.settle().await;
+    bench.is_handed_over("old", "new");
+}
+
+/// Another store of the one that goes does not exist any more. Who waits fails for ever.
+#[tokio::test]
+async fn a_store_that_is_gone_is_no_reason_to_wait_longer() {
+    let mut bench = Bench::new();
+    bench.stores.clients.insert("third", FakeStore::on("third.example"));
+    bench.awaited_through_a_store_that_is_down().await;
+    let mut wider = both();
+    wider["secretStoreRefs"].as_array_mut().unwrap().push(json!({ "name": "third", "kind": "ClusterSecretStore" }));
+    bench.apply("old", wider);
+    bench.one("old").await;
+    assert!(bench.says("old").0, "{:?}", bench.says("old"));
+    bench.stores.clients.remove("third");
+    bench.drop("old");
+    bench.one("old").await;
+    assert_eq!(bench.texts(TEMPORAL).len(), 2);
+    bench.pass(Duration::from_secs(600));
+    bench.one("old").await;
+    assert!(bench.texts(TEMPORAL).is_empty(), "{:?}", bench.says("old"));
 }
 
 /// What was wanted again in between is offered for the whole time once more, and what was offered
@@ -397,7 +445,7 @@ async fn who_has_declined_is_asked_again_after_an_edit() {
     let ask = || bench.offers.search(&old, patience).waiters(&site(), &at(TEMPORAL), "username");
     let offer = |waiters| {
         let asking = BTreeMap::from([((site(), "username".to_owned()), waiters)]);
-        bench.offers.open(&old, asking, &|_, _| false, now);
+        bench.offers.open(&old, asking, &|_, _| false);
     };
     let first = ask();
     assert_eq!(first.iter().map(|waiter| waiter.generation).collect::<Vec<_>>(), [1]);

@@ -81,7 +81,7 @@ impl Process {
         let me = Owner { name: "push".into(), ..protocol::owner(UID) };
         let waiter = Waiter { name: Name::new("db", "other"), uid: "b".into(), generation: 1 };
         let asking = BTreeMap::from([((protocol::site(), "password".to_owned()), vec![waiter])]);
-        pusher.offers.open(&me, asking, &|_, _| false, self.began);
+        pusher.offers.open(&me, asking, &|_, _| false);
     }
 
     /// What is kept of it, in words.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -23,7 +22,7 @@ async fn who_found_an_offer_in_anothers_hand_has_not_declined_it() {
     let name = |owner: &Owner| Name::new(&owner.namespace, &owner.name);
     let waiter = |owner| Waiter { name: name(owner), uid: owner.uid.clone(), generation: 1 };
     let asking = BTreeMap::from([((site(), "password".to_owned()), vec![waiter(&taker), waiter(&other)])]);
-    offers.open(&old, asking, &|_, _| false, Instant::now());
+    offers.open(&old, asking, &|_, _| false);
     let from = BTreeMap::from([("password".to_owned(), old.uid.clone())]);
     let in_hand = offers.take(&taker, &site(), &from).expect("it is offered");
     let attempt = offers.begin(&other, 1).await;

@@ -17,6 +17,7 @@ mod locations;
 mod misplaced;
 mod model;
 mod namespaces;
+mod offers_time;
 mod owed;
 mod protocol;
 mod relabelled;

@@ -121,6 +121,20 @@ fn model_a_source_passes_to_one_that_is_ready() {
     }
 }
 
+/// The store hangs for longer than anybody is waited for, and each wants what the other one has.
+#[test]
+fn model_two_that_exchange_their_sources_while_the_store_hangs_get_them() {
+    let relabel = |path, to| Move::Relabel { path, to };
+    let hangs = Move::Store { server: 0, standing: Standing::Hanging };
+    for stop in [None, Some(Stop::Panics(3))] {
+        let last = Move::Turn { push: 0, by: By::Leader, behind: 0, stop };
+        let moves = [hangs.clone(), relabel(0, 1), relabel(1, 0), turn(1), turn(0), last];
+        if let Err(broken) = play_hands(Wish { source: LABELLED, ..wish(0b100, 0b0001) }, &moves) {
+            panic!("{broken}\n{moves:#?}");
+        }
+    }
+}
+
 /// Both want what the first one leaves: one at the server, and one at another that calls itself the
 /// same.
 #[test]

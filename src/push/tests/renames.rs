@@ -124,7 +124,7 @@ impl Bench {
     }
 
     /// The requests of that login fail as long as the answer says so.
-    async fn awaited_through_a_store_that_is_down(&mut self) -> Arc<AtomicBool> {
+    pub(super) async fn awaited_through_a_store_that_is_down(&mut self) -> Arc<AtomicBool> {
         self.awaited_by_another_login().await;
         let is_down = Arc::new(AtomicBool::new(true));
         let down = is_down.clone();

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -126,7 +126,7 @@ async fn nothing_is_taken_over_on_the_word_of_an_old_read() {
     let offers = no_offers();
     let waiter = Waiter { name: Name::new("db", "push-a"), uid: "a".into(), generation: 1 };
     let asking = BTreeMap::from([((site(), "password".to_owned()), vec![waiter])]);
-    offers.open(&owner("b"), asking, &|_, _| false, Instant::now());
+    offers.open(&owner("b"), asking, &|_, _| false);
     let goal = set(&[("password", "p")]);
     let late = push_among(&store, &goal, Duration::from_secs(30), &offers).await;
     assert_eq!((late.unwrap_err(), store.mutations()), (ApplyError::Busy, 0));

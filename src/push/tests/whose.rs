@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -136,7 +135,7 @@ async fn one_of_another_controller_declines_what_it_is_offered_once() {
     let (uid, generation) = (push.uid().unwrap(), push.metadata.generation.unwrap());
     let waiter = Waiter { name: name.clone(), uid, generation };
     let asking = BTreeMap::from([((protocol::site(), "password".to_owned()), vec![waiter])]);
-    bench.offers.open(&old, asking, &|_, _| false, Instant::now());
+    bench.offers.open(&old, asking, &|_, _| false);
     bench.stores.others.lock().insert("vault");
     bench.woken.lock().clear();
     let (woken, context) = (bench.woken.clone(), Context::on(bench.server.cluster()));
