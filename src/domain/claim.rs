@@ -269,6 +269,12 @@ pub fn is_claimed(metadata: &CustomMetadata, property: &str) -> bool {
     metadata.contains_key(&claim_key(property))
 }
 
+/// Whether a PushSecret announced a claim on the property.
+pub fn is_announced(metadata: &CustomMetadata, property: &str) -> bool {
+    let token = token(property);
+    metadata.iter().filter_map(|(key, text)| intent(key, text)).any(|(_, of, _)| *of == token)
+}
+
 /// Whether the changes release a claim.
 pub fn withdraws(changes: &MetadataChanges) -> bool {
     changes.iter().any(|(key, value)| key.starts_with(CLAIM) && value.is_none())
@@ -328,9 +334,11 @@ pub fn confirm<'a>(properties: impl IntoIterator<Item = &'a str>, me: &Owner) ->
 }
 
 /// Releases `me`'s claims, consents and intents on these properties; those of others stay.
+/// `has_value` says which of them have a value afterwards.
 pub fn release<'a>(
     metadata: &CustomMetadata,
     properties: impl IntoIterator<Item = &'a str>,
+    has_value: impl Fn(&str) -> bool,
     me: &Owner,
     inquiry: &Inquiry,
 ) -> MetadataChanges {
@@ -346,20 +354,28 @@ pub fn release<'a>(
             }
         }
         if metadata.contains_key(&intent) {
-            changes.extend(withdraw(metadata, property, me, inquiry));
+            changes.extend(withdraw(metadata, property, has_value(property), me, inquiry));
         }
     }
     changes
 }
 
-/// Withdraws the intent of `me` on a property, and restores the consent that followed it if nobody
-/// else can have set it. A consent that was there before stays: an owner that released a value left it.
-pub fn withdraw(metadata: &CustomMetadata, property: &str, me: &Owner, inquiry: &Inquiry) -> MetadataChanges {
+/// Withdraws the intent of `me` on a property, and with it the consent that followed, unless somebody
+/// else can have set that. A consent of a value that stays is restored if this is known: an owner that
+/// released the value may have left it.
+pub fn withdraw(
+    metadata: &CustomMetadata,
+    property: &str,
+    has_value: bool,
+    me: &Owner,
+    inquiry: &Inquiry,
+) -> MetadataChanges {
     let mut changes = MetadataChanges::from([(intent_key(property, &me.uid), None)]);
     let (consent, token) = (consent::key(property), token(property));
     let is_ours_alone = !metadata.contains_key(&claim_key(property)) && rival(metadata, &token, me).is_none();
+    let former = if has_value { inquiry.narrowed.get(&consent) } else { Some(&None) };
     if is_ours_alone
-        && let Some(former) = inquiry.narrowed.get(&consent)
+        && let Some(former) = former
         && metadata.get(&consent) != former.as_ref()
     {
         changes.insert(consent, former.clone());
@@ -487,8 +503,8 @@ mod tests {
         apply(&mut metadata, confirm(["password"], &owner("a")));
         assert_eq!(state_of(&metadata, "a"), ClaimState::Mine);
         assert_eq!(state_of(&metadata, "b"), ClaimState::Taken { by: Some(owner("a")) });
-        assert!(release(&metadata, ["password"], &owner("b"), &Inquiry::default()).is_empty());
-        let changes = release(&metadata, ["password"], &owner("a"), &Inquiry::default());
+        assert!(release(&metadata, ["password"], |_| true, &owner("b"), &Inquiry::default()).is_empty());
+        let changes = release(&metadata, ["password"], |_| true, &owner("a"), &Inquiry::default());
         apply(&mut metadata, changes);
         assert_eq!(metadata.keys().collect::<Vec<_>>(), [MARKER]);
     }
@@ -527,7 +543,7 @@ mod tests {
         announce(&mut metadata, "a");
         assert_eq!(state_of(&metadata, "b"), ClaimState::Outbid { by: owner("a") });
         assert!(matches!(state_of(&metadata, "a"), ClaimState::Contested { .. }));
-        let changes = release(&metadata, ["password"], &owner("b"), &Inquiry::default());
+        let changes = release(&metadata, ["password"], |_| true, &owner("b"), &Inquiry::default());
         apply(&mut metadata, changes);
         assert_eq!(state_of(&metadata, "a"), ClaimState::Intended);
         assert!(matches!(state_of(&metadata, "b"), ClaimState::Contested { .. }));

@@ -362,7 +362,8 @@ impl<'a> View<'a> {
         let wanted = || self.goal.set.keys().map(String::as_str);
         let intents: BTreeSet<&str> =
             wanted().filter(|property| metadata.contains_key(&claim::intent_key(property, &self.me.uid))).collect();
-        let withdrawn = |property: &&str| claim::withdraw(metadata, property, self.me, self.inquiry);
+        let withdrawn =
+            |property: &&str| claim::withdraw(metadata, property, self.has(property), self.me, self.inquiry);
         let withdraw = || Step::Settle(intents.iter().flat_map(withdrawn).collect());
         match obstacle {
             Obstacle::AskAfter(owner) => Step::AskAfter(owner),
@@ -487,7 +488,8 @@ impl<'a> View<'a> {
         let to_confirm = sorted.holds.iter().copied().filter(|property| self.claim_state(property) != ClaimState::Mine);
         let mut changes = claim::confirm(to_confirm, self.me);
         let released = sorted.drops.union(&sorted.releases).copied();
-        changes.extend(claim::release(metadata, released, self.me, self.inquiry));
+        let has_value = |property: &str| self.has(property) && !sorted.drops.contains(property);
+        changes.extend(claim::release(metadata, released, has_value, self.me, self.inquiry));
         // What stays without an owner is readable by nobody else than before.
         for property in self.goal.release.iter().filter(|property| self.has(property)) {
             changes.remove(&consent::key(property));

@@ -162,6 +162,27 @@ async fn a_withdrawn_intent_leaves_no_consent() {
     assert_eq!(metadata_keys(&store), [claim::MARKER]);
 }
 
+/// The value is never written, and another reconcile, which knows nothing of the first one, finds that
+/// it is not wanted any more.
+#[tokio::test]
+async fn an_intent_that_another_reconcile_withdraws_leaves_no_consent() {
+    for goal in [
+        Goal { remove: names(&["password"]), ..Goal::default() },
+        Goal { release: names(&["password"]), ..Goal::default() },
+    ] {
+        let store = on(Counting::Refused);
+        store.before_each(|_, request| {
+            let down = StoreError::Sealed { server: "fake".into() };
+            (request.operation == Operation::Write).then_some(Fault::Refuse(down))
+        });
+        assert!(push(&store, "a", &password("mine", &["other"])).await.is_err());
+        assert!(metadata_keys(&store).contains(&consent::key("password")));
+        store.before_each(|_, _| None);
+        push(&store, "a", &goal).await.unwrap();
+        assert_eq!(metadata_keys(&store), [claim::MARKER]);
+    }
+}
+
 /// Another takes a property of the same path meanwhile, so that the path is refused.
 #[tokio::test]
 async fn who_gives_up_leaves_the_consent_as_it_was() {
