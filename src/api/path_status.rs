@@ -133,14 +133,14 @@ pub struct PulledPath {
     /// so a lower number that was created later is no older version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<MicroTime>,
-    /// The properties that the target has from the path; empty means all.
+    /// The properties that the target has from the path; empty means all. As many as a spec may name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(max = 1024)))]
+    #[schemars(length(max = 1000), inner(length(max = 1024)))]
     pub properties: Vec<String>,
     /// Those of the properties that had an owner when they were last there. What goes of another one
     /// was not removed by its owner.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(max = 1024)))]
+    #[schemars(length(max = 1000), inner(length(max = 1024)))]
     pub owned: Vec<String>,
     /// When the version was first read for this target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,4 +152,24 @@ pub struct PulledPath {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub message: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::CustomResourceExt;
+    use serde_json::json;
+
+    use crate::api::ExternalSecret;
+
+    /// A status that the API server refuses would be written again and again.
+    #[test]
+    fn a_status_has_room_for_every_property_that_a_spec_may_name() {
+        let schema = json!(ExternalSecret::crd()).pointer("/spec/versions/0/schema/openAPIV3Schema").unwrap().clone();
+        let most = |pointer: &str| schema.pointer(&format!("{pointer}/maxItems")).unwrap().as_u64().unwrap();
+        let named = most("/properties/spec/properties/data");
+        let path = "/properties/status/properties/paths/items/properties";
+        for field in ["properties", "owned"] {
+            assert!(most(&format!("{path}/{field}")) >= named, "{field}");
+        }
+    }
 }

@@ -147,6 +147,12 @@ impl Entry {
         }
     }
 
+    /// The size of its properties, in bytes.
+    pub fn bytes(&self) -> usize {
+        let all = self.data().into_iter().flatten();
+        all.map(|(property, value)| property.len() + value.expose_json().len()).sum()
+    }
+
     /// The entry without its values.
     pub fn outline(&self) -> Outline {
         let properties = self.data().into_iter().flat_map(BTreeMap::keys).cloned().collect();

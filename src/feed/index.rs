@@ -65,7 +65,7 @@ struct Consumer {
     accepted: BTreeMap<Site, Accepted>,
     /// Other paths whose consents concern it.
     heeded: Vec<Site>,
-    /// What it has read for their consents alone since it last declared them.
+    /// What it has read for their consents alone since it last declared its paths.
     asked: Vec<(Site, Taken)>,
 }
 
@@ -103,6 +103,8 @@ impl Consumer {
 struct Held {
     source: Source,
     taken: Option<Taken>,
+    /// Since when its last read counts no longer, so that it reads again.
+    outdated: Option<Instant>,
     /// The version that its target was rendered from.
     rendered: Option<Seen>,
     /// The version that an earlier process rendered its target from, until this one has read the path
@@ -255,7 +257,7 @@ impl Index {
             let former = before.as_mut().and_then(|before| before.held(&key));
             let held = match former {
                 Some(held) => Held { source, past: held.past.clone(), ..*held },
-                None => Held { source, taken: None, rendered: None, past: None },
+                None => Held { source, taken: None, outdated: None, rendered: None, past: None },
             };
             self.path(&key.site).consumers.insert(name.clone());
             match consumer.held(&key) {
@@ -362,7 +364,7 @@ impl Index {
         let taken = Taken { seen, begun };
         if let Some(consumer) = self.consumers.get_mut(name) {
             match consumer.held(key) {
-                Some(held) => (held.taken, held.past) = (Some(taken), None),
+                Some(held) => (held.taken, held.past, held.outdated) = (Some(taken), None, None),
                 None => consumer.asked.push((key.site.clone(), taken)),
             }
         }
@@ -386,7 +388,16 @@ impl Index {
     /// Records that a consumer could not read. It is woken when the path can be read again.
     pub fn failed(&mut self, name: &Name, key: &ReadKey) {
         if let Some(held) = self.consumers.get_mut(name).and_then(|consumer| consumer.held(key)) {
-            held.taken = None;
+            (held.taken, held.outdated) = (None, None);
+        }
+    }
+
+    /// Records that a consumer may not use the values of a read, because the version went back. It
+    /// still goes by the consents.
+    pub fn refused(&mut self, name: &Name, key: &ReadKey, seen: Seen, begun: Instant) {
+        self.failed(name, key);
+        if let Some(consumer) = self.consumers.get_mut(name) {
+            consumer.asked.push((key.site.clone(), Taken { seen, begun }));
         }
     }
 

@@ -368,10 +368,10 @@ impl Feed {
         self.index().is_removed_by_push(site, version)
     }
 
-    /// Whether what a consumer has read may be without the last change of its consents, because a
-    /// standby lags.
-    pub fn may_lack_consents(&self, name: &Name) -> bool {
-        self.index().may_lack_consents(name)
+    /// Whether what a consumer has read, `since` then if that is given, may be without the last change
+    /// of its consents: a standby lags, or they changed after the read.
+    pub fn may_lack_consents(&self, name: &Name, since: Option<Instant>) -> bool {
+        self.index().may_lack_consents(name, since)
     }
 
     /// The same for an entry that was read at this site.

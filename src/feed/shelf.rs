@@ -11,7 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::index::{Index, Progress};
 use super::{Freshness, ReadError, ReadKey, Seen, Source, lock, schedule};
 use crate::domain::object_name::Name;
-use crate::domain::remote::{Entry, EntryState};
+use crate::domain::remote::Entry;
 use crate::store::{StoreClient, StoreError};
 
 /// The maximum bytes held for later consumers; beyond it, they read for themselves.
@@ -104,7 +104,11 @@ impl Shelf {
                 let begun = read.as_ref().map_or_else(Instant::now, |read| read.begun);
                 lock(index).taken(name, &key, Seen::of(entry), begun);
             }
-            Err(_) => lock(index).failed(name, &key),
+            Err(ReadError::WentBack { now, .. }) => {
+                let begun = read.as_ref().map_or_else(Instant::now, |read| read.begun);
+                lock(index).refused(name, &key, Seen::of(&now.entry()), begun);
+            }
+            Err(ReadError::Store(_)) => lock(index).failed(name, &key),
         }
         outcome
     }
@@ -199,7 +203,7 @@ impl Shelf {
     }
 
     fn kept(&self, entry: Entry) -> Kept {
-        let bytes = size(&entry);
+        let bytes = entry.bytes();
         self.held.fetch_add(bytes, Ordering::Relaxed);
         Kept { entry: Arc::new(entry), bytes, held: self.held.clone() }
     }
@@ -262,13 +266,4 @@ fn serves(read: &Read, index: &Index, name: &Name, key: &ReadKey, freshness: Fre
 
 fn stale(source: &Source) -> StoreError {
     StoreError::Stale { path: source.path.to_string() }
-}
-
-fn size(entry: &Entry) -> usize {
-    match &entry.state {
-        EntryState::Live { data, .. } => {
-            data.iter().map(|(property, value)| property.len() + value.expose_json().len()).sum()
-        }
-        EntryState::Absent | EntryState::Unseen | EntryState::Empty | EntryState::Deleted { .. } => 0,
-    }
 }

@@ -92,10 +92,16 @@ pub fn of(wanted: &Wanted, snapshot: &Snapshot, target: &TargetState) -> Option<
     Some(if is_released { Presence::Removed } else { Presence::Missing })
 }
 
-/// Whether a property has an owner, or had one when it was last there.
+/// Whether a property has an owner, or had one when it was last there. Whoever has announced a claim
+/// on a value that is there has written it, and is about to confirm the claim.
 pub fn is_owned(property: &str, snapshot: &Snapshot) -> bool {
-    let is_there = snapshot.entry.data().is_some_and(|data| property::pick(data, property).is_some());
-    is_claimed(property, snapshot) || !is_there && snapshot.owned.contains(property)
+    let metadata = &snapshot.entry.custom_metadata;
+    let is_announced =
+        || claim::is_announced(metadata, property) || claim::is_announced(metadata, &property::top(property));
+    match snapshot.entry.data().is_some_and(|data| property::pick(data, property).is_some()) {
+        true => is_claimed(property, snapshot) || is_announced(),
+        false => is_claimed(property, snapshot) || snapshot.owned.contains(property),
+    }
 }
 
 fn is_claimed(property: &str, snapshot: &Snapshot) -> bool {
@@ -237,6 +243,10 @@ mod tests {
         let is_owned = |property, claims: &[&str], owned: &[&str]| is_owned(property, &snapshot(claims, owned));
         assert!(is_owned("note", &["note"], &[]) && !is_owned("note", &[], &["note"]), "it is there");
         assert!(is_owned("password", &[], &["password"]), "what its owner removed stays so");
+        let mut announced = snapshot(&[], &[]);
+        let metadata = &mut Arc::get_mut(&mut announced.entry).unwrap().custom_metadata;
+        metadata.insert(claim::intent_key("note", "u"), "it is confirmed in a moment".to_owned());
+        assert!(super::is_owned("note", &announced) && !super::is_owned("password", &announced));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whether producers let a resource's namespace read their properties.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
@@ -45,13 +45,6 @@ pub struct Denial {
     pub on_withdrawal: OnWithdrawal,
 }
 
-impl Denial {
-    /// The store and the path.
-    pub fn place(&self) -> (String, String) {
-        (self.store.clone(), self.path.clone())
-    }
-}
-
 /// Whether a consent needs the namespace's labels.
 pub fn asks_for_labels(snapshots: &[(Reference, Snapshot)]) -> bool {
     let mut consents = snapshots.iter().flat_map(|(_, snapshot)| consent::all(&snapshot.entry.custom_metadata));
@@ -65,18 +58,37 @@ pub fn asks_for_labels(snapshots: &[(Reference, Snapshot)]) -> bool {
 /// [`Refusal::NotPermitted`], which names the producer; one who takes the target back, if there is
 /// one.
 pub fn check(desired: &Desired, snapshots: &[(Reference, Snapshot)], consumer: &Consumer) -> Result<(), Refusal> {
-    let denials = desired.entries.iter().flat_map(|wanted| {
-        let snapshot = snapshots.iter().find(|(reference, _)| *reference == wanted.from);
-        snapshot.into_iter().flat_map(|(_, snapshot)| denials(desired, wanted, snapshot, consumer))
-    });
+    let denials = denials(desired, snapshots, consumer);
     match denials.min_by_key(|denial| denial.on_withdrawal != OnWithdrawal::Delete) {
         Some(denial) => Err(Refusal::NotPermitted(Box::new(denial))),
         None => Ok(()),
     }
 }
 
+/// The stores and paths of what producers take back with the target.
+pub fn taken_back(
+    desired: &Desired,
+    snapshots: &[(Reference, Snapshot)],
+    consumer: &Consumer,
+) -> BTreeSet<(String, String)> {
+    let taken = denials(desired, snapshots, consumer).filter(|denial| denial.on_withdrawal == OnWithdrawal::Delete);
+    taken.map(|denial| (denial.store, denial.path)).collect()
+}
+
+/// The properties that a spec reads and may not.
+fn denials(
+    desired: &Desired,
+    snapshots: &[(Reference, Snapshot)],
+    consumer: &Consumer,
+) -> impl Iterator<Item = Denial> {
+    desired.entries.iter().flat_map(move |wanted| {
+        let snapshot = snapshots.iter().find(|(reference, _)| *reference == wanted.from);
+        snapshot.into_iter().flat_map(move |(_, snapshot)| denials_of(desired, wanted, snapshot, consumer))
+    })
+}
+
 /// The properties that an entry of the spec reads and may not.
-fn denials(desired: &Desired, wanted: &Wanted, snapshot: &Snapshot, consumer: &Consumer) -> Vec<Denial> {
+fn denials_of(desired: &Desired, wanted: &Wanted, snapshot: &Snapshot, consumer: &Consumer) -> Vec<Denial> {
     let metadata = &snapshot.entry.custom_metadata;
     let denial = |(property, on_withdrawal): (String, OnWithdrawal)| Denial {
         store: store_name(&wanted.from),

@@ -5,9 +5,11 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::join_all;
+use futures::stream::{self, StreamExt};
 
 use super::Pull;
 use super::consent::{self, Consumer};
@@ -170,16 +172,30 @@ impl<S: Stores> Pull<S> {
         let located = locate(earlier, &opened).await;
         // Before anything is read, so that no change is missed.
         feed.heed(name, located.iter().flatten().map(Located::site).collect());
-        let began = Instant::now();
-        let reads = located.iter().flatten().map(|located| async move {
-            let read =
-                observe::read(feed, name, std::slice::from_ref(located), Freshness::Since(began), Past::default())
-                    .await?;
-            let site = located.site();
-            let known = read.snapshots.into_iter().filter(|(_, read)| !feed.lacks_consents(&site, &read.entry));
-            Ok::<Vec<(Reference, Snapshot)>, ObserveError>(known.collect())
-        });
-        let reads = join_all(reads).await;
+        let (began, deadline) = (Instant::now(), observe::deadline());
+        let reads: Vec<_> = located
+            .iter()
+            .flatten()
+            .map(|located| async move {
+                let read = observe::read(
+                    feed,
+                    name,
+                    std::slice::from_ref(located),
+                    Freshness::Since(began),
+                    Past::default(),
+                    deadline,
+                )
+                .await?;
+                let site = located.site();
+                let known = read.snapshots.into_iter().filter(|(_, read)| !feed.lacks_consents(&site, &read.entry));
+                // Only consents are judged, and many values together may be too much to hold.
+                let without_values =
+                    |read: Snapshot| Snapshot { entry: Arc::new(read.entry.outline().entry()), ..read };
+                let known = known.map(|(reference, read)| (reference, without_values(read)));
+                Ok::<Vec<(Reference, Snapshot)>, ObserveError>(known.collect())
+            })
+            .collect();
+        let reads: Vec<_> = stream::iter(reads).buffered(observe::CONCURRENT_READS).collect().await;
         let is_known = located.iter().all(Result::is_ok)
             && reads.iter().all(|read| read.as_ref().is_ok_and(|snapshots| !snapshots.is_empty()));
         let snapshots: Vec<_> = reads.into_iter().flatten().flatten().collect();
@@ -189,13 +205,16 @@ impl<S: Stores> Pull<S> {
             false => Consumer { silence: self.context.settings.silence, ..Consumer::default() },
         };
         match consent::check(earlier, &snapshots, &consumer) {
-            Err(refusal) if refusal.takes_target() => match self.refuse_earlier(object, earlier, &refusal).await? {
-                Taken::Target => {
-                    self.losses.unjudged(name, Unjudged::Decided);
-                    Ok(Holding::TakenBack)
+            Err(refusal) if refusal.takes_target() => {
+                let taken_back = consent::taken_back(earlier, &snapshots, &consumer);
+                match self.refuse_earlier(object, earlier, &refusal, &taken_back, Some(began)).await? {
+                    Taken::Target => {
+                        self.losses.unjudged(name, Unjudged::Decided);
+                        Ok(Holding::TakenBack)
+                    }
+                    Taken::Nothing => Ok(Holding::Unknown),
                 }
-                Taken::Nothing => Ok(Holding::Unknown),
-            },
+            }
             // It is not updated, and keeps its data.
             Err(_) | Ok(()) if is_known => Ok(Holding::Permitted),
             Err(_) | Ok(()) => Ok(Holding::Unknown),
@@ -218,7 +237,10 @@ fn is_judged(failure: &Failure, object: &ExternalSecret) -> bool {
         ) => is_of_this_spec(object),
         Failure::Spec(_)
         | Failure::Observe(
-            ObserveError::Store(_) | ObserveError::Path(_) | ObserveError::Read { cause: ReadError::Store(_), .. },
+            ObserveError::Store(_)
+            | ObserveError::Path(_)
+            | ObserveError::TooMuch { .. }
+            | ObserveError::Read { cause: ReadError::Store(_), .. },
         ) => false,
     }
 }

@@ -10,6 +10,7 @@ mod standbys;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -41,6 +42,8 @@ const TARGET: &str = "/namespaces/team/secrets/db";
 const POLICIES: [&str; 3] = ["Periodic", "OnChange", "CreatedOnce"];
 const PATHS: [&str; 3] = ["a", "b", "never-pushed"];
 const PROPERTIES: [&str; 3] = ["one", "two", "never-pushed"];
+/// Where the first store leads after an edit.
+const OTHER_MOUNT: &str = "other";
 const STORES: [&str; 3] = ["vault", "same-server", "nowhere"];
 /// Longer than a standby can lag.
 const CAUGHT_UP: Duration = Duration::from_secs(10);
@@ -107,6 +110,8 @@ struct World {
     spec: Spec,
     says: BTreeMap<Spot, Says>,
     writes: u32,
+    /// Whether the first store was edited to lead to another mount.
+    is_moved: Arc<AtomicBool>,
 }
 
 impl World {
@@ -114,13 +119,26 @@ impl World {
     async fn synced(policy: &'static str) -> Self {
         let (api, server) = (ApiServer::default(), FakeStore::new());
         let context = Context::on(api.cluster());
-        let pull = Pull::new(context.clone(), opening(&server), Arc::new(Records::default()));
+        let is_moved = Arc::new(AtomicBool::new(false));
+        let pull = Pull::new(context.clone(), opening(&server, &is_moved), Arc::new(Records::default()));
         let wakeups = context.feed.wakeups().unwrap();
         let spec = Spec::Reads { spot: (0, 0), store: 0 };
         let object = object(policy, spec, 1);
         let says = BTreeMap::new();
-        let mut world =
-            World { api, server, context, pull, wakeups, object, is_due: true, policy, spec, says, writes: 0 };
+        let mut world = World {
+            api,
+            server,
+            context,
+            pull,
+            wakeups,
+            object,
+            is_due: true,
+            policy,
+            spec,
+            says,
+            writes: 0,
+            is_moved,
+        };
         world.show();
         for path in 0..2 {
             world.push(path).await;
@@ -179,7 +197,8 @@ impl World {
 
     fn restart(&mut self) {
         self.context = Context::on(self.api.cluster());
-        self.pull = Pull::new(self.context.clone(), opening(&self.server), Arc::new(Records::default()));
+        let opening = opening(&self.server, &self.is_moved);
+        self.pull = Pull::new(self.context.clone(), opening, Arc::new(Records::default()));
         self.wakeups = self.context.feed.wakeups().unwrap();
         self.is_due = true;
     }
@@ -271,11 +290,14 @@ impl World {
     }
 }
 
-fn opening(server: &FakeStore) -> Opening {
-    let server = server.clone();
-    Opening::by(move |_, store| match store.name == STORES[2] {
-        true => Err(StoreRefusal::NotFound { store: StoreName::cluster(STORES[2]) }),
-        false => Ok(Arc::new(server.with_identity(&store.name)) as Arc<dyn StoreClient>),
+fn opening(server: &FakeStore, is_moved: &Arc<AtomicBool>) -> Opening {
+    let (server, is_moved) = (server.clone(), is_moved.clone());
+    Opening::by(move |_, store| match store.name.as_str() {
+        "nowhere" => Err(StoreRefusal::NotFound { store: StoreName::cluster(STORES[2]) }),
+        "vault" if is_moved.load(Ordering::Relaxed) => {
+            Ok(Arc::new(server.with_identity("vault, edited").with_mount(OTHER_MOUNT)) as Arc<dyn StoreClient>)
+        }
+        name => Ok(Arc::new(server.with_identity(name)) as Arc<dyn StoreClient>),
     })
 }
 

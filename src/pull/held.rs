@@ -115,7 +115,7 @@ impl<S: Stores> Pull<S> {
             Paths::Moved => Freshness::Shared,
             Paths::AsRead => Freshness::Since(Instant::now()),
         };
-        match observe::read(feed, name, &located, freshness, past).await {
+        match observe::read(feed, name, &located, freshness, past, observe::deadline()).await {
             // Also if a version went back, because no value is used.
             Ok(read) => {
                 let judged = match rendered.is_earlier() {

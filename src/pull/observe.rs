@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures::future::try_join_all;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
 use super::bound::Reads;
 use super::desired::{Deletion, Desired, Reference};
-use super::inputs::Resource;
+use super::inputs::{Resource, Sessions};
 use super::plan::{Presence, Snapshot, TargetState};
 use super::records::{Record, Rendering};
 use crate::api::path_status::PulledPath;
@@ -27,6 +27,11 @@ use crate::store::{Site, StoreClient, StoreError, StoreName, StoreRefusal, Store
 
 /// How many places are asked for at a time.
 const CONCURRENT: usize = 8;
+/// How many paths are read at a time. What each of them holds is known only then.
+pub const CONCURRENT_READS: usize = 32;
+/// The most that the paths of one spec may hold together, in bytes; the same as for the sources of a
+/// push. A target holds at most a sixteenth of it.
+const MOST_READ: usize = 16 * 1024 * 1024;
 /// How long places are asked for, and then paths are read. A spec may name a thousand slow stores,
 /// and a reconcile keeps a turn from others as long as it lasts.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -56,6 +61,20 @@ pub enum ObserveError {
         /// The cause.
         cause: ReadError,
     },
+    /// The paths hold too much together.
+    #[error(
+        "the paths that it reads hold more than {} MiB together, and {store} {path} has {} KiB of it: name fewer paths, or \
+         move what nobody reads out of them",
+        MOST_READ >> 20, bytes >> 10
+    )]
+    TooMuch {
+        /// `Kind/name` of the store at which the limit was reached.
+        store: String,
+        /// `mount/path` of it.
+        path: String,
+        /// How much it holds.
+        bytes: usize,
+    },
     /// The cluster.
     #[error(transparent)]
     Cluster(ClusterError),
@@ -71,6 +90,7 @@ impl ObserveError {
             | ObserveError::Read { cause: ReadError::WentBack { .. }, .. }
             | ObserveError::Path(_)
             | ObserveError::Moved { .. }
+            | ObserveError::TooMuch { .. }
             | ObserveError::Cluster(_) => false,
         }
     }
@@ -227,12 +247,12 @@ pub fn recall(feed: &Feed, desired: &Desired, located: &[Located], past: Past<'_
         let (store, path) = (super::plan::store_name(reference), source.path.to_string());
         let of_path = past.paths.iter().filter(|past| past.store == store && past.path == path);
         let versions = of_path.filter_map(|past| {
-            let created = past.created_at.as_ref().map(|created| created.0);
-            Some((u64::try_from(past.version?).ok()?, created))
+            // Without the time, an entry that was created again would look like an older version.
+            Some((u64::try_from(past.version?).ok()?, past.created_at.as_ref()?.0))
         });
         // Others may be pinned ones.
         if let Some((version, created)) = versions.max() {
-            feed.recall(&name, source, version, created);
+            feed.recall(&name, source, version, Some(created));
         }
     }
 }
@@ -255,23 +275,32 @@ pub struct Past<'a> {
     pub rendering: Option<&'a Rendering>,
 }
 
-/// Reads every path, each once however it is spelled, concurrently.
+/// Reads every path until the `deadline`, each once however it is spelled, and some at a time.
 pub async fn read(
     feed: &Feed,
     name: &Name,
     located: &[Located],
     freshness: Freshness,
     past: Past<'_>,
+    deadline: Instant,
 ) -> Result<ReadPaths, ObserveError> {
     let mut places: BTreeMap<_, &Located> = BTreeMap::new();
     for located in located {
         places.entry(place(located)).or_insert(located);
     }
-    let deadline = deadline();
+    let total = &AtomicUsize::new(0);
     let reads = places.into_iter().map(|(place, located)| async move {
         let (reference, source) = (&located.reference, &located.source);
         match in_time(reference, source.client.as_ref(), deadline, feed.read(name, source, freshness)).await {
-            Ok(entry) => Ok(((place, entry), None)),
+            Ok(entry) => {
+                let bytes = entry.bytes();
+                let total = total.fetch_add(bytes, Ordering::Relaxed) + bytes;
+                let (store, path) = (super::plan::store_name(reference), source.path.to_string());
+                match total > MOST_READ {
+                    true => Err(ObserveError::TooMuch { store, path, bytes }),
+                    false => Ok(((place, entry), None)),
+                }
+            }
             Err(error) => match &error {
                 ObserveError::Read { cause: ReadError::WentBack { now, .. }, .. } => {
                     let entry = Arc::new(now.entry());
@@ -281,11 +310,14 @@ pub async fn read(
                 | ObserveError::Store(_)
                 | ObserveError::Path(_)
                 | ObserveError::Moved { .. }
+                | ObserveError::TooMuch { .. }
                 | ObserveError::Cluster(_) => Err(error),
             },
         }
     });
-    let (entries, refused): (BTreeMap<_, Arc<Entry>>, Vec<_>) = try_join_all(reads).await?.into_iter().unzip();
+    let reads: Vec<_> = reads.collect();
+    let read: Vec<_> = stream::iter(reads).buffered(CONCURRENT_READS).try_collect().await?;
+    let (entries, refused): (BTreeMap<_, Arc<Entry>>, Vec<_>) = read.into_iter().unzip();
     let went_back = refused.into_iter().flatten().next();
     if went_back.is_none() {
         check_whole(located, &entries)?;
@@ -341,13 +373,17 @@ fn is_later(version: u64, before: Option<&PulledPath>) -> bool {
 }
 
 /// The target as our last write left it, if that may be relied on, else the live one. A write that
-/// relies on the former has its state as a precondition, and reads the target if that fails.
+/// relies on the former has its state as a precondition, and reads the target if that fails. After an
+/// edit of a store the data may be from elsewhere, and only the live target says from where it was.
 pub async fn target(
     cluster: &Cluster,
     desired: &Desired,
+    opened: &OpenStores,
     record: Option<&Record>,
 ) -> Result<TargetState, ClusterError> {
-    let unchanged = record.filter(|record| record.inputs.resource == Resource::of(desired));
+    let stores = Sessions::of(opened).identities();
+    let is_from_there = |record: &Record| record.rendered_from.as_ref().is_some_and(|from| from.stores == stores);
+    let unchanged = record.filter(|record| record.inputs.resource == Resource::of(desired) && is_from_there(record));
     match unchanged.and_then(|record| record.target.as_ref()) {
         // Removed keys, and data that cannot be changed, need a read first.
         Some((name, written))

@@ -313,7 +313,7 @@ fn write(desired: &Desired, target: Target, state: TargetState) -> Result<Step, 
     }
 }
 
-fn update(desired: &Desired, target: Target, live: Box<Live>) -> Result<Step, Refusal> {
+fn update(desired: &Desired, mut target: Target, live: Box<Live>) -> Result<Step, Refusal> {
     let same_data = live.data == target.data;
     // Adopting a Secret never deletes it: only a Secret that is already ours is recreated.
     let ours = matches!(whose(desired, &live), Whose::Ours);
@@ -323,14 +323,12 @@ fn update(desired: &Desired, target: Target, live: Box<Live>) -> Result<Step, Re
             false => Err(Refusal::OtherType { name: live_name(desired), kind: live.kind, wanted: target.kind }),
         };
     }
+    // A target that should no longer be immutable stays so until its data must change, with a warning.
+    let is_recreated = ours && desired.immutable_targets == ImmutableTargets::Recreate;
+    target.immutable |= live.immutable && same_data && !is_recreated;
     if live.immutable && (!same_data || !target.immutable) {
         return match desired.immutable_targets {
             ImmutableTargets::Recreate if ours => Ok(Step::Recreate(target, live.stamp)),
-            // A target that should no longer be immutable stays so until its data must change, with
-            // a warning.
-            ImmutableTargets::Leave | ImmutableTargets::Recreate if same_data => {
-                Ok(Step::Keep(Written { immutable: true, ..written(&target, live.stamp) }))
-            }
             ImmutableTargets::Leave | ImmutableTargets::Recreate => {
                 Err(Refusal::Immutable { name: live_name(desired) })
             }

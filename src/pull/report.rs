@@ -313,7 +313,7 @@ fn concerns_rendered(failure: &Failure) -> bool {
         Failure::Observe(ObserveError::Store(_) | ObserveError::Moved { .. } | ObserveError::Read { .. })
         | Failure::Refused(Refusal::NotPermitted(_)) => true,
         Failure::Spec(_)
-        | Failure::Observe(ObserveError::Path(_) | ObserveError::Cluster(_))
+        | Failure::Observe(ObserveError::Path(_) | ObserveError::TooMuch { .. } | ObserveError::Cluster(_))
         | Failure::Refused(_)
         | Failure::Halted(_)
         | Failure::Write(_) => false,
@@ -326,6 +326,7 @@ fn reason(failure: &Failure) -> Reason {
         Failure::Refused(refusal) => refusal.reason(),
         Failure::Halted(_) => Reason::MassDeletionBlocked,
         Failure::Observe(ObserveError::Path(_)) => Reason::InvalidSpec,
+        Failure::Observe(ObserveError::TooMuch { .. }) => Reason::TooLarge,
         // A store that could not be reached is a failed read like any other.
         Failure::Observe(ObserveError::Store(StoreRefusal::Failed(_)))
         | Failure::Observe(ObserveError::Read { .. } | ObserveError::Moved { .. } | ObserveError::Cluster(_))
@@ -373,13 +374,15 @@ fn requeue(failure: &Failure, desired: Option<&Desired>) -> Requeue {
     match failure {
         Failure::Spec(_) | Failure::Observe(ObserveError::Path(_)) => Requeue::AwaitChange,
         Failure::Observe(error) if error.is_throttled() => Requeue::Throttled,
-        Failure::Refused(Refusal::Terminating { .. }) | Failure::Observe(_) => Requeue::BackOff,
         Failure::Write(ClusterError::NamespaceTerminating { .. }) => Requeue::AwaitChange,
-        Failure::Write(_) => Requeue::BackOff,
-        Failure::Refused(_) | Failure::Halted(_) => Requeue::After(match desired.map(|desired| desired.refresh) {
-            Some(Refresh::Follow(interval)) => interval.max(Duration::from_secs(1)),
-            Some(Refresh::OnChange | Refresh::Once) | None => UNSYNCED_RETRY,
-        }),
+        Failure::Refused(Refusal::Terminating { .. }) | Failure::Write(_) => Requeue::BackOff,
+        Failure::Observe(ObserveError::TooMuch { .. }) | Failure::Refused(_) | Failure::Halted(_) => {
+            Requeue::After(match desired.map(|desired| desired.refresh) {
+                Some(Refresh::Follow(interval)) => interval.max(Duration::from_secs(1)),
+                Some(Refresh::OnChange | Refresh::Once) | None => UNSYNCED_RETRY,
+            })
+        }
+        Failure::Observe(_) => Requeue::BackOff,
     }
 }
 

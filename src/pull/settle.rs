@@ -65,13 +65,15 @@ impl<S: Stores> Pull<S> {
         observe::subscribe(feed, name, &located, until_synced(desired));
         let past = Past::of(object, record);
         observe::recall(feed, desired, &located, past);
-        let read = observe::read(feed, name, &located, freshness, past).await.map_err(Failure::Observe)?;
+        let read = observe::read(feed, name, &located, freshness, past, observe::deadline())
+            .await
+            .map_err(Failure::Observe)?;
         let ReadPaths { snapshots, went_back } = read;
         if let Some(went_back) = went_back {
             self.check_permission(object, desired, &snapshots).await?;
             return Err(Failure::Observe(went_back));
         }
-        let (applied, versions, notes) = self.settle(object, desired, record, snapshots).await?;
+        let (applied, versions, notes) = self.settle(object, desired, record, opened, snapshots).await?;
         self.retire_former(object, desired).await?;
         let is_synced = is_synced(object, desired, &applied, &versions);
         if is_synced && !matches!(desired.refresh, Refresh::Follow(_)) {
@@ -99,12 +101,13 @@ impl<S: Stores> Pull<S> {
         object: &ExternalSecret,
         desired: &Desired,
         record: Option<&Record>,
+        opened: &OpenStores,
         snapshots: Vec<(Reference, Snapshot)>,
     ) -> Result<(Applied, Vec<PathVersion>, Vec<String>), Failure> {
         let cluster = &self.context.cluster;
         let consumer = self.consumer(desired, &snapshots).await.map_err(Failure::Write)?;
         let name = Name::new(&desired.namespace, &desired.name);
-        let mut target = observe::target(cluster, desired, record).await.map_err(Failure::Write)?;
+        let mut target = observe::target(cluster, desired, opened, record).await.map_err(Failure::Write)?;
         let mut attempt = 1;
         loop {
             let unseen = matches!(target, TargetState::AsWritten(_));
@@ -188,7 +191,7 @@ impl<S: Stores> Pull<S> {
     /// without a consent that was given back since, nothing is deleted.
     pub(super) async fn refuse(&self, object: &ExternalSecret, desired: &Desired, refusal: Refusal) -> Failure {
         let gone = async {
-            match self.take_target(object, desired, &refusal, |_| true).await? {
+            match self.take_target(object, desired, &refusal, None, |_| true).await? {
                 Taken::Target => self.retire_former(object, desired).await,
                 Taken::Nothing => Ok(()),
             }
@@ -199,20 +202,23 @@ impl<S: Stores> Pull<S> {
         }
     }
 
-    /// The same for an earlier spec that a status shows. The target may have been rendered from another
-    /// one since, without the status: then nothing is deleted. Nor are former targets: one that is
-    /// former to an earlier spec may be the present one.
+    /// The same for an earlier spec that a status shows, of which the producers of these stores and
+    /// paths take their values back. What was read `since` then is judged. The target may have been
+    /// rendered from other paths since, without the status: then nothing is deleted. Nor are former
+    /// targets: one that is former to an earlier spec may be the present one.
     pub(super) async fn refuse_earlier(
         &self,
         object: &ExternalSecret,
         earlier: &Desired,
         refusal: &Refusal,
+        taken_back: &BTreeSet<(String, String)>,
+        since: Option<Instant>,
     ) -> Result<Taken, Failure> {
-        self.take_target(object, earlier, refusal, |target| match (target, refusal) {
-            (TargetState::Present(live), Refusal::NotPermitted(denial)) => {
-                plan::places(&live.annotations).is_none_or(|from| from.contains(&denial.place()))
+        self.take_target(object, earlier, refusal, since, |target| match target {
+            TargetState::Present(live) => {
+                plan::places(&live.annotations).is_none_or(|from| !from.is_disjoint(taken_back))
             }
-            _unknown => true,
+            TargetState::Absent | TargetState::AsWritten(_) => true,
         })
         .await
     }
@@ -222,6 +228,7 @@ impl<S: Stores> Pull<S> {
         object: &ExternalSecret,
         desired: &Desired,
         refusal: &Refusal,
+        since: Option<Instant>,
         concerns: impl Fn(&TargetState) -> bool,
     ) -> Result<Taken, Failure> {
         let Refusal::NotPermitted(denial) = refusal else { return Ok(Taken::Nothing) };
@@ -238,7 +245,7 @@ impl<S: Stores> Pull<S> {
             self.confirm(object).await.map_err(Failure::Write)?;
         }
         // Last, because the consent may be given back during any of these requests.
-        if self.context.feed.may_lack_consents(&Name::new(&desired.namespace, &desired.name)) {
+        if self.context.feed.may_lack_consents(&Name::new(&desired.namespace, &desired.name), since) {
             let cause = ReadError::Store(StoreError::Stale { path: denial.path.clone() });
             return Err(Failure::Observe(ObserveError::Read { store: denial.store.clone(), cause }));
         }
@@ -269,7 +276,8 @@ impl<S: Stores> Pull<S> {
     ) -> Result<(), Failure> {
         let consumer = self.consumer(earlier, snapshots).await.map_err(Failure::Write)?;
         let Err(refusal) = consent::check(earlier, snapshots, &consumer) else { return Ok(()) };
-        self.refuse_earlier(object, earlier, &refusal).await?;
+        let taken_back = consent::taken_back(earlier, snapshots, &consumer);
+        self.refuse_earlier(object, earlier, &refusal, &taken_back, None).await?;
         Err(Failure::Refused(refusal))
     }
 

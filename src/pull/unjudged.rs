@@ -24,6 +24,7 @@ pub fn by(failure: &Failure) -> Option<Unjudged> {
         | Failure::Observe(
             ObserveError::Path(_)
             | ObserveError::Moved { .. }
+            | ObserveError::TooMuch { .. }
             | ObserveError::Read { cause: ReadError::WentBack { .. }, .. }
             | ObserveError::Store(
                 StoreRefusal::NotFound { .. }

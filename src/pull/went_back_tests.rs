@@ -135,6 +135,22 @@ fn path() -> RemotePath {
     RemotePath::parse(Some("secret"), "db").unwrap()
 }
 
+/// The status tells no time of creation, because the definition in the cluster is older. A number alone
+/// does not show that a version went back.
+#[tokio::test]
+async fn an_entry_that_was_created_again_is_followed_although_the_status_tells_no_times() {
+    let mut world = World::restored("Periodic").await;
+    for object in world.objects.values_mut() {
+        object.status.as_mut().unwrap().paths.iter_mut().for_each(|path| path.created_at = None);
+    }
+    world.restart();
+    world.store.purge(&path());
+    world.store.put(&path(), BTreeMap::from([("password".to_owned(), RemoteValue::text("new"))]));
+    let (verdict, _) = world.reconcile("a").await;
+    assert!(verdict.ready, "{}", verdict.message);
+    assert_eq!(world.held("a").as_deref(), Some("new"));
+}
+
 /// Whoever follows refuses the version, and says so; whoever does not follow is as it was. The
 /// withdrawal reaches both.
 #[tokio::test]

@@ -110,7 +110,7 @@ impl Index {
         if !pushed.live {
             path.removed = Some(pushed.version);
         }
-        self.number_anew(site, seen);
+        self.number_anew(site, seen, now);
         seen
     }
 
@@ -140,14 +140,16 @@ impl Index {
     /// The path's latest version is this one. Higher numbers, and the same number with another time
     /// of creation, are from before the entry was removed and created again, and so is a read that
     /// showed one, also if its reconcile has not ended.
-    pub(super) fn number_anew(&mut self, site: &Site, latest: Seen) {
+    pub(super) fn number_anew(&mut self, site: &Site, latest: Seen, now: Instant) {
         let names: Vec<Name> =
             self.paths.get(site).into_iter().flat_map(|path| path.consumers.iter().cloned()).collect();
         for name in names {
             for (read, held) in self.consumers.get_mut(&name).into_iter().flat_map(|consumer| &mut consumer.sources) {
                 if read.site == *site && read.version.is_none() {
                     held.rendered = held.rendered.filter(|rendered| rendered.is_of_entry(latest));
-                    held.taken = held.taken.filter(|taken| taken.seen.is_of_entry(latest));
+                    if held.taken.take_if(|taken| !taken.seen.is_of_entry(latest)).is_some() {
+                        held.outdated = Some(now);
+                    }
                 }
             }
         }

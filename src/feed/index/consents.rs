@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::{Access, Consumer, Index, LONGEST_LAG, Path, Superseded};
+use super::{Access, Consumer, Index, LONGEST_LAG, Path, Superseded, Taken};
 use crate::domain::object_name::Name;
 use crate::feed::{Follow, Labels, Seen};
 use crate::store::Site;
@@ -91,15 +91,18 @@ impl Index {
         }
     }
 
-    /// Whether what a consumer has read may show superseded consents. Much may have been waited for
-    /// since, so the time of the read counts.
-    pub fn may_lack_consents(&self, name: &Name) -> bool {
+    /// Whether what a consumer has read may show superseded consents, or was judged by superseded
+    /// labels. Much may have been waited for since, so the time of the read counts.
+    /// Only what was read `since` then counts, if it is given.
+    pub fn may_lack_consents(&self, name: &Name, since: Option<Instant>) -> bool {
         let Some(Consumer { sources, asked, .. }) = self.consumers.get(name).map(Box::as_ref) else { return false };
+        let counts = |at: Instant| since.is_none_or(|since| at >= since);
         let taken = sources.iter().filter_map(|(read, held)| Some((&read.site, held.taken?)));
-        let asked = asked.iter().map(|(site, taken)| (site, *taken));
-        taken.chain(asked).any(|(site, taken)| {
-            self.lacks_consents(site, taken.seen, taken.begun) || self.is_outdated(site, taken.begun)
-        })
+        let mut taken = taken.chain(asked.iter().map(|(site, taken)| (site, *taken)));
+        sources.iter().filter_map(|(_, held)| held.outdated).any(counts)
+            || taken.any(|(site, Taken { seen, begun })| {
+                counts(begun) && (self.lacks_consents(site, seen, begun) || self.is_outdated(site, begun))
+            })
     }
 
     /// Whether the consents of a path changed after a read of it began.

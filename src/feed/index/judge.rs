@@ -46,7 +46,7 @@ impl Index {
             woken.extend(self.permit(site, begun, now));
         }
         if !lagging && !overtaken {
-            self.number_anew(site, seen);
+            self.number_anew(site, seen, now);
             woken.extend(self.wake_behind(site, seen, now));
         }
         if lacks_consents {
@@ -117,7 +117,7 @@ impl Index {
         let is_hinted = path.is_hinted_after(begun) || path.awaits_hinted(now);
         self.heed_consents(&key.site, seen, begun, now);
         if is_another_entry {
-            self.number_anew(&key.site, seen);
+            self.number_anew(&key.site, seen, now);
         }
         if is_hinted || awaits_consents { Progress::Doubted } else { Progress::Good }
     }

@@ -17,7 +17,7 @@ impl Index {
         let judged = self.consumers.iter().filter(|(_, consumer)| consumer.labels == Labels::Decisive);
         let concerned = judged.filter(|(name, _)| namespaces(&name.namespace));
         let concerned: BTreeSet<Name> = concerned.map(|(name, _)| name.clone()).collect();
-        self.outdate(&concerned, |_| true);
+        self.outdate(&concerned, |_| true, now);
         self.wake(concerned, now)
     }
 
@@ -67,7 +67,7 @@ impl Index {
     pub(super) fn wake_behind(&mut self, site: &Site, seen: Seen, now: Instant) -> Vec<Name> {
         let behind = self.behind(site, seen);
         // They may still have the known version: if the number went back, only a read can show it.
-        self.outdate(&behind, |read| read.site == *site && read.version.is_none());
+        self.outdate(&behind, |read| read.site == *site && read.version.is_none(), now);
         self.wake(behind, now)
     }
 
@@ -92,16 +92,17 @@ impl Index {
             .filter(|(_, held)| held.source.client.identity() == identity)
             .map(|(name, _)| name.clone())
             .collect();
-        self.outdate(&readers, |read| read.site == *site && read.identity == *identity && read.version.is_none());
+        let is_meant = |read: &ReadKey| read.site == *site && read.identity == *identity && read.version.is_none();
+        self.outdate(&readers, is_meant, now);
         self.wake(readers, now)
     }
 
     /// Makes these consumers read again, whatever they have.
-    pub(super) fn outdate(&mut self, names: &BTreeSet<Name>, which: impl Fn(&ReadKey) -> bool) {
+    pub(super) fn outdate(&mut self, names: &BTreeSet<Name>, which: impl Fn(&ReadKey) -> bool, now: Instant) {
         for name in names {
             for (read, held) in self.consumers.get_mut(name).into_iter().flat_map(|consumer| &mut consumer.sources) {
                 if which(read) {
-                    held.taken = None;
+                    (held.taken, held.outdated) = (None, Some(now));
                 }
             }
         }

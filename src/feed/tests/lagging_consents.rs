@@ -92,7 +92,7 @@ async fn rf2_a_withdrawal_behind_a_standby_that_lags_for_long_is_heard_when_it_l
         lagging.lags_for(usize::MAX);
         let (seen, requests) = lagging.read().await;
         assert!(seen.is_empty() && requests == 6, "{way:?}: {seen:?} by {requests}");
-        assert!(lagging.feed.may_lack_consents(&lagging.name), "{way:?}");
+        assert!(lagging.feed.may_lack_consents(&lagging.name, None), "{way:?}");
         assert_eq!(lagging.read().await, (vec![], 1), "{way:?}: it is given time once");
         assert_eq!((lagging.check(Duration::from_secs(9)).await, lagging.woken()), (0, 0), "{way:?}");
         lagging.lags_for(0);
@@ -101,7 +101,7 @@ async fn rf2_a_withdrawal_behind_a_standby_that_lags_for_long_is_heard_when_it_l
         assert_eq!(lagging.woken(), 1, "{way:?}");
         assert!(lagging.feed.is_behind(&lagging.name), "{way:?}");
         assert_eq!(lagging.read().await, (vec![TAKEN.to_owned()], 1), "{way:?}");
-        assert!(!lagging.feed.may_lack_consents(&lagging.name), "{way:?}");
+        assert!(!lagging.feed.may_lack_consents(&lagging.name, None), "{way:?}");
         assert_eq!((lagging.check(Duration::from_secs(60)).await, lagging.woken()), (0, 0), "{way:?}: once");
     }
 }
@@ -114,7 +114,7 @@ async fn rf2_a_read_that_may_show_former_consents_is_not_believed_because_time_p
         lagging.lags_for(usize::MAX);
         assert_eq!(lagging.read().await.0, [TAKEN], "{way:?}");
         lagging.feed.pass(Duration::from_secs(11));
-        assert!(lagging.feed.may_lack_consents(&lagging.name), "{way:?}");
+        assert!(lagging.feed.may_lack_consents(&lagging.name, None), "{way:?}");
     }
 }
 
@@ -129,11 +129,37 @@ async fn rf2_a_read_from_before_a_change_of_consents_is_not_believed() {
         feed.is_behind(name);
         feed.read(name, &source, Freshness::Shared).await.unwrap();
     }
-    assert!(!feed.may_lack_consents(&names[0]));
+    assert!(!feed.may_lack_consents(&names[0], None));
     // Nobody announces the change; the other one's read shows it.
     store.put_metadata(&path(AT), custom(&[TAKEN]));
     feed.read(&names[1], &source, Freshness::Since(Instant::now())).await.unwrap();
-    assert_eq!(names.each_ref().map(|name| feed.may_lack_consents(name)), [true, false]);
+    assert_eq!(names.each_ref().map(|name| feed.may_lack_consents(name, None)), [true, false]);
+}
+
+/// Labels of its namespace, or another version, change after the read. What was read since then is not
+/// concerned.
+#[tokio::test(start_paused = true)]
+async fn rf2_a_read_that_something_outdated_is_not_believed() {
+    for is_relabelled in [true, false] {
+        let (feed, store) = (Feed::new(), FakeStore::new());
+        store.put(&path(AT), data("1"));
+        let (source, name) = (source(&store, AT).await, consumer(0));
+        feed.subscribe(&name, vec![source.clone()], Follow::Every(HOUR));
+        feed.judged_by(&name, Labels::Decisive);
+        feed.read(&name, &source, Freshness::Shared).await.unwrap();
+        assert!(!feed.may_lack_consents(&name, None));
+        match is_relabelled {
+            true => feed.labels_changed(|_| true),
+            false => {
+                store.put(&path(AT), data("2"));
+                feed.clone().check_all().await;
+            }
+        }
+        assert!(feed.may_lack_consents(&name, None));
+        assert!(!feed.may_lack_consents(&name, Some(Instant::now() + HOUR)), "of what is read later");
+        feed.read(&name, &source, Freshness::Since(Instant::now())).await.unwrap();
+        assert!(!feed.may_lack_consents(&name, None));
+    }
 }
 
 /// Nobody had read the former consents in this process, so nothing shows whether a read has them.
@@ -161,12 +187,12 @@ async fn rf2_a_consent_that_was_given_back_is_not_taken_again_by_a_standby_that_
     for way in WAYS {
         let mut lagging = Lagging::of(way, &[TAKEN], &[]).await;
         assert_eq!(lagging.read().await, (vec![], 1), "{way:?}");
-        assert!(!lagging.feed.may_lack_consents(&lagging.name));
+        assert!(!lagging.feed.may_lack_consents(&lagging.name, None));
         lagging.lags_for(usize::MAX);
         lagging.feed.clone().check_all().await;
         assert_eq!((lagging.woken(), lagging.feed.is_behind(&lagging.name)), (0, false), "{way:?}: by a check");
         assert_eq!(lagging.read().await.0, [TAKEN], "{way:?}");
-        assert!(lagging.feed.may_lack_consents(&lagging.name), "{way:?}: nothing is deleted for it");
+        assert!(lagging.feed.may_lack_consents(&lagging.name, None), "{way:?}: nothing is deleted for it");
         let elsewhere = super::source(&lagging.store, "platform-data/redis/b").await.site();
         assert!(!lagging.feed.lacks_consents(&elsewhere, &lagging.store.peek(&path(AT))), "of this path alone");
         lagging.lags_for(0);

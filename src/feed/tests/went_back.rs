@@ -63,6 +63,16 @@ async fn i4_what_one_consumer_accepts_changes_nothing_for_the_others() {
     }
 }
 
+/// Its values count for nobody, but its consents do.
+#[tokio::test]
+async fn rf2_the_consents_of_a_version_that_went_back_can_be_outdated_too() {
+    let (_, feed, source) = restored().await;
+    assert_eq!(read(&feed, 0, &source, anew()).await, Err(5));
+    assert!(!feed.may_lack_consents(&consumer(0), None));
+    feed.announce(&source.site(), Pushed::Consent);
+    assert!(feed.may_lack_consents(&consumer(0), None));
+}
+
 /// Once all have accepted it, it is what is known: whoever comes then has nothing to confirm.
 #[tokio::test]
 async fn what_all_consumers_accepted_is_known() {

@@ -74,7 +74,10 @@ async fn a_read_that_takes_longer_than_a_minute_fails_and_says_which_store_is_sl
     let located: Vec<Located> = observe::locate(&desired, &opened).await.unwrap();
     observe::subscribe(&feed, &name, &located, Follow::Never);
     let began = Instant::now();
-    let error = observe::read(&feed, &name, &located, Freshness::Shared, Past::default()).await.err().unwrap();
+    let error = observe::read(&feed, &name, &located, Freshness::Shared, Past::default(), observe::deadline())
+        .await
+        .err()
+        .unwrap();
     assert_eq!(began.elapsed(), MINUTE);
     assert!(error.to_string().starts_with("SecretStore/s-0001: https://s-0001 answers slowly"), "{error}");
     assert!(is_late::<()>(Err(error)));
