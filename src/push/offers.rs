@@ -170,14 +170,16 @@ impl Offers {
 
     /// The time runs for the offers of this PushSecret that are all that `holds` a removal. It stands
     /// still for those that it could not have removed anyway.
-    pub fn count(&self, me: &Owner, holds: &BTreeSet<(Site, String)>, patience: Patience) {
+    ///
+    /// The reconcile began with this `patience`, and ends `now`.
+    pub fn count(&self, me: &Owner, holds: &BTreeSet<(Site, String)>, patience: Patience, now: Instant) {
         let mut state = self.lock();
         for (at, offer) in state.offers.iter_mut().filter(|(at, _)| at.uid == me.uid) {
             let counts = holds.contains(&(at.site.clone(), at.property.clone()));
             if counts || patience.is_over(offer) {
-                offer.waited = patience.waited(offer);
+                offer.waited = Patience { now, ..patience }.waited(offer);
             }
-            (offer.counted_at, offer.is_counted) = (counts.then_some(patience.now), true);
+            (offer.counted_at, offer.is_counted) = (counts.then_some(now), true);
         }
     }
 

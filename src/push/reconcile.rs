@@ -460,7 +460,7 @@ impl<'a> Turn<'a> {
         let may_lose = apply::may_lose(&plan, wanted_stores, &reached.absent, &results);
         let held = arrival::held(&plan, &results, &places, |store| is_confirmed && may_lose(store));
         let now = self.world.instant + self.began.elapsed();
-        self.world.offers.count(&self.me, &held, Patience { now, ..self.patience() });
+        self.world.offers.count(&self.me, &held, self.patience(), now);
         self.world.offers.reached(&self.attempt, &arrival::reached(&plan, &results, &places, &self.me));
         self.world.offers.freed(&self.me, &arrival::freed(&plan, &results, &places));
         let fates = Fates::judge(aim, wanted_stores, &reached, &locations, &ledger, &results);

@@ -38,7 +38,13 @@ impl Offered {
 
     /// Time passes, and then its owner is reconciled in no time.
     async fn after(&mut self, seconds: u64, end: End) {
-        self.now += Duration::from_secs(seconds);
+        self.turn([seconds, 0], end).await;
+    }
+
+    /// Time passes, and then its owner is reconciled, which takes a while.
+    async fn turn(&mut self, [before, within]: [u64; 2], end: End) {
+        self.now += Duration::from_secs(before);
+        let began = self.patience();
         let (me, offers, key) = (owner_of("old"), &self.bench.offers, (site(), "username".to_owned()));
         offers.begin(&me, 1).await;
         offers.open(&me, Asking::from([(key.clone(), self.waiters())]), &|_, _| false);
@@ -47,7 +53,8 @@ impl Offered {
             End::Postponed => BTreeSet::new(),
             End::CutOff => return,
         };
-        offers.count(&me, &held, self.patience());
+        self.now += Duration::from_secs(within);
+        offers.count(&me, &held, began, self.now);
     }
 
     fn waiters(&self) -> Vec<Waiter> {
@@ -105,8 +112,17 @@ async fn one_that_nobody_is_asked_about_has_its_whole_time_left() {
         offered.now += Duration::from_secs(60);
         offered.bench.offers.begin(&owner_of("old"), 1).await;
         offered.bench.offers.open(&owner_of("old"), BTreeMap::from([(key.clone(), Vec::new())]), &|_, _| false);
-        offered.bench.offers.count(&owner_of("old"), &BTreeSet::new(), offered.patience());
+        offered.bench.offers.count(&owner_of("old"), &BTreeSet::new(), offered.patience(), offered.now);
     }
     offered.after(0, End::Held).await;
     assert_eq!(offered.left(), 600);
+}
+
+#[tokio::test]
+async fn an_owner_whose_own_requests_take_long_has_not_waited_meanwhile() {
+    let mut offered = Offered::new();
+    offered.after(0, End::Held).await;
+    offered.turn([590, 100], End::Postponed).await;
+    offered.after(0, End::Held).await;
+    assert_eq!(offered.left(), 600, "of the time before it, nobody knows");
 }
