@@ -360,9 +360,9 @@ pub fn release<'a>(
     changes
 }
 
-/// Withdraws the intent of `me` on a property, and with it the consent that followed, unless somebody
-/// else can have set that. A consent of a value that stays is restored if this is known: an owner that
-/// released the value may have left it.
+/// Withdraws the intent of `me` on a property, and restores the consent from before, if that is known
+/// and nobody else can have set one. If it is not known, the consent of a value stays: an owner that
+/// released the value may have left it. That of no value goes.
 pub fn withdraw(
     metadata: &CustomMetadata,
     property: &str,
@@ -373,7 +373,7 @@ pub fn withdraw(
     let mut changes = MetadataChanges::from([(intent_key(property, &me.uid), None)]);
     let (consent, token) = (consent::key(property), token(property));
     let is_ours_alone = !metadata.contains_key(&claim_key(property)) && rival(metadata, &token, me).is_none();
-    let former = if has_value { inquiry.narrowed.get(&consent) } else { Some(&None) };
+    let former = inquiry.narrowed.get(&consent).or((!has_value).then_some(&None));
     if is_ours_alone
         && let Some(former) = former
         && metadata.get(&consent) != former.as_ref()

@@ -218,6 +218,11 @@ impl<'a> View<'a> {
         self.entry.data().is_some_and(|data| data.contains_key(property))
     }
 
+    /// The same, or whether somebody can undelete a version that may have it.
+    fn may_have(&self, property: &str) -> bool {
+        self.has(property) || matches!(self.entry.state, EntryState::Deleted { .. })
+    }
+
     /// Whether the entry has data, or data that can be undeleted, and no mark.
     fn is_foreign(&self) -> bool {
         let filled = match self.entry.state {
@@ -304,7 +309,9 @@ impl<'a> View<'a> {
                 continue;
             }
             let state = self.claim_state(property);
+            let may_have_existed = self.goal.existing == Existing::Keep && self.has(property);
             let left = match &state {
+                ClaimState::Intended if may_have_existed => Some(Left::Existing),
                 ClaimState::Mine | ClaimState::Intended => None,
                 ClaimState::Claimable if self.is_foreign() => Some(Left::Unmarked),
                 ClaimState::Claimable if self.goal.existing == Existing::Claimed => Some(Left::Unclaimed),
@@ -318,6 +325,11 @@ impl<'a> View<'a> {
             match state {
                 ClaimState::Mine if is_offered => {
                     sorted.awaited.insert(property);
+                }
+                // Somebody else may have written it before we did.
+                ClaimState::Intended if may_have_existed => {
+                    sorted.releases.insert(property);
+                    sorted.left.extend(left.map(|left| (property.as_str(), left)));
                 }
                 // A taker must find it claimed by us, or by nobody.
                 ClaimState::Intended if is_offered => {
@@ -363,7 +375,7 @@ impl<'a> View<'a> {
         let intents: BTreeSet<&str> =
             wanted().filter(|property| metadata.contains_key(&claim::intent_key(property, &self.me.uid))).collect();
         let withdrawn =
-            |property: &&str| claim::withdraw(metadata, property, self.has(property), self.me, self.inquiry);
+            |property: &&str| claim::withdraw(metadata, property, self.may_have(property), self.me, self.inquiry);
         let withdraw = || Step::Settle(intents.iter().flat_map(withdrawn).collect());
         match obstacle {
             Obstacle::AskAfter(owner) => Step::AskAfter(owner),
@@ -488,7 +500,7 @@ impl<'a> View<'a> {
         let to_confirm = sorted.holds.iter().copied().filter(|property| self.claim_state(property) != ClaimState::Mine);
         let mut changes = claim::confirm(to_confirm, self.me);
         let released = sorted.drops.union(&sorted.releases).copied();
-        let has_value = |property: &str| self.has(property) && !sorted.drops.contains(property);
+        let has_value = |property: &str| self.may_have(property) && !sorted.drops.contains(property);
         changes.extend(claim::release(metadata, released, has_value, self.me, self.inquiry));
         // What stays without an owner is readable by nobody else than before.
         for property in self.goal.release.iter().filter(|property| self.has(property)) {

@@ -183,6 +183,23 @@ async fn an_intent_that_another_reconcile_withdraws_leaves_no_consent() {
     }
 }
 
+/// Somebody deleted the version of a value that its owner had released, and may undelete it. Another
+/// one announces the property, and gives up in a reconcile that knows nothing of the first one.
+#[tokio::test]
+async fn a_consent_of_a_version_that_can_be_undeleted_outlives_an_intent() {
+    let store = on(Counting::Refused);
+    push(&store, "a", &password("theirs", &["shop"])).await.unwrap();
+    push(&store, "a", &Goal { release: names(&["password"]), ..Goal::default() }).await.unwrap();
+    store.soft_delete(&path());
+    let mut metadata = store.peek(&path()).custom_metadata;
+    let announced = claim::intend(&metadata, ["password"], &owner("b"), &claim::Inquiry::default());
+    metadata.extend(announced.into_iter().filter_map(|(key, value)| Some((key, value?))));
+    store.put_metadata(&path(), metadata);
+    push(&store, "b", &Goal { release: names(&["password"]), ..Goal::default() }).await.unwrap();
+    assert_eq!(consent::of(&store.peek(&path()).custom_metadata, "password"), Some(only(&["shop"])));
+    assert!(!metadata_keys(&store).iter().any(|key| key.starts_with("intent.")));
+}
+
 /// Another takes a property of the same path meanwhile, so that the path is refused.
 #[tokio::test]
 async fn who_gives_up_leaves_the_consent_as_it_was() {

@@ -21,7 +21,7 @@ use crate::push::custom_metadata::MetadataGoal;
 use crate::push::entry::{Access, Applied, Applier, ApplyError, Owners, Recorder, Sight, Wrote};
 use crate::push::intents::{Intents, STALE_AFTER};
 use crate::push::offers::Offers;
-use crate::push::refusal::Refusal;
+use crate::push::refusal::{Left, Refusal};
 use crate::push::step::{Existing, Foreign, Goal, Removals};
 use crate::store::fake::{Counting, FakeStore, Fault, Operation};
 use crate::store::{PathKey, Site, StoreError};
@@ -331,6 +331,20 @@ async fn existing_properties_are_kept_and_never_deleted_when_asked() {
     let gone = Goal { existing: Existing::Keep, ..remove(&["password", "username"]) };
     push(&store, "a", &gone).await.unwrap();
     assert_eq!(texts(&store), expect(&[("password", "theirs")]));
+}
+
+/// It announced a property and stopped. Whether the value is its own, nothing shows.
+#[tokio::test]
+async fn what_may_have_existed_before_an_announced_write_is_kept() {
+    for (existing, kept) in [(Existing::Keep, true), (Existing::Replace, false)] {
+        let store = FakeStore::new();
+        announced(&store, &[(owner("a"), "password".to_owned())]);
+        store.put(&path(), data(&[("password", "theirs")]));
+        let applied = push(&store, "a", &Goal { existing, ..remove(&["password"]) }).await.unwrap();
+        assert_eq!(texts(&store).contains_key("password"), kept);
+        assert_eq!(applied.settled.left.get("password") == Some(&Left::Existing), kept);
+        assert_eq!(metadata_keys(&store), [claim::MARKER]);
+    }
 }
 
 #[tokio::test]
