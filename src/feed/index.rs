@@ -65,6 +65,8 @@ struct Consumer {
     accepted: BTreeMap<Site, Accepted>,
     /// Other paths whose consents concern it.
     heeded: Vec<Site>,
+    /// When the labels by which it is judged changed.
+    relabelled: Option<Instant>,
     /// What it has read for their consents alone since it last declared its paths.
     asked: Vec<(Site, Taken)>,
 }
@@ -245,6 +247,7 @@ impl Index {
             trouble,
             accepted,
             heeded: before.as_mut().map(|before| std::mem::take(&mut before.heeded)).unwrap_or_default(),
+            relabelled: None,
             asked: Vec::new(),
         };
         for mut source in sources {

@@ -92,16 +92,25 @@ pub fn of(wanted: &Wanted, snapshot: &Snapshot, target: &TargetState) -> Option<
     Some(if is_released { Presence::Removed } else { Presence::Missing })
 }
 
-/// Whether a property has an owner, or had one when it was last there. Whoever has announced a claim
-/// on a value that is there has written it, and is about to confirm the claim.
+/// Whether a property has an owner, or had one when it was last there.
 pub fn is_owned(property: &str, snapshot: &Snapshot) -> bool {
-    let metadata = &snapshot.entry.custom_metadata;
-    let is_announced =
-        || claim::is_announced(metadata, property) || claim::is_announced(metadata, &property::top(property));
     match snapshot.entry.data().is_some_and(|data| property::pick(data, property).is_some()) {
-        true => is_claimed(property, snapshot) || is_announced(),
+        true => is_claimed(property, snapshot) || is_new_and_announced(property, snapshot),
         false => is_claimed(property, snapshot) || snapshot.owned.contains(property),
     }
+}
+
+/// Whether a PushSecret that announced a claim on a property has just written it, and is about to
+/// confirm the claim. What was read before without an owner is a person's until then.
+fn is_new_and_announced(property: &str, snapshot: &Snapshot) -> bool {
+    let metadata = &snapshot.entry.custom_metadata;
+    let was_there = snapshot
+        .before
+        .as_ref()
+        .is_some_and(|before| before.properties.is_empty() || before.properties.iter().any(|known| known == property));
+    let is_announced =
+        claim::is_announced(metadata, property) || claim::is_announced(metadata, &property::top(property));
+    is_announced && (!was_there || snapshot.owned.contains(property))
 }
 
 fn is_claimed(property: &str, snapshot: &Snapshot) -> bool {
@@ -144,6 +153,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::path_status::PulledPath;
     use crate::domain::remote::{Entry, RemoteValue};
     use crate::domain::secret::SecretBytes;
     use crate::domain::target::Stamp;
@@ -247,6 +257,10 @@ mod tests {
         let metadata = &mut Arc::get_mut(&mut announced.entry).unwrap().custom_metadata;
         metadata.insert(claim::intent_key("note", "u"), "it is confirmed in a moment".to_owned());
         assert!(super::is_owned("note", &announced) && !super::is_owned("password", &announced));
+        announced.before = Some(PulledPath { properties: vec!["note".into()], ..PulledPath::default() });
+        assert!(!super::is_owned("note", &announced), "it was there before somebody announced anything");
+        announced.owned.insert("note".to_owned());
+        assert!(super::is_owned("note", &announced));
     }
 
     #[test]

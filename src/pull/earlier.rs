@@ -233,14 +233,12 @@ fn is_judged(failure: &Failure, object: &ExternalSecret) -> bool {
         | Failure::Observe(
             ObserveError::Cluster(_)
             | ObserveError::Moved { .. }
+            | ObserveError::TooMuch { .. }
             | ObserveError::Read { cause: ReadError::WentBack { .. }, .. },
         ) => is_of_this_spec(object),
         Failure::Spec(_)
         | Failure::Observe(
-            ObserveError::Store(_)
-            | ObserveError::Path(_)
-            | ObserveError::TooMuch { .. }
-            | ObserveError::Read { cause: ReadError::Store(_), .. },
+            ObserveError::Store(_) | ObserveError::Path(_) | ObserveError::Read { cause: ReadError::Store(_), .. },
         ) => false,
     }
 }

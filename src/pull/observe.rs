@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
@@ -63,17 +64,15 @@ pub enum ObserveError {
     },
     /// The paths hold too much together.
     #[error(
-        "the paths that it reads hold more than {} MiB together, and {store} {path} has {} KiB of it: name fewer paths, or \
-         move what nobody reads out of them",
-        MOST_READ >> 20, bytes >> 10
+        "the paths that it reads hold more than {} MiB together, most of it {path} of {store}: name fewer paths, or move \
+         what nobody reads out of them",
+        MOST_READ >> 20
     )]
     TooMuch {
-        /// `Kind/name` of the store at which the limit was reached.
+        /// `Kind/name` of the store of the largest path.
         store: String,
         /// `mount/path` of it.
         path: String,
-        /// How much it holds.
-        bytes: usize,
     },
     /// The cluster.
     #[error(transparent)]
@@ -261,9 +260,9 @@ pub fn recall(feed: &Feed, desired: &Desired, located: &[Located], past: Past<'_
 pub struct ReadPaths {
     /// One snapshot for each reference.
     pub snapshots: Vec<(Reference, Snapshot)>,
-    /// Why no value of them may be used: a version went back. Who may read it is not versioned, so the
-    /// snapshots still show that.
-    pub went_back: Option<ObserveError>,
+    /// Why no value of them may be used: a version went back, or they hold too much. Who may read them
+    /// is not versioned, and takes no room, so the snapshots still show that.
+    pub unusable: Option<ObserveError>,
 }
 
 /// What is known from before a read.
@@ -288,18 +287,16 @@ pub async fn read(
     for located in located {
         places.entry(place(located)).or_insert(located);
     }
-    let total = &AtomicUsize::new(0);
+    let (total, sizes) = (&AtomicUsize::new(0), &Mutex::new(Vec::new()));
     let reads = places.into_iter().map(|(place, located)| async move {
         let (reference, source) = (&located.reference, &located.source);
         match in_time(reference, source.client.as_ref(), deadline, feed.read(name, source, freshness)).await {
             Ok(entry) => {
                 let bytes = entry.bytes();
-                let total = total.fetch_add(bytes, Ordering::Relaxed) + bytes;
-                let (store, path) = (super::plan::store_name(reference), source.path.to_string());
-                match total > MOST_READ {
-                    true => Err(ObserveError::TooMuch { store, path, bytes }),
-                    false => Ok(((place, entry), None)),
-                }
+                let is_too_much = total.fetch_add(bytes, Ordering::Relaxed) + bytes > MOST_READ;
+                sizes.lock().push((bytes, located));
+                let entry = if is_too_much { Arc::new(entry.outline().entry()) } else { entry };
+                Ok(((place, entry), None))
             }
             Err(error) => match &error {
                 ObserveError::Read { cause: ReadError::WentBack { now, .. }, .. } => {
@@ -318,8 +315,9 @@ pub async fn read(
     let reads: Vec<_> = reads.collect();
     let read: Vec<_> = stream::iter(reads).buffered(CONCURRENT_READS).try_collect().await?;
     let (entries, refused): (BTreeMap<_, Arc<Entry>>, Vec<_>) = read.into_iter().unzip();
-    let went_back = refused.into_iter().flatten().next();
-    if went_back.is_none() {
+    let is_too_much = total.load(Ordering::Relaxed) > MOST_READ;
+    let unusable = refused.into_iter().flatten().next().or_else(|| is_too_much.then(|| too_much(&sizes.lock())));
+    if unusable.is_none() {
         check_whole(located, &entries)?;
     }
     let snapshots = located
@@ -333,7 +331,7 @@ pub async fn read(
             Some((located.reference.clone(), Snapshot { path, entry, presence, before, owned }))
         })
         .collect();
-    Ok(ReadPaths { snapshots, went_back })
+    Ok(ReadPaths { snapshots, unusable })
 }
 
 impl<'a> Past<'a> {
@@ -424,6 +422,16 @@ fn check_whole(located: &[Located], entries: &BTreeMap<Place, Arc<Entry>>) -> Re
         }
     }
     Ok(())
+}
+
+fn too_much(sizes: &[(usize, &Located)]) -> ObserveError {
+    // Of several that are as large, always the same one is named.
+    let largest = sizes.iter().max_by_key(|(bytes, located)| (*bytes, located.source.path.to_string()));
+    let named = |(_, located): &(usize, &Located)| {
+        (super::plan::store_name(&located.reference), located.source.path.to_string())
+    };
+    let (store, path) = largest.map(named).unwrap_or_default();
+    ObserveError::TooMuch { store, path }
 }
 
 fn read_error(reference: &Reference, cause: ReadError) -> ObserveError {

@@ -152,10 +152,7 @@ pub fn plan(desired: &Desired, observed: Observed) -> Result<Plan, Refusal> {
             let target = render(desired, data, &versions)?;
             let immutable = target.immutable;
             let step = write(desired, target, observed.target)?;
-            if let Step::Keep(written) = &step
-                && written.immutable
-                && !immutable
-            {
+            if step.leaves_immutable() && !immutable {
                 notes.push(format!(
                     "Secret {} is still immutable: delete it, or annotate this ExternalSecret with {}: \"true\", to let \
                      Waypost create it again",
@@ -309,6 +306,19 @@ fn write(desired: &Desired, target: Target, state: TargetState) -> Result<Step, 
         TargetState::Present(live) => {
             check_owner(desired, &live)?;
             update(desired, target, live)
+        }
+    }
+}
+
+impl Step {
+    /// Whether the data of the target cannot be changed afterwards.
+    fn leaves_immutable(&self) -> bool {
+        match self {
+            Step::Keep(written) => written.immutable,
+            Step::Create(target) | Step::Apply(target, _) | Step::Replace(target, ..) | Step::Recreate(target, _) => {
+                target.immutable
+            }
+            Step::Delete(_) | Step::StayAbsent => false,
         }
     }
 }

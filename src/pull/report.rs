@@ -28,6 +28,8 @@ const MOST_WARNINGS: usize = 3;
 pub const REMOVED_BY_PUSH: &str = "a PushSecret removed it";
 /// When a resource that is read once is tried again until it was synced.
 const UNSYNCED_RETRY: Duration = Duration::from_secs(3600);
+/// When paths that hold too much are read again at the earliest.
+const TOO_MUCH_RETRY: Duration = Duration::from_secs(300);
 /// Added to the message of a resource that is read once, if its spec was edited afterwards.
 const SPEC_EDITED: &str = "; the spec was edited since, and the store is not read again, as refreshPolicy or refreshInterval asks: \
      delete the Secret, and Waypost creates it again";
@@ -376,13 +378,17 @@ fn requeue(failure: &Failure, desired: Option<&Desired>) -> Requeue {
         Failure::Observe(error) if error.is_throttled() => Requeue::Throttled,
         Failure::Write(ClusterError::NamespaceTerminating { .. }) => Requeue::AwaitChange,
         Failure::Refused(Refusal::Terminating { .. }) | Failure::Write(_) => Requeue::BackOff,
-        Failure::Observe(ObserveError::TooMuch { .. }) | Failure::Refused(_) | Failure::Halted(_) => {
-            Requeue::After(match desired.map(|desired| desired.refresh) {
-                Some(Refresh::Follow(interval)) => interval.max(Duration::from_secs(1)),
-                Some(Refresh::OnChange | Refresh::Once) | None => UNSYNCED_RETRY,
-            })
-        }
+        Failure::Observe(ObserveError::TooMuch { .. }) => Requeue::After(again(desired).max(TOO_MUCH_RETRY)),
         Failure::Observe(_) => Requeue::BackOff,
+        Failure::Refused(_) | Failure::Halted(_) => Requeue::After(again(desired)),
+    }
+}
+
+/// When what only an edit changes is looked at again.
+fn again(desired: Option<&Desired>) -> Duration {
+    match desired.map(|desired| desired.refresh) {
+        Some(Refresh::Follow(interval)) => interval.max(Duration::from_secs(1)),
+        Some(Refresh::OnChange | Refresh::Once) | None => UNSYNCED_RETRY,
     }
 }
 

@@ -68,10 +68,10 @@ impl<S: Stores> Pull<S> {
         let read = observe::read(feed, name, &located, freshness, past, observe::deadline())
             .await
             .map_err(Failure::Observe)?;
-        let ReadPaths { snapshots, went_back } = read;
-        if let Some(went_back) = went_back {
+        let ReadPaths { snapshots, unusable } = read;
+        if let Some(unusable) = unusable {
             self.check_permission(object, desired, &snapshots).await?;
-            return Err(Failure::Observe(went_back));
+            return Err(Failure::Observe(unusable));
         }
         let (applied, versions, notes) = self.settle(object, desired, record, opened, snapshots).await?;
         self.retire_former(object, desired).await?;

@@ -407,10 +407,15 @@ fn an_empty_value_and_a_target_that_stays_immutable_are_told() {
     assert_eq!(notes(live_entry(1, ONE), TargetState::Absent), [""; 0]);
     let [note] = notes(live_entry(2, r#"{"password": ""}"#), TargetState::Absent).try_into().unwrap();
     assert!(note.contains("\"password\" is empty"), "{note}");
-    let mut live = standing(&desired, live_entry(1, ONE));
-    live.immutable = true;
-    let [note] = notes(live_entry(1, ONE), TargetState::Present(live)).try_into().unwrap();
-    assert!(note.contains("still immutable") && note.contains("recreate-immutable"), "{note}");
+    for is_edited in [false, true] {
+        let mut live = standing(&desired, live_entry(1, ONE));
+        live.immutable = true;
+        if is_edited {
+            live.labels.clear();
+        }
+        let [note] = notes(live_entry(1, ONE), TargetState::Present(live)).try_into().unwrap();
+        assert!(note.contains("still immutable") && note.contains("recreate-immutable"), "{note}");
+    }
     let stamp = Stamp { uid: "s".into(), resource_version: "1".into() };
     let as_written = Written { immutable: true, ..written(&created(&desired, live_entry(1, ONE)), stamp) };
     assert_eq!(notes(live_entry(1, ONE), TargetState::AsWritten(as_written)).len(), 1);

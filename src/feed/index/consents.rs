@@ -95,13 +95,17 @@ impl Index {
     /// labels. Much may have been waited for since, so the time of the read counts.
     /// Only what was read `since` then counts, if it is given.
     pub fn may_lack_consents(&self, name: &Name, since: Option<Instant>) -> bool {
-        let Some(Consumer { sources, asked, .. }) = self.consumers.get(name).map(Box::as_ref) else { return false };
+        let Some(Consumer { sources, asked, relabelled, .. }) = self.consumers.get(name).map(Box::as_ref) else {
+            return false;
+        };
+        let is_relabelled = |begun: Instant| relabelled.is_some_and(|relabelled| begun < relabelled);
         let counts = |at: Instant| since.is_none_or(|since| at >= since);
         let taken = sources.iter().filter_map(|(read, held)| Some((&read.site, held.taken?)));
         let mut taken = taken.chain(asked.iter().map(|(site, taken)| (site, *taken)));
         sources.iter().filter_map(|(_, held)| held.outdated).any(counts)
             || taken.any(|(site, Taken { seen, begun })| {
-                counts(begun) && (self.lacks_consents(site, seen, begun) || self.is_outdated(site, begun))
+                let is_late = || self.lacks_consents(site, seen, begun) || self.is_outdated(site, begun);
+                counts(begun) && (is_relabelled(begun) || is_late())
             })
     }
 
@@ -128,6 +132,7 @@ impl Consumer {
             trouble: None,
             accepted: Default::default(),
             heeded: Vec::new(),
+            relabelled: None,
             asked: Vec::new(),
         }
     }

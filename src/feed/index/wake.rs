@@ -18,6 +18,9 @@ impl Index {
         let concerned = judged.filter(|(name, _)| namespaces(&name.namespace));
         let concerned: BTreeSet<Name> = concerned.map(|(name, _)| name.clone()).collect();
         self.outdate(&concerned, |_| true, now);
+        for name in &concerned {
+            self.consumers.entry(name.clone()).and_modify(|consumer| consumer.relabelled = Some(now));
+        }
         self.wake(concerned, now)
     }
 

@@ -162,6 +162,21 @@ async fn rf2_a_read_that_something_outdated_is_not_believed() {
     }
 }
 
+/// The same of paths that it reads for their consents alone, because its spec cannot be carried out.
+#[tokio::test(start_paused = true)]
+async fn rf2_labels_outdate_what_was_read_for_an_earlier_spec_too() {
+    let (feed, store) = (Feed::new(), FakeStore::new());
+    store.put(&path(AT), data("1"));
+    let (source, name) = (source(&store, AT).await, consumer(0));
+    feed.subscribe(&name, Vec::new(), Follow::Never);
+    feed.heed(&name, BTreeSet::from([source.site()]));
+    feed.judged_by(&name, Labels::Decisive);
+    feed.read(&name, &source, Freshness::Since(Instant::now())).await.unwrap();
+    assert!(!feed.may_lack_consents(&name, None));
+    feed.labels_changed(|_| true);
+    assert!(feed.may_lack_consents(&name, None));
+}
+
 /// Nobody had read the former consents in this process, so nothing shows whether a read has them.
 #[tokio::test(start_paused = true)]
 async fn rf2_consents_that_nobody_had_read_are_checked_when_no_standby_lags() {
