@@ -17,6 +17,9 @@ use crate::wait;
 /// Tests that have not ended by then do not end: they are there within seconds.
 const LONGEST: Duration = Duration::from_secs(300);
 
+/// How much each test may put on its stack, in bytes.
+const STACK: usize = 16 * 1024 * 1024;
+
 /// Where faults are tried.
 pub(super) struct Bench {
     repository: PathBuf,
@@ -134,6 +137,8 @@ impl Bench {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target);
         cargo.env_remove("CARGO_MANIFEST_DIR").env_remove(choice::VARIABLE);
+        // Where faults can be chosen, futures are larger than in any other build.
+        cargo.env("RUST_MIN_STACK", STACK.to_string());
         // A failure is enough; a small one is for people.
         cargo.env("PROPTEST_MAX_SHRINK_ITERS", "0");
         cargo.args(["test", "--package", "waypost", "--locked"]);
