@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 use super::settled::is_frozen;
 use crate::api::ExternalSecret;
 use crate::api::condition::{self, Condition, ConditionStatus, READY, Reason};
-use crate::api::external_secret::{Binding, ExternalSecretStatus};
+use crate::api::external_secret::{Binding, ExternalSecretStatus, RefreshPolicy};
 use crate::api::path_status::{MAX_PATHS, PathState, PulledPath};
 use crate::cluster::ClusterError;
 use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
@@ -252,11 +252,7 @@ fn synced(
 fn refresh(status: &mut ExternalSecretStatus, desired: &Desired, moment: &Moment) {
     status.refresh_time = Some(Time(moment.now));
     if desired.refresh == Refresh::OnChange {
-        // A check proposed for Argo CD (argoproj/argo-cd#22707) considers an OnChange resource
-        // stale while its condition is older than the refresh.
-        for ready in status.conditions.iter_mut().filter(|condition| condition.type_ == READY) {
-            ready.last_transition_time = Some(Time(moment.now));
-        }
+        catch_up(status);
     }
 }
 
@@ -450,6 +446,20 @@ fn set_condition(status: &mut ExternalSecretStatus, object: &ExternalSecret, ver
     let word = if verdict.ready { ConditionStatus::True } else { ConditionStatus::False };
     let ready = Condition::ready(word, verdict.reason, verdict.message.clone(), object.metadata.generation);
     condition::upsert(&mut status.conditions, ready, Time(moment.now));
+    if object.spec.refresh_policy() == RefreshPolicy::OnChange {
+        catch_up(status);
+    }
+}
+
+/// A check proposed for Argo CD (argoproj/argo-cd#22707) considers an OnChange resource stale while its
+/// condition is older than the refresh. A status that arrives late may mix the two.
+fn catch_up(status: &mut ExternalSecretStatus) {
+    for ready in status.conditions.iter_mut().filter(|condition| condition.type_ == READY) {
+        let refreshed = status.refresh_time.as_ref();
+        if refreshed.is_some_and(|refreshed| ready.last_transition_time.as_ref().is_none_or(|at| at.0 < refreshed.0)) {
+            ready.last_transition_time = refreshed.cloned();
+        }
+    }
 }
 
 fn heartbeat_due(status: &ExternalSecretStatus, moment: &Moment) -> bool {

@@ -500,6 +500,29 @@ fn an_edit_of_the_store_of_what_is_not_read_again_is_said_until_it_is_as_it_was(
     assert_eq!(story.map(&mut says), [(true, 0), (true, 1), (true, 1), (true, 1), (true, 0)]);
 }
 
+/// A status that arrives late has put an older condition beside a newer refresh.
+#[test]
+fn under_on_change_a_condition_catches_up_with_its_refresh() {
+    for policy in ["OnChange", "CreatedOnce"] {
+        let mut object = object(spec_with("/refreshPolicy", json!(policy)));
+        let desired = Desired::parse(&object).unwrap();
+        let Report::Verdict { status, .. } = report(&object, &desired, Ok(done(&desired, 1)), &moment(1000)) else {
+            panic!("a sync has a verdict");
+        };
+        object.status = Some(status.after);
+        let earlier = Time(Timestamp::from_second(990).unwrap());
+        object.status.as_mut().unwrap().conditions[0].last_transition_time = Some(earlier);
+        let held = Ok(Synced::Held { store: StoreSince::AsItWas, permission: Permission::Given });
+        for outcome in [Ok(done(&desired, 1)), held] {
+            let Report::Verdict { status, .. } = report(&object, &desired, outcome, &moment(1010)) else {
+                panic!("it has a verdict");
+            };
+            let changed = status.after.conditions[0].last_transition_time.as_ref().unwrap().0.as_second();
+            assert_eq!(changed, if policy == "OnChange" { 1000 } else { 990 });
+        }
+    }
+}
+
 #[test]
 fn what_is_held_again_after_a_failure_is_ready_again() {
     let mut object = object(spec_with("/refreshInterval", json!("0")));
