@@ -155,13 +155,12 @@ mod tests {
                 }
                 Err(error) => wrong.push(error.to_string()),
             }
-            let tests = tests_of(mutant);
             if mutant.caught_by.is_empty() {
                 wrong.push(format!("\"{}\" names no test", mutant.fault));
             }
             for test in &mutant.caught_by {
                 let function = format!("fn {}(", test.rsplit("::").next().unwrap_or_default());
-                if !tests.iter().any(|text| text.contains(&function)) {
+                if !files_of(mutant, test).iter().any(|text| text.contains(&function)) {
                     wrong.push(format!("\"{}\" names {test}, which is not there", mutant.fault));
                 }
             }
@@ -172,28 +171,18 @@ mod tests {
     }
 
     /// The files in which the tests of a fault may be.
-    fn tests_of(mutant: &Mutant) -> Vec<String> {
-        match &mutant.target {
-            Some(target) => {
-                let root = fs::read_to_string(repository().join(format!("tests/{target}.rs"))).ok();
-                let folder = repository().join("tests").join(target);
-                let modules = if folder.is_dir() { rust_files(&folder) } else { Vec::new() };
-                root.into_iter().chain(modules).collect()
-            }
-            None => rust_files(&repository().join("src")),
-        }
-    }
-
-    fn rust_files(folder: &Path) -> Vec<String> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                found.extend(rust_files(&path));
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(fs::read_to_string(path).unwrap());
-            }
-        }
-        found
+    /// The files that may have a test: that of its module, or of a module around it.
+    fn files_of(mutant: &Mutant, test: &str) -> Vec<String> {
+        let modules: Vec<&str> = test.split("::").collect();
+        let (folder, root) = match &mutant.target {
+            Some(target) => (format!("tests/{target}"), format!("tests/{target}.rs")),
+            None => ("src".to_owned(), "src/lib.rs".to_owned()),
+        };
+        let of_modules = (1..modules.len()).flat_map(|count| {
+            let path = modules[..count].join("/");
+            [format!("{folder}/{path}.rs"), format!("{folder}/{path}/mod.rs")]
+        });
+        let main = format!("{folder}/main.rs");
+        of_modules.chain([root, main]).filter_map(|file| fs::read_to_string(repository().join(file)).ok()).collect()
     }
 }
