@@ -396,6 +396,30 @@ async fn an_owner_that_could_remove_nothing_has_not_waited_for_anybody() {
     bench.is_handed_over("old", "new");
 }
 
+/// What it still has to write itself is another's for long.
+#[tokio::test]
+async fn an_owner_that_waits_for_its_own_writes_has_not_waited_for_anybody() {
+    const REDIS: &str = "platform-data/redis/temporal";
+    let mut bench = Bench::new();
+    bench.awaited_through_a_store_that_is_down().await;
+    let redis = mapping("pass", REDIS, "password");
+    bench.apply("third", spec(std::slice::from_ref(&redis)));
+    bench.one("third").await;
+    // Of one path it keeps a property, and gives the other one up.
+    bench.apply("old", spec(&[mapping("user", TEMPORAL, "username"), redis]));
+    bench.one("old").await;
+    for _ in 0..12 {
+        bench.pass(Duration::from_secs(60));
+        bench.one("old").await;
+    }
+    assert_eq!(bench.says("old").1, "PathConflict");
+    bench.drop("third");
+    bench.one("third").await;
+    bench.one("old").await;
+    assert!(bench.says("old").0, "{:?}", bench.says("old"));
+    assert_eq!(bench.texts(TEMPORAL).len(), 2);
+}
+
 /// Another store of the one that goes does not exist any more. Who waits fails for ever.
 #[tokio::test]
 async fn a_store_that_is_gone_is_no_reason_to_wait_longer() {
