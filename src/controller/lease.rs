@@ -21,6 +21,9 @@ use crate::cluster::{Cluster, ClusterError};
 const LEASE: Duration = Duration::from_secs(15);
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(2);
+/// How long one attempt to renew may take. A request that gets no answer must not take the whole
+/// deadline: the next one may go over another connection.
+const ATTEMPT: Duration = Duration::from_secs(4);
 
 /// A candidate for leadership.
 pub struct Elector {
@@ -102,18 +105,28 @@ impl Elector {
     /// Renews until the Lease is lost. What stops the work does not end it: nobody else may lead
     /// before the last reconcile has ended.
     pub async fn hold(&mut self) {
-        let mut renewed = Instant::now();
+        let mut deadline = tokio::time::Instant::now() + RENEW_DEADLINE;
         loop {
             tokio::time::sleep(RETRY).await;
-            let left = RENEW_DEADLINE.saturating_sub(renewed.elapsed());
-            match tokio::time::timeout(left, self.attempt()).await {
-                Ok(Ok(Attempt::Held)) => renewed = Instant::now(),
-                Ok(Ok(Attempt::Crossed)) => {}
-                Ok(Ok(Attempt::Others)) => return,
-                Ok(Err(error)) => warn!(%error, "cannot renew the lease"),
-                Err(_elapsed) => return,
+            match self.renew_by(deadline).await {
+                Some(Ok(Attempt::Held)) => deadline = tokio::time::Instant::now() + RENEW_DEADLINE,
+                Some(Ok(Attempt::Crossed)) => {}
+                Some(Err(error)) => warn!(%error, "cannot renew the lease"),
+                Some(Ok(Attempt::Others)) | None => return,
             }
         }
+    }
+
+    /// The result of the first attempt that ends; `None` if none does before the deadline.
+    async fn renew_by(&mut self, deadline: tokio::time::Instant) -> Option<Result<Attempt, ClusterError>> {
+        while tokio::time::Instant::now() < deadline {
+            let end = deadline.min(tokio::time::Instant::now() + ATTEMPT);
+            match tokio::time::timeout_at(end, self.attempt()).await {
+                Ok(ended) => return Some(ended),
+                Err(_elapsed) => warn!("the API server does not answer what renews the lease: asking again"),
+            }
+        }
+        None
     }
 
     /// Releases the Lease, so that the next candidate can take it at once.
@@ -213,6 +226,7 @@ fn holder(lease: &Lease) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
     use std::sync::Arc;
 
     use axum::http::StatusCode;
@@ -261,6 +275,39 @@ mod tests {
         assert_eq!(elector.action(Some(&lease("", "3")), later(30)), Action::Take);
         let own = lease(&elector.identity.clone(), "4");
         assert_eq!(elector.action(Some(&own), later(30)), Action::Renew);
+    }
+
+    /// A leader whose API server leaves these requests without an answer, counted from 0, and says
+    /// that nothing is wrong with the others. With the times of the requests.
+    fn leader_unanswered(lost: Range<usize>) -> (Elector, Arc<Mutex<Vec<tokio::time::Instant>>>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let times = asked.clone();
+        let router = axum::Router::new().fallback(async move || {
+            let number = times.lock().len();
+            times.lock().push(tokio::time::Instant::now());
+            if lost.contains(&number) {
+                std::future::pending::<()>().await;
+            }
+            json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "lease" } })
+                .to_string()
+        });
+        (Elector::new(Cluster::new(kube::Client::new(router, "ns")), "ns", "lease"), asked)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_without_an_answer_does_not_end_a_leader_and_a_server_without_answers_does() {
+        let (mut elector, asked) = leader_unanswered(2..3);
+        let renews = tokio::time::timeout(4 * RENEW_DEADLINE, elector.hold());
+        assert!(renews.await.is_err(), "one lost request ended it");
+        let times = asked.lock().clone();
+        assert_eq!(times[3] - times[2], ATTEMPT, "it asks again at once");
+
+        let (mut elector, asked) = leader_unanswered(2..usize::MAX);
+        let began = tokio::time::Instant::now();
+        elector.hold().await;
+        let renewed = asked.lock()[1];
+        assert_eq!(renewed - began, RETRY);
+        assert_eq!(renewed.elapsed(), RENEW_DEADLINE, "it leads on, or ended early");
     }
 
     #[tokio::test(start_paused = true)]
