@@ -104,10 +104,11 @@ pub fn is_owned(property: &str, snapshot: &Snapshot) -> bool {
 /// confirm the claim. What was read before without an owner is a person's until then.
 fn is_new_and_announced(property: &str, snapshot: &Snapshot) -> bool {
     let metadata = &snapshot.entry.custom_metadata;
-    let was_there = snapshot
-        .before
-        .as_ref()
-        .is_some_and(|before| before.properties.is_empty() || before.properties.iter().any(|known| known == property));
+    // Without a version, these are the properties that were looked for in vain.
+    let was_there =
+        snapshot.before.as_ref().filter(|before| before.version.is_some()).is_some_and(|before| {
+            before.properties.is_empty() || before.properties.iter().any(|known| known == property)
+        });
     let is_announced =
         claim::is_announced(metadata, property) || claim::is_announced(metadata, &property::top(property));
     is_announced && (!was_there || snapshot.owned.contains(property))
@@ -257,7 +258,10 @@ mod tests {
         let metadata = &mut Arc::get_mut(&mut announced.entry).unwrap().custom_metadata;
         metadata.insert(claim::intent_key("note", "u"), "it is confirmed in a moment".to_owned());
         assert!(super::is_owned("note", &announced) && !super::is_owned("password", &announced));
-        announced.before = Some(PulledPath { properties: vec!["note".into()], ..PulledPath::default() });
+        let read = PulledPath { version: Some(1), properties: vec!["note".into()], ..PulledPath::default() };
+        announced.before = Some(PulledPath { version: None, ..read.clone() });
+        assert!(super::is_owned("note", &announced), "it was looked for in vain");
+        announced.before = Some(read);
         assert!(!super::is_owned("note", &announced), "it was there before somebody announced anything");
         announced.owned.insert("note".to_owned());
         assert!(super::is_owned("note", &announced));

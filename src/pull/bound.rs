@@ -44,7 +44,7 @@ pub const LOOK_AROUND: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Halt {
     /// Not yet: more losses may be found.
-    #[error("values are gone: waiting {}s to see whether others are", .0.as_secs())]
+    #[error("values are gone: before anything is deleted, Waypost looks {}s for more that are", .0.as_secs())]
     LookAround(Duration),
     /// Too many, by each of these stores.
     #[error("{}", .0.iter().map(Blocked::to_string).collect::<Vec<_>>().join("; "))]

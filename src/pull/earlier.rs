@@ -5,17 +5,15 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
-use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::join_all;
-use futures::stream::{self, StreamExt};
 
 use super::Pull;
 use super::consent::{self, Consumer};
 use super::desired::{self, Deletion, Desired, ImmutableTargets, Reference, Refresh, Wanted};
-use super::observe::{self, Located, ObserveError, OpenStores, Past, Route};
-use super::plan::{Snapshot, store_name};
+use super::observe::{self, Located, ObserveError, OpenStores, Route};
+use super::plan::store_name;
 use super::report::Failure;
 use super::settle::Taken;
 use super::unjudged::Unjudged;
@@ -27,7 +25,6 @@ use crate::domain::path::RemotePath;
 use crate::domain::property::Decoding;
 use crate::domain::target::Strangers;
 use crate::feed::{Freshness, ReadError};
-use crate::store::error::Family;
 use crate::store::{StoreRefusal, Stores};
 
 /// What became of the target of a reconcile that failed.
@@ -172,33 +169,20 @@ impl<S: Stores> Pull<S> {
         let located = locate(earlier, &opened).await;
         // Before anything is read, so that no change is missed.
         feed.heed(name, located.iter().flatten().map(Located::site).collect());
-        let (began, deadline) = (Instant::now(), observe::deadline());
+        let (located, unknown) = observe::apart(located);
+        let began = Instant::now();
+        let reads = observe::read_consents(feed, name, &located, Freshness::Since(began)).await;
         let reads: Vec<_> = located
             .iter()
-            .flatten()
-            .map(|located| async move {
-                let read = observe::read(
-                    feed,
-                    name,
-                    std::slice::from_ref(located),
-                    Freshness::Since(began),
-                    Past::default(),
-                    deadline,
-                )
-                .await?;
-                let site = located.site();
-                let known = read.snapshots.into_iter().filter(|(_, read)| !feed.lacks_consents(&site, &read.entry));
-                // Only consents are judged, and many values together may be too much to hold.
-                let without_values =
-                    |read: Snapshot| Snapshot { entry: Arc::new(read.entry.outline().entry()), ..read };
-                let known = known.map(|(reference, read)| (reference, without_values(read)));
-                Ok::<Vec<(Reference, Snapshot)>, ObserveError>(known.collect())
+            .zip(reads)
+            .filter_map(|(located, read)| {
+                let read = read.ok()?;
+                let is_present = read.iter().all(|(_, read)| !feed.lacks_consents(&located.site(), &read.entry));
+                is_present.then_some(read)
             })
             .collect();
-        let reads: Vec<_> = stream::iter(reads).buffered(observe::CONCURRENT_READS).collect().await;
-        let is_known = located.iter().all(Result::is_ok)
-            && reads.iter().all(|read| read.as_ref().is_ok_and(|snapshots| !snapshots.is_empty()));
-        let snapshots: Vec<_> = reads.into_iter().flatten().flatten().collect();
+        let is_known = unknown.is_empty() && reads.len() == located.len();
+        let snapshots: Vec<_> = reads.into_iter().flatten().collect();
         let consumer = match consent::asks_for_labels(&snapshots) {
             true => self.consumer(earlier, &snapshots).await.map_err(Failure::Write)?,
             // Labels may decide about what the present spec names.
@@ -243,11 +227,11 @@ fn is_judged(failure: &Failure, object: &ExternalSecret) -> bool {
     }
 }
 
-/// Whether the failure is that this store does not answer. It is not asked again at once.
+/// Whether the failure is that this store answers nothing now. It is not asked again at once.
 fn is_down(failure: &Failure, store: &str) -> bool {
     match failure {
         Failure::Observe(ObserveError::Read { store: failing, cause: ReadError::Store(error) }) => {
-            failing == store && matches!(error.family(), Family::Failed | Family::Throttled)
+            failing == store && error.is_about_the_server()
         }
         _other => false,
     }

@@ -4,6 +4,7 @@
 //! carried out; each property has its own consent. In the end the target holds nothing that was
 //! taken back, and says so of what it may not have.
 
+mod hidden;
 mod interrupted;
 mod origins;
 mod standbys;

@@ -87,7 +87,7 @@ impl<S: Stores> Pull<S> {
     }
 
     /// Checks whether the namespace may read what the target was rendered from. A path that cannot
-    /// be read leaves this open.
+    /// be read leaves this open, unless another one is enough to refuse it.
     async fn ask(
         &self,
         object: &ExternalSecret,
@@ -100,40 +100,30 @@ impl<S: Stores> Pull<S> {
         self.records.failed(name);
         let feed = &self.context.feed;
         let located = match rendered.is_earlier() {
-            false => observe::locate(rendered, opened).await,
-            true => earlier::locate(rendered, opened).await.into_iter().collect(),
+            false => observe::locate_each(rendered, opened).await,
+            true => earlier::locate(rendered, opened).await,
         };
-        let located = match located {
-            Ok(located) => located,
-            Err(error) => return Ok(Err(error)),
-        };
+        let (located, unknown) = observe::apart(located);
         observe::subscribe(feed, name, &located, Follow::Never);
         let record = self.records.of(name);
-        let past = Past::of(object, record.as_deref());
-        observe::recall(feed, rendered, &located, past);
+        observe::recall(feed, rendered, &located, Past::of(object, record.as_deref()));
         let freshness = match today.paths {
             Paths::Moved => Freshness::Shared,
             Paths::AsRead => Freshness::Since(Instant::now()),
         };
-        match observe::read(feed, name, &located, freshness, past, observe::deadline()).await {
-            // Also if a version went back, because no value is used.
-            Ok(read) => {
-                let judged = match rendered.is_earlier() {
-                    false => self.check_permission(object, rendered, &read.snapshots).await,
-                    true => self.check_earlier(object, rendered, &read.snapshots).await,
-                };
-                judged.map_or_else(unread, |()| Ok(Ok(())))
-            }
-            Err(error) => Ok(Err(error)),
+        let reads = observe::read_consents(feed, name, &located, freshness).await;
+        let (snapshots, unread) = observe::apart(reads);
+        let snapshots = snapshots.concat();
+        let judged = match rendered.is_earlier() {
+            false => self.check_permission(object, rendered, &snapshots).await,
+            true => self.check_earlier(object, rendered, &snapshots).await,
+        };
+        match judged {
+            Ok(()) => Ok(unknown.into_iter().chain(unread).next().map_or(Ok(()), Err)),
+            // Whether a consent was not known is no verdict on a target that is held.
+            Err(Failure::Observe(unread)) => Ok(Err(unread)),
+            Err(failure) => Err(failure),
         }
-    }
-}
-
-/// Whether a consent was not known is no verdict on a target that is held.
-fn unread(failure: Failure) -> Result<Result<(), ObserveError>, Failure> {
-    match failure {
-        Failure::Observe(unread) => Ok(Err(unread)),
-        Failure::Spec(_) | Failure::Refused(_) | Failure::Halted(_) | Failure::Write(_) => Err(failure),
     }
 }
 

@@ -103,7 +103,7 @@ impl<S: Stores> Reconciler for Pull<S> {
     }
 
     fn cause(&self, name: &Name) -> Option<Cause> {
-        self.context.feed.take_cause(name)
+        self.context.feed.take_up(name)
     }
 
     async fn reconcile(&self, object: Arc<ExternalSecret>, name: &Name) -> Report<ExternalSecretStatus> {

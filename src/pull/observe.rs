@@ -185,20 +185,33 @@ pub fn store_of(desired: &Desired, reference: &Reference) -> StoreName {
 /// [`ObserveError`] for a key that does not name an entry, or a server that does not describe its
 /// mounts.
 pub async fn locate(desired: &Desired, opened: &OpenStores) -> Result<Vec<Located>, ObserveError> {
-    let mut routes: Vec<Route> = Vec::new();
-    for wanted in &desired.entries {
-        let reference = &wanted.from;
-        let Some(client) = opened.get(&store_of(desired, reference)).cloned() else { continue };
-        if routes.iter().any(|known| known.reference == reference) {
-            continue;
-        }
-        let path = RemotePath::parse_read(client.mount(), &reference.key).map_err(ObserveError::Path)?;
-        routes.push(Route { reference, client, path });
-    }
+    let routes = routes(desired, opened).collect::<Result<Vec<Route>, _>>()?;
     // In their order, so that the same one of several errors is told each time.
     let deadline = deadline();
     let places: Vec<_> = routes.into_iter().map(|route| route.place(deadline)).collect();
     stream::iter(places).buffered(CONCURRENT).try_collect().await
+}
+
+/// The same, with what is wrong beside what is not.
+pub async fn locate_each(desired: &Desired, opened: &OpenStores) -> Vec<Result<Located, ObserveError>> {
+    let deadline = deadline();
+    let places: Vec<_> = routes(desired, opened).map(|route| async move { route?.place(deadline).await }).collect();
+    stream::iter(places).buffered(CONCURRENT).collect().await
+}
+
+/// Each reference of a spec once, whose store is open.
+fn routes<'d>(desired: &'d Desired, opened: &OpenStores) -> impl Iterator<Item = Result<Route<'d>, ObserveError>> {
+    let mut references: Vec<&Reference> = Vec::new();
+    for wanted in &desired.entries {
+        if !references.contains(&&wanted.from) {
+            references.push(&wanted.from);
+        }
+    }
+    references.into_iter().filter_map(|reference| {
+        let client = opened.get(&store_of(desired, reference)).cloned()?;
+        let path = RemotePath::parse_read(client.mount(), &reference.key).map_err(ObserveError::Path);
+        Some(path.map(|path| Route { reference, client, path }))
+    })
 }
 
 /// Until when places that are asked for now, or paths that are read now, must have been answered.
@@ -334,6 +347,40 @@ pub async fn read(
     Ok(ReadPaths { snapshots, unusable })
 }
 
+/// What went well, and what did not.
+pub fn apart<T>(results: Vec<Result<T, ObserveError>>) -> (Vec<T>, Vec<ObserveError>) {
+    let (mut well, mut badly) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(value) => well.push(value),
+            Err(error) => badly.push(error),
+        }
+    }
+    (well, badly)
+}
+
+/// Reads each path apart, without its values, for the consents that it shows: a path that cannot be
+/// read hides nothing of the others, and many values together may be too much to hold. A version that
+/// went back is as good as any, since consents are not versioned.
+pub async fn read_consents(
+    feed: &Feed,
+    name: &Name,
+    located: &[Located],
+    freshness: Freshness,
+) -> Vec<Result<Vec<(Reference, Snapshot)>, ObserveError>> {
+    let deadline = deadline();
+    let without_values = |read: Snapshot| Snapshot { entry: Arc::new(read.entry.outline().entry()), ..read };
+    let reads: Vec<_> = located
+        .iter()
+        .map(|located| async move {
+            let located = std::slice::from_ref(located);
+            let read = read(feed, name, located, freshness, Past::default(), deadline).await?;
+            Ok(read.snapshots.into_iter().map(|(reference, read)| (reference, without_values(read))).collect())
+        })
+        .collect();
+    stream::iter(reads).buffered(CONCURRENT_READS).collect().await
+}
+
 impl<'a> Past<'a> {
     /// What the status and the record of a resource show.
     pub fn of(object: &'a ExternalSecret, record: Option<&'a Record>) -> Self {
@@ -426,11 +473,9 @@ fn check_whole(located: &[Located], entries: &BTreeMap<Place, Arc<Entry>>) -> Re
 
 fn too_much(sizes: &[(usize, &Located)]) -> ObserveError {
     // Of several that are as large, always the same one is named.
-    let largest = sizes.iter().max_by_key(|(bytes, located)| (*bytes, located.source.path.to_string()));
-    let named = |(_, located): &(usize, &Located)| {
-        (super::plan::store_name(&located.reference), located.source.path.to_string())
-    };
-    let (store, path) = largest.map(named).unwrap_or_default();
+    let named = |located: &Located| (super::plan::store_name(&located.reference), located.source.path.to_string());
+    let largest = sizes.iter().map(|(bytes, located)| (*bytes, named(located))).max();
+    let (store, path) = largest.map(|(_, named)| named).unwrap_or_default();
     ObserveError::TooMuch { store, path }
 }
 

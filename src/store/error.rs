@@ -158,7 +158,7 @@ pub enum StoreError {
         seconds: u64,
     },
     /// A resource waited too long for all that it reads of a store.
-    #[error("{server} answers slowly: not all that is read there came within {seconds} s; Waypost tries again")]
+    #[error("{server} answers slowly: the reads did not end within {seconds} s; Waypost tries again")]
     Late {
         /// The address, as in the store.
         server: String,
@@ -202,7 +202,7 @@ pub enum StoreError {
         server: String,
     },
     /// Whether a store serves a namespace hangs on labels that could not be read this time.
-    #[error("whether the store serves the namespace cannot be told now: {what}")]
+    #[error("Waypost cannot find out now whether the store serves the namespace: {what}")]
     NamespaceUnread {
         /// What happened.
         what: String,
@@ -335,6 +335,43 @@ fn needed(operation: &str) -> &'static str {
 }
 
 impl StoreError {
+    /// Whether the server answers no request of the store now, whatever it is about. Others say
+    /// nothing of other paths.
+    pub fn is_about_the_server(&self) -> bool {
+        match self {
+            StoreError::Unreachable { .. }
+            | StoreError::Sealed { .. }
+            | StoreError::Standby { .. }
+            | StoreError::CircuitOpen { .. }
+            | StoreError::NotVault { .. }
+            | StoreError::Slow { .. }
+            | StoreError::HeldBack { .. } => true,
+            StoreError::RedirectRefused { .. }
+            | StoreError::LoginRefused { .. }
+            | StoreError::TokenRefused { .. }
+            | StoreError::Credential { .. }
+            | StoreError::CredentialUnread { .. }
+            | StoreError::SessionClosed { .. }
+            | StoreError::NamespaceUnread { .. }
+            | StoreError::Forbidden { .. }
+            | StoreError::MountMissing { .. }
+            | StoreError::WrongVersion { .. }
+            | StoreError::NamespaceMissing { .. }
+            | StoreError::CasMismatch { .. }
+            | StoreError::MetadataNeedsCas { .. }
+            | StoreError::EntryMissing { .. }
+            | StoreError::Stale { .. }
+            | StoreError::TooLarge { .. }
+            | StoreError::Rejected { .. }
+            | StoreError::Server { .. }
+            | StoreError::ReplyTooLarge { .. }
+            | StoreError::BadReply { .. }
+            | StoreError::Late { .. }
+            // A quota may be of one path.
+            | StoreError::RateLimited { .. } => false,
+        }
+    }
+
     /// What to do about it.
     pub fn family(&self) -> Family {
         match self {
