@@ -1,5 +1,6 @@
-//! Carries out a plan: writes everything new, and removes what is old only once everything new is
-//! written.
+//! Carries out a plan: writes everything new, and removes what is old. In a store that is published
+//! to, that goes once everything new is in that store; in one that is left, once everything new is
+//! in every store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,7 +42,7 @@ pub struct Outcome {
 pub enum Removal {
     /// They are removed, or there were none.
     Done,
-    /// They stay until everything new is written.
+    /// They stay until everything new is in their store, or in every store if theirs is left.
     Postponed,
 }
 
@@ -75,22 +76,22 @@ enum Half {
     Old,
 }
 
-impl Apply<'_> {
+impl<'a> Apply<'a> {
     /// Writes, then removes. Stores are written in parallel; one that hangs is skipped.
     ///
     /// In a store that is published to, old properties are removed once everything new is in that
     /// store: no other store delays it. In a store that is no longer published to, they are removed
     /// once everything new is in every store. Of two lines for one place, that of a former location
     /// comes last.
-    pub async fn run(&self, plan: &Plan) -> Results {
+    pub async fn run(&self, plan: &Plan) -> (Results, Written<'a>) {
         let results = Mutex::new(Results::new());
         let new = plan.iter().filter(|(_, job)| job.is_new());
         self.half(Half::New, new.collect(), &results).await;
-        let may_lose = may_lose(plan, self.wanted, self.absent, &lock(&results));
+        let written = Written::of(plan, self.wanted, self.absent, &lock(&results));
         let mut old: Vec<(&EntryRef, &Job)> = Vec::new();
         for (entry_ref, job) in plan {
             let removal = lock(&results).get(entry_ref).map(|outcome| outcome.removal);
-            match (removal, may_lose(&entry_ref.store)) {
+            match (removal, written.may_lose(&entry_ref.store)) {
                 // It may have been written at its twin.
                 (Some(Removal::Done), true) if !job.twins.is_empty() => old.push((entry_ref, job)),
                 (Some(Removal::Done), true | false) | (Some(Removal::Postponed), false) => {}
@@ -112,7 +113,7 @@ impl Apply<'_> {
             is_due
         });
         self.half(Half::Old, last, &results).await;
-        results.into_inner()
+        (results.into_inner(), written)
     }
 
     /// For an entry of a former location: the other references of the plan to the same entry, and the
@@ -308,21 +309,33 @@ pub fn is_well(results: &Results, store: &StoreKey) -> bool {
     results.iter().filter(|(entry_ref, _)| entry_ref.store == *store).all(|(_, outcome)| outcome.is_well())
 }
 
-/// Whether old properties may be removed from a store: if it is published to, once everything new is
-/// there, and otherwise once everything new is in every store.
-pub fn may_lose<'a>(
-    plan: &Plan,
+/// The stores that had everything new before anything old was removed.
+pub struct Written<'a> {
     wanted: &'a BTreeSet<StoreKey>,
-    absent: &BTreeMap<StoreKey, NoStore>,
-    results: &Results,
-) -> impl Fn(&StoreKey) -> bool + use<'a> {
-    let new = plan.iter().filter(|(_, job)| job.is_new()).map(|(entry_ref, _)| entry_ref);
-    let failed = new.filter(|entry_ref| results.get(*entry_ref).is_some_and(|outcome| !outcome.is_well()));
-    let lacking = failed.map(|entry_ref| &entry_ref.store).chain(absent.keys().filter(|store| wanted.contains(*store)));
-    let unfinished: BTreeSet<StoreKey> = lacking.cloned().collect();
-    move |store| match wanted.contains(store) {
-        true => !unfinished.contains(store),
-        false => unfinished.is_empty(),
+    unfinished: BTreeSet<StoreKey>,
+}
+
+impl<'a> Written<'a> {
+    fn of(
+        plan: &Plan,
+        wanted: &'a BTreeSet<StoreKey>,
+        absent: &BTreeMap<StoreKey, NoStore>,
+        results: &Results,
+    ) -> Self {
+        let new = plan.iter().filter(|(_, job)| job.is_new()).map(|(entry_ref, _)| entry_ref);
+        let failed = new.filter(|entry_ref| results.get(*entry_ref).is_some_and(|outcome| !outcome.is_well()));
+        let lacking = failed.map(|entry_ref| &entry_ref.store);
+        let absent = absent.keys().filter(|store| wanted.contains(*store));
+        Written { wanted, unfinished: lacking.chain(absent).cloned().collect() }
+    }
+
+    /// Whether old properties may be removed from a store: if it is published to, once everything new
+    /// is there, and otherwise once everything new is in every store.
+    pub fn may_lose(&self, store: &StoreKey) -> bool {
+        match self.wanted.contains(store) {
+            true => !self.unfinished.contains(store),
+            false => self.unfinished.is_empty(),
+        }
     }
 }
 

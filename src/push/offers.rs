@@ -168,8 +168,8 @@ impl Offers {
         self.wake(asked);
     }
 
-    /// The time runs for the offers of this PushSecret that are all that `holds` a removal. It stands
-    /// still for those that it could not have removed anyway.
+    /// Counts the time that offers of this PushSecret have waited: of those in `holds`, where nothing
+    /// else delays the removal. The time of the others stands still.
     ///
     /// The reconcile began with this `patience`, and ends `now`.
     pub fn count(&self, me: &Owner, holds: &BTreeSet<(Site, String)>, patience: Patience, now: Instant) {

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::time::Instant as Moment;
 
-use super::apply::{self, Apply, Removal, Results};
+use super::apply::{Apply, Removal, Results};
 use super::arrival;
 use super::conclusion::{self, concluded, verdict};
 use super::deletions::Deletions;
@@ -82,7 +82,7 @@ pub struct World<'a> {
     pub leeway: &'a Leeway,
     /// The time of the monotonic clock.
     pub instant: Instant,
-    /// The time of the wall clock: only for the status, never for decisions.
+    /// The time of the wall clock: only for the status, and for when it is written again.
     pub now: Timestamp,
 }
 
@@ -435,7 +435,7 @@ impl<'a> Turn<'a> {
                 |place: &PathKey, property: &str| plan::is_undecided(&plan, &ledger, &places, place, property);
             self.world.offers.open(&self.me, asking, &undecided);
         }
-        let results = {
+        let (results, written) = {
             let applier = Applier {
                 me: &self.me,
                 owners: self.world.cluster,
@@ -457,8 +457,7 @@ impl<'a> Turn<'a> {
             apply.run(&plan).await
         };
         self.announce_missed(&plan, &places, &paths, &results);
-        let may_lose = apply::may_lose(&plan, wanted_stores, &reached.absent, &results);
-        let held = arrival::held(&plan, &results, &places, |store| is_confirmed && may_lose(store));
+        let held = arrival::held(&plan, &results, &places, |store| is_confirmed && written.may_lose(store));
         let now = self.world.instant + self.began.elapsed();
         self.world.offers.count(&self.me, &held, self.patience(), now);
         self.world.offers.reached(&self.attempt, &arrival::reached(&plan, &results, &places, &self.me));

@@ -147,7 +147,7 @@ pub fn withdrawn(
         );
         troubles.push(Trouble { reason: Reason::CleanupPending, family: Family::Refused, text });
     }
-    // Those who are asked answer at once. Whoever does not is in trouble.
+    // A PushSecret that is offered a property answers at once. If one does not, something is wrong.
     let is_handing_over = troubles.is_empty() && setting.deleted_for.is_some_and(|so_far| so_far < OUTSIDE_RETRY);
     for text in arrival::awaited(done.plan, done.results) {
         troubles.push(Trouble { reason: Reason::CleanupPending, family: Family::Refused, text });
@@ -273,7 +273,7 @@ fn let_go(listed: &mut Ledger, fates: &Fates) -> Vec<String> {
             .into_iter()
             .map(|line| match fates.twins.get(&(store.clone(), line.clone())) {
                 None => format!("{line} in {store}: {why}"),
-                Some((to, _)) => format!("{line} in {store}: {why}, unless that is the server of {}", to.store),
+                Some((to, _)) => format!("{line} in {store}: {why}, unless {} leads to the same server", to.store),
             })
             .collect::<Vec<_>>()
     };
@@ -337,9 +337,7 @@ fn troubles(done: &Done<'_>) -> Vec<Trouble> {
     let waiting = waiting.map(|(store, why)| Trouble {
         reason: Reason::StoreNotReady,
         family: Family::Refused,
-        text: format!(
-            "what was pushed to {store} stays until Waypost can tell whether the store leads elsewhere now: {why}"
-        ),
+        text: format!("what was pushed to {store} stays until Waypost knows where the store leads now: {why}"),
     });
     stores.chain(unmatched).chain(astray).chain(entries).chain(waiting).collect()
 }

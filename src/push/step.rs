@@ -1,4 +1,5 @@
 //! Decides the next request for one entry, from what the last read showed and nothing else.
+//! Decides the next request for one entry, from what the last read showed and nothing else.
 //!
 //! The protocol is a chain of steps, each derived from the entry alone: announce → read again →
 //! write → confirm. So it can stop anywhere, and the next reconcile continues from there.
@@ -309,9 +310,13 @@ impl<'a> View<'a> {
                 continue;
             }
             let state = self.claim_state(property);
-            let may_have_existed = self.goal.existing == Existing::Keep && self.has(property);
+            let keeps = matches!(self.goal.existing, Existing::Keep | Existing::Claimed);
+            let may_have_existed = keeps && self.may_have(property);
             let left = match &state {
-                ClaimState::Intended if may_have_existed => Some(Left::Existing),
+                ClaimState::Intended if may_have_existed && self.goal.existing == Existing::Keep => {
+                    Some(Left::Existing)
+                }
+                ClaimState::Intended if may_have_existed => Some(Left::Unclaimed),
                 ClaimState::Mine | ClaimState::Intended => None,
                 ClaimState::Claimable if self.is_foreign() => Some(Left::Unmarked),
                 ClaimState::Claimable if self.goal.existing == Existing::Claimed => Some(Left::Unclaimed),
@@ -329,7 +334,7 @@ impl<'a> View<'a> {
                 // Somebody else may have written it before we did.
                 ClaimState::Intended if may_have_existed => {
                     sorted.releases.insert(property);
-                    sorted.left.extend(left.map(|left| (property.as_str(), left)));
+                    sorted.left.extend(left.filter(|_| self.has(property)).map(|left| (property.as_str(), left)));
                 }
                 // A taker must find it claimed by us, or by nobody.
                 ClaimState::Intended if is_offered => {
@@ -483,7 +488,11 @@ impl<'a> View<'a> {
     }
 
     fn settle(&self, sorted: &Sorted<'a>) -> Step {
-        let ends = !sorted.drops.is_empty() && self.entry.data().is_none_or(RemoteData::is_empty);
+        // What was only announced was perhaps never written: then none of the versions is ours.
+        let is_ours = |property: &&str| {
+            self.claim_state(property) == ClaimState::Mine || self.inquiry.removed.contains(*property)
+        };
+        let ends = sorted.drops.iter().any(is_ours) && self.entry.data().is_none_or(RemoteData::is_empty);
         if ends && let Some(step) = ending::next(self.goal.earlier, self.entry, self.me, self.inquiry) {
             return step;
         }
@@ -503,7 +512,7 @@ impl<'a> View<'a> {
         let has_value = |property: &str| self.may_have(property) && !sorted.drops.contains(property);
         changes.extend(claim::release(metadata, released, has_value, self.me, self.inquiry));
         // What stays without an owner is readable by nobody else than before.
-        for property in self.goal.release.iter().filter(|property| self.has(property)) {
+        for property in self.goal.release.iter().filter(|property| self.may_have(property)) {
             changes.remove(&consent::key(property));
         }
         // The intent of a claim that is confirmed already.

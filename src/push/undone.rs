@@ -5,9 +5,8 @@ use super::observe::NoStore;
 use super::report::{Done, Setting, staying};
 use crate::store::error::Family;
 
-/// What waits, because a store that is not published to cannot be used for now, each with the reason.
-/// Another try may succeed, so it is an unfinished result like a failed request; but not if nothing is
-/// to be removed there.
+/// The removals that wait because their store, which is not published to, cannot be used for now, each
+/// with the reason. Another try may succeed, so each is an unfinished result like a failed request.
 pub fn postponed<'d>(done: &'d Done<'_>, setting: &Setting<'_>) -> impl Iterator<Item = (&'d NoStore, String)> {
     let removes = setting.removes;
     let waiting = unused(done).filter(move |(_, absent)| is_waited_for(removes, absent));
@@ -32,15 +31,15 @@ pub fn twins<'d>(done: &'d Done<'_>, listed: &'d Ledger) -> impl Iterator<Item =
     });
     let open = open.map(|(entry_ref, (property, to))| {
         format!(
-            "property {property:?} of {} in {} is still listed: {} calls itself the same server, and only its next version \
-             shows whether it is a copy; if it is, remove the property there by hand",
-            entry_ref.path, entry_ref.store, to.store
+            "property {property:?} of {} in {} is still listed: {} may lead to the same server, and only its next version \
+             shows whether it does; if it leads to a copy, remove the property from {} by hand",
+            entry_ref.path, entry_ref.store, to.store, entry_ref.store
         )
     });
     let staying = staying(listed, done.fates).map(|((store, key), (to, _))| {
         format!(
-            "{key} in {store} is still listed: {} calls itself the same server, and without a login nothing shows whether \
-             it is a copy",
+            "{key} in {store} is still listed: {} may lead to the same server, and without a login to {store} Waypost \
+             cannot find out",
             to.store
         )
     });

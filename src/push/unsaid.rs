@@ -8,8 +8,8 @@ use crate::feed::{News, Pushed};
 /// Announces news to the feed.
 pub type Announce<'a> = &'a (dyn Fn(News) + Send + Sync);
 
-/// News to announce once a request was carried out, or may have been: a false announcement costs a
-/// read, and a change that nobody announces looks to the next try like one that was announced.
+/// News to announce once a request was carried out, or may have been. A needless announcement costs a
+/// read. One that is missing is not made up for: the next try finds the change made.
 pub struct Unsaid<'a> {
     announce: Announce<'a>,
     news: Option<News>,

@@ -15,7 +15,7 @@ impl<'a> View<'a> {
     /// The same before `sets` are written: a property that still has another value does not get its
     /// wanted consent yet.
     pub(super) fn consents_until_written(&self, sorted: &Sorted<'a>, sets: &BTreeSet<&'a str>) -> MetadataChanges {
-        self.consents_that_are(sorted, |property, wanted| match sets.contains(property) && self.has(property) {
+        self.consents_that_are(sorted, |property, wanted| match sets.contains(property) && self.may_have(property) {
             true => consent::until_written(&self.entry.custom_metadata, property, wanted),
             false => wanted.map(Consent::encode),
         })

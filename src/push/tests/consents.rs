@@ -18,12 +18,12 @@ use crate::push::step::{Existing, Goal};
 use crate::store::StoreError;
 use crate::store::fake::{Counting, FakeStore, Fault, Operation};
 
-fn only(namespaces: &[&str]) -> Consent {
+pub(super) fn only(namespaces: &[&str]) -> Consent {
     Consent { namespaces: namespaces.iter().map(|name| (*name).to_owned()).collect(), ..Consent::default() }
 }
 
 /// A password that these namespaces may read; anybody, if there are none.
-fn password(value: &str, namespaces: &[&str]) -> Goal {
+pub(super) fn password(value: &str, namespaces: &[&str]) -> Goal {
     let consents = match namespaces {
         [] => BTreeMap::new(),
         _ => BTreeMap::from([("password".to_owned(), only(namespaces))]),
@@ -48,7 +48,7 @@ fn watched(store: &FakeStore) -> Story {
     story
 }
 
-fn may_read(consent: Option<&Consent>, namespace: &str) -> bool {
+pub(super) fn may_read(consent: Option<&Consent>, namespace: &str) -> bool {
     consent.is_none_or(|consent| consent.judge(namespace, &BTreeMap::new()) == consent::Word::Yes)
 }
 

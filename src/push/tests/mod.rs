@@ -26,5 +26,6 @@ mod renames;
 mod report;
 mod slow;
 mod stores;
+mod undeleted;
 mod whole;
 mod whose;

@@ -336,13 +336,15 @@ async fn existing_properties_are_kept_and_never_deleted_when_asked() {
 /// It announced a property and stopped. Whether the value is its own, nothing shows.
 #[tokio::test]
 async fn what_may_have_existed_before_an_announced_write_is_kept() {
-    for (existing, kept) in [(Existing::Keep, true), (Existing::Replace, false)] {
+    for (existing, left) in
+        [(Existing::Keep, Some(Left::Existing)), (Existing::Claimed, Some(Left::Unclaimed)), (Existing::Replace, None)]
+    {
         let store = FakeStore::new();
         announced(&store, &[(owner("a"), "password".to_owned())]);
         store.put(&path(), data(&[("password", "theirs")]));
         let applied = push(&store, "a", &Goal { existing, ..remove(&["password"]) }).await.unwrap();
-        assert_eq!(texts(&store).contains_key("password"), kept);
-        assert_eq!(applied.settled.left.get("password") == Some(&Left::Existing), kept);
+        assert_eq!(texts(&store).contains_key("password"), left.is_some());
+        assert_eq!(applied.settled.left.get("password"), left.as_ref());
         assert_eq!(metadata_keys(&store), [claim::MARKER]);
     }
 }
@@ -496,7 +498,7 @@ fn stranger() -> Owner {
 }
 
 /// Adds an intent on each of these properties.
-fn announced(store: &FakeStore, intents: &[(Owner, String)]) {
+pub(super) fn announced(store: &FakeStore, intents: &[(Owner, String)]) {
     let mut metadata = store.peek(&path()).custom_metadata;
     for (by, property) in intents {
         let changes = claim::intend(&metadata, [property.as_str()], by, &claim::Inquiry::default());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::bench::{missing, unusable};
+use super::bench::{SOURCE, missing, unusable};
 use super::lifecycle::{Bench, TEMPORAL, at, expect, mapping, texts};
 use crate::controller::report::Requeue;
 use crate::domain::claim::{self, Owner};
@@ -374,6 +374,28 @@ async fn one_store_that_is_gone_delays_no_removal_in_another_that_is_wanted() {
     let there = [TEMPORAL, "platform-data/postgres/moved"].map(|path| bench.texts(path));
     assert_eq!(there, [expect(&[]), expect(&[("token", "p")])]);
     assert_eq!(texts(&gone, TEMPORAL), expect(&[("token", "p")]));
+}
+
+/// A spec counts as pushed once it is in all its stores (ADR 0026). Until then a source that goes may
+/// be one that is about to come, so nothing is removed in any store.
+#[tokio::test]
+async fn a_source_that_goes_while_a_store_lacks_something_takes_nothing_along() {
+    let mut bench = Bench::new();
+    bench.spec(1, spec(named(&["vault", "second"])));
+    bench.turn().await;
+    bench.server.remove(SOURCE);
+    bench.turn().await;
+    assert_eq!(bench.ready().1, "SourceGone", "{:?}", bench.ready());
+    let second = second(&mut bench);
+    bench.turn().await;
+    assert_eq!((bench.ready().1.as_str(), bench.texts(TEMPORAL)), ("SourceGone", expect(&[("password", "p")])));
+    bench.source(&[("pass", b"q")]);
+    bench.turn().await;
+    assert_eq!(texts(&second, TEMPORAL), expect(&[("password", "q")]));
+    bench.server.remove(SOURCE);
+    bench.turn().await;
+    assert_eq!(bench.ready().1, "SourceDeleted");
+    assert_eq!([bench.texts(TEMPORAL), texts(&second, TEMPORAL)], [expect(&[]), expect(&[])]);
 }
 
 /// A store that is there and does not answer, or answers that it cannot, delays a removal in
