@@ -331,11 +331,17 @@ impl Index {
         }
     }
 
-    /// Clears the mark that prevents queueing a consumer twice, and returns whether it has
-    /// something to read.
+    /// Clears the mark that prevents queueing a consumer twice.
+    pub fn take_up(&mut self, name: &Name) {
+        if let Some(consumer) = self.consumers.get_mut(name) {
+            consumer.queued = false;
+        }
+    }
+
+    /// Whether a consumer has something to read.
     pub fn begin(&mut self, name: &Name) -> bool {
-        let Some(consumer) = self.consumers.get_mut(name) else { return true };
-        consumer.queued = false;
+        self.take_up(name);
+        let Some(consumer) = self.consumers.get(name) else { return true };
         consumer.sources.iter().any(|(read, held)| match (held.taken, self.paths.get(&read.site)) {
             (None, _) => true,
             (Some(_), None) => false,
@@ -532,9 +538,9 @@ impl Path {
     }
 
     /// Whether reads are repeated until they show the version that another address announced. If
-    /// that was just in vain, further announcements are followed by one read each: what announces
-    /// without end may be another server that only calls itself the same. If what reads did not show
-    /// is here by now, it is the same, and a standby lagged.
+    /// that was just in vain, further announcements are followed by one read each: announcements
+    /// without end may come from another server that only calls itself the same. If the announced
+    /// version is here by now, it is the same server, and a standby lagged.
     fn awaits_hinted(&self, now: Instant) -> bool {
         let known = self.known.map_or(0, |known| known.seen.version);
         self.hint.is_some_and(|hint| {

@@ -438,8 +438,10 @@ impl Feed {
         self.index().take_announced(name)
     }
 
-    /// The span of the announcement that this consumer is to follow next.
-    pub fn take_cause(&self, name: &Name) -> Option<Cause> {
+    /// Call this when a reconcile of this consumer starts, whatever it comes to: what happens from now
+    /// on queues it again. Returns the span of the announcement that it follows.
+    pub fn take_up(&self, name: &Name) -> Option<Cause> {
+        self.index().take_up(name);
         self.causes().remove(name)
     }
 

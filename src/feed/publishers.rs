@@ -19,7 +19,7 @@ pub struct Published {
 }
 
 impl Published {
-    /// Whether a consumer of the same place counts. What a server calls itself is only its word. At
+    /// Whether a consumer of the same place counts. What a server calls itself cannot be verified. At
     /// the address of the PushSecret it is the same server. At another it is believed if a cluster
     /// administrator chose both: two ClusterSecretStores may lead to one server. A namespace's own
     /// store may lead to a server of its own, which must not keep another's `Propagated` from being

@@ -556,9 +556,9 @@ async fn the_span_of_an_announcement_is_the_cause_of_each_reconcile_that_it_wake
     let spans = trail::tests::exported(|| {
         trail::announced(&source.path, &2).in_scope(|| feed.announce(&source.site(), Pushed::Version(2, None)));
         for number in [0, 9] {
-            drop(trail::reconcile("ExternalSecret", &consumer(number), feed.take_cause(&consumer(number))));
+            drop(trail::reconcile("ExternalSecret", &consumer(number), feed.take_up(&consumer(number))));
         }
-        assert!(feed.take_cause(&consumer(0)).is_none(), "what comes next has another cause");
+        assert!(feed.take_up(&consumer(0)).is_none(), "what comes next has another cause");
     });
     let announced = spans[0].span_context.span_id();
     assert_eq!(spans[0].name, "announce");

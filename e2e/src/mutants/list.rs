@@ -160,7 +160,7 @@ mod tests {
             }
             for test in &mutant.caught_by {
                 let function = format!("fn {}(", test.rsplit("::").next().unwrap_or_default());
-                if !files_of(mutant, test).iter().any(|text| text.contains(&function)) {
+                if !file_of(mutant, test).is_some_and(|text| text.contains(&function)) {
                     wrong.push(format!("\"{}\" names {test}, which is not there", mutant.fault));
                 }
             }
@@ -170,19 +170,19 @@ mod tests {
         assert!(wrong.is_empty(), "bring tests/mutants up to date:\n{}", wrong.join("\n"));
     }
 
-    /// The files in which the tests of a fault may be.
-    /// The files that may have a test: that of its module, or of a module around it.
-    fn files_of(mutant: &Mutant, test: &str) -> Vec<String> {
+    /// The file that may have a test: that of its module or, if that is written within a file, that of
+    /// the nearest module around it.
+    fn file_of(mutant: &Mutant, test: &str) -> Option<String> {
         let modules: Vec<&str> = test.split("::").collect();
         let (folder, root) = match &mutant.target {
             Some(target) => (format!("tests/{target}"), format!("tests/{target}.rs")),
             None => ("src".to_owned(), "src/lib.rs".to_owned()),
         };
-        let of_modules = (1..modules.len()).flat_map(|count| {
+        let of_modules = (1..modules.len()).rev().flat_map(|count| {
             let path = modules[..count].join("/");
             [format!("{folder}/{path}.rs"), format!("{folder}/{path}/mod.rs")]
         });
         let main = format!("{folder}/main.rs");
-        of_modules.chain([root, main]).filter_map(|file| fs::read_to_string(repository().join(file)).ok()).collect()
+        of_modules.chain([root, main]).find_map(|file| fs::read_to_string(repository().join(file)).ok())
     }
 }

@@ -46,7 +46,7 @@ impl Index {
         }
         consumer.accepted.insert(site.clone(), Accepted { seen, known });
         let all = self.paths.get(site).into_iter().flat_map(|path| self.reading(path, site));
-        // Who is not read again keeps its target, and is asked for nothing.
+        // A consumer that is not read again keeps its target, and needs no confirmation.
         let is_read = |name: &Name| self.consumers.get(name).is_some_and(|consumer| consumer.follow != Follow::Never);
         let latest = all.filter(|(name, read, _)| read.version.is_none() && is_read(name));
         let latest: Vec<Name> = latest.map(|(name, ..)| name.clone()).collect();

@@ -115,7 +115,7 @@ impl Index {
     }
 
     /// Applies what a push found as wanted some time ago: it takes nothing newer back, and wakes only
-    /// those who have another version. Who has none could not read it.
+    /// those who have another version. A consumer that has none could not read the path.
     fn announce_found(&mut self, site: &Site, found: Seen, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get(site) else { return Vec::new() };
         if path.known.is_some_and(|known| found.is_before(known.seen)) {

@@ -104,8 +104,9 @@ impl Index {
         let mut taken = taken.chain(asked.iter().map(|(site, taken)| (site, *taken)));
         sources.iter().filter_map(|(_, held)| held.outdated).any(counts)
             || taken.any(|(site, Taken { seen, begun })| {
-                let is_late = || self.lacks_consents(site, seen, begun) || self.is_outdated(site, begun);
-                counts(begun) && (is_relabelled(begun) || is_late())
+                let path = self.paths.get(site);
+                let is_former = || path.is_some_and(|path| path.may_lack_consents(seen, begun));
+                counts(begun) && (is_relabelled(begun) || is_former() || self.is_outdated(site, begun))
             })
     }
 
@@ -142,12 +143,16 @@ impl Path {
     /// Whether these are the consents from before a push changed them, which a standby may still
     /// show. With a later version than is known they are the present ones.
     pub(super) fn lacks_consents(&self, seen: Seen, now: Instant) -> bool {
+        let is_known = self.superseded.as_ref().is_some_and(|superseded| superseded.consents.is_some());
+        is_known && self.may_lack_consents(seen, now)
+    }
+
+    /// The same, also if nobody has read the consents from before.
+    fn may_lack_consents(&self, seen: Seen, now: Instant) -> bool {
         let is_later = self.known.is_some_and(|known| known.seen.version < seen.version);
         self.superseded.as_ref().is_some_and(|superseded| {
-            !is_later
-                && superseded.consents.is_some()
-                && superseded.consents == seen.consents
-                && !superseded.is_over(now)
+            let is_former = superseded.consents.is_none_or(|former| Some(former) == seen.consents);
+            !is_later && is_former && !superseded.is_over(now)
         })
     }
 

@@ -147,8 +147,9 @@ impl Index {
         self.due.insert((next.at, site.clone()));
     }
 
-    /// A read of the path was cut off: a check shows what it would have shown. Who is cut off again
-    /// and again brings one check forward per interval, because each check wakes who has read nothing.
+    /// A read of the path was cut off: a check shows what it would have shown. A consumer that is cut
+    /// off again and again brings one check forward per interval, because each check wakes consumers
+    /// that have read nothing.
     pub fn cut_off(&mut self, site: &Site, now: Instant) {
         let Some(path) = self.paths.get_mut(site) else { return };
         let is_next = |at: Instant| path.next.is_some_and(|next| now.duration_since(at) >= next.window);

@@ -290,3 +290,20 @@ async fn rf2_whoever_heeds_a_path_hears_of_its_consents_alone() {
         assert_eq!(feed.consumers(), 0);
     }
 }
+
+/// A consent is given back before the consumer has read anything of the path. Then nobody knows what a
+/// standby shows that lags.
+#[tokio::test(start_paused = true)]
+async fn while_a_standby_may_lag_nothing_is_taken_by_consents_that_nobody_has_read_before() {
+    let (feed, store, name) = (Feed::new(), FakeStore::new(), consumer(0));
+    store.put(&path(AT), data("1"));
+    store.put_metadata(&path(AT), custom(&[TAKEN]));
+    let source = source(&store, AT).await;
+    feed.subscribe(&name, vec![source.clone()], Follow::Every(HOUR));
+    feed.announce(&source.site(), Pushed::Consent);
+    feed.read(&name, &source, Freshness::Since(Instant::now())).await.unwrap();
+    assert!(feed.may_lack_consents(&name, None));
+    feed.pass(Duration::from_secs(10));
+    feed.read(&name, &source, Freshness::Since(Instant::now())).await.unwrap();
+    assert!(!feed.may_lack_consents(&name, None), "it shows the same when no standby lags any more");
+}

@@ -100,3 +100,17 @@ async fn a_read_that_lacks_a_pinned_version_is_not_shared_once_it_is_published()
     let entry = feed.read(&two, &pinned, Freshness::Shared).await.unwrap();
     assert!(entry.data().is_some());
 }
+
+/// The reconcile that it woke fails before it reads anything, for example because its status is owed
+/// and the API server does not answer.
+#[tokio::test]
+async fn what_is_announced_once_a_reconcile_has_started_queues_it_again() {
+    let (store, started) = (FakeStore::new(), consumer(3));
+    let (feed, source) = ten_served(&store).await;
+    let mut wakeups = feed.wakeups().unwrap();
+    feed.announce(&source.site(), Pushed::Version(2, None));
+    assert_eq!(drained(&mut wakeups).len(), 10);
+    drop(feed.take_up(&started));
+    feed.announce(&source.site(), Pushed::Version(3, None));
+    assert_eq!(drained(&mut wakeups), [started], "the others are queued still");
+}
