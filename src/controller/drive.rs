@@ -260,7 +260,7 @@ impl<R: Reconciler> Driven<R> {
             let live = match self.context.cluster.get(&subject, api.get(&name.name)).await {
                 // Its status is written over what the cache shows, or not at all.
                 Err(denied @ ClusterError::Forbidden { .. }) => {
-                    warn!(kind = R::KIND.as_str(), object = %name, %denied, "an object whose status is owed is taken from the cache");
+                    warn!(kind = R::KIND.as_str(), object = %name, %denied, "the object cannot be read live: the cached one is reconciled");
                     Some(cached.clone())
                 }
                 other => other?,

@@ -161,7 +161,7 @@ mod tests {
         assert!(referrers.lock().queries.is_empty() && referrers.lock().asks_in.is_empty());
     }
 
-    /// What stands where the index does not expect it stays, if nobody looks there.
+    /// An entry under a wrong key stays, because nobody looks there.
     #[test]
     fn a_declaration_visits_only_what_its_referrer_had_declared() {
         let (referrers, plain) = (Referrers::default(), Referrer::ExternalSecret(Name::new("db", "plain")));

@@ -68,7 +68,7 @@ impl PathKey {
     }
 }
 
-/// A place as the server at one address shows it. What a server calls itself is only its word, and a
+/// A place as the server at one address shows it. What a server calls itself cannot be verified, and a
 /// server that was restored from another's snapshot calls itself like that one. So what is known of
 /// versions, removals and consents is known of a site, and another site of the place only hints at
 /// it.

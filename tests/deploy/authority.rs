@@ -113,7 +113,7 @@ fn every_annotation_that_carries_authority_is_judged_by_its_policies() {
     }
 }
 
-/// What they allow is not decided on the word of a cache.
+/// What they allow needs a live read.
 #[test]
 fn every_annotation_that_carries_authority_is_compared_by_a_live_read() {
     let names = fs::read_to_string(root().join("src/api/names.rs")).unwrap();

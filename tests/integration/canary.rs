@@ -16,7 +16,7 @@ use crate::bad_store::store_says;
 use crate::collector::Collector;
 use crate::stage::{self, LATER, Stage, mapping};
 
-/// A value that stands nowhere else.
+/// A value that exists nowhere else.
 struct Canary {
     what: &'static str,
     value: String,

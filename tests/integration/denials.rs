@@ -22,7 +22,7 @@ use waypost_e2e::wait;
 use crate::stage::{LATER, Stage};
 use crate::webhook;
 
-/// What stands in the Secrets that are refused.
+/// The value in the Secrets that are denied.
 const VALUE: &str = "s3cret-that-nobody-says";
 
 fn secret(key: &str) -> Secret {

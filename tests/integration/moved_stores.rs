@@ -1,5 +1,5 @@
 //! Stores that are edited in place on real servers: what was pushed to the former place goes once
-//! everything stands at the new one, or is named.
+//! everything is written at the new one, or is named.
 
 use anyhow::ensure;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ async fn stands(vault: &VaultAdmin, mount: &str, stage: &Stage, value: &str) -> 
     .await
 }
 
-/// Nothing is left there, and nothing is listed but what stands where the store leads.
+/// Nothing is left there, and the ledger lists only the present location.
 async fn is_clean(vault: &VaultAdmin, mount: &str, stage: &Stage) -> anyhow::Result<()> {
     let pushes = stage.api::<PushSecret>(&stage.producer);
     wait::until(&format!("{mount} to be clean"), SOON, async || {
@@ -75,7 +75,7 @@ pub async fn may_use(stage: &Stage, mount: &str) -> anyhow::Result<String> {
 }
 
 #[tokio::test]
-async fn s6_an_edited_path_takes_what_was_pushed_along_and_back() -> anyhow::Result<()> {
+async fn an_edited_path_takes_what_was_pushed_along_and_back() -> anyhow::Result<()> {
     let (stage, store) = pushed("mvpath").await?;
     let mount = format!("{}-kv", stage.word);
     stage.vault.enable_mount(&mount, "kv", &json!({ "version": "2" })).await?;
@@ -123,7 +123,7 @@ pub async fn two_spaces(stage: &Stage) -> anyhow::Result<[Space; 2]> {
 
 /// The login is inside the Vault namespace: only the session from before the edit may clean it.
 #[tokio::test]
-async fn s6_an_edited_vault_namespace_is_cleaned_by_the_session_from_before() -> anyhow::Result<()> {
+async fn an_edited_vault_namespace_is_cleaned_by_the_session_from_before() -> anyhow::Result<()> {
     let (stage, lab) = (Stage::new("mvns").await?, Lab::shared().await?);
     let store = format!("{}-store", stage.word);
     let [first, second] = two_spaces(&stage).await?;
@@ -138,7 +138,7 @@ async fn s6_an_edited_vault_namespace_is_cleaned_by_the_session_from_before() ->
 }
 
 #[tokio::test]
-async fn s6_an_edited_server_takes_what_was_pushed_along() -> anyhow::Result<()> {
+async fn an_edited_server_takes_what_was_pushed_along() -> anyhow::Result<()> {
     let (stage, store) = pushed("mvsrv").await?;
     let other = Lab::shared().await?.extra_bao(Transport::Tls).await?;
     let ca = other.ca_pem().map(ca_bundle);
@@ -150,8 +150,7 @@ async fn s6_an_edited_server_takes_what_was_pushed_along() -> anyhow::Result<()>
 
 /// Each namespace logs in to it with an account of its own.
 #[tokio::test]
-async fn s6_a_store_that_logs_in_as_the_namespace_takes_what_was_pushed_along_to_another_server() -> anyhow::Result<()>
-{
+async fn a_store_that_logs_in_as_the_namespace_takes_what_was_pushed_along_to_another_server() -> anyhow::Result<()> {
     let (stage, lab) = (Stage::new("mvown").await?, Lab::shared().await?);
     let other = lab.extra_bao(Transport::Tls).await?;
     account(&stage, &stage.producer, "writer", "waypost-combined").await?;
@@ -171,7 +170,7 @@ async fn s6_a_store_that_logs_in_as_the_namespace_takes_what_was_pushed_along_to
 
 /// The sessions from before the edit went with the process that had them.
 #[tokio::test]
-async fn s6_a_server_that_a_restart_shuts_out_is_named_once_and_keeps_what_was_pushed() -> anyhow::Result<()> {
+async fn a_server_that_a_restart_shuts_out_is_named_once_and_keeps_what_was_pushed() -> anyhow::Result<()> {
     let (stage, lab) = (Stage::new("mvshut").await?, Lab::shared().await?);
     let (bao, store) = (lab.extra_bao(Transport::Tls).await?, format!("{}-store", stage.word));
     let mut manifest = cluster_secret_store(&store, bao.address(), bao.ca_pem());
@@ -211,8 +210,7 @@ async fn s6_a_server_that_a_restart_shuts_out_is_named_once_and_keeps_what_was_p
 
 /// Nothing goes while the new server does not answer; and what a status names is asked nothing.
 #[tokio::test]
-async fn s6_a_server_that_does_not_answer_takes_nothing_and_one_that_a_status_names_is_only_named() -> anyhow::Result<()>
-{
+async fn a_server_that_does_not_answer_takes_nothing_and_one_that_a_status_names_is_only_named() -> anyhow::Result<()> {
     let stage = Stage::new("mvdown").await?;
     let lab = Lab::shared().await?;
     let (bao, store) = stage.own_store().await?;

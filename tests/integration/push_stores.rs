@@ -110,7 +110,7 @@ async fn an_intent_whose_claimant_died_holds_up_its_own_store_alone_and_not_for_
 
 /// How a store leads is the same, so only those that select by labels have anything to do.
 #[tokio::test]
-async fn f22_a_label_of_a_store_wakes_nobody_who_names_the_store() -> anyhow::Result<()> {
+async fn a_label_of_a_store_wakes_nobody_who_names_the_store() -> anyhow::Result<()> {
     let (stage, lab) = (Stage::new("labelcost").await?, Lab::shared().await?);
     let store = format!("{}-store", stage.word);
     crate::stage::store(lab, &store, lab.vault_addr(), lab.vault_ca_pem()).await?;

@@ -108,7 +108,7 @@ async fn only_who_follows_moves(stage: &Stage, value: &str) -> anyhow::Result<()
 }
 
 #[tokio::test]
-async fn s18_a_store_that_is_moved_to_another_server_takes_its_targets_along() -> anyhow::Result<()> {
+async fn a_store_that_is_moved_to_another_server_takes_its_targets_along() -> anyhow::Result<()> {
     let (stage, store) = in_sync("sesrv").await?;
     let other = Lab::shared().await?.extra_bao(Transport::Tls).await?;
     other.admin()?.write("secret", &stage.path(), &json!({ "password": "new" })).await?;
@@ -119,7 +119,7 @@ async fn s18_a_store_that_is_moved_to_another_server_takes_its_targets_along() -
 }
 
 #[tokio::test]
-async fn s18_a_store_that_is_given_another_path_takes_its_targets_along() -> anyhow::Result<()> {
+async fn a_store_that_is_given_another_path_takes_its_targets_along() -> anyhow::Result<()> {
     let (stage, store) = in_sync("sepath").await?;
     let mount = format!("{}-kv", stage.word);
     stage.vault.enable_mount(&mount, "kv", &json!({ "version": "2" })).await?;
@@ -138,7 +138,7 @@ async fn s18_a_store_that_is_given_another_path_takes_its_targets_along() -> any
 
 /// A namespace's own store, and a cluster's store that logs in with each namespace's account.
 #[tokio::test]
-async fn s18_stores_that_log_in_as_the_namespace_take_its_targets_along_to_another_server() -> anyhow::Result<()> {
+async fn stores_that_log_in_as_the_namespace_take_its_targets_along_to_another_server() -> anyhow::Result<()> {
     let (stage, lab) = (Stage::new("seown").await?, Lab::shared().await?);
     let other = lab.extra_bao(Transport::Tls).await?;
     account(&stage, &stage.consumer, "reader", "waypost-consumer").await?;
@@ -170,7 +170,7 @@ async fn s18_stores_that_log_in_as_the_namespace_take_its_targets_along_to_anoth
 }
 
 #[tokio::test]
-async fn s18_a_store_that_is_given_another_vault_namespace_takes_its_targets_along() -> anyhow::Result<()> {
+async fn a_store_that_is_given_another_vault_namespace_takes_its_targets_along() -> anyhow::Result<()> {
     let (stage, lab) = (Stage::new("sespace").await?, Lab::shared().await?);
     let store = format!("{}-store", stage.word);
     let [first, second] = two_spaces(&stage).await?;
@@ -185,7 +185,7 @@ async fn s18_a_store_that_is_given_another_vault_namespace_takes_its_targets_alo
 }
 
 #[tokio::test]
-async fn s18_a_store_that_is_given_another_vault_namespace_is_not_read_in_the_old_one() -> anyhow::Result<()> {
+async fn a_store_that_is_given_another_vault_namespace_is_not_read_in_the_old_one() -> anyhow::Result<()> {
     let (stage, store) = in_sync("sens").await?;
     edit_store(&stage, &store, json!({ "namespace": format!("{}-nowhere", stage.word) })).await?;
     says(&stage, "follows", "False", "SecretSyncedError", &[]).await?;

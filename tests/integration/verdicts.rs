@@ -59,6 +59,7 @@ async fn refusal(stage: &Stage, manifest: &Value) -> anyhow::Result<Option<Strin
 
 #[tokio::test]
 async fn the_api_server_refuses_everything_that_breaks_a_definition_as_lint_does() -> anyhow::Result<()> {
+    let _turn = heavy().await?;
     let stage = Stage::new("built").await?;
     let cases = constructed::cases();
     ensure!(constructed::unknown_words().is_empty(), "{:?}", constructed::unknown_words());

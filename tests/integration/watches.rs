@@ -319,7 +319,7 @@ async fn count_reads(
 }
 
 #[tokio::test]
-async fn f9_what_is_deleted_while_its_store_hangs_leaves_nothing_behind() -> anyhow::Result<()> {
+async fn what_is_deleted_while_its_store_hangs_leaves_nothing_behind() -> anyhow::Result<()> {
     let play = Play::begin("whg").await?;
     let (stage, lab) = (&play.stage, Lab::shared().await?);
     let (bao, name) = (lab.extra_bao(Transport::Tls).await?, format!("{}-hangs", play.stage.word));
@@ -362,7 +362,7 @@ async fn rf7_a_watch_that_the_api_server_refuses_for_ever_lists_anew() -> anyhow
 }
 
 #[tokio::test]
-async fn f10_what_is_deleted_while_the_controller_stands_still_leaves_nothing_behind() -> anyhow::Result<()> {
+async fn what_is_deleted_while_the_controller_stands_still_leaves_nothing_behind() -> anyhow::Result<()> {
     let play = Play::begin("wfs").await?;
     play.controller.signal(Signal::Stop)?;
     let secrets = play.stage.api::<Secret>(&play.stage.consumer);

@@ -21,7 +21,7 @@ const KEPT: Duration = Duration::from_secs(2 * 3600);
 /// what is dropped is asked for again.
 const MOST_KEPT: u64 = 50_000;
 /// How old the name of a mount may be that places are told by. A mount that was created again has
-/// another name: each client hears of it, also one that has missed no entry there.
+/// another name, which each client has to learn, also one whose reads have all succeeded.
 const RECENT: Duration = Duration::from_secs(15 * 60);
 
 /// The answers of all clients of the process; clones share them.
