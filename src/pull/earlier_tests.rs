@@ -111,8 +111,8 @@ struct World {
     spec: Spec,
     says: BTreeMap<Spot, Says>,
     writes: u32,
-    /// Whether the first store was edited to lead to another mount.
-    is_moved: Arc<AtomicBool>,
+    /// Whether the first store was edited to lead to another mount, and whether the second is gone.
+    edited: Arc<[AtomicBool; 2]>,
 }
 
 impl World {
@@ -120,26 +120,14 @@ impl World {
     async fn synced(policy: &'static str) -> Self {
         let (api, server) = (ApiServer::default(), FakeStore::new());
         let context = Context::on(api.cluster());
-        let is_moved = Arc::new(AtomicBool::new(false));
-        let pull = Pull::new(context.clone(), opening(&server, &is_moved), Arc::new(Records::default()));
+        let edited = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
+        let pull = Pull::new(context.clone(), opening(&server, &edited), Arc::new(Records::default()));
         let wakeups = context.feed.wakeups().unwrap();
         let spec = Spec::Reads { spot: (0, 0), store: 0 };
         let object = object(policy, spec, 1);
         let says = BTreeMap::new();
-        let mut world = World {
-            api,
-            server,
-            context,
-            pull,
-            wakeups,
-            object,
-            is_due: true,
-            policy,
-            spec,
-            says,
-            writes: 0,
-            is_moved,
-        };
+        let mut world =
+            World { api, server, context, pull, wakeups, object, is_due: true, policy, spec, says, writes: 0, edited };
         world.show();
         for path in 0..2 {
             world.push(path).await;
@@ -198,7 +186,7 @@ impl World {
 
     fn restart(&mut self) {
         self.context = Context::on(self.api.cluster());
-        let opening = opening(&self.server, &self.is_moved);
+        let opening = opening(&self.server, &self.edited);
         self.pull = Pull::new(self.context.clone(), opening, Arc::new(Records::default()));
         self.wakeups = self.context.feed.wakeups().unwrap();
         self.is_due = true;
@@ -291,11 +279,14 @@ impl World {
     }
 }
 
-fn opening(server: &FakeStore, is_moved: &Arc<AtomicBool>) -> Opening {
-    let (server, is_moved) = (server.clone(), is_moved.clone());
+fn opening(server: &FakeStore, edited: &Arc<[AtomicBool; 2]>) -> Opening {
+    let (server, edited) = (server.clone(), edited.clone());
     Opening::by(move |_, store| match store.name.as_str() {
         "nowhere" => Err(StoreRefusal::NotFound { store: StoreName::cluster(STORES[2]) }),
-        "vault" if is_moved.load(Ordering::Relaxed) => {
+        "same-server" if edited[1].load(Ordering::Relaxed) => {
+            Err(StoreRefusal::NotFound { store: StoreName::cluster(STORES[1]) })
+        }
+        "vault" if edited[0].load(Ordering::Relaxed) => {
             Ok(Arc::new(server.with_identity("vault, edited").with_mount(OTHER_MOUNT)) as Arc<dyn StoreClient>)
         }
         name => Ok(Arc::new(server.with_identity(name)) as Arc<dyn StoreClient>),

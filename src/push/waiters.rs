@@ -148,6 +148,7 @@ mod tests {
     fn who_has_everything_waits_for_nothing() {
         let status = |generation: i64, word: &str| json!({ "observedGeneration": generation, "conditions": [{ "type": "Ready", "status": word }] });
         let spec = |update: &str| json!({ "secretStoreRefs": [], "selector": {}, "updatePolicy": update });
+        assert!(may_wait(&push(spec("Replace"), Value::Null)), "nobody has looked at it yet");
         assert!(may_wait(&push(spec("Replace"), json!({}))));
         assert!(may_wait(&push(spec("Replace"), status(2, "False"))));
         assert!(may_wait(&push(spec("Replace"), status(1, "True"))));

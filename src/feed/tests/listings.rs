@@ -205,7 +205,7 @@ async fn what_is_asked_for_during_a_listing_is_checked_after_it() {
     let (asked, usual, began) = (&sources[3], &sources[17], Instant::now());
     store.put(&asked.path, data("2"));
     feed.announce(&asked.site(), News::Uncertain);
-    feed.index().postpone(&asked.site(), began, began, exactly);
+    feed.index().postpone(&asked.site(), began, Instant::now(), exactly);
     feed.index().postpone(&usual.site(), began, began, |_| Duration::ZERO);
     let before = store.requests().len();
     due(&mut checks, Instant::now());

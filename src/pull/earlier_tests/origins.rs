@@ -71,7 +71,7 @@ async fn rf2_a_withdrawal_takes_a_value_that_was_the_same_where_the_store_led_be
     let there = RemotePath::parse(Some(OTHER_MOUNT), PATHS[0]).unwrap();
     world.server.add_mount(OTHER_MOUNT);
     world.server.put(&there, world.server.peek_version(&remote(0), 1).unwrap());
-    world.is_moved.store(true, Ordering::Relaxed);
+    world.edited[0].store(true, Ordering::Relaxed);
     world.turn().await;
     world.edit(Spec::Nothing);
     world.turn().await;
