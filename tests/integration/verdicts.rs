@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use waypost::cli::lint::judge;
 use waypost::domain::convention::{Convention, Mode};
 use waypost::manifest::{Located, Source, bundle};
+use waypost_e2e::turns::heavy;
 use waypost_e2e::wait;
 
 use crate::stage::{LATER, STORE, Stage, condition};
