@@ -278,8 +278,10 @@ pub struct RemoteRef {
     #[validate(length(min = 1, max = 1024))]
     pub key: String,
     /// One property of the secret. If not set, the whole secret as JSON. If no property has exactly
-    /// that name, dots select from nested JSON (`a.b.0`, with `\\.` for a dot in a name). Queries,
-    /// such as `list.#` or `a|b`, are not supported.
+    /// that name, it is a path in gjson's syntax that selects from nested JSON: `a.b.0`, with `\\.`
+    /// for a dot in a name, `list.#` for a length, `list.#.name`, `list.#(name==\"x\").value`, and
+    /// `*` and `?` in names. Modifiers, multipaths and literals, such as `a|@reverse`, `{a,b}` or
+    /// `!true`, are not supported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 1024))]
     pub property: Option<String>,

@@ -13,6 +13,7 @@ pub mod expression;
 pub mod fingerprint;
 pub mod handover;
 pub mod json;
+pub mod json_path;
 pub mod key_rewrite;
 pub mod label_query;
 pub mod mapping;

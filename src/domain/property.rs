@@ -1,5 +1,8 @@
 //! What a consumer reads from an entry: one property, or the whole secret as JSON; and how the
 //! bytes are decoded.
+//!
+//! A name of a spec is that of a property or, if there is none of that name, a path in gjson's
+//! syntax ([`json_path`](super::json_path)) that leads into the secret.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,6 +12,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
+use super::json_path::{JsonPath, PathFault, Selected};
 use super::remote::{RemoteData, RemoteValue};
 use super::secret::SecretBytes;
 
@@ -28,26 +32,65 @@ pub enum Decoding {
     Plain,
 }
 
-/// The value of a property: the one with exactly that name, else the one at a dotted path such as
-/// `a.b.0`.
-pub fn pick(data: &RemoteData, property: &str) -> Option<SecretBytes> {
-    match data.get(property) {
-        Some(value) => Some(value.rendered()),
-        None => walk(data, property),
-    }
+/// The properties that a name may select a value from, if there is none of exactly that name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// This one.
+    One(String),
+    /// All: the path begins with a wildcard, or looks at the secret as a whole.
+    All,
 }
 
-/// The property that a dotted path leads into.
-pub fn top(path: &str) -> String {
-    segments(path).into_iter().next().unwrap_or_default()
+/// The value of the property with exactly this name, else what its path selects.
+///
+/// # Errors
+/// [`PathFault`] if there is no such property, and the path asks for more than to select a value.
+pub fn pick(data: &RemoteData, name: &str) -> Result<Option<SecretBytes>, PathFault> {
+    if let Some(value) = data.get(name) {
+        return Ok(Some(value.rendered()));
+    }
+    let path = JsonPath::parse(name)?;
+    let document = match path.first_name() {
+        Some(property) => data.get(property).and_then(|value| only(property, value)),
+        None => text_of(data),
+    };
+    let selected = document.as_ref().and_then(|document| path.select(document));
+    Ok(selected.and_then(|selected| rendered(&selected)))
+}
+
+/// Whether a name selects a value.
+pub fn is_there(data: &RemoteData, name: &str) -> bool {
+    matches!(pick(data, name), Ok(Some(_)))
+}
+
+/// The properties that a name that is a path may select from.
+pub fn reach(name: &str) -> Reach {
+    match JsonPath::parse(name) {
+        Ok(path) => path.first_name().map_or(Reach::All, |property| Reach::One(property.to_owned())),
+        // It selects nothing.
+        Err(_) => Reach::One(name.to_owned()),
+    }
 }
 
 /// All properties as one compact JSON object with sorted keys, escaped as Go's encoder does; `None`
 /// when nested too deep.
 pub fn whole(data: &RemoteData) -> Option<SecretBytes> {
+    text_of(data).map(|mut text| SecretBytes::new(std::mem::take(&mut *text).into_bytes()))
+}
+
+fn text_of(data: &RemoteData) -> Option<Zeroizing<String>> {
+    object_of(data.iter().map(|(property, value)| (property.as_str(), value)))
+}
+
+/// An object with this property alone: a path that begins with its name sees no other.
+fn only(property: &str, value: &RemoteValue) -> Option<Zeroizing<String>> {
+    object_of(std::iter::once((property, value)))
+}
+
+fn object_of<'d>(properties: impl Iterator<Item = (&'d str, &'d RemoteValue)>) -> Option<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
     text.push('{');
-    for (index, (property, value)) in data.iter().enumerate() {
+    for (index, (property, value)) in properties.enumerate() {
         if index > 0 {
             text.push(',');
         }
@@ -56,7 +99,12 @@ pub fn whole(data: &RemoteData) -> Option<SecretBytes> {
         push_json(&mut text, value.expose_json(), DEEPEST)?;
     }
     text.push('}');
-    Some(SecretBytes::new(std::mem::take(&mut *text).into_bytes()))
+    Some(text)
+}
+
+fn rendered(selected: &Selected<'_>) -> Option<SecretBytes> {
+    let value: Box<RawValue> = serde_json::from_str(selected.raw()).ok()?;
+    Some(RemoteValue::raw(value).rendered())
 }
 
 /// The decoded bytes; `None` if they are not in the declared encoding.
@@ -74,39 +122,6 @@ fn base64(value: &SecretBytes, engine: &impl Engine) -> Option<SecretBytes> {
     let line: Zeroizing<Vec<u8>> =
         Zeroizing::new(value.expose().iter().copied().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect());
     engine.decode(&*line).ok().map(SecretBytes::new)
-}
-
-fn walk(data: &RemoteData, property: &str) -> Option<SecretBytes> {
-    let mut segments = segments(property).into_iter();
-    let mut json = data.get(&segments.next()?)?.expose_json();
-    for segment in segments {
-        json = child(json, &segment)?;
-    }
-    let value: Box<RawValue> = serde_json::from_str(json).ok()?;
-    Some(RemoteValue::raw(value).rendered())
-}
-
-fn child<'j>(json: &'j str, segment: &str) -> Option<&'j str> {
-    match json.as_bytes().first()? {
-        b'{' => object(json)?.remove(segment).map(RawValue::get),
-        b'[' => array(json)?.get(segment.parse::<usize>().ok()?).map(|value| value.get()),
-        _scalar => None,
-    }
-}
-
-/// Splits at dots; `\.` is a dot in a name.
-fn segments(property: &str) -> Vec<String> {
-    let mut segments = vec![String::new()];
-    let mut characters = property.chars();
-    while let Some(character) = characters.next() {
-        match (character, segments.last_mut()) {
-            ('.', _) => segments.push(String::new()),
-            ('\\', Some(last)) => last.extend(characters.next()),
-            (other, Some(last)) => last.push(other),
-            (_, None) => {}
-        }
-    }
-    segments
 }
 
 fn object(json: &str) -> Option<BTreeMap<Cow<'_, str>, &RawValue>> {
@@ -181,8 +196,8 @@ mod tests {
         values.into_iter().map(|(property, value)| (property, RemoteValue::raw(value))).collect()
     }
 
-    fn picked(json: &str, property: &str) -> Option<String> {
-        pick(&data(json), property).map(|value| value.expose_utf8().unwrap().to_owned())
+    fn picked(json: &str, name: &str) -> Option<String> {
+        pick(&data(json), name).unwrap().map(|value| value.expose_utf8().unwrap().to_owned())
     }
 
     #[test]
@@ -204,9 +219,63 @@ mod tests {
     }
 
     #[test]
-    fn a_path_leads_into_the_property_before_its_first_dot_that_is_not_part_of_a_name() {
-        for (path, into) in [("a", "a"), ("a.b.0", "a"), (r"a\.b.c", "a.b"), (r"a.b\.c", "a"), ("", "")] {
-            assert_eq!(top(path), into, "{path}");
+    fn a_path_counts_elements_and_looks_for_them_over_several_names_too() {
+        let json = r#"{"db": {"users": [{"name": "app", "level": 9007199254740993}, {"name": "ops"}]}, "dx": "<&>"}"#;
+        for (path, value) in [
+            ("db.users.#", "2"),
+            ("db.users.#.name", r#"["app","ops"]"#),
+            (r#"db.users.#(name=="ops").name"#, "ops"),
+            ("db.users.#(level>1)#.level", "[9007199254740993]"),
+            ("d?.users.0.name", "app"),
+            ("d*|users|1", r#"{"name":"ops"}"#),
+            ("?x", "<&>"),
+        ] {
+            assert_eq!(picked(json, path).as_deref(), Some(value), "{path}");
+        }
+        assert_eq!(picked(json, "db.nobody.#"), None);
+    }
+
+    #[test]
+    fn what_makes_a_value_instead_of_selecting_one_is_refused_unless_a_property_has_that_name() {
+        let json = r#"{"@this": "literal", "a": ["x"]}"#;
+        assert_eq!(picked(json, "@this").as_deref(), Some("literal"));
+        for path in ["a|@reverse", "a.@join", "{a,b}", "[a]", "!true"] {
+            assert!(matches!(pick(&data(json), path), Err(PathFault::Unsupported { .. })), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_reaches_into_the_property_of_its_first_name_or_into_all() {
+        let one = |name: &str| Reach::One(name.to_owned());
+        for (path, into) in [
+            ("a", one("a")),
+            ("a.b.0", one("a")),
+            (r"a\.b.c", one("a.b")),
+            (r"a.b\.c", one("a")),
+            ("a|b", one("a")),
+            ("", one("")),
+            ("@this", one("@this")),
+            ("a*", Reach::All),
+            ("?", Reach::All),
+            ("..a", Reach::All),
+        ] {
+            assert_eq!(reach(path), into, "{path}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Who may read a value is judged by that.
+        #[test]
+        fn a_path_selects_nothing_from_beyond_its_reach(path in r"[ab.*?#|()=\\]{0,8}") {
+            let json = r#"{"a": {"a": [1, {"b": 2}], "b": "a"}, "b": [{"a": "b"}, "x"], "ab": {"b": 3}}"#;
+            if let (false, Reach::One(name)) = (data(json).contains_key(&path), reach(&path)) {
+                let alone = data(json).into_iter().filter(|(property, _)| *property == name).collect();
+                let of_all = text_of(&data(json)).unwrap();
+                let selected = JsonPath::parse(&path).ok().and_then(|path| rendered(&path.select(&of_all)?));
+                let picked = pick(&alone, &path).ok().flatten();
+                let shown = |value: Option<SecretBytes>| value.map(|value| value.expose().to_vec());
+                proptest::prop_assert_eq!(shown(picked), shown(selected));
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::observe::store_of;
 use super::plan::{Presence, Snapshot, Step, TargetState};
 use crate::api::path_status::PathState;
 use crate::domain::claim;
-use crate::domain::property;
+use crate::domain::property::{self, Reach};
 use crate::domain::remote::EntryState;
 use crate::domain::target::Live;
 use crate::store::StoreName;
@@ -78,7 +78,7 @@ pub fn of(wanted: &Wanted, snapshot: &Snapshot, target: &TargetState) -> Option<
     let (EntryState::Live { data, .. }, Some(property)) = (&snapshot.entry.state, &wanted.property) else {
         return Some(snapshot.presence).filter(|_| !is_to_come(wanted, snapshot));
     };
-    if property::pick(data, property).is_some() {
+    if property::is_there(data, property) {
         return Some(Presence::Live);
     }
     let was_taken = snapshot.before.as_ref().is_some_and(|before| before.properties.contains(property));
@@ -94,7 +94,7 @@ pub fn of(wanted: &Wanted, snapshot: &Snapshot, target: &TargetState) -> Option<
 
 /// Whether a property has an owner, or had one when it was last there.
 pub fn is_owned(property: &str, snapshot: &Snapshot) -> bool {
-    match snapshot.entry.data().is_some_and(|data| property::pick(data, property).is_some()) {
+    match snapshot.entry.data().is_some_and(|data| property::is_there(data, property)) {
         true => is_claimed(property, snapshot) || is_new_and_announced(property, snapshot),
         false => is_claimed(property, snapshot) || snapshot.owned.contains(property),
     }
@@ -109,14 +109,20 @@ fn is_new_and_announced(property: &str, snapshot: &Snapshot) -> bool {
         snapshot.before.as_ref().filter(|before| before.version.is_some()).is_some_and(|before| {
             before.properties.is_empty() || before.properties.iter().any(|known| known == property)
         });
-    let is_announced =
-        claim::is_announced(metadata, property) || claim::is_announced(metadata, &property::top(property));
+    let is_announced = match property::reach(property) {
+        Reach::One(into) => claim::is_announced(metadata, property) || claim::is_announced(metadata, &into),
+        Reach::All => false,
+    };
     is_announced && (!was_there || snapshot.owned.contains(property))
 }
 
 fn is_claimed(property: &str, snapshot: &Snapshot) -> bool {
     let metadata = &snapshot.entry.custom_metadata;
-    claim::is_claimed(metadata, property) || claim::is_claimed(metadata, &property::top(property))
+    match property::reach(property) {
+        Reach::One(into) => claim::is_claimed(metadata, property) || claim::is_claimed(metadata, &into),
+        // Whichever it selects from.
+        Reach::All => claim::is_marked(metadata) && !claim::is_vacated(metadata),
+    }
 }
 
 /// Whether a pinned version is missing that nothing shows to have existed: it may be published yet.

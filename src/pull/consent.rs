@@ -9,7 +9,7 @@ use super::plan::{Snapshot, store_name};
 use super::refusal::Refusal;
 use crate::domain::claim;
 use crate::domain::consent::{self, Consent, OnWithdrawal, Silence, Word};
-use crate::domain::property;
+use crate::domain::property::{self, Reach};
 use crate::domain::remote::Entry;
 
 /// The namespace that reads.
@@ -102,7 +102,7 @@ fn denials_of(desired: &Desired, wanted: &Wanted, snapshot: &Snapshot, consumer:
 }
 
 /// Who objects to an entry of the spec: the property that it names, or that its name is a path
-/// into; any, if it reads the whole secret.
+/// into; any, if it reads the whole secret, or its path may select from any property.
 ///
 /// A consent outlives its value: who keeps a value that is gone hears of a withdrawal all the same.
 /// Where there is neither, nobody is refused.
@@ -120,9 +120,9 @@ fn objections(wanted: &Wanted, entry: &Entry, namespace: &str, consumer: &Consum
         };
         Some((property, objection?))
     };
-    match &wanted.property {
-        Some(property) => judged(decisive(entry, property)).into_iter().collect(),
-        None => {
+    match wanted.property.as_ref().map_or(Reach::All, |name| decisive(entry, name)) {
+        Reach::One(property) => judged(property).into_iter().collect(),
+        Reach::All => {
             let there = entry.data().into_iter().flat_map(|data| data.keys().cloned());
             let all = consent::all(metadata);
             let told = all.filter_map(|(property, consent)| Some((property.to_owned(), spoken(consent)?)));
@@ -131,13 +131,16 @@ fn objections(wanted: &Wanted, entry: &Entry, namespace: &str, consumer: &Consum
     }
 }
 
-/// The property whose consent decides about a name of the spec: the one that [`property::pick`]
-/// takes the value from. If there is none, it is the one with that name, if anything is known of it.
-fn decisive(entry: &Entry, name: &str) -> String {
-    let top = property::top(name);
+/// The properties whose consents decide about a name of the spec: those that [`property::pick`] may
+/// take the value from. If there is none, it is the one with that name, if anything is known of it.
+fn decisive(entry: &Entry, name: &str) -> Reach {
     let metadata = &entry.custom_metadata;
     let is_known = || consent::of(metadata, name).is_some() || claim::is_claimed(metadata, name);
-    if has(entry, name) || !has(entry, &top) && is_known() { name.to_owned() } else { top }
+    match property::reach(name) {
+        _ if has(entry, name) => Reach::One(name.to_owned()),
+        Reach::One(into) if !has(entry, &into) && is_known() => Reach::One(name.to_owned()),
+        reach @ (Reach::One(_) | Reach::All) => reach,
+    }
 }
 
 fn has(entry: &Entry, property: &str) -> bool {

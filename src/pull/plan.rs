@@ -14,6 +14,7 @@ use crate::api::external_secret::NullBytePolicy;
 use crate::api::names;
 use crate::api::path_status::PulledPath;
 use crate::domain::fingerprint;
+use crate::domain::json_path::PathFault;
 use crate::domain::property;
 use crate::domain::remote::{Entry, EntryState};
 use crate::domain::secret::{SecretBytes, SecretMap};
@@ -202,9 +203,10 @@ fn value(wanted: &Wanted, snapshot: &Snapshot) -> Result<Option<SecretBytes>, Re
     let EntryState::Live { data, .. } = &snapshot.entry.state else { return Ok(None) };
     let raw = match &wanted.property {
         None => property::whole(data).ok_or_else(|| Refusal::TooDeep { path: snapshot.path.clone() })?,
-        Some(property) => match property::pick(data, property) {
-            Some(value) => value,
-            None => return Ok(None),
+        Some(name) => match property::pick(data, name) {
+            Ok(Some(value)) => value,
+            Ok(None) => return Ok(None),
+            Err(fault) => return Err(query(wanted, snapshot, name, fault)),
         },
     };
     let value =
@@ -218,9 +220,6 @@ fn value(wanted: &Wanted, snapshot: &Snapshot) -> Result<Option<SecretBytes>, Re
 fn not_found(wanted: &Wanted, snapshot: &Snapshot) -> Refusal {
     let (store, path) = (store_name(&wanted.from), snapshot.path.clone());
     match (&snapshot.entry.state, &wanted.property, wanted.from.version) {
-        (EntryState::Live { .. }, Some(property), _) if is_query(property) => {
-            Refusal::Query { store, path, property: property.clone() }
-        }
         (EntryState::Live { version, .. }, Some(property), _) => {
             Refusal::PropertyNotFound { store, path, version: *version, property: property.clone() }
         }
@@ -240,10 +239,9 @@ fn not_found(wanted: &Wanted, snapshot: &Snapshot) -> Refusal {
     }
 }
 
-/// Whether a property that does not exist was meant as a query, which External Secrets Operator
-/// supports.
-fn is_query(property: &str) -> bool {
-    property.contains(['#', '|', '@', '*', '?', '!'])
+fn query(wanted: &Wanted, snapshot: &Snapshot, property: &str, fault: PathFault) -> Refusal {
+    let (store, path) = (store_name(&wanted.from), snapshot.path.clone());
+    Refusal::Query { store, path, property: property.to_owned(), fault }
 }
 
 fn render(desired: &Desired, data: SecretMap, versions: &[PathVersion]) -> Result<Target, Refusal> {

@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::consent::Denial;
 use crate::api::condition::Reason;
 use crate::domain::consent::OnWithdrawal;
+use crate::domain::json_path::PathFault;
 use crate::domain::target::MOST_BYTES;
 
 /// Why the target is not changed. Each text says what is wrong and what to do about it.
@@ -46,7 +47,7 @@ pub enum Refusal {
     },
     /// A query instead of a property.
     #[error(
-        "{store}: {path} has no property named {property:?}, and queries with '#', '|', '@', '*', '?' or '!' are not supported: name the property, or a path into it such as \"a.b.0\""
+        "{store}: {path} has no property named {property:?}, and {fault}: name the property, or a path that selects a value, such as \"a.b.0\""
     )]
     Query {
         /// `Kind/name`.
@@ -55,6 +56,8 @@ pub enum Refusal {
         path: String,
         /// The property.
         property: String,
+        /// What it asks for.
+        fault: PathFault,
     },
     /// The producer does not let this namespace read it.
     #[error("{0}")]

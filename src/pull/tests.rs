@@ -394,10 +394,18 @@ fn what_is_not_there_is_told_by_how_it_is_gone() {
     assert!(text.contains("version 2 of secret/platform-data/redis/db is deleted: push it again"), "{text}");
     let (_, text) = says(EntryState::Absent, "password");
     assert!(text.contains("does not exist"), "{text}");
-    for query in ["list.#", "list.#(n==7).n", "obj|@pretty", "ob*"] {
-        assert_eq!(says(live_entry(1, ONE), query).0, Reason::Unsupported, "{query}");
+    for (query, construct) in [
+        ("obj|@pretty", "the modifier @pretty"),
+        ("a.@join", "the modifier @join"),
+        ("{a,b}", "a multipath"),
+        ("!true", "a literal"),
+    ] {
+        let (reason, text) = says(live_entry(1, ONE), query);
+        assert!(reason == Reason::Unsupported && text.contains(construct), "{query}: {text}");
     }
-    assert_eq!(says(live_entry(1, ONE), "nope").0, Reason::PropertyNotFound);
+    for path in ["nope", "list.#", "list.#(n==7).n", "ob*"] {
+        assert_eq!(says(live_entry(1, ONE), path).0, Reason::PropertyNotFound, "{path}");
+    }
 }
 
 #[test]

@@ -219,8 +219,9 @@ async fn what_a_pull_asks_for_in_vain_is_named() -> anyhow::Result<()> {
         says(&stage, name, "Unsupported", &[field, "remove it"]).await?;
         ensure!(stage.api::<Secret>(&stage.consumer).get_opt(name).await?.is_none(), "{name} has a target");
     }
-    stage.pull("query", &[("PASSWORD", "list.#")], json!({})).await?;
-    says(&stage, "query", "Unsupported", &["\"list.#\"", "queries with '#'", "name the property"]).await?;
+    stage.pull("query", &[("PASSWORD", "list|@reverse")], json!({})).await?;
+    let words = ["\"list|@reverse\"", "the modifier @reverse is not supported", "name the property"];
+    says(&stage, "query", "Unsupported", &words).await?;
     ensure!(stage.api::<Secret>(&stage.consumer).get_opt("query").await?.is_none(), "the query has a target");
     let refused = stage.pull("soon", &[("PASSWORD", "password")], json!({ "refreshInterval": "soon" })).await.err();
     let refused = refused.map(|error| format!("{error:#}")).unwrap_or_default();

@@ -85,6 +85,31 @@ async fn kg4_a_consumer_that_was_there_before_the_source_syncs_once_it_is() -> a
 }
 
 #[tokio::test]
+async fn a_path_into_nested_json_selects_one_value_and_all_its_digits() -> anyhow::Result<()> {
+    let stage = Stage::new("nested").await?;
+    let users = json!([{ "name": "app", "id": "9007199254740993" }, { "name": "ops", "tls.crt": "<pem>" }]);
+    stage.vault.write("secret", &stage.path(), &json!({ "db": { "users": users }, "a.b": "literal" })).await?;
+    let paths = [
+        ("ID", "db.users.0.id"),
+        ("COUNT", "db.users.#"),
+        ("NAMES", "db.users.#.name"),
+        ("CERT", r#"db.users.#(name=="ops").tls\.crt"#),
+        ("LITERAL", "a.b"),
+        ("WILD", "d?.*.1.name"),
+    ];
+    stage.pull("pull", &paths, json!({})).await?;
+    let values = [
+        ("ID", "9007199254740993"),
+        ("COUNT", "2"),
+        ("NAMES", r#"["app","ops"]"#),
+        ("CERT", "<pem>"),
+        ("LITERAL", "literal"),
+        ("WILD", "ops"),
+    ];
+    stage.holds(&stage.consumer, "pull", &values).await
+}
+
+#[tokio::test]
 async fn kg1_retargeting_creates_the_new_secret_before_it_removes_the_old() -> anyhow::Result<()> {
     let stage = Stage::new("kg1").await?;
     stage.secret(&stage.producer, "source", &[("password", "same")]).await?;

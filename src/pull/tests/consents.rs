@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{desired, live_entry, observed, spec_with};
 use crate::domain::claim::{self, CustomMetadata};
 use crate::domain::consent::{self, Silence};
-use crate::domain::property;
+use crate::domain::property::{self, Reach};
 use crate::domain::remote::{Entry, EntryState};
 use crate::pull::desired::Desired;
 use crate::pull::plan::{Step, TargetState, plan};
@@ -69,8 +69,8 @@ fn i4_a_name_is_judged_by_the_property_that_it_leads_to_and_by_no_other() {
             let case = format!("{name}: {data:?}, nobody may read {told:?}");
             let state = live_entry(1, &json!(data).to_string());
             let result = judged(&reads(&[Some(name)]), state, consents(&told), Silence::Permits);
-            let top = property::top(name);
-            let leads_to = if data.contains_key(name) { name } else { &top };
+            let Reach::One(into) = property::reach(name) else { panic!("{name} leads to more than one") };
+            let leads_to = if data.contains_key(name) { name } else { &into };
             let is_forbidden = |name: &str| chosen(forbidden).any(|forbidden| forbidden == name);
             match result {
                 Ok(_) => assert!(!is_forbidden(leads_to), "{case}"),
@@ -82,6 +82,24 @@ fn i4_a_name_is_judged_by_the_property_that_it_leads_to_and_by_no_other() {
                 Err(_not_there) => {}
             }
         }
+    }
+}
+
+/// A wildcard at its start may select from any property, as the whole secret does.
+#[test]
+fn i4_a_path_that_may_lead_anywhere_needs_every_consent() {
+    let read = |name: &str, told: &[(&str, &str)], silence| {
+        let state = live_entry(1, r#"{"x": {"y": "1"}, "password": {"y": "2"}}"#);
+        denied(judged(&reads(&[Some(name)]), state, consents(told), silence))
+    };
+    for name in ["x*.y", "?.y", "*"] {
+        assert_eq!(read(name, &[], Silence::Permits), None);
+        assert_eq!(read(name, &[("password", NOBODY)], Silence::Permits), Some(("password".to_owned(), true)));
+        assert!(read(name, &[], Silence::Forbids).is_some(), "{name}");
+    }
+    for name in ["x.y", "x|y", "x.*"] {
+        assert_eq!(read(name, &[("password", NOBODY)], Silence::Permits), None, "{name}");
+        assert_eq!(read(name, &[("x", NOBODY)], Silence::Permits), Some(("x".to_owned(), true)), "{name}");
     }
 }
 
