@@ -279,7 +279,7 @@ pub struct RemoteRef {
     pub key: String,
     /// One property of the secret. If not set, the whole secret as JSON. If no property has exactly
     /// that name, it is a path in gjson's syntax that selects from nested JSON: `a.b.0`, with `\\.`
-    /// for a dot in a name, `list.#` for a length, `list.#.name`, `list.#(name==\"x\").value`, and
+    /// for a dot in a name, `list.#` for a length, `list.#.name`, `list.#(name=="x").value`, and
     /// `*` and `?` in names. Modifiers, multipaths and literals, such as `a|@reverse`, `{a,b}` or
     /// `!true`, are not supported.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,20 +2,44 @@
 
 use regex::Regex;
 use thiserror::Error;
+use waypost_template::{Budget, Data, Fault, Template};
 
-use super::braces;
 use super::expansion::{Expansion, OverLimit};
 use super::expression::{NoExpression, compile};
 use super::path::MAX_BYTES;
 
-/// A rewrite makes a key longer than any path may be.
+/// What a template may cost for one key.
+const BUDGET: Budget = Budget { steps: 10_000, output: MAX_BYTES, work: 64 * 1024, depth: 16 };
+
+/// Why a key cannot be rewritten. It names keys, never values.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("rewrite[{step}] makes key {key:?} longer than {MAX_BYTES} bytes: shorten its replacement, or match less")]
-pub struct TooLong {
-    /// The index of the rewrite, from 0.
-    pub step: usize,
-    /// The key of the source.
-    pub key: String,
+pub enum RewriteFault {
+    /// The result is longer than any path may be.
+    #[error("rewrite[{step}] makes key {key:?} longer than {MAX_BYTES} bytes: shorten its replacement, or match less")]
+    TooLong {
+        /// The index of the rewrite, from 0.
+        step: usize,
+        /// The key of the source.
+        key: String,
+    },
+    /// A template fails.
+    #[error("rewrite[{step}].transform.template fails for key {key:?}: {fault}")]
+    Template {
+        /// The index of the rewrite, from 0.
+        step: usize,
+        /// The key of the source.
+        key: String,
+        /// Where in the template, and what.
+        fault: Fault,
+    },
+    /// A template makes what is no text.
+    #[error("rewrite[{step}].transform.template makes of key {key:?} what is not UTF-8 text: render a name")]
+    NotText {
+        /// The index of the rewrite, from 0.
+        step: usize,
+        /// The key of the source.
+        key: String,
+    },
 }
 
 /// The keys that an expression matches anywhere; without one, all.
@@ -31,23 +55,16 @@ pub struct KeyRewrite(Vec<KeyChange>);
 pub enum KeyChange {
     /// Every match is replaced.
     Replace(Regex, String),
-    /// The concatenation of these parts.
-    Template(Vec<Part>),
+    /// What the template renders, in which `.value` is the key.
+    Template(Template),
 }
 
-/// A part of a template.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Plain text.
-    Fixed(String),
-    /// The key before the rewrite.
-    Key,
+/// Why one rewrite of one key fails.
+enum Failed {
+    TooLong,
+    Template(Fault),
+    NotText,
 }
-
-/// A template that has more than the key between braces. It needs the template language, which we
-/// do not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MoreThanTheKey;
 
 impl KeyMatch {
     /// Parses an expression; an empty one is none.
@@ -73,49 +90,56 @@ impl KeyChange {
         Ok(KeyChange::Replace(compile(source)?, target.to_owned()))
     }
 
-    /// Renders a key from a template in which `{{ .value }}` is the key. That part of the language
-    /// is the same in every engine.
+    /// Renders a key from a template, in which `.value` is the key.
     ///
     /// # Errors
-    /// Anything else between braces.
-    pub fn template(text: &str) -> Result<Self, MoreThanTheKey> {
-        let parts = braces::parts(text).map_err(|braces::Unclosed| MoreThanTheKey)?;
-        let part = |part| match part {
-            braces::Part::Fixed(text) => Ok(Part::Fixed(text.to_owned())),
-            braces::Part::Braced(".value") => Ok(Part::Key),
-            braces::Part::Braced(_other) => Err(MoreThanTheKey),
-        };
-        parts.into_iter().map(part).collect::<Result<_, _>>().map(KeyChange::Template)
+    /// The text is no template.
+    pub fn template(text: &str) -> Result<Self, Fault> {
+        Template::parse(text).map(KeyChange::Template)
     }
 
-    fn apply(&self, key: &str) -> Result<String, OverLimit> {
-        let mut text = Expansion::within(MAX_BYTES);
-        match self {
-            KeyChange::Replace(source, target) => {
-                let (mut put_in, mut after) = (String::new(), 0);
-                for groups in source.captures_iter(key) {
-                    let found = groups.get_match();
-                    text.push(&key[after..found.start()])?;
-                    put_in.clear();
-                    // The text of one match: at most as long as the target with a key of the
-                    // maximum length for each of its groups.
-                    groups.expand(target, &mut put_in);
-                    text.push(&put_in)?;
-                    after = found.end();
-                }
-                text.push(&key[after..])?;
+    /// The key after this rewrite, which has this index.
+    ///
+    /// # Errors
+    /// [`RewriteFault`].
+    pub fn rewrite(&self, step: usize, key: &str) -> Result<String, RewriteFault> {
+        self.apply(key).map_err(|failed| {
+            let key = key.to_owned();
+            match failed {
+                Failed::TooLong => RewriteFault::TooLong { step, key },
+                Failed::Template(fault) => RewriteFault::Template { step, key, fault },
+                Failed::NotText => RewriteFault::NotText { step, key },
             }
-            KeyChange::Template(parts) => {
-                for part in parts {
-                    text.push(match part {
-                        Part::Fixed(text) => text,
-                        Part::Key => key,
-                    })?;
-                }
+        })
+    }
+
+    fn apply(&self, key: &str) -> Result<String, Failed> {
+        match self {
+            KeyChange::Replace(source, target) => replaced(source, target, key).map_err(|OverLimit| Failed::TooLong),
+            KeyChange::Template(template) => {
+                let data = Data::of([("value", key.as_bytes())]);
+                let rendered = template.render(&data, BUDGET).map_err(Failed::Template)?;
+                String::from_utf8(rendered.to_vec()).map_err(|_no_text| Failed::NotText)
             }
         }
-        Ok(text.finish())
     }
+}
+
+fn replaced(source: &Regex, target: &str, key: &str) -> Result<String, OverLimit> {
+    let mut text = Expansion::within(MAX_BYTES);
+    let (mut put_in, mut after) = (String::new(), 0);
+    for groups in source.captures_iter(key) {
+        let found = groups.get_match();
+        text.push(&key[after..found.start()])?;
+        put_in.clear();
+        // The text of one match: at most as long as the target with a key of the maximum length for
+        // each of its groups.
+        groups.expand(target, &mut put_in);
+        text.push(&put_in)?;
+        after = found.end();
+    }
+    text.push(&key[after..])?;
+    Ok(text.finish())
 }
 
 impl KeyRewrite {
@@ -127,11 +151,11 @@ impl KeyRewrite {
     /// The rewritten key.
     ///
     /// # Errors
-    /// [`TooLong`] for the first rewrite whose result is longer than a path may be.
-    pub fn apply(&self, key: &str) -> Result<String, TooLong> {
+    /// [`RewriteFault`] of the first rewrite that fails.
+    pub fn apply(&self, key: &str) -> Result<String, RewriteFault> {
         let mut name = key.to_owned();
         for (step, change) in self.0.iter().enumerate() {
-            name = change.apply(&name).map_err(|OverLimit| TooLong { step, key: key.to_owned() })?;
+            name = change.rewrite(step, &name)?;
         }
         Ok(name)
     }
@@ -176,9 +200,8 @@ mod tests {
         for (index, (step, bomb)) in bombs.into_iter().enumerate() {
             let harmless = replace("^nothing$", "");
             let rewrite = KeyRewrite::new([vec![harmless], vec![bomb; 30]].concat());
-            let told = rewrite.apply("password").unwrap_err();
-            assert_eq!(told.step, step, "bomb {index}");
-            assert!(told.to_string().starts_with("rewrite["), "bomb {index}: {told}");
+            let told = rewrite.apply("password").unwrap_err().to_string();
+            assert!(told.starts_with(&format!("rewrite[{step}]")), "bomb {index}: {told}");
         }
         let fits = KeyRewrite::new(vec![replace("^", &"x".repeat(MAX_BYTES - 1))]);
         assert_eq!(fits.apply("a").map(|name| name.len()), Ok(MAX_BYTES));
@@ -189,18 +212,23 @@ mod tests {
         fn a_replacement_is_the_librarys_own_where_it_fits(source in "[a-c.*+?()|^$]{0,6}", target in "[a-c$0-9{}]{0,6}", key in "[a-c]{0,8}") {
             if let Ok(change) = KeyChange::replace(&source, &target) {
                 let whole = regex::Regex::new(&source).unwrap().replace_all(&key, target.as_str()).into_owned();
-                proptest::prop_assert_eq!(change.apply(&key), Ok(whole));
+                proptest::prop_assert_eq!(change.rewrite(0, &key), Ok(whole));
             }
         }
     }
 
     #[test]
-    fn a_template_puts_text_around_the_key_and_is_no_language() {
-        let change = KeyChange::template("apps/{{ .value }}/{{.value}}-x").unwrap();
-        let upper = KeyChange::replace("x$", "y").unwrap();
-        assert_eq!(KeyRewrite::new(vec![change, upper]).apply("db").unwrap(), "apps/db/db-y");
-        for more in ["{{ .value | upper }}", "{{- .value -}}", "{{ .key }}", "{{ .value", "{{ }}"] {
-            assert_eq!(KeyChange::template(more).err(), Some(MoreThanTheKey), "{more}");
+    fn a_template_has_the_key_and_all_functions_and_costs_little() {
+        let rewritten = |template: &str, key: &str| KeyChange::template(template).unwrap().rewrite(3, key);
+        assert_eq!(rewritten("apps/{{ .value }}/{{.value}}-x", "db").as_deref(), Ok("apps/db/db-x"));
+        assert_eq!(rewritten(r#"{{ .value | trimPrefix "db-" | upper }}"#, "db-user").as_deref(), Ok("USER"));
+        let told = |template: &str| rewritten(template, "db").unwrap_err().to_string();
+        let missing = told("{{ .key }}");
+        assert!(missing.starts_with("rewrite[3].transform.template fails for key \"db\": line 1"), "{missing}");
+        assert!(told(r#"{{ "_w==" | replace "_" "/" | b64dec }}"#).contains("not UTF-8 text"));
+        assert!(told("{{ range until 100000 }}{{ end }}").contains("steps"));
+        for wrong in ["{{ .value", "{{ }}", "{{ .value | nope }}", "{{ end }}"] {
+            assert!(KeyChange::template(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -4,20 +4,15 @@
 //! A name of a spec is that of a property or, if there is none of that name, a path in gjson's
 //! syntax ([`json_path`](super::json_path)) that leads into the secret.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
+use super::go_json::{self, Html};
 use super::json_path::{JsonPath, PathFault, Selected};
 use super::remote::{RemoteData, RemoteValue};
 use super::secret::SecretBytes;
-
-/// The maximum nesting of a whole secret; the store's own parser allows little more.
-const DEEPEST: usize = 64;
 
 /// How the bytes of a value are decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,27 +74,12 @@ pub fn whole(data: &RemoteData) -> Option<SecretBytes> {
 }
 
 fn text_of(data: &RemoteData) -> Option<Zeroizing<String>> {
-    object_of(data.iter().map(|(property, value)| (property.as_str(), value)))
+    go_json::object(data.iter().map(|(property, value)| (property.as_str(), value.expose_json())), Html::Escaped)
 }
 
 /// An object with this property alone: a path that begins with its name sees no other.
 fn only(property: &str, value: &RemoteValue) -> Option<Zeroizing<String>> {
-    object_of(std::iter::once((property, value)))
-}
-
-fn object_of<'d>(properties: impl Iterator<Item = (&'d str, &'d RemoteValue)>) -> Option<Zeroizing<String>> {
-    let mut text = Zeroizing::new(String::new());
-    text.push('{');
-    for (index, (property, value)) in properties.enumerate() {
-        if index > 0 {
-            text.push(',');
-        }
-        push_text(&mut text, property);
-        text.push(':');
-        push_json(&mut text, value.expose_json(), DEEPEST)?;
-    }
-    text.push('}');
-    Some(text)
+    go_json::object(std::iter::once((property, value.expose_json())), Html::Escaped)
 }
 
 fn rendered(selected: &Selected<'_>) -> Option<SecretBytes> {
@@ -124,71 +104,10 @@ fn base64(value: &SecretBytes, engine: &impl Engine) -> Option<SecretBytes> {
     engine.decode(&*line).ok().map(SecretBytes::new)
 }
 
-fn object(json: &str) -> Option<BTreeMap<Cow<'_, str>, &RawValue>> {
-    serde_json::from_str(json).ok()
-}
-
-fn array(json: &str) -> Option<Vec<&RawValue>> {
-    serde_json::from_str(json).ok()
-}
-
-fn push_json(text: &mut String, json: &str, depth: usize) -> Option<()> {
-    let depth = depth.checked_sub(1)?;
-    match json.as_bytes().first()? {
-        b'{' => {
-            text.push('{');
-            for (index, (key, value)) in object(json)?.into_iter().enumerate() {
-                if index > 0 {
-                    text.push(',');
-                }
-                push_text(text, &key);
-                text.push(':');
-                push_json(text, value.get(), depth)?;
-            }
-            text.push('}');
-        }
-        b'[' => {
-            text.push('[');
-            for (index, value) in array(json)?.into_iter().enumerate() {
-                if index > 0 {
-                    text.push(',');
-                }
-                push_json(text, value.get(), depth)?;
-            }
-            text.push(']');
-        }
-        b'"' => {
-            let plain: Zeroizing<String> = Zeroizing::new(serde_json::from_str(json).ok()?);
-            push_text(text, &plain);
-        }
-        _scalar => text.push_str(json),
-    }
-    Some(())
-}
-
-/// A JSON string with the escapes of Go's encoder.
-fn push_text(text: &mut String, plain: &str) {
-    text.push('"');
-    for character in plain.chars() {
-        match character {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\n' => text.push_str("\\n"),
-            '\r' => text.push_str("\\r"),
-            '\t' => text.push_str("\\t"),
-            '\u{8}' => text.push_str("\\b"),
-            '\u{c}' => text.push_str("\\f"),
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
-                text.push_str(&format!("\\u{:04x}", u32::from(character)));
-            }
-            other => text.push(other),
-        }
-    }
-    text.push('"');
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn data(json: &str) -> RemoteData {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::desired::{Deletion, Desired, Reference, Wanted};
+use super::desired::{Deletion, Desired, Into, Reference, Wanted};
 use super::observe::store_of;
 use super::plan::{Presence, Snapshot, Step, TargetState};
 use crate::api::path_status::PathState;
@@ -27,7 +27,7 @@ pub enum Absence {
 /// A value of the spec, and what shows whether the target loses it.
 pub struct Sought<'d> {
     store: StoreName,
-    key: &'d str,
+    into: &'d Into,
     gone: Option<Presence>,
     has_key: bool,
 }
@@ -46,7 +46,7 @@ pub fn find<'d>(desired: &'d Desired, snapshots: &[(Reference, Snapshot)], targe
     let sought = |wanted: &'d Wanted| {
         let (_, snapshot) = snapshots.iter().find(|(reference, _)| *reference == wanted.from)?;
         let store = store_of(desired, &wanted.from);
-        Some(Sought { store, key: &wanted.key, gone: of(wanted, snapshot, target), has_key: has_key(wanted, target) })
+        Some(Sought { store, into: &wanted.into, gone: of(wanted, snapshot, target), has_key: has_key(wanted, target) })
     };
     entries.filter_map(sought).collect()
 }
@@ -55,8 +55,8 @@ pub fn find<'d>(desired: &'d Desired, snapshots: &[(Reference, Snapshot)], targe
 /// the present one.
 pub fn by_store(sought: Vec<Sought<'_>>, former: &BTreeMap<String, Live>) -> BTreeMap<StoreName, Absence> {
     let mut found = BTreeMap::new();
-    for Sought { store, key, gone, has_key } in sought {
-        let has_key = has_key || former.values().any(|former| former.data.contains_key(key));
+    for Sought { store, into, gone, has_key } in sought {
+        let has_key = has_key || former.values().any(|former| has(former, into));
         let absence = match (gone, has_key) {
             (None | Some(Presence::Live | Presence::Removed), _) => Absence::Nothing,
             (Some(Presence::Missing), false) => Absence::Harmless,
@@ -137,10 +137,19 @@ fn is_to_come(wanted: &Wanted, snapshot: &Snapshot) -> bool {
 
 fn has_key(wanted: &Wanted, target: &TargetState) -> bool {
     match target {
-        TargetState::Present(live) => live.data.contains_key(&wanted.key),
+        TargetState::Present(live) => has(live, &wanted.into),
         TargetState::Absent => false,
         // Not read: assumed to be as written, with all its keys.
         TargetState::AsWritten(_) => true,
+    }
+}
+
+/// Whether a Secret has a key of these. Which keys a secret made is not known once it is gone, so any
+/// key counts.
+fn has(secret: &Live, into: &Into) -> bool {
+    match into {
+        Into::Key(key) => secret.data.contains_key(key),
+        Into::Keys { .. } => !secret.data.is_empty(),
     }
 }
 

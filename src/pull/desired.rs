@@ -8,12 +8,17 @@ use thiserror::Error;
 use crate::api::bounds::{self, OutOfBounds};
 use crate::api::condition::Reason;
 use crate::api::external_secret::{
-    CreationPolicy, DecodingStrategy, DeletionPolicy, ExternalSecretData, ExternalSecretSpec, MetadataPolicy,
-    NullBytePolicy, RefreshPolicy,
+    self as api, ConversionStrategy, CreationPolicy, DataFrom, DecodingStrategy, DeletionPolicy, ExternalSecretSpec,
+    MergeConflictPolicy, MergePriorityPolicy, MergeStrategy, MetadataPolicy, NullBytePolicy, RefreshPolicy, RemoteRef,
+    SourceRef,
 };
 use crate::api::names;
 use crate::api::{DurationError, ExternalSecret, StoreRef};
+use crate::domain::expression::NoExpression;
+use crate::domain::extract::{Conversion, Keys, Rewrite};
 use crate::domain::fingerprint;
+use crate::domain::key_rewrite::KeyChange;
+use crate::domain::merge::Merge;
 use crate::domain::property::Decoding;
 use crate::domain::target::{LONGEST_NAME, Strangers, is_legal_key, is_legal_name};
 use crate::store::StoreName;
@@ -36,7 +41,7 @@ const NOT_CARRIED: [&str; 12] = [
 ];
 
 /// See the module.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Desired {
     /// Namespace of the ExternalSecret and of its target.
     pub namespace: String,
@@ -46,7 +51,8 @@ pub struct Desired {
     pub uid: String,
     /// Name of the target.
     pub target: String,
-    /// The values, in the order of the spec.
+    /// What is wanted, each over those before it: `dataFrom` and then `data`, in the order of the
+    /// spec.
     pub entries: Vec<Wanted>,
     /// What happens when values are gone from the store.
     pub deletion: Deletion,
@@ -68,19 +74,33 @@ pub struct Desired {
     pub confirmation: Option<String>,
 }
 
-/// One value, and the key that gets it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is wanted of one entry of a store.
+#[derive(Clone, Debug)]
 pub struct Wanted {
-    /// The key in the target.
-    pub key: String,
-    /// The entry with the value.
+    /// The keys in the target.
+    pub into: Into,
+    /// The entry with the values.
     pub from: Reference,
-    /// The property; `None` is the whole secret as JSON.
+    /// The property; `None` is the whole secret.
     pub property: Option<String>,
-    /// How its bytes are decoded.
+    /// How the bytes of a value are decoded.
     pub decoding: Decoding,
-    /// What a zero byte in it means.
+    /// What a zero byte in a value means.
     pub null_bytes: NullBytePolicy,
+}
+
+/// The keys in the target that get what is wanted.
+#[derive(Clone, Debug)]
+pub enum Into {
+    /// One key gets one value; the whole secret as JSON.
+    Key(String),
+    /// Each property makes a key.
+    Keys {
+        /// The field of the spec that says so.
+        field: String,
+        /// How.
+        keys: Keys,
+    },
 }
 
 /// A reference to an entry, as in the manifest.
@@ -133,13 +153,37 @@ pub enum SpecError {
         field: String,
     },
     /// There is nothing to read.
-    #[error("nothing to read: list at least one entry in spec.data")]
+    #[error("nothing to read: list at least one entry in spec.data or spec.dataFrom")]
     NoData,
     /// An entry without a store.
-    #[error("spec.data[{index}] names no store: set spec.secretStoreRef.name, or sourceRef.storeRef.name of the entry")]
+    #[error("{entry} names no store: set spec.secretStoreRef.name, or sourceRef.storeRef.name of the entry")]
     NoStore {
-        /// Position in `spec.data`.
-        index: usize,
+        /// Its field.
+        entry: String,
+    },
+    /// A regular expression that does not compile.
+    #[error("{field}: {error}")]
+    Regexp {
+        /// Its field.
+        field: String,
+        /// What is wrong with it.
+        error: NoExpression,
+    },
+    /// A template that does not parse.
+    #[error("{field}: {fault}")]
+    Template {
+        /// Its field.
+        field: String,
+        /// Where, and what.
+        fault: waypost_template::Fault,
+    },
+    /// A field that is missing beside another.
+    #[error("{field} is not set: {advice}")]
+    Missing {
+        /// The field.
+        field: String,
+        /// What to do.
+        advice: &'static str,
     },
     /// Two entries for one key.
     #[error("spec.data has the key {key:?} twice: a key of the target has one value")]
@@ -154,10 +198,10 @@ pub enum SpecError {
         cause: DurationError,
     },
     /// A malformed version.
-    #[error("spec.data[{index}].remoteRef.version is not a version number: write a number such as \"3\", or remove it")]
+    #[error("{field} is not a version number: write a number such as \"3\", or remove it")]
     Version {
-        /// Position in `spec.data`.
-        index: usize,
+        /// Its field.
+        field: String,
     },
     /// More, or less, than the API allows.
     #[error("{0}")]
@@ -190,6 +234,9 @@ impl SpecError {
             | SpecError::NoStore { .. }
             | SpecError::DuplicateKey { .. }
             | SpecError::Interval { .. }
+            | SpecError::Regexp { .. }
+            | SpecError::Template { .. }
+            | SpecError::Missing { .. }
             | SpecError::Version { .. }
             | SpecError::Bounds(_) => Reason::InvalidSpec,
         }
@@ -281,7 +328,6 @@ fn supported(object: &ExternalSecret) -> Result<(), SpecError> {
     let spec = &object.spec;
     let policy = spec.target.creation_policy;
     let features = [
-        (!spec.data_from.is_empty(), "spec.dataFrom"),
         (spec.sync_windows.is_some(), "spec.syncWindows"),
         (spec.target.template.is_some(), "spec.target.template"),
         (spec.target.manifest.is_some(), "spec.target.manifest"),
@@ -292,47 +338,109 @@ fn supported(object: &ExternalSecret) -> Result<(), SpecError> {
     if policy != CreationPolicy::Owner {
         return Err(unsupported(&format!("spec.target.creationPolicy {}", policy.as_str())));
     }
-    if spec.data.is_empty() {
+    if spec.data.is_empty() && spec.data_from.is_empty() {
         return Err(SpecError::NoData);
     }
     Ok(())
 }
 
 fn entries(object: &ExternalSecret) -> Result<Vec<Wanted>, SpecError> {
+    let spec = &object.spec;
+    let mut entries = Vec::with_capacity(spec.data_from.len() + spec.data.len());
+    for (index, entry) in spec.data_from.iter().enumerate() {
+        entries.push(wanted_keys(spec, index, entry)?);
+    }
     let mut keys = BTreeSet::new();
-    let mut entries = Vec::with_capacity(object.spec.data.len());
-    for (index, entry) in object.spec.data.iter().enumerate() {
+    for (index, entry) in spec.data.iter().enumerate() {
         if !is_legal_key(&entry.secret_key) {
             return Err(SpecError::TargetKey { key: entry.secret_key.clone() });
         }
         if !keys.insert(&entry.secret_key) {
             return Err(SpecError::DuplicateKey { key: entry.secret_key.clone() });
         }
-        entries.push(wanted(object, index, entry)?);
+        let (field, into) = (format!("spec.data[{index}]"), Into::Key(entry.secret_key.clone()));
+        entries.push(wanted(spec, &field, "remoteRef", &entry.remote_ref, entry.source_ref.as_ref(), into)?);
     }
     Ok(entries)
 }
 
-fn wanted(object: &ExternalSecret, index: usize, entry: &ExternalSecretData) -> Result<Wanted, SpecError> {
-    let remote = &entry.remote_ref;
-    if entry.source_ref.as_ref().is_some_and(|source| source.generator_ref.is_some()) {
-        return Err(unsupported(&format!("spec.data[{index}].sourceRef.generatorRef")));
+fn wanted_keys(spec: &ExternalSecretSpec, index: usize, entry: &DataFrom) -> Result<Wanted, SpecError> {
+    let field = format!("spec.dataFrom[{index}]");
+    let Some(extract) = &entry.extract else {
+        let asked = if entry.find.is_some() { "find" } else { "sourceRef.generatorRef" };
+        return Err(unsupported(&format!("{field}.{asked}")));
+    };
+    let rewrites = entry.rewrite.iter().enumerate();
+    let rewrites = rewrites.map(|(at, change)| rewrite(&format!("{field}.rewrite[{at}]"), change));
+    let keys = Keys {
+        rewrites: rewrites.collect::<Result<_, _>>()?,
+        conversion: match extract.conversion_strategy.unwrap_or_default() {
+            ConversionStrategy::Default => Conversion::Underscore,
+            ConversionStrategy::Unicode => Conversion::Unicode,
+        },
+    };
+    let into = Into::Keys { field: field.clone(), keys };
+    wanted(spec, &field, "extract", extract, entry.source_ref.as_ref(), into)
+}
+
+/// The CRD allows one of the three.
+fn rewrite(field: &str, change: &api::Rewrite) -> Result<Rewrite, SpecError> {
+    if let Some(regexp) = &change.regexp {
+        let refused = |error| SpecError::Regexp { field: format!("{field}.regexp.source"), error };
+        return KeyChange::replace(&regexp.source, &regexp.target).map(Rewrite::Each).map_err(refused);
+    }
+    if let Some(transform) = &change.transform {
+        let refused = |fault| SpecError::Template { field: format!("{field}.transform.template"), fault };
+        return KeyChange::template(&transform.template).map(Rewrite::Each).map_err(refused);
+    }
+    let merge = change.merge.clone().unwrap_or_default();
+    let into = merge.into.filter(|into| !into.is_empty());
+    let into = match (merge.strategy.unwrap_or_default(), into) {
+        (MergeStrategy::Extract, _) => None,
+        (MergeStrategy::JSON, Some(into)) => Some(into),
+        (MergeStrategy::JSON, None) => {
+            let advice = "name the key that gets the merged object, or set strategy: Extract";
+            return Err(SpecError::Missing { field: format!("{field}.merge.into"), advice });
+        }
+    };
+    Ok(Rewrite::Merge(Merge {
+        priority: merge.priority,
+        may_lack_priority: merge.priority_policy.unwrap_or_default() == MergePriorityPolicy::IgnoreNotFound,
+        later_wins: merge.conflict_policy.unwrap_or_default() == MergeConflictPolicy::Ignore,
+        into,
+    }))
+}
+
+/// An `entry` of the spec, which refers to a secret by its `field`.
+fn wanted(
+    spec: &ExternalSecretSpec,
+    entry: &str,
+    field: &str,
+    remote: &RemoteRef,
+    source: Option<&SourceRef>,
+    into: Into,
+) -> Result<Wanted, SpecError> {
+    if source.is_some_and(|source| source.generator_ref.is_some()) {
+        return Err(unsupported(&format!("{entry}.sourceRef.generatorRef")));
     }
     if remote.metadata_policy == Some(MetadataPolicy::Fetch) {
-        return Err(unsupported(&format!("spec.data[{index}].remoteRef.metadataPolicy Fetch")));
+        return Err(unsupported(&format!("{entry}.{field}.metadataPolicy Fetch")));
     }
-    let own = entry.source_ref.as_ref().and_then(|source| source.store_ref.as_ref());
+    let own = source.and_then(|source| source.store_ref.as_ref());
     let store = own
-        .or(object.spec.secret_store_ref.as_ref())
+        .or(spec.secret_store_ref.as_ref())
         .filter(|store| store.name.as_deref().is_some_and(|name| !name.is_empty()));
     let version = match remote.version.as_deref() {
         None | Some("") => None,
-        Some(text) => Some(text.parse().map_err(|_| SpecError::Version { index })?),
+        Some(text) => {
+            let malformed = |_| SpecError::Version { field: format!("{entry}.{field}.version") };
+            Some(text.parse().map_err(malformed)?)
+        }
     };
     Ok(Wanted {
-        key: entry.secret_key.clone(),
+        into,
         from: Reference {
-            store: store.cloned().ok_or(SpecError::NoStore { index })?,
+            store: store.cloned().ok_or_else(|| SpecError::NoStore { entry: entry.to_owned() })?,
             key: remote.key.clone(),
             version: version.filter(|version| *version != 0),
         },

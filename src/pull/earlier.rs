@@ -11,7 +11,7 @@ use futures::future::join_all;
 
 use super::Pull;
 use super::consent::{self, Consumer};
-use super::desired::{self, Deletion, Desired, ImmutableTargets, Reference, Refresh, Wanted};
+use super::desired::{self, Deletion, Desired, ImmutableTargets, Into, Reference, Refresh, Wanted};
 use super::observe::{self, Located, ObserveError, OpenStores, Route};
 use super::plan::store_name;
 use super::report::Failure;
@@ -110,7 +110,7 @@ fn held(path: &PulledPath) -> Option<impl Iterator<Item = Wanted>> {
     let whole = path.properties.is_empty().then_some(None);
     let properties = path.properties.iter().cloned().map(Some).chain(whole);
     Some(properties.map(move |property| Wanted {
-        key: String::new(),
+        into: Into::Key(String::new()),
         from: from.clone(),
         property,
         decoding: Decoding::Plain,

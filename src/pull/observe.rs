@@ -44,7 +44,7 @@ pub enum ObserveError {
     #[error(transparent)]
     Store(StoreRefusal),
     /// A key that names no entry.
-    #[error("spec.data: {0}")]
+    #[error("spec: {0}")]
     Path(PathError),
     /// A store that led to a path that the target was rendered from, and leads elsewhere now.
     #[error("{store} no longer leads to {path}, which the target was rendered from")]

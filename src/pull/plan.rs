@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::absence;
 use super::consent::{self, Consumer};
-use super::desired::{Deletion, Desired, ImmutableTargets, Reference, Wanted, is_carried};
+use super::desired::{Deletion, Desired, ImmutableTargets, Into, Reference, Wanted, is_carried};
 use super::ownership::{Whose, check_owner, whose};
 use super::refusal::Refusal;
 use crate::api::external_secret::NullBytePolicy;
@@ -16,7 +16,7 @@ use crate::api::path_status::PulledPath;
 use crate::domain::fingerprint;
 use crate::domain::json_path::PathFault;
 use crate::domain::property;
-use crate::domain::remote::{Entry, EntryState};
+use crate::domain::remote::{Entry, EntryState, RemoteData};
 use crate::domain::secret::{SecretBytes, SecretMap};
 use crate::domain::target::{Live, MOST_BYTES, OwnerRef, Removals, Stamp, Target};
 use serde::Deserialize;
@@ -99,9 +99,9 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether the ExternalSecret must be read live before the step: an annotation of it may be what
-    /// allows the step, or data goes for good that only its spec gives up. `adopts` says whether the
-    /// target is nobody's yet.
+    /// Whether the ExternalSecret must be read live before the step: an annotation of it may be
+    /// what allows the step, or data goes for good that only its spec gives up. `adopts` says
+    /// whether the target is nobody's yet.
     pub fn rests_on_the_resource(&self, adopts: bool) -> bool {
         match self {
             Step::Apply(..) => adopts,
@@ -173,48 +173,85 @@ pub fn plan(desired: &Desired, observed: Observed) -> Result<Plan, Refusal> {
 
 /// The values by key, with warnings; no values if all are gone and the spec asks for deletion.
 fn values(desired: &Desired, observed: &Observed) -> Result<(Option<SecretMap>, Vec<String>), Refusal> {
-    let (mut values, mut notes) = (SecretMap::new(), Vec::new());
+    let (mut values, mut notes, mut is_gone) = (SecretMap::new(), Vec::new(), false);
     for wanted in &desired.entries {
         let snapshot = observed.snapshots.iter().find(|(reference, _)| *reference == wanted.from);
         let Some((_, snapshot)) = snapshot else { continue };
-        let key = &wanted.key;
-        match (value(wanted, snapshot)?, desired.deletion) {
-            (Some(value), _) => {
-                if value.is_empty() {
-                    notes.push(format!("the value of key {key:?} is empty in {}", snapshot.path));
-                }
-                values.insert(key.clone(), value);
-            }
+        let made = made_of(wanted, snapshot)?;
+        is_gone |= made.is_none();
+        match (made, desired.deletion) {
+            (Some(made), _) => values.extend(made),
             (None, Deletion::Delete) => match absence::of(wanted, snapshot, &observed.target) {
-                Some(_) if snapshot.entry.data().is_some() => {
-                    notes.push(format!("key {key:?} was removed, as its property of {} is gone", snapshot.path));
-                }
+                Some(_) if snapshot.entry.data().is_some() => notes.extend(removed(wanted, snapshot)),
                 Some(_) => {}
                 None => return Err(not_found(wanted, snapshot)),
             },
             (None, Deletion::Retain) => return Err(not_found(wanted, snapshot)),
         }
     }
+    if values.is_empty() && !is_gone {
+        return Err(Refusal::NoKeys);
+    }
+    let empty = values.iter().filter(|(_, value)| value.is_empty());
+    notes.extend(
+        empty.map(|(key, _)| format!("the value of key {key:?} is empty{}", origin_of(desired, observed, key))),
+    );
     Ok((Some(values).filter(|values| !values.is_empty()), notes))
 }
 
-/// One value; `None` if it does not exist.
-fn value(wanted: &Wanted, snapshot: &Snapshot) -> Result<Option<SecretBytes>, Refusal> {
-    let EntryState::Live { data, .. } = &snapshot.entry.state else { return Ok(None) };
-    let raw = match &wanted.property {
-        None => property::whole(data).ok_or_else(|| Refusal::TooDeep { path: snapshot.path.clone() })?,
-        Some(name) => match property::pick(data, name) {
-            Ok(Some(value)) => value,
-            Ok(None) => return Ok(None),
-            Err(fault) => return Err(query(wanted, snapshot, name, fault)),
-        },
+/// Where the value of a key is from, if the spec names it.
+fn origin_of(desired: &Desired, observed: &Observed, key: &str) -> String {
+    let wanted = desired.entries.iter().find(|wanted| matches!(&wanted.into, Into::Key(wanted) if wanted == key));
+    let of_reference = |wanted: &Wanted| {
+        let (_, snapshot) = observed.snapshots.iter().find(|(reference, _)| *reference == wanted.from)?;
+        Some(format!(" in {}", snapshot.path))
     };
-    let value =
-        property::decode(raw, wanted.decoding).ok_or_else(|| Refusal::Undecodable { key: wanted.key.clone() })?;
-    if wanted.null_bytes == NullBytePolicy::Fail && value.expose().contains(&0) {
-        return Err(Refusal::NullByte { key: wanted.key.clone() });
+    wanted.and_then(of_reference).unwrap_or_default()
+}
+
+fn removed(wanted: &Wanted, snapshot: &Snapshot) -> Option<String> {
+    let Into::Key(key) = &wanted.into else { return None };
+    Some(format!("key {key:?} was removed, as its property of {} is gone", snapshot.path))
+}
+
+/// The keys that an entry of the spec makes, with their values; `None` if what it names does not
+/// exist.
+fn made_of(wanted: &Wanted, snapshot: &Snapshot) -> Result<Option<SecretMap>, Refusal> {
+    let EntryState::Live { data, .. } = &snapshot.entry.state else { return Ok(None) };
+    let made = match &wanted.into {
+        Into::Key(key) => {
+            let Some(value) = selected(wanted, snapshot, data)? else { return Ok(None) };
+            SecretMap::from([(key.clone(), value)])
+        }
+        Into::Keys { field, keys } => {
+            let refused = |fault| Refusal::Keys { field: field.clone(), path: snapshot.path.clone(), fault };
+            let Some(made) = keys.of(data, wanted.property.as_deref()).map_err(refused)? else { return Ok(None) };
+            made
+        }
+    };
+    made.into_iter()
+        .map(|(key, value)| Ok((key.clone(), decoded(wanted, key, value)?)))
+        .collect::<Result<_, _>>()
+        .map(Some)
+}
+
+/// The value of the property that an entry of the spec names, or the whole secret as JSON.
+fn selected(wanted: &Wanted, snapshot: &Snapshot, data: &RemoteData) -> Result<Option<SecretBytes>, Refusal> {
+    match &wanted.property {
+        None => property::whole(data).map(Some).ok_or_else(|| Refusal::TooDeep { path: snapshot.path.clone() }),
+        Some(name) => property::pick(data, name).map_err(|fault| query(wanted, snapshot, name, fault)),
     }
-    Ok(Some(value))
+}
+
+fn decoded(wanted: &Wanted, key: String, value: SecretBytes) -> Result<SecretBytes, Refusal> {
+    let value = match property::decode(value, wanted.decoding) {
+        Some(value) => value,
+        None => return Err(Refusal::Undecodable { key }),
+    };
+    match wanted.null_bytes == NullBytePolicy::Fail && value.expose().contains(&0) {
+        true => Err(Refusal::NullByte { key }),
+        false => Ok(value),
+    }
 }
 
 fn not_found(wanted: &Wanted, snapshot: &Snapshot) -> Refusal {
@@ -284,8 +321,8 @@ fn origin(versions: &[PathVersion]) -> String {
     serde_json::Value::Array(origins).to_string()
 }
 
-/// The stores and paths that the data of a target is from, by its annotations; `None` if they do not
-/// tell. Each of our writes sets them with the data.
+/// The stores and paths that the data of a target is from, by its annotations; `None` if they do
+/// not tell. Each of our writes sets them with the data.
 pub fn places(annotations: &BTreeMap<String, String>) -> Option<BTreeSet<(String, String)>> {
     #[derive(Deserialize)]
     struct Origin {
@@ -331,7 +368,8 @@ fn update(desired: &Desired, mut target: Target, live: Box<Live>) -> Result<Step
             false => Err(Refusal::OtherType { name: live_name(desired), kind: live.kind, wanted: target.kind }),
         };
     }
-    // A target that should no longer be immutable stays so until its data must change, with a warning.
+    // A target that should no longer be immutable stays so until its data must change, with a
+    // warning.
     let is_recreated = ours && desired.immutable_targets == ImmutableTargets::Recreate;
     target.immutable |= live.immutable && same_data && !is_recreated;
     if live.immutable && (!same_data || !target.immutable) {
@@ -353,8 +391,8 @@ fn update(desired: &Desired, mut target: Target, live: Box<Live>) -> Result<Step
     })
 }
 
-/// The versions of the origin change only with the data, so older ones are right while the data is. Its
-/// places may change alone.
+/// The versions of the origin change only with the data, so older ones are right while the data is.
+/// Its places may change alone.
 fn metadata_is_right(target: &Target, live: &Live) -> bool {
     let holds = |have: &BTreeMap<String, String>, want: &BTreeMap<String, String>| {
         want.iter().filter(|(key, _)| *key != names::ANNOTATION_ORIGIN).all(|(key, value)| have.get(key) == Some(value))

@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::consent::Denial;
 use crate::api::condition::Reason;
 use crate::domain::consent::OnWithdrawal;
+use crate::domain::extract::ExtractFault;
 use crate::domain::json_path::PathFault;
 use crate::domain::target::MOST_BYTES;
 
@@ -59,6 +60,19 @@ pub enum Refusal {
         /// What it asks for.
         fault: PathFault,
     },
+    /// The secret does not make the keys that are asked for.
+    #[error("{field}: {path}: {fault}")]
+    Keys {
+        /// The field of the spec.
+        field: String,
+        /// `mount/path`.
+        path: String,
+        /// Why not.
+        fault: ExtractFault,
+    },
+    /// All secrets exist, and none has a property.
+    #[error("the secrets of spec.dataFrom have no properties, so the target would have no key: push them")]
+    NoKeys,
     /// The producer does not let this namespace read it.
     #[error("{0}")]
     NotPermitted(Box<Denial>),
@@ -142,9 +156,11 @@ impl Refusal {
         match self {
             Refusal::PathNotFound { .. } | Refusal::VersionDeleted { .. } => Reason::PathNotFound,
             Refusal::Query { .. } => Reason::Unsupported,
-            Refusal::PropertyNotFound { .. } => Reason::PropertyNotFound,
+            Refusal::PropertyNotFound { .. } | Refusal::NoKeys => Reason::PropertyNotFound,
             Refusal::NotPermitted(_) => Reason::NotPermitted,
-            Refusal::Undecodable { .. } | Refusal::NullByte { .. } | Refusal::TooDeep { .. } => Reason::TargetInvalid,
+            Refusal::Undecodable { .. } | Refusal::NullByte { .. } | Refusal::TooDeep { .. } | Refusal::Keys { .. } => {
+                Reason::TargetInvalid
+            }
             Refusal::TooLarge { .. } => Reason::TooLarge,
             Refusal::NotOwned { .. } | Refusal::OtherType { .. } | Refusal::ControlledByAnother { .. } => {
                 Reason::TargetNotOwned
@@ -161,11 +177,13 @@ impl Refusal {
             | Refusal::VersionDeleted { .. }
             | Refusal::PropertyNotFound { .. }
             | Refusal::Query { .. }
+            | Refusal::NoKeys
             | Refusal::TooLarge { .. } => true,
             Refusal::NotPermitted(_)
             | Refusal::Undecodable { .. }
             | Refusal::NullByte { .. }
             | Refusal::TooDeep { .. }
+            | Refusal::Keys { .. }
             | Refusal::NotOwned { .. }
             | Refusal::OtherType { .. }
             | Refusal::ControlledByAnother { .. }

@@ -137,6 +137,9 @@ pub enum InvalidSpec {
     /// A regular expression that does not compile.
     #[error("{field}: {error}")]
     Regexp { field: String, error: NoExpression },
+    /// A template that does not parse.
+    #[error("{field}: {fault}")]
+    Template { field: String, fault: waypost_template::Fault },
     /// More regular expressions than the limit.
     #[error(
         "spec.dataTo has {found} regular expressions, and one PushSecret may have {limit}: join some, or spread them over several PushSecrets"
@@ -177,6 +180,7 @@ impl InvalidSpec {
             | InvalidSpec::Key { .. }
             | InvalidSpec::Options { .. }
             | InvalidSpec::Regexp { .. }
+            | InvalidSpec::Template { .. }
             | InvalidSpec::TooManyExpressions { .. }
             | InvalidSpec::StrangeStore { .. }
             | InvalidSpec::EarlierVersions(_)

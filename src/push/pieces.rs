@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use super::desired::{Keys, PushMapping, Shape};
-use crate::domain::key_rewrite::TooLong;
+use crate::domain::key_rewrite::RewriteFault;
 use crate::domain::mapping::{self, SourceError, SourceKey, ValueOf};
 use crate::domain::path::PathError;
 use crate::domain::push_options::Encoding;
@@ -35,9 +35,9 @@ pub enum NoPath {
     /// The path is not valid.
     #[error("{0}")]
     Path(PathError),
-    /// A key of the source results in a path that is too long.
+    /// A key of the source cannot be rewritten to a path.
     #[error("{0}")]
-    TooLong(TooLong),
+    Rewrite(RewriteFault),
     /// The source does not determine the properties.
     #[error("{0}")]
     Shapeless(SourceError),
@@ -75,7 +75,7 @@ pub fn pieces(mapping: &PushMapping, source: &Source) -> Result<Vec<Piece>, NoPa
         Shape::Each { keys, rewrite } => {
             let mut pieces = Vec::new();
             for key in keys.of(mapping, source) {
-                let remote_key = rewrite.apply(&key).map_err(NoPath::TooLong)?;
+                let remote_key = rewrite.apply(&key).map_err(NoPath::Rewrite)?;
                 pieces.extend(mapping.alone(key, source, remote_key));
             }
             Ok(pieces)

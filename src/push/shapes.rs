@@ -2,17 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::desired::{self, Chosen, InvalidSpec, Keys, PushMapping, Shape, missing, unsupported};
+use super::desired::{self, Chosen, InvalidSpec, Keys, PushMapping, Shape, missing};
 use super::ledger::StoreKey;
 use crate::api::push_secret::{DataTo, PushConversionStrategy, PushRewrite, PushSecretData, PushSecretSpec};
-use crate::domain::key_rewrite::{KeyChange, KeyMatch, KeyRewrite, MoreThanTheKey};
+use crate::domain::key_rewrite::{KeyChange, KeyMatch, KeyRewrite};
 use crate::domain::mapping::KeyConversion;
 use crate::domain::push_options::PushOptions;
 use crate::domain::remote_key::RemoteKey;
-
-/// The advice for a template that has more than the key between its braces.
-const ONLY_THE_KEY: &str =
-    "only `{{ .value }}`, the key, is allowed between braces; use rewrite.regexp for anything else";
 
 /// The maximum number of regular expressions of one PushSecret. Each takes up to a MiB during the
 /// reconcile (measured: its program, and what its search keeps), so four reconciles at once take
@@ -94,7 +90,7 @@ fn change(field: &str, rewrite: &PushRewrite) -> Result<Vec<KeyChange>, InvalidS
         KeyChange::replace(&regexp.source, &regexp.target).map_err(refused)
     });
     let template = rewrite.transform.as_ref().map(|transform| {
-        let refused = |MoreThanTheKey| unsupported(format!("{field}.transform.template"), ONLY_THE_KEY);
+        let refused = |fault| InvalidSpec::Template { field: format!("{field}.transform.template"), fault };
         KeyChange::template(&transform.template).map_err(refused)
     });
     replace.into_iter().chain(template).collect()

@@ -194,7 +194,7 @@ async fn what_a_pull_asks_for_in_vain_is_named() -> anyhow::Result<()> {
     };
     let fetch = json!({ "key": stage.path(), "metadataPolicy": "Fetch" });
     let asked = [
-        ("datafrom", json!({ "dataFrom": [{ "extract": { "key": stage.path() } }] }), "spec.dataFrom"),
+        ("find", json!({ "dataFrom": [{ "find": { "name": { "regexp": "x" } } }] }), "spec.dataFrom[0].find"),
         (
             "template",
             json!({ "target": { "template": { "data": { "a": "{{ .PASSWORD }}" } } } }),

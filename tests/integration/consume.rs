@@ -110,6 +110,24 @@ async fn a_path_into_nested_json_selects_one_value_and_all_its_digits() -> anyho
 }
 
 #[tokio::test]
+async fn all_properties_are_followed_as_they_come_and_go() -> anyhow::Result<()> {
+    let stage = Stage::new("extracted").await?;
+    stage.secret(&stage.producer, "source", &[("user", "app"), ("password", "first")]).await?;
+    stage.push("push", "source", &[("user", "db.user")], json!({ "deletionPolicy": "Delete" })).await?;
+    let rewrite = json!([{ "regexp": { "source": "\\.", "target": "_" } }, { "transform": { "template": "{{ .value | upper }}" } }]);
+    let entry = json!({ "extract": { "key": stage.path() }, "rewrite": rewrite });
+    stage.pull("pull", &[], json!({ "data": [], "dataFrom": [entry] })).await?;
+    stage.holds(&stage.consumer, "pull", &[("DB_USER", "app")]).await?;
+    stage.push("more", "source", &[("password", "db.password")], json!({ "deletionPolicy": "Delete" })).await?;
+    stage.holds(&stage.consumer, "pull", &[("DB_USER", "app"), ("DB_PASSWORD", "first")]).await?;
+    stage.secret(&stage.producer, "source", &[("user", "app"), ("password", "second")]).await?;
+    stage.holds(&stage.consumer, "pull", &[("DB_USER", "app"), ("DB_PASSWORD", "second")]).await?;
+    stage.api::<PushSecret>(&stage.producer).delete("more", &DeleteParams::default()).await?;
+    stage.holds(&stage.consumer, "pull", &[("DB_USER", "app")]).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn kg1_retargeting_creates_the_new_secret_before_it_removes_the_old() -> anyhow::Result<()> {
     let stage = Stage::new("kg1").await?;
     stage.secret(&stage.producer, "source", &[("password", "same")]).await?;

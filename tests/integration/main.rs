@@ -56,6 +56,7 @@ mod outage;
 mod propagation;
 mod publish;
 mod pull_authors;
+mod pull_guide;
 mod push_guide;
 mod push_policies;
 mod push_sources;

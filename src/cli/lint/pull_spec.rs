@@ -1,6 +1,8 @@
 //! Checks the spec of an ExternalSecret with the controller's own parser.
 
-use crate::api::external_secret::{CreationPolicy, DeletionPolicy, ExternalSecretData, SourceRef};
+use crate::api::external_secret::{
+    CreationPolicy, DataFrom, DeletionPolicy, ExternalSecretData, RemoteRef, Rewrite, RewriteRegexp, SourceRef,
+};
 use crate::api::{DurationText, ExternalSecret, ExternalSecretSpec, StoreRef};
 use crate::domain::target::is_legal_key;
 use crate::manifest::{Node, Object, Problem, Value, span_of};
@@ -54,18 +56,38 @@ fn correct(spec: &mut ExternalSecretSpec, fault: &SpecError, attempt: usize) -> 
             let is_last = !without(spec, &field);
             Some(Corrected { rule: Some("unsupported"), field, is_last })
         }
-        SpecError::NoStore { index } => {
-            spec.data.get_mut(*index)?.source_ref = some_store();
-            corrected("missing-field", format!("spec.data[{index}]"))
+        SpecError::NoStore { entry } => {
+            match at(entry)? {
+                Entry::Data(index) => spec.data.get_mut(index)?.source_ref = some_store(),
+                Entry::DataFrom(index) => spec.data_from.get_mut(index)?.source_ref = some_store(),
+            }
+            corrected("missing-field", entry.clone())
         }
         SpecError::DuplicateKey { key } => {
             let index = spec.data.iter().rposition(|entry| entry.secret_key == *key)?;
             rename(spec.data.get_mut(index)?, attempt);
             corrected("duplicate-secret-key", format!("spec.data[{index}].secretKey"))
         }
-        SpecError::Version { index } => {
-            spec.data.get_mut(*index)?.remote_ref.version = None;
-            corrected("invalid-value", format!("spec.data[{index}].remoteRef.version"))
+        SpecError::Version { field } => {
+            match at(field)? {
+                Entry::Data(index) => spec.data.get_mut(index)?.remote_ref.version = None,
+                Entry::DataFrom(index) => spec.data_from.get_mut(index)?.extract.as_mut()?.version = None,
+            }
+            corrected("invalid-value", field.clone())
+        }
+        SpecError::Regexp { field, .. } | SpecError::Template { field, .. } | SpecError::Missing { field, .. } => {
+            let Entry::DataFrom(index) = at(field)? else { return None };
+            // Each rewrite that is wrong is told.
+            let rewrite = field.split_once(".rewrite[")?.1.split_once(']')?.0.parse::<usize>().ok()?;
+            *spec.data_from.get_mut(index)?.rewrite.get_mut(rewrite)? = some_rewrite();
+            corrected(
+                match fault {
+                    SpecError::Regexp { .. } => "regexp",
+                    SpecError::Template { .. } => "template",
+                    _ => "missing-field",
+                },
+                field.clone(),
+            )
         }
         SpecError::TargetName { .. } => {
             spec.target.name = Some(SOME_NAME.to_owned());
@@ -88,26 +110,64 @@ fn correct(spec: &mut ExternalSecretSpec, fault: &SpecError, attempt: usize) -> 
 /// Removes an unsupported field; returns whether it was found.
 fn without(spec: &mut ExternalSecretSpec, field: &str) -> bool {
     match field {
-        "spec.dataFrom" => spec.data_from.clear(),
         "spec.syncWindows" => spec.sync_windows = None,
         "spec.target.template" => spec.target.template = None,
         "spec.target.manifest" => spec.target.manifest = None,
         "spec.target.creationPolicy" => spec.target.creation_policy = CreationPolicy::Owner,
         "spec.target.deletionPolicy" => spec.target.deletion_policy = DeletionPolicy::Retain,
-        of_data => return without_in_data(spec, of_data).is_some(),
+        of_entry => return without_in_entry(spec, of_entry).is_some(),
     }
     true
 }
 
-fn without_in_data(spec: &mut ExternalSecretSpec, field: &str) -> Option<()> {
-    let (index, field) = field.strip_prefix("spec.data[")?.split_once("].")?;
-    let entry = spec.data.get_mut(index.parse::<usize>().ok()?)?;
-    match field {
-        "sourceRef.generatorRef" => entry.source_ref = some_store(),
-        "remoteRef.metadataPolicy" => entry.remote_ref.metadata_policy = None,
-        _unknown => return None,
+fn without_in_entry(spec: &mut ExternalSecretSpec, field: &str) -> Option<()> {
+    let (_, name) = field.split_once("].")?;
+    match at(field)? {
+        Entry::Data(index) => {
+            let entry = spec.data.get_mut(index)?;
+            match name {
+                "sourceRef.generatorRef" => entry.source_ref = some_store(),
+                "remoteRef.metadataPolicy" => entry.remote_ref.metadata_policy = None,
+                _unknown => return None,
+            }
+        }
+        Entry::DataFrom(index) => {
+            let entry = spec.data_from.get_mut(index)?;
+            match (name, &mut entry.extract) {
+                ("extract.metadataPolicy", Some(extract)) => extract.metadata_policy = None,
+                // What is found is not supported, nor what is generated.
+                _ => {
+                    *entry = DataFrom { extract: Some(some_secret()), source_ref: some_store(), ..DataFrom::default() }
+                }
+            }
+        }
     }
     Some(())
+}
+
+/// An entry of the spec, by its position.
+enum Entry {
+    Data(usize),
+    DataFrom(usize),
+}
+
+/// The entry that has this field.
+fn at(field: &str) -> Option<Entry> {
+    let (list, rest) = field.strip_prefix("spec.")?.split_once('[')?;
+    let index = rest.split_once(']')?.0.parse().ok()?;
+    match list {
+        "data" => Some(Entry::Data(index)),
+        "dataFrom" => Some(Entry::DataFrom(index)),
+        _unknown => None,
+    }
+}
+
+fn some_secret() -> RemoteRef {
+    RemoteRef { key: "a-secret".to_owned(), ..RemoteRef::default() }
+}
+
+fn some_rewrite() -> Rewrite {
+    Rewrite { regexp: Some(RewriteRegexp::default()), ..Rewrite::default() }
 }
 
 fn some_store() -> Option<SourceRef> {

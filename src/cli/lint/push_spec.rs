@@ -56,6 +56,7 @@ fn rule(fault: &InvalidSpec) -> Option<(&'static str, &str)> {
         InvalidSpec::Unsupported { field, .. } => Some(("unsupported", field)),
         InvalidSpec::Missing { field, .. } => Some(("missing-field", field)),
         InvalidSpec::Regexp { field, .. } => Some(("regexp", field)),
+        InvalidSpec::Template { field, .. } => Some(("template", field)),
         InvalidSpec::TooManyExpressions { .. } => Some(("regexp", "spec.dataTo")),
         InvalidSpec::StrangeStore { field, .. } => Some(("store-ref", field)),
         InvalidSpec::Selector { field, .. } => Some(("selector", field)),

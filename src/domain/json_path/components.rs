@@ -1,7 +1,7 @@
 //! The first component of a path, cut off its text.
 //!
-//! The same text is cut in two ways, for an object and for a list: only names know `\`, only lists know
-//! `#`, and only a query keeps dots and pipes together.
+//! The same text is cut in two ways, for an object and for a list: only names know `\`, only lists
+//! know `#`, and only a query keeps dots and pipes together.
 
 use super::construct::turns_dot_into_pipe;
 use super::query::trim;
@@ -18,8 +18,8 @@ pub(super) enum Tail<'p> {
 pub(super) struct NameComponent<'p> {
     /// The name without its escapes.
     pub(super) name: String,
-    /// The name holds a `*` or `?` that is not escaped. Where it does, gjson takes the escaped ones for
-    /// wildcards too.
+    /// The name holds a `*` or `?` that is not escaped. Where it does, gjson takes the escaped ones
+    /// for wildcards too.
     pub(super) wild: bool,
     pub(super) tail: Tail<'p>,
 }
@@ -71,7 +71,8 @@ pub(super) fn element_component(text: &str) -> ElementComponent<'_> {
     }
 }
 
-/// Between a query and the next separator anything may stand; only a `#` right behind the query counts.
+/// Between a query and the next separator anything may stand; only a `#` right behind the query
+/// counts.
 fn query_component(text: &str) -> Option<ElementComponent<'_>> {
     let query = QueryText::cut_off(text)?;
     let (_, tail) = cut_at_separator(query.behind);
@@ -90,7 +91,8 @@ fn tail_at(separator: char, rest: &str) -> Tail<'_> {
     if separator == '|' || turns_dot_into_pipe(rest) { Tail::Pipe(rest) } else { Tail::Dot(rest) }
 }
 
-/// Only digits are a position. Like gjson's, the number wraps at 64 bits, and its upper half is no position.
+/// Only digits are a position. Like gjson's, the number wraps at 64 bits, and its upper half is no
+/// position.
 fn position(component: &str) -> Option<usize> {
     let mut number = 0_u64;
     for byte in component.bytes() {
@@ -119,8 +121,8 @@ impl<'p> QueryText<'p> {
         self.behind.starts_with('#')
     }
 
-    /// Cuts a query off a text that starts with `#(` or `#[`; nothing when it is never closed. Either
-    /// closing bracket closes either opening one.
+    /// Cuts a query off a text that starts with `#(` or `#[`; nothing when it is never closed.
+    /// Either closing bracket closes either opening one.
     fn cut_off(text: &'p str) -> Option<Self> {
         let mut depth = 1_usize;
         let mut test_at = None;
@@ -165,10 +167,11 @@ fn skip_to_quote(bytes: &mut impl Iterator<Item = (usize, u8)>) -> bool {
     escaped
 }
 
-/// Cuts what follows a `#` in two at the pipe that takes the list it makes, rather than each element.
+/// Cuts what follows a `#` in two at the pipe that takes the list it makes, rather than each
+/// element.
 ///
-/// gjson looks for that pipe with rules of its own: brackets hide a pipe only right behind `.#`, and
-/// behind a `.#` without a bracket one character is passed over.
+/// gjson looks for that pipe with rules of its own: brackets hide a pipe only right behind `.#`,
+/// and behind a `.#` without a bracket one character is passed over.
 pub(super) fn split_at_pipe(text: &str) -> (&str, Option<&str>) {
     let mut bytes = text.bytes().enumerate();
     while let Some((at, byte)) = bytes.next() {

@@ -34,8 +34,8 @@ impl fmt::Display for Construct {
 
 /// The construct that an expression starts with.
 ///
-/// gjson reads an expression of one character, and a `{` or `[` that is never closed, as a name; the
-/// latter was hardly meant so and is refused too.
+/// gjson reads an expression of one character, and a `{` or `[` that is never closed, as a name;
+/// the latter was hardly meant so and is refused too.
 pub(super) fn at_start_of_expression(text: &str) -> Option<Construct> {
     if text.len() < 2 {
         return None;

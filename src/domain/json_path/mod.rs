@@ -1,14 +1,15 @@
 //! Paths that select one value of a JSON document, in the syntax of gjson 1.18.
 //!
 //! External Secrets Operator gives `remoteRef.property` to gjson. A path here answers what gjson
-//! answers: dotted names and positions, `\` before a character that is meant as it stands, the wildcards
-//! `*` and `?` in names, `#` for the length of a list, `#.name` for a value of each element, the queries
-//! `#(name=="x")` and `#(...)#`, and `|`, which hands the result so far to the rest of the path. `..`
-//! at the start reads the text as a list of JSON documents, one after the other.
+//! answers: dotted names and positions, `\` before a character that is meant as it stands, the
+//! wildcards `*` and `?` in names, `#` for the length of a list, `#.name` for a value of each
+//! element, the queries `#(name=="x")` and `#(...)#`, and `|`, which hands the result so far to the
+//! rest of the path. `..` at the start reads the text as a list of JSON documents, one after the
+//! other.
 //!
 //! A path is parsed once into steps ([`parse`]) and then walked over any number of documents
-//! ([`select`]). What gjson does beyond picking values (modifiers, multipaths, literals) is refused when
-//! the path is parsed.
+//! ([`select`]). What gjson does beyond picking values (modifiers, multipaths, literals) is refused
+//! when the path is parsed.
 
 mod components;
 mod construct;
@@ -62,17 +63,19 @@ impl JsonPath {
     ///
     /// # Errors
     ///
-    /// [`PathFault::Unsupported`] for a modifier, a multipath or a literal, [`PathFault::TooDeep`] for more
-    /// than [`HASH_LIMIT`] `#`. Every other text is a path, as it is for gjson, however odd.
+    /// [`PathFault::Unsupported`] for a modifier, a multipath or a literal, [`PathFault::TooDeep`]
+    /// for more than [`HASH_LIMIT`] `#`. Every other text is a path, as it is for gjson, however
+    /// odd.
     pub fn parse(text: &str) -> Result<Self, PathFault> {
         parse::parse(text)
     }
 
     /// The value that the path picks from `json`, or `None` when the document has no such value.
     ///
-    /// `json` is one JSON document, or any number of them one after the other for a path that starts with
-    /// `..`; text that is not picks nothing. A JSON `null` is a value. Of several members with one name the
-    /// first that leads to a value counts. The time is linear in the document for each step of the path.
+    /// `json` is one JSON document, or any number of them one after the other for a path that
+    /// starts with `..`; text that is not picks nothing. A JSON `null` is a value. Of several
+    /// members with one name the first that leads to a value counts. The time is linear in the
+    /// document for each step of the path.
     #[must_use]
     pub fn select<'j>(&self, json: &'j str) -> Option<Selected<'j>> {
         select::select(self, json)

@@ -28,8 +28,9 @@ pub(super) fn parse(text: &str) -> Result<JsonPath, PathFault> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Piece<'p> {
     text: &'p str,
-    /// The path is meant so. A piece that is not meant comes from reading the text of a query as names, or an
-    /// escaped name as positions: a construct that shows up there refuses nothing, it just finds nothing.
+    /// The path is meant so. A piece that is not meant comes from reading the text of a query as
+    /// names, or an escaped name as positions: a construct that shows up there refuses nothing, it
+    /// just finds nothing.
     meant: bool,
 }
 

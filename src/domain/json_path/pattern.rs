@@ -1,7 +1,7 @@
 //! The simple patterns of names and of the `%` operator.
 
-/// A pattern in which `*` stands for any text, `?` for any one character, and `\` before a character for
-/// that character.
+/// A pattern in which `*` stands for any text, `?` for any one character, and `\` before a
+/// character for that character.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
     tokens: Vec<Token>,
@@ -59,8 +59,9 @@ impl Pattern {
     }
 }
 
-/// A backslash at the end of a pattern: gjson compares what follows a `*` from its end, where it takes the
-/// backslash as it stands. Without a `*` it finds nothing to be escaped, and nothing matches.
+/// A backslash at the end of a pattern: gjson compares what follows a `*` from its end, where it
+/// takes the backslash as it stands. Without a `*` it finds nothing to be escaped, and nothing
+/// matches.
 fn lone_backslash(before: &[Token]) -> Token {
     if before.contains(&Token::AnyText) { Token::Exactly('\\') } else { Token::Nothing }
 }

@@ -63,9 +63,9 @@ const OPERATORS: [(&str, Operator); 9] = [
 impl Test {
     /// Reads an operator and its operand, which may be quoted; the empty text tests nothing.
     ///
-    /// gjson undoes the escapes of a quoted operand only when the query, its path included, has an escape
-    /// between quotes. It takes a `!` that does not start an operator for no operator at all, unless it
-    /// stands alone.
+    /// gjson undoes the escapes of a quoted operand only when the query, its path included, has an
+    /// escape between quotes. It takes a `!` that does not start an operator for no operator at
+    /// all, unless it stands alone.
     pub(super) fn parse(text: &str, escaped: bool) -> Self {
         let operator = OPERATORS.iter().find_map(|(sign, operator)| Some((*operator, text.strip_prefix(sign)?)));
         match operator {
@@ -226,8 +226,8 @@ fn text_of(string: &str) -> Zeroizing<String> {
     unescape(between_quotes(string))
 }
 
-/// The nearest float, for comparisons only. As for gjson, text that is no number counts as zero, and one
-/// that is out of range as infinite.
+/// The nearest float, for comparisons only. As for gjson, text that is no number counts as zero,
+/// and one that is out of range as infinite.
 fn number(text: &str) -> f64 {
     let digits = without_separators(text);
     let number = digits.as_deref().unwrap_or(text).parse().unwrap_or(0.0_f64);

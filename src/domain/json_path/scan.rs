@@ -1,7 +1,7 @@
 //! The values inside a JSON text that is known to be valid.
 //!
-//! Nothing here recurses or panics, whatever the text; over text that is no JSON the values are whatever
-//! they seem to be.
+//! Nothing here recurses or panics, whatever the text; over text that is no JSON the values are
+//! whatever they seem to be.
 
 /// The white space of JSON.
 pub(super) const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];

@@ -21,8 +21,8 @@ fn is_row_of_documents(json: &str) -> bool {
 }
 
 impl JsonPath {
-    /// Evaluates an expression over a raw value, and what is piped over the result before it. It recurses
-    /// only behind a `#`, of which a path holds few.
+    /// Evaluates an expression over a raw value, and what is piped over the result before it. It
+    /// recurses only behind a `#`, of which a path holds few.
     fn evaluate<'j>(&self, expression: Expression, json: &'j str) -> Option<Selected<'j>> {
         let mut outcome = self.search(expression, json);
         while let Some(next) = outcome.pipe {
@@ -62,7 +62,8 @@ impl JsonPath {
     }
 }
 
-/// What a search found, and the expression that the last piece to end the search's own path left for it.
+/// What a search found, and the expression that the last piece to end the search's own path left
+/// for it.
 #[derive(Default)]
 struct Outcome<'j> {
     found: Option<Selected<'j>>,
@@ -77,8 +78,9 @@ impl Outcome<'_> {
 
 /// One walk through a value, up to the first pipe.
 ///
-/// It goes depth first: where a member leads to nothing, the next member that matches is tried. The open
-/// objects are kept in a list of their own, so that the depth of path and document costs no stack.
+/// It goes depth first: where a member leads to nothing, the next member that matches is tried. The
+/// open objects are kept in a list of their own, so that the depth of path and document costs no
+/// stack.
 struct Search<'p, 'j> {
     path: &'p JsonPath,
     outcome: Outcome<'j>,
@@ -170,7 +172,8 @@ impl<'p, 'j> Search<'p, 'j> {
         let mut matches = elements.filter(|element| path.meets(&query.condition, element));
         if query.all {
             let results = matches.filter_map(|element| self.rest_of(query, element)).collect();
-            // gjson walks on, and a member that comes later and has the query for a name would count.
+            // gjson walks on, and a member that comes later and has the query for a name would
+            // count.
             self.outcome.found.get_or_insert_with(|| list_of(results));
             return Move::Back;
         }
@@ -183,8 +186,8 @@ impl<'p, 'j> Search<'p, 'j> {
         }
     }
 
-    /// What the path picks from an element that meets the query. Only such an element leaves the pipe
-    /// behind a path.
+    /// What the path picks from an element that meets the query. Only such an element leaves the
+    /// pipe behind a path.
     fn rest_of(&mut self, query: &Query, element: &'j str) -> Option<Selected<'j>> {
         match query.rest {
             None => Some(Selected::Part(element)),

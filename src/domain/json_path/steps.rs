@@ -1,7 +1,7 @@
 //! A parsed path: steps that refer to each other.
 //!
-//! What a piece of a path means depends on what it meets: `a\.0` is the name `a.0` to an object, and two
-//! pieces, `a\` and `0`, to a list. So each step has a reading for either.
+//! What a piece of a path means depends on what it meets: `a\.0` is the name `a.0` to an object,
+//! and two pieces, `a\` and `0`, to a list. So each step has a reading for either.
 
 use super::pattern::Pattern;
 use super::query::Test;

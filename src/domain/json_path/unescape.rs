@@ -4,9 +4,9 @@ use zeroize::Zeroizing;
 
 /// Undoes the escapes in what stands between the quotes of a JSON string.
 ///
-/// A surrogate without its partner becomes U+FFFD. In text that is no valid JSON string the result ends
-/// before a control character or an escape that JSON does not have, and `\u` with other than hexadecimal
-/// digits is U+0000: a path can hold such text.
+/// A surrogate without its partner becomes U+FFFD. In text that is no valid JSON string the result
+/// ends before a control character or an escape that JSON does not have, and `\u` with other than
+/// hexadecimal digits is U+0000: a path can hold such text.
 pub(super) fn unescape(raw: &str) -> Zeroizing<String> {
     // No text is longer than its escaped form, so the buffer never moves and leaves no copy behind.
     let mut text = Zeroizing::new(String::with_capacity(raw.len()));

@@ -143,8 +143,8 @@ async fn what_cannot_be_done_of_many_keys_is_said_by_field() {
     for (many, reason, said) in [
         (json!({ "match": { "regexp": "(" } }), "InvalidSpec", "spec.dataTo[0].match.regexp"),
         (
-            json!({ "rewrite": [{ "transform": { "template": "{{ .value | upper }}" } }] }),
-            "Unsupported",
+            json!({ "rewrite": [{ "transform": { "template": "{{ .value | uppercase }}" } }] }),
+            "InvalidSpec",
             "spec.dataTo[0].rewrite[0].transform.template",
         ),
         (json!({ "storeRef": { "name": "nowhere" } }), "InvalidSpec", "spec.dataTo[0].storeRef"),
