@@ -106,7 +106,8 @@ async fn a_path_into_nested_json_selects_one_value_and_all_its_digits() -> anyho
         ("LITERAL", "literal"),
         ("WILD", "ops"),
     ];
-    stage.holds(&stage.consumer, "pull", &values).await
+    stage.holds(&stage.consumer, "pull", &values).await?;
+    Ok(())
 }
 
 #[tokio::test]
