@@ -47,6 +47,9 @@ pub const WITH_AUTHORITY: [&str; 5] = [
 /// On a target: where its data comes from (producer cluster, namespace and name; store, path,
 /// version), as JSON.
 pub const ANNOTATION_ORIGIN: &str = "waypost.io/origin";
+/// On a target: a digest of its template and of the values that it was rendered from. While they are
+/// the same, the target keeps its data, although a template may make something else each time.
+pub const ANNOTATION_TEMPLATE_INPUTS: &str = "waypost.io/template-inputs";
 
 /// The value of [`LABEL_MANAGED`], and the one that enables [`ANNOTATION_ADOPT`] and similar
 /// annotations.

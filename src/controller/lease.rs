@@ -21,9 +21,9 @@ use crate::cluster::{Cluster, ClusterError};
 const LEASE: Duration = Duration::from_secs(15);
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(2);
-/// How long one attempt to renew may take. A request that gets no answer must not take the whole
-/// deadline: the next one may go over another connection.
-const ATTEMPT: Duration = Duration::from_secs(4);
+/// How long one request may take. One that gets no answer must not take the whole deadline: the next
+/// one may go over another connection.
+const REQUEST: Duration = Duration::from_secs(4);
 
 /// A candidate for leadership.
 pub struct Elector {
@@ -108,25 +108,23 @@ impl Elector {
         let mut deadline = tokio::time::Instant::now() + RENEW_DEADLINE;
         loop {
             tokio::time::sleep(RETRY).await;
-            match self.renew_by(deadline).await {
-                Some(Ok(Attempt::Held)) => deadline = tokio::time::Instant::now() + RENEW_DEADLINE,
-                Some(Ok(Attempt::Crossed)) => {}
-                Some(Err(error)) => warn!(%error, "cannot renew the lease"),
-                Some(Ok(Attempt::Others)) | None => return,
+            match tokio::time::timeout_at(deadline, self.attempt_until_answered()).await {
+                Ok(Ok(Attempt::Held)) => deadline = tokio::time::Instant::now() + RENEW_DEADLINE,
+                Ok(Ok(Attempt::Crossed)) => {}
+                Ok(Err(error)) => warn!(%error, "cannot renew the lease"),
+                Ok(Ok(Attempt::Others)) | Err(_) => return,
             }
         }
     }
 
-    /// The result of the first attempt that ends; `None` if none does before the deadline.
-    async fn renew_by(&mut self, deadline: tokio::time::Instant) -> Option<Result<Attempt, ClusterError>> {
-        while tokio::time::Instant::now() < deadline {
-            let end = deadline.min(tokio::time::Instant::now() + ATTEMPT);
-            match tokio::time::timeout_at(end, self.attempt()).await {
-                Ok(ended) => return Some(ended),
-                Err(_elapsed) => warn!("the API server does not answer what renews the lease: asking again"),
+    /// The result of the first attempt whose requests are answered.
+    async fn attempt_until_answered(&mut self) -> Result<Attempt, ClusterError> {
+        loop {
+            match self.attempt().await {
+                Err(error @ ClusterError::Timeout { .. }) => warn!(%error, "no answer about the lease: asking again"),
+                ended => return ended,
             }
         }
-        None
     }
 
     /// Releases the Lease, so that the next candidate can take it at once.
@@ -190,7 +188,7 @@ impl Elector {
     }
 
     async fn get(&self) -> Result<Option<Lease>, ClusterError> {
-        self.cluster.get(&self.subject(), self.leases.get(&self.name)).await
+        self.in_time("get", self.cluster.get(&self.subject(), self.leases.get(&self.name))).await
     }
 
     async fn create(&self) -> Result<(), ClusterError> {
@@ -198,13 +196,22 @@ impl Elector {
         let lease = self.claimed(Lease { metadata, spec: Some(LeaseSpec::default()) }, true);
         let params = PostParams::default();
         let created = self.leases.create(&params, &lease);
-        self.cluster.request("create", &self.subject(), created).await.map(drop)
+        self.in_time("create", self.cluster.request("create", &self.subject(), created)).await.map(drop)
     }
 
     async fn replace(&self, lease: &Lease) -> Result<(), ClusterError> {
         let params = PostParams::default();
         let replaced = self.leases.replace(&self.name, &params, lease);
-        self.cluster.request("update", &self.subject(), replaced).await.map(drop)
+        self.in_time("update", self.cluster.request("update", &self.subject(), replaced)).await.map(drop)
+    }
+
+    async fn in_time<T>(
+        &self,
+        verb: &'static str,
+        request: impl Future<Output = Result<T, ClusterError>>,
+    ) -> Result<T, ClusterError> {
+        let late = |_elapsed| Err(ClusterError::Timeout { verb, object: self.subject() });
+        tokio::time::timeout(REQUEST, request).await.unwrap_or_else(late)
     }
 
     fn subject(&self) -> String {
@@ -300,7 +307,7 @@ mod tests {
         let renews = tokio::time::timeout(4 * RENEW_DEADLINE, elector.hold());
         assert!(renews.await.is_err(), "one lost request ended it");
         let times = asked.lock().clone();
-        assert_eq!(times[3] - times[2], ATTEMPT, "it asks again at once");
+        assert_eq!(times[3] - times[2], REQUEST, "it asks again at once");
 
         let (mut elector, asked) = leader_unanswered(2..usize::MAX);
         let began = tokio::time::Instant::now();

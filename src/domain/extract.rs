@@ -6,13 +6,17 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use super::go_json::{self, Html};
 use super::json_path::PathFault;
 use super::key_rewrite::{KeyChange, RewriteFault};
 use super::merge::{Merge, MergeFault};
 use super::property;
-use super::remote::{RemoteData, RemoteValue};
+use super::remote::RemoteData;
 use super::secret::{SecretBytes, SecretMap};
 use super::target::is_legal_key;
+
+/// The maximum number of keys that one secret may make.
+const MOST_KEYS: usize = 10_000;
 
 /// How keys are made. Without a rewrite, what a key must not have is converted.
 #[derive(Clone, Debug)]
@@ -75,6 +79,12 @@ pub enum ExtractFault {
         /// What they become.
         key: String,
     },
+    /// More keys than a rewrite can be made of in a moment.
+    #[error("the secret has {found} keys, and dataFrom makes at most {MOST_KEYS}: name the keys in spec.data")]
+    TooMany {
+        /// The count.
+        found: usize,
+    },
     /// Rule K1 for a key.
     #[error(
         "{key:?} is not a legal key of a Secret (K1): rewrite it to letters, digits, '-', '_' and '.', at most 253 characters"
@@ -93,6 +103,9 @@ impl Keys {
     /// [`ExtractFault`].
     pub fn of(&self, data: &RemoteData, property: Option<&str>) -> Result<Option<SecretMap>, ExtractFault> {
         let Some(mut values) = selected(data, property)? else { return Ok(None) };
+        if values.len() > MOST_KEYS {
+            return Err(ExtractFault::TooMany { found: values.len() });
+        }
         if self.rewrites.is_empty() {
             values = renamed(values, |key| Ok(self.conversion.convert(key)))?;
         }
@@ -117,10 +130,11 @@ fn selected(data: &RemoteData, property: Option<&str>) -> Result<Option<SecretMa
         return Ok(Some(data.iter().map(|(name, value)| (name.clone(), value.rendered())).collect()));
     };
     let Some(object) = property::pick(data, property).map_err(ExtractFault::Path)? else { return Ok(None) };
-    let members =
-        object.expose_utf8().and_then(|text| serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(text).ok());
-    let members = members.ok_or_else(|| ExtractFault::NotAnObject { property: property.to_owned() })?;
-    Ok(Some(members.into_iter().map(|(name, value)| (name, RemoteValue::raw(value).rendered())).collect()))
+    let no_object = || ExtractFault::NotAnObject { property: property.to_owned() };
+    let text = object.expose_utf8().ok_or_else(no_object)?;
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).map_err(|_no_object| no_object())?;
+    let rendered = |(name, value): (String, &RawValue)| Some((name, go_json::rendered(value.get(), Html::Escaped)?));
+    members.into_iter().map(rendered).collect::<Option<_>>().map(Some).ok_or_else(no_object)
 }
 
 fn renamed(
@@ -130,6 +144,10 @@ fn renamed(
     let mut renamed: BTreeMap<String, (String, SecretBytes)> = BTreeMap::new();
     for (second, value) in values {
         let key = rename(&second)?;
+        // What has no name is dropped.
+        if key.is_empty() {
+            continue;
+        }
         if let Some((first, _)) = renamed.get(&key) {
             return Err(ExtractFault::Collision { first: first.clone(), second, key });
         }
@@ -155,6 +173,7 @@ impl Conversion {
 
 #[cfg(test)]
 mod tests {
+    use super::super::remote::RemoteValue;
     use super::*;
 
     fn data(json: &str) -> RemoteData {

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
+use super::remote::RemoteValue;
+use super::secret::SecretBytes;
+
 /// The maximum nesting of a value; a store's own parser allows little more.
 const DEEPEST: usize = 64;
 
@@ -26,6 +29,19 @@ pub fn object<'m>(members: impl Iterator<Item = (&'m str, &'m str)>, html: Html)
     Some(writer.text)
 }
 
+/// What a consumer gets of a value: the text of a string, nothing of null, JSON of an object or list,
+/// and anything else as it is. `None` if it is nested too deep.
+pub fn rendered(json: &str, html: Html) -> Option<SecretBytes> {
+    match json.trim_start().as_bytes().first()? {
+        b'{' | b'[' => {
+            let mut writer = Writer { text: Zeroizing::new(String::new()), html };
+            writer.value(json.trim(), DEEPEST)?;
+            Some(SecretBytes::new(std::mem::take(&mut *writer.text).into_bytes()))
+        }
+        _scalar => Some(RemoteValue::raw(serde_json::from_str(json).ok()?).rendered()),
+    }
+}
+
 struct Writer {
     text: Zeroizing<String>,
     html: Html,
@@ -38,7 +54,7 @@ impl Writer {
             if index > 0 {
                 self.text.push(',');
             }
-            self.string(name);
+            push_string(&mut self.text, name, self.html);
             self.text.push(':');
             self.value(json, depth)?;
         }
@@ -66,33 +82,34 @@ impl Writer {
             }
             b'"' => {
                 let plain: Zeroizing<String> = Zeroizing::new(serde_json::from_str(json).ok()?);
-                self.string(&plain);
+                push_string(&mut self.text, &plain, self.html);
             }
             _scalar => self.text.push_str(json),
         }
         Some(())
     }
+}
 
-    fn string(&mut self, plain: &str) {
-        self.text.push('"');
-        for character in plain.chars() {
-            match character {
-                '"' => self.text.push_str("\\\""),
-                '\\' => self.text.push_str("\\\\"),
-                '\n' => self.text.push_str("\\n"),
-                '\r' => self.text.push_str("\\r"),
-                '\t' => self.text.push_str("\\t"),
-                '\u{8}' => self.text.push_str("\\b"),
-                '\u{c}' => self.text.push_str("\\f"),
-                '<' | '>' | '&' if self.html == Html::Plain => self.text.push(character),
-                '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
-                    self.text.push_str(&format!("\\u{:04x}", u32::from(character)));
-                }
-                other => self.text.push(other),
+/// Adds a string, with its quotes.
+pub fn push_string(text: &mut String, plain: &str, html: Html) {
+    text.push('"');
+    for character in plain.chars() {
+        match character {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            '\u{8}' => text.push_str("\\b"),
+            '\u{c}' => text.push_str("\\f"),
+            '<' | '>' | '&' if html == Html::Plain => text.push(character),
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
+                text.push_str(&format!("\\u{:04x}", u32::from(character)));
             }
+            other => text.push(other),
         }
-        self.text.push('"');
     }
+    text.push('"');
 }
 
 #[cfg(test)]

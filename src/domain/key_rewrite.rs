@@ -9,7 +9,7 @@ use super::expression::{NoExpression, compile};
 use super::path::MAX_BYTES;
 
 /// What a template may cost for one key.
-const BUDGET: Budget = Budget { steps: 10_000, output: MAX_BYTES, work: 64 * 1024, depth: 16 };
+const BUDGET: Budget = Budget { steps: 2_000, output: MAX_BYTES, work: 16 * 1024, depth: 16 };
 
 /// Why a key cannot be rewritten. It names keys, never values.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -30,7 +30,7 @@ pub enum RewriteFault {
         /// The key of the source.
         key: String,
         /// Where in the template, and what.
-        fault: Fault,
+        fault: Box<Fault>,
     },
     /// A template makes what is no text.
     #[error("rewrite[{step}].transform.template makes of key {key:?} what is not UTF-8 text: render a name")]
@@ -62,7 +62,7 @@ pub enum KeyChange {
 /// Why one rewrite of one key fails.
 enum Failed {
     TooLong,
-    Template(Fault),
+    Template(Box<Fault>),
     NotText,
 }
 
@@ -118,7 +118,7 @@ impl KeyChange {
             KeyChange::Replace(source, target) => replaced(source, target, key).map_err(|OverLimit| Failed::TooLong),
             KeyChange::Template(template) => {
                 let data = Data::of([("value", key.as_bytes())]);
-                let rendered = template.render(&data, BUDGET).map_err(Failed::Template)?;
+                let rendered = template.render(&data, BUDGET).map_err(|fault| Failed::Template(Box::new(fault)))?;
                 String::from_utf8(rendered.to_vec()).map_err(|_no_text| Failed::NotText)
             }
         }

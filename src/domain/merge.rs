@@ -6,7 +6,6 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::go_json::{self, Html};
-use super::remote::RemoteValue;
 use super::secret::{SecretBytes, SecretMap};
 
 /// How values are merged.
@@ -63,7 +62,10 @@ impl Merge {
         let merged = self.merged(&values)?;
         match &self.into {
             None => {
-                Ok(merged.into_iter().map(|(name, (_, value))| (name, RemoteValue::raw(value).rendered())).collect())
+                let rendered = |(name, (_, value)): (String, (&str, Box<RawValue>))| {
+                    Some((name, go_json::rendered(value.get(), Html::Escaped)?))
+                };
+                merged.into_iter().map(rendered).collect::<Option<_>>().ok_or(MergeFault::TooDeep)
             }
             Some(into) => {
                 let members = merged.iter().map(|(name, (_, value))| (name.as_str(), value.get()));
@@ -126,7 +128,7 @@ mod tests {
         let of =
             [("a", r#"{"host": "db", "port": 9007199254740993}"#), ("b", r#"{"tls": {"on": true}, "none": null}"#)];
         let merged = shown(Merge::default().apply(values(&of)).unwrap());
-        let expected = [("host", "db"), ("none", ""), ("port", "9007199254740993"), ("tls", r#"{"on": true}"#)];
+        let expected = [("host", "db"), ("none", ""), ("port", "9007199254740993"), ("tls", r#"{"on":true}"#)];
         assert_eq!(merged, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }
 

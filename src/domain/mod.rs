@@ -27,6 +27,7 @@ pub mod push_options;
 pub mod remote;
 pub mod remote_key;
 pub mod secret;
+pub mod secret_template;
 pub mod source;
 pub mod target;
 pub mod whole_name;

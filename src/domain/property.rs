@@ -6,11 +6,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::go_json::{self, Html};
-use super::json_path::{JsonPath, PathFault, Selected};
+use super::json_path::{JsonPath, PathFault};
 use super::remote::{RemoteData, RemoteValue};
 use super::secret::SecretBytes;
 
@@ -46,11 +45,30 @@ pub fn pick(data: &RemoteData, name: &str) -> Result<Option<SecretBytes>, PathFa
     }
     let path = JsonPath::parse(name)?;
     let document = match path.first_name() {
-        Some(property) => data.get(property).and_then(|value| only(property, value)),
-        None => text_of(data),
+        // A path that begins with a name sees no other property.
+        Some(property) => data.get(property).map(|value| document(std::iter::once((property, value)))),
+        None => Some(document(data.iter().map(|(property, value)| (property.as_str(), value)))),
     };
     let selected = document.as_ref().and_then(|document| path.select(document));
-    Ok(selected.and_then(|selected| rendered(&selected)))
+    Ok(selected.and_then(|selected| go_json::rendered(selected.raw(), Html::Escaped)))
+}
+
+/// An object of these properties, each as the store returned it.
+fn document<'d>(properties: impl Iterator<Item = (&'d str, &'d RemoteValue)>) -> Zeroizing<String> {
+    let properties: Vec<_> = properties.collect();
+    let length = properties.iter().map(|(name, value)| 6 * name.len() + value.expose_json().len() + 4).sum::<usize>();
+    let mut document = Zeroizing::new(String::with_capacity(length + 2));
+    document.push('{');
+    for (index, (name, value)) in properties.into_iter().enumerate() {
+        if index > 0 {
+            document.push(',');
+        }
+        go_json::push_string(&mut document, name, Html::Plain);
+        document.push(':');
+        document.push_str(value.expose_json());
+    }
+    document.push('}');
+    document
 }
 
 /// Whether a name selects a value.
@@ -77,16 +95,6 @@ fn text_of(data: &RemoteData) -> Option<Zeroizing<String>> {
     go_json::object(data.iter().map(|(property, value)| (property.as_str(), value.expose_json())), Html::Escaped)
 }
 
-/// An object with this property alone: a path that begins with its name sees no other.
-fn only(property: &str, value: &RemoteValue) -> Option<Zeroizing<String>> {
-    go_json::object(std::iter::once((property, value.expose_json())), Html::Escaped)
-}
-
-fn rendered(selected: &Selected<'_>) -> Option<SecretBytes> {
-    let value: Box<RawValue> = serde_json::from_str(selected.raw()).ok()?;
-    Some(RemoteValue::raw(value).rendered())
-}
-
 /// The decoded bytes; `None` if they are not in the declared encoding.
 pub fn decode(value: SecretBytes, decoding: Decoding) -> Option<SecretBytes> {
     match decoding {
@@ -107,6 +115,8 @@ fn base64(value: &SecretBytes, engine: &impl Engine) -> Option<SecretBytes> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use serde_json::value::RawValue;
 
     use super::*;
 
@@ -190,7 +200,7 @@ mod tests {
             if let (false, Reach::One(name)) = (data(json).contains_key(&path), reach(&path)) {
                 let alone = data(json).into_iter().filter(|(property, _)| *property == name).collect();
                 let of_all = text_of(&data(json)).unwrap();
-                let selected = JsonPath::parse(&path).ok().and_then(|path| rendered(&path.select(&of_all)?));
+                let selected = JsonPath::parse(&path).ok().and_then(|path| go_json::rendered(path.select(&of_all)?.raw(), Html::Escaped));
                 let picked = pick(&alone, &path).ok().flatten();
                 let shown = |value: Option<SecretBytes>| value.map(|value| value.expose().to_vec());
                 proptest::prop_assert_eq!(shown(picked), shown(selected));

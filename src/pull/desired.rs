@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::template;
 use crate::api::bounds::{self, OutOfBounds};
 use crate::api::condition::Reason;
 use crate::api::external_secret::{
@@ -20,6 +21,7 @@ use crate::domain::fingerprint;
 use crate::domain::key_rewrite::KeyChange;
 use crate::domain::merge::Merge;
 use crate::domain::property::Decoding;
+use crate::domain::secret_template::{Makes, Rendering, SecretTemplate};
 use crate::domain::target::{LONGEST_NAME, Strangers, is_legal_key, is_legal_name};
 use crate::store::StoreName;
 
@@ -40,6 +42,10 @@ const NOT_CARRIED: [&str; 12] = [
     "waypost.io/",
 ];
 
+/// The maximum number of regular expressions of one ExternalSecret, as of one PushSecret: each takes
+/// up to a MiB during the reconcile.
+const MOST_EXPRESSIONS: usize = 25;
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Desired {
@@ -54,6 +60,8 @@ pub struct Desired {
     /// What is wanted, each over those before it: `dataFrom` and then `data`, in the order of the
     /// spec.
     pub entries: Vec<Wanted>,
+    /// The template of the target.
+    pub template: Option<SecretTemplate>,
     /// What happens when values are gone from the store.
     pub deletion: Deletion,
     /// When the store is read again.
@@ -169,13 +177,21 @@ pub enum SpecError {
         /// What is wrong with it.
         error: NoExpression,
     },
+    /// More regular expressions than the limit.
+    #[error(
+        "spec.dataFrom has {found} regular expressions, and one ExternalSecret may have {MOST_EXPRESSIONS}: join some, or use transform"
+    )]
+    TooManyExpressions {
+        /// The count.
+        found: usize,
+    },
     /// A template that does not parse.
     #[error("{field}: {fault}")]
     Template {
         /// Its field.
         field: String,
         /// Where, and what.
-        fault: waypost_template::Fault,
+        fault: Box<waypost_template::Fault>,
     },
     /// A field that is missing beside another.
     #[error("{field} is not set: {advice}")]
@@ -206,6 +222,22 @@ pub enum SpecError {
     /// More, or less, than the API allows.
     #[error("{0}")]
     Bounds(OutOfBounds),
+    /// A type of Secret with which a target would grant access to the cluster.
+    #[error("{field} is {kind}: a target of that type would grant access to the cluster; choose another type")]
+    TargetType {
+        /// The field.
+        field: String,
+        /// The type.
+        kind: String,
+    },
+    /// A part of a Secret that does not exist.
+    #[error("{field} is {word:?}: write Data, Labels or Annotations")]
+    NoPart {
+        /// The field.
+        field: String,
+        /// What it says.
+        word: String,
+    },
     /// Rule K1 for the name.
     #[error(
         "the target's name {name:?} is not a legal name of a Secret (K1): use lowercase letters, digits, '-' and '.', at most {LONGEST_NAME} characters"
@@ -229,14 +261,18 @@ impl SpecError {
     pub fn reason(&self) -> Reason {
         match self {
             SpecError::Unsupported { .. } => Reason::Unsupported,
-            SpecError::TargetName { .. } | SpecError::TargetKey { .. } => Reason::TargetInvalid,
+            SpecError::TargetName { .. } | SpecError::TargetKey { .. } | SpecError::TargetType { .. } => {
+                Reason::TargetInvalid
+            }
             SpecError::NoData
+            | SpecError::TooManyExpressions { .. }
             | SpecError::NoStore { .. }
             | SpecError::DuplicateKey { .. }
             | SpecError::Interval { .. }
             | SpecError::Regexp { .. }
             | SpecError::Template { .. }
             | SpecError::Missing { .. }
+            | SpecError::NoPart { .. }
             | SpecError::Version { .. }
             | SpecError::Bounds(_) => Reason::InvalidSpec,
         }
@@ -266,6 +302,9 @@ impl Desired {
             return Err(SpecError::TargetName { name: target });
         }
         let (labels, annotations) = metadata(object);
+        let template = spec.target.template.as_ref().map(template::parse).transpose()?;
+        // A template says what the target's labels and annotations are.
+        let is_carried = |key: &str| template.is_none() && is_carried(key);
         let desired = Desired {
             namespace: object.metadata.namespace.clone().unwrap_or_default(),
             uid: object.metadata.uid.clone().unwrap_or_default(),
@@ -288,13 +327,33 @@ impl Desired {
             immutable: spec.target.immutable.unwrap_or(false),
             synced_resource_version: synced_resource_version(object),
             confirmation: confirmation(object),
-            labels: carried(labels),
-            annotations: carried(annotations),
+            labels: carried(labels, is_carried),
+            annotations: carried(annotations, is_carried),
+            template,
             name,
         };
         // Last, because more specific errors are better messages.
         bounds::check(spec).map_err(SpecError::Bounds)?;
         Ok(desired)
+    }
+}
+
+impl Desired {
+    /// Whether the spec alone decides which keys, labels and annotations the target has. Otherwise one
+    /// may go with a value, and only the live target shows that it is there.
+    pub fn has_fixed_keys(&self) -> bool {
+        let makes_one = |part: &Rendering| matches!(part.makes, Makes::Value(_));
+        self.entries.iter().all(|wanted| matches!(wanted.into, Into::Key(_)))
+            && self.template.iter().flat_map(|template| &template.parts).all(makes_one)
+    }
+
+    /// Whether it takes more than a moment to decide what the target should have.
+    pub fn computes(&self) -> bool {
+        let is_more_than_a_name = |property: &str| property.contains(['.', '#', '*', '?', '|']);
+        let computes = |wanted: &Wanted| {
+            matches!(wanted.into, Into::Keys { .. }) || wanted.property.as_deref().is_some_and(is_more_than_a_name)
+        };
+        self.template.is_some() || self.entries.iter().any(computes)
     }
 }
 
@@ -327,11 +386,8 @@ fn metadata(object: &ExternalSecret) -> (BTreeMap<String, String>, BTreeMap<Stri
 fn supported(object: &ExternalSecret) -> Result<(), SpecError> {
     let spec = &object.spec;
     let policy = spec.target.creation_policy;
-    let features = [
-        (spec.sync_windows.is_some(), "spec.syncWindows"),
-        (spec.target.template.is_some(), "spec.target.template"),
-        (spec.target.manifest.is_some(), "spec.target.manifest"),
-    ];
+    let features =
+        [(spec.sync_windows.is_some(), "spec.syncWindows"), (spec.target.manifest.is_some(), "spec.target.manifest")];
     if let Some((_, field)) = features.into_iter().find(|(used, _)| *used) {
         return Err(unsupported(field));
     }
@@ -346,6 +402,11 @@ fn supported(object: &ExternalSecret) -> Result<(), SpecError> {
 
 fn entries(object: &ExternalSecret) -> Result<Vec<Wanted>, SpecError> {
     let spec = &object.spec;
+    let rewrites = spec.data_from.iter().flat_map(|entry| &entry.rewrite);
+    let expressions = rewrites.filter(|rewrite| rewrite.regexp.is_some()).count();
+    if expressions > MOST_EXPRESSIONS {
+        return Err(SpecError::TooManyExpressions { found: expressions });
+    }
     let mut entries = Vec::with_capacity(spec.data_from.len() + spec.data.len());
     for (index, entry) in spec.data_from.iter().enumerate() {
         entries.push(wanted_keys(spec, index, entry)?);
@@ -390,7 +451,8 @@ fn rewrite(field: &str, change: &api::Rewrite) -> Result<Rewrite, SpecError> {
         return KeyChange::replace(&regexp.source, &regexp.target).map(Rewrite::Each).map_err(refused);
     }
     if let Some(transform) = &change.transform {
-        let refused = |fault| SpecError::Template { field: format!("{field}.transform.template"), fault };
+        let refused =
+            |fault| SpecError::Template { field: format!("{field}.transform.template"), fault: Box::new(fault) };
         return KeyChange::template(&transform.template).map(Rewrite::Each).map_err(refused);
     }
     let merge = change.merge.clone().unwrap_or_default();
@@ -445,14 +507,19 @@ fn wanted(
             version: version.filter(|version| *version != 0),
         },
         property: remote.property.clone().filter(|property| !property.is_empty()),
-        decoding: match remote.decoding_strategy.unwrap_or_default() {
-            DecodingStrategy::Auto => Decoding::Auto,
-            DecodingStrategy::Base64 => Decoding::Base64,
-            DecodingStrategy::Base64URL => Decoding::Base64Url,
-            DecodingStrategy::None => Decoding::Plain,
-        },
+        decoding: decoding(remote.decoding_strategy),
         null_bytes: remote.null_byte_policy.unwrap_or_default(),
     })
+}
+
+/// How a strategy decodes.
+pub(super) fn decoding(strategy: Option<DecodingStrategy>) -> Decoding {
+    match strategy.unwrap_or_default() {
+        DecodingStrategy::Auto => Decoding::Auto,
+        DecodingStrategy::Base64 => Decoding::Base64,
+        DecodingStrategy::Base64URL => Decoding::Base64Url,
+        DecodingStrategy::None => Decoding::Plain,
+    }
 }
 
 fn refresh(object: &ExternalSecret) -> Result<Refresh, SpecError> {
@@ -464,7 +531,7 @@ fn refresh(object: &ExternalSecret) -> Result<Refresh, SpecError> {
     })
 }
 
-fn carried(all: BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn carried(all: BTreeMap<String, String>, is_carried: impl Fn(&str) -> bool) -> BTreeMap<String, String> {
     all.into_iter().filter(|(key, _)| is_carried(key)).collect()
 }
 
@@ -477,6 +544,6 @@ fn is_true(annotations: &BTreeMap<String, String>, name: &str) -> bool {
     annotations.get(name).is_some_and(|value| value == names::TRUE)
 }
 
-fn unsupported(field: &str) -> SpecError {
+pub(super) fn unsupported(field: &str) -> SpecError {
     SpecError::Unsupported { field: field.to_owned() }
 }

@@ -56,6 +56,7 @@ pub fn spec(object: &ExternalSecret) -> Option<Desired> {
         uid: metadata.uid.clone().unwrap_or_default(),
         target,
         entries,
+        template: None,
         deletion: Deletion::Retain,
         refresh: Refresh::Once,
         strangers: Strangers::Leave,

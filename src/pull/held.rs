@@ -14,11 +14,11 @@ use super::earlier::{self, RenderedFrom};
 use super::inputs::{Identities, Inputs, Paths};
 use super::observe::{self, ObserveError, OpenStores, Past};
 use super::ownership;
-use super::plan::{TargetState, Written};
+use super::plan::{self, TargetState, Written};
 use super::records::{Outcome, Record};
 use super::report::{Failure, Permission, StoreSince, Synced};
+use crate::api::ExternalSecret;
 use crate::api::condition::{self, ConditionStatus, READY};
-use crate::api::{ExternalSecret, names};
 use crate::domain::object_name::Name;
 use crate::feed::{Follow, Freshness};
 use crate::store::Stores;
@@ -66,8 +66,8 @@ impl<S: Stores> Pull<S> {
             Some((_, written)) if is_sure || self.is_as_written(desired, &written).await? => written,
             Some(_) | None => match observe::live(&self.context.cluster, desired).await.map_err(Failure::Write)? {
                 TargetState::Present(live) if ownership::is_intact(desired, &live) => {
-                    let data_hash = live.annotations.get(names::ANNOTATION_DATA_HASH).cloned().unwrap_or_default();
-                    Written { stamp: live.stamp, data_hash, immutable: live.immutable }
+                    let mark = plan::mark(&live.annotations).cloned().unwrap_or_default();
+                    Written { stamp: live.stamp, mark, immutable: live.immutable }
                 }
                 TargetState::Present(_) | TargetState::Absent | TargetState::AsWritten(_) => return Ok(None),
             },

@@ -30,6 +30,7 @@ pub mod report;
 mod roll;
 mod settle;
 mod settled;
+pub mod template;
 #[cfg(test)]
 mod tests;
 mod unjudged;

@@ -432,7 +432,10 @@ pub async fn target(
     match unchanged.and_then(|record| record.target.as_ref()) {
         // Removed keys, and data that cannot be changed, need a read first.
         Some((name, written))
-            if *name.name == *desired.target && desired.deletion == Deletion::Retain && !desired.immutable =>
+            if *name.name == *desired.target
+                && desired.deletion == Deletion::Retain
+                && !desired.immutable
+                && desired.has_fixed_keys() =>
         {
             Ok(TargetState::AsWritten(written.clone()))
         }

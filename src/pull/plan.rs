@@ -8,19 +8,24 @@ use k8s_openapi::jiff::Timestamp;
 use super::absence;
 use super::consent::{self, Consumer};
 use super::desired::{Deletion, Desired, ImmutableTargets, Into, Reference, Wanted, is_carried};
-use super::ownership::{Whose, check_owner, whose};
+use super::ownership::{Whose, check_owner, is_intact, whose};
 use super::refusal::Refusal;
 use crate::api::external_secret::NullBytePolicy;
 use crate::api::names;
 use crate::api::path_status::PulledPath;
+use crate::domain::extract::ExtractFault;
 use crate::domain::fingerprint;
 use crate::domain::json_path::PathFault;
 use crate::domain::property;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
 use crate::domain::secret::{SecretBytes, SecretMap};
+use crate::domain::secret_template::Rendered;
 use crate::domain::target::{Live, MOST_BYTES, OwnerRef, Removals, Stamp, Target};
 use serde::Deserialize;
 use serde_json::json;
+
+/// The most bytes of values that a target is made of: a template, or a later entry, may drop some.
+const MOST_VALUES: usize = 8 * MOST_BYTES;
 
 /// What was read.
 pub struct Observed {
@@ -74,8 +79,8 @@ pub enum TargetState {
 pub struct Written {
     /// The object and its state.
     pub stamp: Stamp,
-    /// The digest of its data, which the target has too.
-    pub data_hash: String,
+    /// The digest of its data, or of the inputs of its template. The target has it too.
+    pub mark: String,
     /// Whether it is immutable.
     pub immutable: bool,
 }
@@ -149,8 +154,15 @@ pub fn plan(desired: &Desired, observed: Observed) -> Result<Plan, Refusal> {
     consent::check(desired, &observed.snapshots, &observed.consumer)?;
     let (values, mut notes) = values(desired, &observed)?;
     let step = match values {
-        Some(data) => {
-            let target = render(desired, data, &versions)?;
+        Some(values) => {
+            let mark = desired.template.as_ref().and_then(|template| template.inputs(&values));
+            if let (TargetState::AsWritten(written), Some(mark)) = (&observed.target, &mark)
+                && *mark == written.mark
+            {
+                return Ok(Plan { step: Step::Keep(written.clone()), versions, notes });
+            }
+            let rendered = rendered(desired, values, mark, &observed.target)?;
+            let target = target(desired, rendered, &versions)?;
             let immutable = target.immutable;
             let step = write(desired, target, observed.target)?;
             if step.leaves_immutable() && !immutable {
@@ -173,12 +185,16 @@ pub fn plan(desired: &Desired, observed: Observed) -> Result<Plan, Refusal> {
 
 /// The values by key, with warnings; no values if all are gone and the spec asks for deletion.
 fn values(desired: &Desired, observed: &Observed) -> Result<(Option<SecretMap>, Vec<String>), Refusal> {
-    let (mut values, mut notes, mut is_gone) = (SecretMap::new(), Vec::new(), false);
+    let (mut values, mut notes, mut is_gone, mut bytes) = (SecretMap::new(), Vec::new(), false, 0);
     for wanted in &desired.entries {
         let snapshot = observed.snapshots.iter().find(|(reference, _)| *reference == wanted.from);
         let Some((_, snapshot)) = snapshot else { continue };
         let made = made_of(wanted, snapshot)?;
         is_gone |= made.is_none();
+        bytes += made.iter().flatten().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        if bytes > MOST_VALUES {
+            return Err(Refusal::TooLarge { bytes });
+        }
         match (made, desired.deletion) {
             (Some(made), _) => values.extend(made),
             (None, Deletion::Delete) => match absence::of(wanted, snapshot, &observed.target) {
@@ -224,7 +240,12 @@ fn made_of(wanted: &Wanted, snapshot: &Snapshot) -> Result<Option<SecretMap>, Re
             SecretMap::from([(key.clone(), value)])
         }
         Into::Keys { field, keys } => {
-            let refused = |fault| Refusal::Keys { field: field.clone(), path: snapshot.path.clone(), fault };
+            let refused = |fault| match fault {
+                ExtractFault::Path(fault) => {
+                    query(wanted, snapshot, wanted.property.as_deref().unwrap_or_default(), fault)
+                }
+                fault => Refusal::Keys { field: field.clone(), path: snapshot.path.clone(), fault: Box::new(fault) },
+            };
             let Some(made) = keys.of(data, wanted.property.as_deref()).map_err(refused)? else { return Ok(None) };
             made
         }
@@ -281,17 +302,55 @@ fn query(wanted: &Wanted, snapshot: &Snapshot, property: &str, fault: PathFault)
     Refusal::Query { store, path, property: property.to_owned(), fault }
 }
 
-fn render(desired: &Desired, data: SecretMap, versions: &[PathVersion]) -> Result<Target, Refusal> {
+/// What the template makes of the values, with its inputs, or the values themselves. A target that was
+/// rendered from the same inputs keeps its data, although a function might give another result now.
+fn rendered(
+    desired: &Desired,
+    values: SecretMap,
+    mark: Option<String>,
+    target: &TargetState,
+) -> Result<(Rendered, Option<String>), Refusal> {
+    let Some(template) = &desired.template else {
+        return Ok((Rendered { data: values, ..Rendered::default() }, None));
+    };
+    let mut rendered = template.render(values).map_err(|fault| Refusal::Template(Box::new(fault)))?;
+    if let (TargetState::Present(live), Some(mark)) = (target, &mark)
+        && live.annotations.get(names::ANNOTATION_TEMPLATE_INPUTS) == Some(mark)
+        && is_intact(desired, live)
+    {
+        rendered.data = live.data.iter().map(|(key, value)| (key.clone(), value.duplicate())).collect();
+        keep(&mut rendered.labels, &live.labels, &live.our_labels);
+        keep(&mut rendered.annotations, &live.annotations, &live.our_annotations);
+    }
+    Ok((rendered, mark))
+}
+
+/// What we have set, and nobody has changed since, stays.
+fn keep(rendered: &mut BTreeMap<String, String>, live: &BTreeMap<String, String>, ours: &BTreeSet<String>) {
+    for (key, value) in rendered.iter_mut().filter(|(key, _)| ours.contains(*key)) {
+        live.get(key).into_iter().for_each(|live| value.clone_from(live));
+    }
+}
+
+fn target(
+    desired: &Desired,
+    (rendered, mark): (Rendered, Option<String>),
+    versions: &[PathVersion],
+) -> Result<Target, Refusal> {
+    let Rendered { data, labels: own_labels, annotations: own_annotations } = rendered;
     let mut labels = desired.labels.clone();
+    labels.extend(own_labels);
     labels.insert(names::LABEL_MANAGED.to_owned(), names::TRUE.to_owned());
     labels.insert(names::LABEL_CREATED_BY.to_owned(), fingerprint::owner_label(&desired.namespace, &desired.name));
     let mut annotations = desired.annotations.clone();
+    annotations.extend(own_annotations);
     annotations.insert(names::ANNOTATION_DATA_HASH.to_owned(), fingerprint::data_hash(&data));
+    annotations.extend(mark.map(|mark| (names::ANNOTATION_TEMPLATE_INPUTS.to_owned(), mark)));
     annotations.insert(names::ANNOTATION_ORIGIN.to_owned(), origin(versions));
     let target = Target {
         namespace: desired.namespace.clone(),
         name: desired.target.clone(),
-        kind: "Opaque".to_owned(),
+        kind: desired.template.as_ref().map_or_else(|| "Opaque".to_owned(), |template| template.kind.clone()),
         immutable: desired.immutable,
         labels,
         annotations,
@@ -336,7 +395,7 @@ pub fn places(annotations: &BTreeMap<String, String>) -> Option<BTreeSet<(String
 fn write(desired: &Desired, target: Target, state: TargetState) -> Result<Step, Refusal> {
     match state {
         TargetState::Absent => Ok(Step::Create(target)),
-        TargetState::AsWritten(written) if hash_of(&target) == Some(&written.data_hash) => Ok(Step::Keep(written)),
+        TargetState::AsWritten(written) if mark(&target.annotations) == Some(&written.mark) => Ok(Step::Keep(written)),
         TargetState::AsWritten(written) => Ok(Step::Apply(target, written.stamp)),
         TargetState::Present(live) => {
             check_owner(desired, &live)?;
@@ -478,11 +537,12 @@ fn versions(desired: &Desired, snapshots: &[(Reference, Snapshot)]) -> Vec<PathV
 
 /// The record of the target once it is written as `stamp`.
 pub fn written(target: &Target, stamp: Stamp) -> Written {
-    Written { stamp, data_hash: hash_of(target).cloned().unwrap_or_default(), immutable: target.immutable }
+    Written { stamp, mark: mark(&target.annotations).cloned().unwrap_or_default(), immutable: target.immutable }
 }
 
-fn hash_of(target: &Target) -> Option<&String> {
-    target.annotations.get(names::ANNOTATION_DATA_HASH)
+/// What shows of a target whether it is as it should be: the inputs of its template, or its data.
+pub fn mark(annotations: &BTreeMap<String, String>) -> Option<&String> {
+    annotations.get(names::ANNOTATION_TEMPLATE_INPUTS).or_else(|| annotations.get(names::ANNOTATION_DATA_HASH))
 }
 
 /// `Kind/name`.

@@ -7,6 +7,7 @@ use crate::api::condition::Reason;
 use crate::domain::consent::OnWithdrawal;
 use crate::domain::extract::ExtractFault;
 use crate::domain::json_path::PathFault;
+use crate::domain::secret_template::TemplateFault;
 use crate::domain::target::MOST_BYTES;
 
 /// Why the target is not changed. Each text says what is wrong and what to do about it.
@@ -68,8 +69,11 @@ pub enum Refusal {
         /// `mount/path`.
         path: String,
         /// Why not.
-        fault: ExtractFault,
+        fault: Box<ExtractFault>,
     },
+    /// The template makes no Secret.
+    #[error("{0}")]
+    Template(Box<TemplateFault>),
     /// All secrets exist, and none has a property.
     #[error("the secrets of spec.dataFrom have no properties, so the target would have no key: push them")]
     NoKeys,
@@ -158,9 +162,11 @@ impl Refusal {
             Refusal::Query { .. } => Reason::Unsupported,
             Refusal::PropertyNotFound { .. } | Refusal::NoKeys => Reason::PropertyNotFound,
             Refusal::NotPermitted(_) => Reason::NotPermitted,
-            Refusal::Undecodable { .. } | Refusal::NullByte { .. } | Refusal::TooDeep { .. } | Refusal::Keys { .. } => {
-                Reason::TargetInvalid
-            }
+            Refusal::Template(_)
+            | Refusal::Undecodable { .. }
+            | Refusal::NullByte { .. }
+            | Refusal::TooDeep { .. }
+            | Refusal::Keys { .. } => Reason::TargetInvalid,
             Refusal::TooLarge { .. } => Reason::TooLarge,
             Refusal::NotOwned { .. } | Refusal::OtherType { .. } | Refusal::ControlledByAnother { .. } => {
                 Reason::TargetNotOwned
@@ -180,6 +186,7 @@ impl Refusal {
             | Refusal::NoKeys
             | Refusal::TooLarge { .. } => true,
             Refusal::NotPermitted(_)
+            | Refusal::Template(_)
             | Refusal::Undecodable { .. }
             | Refusal::NullByte { .. }
             | Refusal::TooDeep { .. }

@@ -14,7 +14,7 @@ use super::consent::{self, Consumer};
 use super::desired::{Desired, Reference, Refresh};
 use super::observe::{self, Located, ObserveError, OpenStores, Past, ReadPaths};
 use super::ownership::{Whose, whose};
-use super::plan::{self, Observed, PathVersion, Snapshot, Step, TargetState, Written, plan};
+use super::plan::{self, Observed, PathVersion, Plan, Snapshot, Step, TargetState, Written, plan};
 use super::records::Record;
 use super::refusal::Refusal;
 use super::report::Failure;
@@ -47,6 +47,18 @@ pub(super) enum Taken {
     Target,
     /// Nothing: the producer does not ask for that, or the target has nothing from it.
     Nothing,
+}
+
+/// Decides. What computes for longer does so beside the reconciles of others.
+async fn decided(desired: &Desired, observed: Observed) -> Result<Plan, Refusal> {
+    if !desired.computes() {
+        return plan(desired, observed);
+    }
+    let desired = desired.clone();
+    match tokio::task::spawn_blocking(move || plan(&desired, observed)).await {
+        Ok(plan) => plan,
+        Err(stopped) => std::panic::resume_unwind(stopped.into_panic()),
+    }
 }
 
 impl<S: Stores> Pull<S> {
@@ -115,7 +127,7 @@ impl<S: Stores> Pull<S> {
                 matches!(&target, TargetState::Present(live) if matches!(whose(desired, live), Whose::Nobodys));
             let sought = absence::find(desired, &snapshots, &target);
             let observed = Observed { snapshots: snapshots.clone(), target, consumer: consumer.clone() };
-            let plan = match plan(desired, observed) {
+            let plan = match decided(desired, observed).await {
                 Ok(plan) => plan,
                 Err(refusal) => return Err(self.refuse(object, desired, refusal).await),
             };

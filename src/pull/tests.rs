@@ -10,6 +10,7 @@ mod removed;
 mod slow_stores;
 mod stopped_renames;
 mod strangers;
+mod templates;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -148,7 +149,11 @@ fn what_is_wrong_in_a_spec_is_named() {
         (spec_with("/data/0/secretKey", json!("a/b")), Reason::TargetInvalid, "a/b"),
         (spec_with("/target", json!({"name": "A_B"})), Reason::TargetInvalid, "A_B"),
         (spec_with("/dataFrom", json!([{"find": {}}])), Reason::Unsupported, "spec.dataFrom[0].find"),
-        (spec_with("/target", json!({"template": {}})), Reason::Unsupported, "template"),
+        (
+            spec_with("/target", json!({"template": {"templateFrom": [{"configMap": {"name": "a", "items": []}}]}})),
+            Reason::Unsupported,
+            "spec.target.template.templateFrom[0].configMap",
+        ),
         (spec_with("/target", json!({"creationPolicy": "Merge"})), Reason::Unsupported, "creationPolicy Merge"),
         (spec_with("/target", json!({"deletionPolicy": "Merge"})), Reason::Unsupported, "deletionPolicy Merge"),
         (spec_with("/data/0/remoteRef/metadataPolicy", json!("Fetch")), Reason::Unsupported, "metadataPolicy"),

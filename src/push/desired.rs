@@ -139,7 +139,7 @@ pub enum InvalidSpec {
     Regexp { field: String, error: NoExpression },
     /// A template that does not parse.
     #[error("{field}: {fault}")]
-    Template { field: String, fault: waypost_template::Fault },
+    Template { field: String, fault: Box<waypost_template::Fault> },
     /// More regular expressions than the limit.
     #[error(
         "spec.dataTo has {found} regular expressions, and one PushSecret may have {limit}: join some, or spread them over several PushSecrets"

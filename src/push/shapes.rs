@@ -90,7 +90,8 @@ fn change(field: &str, rewrite: &PushRewrite) -> Result<Vec<KeyChange>, InvalidS
         KeyChange::replace(&regexp.source, &regexp.target).map_err(refused)
     });
     let template = rewrite.transform.as_ref().map(|transform| {
-        let refused = |fault| InvalidSpec::Template { field: format!("{field}.transform.template"), fault };
+        let refused =
+            |fault| InvalidSpec::Template { field: format!("{field}.transform.template"), fault: Box::new(fault) };
         KeyChange::template(&transform.template).map_err(refused)
     });
     replace.into_iter().chain(template).collect()

@@ -33,6 +33,8 @@ mod yaml_reader;
 mod yaml_scalar;
 mod yaml_writer;
 
+pub use yaml_reader::read as read_yaml;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 

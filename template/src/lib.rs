@@ -18,11 +18,13 @@ mod go_text;
 mod syntax;
 mod template;
 mod value;
+mod yaml;
 
 pub use budget::Budget;
 pub use error::{Fault, Position};
 pub use template::Template;
 pub use value::{Data, Output};
+pub use yaml::keys_and_values;
 
 /// The example of the README is run.
 #[cfg(doctest)]

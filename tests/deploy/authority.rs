@@ -18,12 +18,13 @@ const JUDGED: [(&str, &[&str]); 5] = [
 ];
 
 /// Annotations without authority, and why.
-const UNJUDGED: [(&str, &str); 6] = [
+const UNJUDGED: [(&str, &str); 7] = [
     ("ANNOTATION_ACCEPT_OLDER", "takes what its author may read anyway, for this resource alone"),
     ("ANNOTATION_DATA_HASH", "stands on a target, and only its guard cares"),
     ("ANNOTATION_FORCE_SYNC", "asks for what is due anyway"),
     ("ANNOTATION_IGNORE_MAINTENANCE", "silences a warning"),
     ("ANNOTATION_OPT_OUT", "stands on a Namespace, whose labels decide the same"),
+    ("ANNOTATION_TEMPLATE_INPUTS", "stands on a target, and spares that it is rendered anew from the same inputs"),
     ("ANNOTATION_ORIGIN", "stands on a target, and spares that a withdrawal of what it does not hold"),
 ];
 

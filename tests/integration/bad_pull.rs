@@ -197,8 +197,8 @@ async fn what_a_pull_asks_for_in_vain_is_named() -> anyhow::Result<()> {
         ("find", json!({ "dataFrom": [{ "find": { "name": { "regexp": "x" } } }] }), "spec.dataFrom[0].find"),
         (
             "template",
-            json!({ "target": { "template": { "data": { "a": "{{ .PASSWORD }}" } } } }),
-            "spec.target.template",
+            json!({ "target": { "template": { "templateFrom": [{ "configMap": { "name": "a", "items": [] } }] } } }),
+            "spec.target.template.templateFrom[0].configMap",
         ),
         (
             "windows",

@@ -114,17 +114,80 @@ async fn a_path_into_nested_json_selects_one_value_and_all_its_digits() -> anyho
 async fn all_properties_are_followed_as_they_come_and_go() -> anyhow::Result<()> {
     let stage = Stage::new("extracted").await?;
     stage.secret(&stage.producer, "source", &[("user", "app"), ("password", "first")]).await?;
-    stage.push("push", "source", &[("user", "db.user")], json!({ "deletionPolicy": "Delete" })).await?;
+    let (user, password) = (("user", "db.user"), ("password", "db.password"));
+    stage.push("push", "source", &[user, password], json!({ "deletionPolicy": "Delete" })).await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "True", "Synced").await?;
     let rewrite = json!([{ "regexp": { "source": "\\.", "target": "_" } }, { "transform": { "template": "{{ .value | upper }}" } }]);
     let entry = json!({ "extract": { "key": stage.path() }, "rewrite": rewrite });
     stage.pull("pull", &[], json!({ "data": [], "dataFrom": [entry] })).await?;
+    stage.holds(&stage.consumer, "pull", &[("DB_USER", "app"), ("DB_PASSWORD", "first")]).await?;
+    // A key that the first write made goes as soon as its property does.
+    let only_user =
+        json!([{ "match": { "secretKey": user.0, "remoteRef": { "remoteKey": stage.path(), "property": user.1 } } }]);
+    let patch = Patch::Merge(json!({ "spec": { "data": only_user } }));
+    stage.api::<PushSecret>(&stage.producer).patch("push", &PatchParams::default(), &patch).await?;
     stage.holds(&stage.consumer, "pull", &[("DB_USER", "app")]).await?;
-    stage.push("more", "source", &[("password", "db.password")], json!({ "deletionPolicy": "Delete" })).await?;
+    stage.push("more", "source", &[password], json!({ "deletionPolicy": "Delete" })).await?;
     stage.holds(&stage.consumer, "pull", &[("DB_USER", "app"), ("DB_PASSWORD", "first")]).await?;
     stage.secret(&stage.producer, "source", &[("user", "app"), ("password", "second")]).await?;
     stage.holds(&stage.consumer, "pull", &[("DB_USER", "app"), ("DB_PASSWORD", "second")]).await?;
     stage.api::<PushSecret>(&stage.producer).delete("more", &DeleteParams::default()).await?;
     stage.holds(&stage.consumer, "pull", &[("DB_USER", "app")]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_target_is_rendered_from_its_template_and_what_changes_by_itself_stays() -> anyhow::Result<()> {
+    let stage = Stage::new("templated").await?;
+    stage.secret(&stage.producer, "source", &[("user", "app"), ("password", "first")]).await?;
+    stage.push("push", "source", &[("user", "user"), ("password", "password")], json!({})).await?;
+    let template = json!({
+        "type": "example.com/connection",
+        "metadata": { "labels": { "team": "{{ .user }}" } },
+        "templateFrom": [{ "literal": "user: '{{ .user | upper }}'\nurl: replaced" }],
+        "data": { "url": "pg://{{ .user }}:{{ .password }}@db", "salt": "{{ randAlphaNum 16 }}" },
+    });
+    let names = [("user", "user"), ("password", "password")];
+    stage.pull("pull", &names, json!({ "target": { "template": template } })).await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "pull", "True", "SecretSynced").await?;
+    let secrets = stage.api::<Secret>(&stage.consumer);
+    let read = async || anyhow::Ok(secrets.get("pull").await?);
+    let text = |secret: &Secret, key: &str| {
+        secret
+            .data
+            .iter()
+            .flatten()
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| String::from_utf8_lossy(&value.0).into_owned())
+    };
+    let first = read().await?;
+    ensure!(first.type_.as_deref() == Some("example.com/connection"), "{:?}", first.type_);
+    ensure!(first.labels()["team"] == "app" && text(&first, "user").as_deref() == Some("APP"));
+    ensure!(text(&first, "url").as_deref() == Some("pg://app:first@db"));
+    let asked = Patch::Merge(json!({ "metadata": { "annotations": { names::ANNOTATION_FORCE_SYNC: "now" } } }));
+    stage.api::<ExternalSecret>(&stage.consumer).patch("pull", &PatchParams::default(), &asked).await?;
+    stage.ready::<ExternalSecret>(&stage.consumer, "pull", "True", "SecretSynced").await?;
+    stage.secret(&stage.producer, "source", &[("user", "app"), ("password", "second")]).await?;
+    let second = wait::until("the target to be rendered anew", SOON, async || {
+        let secret = read().await?;
+        Ok((text(&secret, "url").as_deref() == Some("pg://app:second@db")).then_some(secret))
+    })
+    .await?;
+    ensure!(text(&second, "salt") != text(&first, "salt"), "other values make another salt");
+    let generations = secrets.get_metadata("pull").await?.metadata.resource_version;
+    let again = Patch::Merge(json!({ "metadata": { "annotations": { names::ANNOTATION_FORCE_SYNC: "again" } } }));
+    stage.api::<ExternalSecret>(&stage.consumer).patch("pull", &PatchParams::default(), &again).await?;
+    wait::until("the request to be answered", SOON, async || {
+        let pull = stage.api::<ExternalSecret>(&stage.consumer).get("pull").await?;
+        let is_answered = pull.status.as_ref().and_then(|status| status.synced_resource_version.clone());
+        let now = waypost::pull::desired::synced_resource_version(&pull);
+        Ok((is_answered == Some(now)).then_some(()))
+    })
+    .await?;
+    ensure!(
+        secrets.get_metadata("pull").await?.metadata.resource_version == generations,
+        "a refresh makes no new value"
+    );
     Ok(())
 }
 

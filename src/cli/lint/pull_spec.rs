@@ -3,6 +3,7 @@
 use crate::api::external_secret::{
     CreationPolicy, DataFrom, DeletionPolicy, ExternalSecretData, RemoteRef, Rewrite, RewriteRegexp, SourceRef,
 };
+use crate::api::template::TemplateFrom;
 use crate::api::{DurationText, ExternalSecret, ExternalSecretSpec, StoreRef};
 use crate::domain::target::is_legal_key;
 use crate::manifest::{Node, Object, Problem, Value, span_of};
@@ -10,6 +11,8 @@ use crate::pull::desired::{Desired, SpecError};
 
 /// The parser returns the first error. Lint corrects it and parses again, at most this often.
 const MOST_FAULTS: usize = 1_000;
+
+const TEMPLATE: &str = "spec.target.template.";
 
 /// A valid name for the ExternalSecret: its own name, the default of its target's, is checked with
 /// the metadata.
@@ -75,6 +78,22 @@ fn correct(spec: &mut ExternalSecretSpec, fault: &SpecError, attempt: usize) -> 
             }
             corrected("invalid-value", field.clone())
         }
+        SpecError::TargetType { .. } => {
+            // A CRD's rule reports it.
+            spec.target.template.as_mut()?.type_ = None;
+            Some(Corrected { rule: None, field: String::new(), is_last: false })
+        }
+        SpecError::NoPart { field, .. } => {
+            from_of(spec, field)?.target = None;
+            corrected("invalid-value", field.clone())
+        }
+        SpecError::Template { field, .. } | SpecError::Missing { field, .. } if field.starts_with(TEMPLATE) => {
+            *text_of(spec, field)? = String::new();
+            corrected(
+                if matches!(fault, SpecError::Template { .. }) { "template" } else { "missing-field" },
+                field.clone(),
+            )
+        }
         SpecError::Regexp { field, .. } | SpecError::Template { field, .. } | SpecError::Missing { field, .. } => {
             let Entry::DataFrom(index) = at(field)? else { return None };
             // Each rewrite that is wrong is told.
@@ -93,6 +112,11 @@ fn correct(spec: &mut ExternalSecretSpec, fault: &SpecError, attempt: usize) -> 
             spec.target.name = Some(SOME_NAME.to_owned());
             corrected("K1", "spec.target.name".to_owned())
         }
+        SpecError::TargetKey { key } if !spec.data.iter().any(|entry| entry.secret_key == *key) => {
+            // The keys of a template are reported beside it.
+            spec.target.template.as_mut()?.data.remove(key)?;
+            Some(Corrected { rule: None, field: String::new(), is_last: false })
+        }
         SpecError::TargetKey { key } => {
             let index = spec.data.iter().position(|entry| entry.secret_key == *key)?;
             rename(spec.data.get_mut(index)?, attempt);
@@ -101,6 +125,10 @@ fn correct(spec: &mut ExternalSecretSpec, fault: &SpecError, attempt: usize) -> 
         SpecError::Interval { .. } => {
             spec.refresh_interval = DurationText::one_hour();
             Some(Corrected { rule: None, field: String::new(), is_last: false })
+        }
+        SpecError::TooManyExpressions { .. } => {
+            spec.data_from.iter_mut().for_each(|entry| entry.rewrite.clear());
+            corrected("regexp", "spec.dataFrom".to_owned())
         }
         // A CRD's rule reports the one, its bounds the other.
         SpecError::NoData | SpecError::Bounds(_) => None,
@@ -111,9 +139,19 @@ fn correct(spec: &mut ExternalSecretSpec, fault: &SpecError, attempt: usize) -> 
 fn without(spec: &mut ExternalSecretSpec, field: &str) -> bool {
     match field {
         "spec.syncWindows" => spec.sync_windows = None,
-        "spec.target.template" => spec.target.template = None,
         "spec.target.manifest" => spec.target.manifest = None,
         "spec.target.creationPolicy" => spec.target.creation_policy = CreationPolicy::Owner,
+        "spec.target.template.metadata.finalizers" => {
+            spec.target
+                .template
+                .iter_mut()
+                .flat_map(|template| &mut template.metadata)
+                .for_each(|metadata| metadata.finalizers.clear());
+        }
+        of_template if of_template.starts_with(TEMPLATE) => {
+            let Some(from) = from_of(spec, of_template) else { return false };
+            *from = TemplateFrom { literal: Some(String::new()), ..TemplateFrom::default() };
+        }
         "spec.target.deletionPolicy" => spec.target.deletion_policy = DeletionPolicy::Retain,
         of_entry => return without_in_entry(spec, of_entry).is_some(),
     }
@@ -143,6 +181,29 @@ fn without_in_entry(spec: &mut ExternalSecretSpec, field: &str) -> Option<()> {
         }
     }
     Some(())
+}
+
+/// The source of templates that has this field.
+fn from_of<'s>(spec: &'s mut ExternalSecretSpec, field: &str) -> Option<&'s mut TemplateFrom> {
+    let index = field.strip_prefix(TEMPLATE)?.strip_prefix("templateFrom[")?.split_once(']')?.0;
+    spec.target.template.as_mut()?.template_from.get_mut(index.parse::<usize>().ok()?)
+}
+
+/// The text of the template at this field.
+fn text_of<'s>(spec: &'s mut ExternalSecretSpec, field: &str) -> Option<&'s mut String> {
+    let name = field.strip_prefix(TEMPLATE)?;
+    if name.starts_with("templateFrom[") {
+        return Some(from_of(spec, field)?.literal.get_or_insert_default());
+    }
+    let template = spec.target.template.as_mut()?;
+    if let Some(key) = name.strip_prefix("data.") {
+        return template.data.get_mut(key);
+    }
+    let metadata = template.metadata.as_mut()?;
+    match name.strip_prefix("metadata.labels.") {
+        Some(key) => metadata.labels.get_mut(key),
+        None => metadata.annotations.get_mut(name.strip_prefix("metadata.annotations.")?),
+    }
 }
 
 /// An entry of the spec, by its position.

@@ -37,6 +37,9 @@ use steps::{Expression, Name, Step};
 /// The most `#` that a path may hold. Only a `#` makes the walk recurse, so this bounds its depth.
 pub const HASH_LIMIT: usize = 32;
 
+/// The most steps that a path may have. Queries within queries can be read in many ways.
+pub const STEP_LIMIT: usize = 1_024;
+
 /// A parsed path.
 ///
 /// It holds text of the path only, never of a document.
@@ -127,7 +130,7 @@ pub enum PathFault {
         /// What it asks for.
         construct: Construct,
     },
-    /// The path holds more than [`HASH_LIMIT`] `#`.
-    #[error("a path holds at most {HASH_LIMIT} '#'")]
+    /// The path holds more than [`HASH_LIMIT`] `#`, or more than [`STEP_LIMIT`] steps.
+    #[error("a path has at most {HASH_LIMIT} '#' and {STEP_LIMIT} steps")]
     TooDeep,
 }

@@ -9,7 +9,7 @@ use super::construct::at_start_of_expression;
 use super::pattern::Pattern;
 use super::query::Test;
 use super::steps::{ArrayReading, Condition, Expression, Name, Next, ObjectReading, Query, Step, StepId};
-use super::{HASH_LIMIT, JsonPath, PathFault};
+use super::{HASH_LIMIT, JsonPath, PathFault, STEP_LIMIT};
 
 pub(super) fn parse(text: &str) -> Result<JsonPath, PathFault> {
     if text.matches('#').count() > HASH_LIMIT {
@@ -19,6 +19,9 @@ pub(super) fn parse(text: &str) -> Result<JsonPath, PathFault> {
     let start = parser.expression(Piece { text, meant: true })?;
     let mut steps = Vec::new();
     while let Some(piece) = parser.pieces.get(steps.len()) {
+        if steps.len() == STEP_LIMIT {
+            return Err(PathFault::TooDeep);
+        }
         steps.push(parser.step(*piece)?);
     }
     Ok(JsonPath { steps, start })

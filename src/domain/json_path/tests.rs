@@ -212,7 +212,7 @@ fn a_fault_tells_what_is_not_supported() {
     assert_eq!(told("a.@flatten:{\"deep\":true}"), "the modifier @flatten is not supported in a path");
     assert_eq!(told("{a,b}"), "a multipath ({...} or [...]) is not supported in a path");
     assert_eq!(told("!true"), "a literal (!...) is not supported in a path");
-    assert_eq!(told(&"#.".repeat(HASH_LIMIT + 1)), "a path holds at most 32 '#'");
+    assert_eq!(told(&"#.".repeat(HASH_LIMIT + 1)), "a path has at most 32 '#' and 1024 steps");
 }
 
 #[test]

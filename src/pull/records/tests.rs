@@ -11,7 +11,7 @@ fn name(name: &str) -> Name {
 /// The object is in place with this target, as it wrote it at this version.
 fn in_place(records: &Records, object: &str, target: &str, resource_version: &str) {
     let stamp = Stamp { uid: target.into(), resource_version: resource_version.into() };
-    let written = Written { stamp: stamp.clone(), data_hash: String::new(), immutable: false };
+    let written = Written { stamp: stamp.clone(), mark: String::new(), immutable: false };
     let resource = Resource { uid: object.to_owned(), version: "1".to_owned(), confirmation: None };
     let record = Record {
         inputs: Inputs { resource, stores: Sessions::default(), paths: Paths::AsRead, target: Some(stamp) },

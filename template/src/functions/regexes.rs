@@ -44,7 +44,11 @@ pub const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-fn compiled(call: &Call<'_>) -> Result<Expression, Problem> {
+/// The steps that the compilation of an expression counts as: up to a millisecond.
+const COMPILING: usize = 300;
+
+fn compiled(call: &mut Call<'_>) -> Result<Expression, Problem> {
+    call.purse.step(COMPILING)?;
     let text = call.text(0);
     let expression = std::str::from_utf8(&text).ok().and_then(|pattern| Expression::compile(pattern).ok());
     match expression {

@@ -1,0 +1,329 @@
+//! The template of a Secret: the keys, labels and annotations that it renders from values.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use waypost_template::{Budget, Data, Fault, Template, keys_and_values};
+
+use super::property::{Decoding, decode};
+use super::secret::{SecretBytes, SecretMap};
+use super::target::{MOST_BYTES, is_legal_key};
+
+/// The steps that all templates of one Secret may take together.
+const MOST_STEPS: u64 = 5_000_000;
+/// The steps that one template may take, unless there are many.
+const STEPS: u64 = 1_000_000;
+/// The maximum length of a label's value.
+const LONGEST_LABEL: usize = 63;
+/// Prefixes of labels and annotations that controllers read on a target: no template sets them.
+const RESERVED: [&str; 2] = ["reconcile.external-secrets.io/", "waypost.io/"];
+
+/// Parts of the names of functions that may give another result each time.
+const CHANGING: [&str; 11] =
+    ["now", "ago", "date", "Date", "rand", "uuid", "shuffle", "gen", "crypt", "htpasswd", "12"];
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct SecretTemplate {
+    /// The Secret's type.
+    pub kind: String,
+    /// Whether the values are keys as well, beneath what the templates make.
+    pub merges: bool,
+    /// Each part in the order in which it is rendered: later ones win.
+    pub parts: Vec<Rendering>,
+}
+
+/// One template.
+#[derive(Clone, Debug)]
+pub struct Rendering {
+    /// Its field in the manifest.
+    pub field: String,
+    /// The part of the Secret that it makes.
+    pub part: Part,
+    /// What it makes there.
+    pub makes: Makes,
+    /// How what it makes is decoded.
+    pub decoding: Decoding,
+    /// The template.
+    pub template: Template,
+    /// Its text.
+    pub text: String,
+}
+
+/// A part of a Secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Its data.
+    Data,
+    /// Its labels.
+    Labels,
+    /// Its annotations.
+    Annotations,
+}
+
+/// What a template makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Makes {
+    /// The value of this key.
+    Value(String),
+    /// Keys and values, as YAML.
+    KeysAndValues,
+}
+
+/// What was rendered.
+#[derive(Default)]
+pub struct Rendered {
+    /// The keys with their values.
+    pub data: SecretMap,
+    /// The labels.
+    pub labels: BTreeMap<String, String>,
+    /// The annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Why a template makes no Secret. It names fields, keys and functions, never values.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{field}: {problem}")]
+pub struct TemplateFault {
+    /// The field in the manifest.
+    pub field: String,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+/// What is wrong with a template, or with what it makes.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Problem {
+    /// The template fails.
+    #[error("{0}")]
+    Template(Box<Fault>),
+    /// It makes no keys and values.
+    #[error("it must render YAML with a text for each key: {0}")]
+    NoMap(Box<Fault>),
+    /// Rule K1 for a key.
+    #[error(
+        "{0:?} is not a legal key of a Secret (K1): use letters, digits, '-', '_' and '.', at most 253 characters, not '.' and not starting with '..'"
+    )]
+    IllegalKey(String),
+    /// A controller reads this label or annotation on the target.
+    #[error("{0:?} is reserved for the controller: choose another name")]
+    Reserved(String),
+    /// A label's value that the API server would refuse.
+    #[error(
+        "it makes what is no value of label {0:?}: use at most 63 letters, digits, '-', '_' and '.', that begin and end with a letter or digit"
+    )]
+    LabelValue(String),
+    /// An annotation that is no text.
+    #[error("it makes what is not UTF-8 text, for annotation {0:?}")]
+    NotText(String),
+    /// A value that is not in the declared encoding.
+    #[error("the value of key {0:?} is not in the encoding that valuesDecodingStrategy declares")]
+    Undecodable(String),
+    /// More than a Secret may have.
+    #[error("the Secret would have more than {MOST_BYTES} bytes")]
+    TooLarge,
+}
+
+impl SecretTemplate {
+    /// What decides about the result: the templates and the values. It is compared instead of the
+    /// result where functions may give another one each time; `None` if none does.
+    pub fn inputs(&self, values: &SecretMap) -> Option<String> {
+        if self.parts.iter().all(|part| CHANGING.iter().all(|word| !part.text.contains(word))) {
+            return None;
+        }
+        let mut digest = Sha256::new();
+        let mut add = |bytes: &[u8]| {
+            digest.update((bytes.len() as u64).to_be_bytes());
+            digest.update(bytes);
+        };
+        add(self.kind.as_bytes());
+        add(&[u8::from(self.merges)]);
+        for part in &self.parts {
+            add(format!("{:?} {:?} {:?}", part.part, part.makes, part.decoding).as_bytes());
+            add(part.text.as_bytes());
+        }
+        for (key, value) in values {
+            add(key.as_bytes());
+            add(value.expose());
+        }
+        Some(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Renders it from these values.
+    ///
+    /// # Errors
+    /// [`TemplateFault`] of the first template that fails.
+    pub fn render(&self, values: SecretMap) -> Result<Rendered, TemplateFault> {
+        let data = Data::of(values.iter().map(|(key, value)| (key.as_str(), value.expose())));
+        let steps = STEPS.min(MOST_STEPS / (self.parts.len().max(1) as u64));
+        let mut made = Made { rendered: Rendered::default(), bytes: 0 };
+        for part in &self.parts {
+            made.add(part, &data, steps).map_err(|problem| TemplateFault { field: part.field.clone(), problem })?;
+        }
+        let makes_data = self.parts.iter().any(|part| part.part == Part::Data);
+        if self.merges || !makes_data {
+            for (key, value) in values {
+                made.rendered.data.entry(key).or_insert(value);
+            }
+        }
+        Ok(made.rendered)
+    }
+}
+
+struct Made {
+    rendered: Rendered,
+    bytes: usize,
+}
+
+impl Made {
+    fn add(&mut self, part: &Rendering, data: &Data, steps: u64) -> Result<(), Problem> {
+        let output = MOST_BYTES.saturating_sub(self.bytes);
+        let budget = Budget { steps, output, ..Budget::default() };
+        let rendered = part.template.render(data, budget).map_err(|fault| Problem::Template(Box::new(fault)))?;
+        match &part.makes {
+            Makes::Value(key) => self.put(part, key.clone(), SecretBytes::new(rendered.to_vec())),
+            Makes::KeysAndValues => {
+                for (key, value) in
+                    keys_and_values(&rendered, budget).map_err(|fault| Problem::NoMap(Box::new(fault)))?
+                {
+                    self.put(part, key, SecretBytes::new(value.to_vec()))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn put(&mut self, part: &Rendering, key: String, value: SecretBytes) -> Result<(), Problem> {
+        self.bytes += key.len() + value.len();
+        if self.bytes > MOST_BYTES {
+            return Err(Problem::TooLarge);
+        }
+        let value = decode(value, part.decoding).ok_or_else(|| Problem::Undecodable(key.clone()))?;
+        match part.part {
+            Part::Data if !is_legal_key(&key) => return Err(Problem::IllegalKey(key)),
+            Part::Data => drop(self.rendered.data.insert(key, value)),
+            _ if RESERVED.iter().any(|prefix| key.starts_with(prefix)) => return Err(Problem::Reserved(key)),
+            Part::Labels => {
+                let text = value.expose_utf8().filter(|text| is_label_value(text));
+                let text = text.ok_or_else(|| Problem::LabelValue(key.clone()))?.to_owned();
+                self.rendered.labels.insert(key, text);
+            }
+            Part::Annotations => {
+                let text = value.expose_utf8().ok_or_else(|| Problem::NotText(key.clone()))?.to_owned();
+                self.rendered.annotations.insert(key, text);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_label_value(text: &str) -> bool {
+    let is_end = |character: Option<char>| character.is_none_or(|character| character.is_ascii_alphanumeric());
+    text.len() <= LONGEST_LABEL
+        && text.chars().all(|character| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.'))
+        && is_end(text.chars().next())
+        && is_end(text.chars().next_back())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(part: Part, key: &str, text: &str) -> Rendering {
+        rendering(part, Makes::Value(key.to_owned()), text)
+    }
+
+    fn rendering(part: Part, makes: Makes, text: &str) -> Rendering {
+        let (field, template) = (format!("template.{part:?}"), Template::parse(text).unwrap());
+        Rendering { field, part, makes, decoding: Decoding::Plain, template, text: text.to_owned() }
+    }
+
+    fn template(parts: Vec<Rendering>) -> SecretTemplate {
+        SecretTemplate { kind: "Opaque".to_owned(), merges: false, parts }
+    }
+
+    fn values() -> SecretMap {
+        [("user", "app"), ("password", "s3cret")].map(|(key, value)| (key.to_owned(), SecretBytes::from(value))).into()
+    }
+
+    fn shown(data: SecretMap) -> Vec<(String, String)> {
+        let text = |value: SecretBytes| value.expose_utf8().unwrap().to_owned();
+        data.into_iter().map(|(key, value)| (key, text(value))).collect()
+    }
+
+    fn pairs(of: &[(&str, &str)]) -> Vec<(String, String)> {
+        of.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn told(parts: Vec<Rendering>) -> String {
+        template(parts).render(values()).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn what_comes_later_wins_and_values_stay_only_if_they_are_merged() {
+        let parts = || {
+            vec![
+                rendering(Part::Data, Makes::KeysAndValues, "url: a\nuser: '{{ .user | upper }}'"),
+                value(Part::Data, "url", "pg://{{ .user }}:{{ .password }}@db"),
+            ]
+        };
+        let made = template(parts()).render(values()).unwrap();
+        assert_eq!(shown(made.data), pairs(&[("url", "pg://app:s3cret@db"), ("user", "APP")]));
+        let merged = SecretTemplate { merges: true, ..template(parts()) }.render(values()).unwrap();
+        let expected = pairs(&[("password", "s3cret"), ("url", "pg://app:s3cret@db"), ("user", "APP")]);
+        assert_eq!(shown(merged.data), expected);
+        let labelled = template(vec![value(Part::Labels, "team", "{{ .user }}")]).render(values()).unwrap();
+        assert_eq!(shown(labelled.data), pairs(&[("password", "s3cret"), ("user", "app")]), "it makes no data");
+        assert_eq!(labelled.labels, BTreeMap::from([("team".to_owned(), "app".to_owned())]));
+    }
+
+    #[test]
+    fn whatever_decides_about_the_result_is_among_the_inputs() {
+        let one = || template(vec![value(Part::Data, "a", "{{ randAlphaNum 8 }}")]);
+        let inputs = one().inputs(&values());
+        assert!(inputs.is_some() && one().inputs(&values()) == inputs);
+        let mut other = values();
+        other.insert("user".to_owned(), SecretBytes::from("ops"));
+        let text = template(vec![value(Part::Data, "a", "{{ randAlphaNum 9 }}")]);
+        let key = template(vec![value(Part::Data, "b", "{{ randAlphaNum 8 }}")]);
+        let part = template(vec![value(Part::Annotations, "a", "{{ randAlphaNum 8 }}")]);
+        let merges = SecretTemplate { merges: true, ..one() };
+        let kind = SecretTemplate { kind: "kubernetes.io/tls".to_owned(), ..one() };
+        let all = [text, key, part, merges, kind].map(|template| template.inputs(&values()));
+        assert!(all.iter().chain([&one().inputs(&other)]).all(|different| different.is_some() && *different != inputs));
+        let repeatable = template(vec![value(Part::Data, "a", "{{ .user | upper | b64enc }}")]);
+        assert_eq!(repeatable.inputs(&values()), None);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_field_and_never_with_a_value() {
+        for (part, words) in [
+            (value(Part::Data, "a", "{{ .nope }}"), "template.Data: line 1, column 4: there is no key \"nope\""),
+            (value(Part::Data, "..", "x"), "\"..\" is not a legal key"),
+            (rendering(Part::Data, Makes::KeysAndValues, "{{ .password }}"), "must render YAML"),
+            (rendering(Part::Data, Makes::KeysAndValues, "a: 5"), "\"a\""),
+            (rendering(Part::Data, Makes::KeysAndValues, "a/b: x"), "\"a/b\" is not a legal key"),
+            (value(Part::Labels, "team", "{{ .password }}/"), "no value of label \"team\""),
+            (value(Part::Annotations, "reconcile.external-secrets.io/data-hash", "x"), "is reserved"),
+            (rendering(Part::Labels, Makes::KeysAndValues, "waypost.io/x: 'y'"), "is reserved"),
+            (value(Part::Annotations, "note", r#"{{ "/w==" | b64dec }}"#), "not UTF-8"),
+            (value(Part::Data, "a", "{{ fail .password }}"), "fail"),
+        ] {
+            let said = told(vec![part]);
+            assert!(said.contains(words) && !said.contains("s3cret"), "{words}: {said}");
+        }
+        let base64 = Rendering { decoding: Decoding::Base64, ..value(Part::Data, "a", "{{ .password }}!") };
+        assert!(told(vec![base64]).contains("valuesDecodingStrategy"));
+    }
+
+    #[test]
+    fn bombs_end_whether_one_is_large_or_many_are() {
+        let large = value(Part::Data, "a", "{{ range until 2000 }}{{ repeat 1000 \"x\" }}{{ end }}");
+        assert!(told(vec![large]).contains("larger than"), "one result");
+        let many = (0..8).map(|number| value(Part::Data, &format!("a{number}"), "{{ repeat 200000 \"x\" }}"));
+        assert!(told(many.collect()).contains("larger than"), "all results together");
+        let long = (0..1000).map(|number| value(Part::Data, &format!("a{number}"), "{{ range until 10000 }}{{ end }}"));
+        assert!(told(long.collect()).contains("steps"), "all steps together");
+    }
+}
