@@ -126,3 +126,24 @@ fn what_is_wrong_in_an_entry_is_named_by_its_field() {
     let homeless = Desired::parse(&object(json!({ "dataFrom": [all("a")] }))).unwrap_err().to_string();
     assert!(homeless.starts_with("spec.dataFrom[0] names no store"), "{homeless}");
 }
+
+/// A write that relies on what was written before removes nothing, so it needs keys that stay.
+#[test]
+fn only_a_spec_that_names_every_key_may_rely_on_what_was_written_before() {
+    let named = spec();
+    let with = |pointer: &str, value: serde_json::Value| desired(spec_with(pointer, value)).has_fixed_keys();
+    assert!(desired(named).has_fixed_keys());
+    assert!(!with("/dataFrom", json!([all("one")])));
+    assert!(with("/target", json!({ "template": { "data": { "a": "{{ .password }}" } } })));
+    assert!(!with("/target", json!({ "template": { "templateFrom": [{ "literal": "a: b" }] } })));
+}
+
+/// Each takes up to a MiB while the resource is reconciled.
+#[test]
+fn more_regular_expressions_than_the_limit_are_refused_before_they_are_compiled() {
+    let rewrite = json!({ "regexp": { "source": "(", "target": "" } });
+    let entry = json!({ "extract": { "key": "one" }, "rewrite": vec![rewrite; 13] });
+    let spec = json!({ "secretStoreRef": { "name": "vault" }, "dataFrom": [entry, entry] });
+    let told = Desired::parse(&object(spec)).unwrap_err().to_string();
+    assert!(told.contains("26 regular expressions") && told.contains("may have 25"), "{told}");
+}
