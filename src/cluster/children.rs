@@ -20,7 +20,6 @@ use crate::api::names::MANAGER_FAN_OUT;
 /// A child, read live from the API server.
 #[derive(Clone, Debug)]
 pub struct LiveChild {
-    /// Its metadata.
     pub metadata: ObjectMeta,
     /// Its spec, whether it decodes or not.
     pub spec: Value,

@@ -22,12 +22,10 @@ pub enum Denial {
     },
     /// A ValidatingAdmissionPolicy.
     Policy {
-        /// Its name.
         name: String,
     },
     /// An admission webhook.
     Webhook {
-        /// Its name.
         name: String,
     },
     /// Fields that are not valid.

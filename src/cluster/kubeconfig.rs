@@ -42,7 +42,6 @@ pub enum ConfigError {
 pub enum Access {
     /// The pod's own.
     Pod,
-    /// A kubeconfig.
     Kubeconfig,
 }
 

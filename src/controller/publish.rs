@@ -25,9 +25,7 @@ const ORPHANED: &str = "Orphaned";
 
 /// An object whose status we write.
 pub struct Subject<'a, K> {
-    /// Its kind.
     pub kind: Kind,
-    /// Its name.
     pub name: &'a Name,
     /// The object, as in the cache.
     pub object: &'a K,

@@ -52,9 +52,7 @@ pub struct Owner {
     pub uid: String,
     /// Its cluster: the UID of the namespace `kube-system`, or `--cluster-name`.
     pub cluster: String,
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
 }
 

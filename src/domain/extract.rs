@@ -52,7 +52,6 @@ pub enum ExtractFault {
     /// The property is no object whose members could be keys.
     #[error("property {property:?} is no JSON object, so it has no keys: name one that is, or use spec.data")]
     NotAnObject {
-        /// The property.
         property: String,
     },
     /// The property asks for more than to select a value.
@@ -90,7 +89,6 @@ pub enum ExtractFault {
         "{key:?} is not a legal key of a Secret (K1): rewrite it to letters, digits, '-', '_' and '.', at most 253 characters"
     )]
     IllegalKey {
-        /// The key.
         key: String,
     },
 }

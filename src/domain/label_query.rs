@@ -76,7 +76,6 @@ pub enum Malformed {
     NoValues {
         /// Which expression.
         at: usize,
-        /// Its operator.
         operator: String,
     },
     /// `Exists` or `DoesNotExist` with values.
@@ -84,7 +83,6 @@ pub enum Malformed {
     Values {
         /// Which expression.
         at: usize,
-        /// Its operator.
         operator: String,
     },
     /// A key that no label can have.
@@ -92,7 +90,6 @@ pub enum Malformed {
         "{field}: {key:?} is not a valid label key: use at most 63 letters, digits, '-', '_' and '.', optionally after a domain and a slash"
     )]
     Key {
-        /// The field.
         field: String,
         /// The text there.
         key: String,
@@ -100,7 +97,6 @@ pub enum Malformed {
     /// A value that no label can have.
     #[error("{field}: a value is not a valid label value: use at most 63 letters, digits, '-', '_' and '.'")]
     Value {
-        /// The field.
         field: String,
     },
 }

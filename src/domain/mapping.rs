@@ -40,9 +40,7 @@ pub enum ValueOf {
     Key(SourceKey),
     /// One field of the JSON object in a key; a number keeps all its digits.
     Field {
-        /// The key.
         key: SourceKey,
-        /// The field.
         field: String,
     },
     /// All keys, as the text of a JSON object.
@@ -66,7 +64,6 @@ pub enum SourceError {
     /// The key is not there.
     #[error("the source has no key {key:?} (for property {property:?}): add it, or change the mapping")]
     KeyMissing {
-        /// The key.
         key: String,
         /// Where it would go.
         property: String,
@@ -76,7 +73,6 @@ pub enum SourceError {
         "key {key:?} of the source is not UTF-8 text (for property {property:?}): declare metadata.spec.encoding: Base64, or store it as text"
     )]
     NotText {
-        /// The key.
         key: String,
         /// Where it would go.
         property: String,
@@ -86,7 +82,6 @@ pub enum SourceError {
         "key {key:?} of the source is missing, or is not a JSON object with a name for each field: make it one, or set remoteRef.property"
     )]
     NoObject {
-        /// The key.
         key: String,
     },
 }

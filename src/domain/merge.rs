@@ -27,13 +27,11 @@ pub enum MergeFault {
     /// A priority key is missing.
     #[error("merge.priority names key {key:?}, which is not there: remove it, or set priorityPolicy: IgnoreNotFound")]
     NoPriorityKey {
-        /// The key.
         key: String,
     },
     /// A value is no JSON object.
     #[error("merge needs JSON objects, and the value of key {key:?} is none: select the keys with objects first")]
     NotAnObject {
-        /// The key.
         key: String,
     },
     /// Two objects have one name.
@@ -41,7 +39,6 @@ pub enum MergeFault {
         "keys {first:?} and {second:?} both have {name:?}: rename one, or set conflictPolicy: Ignore, and the later one wins"
     )]
     Conflict {
-        /// The name.
         name: String,
         /// The key of the earlier object.
         first: String,

@@ -7,7 +7,6 @@ use std::sync::Arc;
 /// their texts (ADR 0013).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
-    /// The namespace.
     pub namespace: Arc<str>,
     /// The object's name.
     pub name: Arc<str>,

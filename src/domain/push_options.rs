@@ -73,13 +73,11 @@ pub enum PushOptionsError {
     /// An unknown field.
     #[error("{field} is not a field of {KIND}: the spec may have encoding, customMetadata, mergePolicy and consumers")]
     Unknown {
-        /// The field.
         field: String,
     },
     /// A value that is not allowed.
     #[error("{field} must be {wanted}")]
     Value {
-        /// The field.
         field: String,
         /// What it must be.
         wanted: &'static str,
@@ -90,7 +88,6 @@ pub enum PushOptionsError {
     /// A key that Waypost sets itself.
     #[error("only Waypost sets spec.customMetadata.{key}, which records ownership of the path: choose another key")]
     Protected {
-        /// The key.
         key: String,
     },
     /// Custom metadata that no store accepts.

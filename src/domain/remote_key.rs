@@ -49,7 +49,6 @@ enum Part {
 pub enum Placeholder {
     /// The source's name.
     Name,
-    /// Its namespace.
     Namespace,
     /// The value of one of its labels.
     Label(String),
@@ -63,13 +62,11 @@ pub enum RemoteKeyError {
     /// The braces do not close.
     #[error("key {key:?} opens a placeholder and does not close it: write `}}}}` after it")]
     Unclosed {
-        /// The key.
         key: String,
     },
     /// The text between the braces is not a placeholder.
     #[error("key {key:?} has {text:?} between braces: only {ALLOWED} are supported")]
     Unknown {
-        /// The key.
         key: String,
         /// The text there.
         text: String,

@@ -45,20 +45,15 @@ pub struct Rendering {
     pub makes: Makes,
     /// How what it makes is decoded.
     pub decoding: Decoding,
-    /// The template.
     pub template: Template,
-    /// Its text.
     pub text: String,
 }
 
 /// A part of a Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Its data.
     Data,
-    /// Its labels.
     Labels,
-    /// Its annotations.
     Annotations,
 }
 
@@ -76,9 +71,7 @@ pub enum Makes {
 pub struct Rendered {
     /// The keys with their values.
     pub data: SecretMap,
-    /// The labels.
     pub labels: BTreeMap<String, String>,
-    /// The annotations.
     pub annotations: BTreeMap<String, String>,
 }
 

@@ -16,15 +16,10 @@ pub enum SourceKind {
 
 /// A source: its data, and the metadata that a remote key may use.
 pub struct Source {
-    /// Its kind.
     pub kind: SourceKind,
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
-    /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Its annotations.
     pub annotations: BTreeMap<String, String>,
     /// Its keys and values.
     pub data: SecretMap,

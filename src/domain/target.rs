@@ -14,7 +14,6 @@ pub const LONGEST_NAME: usize = 253;
 pub struct Target {
     /// Its namespace, that of the ExternalSecret.
     pub namespace: String,
-    /// Its name.
     pub name: String,
     /// Its type, `Opaque` by default.
     pub kind: String,
@@ -26,7 +25,6 @@ pub struct Target {
     pub annotations: BTreeMap<String, String>,
     /// The ExternalSecret, as the controlling owner.
     pub owner: OwnerRef,
-    /// Its data.
     pub data: SecretMap,
 }
 
@@ -66,17 +64,13 @@ pub struct Live {
     pub immutable: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
-    /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Its annotations.
     pub annotations: BTreeMap<String, String>,
-    /// Its owners.
     pub owners: Vec<OwnerRef>,
     /// Labels that our field manager set.
     pub our_labels: BTreeSet<String>,
     /// Annotations that our field manager set.
     pub our_annotations: BTreeSet<String>,
-    /// Its data.
     pub data: SecretMap,
 }
 

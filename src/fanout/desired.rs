@@ -29,7 +29,6 @@ pub struct Desired<S> {
     pub generation: Option<i64>,
     /// The namespaces that get a child.
     pub namespaces: Selection,
-    /// The child.
     pub child: Template<S>,
     /// How often all namespaces are compared; `None` means only when something changes.
     pub resync: Option<Duration>,

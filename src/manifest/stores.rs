@@ -34,7 +34,6 @@ struct Known {
 pub struct Meant<'s> {
     /// Its identity, for comparisons.
     pub identity: String,
-    /// Its mount.
     pub mount: Option<&'s str>,
     /// Whether its manifest is among the files.
     pub at_hand: AtHand,

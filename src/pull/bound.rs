@@ -54,7 +54,6 @@ pub enum Halt {
 /// A store whose latch is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocked {
-    /// The store.
     pub store: StoreName,
     /// Targets that lost values in the window, or would.
     pub losing: usize,

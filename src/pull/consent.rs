@@ -35,7 +35,6 @@ pub struct Denial {
     pub store: String,
     /// `mount/path`.
     pub path: String,
-    /// The property.
     pub property: String,
     /// The resource's namespace.
     pub namespace: String,

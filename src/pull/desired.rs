@@ -114,7 +114,6 @@ pub enum Into {
 /// A reference to an entry, as in the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reference {
-    /// The store.
     pub store: StoreRef,
     /// The key in it.
     pub key: String,
@@ -172,7 +171,6 @@ pub enum SpecError {
     /// A regular expression that does not compile.
     #[error("{field}: {error}")]
     Regexp {
-        /// Its field.
         field: String,
         /// What is wrong with it.
         error: NoExpression,
@@ -188,7 +186,6 @@ pub enum SpecError {
     /// A template that does not parse.
     #[error("{field}: {fault}")]
     Template {
-        /// Its field.
         field: String,
         /// Where, and what.
         fault: Box<waypost_template::Fault>,
@@ -196,7 +193,6 @@ pub enum SpecError {
     /// A field that is missing beside another.
     #[error("{field} is not set: {advice}")]
     Missing {
-        /// The field.
         field: String,
         /// What to do.
         advice: &'static str,
@@ -204,7 +200,6 @@ pub enum SpecError {
     /// Two entries for one key.
     #[error("spec.data has the key {key:?} twice: a key of the target has one value")]
     DuplicateKey {
-        /// The key.
         key: String,
     },
     /// A malformed interval.
@@ -216,7 +211,6 @@ pub enum SpecError {
     /// A malformed version.
     #[error("{field} is not a version number: write a number such as \"3\", or remove it")]
     Version {
-        /// Its field.
         field: String,
     },
     /// More, or less, than the API allows.
@@ -225,7 +219,6 @@ pub enum SpecError {
     /// A type of Secret with which a target would grant access to the cluster.
     #[error("{field} is {kind}: a target of that type would grant access to the cluster; choose another type")]
     TargetType {
-        /// The field.
         field: String,
         /// The type.
         kind: String,
@@ -233,7 +226,6 @@ pub enum SpecError {
     /// A part of a Secret that does not exist.
     #[error("{field} is {word:?}: write Data, Labels or Annotations")]
     NoPart {
-        /// The field.
         field: String,
         /// What it says.
         word: String,
@@ -243,7 +235,6 @@ pub enum SpecError {
         "the target's name {name:?} is not a legal name of a Secret (K1): use lowercase letters, digits, '-' and '.', at most {LONGEST_NAME} characters"
     )]
     TargetName {
-        /// The name.
         name: String,
     },
     /// Rule K1 for a key.
@@ -251,7 +242,6 @@ pub enum SpecError {
         "{key:?} is not a legal key of a Secret (K1): use letters, digits, '-', '_' and '.', at most {LONGEST_NAME} characters, not '.' and not starting with '..'"
     )]
     TargetKey {
-        /// The key.
         key: String,
     },
 }

@@ -16,7 +16,6 @@ use crate::store::{Identity, StoreClient, StoreName};
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inputs {
-    /// The resource.
     pub resource: Resource,
     /// Each of its stores, as the registry resolves it for the resource's namespace.
     pub stores: Sessions,

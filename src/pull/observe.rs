@@ -59,7 +59,6 @@ pub enum ObserveError {
     Read {
         /// `Kind/name`.
         store: String,
-        /// The cause.
         cause: ReadError,
     },
     /// The paths hold too much together.

@@ -36,7 +36,6 @@ pub struct Record {
     /// cannot be used, the resource is that of the one before, so that a person's request that could
     /// not be served still counts.
     pub inputs: Inputs,
-    /// Its outcome.
     pub outcome: Outcome,
     /// What is known of the producers' consent. It is asked for again until they have answered.
     pub permission: Permission,
@@ -51,7 +50,6 @@ pub struct Record {
 /// What a target was rendered from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendering {
-    /// The stores.
     pub stores: Identities,
     /// Each property that had an owner when it was last there, with its store and path; none for a
     /// target that keeps what is gone.

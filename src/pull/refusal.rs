@@ -32,7 +32,6 @@ pub enum Refusal {
         path: String,
         /// The version that was read.
         version: u64,
-        /// The property.
         property: String,
     },
     /// The latest version is deleted, which can be undone.
@@ -44,7 +43,6 @@ pub enum Refusal {
         store: String,
         /// `mount/path`.
         path: String,
-        /// The version.
         version: u64,
     },
     /// A query instead of a property.
@@ -56,7 +54,6 @@ pub enum Refusal {
         store: String,
         /// `mount/path`.
         path: String,
-        /// The property.
         property: String,
         /// What it asks for.
         fault: PathFault,

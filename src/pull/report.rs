@@ -92,7 +92,6 @@ pub enum Permission {
 /// Why a reconcile failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The spec.
     Spec(SpecError),
     /// Something could not be read.
     Observe(ObserveError),

@@ -223,13 +223,11 @@ pub enum StoreError {
         "there is no secrets engine at {mount}/, or this login has no rights there: check the store's `path`, that KV v2 is enabled there, and the role's policy"
     )]
     MountMissing {
-        /// The mount.
         mount: String,
     },
     /// The mount is not KV version 2.
     #[error("{mount}/ is {found}, and Waypost needs KV version 2: check the store's `path`, or upgrade the mount")]
     WrongVersion {
-        /// The mount.
         mount: String,
         /// What it is, as the server says.
         found: String,
@@ -304,7 +302,6 @@ pub enum StoreError {
     ReplyTooLarge {
         /// The API path.
         path: String,
-        /// The limit.
         limit: usize,
     },
     /// A reply that does not follow the API.

@@ -25,7 +25,6 @@ const LISTED_BYTES: usize = 400;
 /// One recorded request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The operation.
     pub operation: Operation,
     /// `mount/path`.
     pub path: String,

@@ -11,7 +11,6 @@ pub struct StoreName {
     pub kind: StoreKind,
     /// The namespace of a SecretStore; none for a ClusterSecretStore.
     pub namespace: Option<String>,
-    /// The name.
     pub name: String,
 }
 

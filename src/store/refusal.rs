@@ -12,13 +12,11 @@ pub enum StoreRefusal {
     /// The store does not exist.
     #[error("{store} does not exist: create it, or correct the reference")]
     NotFound {
-        /// The store.
         store: StoreName,
     },
     /// Another controller serves the store; Waypost does not touch the resource.
     #[error("{store} is served by the controller of class {class:?}, not by this one")]
     OtherController {
-        /// The store.
         store: StoreName,
         /// Its `spec.controller`, possibly empty.
         class: String,
@@ -26,15 +24,12 @@ pub enum StoreRefusal {
     /// The store's conditions do not match this namespace.
     #[error("{store} does not serve namespace {namespace:?}: let its `spec.conditions` match the namespace")]
     NotAllowed {
-        /// The store.
         store: StoreName,
-        /// The namespace.
         namespace: String,
     },
     /// The store uses something that this version does not support.
     #[error("{store} uses {what}, which is not supported by this version of Waypost: change the store")]
     Unsupported {
-        /// The store.
         store: StoreName,
         /// What, in the spec's words.
         what: String,
@@ -42,7 +37,6 @@ pub enum StoreRefusal {
     /// The store's spec is wrong.
     #[error("{store} is not valid: {what}")]
     Invalid {
-        /// The store.
         store: StoreName,
         /// What is wrong and what to write instead.
         what: String,

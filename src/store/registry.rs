@@ -65,7 +65,6 @@ impl Foreign {
 /// How work through a store affects others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// The store.
     pub store: StoreName,
     /// The origin of its server (scheme, host and port); empty if no request can go there.
     pub server: String,

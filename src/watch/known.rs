@@ -11,7 +11,6 @@ use crate::domain::object_name::Name;
 /// One event, without the object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sighting {
-    /// A list begins.
     ListBegins,
     /// The list has this object, with this UID.
     Listed(Name, String),

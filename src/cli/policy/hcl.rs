@@ -13,7 +13,6 @@ use crate::store::vault::sample;
 pub struct Section {
     /// Who needs them, or why.
     title: String,
-    /// The rules.
     pub rules: Vec<Rule>,
 }
 

@@ -130,7 +130,6 @@ pub enum WordError {
         "{field}: {word:?} is not a segment of a path: use lowercase words joined by single hyphens, beginning with a letter"
     )]
     Segment {
-        /// The field.
         field: &'static str,
         /// The text there.
         word: String,
@@ -138,7 +137,6 @@ pub enum WordError {
     /// An environment that is not a single word.
     #[error("{field}: {word:?} is not a single word: use lowercase letters and digits")]
     Environment {
-        /// The field.
         field: &'static str,
         /// The text there.
         word: String,
@@ -146,7 +144,6 @@ pub enum WordError {
     /// A name that no property can have.
     #[error("{field}: {word:?} is not a valid property: use `{PROPERTY_PATTERN}`")]
     Property {
-        /// The field.
         field: &'static str,
         /// The text there.
         word: String,

@@ -24,7 +24,6 @@ pub struct Access {
     pub ca: Option<(String, Vec<u8>)>,
     /// The server's namespace; `None` is the root.
     pub namespace: Option<String>,
-    /// The token.
     pub token: SecretBytes,
     /// The variable or file with the token.
     pub token_in: &'static str,
