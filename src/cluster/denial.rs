@@ -21,13 +21,9 @@ pub enum Denial {
         name: String,
     },
     /// A ValidatingAdmissionPolicy.
-    Policy {
-        name: String,
-    },
+    Policy { name: String },
     /// An admission webhook.
-    Webhook {
-        name: String,
-    },
+    Webhook { name: String },
     /// Fields that are not valid.
     Fields {
         /// The first of them.

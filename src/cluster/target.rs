@@ -40,10 +40,22 @@ impl Cluster {
 
     /// Creates the Secret. An existing Secret is an error: it belongs to somebody else.
     pub async fn create_target(&self, target: &Target, manager: &str) -> Result<Stamp, ClusterError> {
+        self.post_target(target, manager, false).await
+    }
+
+    /// Whether the API server would take the Secret, if there were none of its name.
+    pub async fn check_target(&self, target: &Target, manager: &str) -> Result<(), ClusterError> {
+        match self.post_target(target, manager, true).await {
+            Ok(_) | Err(ClusterError::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn post_target(&self, target: &Target, manager: &str, dry_run: bool) -> Result<Stamp, ClusterError> {
         let object = object(&target.namespace, &target.name);
         let body = Body { target, at: None, removals: None, owners: vec![&target.owner] };
         let bytes = serde_json::to_vec(&body).expect("strings and maps of strings always serialise");
-        let parameters = PostParams { field_manager: Some(manager.to_owned()), ..PostParams::default() };
+        let parameters = PostParams { field_manager: Some(manager.to_owned()), dry_run };
         let call = async {
             let url = Secret::url_path(&(), Some(&target.namespace));
             let mut request = Request::new(url).create(&parameters, bytes).map_err(kube::Error::BuildRequest)?;

@@ -51,9 +51,7 @@ pub enum Conversion {
 pub enum ExtractFault {
     /// The property is no object whose members could be keys.
     #[error("property {property:?} is no JSON object, so it has no keys: name one that is, or use spec.data")]
-    NotAnObject {
-        property: String,
-    },
+    NotAnObject { property: String },
     /// The property asks for more than to select a value.
     #[error("{0}")]
     Path(PathFault),
@@ -88,9 +86,7 @@ pub enum ExtractFault {
     #[error(
         "{key:?} is not a legal key of a Secret (K1): rewrite it to letters, digits, '-', '_' and '.', at most 253 characters"
     )]
-    IllegalKey {
-        key: String,
-    },
+    IllegalKey { key: String },
 }
 
 impl Keys {

@@ -96,9 +96,7 @@ pub enum Malformed {
     },
     /// A value that no label can have.
     #[error("{field}: a value is not a valid label value: use at most 63 letters, digits, '-', '_' and '.'")]
-    Value {
-        field: String,
-    },
+    Value { field: String },
 }
 
 impl LabelQuery {

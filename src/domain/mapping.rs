@@ -39,10 +39,7 @@ pub enum ValueOf {
     /// One key.
     Key(SourceKey),
     /// One field of the JSON object in a key; a number keeps all its digits.
-    Field {
-        key: SourceKey,
-        field: String,
-    },
+    Field { key: SourceKey, field: String },
     /// All keys, as the text of a JSON object.
     All {
         /// How the keys are converted.
@@ -81,9 +78,7 @@ pub enum SourceError {
     #[error(
         "key {key:?} of the source is missing, or is not a JSON object with a name for each field: make it one, or set remoteRef.property"
     )]
-    NoObject {
-        key: String,
-    },
+    NoObject { key: String },
 }
 
 /// The values of all properties of one entry, or the first error: an entry is written whole or not

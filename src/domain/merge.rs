@@ -26,14 +26,10 @@ pub struct Merge {
 pub enum MergeFault {
     /// A priority key is missing.
     #[error("merge.priority names key {key:?}, which is not there: remove it, or set priorityPolicy: IgnoreNotFound")]
-    NoPriorityKey {
-        key: String,
-    },
+    NoPriorityKey { key: String },
     /// A value is no JSON object.
     #[error("merge needs JSON objects, and the value of key {key:?} is none: select the keys with objects first")]
-    NotAnObject {
-        key: String,
-    },
+    NotAnObject { key: String },
     /// Two objects have one name.
     #[error(
         "keys {first:?} and {second:?} both have {name:?}: rename one, or set conflictPolicy: Ignore, and the later one wins"

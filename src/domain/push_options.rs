@@ -72,9 +72,7 @@ pub enum PushOptionsError {
     },
     /// An unknown field.
     #[error("{field} is not a field of {KIND}: the spec may have encoding, customMetadata, mergePolicy and consumers")]
-    Unknown {
-        field: String,
-    },
+    Unknown { field: String },
     /// A value that is not allowed.
     #[error("{field} must be {wanted}")]
     Value {
@@ -87,9 +85,7 @@ pub enum PushOptionsError {
     Consumers(ConsentError),
     /// A key that Waypost sets itself.
     #[error("only Waypost sets spec.customMetadata.{key}, which records ownership of the path: choose another key")]
-    Protected {
-        key: String,
-    },
+    Protected { key: String },
     /// Custom metadata that no store accepts.
     #[error(
         "spec.customMetadata[{key:?}] {fault}: a store accepts keys of 1 to {} bytes and values of 1 to {}, of printable characters",

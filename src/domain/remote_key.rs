@@ -61,9 +61,7 @@ pub enum Placeholder {
 pub enum RemoteKeyError {
     /// The braces do not close.
     #[error("key {key:?} opens a placeholder and does not close it: write `}}}}` after it")]
-    Unclosed {
-        key: String,
-    },
+    Unclosed { key: String },
     /// The text between the braces is not a placeholder.
     #[error("key {key:?} has {text:?} between braces: only {ALLOWED} are supported")]
     Unknown {

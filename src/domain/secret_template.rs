@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-use waypost_template::{Budget, Data, Fault, Template, keys_and_values};
+use waypost_template::{Budget, Data, Fault, NoKeysAndValues, Template, keys_and_values};
 
 use super::property::{Decoding, decode};
 use super::secret::{SecretBytes, SecretMap};
@@ -14,14 +14,48 @@ use super::target::{MOST_BYTES, is_legal_key};
 const MOST_STEPS: u64 = 5_000_000;
 /// The steps that one template may take, unless there are many.
 const STEPS: u64 = 1_000_000;
+/// The bytes that the functions of all templates of one Secret may make together.
+const MOST_WORK: usize = 64 << 20;
 /// The maximum length of a label's value.
 const LONGEST_LABEL: usize = 63;
 /// Prefixes of labels and annotations that controllers read on a target: no template sets them.
 const RESERVED: [&str; 2] = ["reconcile.external-secrets.io/", "waypost.io/"];
 
-/// Parts of the names of functions that may give another result each time.
-const CHANGING: [&str; 11] =
-    ["now", "ago", "date", "Date", "rand", "uuid", "shuffle", "gen", "crypt", "htpasswd", "12"];
+/// Functions that may give another result each time.
+const CHANGING: [&str; 32] = [
+    "ago",
+    "bcrypt",
+    "date",
+    "dateInZone",
+    "date_in_zone",
+    "encryptAES",
+    "fullPemToPkcs12",
+    "fullPemToPkcs12Pass",
+    "genCA",
+    "genCAWithKey",
+    "genPrivateKey",
+    "genSelfSignedCert",
+    "genSelfSignedCertWithKey",
+    "genSignedCert",
+    "genSignedCertWithKey",
+    "htmlDate",
+    "htmlDateInZone",
+    "htpasswd",
+    "now",
+    "pemToPkcs12",
+    "pemToPkcs12Pass",
+    "pemTruststoreToPKCS12",
+    "pemTruststoreToPKCS12Pass",
+    "randAlpha",
+    "randAlphaNum",
+    "randAscii",
+    "randBytes",
+    "randInt",
+    "randNumeric",
+    "shuffle",
+    "unixEpoch",
+    "uuidv4",
+];
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -66,6 +100,22 @@ pub enum Makes {
     KeysAndValues,
 }
 
+/// What errors call a key that they must not show.
+const RENDERED: &str = "a key that it renders";
+
+impl Rendering {
+    /// Whether the manifest has this key, so that it is no secret.
+    fn names(&self, key: &str) -> bool {
+        self.makes == Makes::Value(key.to_owned()) || self.text.contains(key)
+    }
+}
+
+/// Whether a template calls a function whose result changes by itself.
+fn may_change(text: &str) -> bool {
+    let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    text.split(|character| !is_name(character)).any(|word| CHANGING.contains(&word))
+}
+
 /// What was rendered.
 #[derive(Default)]
 pub struct Rendered {
@@ -93,7 +143,7 @@ pub enum Problem {
     Template(Box<Fault>),
     /// It makes no keys and values.
     #[error("it must render YAML with a text for each key: {0}")]
-    NoMap(Box<Fault>),
+    NoMap(NoKeysAndValues),
     /// Rule K1 for a key.
     #[error(
         "{0:?} is not a legal key of a Secret (K1): use letters, digits, '-', '_' and '.', at most 253 characters, not '.' and not starting with '..'"
@@ -122,7 +172,7 @@ impl SecretTemplate {
     /// What decides about the result: the templates and the values. It is compared instead of the
     /// result where functions may give another one each time; `None` if none does.
     pub fn inputs(&self, values: &SecretMap) -> Option<String> {
-        if self.parts.iter().all(|part| CHANGING.iter().all(|word| !part.text.contains(word))) {
+        if !self.parts.iter().any(|part| may_change(&part.text)) {
             return None;
         }
         let mut digest = Sha256::new();
@@ -143,19 +193,32 @@ impl SecretTemplate {
         Some(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
+    /// The labels and annotations that it sets by name.
+    pub fn metadata_keys(&self) -> impl Iterator<Item = (Part, &str)> {
+        let named = |part: &Rendering| part.part != Part::Data;
+        self.parts.iter().filter(move |part| named(part)).filter_map(|part| match &part.makes {
+            Makes::Value(key) => Some((part.part, key.as_str())),
+            Makes::KeysAndValues => None,
+        })
+    }
+
     /// Renders it from these values.
     ///
     /// # Errors
     /// [`TemplateFault`] of the first template that fails.
     pub fn render(&self, values: SecretMap) -> Result<Rendered, TemplateFault> {
         let data = Data::of(values.iter().map(|(key, value)| (key.as_str(), value.expose())));
-        let steps = STEPS.min(MOST_STEPS / (self.parts.len().max(1) as u64));
+        let count = self.parts.len().max(1);
+        let usual = Budget::default();
+        let budget =
+            Budget { steps: STEPS.min(MOST_STEPS / count as u64), work: usual.work.min(MOST_WORK / count), ..usual };
         let mut made = Made { rendered: Rendered::default(), bytes: 0 };
         for part in &self.parts {
-            made.add(part, &data, steps).map_err(|problem| TemplateFault { field: part.field.clone(), problem })?;
+            made.add(part, &data, budget).map_err(|problem| TemplateFault { field: part.field.clone(), problem })?;
         }
-        let makes_data = self.parts.iter().any(|part| part.part == Part::Data);
-        if self.merges || !makes_data {
+        // As in External Secrets Operator, any text or source of texts takes the place of the values.
+        let replaces = |part: &Rendering| part.part == Part::Data || part.makes == Makes::KeysAndValues;
+        if self.merges || !self.parts.iter().any(replaces) {
             for (key, value) in values {
                 made.rendered.data.entry(key).or_insert(value);
             }
@@ -170,16 +233,14 @@ struct Made {
 }
 
 impl Made {
-    fn add(&mut self, part: &Rendering, data: &Data, steps: u64) -> Result<(), Problem> {
+    fn add(&mut self, part: &Rendering, data: &Data, budget: Budget) -> Result<(), Problem> {
         let output = MOST_BYTES.saturating_sub(self.bytes);
-        let budget = Budget { steps, output, ..Budget::default() };
+        let budget = Budget { output, ..budget };
         let rendered = part.template.render(data, budget).map_err(|fault| Problem::Template(Box::new(fault)))?;
         match &part.makes {
             Makes::Value(key) => self.put(part, key.clone(), SecretBytes::new(rendered.to_vec())),
             Makes::KeysAndValues => {
-                for (key, value) in
-                    keys_and_values(&rendered, budget).map_err(|fault| Problem::NoMap(Box::new(fault)))?
-                {
+                for (key, value) in keys_and_values(&rendered, budget).map_err(Problem::NoMap)? {
                     self.put(part, key, SecretBytes::new(value.to_vec()))?;
                 }
                 Ok(())
@@ -192,23 +253,30 @@ impl Made {
         if self.bytes > MOST_BYTES {
             return Err(Problem::TooLarge);
         }
-        let value = decode(value, part.decoding).ok_or_else(|| Problem::Undecodable(key.clone()))?;
+        // A key that is rendered may be made of values.
+        let named = || if part.names(&key) { key.clone() } else { RENDERED.to_owned() };
+        let value = decode(value, part.decoding).ok_or_else(|| Problem::Undecodable(named()))?;
         match part.part {
-            Part::Data if !is_legal_key(&key) => return Err(Problem::IllegalKey(key)),
+            Part::Data if !is_legal_key(&key) => return Err(Problem::IllegalKey(named())),
             Part::Data => drop(self.rendered.data.insert(key, value)),
-            _ if RESERVED.iter().any(|prefix| key.starts_with(prefix)) => return Err(Problem::Reserved(key)),
+            _ if is_reserved(&key) => return Err(Problem::Reserved(named())),
             Part::Labels => {
                 let text = value.expose_utf8().filter(|text| is_label_value(text));
-                let text = text.ok_or_else(|| Problem::LabelValue(key.clone()))?.to_owned();
+                let text = text.ok_or_else(|| Problem::LabelValue(named()))?.to_owned();
                 self.rendered.labels.insert(key, text);
             }
             Part::Annotations => {
-                let text = value.expose_utf8().ok_or_else(|| Problem::NotText(key.clone()))?.to_owned();
+                let text = value.expose_utf8().ok_or_else(|| Problem::NotText(named()))?.to_owned();
                 self.rendered.annotations.insert(key, text);
             }
         }
         Ok(())
     }
+}
+
+/// Whether controllers read a label or annotation of this name on a target.
+pub fn is_reserved(key: &str) -> bool {
+    RESERVED.iter().any(|prefix| key.starts_with(prefix))
 }
 
 fn is_label_value(text: &str) -> bool {
@@ -269,6 +337,9 @@ mod tests {
         let labelled = template(vec![value(Part::Labels, "team", "{{ .user }}")]).render(values()).unwrap();
         assert_eq!(shown(labelled.data), pairs(&[("password", "s3cret"), ("user", "app")]), "it makes no data");
         assert_eq!(labelled.labels, BTreeMap::from([("team".to_owned(), "app".to_owned())]));
+        let from =
+            template(vec![rendering(Part::Labels, Makes::KeysAndValues, "team: shop")]).render(values()).unwrap();
+        assert!(from.data.is_empty(), "a source of texts takes the place of the values, as its users know it");
     }
 
     #[test]
@@ -285,8 +356,9 @@ mod tests {
         let kind = SecretTemplate { kind: "kubernetes.io/tls".to_owned(), ..one() };
         let all = [text, key, part, merges, kind].map(|template| template.inputs(&values()));
         assert!(all.iter().chain([&one().inputs(&other)]).all(|different| different.is_some() && *different != inputs));
-        let repeatable = template(vec![value(Part::Data, "a", "{{ .user | upper | b64enc }}")]);
-        assert_eq!(repeatable.inputs(&values()), None);
+        for repeatable in ["{{ .user | upper | b64enc }}", "update the agent of brand 5123: {{ .user }}"] {
+            assert_eq!(template(vec![value(Part::Data, "a", repeatable)]).inputs(&values()), None, "{repeatable}");
+        }
     }
 
     #[test]
@@ -295,7 +367,11 @@ mod tests {
             (value(Part::Data, "a", "{{ .nope }}"), "template.Data: line 1, column 4: there is no key \"nope\""),
             (value(Part::Data, "..", "x"), "\"..\" is not a legal key"),
             (rendering(Part::Data, Makes::KeysAndValues, "{{ .password }}"), "must render YAML"),
-            (rendering(Part::Data, Makes::KeysAndValues, "a: 5"), "\"a\""),
+            (
+                rendering(Part::Data, Makes::KeysAndValues, "{{ .password }}/: x"),
+                "\"a key that it renders\" is not a legal",
+            ),
+            (rendering(Part::Data, Makes::KeysAndValues, "{{ .password }}: [x]"), "must render YAML"),
             (rendering(Part::Data, Makes::KeysAndValues, "a/b: x"), "\"a/b\" is not a legal key"),
             (value(Part::Labels, "team", "{{ .password }}/"), "no value of label \"team\""),
             (value(Part::Annotations, "reconcile.external-secrets.io/data-hash", "x"), "is reserved"),

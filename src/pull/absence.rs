@@ -27,7 +27,8 @@ pub enum Absence {
 /// A value of the spec, and what shows whether the target loses it.
 pub struct Sought<'d> {
     store: StoreName,
-    into: &'d Into,
+    /// The key that shows whether a target has it; `None` if any key does.
+    key: Option<&'d str>,
     gone: Option<Presence>,
     has_key: bool,
 }
@@ -46,7 +47,8 @@ pub fn find<'d>(desired: &'d Desired, snapshots: &[(Reference, Snapshot)], targe
     let sought = |wanted: &'d Wanted| {
         let (_, snapshot) = snapshots.iter().find(|(reference, _)| *reference == wanted.from)?;
         let store = store_of(desired, &wanted.from);
-        Some(Sought { store, into: &wanted.into, gone: of(wanted, snapshot, target), has_key: has_key(wanted, target) })
+        let key = telling_key(desired, wanted);
+        Some(Sought { store, key, gone: of(desired, wanted, snapshot, target), has_key: has_key(key, target) })
     };
     entries.filter_map(sought).collect()
 }
@@ -55,8 +57,8 @@ pub fn find<'d>(desired: &'d Desired, snapshots: &[(Reference, Snapshot)], targe
 /// the present one.
 pub fn by_store(sought: Vec<Sought<'_>>, former: &BTreeMap<String, Live>) -> BTreeMap<StoreName, Absence> {
     let mut found = BTreeMap::new();
-    for Sought { store, into, gone, has_key } in sought {
-        let has_key = has_key || former.values().any(|former| has(former, into));
+    for Sought { store, key, gone, has_key } in sought {
+        let has_key = has_key || former.values().any(|former| has(former, key));
         let absence = match (gone, has_key) {
             (None | Some(Presence::Live | Presence::Removed), _) => Absence::Nothing,
             (Some(Presence::Missing), false) => Absence::Harmless,
@@ -74,7 +76,7 @@ pub fn by_store(sought: Vec<Sought<'_>>, former: &BTreeMap<String, Live>) -> BTr
 ///
 /// A property is removed together with its owner's claim (RP4). If it is claimed but missing,
 /// somebody else removed it, and its owner restores it.
-pub fn of(wanted: &Wanted, snapshot: &Snapshot, target: &TargetState) -> Option<Presence> {
+pub fn of(desired: &Desired, wanted: &Wanted, snapshot: &Snapshot, target: &TargetState) -> Option<Presence> {
     let (EntryState::Live { data, .. }, Some(property)) = (&snapshot.entry.state, &wanted.property) else {
         return Some(snapshot.presence).filter(|_| !is_to_come(wanted, snapshot));
     };
@@ -83,7 +85,10 @@ pub fn of(wanted: &Wanted, snapshot: &Snapshot, target: &TargetState) -> Option<
     }
     let was_taken = snapshot.before.as_ref().is_some_and(|before| before.properties.contains(property));
     let metadata = &snapshot.entry.custom_metadata;
-    if !(was_taken || has_key(wanted, target)) || is_claimed(property, snapshot) || !claim::is_marked(metadata) {
+    if !(was_taken || has_key(telling_key(desired, wanted), target))
+        || is_claimed(property, snapshot)
+        || !claim::is_marked(metadata)
+    {
         return None;
     }
     // If nobody owns anything, the claim may have been erased. If nobody was seen to own this, its
@@ -135,22 +140,26 @@ fn is_to_come(wanted: &Wanted, snapshot: &Snapshot) -> bool {
     snapshot.presence == Presence::Missing && !was_read && !was_created
 }
 
-fn has_key(wanted: &Wanted, target: &TargetState) -> bool {
+/// The key of the target that shows whether it has a value. `None` if any key does: which keys a secret
+/// or a template made is not known once the values are gone.
+fn telling_key<'d>(desired: &Desired, wanted: &'d Wanted) -> Option<&'d str> {
+    match &wanted.into {
+        Into::Key(key) if desired.template.is_none() => Some(key),
+        Into::Key(_) | Into::Keys { .. } => None,
+    }
+}
+
+fn has_key(key: Option<&str>, target: &TargetState) -> bool {
     match target {
-        TargetState::Present(live) => has(live, &wanted.into),
+        TargetState::Present(live) => has(live, key),
         TargetState::Absent => false,
         // Not read: assumed to be as written, with all its keys.
         TargetState::AsWritten(_) => true,
     }
 }
 
-/// Whether a Secret has a key of these. Which keys a secret made is not known once it is gone, so any
-/// key counts.
-fn has(secret: &Live, into: &Into) -> bool {
-    match into {
-        Into::Key(key) => secret.data.contains_key(key),
-        Into::Keys { .. } => !secret.data.is_empty(),
-    }
+fn has(secret: &Live, key: Option<&str>) -> bool {
+    key.map_or(!secret.data.is_empty(), |key| secret.data.contains_key(key))
 }
 
 /// Whether a step removes keys. If not, the target is not ours, and loses nothing.

@@ -42,6 +42,8 @@ pub async fn apply(cluster: &Cluster, desired: &Desired, step: Step) -> Result<A
             Ok(wrote(&target, stamp, "updated"))
         }
         Step::Recreate(target, at) => {
+            // What the API server would refuse must not cost the Secret that is there.
+            cluster.check_target(&target, &manager).await?;
             delete(cluster, desired, &desired.target, &at).await?;
             let stamp = cluster.create_target(&target, &manager).await?;
             Ok(wrote(&target, stamp, "recreated"))

@@ -21,7 +21,7 @@ use crate::domain::fingerprint;
 use crate::domain::key_rewrite::KeyChange;
 use crate::domain::merge::Merge;
 use crate::domain::property::Decoding;
-use crate::domain::secret_template::{Makes, Rendering, SecretTemplate};
+use crate::domain::secret_template::{Makes, Part, Rendering, SecretTemplate};
 use crate::domain::target::{LONGEST_NAME, Strangers, is_legal_key, is_legal_name};
 use crate::store::StoreName;
 
@@ -199,9 +199,7 @@ pub enum SpecError {
     },
     /// Two entries for one key.
     #[error("spec.data has the key {key:?} twice: a key of the target has one value")]
-    DuplicateKey {
-        key: String,
-    },
+    DuplicateKey { key: String },
     /// A malformed interval.
     #[error("spec.refreshInterval: {cause}")]
     Interval {
@@ -210,9 +208,7 @@ pub enum SpecError {
     },
     /// A malformed version.
     #[error("{field} is not a version number: write a number such as \"3\", or remove it")]
-    Version {
-        field: String,
-    },
+    Version { field: String },
     /// More, or less, than the API allows.
     #[error("{0}")]
     Bounds(OutOfBounds),
@@ -234,16 +230,12 @@ pub enum SpecError {
     #[error(
         "the target's name {name:?} is not a legal name of a Secret (K1): use lowercase letters, digits, '-' and '.', at most {LONGEST_NAME} characters"
     )]
-    TargetName {
-        name: String,
-    },
+    TargetName { name: String },
     /// Rule K1 for a key.
     #[error(
         "{key:?} is not a legal key of a Secret (K1): use letters, digits, '-', '_' and '.', at most {LONGEST_NAME} characters, not '.' and not starting with '..'"
     )]
-    TargetKey {
-        key: String,
-    },
+    TargetKey { key: String },
 }
 
 impl SpecError {
@@ -329,12 +321,12 @@ impl Desired {
 }
 
 impl Desired {
-    /// Whether the spec alone decides which keys, labels and annotations the target has. Otherwise one
-    /// may go with a value, and only the live target shows that it is there.
+    /// Whether the spec alone decides which keys the target has, and its labels and annotations. Otherwise
+    /// these may change with a value, or go with it, and only the live target shows it.
     pub fn has_fixed_keys(&self) -> bool {
-        let makes_one = |part: &Rendering| matches!(part.makes, Makes::Value(_));
+        let is_a_key = |part: &Rendering| part.part == Part::Data && matches!(part.makes, Makes::Value(_));
         self.entries.iter().all(|wanted| matches!(wanted.into, Into::Key(_)))
-            && self.template.iter().flat_map(|template| &template.parts).all(makes_one)
+            && self.template.iter().flat_map(|template| &template.parts).all(is_a_key)
     }
 
     /// Whether it takes more than a moment to decide what the target should have.

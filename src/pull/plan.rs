@@ -19,7 +19,7 @@ use crate::domain::json_path::PathFault;
 use crate::domain::property;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
 use crate::domain::secret::{SecretBytes, SecretMap};
-use crate::domain::secret_template::Rendered;
+use crate::domain::secret_template::{Part, Rendered, SecretTemplate, is_reserved};
 use crate::domain::target::{Live, MOST_BYTES, OwnerRef, Removals, Stamp, Target};
 use serde::Deserialize;
 use serde_json::json;
@@ -197,7 +197,7 @@ fn values(desired: &Desired, observed: &Observed) -> Result<(Option<SecretMap>, 
         }
         match (made, desired.deletion) {
             (Some(made), _) => values.extend(made),
-            (None, Deletion::Delete) => match absence::of(wanted, snapshot, &observed.target) {
+            (None, Deletion::Delete) => match absence::of(desired, wanted, snapshot, &observed.target) {
                 Some(_) if snapshot.entry.data().is_some() => notes.extend(removed(wanted, snapshot)),
                 Some(_) => {}
                 None => return Err(not_found(wanted, snapshot)),
@@ -313,22 +313,44 @@ fn rendered(
     let Some(template) = &desired.template else {
         return Ok((Rendered { data: values, ..Rendered::default() }, None));
     };
-    let mut rendered = template.render(values).map_err(|fault| Refusal::Template(Box::new(fault)))?;
     if let (TargetState::Present(live), Some(mark)) = (target, &mark)
         && live.annotations.get(names::ANNOTATION_TEMPLATE_INPUTS) == Some(mark)
         && is_intact(desired, live)
     {
-        rendered.data = live.data.iter().map(|(key, value)| (key.clone(), value.duplicate())).collect();
-        keep(&mut rendered.labels, &live.labels, &live.our_labels);
-        keep(&mut rendered.annotations, &live.annotations, &live.our_annotations);
+        let before = kept(live);
+        let rendered = match template.metadata_keys().all(|(part, key)| is_ours(live, part, key)) {
+            true => before,
+            // Somebody changed what the template sets beside the data.
+            false => Rendered { data: before.data, ..rendered_by(template, values)? },
+        };
+        return Ok((rendered, Some(mark.clone())));
     }
-    Ok((rendered, mark))
+    Ok((rendered_by(template, values)?, mark))
 }
 
-/// What we have set, and nobody has changed since, stays.
-fn keep(rendered: &mut BTreeMap<String, String>, live: &BTreeMap<String, String>, ours: &BTreeSet<String>) {
-    for (key, value) in rendered.iter_mut().filter(|(key, _)| ours.contains(*key)) {
-        live.get(key).into_iter().for_each(|live| value.clone_from(live));
+fn rendered_by(template: &SecretTemplate, values: SecretMap) -> Result<Rendered, Refusal> {
+    template.render(values).map_err(|fault| Refusal::Template(Box::new(fault)))
+}
+
+/// Whether we have set a label or an annotation, and nobody has changed it since.
+fn is_ours(live: &Live, part: Part, key: &str) -> bool {
+    match part {
+        Part::Data => true,
+        Part::Labels => live.our_labels.contains(key) && live.labels.contains_key(key),
+        Part::Annotations => live.our_annotations.contains(key) && live.annotations.contains_key(key),
+    }
+}
+
+/// What was rendered before.
+fn kept(live: &Live) -> Rendered {
+    let ours = |all: &BTreeMap<String, String>, ours: &BTreeSet<String>| {
+        let is_rendered = |key: &String| ours.contains(key) && !is_reserved(key);
+        all.iter().filter(|(key, _)| is_rendered(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    Rendered {
+        data: live.data.iter().map(|(key, value)| (key.clone(), value.duplicate())).collect(),
+        labels: ours(&live.labels, &live.our_labels),
+        annotations: ours(&live.annotations, &live.our_annotations),
     }
 }
 

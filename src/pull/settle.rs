@@ -57,7 +57,11 @@ async fn decided(desired: &Desired, observed: Observed) -> Result<Plan, Refusal>
     let desired = desired.clone();
     match tokio::task::spawn_blocking(move || plan(&desired, observed)).await {
         Ok(plan) => plan,
-        Err(stopped) => std::panic::resume_unwind(stopped.into_panic()),
+        Err(stopped) => match stopped.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The process ends, and this reconcile with it.
+            Err(_stopped) => std::future::pending().await,
+        },
     }
 }
 

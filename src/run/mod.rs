@@ -99,7 +99,12 @@ pub fn controller(config: Config) -> ExitCode {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(run(&config)),
+        Ok(runtime) => {
+            let ended = runtime.block_on(run(&config));
+            // What still computes is not waited for.
+            runtime.shutdown_background();
+            ended
+        }
         Err(failure) => {
             terminal::say(format_args!("waypost: cannot start: {failure}"));
             return ExitCode::FAILURE;

@@ -222,9 +222,7 @@ pub enum StoreError {
     #[error(
         "there is no secrets engine at {mount}/, or this login has no rights there: check the store's `path`, that KV v2 is enabled there, and the role's policy"
     )]
-    MountMissing {
-        mount: String,
-    },
+    MountMissing { mount: String },
     /// The mount is not KV version 2.
     #[error("{mount}/ is {found}, and Waypost needs KV version 2: check the store's `path`, or upgrade the mount")]
     WrongVersion {

@@ -11,9 +11,7 @@ use crate::api::condition::Reason;
 pub enum StoreRefusal {
     /// The store does not exist.
     #[error("{store} does not exist: create it, or correct the reference")]
-    NotFound {
-        store: StoreName,
-    },
+    NotFound { store: StoreName },
     /// Another controller serves the store; Waypost does not touch the resource.
     #[error("{store} is served by the controller of class {class:?}, not by this one")]
     OtherController {
@@ -23,10 +21,7 @@ pub enum StoreRefusal {
     },
     /// The store's conditions do not match this namespace.
     #[error("{store} does not serve namespace {namespace:?}: let its `spec.conditions` match the namespace")]
-    NotAllowed {
-        store: StoreName,
-        namespace: String,
-    },
+    NotAllowed { store: StoreName, namespace: String },
     /// The store uses something that this version does not support.
     #[error("{store} uses {what}, which is not supported by this version of Waypost: change the store")]
     Unsupported {

@@ -1,7 +1,7 @@
 //! Prints values as Go's `fmt` does: `Sprint`, `Sprintln`, `Sprintf`.
 
 mod directive;
-mod float;
+pub mod float;
 mod integer;
 mod printer;
 mod quote;

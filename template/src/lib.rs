@@ -24,7 +24,7 @@ pub use budget::Budget;
 pub use error::{Fault, Position};
 pub use template::Template;
 pub use value::{Data, Output};
-pub use yaml::keys_and_values;
+pub use yaml::{NoKeysAndValues, keys_and_values};
 
 /// The example of the README is run.
 #[cfg(doctest)]

@@ -23,6 +23,9 @@ fn s13_a_bomb_ends_at_a_bound_with_a_clear_error() {
     let deep = format!("{}x{}", "{{if true}}".repeat(200), "{{end}}".repeat(200));
     for bomb in [
         "{{range until 2000000}}{{end}}",
+        "{{$x := repeat 4000000 `x`}}{{$d := dict}}{{range $i := until 2000}}{{$_ := set $d (toString $i) (upper $x)}}{{end}}",
+        "{{$x := repeat 3000000 `x`}}{{$y := print $x `y`}}{{range until 100000}}{{$_ := contains $y $x}}{{end}}",
+        "{{$x := repeat 8000000 `x`}}{{range until 100000}}{{$_ := sha512sum $x}}{{end}}",
         "{{range until 5000}}{{range until 5000}}x{{end}}{{end}}",
         "{{repeat 1000000000 .password}}",
         "{{$x := .password}}{{range until 40}}{{$x = print $x $x}}{{end}}{{$x}}",

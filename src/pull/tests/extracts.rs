@@ -136,6 +136,9 @@ fn only_a_spec_that_names_every_key_may_rely_on_what_was_written_before() {
     assert!(!with("/dataFrom", json!([all("one")])));
     assert!(with("/target", json!({ "template": { "data": { "a": "{{ .password }}" } } })));
     assert!(!with("/target", json!({ "template": { "templateFrom": [{ "literal": "a: b" }] } })));
+    // It may change although the data does not.
+    let annotated = json!({ "template": { "metadata": { "annotations": { "a": "{{ .password }}" } } } });
+    assert!(!with("/target", annotated));
 }
 
 /// Each takes up to a MiB while the resource is reconciled.

@@ -116,3 +116,17 @@ fn a_template_makes_no_credential_of_the_cluster_and_no_label_of_ours() {
     }
     assert!(literal("{{ .password }}", "Data").contains("must render YAML"));
 }
+
+/// A store that was restored empty must not take a hundred targets at once because their keys are
+/// those of templates.
+#[test]
+fn what_a_template_made_counts_as_lost_with_its_values() {
+    let mut spec = spec_with("/target", json!({ "template": { "data": { "url": "{{ .password }}" } } }));
+    spec["target"]["deletionPolicy"] = json!("Delete");
+    let desired = desired(spec);
+    let live = Live { data: created(&desired, live_entry(1, ONE)).data, ..*standing(&desired, live_entry(1, ONE)) };
+    let observed = observed(&desired, EntryState::Deleted { version: 1 }, TargetState::Present(Box::new(live)));
+    let sought = super::super::absence::find(&desired, &observed.snapshots, &observed.target);
+    let lost = super::super::absence::by_store(sought, &BTreeMap::new());
+    assert_eq!(lost.into_values().collect::<Vec<_>>(), [super::super::absence::Absence::Loss]);
+}

@@ -6,6 +6,9 @@ use crate::functions::{Call, Function, Kind};
 use crate::syntax::node::Operand;
 use crate::value::{Type, Value};
 
+/// How many bytes of its texts a function reads in one step.
+const BYTES_A_STEP: usize = 1024;
+
 impl Walk<'_> {
     /// Calls a function. `input` is the result of the command before it, and the last argument.
     pub(super) fn call(
@@ -29,9 +32,13 @@ impl Walk<'_> {
             values.push(self.assigned(function.name, parameter(function, values.len()), input)?);
         }
         let Kind::Plain(run) = function.kind else { return Ok(Value::Nil) };
-        self.spend(1)?;
+        let read: usize = values.iter().filter_map(Value::as_text).map(|text| text.len()).sum();
+        self.spend(1 + read / BYTES_A_STEP)?;
         let mut call = Call { name: function.name, arguments: values, purse: &mut self.purse };
-        let result = run(&mut call);
+        let result = run(&mut call).and_then(|made| {
+            call.purse.make(made.as_text().map_or(0, |text| text.len()))?;
+            Ok(made)
+        });
         result.map_err(|problem| self.fault(problem))
     }
 

@@ -326,7 +326,7 @@ pub fn replaced(call: &mut Call<'_>, text: &[u8], old: &[u8], new: &[u8]) -> Res
 pub fn find(text: &[u8], part: &[u8]) -> Option<usize> {
     match part.is_empty() {
         true => Some(0),
-        false => text.windows(part.len()).position(|window| window == part),
+        false => memchr::memmem::find(text, part),
     }
 }
 
