@@ -321,8 +321,8 @@ impl Desired {
 }
 
 impl Desired {
-    /// Whether the spec alone decides which keys the target has, and its labels and annotations. Otherwise
-    /// these may change with a value, or go with it, and only the live target shows it.
+    /// Whether the spec alone decides which keys the target has, and its labels and annotations.
+    /// Otherwise these may change with a value, or go with it, and only the live target shows it.
     pub fn has_fixed_keys(&self) -> bool {
         let is_a_key = |part: &Rendering| part.part == Part::Data && matches!(part.makes, Makes::Value(_));
         self.entries.iter().all(|wanted| matches!(wanted.into, Into::Key(_)))
