@@ -94,19 +94,9 @@ impl Writer {
 pub fn push_string(text: &mut String, plain: &str, html: Html) {
     text.push('"');
     for character in plain.chars() {
-        match character {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\n' => text.push_str("\\n"),
-            '\r' => text.push_str("\\r"),
-            '\t' => text.push_str("\\t"),
-            '\u{8}' => text.push_str("\\b"),
-            '\u{c}' => text.push_str("\\f"),
-            '<' | '>' | '&' if html == Html::Plain => text.push(character),
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
-                text.push_str(&format!("\\u{:04x}", u32::from(character)));
-            }
-            other => text.push(other),
+        match waypost_template::json_escaped(character, html == Html::Escaped) {
+            Some(escape) => text.push_str(&escape),
+            None => text.push(character),
         }
     }
     text.push('"');

@@ -13,7 +13,7 @@ mod dicts;
 mod duration;
 mod encoding;
 mod hashes;
-mod json;
+pub mod json;
 mod jwk;
 mod keys;
 mod layout;

@@ -1,6 +1,7 @@
 //! JSON as Go's `encoding/json` reads and writes it, for bytes that need not be UTF-8. No library
 //! that we know reads those, or writes Go's escapes and numbers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::budget::Purse;
@@ -316,23 +317,33 @@ pub fn push_string(json: &mut Vec<u8>, text: &[u8], escapes_html: bool) {
     json.push(b'"');
     for (character, bytes) in go_text::spans(text) {
         let is_invalid = bytes.len() == 1 && !bytes[0].is_ascii();
-        match character {
+        match escaped(character, escapes_html) {
             _ if is_invalid => json.extend_from_slice(b"\\ufffd"),
-            '"' => json.extend_from_slice(b"\\\""),
-            '\\' => json.extend_from_slice(b"\\\\"),
-            '\u{8}' => json.extend_from_slice(b"\\b"),
-            '\u{c}' => json.extend_from_slice(b"\\f"),
-            '\n' => json.extend_from_slice(b"\\n"),
-            '\r' => json.extend_from_slice(b"\\r"),
-            '\t' => json.extend_from_slice(b"\\t"),
-            '<' | '>' | '&' if !escapes_html => json.extend_from_slice(bytes),
-            '<' | '>' | '&' | '\0'..='\u{1f}' | '\u{2028}' | '\u{2029}' => {
-                json.extend_from_slice(format!("\\u{:04x}", u32::from(character)).as_bytes());
-            }
-            _ => json.extend_from_slice(bytes),
+            Some(escape) => json.extend_from_slice(escape.as_bytes()),
+            None => json.extend_from_slice(bytes),
         }
     }
     json.push(b'"');
+}
+
+/// What Go's encoder writes in a JSON string in place of a character; `None` if it writes the
+/// character. `<`, `>` and `&` are escaped only if asked for.
+pub fn escaped(character: char, escapes_html: bool) -> Option<Cow<'static, str>> {
+    let escape = match character {
+        '"' => "\\\"",
+        '\\' => "\\\\",
+        '\u{8}' => "\\b",
+        '\u{c}' => "\\f",
+        '\n' => "\\n",
+        '\r' => "\\r",
+        '\t' => "\\t",
+        '<' | '>' | '&' if !escapes_html => return None,
+        '<' | '>' | '&' | '\0'..='\u{1f}' | '\u{2028}' | '\u{2029}' => {
+            return Some(Cow::Owned(format!("\\u{:04x}", u32::from(character))));
+        }
+        _ => return None,
+    };
+    Some(Cow::Borrowed(escape))
 }
 
 /// As JavaScript writes a number.
