@@ -65,8 +65,8 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("src", &["vaultrs", "rustify", "rustify_derive"], &["src/store/vault"]),
     ("src", &["reqwest"], &["src/store/vault"]),
     ("src", &["hyper"], &["src/store/vault", "src/cluster"]),
-    // What somebody writes in a manifest is compiled within a limit.
-    ("src", &["regex"], &["src/domain"]),
+    // What somebody writes in a manifest is compiled within a limit, and means what it means in Go.
+    ("src", &["regex"], &[]),
     // The model tests ask how many cases they play.
     ("src", &["std::env"], &["src/config.rs", "src/cli", "src/bin", "src/model_cases.rs"]),
     ("src/push/plan.rs", &["crate::cluster", "kube", "tokio", "async_trait", "std::time::Instant"], &[]),
@@ -156,11 +156,9 @@ fn is_test(file: &Path) -> bool {
 /// Texts that only one file may have: it does for all others what they do.
 const ONCE: &[(&str, &str, &str)] = &[
     ("_opt(", "", "kube takes any 404 for absence: read by Cluster::get"),
-    ("Regex::new", "", "compile by domain::expression, which has a limit"),
     ("watcher(", "", "open every watch by watch::open, which lists anew where a watch cannot be restarted"),
     ("watcher as", "src/watch/restart.rs", "open every watch by watch::open"),
     ("Controller::new(", "", "give a Controller the stream of watch::open"),
-    ("RegexBuilder::new", "src/domain/expression.rs", "compile by domain::expression, which has a limit"),
 ];
 
 #[test]

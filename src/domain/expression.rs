@@ -1,11 +1,8 @@
-//! Compiles all regular expressions of manifests, so that each has the same bound.
+//! Regular expressions of manifests, with an error that shows them: Go's syntax, each with the same
+//! bound.
 
-use regex::{Regex, RegexBuilder};
 use thiserror::Error;
-
-/// The memory, in bytes, of one compiled expression, and of the cache of its search. Each `\w`
-/// takes about 30 KiB, for the letters of all languages.
-const MAX_MEMORY: usize = 256 * 1024;
+use waypost_template::expression::Expression;
 
 /// A text that is not a regular expression, or is one that is too large. It is shown, because it is
 /// part of a manifest.
@@ -15,13 +12,12 @@ const MAX_MEMORY: usize = 256 * 1024;
 )]
 pub struct NoExpression(pub String);
 
-/// Compiles an expression of RE2's syntax.
+/// Compiles an expression of Go's syntax.
 ///
 /// # Errors
 /// [`NoExpression`].
-pub fn compile(text: &str) -> Result<Regex, NoExpression> {
-    let built = RegexBuilder::new(text).size_limit(MAX_MEMORY).dfa_size_limit(MAX_MEMORY).build();
-    built.map_err(|_says_the_same| NoExpression(text.to_owned()))
+pub fn compile(text: &str) -> Result<Expression, NoExpression> {
+    Expression::compile(text).map_err(|_says_the_same| NoExpression(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -33,8 +29,20 @@ mod tests {
         for usual in [r"team-\w+", r"[a-z]+-\d{2,5}", r".*-(prod|stage|test)", r"(?i)TEAM-\S+", r"\w+-\w+-\w+"] {
             assert!(compile(usual).is_ok(), "{usual}");
         }
-        for wrong in ["(", "a(?=b)", r"(a)\1", "(a{1000}){1000}", r"\w{200}", "[a-z]{1,9999}"] {
+        for wrong in ["(", "a(?=b)", r"(a)\1", "(a{1000}){1000}", r"\pL{200}", "[a-z]{1,9999}"] {
             assert_eq!(compile(wrong).err(), Some(NoExpression(wrong.to_owned())));
+        }
+    }
+
+    /// As in External Secrets Operator: whoever writes `\w` excludes such names there too.
+    #[test]
+    fn words_digits_and_spaces_are_those_of_ascii() {
+        let matches = |text: &str, name: &str| compile(text).unwrap().is_match(name);
+        assert!(matches(r"^\w\d\s$", "a1 ") && matches("é", "é") && matches(r"^\pL$", "é"));
+        for (text, name) in
+            [(r"^\w$", "é"), (r"^\d$", "٣"), (r"^\s$", "\u{a0}"), (r"^\w+\b", "éa"), ("^[[:word:]]$", "é")]
+        {
+            assert!(!matches(text, name), "{text} {name}");
         }
     }
 }

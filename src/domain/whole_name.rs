@@ -1,13 +1,13 @@
 //! Regular expressions for names of namespaces. They match the whole name: `team-a` must not match
 //! `evil-team-a2`.
 
-use regex::Regex;
+use waypost_template::expression::Expression;
 
 use super::expression::{NoExpression, compile};
 
 /// An expression that matches whole names.
 #[derive(Clone, Debug)]
-pub struct WholeName(Regex);
+pub struct WholeName(Expression);
 
 impl WholeName {
     /// Compiles an expression of RE2's syntax.
@@ -40,7 +40,9 @@ mod tests {
         for usual in [r"team-\w+", r"[a-z]+-\d{2,5}", r".*-(prod|stage|test)", r"(?i)TEAM-\S+", r"\w+-\w+-\w+"] {
             assert!(WholeName::parse(usual).is_ok(), "{usual}");
         }
-        for wrong in ["(", "(a{1000}){1000}", "a)|(b"] {
+        let word = WholeName::parse(r"team-\w+").unwrap();
+        assert!(word.is_match("team-a") && !word.is_match("team-é"));
+        for wrong in ["(", "(a{1000}){1000}", "a)|(b", r"\Qa"] {
             assert_eq!(WholeName::parse(wrong).err(), Some(NoExpression(wrong.to_owned())));
         }
     }

@@ -4,10 +4,15 @@
 //! `\b` know ASCII only, a brace that repeats nothing is a brace, and classes have no operators. An
 //! expression that Go refuses is refused here.
 
+mod replacement;
+
+pub use replacement::Part;
+
 use regex::{Regex, RegexBuilder};
 use thiserror::Error;
 
-/// The memory, in bytes, of one compiled expression, and of the cache of its search.
+/// The memory, in bytes, of one compiled expression, and of the cache of its search. A class of the
+/// letters of all languages takes about 30 KiB.
 const MAX_MEMORY: usize = 256 * 1024;
 /// How often a part may be repeated, with what is around it.
 const MOST_REPETITIONS: u32 = 1000;
@@ -44,15 +49,21 @@ impl Expression {
         &self.regex
     }
 
-    /// The number of the first group of this name.
-    pub fn group(&self, name: &str) -> Option<usize> {
-        self.names.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
+    /// Whether it matches anywhere in the text.
+    pub fn is_match(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+
+    /// What a replacement of its matches is made of, with Go's `$1`, `${name}` and `$$`.
+    pub fn parts(&self, replacement: &[u8]) -> Vec<Part> {
+        replacement::parts(replacement, &self.names)
     }
 }
 
 /// The translation, and the names of its groups; `None` if it is no expression.
 fn translate(pattern: &str) -> Option<(String, Vec<(String, usize)>)> {
-    let mut parser = Parser { rest: pattern, text: String::new(), names: Vec::new(), groups: 0, depth: 0 };
+    let mut parser =
+        Parser { rest: pattern, text: String::new(), names: Vec::new(), groups: 0, depth: 0, is_swapped: false };
     parser.alternatives()?;
     parser.rest.is_empty().then_some((parser.text, parser.names))
 }
@@ -63,6 +74,8 @@ struct Parser<'p> {
     names: Vec<(String, usize)>,
     groups: usize,
     depth: usize,
+    /// Whether `*?` takes much and `*` little: the flag `U`.
+    is_swapped: bool,
 }
 
 impl Parser<'_> {
@@ -80,11 +93,8 @@ impl Parser<'_> {
                     last = None;
                 }
                 '*' | '+' | '?' => {
-                    self.take(1);
                     let repeated = last.filter(|last| !last.is_repetition)?;
-                    self.text.push(character);
-                    self.laziness();
-                    last = Some(Last { is_repetition: true, repetitions: repeated.repetitions });
+                    last = Some(self.repeat(repeated, 1, repeated.repetitions));
                 }
                 '{' if let Some((least, greatest, length)) = repetition(self.rest) => {
                     let repeated = last.filter(|last| !last.is_repetition)?;
@@ -94,27 +104,51 @@ impl Parser<'_> {
                     if !is_order || least > MOST_REPETITIONS || repetitions > MOST_REPETITIONS {
                         return None;
                     }
-                    self.text.push_str(&self.rest[..length]);
-                    self.take(length);
-                    self.laziness();
                     most = most.max(repetitions);
-                    last = Some(Last { is_repetition: true, repetitions });
+                    last = Some(self.repeat(repeated, length, repetitions));
                 }
                 _ => {
-                    let repetitions = self.atom(character)?;
-                    most = most.max(repetitions.unwrap_or(1));
-                    // Flags can be repeated by nothing.
-                    last = repetitions.map(|repetitions| Last { is_repetition: false, repetitions });
+                    let start = self.text.len();
+                    last = match self.atom(character)? {
+                        Some(Atom { last, repetitions }) => {
+                            most = most.max(repetitions);
+                            let (start, end) = (start + last, self.text.len());
+                            Some(Last { start, end, is_swapped: self.is_swapped, is_repetition: false, repetitions })
+                        }
+                        // What follows repeats what stands before.
+                        None => last.map(|last| Last { is_repetition: false, ..last }),
+                    };
                 }
             }
         }
         Some(most)
     }
 
-    /// Anything that can be repeated; `Some(None)` for flags.
-    fn atom(&mut self, character: char) -> Option<Option<u32>> {
+    /// Writes a repetition, which has this length, after what it repeats.
+    fn repeat(&mut self, what: Last, length: usize, repetitions: u32) -> Last {
+        let quantifier = &self.rest[..length];
+        self.take(length);
+        let has_mark = self.rest.starts_with('?');
+        self.take(usize::from(has_mark));
+        let (start, before) = (what.start, self.text.len());
+        if what.end == before {
+            self.text.push_str(quantifier);
+            self.text.push_str(if has_mark { "?" } else { "" });
+        } else {
+            // There are flags between. They decide how much it takes, and nothing else of it.
+            let mark = if has_mark == (what.is_swapped == self.is_swapped) { "?" } else { "" };
+            self.text.insert_str(what.end, &format!("){quantifier}{mark}"));
+            self.text.insert_str(start, "(?:");
+        }
+        let end = what.end + self.text.len() - before;
+        Last { start, end, is_swapped: what.is_swapped, is_repetition: true, repetitions }
+    }
+
+    /// Anything that can be repeated; `Some(None)` for what cannot: flags, and an empty quotation.
+    fn atom(&mut self, character: char) -> Option<Option<Atom>> {
         match character {
             '(' => return self.group(),
+            '\\' if self.rest.starts_with("\\Q") => return Some(self.quotation()),
             '[' => self.class()?,
             '.' | '^' | '$' => {
                 self.take(1);
@@ -126,10 +160,11 @@ impl Parser<'_> {
                 self.literal(other);
             }
         }
-        Some(Some(1))
+        Some(Some(Atom { last: 0, repetitions: 1 }))
     }
 
-    fn group(&mut self) -> Option<Option<u32>> {
+    fn group(&mut self) -> Option<Option<Atom>> {
+        let was_swapped = self.is_swapped;
         self.depth += 1;
         if self.depth > DEEPEST {
             return None;
@@ -147,6 +182,8 @@ impl Parser<'_> {
             if !are_flags(flags, after.starts_with(':')) {
                 return None;
             }
+            let (on, off) = flags.split_once('-').unwrap_or((flags, ""));
+            self.is_swapped = (self.is_swapped || on.contains('U')) && !off.contains('U');
             self.text.push_str("(?");
             self.text.push_str(flags);
             let ends = after.starts_with(')');
@@ -165,18 +202,25 @@ impl Parser<'_> {
         self.rest = self.rest.strip_prefix(')')?;
         self.text.push(')');
         self.depth -= 1;
-        Some(Some(repetitions))
+        self.is_swapped = was_swapped;
+        Some(Some(Atom { last: 0, repetitions }))
+    }
+
+    /// A repetition after it repeats its last character.
+    fn quotation(&mut self) -> Option<Atom> {
+        let quoted = &self.rest[2..];
+        let (literal, after) = quoted.split_once("\\E").unwrap_or((quoted, ""));
+        self.rest = after;
+        let (start, mut last) = (self.text.len(), None);
+        for character in literal.chars() {
+            last = Some(self.text.len() - start);
+            self.literal(character);
+        }
+        last.map(|last| Atom { last, repetitions: 1 })
     }
 
     /// Outside of a class.
     fn escape(&mut self) -> Option<()> {
-        if let Some(quoted) = self.rest.strip_prefix("\\Q") {
-            let (literal, after) = quoted.split_once("\\E").unwrap_or((quoted, ""));
-            self.rest = after;
-            // A repetition after it repeats its last character.
-            literal.chars().for_each(|character| self.literal(character));
-            return Some(());
-        }
         let kind = self.rest.chars().nth(1)?;
         match kind {
             'A' | 'z' | 'B' => {
@@ -283,10 +327,10 @@ impl Parser<'_> {
                 return Some(());
             }
             is_first = false;
-            if self.rest.starts_with("[:")
-                && let Some(end) = self.rest.find(":]")
+            if let Some(inner) = self.rest.strip_prefix("[:")
+                && let Some(length) = inner.find(":]")
             {
-                self.posix_class(end)?;
+                self.posix_class(length + 2)?;
                 continue;
             }
             let kind = self.rest.strip_prefix('\\').and_then(|after| after.chars().next());
@@ -358,20 +402,27 @@ impl Parser<'_> {
         self.text.push(character);
     }
 
-    fn laziness(&mut self) {
-        if self.rest.starts_with('?') {
-            self.take(1);
-            self.text.push('?');
-        }
-    }
-
     fn take(&mut self, length: usize) {
         self.rest = &self.rest[length..];
     }
 }
 
+/// What can be repeated.
+#[derive(Clone, Copy)]
+struct Atom {
+    /// Where in its translation begins what a repetition repeats.
+    last: usize,
+    /// The most repetitions of any of its parts.
+    repetitions: u32,
+}
+
+/// What a repetition would repeat: its place in the translation.
 #[derive(Clone, Copy)]
 struct Last {
+    start: usize,
+    end: usize,
+    /// [`Parser::is_swapped`] there.
+    is_swapped: bool,
     is_repetition: bool,
     repetitions: u32,
 }
@@ -431,6 +482,13 @@ mod tests {
             (r"(?P<n>a)(?<n>b)", "(a)(b)"),
             (r"\101\x{41}\x41", "AAA"),
             (r"[[:alpha:]]\bx", r"[[:alpha:]](?-u:\b)x"),
+            ("[[:]x]", r"[\[\:]x\]"),
+            ("ab(?i)+c", "a(?:b)+(?i)c"),
+            ("a*(?U)*", "(?:a*)*?(?U)"),
+            ("(?U)a(?-U)*?", "(?U)(?:a)*(?-U)"),
+            ("(?U:a)(?i)*?", "(?:(?U:a))*?(?i)"),
+            (r"\Qab\E(?s){2}", "a(?:b){2}(?s)"),
+            (r"a\Q\E*", "a*"),
         ] {
             assert_eq!(translate(go).map(|(text, _)| text).as_deref(), Some(rust), "{go}");
         }
@@ -443,6 +501,9 @@ mod tests {
             "a++",
             "*",
             "a|*",
+            "(?i)*",
+            "a|(?i)*",
+            "a(?i)*+",
             "(",
             ")",
             "[a",
@@ -461,11 +522,5 @@ mod tests {
         ] {
             assert_eq!(Expression::compile(wrong).err(), Some(NoExpression), "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_group_is_found_by_its_first_name() {
-        let expression = Expression::compile("(a)(?P<n>b)(?P<n>c)").unwrap();
-        assert_eq!((expression.group("n"), expression.group("m")), (Some(2), None));
     }
 }

@@ -6,7 +6,7 @@ use regex::Regex;
 
 use super::{Call, Function, fixed};
 use crate::error::Problem;
-use crate::expression::Expression;
+use crate::expression::{Expression, Part};
 use crate::go_text;
 use crate::value::{List, Text, Type, Value};
 
@@ -134,30 +134,41 @@ fn find_all(call: &mut Call<'_>) -> Result<Value, Problem> {
 }
 
 fn replace(call: &mut Call<'_>) -> Result<Value, Problem> {
-    let with = call.text(2);
-    let references = with.iter().filter(|byte| **byte == b'$').count();
-    replaced(call, |call, expression, subject, range| {
-        call.purse.step(1 + references)?;
+    let (expression, subject, with) = (compiled(call)?, Subject::of(call.text(1)), call.text(2));
+    let parts = expression.parts(&with);
+    replaced(call, &expression, &subject, |call, range| {
+        call.purse.step(parts.len())?;
         let captures = expression.regex().captures_at(subject.text(), range.start);
-        let group = |index: usize| Some(subject.part(captures.as_ref()?.get(index)?.range()));
-        Ok(expanded(&with, &group, &|name| group(expression.group(name)?)))
+        let group = |number: &usize| captures.as_ref()?.get(*number);
+        let mut instead = Vec::new();
+        for part in &parts {
+            match part {
+                Part::Text(range) => instead.extend_from_slice(&with[range.clone()]),
+                Part::Groups(numbers) => {
+                    let found = numbers.iter().find_map(group);
+                    instead.extend_from_slice(found.map_or(&[], |found| subject.part(found.range())));
+                }
+            }
+        }
+        Ok(instead)
     })
 }
 
 fn replace_literally(call: &mut Call<'_>) -> Result<Value, Problem> {
-    let with = call.text(2);
-    replaced(call, |_, _, _, _| Ok(with.to_vec()))
+    let (expression, subject, with) = (compiled(call)?, Subject::of(call.text(1)), call.text(2));
+    replaced(call, &expression, &subject, |_, _| Ok(with.to_vec()))
 }
 
 /// The text with each match replaced.
 fn replaced(
     call: &mut Call<'_>,
-    by: impl Fn(&mut Call<'_>, &Expression, &Subject, &Range<usize>) -> Result<Vec<u8>, Problem>,
+    expression: &Expression,
+    subject: &Subject,
+    by: impl Fn(&mut Call<'_>, &Range<usize>) -> Result<Vec<u8>, Problem>,
 ) -> Result<Value, Problem> {
-    let (expression, subject) = (compiled(call)?, Subject::of(call.text(1)));
     let (mut result, mut done) = (Vec::new(), 0);
     for range in subject.matches(expression.regex()) {
-        let instead = by(call, &expression, &subject, &range)?;
+        let instead = by(call, &range)?;
         call.purse.make(range.start - done + instead.len())?;
         result.extend_from_slice(subject.part(done..range.start));
         result.extend_from_slice(&instead);
@@ -165,56 +176,6 @@ fn replaced(
     }
     result.extend_from_slice(subject.part(done..subject.text().len()));
     Ok(Value::text(result))
-}
-
-/// Go's `$1`, `${name}` and `$$`. What is no group is empty.
-fn expanded<'s>(
-    with: &[u8],
-    by_index: &dyn Fn(usize) -> Option<&'s [u8]>,
-    by_name: &dyn Fn(&str) -> Option<&'s [u8]>,
-) -> Vec<u8> {
-    let mut result = Vec::new();
-    let mut rest = with;
-    while let Some(dollar) = rest.iter().position(|byte| *byte == b'$') {
-        result.extend_from_slice(&rest[..dollar]);
-        rest = &rest[dollar..];
-        if let Some(after) = rest.strip_prefix(b"$$") {
-            result.push(b'$');
-            rest = after;
-            continue;
-        }
-        let Some((name, after)) = reference(&rest[1..]) else {
-            result.push(b'$');
-            rest = &rest[1..];
-            continue;
-        };
-        let is_index = name.bytes().all(|byte| byte.is_ascii_digit()) && (name.len() == 1 || !name.starts_with('0'));
-        let group = match is_index {
-            true => name.parse().ok().and_then(by_index),
-            false => by_name(name),
-        };
-        result.extend_from_slice(group.unwrap_or_default());
-        rest = after;
-    }
-    result.extend_from_slice(rest);
-    result
-}
-
-/// The name after a dollar sign, and what follows it.
-fn reference(text: &[u8]) -> Option<(&str, &[u8])> {
-    let (inner, has_brace) = match text.strip_prefix(b"{") {
-        Some(inner) => (inner, true),
-        None => (text, false),
-    };
-    let is_word = |character: char| character == '_' || go_text::is_letter(character) || go_text::is_digit(character);
-    let length: usize =
-        go_text::spans(inner).take_while(|(character, _)| is_word(*character)).map(|(_, bytes)| bytes.len()).sum();
-    let (name, after) = inner.split_at(length);
-    let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty())?;
-    match has_brace {
-        true => Some((name, after.strip_prefix(b"}")?)),
-        false => Some((name, after)),
-    }
 }
 
 /// Go's `Regexp.Split`.
