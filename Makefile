@@ -43,11 +43,15 @@ lint: prerequisites ## Check formatting, clippy, go vet, and that one TLS provid
 	cd e2e/oracle && go vet ./...
 	cd e2e/tied && go vet ./...
 
-generate: programs ## Write what is generated: CRDs, admission policies, reference pages
+generate: programs ## Write what is generated: CRDs, admission policies, reference pages, and Go's answers for tests
 	$(PROGRAMS)/waypost-generate
+	cd e2e/oracle && go run . -corpus ../../template/tests/corpus
+	cd e2e/oracle && go run ./paths ../../tests/json-path/corpus.json
 
 verify: programs ## Check that what is generated is current
 	$(PROGRAMS)/waypost-generate --check
+	cd e2e/oracle && go run . -corpus ../../template/tests/corpus -check
+	cd e2e/oracle && go run ./paths -check ../../tests/json-path/corpus.json
 
 test: programs ## Run all tests; the control plane's first build takes some minutes, once per machine
 	@$(E2E) provision --tests >/dev/null
@@ -59,8 +63,14 @@ test-fast: prerequisites ## Run the tests that need no servers
 model: prerequisites ## Play random sequences of edits, faults and races (CASES=2000) against the models of the tests
 	WAYPOST_MODEL_CASES=$(or $(CASES),2000) cargo test --workspace --lib --locked model_
 
-oracle: prerequisites ## Compare the template engine with Go's own on its corpus, family by family
-	cargo test --package waypost-template --test oracle --locked -- --nocapture
+oracle: prerequisites ## Compare the template engine with Go's own, function by function; CASES=100000 SEED=7 for that many random templates
+ifdef CASES
+	cargo build --workspace --example oracle --locked
+	cd e2e/oracle && go build -o $(abspath $(PROGRAMS))/oracle .
+	$(PROGRAMS)/examples/oracle $(abspath $(PROGRAMS))/oracle $(CASES) $(or $(SEED),1)
+else
+	cargo test --workspace --test oracle --locked -- --nocapture
+endif
 
 mutants: programs ## Bring known faults back, one at a time, and say whether the tests notice; ONLY=word for some of them, RESUME=1 without those caught last time
 	@$(E2E) mutants $(if $(ONLY),--only "$(ONLY)") $(if $(RESUME),--resume)
@@ -77,9 +87,9 @@ lab-down: programs ## Stop them
 lab-status: programs ## Say whether they run, and how to use them
 	@$(E2E) lab status
 
-bench: provision ## Measure on real servers; prints a table and JSON
-	cargo build --release --bin waypost
-	cargo run --quiet --release --package waypost-e2e -- bench
+bench: provision ## Measure on real servers; prints a table and JSON; ONLY=template, fleet, propagation or publishing for a part
+	$(if $(filter template,$(ONLY)),,cargo build --release --bin waypost)
+	$(if $(ONLY),BENCH_ONLY=$(ONLY)) cargo run --quiet --release --package waypost-e2e -- bench
 
 run: lab-up ## Run the controller of this checkout against the running lab
 	KUBECONFIG=$$($(E2E) lab controller-kubeconfig) $(PROGRAMS)/waypost controller --log-format text

@@ -1,36 +1,38 @@
 package main
 
 import (
-	_ "embed"
 	"encoding/json"
 	"fmt"
 	"io"
 	"time"
 )
 
-//go:embed bench/my.cnf.tmpl
-var benchTemplate []byte
+// measured is what a render took on average, and its output.
+type measured struct {
+	Nanoseconds int64  `json:"nanoseconds"`
+	Output      []byte `json:"output"`
+}
 
-//go:embed bench/values.json
-var benchValues []byte
-
-// measure parses once and prints how long a render takes on average.
-func measure(output io.Writer, times int) error {
-	parsed, err := parse(benchTemplate)
+// measure reads one question, parses its template once and renders it so many times.
+func measure(input io.Reader, output io.Writer, times int) error {
+	var asked question
+	if err := json.NewDecoder(input).Decode(&asked); err != nil {
+		return fmt.Errorf("read a question: %w", err)
+	}
+	parsed, err := parse(asked.Template)
 	if err != nil {
 		return err
 	}
-	var values map[string]string
-	if err := json.Unmarshal(benchValues, &values); err != nil {
-		return err
-	}
+	values := texts(asked.Data)
+	rendered := &stoppable{}
 	start := time.Now()
 	for range times {
 		// Each gets a new buffer, as in the operator.
-		if err := parsed.Execute(&stoppable{}, values); err != nil {
+		rendered = &stoppable{}
+		if err := parsed.Execute(rendered, values); err != nil {
 			return err
 		}
 	}
-	_, err = fmt.Fprintf(output, "%d\n", time.Since(start).Nanoseconds()/int64(times))
-	return err
+	taken := time.Since(start).Nanoseconds() / int64(times)
+	return json.NewEncoder(output).Encode(measured{taken, rendered.bytes()})
 }

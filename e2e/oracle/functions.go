@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/hex"
+	"maps"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -20,6 +22,19 @@ func functions() template.FuncMap {
 		all[name] = function
 	}
 	return all
+}
+
+// builtIn are Go's own functions, which sprig and the operator add to.
+var builtIn = []string{
+	"and", "call", "eq", "ge", "gt", "html", "index", "js", "le", "len", "lt", "ne", "not", "or", "print", "printf",
+	"println", "slice", "urlquery",
+}
+
+// functionNames are what a template may call, sorted.
+func functionNames() []string {
+	names := append(slices.Collect(maps.Keys(functions())), builtIn...)
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 var own = template.FuncMap{

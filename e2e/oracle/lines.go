@@ -54,7 +54,7 @@ func answerLines[Q, A any](questions io.Reader, answers io.Writer, reply func(Q)
 }
 
 func rendering(asked question) answer {
-	result := render(asked.Template, texts(asked.Data), limit)
+	result := prepare(asked.Template).render(texts(asked.Data), limit)
 	if result.stage != "" {
 		return answer{ID: asked.ID, Error: result.stage, Message: result.message}
 	}

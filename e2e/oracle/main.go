@@ -13,7 +13,9 @@ package main
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
+	"runtime"
 	"time"
 	// Zones must not depend on the machine.
 	_ "time/tzdata"
@@ -21,35 +23,59 @@ import (
 
 func main() {
 	properties := flag.Bool("properties", false, "look up gjson paths instead: {id, json, path} on each line")
-	corpus := flag.String("corpus", "", "`folder` of YAML cases whose golden answers are written to its golden/")
+	corpus := flag.String("corpus", "", "`folder` of YAML cases: write its generated.yaml, and the answers to all cases to its golden/")
+	check := flag.Bool("check", false, "write nothing: fail if what is kept in the corpus is another")
 	fixtures := flag.String("fixtures", "", "new `folder` for fresh keys, certificates and stores")
 	generate := flag.Int("generate", 0, "print this `number` of random cases as lines of JSON")
 	seed := flag.Uint64("seed", 1, "of the random cases")
 	asYAML := flag.Bool("yaml", false, "print random cases as a file of the corpus")
-	bench := flag.Int("bench", 0, "render a template of 2 KiB this `number` of times and print ns per render")
+	asWaypost := flag.Bool("as-waypost", false, "let functions differ in what Waypost does differently on purpose")
+	bench := flag.Int("bench", 0, "read one question, render it this `number` of times and print ns per render")
 	flag.Parse()
 	// The operator's image has no time zone. A machine that has one must not change an answer.
 	time.Local = time.UTC
 
+	if *asWaypost {
+		maps.Copy(own, onPurpose)
+	}
+	go guardMemory()
 	var err error
 	switch {
 	case flag.NArg() > 0:
 		err = fmt.Errorf("it takes no arguments, only flags: see -help")
 	case *properties:
 		err = answerLines(os.Stdin, os.Stdout, property)
+	case *corpus != "" && *check:
+		err = checkCorpus(*corpus)
 	case *corpus != "":
-		err = writeGolden(*corpus)
+		err = writeCorpus(*corpus)
 	case *fixtures != "":
 		err = writeFixtures(*fixtures)
 	case *generate > 0:
 		err = printRandomCases(os.Stdout, *generate, *seed, *asYAML)
 	case *bench > 0:
-		err = measure(os.Stdout, *bench)
+		err = measure(os.Stdin, os.Stdout, *bench)
 	default:
 		err = answerLines(os.Stdin, os.Stdout, rendering)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "oracle:", err)
 		os.Exit(1)
+	}
+}
+
+// memoryLimit is more than any template of a test needs.
+const memoryLimit = 4 << 30
+
+// guardMemory ends this process before a template that cannot be stopped takes all of the machine's
+// memory.
+func guardMemory() {
+	for range time.Tick(100 * time.Millisecond) {
+		var used runtime.MemStats
+		runtime.ReadMemStats(&used)
+		if used.HeapAlloc > memoryLimit {
+			fmt.Fprintf(os.Stderr, "oracle: a template takes more than %d GiB\n", memoryLimit>>30)
+			os.Exit(1)
+		}
 	}
 }

@@ -9,11 +9,12 @@ import (
 	"time"
 )
 
-// How long a template may run. In the corpus one makes an RSA key, which takes as long as chance
-// has it.
+// How long a template may run. A random one that takes long is left out. In the corpus one makes an
+// RSA key, which takes as long as chance has it.
 const (
-	limit       = 5 * time.Second
-	corpusLimit = time.Minute
+	limit          = 5 * time.Second
+	generatorLimit = time.Second
+	corpusLimit    = time.Minute
 )
 
 // result is an output, or the stage ("parse" or "exec") that failed and why.
@@ -22,27 +23,42 @@ type result struct {
 	stage, message string
 }
 
-// render parses and executes a template as the operator does. It comes back after the limit in any
-// case. Go cannot stop a goroutine: one that still runs then is stopped by its next write, and one
-// that writes nothing goes on until this process ends.
-func render(text []byte, data map[string]string, limit time.Duration) result {
+// prepared is a parsed template, or why there is none.
+type prepared struct {
+	template *template.Template
+	failure  string
+}
+
+func prepare(text []byte) (ready prepared) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			ready = prepared{failure: fmt.Sprint("panic: ", cause)}
+		}
+	}()
+	parsed, err := parse(text)
+	if err != nil {
+		return prepared{failure: err.Error()}
+	}
+	return prepared{template: parsed}
+}
+
+// render executes a template as the operator does. It comes back after the limit in any case. Go
+// cannot stop a goroutine: one that still runs then is stopped by its next write, and one that
+// writes nothing goes on until this process ends.
+func (p prepared) render(data map[string]string, limit time.Duration) result {
+	if p.template == nil {
+		return result{stage: "parse", message: p.failure}
+	}
 	output := &stoppable{}
 	finished := make(chan result, 1)
 	go func() {
-		stage := "parse"
 		defer func() {
 			if cause := recover(); cause != nil {
-				finished <- result{stage: stage, message: fmt.Sprint("panic: ", cause)}
+				finished <- result{stage: "exec", message: fmt.Sprint("panic: ", cause)}
 			}
 		}()
-		parsed, err := parse(text)
-		if err != nil {
-			finished <- result{stage: stage, message: err.Error()}
-			return
-		}
-		stage = "exec"
-		if err := parsed.Execute(output, data); err != nil {
-			finished <- result{stage: stage, message: err.Error()}
+		if err := p.template.Execute(output, data); err != nil {
+			finished <- result{stage: "exec", message: err.Error()}
 			return
 		}
 		finished <- result{output: output.bytes()}

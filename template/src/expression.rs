@@ -223,12 +223,12 @@ impl Parser<'_> {
     fn escape(&mut self) -> Option<()> {
         let kind = self.rest.chars().nth(1)?;
         match kind {
-            'A' | 'z' | 'B' => {
+            'A' | 'z' => {
                 self.text.push_str(&self.rest[..2]);
                 self.take(2);
             }
-            'b' => {
-                self.text.push_str("(?-u:\\b)");
+            'b' | 'B' => {
+                self.text.push_str(if kind == 'b' { "(?-u:\\b)" } else { "(?-u:\\B)" });
                 self.take(2);
             }
             'd' | 'D' | 's' | 'S' | 'w' | 'W' => {
@@ -482,6 +482,7 @@ mod tests {
             (r"(?P<n>a)(?<n>b)", "(a)(b)"),
             (r"\101\x{41}\x41", "AAA"),
             (r"[[:alpha:]]\bx", r"[[:alpha:]](?-u:\b)x"),
+            (r"\Bé", r"(?-u:\B)é"),
             ("[[:]x]", r"[\[\:]x\]"),
             ("ab(?i)+c", "a(?:b)+(?i)c"),
             ("a*(?U)*", "(?:a*)*?(?U)"),

@@ -80,6 +80,11 @@ pub fn nearest(name: &str) -> Option<String> {
     error::nearest(name, TABLE.keys().copied())
 }
 
+/// The names of all functions, sorted.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.keys().copied()
+}
+
 static TABLE: LazyLock<BTreeMap<&'static str, &'static Function>> = LazyLock::new(|| {
     // A later one replaces an earlier one: Sprig's `slice` is not Go's.
     let all = [

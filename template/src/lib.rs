@@ -23,6 +23,7 @@ mod yaml;
 pub use budget::Budget;
 pub use error::{Fault, Position};
 pub use functions::json::escaped as json_escaped;
+pub use functions::names as function_names;
 pub use template::Template;
 pub use value::{Data, Output};
 pub use yaml::{NoKeysAndValues, keys_and_values};

@@ -1,5 +1,5 @@
 //! Bounds of the functions for passwords, keys and certificates (S13), and that their errors quote
-//! nothing. What they give is compared with Go's answers in `oracle.rs`.
+//! nothing. What they give is compared with Go's answers in `oracle/main.rs`.
 
 use std::fs;
 use std::path::Path;

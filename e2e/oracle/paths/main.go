@@ -2,7 +2,8 @@
 //
 //	go run ./paths ../../tests/json-path/corpus.json
 //
-// With -count, -seed and -only it generates others, for a longer comparison.
+// With -check it compares the file instead. With -count, -seed and -only it generates others, for a
+// longer comparison.
 package main
 
 import (
@@ -51,6 +52,7 @@ func main() {
 	count := flag.Int("count", 300, "how many cases to generate")
 	seed := flag.Int64("seed", 20240229, "the seed of the generated cases")
 	only := flag.Bool("only", false, "leave out the chosen cases")
+	check := flag.Bool("check", false, "write nothing: fail if the file has other answers")
 	flag.Parse()
 	if flag.NArg() != 1 {
 		fmt.Fprintln(os.Stderr, "name the file to write")
@@ -74,15 +76,30 @@ func main() {
 			}
 		}
 	}
-	if err := write(flag.Arg(0), cases.documents); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	text, err := written(cases.documents)
+	switch {
+	case err != nil:
+	case *check:
+		err = compare(flag.Arg(0), text)
+	default:
+		err = os.WriteFile(flag.Arg(0), text, 0o644)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "paths:", err)
 		os.Exit(1)
 	}
-	fmt.Printf("%d cases\n", cases.cases)
 }
 
-// write puts each document on a line of its own, so that a change of the corpus can be read.
-func write(name string, documents []*document) error {
+func compare(name string, text []byte) error {
+	kept, err := os.ReadFile(name)
+	if err == nil && !bytes.Equal(kept, text) {
+		return fmt.Errorf("%s differs from what gjson answers; run `make generate`", name)
+	}
+	return err
+}
+
+// written puts each document on a line of its own, so that a change of the corpus can be read.
+func written(documents []*document) ([]byte, error) {
 	var text bytes.Buffer
 	text.WriteString("[")
 	for position, each := range documents {
@@ -94,10 +111,10 @@ func write(name string, documents []*document) error {
 		encoder := json.NewEncoder(&line)
 		encoder.SetEscapeHTML(false)
 		if err := encoder.Encode(each); err != nil {
-			return err
+			return nil, err
 		}
 		text.Write(bytes.TrimRight(line.Bytes(), "\n"))
 	}
 	text.WriteString("\n]\n")
-	return os.WriteFile(name, text.Bytes(), 0o644)
+	return text.Bytes(), nil
 }

@@ -221,7 +221,7 @@ impl<'c, 't> Words<'c, 't> {
         let Some(first) = self.rest.first() else { return (Word::Nothing, &[]) };
         let (kind, length) = match &first.character {
             first if is_connector(*first) => (Word::Connector, self.run(is_connector)),
-            first if is_punctuation(*first) => (Word::Punctuation, self.run(is_punctuation)),
+            first if go_text::is_punctuation(*first) => (Word::Punctuation, self.run(go_text::is_punctuation)),
             first if go_text::is_upper(*first) => (Word::Upper, self.upper()),
             first if is_alphabet(*first) => (Word::Letters, self.run(is_small)),
             first if go_text::is_number(*first) => (Word::Number, self.run(go_text::is_number)),
@@ -248,10 +248,6 @@ impl<'c, 't> Words<'c, 't> {
     }
 }
 
-fn is_punctuation(character: char) -> bool {
-    go_text::is_punctuation(character) && !is_connector(character)
-}
-
 fn is_small(character: char) -> bool {
     is_alphabet(character) && !go_text::is_upper(character)
 }
@@ -264,5 +260,6 @@ fn is_alphabet(character: char) -> bool {
 }
 
 fn is_other(character: char) -> bool {
-    !is_connector(character) && !is_punctuation(character) && !is_alphabet(character) && !go_text::is_number(character)
+    let is_word = is_alphabet(character) || go_text::is_number(character);
+    !is_word && !is_connector(character) && !go_text::is_punctuation(character)
 }

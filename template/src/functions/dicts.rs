@@ -123,11 +123,11 @@ fn dig(call: &mut Call<'_>) -> Result<Value, Problem> {
     if keys.is_empty() {
         return call.refuse("takes keys, a default and a dict");
     }
+    if let Some(key) = keys.iter().find(|key| key.as_text().is_none()) {
+        return call.refuse(format!("a key is a string, and not {}", key.kind_name()));
+    }
     let mut found = from.clone();
-    for key in keys {
-        let Value::Text(key) = key else {
-            return call.refuse(format!("a key is a string, and not {}", key.kind_name()));
-        };
+    for key in keys.iter().filter_map(Value::as_text) {
         let Value::Map(map) = &found else {
             return call.refuse(format!("{} has no keys", found.kind_name()));
         };

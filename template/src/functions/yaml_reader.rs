@@ -13,19 +13,31 @@ use crate::value::{Text, Value};
 /// The first document as JSON has it; `None` if the text is no YAML, or JSON has no such value.
 pub fn read(text: &[u8], purse: &mut Purse) -> Result<Option<Value>, Problem> {
     let Ok(text) = std::str::from_utf8(text) else { return Ok(None) };
-    let events: Result<Vec<Event<'_>>, _> =
-        Parser::new_from_str(text).map(|next| next.map(|(event, _)| event)).collect();
-    let Ok(events) = events else { return Ok(None) };
-    let is_node = |event: &Event<'_>| !matches!(event, Event::Comment(..) | Event::Anchor(..));
-    let events: Vec<Event<'_>> = events.into_iter().filter(is_node).collect();
+    let (events, is_cut) = first_document(text);
     let mut reader = Reader { events: &events, at: 0, anchors: BTreeMap::new(), purse };
     while let Some(Event::StreamStart | Event::DocumentStart(..)) = reader.peek() {
         reader.at += 1;
     }
     match reader.peek() {
+        None if is_cut => Ok(None),
         None | Some(Event::StreamEnd | Event::DocumentEnd) => Ok(Some(Value::Nil)),
         Some(_) => reader.node().map(|node| node.map(|node| node.value)),
     }
+}
+
+/// The events of the first document, and whether they end because the text is no YAML. What is wrong
+/// after the document is not looked at.
+fn first_document(text: &str) -> (Vec<Event<'_>>, bool) {
+    let mut events = Vec::new();
+    for next in Parser::new_from_str(text) {
+        match next {
+            Err(_names_the_text) => return (events, true),
+            Ok((Event::Comment(..) | Event::Anchor(..), _)) => {}
+            Ok((Event::DocumentEnd, _)) => break,
+            Ok((event, _)) => events.push(event),
+        }
+    }
+    (events, false)
 }
 
 /// A value, and the text that it is as a key.
