@@ -11,8 +11,18 @@ async fn every_scenario_gives_its_figures() -> anyhow::Result<()> {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_waypost"));
     let storage = Storage::fastest();
     let window = Duration::from_secs(5);
-    let sizes =
-        Sizes { only: None, binary, storage, changes: 3, objects: 40, window, sources: 10, pushes: 5, intervals: 2 };
+    let sizes = Sizes {
+        only: None,
+        binary,
+        storage,
+        changes: 3,
+        objects: 40,
+        window,
+        sources: 10,
+        pushes: 5,
+        intervals: 2,
+        renders: 3,
+    };
     let figures = bench::run(&sizes).await?;
     let table = bench::table(&figures);
     for name in [
@@ -30,6 +40,8 @@ async fn every_scenario_gives_its_figures() -> anyhow::Result<()> {
         "silence: requests to the store a window",
         "silence: writes to Kubernetes",
         "silence: RSS",
+        "render of 2 KiB, beside Go's engine",
+        "render of 2 KiB, of Go's time",
     ] {
         let figure = figures.iter().find(|figure| figure.name == name);
         assert!(figure.is_some_and(|figure| figure.verdict.is_some()), "{name} is not judged in\n{table}");

@@ -1,5 +1,6 @@
 //! Measures the product on real servers, each figure beside a minimum: that of a program that sends
-//! only the necessary requests, in the same run on the same servers.
+//! only the necessary requests, in the same run on the same servers. What templates cost is measured
+//! beside Go's engine.
 
 mod cold_start;
 mod figure;
@@ -9,6 +10,7 @@ mod looks;
 mod propagation;
 mod silence;
 mod storm;
+mod template;
 mod wide;
 
 use std::path::PathBuf;
@@ -30,6 +32,8 @@ pub enum Part {
     Fleet,
     /// PushSecrets: wide paths, changes at once, and intervals without a change.
     Publishing,
+    /// A template, rendered by Waypost and by Go; no server is started for it.
+    Template,
 }
 
 /// What is measured, and how much of it.
@@ -53,6 +57,8 @@ pub struct Sizes {
     pub pushes: usize,
     /// The number of their intervals.
     pub intervals: usize,
+    /// Renders of a template in each turn.
+    pub renders: usize,
 }
 
 /// Runs the scenarios, those of the size of a cluster and those of publishing each on a lab of
@@ -67,6 +73,10 @@ pub async fn run(sizes: &Sizes) -> anyhow::Result<Vec<Figure>> {
     }
     if sizes.measures(Part::Publishing) {
         figures.extend(of_publishing(sizes).await?);
+    }
+    if sizes.measures(Part::Template) {
+        eprintln!("a template: turns of {} renders", sizes.renders);
+        figures.extend(template::measure(sizes.renders)?);
     }
     Ok(figures)
 }

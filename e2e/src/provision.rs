@@ -114,6 +114,14 @@ pub fn health() -> anyhow::Result<Program> {
     go::HEALTH.provision().map(Program::at)
 }
 
+/// Go's own engine of templates, built on first use.
+///
+/// # Errors
+/// What the build lacks.
+pub fn oracle() -> anyhow::Result<Program> {
+    go::ORACLE.provision().map(Program::at)
+}
+
 fn kubernetes_program(assets: Option<&Path>, name: &str) -> anyhow::Result<Program> {
     if let Some(path) = assets.map(|folder| folder.join(name)).filter(|path| path.is_file()) {
         return Ok(Program::at(path));

@@ -39,6 +39,9 @@ pub(super) struct Args {
     /// The number of their intervals, of two seconds each.
     #[arg(long, env = "BENCH_INTERVALS", default_value_t = 24, value_name = "N")]
     intervals: usize,
+    /// Renders of a template in each turn of an engine.
+    #[arg(long, env = "BENCH_RENDERS", default_value_t = 5000, value_name = "N")]
+    renders: usize,
     /// Where the JSON goes [default: bench.json in cargo's target folder].
     #[arg(long, env = "BENCH_JSON", value_name = "FILE")]
     json: Option<PathBuf>,
@@ -58,6 +61,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         sources: args.sources,
         pushes: args.pushes,
         intervals: args.intervals,
+        renders: args.renders,
     };
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     let figures = runtime.block_on(bench::run(&sizes))?;

@@ -4,7 +4,7 @@ use crate::provision::{self, Programs};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Also build what only tests need: Helm, and the judges of our status.
+    /// Also build what only tests need: Helm, and the judges of our status and of our templates.
     #[arg(long)]
     tests: bool,
 }
@@ -19,6 +19,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if args.tests {
         println!("{}", provision::helm()?);
         println!("{}", provision::health()?);
+        println!("{}", provision::oracle()?);
     }
     Ok(())
 }

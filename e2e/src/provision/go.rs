@@ -66,6 +66,15 @@ pub(super) const HEALTH: GoProgram = GoProgram {
     hint: "about half a minute on two cores, once per machine",
 };
 
+/// What judges our templates.
+pub(super) const ORACLE: GoProgram = GoProgram {
+    name: "oracle",
+    module: "oracle",
+    package: ".",
+    link_flags: "-s -w",
+    hint: "about a minute on two cores, once per machine",
+};
+
 /// How often progress is reported.
 const REPORT: Duration = Duration::from_secs(5);
 
