@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help prerequisites programs provision build fmt lint generate verify test test-fast model oracle mutants demo lab-up lab-down lab-status bench run image clean
+.PHONY: help prerequisites programs provision build fmt lint generate verify test test-fast model oracle fuzz mutants demo lab-up lab-down lab-status bench run image clean
 
 # Tests wait for servers more than they compute: four a core, of those that this shell may use.
 export RUST_TEST_THREADS ?= $(shell cores=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cores * 4 : 16)))
@@ -71,6 +71,9 @@ ifdef CASES
 else
 	cargo test --workspace --test oracle --locked -- --nocapture
 endif
+
+fuzz: prerequisites ## Look for inputs that break parsers, templates, paths, rewrites and decoding: FUZZ_SECONDS=60 each; ONLY=target for one
+	@fuzz/run
 
 mutants: programs ## Bring known faults back, one at a time, and say whether the tests notice; ONLY=word for some of them, RESUME=1 without those caught last time
 	@$(E2E) mutants $(if $(ONLY),--only "$(ONLY)") $(if $(RESUME),--resume)
