@@ -15,6 +15,8 @@ mod constructed;
 mod modes;
 #[path = "lint/stores.rs"]
 mod stores;
+#[path = "lint/templates.rs"]
+mod templates;
 
 use waypost::cli::lint::{self, Colour, Format, judge, render};
 use waypost::config::CONTROLLER_CLASS;
@@ -565,7 +567,7 @@ spec:
     - storeRef: {name: another, kind: ClusterSecretStore}
       rewrite:
       - regexp: {source: '(', target: x}
-    template: {}
+    template: {data: {salt: '{{ randAlphaNum 8 }}'}}
 ",
         ),
         Mode::Off,

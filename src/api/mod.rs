@@ -29,6 +29,7 @@ pub mod store_auth;
 pub mod store_location;
 pub mod store_spec;
 pub mod template;
+pub mod template_spec;
 pub mod wish;
 
 pub use cluster_external_secret::{ClusterExternalSecret, ClusterExternalSecretSpec};

@@ -71,8 +71,8 @@ pub struct PushSecretSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[validate(length(max = 100), nested)]
     pub data_to: Vec<DataTo>,
-    /// Renders the values before they are pushed. Not built yet: Waypost answers with reason
-    /// Unsupported.
+    /// Renders other keys from those of each source before they are mapped. Type, labels, annotations
+    /// and finalizers have no effect, and functions whose result changes by itself are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub template: Option<SecretTemplate>,

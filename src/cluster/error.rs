@@ -62,6 +62,16 @@ pub enum ClusterError {
         /// kind namespace/name
         object: String,
     },
+    /// It is deleted once others have removed their finalizers.
+    #[error("{verb} {object}: it is being deleted, and stays as long as it has the finalizers {finalizers}")]
+    Held {
+        /// get, create, update, …
+        verb: &'static str,
+        /// kind namespace/name
+        object: String,
+        /// The finalizers.
+        finalizers: String,
+    },
     /// Any other status of the API server.
     #[error("{verb} {object}: the API server answered {code}")]
     Api {
@@ -142,7 +152,8 @@ impl ClusterError {
             ClusterError::Api { code, .. } => !(400..500).contains(code),
             ClusterError::Transport { cause: Cut::Name | Cut::Refused, .. } => false,
             ClusterError::Transport { cause: Cut::Reset | Cut::Tls | Cut::Reply, .. }
-            | ClusterError::Timeout { .. } => true,
+            | ClusterError::Timeout { .. }
+            | ClusterError::Held { .. } => true,
             ClusterError::NotFound { .. }
             | ClusterError::AlreadyExists { .. }
             | ClusterError::Conflict { .. }

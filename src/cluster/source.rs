@@ -11,7 +11,9 @@ use kube::{Api, ResourceExt};
 use super::{Cluster, ClusterError};
 use crate::domain::label_query::LabelQuery;
 use crate::domain::secret::{SecretBytes, SecretMap};
+use crate::domain::secret_template::MOST_TEXT;
 use crate::domain::source::{Source, SourceKind};
+use crate::domain::template_spec::{TemplateSpec, Texts};
 
 /// The page size of a list of names: labels may match anything.
 const NAMES_AT_ONCE: u32 = 500;
@@ -45,19 +47,32 @@ impl Cluster {
         let secrets: Api<Secret> = Api::namespaced(self.client(), namespace);
         let object = format!("Secret {namespace}/{name}");
         let found = self.get(&object, secrets.get(name)).await?;
-        Ok(found.map(|secret| source_of(namespace, secret)))
+        Ok(found.map(|secret| of_secret(namespace, secret)))
     }
 
     /// Reads a ConfigMap live; `None` if it does not exist.
     pub async fn config_map_source(&self, namespace: &str, name: &str) -> Result<Option<Source>, ClusterError> {
         let maps: Api<ConfigMap> = Api::namespaced(self.client(), namespace);
         let object = format!("ConfigMap {namespace}/{name}");
-        let Some(map) = self.get(&object, maps.get(name)).await? else { return Ok(None) };
-        // A key is in one of the two, never in both.
-        let text = map.data.unwrap_or_default().into_iter().map(|(key, text)| (key, text.into_bytes()));
-        let bytes = map.binary_data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0));
-        let data = text.chain(bytes).map(|(key, value)| (key, SecretBytes::new(value))).collect();
-        Ok(Some(described(SourceKind::ConfigMap, namespace, map.metadata, data)))
+        let found = self.get(&object, maps.get(name)).await?;
+        Ok(found.map(|map| of_config_map(namespace, map)))
+    }
+
+    /// The texts that a template refers to, read live. What does not exist is no error here.
+    pub async fn template_texts(&self, namespace: &str, template: &TemplateSpec) -> Result<Texts, ClusterError> {
+        let mut texts = Texts::default();
+        for (object, keys) in template.objects() {
+            let found = match object.kind {
+                SourceKind::Secret => self.source(namespace, &object.name).await?,
+                SourceKind::ConfigMap => self.config_map_source(namespace, &object.name).await?,
+            };
+            texts.add(object, &keys, found);
+            if texts.bytes() > MOST_TEXT {
+                // The rest of them would only take room.
+                break;
+            }
+        }
+        Ok(texts)
     }
 
     /// The names of the Secrets with these labels, read live.
@@ -100,7 +115,7 @@ impl Cluster {
         let mut sources = Vec::new();
         loop {
             let part = self.request("list", &object, secrets.list(&wanted)).await?;
-            sources.extend(part.items.into_iter().map(|secret| source_of(namespace, secret)));
+            sources.extend(part.items.into_iter().map(|secret| of_secret(namespace, secret)));
             let bytes = sources.iter().map(size).sum();
             if sources.len() > bound.secrets {
                 return Ok(Err(OverBound::Secrets(sources.len())));
@@ -135,10 +150,20 @@ fn size(source: &Source) -> usize {
     source.data.values().map(|value| value.expose().len()).sum()
 }
 
-fn source_of(namespace: &str, secret: Secret) -> Source {
+/// A Secret as a source.
+pub fn of_secret(namespace: &str, secret: Secret) -> Source {
     let data = secret.data.unwrap_or_default();
     let data = data.into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect();
     described(SourceKind::Secret, namespace, secret.metadata, data)
+}
+
+/// A ConfigMap as a source.
+pub fn of_config_map(namespace: &str, map: ConfigMap) -> Source {
+    // A key is in one of the two, never in both.
+    let text = map.data.unwrap_or_default().into_iter().map(|(key, text)| (key, text.into_bytes()));
+    let bytes = map.binary_data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0));
+    let data = text.chain(bytes).map(|(key, value)| (key, SecretBytes::new(value))).collect();
+    described(SourceKind::ConfigMap, namespace, map.metadata, data)
 }
 
 fn described(kind: SourceKind, namespace: &str, metadata: ObjectMeta, data: SecretMap) -> Source {

@@ -28,7 +28,7 @@ impl Cluster {
     pub async fn target(&self, namespace: &str, name: &str, manager: &str) -> Result<Option<Live>, ClusterError> {
         let object = object(namespace, name);
         let secret = self.get(&object, self.secrets(namespace).get(name)).await?;
-        secret.map(|secret| live(secret, manager)).transpose().map_err(|()| no_stamp("get", object))
+        secret.map(|secret| live(secret, manager).ok_or_else(|| no_stamp("get", object))).transpose()
     }
 
     /// The live Secret's UID and resourceVersion, without its data.
@@ -53,7 +53,7 @@ impl Cluster {
 
     async fn post_target(&self, target: &Target, manager: &str, dry_run: bool) -> Result<Stamp, ClusterError> {
         let object = object(&target.namespace, &target.name);
-        let body = Body { target, at: None, removals: None, owners: vec![&target.owner] };
+        let body = Body::of(target, None);
         let bytes = serde_json::to_vec(&body).expect("strings and maps of strings always serialise");
         let parameters = PostParams { field_manager: Some(manager.to_owned()), dry_run };
         let call = async {
@@ -69,7 +69,7 @@ impl Cluster {
     /// Sets our fields to those of the target, if the Secret is still in the state `at`. Removes
     /// nothing.
     pub async fn apply_target(&self, target: &Target, at: &Stamp, manager: &str) -> Result<Stamp, ClusterError> {
-        let body = Body { target, at: Some(at), removals: None, owners: vec![&target.owner] };
+        let body = Body::of(target, Some(at));
         self.patch_target(target, Patch::Apply(body), PatchParams::apply(manager).force(), "apply").await
     }
 
@@ -84,23 +84,34 @@ impl Cluster {
     ) -> Result<Stamp, ClusterError> {
         // A merge patch replaces the list of owner references, so it includes those of others.
         let others = live.owners.iter().filter(|owner| owner.uid != target.owner.uid);
+        // The same is true of finalizers.
+        let kept = live.finalizers.iter().filter(|finalizer| !removals.finalizers.contains(*finalizer));
         let body = Body {
-            target,
             at: Some(&live.stamp),
             removals: Some(removals),
             owners: others.chain([&target.owner]).collect(),
+            finalizers: target.finalizers.iter().chain(kept).map(String::as_str).collect(),
+            ..Body::of(target, None)
         };
         let parameters = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
         self.patch_target(target, Patch::Merge(body), parameters, "update").await
     }
 
     /// Deletes exactly this object in exactly this state.
+    ///
+    /// # Errors
+    /// [`ClusterError::Held`] if it stays as long as it has finalizers.
     pub async fn delete_target(&self, namespace: &str, name: &str, at: &Stamp) -> Result<(), ClusterError> {
         let object = object(namespace, name);
         let preconditions =
             Preconditions { uid: Some(at.uid.to_string()), resource_version: Some(at.resource_version.to_string()) };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        self.request("delete", &object, self.secrets(namespace).delete(name, &parameters)).await.map(drop)
+        let deleted = self.request("delete", &object, self.secrets(namespace).delete(name, &parameters)).await?;
+        let left = deleted.left().filter(|left| left.metadata.deletion_timestamp.is_some());
+        match left.and_then(|left| left.metadata.finalizers).filter(|finalizers| !finalizers.is_empty()) {
+            Some(finalizers) => Err(ClusterError::Held { verb: "delete", object, finalizers: finalizers.join(", ") }),
+            None => Ok(()),
+        }
     }
 
     async fn patch_target(
@@ -127,6 +138,7 @@ struct Body<'a> {
     at: Option<&'a Stamp>,
     removals: Option<&'a Removals>,
     owners: Vec<&'a OwnerRef>,
+    finalizers: BTreeSet<&'a str>,
 }
 
 /// kube requires it; it omits the data.
@@ -151,7 +163,13 @@ impl Serialize for Body<'_> {
     }
 }
 
-impl Body<'_> {
+impl<'a> Body<'a> {
+    /// All of the target and nothing else.
+    fn of(target: &'a Target, at: Option<&'a Stamp>) -> Self {
+        let finalizers = target.finalizers.iter().map(String::as_str).collect();
+        Body { target, at, removals: None, owners: vec![&target.owner], finalizers }
+    }
+
     fn metadata(&self) -> serde_json::Value {
         let mut metadata = json!({
             "name": self.target.name,
@@ -160,6 +178,9 @@ impl Body<'_> {
             "annotations": self.with_removals(&self.target.annotations, |removals| &removals.annotations),
             "ownerReferences": self.owners.iter().map(|owner| reference(owner)).collect::<Vec<_>>(),
         });
+        if !self.finalizers.is_empty() || self.removals.is_some() {
+            metadata["finalizers"] = json!(self.finalizers);
+        }
         if let Some(at) = self.at {
             metadata["uid"] = json!(&*at.uid);
             metadata["resourceVersion"] = json!(&*at.resource_version);
@@ -193,26 +214,38 @@ impl Serialize for Data<'_> {
     }
 }
 
-fn live(secret: Secret, manager: &str) -> Result<Live, ()> {
-    let stamp = stamp(&secret.metadata)?;
+/// A Secret as a target, if it has a UID and a resourceVersion.
+pub fn live(secret: Secret, manager: &str) -> Option<Live> {
+    let stamp = stamp(&secret.metadata).ok()?;
     let data: SecretMap =
         secret.data.into_iter().flatten().map(|(key, value)| (key, SecretBytes::new(value.0))).collect();
     let metadata = secret.metadata;
-    Ok(Live {
+    Some(Live {
         stamp,
         kind: secret.type_.unwrap_or_else(|| "Opaque".to_owned()),
         immutable: secret.immutable.unwrap_or(false),
         terminating: metadata.deletion_timestamp.is_some(),
         our_labels: managed(&metadata, manager, "f:labels"),
         our_annotations: managed(&metadata, manager, "f:annotations"),
+        our_finalizers: ours_alone(&metadata, manager),
         owners: metadata.owner_references.into_iter().flatten().map(owner).collect(),
+        finalizers: metadata.finalizers.into_iter().flatten().collect(),
         labels: metadata.labels.unwrap_or_default(),
         annotations: metadata.annotations.unwrap_or_default(),
         data,
     })
 }
 
-/// The keys below `metadata.<field>` that this manager set, by apply or by update.
+/// The finalizers that this manager set and no other one.
+fn ours_alone(metadata: &ObjectMeta, manager: &str) -> BTreeSet<String> {
+    let managers = metadata.managed_fields.iter().flatten().filter_map(|entry| entry.manager.as_deref());
+    let others: BTreeSet<String> =
+        managers.filter(|other| *other != manager).flat_map(|other| managed(metadata, other, "f:finalizers")).collect();
+    managed(metadata, manager, "f:finalizers").difference(&others).cloned().collect()
+}
+
+/// The keys, or the members of a set, below `metadata.<field>` that this manager set, by apply or by
+/// update.
 pub(super) fn managed(metadata: &ObjectMeta, manager: &str, field: &str) -> BTreeSet<String> {
     metadata
         .managed_fields
@@ -221,7 +254,10 @@ pub(super) fn managed(metadata: &ObjectMeta, manager: &str, field: &str) -> BTre
         .filter(|entry| entry.manager.as_deref() == Some(manager))
         .filter_map(|entry| entry.fields_v1.as_ref()?.0.get("f:metadata")?.get(field)?.as_object())
         .flat_map(|fields| fields.keys())
-        .filter_map(|key| key.strip_prefix("f:").map(str::to_owned))
+        .filter_map(|key| match key.strip_prefix("v:") {
+            Some(member) => serde_json::from_str(member).ok(),
+            None => key.strip_prefix("f:").map(str::to_owned),
+        })
         .collect()
 }
 
@@ -276,6 +312,7 @@ mod tests {
             immutable: false,
             labels: BTreeMap::from([("l".into(), "1".into())]),
             annotations: BTreeMap::new(),
+            finalizers: BTreeSet::from(["example.com/ours".into()]),
             owner: OwnerRef {
                 api_version: "external-secrets.io/v1".into(),
                 kind: "ExternalSecret".into(),
@@ -295,13 +332,14 @@ mod tests {
         let removals = Removals {
             keys: BTreeSet::from(["old".into()]),
             labels: BTreeSet::from(["gone".into()]),
-            annotations: BTreeSet::new(),
+            ..Removals::default()
         };
-        let body = Body { target: &target, at: Some(&at), removals: Some(&removals), owners: vec![&target.owner] };
+        let body = Body { removals: Some(&removals), ..Body::of(&target, Some(&at)) };
         let sent = serde_json::to_value(&body).unwrap();
         assert_eq!(sent["data"], json!({"old": null, "password": "Y2FuYXJ5"}));
         assert_eq!(sent["metadata"]["labels"], json!({"gone": null, "l": "1"}));
         assert_eq!(sent["metadata"]["resourceVersion"], "7");
+        assert_eq!(sent["metadata"]["finalizers"], json!(["example.com/ours"]));
         assert!(!format!("{body:?}").contains("canary"));
     }
 
@@ -309,12 +347,19 @@ mod tests {
     fn our_fields_are_those_of_both_operations_of_our_manager() {
         let secret: Secret = serde_json::from_value(json!({
             "metadata": {"name": "t", "uid": "s", "resourceVersion": "7", "managedFields": [
-                {"manager": "us", "operation": "Apply", "fieldsV1": {"f:metadata": {"f:labels": {".": {}, "f:a": {}}}}},
+                {"manager": "us", "operation": "Apply", "fieldsV1": {"f:metadata": {
+                    "f:labels": {".": {}, "f:a": {}},
+                    "f:finalizers": {".": {}, "v:\"example.com/ours\"": {}, "v:\"example.com/both\"": {}},
+                }}},
                 {"manager": "us", "operation": "Update", "fieldsV1": {"f:metadata": {"f:labels": {"f:b/c": {}}}}},
-                {"manager": "them", "operation": "Update", "fieldsV1": {"f:metadata": {"f:labels": {"f:d": {}}}}},
+                {"manager": "them", "operation": "Update", "fieldsV1": {"f:metadata": {
+                    "f:labels": {"f:d": {}}, "f:finalizers": {"v:\"example.com/both\"": {}},
+                }}},
             ]},
         }))
         .unwrap();
-        assert_eq!(live(secret, "us").unwrap().our_labels, BTreeSet::from(["a".into(), "b/c".into()]));
+        let live = live(secret, "us").unwrap();
+        assert_eq!(live.our_labels, BTreeSet::from(["a".into(), "b/c".into()]));
+        assert_eq!(live.our_finalizers, BTreeSet::from(["example.com/ours".into()]));
     }
 }

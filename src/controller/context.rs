@@ -30,8 +30,10 @@ pub struct Context {
     pub referrers: Referrers,
     /// Who refers to which ConfigMap.
     pub config_maps: Referrers,
-    /// Changes of sources.
+    /// Changes of the sources of PushSecrets.
     pub moves: Moves,
+    /// Changes of the objects with texts of ExternalSecrets' templates.
+    pub template_moves: Moves,
     /// Statuses that the server prunes.
     pub pruned: Pruned,
     /// Our own written statuses that caches may not show yet.
@@ -80,6 +82,7 @@ impl Context {
             referrers: Referrers::default(),
             config_maps: Referrers::default(),
             moves: Moves::default(),
+            template_moves: Moves::default(),
             pruned: Pruned::default(),
             written: Written::default(),
             events: Events::new(&cluster),

@@ -1,6 +1,7 @@
 //! What reconcilers share: how objects are watched and queued, and how their reports are published.
 
 pub mod backoff;
+pub mod compute;
 pub mod context;
 pub mod conventions;
 pub mod drive;

@@ -1,4 +1,5 @@
-//! When the source of each PushSecret changed, from which the time to the store is measured.
+//! When what each object is made of changed: the source of a PushSecret, from which the time to the
+//! store is measured, or the texts of an ExternalSecret's template.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -8,7 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::domain::object_name::Name;
 use crate::telemetry::trail::Cause;
 
-/// A change of a source.
+/// A change of what an object is made of.
 #[derive(Clone, Debug)]
 pub struct Move {
     /// When it was seen.
@@ -17,29 +18,29 @@ pub struct Move {
     pub cause: Option<Cause>,
 }
 
-/// The changes that are not reconciled yet, by PushSecret.
+/// The changes that are not reconciled yet, by the object that they concern.
 #[derive(Default)]
 pub struct Moves(Mutex<HashMap<Name, Move>>);
 
 impl Moves {
     /// Records a change. Of several before a reconcile, the first counts, because it has waited
     /// longest.
-    pub fn note(&self, push: Name, moved: Move) {
+    pub fn note(&self, object: Name, moved: Move) {
         let mut moves = self.lock();
-        match moves.get(&push) {
+        match moves.get(&object) {
             Some(known) if known.at <= moved.at => {}
-            Some(_) | None => drop(moves.insert(push, moved)),
+            Some(_) | None => drop(moves.insert(object, moved)),
         }
     }
 
     /// Takes the change that is reconciled now.
-    pub fn take(&self, push: &Name) -> Option<Move> {
-        self.lock().remove(push)
+    pub fn take(&self, object: &Name) -> Option<Move> {
+        self.lock().remove(object)
     }
 
     /// The span of the change to reconcile next.
-    pub fn cause(&self, push: &Name) -> Option<Cause> {
-        self.lock().get(push)?.cause.clone()
+    pub fn cause(&self, object: &Name) -> Option<Cause> {
+        self.lock().get(object)?.cause.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Move>> {

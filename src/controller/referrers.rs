@@ -1,4 +1,4 @@
-//! Which of our objects refer to which Secret. Events of other names are ignored.
+//! Which of our objects refer to which Secret or ConfigMap. Events of other names are ignored.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -8,6 +8,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::domain::label_query::LabelQuery;
 use crate::domain::object_name::Name;
+use crate::domain::source::SourceKind;
+use crate::domain::template_spec::TemplateSpec;
 
 /// An object of ours that refers to a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +18,10 @@ pub enum Referrer {
     PushSecret(Name),
     /// It creates the Secret.
     ExternalSecret(Name),
+    /// An ExternalSecret whose template has texts there.
+    PullTemplate(Name),
+    /// A PushSecret whose template has texts there.
+    PushTemplate(Name),
 }
 
 /// What an object refers to.
@@ -31,6 +37,23 @@ impl Interest {
     /// Refers only to these Secrets.
     pub fn named(secrets: BTreeSet<Name>) -> Self {
         Interest { secrets, labelled: None }
+    }
+}
+
+/// Replaces the objects that the template of an object of a namespace refers to, in the indexes of
+/// Secrets and of ConfigMaps.
+pub fn declare_texts(
+    secrets: &Referrers,
+    config_maps: &Referrers,
+    referrer: &Referrer,
+    namespace: &str,
+    template: Option<&TemplateSpec>,
+) {
+    let objects = template.into_iter().flat_map(TemplateSpec::objects).map(|(object, _)| object);
+    let (of_secrets, of_maps): (Vec<_>, Vec<_>) = objects.partition(|object| object.kind == SourceKind::Secret);
+    for (referrers, objects) in [(secrets, of_secrets), (config_maps, of_maps)] {
+        let names = objects.into_iter().map(|object| Name::new(namespace, &object.name)).collect();
+        referrers.declare(referrer.clone(), Interest::named(names));
     }
 }
 

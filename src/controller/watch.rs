@@ -155,20 +155,22 @@ impl Sources {
         }
     }
 
-    /// Notes a change for the PushSecrets among those that it concerns: their next reconcile belongs
+    /// Notes a change for those among the concerned that are made of it: their next reconcile belongs
     /// to its trace.
     fn note(&self, changed: &Name, concerned: &[Referrer]) {
-        let pushes = concerned.iter().filter_map(|referrer| match referrer {
-            Referrer::PushSecret(push) => Some(push),
+        let context = &self.watching.context;
+        let made_of_it = concerned.iter().filter_map(|referrer| match referrer {
+            Referrer::PushSecret(push) | Referrer::PushTemplate(push) => Some((&context.moves, push)),
+            Referrer::PullTemplate(pull) => Some((&context.template_moves, pull)),
             Referrer::ExternalSecret(_) => None,
         });
-        let mut pushes = pushes.peekable();
-        if pushes.peek().is_none() {
+        let mut made_of_it = made_of_it.peekable();
+        if made_of_it.peek().is_none() {
             return;
         }
         let cause = Cause::of(&trail::source_changed(self.kind.as_str(), changed));
-        for push in pushes {
-            self.watching.context.moves.note(push.clone(), Move { at: Instant::now(), cause: cause.clone() });
+        for (moves, object) in made_of_it {
+            moves.note(object.clone(), Move { at: Instant::now(), cause: cause.clone() });
         }
     }
 
@@ -201,14 +203,23 @@ impl Sources {
             SourceKind::Secret => self.watching.own_writes.deleted(object),
             SourceKind::ConfigMap => {}
         }
-        self.referrers().of(object).into_iter().for_each(|referrer| self.send(referrer));
+        for referrer in self.referrers().of(object) {
+            if let Referrer::PullTemplate(pull) = &referrer {
+                // Unlike a push, it is rendered again only after a change.
+                let moved = Move { at: Instant::now(), cause: None };
+                self.watching.context.template_moves.note(pull.clone(), moved);
+            }
+            self.send(referrer);
+        }
     }
 
     fn send(&self, referrer: Referrer) {
         // A closed channel means that the process is shutting down.
         let _closed = match referrer {
-            Referrer::PushSecret(name) => self.watching.wakeups.push.send(name).is_err(),
-            Referrer::ExternalSecret(name) => self.watching.wakeups.pull.send(name).is_err(),
+            Referrer::PushSecret(name) | Referrer::PushTemplate(name) => self.watching.wakeups.push.send(name).is_err(),
+            Referrer::ExternalSecret(name) | Referrer::PullTemplate(name) => {
+                self.watching.wakeups.pull.send(name).is_err()
+            }
         };
     }
 }
@@ -284,5 +295,22 @@ mod tests {
         sources.on_event(Event::<PartialObjectMeta<Secret>>::Init);
         sources.on_event(Event::<PartialObjectMeta<Secret>>::InitDone);
         assert!(sources.seen.is_empty());
+    }
+
+    /// It may have been deleted while nobody watched.
+    #[tokio::test]
+    async fn a_text_that_a_new_list_lacks_is_a_change_for_its_template() {
+        let (context, mut sources, _) = watch_of_secrets();
+        let pull = Name::new("ns", "pull");
+        let texts = BTreeSet::from([Name::new("ns", "texts")]);
+        context.referrers.declare(Referrer::PullTemplate(pull.clone()), Interest::named(texts));
+        for event in [Event::Init, Event::InitApply(secret("texts")), Event::InitDone] {
+            sources.on_event(event);
+        }
+        assert!(context.template_moves.take(&pull).is_some(), "it may have changed before it was seen");
+        for event in [Event::<PartialObjectMeta<Secret>>::Init, Event::InitDone] {
+            sources.on_event(event);
+        }
+        assert!(context.template_moves.take(&pull).is_some(), "it is not there");
     }
 }

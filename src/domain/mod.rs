@@ -1,6 +1,5 @@
 //! The pure core: synchronous, without Kubernetes, Vault, a runtime or a clock.
 
-pub mod braces;
 pub mod claim;
 pub mod consent;
 pub mod convention;
@@ -30,4 +29,5 @@ pub mod secret;
 pub mod secret_template;
 pub mod source;
 pub mod target;
+pub mod template_spec;
 pub mod whole_name;

@@ -1,6 +1,6 @@
 //! Remote keys in manifests: paths, optionally with placeholders for metadata of the source.
 //!
-//! The placeholders have the syntax of Go templates, and are a closed set:
+//! The placeholders are read by the engine of templates, and are a closed set:
 //! `{{ .metadata.name }}`, `{{ .metadata.namespace }}`, `{{ .metadata.labels.team }}` or
 //! `{{ index .metadata.labels "app.kubernetes.io/name" }}`, and the same with `annotations`.
 //! Nothing else of that language is supported.
@@ -12,8 +12,8 @@
 use std::fmt;
 
 use thiserror::Error;
+use waypost_template::{Fault, Piece, Template};
 
-use super::braces;
 use super::expansion::{Expansion, OverLimit};
 use super::path::MAX_BYTES;
 use super::source::Source;
@@ -59,9 +59,13 @@ pub enum Placeholder {
 /// Why a key with placeholders cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RemoteKeyError {
-    /// The braces do not close.
-    #[error("key {key:?} opens a placeholder and does not close it: write `}}}}` after it")]
-    Unclosed { key: String },
+    /// It is no template.
+    #[error("key {key:?}: {fault}; only {ALLOWED} are supported between braces")]
+    Syntax {
+        key: String,
+        /// Where, and what.
+        fault: Box<Fault>,
+    },
     /// The text between the braces is not a placeholder.
     #[error("key {key:?} has {text:?} between braces: only {ALLOWED} are supported")]
     Unknown {
@@ -104,14 +108,25 @@ impl RemoteKey {
             return Err(too_long(text));
         }
         let key = || text.to_owned();
-        let parts = braces::parts(text).map_err(|braces::Unclosed| RemoteKeyError::Unclosed { key: key() })?;
-        let part = |part| match part {
-            braces::Part::Fixed(fixed) => Ok(Part::Fixed(fixed.to_owned())),
-            braces::Part::Braced(inner) => Placeholder::parse(inner)
+        let syntax = |fault| RemoteKeyError::Syntax { key: key(), fault: Box::new(fault) };
+        let unknown = |text: &str| RemoteKeyError::Unknown { key: key(), text: text.to_owned() };
+        let template = Template::parse(text).map_err(syntax)?;
+        let pieces = template.pieces().map_err(|at| unknown(between_braces(text, at.offset)))?;
+        let part = |piece| match piece {
+            Piece::Plain(plain) => Ok(Part::Fixed(String::from_utf8_lossy(&plain).into_owned())),
+            Piece::Field { path, offset } => {
+                Placeholder::of_field(&path).map(Part::Placeholder).ok_or_else(|| unknown(between_braces(text, offset)))
+            }
+            Piece::Entry { path, name, offset } => Placeholder::of_entry(&path, &name)
                 .map(Part::Placeholder)
-                .ok_or_else(|| RemoteKeyError::Unknown { key: key(), text: inner.trim().to_owned() }),
+                .ok_or_else(|| unknown(between_braces(text, offset))),
         };
-        parts.into_iter().map(part).collect::<Result<_, _>>().map(RemoteKey)
+        let key = pieces.into_iter().map(part).collect::<Result<_, _>>().map(RemoteKey)?;
+        // A comment, or a template that is defined and not used, leaves no piece.
+        match text.matches("{{").count() == key.placeholders().count() {
+            true => Ok(key),
+            false => Err(unknown(text)),
+        }
     }
 
     /// Whether it is the same for every source.
@@ -158,34 +173,41 @@ impl RemoteKey {
     }
 }
 
+/// The text of the action at this offset.
+fn between_braces(text: &str, offset: usize) -> &str {
+    let begin = text[..offset].rfind("{{").map_or(0, |at| at + 2);
+    let end = text[offset..].find("}}").map_or(text.len(), |at| offset + at);
+    text[begin..end].trim()
+}
+
 fn too_long(key: &str) -> RemoteKeyError {
     RemoteKeyError::TooLong { key: key.chars().take(40).collect() }
 }
 
 impl Placeholder {
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            ".metadata.name" => return Some(Self::Name),
-            ".metadata.namespace" => return Some(Self::Namespace),
-            _field => {}
+    fn of_field(path: &[String]) -> Option<Self> {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        match path.as_slice() {
+            ["metadata", "name"] => Some(Self::Name),
+            ["metadata", "namespace"] => Some(Self::Namespace),
+            ["metadata", list, name] => Self::of(list, name),
+            _other => None,
         }
-        if let Some(indexed) = text.strip_prefix("index ") {
-            let (list, quoted) = indexed.trim_start_matches(' ').split_once(' ')?;
-            let name = quoted.trim_start_matches(' ').strip_prefix('"')?.strip_suffix('"')?;
-            let legal = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-            return (!name.is_empty() && name.chars().all(legal)).then(|| Self::of(list, name))?;
+    }
+
+    fn of_entry(path: &[String], name: &[u8]) -> Option<Self> {
+        let legal = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+        let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty() && name.chars().all(legal))?;
+        match path {
+            [metadata, list] if metadata == "metadata" => Self::of(list, name),
+            _other => None,
         }
-        let (list, name) = text.rsplit_once('.')?;
-        let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let is_identifier =
-            name.chars().all(legal) && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit());
-        is_identifier.then(|| Self::of(list, name))?
     }
 
     fn of(list: &str, name: &str) -> Option<Self> {
         match list {
-            ".metadata.labels" => Some(Self::Label(name.to_owned())),
-            ".metadata.annotations" => Some(Self::Annotation(name.to_owned())),
+            "labels" => Some(Self::Label(name.to_owned())),
+            "annotations" => Some(Self::Annotation(name.to_owned())),
             _other => None,
         }
     }

@@ -1,14 +1,15 @@
 //! The template of a Secret: the keys, labels and annotations that it renders from values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-use waypost_template::{Budget, Data, Fault, NoKeysAndValues, Template, keys_and_values};
+use waypost_template::{Budget, Data, Fault, NoKeysAndValues, Position, Template, keys_and_values};
 
 use super::property::{Decoding, decode};
 use super::secret::{SecretBytes, SecretMap};
-use super::target::{MOST_BYTES, is_legal_key};
+use super::source::SourceName;
+use super::target::{IllegalKey, MOST_BYTES, is_legal_key, is_qualified_name};
 
 /// The steps that all templates of one Secret may take together.
 const MOST_STEPS: u64 = 5_000_000;
@@ -16,18 +17,21 @@ const MOST_STEPS: u64 = 5_000_000;
 const STEPS: u64 = 1_000_000;
 /// The bytes that the functions of all templates of one Secret may make together.
 const MOST_WORK: usize = 64 << 20;
+/// The maximum size of all texts that one template takes from ConfigMaps and Secrets, in bytes.
+pub const MOST_TEXT: usize = 4 << 20;
 /// The maximum length of a label's value.
 const LONGEST_LABEL: usize = 63;
 /// Prefixes of labels and annotations that controllers read on a target: no template sets them.
 const RESERVED: [&str; 2] = ["reconcile.external-secrets.io/", "waypost.io/"];
 
 /// Functions that may give another result each time.
-const CHANGING: [&str; 32] = [
+const CHANGING: [&str; 33] = [
     "ago",
     "bcrypt",
     "date",
     "dateInZone",
     "date_in_zone",
+    "durationRound",
     "encryptAES",
     "fullPemToPkcs12",
     "fullPemToPkcs12Pass",
@@ -64,6 +68,8 @@ pub struct SecretTemplate {
     pub kind: String,
     /// Whether the values are keys as well, beneath what the templates make.
     pub merges: bool,
+    /// The Secret's finalizers.
+    pub finalizers: BTreeSet<String>,
     /// Each part in the order in which it is rendered: later ones win.
     pub parts: Vec<Rendering>,
 }
@@ -81,6 +87,8 @@ pub struct Rendering {
     pub decoding: Decoding,
     pub template: Template,
     pub text: String,
+    /// Whether the text is in a Secret, so that no error may show it.
+    pub is_secret: bool,
 }
 
 /// A part of a Secret.
@@ -104,9 +112,20 @@ pub enum Makes {
 const RENDERED: &str = "a key that it renders";
 
 impl Rendering {
+    /// See [`SecretTemplate::check_steady`].
+    ///
+    /// # Errors
+    /// [`TemplateFault`].
+    pub fn check_steady(&self) -> Result<(), TemplateFault> {
+        match self.part == Part::Data && may_change(&self.text) {
+            true => Err(TemplateFault { field: self.field.clone(), problem: Problem::Changes }),
+            false => Ok(()),
+        }
+    }
+
     /// Whether the manifest has this key, so that it is no secret.
-    fn names(&self, key: &str) -> bool {
-        self.makes == Makes::Value(key.to_owned()) || self.text.contains(key)
+    pub fn names(&self, key: &str) -> bool {
+        self.makes == Makes::Value(key.to_owned()) || !self.is_secret && self.text.contains(key)
     }
 }
 
@@ -141,14 +160,37 @@ pub enum Problem {
     /// The template fails.
     #[error("{0}")]
     Template(Box<Fault>),
+    /// The same of a template in a Secret: an error may repeat a word of it.
+    #[error("{0}: the template has an error, which is not shown because it is in a Secret")]
+    SecretTemplate(Position),
+    /// Its result changes by itself, where results are compared.
+    #[error(
+        "a function whose result changes by itself would push another value at each refresh: make the value once, in the source or in the template of an ExternalSecret"
+    )]
+    Changes,
+    /// The object with the text does not exist.
+    #[error("{0} does not exist: create it, or correct the name")]
+    NoObject(SourceName),
+    /// The object with the text does not have it.
+    #[error("{object} has no key {key:?}: add it, or correct the key")]
+    NoItem { object: SourceName, key: String },
+    /// The text is none.
+    #[error("the value at key {key:?} of {object} is no UTF-8 text, so it is no template")]
+    NoTemplateText { object: SourceName, key: String },
+    /// All texts of objects together are too large.
+    #[error("the texts of templateFrom have more than {} MiB together: use fewer or smaller ones", MOST_TEXT >> 20)]
+    TooMuchText,
     /// It makes no keys and values.
     #[error("it must render YAML with a text for each key: {0}")]
     NoMap(NoKeysAndValues),
     /// Rule K1 for a key.
+    #[error(transparent)]
+    IllegalKey(IllegalKey),
+    /// A name that no label or annotation may have.
     #[error(
-        "{0:?} is not a legal key of a Secret (K1): use letters, digits, '-', '_' and '.', at most 253 characters, not '.' and not starting with '..'"
+        "{0:?} is no name of a label or an annotation: use at most 63 letters, digits, '-', '_' and '.', after a domain and '/', or without one"
     )]
-    IllegalKey(String),
+    MetadataName(String),
     /// A controller reads this label or annotation on the target.
     #[error("{0:?} is reserved for the controller: choose another name")]
     Reserved(String),
@@ -163,9 +205,32 @@ pub enum Problem {
     /// A value that is not in the declared encoding.
     #[error("the value of key {0:?} is not in the encoding that valuesDecodingStrategy declares")]
     Undecodable(String),
+    /// All templates together make no key.
+    #[error("the template renders no key, and nothing is emptied for that: let it render one, or remove it")]
+    NoKeys,
+    /// More than all sources of a push may have.
+    #[error("what is rendered of the sources has more than {} MiB together: render less, or select fewer", .limit >> 20)]
+    TooMuchRendered { limit: usize },
     /// More than a Secret may have.
     #[error("the Secret would have more than {MOST_BYTES} bytes")]
     TooLarge,
+}
+
+impl Problem {
+    /// A problem of a template.
+    pub fn of(fault: Fault, is_secret: bool) -> Self {
+        match is_secret {
+            true => Problem::SecretTemplate(fault.position),
+            false => Problem::Template(Box::new(fault)),
+        }
+    }
+}
+
+impl TemplateFault {
+    /// Whether a text does not exist, so that whoever creates it mends this.
+    pub fn is_missing(&self) -> bool {
+        matches!(self.problem, Problem::NoObject(_) | Problem::NoItem { .. })
+    }
 }
 
 impl SecretTemplate {
@@ -202,13 +267,21 @@ impl SecretTemplate {
         })
     }
 
-    /// Renders it from these values.
+    /// Refuses a template of data with a function whose result changes by itself.
+    ///
+    /// # Errors
+    /// [`TemplateFault`] of the first one.
+    pub fn check_steady(&self) -> Result<(), TemplateFault> {
+        self.parts.iter().try_for_each(Rendering::check_steady)
+    }
+
+    /// Renders it from these values. So many renderings of one resource share the steps.
     ///
     /// # Errors
     /// [`TemplateFault`] of the first template that fails.
-    pub fn render(&self, values: SecretMap) -> Result<Rendered, TemplateFault> {
+    pub fn render(&self, values: SecretMap, renderings: usize) -> Result<Rendered, TemplateFault> {
         let data = Data::of(values.iter().map(|(key, value)| (key.as_str(), value.expose())));
-        let count = self.parts.len().max(1);
+        let count = self.parts.len().max(1) * renderings.max(1);
         let usual = Budget::default();
         let budget =
             Budget { steps: STEPS.min(MOST_STEPS / count as u64), work: usual.work.min(MOST_WORK / count), ..usual };
@@ -223,7 +296,11 @@ impl SecretTemplate {
                 made.rendered.data.entry(key).or_insert(value);
             }
         }
-        Ok(made.rendered)
+        let of_data = self.parts.iter().find(|part| part.part == Part::Data);
+        match of_data.filter(|_| made.rendered.data.is_empty()) {
+            Some(part) => Err(TemplateFault { field: part.field.clone(), problem: Problem::NoKeys }),
+            None => Ok(made.rendered),
+        }
     }
 }
 
@@ -236,7 +313,7 @@ impl Made {
     fn add(&mut self, part: &Rendering, data: &Data, budget: Budget) -> Result<(), Problem> {
         let output = MOST_BYTES.saturating_sub(self.bytes);
         let budget = Budget { output, ..budget };
-        let rendered = part.template.render(data, budget).map_err(|fault| Problem::Template(Box::new(fault)))?;
+        let rendered = part.template.render(data, budget).map_err(|fault| Problem::of(fault, part.is_secret))?;
         match &part.makes {
             Makes::Value(key) => self.put(part, key.clone(), SecretBytes::new(rendered.to_vec())),
             Makes::KeysAndValues => {
@@ -257,9 +334,10 @@ impl Made {
         let named = || if part.names(&key) { key.clone() } else { RENDERED.to_owned() };
         let value = decode(value, part.decoding).ok_or_else(|| Problem::Undecodable(named()))?;
         match part.part {
-            Part::Data if !is_legal_key(&key) => return Err(Problem::IllegalKey(named())),
+            Part::Data if !is_legal_key(&key) => return Err(Problem::IllegalKey(IllegalKey(named()))),
             Part::Data => drop(self.rendered.data.insert(key, value)),
             _ if is_reserved(&key) => return Err(Problem::Reserved(named())),
+            _ if !is_qualified_name(&key) => return Err(Problem::MetadataName(named())),
             Part::Labels => {
                 let text = value.expose_utf8().filter(|text| is_label_value(text));
                 let text = text.ok_or_else(|| Problem::LabelValue(named()))?.to_owned();
@@ -297,11 +375,11 @@ mod tests {
 
     fn rendering(part: Part, makes: Makes, text: &str) -> Rendering {
         let (field, template) = (format!("template.{part:?}"), Template::parse(text).unwrap());
-        Rendering { field, part, makes, decoding: Decoding::Plain, template, text: text.to_owned() }
+        Rendering { field, part, makes, decoding: Decoding::Plain, template, text: text.to_owned(), is_secret: false }
     }
 
     fn template(parts: Vec<Rendering>) -> SecretTemplate {
-        SecretTemplate { kind: "Opaque".to_owned(), merges: false, parts }
+        SecretTemplate { finalizers: BTreeSet::new(), kind: "Opaque".to_owned(), merges: false, parts }
     }
 
     fn values() -> SecretMap {
@@ -318,7 +396,7 @@ mod tests {
     }
 
     fn told(parts: Vec<Rendering>) -> String {
-        template(parts).render(values()).err().unwrap().to_string()
+        template(parts).render(values(), 1).err().unwrap().to_string()
     }
 
     #[test]
@@ -329,16 +407,16 @@ mod tests {
                 value(Part::Data, "url", "pg://{{ .user }}:{{ .password }}@db"),
             ]
         };
-        let made = template(parts()).render(values()).unwrap();
+        let made = template(parts()).render(values(), 1).unwrap();
         assert_eq!(shown(made.data), pairs(&[("url", "pg://app:s3cret@db"), ("user", "APP")]));
-        let merged = SecretTemplate { merges: true, ..template(parts()) }.render(values()).unwrap();
+        let merged = SecretTemplate { merges: true, ..template(parts()) }.render(values(), 1).unwrap();
         let expected = pairs(&[("password", "s3cret"), ("url", "pg://app:s3cret@db"), ("user", "APP")]);
         assert_eq!(shown(merged.data), expected);
-        let labelled = template(vec![value(Part::Labels, "team", "{{ .user }}")]).render(values()).unwrap();
+        let labelled = template(vec![value(Part::Labels, "team", "{{ .user }}")]).render(values(), 1).unwrap();
         assert_eq!(shown(labelled.data), pairs(&[("password", "s3cret"), ("user", "app")]), "it makes no data");
         assert_eq!(labelled.labels, BTreeMap::from([("team".to_owned(), "app".to_owned())]));
         let from =
-            template(vec![rendering(Part::Labels, Makes::KeysAndValues, "team: shop")]).render(values()).unwrap();
+            template(vec![rendering(Part::Labels, Makes::KeysAndValues, "team: shop")]).render(values(), 1).unwrap();
         assert!(from.data.is_empty(), "a source of texts takes the place of the values, as its users know it");
     }
 
@@ -353,7 +431,7 @@ mod tests {
         let key = template(vec![value(Part::Data, "b", "{{ randAlphaNum 8 }}")]);
         let part = template(vec![value(Part::Annotations, "a", "{{ randAlphaNum 8 }}")]);
         let merges = SecretTemplate { merges: true, ..one() };
-        let kind = SecretTemplate { kind: "kubernetes.io/tls".to_owned(), ..one() };
+        let kind = SecretTemplate { finalizers: BTreeSet::new(), kind: "kubernetes.io/tls".to_owned(), ..one() };
         let all = [text, key, part, merges, kind].map(|template| template.inputs(&values()));
         assert!(all.iter().chain([&one().inputs(&other)]).all(|different| different.is_some() && *different != inputs));
         for repeatable in ["{{ .user | upper | b64enc }}", "update the agent of brand 5123: {{ .user }}"] {
@@ -377,6 +455,9 @@ mod tests {
             (value(Part::Annotations, "reconcile.external-secrets.io/data-hash", "x"), "is reserved"),
             (rendering(Part::Labels, Makes::KeysAndValues, "waypost.io/x: 'y'"), "is reserved"),
             (value(Part::Annotations, "note", r#"{{ "/w==" | b64dec }}"#), "not UTF-8"),
+            (rendering(Part::Data, Makes::KeysAndValues, "{{/* nothing */}}"), "renders no key"),
+            (value(Part::Labels, "bad key!", "x"), "\"bad key!\" is no name of a label"),
+            (rendering(Part::Annotations, Makes::KeysAndValues, "'a b': x"), "\"a b\" is no name of a label"),
             (value(Part::Data, "a", "{{ fail .password }}"), "fail"),
         ] {
             let said = told(vec![part]);

@@ -6,12 +6,26 @@ use std::fmt;
 use super::secret::SecretMap;
 
 /// The two kinds of source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceKind {
     /// Bytes by key.
     Secret,
     /// Text and bytes by key, such as the endpoint of a database.
     ConfigMap,
+}
+
+/// A Secret or ConfigMap of a known namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SourceName {
+    pub kind: SourceKind,
+    pub name: String,
+}
+
+/// `ConfigMap files`.
+impl fmt::Display for SourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.as_str(), self.name)
+    }
 }
 
 /// A source: its data, and the metadata that a remote key may use.

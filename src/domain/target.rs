@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use thiserror::Error;
+
 use super::secret::SecretMap;
 
 /// The maximum size of a Secret's keys and values, in bytes.
@@ -23,6 +25,8 @@ pub struct Target {
     pub labels: BTreeMap<String, String>,
     /// The annotations that we set on it.
     pub annotations: BTreeMap<String, String>,
+    /// The finalizers that we set on it.
+    pub finalizers: BTreeSet<String>,
     /// The ExternalSecret, as the controlling owner.
     pub owner: OwnerRef,
     pub data: SecretMap,
@@ -67,10 +71,13 @@ pub struct Live {
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
     pub owners: Vec<OwnerRef>,
+    pub finalizers: BTreeSet<String>,
     /// Labels that our field manager set.
     pub our_labels: BTreeSet<String>,
     /// Annotations that our field manager set.
     pub our_annotations: BTreeSet<String>,
+    /// Finalizers that our field manager set.
+    pub our_finalizers: BTreeSet<String>,
     pub data: SecretMap,
 }
 
@@ -92,12 +99,14 @@ pub struct Removals {
     pub labels: BTreeSet<String>,
     /// Annotations.
     pub annotations: BTreeSet<String>,
+    /// Finalizers.
+    pub finalizers: BTreeSet<String>,
 }
 
 impl Removals {
     /// Whether nothing is removed.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.labels.is_empty() && self.annotations.is_empty()
+        self.keys.is_empty() && self.labels.is_empty() && self.annotations.is_empty() && self.finalizers.is_empty()
     }
 }
 
@@ -120,6 +129,34 @@ pub fn is_legal_name(name: &str) -> bool {
         })
 }
 
+/// Whether a target may have this finalizer: a qualified name. Those without a domain belong to the
+/// garbage collector.
+pub fn is_finalizer(name: &str) -> bool {
+    name.contains('/') && is_qualified_name(name)
+}
+
+/// Whether a label or an annotation may have this name: at most 63 letters, digits, `-`, `_` and `.`,
+/// after a domain or without one.
+pub fn is_qualified_name(name: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let (domain, name) = match name.split_once('/') {
+        Some((domain, name)) => (Some(domain), name),
+        None => (None, name),
+    };
+    let ends = [name.bytes().next(), name.bytes().next_back()];
+    domain.is_none_or(is_legal_name)
+        && name.len() <= 63
+        && name.bytes().all(is_inner)
+        && ends.iter().all(|end| end.is_some_and(|byte| byte.is_ascii_alphanumeric()))
+}
+
+/// A key that no Secret may have (rule K1).
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "{0:?} is not a legal key of a Secret (K1): use letters, digits, '-', '_' and '.', at most {LONGEST_NAME} characters, not '.' and not starting with '..'"
+)]
+pub struct IllegalKey(pub String);
+
 /// Whether a Secret's data may have this key (rule K1).
 pub fn is_legal_key(key: &str) -> bool {
     !key.is_empty()
@@ -140,6 +177,18 @@ mod tests {
         }
         for name in ["", "A", "a_b", "-a", "a-", "a..b", &"a".repeat(254)] {
             assert!(!is_legal_name(name), "{name}");
+        }
+        for finalizer in ["example.com/keep", "a/B_c.d"] {
+            assert!(is_finalizer(finalizer), "{finalizer}");
+        }
+        for finalizer in ["", "keep", "foregroundDeletion", "orphan", "a/", "/a", "a/-b", "A.b/c", "a/b/c"] {
+            assert!(!is_finalizer(finalizer), "{finalizer}");
+        }
+        for name in ["team", "app.kubernetes.io/name", "A_b.c-1"] {
+            assert!(is_qualified_name(name), "{name}");
+        }
+        for name in ["", "bad key!", "a b/c", "-a", "a.", "A/b", &"a".repeat(64)] {
+            assert!(!is_qualified_name(name), "{name}");
         }
         for key in ["tls.crt", ".dockerconfigjson", "_", "A-b.c_1"] {
             assert!(is_legal_key(key), "{key}");

@@ -174,6 +174,7 @@ impl From<ClusterError> for Outcome {
             }
             ClusterError::Forbidden { .. }
             | ClusterError::Invalid { .. }
+            | ClusterError::Held { .. }
             | ClusterError::Api { .. }
             | ClusterError::Timeout { .. }
             | ClusterError::Transport { .. } => Outcome::Failed(Problem::Cluster(error)),

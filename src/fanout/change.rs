@@ -85,6 +85,7 @@ fn advice(error: &ClusterError, words: &Words) -> String {
         | ClusterError::Conflict { .. }
         | ClusterError::Forbidden { .. }
         | ClusterError::NamespaceTerminating { .. }
+        | ClusterError::Held { .. }
         | ClusterError::Api { .. }
         | ClusterError::Timeout { .. }
         | ClusterError::Transport { .. } => String::new(),

@@ -180,6 +180,7 @@ fn wish(outcome: &Outcome, resync: Option<Duration>) -> Requeue {
             | ClusterError::Conflict { .. }
             | ClusterError::Forbidden { .. }
             | ClusterError::NamespaceTerminating { .. }
+            | ClusterError::Held { .. }
             | ClusterError::Api { .. }
             | ClusterError::Timeout { .. }
             | ClusterError::Transport { .. } => Requeue::BackOff,

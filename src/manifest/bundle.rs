@@ -1,4 +1,5 @@
-//! Bundles files: the objects of our API, the Namespaces, and what could not be read.
+//! Bundles files: the objects of our API, the Namespaces, the Secrets and ConfigMaps, and what could
+//! not be read.
 
 use std::ops::Range;
 
@@ -38,11 +39,19 @@ impl Object<'_> {
     }
 }
 
+/// A Secret or a ConfigMap. It has no `Debug`: it has values.
+pub struct Holder<'s> {
+    pub source: &'s Source,
+    pub node: Node,
+}
+
 /// The content of a set of files.
 #[derive(Default)]
 pub struct Bundle<'s> {
     /// The objects of our API.
     pub objects: Vec<Object<'s>>,
+    /// The Secrets and ConfigMaps, of which only `waypost render` looks at the values.
+    pub holders: Vec<Holder<'s>>,
     /// The Namespaces.
     pub namespaces: Namespaces,
     /// What could not be parsed, or is not an object of the API.
@@ -55,7 +64,8 @@ pub fn bundle(sources: &[Source]) -> Bundle<'_> {
     for source in sources {
         let (documents, broken) = document::parse(&source.text);
         for node in documents.into_iter().flat_map(listed) {
-            if is_secret(&node) {
+            if is_holder(&node) {
+                bundle.holders.push(Holder { source, node });
                 continue;
             }
             if namespaces::is_namespace(&node) {
@@ -118,26 +128,29 @@ fn listed(node: Node) -> Vec<Node> {
     }
 }
 
-fn is_secret(node: &Node) -> bool {
-    node.text_at("kind") == Some("Secret")
+fn is_holder(node: &Node) -> bool {
+    matches!(node.text_at("kind"), Some("Secret" | "ConfigMap"))
+}
+
+/// The documents of a file with values, and a syntax error, which quotes none.
+pub fn documents(source: &Source) -> (Vec<Node>, Option<Located>) {
+    let (documents, broken) = document::parse(&source.text);
+    (documents, broken.map(|error| Located::of(source, unquoted_syntax(error.offset))))
 }
 
 /// A parser's error can quote the text, so it is omitted for a text that may have a Secret.
 fn syntax(source: &Source, error: document::SyntaxError) -> Problem {
-    let quiet = source.text.contains("Secret");
-    let message = match quiet {
-        true => "this is not valid YAML".to_owned(),
-        false => format!("this is not valid YAML: {}", error.message),
-    };
-    Problem::error(
-        "syntax",
-        error.offset..error.offset,
-        message,
-        Some(
-            "check indentation, a missing colon or an open quote here or just above; the rest of the file was not read"
-                .into(),
-        ),
-    )
+    let unquoted = unquoted_syntax(error.offset);
+    match source.text.contains("Secret") {
+        true => unquoted,
+        false => Problem { message: format!("{}: {}", unquoted.message, error.message), ..unquoted },
+    }
+}
+
+fn unquoted_syntax(offset: usize) -> Problem {
+    let fix =
+        "check indentation, a missing colon or an open quote here or just above; the rest of the file was not read";
+    Problem::error("syntax", offset..offset, "this is not valid YAML".to_owned(), Some(fix.to_owned()))
 }
 
 /// The span to report for a field: that of the field, or of its nearest existing parent.

@@ -51,14 +51,22 @@ impl Node {
         }
     }
 
-    /// The node at a path of names and indexes, such as `spec.data[0].match`.
+    /// The node at a path of names and indexes, such as `spec.data[0].match`. A name may have dots.
     pub fn at(&self, path: &str) -> Option<&Node> {
-        path.split(['.', '[']).filter(|part| !part.is_empty()).try_fold(self, |node, part| {
-            match part.strip_suffix(']') {
-                Some(index) => node.items().get(index.parse::<usize>().ok()?),
-                None => node.get(part),
-            }
-        })
+        if path.is_empty() {
+            return Some(self);
+        }
+        if let Some(node) = self.get(path) {
+            return Some(node);
+        }
+        let end = path.find(['.', '[']).unwrap_or(path.len());
+        let (part, rest) = path.split_at(end);
+        let node = match part.strip_suffix(']') {
+            Some(index) => self.items().get(index.parse::<usize>().ok()?)?,
+            None if part.is_empty() => self,
+            None => self.get(part)?,
+        };
+        node.at(rest.get(1..).unwrap_or_default())
     }
 
     /// The text of a string; numbers and so on are not text.

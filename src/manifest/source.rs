@@ -105,6 +105,14 @@ pub fn read(paths: &[PathBuf], exclude: &Exclude) -> Found {
     found
 }
 
+/// Reads one file of text or, for `-`, standard input.
+///
+/// # Errors
+/// [`ReadError`], with what to do about it.
+pub fn one(path: &Path) -> Result<Source, ReadError> {
+    if path.as_os_str() == "-" { from_stdin() } else { from_file(path) }
+}
+
 fn from_stdin() -> Result<Source, ReadError> {
     let mut bytes = Vec::new();
     std::io::stdin().read_to_end(&mut bytes).map_err(|error| unreadable(Path::new("standard input"), &error))?;

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use super::bundle::Object;
 use super::document::Node;
 
+use crate::api::StoreKind;
 use crate::api::label_query;
 use crate::domain::label_query::LabelQuery;
 
@@ -91,6 +92,14 @@ impl Stores {
         if mounts.is_empty() { BTreeSet::from([Some(self.assumed.as_str())]) } else { mounts }
     }
 
+    /// The mount of a store that is referenced by kind and name: that of its first manifest, or the
+    /// assumed one.
+    pub fn mount_of(&self, kind: StoreKind, name: &str, namespace: &str) -> Option<&str> {
+        let known = self.known.get(&identified(kind, name, namespace)).into_iter().flatten();
+        let ours = known.filter(|known| known.of_others.is_none()).map(|known| known.mount.as_deref()).next();
+        ours.unwrap_or(Some(&self.assumed))
+    }
+
     /// The class of the stores that a reference means, if each of them that is among the files is
     /// another controller's.
     pub fn of_others(&self, reference: &Node, namespace: &str) -> Option<&str> {
@@ -160,10 +169,17 @@ fn home(reference: &Node, namespace: &str) -> Option<String> {
 
 /// The identity of a store that is referenced by name.
 fn identity(reference: &Node, namespace: &str) -> String {
-    let name = reference.text_at("name").unwrap_or_default();
-    match reference.text_at("kind") {
-        Some("ClusterSecretStore") => name.to_owned(),
-        Some(_) | None => format!("{namespace}/{name}"),
+    let kind = match reference.text_at("kind") {
+        Some("ClusterSecretStore") => StoreKind::ClusterSecretStore,
+        Some(_) | None => StoreKind::SecretStore,
+    };
+    identified(kind, reference.text_at("name").unwrap_or_default(), namespace)
+}
+
+fn identified(kind: StoreKind, name: &str, namespace: &str) -> String {
+    match kind {
+        StoreKind::ClusterSecretStore => name.to_owned(),
+        StoreKind::SecretStore => format!("{namespace}/{name}"),
     }
 }
 

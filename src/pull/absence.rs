@@ -218,6 +218,8 @@ mod tests {
             terminating: false,
             our_labels: Default::default(),
             our_annotations: Default::default(),
+            finalizers: Default::default(),
+            our_finalizers: Default::default(),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             owners: Vec::new(),

@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::template;
 use crate::api::bounds::{self, OutOfBounds};
 use crate::api::condition::Reason;
 use crate::api::external_secret::{
-    self as api, ConversionStrategy, CreationPolicy, DataFrom, DecodingStrategy, DeletionPolicy, ExternalSecretSpec,
-    MergeConflictPolicy, MergePriorityPolicy, MergeStrategy, MetadataPolicy, NullBytePolicy, RefreshPolicy, RemoteRef,
-    SourceRef,
+    self as api, ConversionStrategy, CreationPolicy, DataFrom, DeletionPolicy, ExternalSecretSpec, MergeConflictPolicy,
+    MergePriorityPolicy, MergeStrategy, MetadataPolicy, NullBytePolicy, RefreshPolicy, RemoteRef, SourceRef,
 };
 use crate::api::names;
+use crate::api::template_spec::{self, TemplateError, decoding};
 use crate::api::{DurationError, ExternalSecret, StoreRef};
 use crate::domain::expression::NoExpression;
 use crate::domain::extract::{Conversion, Keys, Rewrite};
@@ -21,8 +20,8 @@ use crate::domain::fingerprint;
 use crate::domain::key_rewrite::KeyChange;
 use crate::domain::merge::Merge;
 use crate::domain::property::Decoding;
-use crate::domain::secret_template::{Makes, Part, Rendering, SecretTemplate};
-use crate::domain::target::{LONGEST_NAME, Strangers, is_legal_key, is_legal_name};
+use crate::domain::target::{IllegalKey, LONGEST_NAME, Strangers, is_legal_key, is_legal_name};
+use crate::domain::template_spec::TemplateSpec;
 use crate::store::StoreName;
 
 /// Prefixes of labels and annotations that make other controllers act, or that repeat the whole
@@ -46,6 +45,9 @@ const NOT_CARRIED: [&str; 12] = [
 /// up to a MiB during the reconcile.
 const MOST_EXPRESSIONS: usize = 25;
 
+/// The field of the template.
+const TEMPLATE: &str = "spec.target.template";
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Desired {
@@ -61,7 +63,7 @@ pub struct Desired {
     /// spec.
     pub entries: Vec<Wanted>,
     /// The template of the target.
-    pub template: Option<SecretTemplate>,
+    pub template: Option<TemplateSpec>,
     /// What happens when values are gone from the store.
     pub deletion: Deletion,
     /// When the store is read again.
@@ -212,30 +214,17 @@ pub enum SpecError {
     /// More, or less, than the API allows.
     #[error("{0}")]
     Bounds(OutOfBounds),
-    /// A type of Secret with which a target would grant access to the cluster.
-    #[error("{field} is {kind}: a target of that type would grant access to the cluster; choose another type")]
-    TargetType {
-        field: String,
-        /// The type.
-        kind: String,
-    },
-    /// A part of a Secret that does not exist.
-    #[error("{field} is {word:?}: write Data, Labels or Annotations")]
-    NoPart {
-        field: String,
-        /// What it says.
-        word: String,
-    },
+    /// The template.
+    #[error(transparent)]
+    Templates(TemplateError),
     /// Rule K1 for the name.
     #[error(
         "the target's name {name:?} is not a legal name of a Secret (K1): use lowercase letters, digits, '-' and '.', at most {LONGEST_NAME} characters"
     )]
     TargetName { name: String },
     /// Rule K1 for a key.
-    #[error(
-        "{key:?} is not a legal key of a Secret (K1): use letters, digits, '-', '_' and '.', at most {LONGEST_NAME} characters, not '.' and not starting with '..'"
-    )]
-    TargetKey { key: String },
+    #[error(transparent)]
+    TargetKey(IllegalKey),
 }
 
 impl SpecError {
@@ -243,9 +232,9 @@ impl SpecError {
     pub fn reason(&self) -> Reason {
         match self {
             SpecError::Unsupported { .. } => Reason::Unsupported,
-            SpecError::TargetName { .. } | SpecError::TargetKey { .. } | SpecError::TargetType { .. } => {
-                Reason::TargetInvalid
-            }
+            SpecError::TargetName { .. }
+            | SpecError::TargetKey(_)
+            | SpecError::Templates(TemplateError::Type { .. } | TemplateError::Key { .. }) => Reason::TargetInvalid,
             SpecError::NoData
             | SpecError::TooManyExpressions { .. }
             | SpecError::NoStore { .. }
@@ -254,7 +243,7 @@ impl SpecError {
             | SpecError::Regexp { .. }
             | SpecError::Template { .. }
             | SpecError::Missing { .. }
-            | SpecError::NoPart { .. }
+            | SpecError::Templates(_)
             | SpecError::Version { .. }
             | SpecError::Bounds(_) => Reason::InvalidSpec,
         }
@@ -284,7 +273,9 @@ impl Desired {
             return Err(SpecError::TargetName { name: target });
         }
         let (labels, annotations) = metadata(object);
-        let template = spec.target.template.as_ref().map(template::parse).transpose()?;
+        let template = spec.target.template.as_ref();
+        let template = template.map(|template| template_spec::parse(template, TEMPLATE, Some(&target))).transpose();
+        let template = template.map_err(SpecError::Templates)?;
         // A template says what the target's labels and annotations are.
         let is_carried = |key: &str| template.is_none() && is_carried(key);
         let desired = Desired {
@@ -324,9 +315,8 @@ impl Desired {
     /// Whether the spec alone decides which keys the target has, and its labels and annotations.
     /// Otherwise these may change with a value, or go with it, and only the live target shows it.
     pub fn has_fixed_keys(&self) -> bool {
-        let is_a_key = |part: &Rendering| part.part == Part::Data && matches!(part.makes, Makes::Value(_));
         self.entries.iter().all(|wanted| matches!(wanted.into, Into::Key(_)))
-            && self.template.iter().flat_map(|template| &template.parts).all(is_a_key)
+            && self.template.iter().all(TemplateSpec::has_fixed_keys)
     }
 
     /// Whether it takes more than a moment to decide what the target should have.
@@ -396,7 +386,7 @@ fn entries(object: &ExternalSecret) -> Result<Vec<Wanted>, SpecError> {
     let mut keys = BTreeSet::new();
     for (index, entry) in spec.data.iter().enumerate() {
         if !is_legal_key(&entry.secret_key) {
-            return Err(SpecError::TargetKey { key: entry.secret_key.clone() });
+            return Err(SpecError::TargetKey(IllegalKey(entry.secret_key.clone())));
         }
         if !keys.insert(&entry.secret_key) {
             return Err(SpecError::DuplicateKey { key: entry.secret_key.clone() });
@@ -494,16 +484,6 @@ fn wanted(
     })
 }
 
-/// How a strategy decodes.
-pub(super) fn decoding(strategy: Option<DecodingStrategy>) -> Decoding {
-    match strategy.unwrap_or_default() {
-        DecodingStrategy::Auto => Decoding::Auto,
-        DecodingStrategy::Base64 => Decoding::Base64,
-        DecodingStrategy::Base64URL => Decoding::Base64Url,
-        DecodingStrategy::None => Decoding::Plain,
-    }
-}
-
 fn refresh(object: &ExternalSecret) -> Result<Refresh, SpecError> {
     let interval = object.spec.refresh_interval.parse().map_err(|cause| SpecError::Interval { cause })?;
     Ok(match (object.spec.refresh_policy(), interval.positive()) {
@@ -526,6 +506,6 @@ fn is_true(annotations: &BTreeMap<String, String>, name: &str) -> bool {
     annotations.get(name).is_some_and(|value| value == names::TRUE)
 }
 
-pub(super) fn unsupported(field: &str) -> SpecError {
+fn unsupported(field: &str) -> SpecError {
     SpecError::Unsupported { field: field.to_owned() }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::Pull;
 use super::desired::Desired;
 use super::earlier::{self, RenderedFrom};
-use super::inputs::{Identities, Inputs, Paths};
+use super::inputs::{Identities, Inputs, Paths, Texts};
 use super::observe::{self, ObserveError, OpenStores, Past};
 use super::ownership;
 use super::plan::{self, TargetState, Written};
@@ -79,7 +79,8 @@ impl<S: Stores> Pull<S> {
             Some(record) => record.looked,
             None => Instant::now(),
         };
-        let inputs = Inputs { paths: Paths::AsRead, target: Some(written.stamp.clone()), ..today.clone() };
+        let inputs =
+            Inputs { paths: Paths::AsRead, texts: Texts::AsRead, target: Some(written.stamp.clone()), ..today.clone() };
         let target = Some((target, written));
         let record = Record { inputs, outcome: Outcome::Good, permission, target, looked, rendered_from };
         self.records.note(name, record);

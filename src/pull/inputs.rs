@@ -21,6 +21,8 @@ pub struct Inputs {
     pub stores: Sessions,
     /// The versions and consents of the paths.
     pub paths: Paths,
+    /// The ConfigMaps and Secrets with texts of the template.
+    pub texts: Texts,
     /// The live target; `None` if it does not exist.
     pub target: Option<Stamp>,
 }
@@ -44,6 +46,15 @@ pub enum Paths {
     /// They are unchanged.
     AsRead,
     /// They changed, or may have.
+    Moved,
+}
+
+/// What the watches show of the objects with texts of the template, since these were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Texts {
+    /// They are unchanged.
+    AsRead,
+    /// One changed, or may have.
     Moved,
 }
 

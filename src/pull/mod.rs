@@ -26,11 +26,11 @@ pub mod plan;
 pub mod records;
 pub mod refusal;
 mod remains;
+mod removals;
 pub mod report;
 mod roll;
 mod settle;
 mod settled;
-pub mod template;
 #[cfg(test)]
 mod tests;
 mod unjudged;
@@ -54,10 +54,11 @@ use crate::cluster::ClusterError;
 use crate::controller::context::Context;
 use crate::controller::drive::Reconciler;
 use crate::controller::guarded::Guarded;
-use crate::controller::referrers::{Interest, Referrer};
+use crate::controller::referrers::{Interest, Referrer, declare_texts};
 use crate::controller::report::{Report, Requeue, Verdict};
 use crate::controller::undecodable::{Advice, Fate};
 use crate::domain::object_name::Name;
+use crate::domain::template_spec::TemplateSpec;
 use crate::feed::{Follow, Freshness, SyncState, Trouble};
 use crate::metrics::Stage;
 use crate::store::{Foreign, StoreName, Stores, referred};
@@ -66,7 +67,7 @@ use apply::Applied;
 use bound::Losses;
 use desired::Desired;
 use earlier::Holding;
-use inputs::{Inputs, Paths, Resource, Sessions};
+use inputs::{Inputs, Paths, Resource, Sessions, Texts};
 use observe::{ObserveError, OpenStores};
 use records::{Record, Records};
 use report::{Failure, Moment, Synced};
@@ -104,7 +105,7 @@ impl<S: Stores> Reconciler for Pull<S> {
     }
 
     fn cause(&self, name: &Name) -> Option<Cause> {
-        self.context.feed.take_up(name)
+        self.context.feed.take_up(name).or_else(|| self.context.template_moves.cause(name))
     }
 
     async fn reconcile(&self, object: Arc<ExternalSecret>, name: &Name) -> Report<ExternalSecretStatus> {
@@ -128,8 +129,7 @@ impl<S: Stores> Reconciler for Pull<S> {
             }
         };
         // Before anything is read, so that no event is missed.
-        let target = BTreeSet::from([Name::new(&desired.namespace, &desired.target)]);
-        self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), Interest::named(target));
+        self.refer(name, &desired);
         let result = self.sync(&object, &desired, name).await;
         if let Err(failure) = &result {
             self.records.failed(name);
@@ -218,13 +218,32 @@ impl<S: Stores> Pull<S> {
     /// holds.
     fn bar(&self, name: &Name) {
         self.context.feed.subscribe(name, Vec::new(), Follow::Never);
-        self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), Interest::default());
+        self.refer_to_nothing(name);
         self.losses.unjudged(name, Unjudged::Barred);
     }
 
     fn unsubscribe(&self, name: &Name) {
         self.context.feed.forget(name);
+        self.refer_to_nothing(name);
+    }
+
+    /// Declares the target, and the objects with texts of the template.
+    fn refer(&self, name: &Name, desired: &Desired) {
+        let target = BTreeSet::from([Name::new(&desired.namespace, &desired.target)]);
+        self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), Interest::named(target));
+        self.refer_to_texts(name, desired.template.as_ref());
+    }
+
+    fn refer_to_texts(&self, name: &Name, template: Option<&TemplateSpec>) {
+        let Context { referrers, config_maps, .. } = &*self.context;
+        let referrer = Referrer::PullTemplate(name.clone());
+        declare_texts(referrers, config_maps, &referrer, &name.namespace, template);
+    }
+
+    fn refer_to_nothing(&self, name: &Name) {
         self.context.referrers.declare(Referrer::ExternalSecret(name.clone()), Interest::default());
+        self.refer_to_texts(name, None);
+        self.context.template_moves.take(name);
     }
 
     async fn sync(&self, object: &ExternalSecret, desired: &Desired, name: &Name) -> Result<Synced, Failure> {
@@ -235,9 +254,14 @@ impl<S: Stores> Pull<S> {
         let was_read_as_asked = is_frozen(object, desired);
         let target = record.as_ref().and_then(|record| record.inputs.target.clone());
         let paths = if behind || losing { Paths::Moved } else { Paths::AsRead };
+        // A reconcile that fails is repeated, so whatever it takes is not lost.
+        let texts = match self.context.template_moves.take(name) {
+            Some(_) => Texts::Moved,
+            None => Texts::AsRead,
+        };
         let today = |opened: &OpenStores| {
             let (resource, stores) = (Resource::of(desired), Sessions::of(opened));
-            Inputs { resource, stores, paths, target: target.clone() }
+            Inputs { resource, stores, paths, texts, target: target.clone() }
         };
         if was_read_as_asked {
             let rendered = earlier::rendered(object, desired);
@@ -258,7 +282,9 @@ impl<S: Stores> Pull<S> {
             Some(record) if today.resource.confirms_since(&record.inputs.resource) => Freshness::Asked(began),
             Some(record) if record.inputs.resource != today.resource => Freshness::Since(began),
             // A loss is judged again.
-            Some(record) if (behind || record.inputs.stores != today.stores) && !losing => Freshness::Shared,
+            Some(record) if (behind || texts == Texts::Moved || record.inputs.stores != today.stores) && !losing => {
+                Freshness::Shared
+            }
             Some(_) | None => Freshness::Since(began),
         };
         // Whatever ends this reconcile early, the next one does not rely on what was read.

@@ -7,9 +7,10 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::absence;
 use super::consent::{self, Consumer};
-use super::desired::{Deletion, Desired, ImmutableTargets, Into, Reference, Wanted, is_carried};
+use super::desired::{Deletion, Desired, ImmutableTargets, Into, Reference, Wanted};
 use super::ownership::{Whose, check_owner, is_intact, whose};
 use super::refusal::Refusal;
+use super::removals::{only_left_over, removals};
 use crate::api::external_secret::NullBytePolicy;
 use crate::api::names;
 use crate::api::path_status::PulledPath;
@@ -21,6 +22,7 @@ use crate::domain::remote::{Entry, EntryState, RemoteData};
 use crate::domain::secret::{SecretBytes, SecretMap};
 use crate::domain::secret_template::{Part, Rendered, SecretTemplate, is_reserved};
 use crate::domain::target::{Live, MOST_BYTES, OwnerRef, Removals, Stamp, Target};
+use crate::domain::template_spec::Texts;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -35,6 +37,8 @@ pub struct Observed {
     pub target: TargetState,
     /// The namespace, for judging consents.
     pub consumer: Consumer,
+    /// The texts that the template refers to.
+    pub texts: Arc<Texts>,
 }
 
 /// One path at one version.
@@ -155,14 +159,16 @@ pub fn plan(desired: &Desired, observed: Observed) -> Result<Plan, Refusal> {
     let (values, mut notes) = values(desired, &observed)?;
     let step = match values {
         Some(values) => {
-            let mark = desired.template.as_ref().and_then(|template| template.inputs(&values));
+            let template = desired.template.as_ref().map(|spec| spec.with(&observed.texts)).transpose();
+            let template = template.map_err(|fault| Refusal::Template(Box::new(fault)))?;
+            let mark = template.as_ref().and_then(|template| template.inputs(&values));
             if let (TargetState::AsWritten(written), Some(mark)) = (&observed.target, &mark)
                 && *mark == written.mark
             {
                 return Ok(Plan { step: Step::Keep(written.clone()), versions, notes });
             }
-            let rendered = rendered(desired, values, mark, &observed.target)?;
-            let target = target(desired, rendered, &versions)?;
+            let rendered = rendered(desired, template.as_ref(), values, mark, &observed.target)?;
+            let target = target(desired, template, rendered, &versions)?;
             let immutable = target.immutable;
             let step = write(desired, target, observed.target)?;
             if step.leaves_immutable() && !immutable {
@@ -306,11 +312,12 @@ fn query(wanted: &Wanted, snapshot: &Snapshot, property: &str, fault: PathFault)
 /// rendered from the same inputs keeps its data, although a function might give another result now.
 fn rendered(
     desired: &Desired,
+    template: Option<&SecretTemplate>,
     values: SecretMap,
     mark: Option<String>,
     target: &TargetState,
 ) -> Result<(Rendered, Option<String>), Refusal> {
-    let Some(template) = &desired.template else {
+    let Some(template) = template else {
         return Ok((Rendered { data: values, ..Rendered::default() }, None));
     };
     if let (TargetState::Present(live), Some(mark)) = (target, &mark)
@@ -329,7 +336,7 @@ fn rendered(
 }
 
 fn rendered_by(template: &SecretTemplate, values: SecretMap) -> Result<Rendered, Refusal> {
-    template.render(values).map_err(|fault| Refusal::Template(Box::new(fault)))
+    template.render(values, 1).map_err(|fault| Refusal::Template(Box::new(fault)))
 }
 
 /// Whether we have set a label or an annotation, and nobody has changed it since.
@@ -356,10 +363,15 @@ fn kept(live: &Live) -> Rendered {
 
 fn target(
     desired: &Desired,
+    template: Option<SecretTemplate>,
     (rendered, mark): (Rendered, Option<String>),
     versions: &[PathVersion],
 ) -> Result<Target, Refusal> {
     let Rendered { data, labels: own_labels, annotations: own_annotations } = rendered;
+    let (kind, finalizers) = match template {
+        Some(template) => (template.kind, template.finalizers),
+        None => ("Opaque".to_owned(), BTreeSet::new()),
+    };
     let mut labels = desired.labels.clone();
     labels.extend(own_labels);
     labels.insert(names::LABEL_MANAGED.to_owned(), names::TRUE.to_owned());
@@ -372,10 +384,11 @@ fn target(
     let target = Target {
         namespace: desired.namespace.clone(),
         name: desired.target.clone(),
-        kind: desired.template.as_ref().map_or_else(|| "Opaque".to_owned(), |template| template.kind.clone()),
+        kind,
         immutable: desired.immutable,
         labels,
         annotations,
+        finalizers,
         owner: OwnerRef {
             api_version: "external-secrets.io/v1".to_owned(),
             kind: "ExternalSecret".to_owned(),
@@ -445,7 +458,7 @@ fn update(desired: &Desired, mut target: Target, live: Box<Live>) -> Result<Step
     let ours = matches!(whose(desired, &live), Whose::Ours);
     if live.kind != target.kind {
         return match ours {
-            true => Ok(Step::Recreate(target, live.stamp)),
+            true => recreated(desired, target, *live),
             false => Err(Refusal::OtherType { name: live_name(desired), kind: live.kind, wanted: target.kind }),
         };
     }
@@ -455,7 +468,7 @@ fn update(desired: &Desired, mut target: Target, live: Box<Live>) -> Result<Step
     target.immutable |= live.immutable && same_data && !is_recreated;
     if live.immutable && (!same_data || !target.immutable) {
         return match desired.immutable_targets {
-            ImmutableTargets::Recreate if ours => Ok(Step::Recreate(target, live.stamp)),
+            ImmutableTargets::Recreate if ours => recreated(desired, target, *live),
             ImmutableTargets::Leave | ImmutableTargets::Recreate => {
                 Err(Refusal::Immutable { name: live_name(desired) })
             }
@@ -472,6 +485,17 @@ fn update(desired: &Desired, mut target: Target, live: Box<Live>) -> Result<Step
     })
 }
 
+/// What is deleted and held by a finalizer could neither be updated nor created again.
+fn recreated(desired: &Desired, target: Target, live: Live) -> Result<Step, Refusal> {
+    match live.finalizers.is_empty() {
+        true => Ok(Step::Recreate(target, live.stamp)),
+        false => {
+            let finalizers = live.finalizers.into_iter().collect::<Vec<_>>().join(", ");
+            Err(Refusal::Held { name: live_name(desired), finalizers })
+        }
+    }
+}
+
 /// The versions of the origin change only with the data, so older ones are right while the data is.
 /// Its places may change alone.
 fn metadata_is_right(target: &Target, live: &Live) -> bool {
@@ -481,25 +505,9 @@ fn metadata_is_right(target: &Target, live: &Live) -> bool {
     holds(&live.labels, &target.labels)
         && holds(&live.annotations, &target.annotations)
         && places(&live.annotations) == places(&target.annotations)
+        && target.finalizers.is_subset(&live.finalizers)
         && live.owners.contains(&target.owner)
         && live.immutable == target.immutable
-}
-
-fn removals(target: &Target, live: &Live) -> Removals {
-    let stale = |ours: &BTreeSet<String>, have: &BTreeMap<String, String>, want: &BTreeMap<String, String>| {
-        ours.iter().filter(|key| have.contains_key(*key) && !want.contains_key(*key)).cloned().collect()
-    };
-    Removals {
-        keys: live.data.keys().filter(|key| !target.data.contains_key(*key)).cloned().collect(),
-        labels: stale(&live.our_labels, &live.labels, &target.labels),
-        annotations: stale(&live.our_annotations, &live.annotations, &target.annotations),
-    }
-}
-
-/// Metadata that ESO copies from the resource and we do not: it is removed with the next change of
-/// data (F58).
-fn only_left_over(removals: &Removals) -> bool {
-    removals.keys.is_empty() && removals.labels.iter().chain(&removals.annotations).all(|key| !is_carried(key))
 }
 
 /// Removes our target.

@@ -9,7 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::apply::Applied;
 use super::desired::{Deletion, Desired};
-use super::inputs::{Identities, Inputs, Paths, Resource, Sessions};
+use super::inputs::{Identities, Inputs, Paths, Resource, Sessions, Texts};
 use super::plan::{PathVersion, Written};
 use super::report::{Failure, Permission};
 use super::settle::Rendered;
@@ -99,7 +99,7 @@ impl Record {
                 let stamp = target.as_ref().map(|(_, written)| written.stamp.clone());
                 Record {
                     rendered_from: Some(Rendering::of(desired, today.stores.identities(), versions)),
-                    inputs: Inputs { paths: Paths::AsRead, target: stamp, ..today },
+                    inputs: Inputs { paths: Paths::AsRead, texts: Texts::AsRead, target: stamp, ..today },
                     outcome: Outcome::Good,
                     permission: Permission::Given,
                     target,
@@ -188,7 +188,8 @@ impl Records {
         let before = inner.by_object.get(object).filter(|before| before.inputs.resource.uid == resource.uid);
         let resource = before.map_or(resource, |before| before.inputs.resource.clone());
         let rendered_from = before.and_then(|before| before.rendered_from.clone());
-        let inputs = Inputs { resource, stores: Sessions::default(), paths: Paths::Moved, target: None };
+        let (paths, texts) = (Paths::Moved, Texts::Moved);
+        let inputs = Inputs { resource, stores: Sessions::default(), paths, texts, target: None };
         let record = Record {
             inputs,
             outcome: Outcome::Failed,

@@ -143,6 +143,16 @@ pub enum Refusal {
         /// The Secret.
         name: String,
     },
+    /// Rule K4, and the Secret cannot be created again.
+    #[error(
+        "Secret {name} must be created again, and could not be deleted while it has the finalizers {finalizers}: it was not touched; remove them from it, or take the change back"
+    )]
+    Held {
+        /// The Secret.
+        name: String,
+        /// The finalizers.
+        finalizers: String,
+    },
     /// The Secret is being deleted.
     #[error("Secret {name} is being deleted; it is created again when it is gone")]
     Terminating {
@@ -159,6 +169,7 @@ impl Refusal {
             Refusal::Query { .. } => Reason::Unsupported,
             Refusal::PropertyNotFound { .. } | Refusal::NoKeys => Reason::PropertyNotFound,
             Refusal::NotPermitted(_) => Reason::NotPermitted,
+            Refusal::Template(fault) if fault.is_missing() => Reason::SourceNotFound,
             Refusal::Template(_)
             | Refusal::Undecodable { .. }
             | Refusal::NullByte { .. }
@@ -168,7 +179,7 @@ impl Refusal {
             Refusal::NotOwned { .. } | Refusal::OtherType { .. } | Refusal::ControlledByAnother { .. } => {
                 Reason::TargetNotOwned
             }
-            Refusal::Immutable { .. } => Reason::TargetImmutable,
+            Refusal::Immutable { .. } | Refusal::Held { .. } => Reason::TargetImmutable,
             Refusal::Terminating { .. } => Reason::SecretSyncedError,
         }
     }
@@ -181,9 +192,9 @@ impl Refusal {
             | Refusal::PropertyNotFound { .. }
             | Refusal::Query { .. }
             | Refusal::NoKeys
+            | Refusal::Template(_)
             | Refusal::TooLarge { .. } => true,
             Refusal::NotPermitted(_)
-            | Refusal::Template(_)
             | Refusal::Undecodable { .. }
             | Refusal::NullByte { .. }
             | Refusal::TooDeep { .. }
@@ -192,6 +203,7 @@ impl Refusal {
             | Refusal::OtherType { .. }
             | Refusal::ControlledByAnother { .. }
             | Refusal::Immutable { .. }
+            | Refusal::Held { .. }
             | Refusal::Terminating { .. } => false,
         }
     }

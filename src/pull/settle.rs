@@ -2,6 +2,7 @@
 //! again if the target changed meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use kube::ResourceExt;
@@ -22,8 +23,10 @@ use super::settled::{is_synced, until_synced};
 use crate::api::ExternalSecret;
 use crate::api::{names, wish};
 use crate::cluster::ClusterError;
+use crate::controller::compute::computed;
 use crate::controller::drive::Reconciler;
 use crate::domain::object_name::Name;
+use crate::domain::template_spec::Texts;
 use crate::feed::{Follow, Freshness, Labels, ReadError};
 use crate::store::{StoreError, StoreName, Stores};
 
@@ -55,14 +58,7 @@ async fn decided(desired: &Desired, observed: Observed) -> Result<Plan, Refusal>
         return plan(desired, observed);
     }
     let desired = desired.clone();
-    match tokio::task::spawn_blocking(move || plan(&desired, observed)).await {
-        Ok(plan) => plan,
-        Err(stopped) => match stopped.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The process ends, and this reconcile with it.
-            Err(_stopped) => std::future::pending().await,
-        },
-    }
+    computed(move || plan(&desired, observed)).await
 }
 
 impl<S: Stores> Pull<S> {
@@ -123,6 +119,11 @@ impl<S: Stores> Pull<S> {
         let cluster = &self.context.cluster;
         let consumer = self.consumer(desired, &snapshots).await.map_err(Failure::Write)?;
         let name = Name::new(&desired.namespace, &desired.name);
+        let texts = match &desired.template {
+            Some(template) => cluster.template_texts(&desired.namespace, template).await.map_err(Failure::Write)?,
+            None => Texts::default(),
+        };
+        let texts = Arc::new(texts);
         let mut target = observe::target(cluster, desired, opened, record).await.map_err(Failure::Write)?;
         let mut attempt = 1;
         loop {
@@ -130,7 +131,8 @@ impl<S: Stores> Pull<S> {
             let adopts =
                 matches!(&target, TargetState::Present(live) if matches!(whose(desired, live), Whose::Nobodys));
             let sought = absence::find(desired, &snapshots, &target);
-            let observed = Observed { snapshots: snapshots.clone(), target, consumer: consumer.clone() };
+            let (snapshots, consumer, texts) = (snapshots.clone(), consumer.clone(), texts.clone());
+            let observed = Observed { snapshots, target, consumer, texts };
             let plan = match decided(desired, observed).await {
                 Ok(plan) => plan,
                 Err(refusal) => return Err(self.refuse(object, desired, refusal).await),

@@ -100,7 +100,12 @@ fn observed(desired: &Desired, state: EntryState, target: TargetState) -> Observ
     let presence = if entry.data().is_some() { Presence::Live } else { Presence::Missing };
     let (path, owned) = ("secret/platform-data/redis/db".into(), BTreeSet::new());
     let snapshot = Snapshot { path, entry, presence, before: None, owned };
-    Observed { snapshots: vec![(desired.entries[0].from.clone(), snapshot)], target, consumer: Consumer::default() }
+    Observed {
+        snapshots: vec![(desired.entries[0].from.clone(), snapshot)],
+        target,
+        consumer: Consumer::default(),
+        texts: Default::default(),
+    }
 }
 
 fn created(desired: &Desired, state: EntryState) -> crate::domain::target::Target {
@@ -120,6 +125,8 @@ fn standing(desired: &Desired, state: EntryState) -> Box<Live> {
         terminating: false,
         our_labels: target.labels.keys().cloned().collect(),
         our_annotations: target.annotations.keys().cloned().collect(),
+        our_finalizers: target.finalizers.clone(),
+        finalizers: target.finalizers,
         labels: target.labels,
         annotations: target.annotations,
         owners: vec![target.owner],
@@ -149,11 +156,6 @@ fn what_is_wrong_in_a_spec_is_named() {
         (spec_with("/data/0/secretKey", json!("a/b")), Reason::TargetInvalid, "a/b"),
         (spec_with("/target", json!({"name": "A_B"})), Reason::TargetInvalid, "A_B"),
         (spec_with("/dataFrom", json!([{"find": {}}])), Reason::Unsupported, "spec.dataFrom[0].find"),
-        (
-            spec_with("/target", json!({"template": {"templateFrom": [{"configMap": {"name": "a", "items": []}}]}})),
-            Reason::Unsupported,
-            "spec.target.template.templateFrom[0].configMap",
-        ),
         (spec_with("/target", json!({"creationPolicy": "Merge"})), Reason::Unsupported, "creationPolicy Merge"),
         (spec_with("/target", json!({"deletionPolicy": "Merge"})), Reason::Unsupported, "deletionPolicy Merge"),
         (spec_with("/data/0/remoteRef/metadataPolicy", json!("Fetch")), Reason::Unsupported, "metadataPolicy"),

@@ -35,6 +35,7 @@ impl Turn<'_> {
     pub(super) async fn clean_up(&self) -> Report<PushSecretStatus> {
         let ours = self.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER_PUSH_SECRET);
         self.declare(Interest::default(), Interest::default());
+        self.declare_texts(None);
         if !ours {
             return Report::Gone;
         }

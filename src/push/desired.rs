@@ -15,6 +15,7 @@ use crate::api::label_query;
 use crate::api::names::{ANNOTATION_ADOPT, ANNOTATION_EARLIER_VERSIONS, TRUE};
 use crate::api::push_secret::{PushSecretData, PushSecretSpec, PushStoreRef, UpdatePolicy};
 use crate::api::selector::StoreKind;
+use crate::api::template_spec::{self, TemplateError};
 use crate::domain::convention::{Convention, LocatedFinding, MappingFacts, PushFacts, RuleId, Severity, StoreFacts};
 use crate::domain::earlier_versions::{EarlierVersions, UnknownEarlierVersions};
 use crate::domain::expression::NoExpression;
@@ -23,6 +24,8 @@ use crate::domain::label_query::{LabelQuery, Malformed};
 use crate::domain::mapping::KeyConversion;
 use crate::domain::push_options::{PushOptions, PushOptionsError};
 use crate::domain::remote_key::{RemoteKey, RemoteKeyError};
+use crate::domain::secret_template::TemplateFault;
+use crate::domain::template_spec::TemplateSpec;
 
 /// The name of a store that a spec is parsed for where no store is known.
 const SOME_STORE: &str = "a-store";
@@ -31,6 +34,8 @@ const SOME_STORE: &str = "a-store";
 pub struct Desired {
     /// The sources to publish from.
     pub sources: Sources,
+    /// What makes other keys of those of a source.
+    pub template: Option<TemplateSpec>,
     /// The stores to publish to.
     pub stores: BTreeSet<StoreKey>,
     /// Which keys of a source become which properties.
@@ -140,6 +145,12 @@ pub enum InvalidSpec {
     /// A template that does not parse.
     #[error("{field}: {fault}")]
     Template { field: String, fault: Box<waypost_template::Fault> },
+    /// The template of what is pushed.
+    #[error(transparent)]
+    Templates(TemplateError),
+    /// A template whose result changes by itself.
+    #[error(transparent)]
+    Unsteady(TemplateFault),
     /// More regular expressions than the limit.
     #[error(
         "spec.dataTo has {found} regular expressions, and one PushSecret may have {limit}: join some, or spread them over several PushSecrets"
@@ -174,13 +185,14 @@ impl InvalidSpec {
     /// The reason of the condition.
     pub fn reason(&self) -> Reason {
         match self {
-            InvalidSpec::Unsupported { .. } => Reason::Unsupported,
+            InvalidSpec::Unsupported { .. } | InvalidSpec::Unsteady(_) => Reason::Unsupported,
             InvalidSpec::Missing { .. }
             | InvalidSpec::Interval(_)
             | InvalidSpec::Key { .. }
             | InvalidSpec::Options { .. }
             | InvalidSpec::Regexp { .. }
             | InvalidSpec::Template { .. }
+            | InvalidSpec::Templates(_)
             | InvalidSpec::TooManyExpressions { .. }
             | InvalidSpec::StrangeStore { .. }
             | InvalidSpec::EarlierVersions(_)
@@ -277,6 +289,17 @@ pub fn sources(spec: &PushSecretSpec) -> Result<Sources, InvalidSpec> {
     }
 }
 
+/// Parses the template of what is pushed.
+///
+/// # Errors
+/// A template that cannot be used, or whose result changes by itself.
+pub fn template(spec: &PushSecretSpec) -> Result<Option<TemplateSpec>, InvalidSpec> {
+    let Some(template) = &spec.template else { return Ok(None) };
+    let template = template_spec::parse(template, "spec.template", None).map_err(InvalidSpec::Templates)?;
+    template.check_steady().map_err(InvalidSpec::Unsteady)?;
+    Ok(Some(template))
+}
+
 /// What happens to the earlier versions of an entry whose last property is removed.
 ///
 /// # Errors
@@ -311,6 +334,7 @@ pub fn parse(
     let adopt = annotations.get(ANNOTATION_ADOPT).is_some_and(|value| value == TRUE);
     Ok(Desired {
         sources,
+        template: template(spec)?,
         stores: chosen.stores.clone(),
         mappings: super::shapes::mappings(spec, chosen)?,
         refresh: spec.refresh_interval.parse().map_err(InvalidSpec::Interval)?.positive(),
@@ -357,8 +381,13 @@ pub fn faults(spec: &PushSecretSpec) -> Vec<InvalidSpec> {
     let none = StoreQueries::default();
     let chosen = assumed(spec, queries.as_ref().unwrap_or(&none));
     let mappings = || super::shapes::mappings(spec, &chosen).err();
-    let found =
-        [sources(spec).err(), check_supported(spec).err(), queries.is_ok().then(mappings).flatten(), queries.err()];
+    let found = [
+        sources(spec).err(),
+        template(spec).err(),
+        check_supported(spec).err(),
+        queries.is_ok().then(mappings).flatten(),
+        queries.err(),
+    ];
     found.into_iter().flatten().collect()
 }
 
@@ -409,12 +438,6 @@ fn concerns_form(rule: RuleId) -> bool {
 }
 
 fn check_supported(spec: &PushSecretSpec) -> Result<(), InvalidSpec> {
-    if spec.template.is_some() {
-        return Err(unsupported(
-            "spec.template",
-            "push keys as the source has them, and render them where they are read",
-        ));
-    }
     if spec.secret_store_refs.is_empty() {
         return Err(missing("spec.secretStoreRefs", "name a ClusterSecretStore"));
     }

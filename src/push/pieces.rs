@@ -10,6 +10,7 @@ use crate::domain::mapping::{self, SourceError, SourceKey, ValueOf};
 use crate::domain::path::PathError;
 use crate::domain::push_options::Encoding;
 use crate::domain::remote_key::RemoteKeyError;
+use crate::domain::secret_template::Problem;
 use crate::domain::source::Source;
 
 /// The property for a value that has a path of its own and is not a JSON object.
@@ -41,6 +42,9 @@ pub enum NoPath {
     /// The source does not determine the properties.
     #[error("{0}")]
     Shapeless(SourceError),
+    /// The template does not render the source.
+    #[error("{0}")]
+    Unrendered(Problem),
 }
 
 /// The piece of a mapping that is the same for every source.

@@ -228,7 +228,8 @@ fn publish(desired: &Desired, wanted: &Wanted, sources: &[Source], site: Option<
     job
 }
 
-fn values<'s>(wanted: &Wanted, sources: &'s [Source]) -> Result<RemoteData, (&'s Source, SourceError)> {
+/// The values of an entry; or the source that lacks one.
+pub fn values<'s>(wanted: &Wanted, sources: &'s [Source]) -> Result<RemoteData, (&'s Source, SourceError)> {
     let mut data = RemoteData::new();
     for (index, mapping) in &wanted.mappings {
         let source = &sources[*index];

@@ -66,6 +66,7 @@ impl Pusher {
         self.context.feed.publishes(name, BTreeMap::new());
         for referrers in [&self.context.referrers, &self.context.config_maps] {
             referrers.declare(Referrer::PushSecret(name.clone()), Interest::default());
+            referrers.declare(Referrer::PushTemplate(name.clone()), Interest::default());
         }
     }
 }

@@ -23,23 +23,22 @@ use super::observe::{self, NoStore, SeenStores, Selected};
 use super::offers::{Asking, Attempt, Offers, Patience};
 use super::patience::Leeway;
 use super::plan::{self, Aim, Known, Places, Plan};
+use super::reading::NoSources;
 use super::record::{Record, Recorded};
+use super::rendered::Unrendered;
 use super::report::{self, Done, Said, Setting};
 use super::second_look::{Look, SecondLook};
-use super::sources::{BOUND, Sources};
 use crate::api::PushSecret;
 use crate::api::bounds;
 use crate::api::condition::{self, Reason};
 use crate::api::path_status::PushedPath;
 use crate::api::push_secret::{PushDeletionPolicy, PushSecretStatus};
-use crate::cluster::source::OverBound;
 use crate::cluster::{Cluster, ClusterError};
-use crate::controller::referrers::{Interest, Referrer, Referrers};
+use crate::controller::referrers::Referrers;
 use crate::controller::report::{Report, Requeue, Verdict};
 use crate::domain::claim::Owner;
 use crate::domain::convention::Convention;
 use crate::domain::fingerprint::synced_resource_version;
-use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::source::Source;
 use crate::feed::{News, Published, Pushed, Spelled};
@@ -128,11 +127,18 @@ async fn decide(mut turn: Turn<'_>) -> Report<PushSecretStatus> {
         Ok(desired) => desired,
         Err(verdict) => return turn.halt(verdict, Requeue::AwaitChange),
     };
-    match turn.see_sources(&desired.sources, &BTreeSet::new()).await {
-        Ok((sources, look)) if sources.is_empty() => turn.without_sources(&seen, &desired, look).await,
+    match turn.see_sources(&desired, &BTreeSet::new()).await {
+        Ok((sources, look)) if sources.is_empty() && look.unrendered.is_empty() => {
+            turn.without_sources(&seen, &desired, look).await
+        }
         Ok((sources, look)) => turn.publish(&seen, &desired, &sources, look).await,
         Err(NoSources::Over { over, .. }) => {
             turn.halt(desired.sources.too_many(&turn.namespace, over), Requeue::AwaitChange)
+        }
+        Err(NoSources::Unrendered { why, .. }) => {
+            // Somebody may offer meanwhile what it waits to push.
+            let requeue = if why.fault.is_missing() { Requeue::BackOff } else { Requeue::AwaitChange };
+            turn.halt(why.verdict(&desired.sources, &turn.namespace), requeue)
         }
         Err(NoSources::Cluster(error)) => turn.failed(&error),
     }
@@ -152,81 +158,10 @@ struct Carried {
     is_confirmed: bool,
 }
 
-/// Why the sources were not read.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NoSources {
-    #[error("more than one PushSecret may have")]
-    Over { over: OverBound, look: Look },
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
-}
-
 impl<'a> Turn<'a> {
     fn new(object: Arc<PushSecret>, me: Owner, attempt: Attempt, began: Moment, world: &'a World<'a>) -> Self {
         let (namespace, before) = (me.namespace.clone(), object.status.clone().unwrap_or_default());
         Turn { world, object, before, namespace, me, attempt, began }
-    }
-
-    /// Declares the sources before they are read, so that no change is missed in between.
-    fn listen(&self) {
-        let named = |name: String| Interest::named(BTreeSet::from([Name::new(&self.namespace, name)]));
-        let (secrets, config_maps) = match desired::sources(&self.object.spec) {
-            Ok(Sources::Named(name)) => (named(name), Interest::default()),
-            Ok(Sources::Labelled(query)) => {
-                let labelled = Some((self.namespace.clone(), query));
-                // Keep the known names: a Secret that loses its labels now must still wake us.
-                let secrets = self.world.referrers.secrets_of(&self.referrer());
-                (Interest { secrets, labelled }, Interest::default())
-            }
-            Ok(Sources::ConfigMap(name)) => (Interest::default(), named(name)),
-            Err(_) => (Interest::default(), Interest::default()),
-        };
-        self.declare(secrets, config_maps);
-    }
-
-    pub(super) fn declare(&self, secrets: Interest, config_maps: Interest) {
-        self.world.referrers.declare(self.referrer(), secrets);
-        self.world.config_maps.declare(self.referrer(), config_maps);
-    }
-
-    fn referrer(&self) -> Referrer {
-        Referrer::PushSecret(Name::new(&self.namespace, self.object.name_any()))
-    }
-
-    /// Reads the sources. A Secret that loses its labels wakes us only by its name. So names are
-    /// listed and declared first, and what is read after that counts. `before` are names that the
-    /// reconcile has found earlier: it publishes what they gave, so their loss must wake us.
-    pub(super) async fn see_sources(
-        &self,
-        sources: &Sources,
-        before: &BTreeSet<String>,
-    ) -> Result<(Vec<Source>, Look), NoSources> {
-        let (cluster, namespace) = (self.world.cluster, &self.namespace);
-        let mut look = Look::begin();
-        match sources {
-            Sources::Named(name) => Ok((cluster.source(namespace, name).await?.into_iter().collect(), look)),
-            Sources::ConfigMap(name) => {
-                Ok((cluster.config_map_source(namespace, name).await?.into_iter().collect(), look))
-            }
-            Sources::Labelled(query) => {
-                look.versions = cluster.source_versions(namespace, query).await?;
-                let found = look.versions.len();
-                look.declared = look.versions.keys().chain(before).cloned().collect();
-                let secrets = look.declared.iter().map(|name| Name::new(namespace, name)).collect();
-                let labelled = Some((namespace.clone(), query.clone()));
-                self.declare(Interest { secrets, labelled }, Interest::default());
-                if found > BOUND.secrets {
-                    let found = cluster.source_names(namespace, query).await?.len();
-                    if found > BOUND.secrets {
-                        return Err(NoSources::Over { over: OverBound::Secrets(found), look });
-                    }
-                }
-                match cluster.sources(namespace, query, BOUND).await? {
-                    Ok(sources) => Ok((sources, look)),
-                    Err(over) => Err(NoSources::Over { over, look }),
-                }
-            }
-        }
     }
 
     /// The stores that the spec names or selects; `None` if all belong to another controller.
@@ -302,7 +237,8 @@ impl<'a> Turn<'a> {
         sources: &[Source],
         look: Look,
     ) -> Report<PushSecretStatus> {
-        let mapped = mapped::map(desired, sources, &seen.mounts, self.world.convention);
+        let mut mapped = mapped::map(desired, sources, &seen.mounts, self.world.convention);
+        mapped.astray.extend(look.unrendered.iter().map(Unrendered::astray));
         if self.awaits_first_keys(desired, &mapped) {
             return self.halt(desired.sources.not_filled(&self.namespace), Requeue::AwaitChange);
         }

@@ -12,8 +12,10 @@ use super::desired::{self, Desired, StoreQueries, StoreQuery};
 use super::ledger::{EntryRef, StoreKey};
 use super::mapped::{self, Mapped};
 use super::observe::SeenStores;
-use super::reconcile::{NoSources, Turn};
+use super::reading::NoSources;
+use super::reconcile::Turn;
 use super::record::FRESH;
+use super::rendered::Unrendered;
 use super::sources::Sources;
 use crate::cluster::ClusterError;
 use crate::domain::source::Source;
@@ -27,12 +29,14 @@ pub struct Look {
     pub versions: BTreeMap<String, String>,
     /// The names that wake the PushSecret: those, and what the reconcile found before.
     pub declared: BTreeSet<String>,
+    /// The sources that the template does not render.
+    pub unrendered: Vec<Unrendered>,
 }
 
 impl Look {
     /// Begins one.
     pub fn begin() -> Self {
-        Look { asked: Instant::now(), versions: BTreeMap::new(), declared: BTreeSet::new() }
+        Look { asked: Instant::now(), versions: BTreeMap::new(), declared: BTreeSet::new(), unrendered: Vec::new() }
     }
 }
 
@@ -100,7 +104,7 @@ impl<'a> SecondLook<'a> {
     }
 
     async fn repeat(&self, last: &mut Last) -> Result<(), ClusterError> {
-        if let Sources::Labelled(query) = &self.desired.sources {
+        if let (Sources::Labelled(query), None) = (&self.desired.sources, &self.desired.template) {
             let asked = Instant::now();
             let versions = self.turn.world.cluster.source_versions(self.namespace(), query).await?;
             if versions == last.look.versions {
@@ -108,9 +112,10 @@ impl<'a> SecondLook<'a> {
                 return Ok(());
             }
         }
-        let (look, more) = match self.turn.see_sources(&self.desired.sources, &last.look.declared).await {
-            Ok((sources, look)) => (look, self.more(&sources)),
-            Err(NoSources::Over { look, .. }) => (look, More::Unknown),
+        let (look, more) = match self.turn.see_sources(self.desired, &last.look.declared).await {
+            Ok((sources, look)) if look.unrendered.is_empty() => (look, self.more(&sources)),
+            Ok((_, look)) => (look, More::Unknown),
+            Err(NoSources::Over { look, .. } | NoSources::Unrendered { look, .. }) => (look, More::Unknown),
             Err(NoSources::Cluster(error)) => return Err(error),
         };
         *last = Last { look, more };

@@ -229,6 +229,7 @@ async fn context(
         referrers: Referrers::default(),
         config_maps: Referrers::default(),
         moves: Moves::default(),
+        template_moves: Moves::default(),
         pruned: Pruned::default(),
         written: Written::default(),
         events: Events::new(&cluster),

@@ -53,7 +53,8 @@ pub fn unusable(error: ClusterError) -> StoreError {
         | ClusterError::Conflict { .. }
         | ClusterError::Forbidden { .. }
         | ClusterError::Invalid { .. }
-        | ClusterError::NamespaceTerminating { .. } => StoreError::Credential { what: error.to_string() },
+        | ClusterError::NamespaceTerminating { .. }
+        | ClusterError::Held { .. } => StoreError::Credential { what: error.to_string() },
     }
 }
 

@@ -52,6 +52,21 @@ pub struct Function {
     pub kind: Kind,
 }
 
+impl Function {
+    /// What is wrong with a call that gives it so many arguments.
+    pub fn misses(&self, gets: usize) -> Option<Problem> {
+        let fixed = self.takes.len();
+        let is_right = match self.rest {
+            Some(_) => gets >= fixed,
+            None => gets == fixed,
+        };
+        let plural = if fixed == 1 { "" } else { "s" };
+        let least = if self.rest.is_some() { "at least " } else { "" };
+        let wants = format!("{least}{fixed} argument{plural}");
+        (!is_right).then(|| Problem::Arity { function: self.name.to_owned(), wants, gets })
+    }
+}
+
 /// How a function is evaluated.
 #[derive(Clone, Copy)]
 pub enum Kind {

@@ -9,12 +9,14 @@
 #![forbid(unsafe_code)]
 
 pub mod budget;
+pub mod check;
 pub mod error;
 mod exec;
 pub mod expression;
 mod format;
 mod functions;
 mod go_text;
+mod piece;
 mod syntax;
 mod template;
 mod value;
@@ -24,6 +26,7 @@ pub use budget::Budget;
 pub use error::{Fault, Position};
 pub use functions::json::escaped as json_escaped;
 pub use functions::names as function_names;
+pub use piece::Piece;
 pub use template::Template;
 pub use value::{Data, Output};
 pub use yaml::{NoKeysAndValues, keys_and_values};

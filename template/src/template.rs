@@ -1,8 +1,12 @@
 //! A template: parsed once, rendered often.
 
+use std::collections::BTreeSet;
+
 use crate::budget::{Budget, Purse};
-use crate::error::Fault;
+use crate::check::{self, Flaw};
+use crate::error::{Fault, Position};
 use crate::exec;
+use crate::piece::{self, Piece};
 use crate::syntax::{self, Trees};
 use crate::value::{Data, Output};
 
@@ -22,6 +26,20 @@ impl Template {
         let text = text.into();
         let trees = syntax::parse(&text)?;
         Ok(Template { text, trees })
+    }
+
+    /// The pieces of a template that only puts fields, or entries of them, between texts.
+    ///
+    /// # Errors
+    /// The position of the first thing that is neither.
+    pub fn pieces(&self) -> Result<Vec<Piece>, Position> {
+        piece::of(&self.trees, &self.text)
+    }
+
+    /// What is wrong with it whatever its values are, if these are the `keys` of its data; without
+    /// them, any key may be there.
+    pub fn flaws(&self, keys: Option<&BTreeSet<String>>) -> Vec<Flaw> {
+        check::flaws(&self.trees, &self.text, keys)
     }
 
     /// Renders it from these values.

@@ -196,11 +196,6 @@ async fn what_a_pull_asks_for_in_vain_is_named() -> anyhow::Result<()> {
     let asked = [
         ("find", json!({ "dataFrom": [{ "find": { "name": { "regexp": "x" } } }] }), "spec.dataFrom[0].find"),
         (
-            "template",
-            json!({ "target": { "template": { "templateFrom": [{ "configMap": { "name": "a", "items": [] } }] } } }),
-            "spec.target.template.templateFrom[0].configMap",
-        ),
-        (
             "windows",
             json!({ "syncWindows": { "kind": "allow", "windows": [{ "schedule": "@daily", "duration": "1h" }] } }),
             "spec.syncWindows",

@@ -197,16 +197,20 @@ async fn what_a_push_asks_for_in_vain_is_named() -> anyhow::Result<()> {
     let stage = Stage::new("pushvain").await?;
     stage.secret(&stage.producer, "source", &[("password", "good")]).await?;
     let asked = [
-        ("template", json!({ "template": { "data": { "password": "{{ .password }}" } } }), "spec.template"),
+        (
+            "template",
+            json!({ "template": { "data": { "password": "{{ randAlphaNum 8 }}" } } }),
+            "spec.template.data.password: a function whose result changes by itself",
+        ),
         (
             "generator",
             json!({ "selector": { "generatorRef": { "kind": "Password", "name": "x" } } }),
-            "spec.selector.generatorRef",
+            "spec.selector.generatorRef is not supported",
         ),
     ];
-    for (name, spec, field) in asked {
+    for (name, spec, words) in asked {
         stage.push(name, "source", &[("password", "password")], spec).await?;
-        says(&stage, name, "Unsupported", &[field, "not supported"]).await?;
+        says(&stage, name, "Unsupported", &[words]).await?;
     }
     assert_eq!(stage.version().await?, 0);
     Ok(())

@@ -286,7 +286,7 @@ async fn defect_q_a_spec_that_cannot_be_carried_out_is_not_ready_and_no_store_is
     synced(&stage, "push").await?;
     let broken = json!({ "template": { "data": { "password": "{{ .password" } } });
     stage.push("push", "source", PASSWORD, broken).await?;
-    stage.ready::<PushSecret>(&stage.producer, "push", "False", "Unsupported").await?;
+    stage.ready::<PushSecret>(&stage.producer, "push", "False", "InvalidSpec").await?;
     let nobody = json!({ "matchLabels": { "test": stage.word } });
     let stores = json!([{ "kind": "ClusterSecretStore", "labelSelector": nobody }]);
     stage.push("nowhere", "source", PASSWORD, json!({ "secretStoreRefs": stores })).await?;

@@ -52,13 +52,13 @@ fn pull(store: &str, beside: &str) -> String {
 
 fn push(references: &str) -> String {
     format!(
-        "{PUSH}kind: PushSecret\nmetadata: {{ name: push, namespace: app }}\nspec:\n  secretStoreRefs: [{references}]\n  selector: {{ secret: {{ name: a }} }}\n  template: {{}}\n"
+        "{PUSH}kind: PushSecret\nmetadata: {{ name: push, namespace: app }}\nspec:\n  secretStoreRefs: [{references}]\n  selector: {{ secret: {{ name: a }} }}\n  template: {{ data: {{ a: '{{{{ now }}}}' }} }}\n"
     )
 }
 
 fn fan_out(references: &str) -> String {
     format!(
-        "{PUSH}kind: ClusterPushSecret\nmetadata: {{ name: push }}\nspec:\n  namespaceSelectors: [{{}}]\n  pushSecretSpec:\n    secretStoreRefs: [{references}]\n    selector: {{ secret: {{ name: a }} }}\n    template: {{}}\n"
+        "{PUSH}kind: ClusterPushSecret\nmetadata: {{ name: push }}\nspec:\n  namespaceSelectors: [{{}}]\n  pushSecretSpec:\n    secretStoreRefs: [{references}]\n    selector: {{ secret: {{ name: a }} }}\n    template: {{ data: {{ a: '{{{{ now }}}}' }} }}\n"
     )
 }
 
@@ -122,7 +122,7 @@ fn a_store_that_labels_select_is_another_controller_s_if_all_are() {
 #[test]
 fn a_push_that_names_a_store_of_another_controller_beside_ours_is_refused() {
     let (theirs, ours) = (store("theirs", "controller: somebody-else, "), vault("ours", ""));
-    let push = push(&[OURS, THEIRS].join(", ")).replace("  template: {}\n", "");
+    let push = push(&[OURS, THEIRS].join(", ")).replace("  template: { data: { a: '{{ now }}' } }\n", "");
     let (found, _) = judged(&[theirs, ours, push].join("---\n"), CONTROLLER_CLASS, true);
     let says = "ClusterSecretStore theirs is served by the controller of class \"somebody-else\", not by this one";
     assert!(found.len() == 1 && found[0].problem.rule == "not-permitted", "{}", shown(&found));

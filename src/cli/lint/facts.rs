@@ -3,7 +3,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::{convention_file, pull_spec, push_spec, store_spec};
+use super::{convention_file, pull_spec, push_spec, store_spec, templates};
 use crate::api::StoreKind;
 use crate::api::cluster_external_secret::UNSERVED;
 use crate::domain::push_options::PushOptions;
@@ -14,9 +14,13 @@ use crate::manifest::{Node, Object, Problem, earlier_versions, span_of};
 pub fn check(object: &Object<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     match object.kind.name.as_str() {
-        "ExternalSecret" => problems.extend(pull_spec::check(object, "spec")),
+        "ExternalSecret" => {
+            problems.extend(pull_spec::check(object, "spec"));
+            problems.extend(templates::of_pull(object, "spec"));
+        }
         "ClusterExternalSecret" => {
             problems.extend(pull_spec::check(object, "spec.externalSecretSpec"));
+            problems.extend(templates::of_pull(object, "spec.externalSecretSpec"));
             problems.push(Problem::error("unsupported", span_of(&object.node, "kind"), UNSERVED.to_owned(), None));
         }
         "PushSecret" => {
@@ -40,6 +44,7 @@ pub fn check(object: &Object<'_>) -> Vec<Problem> {
 fn push(object: &Object<'_>, root: &str) -> Vec<Problem> {
     let mut problems = envelopes(object, root);
     problems.extend(push_spec::check(object, root));
+    problems.extend(templates::of_push(object, root));
     problems
 }
 

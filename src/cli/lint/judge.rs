@@ -38,7 +38,7 @@ pub fn judge(sources: &[Source], convention: &Convention, store_path: &str) -> V
 /// The same for files that are bundled already, and any installation.
 pub fn judge_bundle(sources: &[Source], bundle: Bundle<'_>, installation: &Installation<'_>) -> Judged {
     let closed = permitted::closed(&bundle);
-    let Bundle { objects, namespaces, broken: mut found } = bundle;
+    let Bundle { objects, namespaces, broken: mut found, holders: _ } = bundle;
     let Installation { convention, mode_by, store_path, class } = installation;
     let modes = Modes::new(convention, &namespaces, *mode_by);
     let stores = stores(&objects, store_path, closed, |store| served::of_others(store, class));

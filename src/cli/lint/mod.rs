@@ -15,6 +15,7 @@ mod rules;
 mod schema;
 mod served;
 mod store_spec;
+mod templates;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,7 +29,7 @@ use crate::manifest::{self, Exclude, Found};
 use crate::store::admit::Class;
 
 pub use convention_file::{NoConvention, convention};
-pub use judge::{Installation, Judged, judge, judge_bundle};
+pub use judge::{Installation, Judged, alone, judge, judge_bundle};
 pub use modes::ModeBy;
 pub use output::{Colour, Format, render};
 pub use permitted::closed;

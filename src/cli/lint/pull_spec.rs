@@ -1,12 +1,14 @@
 //! Checks the spec of an ExternalSecret with the controller's own parser.
 
+use super::push_spec;
 use crate::api::external_secret::{
     CreationPolicy, DataFrom, DeletionPolicy, ExternalSecretData, RemoteRef, Rewrite, RewriteRegexp, SourceRef,
 };
 use crate::api::template::TemplateFrom;
+use crate::api::template_spec::TemplateError;
 use crate::api::{DurationText, ExternalSecret, ExternalSecretSpec, StoreRef};
-use crate::domain::target::is_legal_key;
-use crate::manifest::{Node, Object, Problem, Value, span_of};
+use crate::domain::target::{IllegalKey, is_legal_key, is_legal_name};
+use crate::manifest::{Node, Object, Problem, Value, span_of, template_fault};
 use crate::pull::desired::{Desired, SpecError};
 
 /// The parser returns the first error. Lint corrects it and parses again, at most this often.
@@ -14,8 +16,8 @@ const MOST_FAULTS: usize = 1_000;
 
 const TEMPLATE: &str = "spec.target.template.";
 
-/// A valid name for the ExternalSecret: its own name, the default of its target's, is checked with
-/// the metadata.
+/// A valid name for an ExternalSecret without one. An invalid name, the default of its target's, is
+/// reported with the metadata.
 const SOME_NAME: &str = "a-name";
 
 /// Judges the spec at `root`.
@@ -24,11 +26,21 @@ pub fn check(object: &Object<'_>, root: &str) -> Vec<Problem> {
     let spec = object.node.at(root).and_then(|node| serde_json::from_value::<ExternalSecretSpec>(node.admitted()).ok());
     let Some(spec) = spec else { return Vec::new() };
     let mut problems = rendered_keys(object, root);
-    let mut asked = ExternalSecret::new(SOME_NAME, spec);
+    let name =
+        object.node.at("metadata.name").and_then(Node::text).filter(|name| root == "spec" && is_legal_name(name));
+    let mut asked = ExternalSecret::new(name.unwrap_or(SOME_NAME), spec);
     for attempt in 0..MOST_FAULTS {
         let Err(fault) = Desired::parse(&asked) else { break };
         let Some(corrected) = correct(&mut asked.spec, &fault, attempt) else { break };
-        if let Some(rule) = corrected.rule {
+        let text = match &fault {
+            SpecError::Template { field, fault } | SpecError::Templates(TemplateError::Text { field, fault }) => {
+                Some((field, fault))
+            }
+            _other => None,
+        };
+        if let (Some(rule), Some((field, fault))) = (corrected.rule, text) {
+            problems.push(template_fault(object, rule, &field.replacen("spec", root, 1), fault));
+        } else if let Some(rule) = corrected.rule {
             let message = fault.to_string().replace("spec.", &format!("{root}."));
             let field = corrected.field.replacen("spec", root, 1);
             problems.push(Problem::error(rule, span_of(&object.node, &field), message, None));
@@ -78,21 +90,11 @@ fn correct(spec: &mut ExternalSecretSpec, fault: &SpecError, attempt: usize) -> 
             }
             corrected("invalid-value", field.clone())
         }
-        SpecError::TargetType { .. } => {
-            // A CRD's rule reports it.
-            spec.target.template.as_mut()?.type_ = None;
-            Some(Corrected { rule: None, field: String::new(), is_last: false })
-        }
-        SpecError::NoPart { field, .. } => {
-            from_of(spec, field)?.target = None;
-            corrected("invalid-value", field.clone())
-        }
-        SpecError::Template { field, .. } | SpecError::Missing { field, .. } if field.starts_with(TEMPLATE) => {
-            *text_of(spec, field)? = String::new();
-            corrected(
-                if matches!(fault, SpecError::Template { .. }) { "template" } else { "missing-field" },
-                field.clone(),
-            )
+        SpecError::Templates(error) => {
+            correct_template(spec, error)?;
+            // The keys of a template are reported beside it.
+            let rule = push_spec::rule_of_template(error).filter(|rule| *rule != "K1");
+            Some(Corrected { rule, field: error.field().to_owned(), is_last: false })
         }
         SpecError::Regexp { field, .. } | SpecError::Template { field, .. } | SpecError::Missing { field, .. } => {
             let Entry::DataFrom(index) = at(field)? else { return None };
@@ -112,12 +114,7 @@ fn correct(spec: &mut ExternalSecretSpec, fault: &SpecError, attempt: usize) -> 
             spec.target.name = Some(SOME_NAME.to_owned());
             corrected("K1", "spec.target.name".to_owned())
         }
-        SpecError::TargetKey { key } if !spec.data.iter().any(|entry| entry.secret_key == *key) => {
-            // The keys of a template are reported beside it.
-            spec.target.template.as_mut()?.data.remove(key)?;
-            Some(Corrected { rule: None, field: String::new(), is_last: false })
-        }
-        SpecError::TargetKey { key } => {
+        SpecError::TargetKey(IllegalKey(key)) => {
             let index = spec.data.iter().position(|entry| entry.secret_key == *key)?;
             rename(spec.data.get_mut(index)?, attempt);
             corrected("K1", format!("spec.data[{index}].secretKey"))
@@ -135,23 +132,41 @@ fn correct(spec: &mut ExternalSecretSpec, fault: &SpecError, attempt: usize) -> 
     }
 }
 
+/// Corrects a fault of the template.
+fn correct_template(spec: &mut ExternalSecretSpec, error: &TemplateError) -> Option<()> {
+    match error {
+        TemplateError::Text { field, .. } | TemplateError::Missing { field } => {
+            *text_of(spec, field)? = String::new();
+        }
+        TemplateError::Type { .. } => spec.target.template.as_mut()?.type_ = None,
+        TemplateError::Key { cause: IllegalKey(key), .. } => {
+            spec.target.template.as_mut()?.data.remove(key)?;
+        }
+        TemplateError::Finalizer { name, .. } => {
+            let finalizers = &mut spec.target.template.as_mut()?.metadata.as_mut()?.finalizers;
+            // The others keep their places.
+            finalizers.iter_mut().filter(|known| *known == name).for_each(|known| *known = "a.b/c".to_owned());
+        }
+        TemplateError::MetadataName { field } => {
+            let metadata = spec.target.template.as_mut()?.metadata.as_mut()?;
+            let (part, name) = field.strip_prefix(TEMPLATE)?.strip_prefix("metadata.")?.split_once('.')?;
+            let names = if part == "labels" { &mut metadata.labels } else { &mut metadata.annotations };
+            names.remove(name)?;
+        }
+        TemplateError::OfItself { field } => {
+            *from_of(spec, field)? = TemplateFrom { literal: Some(String::new()), ..TemplateFrom::default() };
+        }
+        TemplateError::NoPart { field, .. } => from_of(spec, field)?.target = None,
+    }
+    Some(())
+}
+
 /// Removes an unsupported field; returns whether it was found.
 fn without(spec: &mut ExternalSecretSpec, field: &str) -> bool {
     match field {
         "spec.syncWindows" => spec.sync_windows = None,
         "spec.target.manifest" => spec.target.manifest = None,
         "spec.target.creationPolicy" => spec.target.creation_policy = CreationPolicy::Owner,
-        "spec.target.template.metadata.finalizers" => {
-            spec.target
-                .template
-                .iter_mut()
-                .flat_map(|template| &mut template.metadata)
-                .for_each(|metadata| metadata.finalizers.clear());
-        }
-        of_template if of_template.starts_with(TEMPLATE) => {
-            let Some(from) = from_of(spec, of_template) else { return false };
-            *from = TemplateFrom { literal: Some(String::new()), ..TemplateFrom::default() };
-        }
         "spec.target.deletionPolicy" => spec.target.deletion_policy = DeletionPolicy::Retain,
         of_entry => return without_in_entry(spec, of_entry).is_some(),
     }
@@ -246,6 +261,6 @@ fn rendered_keys(object: &Object<'_>, root: &str) -> Vec<Problem> {
     let rendered = object.node.at(root).and_then(|spec| spec.at("target.template.data")).map(|node: &Node| &node.value);
     let Some(Value::Map(entries)) = rendered else { return Vec::new() };
     let illegal = entries.iter().filter(|entry| !is_legal_key(&entry.name));
-    let problem = |name: &str| SpecError::TargetKey { key: name.to_owned() }.to_string();
+    let problem = |name: &str| IllegalKey(name.to_owned()).to_string();
     illegal.map(|entry| Problem::error("K1", entry.name_span.clone(), problem(&entry.name), None)).collect()
 }

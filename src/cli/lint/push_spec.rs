@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use crate::api::push_secret::PushSecretSpec;
-use crate::manifest::{Node, Object, Problem, Stores, push_root, span_of};
+use crate::api::template_spec::TemplateError;
+use crate::manifest::{Node, Object, Problem, Stores, push_root, span_of, template_fault};
 use crate::push::desired::{self, InvalidSpec};
 use crate::push::mapped::{self, Clash, Fault};
 
@@ -14,6 +15,10 @@ pub fn check(object: &Object<'_>, root: &str) -> Vec<Problem> {
     let faults = spec.iter().flat_map(desired::faults);
     let problem = |fault: InvalidSpec| {
         let (rule, field) = rule(&fault)?;
+        if let InvalidSpec::Template { fault, .. } | InvalidSpec::Templates(TemplateError::Text { fault, .. }) = &fault
+        {
+            return Some(template_fault(object, rule, &field.replacen("spec", root, 1), fault));
+        }
         Some(located(object, root, rule, field, &fault.to_string()))
     };
     faults.filter_map(problem).collect()
@@ -57,6 +62,8 @@ fn rule(fault: &InvalidSpec) -> Option<(&'static str, &str)> {
         InvalidSpec::Missing { field, .. } => Some(("missing-field", field)),
         InvalidSpec::Regexp { field, .. } => Some(("regexp", field)),
         InvalidSpec::Template { field, .. } => Some(("template", field)),
+        InvalidSpec::Templates(error) => Some((rule_of_template(error)?, error.field())),
+        InvalidSpec::Unsteady(fault) => Some(("unsupported", &fault.field)),
         InvalidSpec::TooManyExpressions { .. } => Some(("regexp", "spec.dataTo")),
         InvalidSpec::StrangeStore { field, .. } => Some(("store-ref", field)),
         InvalidSpec::Selector { field, .. } => Some(("selector", field)),
@@ -67,6 +74,20 @@ fn rule(fault: &InvalidSpec) -> Option<(&'static str, &str)> {
         | InvalidSpec::Mappings(_)
         | InvalidSpec::Bounds(_)
         | InvalidSpec::Convention(_) => None,
+    }
+}
+
+/// The rule of a fault of a template; `None` if a CRD's rule reports it.
+pub(super) fn rule_of_template(error: &TemplateError) -> Option<&'static str> {
+    match error {
+        TemplateError::Text { .. } => Some("template"),
+        TemplateError::Missing { .. } => Some("missing-field"),
+        TemplateError::Finalizer { .. }
+        | TemplateError::MetadataName { .. }
+        | TemplateError::OfItself { .. }
+        | TemplateError::NoPart { .. } => Some("invalid-value"),
+        TemplateError::Key { .. } => Some("K1"),
+        TemplateError::Type { .. } => None,
     }
 }
 

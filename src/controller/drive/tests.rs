@@ -427,6 +427,7 @@ impl Bench {
             referrers: _,
             config_maps: _,
             moves: _,
+            template_moves: _,
             // These have nothing by object.
             cluster: _,
             settings: _,

@@ -25,7 +25,7 @@ const FOLDER: &str = "policies/admission";
 const IS_ENDPOINT: &str = "item.property in variables.endpoints";
 
 /// The text after the opening braces of a key: a placeholder, the closing braces, and anything.
-const PLACEHOLDER: &str = r#"^ *([.]metadata[.](name|namespace|(labels|annotations)[.][A-Za-z_][A-Za-z0-9_]*)|index +[.]metadata[.](labels|annotations) +"[-A-Za-z0-9_./]+") *[}][}]"#;
+const PLACEHOLDER: &str = r#"^(-\s)?\s*([.]metadata[.](name|namespace|(labels|annotations)[.][A-Za-z_][A-Za-z0-9_]*)|index\s+[.]metadata[.](labels|annotations)\s+("[-A-Za-z0-9_./]+"|`[-A-Za-z0-9_./]+`))(\s*|\s+-)[}][}]"#;
 
 /// One check of a policy: which items of a list are wrong.
 pub struct Validation {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::target::Stamp;
-use crate::pull::inputs::{Paths, Resource, Sessions};
+use crate::pull::inputs::{Paths, Resource, Sessions, Texts};
 
 fn name(name: &str) -> Name {
     Name::new("team", name)
@@ -14,7 +14,13 @@ fn in_place(records: &Records, object: &str, target: &str, resource_version: &st
     let written = Written { stamp: stamp.clone(), mark: String::new(), immutable: false };
     let resource = Resource { uid: object.to_owned(), version: "1".to_owned(), confirmation: None };
     let record = Record {
-        inputs: Inputs { resource, stores: Sessions::default(), paths: Paths::AsRead, target: Some(stamp) },
+        inputs: Inputs {
+            resource,
+            stores: Sessions::default(),
+            paths: Paths::AsRead,
+            texts: Texts::AsRead,
+            target: Some(stamp),
+        },
         outcome: Outcome::Good,
         permission: Permission::Given,
         target: Some((name(target), written)),

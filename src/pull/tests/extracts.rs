@@ -31,7 +31,7 @@ fn reading(desired: &Desired, states: Vec<EntryState>, target: TargetState) -> O
         snapshot.presence = if matches!(state, EntryState::Live { .. }) { Presence::Live } else { Presence::Missing };
         snapshot.entry = Arc::new(Entry { state, created: None, custom_metadata: BTreeMap::new() });
     }
-    Observed { snapshots, target, consumer: Consumer::default() }
+    Observed { snapshots, target, consumer: Consumer::default(), texts: Default::default() }
 }
 
 fn rendered(desired: &Desired, states: Vec<EntryState>) -> Result<BTreeMap<String, String>, Refusal> {

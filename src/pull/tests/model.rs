@@ -1,9 +1,9 @@
 //! Random stories over the real reconcile: versions, removals and purges, consents, losses by hand,
-//! edits of the resource and of its store, writes that fail or whose reply is lost, a cache that
-//! lags, lists made anew, a process that starts anew, deletions and creations; each of them also in
-//! the middle of a reconcile. After each reconcile the status must be honest, and no target may be
-//! gone without a reason; when it is calm the target must be right, and nobody may ask for anything
-//! any more; and of what is deleted nothing may be remembered.
+//! edits of the resource, of its template's text and of its store, writes that fail or whose reply is
+//! lost, a cache that lags, lists made anew, a process that starts anew, deletions and creations; each
+//! of them also in the middle of a reconcile. After each reconcile the status must be honest, and no
+//! target may be gone without a reason; when it is calm the target must be right, and nobody may ask
+//! for anything any more; and of what is deleted nothing may be remembered.
 //!
 //! In the end only what was woken, or asked to be tried again soon, is reconciled: no wake-up is
 //! missing. They come as in the running controller: from the feed, from the watch of Secrets with
@@ -17,6 +17,8 @@ mod events;
 mod laws;
 mod one_store;
 mod process;
+mod state;
+mod texts;
 mod world;
 
 use std::time::Duration;
@@ -33,6 +35,7 @@ use world::World;
 
 const OBJECT: &str = "/namespaces/team/externalsecrets/db";
 const TARGET: &str = "/namespaces/team/secrets/db";
+const TEXTS: &str = "/namespaces/team/configmaps/texts";
 const POLICIES: [&str; 3] = ["Periodic", "OnChange", "CreatedOnce"];
 
 fn told(policy: &'static str, setting: Setting, events: &[Event]) -> Result<(), TestCaseError> {
@@ -67,7 +70,7 @@ proptest! {
 }
 
 fn setting(deletes: bool, crowded: bool) -> Setting {
-    Setting { deletes, crowded, pushed: true }
+    Setting { deletes, crowded, pushed: true, templated: false }
 }
 
 fn told_so(policy: &'static str, setting: Setting, events: &[Event]) {
@@ -215,6 +218,24 @@ fn what_a_first_page_shows_is_reconciled_when_the_last_one_is_there() {
         for polls in 0..40 {
             let amid = Amid { polls, event: Box::new(FirstPage) };
             told_so(policy, setting, &[Reconcile, Lag(true), Delete, Create, amid, Relist, Woken]);
+        }
+    }
+}
+
+/// Also before the reconcile that reads it has ended.
+#[test]
+fn an_edit_of_a_text_at_any_point_of_a_reconcile_reaches_the_target() {
+    use Event::{Amid, DeleteText, EditText, Push, Reconcile, Relist, Restart, Woken};
+    let templated = |deletes| Setting { templated: true, ..setting(deletes, false) };
+    for (policy, deletes) in POLICIES.iter().flat_map(|policy| [(policy, false), (policy, true)]) {
+        told_so(policy, templated(deletes), &[Reconcile, EditText]);
+        told_so(policy, templated(deletes), &[Reconcile, DeleteText, Woken, EditText, Relist]);
+        told_so(policy, templated(deletes), &[DeleteText, Reconcile, EditText]);
+        told_so(policy, templated(deletes), &[Reconcile, DeleteText, Restart, Woken, Push, Woken]);
+        for polls in 0..30 {
+            let amid = |event| Amid { polls, event: Box::new(event) };
+            told_so(policy, templated(deletes), &[amid(EditText), Woken]);
+            told_so(policy, templated(deletes), &[Reconcile, Push, amid(DeleteText), Woken, amid(EditText)]);
         }
     }
 }
@@ -387,8 +408,9 @@ fn what_failed_in_earlier_models_holds_in_every_setting() {
         vec![amid(8, DeleteTarget), Woken],
     ];
     for (policy, story) in POLICIES.iter().flat_map(|policy| stories.iter().map(move |story| (policy, story))) {
-        for (deletes, crowded, pushed) in (0..8).map(|at| (at & 1 > 0, at & 2 > 0, at & 4 > 0)) {
-            told_so(policy, Setting { deletes, crowded, pushed }, story);
+        for at in 0..16 {
+            let [deletes, crowded, pushed, templated] = [1, 2, 4, 8].map(|bit| at & bit > 0);
+            told_so(policy, Setting { deletes, crowded, pushed, templated }, story);
         }
     }
 }

@@ -34,7 +34,7 @@ fn a_target_has_what_its_template_renders_and_nothing_of_the_resource() {
 #[test]
 fn a_template_that_fails_takes_nothing_and_says_where() {
     let refusal = refused(&templated(json!({ "data": { "url": "pg://{{ .pasword }}" } })));
-    assert_eq!((refusal.reason(), refusal.keeps_data()), (Reason::TargetInvalid, false));
+    assert_eq!((refusal.reason(), refusal.keeps_data()), (Reason::TargetInvalid, true));
     let text = refusal.to_string();
     let words =
         "spec.target.template.data.url: line 1, column 9: there is no key \"pasword\": did you mean \"password\"?";
@@ -92,13 +92,13 @@ fn a_template_makes_no_credential_of_the_cluster_and_no_label_of_ours() {
         (json!({ "type": "bootstrap.kubernetes.io/token" }), Reason::TargetInvalid, "template.type is bootstrap"),
         (json!({ "data": { "..": "x" } }), Reason::TargetInvalid, "K1"),
         (json!({ "data": { "a": "{{ .x" } }), Reason::InvalidSpec, "spec.target.template.data.a: line 1"),
-        (json!({ "metadata": { "finalizers": ["a/b"] } }), Reason::Unsupported, "metadata.finalizers"),
         (
             json!({ "templateFrom": [{ "literal": "a: b", "target": "spec" }] }),
             Reason::InvalidSpec,
             "write Data, Labels",
         ),
         (json!({ "templateFrom": [{}] }), Reason::InvalidSpec, "templateFrom[0].literal is not set"),
+        (json!({ "metadata": { "labels": { "a b": "x" } } }), Reason::InvalidSpec, "metadata.labels.a b is no name"),
     ] {
         let error = Desired::parse(&object(spec_with("/target", json!({ "template": template })))).unwrap_err();
         assert!(error.reason() == reason && error.to_string().contains(words), "{words}: {error}");
@@ -129,4 +129,65 @@ fn what_a_template_made_counts_as_lost_with_its_values() {
     let sought = super::super::absence::find(&desired, &observed.snapshots, &observed.target);
     let lost = super::super::absence::by_store(sought, &BTreeMap::new());
     assert_eq!(lost.into_values().collect::<Vec<_>>(), [super::super::absence::Absence::Loss]);
+}
+
+#[test]
+fn a_text_that_does_not_exist_takes_nothing_and_is_awaited() {
+    let from = json!([{ "configMap": { "name": "texts", "items": [{ "key": "url" }] } }]);
+    let refusal = refused(&templated(json!({ "templateFrom": from })));
+    assert_eq!(refusal.reason(), Reason::SourceNotFound);
+    assert!(refusal.keeps_data() && refusal.to_string().contains("ConfigMap texts does not exist"), "{refusal}");
+}
+
+#[test]
+fn finalizers_that_a_template_no_longer_has_are_removed_and_those_of_others_stay() {
+    let with = |finalizers: &[&str]| templated(json!({ "metadata": { "finalizers": finalizers } }));
+    let (before, after) = (with(&["example.com/old", "example.com/kept"]), with(&["example.com/kept"]));
+    let live = || {
+        let mut live = standing(&before, live_entry(1, ONE));
+        live.finalizers.insert("example.org/theirs".to_owned());
+        live
+    };
+    assert!(matches!(step(&before, live_entry(1, ONE), live()), Ok(Step::Keep(_))));
+    let Ok(Step::Replace(target, _, removals)) = step(&after, live_entry(1, ONE), live()) else {
+        panic!("only a replace removes")
+    };
+    assert_eq!(target.finalizers, BTreeSet::from(["example.com/kept".to_owned()]));
+    assert_eq!(removals.finalizers, BTreeSet::from(["example.com/old".to_owned()]));
+    let of_another_type = templated(json!({ "type": "example.com/other" }));
+    let refusal = step(&of_another_type, live_entry(1, ONE), live()).err().unwrap();
+    assert!(matches!(refusal, Refusal::Held { .. }) && refusal.to_string().contains("example.org/theirs"), "{refusal}");
+    let mut without = live();
+    without.finalizers.clear();
+    assert!(matches!(step(&before, live_entry(1, ONE), without), Ok(Step::Apply(..))), "they are set again");
+}
+
+#[test]
+fn a_spec_that_cannot_be_rendered_is_refused_before_anything_is_read() {
+    let of = |name: &str| json!([{ "secret": { "name": name, "items": [{ "key": "url" }] } }]);
+    for (template, words) in [
+        (json!({ "templateFrom": of("db") }), "spec.target.template.templateFrom[0].secret names the target itself"),
+        (json!({ "templateFrom": [{ "target": "Data" }] }), "or configMap or secret"),
+        (json!({ "metadata": { "finalizers": ["orphan"] } }), "a finalizer is a name with a domain"),
+    ] {
+        let error = Desired::parse(&object(spec_with("/target", json!({ "template": template })))).unwrap_err();
+        assert_eq!(error.reason(), Reason::InvalidSpec);
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    templated(json!({ "templateFrom": of("another") }));
+}
+
+/// A text that changes by itself is followed by one that does not, and then it is back: what the
+/// target says of its inputs must have gone with the first.
+#[test]
+fn what_the_target_says_of_its_inputs_goes_with_the_text_that_needed_it() {
+    let from = json!([{ "configMap": { "name": "texts", "items": [{ "key": "url" }] } }]);
+    assert!(!templated(json!({ "templateFrom": from })).has_fixed_keys(), "the live target is read");
+    let changing = templated(json!({ "data": { "salt": "{{ randAlphaNum 8 }}" } }));
+    let steady = templated(json!({ "data": { "salt": "{{ .password }}" } }));
+    let Ok(Step::Replace(_, _, removals)) = step(&steady, live_entry(1, ONE), standing(&changing, live_entry(1, ONE)))
+    else {
+        panic!("only a replace removes an annotation")
+    };
+    assert_eq!(removals.annotations, BTreeSet::from([names::ANNOTATION_TEMPLATE_INPUTS.to_owned()]));
 }

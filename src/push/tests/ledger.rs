@@ -65,8 +65,8 @@ async fn the_finalizer_follows_the_deletion_policy_and_comes_back_when_it_is_str
 /// Every spec that cannot be carried out, as long as something pushed is there.
 #[tokio::test]
 async fn the_finalizer_comes_even_while_the_rest_of_the_spec_cannot_be_carried_out() {
-    for (pointer, value) in [("refreshInterval", json!("1d")), ("secretStoreRefs", json!([])), ("template", json!({}))]
-    {
+    let template = json!({ "data": { "a": "{{ now }}" } });
+    for (pointer, value) in [("refreshInterval", json!("1d")), ("secretStoreRefs", json!([])), ("template", template)] {
         let bench = Bench::new();
         bench.spec(1, policy("None"));
         bench.turn().await;

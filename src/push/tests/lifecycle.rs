@@ -304,7 +304,16 @@ async fn what_is_not_done_is_said_and_nothing_happens() {
             "Unsupported",
             "generatorRef",
         ),
-        (at_index(&base, "/template", json!({})), "Unsupported", "spec.template"),
+        (
+            at_index(&base, "/template", json!({ "data": { "salt": "{{ randAlphaNum 8 }}" } })),
+            "Unsupported",
+            "spec.template.data.salt: a function whose result changes by itself",
+        ),
+        (
+            at_index(&base, "/template", json!({ "data": { "a": "{{ .x" } })),
+            "InvalidSpec",
+            "spec.template.data.a: line 1",
+        ),
         (at_index(&base, "/data/0/metadata", json!({})), "InvalidSpec", "spec.data[0].metadata"),
         (at_index(&base, "/refreshInterval", json!("1d")), "InvalidSpec", "spec.refreshInterval"),
         (

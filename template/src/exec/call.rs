@@ -1,7 +1,7 @@
 //! Calls functions.
 
 use super::Walk;
-use crate::error::{Fault, Problem};
+use crate::error::Fault;
 use crate::functions::{Call, Function, Kind};
 use crate::syntax::node::Operand;
 use crate::value::{Type, Value};
@@ -19,7 +19,9 @@ impl Walk<'_> {
         dot: &Value,
         input: Option<Value>,
     ) -> Result<Value, Fault> {
-        self.check_arity(function, arguments.len() + usize::from(input.is_some()))?;
+        if let Some(problem) = function.misses(arguments.len() + usize::from(input.is_some())) {
+            return Err(self.fault(problem));
+        }
         if let Kind::And | Kind::Or = function.kind {
             return self.until(function, arguments, dot, input);
         }
@@ -59,21 +61,6 @@ impl Walk<'_> {
             }
         }
         Ok(input.unwrap_or(value))
-    }
-
-    fn check_arity(&self, function: &Function, gets: usize) -> Result<(), Fault> {
-        let fixed = function.takes.len();
-        let is_right = match function.rest {
-            Some(_) => gets >= fixed,
-            None => gets == fixed,
-        };
-        if is_right {
-            return Ok(());
-        }
-        let plural = if fixed == 1 { "" } else { "s" };
-        let least = if function.rest.is_some() { "at least " } else { "" };
-        let wants = format!("{least}{fixed} argument{plural}");
-        Err(self.fault(Problem::Arity { function: function.name.to_owned(), wants, gets }))
     }
 }
 

@@ -42,6 +42,9 @@ pub enum Event {
     Create,
     /// The garbage collector takes the target whose owner is gone.
     Collect,
+    /// Somebody edits or creates the ConfigMap with the text of the template, or deletes it.
+    EditText,
+    DeleteText,
     /// Somebody writes to the target, or deletes it.
     EditTarget,
     DeleteTarget,
@@ -90,6 +93,8 @@ pub struct Setting {
     pub crowded: bool,
     /// Whether the producer pushes before the resource is first reconciled.
     pub pushed: bool,
+    /// Whether the target is rendered from a template whose text is in a ConfigMap.
+    pub templated: bool,
 }
 
 fn one() -> impl Strategy<Value = Event> {
@@ -116,6 +121,8 @@ fn one() -> impl Strategy<Value = Event> {
         1 => Just(Event::Delete),
         2 => Just(Event::Create),
         1 => Just(Event::Collect),
+        2 => Just(Event::EditText),
+        1 => Just(Event::DeleteText),
         1 => Just(Event::EditTarget),
         1 => Just(Event::DeleteTarget),
     ];
@@ -133,8 +140,9 @@ fn one() -> impl Strategy<Value = Event> {
 }
 
 pub fn story() -> impl Strategy<Value = (Setting, Vec<Event>)> {
-    let setting = (any::<bool>(), prop::bool::weighted(0.3), prop::bool::weighted(0.7));
-    let setting = setting.prop_map(|(deletes, crowded, pushed)| Setting { deletes, crowded, pushed });
+    let setting = (any::<bool>(), prop::bool::weighted(0.3), prop::bool::weighted(0.7), any::<bool>());
+    let setting =
+        setting.prop_map(|(deletes, crowded, pushed, templated)| Setting { deletes, crowded, pushed, templated });
     let event = prop_oneof![
         8 => one(),
         1 => (0..40_u8, one()).prop_map(|(polls, event)| Event::Amid { polls, event: Box::new(event) }),

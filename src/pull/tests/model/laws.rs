@@ -58,6 +58,9 @@ impl World {
         let awaits = self.process.pull.losses.awaits(&Process::name());
         if self.policy == "Periodic" && !self.untold && !awaits {
             prop_assert_eq!(self.held_by_own(), self.wanted(), "ready with another value: {}", ready);
+            prop_assert!(self.has_its_text(), "ready with another text: {ready}");
+            let is_gone = self.held().is_none();
+            prop_assert!(is_gone || !self.lacks_its_text(), "ready without its text: {ready}");
         }
         Ok(())
     }
@@ -134,6 +137,7 @@ impl World {
                 prop_assert!(self.held().is_some(), "its value is there, and it has no target: {ready}");
                 if self.policy == "Periodic" {
                     prop_assert_eq!(self.held(), self.wanted(), "it says {}", ready);
+                    prop_assert!(self.has_its_text(), "its template has another text: {ready}");
                 }
             }
             (true, false) => self.is_right_without_a_value(&ready)?,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::channel::mpsc;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::one_store::OneStore;
 use super::world::Watched;
-use super::{OBJECT, TARGET};
+use super::{OBJECT, TARGET, TEXTS};
 use crate::cluster::in_memory::ApiServer;
 use crate::controller::context::Context;
 use crate::controller::drive::{Cache, Driven};
@@ -35,6 +35,7 @@ use crate::store::opening::Opening;
 /// around. Later, the refresh and the heartbeat would hide that nothing woke it.
 const SOON: Duration = Duration::from_secs(600);
 type Target = PartialObjectMeta<Secret>;
+type Text = PartialObjectMeta<ConfigMap>;
 
 /// Whether the resource is to be reconciled, and what may say so.
 pub struct Queue {
@@ -72,6 +73,9 @@ pub struct Process {
     /// The watch of Secrets, and the target as it showed it last.
     secrets: Sources,
     shown: Option<Target>,
+    /// The watch of ConfigMaps, and the one with the text as it showed it last.
+    config_maps: Sources,
+    shown_text: Option<Text>,
 }
 
 impl Process {
@@ -91,8 +95,10 @@ impl Process {
         let watching = Watching { context: context.clone(), own_writes: records.clone(), wakeups };
         let mut process = Process {
             queue: Queue { feed: context.feed.wakeups().unwrap(), secrets: told, is_due: false },
-            secrets: Sources::new(SourceKind::Secret, watching),
+            secrets: Sources::new(SourceKind::Secret, watching.clone()),
             shown: None,
+            config_maps: Sources::new(SourceKind::ConfigMap, watching),
+            shown_text: None,
             context,
             records,
             pull,
@@ -118,6 +124,9 @@ impl Process {
             .chain(listed)
             .chain([Event::InitDone])
             .for_each(|event| process.secrets.on_event(event));
+        process.config_maps.on_event(Event::<Text>::Init);
+        process.show_text(api.get(TEXTS));
+        process.config_maps.on_event(Event::<Text>::InitDone);
         process
     }
 
@@ -195,12 +204,23 @@ impl Process {
         }
     }
 
+    pub fn show_text(&mut self, present: Option<Text>) {
+        let event = match (&present, self.shown_text.take()) {
+            (Some(present), _) => Event::Apply(present.clone()),
+            (None, Some(gone)) => Event::Delete(gone),
+            (None, None) => return,
+        };
+        self.shown_text = present;
+        self.config_maps.on_event(event);
+    }
+
     /// What is remembered of an object that is gone.
     pub fn remembers(&self) -> Vec<&'static str> {
         let (context, name) = (&self.context, Process::name());
         let places = [
             ("subscriptions", context.feed.consumers() > 0),
             ("declarations", !context.referrers.secrets().is_empty()),
+            ("texts", !context.config_maps.secrets().is_empty() || context.template_moves.take(&name).is_some()),
             ("series", context.metrics.encode().contains("name=\"db\"")),
             ("records", !self.records.is_empty()),
             ("statuses", !context.written.is_empty()),

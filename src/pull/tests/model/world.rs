@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::task::Poll;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -60,6 +59,7 @@ pub struct World {
     lags: bool,
     writes: u64,
     touches: u64,
+    pub texts: u64,
     uids: u32,
     pub consents: bool,
     /// Something is as nobody told the controller yet.
@@ -91,6 +91,7 @@ impl World {
             lags: false,
             writes: 0,
             touches: 0,
+            texts: 0,
             uids: 0,
             consents: true,
             untold: false,
@@ -99,6 +100,7 @@ impl World {
             unanswered: false,
             policy,
         };
+        world.edit_text();
         world.create();
         world.deliver();
         if setting.pushed {
@@ -121,9 +123,11 @@ impl World {
     }
 
     fn spec(&self, property: usize) -> Value {
+        let mut target = json!({ "deletionPolicy": if self.deletes { "Delete" } else { "Retain" } });
+        self.add_template(&mut target);
         json!({
             "secretStoreRef": { "name": "vault", "kind": "ClusterSecretStore" }, "refreshPolicy": self.policy,
-            "refreshInterval": "1h", "target": { "deletionPolicy": if self.deletes { "Delete" } else { "Retain" } },
+            "refreshInterval": "1h", "target": target,
             "data": [{ "secretKey": "password", "remoteRef": { "key": "db", "property": PROPERTIES[property] } }],
         })
     }
@@ -380,6 +384,8 @@ impl World {
                 }
             }
             Event::Collect => self.collect(),
+            Event::EditText => self.edit_text(),
+            Event::DeleteText => self.delete_text(),
             Event::EditTarget => {
                 if self.api.get::<Value>(TARGET).is_some() {
                     self.api.edit(TARGET, &json!({ "data": { "password": STRANGE } }));
@@ -488,6 +494,7 @@ impl World {
             self.process.list(None);
         }
         self.collect();
+        self.edit_text();
         self.deliver();
         self.check().await;
     }
@@ -528,66 +535,6 @@ impl World {
             (None, _) => running.await,
         };
         self.ended(pause);
-    }
-
-    pub fn uid(&self) -> String {
-        let object = self.api.get::<Value>(OBJECT).unwrap_or_default();
-        object["metadata"]["uid"].as_str().unwrap_or_default().to_owned()
-    }
-
-    pub fn ready(&self) -> Value {
-        let object: Value = self.api.get(OBJECT).unwrap();
-        let ready = object["status"]["conditions"].as_array().and_then(|all| all.first()).cloned();
-        let mut ready = ready.unwrap_or_default();
-        ready["current"] = json!(ready["observedGeneration"] == object["metadata"]["generation"]);
-        ready
-    }
-
-    /// What the target holds, if there is one.
-    pub fn held(&self) -> Option<String> {
-        let target: Secret = self.api.get(TARGET)?;
-        Some(String::from_utf8(target.data?["password"].0.clone()).unwrap())
-    }
-
-    /// What its own target holds. One that has its name may still be that of an object before it.
-    pub fn held_by_own(&self) -> Option<String> {
-        let target: Value = self.api.get(TARGET)?;
-        self.held().filter(|_| target["metadata"]["ownerReferences"][0]["uid"] == self.uid().as_str())
-    }
-
-    fn property(&self) -> usize {
-        let object = self.api.get(OBJECT);
-        object.as_ref().map(property_of).unwrap_or_default()
-    }
-
-    /// The Secret that its status names.
-    pub fn bound(&self) -> Option<String> {
-        let object: Value = self.api.get(OBJECT)?;
-        object["status"]["binding"]["name"].as_str().map(str::to_owned)
-    }
-
-    /// What the target should hold now.
-    pub fn wanted(&self) -> Option<String> {
-        self.value_of(self.property())
-    }
-
-    pub fn value_of(&self, property: usize) -> Option<String> {
-        let (server, path) = self.store.place();
-        let value = server.peek(&path).data()?.get(PROPERTIES[property])?.rendered();
-        Some(value.expose_utf8().unwrap().to_owned())
-    }
-
-    /// Whether the path has a version, with whatever properties.
-    pub fn is_live(&self) -> bool {
-        let (server, path) = self.store.place();
-        server.peek(&path).data().is_some()
-    }
-
-    /// Whether the producer lets nobody read it.
-    pub fn is_forbidden(&self) -> bool {
-        let (server, path) = self.store.place();
-        let metadata = server.peek(&path).custom_metadata;
-        metadata.contains_key(&consent::key(PROPERTIES[0]))
     }
 }
 

@@ -69,8 +69,8 @@ impl Process {
     pub fn sees_source(&self, source: &Name, labels: &BTreeMap<String, String>) {
         let of = self.referrers.concerned(source, labels).into_iter();
         self.wake(of.filter_map(|referrer| match referrer {
-            Referrer::PushSecret(name) => Some(name),
-            Referrer::ExternalSecret(_) => None,
+            Referrer::PushSecret(name) | Referrer::PushTemplate(name) => Some(name),
+            Referrer::ExternalSecret(_) | Referrer::PullTemplate(_) => None,
         }));
     }
 
