@@ -80,7 +80,7 @@ fn targets_of_make_are_there() {
 
 #[test]
 fn flags_are_in_the_help() {
-    let flags: BTreeSet<String> = ["controller", "lint", "policy", "claims list", "claims transfer"]
+    let flags: BTreeSet<String> = ["controller", "lint", "render", "policy", "claims list", "claims transfer"]
         .iter()
         .flat_map(|command| flags_of(command))
         .collect();

@@ -3,6 +3,7 @@
 pub mod claims;
 pub mod lint;
 pub mod policy;
+pub mod render;
 mod server;
 pub mod terminal;
 
@@ -42,6 +43,20 @@ Examples:
   waypost policy consumer --namespace=team-a deploy/
   waypost policy publisher --check deploy/              does my token have these rights?";
 
+const RENDER: &str = "\
+Examples:
+  waypost render orders.yaml                            which sample values does it need?
+  waypost render --values=values.yaml orders.yaml
+  waypost render --values=values.yaml --show-values orders.yaml
+  kustomize build overlays/prod | waypost render --values=values.yaml --name=shop/orders -
+  waypost render --values=values.yaml --target=expected.yaml orders.yaml      in CI
+  waypost render --live orders.yaml                     what would change in the cluster?
+  waypost render --values=values.yaml --with=source.yaml push.yaml
+
+Values:
+  # Each remote key, with the properties that stand there.
+  platform-data/orders/shop: {username: app, password: s3cret}";
+
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
@@ -68,6 +83,17 @@ pub enum Command {
     /// right, 1 if it lacks one, 2 if this cannot be determined.
     #[command(after_help = POLICY)]
     Policy(policy::Args),
+    /// Render what an ExternalSecret or a PushSecret makes, from sample values or from your server,
+    /// and compare it with what is there.
+    ///
+    /// For an ExternalSecret it prints the target's type, labels, annotations and keys with their
+    /// sizes, for a PushSecret the paths and properties; values stay hidden without --show-values.
+    /// The controller's own code decides, so what is refused here is refused there. Nothing is
+    /// written. Exit code: 0 if everything is rendered and, if there is something to compare with,
+    /// equal; 1 if something cannot be rendered; 2 if a file cannot be read or parsed, a flag is
+    /// wrong, or there is nothing to render or no server to ask; 3 if something differs.
+    #[command(after_help = RENDER)]
+    Render(Box<render::Args>),
     /// List the owners of properties, and transfer the claims of a lost cluster to its successor.
     Claims(claims::Args),
 }

@@ -9,7 +9,9 @@ use thiserror::Error;
 
 use crate::domain::secret::SecretBytes;
 use crate::manifest::{self, ReadError};
+use crate::store::vault::VaultClient;
 use crate::store::vault::access::Access;
+use crate::store::vault::connect::ConnectError;
 
 /// The variables of each setting; the first that is set counts. OpenBao's tool reads the same in
 /// this order.
@@ -62,7 +64,36 @@ pub enum NoServer {
     Unreadable { setting: &'static str, error: ReadError },
 }
 
+/// Why there is no client.
+#[derive(Debug, Error)]
+pub enum NoClient {
+    #[error(transparent)]
+    Server(NoServer),
+    #[error(transparent)]
+    Connect(ConnectError),
+}
+
+/// Runs what asks servers.
+///
+/// # Errors
+/// Why it cannot begin.
+pub fn ask<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        return Err("another TLS provider is installed already".to_owned());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map(|runtime| runtime.block_on(work)).map_err(|error| format!("cannot start: {}", error.kind()))
+}
+
 impl Server {
+    /// A client with the caller's token.
+    ///
+    /// # Errors
+    /// [`NoClient`], without any part of the token.
+    pub fn client(&self) -> Result<VaultClient, NoClient> {
+        self.access().map_err(NoClient::Server)?.client().map_err(NoClient::Connect)
+    }
+
     /// Reads the certificates and the token.
     ///
     /// # Errors
@@ -128,7 +159,6 @@ mod tests {
     use super::*;
     use crate::store::StoreError;
     use crate::store::error::Transport;
-    use crate::store::vault::connect::ConnectError;
 
     /// The address, the token and where it is from, in this environment.
     fn asked(server: &Server, environment: &[(&str, &str)]) -> Result<(String, Vec<u8>, &'static str), String> {

@@ -11,12 +11,11 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::server::{NoServer, Server};
+use super::server::{self, Server};
 use super::terminal;
 use crate::domain::path::RemotePath;
 use crate::manifest::Exclude;
 use crate::store::vault::VaultClient;
-use crate::store::vault::connect::ConnectError;
 
 /// Arguments of `waypost claims`.
 #[derive(clap::Args, Clone, Debug)]
@@ -79,17 +78,13 @@ struct Places {
 
 /// Runs the command.
 pub fn run(args: &Args) -> ExitCode {
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
-        return failed(&"another TLS provider is installed already");
-    }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&format_args!("cannot start: {}", error.kind())),
+    let work = async {
+        match &args.command {
+            Command::List(args) => list::run(args).await,
+            Command::Transfer(args) => transfer::run(args).await,
+        }
     };
-    match &args.command {
-        Command::List(args) => runtime.block_on(list::run(args)),
-        Command::Transfer(args) => runtime.block_on(transfer::run(args)),
-    }
+    server::ask(work).unwrap_or_else(|problem| failed(&problem))
 }
 
 /// The paths and the client of a command; prints what is wrong if there are none.
@@ -98,20 +93,8 @@ fn begin(places: &Places) -> Result<(BTreeSet<RemotePath>, VaultClient), ExitCod
         problems.iter().for_each(|problem| terminal::say(format_args!("waypost claims: {problem}")));
         ExitCode::from(2)
     })?;
-    let client = client(&places.server).map_err(|problem| failed(&places.server.in_its_words(&problem)))?;
+    let client = places.server.client().map_err(|problem| failed(&places.server.in_its_words(&problem)))?;
     Ok((paths, client))
-}
-
-fn client(server: &Server) -> Result<VaultClient, NoClient> {
-    server.access().map_err(NoClient::Server)?.client().map_err(NoClient::Connect)
-}
-
-#[derive(Debug, thiserror::Error)]
-enum NoClient {
-    #[error(transparent)]
-    Server(NoServer),
-    #[error(transparent)]
-    Connect(ConnectError),
 }
 
 fn failed(problem: &dyn std::fmt::Display) -> ExitCode {
