@@ -238,7 +238,13 @@ async fn said(stage: &Stage, manifest: &Judged) -> anyhow::Result<Option<String>
     let message = ready["message"].as_str().unwrap_or_default();
     let found = lint(&manifest);
     // A store that cannot be reached has the same word: that it is the same fault, the text says.
-    let is_said = found.iter().any(|found| message.contains(found.problem.message.trim_start_matches("the store ")));
+    // Where in a template's text it is, lint shows in the manifest.
+    let is_said = found.iter().any(|found| {
+        let linted = found.problem.message.trim_start_matches("the store ");
+        let of_field = linted.split_once(": ").filter(|(field, _)| field.starts_with("spec."));
+        message.contains(linted)
+            || of_field.is_some_and(|(field, cause)| message.starts_with(field) && message.ends_with(cause))
+    });
     let agrees = ready["reason"] == manifest.reason.as_str() && is_said;
     let linted: Vec<&str> = found.iter().map(|found| found.problem.message.as_str()).collect();
     Ok((!agrees).then(|| format!("{}: the controller says {ready}, lint {linted:?}", manifest.name)))
