@@ -233,8 +233,9 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn a_replacement_is_the_librarys_own_where_it_fits(source in "[a-c.*+?()|^$]{0,6}", target in "[a-c$1-3{}]{0,6}", key in "[a-c]{0,8}") {
-            // Go has no group without a name, and none whose number begins with 0.
-            proptest::prop_assume!(!target.contains("${}"));
+            // Go has no group whose name is not a word, and takes the text as it is.
+            let is_odd = regex::Regex::new(r"\$\{([a-c1-3]*[^a-c1-3}][^}]*)?\}").unwrap().is_match(&target);
+            proptest::prop_assume!(!is_odd);
             if let Ok(change) = KeyChange::replace(&source, &target) {
                 let whole = regex::Regex::new(&source).unwrap().replace_all(&key, target.as_str()).into_owned();
                 proptest::prop_assert_eq!(change.rewrite(0, &key), Ok(whole));
