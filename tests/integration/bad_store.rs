@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
 use axum::http::StatusCode;
 use kube::Resource;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
@@ -195,10 +196,17 @@ async fn a_store_that_is_written_wrong_says_what_to_correct() -> anyhow::Result<
     for wrong in wrongs {
         edit_store(&stage, &store, wrong.vault.clone()).await?;
         store_says(&stage, &store, "False", "InvalidProviderConfig", wrong.store).await?;
-        let pushed = stage.ready::<PushSecret>(&stage.producer, "push", "False", wrong.push).await?;
-        assert!(pushed.contains(wrong.store[0]), "{pushed}");
-        let pulled = stage.ready::<ExternalSecret>(&stage.consumer, "pull", "False", wrong.pull).await?;
-        assert!(pulled.contains(wrong.store[0]), "{pulled}");
+        // Whoever was using the store when it was edited says that first.
+        wait::until("the PushSecret to say what is wrong", LATER, async || {
+            let told = stage.ready::<PushSecret>(&stage.producer, "push", "False", wrong.push).await?;
+            if told.contains(wrong.store[0]) { Ok(Some(())) } else { bail!(told) }
+        })
+        .await?;
+        wait::until("the ExternalSecret to say it", LATER, async || {
+            let told = stage.ready::<ExternalSecret>(&stage.consumer, "pull", "False", wrong.pull).await?;
+            if told.contains(wrong.store[0]) { Ok(Some(())) } else { bail!(told) }
+        })
+        .await?;
         stage.holds(&stage.consumer, "pull", &[("PASSWORD", "good")]).await?;
 
         let mut kubernetes_again = right.clone();
