@@ -96,7 +96,14 @@ impl Keys {
     /// # Errors
     /// [`ExtractFault`].
     pub fn of(&self, data: &RemoteData, property: Option<&str>) -> Result<Option<SecretMap>, ExtractFault> {
-        let Some(mut values) = selected(data, property)? else { return Ok(None) };
+        selected(data, property)?.map(|values| self.made_of(values)).transpose()
+    }
+
+    /// The keys that values by name make.
+    ///
+    /// # Errors
+    /// [`ExtractFault`].
+    pub fn made_of(&self, mut values: SecretMap) -> Result<SecretMap, ExtractFault> {
         if values.len() > MOST_KEYS {
             return Err(ExtractFault::TooMany { found: values.len() });
         }
@@ -114,7 +121,7 @@ impl Keys {
         values.remove("");
         match values.keys().find(|key| !is_legal_key(key)) {
             Some(key) => Err(ExtractFault::IllegalKey { key: key.clone() }),
-            None => Ok(Some(values)),
+            None => Ok(values),
         }
     }
 }

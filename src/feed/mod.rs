@@ -6,6 +6,7 @@
 //! one identity share bytes (spec S12), and only until the last of them is served. Then the bytes
 //! are dropped, and so zeroed.
 
+mod folders;
 mod index;
 mod listing;
 mod publishers;
@@ -34,6 +35,8 @@ use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, Outline};
 use crate::store::{Identity, PathKey, Site, StoreClient, StoreError};
 use crate::telemetry::trail::Cause;
+pub use folders::FolderSource;
+use folders::Folders;
 use index::Index;
 use listing::Listings;
 pub use publishers::Published;
@@ -132,6 +135,8 @@ pub enum Pushed {
     Consent,
     /// It released a claim, at the same version.
     Release,
+    /// It changed labels, which are custom metadata that is not Waypost's, at the same version.
+    Labels,
 }
 
 impl From<Pushed> for News {
@@ -156,7 +161,9 @@ impl fmt::Display for Pushed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Pushed::Version(version, _) => write!(f, "Version({version})"),
-            Pushed::Removal(_) | Pushed::Purge | Pushed::Consent | Pushed::Release => write!(f, "{self:?}"),
+            Pushed::Removal(_) | Pushed::Purge | Pushed::Consent | Pushed::Release | Pushed::Labels => {
+                write!(f, "{self:?}")
+            }
         }
     }
 }
@@ -276,6 +283,8 @@ pub struct Feed {
     /// Empty if no traces are exported.
     causes: Mutex<BTreeMap<Name, Cause>>,
     rescheduled: Notify,
+    folders: Mutex<Folders>,
+    folders_rescheduled: Notify,
 }
 
 impl Feed {
@@ -294,6 +303,8 @@ impl Feed {
             recounts: Mutex::new(Some(recounts)),
             causes: Mutex::default(),
             rescheduled: Notify::new(),
+            folders: Mutex::default(),
+            folders_rescheduled: Notify::new(),
         })
     }
 
@@ -351,7 +362,9 @@ impl Feed {
     /// once, those at another address too. If it may have, the path is checked at once.
     pub fn announce(&self, site: &Site, news: impl Into<News>) {
         let news = news.into();
-        let woken = self.index().announce(site, news, Instant::now());
+        let now = Instant::now();
+        let mut woken: BTreeSet<Name> = self.index().announce(site, news, now).into_iter().collect();
+        woken.extend(self.folders().announce(&site.place, news, now));
         if news == News::Uncertain {
             self.rescheduled.notify_one();
         }
@@ -359,7 +372,7 @@ impl Feed {
             self.causes().extend(woken.iter().map(|name| (name.clone(), cause.clone())));
         }
         tracing::debug!(path = %site.place.path, %news, consumers = woken.len(), "push announced");
-        self.wake(woken);
+        self.wake(woken.into_iter().collect());
     }
 
     /// Whether this version of the path (0 if there is no entry) has no data because a push of this
@@ -401,7 +414,8 @@ impl Feed {
     /// Begins a reconcile. Returns whether the feed knows of something that this consumer has not
     /// read yet, or does not know the consumer.
     pub fn is_behind(&self, name: &Name) -> bool {
-        self.index().begin(name)
+        let is_behind = self.index().begin(name);
+        is_behind || self.folders().is_behind(name)
     }
 
     /// Whether this object is queued with all others that existed when the controller started, so
@@ -448,6 +462,7 @@ impl Feed {
     /// Drops a deleted consumer.
     pub fn forget(&self, name: &Name) {
         self.causes().remove(name);
+        self.look_into(name, Vec::new(), Follow::Never);
         let moved = self.index().forget(name);
         self.recount(&moved);
     }
@@ -489,6 +504,10 @@ impl Feed {
         self.listings.lock()
     }
 
+    fn folders(&self) -> MutexGuard<'_, Folders> {
+        self.folders.lock()
+    }
+
     fn index(&self) -> MutexGuard<'_, Index> {
         lock(&self.index)
     }
@@ -508,6 +527,19 @@ impl Feed {
     pub fn pass(&self, time: Duration) {
         self.index().pass(time);
         self.shelf.expire(&self.index, Instant::now() + time);
+    }
+
+    /// The number of lists that are kept up to date.
+    pub fn lists(&self) -> usize {
+        self.folders().lists()
+    }
+
+    /// Lists every folder, as if the time of the last list had come.
+    pub async fn check_folders(&self) {
+        let due = self.folders().take_all();
+        for (key, source) in due {
+            self.check_folder(&key, &source).await;
+        }
     }
 
     /// The number of consumers.

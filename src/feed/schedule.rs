@@ -96,7 +96,7 @@ enum Answer {
 }
 
 /// Waits for a moment; for none, without end.
-async fn reached(moment: Option<Instant>) {
+pub(super) async fn reached(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment.into()).await,
         None => pending().await,

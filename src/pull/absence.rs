@@ -40,12 +40,18 @@ impl Sought<'_> {
     }
 }
 
-/// All values of the spec, beside the target; none if the spec keeps missing values.
+/// All values of the spec, beside the target; if the spec keeps missing values, those that were found
+/// below a folder, since what is found no more goes from the target in any case.
 pub fn find<'d>(desired: &'d Desired, snapshots: &[(Reference, Snapshot)], target: &TargetState) -> Vec<Sought<'d>> {
     let lasting = desired.deletion == Deletion::Retain;
-    let entries = desired.entries.iter().filter(|_| !lasting);
+    let is_found = |wanted: &Wanted| matches!(wanted.into, Into::Found { .. });
+    let entries = desired.entries.iter().filter(|wanted| !lasting || is_found(wanted));
     let sought = |wanted: &'d Wanted| {
         let (_, snapshot) = snapshots.iter().find(|(reference, _)| *reference == wanted.from)?;
+        // What was never read is nothing to lose.
+        if is_found(wanted) && snapshot.before.is_none() && snapshot.entry.data().is_none() {
+            return None;
+        }
         let store = store_of(desired, &wanted.from);
         let key = telling_key(desired, wanted);
         Some(Sought { store, key, gone: of(desired, wanted, snapshot, target), has_key: has_key(key, target) })
@@ -145,7 +151,7 @@ fn is_to_come(wanted: &Wanted, snapshot: &Snapshot) -> bool {
 fn telling_key<'d>(desired: &Desired, wanted: &'d Wanted) -> Option<&'d str> {
     match &wanted.into {
         Into::Key(key) if desired.template.is_none() => Some(key),
-        Into::Key(_) | Into::Keys { .. } => None,
+        Into::Key(_) | Into::Keys { .. } | Into::Found { .. } => None,
     }
 }
 

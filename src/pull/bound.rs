@@ -57,8 +57,8 @@ pub struct Blocked {
     pub store: StoreName,
     /// Targets that lost values in the window, or would.
     pub losing: usize,
-    /// The store's targets with deletionPolicy Delete, including those at the beginning of the
-    /// window.
+    /// The store's targets with deletionPolicy Delete or dataFrom.find, including those at the
+    /// beginning of the window.
     pub all: usize,
 }
 
@@ -83,7 +83,7 @@ impl fmt::Display for Blocked {
         let gone_from = Blocked::GONE_FROM;
         write!(
             f,
-            "values of {losing} of {all} targets with deletionPolicy Delete {gone_from}{store}, and losses of more than \
+            "values of {losing} of {all} targets with deletionPolicy Delete or dataFrom.find {gone_from}{store}, and losses of more than \
              {MOST_TARGETS} targets and {MOST_PERCENT} % of them wait for a person: the target keeps its data; restore the values, \
              or allow the deletions: kubectl annotate{namespace} {kind} {} {annotation}=\"$(date +%s)\" --overwrite",
             store.name

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
-use super::desired::{Desired, Reference, Wanted};
+use super::desired::{Desired, Into, Reference, Wanted};
 use super::plan::{Snapshot, store_name};
 use super::refusal::Refusal;
 use crate::domain::claim;
@@ -74,16 +74,23 @@ pub fn taken_back(
     taken.map(|denial| (denial.store, denial.path)).collect()
 }
 
-/// The properties that a spec reads and may not.
+/// The properties that a spec names and may not read. What is found and may not be read is left out.
 fn denials(
     desired: &Desired,
     snapshots: &[(Reference, Snapshot)],
     consumer: &Consumer,
 ) -> impl Iterator<Item = Denial> {
-    desired.entries.iter().flat_map(move |wanted| {
+    let named = desired.entries.iter().filter(|wanted| !matches!(wanted.into, Into::Found { .. }));
+    named.flat_map(move |wanted| {
         let snapshot = snapshots.iter().find(|(reference, _)| *reference == wanted.from);
         snapshot.into_iter().flat_map(move |(_, snapshot)| denials_of(desired, wanted, snapshot, consumer))
     })
+}
+
+/// Why an entry of the spec may not be read; the word of who takes the target back, if there is one.
+pub fn denial(desired: &Desired, wanted: &Wanted, snapshot: &Snapshot, consumer: &Consumer) -> Option<Denial> {
+    let denials = denials_of(desired, wanted, snapshot, consumer).into_iter();
+    denials.min_by_key(|denial| denial.on_withdrawal != OnWithdrawal::Delete)
 }
 
 /// The properties that an entry of the spec reads and may not.

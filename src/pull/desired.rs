@@ -16,6 +16,7 @@ use crate::api::template_spec::{self, TemplateError, decoding};
 use crate::api::{DurationError, ExternalSecret, StoreRef};
 use crate::domain::expression::NoExpression;
 use crate::domain::extract::{Conversion, Keys, Rewrite};
+use crate::domain::find::Selection;
 use crate::domain::fingerprint;
 use crate::domain::key_rewrite::KeyChange;
 use crate::domain::merge::Merge;
@@ -62,6 +63,8 @@ pub struct Desired {
     /// What is wanted, each over those before it: `dataFrom` and then `data`, in the order of the
     /// spec.
     pub entries: Vec<Wanted>,
+    /// What is found below folders. What each finds becomes entries before the one at `Find::before`.
+    pub finds: Vec<Find>,
     /// The template of the target.
     pub template: Option<TemplateSpec>,
     /// What happens when values are gone from the store.
@@ -111,6 +114,35 @@ pub enum Into {
         /// How.
         keys: Keys,
     },
+    /// The whole secret is one value. A find makes a key of it, together with the others that it
+    /// found.
+    Found {
+        /// The index of the find.
+        find: usize,
+        /// The path below the mount.
+        name: String,
+    },
+}
+
+/// What is wanted of all entries below a folder that are selected.
+#[derive(Clone, Debug)]
+pub struct Find {
+    /// The field of the spec that says so.
+    pub field: String,
+    /// The index of the entry that comes after it.
+    pub before: usize,
+    /// The store.
+    pub store: StoreRef,
+    /// The folder, as in the manifest; `None` is the whole mount.
+    pub path: Option<String>,
+    /// Which entries.
+    pub selection: Selection,
+    /// How keys are made of their paths.
+    pub keys: Keys,
+    /// How the bytes of a value are decoded.
+    pub decoding: Decoding,
+    /// What a zero byte in a value means.
+    pub null_bytes: NullBytePolicy,
 }
 
 /// A reference to an entry, as in the manifest.
@@ -202,6 +234,11 @@ pub enum SpecError {
     /// Two entries for one key.
     #[error("spec.data has the key {key:?} twice: a key of the target has one value")]
     DuplicateKey { key: String },
+    /// Two ways to select that exclude each other.
+    #[error(
+        "{field} has both name and tags, and External Secrets Operator ignores the tags then: set one of them, or two entries of dataFrom"
+    )]
+    NameAndTags { field: String },
     /// A malformed interval.
     #[error("spec.refreshInterval: {cause}")]
     Interval {
@@ -239,6 +276,7 @@ impl SpecError {
             | SpecError::TooManyExpressions { .. }
             | SpecError::NoStore { .. }
             | SpecError::DuplicateKey { .. }
+            | SpecError::NameAndTags { .. }
             | SpecError::Interval { .. }
             | SpecError::Regexp { .. }
             | SpecError::Template { .. }
@@ -278,11 +316,13 @@ impl Desired {
         let template = template.map_err(SpecError::Templates)?;
         // A template says what the target's labels and annotations are.
         let is_carried = |key: &str| template.is_none() && is_carried(key);
+        let (entries, finds) = entries(object)?;
         let desired = Desired {
             namespace: object.metadata.namespace.clone().unwrap_or_default(),
             uid: object.metadata.uid.clone().unwrap_or_default(),
             target,
-            entries: entries(object)?,
+            entries,
+            finds,
             deletion: match spec.target.deletion_policy {
                 DeletionPolicy::Retain => Deletion::Retain,
                 DeletionPolicy::Delete => Deletion::Delete,
@@ -315,7 +355,8 @@ impl Desired {
     /// Whether the spec alone decides which keys the target has, and its labels and annotations.
     /// Otherwise these may change with a value, or go with it, and only the live target shows it.
     pub fn has_fixed_keys(&self) -> bool {
-        self.entries.iter().all(|wanted| matches!(wanted.into, Into::Key(_)))
+        self.finds.is_empty()
+            && self.entries.iter().all(|wanted| matches!(wanted.into, Into::Key(_)))
             && self.template.iter().all(TemplateSpec::has_fixed_keys)
     }
 
@@ -325,7 +366,7 @@ impl Desired {
         let computes = |wanted: &Wanted| {
             matches!(wanted.into, Into::Keys { .. }) || wanted.property.as_deref().is_some_and(is_more_than_a_name)
         };
-        self.template.is_some() || self.entries.iter().any(computes)
+        self.template.is_some() || !self.finds.is_empty() || self.entries.iter().any(computes)
     }
 }
 
@@ -372,16 +413,22 @@ fn supported(object: &ExternalSecret) -> Result<(), SpecError> {
     Ok(())
 }
 
-fn entries(object: &ExternalSecret) -> Result<Vec<Wanted>, SpecError> {
+fn entries(object: &ExternalSecret) -> Result<(Vec<Wanted>, Vec<Find>), SpecError> {
     let spec = &object.spec;
     let rewrites = spec.data_from.iter().flat_map(|entry| &entry.rewrite);
-    let expressions = rewrites.filter(|rewrite| rewrite.regexp.is_some()).count();
+    let finds = spec.data_from.iter().filter_map(|entry| entry.find.as_ref()?.name.as_ref()?.regexp.as_ref());
+    let expressions = rewrites.filter(|rewrite| rewrite.regexp.is_some()).count() + finds.count();
     if expressions > MOST_EXPRESSIONS {
         return Err(SpecError::TooManyExpressions { found: expressions });
     }
-    let mut entries = Vec::with_capacity(spec.data_from.len() + spec.data.len());
+    let (mut entries, mut finds) = (Vec::with_capacity(spec.data_from.len() + spec.data.len()), Vec::new());
     for (index, entry) in spec.data_from.iter().enumerate() {
-        entries.push(wanted_keys(spec, index, entry)?);
+        let field = format!("spec.dataFrom[{index}]");
+        match (&entry.extract, &entry.find) {
+            (Some(extract), _) => entries.push(wanted_keys(spec, field, entry, extract)?),
+            (None, Some(find)) => finds.push(wanted_below(spec, field, entries.len(), entry, find)?),
+            (None, None) => return Err(unsupported(&format!("{field}.sourceRef.generatorRef"))),
+        }
     }
     let mut keys = BTreeSet::new();
     for (index, entry) in spec.data.iter().enumerate() {
@@ -394,26 +441,67 @@ fn entries(object: &ExternalSecret) -> Result<Vec<Wanted>, SpecError> {
         let (field, into) = (format!("spec.data[{index}]"), Into::Key(entry.secret_key.clone()));
         entries.push(wanted(spec, &field, "remoteRef", &entry.remote_ref, entry.source_ref.as_ref(), into)?);
     }
-    Ok(entries)
+    Ok((entries, finds))
 }
 
-fn wanted_keys(spec: &ExternalSecretSpec, index: usize, entry: &DataFrom) -> Result<Wanted, SpecError> {
-    let field = format!("spec.dataFrom[{index}]");
-    let Some(extract) = &entry.extract else {
-        let asked = if entry.find.is_some() { "find" } else { "sourceRef.generatorRef" };
-        return Err(unsupported(&format!("{field}.{asked}")));
-    };
+fn keys(field: &str, entry: &DataFrom, conversion: Option<ConversionStrategy>) -> Result<Keys, SpecError> {
     let rewrites = entry.rewrite.iter().enumerate();
     let rewrites = rewrites.map(|(at, change)| rewrite(&format!("{field}.rewrite[{at}]"), change));
-    let keys = Keys {
+    Ok(Keys {
         rewrites: rewrites.collect::<Result<_, _>>()?,
-        conversion: match extract.conversion_strategy.unwrap_or_default() {
+        conversion: match conversion.unwrap_or_default() {
             ConversionStrategy::Default => Conversion::Underscore,
             ConversionStrategy::Unicode => Conversion::Unicode,
         },
-    };
+    })
+}
+
+fn wanted_keys(
+    spec: &ExternalSecretSpec,
+    field: String,
+    entry: &DataFrom,
+    extract: &RemoteRef,
+) -> Result<Wanted, SpecError> {
+    let keys = keys(&field, entry, extract.conversion_strategy)?;
     let into = Into::Keys { field: field.clone(), keys };
     wanted(spec, &field, "extract", extract, entry.source_ref.as_ref(), into)
+}
+
+fn wanted_below(
+    spec: &ExternalSecretSpec,
+    field: String,
+    before: usize,
+    entry: &DataFrom,
+    find: &api::Find,
+) -> Result<Find, SpecError> {
+    let expression = find.name.as_ref().and_then(|name| name.regexp.as_deref());
+    let selection = match expression {
+        Some(_) if !find.tags.is_empty() => return Err(SpecError::NameAndTags { field: format!("{field}.find") }),
+        Some(expression) => Selection::named(expression)
+            .map_err(|error| SpecError::Regexp { field: format!("{field}.find.name.regexp"), error })?,
+        None => Selection::Labelled(find.tags.clone()),
+    };
+    Ok(Find {
+        before,
+        store: store_of(spec, &field, entry.source_ref.as_ref())?,
+        path: find.path.clone(),
+        selection,
+        keys: keys(&field, entry, find.conversion_strategy)?,
+        decoding: decoding(find.decoding_strategy),
+        null_bytes: find.null_byte_policy.unwrap_or_default(),
+        field,
+    })
+}
+
+/// The store of an entry of the spec.
+fn store_of(spec: &ExternalSecretSpec, entry: &str, source: Option<&SourceRef>) -> Result<StoreRef, SpecError> {
+    if source.is_some_and(|source| source.generator_ref.is_some()) {
+        return Err(unsupported(&format!("{entry}.sourceRef.generatorRef")));
+    }
+    let own = source.and_then(|source| source.store_ref.as_ref());
+    let store = own.or(spec.secret_store_ref.as_ref());
+    let named = store.filter(|store| store.name.as_deref().is_some_and(|name| !name.is_empty()));
+    named.cloned().ok_or_else(|| SpecError::NoStore { entry: entry.to_owned() })
 }
 
 /// The CRD allows one of the three.
@@ -454,16 +542,10 @@ fn wanted(
     source: Option<&SourceRef>,
     into: Into,
 ) -> Result<Wanted, SpecError> {
-    if source.is_some_and(|source| source.generator_ref.is_some()) {
-        return Err(unsupported(&format!("{entry}.sourceRef.generatorRef")));
-    }
+    let store = store_of(spec, entry, source)?;
     if remote.metadata_policy == Some(MetadataPolicy::Fetch) {
         return Err(unsupported(&format!("{entry}.{field}.metadataPolicy Fetch")));
     }
-    let own = source.and_then(|source| source.store_ref.as_ref());
-    let store = own
-        .or(spec.secret_store_ref.as_ref())
-        .filter(|store| store.name.as_deref().is_some_and(|name| !name.is_empty()));
     let version = match remote.version.as_deref() {
         None | Some("") => None,
         Some(text) => {
@@ -473,11 +555,7 @@ fn wanted(
     };
     Ok(Wanted {
         into,
-        from: Reference {
-            store: store.cloned().ok_or_else(|| SpecError::NoStore { entry: entry.to_owned() })?,
-            key: remote.key.clone(),
-            version: version.filter(|version| *version != 0),
-        },
+        from: Reference { store, key: remote.key.clone(), version: version.filter(|version| *version != 0) },
         property: remote.property.clone().filter(|property| !property.is_empty()),
         decoding: decoding(remote.decoding_strategy),
         null_bytes: remote.null_byte_policy.unwrap_or_default(),

@@ -56,6 +56,7 @@ pub fn spec(object: &ExternalSecret) -> Option<Desired> {
         uid: metadata.uid.clone().unwrap_or_default(),
         target,
         entries,
+        finds: Vec::new(),
         template: None,
         deletion: Deletion::Retain,
         refresh: Refresh::Once,
@@ -89,7 +90,8 @@ impl Deref for RenderedFrom<'_> {
 
 /// What the target of an object that is not read again was rendered from.
 pub fn rendered<'d>(object: &ExternalSecret, desired: &'d Desired) -> RenderedFrom<'d> {
-    RenderedFrom(match is_of_this_spec(object) {
+    // Only the status shows what a find found then.
+    RenderedFrom(match is_of_this_spec(object) && desired.finds.is_empty() {
         true => Cow::Borrowed(desired),
         false => spec(object).map_or(Cow::Borrowed(desired), Cow::Owned),
     })
@@ -219,13 +221,20 @@ fn is_judged(failure: &Failure, object: &ExternalSecret) -> bool {
             ObserveError::Cluster(_)
             | ObserveError::Moved { .. }
             | ObserveError::TooMuch { .. }
+            | ObserveError::NotFound { .. }
             | ObserveError::Read { cause: ReadError::WentBack { .. }, .. },
-        ) => is_of_this_spec(object),
+        ) => is_of_this_spec(object) && !finds(object),
         Failure::Spec(_)
         | Failure::Observe(
             ObserveError::Store(_) | ObserveError::Path(_) | ObserveError::Read { cause: ReadError::Store(_), .. },
         ) => false,
     }
+}
+
+/// Whether a spec names paths by folders: what it found for its target may be another thing than
+/// what it finds now.
+pub fn finds(object: &ExternalSecret) -> bool {
+    object.spec.data_from.iter().any(|from| from.find.is_some())
 }
 
 /// Whether the failure is that this store answers nothing now. It is not asked again at once.

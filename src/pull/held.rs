@@ -35,6 +35,8 @@ impl<S: Stores> Pull<S> {
         today: &Inputs,
         opened: &OpenStores,
     ) -> Result<Option<Synced>, Failure> {
+        // What is found later is nothing to it.
+        self.context.feed.look_into(name, Vec::new(), Follow::Never);
         let target = Name::new(&desired.namespace, &desired.target);
         let in_doubt = self.records.take_doubt(name, &target, self.context.settings.status_heartbeat);
         let record = self.records.of(name);

@@ -15,9 +15,11 @@ pub mod desired;
 mod earlier;
 #[cfg(test)]
 mod earlier_tests;
+pub mod find;
 mod former;
 #[cfg(test)]
 mod former_tests;
+pub mod found;
 mod held;
 pub mod inputs;
 pub mod observe;
@@ -36,6 +38,7 @@ mod tests;
 mod unjudged;
 #[cfg(test)]
 mod unjudged_tests;
+mod versions;
 #[cfg(test)]
 mod went_back_tests;
 
@@ -217,6 +220,7 @@ impl<S: Stores> Pull<S> {
     /// Drops the subscriptions of one that reads no store now. It goes on to heed what its target
     /// holds.
     fn bar(&self, name: &Name) {
+        self.context.feed.look_into(name, Vec::new(), Follow::Never);
         self.context.feed.subscribe(name, Vec::new(), Follow::Never);
         self.refer_to_nothing(name);
         self.losses.unjudged(name, Unjudged::Barred);
@@ -323,6 +327,7 @@ impl<S: Stores> Pull<S> {
 
     /// What it subscribed to before may be read with logins that have ended.
     fn lost_access(&self, name: &Name, error: ObserveError) -> Failure {
+        self.context.feed.look_into(name, Vec::new(), Follow::Never);
         self.context.feed.lost_access(name);
         Failure::Observe(error)
     }

@@ -12,11 +12,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::bound::Reads;
 use super::desired::{Deletion, Desired, Reference};
+use super::found::NotFound;
 use super::inputs::{Resource, Sessions};
 use super::plan::{Presence, Snapshot, TargetState};
 use super::records::{Record, Rendering};
 use crate::api::path_status::PulledPath;
-use crate::api::{ExternalSecret, names};
+use crate::api::{ExternalSecret, StoreRef, names};
 use crate::cluster::{Cluster, ClusterError};
 use crate::domain::claim;
 use crate::domain::object_name::Name;
@@ -73,6 +74,13 @@ pub enum ObserveError {
         /// `mount/path` of it.
         path: String,
     },
+    /// What is found cannot be read.
+    #[error("{store}: {cause}")]
+    NotFound {
+        /// `Kind/name`.
+        store: String,
+        cause: NotFound,
+    },
     /// The cluster.
     #[error(transparent)]
     Cluster(ClusterError),
@@ -89,6 +97,7 @@ impl ObserveError {
             | ObserveError::Path(_)
             | ObserveError::Moved { .. }
             | ObserveError::TooMuch { .. }
+            | ObserveError::NotFound { .. }
             | ObserveError::Cluster(_) => false,
         }
     }
@@ -162,8 +171,9 @@ pub fn client(opened: &OpenStores, store: &StoreName) -> Result<Arc<dyn StoreCli
 /// Opens each store once, without a request to a server.
 pub async fn open(desired: &Desired, stores: &impl Stores) -> Opened {
     let mut opened: Vec<(StoreName, _)> = Vec::new();
-    for wanted in &desired.entries {
-        let store = store_of(desired, &wanted.from);
+    let stores_of =
+        desired.entries.iter().map(|wanted| &wanted.from.store).chain(desired.finds.iter().map(|find| &find.store));
+    for store in stores_of.map(|store| store_name(desired, store)) {
         if !opened.iter().any(|(known, _)| *known == store) {
             let client = stores.client(&desired.namespace, &store).await;
             opened.push((store, client));
@@ -174,7 +184,11 @@ pub async fn open(desired: &Desired, stores: &impl Stores) -> Opened {
 
 /// The store of a reference.
 pub fn store_of(desired: &Desired, reference: &Reference) -> StoreName {
-    let store = &reference.store;
+    store_name(desired, &reference.store)
+}
+
+/// A store that the spec refers to.
+pub fn store_name(desired: &Desired, store: &StoreRef) -> StoreName {
     StoreName::referred(&desired.namespace, store.kind(), store.name.as_deref().unwrap_or_default())
 }
 
@@ -233,7 +247,7 @@ impl Route<'_> {
     pub async fn place(self, deadline: Instant) -> Result<Located, ObserveError> {
         let Route { reference, client, path } = self;
         let asked = async { client.path_key(&path).await.map_err(ReadError::Store) };
-        let key = in_time(reference, client.as_ref(), deadline, asked).await?;
+        let key = in_time(&reference.store, client.as_ref(), deadline, asked).await?;
         let source = Source { client, kind: reference.store.kind(), key, path, version: reference.version };
         Ok(Located { reference: reference.clone(), source })
     }
@@ -302,7 +316,7 @@ pub async fn read(
     let (total, sizes) = (&AtomicUsize::new(0), &Mutex::new(Vec::new()));
     let reads = places.into_iter().map(|(place, located)| async move {
         let (reference, source) = (&located.reference, &located.source);
-        match in_time(reference, source.client.as_ref(), deadline, feed.read(name, source, freshness)).await {
+        match in_time(&reference.store, source.client.as_ref(), deadline, feed.read(name, source, freshness)).await {
             Ok(entry) => {
                 let bytes = entry.bytes();
                 let is_too_much = total.fetch_add(bytes, Ordering::Relaxed) + bytes > MOST_READ;
@@ -320,6 +334,7 @@ pub async fn read(
                 | ObserveError::Path(_)
                 | ObserveError::Moved { .. }
                 | ObserveError::TooMuch { .. }
+                | ObserveError::NotFound { .. }
                 | ObserveError::Cluster(_) => Err(error),
             },
         }
@@ -467,7 +482,7 @@ fn check_whole(located: &[Located], entries: &BTreeMap<Place, Arc<Entry>>) -> Re
         *created = created.or(entry.created);
         if *version != entry.cas() || is_of_another {
             let stale = StoreError::Stale { path: located.source.path.to_string() };
-            return Err(read_error(&located.reference, ReadError::Store(stale)));
+            return Err(read_error(&located.reference.store, ReadError::Store(stale)));
         }
     }
     Ok(())
@@ -481,19 +496,19 @@ fn too_much(sizes: &[(usize, &Located)]) -> ObserveError {
     ObserveError::TooMuch { store, path }
 }
 
-fn read_error(reference: &Reference, cause: ReadError) -> ObserveError {
-    ObserveError::Read { store: super::plan::store_name(reference), cause }
+fn read_error(store: &StoreRef, cause: ReadError) -> ObserveError {
+    ObserveError::Read { store: super::plan::shown(store), cause }
 }
 
-/// The answer to what a reference asks of its store.
-async fn in_time<T>(
-    reference: &Reference,
+/// The answer of a store, in time.
+pub async fn in_time<T>(
+    store: &StoreRef,
     client: &dyn StoreClient,
     deadline: Instant,
     request: impl Future<Output = Result<T, ReadError>>,
 ) -> Result<T, ObserveError> {
     let answer = timeout_at(deadline, request).await;
-    answer.unwrap_or_else(|_elapsed| Err(ReadError::Store(late(client)))).map_err(|cause| read_error(reference, cause))
+    answer.unwrap_or_else(|_elapsed| Err(ReadError::Store(late(client)))).map_err(|cause| read_error(store, cause))
 }
 
 fn late(client: &dyn StoreClient) -> StoreError {

@@ -8,12 +8,14 @@ use k8s_openapi::jiff::Timestamp;
 use super::absence;
 use super::consent::{self, Consumer};
 use super::desired::{Deletion, Desired, ImmutableTargets, Into, Reference, Wanted};
+use super::found;
 use super::ownership::{Whose, check_owner, is_intact, whose};
 use super::refusal::Refusal;
 use super::removals::{only_left_over, removals};
+use super::versions::versions;
 use crate::api::external_secret::NullBytePolicy;
-use crate::api::names;
 use crate::api::path_status::PulledPath;
+use crate::api::{StoreRef, names};
 use crate::domain::extract::ExtractFault;
 use crate::domain::fingerprint;
 use crate::domain::json_path::PathFault;
@@ -128,6 +130,8 @@ pub struct Plan {
     pub versions: Vec<PathVersion>,
     /// Warnings about a target that is as the spec says.
     pub notes: Vec<String>,
+    /// Whether something is left out that the namespace may not read.
+    pub leaves_out: bool,
 }
 
 /// One path that the target is rendered from.
@@ -154,7 +158,7 @@ pub struct PathVersion {
 /// # Errors
 /// [`Refusal`]: nothing is written.
 pub fn plan(desired: &Desired, observed: Observed) -> Result<Plan, Refusal> {
-    let versions = versions(desired, &observed.snapshots);
+    let (versions, leaves_out) = (versions(desired, &observed), found::leaves_out(desired, &observed));
     consent::check(desired, &observed.snapshots, &observed.consumer)?;
     let (values, mut notes) = values(desired, &observed)?;
     let step = match values {
@@ -165,7 +169,7 @@ pub fn plan(desired: &Desired, observed: Observed) -> Result<Plan, Refusal> {
             if let (TargetState::AsWritten(written), Some(mark)) = (&observed.target, &mark)
                 && *mark == written.mark
             {
-                return Ok(Plan { step: Step::Keep(written.clone()), versions, notes });
+                return Ok(Plan { step: Step::Keep(written.clone()), versions, notes, leaves_out });
             }
             let rendered = rendered(desired, template.as_ref(), values, mark, &observed.target)?;
             let target = target(desired, template, rendered, &versions)?;
@@ -186,21 +190,35 @@ pub fn plan(desired: &Desired, observed: Observed) -> Result<Plan, Refusal> {
             remove(desired, observed.target)
         }
     };
-    Ok(Plan { step, versions, notes })
+    Ok(Plan { step, versions, notes, leaves_out })
 }
 
 /// The values by key, with warnings; no values if all are gone and the spec asks for deletion.
 fn values(desired: &Desired, observed: &Observed) -> Result<(Option<SecretMap>, Vec<String>), Refusal> {
     let (mut values, mut notes, mut is_gone, mut bytes) = (SecretMap::new(), Vec::new(), false, 0);
-    for wanted in &desired.entries {
+    let (mut left_out, mut withdrawn) = (Vec::new(), Vec::new());
+    let mut count = |made: &SecretMap| {
+        bytes += made.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        if bytes > MOST_VALUES { Err(Refusal::TooLarge { bytes }) } else { Ok(()) }
+    };
+    for group in found::groups(&desired.entries) {
+        let [wanted, ..] = group else { continue };
+        if let Into::Found { find, .. } = wanted.into {
+            let made = found::made_of(desired, &desired.finds[find], group, observed)?;
+            count(&made.values)?;
+            is_gone |= made.is_gone && desired.deletion == Deletion::Delete;
+            left_out.extend(made.left_out);
+            withdrawn.extend(made.withdrawn);
+            for (key, value) in made.values {
+                values.insert(key.clone(), decoded(wanted, key, value)?);
+            }
+            continue;
+        }
         let snapshot = observed.snapshots.iter().find(|(reference, _)| *reference == wanted.from);
         let Some((_, snapshot)) = snapshot else { continue };
         let made = made_of(wanted, snapshot)?;
         is_gone |= made.is_none();
-        bytes += made.iter().flatten().map(|(key, value)| key.len() + value.len()).sum::<usize>();
-        if bytes > MOST_VALUES {
-            return Err(Refusal::TooLarge { bytes });
-        }
+        made.as_ref().map_or(Ok(()), &mut count)?;
         match (made, desired.deletion) {
             (Some(made), _) => values.extend(made),
             (None, Deletion::Delete) => match absence::of(desired, wanted, snapshot, &observed.target) {
@@ -211,8 +229,12 @@ fn values(desired: &Desired, observed: &Observed) -> Result<(Option<SecretMap>, 
             (None, Deletion::Retain) => return Err(not_found(wanted, snapshot)),
         }
     }
+    notes.extend(found::notes(&left_out));
     if values.is_empty() && !is_gone {
-        return Err(Refusal::NoKeys);
+        return match found::nothing(desired, left_out.into_iter().chain(withdrawn), &observed.target) {
+            Some(refusal) => Err(refusal),
+            None => Ok((None, notes)),
+        };
     }
     let empty = values.iter().filter(|(_, value)| value.is_empty());
     notes.extend(
@@ -255,6 +277,8 @@ fn made_of(wanted: &Wanted, snapshot: &Snapshot) -> Result<Option<SecretMap>, Re
             let Some(made) = keys.of(data, wanted.property.as_deref()).map_err(refused)? else { return Ok(None) };
             made
         }
+        // All of a find together make keys.
+        Into::Found { .. } => SecretMap::new(),
     };
     made.into_iter()
         .map(|(key, value)| Ok((key.clone(), decoded(wanted, key, value)?)))
@@ -534,37 +558,6 @@ fn left_alone(desired: &Desired, state: &TargetState) -> Option<String> {
     }
 }
 
-fn versions(desired: &Desired, snapshots: &[(Reference, Snapshot)]) -> Vec<PathVersion> {
-    type Key = (String, String, u64, Option<Timestamp>, Presence);
-    let mut versions: BTreeMap<Key, (Option<BTreeSet<String>>, BTreeSet<String>)> = BTreeMap::new();
-    for wanted in &desired.entries {
-        let Some((_, snapshot)) = snapshots.iter().find(|(reference, _)| *reference == wanted.from) else { continue };
-        let (entry, presence) = (&snapshot.entry, snapshot.presence);
-        let key = (store_name(&wanted.from), snapshot.path.clone(), entry.cas(), entry.created, presence);
-        let (properties, owned) = versions.entry(key).or_insert_with(|| (Some(BTreeSet::new()), BTreeSet::new()));
-        match (&wanted.property, properties.as_mut()) {
-            (Some(property), Some(properties)) => {
-                properties.insert(property.clone());
-            }
-            (None, _) => *properties = None,
-            (Some(_), None) => {}
-        }
-        owned.extend(wanted.property.iter().filter(|property| absence::is_owned(property, snapshot)).cloned());
-    }
-    versions
-        .into_iter()
-        .map(|((store, path, version, created, presence), (properties, owned))| PathVersion {
-            store,
-            path,
-            version,
-            created,
-            presence,
-            properties: properties.unwrap_or_default(),
-            owned,
-        })
-        .collect()
-}
-
 /// The record of the target once it is written as `stamp`.
 pub fn written(target: &Target, stamp: Stamp) -> Written {
     Written { stamp, mark: mark(&target.annotations).cloned().unwrap_or_default(), immutable: target.immutable }
@@ -577,7 +570,12 @@ pub fn mark(annotations: &BTreeMap<String, String>) -> Option<&String> {
 
 /// `Kind/name`.
 pub fn store_name(reference: &Reference) -> String {
-    format!("{}/{}", reference.store.kind(), reference.store.name.as_deref().unwrap_or_default())
+    shown(&reference.store)
+}
+
+/// `Kind/name`.
+pub fn shown(store: &StoreRef) -> String {
+    format!("{}/{}", store.kind(), store.name.as_deref().unwrap_or_default())
 }
 
 /// `namespace/name` of the target.

@@ -74,6 +74,16 @@ pub enum Refusal {
     /// All secrets exist, and none has a property.
     #[error("the secrets of spec.dataFrom have no properties, so the target would have no key: push them")]
     NoKeys,
+    /// Nothing is below the folders, or selected there.
+    #[error(
+        "{store}: {field} finds no secret, so the target would have no key: push one, or correct path, name or tags"
+    )]
+    NothingFound {
+        /// The field of the spec.
+        field: String,
+        /// `Kind/name`.
+        store: String,
+    },
     /// The producer does not let this namespace read it.
     #[error("{0}")]
     NotPermitted(Box<Denial>),
@@ -167,7 +177,9 @@ impl Refusal {
         match self {
             Refusal::PathNotFound { .. } | Refusal::VersionDeleted { .. } => Reason::PathNotFound,
             Refusal::Query { .. } => Reason::Unsupported,
-            Refusal::PropertyNotFound { .. } | Refusal::NoKeys => Reason::PropertyNotFound,
+            Refusal::PropertyNotFound { .. } | Refusal::NoKeys | Refusal::NothingFound { .. } => {
+                Reason::PropertyNotFound
+            }
             Refusal::NotPermitted(_) => Reason::NotPermitted,
             Refusal::Template(fault) if fault.is_missing() => Reason::SourceNotFound,
             Refusal::Template(_)
@@ -192,6 +204,7 @@ impl Refusal {
             | Refusal::PropertyNotFound { .. }
             | Refusal::Query { .. }
             | Refusal::NoKeys
+            | Refusal::NothingFound { .. }
             | Refusal::Template(_)
             | Refusal::TooLarge { .. } => true,
             Refusal::NotPermitted(_)

@@ -310,7 +310,12 @@ fn concerns_rendered(failure: &Failure) -> bool {
         Failure::Observe(ObserveError::Store(_) | ObserveError::Moved { .. } | ObserveError::Read { .. })
         | Failure::Refused(Refusal::NotPermitted(_)) => true,
         Failure::Spec(_)
-        | Failure::Observe(ObserveError::Path(_) | ObserveError::TooMuch { .. } | ObserveError::Cluster(_))
+        | Failure::Observe(
+            ObserveError::Path(_)
+            | ObserveError::TooMuch { .. }
+            | ObserveError::NotFound { .. }
+            | ObserveError::Cluster(_),
+        )
         | Failure::Refused(_)
         | Failure::Halted(_)
         | Failure::Write(_) => false,
@@ -323,7 +328,7 @@ fn reason(failure: &Failure) -> Reason {
         Failure::Refused(refusal) => refusal.reason(),
         Failure::Halted(_) => Reason::MassDeletionBlocked,
         Failure::Observe(ObserveError::Path(_)) => Reason::InvalidSpec,
-        Failure::Observe(ObserveError::TooMuch { .. }) => Reason::TooLarge,
+        Failure::Observe(ObserveError::TooMuch { .. } | ObserveError::NotFound { .. }) => Reason::TooLarge,
         // A store that could not be reached is a failed read like any other.
         Failure::Observe(ObserveError::Store(StoreRefusal::Failed(_)))
         | Failure::Observe(ObserveError::Read { .. } | ObserveError::Moved { .. } | ObserveError::Cluster(_))
@@ -373,7 +378,9 @@ fn requeue(failure: &Failure, desired: Option<&Desired>) -> Requeue {
         Failure::Observe(error) if error.is_throttled() => Requeue::Throttled,
         Failure::Write(ClusterError::NamespaceTerminating { .. }) => Requeue::AwaitChange,
         Failure::Refused(Refusal::Terminating { .. }) | Failure::Write(_) => Requeue::BackOff,
-        Failure::Observe(ObserveError::TooMuch { .. }) => Requeue::After(again(desired).max(TOO_MUCH_RETRY)),
+        Failure::Observe(ObserveError::TooMuch { .. } | ObserveError::NotFound { .. }) => {
+            Requeue::After(again(desired).max(TOO_MUCH_RETRY))
+        }
         Failure::Observe(_) => Requeue::BackOff,
         Failure::Refused(_) | Failure::Halted(_) => Requeue::After(again(desired)),
     }
@@ -397,8 +404,11 @@ fn message(desired: &Desired, reason: Reason, versions: &[PathVersion], warnings
         .collect();
     let mut message = match reason {
         Reason::SecretDeleted => {
-            let gone = sources.join(", ");
-            format!("every value is gone from the store ({gone}); there is no target, as deletionPolicy Delete asks")
+            let gone = match sources.is_empty() {
+                true => "nothing is found in the store".to_owned(),
+                false => format!("every value is gone from the store ({})", sources.join(", ")),
+            };
+            format!("{gone}; there is no target, as deletionPolicy Delete asks")
         }
         _synced => format!("Secret {} holds {}", desired.target, sources.join(", ")),
     };

@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::bound::Blocked;
 use super::desired::stores;
+use super::earlier;
 use super::report::REMOVED_BY_PUSH;
 use crate::api::ExternalSecret;
 use crate::api::condition::{self, ConditionStatus, READY, Reason};
@@ -15,7 +16,8 @@ use crate::api::external_secret::DeletionPolicy;
 use crate::api::path_status::PathState;
 use crate::store::StoreName;
 
-/// An ExternalSecret with deletionPolicy Delete.
+/// An ExternalSecret whose target loses what is gone: with deletionPolicy Delete, or with what it found
+/// below a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Its refresh interval; zero if it has none.
@@ -40,7 +42,8 @@ pub enum Past {
 
 /// The stores that it reads, if its target loses what is gone from them.
 pub fn member(object: &ExternalSecret) -> Option<(Member, BTreeSet<StoreName>)> {
-    if object.spec.target.deletion_policy != DeletionPolicy::Delete || object.metadata.deletion_timestamp.is_some() {
+    let loses = earlier::finds(object) || object.spec.target.deletion_policy == DeletionPolicy::Delete;
+    if !loses || object.metadata.deletion_timestamp.is_some() {
         return None;
     }
     let interval = object.spec.refresh_interval.parse().ok().and_then(|interval| interval.positive());
@@ -118,6 +121,8 @@ mod tests {
         let mut retained = object(json!({}));
         retained.spec.target.deletion_policy = DeletionPolicy::Retain;
         assert_eq!(super::member(&retained), None);
+        retained.spec.data_from = serde_json::from_value(json!([{ "find": { "path": "apps" } }])).unwrap();
+        assert!(super::member(&retained).is_some(), "what is found goes in any case");
     }
 
     #[test]

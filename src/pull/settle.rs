@@ -13,6 +13,8 @@ use super::apply::{self, Applied};
 use super::bound::Halt;
 use super::consent::{self, Consumer};
 use super::desired::{Desired, Reference, Refresh};
+use super::find::Folders;
+use super::found;
 use super::observe::{self, Located, ObserveError, OpenStores, Past, ReadPaths};
 use super::ownership::{Whose, whose};
 use super::plan::{self, Observed, PathVersion, Plan, Snapshot, Step, TargetState, Written, plan};
@@ -72,10 +74,14 @@ impl<S: Stores> Pull<S> {
         opened: &OpenStores,
         freshness: Freshness,
     ) -> Result<Rendered, Failure> {
-        let feed = &self.context.feed;
+        let (feed, follow, past) = (&self.context.feed, until_synced(desired), Past::of(object, record));
+        let folders = Folders::locate(desired, opened, &self.context.cluster, past.paths).await;
+        let folders = folders.map_err(|error| self.lost_access(name, error))?;
+        let past = folders.past(past);
+        let found = folders.expand(feed, name, freshness, follow).await.map_err(Failure::Observe)?;
+        let desired = &*found;
         let located = observe::locate(desired, opened).await.map_err(|error| self.lost_access(name, error))?;
-        observe::subscribe(feed, name, &located, until_synced(desired));
-        let past = Past::of(object, record);
+        observe::subscribe(feed, name, &located, follow);
         observe::recall(feed, desired, &located, past);
         let read = observe::read(feed, name, &located, freshness, past, observe::deadline())
             .await
@@ -90,16 +96,20 @@ impl<S: Stores> Pull<S> {
         let is_synced = is_synced(object, desired, &applied, &versions);
         if is_synced && !matches!(desired.refresh, Refresh::Follow(_)) {
             observe::subscribe(feed, name, &located, Follow::Never);
+            feed.look_into(name, Vec::new(), Follow::Never);
         }
-        let warnings = notes.into_iter().chain(self.warnings(desired, &located)).collect();
+        let warnings = notes.into_iter().chain(self.warnings(desired, &located, &versions)).collect();
         Ok(Rendered { applied, versions, warnings, is_synced })
     }
 
-    fn warnings(&self, desired: &Desired, located: &[Located]) -> Vec<String> {
+    /// What the convention says of the paths that the target is made of.
+    fn warnings(&self, desired: &Desired, located: &[Located], versions: &[PathVersion]) -> Vec<String> {
         let convention = self.context.conventions.in_namespace(&desired.namespace);
         let mut warnings = BTreeSet::new();
         for wanted in &desired.entries {
-            for located in located.iter().filter(|located| located.leads_from(&wanted.from)) {
+            let is_used = |located: &Located| versions.iter().any(|used| used.path == located.path().to_string());
+            let located = located.iter().filter(|located| located.leads_from(&wanted.from));
+            for located in located.filter(|located| is_used(located)) {
                 let found = convention.judge_read(located.path(), wanted.property.as_deref());
                 warnings.extend(found.iter().map(ToString::to_string));
             }
@@ -137,6 +147,9 @@ impl<S: Stores> Pull<S> {
                 Ok(plan) => plan,
                 Err(refusal) => return Err(self.refuse(object, desired, refusal).await),
             };
+            if plan.leaves_out && absence::takes_away(&plan.step) && self.context.feed.may_lack_consents(&name, None) {
+                return Err(Failure::Observe(found::stale(desired)));
+            }
             if let Step::Keep(written) = &plan.step
                 && unseen
                 && !self.is_as_written(desired, written).await?

@@ -2,6 +2,8 @@
 
 mod consents;
 mod extracts;
+mod folders;
+mod found;
 mod large_paths;
 mod late_values;
 mod missing;
@@ -155,7 +157,16 @@ fn what_is_wrong_in_a_spec_is_named() {
         (spec_with("/data/0/secretKey", json!("k".repeat(254))), Reason::TargetInvalid, "K1"),
         (spec_with("/data/0/secretKey", json!("a/b")), Reason::TargetInvalid, "a/b"),
         (spec_with("/target", json!({"name": "A_B"})), Reason::TargetInvalid, "A_B"),
-        (spec_with("/dataFrom", json!([{"find": {}}])), Reason::Unsupported, "spec.dataFrom[0].find"),
+        (
+            spec_with("/dataFrom", json!([{"find": { "name": { "regexp": "(" } }}])),
+            Reason::InvalidSpec,
+            "spec.dataFrom[0].find.name.regexp",
+        ),
+        (
+            spec_with("/dataFrom", json!([{"find": { "name": { "regexp": "a" }, "tags": { "team": "a" } }}])),
+            Reason::InvalidSpec,
+            "spec.dataFrom[0].find has both name and tags",
+        ),
         (spec_with("/target", json!({"creationPolicy": "Merge"})), Reason::Unsupported, "creationPolicy Merge"),
         (spec_with("/target", json!({"deletionPolicy": "Merge"})), Reason::Unsupported, "deletionPolicy Merge"),
         (spec_with("/data/0/remoteRef/metadataPolicy", json!("Fetch")), Reason::Unsupported, "metadataPolicy"),

@@ -25,6 +25,7 @@ pub fn by(failure: &Failure) -> Option<Unjudged> {
             ObserveError::Path(_)
             | ObserveError::Moved { .. }
             | ObserveError::TooMuch { .. }
+            | ObserveError::NotFound { .. }
             | ObserveError::Read { cause: ReadError::WentBack { .. }, .. }
             | ObserveError::Store(
                 StoreRefusal::NotFound { .. }

@@ -8,9 +8,12 @@ use async_trait::async_trait;
 
 use super::patience::Progress;
 use crate::api::store_location::StoreLocation;
+use crate::domain::folder::RemoteFolder;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, RemoteData};
-use crate::store::{Exchange, Head, Heads, Identity, Metadata, PathKey, StoreClient, StoreError, Written};
+use crate::store::{
+    Detail, Entries, Exchange, Head, Heads, Identity, Metadata, PathKey, StoreClient, StoreError, Written,
+};
 
 /// The client, and what its answers are noted in.
 pub struct Counted<'a> {
@@ -62,6 +65,10 @@ impl StoreClient for Counted<'_> {
 
     async fn heads(&self, folder: &RemotePath, limit: usize) -> Result<Heads, StoreError> {
         self.noted(self.client.heads(folder, limit)).await
+    }
+
+    async fn list(&self, folder: &RemoteFolder, detail: Detail) -> Result<Entries, StoreError> {
+        self.noted(self.client.list(folder, detail)).await
     }
 
     async fn create_entry(&self, path: &RemotePath) -> Result<(), StoreError> {

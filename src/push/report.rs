@@ -398,7 +398,8 @@ fn store_reason(error: &crate::store::StoreError) -> Reason {
         | StoreError::MountMissing { .. }
         | StoreError::WrongVersion { .. }
         | StoreError::NamespaceMissing { .. } => Reason::StoreNotReady,
-        StoreError::CasMismatch { .. }
+        StoreError::FolderTooLarge { .. }
+        | StoreError::CasMismatch { .. }
         | StoreError::EntryMissing { .. }
         | StoreError::Stale { .. }
         | StoreError::Rejected { .. }

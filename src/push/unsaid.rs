@@ -1,7 +1,7 @@
 //! News that waits for the reply to a request. When the reply comes, nobody may be waiting any more:
 //! another store is done, or a deadline is over. So whatever ends the wait announces the news.
 
-use crate::domain::claim::MetadataChanges;
+use crate::domain::claim::{self, MetadataChanges};
 use crate::domain::consent;
 use crate::feed::{News, Pushed};
 
@@ -22,8 +22,9 @@ impl<'a> Unsaid<'a> {
 
     /// What to announce of these changes of custom metadata.
     pub fn of(announce: Announce<'a>, changes: &MetadataChanges) -> Self {
-        let changes_consents = changes.keys().any(|key| consent::is_consent(key));
-        Unsaid::new(announce, changes_consents.then_some(Pushed::Consent.into()))
+        let changes_consents = changes.keys().any(|key| consent::is_consent(key)).then_some(Pushed::Consent);
+        let changes_labels = changes.keys().any(|key| !claim::is_ours(key)).then_some(Pushed::Labels);
+        Unsaid::new(announce, changes_consents.or(changes_labels).map(News::from))
     }
 
     /// Announces nothing: the request was not carried out.

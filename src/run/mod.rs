@@ -280,6 +280,7 @@ impl Starter<'_> {
         let wakeups = Wakeups { push: push_wakeups, pull: pull_wakeups };
         // Before the pulls: it begins the initial phase in which everything is read once.
         self.tasks.spawn("the feed", self.context.feed.clone().run(self.stop.clone()));
+        self.tasks.spawn("the feed's folders", self.context.feed.clone().run_folders(self.stop.clone()));
         self.forward_feed(wakeups.pull.clone());
         let [(to_parents, for_parents), (to_count, for_count)] = [(); 2].map(|()| mpsc::unbounded_channel());
         let cache = Cache::heard_by(vec![to_parents, to_count]);

@@ -236,6 +236,16 @@ pub enum StoreError {
         /// The Vault namespace.
         namespace: String,
     },
+    /// A folder has more than one list may have.
+    #[error("{folder} has more than {most} {what} below it: let find.path name a smaller folder")]
+    FolderTooLarge {
+        /// The folder.
+        folder: String,
+        /// The limit.
+        most: usize,
+        /// Entries or folders.
+        what: &'static str,
+    },
     /// Somebody else wrote at the same time.
     #[error("somebody else wrote {path} at the same time; Waypost reads it and tries again")]
     CasMismatch {
@@ -325,6 +335,7 @@ fn needed(operation: &str) -> &'static str {
         "patch the metadata of" => "`patch`",
         "delete versions of" | "destroy versions of" | "ask for rights at" => "`update`",
         "purge" => "`delete`",
+        "list" => "`list`",
         _ => "it",
     }
 }
@@ -357,6 +368,7 @@ impl StoreError {
             | StoreError::EntryMissing { .. }
             | StoreError::Stale { .. }
             | StoreError::TooLarge { .. }
+            | StoreError::FolderTooLarge { .. }
             | StoreError::Rejected { .. }
             | StoreError::Server { .. }
             | StoreError::ReplyTooLarge { .. }
@@ -380,6 +392,7 @@ impl StoreError {
             | StoreError::NamespaceMissing { .. }
             | StoreError::MetadataNeedsCas { .. }
             | StoreError::TooLarge { .. }
+            | StoreError::FolderTooLarge { .. }
             | StoreError::Rejected { .. } => Family::Refused,
             StoreError::Unreachable { .. }
             | StoreError::CredentialUnread { .. }

@@ -1,6 +1,7 @@
 //! A store in memory with the semantics of KV v2, for tests of users of [`StoreClient`].
 //! `tests/store_contract/main.rs` runs the same assertions on it and on a real server.
 
+mod lists;
 mod operation;
 mod stored;
 
@@ -12,25 +13,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Exchange, Head, Heads, Identity, Metadata, PathKey, StoreClient, StoreError, Written};
+use super::{Detail, Entries, Exchange, Head, Heads, Identity, Metadata, PathKey, StoreClient, StoreError, Written};
 use crate::api::store_location::StoreLocation;
+use crate::domain::folder::RemoteFolder;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
-pub use operation::Operation;
+pub use lists::Listing;
+use operation::Asked;
+pub use operation::{Operation, Request};
 use stored::{Stored, duplicate, index};
-
-/// The size of an entry in a real server's listing, in bytes: one version, no custom metadata.
-const LISTED_BYTES: usize = 400;
-
-/// One recorded request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    pub operation: Operation,
-    /// `mount/path`.
-    pub path: String,
-    /// The identity that sent it.
-    pub identity: Identity,
-}
 
 /// A fault that a test injects.
 #[derive(Clone, Debug)]
@@ -39,16 +30,6 @@ pub enum Fault {
     Refuse(StoreError),
     /// The store carries it out, but the reply is lost.
     LoseReply(StoreError),
-}
-
-/// Whether listing is available.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Listing {
-    /// As on OpenBao, for a login with the right.
-    #[default]
-    Offered,
-    /// As on OpenBao without the right, and on Vault.
-    Refused,
 }
 
 /// Whether a client has check-and-set for metadata.
@@ -203,6 +184,11 @@ impl FakeStore {
         self.content().faults.extend(std::iter::repeat_n(Fault::Refuse(error), count));
     }
 
+    /// Drops the faults that no request has met.
+    pub fn heal(&self) {
+        self.content().faults.clear();
+    }
+
     /// Carries out the next request but loses its reply, after earlier faults.
     pub fn lose_next_reply(&self, error: StoreError) {
         self.content().faults.push_back(Fault::LoseReply(error));
@@ -312,7 +298,7 @@ impl FakeStore {
     async fn serve<T>(
         &self,
         operation: Operation,
-        path: &RemotePath,
+        path: &impl Asked,
         act: impl FnOnce(&mut Content) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.take_turns().await;
@@ -337,7 +323,7 @@ impl FakeStore {
     fn answer<T>(
         &self,
         operation: Operation,
-        path: &RemotePath,
+        path: &impl Asked,
         act: impl FnOnce(&mut Content) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let request = Request { operation, path: path.to_string(), identity: self.identity.clone() };
@@ -370,10 +356,11 @@ impl FakeStore {
 }
 
 impl Content {
-    fn at_mount(&self, path: &RemotePath) -> Result<(), StoreError> {
-        match self.mounts.contains(path.mount.as_str()) {
+    fn at_mount(&self, path: &impl Asked) -> Result<(), StoreError> {
+        let mount = path.mount();
+        match self.mounts.contains(mount.as_str()) {
             true => Ok(()),
-            false => Err(StoreError::MountMissing { mount: path.mount.to_string() }),
+            false => Err(StoreError::MountMissing { mount: mount.to_string() }),
         }
     }
 
@@ -402,21 +389,6 @@ impl Content {
         match sight {
             Sight::DataAlone if !was_written => Entry::unseen(),
             Sight::DataAlone | Sight::All => entry,
-        }
-    }
-
-    fn heads(&self, folder: &RemotePath, limit: usize) -> Heads {
-        match self.listing {
-            Listing::Offered => {}
-            Listing::Refused => return Heads::Unavailable,
-        }
-        let prefix = format!("{}/", folder.path);
-        let below = |path: &RemotePath| path.mount == folder.mount && path.path.as_str().starts_with(&prefix);
-        let seen = self.entries.iter().filter(|(path, _)| below(path) && !self.hidden.contains(*path));
-        let entries: HashMap<_, _> = seen.map(|(path, stored)| (path.path.to_string(), stored.head())).collect();
-        match entries.len() * LISTED_BYTES <= limit {
-            true => Heads::Listed(entries),
-            false => Heads::TooLarge,
         }
     }
 
@@ -491,6 +463,10 @@ impl StoreClient for FakeStore {
 
     async fn heads(&self, folder: &RemotePath, limit: usize) -> Result<Heads, StoreError> {
         self.serve(Operation::Heads, folder, |content| Ok(content.heads(folder, limit))).await
+    }
+
+    async fn list(&self, folder: &RemoteFolder, detail: Detail) -> Result<Entries, StoreError> {
+        self.serve(Operation::List, folder, |content| Ok(content.list(folder, detail))).await
     }
 
     async fn create_entry(&self, path: &RemotePath) -> Result<(), StoreError> {

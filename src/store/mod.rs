@@ -34,6 +34,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::api::store_location::StoreLocation;
+use crate::domain::claim::CustomMetadata;
+use crate::domain::folder::RemoteFolder;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
 pub use announcements::StoreChange;
@@ -184,6 +186,19 @@ pub enum Heads {
     Unavailable,
 }
 
+/// What a list of a folder is to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Detail {
+    /// Which entries there are.
+    Names,
+    /// Their custom metadata too. Where a server does not list it, each entry's is read.
+    Labels,
+}
+
+/// The entries below a folder at any depth, by path below the mount, with their custom metadata if
+/// that was asked for. A path may be one that no request can name.
+pub type Entries = BTreeMap<String, CustomMetadata>;
+
 /// An authenticated client of one store identity. Implementations log in, renew, limit and retry as
 /// needed; each method is one logical request. All are safe to repeat. Paths name their own mount,
 /// because a store without `path` serves many.
@@ -229,6 +244,11 @@ pub trait StoreClient: Send + Sync {
     /// `limit` bytes. [`Heads`] says whether this login may do so. Errors are those of any request,
     /// and say nothing about an entry.
     async fn heads(&self, folder: &RemotePath, limit: usize) -> Result<Heads, StoreError>;
+
+    /// Lists all entries below a folder, at any depth: in one request where the server and the policy
+    /// offer that, else folder by folder. [`StoreError::FolderTooLarge`] beyond its bounds. What is
+    /// listed is complete: if any request fails, so does the list.
+    async fn list(&self, folder: &RemoteFolder, detail: Detail) -> Result<Entries, StoreError>;
 
     /// Makes sure that the entry exists, without a version. Existing custom metadata is not
     /// changed.

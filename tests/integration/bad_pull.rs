@@ -194,7 +194,6 @@ async fn what_a_pull_asks_for_in_vain_is_named() -> anyhow::Result<()> {
     };
     let fetch = json!({ "key": stage.path(), "metadataPolicy": "Fetch" });
     let asked = [
-        ("find", json!({ "dataFrom": [{ "find": { "name": { "regexp": "x" } } }] }), "spec.dataFrom[0].find"),
         (
             "windows",
             json!({ "syncWindows": { "kind": "allow", "windows": [{ "schedule": "@daily", "duration": "1h" }] } }),

@@ -37,6 +37,7 @@ mod eso_markers;
 mod events;
 mod fan_out;
 mod fan_out_faults;
+mod find;
 mod gitops;
 mod guide;
 mod health;

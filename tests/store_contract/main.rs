@@ -2,6 +2,7 @@
 //! and the real one meets the faults of stores.
 
 mod exchanges;
+mod folders;
 mod sessions;
 mod swallowed;
 mod veil;
@@ -149,6 +150,7 @@ async fn contract(store: &dyn StoreClient) {
     assert!(anew.version == 1 && anew.created > destroyed.created, "an entry that is created again is new");
     assert_eq!(created(store, &path).await, anew.created);
     exchanges::contract(store).await;
+    folders::contract(store).await;
 
     let elsewhere = RemotePath::parse(Some("nowhere"), "platform-data/contract/entry").unwrap();
     for error in [

@@ -96,6 +96,16 @@ fn correct(spec: &mut ExternalSecretSpec, fault: &SpecError, attempt: usize) -> 
             let rule = push_spec::rule_of_template(error).filter(|rule| *rule != "K1");
             Some(Corrected { rule, field: error.field().to_owned(), is_last: false })
         }
+        SpecError::NameAndTags { field } => {
+            let Entry::DataFrom(index) = at(field)? else { return None };
+            spec.data_from.get_mut(index)?.find.as_mut()?.tags.clear();
+            corrected("find", field.clone())
+        }
+        SpecError::Regexp { field, .. } if field.ends_with(".find.name.regexp") => {
+            let Entry::DataFrom(index) = at(field)? else { return None };
+            spec.data_from.get_mut(index)?.find.as_mut()?.name = None;
+            corrected("regexp", field.clone())
+        }
         SpecError::Regexp { field, .. } | SpecError::Template { field, .. } | SpecError::Missing { field, .. } => {
             let Entry::DataFrom(index) = at(field)? else { return None };
             // Each rewrite that is wrong is told.
@@ -124,7 +134,10 @@ fn correct(spec: &mut ExternalSecretSpec, fault: &SpecError, attempt: usize) -> 
             Some(Corrected { rule: None, field: String::new(), is_last: false })
         }
         SpecError::TooManyExpressions { .. } => {
-            spec.data_from.iter_mut().for_each(|entry| entry.rewrite.clear());
+            for entry in &mut spec.data_from {
+                entry.rewrite.clear();
+                entry.find.iter_mut().for_each(|find| find.name = None);
+            }
             corrected("regexp", "spec.dataFrom".to_owned())
         }
         // A CRD's rule reports the one, its bounds the other.

@@ -6,9 +6,12 @@ use super::Role;
 use crate::cli::lint::closed;
 use crate::domain::convention::Severity;
 use crate::domain::earlier_versions::EarlierVersions;
+use crate::domain::folder::RemoteFolder;
 use crate::domain::path::RemotePath;
 use crate::domain::remote_key::RemoteKey;
-use crate::manifest::{Node, Object, Problem, Source, Stores, bundle, earlier_versions, push_facts, reads, stores};
+use crate::manifest::{
+    Node, Object, Problem, Source, Stores, bundle, earlier_versions, push_facts, read_spec, reads, stores,
+};
 
 /// The needs on one path.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -37,6 +40,16 @@ pub fn needs(sources: &[Source], role: Role, namespace: Option<&str>, store_path
                 "{}: {by}: dataTo without remoteKey has a path for each key, and only its source has the keys: set a remoteKey, or write the rules of those paths yourself, such as with * after their common prefix",
                 object.source.name
             ));
+        }
+        if role == Role::Consumer {
+            refused.extend(folders(object, &stores).map(|folder| {
+                format!(
+                    "{}: {by}: dataFrom.find reads everything below {folder}, and a policy of single paths has no rule for that: write it yourself, with read below {} and list below {}",
+                    object.source.name,
+                    folder.data_url(),
+                    folder.list_url()
+                )
+            }));
         }
         let deletes = match earlier(object) {
             Ok(earlier) => deletes(object).then_some(earlier),
@@ -99,6 +112,18 @@ fn keys<'o>(object: &'o Object<'_>, role: Role, stores: &'o Stores) -> Vec<(Opti
             reads(object, stores).iter().filter_map(|read| Some((read.mount, read.key.text()?))).collect()
         }
     }
+}
+
+/// The folders that an object looks into.
+fn folders<'o>(object: &'o Object<'_>, stores: &'o Stores) -> impl Iterator<Item = RemoteFolder> {
+    let spec = read_spec(object);
+    let entries = spec.and_then(|spec| spec.get("dataFrom")).map(Node::items).unwrap_or_default();
+    entries.iter().filter_map(|entry| Some((entry, entry.get("find")?))).flat_map(move |(entry, find)| {
+        let store = entry.at("sourceRef.storeRef").or(spec.and_then(|spec| spec.get("secretStoreRef")));
+        let assumed = || BTreeSet::from([Some(stores.assumed())]);
+        let mounts = store.map_or_else(assumed, |store| stores.mounts(store, object.metadata("namespace")));
+        mounts.into_iter().filter_map(|mount| RemoteFolder::parse(mount, find.text_at("path")).ok()).collect::<Vec<_>>()
+    })
 }
 
 /// The remote keys with many keys at once.
@@ -165,6 +190,17 @@ spec:
   dataFrom:
   - extract: {key: platform-config/postgres/main}
 "#;
+
+    #[test]
+    fn a_folder_is_refused_with_the_rule_to_write() {
+        let find = "apiVersion: external-secrets.io/v1\nkind: ExternalSecret\nmetadata: {name: pull}\nspec: {dataFrom: [{find: {path: platform-data/apps}}]}\n";
+        let source = Source { name: "file".into(), text: find.into() };
+        let (paths, refused) = needs(std::slice::from_ref(&source), Role::Consumer, None, "secret");
+        assert!(paths.is_empty() && refused.len() == 1, "{refused:?}");
+        let rule = "with read below secret/data/platform-data/apps/ and list below secret/metadata/platform-data/apps/";
+        assert!(refused[0].ends_with(rule), "{refused:?}");
+        assert_eq!(found(Role::Publisher, None, find), (vec![], 0));
+    }
 
     #[test]
     fn what_cannot_be_understood_is_refused_since_rights_would_be_missing() {

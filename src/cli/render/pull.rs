@@ -6,16 +6,19 @@ use std::sync::Arc;
 use super::content::{Beside, Content, Made, Part};
 use super::world::{Values, World};
 use super::{missing, texts};
-use crate::api::ExternalSecret;
+use crate::api::{ExternalSecret, StoreRef};
 use crate::cli::lint;
 use crate::domain::convention::Severity;
+use crate::domain::folder::RemoteFolder;
 use crate::domain::path::{PathError, RemotePath};
 use crate::domain::remote::Entry;
 use crate::domain::secret_template::{self, Makes, SecretTemplate};
 use crate::domain::template_spec::{PartSpec, Texts};
 use crate::manifest::{LABEL_NAME, Located, Node, Object, Problem, span_of, template_fault};
 use crate::pull::consent::{self, Consumer};
-use crate::pull::desired::{Desired, Into, Reference, SpecError, Wanted};
+use crate::pull::desired::{Desired, Find, Into, Reference, SpecError, Wanted};
+use crate::pull::find;
+use crate::pull::found;
 use crate::pull::plan::{self, Observed, Presence, Snapshot, Step, TargetState};
 use crate::pull::refusal::Refusal;
 
@@ -27,7 +30,7 @@ pub type Refused = Vec<Located>;
 /// # Errors
 /// What the API server or the controller would refuse, and values that are missing.
 pub async fn render(object: &Object<'_>, namespace: &str, world: &World<'_>) -> Result<Made, Refused> {
-    let desired = desired(object, namespace, world).await?;
+    let desired = expanded(object, desired(object, namespace, world).await?, world).await?;
     let snapshots = snapshots(object, &desired, world).await?;
     let consumer = consumer(&desired, &snapshots, world).await;
     let (target, beside) = target(&desired, world).await?;
@@ -120,6 +123,35 @@ async fn desired(object: &Object<'_>, namespace: &str, world: &World<'_>) -> Res
     Desired::parse(&external).map_err(|error: SpecError| odd(error.to_string()))
 }
 
+/// The spec with what is found.
+async fn expanded(object: &Object<'_>, desired: Desired, world: &World<'_>) -> Result<Desired, Refused> {
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    for find in &desired.finds {
+        match found_by(&desired, find, world).await {
+            Ok(paths) => found.push(paths),
+            Err(cause) => {
+                let field = format!("{}.find", find.field);
+                let span = span_of(&object.node, &field);
+                problems.push(object.located(Problem::error("value", span, format!("{field}: {cause}"), None)));
+            }
+        }
+    }
+    if problems.is_empty() { Ok(found::expanded(&desired, found)) } else { Err(problems) }
+}
+
+async fn found_by(desired: &Desired, wanted: &Find, world: &World<'_>) -> Result<Vec<RemotePath>, String> {
+    let mount = mount(desired, &wanted.store, world);
+    let folder = RemoteFolder::parse(mount, wanted.path.as_deref()).map_err(|error| error.to_string())?;
+    let entries = match &world.values {
+        Values::Samples(samples) => samples.below(mount, &folder, &wanted.selection.labels()),
+        Values::Live(servers) => {
+            let entries = servers.entries(&folder, find::detail(wanted)).await;
+            entries.map_err(|error| servers.in_its_words(&error))?
+        }
+    };
+    found::selected(wanted, &folder, &entries, std::iter::empty()).map_err(|error| error.to_string())
+}
+
 async fn snapshots(
     object: &Object<'_>,
     desired: &Desired,
@@ -167,9 +199,12 @@ fn place<'w>(
     from: &Reference,
     world: &'w World<'_>,
 ) -> Result<(Option<&'w str>, RemotePath), PathError> {
-    let store = &from.store;
-    let mount = world.stores.mount_of(store.kind(), store.name.as_deref().unwrap_or_default(), &desired.namespace);
+    let mount = mount(desired, &from.store, world);
     Ok((mount, RemotePath::parse_read(mount, &from.key)?))
+}
+
+fn mount<'w>(desired: &Desired, store: &StoreRef, world: &'w World<'_>) -> Option<&'w str> {
+    world.stores.mount_of(store.kind(), store.name.as_deref().unwrap_or_default(), &desired.namespace)
 }
 
 fn snapshot(path: &RemotePath, entry: Arc<Entry>) -> Snapshot {
@@ -179,11 +214,14 @@ fn snapshot(path: &RemotePath, entry: Arc<Entry>) -> Snapshot {
 
 /// The field of the spec that an entry is from, with its reference.
 pub fn field(desired: &Desired, index: usize) -> String {
-    let is_keys = |wanted: &&Wanted| matches!(wanted.into, Into::Keys { .. });
-    let of_data_from = desired.entries.iter().take_while(is_keys).count();
-    match index.checked_sub(of_data_from) {
-        Some(index) => format!("spec.data[{index}].remoteRef"),
-        None => format!("spec.dataFrom[{index}].extract"),
+    match desired.entries.get(index).map(|wanted| &wanted.into) {
+        Some(Into::Keys { field, .. }) => format!("{field}.extract"),
+        Some(Into::Found { find, .. }) => format!("{}.find", desired.finds[*find].field),
+        Some(Into::Key(_)) | None => {
+            let before = desired.entries.iter().take(index);
+            let of_data = before.filter(|wanted| matches!(wanted.into, Into::Key(_))).count();
+            format!("spec.data[{of_data}].remoteRef")
+        }
     }
 }
 
@@ -260,7 +298,7 @@ fn refused(object: &Object<'_>, desired: &Desired, world: &World<'_>, refusal: &
     };
     let field = match refusal {
         Refusal::Template(fault) => Some(fault.field.clone()),
-        Refusal::Keys { field, .. } => Some(field.clone()),
+        Refusal::Keys { field, .. } | Refusal::NothingFound { field, .. } => Some(field.clone()),
         Refusal::Undecodable { key } | Refusal::NullByte { key } => of_key(key),
         Refusal::PropertyNotFound { property, .. } | Refusal::Query { property, .. } => of_property(property),
         Refusal::PathNotFound { .. }

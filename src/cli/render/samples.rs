@@ -8,9 +8,12 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use crate::domain::claim::CustomMetadata;
+use crate::domain::folder::RemoteFolder;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteData, RemoteValue};
 use crate::manifest::{self, Entry as Field, Located, Node, Problem, ReadError, Source, Value};
+use crate::store::Entries;
 
 /// How a file of sample values looks.
 const SHAPE: &str =
@@ -72,6 +75,12 @@ impl Samples {
     pub fn entry(&self, mount: Option<&str>, path: &RemotePath) -> Option<Arc<Entry>> {
         let is_there = |sample: &&Sample| RemotePath::parse_read(mount, &sample.key).is_ok_and(|key| key == *path);
         self.samples.iter().rev().find(is_there).map(|sample| sample.entry.clone())
+    }
+
+    /// The samples below a folder. Each has these labels, since samples say nothing of theirs.
+    pub fn below(&self, mount: Option<&str>, folder: &RemoteFolder, labels: &CustomMetadata) -> Entries {
+        let paths = self.samples.iter().filter_map(|sample| RemotePath::parse_read(mount, &sample.key).ok());
+        paths.filter(|path| folder.has(path)).map(|path| (path.path.to_string(), labels.clone())).collect()
     }
 
     /// The key that is most like this one.

@@ -13,13 +13,14 @@ use crate::cli::server::{NoClient, Server};
 use crate::cluster::client::connect;
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::ClusterChoice;
+use crate::domain::folder::RemoteFolder;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::Entry;
 use crate::domain::target::Live;
 use crate::manifest::{Holder, Stores};
 use crate::pull::desired::Desired;
 use crate::store::vault::VaultClient;
-use crate::store::{StoreClient, StoreError};
+use crate::store::{Detail, Entries, StoreClient, StoreError};
 
 /// What a run has to look at.
 pub struct World<'w> {
@@ -74,6 +75,11 @@ impl Servers {
     /// What stands at a path.
     pub async fn entry(&self, path: &RemotePath, version: Option<u64>) -> Result<Entry, StoreError> {
         self.vault.read(path, version).await
+    }
+
+    /// What is below a folder.
+    pub async fn entries(&self, folder: &RemoteFolder, detail: Detail) -> Result<Entries, StoreError> {
+        self.vault.list(folder, detail).await
     }
 
     /// An error in the words of the command.

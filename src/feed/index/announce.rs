@@ -62,6 +62,8 @@ impl Index {
             }
             Pushed::Consent => self.announce_consent(site, now),
             Pushed::Release => self.announce_release(site, now),
+            // No value and no consent of the path changed.
+            Pushed::Labels => Vec::new(),
         }
     }
 
@@ -71,11 +73,13 @@ impl Index {
         let version = match pushed {
             Pushed::Version(version, _) | Pushed::Removal(version) => version,
             Pushed::Purge | Pushed::Consent | Pushed::Release => 0,
+            Pushed::Labels => return Vec::new(),
         };
         let in_vain = path.hint.and_then(|hint| hint.in_vain);
         path.hint = Some(Hint { version, at: now, in_vain });
         match pushed {
             Pushed::Consent | Pushed::Release => self.permit(site, now, now),
+            Pushed::Labels => Vec::new(),
             Pushed::Version(..) | Pushed::Removal(_) | Pushed::Purge => {
                 let concerned = self.concerned(site);
                 self.wake_announced(concerned, now)

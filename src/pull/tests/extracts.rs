@@ -115,7 +115,7 @@ fn what_is_wrong_in_an_entry_is_named_by_its_field() {
         assert!(error.to_string().starts_with("spec.dataFrom[0].") && error.to_string().contains(words), "{error}");
     }
     for (entry, words) in [
-        (json!({ "find": { "name": { "regexp": "x" } } }), "spec.dataFrom[0].find is not supported"),
+        (json!({ "find": { "name": { "regexp": "(" } } }), "spec.dataFrom[0].find.name.regexp: \"(\" is not a valid"),
         (json!({ "extract": { "key": "a", "version": "x" } }), "spec.dataFrom[0].extract.version is not a version"),
         (json!({ "extract": { "key": "a", "metadataPolicy": "Fetch" } }), "spec.dataFrom[0].extract.metadataPolicy"),
     ] {

@@ -13,13 +13,13 @@
 //!
 //! What a story that failed taught is below by name, event by event.
 
-mod events;
+pub(super) mod events;
 mod laws;
-mod one_store;
-mod process;
+pub(super) mod one_store;
+pub(super) mod process;
 mod state;
 mod texts;
-mod world;
+pub(super) mod world;
 
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ use crate::pull::bound::LOOK_AROUND;
 use events::{Event, Serves, Setting, story};
 use world::World;
 
-const OBJECT: &str = "/namespaces/team/externalsecrets/db";
-const TARGET: &str = "/namespaces/team/secrets/db";
+pub(super) const OBJECT: &str = "/namespaces/team/externalsecrets/db";
+pub(super) const TARGET: &str = "/namespaces/team/secrets/db";
 const TEXTS: &str = "/namespaces/team/configmaps/texts";
 const POLICIES: [&str; 3] = ["Periodic", "OnChange", "CreatedOnce"];
 

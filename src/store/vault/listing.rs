@@ -4,22 +4,33 @@ use std::collections::HashMap;
 
 use reqwest::{Method, StatusCode};
 
-use super::kv;
 use super::reply::{self, Data, ListedEntry, Listing};
 use super::transport::{Outgoing, Reply};
+use super::{VaultClient, kv};
 use crate::domain::claim::CustomMetadata;
 use crate::domain::consent;
-use crate::domain::path::RemotePath;
+use crate::domain::path::{Mount, RemotePath};
 use crate::store::meter::Call;
 use crate::store::{Latest, StoreError};
 
-/// Requests everything below the folder, at any depth. GET is equivalent to OpenBao's own method
-/// SCAN, which a proxy may not know.
-pub fn request(folder: &RemotePath, limit: usize) -> Outgoing {
+/// The answer to the request.
+pub enum Scanned {
+    Found(Reply),
+    /// Nothing is below the folder.
+    Nothing,
+    /// The reply would exceed the limit.
+    TooLarge,
+    /// This server does not have the listing, or this login may not use it.
+    Unavailable,
+}
+
+/// Requests everything below the folder with this address, at any depth. GET is equivalent to
+/// OpenBao's own method SCAN, which a proxy may not know.
+pub fn request(url: String, limit: usize) -> Outgoing {
     Outgoing {
         call: Call::ListSecrets,
         method: Method::GET,
-        path: folder.listing_url(),
+        path: url,
         query: Some("scan=true".to_owned()),
         body: None,
         token: None,
@@ -31,20 +42,48 @@ pub fn request(folder: &RemotePath, limit: usize) -> Outgoing {
 /// Whether the reply means that policy, the server or a proxy does not allow listing. A proxy
 /// answers 501 to a request that it does not know; so does a server that is not initialised, but it
 /// does so to every other request too.
-pub fn is_unavailable(status: StatusCode) -> bool {
+fn is_unavailable(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
     )
 }
 
+impl VaultClient {
+    /// Sends the request.
+    pub(super) async fn scan(&self, request: Outgoing, mount: &Mount) -> Result<Scanned, StoreError> {
+        let url = request.path.clone();
+        let reply = match self.authed(request).await {
+            Err(StoreError::ReplyTooLarge { .. }) => return Ok(Scanned::TooLarge),
+            other => other?,
+        };
+        match reply.status {
+            status if status.is_success() => Ok(Scanned::Found(reply)),
+            status if is_unavailable(status) => Ok(Scanned::Unavailable),
+            _ => match self.judge(&reply, "list", &url, mount, 0) {
+                // Vault answers an unknown request like this. If the mount is really gone, the next
+                // read shows it.
+                StoreError::MountMissing { .. } => Ok(Scanned::Unavailable),
+                StoreError::Rejected { status: 404, .. } => Ok(Scanned::Nothing),
+                error => Err(error),
+            },
+        }
+    }
+}
+
+/// Parses a successful reply.
+pub fn parsed(reply: &Reply, url: String) -> Result<Data<Listing>, StoreError> {
+    let bad = || StoreError::BadReply {
+        operation: "list",
+        path: url,
+        what: "`data.key_info` has an entry without `current_version`",
+    };
+    reply::parse(&reply.body).ok_or_else(bad)
+}
+
 /// Parses a successful reply, into entries by path below the mount.
 pub fn listed(reply: &Reply, folder: &RemotePath) -> Result<HashMap<String, Latest>, StoreError> {
-    let Data { data: Listing { key_info } } = reply::parse(&reply.body).ok_or_else(|| StoreError::BadReply {
-        operation: "list",
-        path: folder.listing_url(),
-        what: "`data.key_info` has an entry without `current_version`",
-    })?;
+    let Data { data: Listing { key_info } } = parsed(reply, folder.listing_url())?;
     Ok(key_info.into_iter().map(|(name, entry)| (format!("{}/{name}", folder.path), latest(&entry))).collect())
 }
 

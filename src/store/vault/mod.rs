@@ -8,6 +8,7 @@ pub mod capabilities;
 pub mod connect;
 mod custom_metadata;
 mod error;
+mod folders;
 mod guard;
 mod inspect;
 mod kv;
@@ -31,18 +32,23 @@ use tokio::time::Instant;
 use self::answers::{Answers, Certainty, Known};
 use self::custom_metadata::Counting;
 use self::error::Asked;
+use self::folders::NoScan;
 use self::kv::DataReply;
+use self::listing::Scanned;
 use self::mounts::Confirmed;
 use self::reply::{Data, Health, MountInfo};
 use self::session::{Session, Token, Verdict};
 use self::transport::{Outgoing, Reply, Transport, largest};
 use crate::api::store_location::StoreLocation;
+use crate::domain::folder::RemoteFolder;
 use crate::domain::path::{Mount, RemotePath};
 use crate::domain::remote::{Entry, RemoteData};
 use crate::store::auth::LoginSource;
 use crate::store::error::Family;
 use crate::store::meter::Call;
-use crate::store::{Exchange, Head, Heads, Identity, Metadata, PathKey, StoreClient, StoreError, Written};
+use crate::store::{
+    Detail, Entries, Exchange, Head, Heads, Identity, Metadata, PathKey, StoreClient, StoreError, Written,
+};
 pub use inspect::{Inspection, Lacking, sample};
 
 /// The largest request that servers accept by default.
@@ -90,6 +96,7 @@ pub struct VaultClient {
     session: Arc<Session>,
     known: Known,
     counting: Counting,
+    no_scan: NoScan,
 }
 
 impl VaultClient {
@@ -105,6 +112,7 @@ impl VaultClient {
             session,
             known: Known::new(answers),
             counting: Counting::default(),
+            no_scan: NoScan::default(),
         }
     }
 
@@ -322,6 +330,7 @@ impl StoreClient for VaultClient {
             session: self.session.clone(),
             known: self.known.anew(),
             counting: Counting::default(),
+            no_scan: NoScan::default(),
         };
         Some(Arc::new(client))
     }
@@ -355,21 +364,16 @@ impl StoreClient for VaultClient {
 
     async fn heads(&self, folder: &RemotePath, limit: usize) -> Result<Heads, StoreError> {
         self.confirm(&folder.mount, Certainty::Known).await?;
-        let reply = match self.authed(listing::request(folder, limit)).await {
-            Err(StoreError::ReplyTooLarge { .. }) => return Ok(Heads::TooLarge),
-            other => other?,
-        };
-        match reply.status {
-            status if status.is_success() => listing::listed(&reply, folder).map(Heads::Listed),
-            status if listing::is_unavailable(status) => Ok(Heads::Unavailable),
-            _ => match self.judge(&reply, "list", &folder.listing_url(), &folder.mount, 0) {
-                // Vault answers an unknown request like this. If the mount is really gone, the next
-                // read shows it.
-                StoreError::MountMissing { .. } => Ok(Heads::Unavailable),
-                StoreError::Rejected { status: 404, .. } => Ok(Heads::Listed(HashMap::new())),
-                error => Err(error),
-            },
+        match self.scan(listing::request(folder.listing_url(), limit), &folder.mount).await? {
+            Scanned::Found(reply) => listing::listed(&reply, folder).map(Heads::Listed),
+            Scanned::Nothing => Ok(Heads::Listed(HashMap::new())),
+            Scanned::TooLarge => Ok(Heads::TooLarge),
+            Scanned::Unavailable => Ok(Heads::Unavailable),
         }
+    }
+
+    async fn list(&self, folder: &RemoteFolder, detail: Detail) -> Result<Entries, StoreError> {
+        self.list_below(folder, detail).await
     }
 
     async fn create_entry(&self, path: &RemotePath) -> Result<(), StoreError> {

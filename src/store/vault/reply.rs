@@ -62,6 +62,13 @@ pub struct Listing {
     pub key_info: HashMap<String, ListedEntry>,
 }
 
+/// `LIST <mount>/metadata/<folder>/`: what is directly in the folder; names of folders end with a
+/// slash.
+#[derive(Deserialize)]
+pub struct Names {
+    pub keys: Vec<String>,
+}
+
 /// The metadata of an entry in a listing.
 #[derive(Deserialize)]
 pub struct ListedEntry {

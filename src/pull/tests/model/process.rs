@@ -219,6 +219,7 @@ impl Process {
         let (context, name) = (&self.context, Process::name());
         let places = [
             ("subscriptions", context.feed.consumers() > 0),
+            ("folders", context.feed.lists() > 0),
             ("declarations", !context.referrers.secrets().is_empty()),
             ("texts", !context.config_maps.secrets().is_empty() || context.template_moves.take(&name).is_some()),
             ("series", context.metrics.encode().contains("name=\"db\"")),
