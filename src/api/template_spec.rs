@@ -28,6 +28,9 @@ pub enum TemplateError {
     /// An entry without a text.
     #[error("{field} is not set: set it, or configMap or secret, or remove the entry")]
     Missing { field: String },
+    /// A source of texts without a text.
+    #[error("{field} is empty, so nothing of the object would be rendered: list its keys")]
+    NoItems { field: String },
     /// A type of Secret that grants access to the cluster.
     #[error("{field} is {kind}: a target of that type would grant access to the cluster; choose another type")]
     Type {
@@ -72,6 +75,7 @@ impl TemplateError {
         match self {
             TemplateError::Text { field, .. }
             | TemplateError::Missing { field }
+            | TemplateError::NoItems { field }
             | TemplateError::Type { field, .. }
             | TemplateError::Key { field, .. }
             | TemplateError::Finalizer { field, .. }
@@ -141,14 +145,14 @@ fn from(field: &str, from: &TemplateFrom, target: Option<&str>) -> Result<Vec<Pa
     let decoding = decoding(from.values_decoding_strategy);
     let mut parts = Vec::new();
     if let Some(source) = &from.config_map {
-        parts.push(referred(format!("{field}.configMap"), SourceKind::ConfigMap, source, part, decoding));
+        parts.push(referred(format!("{field}.configMap"), SourceKind::ConfigMap, source, part, decoding)?);
     }
     if let Some(source) = &from.secret {
         let field = format!("{field}.secret");
         if Some(source.name.as_str()) == target {
             return Err(TemplateError::OfItself { field });
         }
-        parts.push(referred(field, SourceKind::Secret, source, part, decoding));
+        parts.push(referred(field, SourceKind::Secret, source, part, decoding)?);
     }
     if let Some(text) = &from.literal {
         parts.push(rendering(format!("{field}.literal"), part, Makes::KeysAndValues, decoding, text)?);
@@ -159,7 +163,16 @@ fn from(field: &str, from: &TemplateFrom, target: Option<&str>) -> Result<Vec<Pa
     Ok(parts)
 }
 
-fn referred(field: String, kind: SourceKind, source: &TemplateSource, part: Part, decoding: Decoding) -> PartSpec {
+fn referred(
+    field: String,
+    kind: SourceKind,
+    source: &TemplateSource,
+    part: Part,
+    decoding: Decoding,
+) -> Result<PartSpec, TemplateError> {
+    if source.items.is_empty() {
+        return Err(TemplateError::NoItems { field: format!("{field}.items") });
+    }
     let items = source.items.iter().map(|item| {
         let makes = match item.template_as.unwrap_or_default() {
             TemplateAs::Values => Makes::Value(item.key.clone()),
@@ -168,7 +181,7 @@ fn referred(field: String, kind: SourceKind, source: &TemplateSource, part: Part
         (item.key.clone(), makes)
     });
     let object = SourceName { kind, name: source.name.clone() };
-    PartSpec::Object(Referred { field, object, items: items.collect(), part, decoding })
+    Ok(PartSpec::Object(Referred { field, object, items: items.collect(), part, decoding }))
 }
 
 fn rendering(

@@ -117,22 +117,22 @@ impl Rendering {
     /// # Errors
     /// [`TemplateFault`].
     pub fn check_steady(&self) -> Result<(), TemplateFault> {
-        match self.part == Part::Data && may_change(&self.text) {
+        match self.part == Part::Data && self.may_change() {
             true => Err(TemplateFault { field: self.field.clone(), problem: Problem::Changes }),
             false => Ok(()),
         }
+    }
+
+    /// Whether it calls a function whose result changes by itself.
+    fn may_change(&self) -> bool {
+        let calls = self.template.calls();
+        CHANGING.iter().any(|name| calls.contains(name))
     }
 
     /// Whether the manifest has this key, so that it is no secret.
     pub fn names(&self, key: &str) -> bool {
         self.makes == Makes::Value(key.to_owned()) || !self.is_secret && self.text.contains(key)
     }
-}
-
-/// Whether a template calls a function whose result changes by itself.
-fn may_change(text: &str) -> bool {
-    let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
-    text.split(|character| !is_name(character)).any(|word| CHANGING.contains(&word))
 }
 
 /// What was rendered.
@@ -237,7 +237,7 @@ impl SecretTemplate {
     /// What decides about the result: the templates and the values. It is compared instead of the
     /// result where functions may give another one each time; `None` if none does.
     pub fn inputs(&self, values: &SecretMap) -> Option<String> {
-        if !self.parts.iter().any(|part| may_change(&part.text)) {
+        if !self.parts.iter().any(|part| part.may_change()) {
             return None;
         }
         let mut digest = Sha256::new();

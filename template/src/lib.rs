@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod budget;
+mod calls;
 pub mod check;
 pub mod error;
 mod exec;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::budget::{Budget, Purse};
+use crate::calls;
 use crate::check::{self, Flaw};
 use crate::error::{Fault, Position};
 use crate::exec;
@@ -34,6 +35,11 @@ impl Template {
     /// The position of the first thing that is neither.
     pub fn pieces(&self) -> Result<Vec<Piece>, Position> {
         piece::of(&self.trees, &self.text)
+    }
+
+    /// The functions that it calls somewhere.
+    pub fn calls(&self) -> BTreeSet<&str> {
+        calls::of(&self.trees)
     }
 
     /// What is wrong with it whatever its values are, if these are the `keys` of its data; without

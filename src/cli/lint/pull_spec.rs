@@ -166,7 +166,7 @@ fn correct_template(spec: &mut ExternalSecretSpec, error: &TemplateError) -> Opt
             let names = if part == "labels" { &mut metadata.labels } else { &mut metadata.annotations };
             names.remove(name)?;
         }
-        TemplateError::OfItself { field } => {
+        TemplateError::NoItems { field } | TemplateError::OfItself { field } => {
             *from_of(spec, field)? = TemplateFrom { literal: Some(String::new()), ..TemplateFrom::default() };
         }
         TemplateError::NoPart { field, .. } => from_of(spec, field)?.target = None,

@@ -81,7 +81,7 @@ fn rule(fault: &InvalidSpec) -> Option<(&'static str, &str)> {
 pub(super) fn rule_of_template(error: &TemplateError) -> Option<&'static str> {
     match error {
         TemplateError::Text { .. } => Some("template"),
-        TemplateError::Missing { .. } => Some("missing-field"),
+        TemplateError::Missing { .. } | TemplateError::NoItems { .. } => Some("missing-field"),
         TemplateError::Finalizer { .. }
         | TemplateError::MetadataName { .. }
         | TemplateError::OfItself { .. }

@@ -168,6 +168,10 @@ fn a_spec_that_cannot_be_rendered_is_refused_before_anything_is_read() {
     for (template, words) in [
         (json!({ "templateFrom": of("db") }), "spec.target.template.templateFrom[0].secret names the target itself"),
         (json!({ "templateFrom": [{ "target": "Data" }] }), "or configMap or secret"),
+        (
+            json!({ "templateFrom": [{ "configMap": { "name": "texts", "items": [] } }] }),
+            "spec.target.template.templateFrom[0].configMap.items is empty",
+        ),
         (json!({ "metadata": { "finalizers": ["orphan"] } }), "a finalizer is a name with a domain"),
     ] {
         let error = Desired::parse(&object(spec_with("/target", json!({ "template": template })))).unwrap_err();

@@ -27,6 +27,11 @@ impl Trees {
         self.0.get(name).map(Vec::as_slice)
     }
 
+    /// All templates.
+    pub fn all(&self) -> impl Iterator<Item = &[Node]> {
+        self.0.values().map(Vec::as_slice)
+    }
+
     /// Adds a template. A later one replaces what is empty; what is empty replaces nothing.
     fn add(&mut self, name: Vec<u8>, nodes: Vec<Node>) -> Result<(), Problem> {
         match self.0.get(&name) {
