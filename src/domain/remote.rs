@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
+use super::claim;
 use super::json;
 use super::secret::SecretBytes;
 
@@ -145,6 +146,12 @@ impl Entry {
             EntryState::Live { data, .. } => Some(data),
             EntryState::Absent | EntryState::Unseen | EntryState::Empty | EntryState::Deleted { .. } => None,
         }
+    }
+
+    /// The same, if the whole of them is a value. A push that removes the last property writes a
+    /// version without any, and then deletes that: nobody is to have it meanwhile.
+    pub fn whole(&self) -> Option<&RemoteData> {
+        self.data().filter(|data| !data.is_empty() || !claim::is_marked(&self.custom_metadata))
     }
 
     /// The size of its properties, in bytes.

@@ -152,7 +152,7 @@ pub fn made_of(desired: &Desired, find: &Find, found: &[Wanted], observed: &Obse
         let snapshot = observed.snapshots.iter().find(|(reference, _)| *reference == wanted.from);
         let (Some((_, snapshot)), Into::Found { name, .. }) = (snapshot, &wanted.into) else { continue };
         let was_read = snapshot.before.is_some();
-        match (snapshot.entry.data(), consent::denial(desired, wanted, snapshot, &observed.consumer)) {
+        match (snapshot.entry.whole(), consent::denial(desired, wanted, snapshot, &observed.consumer)) {
             (Some(data), None) => {
                 let value = property::whole(data).ok_or_else(|| Refusal::TooDeep { path: snapshot.path.clone() })?;
                 whole.insert(name.clone(), value);
@@ -175,7 +175,7 @@ pub fn made_of(desired: &Desired, find: &Find, found: &[Wanted], observed: &Obse
 /// Whether the target is made of an entry. What is found and gone, or may not be read, is left out.
 pub fn is_used(desired: &Desired, wanted: &Wanted, snapshot: &Snapshot, consumer: &Consumer) -> bool {
     let is_found = matches!(wanted.into, Into::Found { .. });
-    !is_found || snapshot.entry.data().is_some() && consent::denial(desired, wanted, snapshot, consumer).is_none()
+    !is_found || snapshot.entry.whole().is_some() && consent::denial(desired, wanted, snapshot, consumer).is_none()
 }
 
 /// Why there is no key at all although nothing of the spec is gone; `None` if the target is to go, or
@@ -196,7 +196,7 @@ pub fn leaves_out(desired: &Desired, observed: &Observed) -> bool {
     desired.entries.iter().filter(|wanted| matches!(wanted.into, Into::Found { .. })).any(|wanted| {
         let snapshot = observed.snapshots.iter().find(|(reference, _)| *reference == wanted.from);
         snapshot.is_some_and(|(_, snapshot)| {
-            snapshot.entry.data().is_some() && !is_used(desired, wanted, snapshot, &observed.consumer)
+            snapshot.entry.whole().is_some() && !is_used(desired, wanted, snapshot, &observed.consumer)
         })
     })
 }

@@ -289,6 +289,7 @@ fn made_of(wanted: &Wanted, snapshot: &Snapshot) -> Result<Option<SecretMap>, Re
 /// The value of the property that an entry of the spec names, or the whole secret as JSON.
 fn selected(wanted: &Wanted, snapshot: &Snapshot, data: &RemoteData) -> Result<Option<SecretBytes>, Refusal> {
     match &wanted.property {
+        None if snapshot.entry.whole().is_none() => Ok(None),
         None => property::whole(data).map(Some).ok_or_else(|| Refusal::TooDeep { path: snapshot.path.clone() }),
         Some(name) => property::pick(data, name).map_err(|fault| query(wanted, snapshot, name, fault)),
     }

@@ -46,6 +46,9 @@ pub async fn render(object: &Object<'_>, namespace: &str, world: &World<'_>) -> 
     let plan = decided.map_err(|refusal| vec![object.located(refused(object, &desired, world, &refusal))])?;
     let place = format!("Secret {}", named(&desired.namespace, &desired.target));
     let mut notes = plan.notes;
+    if matches!(world.values, Values::Samples(_)) && desired.finds.iter().any(|find| find.selection.reads_labels()) {
+        notes.push("sample values have no tags: all of them below the folder count as selected".to_owned());
+    }
     let content = match (plan.step, &beside) {
         (Step::Create(target) | Step::Apply(target, _) | Step::Replace(target, ..), _) => Content::of_target(target),
         (Step::Recreate(target, _), _) => {

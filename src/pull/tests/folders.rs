@@ -30,7 +30,7 @@ enum Event {
         at: usize,
         said: bool,
     },
-    /// The value is deleted, or the whole entry.
+    /// The value is deleted, by a push with an empty version before; or the whole entry is.
     Lose {
         at: usize,
         said: bool,
@@ -138,13 +138,14 @@ impl Folder {
             }
             Event::Lose { at, said } if self.is_there(at) => {
                 let (server, path) = self.place(at);
-                let version = match said {
-                    true => server.put(&path, RemoteData::new()),
-                    false => 0,
-                };
-                server.soft_delete(&path);
                 if said {
+                    // As a push removes: somebody may read before the empty version is deleted.
+                    let version = server.put(&path, RemoteData::new());
+                    self.world.reconcile().await;
+                    server.soft_delete(&path);
                     self.say(at, Pushed::Removal(version)).await;
+                } else {
+                    server.soft_delete(&path);
                 }
             }
             Event::Purge { at, said } if self.is_there(at) => {
@@ -344,6 +345,8 @@ fn told(labelled: bool, deletes: bool, events: &[Event]) -> Result<(), TestCaseE
         let mut folder = Folder::new(labelled, deletes).await;
         for event in events {
             folder.happens(*event).await;
+            let is_empty = folder.held().is_some_and(|held| held.values().any(|value| value == "{}"));
+            prop_assert!(!is_empty, "it has the empty version of a removal, by {event:?}");
         }
         folder.calms_down(deletes).await
     })
