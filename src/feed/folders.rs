@@ -20,7 +20,7 @@ use super::schedule::{jittered, reached};
 use super::{Feed, Follow, Freshness, News, Pushed};
 use crate::domain::folder::RemoteFolder;
 use crate::domain::object_name::Name;
-use crate::store::{Detail, Entries, Identity, PathKey, Site, StoreClient, StoreError};
+use crate::store::{Detail, Entries, EntryKey, Identity, PathKey, Site, StoreClient, StoreError};
 
 /// How long a list is kept for those whom its change has woken.
 const HELD: Duration = Duration::from_secs(10);
@@ -63,7 +63,7 @@ pub(super) struct Folders {
     looked_into: BTreeMap<Key, Folder>,
     /// The lists of each folder, by the accessor of its mount and its path. What a push does at one
     /// address of a server concerns every other one.
-    places: HashMap<(Arc<str>, Arc<str>), BTreeSet<Key>>,
+    places: HashMap<EntryKey, BTreeSet<Key>>,
     /// What each consumer looks into, with when the list was begun that it has taken.
     consumers: HashMap<Name, Vec<(Key, Option<Instant>)>>,
     due: BTreeSet<(Instant, Key)>,
@@ -116,8 +116,7 @@ impl Folders {
                 continue;
             }
             let taken = before.iter().find(|(known, _)| *known == key).and_then(|(_, taken)| *taken);
-            let place = (key.site.place.mount.clone(), key.site.place.path.clone());
-            self.places.entry(place).or_default().insert(key.clone());
+            self.places.entry(key.site.place.entry()).or_default().insert(key.clone());
             let folder = self.looked_into.entry(key.clone()).or_insert_with(|| Folder {
                 source: source.clone(),
                 followers: BTreeMap::new(),
@@ -152,7 +151,7 @@ impl Folders {
             self.due.remove(&(next, key.clone()));
         }
         self.looked_into.remove(key);
-        let place = (key.site.place.mount.clone(), key.site.place.path.clone());
+        let place = key.site.place.entry();
         if let Some(keys) = self.places.get_mut(&place) {
             keys.remove(key);
             if keys.is_empty() {
@@ -186,11 +185,15 @@ impl Folders {
     /// another version, or other consents, is told to those who read it, and is nothing to the folder.
     pub fn announce(&mut self, place: &PathKey, news: News, now: Instant) -> Vec<Name> {
         let mut woken = Vec::new();
+        if self.places.is_empty() {
+            return woken;
+        }
+        let path = digest(&*place.path);
         for folder in parents(&place.path) {
             let keys = self.places.get(&(place.mount.clone(), folder.into())).cloned().unwrap_or_default();
             for key in keys {
                 let Some(folder) = self.looked_into.get_mut(&key) else { continue };
-                let is_listed = folder.known.as_ref().is_some_and(|known| known.paths.contains(&digest(&*place.path)));
+                let is_listed = folder.known.as_ref().is_some_and(|known| known.paths.contains(&path));
                 let moves = match news {
                     News::Found(..) => false,
                     News::Uncertain | News::Pushed(Pushed::Purge) => true,
@@ -347,8 +350,12 @@ impl Feed {
             Follow::Every(interval) => (sources, interval),
             Follow::Never => (Vec::new(), Duration::MAX),
         };
+        // Most look into none, and a folder that is left makes nothing due earlier.
+        let looks = !sources.is_empty();
         self.folders().look_into(name, sources, every, Instant::now());
-        self.folders_rescheduled.notify_one();
+        if looks {
+            self.folders_rescheduled.notify_one();
+        }
     }
 
     /// The entries of a folder that a consumer looks into.

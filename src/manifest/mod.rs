@@ -22,4 +22,4 @@ pub use problem::{Located, Problem};
 pub use source::{Exclude, Found, ReadError, Skipped, Source, bytes, from_file, one, read};
 pub use stores::{AtHand, Closed, Stores, query, stores};
 pub use templates::{in_template, template_fault};
-pub use uses::{Read, earlier_versions, mapping, push_facts, push_root, read_spec, reads, store_references};
+pub use uses::{Read, earlier_versions, folders, mapping, push_facts, push_root, read_spec, reads, store_references};

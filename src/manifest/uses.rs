@@ -9,6 +9,7 @@ use super::stores::Stores;
 use crate::api::names::ANNOTATION_EARLIER_VERSIONS;
 use crate::domain::convention::{MappingFacts, PushFacts, StoreFacts};
 use crate::domain::earlier_versions::EarlierVersions;
+use crate::domain::folder::RemoteFolder;
 
 /// The field with the spec of a push, in the kinds that push.
 pub fn push_root(object: &Object<'_>) -> Option<&'static str> {
@@ -65,15 +66,36 @@ pub fn reads<'o>(object: &'o Object<'_>, stores: &'o Stores) -> Vec<Read<'o>> {
     let entries = lists.flat_map(|(list, reference)| {
         spec.get(list).map(Node::items).unwrap_or_default().iter().map(move |entry| (entry, reference))
     });
-    let assumed = || BTreeSet::from([Some(stores.assumed())]);
     let read = |(entry, reference): (&'o Node, &str)| {
         let remote = entry.get(reference)?;
-        let store = entry.at("sourceRef.storeRef").or(spec.get("secretStoreRef"));
-        let mounts = store.map_or_else(assumed, |store| stores.mounts(store, object.metadata("namespace")));
+        let mounts = mounts(object, spec, entry, stores);
         let (key, property) = (remote.get("key")?, remote.text_at("property"));
         Some(mounts.into_iter().map(move |mount| Read { mount, key, property }))
     };
     entries.filter_map(read).flatten().collect()
+}
+
+/// The folders that an object looks into. One that cannot be parsed is reported elsewhere.
+pub fn folders(object: &Object<'_>, stores: &Stores) -> Vec<RemoteFolder> {
+    let Some(spec) = read_spec(object) else { return Vec::new() };
+    let entries = spec.get("dataFrom").map(Node::items).unwrap_or_default().iter();
+    let folders = entries.filter_map(|entry| Some((entry, entry.get("find")?))).flat_map(|(entry, find)| {
+        let mounts = mounts(object, spec, entry, stores).into_iter();
+        mounts.filter_map(|mount| RemoteFolder::parse(mount, find.text_at("path")).ok())
+    });
+    folders.collect()
+}
+
+/// The mounts that the store of an entry may have.
+fn mounts<'o>(
+    object: &'o Object<'_>,
+    spec: &'o Node,
+    entry: &'o Node,
+    stores: &'o Stores,
+) -> BTreeSet<Option<&'o str>> {
+    let assumed = || BTreeSet::from([Some(stores.assumed())]);
+    let store = entry.at("sourceRef.storeRef").or(spec.get("secretStoreRef"));
+    store.map_or_else(assumed, |store| stores.mounts(store, object.metadata("namespace")))
 }
 
 /// The spec, in the kinds that read.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::desired::{Deletion, Desired, Into, Reference, Wanted};
 use super::observe::store_of;
-use super::plan::{Presence, Snapshot, Step, TargetState};
+use super::plan::{Presence, Snapshot, Step, TargetState, snapshot_of};
 use crate::api::path_status::PathState;
 use crate::domain::claim;
 use crate::domain::property::{self, Reach};
@@ -47,7 +47,7 @@ pub fn find<'d>(desired: &'d Desired, snapshots: &[(Reference, Snapshot)], targe
     let is_found = |wanted: &Wanted| matches!(wanted.into, Into::Found { .. });
     let entries = desired.entries.iter().filter(|wanted| !lasting || is_found(wanted));
     let sought = |wanted: &'d Wanted| {
-        let (_, snapshot) = snapshots.iter().find(|(reference, _)| *reference == wanted.from)?;
+        let snapshot = snapshot_of(snapshots, wanted)?;
         // What was never read is nothing to lose.
         if is_found(wanted) && snapshot.before.is_none() && snapshot.entry.data().is_none() {
             return None;

@@ -83,8 +83,8 @@ impl fmt::Display for Blocked {
         let gone_from = Blocked::GONE_FROM;
         write!(
             f,
-            "values of {losing} of {all} targets with deletionPolicy Delete or dataFrom.find {gone_from}{store}, and losses of more than \
-             {MOST_TARGETS} targets and {MOST_PERCENT} % of them wait for a person: the target keeps its data; restore the values, \
+            "values of {losing} of {all} targets with deletionPolicy Delete or dataFrom.find {gone_from}{store}, and \
+             losses of more than {MOST_TARGETS} targets and {MOST_PERCENT} % of them wait for a person: the target keeps its data; restore the values, \
              or allow the deletions: kubectl annotate{namespace} {kind} {} {annotation}=\"$(date +%s)\" --overwrite",
             store.name
         )

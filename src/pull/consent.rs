@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use super::desired::{Desired, Into, Reference, Wanted};
-use super::plan::{Snapshot, store_name};
+use super::plan::{Snapshot, snapshot_of, store_name};
 use super::refusal::Refusal;
 use crate::domain::claim;
 use crate::domain::consent::{self, Consent, OnWithdrawal, Silence, Word};
@@ -82,8 +82,8 @@ fn denials(
 ) -> impl Iterator<Item = Denial> {
     let named = desired.entries.iter().filter(|wanted| !matches!(wanted.into, Into::Found { .. }));
     named.flat_map(move |wanted| {
-        let snapshot = snapshots.iter().find(|(reference, _)| *reference == wanted.from);
-        snapshot.into_iter().flat_map(move |(_, snapshot)| denials_of(desired, wanted, snapshot, consumer))
+        let snapshot = snapshot_of(snapshots, wanted);
+        snapshot.into_iter().flat_map(move |snapshot| denials_of(desired, wanted, snapshot, consumer))
     })
 }
 

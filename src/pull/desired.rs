@@ -380,6 +380,12 @@ pub fn stores(spec: &ExternalSecretSpec, namespace: &str) -> impl Iterator<Item 
     })
 }
 
+/// Whether a spec names paths by folders: what it found for its target may be another thing than
+/// what it finds now.
+pub fn finds(spec: &ExternalSecretSpec) -> bool {
+    spec.data_from.iter().any(|from| from.find.is_some())
+}
+
 /// `status.syncedResourceVersion` once this state of the object is synced.
 pub fn synced_resource_version(object: &ExternalSecret) -> String {
     let (labels, annotations) = metadata(object);

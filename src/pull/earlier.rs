@@ -223,18 +223,12 @@ fn is_judged(failure: &Failure, object: &ExternalSecret) -> bool {
             | ObserveError::TooMuch { .. }
             | ObserveError::NotFound { .. }
             | ObserveError::Read { cause: ReadError::WentBack { .. }, .. },
-        ) => is_of_this_spec(object) && !finds(object),
+        ) => is_of_this_spec(object) && !desired::finds(&object.spec),
         Failure::Spec(_)
         | Failure::Observe(
             ObserveError::Store(_) | ObserveError::Path(_) | ObserveError::Read { cause: ReadError::Store(_), .. },
         ) => false,
     }
-}
-
-/// Whether a spec names paths by folders: what it found for its target may be another thing than
-/// what it finds now.
-pub fn finds(object: &ExternalSecret) -> bool {
-    object.spec.data_from.iter().any(|from| from.find.is_some())
 }
 
 /// Whether the failure is that this store answers nothing now. It is not asked again at once.

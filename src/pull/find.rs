@@ -26,7 +26,7 @@ pub struct Folders<'d> {
     desired: &'d Desired,
     folders: Vec<(&'d Find, FolderSource)>,
     /// The paths of the status, and others that the target names.
-    pub past: Vec<PulledPath>,
+    past: Cow<'d, [PulledPath]>,
 }
 
 impl<'d> Folders<'d> {
@@ -38,10 +38,10 @@ impl<'d> Folders<'d> {
         desired: &'d Desired,
         opened: &OpenStores,
         cluster: &Cluster,
-        past: &[PulledPath],
+        past: &'d [PulledPath],
     ) -> Result<Self, ObserveError> {
         if desired.finds.is_empty() {
-            return Ok(Folders { desired, folders: Vec::new(), past: past.to_vec() });
+            return Ok(Folders { desired, folders: Vec::new(), past: Cow::Borrowed(past) });
         }
         let deadline = observe::deadline();
         let places = desired.finds.iter().map(|find| place(desired, find, opened, deadline));
@@ -56,7 +56,7 @@ impl<'d> Folders<'d> {
                 }
             }
         }
-        Ok(Folders { desired, folders, past: all })
+        Ok(Folders { desired, folders, past: Cow::Owned(all) })
     }
 
     /// The spec with everything that is found by now among its entries, and with what was read before

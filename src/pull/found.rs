@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::consent::{self, Consumer, Denial};
 use super::desired::{Deletion, Desired, Find, Into, Reference, Wanted};
 use super::observe::ObserveError;
-use super::plan::{Observed, Snapshot, TargetState, shown};
+use super::plan::{Observed, Snapshot, TargetState, shown, snapshot_of};
 use super::refusal::Refusal;
 use crate::api::path_status::{MAX_PATHS, PulledPath};
 use crate::domain::claim::CustomMetadata;
@@ -149,8 +149,8 @@ pub struct Made {
 pub fn made_of(desired: &Desired, find: &Find, found: &[Wanted], observed: &Observed) -> Result<Made, Refusal> {
     let (mut made, mut whole) = (Made::default(), SecretMap::new());
     for wanted in found {
-        let snapshot = observed.snapshots.iter().find(|(reference, _)| *reference == wanted.from);
-        let (Some((_, snapshot)), Into::Found { name, .. }) = (snapshot, &wanted.into) else { continue };
+        let snapshot = snapshot_of(&observed.snapshots, wanted);
+        let (Some(snapshot), Into::Found { name, .. }) = (snapshot, &wanted.into) else { continue };
         let was_read = snapshot.before.is_some();
         match (snapshot.entry.whole(), consent::denial(desired, wanted, snapshot, &observed.consumer)) {
             (Some(data), None) => {
@@ -189,16 +189,6 @@ pub fn nothing(desired: &Desired, denials: impl Iterator<Item = Denial>, target:
     }
     let Some(find) = desired.finds.first() else { return Some(Refusal::NoKeys) };
     Some(Refusal::NothingFound { field: find.field.clone(), store: shown(&find.store) })
-}
-
-/// Whether something that is there is left out.
-pub fn leaves_out(desired: &Desired, observed: &Observed) -> bool {
-    desired.entries.iter().filter(|wanted| matches!(wanted.into, Into::Found { .. })).any(|wanted| {
-        let snapshot = observed.snapshots.iter().find(|(reference, _)| *reference == wanted.from);
-        snapshot.is_some_and(|(_, snapshot)| {
-            snapshot.entry.whole().is_some() && !is_used(desired, wanted, snapshot, &observed.consumer)
-        })
-    })
 }
 
 /// What was read may be without a consent that was given back since.

@@ -58,6 +58,11 @@ pub struct Snapshot {
     pub owned: BTreeSet<String>,
 }
 
+/// What was read for an entry of the spec.
+pub fn snapshot_of<'s>(snapshots: &'s [(Reference, Snapshot)], wanted: &Wanted) -> Option<&'s Snapshot> {
+    snapshots.iter().find(|(reference, _)| *reference == wanted.from).map(|(_, snapshot)| snapshot)
+}
+
 /// The state of a path at the version that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Presence {
@@ -158,9 +163,9 @@ pub struct PathVersion {
 /// # Errors
 /// [`Refusal`]: nothing is written.
 pub fn plan(desired: &Desired, observed: Observed) -> Result<Plan, Refusal> {
-    let (versions, leaves_out) = (versions(desired, &observed), found::leaves_out(desired, &observed));
+    let versions = versions(desired, &observed);
     consent::check(desired, &observed.snapshots, &observed.consumer)?;
-    let (values, mut notes) = values(desired, &observed)?;
+    let Valued { values, mut notes, leaves_out } = values(desired, &observed)?;
     let step = match values {
         Some(values) => {
             let template = desired.template.as_ref().map(|spec| spec.with(&observed.texts)).transpose();
@@ -193,8 +198,17 @@ pub fn plan(desired: &Desired, observed: Observed) -> Result<Plan, Refusal> {
     Ok(Plan { step, versions, notes, leaves_out })
 }
 
-/// The values by key, with warnings; no values if all are gone and the spec asks for deletion.
-fn values(desired: &Desired, observed: &Observed) -> Result<(Option<SecretMap>, Vec<String>), Refusal> {
+/// The values of a spec.
+struct Valued {
+    /// By key; none if all are gone and the spec asks for deletion.
+    values: Option<SecretMap>,
+    /// Warnings.
+    notes: Vec<String>,
+    /// Whether something that was found is left out, because the namespace may not read it.
+    leaves_out: bool,
+}
+
+fn values(desired: &Desired, observed: &Observed) -> Result<Valued, Refusal> {
     let (mut values, mut notes, mut is_gone, mut bytes) = (SecretMap::new(), Vec::new(), false, 0);
     let (mut left_out, mut withdrawn) = (Vec::new(), Vec::new());
     let mut count = |made: &SecretMap| {
@@ -214,8 +228,7 @@ fn values(desired: &Desired, observed: &Observed) -> Result<(Option<SecretMap>, 
             }
             continue;
         }
-        let snapshot = observed.snapshots.iter().find(|(reference, _)| *reference == wanted.from);
-        let Some((_, snapshot)) = snapshot else { continue };
+        let Some(snapshot) = snapshot_of(&observed.snapshots, wanted) else { continue };
         let made = made_of(wanted, snapshot)?;
         is_gone |= made.is_none();
         made.as_ref().map_or(Ok(()), &mut count)?;
@@ -230,27 +243,25 @@ fn values(desired: &Desired, observed: &Observed) -> Result<(Option<SecretMap>, 
         }
     }
     notes.extend(found::notes(&left_out));
+    let leaves_out = !left_out.is_empty();
     if values.is_empty() && !is_gone {
         return match found::nothing(desired, left_out.into_iter().chain(withdrawn), &observed.target) {
             Some(refusal) => Err(refusal),
-            None => Ok((None, notes)),
+            None => Ok(Valued { values: None, notes, leaves_out }),
         };
     }
     let empty = values.iter().filter(|(_, value)| value.is_empty());
     notes.extend(
         empty.map(|(key, _)| format!("the value of key {key:?} is empty{}", origin_of(desired, observed, key))),
     );
-    Ok((Some(values).filter(|values| !values.is_empty()), notes))
+    Ok(Valued { values: Some(values).filter(|values| !values.is_empty()), notes, leaves_out })
 }
 
 /// Where the value of a key is from, if the spec names it.
 fn origin_of(desired: &Desired, observed: &Observed, key: &str) -> String {
     let wanted = desired.entries.iter().find(|wanted| matches!(&wanted.into, Into::Key(wanted) if wanted == key));
-    let of_reference = |wanted: &Wanted| {
-        let (_, snapshot) = observed.snapshots.iter().find(|(reference, _)| *reference == wanted.from)?;
-        Some(format!(" in {}", snapshot.path))
-    };
-    wanted.and_then(of_reference).unwrap_or_default()
+    let snapshot = wanted.and_then(|wanted| snapshot_of(&observed.snapshots, wanted));
+    snapshot.map(|snapshot| format!(" in {}", snapshot.path)).unwrap_or_default()
 }
 
 fn removed(wanted: &Wanted, snapshot: &Snapshot) -> Option<String> {

@@ -7,8 +7,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use super::bound::Blocked;
-use super::desired::stores;
-use super::earlier;
+use super::desired::{self, stores};
 use super::report::REMOVED_BY_PUSH;
 use crate::api::ExternalSecret;
 use crate::api::condition::{self, ConditionStatus, READY, Reason};
@@ -42,7 +41,7 @@ pub enum Past {
 
 /// The stores that it reads, if its target loses what is gone from them.
 pub fn member(object: &ExternalSecret) -> Option<(Member, BTreeSet<StoreName>)> {
-    let loses = earlier::finds(object) || object.spec.target.deletion_policy == DeletionPolicy::Delete;
+    let loses = desired::finds(&object.spec) || object.spec.target.deletion_policy == DeletionPolicy::Delete;
     if !loses || object.metadata.deletion_timestamp.is_some() {
         return None;
     }

@@ -7,15 +7,14 @@ use k8s_openapi::jiff::Timestamp;
 use super::absence;
 use super::desired::Desired;
 use super::found;
-use super::plan::{Observed, PathVersion, Presence, store_name};
+use super::plan::{Observed, PathVersion, Presence, snapshot_of, store_name};
 
 /// Each path of the spec, and of what it found, that the target is made of.
 pub fn versions(desired: &Desired, observed: &Observed) -> Vec<PathVersion> {
     type Key = (String, String, u64, Option<Timestamp>, Presence);
     let mut versions: BTreeMap<Key, (Option<BTreeSet<String>>, BTreeSet<String>)> = BTreeMap::new();
     for wanted in &desired.entries {
-        let snapshot = observed.snapshots.iter().find(|(reference, _)| *reference == wanted.from);
-        let Some((_, snapshot)) = snapshot else { continue };
+        let Some(snapshot) = snapshot_of(&observed.snapshots, wanted) else { continue };
         if !found::is_used(desired, wanted, snapshot, &observed.consumer) {
             continue;
         }

@@ -6,11 +6,10 @@ use super::Role;
 use crate::cli::lint::closed;
 use crate::domain::convention::Severity;
 use crate::domain::earlier_versions::EarlierVersions;
-use crate::domain::folder::RemoteFolder;
 use crate::domain::path::RemotePath;
 use crate::domain::remote_key::RemoteKey;
 use crate::manifest::{
-    Node, Object, Problem, Source, Stores, bundle, earlier_versions, push_facts, read_spec, reads, stores,
+    Node, Object, Problem, Source, Stores, bundle, earlier_versions, folders, push_facts, reads, stores,
 };
 
 /// The needs on one path.
@@ -42,7 +41,7 @@ pub fn needs(sources: &[Source], role: Role, namespace: Option<&str>, store_path
             ));
         }
         if role == Role::Consumer {
-            refused.extend(folders(object, &stores).map(|folder| {
+            refused.extend(folders(object, &stores).into_iter().map(|folder| {
                 format!(
                     "{}: {by}: dataFrom.find reads everything below {folder}, and a policy of single paths has no rule for that: write it yourself, with read below {} and list below {}",
                     object.source.name,
@@ -112,18 +111,6 @@ fn keys<'o>(object: &'o Object<'_>, role: Role, stores: &'o Stores) -> Vec<(Opti
             reads(object, stores).iter().filter_map(|read| Some((read.mount, read.key.text()?))).collect()
         }
     }
-}
-
-/// The folders that an object looks into.
-fn folders<'o>(object: &'o Object<'_>, stores: &'o Stores) -> impl Iterator<Item = RemoteFolder> {
-    let spec = read_spec(object);
-    let entries = spec.and_then(|spec| spec.get("dataFrom")).map(Node::items).unwrap_or_default();
-    entries.iter().filter_map(|entry| Some((entry, entry.get("find")?))).flat_map(move |(entry, find)| {
-        let store = entry.at("sourceRef.storeRef").or(spec.and_then(|spec| spec.get("secretStoreRef")));
-        let assumed = || BTreeSet::from([Some(stores.assumed())]);
-        let mounts = store.map_or_else(assumed, |store| stores.mounts(store, object.metadata("namespace")));
-        mounts.into_iter().filter_map(|mount| RemoteFolder::parse(mount, find.text_at("path")).ok()).collect::<Vec<_>>()
-    })
 }
 
 /// The remote keys with many keys at once.

@@ -70,21 +70,19 @@ impl Index {
     /// Another address announced something of the place. Nothing is known by that here.
     fn hint(&mut self, site: &Site, pushed: Pushed, now: Instant) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
-        let version = match pushed {
-            Pushed::Version(version, _) | Pushed::Removal(version) => version,
-            Pushed::Purge | Pushed::Consent | Pushed::Release => 0,
+        let (version, permits) = match pushed {
+            Pushed::Version(version, _) | Pushed::Removal(version) => (version, false),
+            Pushed::Purge => (0, false),
+            Pushed::Consent | Pushed::Release => (0, true),
             Pushed::Labels => return Vec::new(),
         };
         let in_vain = path.hint.and_then(|hint| hint.in_vain);
         path.hint = Some(Hint { version, at: now, in_vain });
-        match pushed {
-            Pushed::Consent | Pushed::Release => self.permit(site, now, now),
-            Pushed::Labels => Vec::new(),
-            Pushed::Version(..) | Pushed::Removal(_) | Pushed::Purge => {
-                let concerned = self.concerned(site);
-                self.wake_announced(concerned, now)
-            }
+        if permits {
+            return self.permit(site, now, now);
         }
+        let concerned = self.concerned(site);
+        self.wake_announced(concerned, now)
     }
 
     /// Applies a version, unless a later one overtook it.

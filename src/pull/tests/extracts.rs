@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn extracting(entries: serde_json::Value, data: serde_json::Value, deletion: &str) -> Desired {
+pub fn extracting(entries: serde_json::Value, data: serde_json::Value, deletion: &str) -> Desired {
     desired(json!({
         "secretStoreRef": { "name": "vault", "kind": "ClusterSecretStore" },
         "target": { "deletionPolicy": deletion },
@@ -41,7 +41,7 @@ fn rendered(desired: &Desired, states: Vec<EntryState>) -> Result<BTreeMap<Strin
     Ok(target.data.into_iter().map(|(key, value)| (key, text(value))).collect())
 }
 
-fn expected(of: &[(&str, &str)]) -> BTreeMap<String, String> {
+pub fn expected(of: &[(&str, &str)]) -> BTreeMap<String, String> {
     of.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 

@@ -1,19 +1,11 @@
 //! `spec.dataFrom[].find`: the keys that everything below a folder makes together.
 
+use super::extracts::{expected, extracting};
 use super::*;
 use crate::domain::consent;
 use crate::domain::folder::RemoteFolder;
 use crate::pull::found;
 use crate::store::Entries;
-
-fn finding(entries: serde_json::Value, data: serde_json::Value, deletion: &str) -> Desired {
-    desired(json!({
-        "secretStoreRef": { "name": "vault", "kind": "ClusterSecretStore" },
-        "target": { "deletionPolicy": deletion },
-        "dataFrom": entries,
-        "data": data,
-    }))
-}
 
 fn below(folder: &str) -> serde_json::Value {
     json!({ "find": { "path": folder } })
@@ -51,10 +43,6 @@ fn rendered(observed: Observed, desired: &Desired) -> Result<(BTreeMap<String, S
     }
 }
 
-fn expected(of: &[(&str, &str)]) -> BTreeMap<String, String> {
-    of.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
-}
-
 fn forbid(observed: &mut Observed, at: usize, on_withdrawal: &str) {
     let snapshot = &mut observed.snapshots[at].1;
     let entry = Arc::get_mut(&mut snapshot.entry).unwrap();
@@ -64,7 +52,7 @@ fn forbid(observed: &mut Observed, at: usize, on_withdrawal: &str) {
 
 #[test]
 fn each_secret_is_one_value_whose_key_is_its_path() {
-    let desired = with(&finding(json!([below("apps")]), json!([]), "Retain"), &[&["apps/db", "apps/a/b"]]);
+    let desired = with(&extracting(json!([below("apps")]), json!([]), "Retain"), &[&["apps/db", "apps/a/b"]]);
     let states = vec![live_entry(1, r#"{"user": "x", "port": 5432}"#), live_entry(3, r#"{"b": "<"}"#)];
     let (made, notes) = rendered(reading(&desired, states, TargetState::Absent), &desired).unwrap();
     assert_eq!(made, expected(&[("apps_db", r#"{"port":5432,"user":"x"}"#), ("apps_a_b", r#"{"b":"\u003c"}"#)]));
@@ -82,7 +70,7 @@ fn what_comes_later_in_the_spec_wins_whether_it_is_found_or_named() {
     };
     let entries = json!([rename(below("a")), extract("one"), rename(below("b"))]);
     let data = json!([{ "secretKey": "last", "remoteRef": { "key": "one", "property": "last" } }]);
-    let desired = with(&finding(entries, data, "Retain"), &[&["a/first", "a/last", "a/mine"], &["b/mine"]]);
+    let desired = with(&extracting(entries, data, "Retain"), &[&["a/first", "a/last", "a/mine"], &["b/mine"]]);
     let keys: Vec<&str> = desired.entries.iter().map(|wanted| wanted.from.key.as_str()).collect();
     assert_eq!(
         keys,
@@ -103,7 +91,7 @@ fn what_comes_later_in_the_spec_wins_whether_it_is_found_or_named() {
 
 #[test]
 fn two_paths_that_become_one_key_are_both_named() {
-    let desired = with(&finding(json!([below("a")]), json!([]), "Retain"), &[&["a/b/c", "a/b_c"]]);
+    let desired = with(&extracting(json!([below("a")]), json!([]), "Retain"), &[&["a/b/c", "a/b_c"]]);
     let states = vec![live_entry(1, "{}"), live_entry(1, "{}")];
     let refused = rendered(reading(&desired, states, TargetState::Absent), &desired).err().unwrap().to_string();
     assert!(refused.contains(r#"keys "a/b/c" and "a/b_c" both become "a_b_c""#), "{refused}");
@@ -111,7 +99,7 @@ fn two_paths_that_become_one_key_are_both_named() {
 
 #[test]
 fn what_the_namespace_may_not_read_is_left_out_and_named() {
-    let desired = with(&finding(json!([below("a")]), json!([]), "Retain"), &[&["a/mine", "a/theirs"]]);
+    let desired = with(&extracting(json!([below("a")]), json!([]), "Retain"), &[&["a/mine", "a/theirs"]]);
     let states = || vec![live_entry(1, r#"{"a": "1"}"#), live_entry(1, r#"{"a": "2"}"#)];
     for on_withdrawal in ["Retain", "Delete"] {
         let mut observed = reading(&desired, states(), TargetState::Absent);
@@ -133,7 +121,7 @@ fn what_the_namespace_may_not_read_is_left_out_and_named() {
 #[test]
 fn a_path_that_is_named_too_is_not_left_out() {
     let named = json!([{ "secretKey": "a", "remoteRef": { "key": "a/theirs", "property": "a" } }]);
-    let desired = with(&finding(json!([below("a")]), named, "Retain"), &[&["a/theirs"]]);
+    let desired = with(&extracting(json!([below("a")]), named, "Retain"), &[&["a/theirs"]]);
     let states = vec![live_entry(1, r#"{"a": "1"}"#), live_entry(1, r#"{"a": "1"}"#)];
     let mut observed = reading(&desired, states, TargetState::Absent);
     forbid(&mut observed, 0, "Retain");
@@ -149,7 +137,7 @@ fn what_is_gone_leaves_the_target_and_the_last_one_only_if_the_spec_says_so() {
         (observed.snapshots[at].1.before, observed.snapshots[at].1.presence) = (Some(before), Presence::Removed);
     };
     for deletion in ["Retain", "Delete"] {
-        let desired = with(&finding(json!([below("a")]), json!([]), deletion), &found);
+        let desired = with(&extracting(json!([below("a")]), json!([]), deletion), &found);
         let both = || vec![live_entry(1, "{}"), live_entry(1, "{}")];
         let stands = |desired: &Desired| {
             let Step::Create(target) = plan(desired, reading(desired, both(), TargetState::Absent)).unwrap().step
@@ -185,21 +173,21 @@ fn what_is_gone_leaves_the_target_and_the_last_one_only_if_the_spec_says_so() {
 /// An error of the spec takes nothing.
 #[test]
 fn a_find_that_finds_nothing_keeps_what_is_there() {
-    let desired = finding(json!([below("a")]), json!([]), "Delete");
+    let desired = extracting(json!([below("a")]), json!([]), "Delete");
     let live = standing(&super::desired(spec()), live_entry(1, ONE));
     let nothing =
         |target| Observed { snapshots: Vec::new(), target, consumer: Consumer::default(), texts: Default::default() };
     let refused = plan(&desired, nothing(TargetState::Present(live))).err().unwrap();
     assert!(refused.keeps_data(), "{refused}");
     assert!(matches!(plan(&desired, nothing(TargetState::Absent)).unwrap().step, Step::StayAbsent));
-    let retains = finding(json!([below("a")]), json!([]), "Retain");
+    let retains = extracting(json!([below("a")]), json!([]), "Retain");
     assert!(plan(&retains, nothing(TargetState::Absent)).is_err());
 }
 
 #[test]
 fn what_was_read_before_is_read_again_until_it_is_known_to_be_gone() {
     let selected = |find: serde_json::Value, listed: &[(&str, Option<&str>)], before: &[&str]| {
-        let desired = finding(json!([{ "find": find }]), json!([]), "Retain");
+        let desired = extracting(json!([{ "find": find }]), json!([]), "Retain");
         let label = |label: &Option<&str>| label.iter().map(|label| ("team".to_owned(), (*label).to_owned())).collect();
         let entries: Entries = listed.iter().map(|(path, of)| ((*path).to_owned(), label(of))).collect();
         let folder = RemoteFolder::parse(Some("secret"), desired.finds[0].path.as_deref()).unwrap();
