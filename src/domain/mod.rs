@@ -4,6 +4,7 @@ pub mod claim;
 pub mod consent;
 pub mod convention;
 pub mod custom_metadata;
+pub mod description;
 pub mod dns;
 pub mod earlier_versions;
 pub mod error_chain;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 
 use super::claim;
+use super::description::Settings;
 use super::json;
 use super::secret::SecretBytes;
 
@@ -85,6 +86,9 @@ pub struct Entry {
     /// The entry's custom metadata, with the claims. Empty if the entry does not exist, or is
     /// unseen.
     pub custom_metadata: BTreeMap<String, String>,
+    /// What the metadata says of the entry as a whole. Only a read of the metadata shows it, and that
+    /// shows no properties.
+    pub settings: Option<Box<Settings>>,
 }
 
 /// An entry without its values. It can be kept and compared, and shows who may read it.
@@ -124,7 +128,7 @@ pub enum EntryState {
 impl Entry {
     /// An entry that does not exist.
     pub fn absent() -> Self {
-        Entry { state: EntryState::Absent, created: None, custom_metadata: BTreeMap::new() }
+        Entry { state: EntryState::Absent, created: None, custom_metadata: BTreeMap::new(), settings: None }
     }
 
     /// An entry of which this login sees nothing.
@@ -172,7 +176,7 @@ impl Outline {
     pub fn entry(&self) -> Entry {
         let data = self.properties.iter().map(|property| (property.clone(), RemoteValue::text(""))).collect();
         let state = EntryState::Live { version: self.version, data };
-        Entry { state, created: None, custom_metadata: self.custom_metadata.clone() }
+        Entry { state, custom_metadata: self.custom_metadata.clone(), ..Entry::absent() }
     }
 }
 

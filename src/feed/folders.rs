@@ -197,7 +197,7 @@ impl Folders {
                 let moves = match news {
                     News::Found(..) => false,
                     News::Uncertain | News::Pushed(Pushed::Purge) => true,
-                    News::Pushed(Pushed::Labels) => key.detail == Detail::Labels,
+                    News::Pushed(Pushed::CustomMetadata) => key.detail == Detail::CustomMetadata,
                     News::Pushed(Pushed::Version(..) | Pushed::Removal(_) | Pushed::Consent | Pushed::Release) => {
                         !is_listed
                     }
@@ -205,7 +205,7 @@ impl Folders {
                 match news {
                     News::Pushed(Pushed::Version(..)) => drop(folder.expected.insert(place.path.to_string(), now)),
                     News::Pushed(Pushed::Removal(_) | Pushed::Purge) => drop(folder.expected.remove(&*place.path)),
-                    News::Pushed(Pushed::Labels) => folder.relabelled = Some(now),
+                    News::Pushed(Pushed::CustomMetadata) => folder.relabelled = Some(now),
                     News::Pushed(Pushed::Consent | Pushed::Release) | News::Found(..) | News::Uncertain => {}
                 }
                 if moves {

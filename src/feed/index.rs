@@ -6,6 +6,7 @@ mod announce;
 mod consents;
 mod due;
 mod judge;
+mod metadata;
 mod past;
 mod sync_state;
 mod wake;
@@ -24,6 +25,7 @@ use crate::store::{Identity, PathKey, Site};
 use accepted::Accepted;
 pub(super) use due::{Check, Due};
 pub(super) use judge::Progress;
+use metadata::Shown;
 
 /// The maximum duration of the start, in which objects far apart in the queue still share one read.
 const LONGEST_START: Duration = Duration::from_secs(30);
@@ -139,6 +141,8 @@ struct Path {
     consents: Option<u64>,
     /// The consents that a push changed last.
     superseded: Option<Box<Superseded>>,
+    /// Its metadata, for those who read that.
+    shown: Shown,
     failing: BTreeSet<Identity>,
     /// Whether a read showed another version than was known, and its followers were not told yet.
     untold: bool,
@@ -351,6 +355,7 @@ impl Index {
                 path.permitted.is_some_and(|at| taken.begun < at)
                     || consumer.heeds(read, held)
                         && (path.differs(taken.seen) && !accepts
+                            || path.shown.is_outdated(read.what, taken.begun)
                             || path.is_disturbed_after(taken.begun)
                             || path.is_hinted_after(taken.begun))
             }
@@ -431,6 +436,7 @@ impl Index {
             permitted: None,
             consents: None,
             superseded: None,
+            shown: Shown::default(),
             failing: BTreeSet::new(),
             untold: false,
             cut_off: None,

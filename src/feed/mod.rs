@@ -30,6 +30,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::api::StoreKind;
 use crate::api::path_status::PushedPath;
 use crate::domain::consent;
+use crate::domain::description::What;
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, Outline};
@@ -57,11 +58,22 @@ pub struct Source {
     pub path: RemotePath,
     /// A pinned version; `None` is the latest.
     pub version: Option<u64>,
+    /// What of the entry.
+    pub what: What,
 }
 
 impl Source {
     fn read_key(&self) -> ReadKey {
-        ReadKey { identity: self.client.identity().clone(), site: self.site(), version: self.version }
+        let identity = self.client.identity().clone();
+        ReadKey { identity, site: self.site(), version: self.version, what: self.what }
+    }
+
+    /// One request.
+    async fn request(&self) -> Result<Entry, StoreError> {
+        match self.what {
+            What::Data => self.client.read(&self.path, self.version).await,
+            What::Metadata => self.client.describe(&self.path).await,
+        }
     }
 
     /// The place as its client sees it.
@@ -76,6 +88,7 @@ struct ReadKey {
     identity: Identity,
     site: Site,
     version: Option<u64>,
+    what: What,
 }
 
 /// Whether a consumer follows changes of its paths.
@@ -135,8 +148,8 @@ pub enum Pushed {
     Consent,
     /// It released a claim, at the same version.
     Release,
-    /// It changed labels, which are custom metadata that is not Waypost's, at the same version.
-    Labels,
+    /// It changed custom metadata that is not Waypost's, at the same version.
+    CustomMetadata,
 }
 
 impl From<Pushed> for News {
@@ -161,7 +174,7 @@ impl fmt::Display for Pushed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Pushed::Version(version, _) => write!(f, "Version({version})"),
-            Pushed::Removal(_) | Pushed::Purge | Pushed::Consent | Pushed::Release | Pushed::Labels => {
+            Pushed::Removal(_) | Pushed::Purge | Pushed::Consent | Pushed::Release | Pushed::CustomMetadata => {
                 write!(f, "{self:?}")
             }
         }

@@ -10,6 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::index::{Index, Progress};
 use super::{Freshness, ReadError, ReadKey, Seen, Source, lock, schedule};
+use crate::domain::description::{self, What};
 use crate::domain::object_name::Name;
 use crate::domain::remote::Entry;
 use crate::store::{StoreClient, StoreError};
@@ -177,9 +178,13 @@ impl Shelf {
         let mut pauses = LAG_PAUSES.iter();
         loop {
             *begun = Instant::now();
-            let entry = source.client.read(&source.path, source.version).await.map_err(ReadError::Store)?;
+            let entry = source.request().await.map_err(ReadError::Store)?;
             let seen = Seen::of(&entry);
             let progress = lock(index).judge(name, key, seen, confirmed, *begun, Instant::now());
+            if source.what == What::Metadata && progress != Progress::Behind {
+                let digest = description::digest(&entry.custom_metadata);
+                lock(index).heed_metadata(&key.site, digest, *begun);
+            }
             match (progress, pauses.next()) {
                 (Progress::Good, _) => {
                     lock(index).use_consents(&key.site, seen, Instant::now());

@@ -5,6 +5,7 @@ mod created_again;
 mod lagging_consents;
 mod listings;
 mod logins;
+mod metadata;
 mod owed;
 mod reads;
 mod sites;
@@ -34,7 +35,14 @@ fn data(password: &str) -> RemoteData {
 async fn source(store: &FakeStore, at: &str) -> Source {
     let path = path(at);
     let key = store.path_key(&path).await.unwrap();
-    Source { client: Arc::new(store.clone()), kind: StoreKind::ClusterSecretStore, key, path, version: None }
+    Source {
+        client: Arc::new(store.clone()),
+        kind: StoreKind::ClusterSecretStore,
+        key,
+        path,
+        version: None,
+        what: What::Data,
+    }
 }
 
 /// What a PushSecret publishes where this source reads.

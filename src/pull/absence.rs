@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use super::desired::{Deletion, Desired, Into, Reference, Wanted};
+use super::desired::{Deletion, Desired};
 use super::observe::store_of;
 use super::plan::{Presence, Snapshot, Step, TargetState, snapshot_of};
+use super::wanted::{Into, Reference, Wanted};
 use crate::api::path_status::PathState;
 use crate::domain::claim;
+use crate::domain::description::What;
 use crate::domain::property::{self, Reach};
 use crate::domain::remote::EntryState;
 use crate::domain::target::Live;
@@ -88,6 +90,10 @@ pub fn of(desired: &Desired, wanted: &Wanted, snapshot: &Snapshot, target: &Targ
     };
     if property::is_there(data, property) {
         return Some(Presence::Live);
+    }
+    if wanted.from.what == What::Metadata {
+        // No push says that it gave up a label.
+        return None;
     }
     let was_taken = snapshot.before.as_ref().is_some_and(|before| before.properties.contains(property));
     let metadata = &snapshot.entry.custom_metadata;
@@ -269,8 +275,8 @@ mod tests {
             let data = BTreeMap::from([("note".to_owned(), RemoteValue::text("a person's"))]);
             let entry = Entry {
                 state: EntryState::Live { version: 2, data },
-                created: None,
                 custom_metadata: claims.chain([marker]).collect(),
+                ..Entry::absent()
             };
             let owned = owned.iter().map(|property| (*property).to_owned()).collect();
             let (path, presence) = ("secret/db".into(), Presence::Live);

@@ -4,13 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
-use super::desired::{Desired, Into, Reference, Wanted};
+use super::desired::Desired;
 use super::plan::{Snapshot, snapshot_of, store_name};
 use super::refusal::Refusal;
+use super::wanted::{Into, Reference, Wanted};
 use crate::domain::claim;
 use crate::domain::consent::{self, Consent, OnWithdrawal, Silence, Word};
+use crate::domain::description::What;
 use crate::domain::property::{self, Reach};
 use crate::domain::remote::Entry;
+
+/// What of an entry is named where nobody may read its metadata.
+const METADATA: &str = "custom_metadata";
 
 /// The namespace that reads.
 #[derive(Clone, Debug, Default)]
@@ -108,7 +113,7 @@ fn denials_of(desired: &Desired, wanted: &Wanted, snapshot: &Snapshot, consumer:
 }
 
 /// Who objects to an entry of the spec: the property that it names, or that its name is a path
-/// into; any, if it reads the whole secret, or its path may select from any property.
+/// into; any, if it reads the whole secret or its metadata, or its path may select from any property.
 ///
 /// A consent outlives its value: who keeps a value that is gone hears of a withdrawal all the same.
 /// Where there is neither, nobody is refused.
@@ -126,13 +131,21 @@ fn objections(wanted: &Wanted, entry: &Entry, namespace: &str, consumer: &Consum
         };
         Some((property, objection?))
     };
+    let told =
+        || consent::all(metadata).filter_map(|(property, consent)| Some((property.to_owned(), spoken(consent)?)));
+    if wanted.from.what == What::Metadata {
+        // It is of the whole entry, and no value that a producer takes back. Where nobody says who may
+        // read the entry, silence means what it does for a property.
+        let is_silent = consent::all(metadata).next().is_none() && entry.data().is_some();
+        let forbids = is_silent && consumer.silence == Silence::Forbids;
+        let objecting = told().map(|(property, _)| property).chain(forbids.then(|| METADATA.to_owned()));
+        return objecting.map(|property| (property, OnWithdrawal::Retain)).collect();
+    }
     match wanted.property.as_ref().map_or(Reach::All, |name| decisive(entry, name)) {
         Reach::One(property) => judged(property).into_iter().collect(),
         Reach::All => {
             let there = entry.data().into_iter().flat_map(|data| data.keys().cloned());
-            let all = consent::all(metadata);
-            let told = all.filter_map(|(property, consent)| Some((property.to_owned(), spoken(consent)?)));
-            there.filter_map(judged).chain(told).collect()
+            there.filter_map(judged).chain(told()).collect()
         }
     }
 }

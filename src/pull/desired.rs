@@ -5,22 +5,23 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::wanted::{Find, Into, Reference, Wanted};
 use crate::api::bounds::{self, OutOfBounds};
 use crate::api::condition::Reason;
 use crate::api::external_secret::{
     self as api, ConversionStrategy, CreationPolicy, DataFrom, DeletionPolicy, ExternalSecretSpec, MergeConflictPolicy,
-    MergePriorityPolicy, MergeStrategy, MetadataPolicy, NullBytePolicy, RefreshPolicy, RemoteRef, SourceRef,
+    MergePriorityPolicy, MergeStrategy, MetadataPolicy, RefreshPolicy, RemoteRef, SourceRef,
 };
 use crate::api::names;
 use crate::api::template_spec::{self, TemplateError, decoding};
 use crate::api::{DurationError, ExternalSecret, StoreRef};
+use crate::domain::description::What;
 use crate::domain::expression::NoExpression;
 use crate::domain::extract::{Conversion, Keys, Rewrite};
 use crate::domain::find::Selection;
 use crate::domain::fingerprint;
 use crate::domain::key_rewrite::KeyChange;
 use crate::domain::merge::Merge;
-use crate::domain::property::Decoding;
 use crate::domain::target::{IllegalKey, LONGEST_NAME, Strangers, is_legal_key, is_legal_name};
 use crate::domain::template_spec::TemplateSpec;
 use crate::store::StoreName;
@@ -85,74 +86,6 @@ pub struct Desired {
     pub synced_resource_version: String,
     /// The value of [`names::ANNOTATION_ACCEPT_OLDER`].
     pub confirmation: Option<String>,
-}
-
-/// What is wanted of one entry of a store.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// The keys in the target.
-    pub into: Into,
-    /// The entry with the values.
-    pub from: Reference,
-    /// The property; `None` is the whole secret.
-    pub property: Option<String>,
-    /// How the bytes of a value are decoded.
-    pub decoding: Decoding,
-    /// What a zero byte in a value means.
-    pub null_bytes: NullBytePolicy,
-}
-
-/// The keys in the target that get what is wanted.
-#[derive(Clone, Debug)]
-pub enum Into {
-    /// One key gets one value; the whole secret as JSON.
-    Key(String),
-    /// Each property makes a key.
-    Keys {
-        /// The field of the spec that says so.
-        field: String,
-        /// How.
-        keys: Keys,
-    },
-    /// The whole secret is one value. A find makes a key of it, together with the others that it
-    /// found.
-    Found {
-        /// The index of the find.
-        find: usize,
-        /// The path below the mount.
-        name: String,
-    },
-}
-
-/// What is wanted of all entries below a folder that are selected.
-#[derive(Clone, Debug)]
-pub struct Find {
-    /// The field of the spec that says so.
-    pub field: String,
-    /// The index of the entry that comes after it.
-    pub before: usize,
-    /// The store.
-    pub store: StoreRef,
-    /// The folder, as in the manifest; `None` is the whole mount.
-    pub path: Option<String>,
-    /// Which entries.
-    pub selection: Selection,
-    /// How keys are made of their paths.
-    pub keys: Keys,
-    /// How the bytes of a value are decoded.
-    pub decoding: Decoding,
-    /// What a zero byte in a value means.
-    pub null_bytes: NullBytePolicy,
-}
-
-/// A reference to an entry, as in the manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Reference {
-    pub store: StoreRef,
-    /// The key in it.
-    pub key: String,
-    /// A pinned version; `None` is the latest.
-    pub version: Option<u64>,
 }
 
 /// What happens when values are gone from the store.
@@ -549,9 +482,10 @@ fn wanted(
     into: Into,
 ) -> Result<Wanted, SpecError> {
     let store = store_of(spec, entry, source)?;
-    if remote.metadata_policy == Some(MetadataPolicy::Fetch) {
-        return Err(unsupported(&format!("{entry}.{field}.metadataPolicy Fetch")));
-    }
+    let what = match remote.metadata_policy {
+        Some(MetadataPolicy::Fetch) => What::Metadata,
+        Some(MetadataPolicy::None) | None => What::Data,
+    };
     let version = match remote.version.as_deref() {
         None | Some("") => None,
         Some(text) => {
@@ -561,7 +495,13 @@ fn wanted(
     };
     Ok(Wanted {
         into,
-        from: Reference { store, key: remote.key.clone(), version: version.filter(|version| *version != 0) },
+        // Metadata is that of now, whatever the version.
+        from: Reference {
+            store,
+            key: remote.key.clone(),
+            version: version.filter(|version| *version != 0 && what == What::Data),
+            what,
+        },
         property: remote.property.clone().filter(|property| !property.is_empty()),
         decoding: decoding(remote.decoding_strategy),
         null_bytes: remote.null_byte_policy.unwrap_or_default(),

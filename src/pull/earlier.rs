@@ -11,15 +11,17 @@ use futures::future::join_all;
 
 use super::Pull;
 use super::consent::{self, Consumer};
-use super::desired::{self, Deletion, Desired, ImmutableTargets, Into, Reference, Refresh, Wanted};
+use super::desired::{self, Deletion, Desired, ImmutableTargets, Refresh};
 use super::observe::{self, Located, ObserveError, OpenStores, Route};
 use super::plan::store_name;
 use super::report::Failure;
 use super::settle::Taken;
 use super::unjudged::Unjudged;
+use super::wanted::{Into, Reference, Wanted};
 use crate::api::external_secret::NullBytePolicy;
 use crate::api::path_status::PulledPath;
 use crate::api::{ExternalSecret, StoreKind, StoreRef};
+use crate::domain::description::What;
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::property::Decoding;
@@ -109,7 +111,7 @@ fn held(path: &PulledPath) -> Option<impl Iterator<Item = Wanted>> {
     path.version?;
     let (kind, name) = path.store.split_once('/')?;
     let store = StoreRef { name: Some(name.to_owned()), kind: Some(StoreKind::from_word(kind)?) };
-    let from = Reference { store, key: path.path.clone(), version: None };
+    let from = Reference { store, key: path.path.clone(), version: None, what: What::Data };
     let whole = path.properties.is_empty().then_some(None);
     let properties = path.properties.iter().cloned().map(Some).chain(whole);
     Some(properties.map(move |property| Wanted {

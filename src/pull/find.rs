@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
-use super::desired::{Desired, Find};
+use super::desired::Desired;
 use super::found::{self, MOST_FOUND, NotFound};
 use super::observe::{self, ObserveError, OpenStores, Past};
 use super::plan::{self, TargetState, shown};
+use super::wanted::Find;
 use crate::api::path_status::PulledPath;
 use crate::cluster::{Cluster, ClusterError};
 use crate::domain::folder::RemoteFolder;
@@ -129,5 +130,5 @@ async fn origin(desired: &Desired, cluster: &Cluster) -> Result<BTreeSet<(String
 
 /// What a list is to show.
 pub fn detail(find: &Find) -> Detail {
-    if find.selection.reads_labels() { Detail::Labels } else { Detail::Names }
+    if find.selection.reads_labels() { Detail::CustomMetadata } else { Detail::Names }
 }

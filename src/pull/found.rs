@@ -6,13 +6,15 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use super::consent::{self, Consumer, Denial};
-use super::desired::{Deletion, Desired, Find, Into, Reference, Wanted};
+use super::desired::{Deletion, Desired};
 use super::observe::ObserveError;
 use super::plan::{Observed, Snapshot, TargetState, shown, snapshot_of};
 use super::refusal::Refusal;
+use super::wanted::{Find, Into, Reference, Wanted};
 use crate::api::path_status::{MAX_PATHS, PulledPath};
 use crate::domain::claim::CustomMetadata;
 use crate::domain::consent::OnWithdrawal;
+use crate::domain::description::What;
 use crate::domain::folder::RemoteFolder;
 use crate::domain::path::{LogicalPath, PathError, RemotePath};
 use crate::domain::property;
@@ -115,7 +117,7 @@ pub fn expanded(desired: &Desired, found: Vec<Vec<RemotePath>>) -> Desired {
 fn entry(index: usize, find: &Find, path: &RemotePath) -> Wanted {
     Wanted {
         into: Into::Found { find: index, name: path.path.to_string() },
-        from: Reference { store: find.store.clone(), key: path.data_url(), version: None },
+        from: Reference { store: find.store.clone(), key: path.data_url(), version: None, what: What::Data },
         property: None,
         decoding: find.decoding,
         null_bytes: find.null_bytes,

@@ -39,6 +39,7 @@ mod unjudged;
 #[cfg(test)]
 mod unjudged_tests;
 mod versions;
+pub mod wanted;
 #[cfg(test)]
 mod went_back_tests;
 

@@ -11,15 +11,17 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
 use super::bound::Reads;
-use super::desired::{Deletion, Desired, Reference};
+use super::desired::{Deletion, Desired};
 use super::found::NotFound;
 use super::inputs::{Resource, Sessions};
 use super::plan::{Presence, Snapshot, TargetState};
 use super::records::{Record, Rendering};
+use super::wanted::Reference;
 use crate::api::path_status::PulledPath;
 use crate::api::{ExternalSecret, StoreRef, names};
 use crate::cluster::{Cluster, ClusterError};
 use crate::domain::claim;
+use crate::domain::description::{self, What};
 use crate::domain::object_name::Name;
 use crate::domain::path::{PathError, RemotePath};
 use crate::domain::remote::{Entry, EntryState};
@@ -248,7 +250,8 @@ impl Route<'_> {
         let Route { reference, client, path } = self;
         let asked = async { client.path_key(&path).await.map_err(ReadError::Store) };
         let key = in_time(&reference.store, client.as_ref(), deadline, asked).await?;
-        let source = Source { client, kind: reference.store.kind(), key, path, version: reference.version };
+        let Reference { store, version, what, .. } = reference;
+        let source = Source { client, kind: store.kind(), key, path, version: *version, what: *what };
         Ok(Located { reference: reference.clone(), source })
     }
 }
@@ -350,7 +353,10 @@ pub async fn read(
     let snapshots = located
         .iter()
         .filter_map(|located| {
-            let entry = entries.get(&place(located))?.clone();
+            let entry = match located.source.what {
+                What::Data => entries.get(&place(located))?.clone(),
+                What::Metadata => Arc::new(description::of(entries.get(&place(located))?)),
+            };
             let (store, path) = (super::plan::store_name(&located.reference), located.source.path.to_string());
             let before = past.paths.iter().find(|before| before.store == store && before.path == path).cloned();
             let presence = presence(feed, &located.source, &entry, before.as_ref());
@@ -464,11 +470,11 @@ pub async fn live(cluster: &Cluster, desired: &Desired) -> Result<TargetState, C
     Ok(live.map_or(TargetState::Absent, |live| TargetState::Present(Box::new(live))))
 }
 
-type Place = (crate::store::Identity, crate::store::PathKey, Option<u64>);
+type Place = (crate::store::Identity, crate::store::PathKey, Option<u64>, What);
 
 fn place(located: &Located) -> Place {
     let source = &located.source;
-    (source.client.identity().clone(), source.key.clone(), source.version)
+    (source.client.identity().clone(), source.key.clone(), source.version, source.what)
 }
 
 /// I8: two logins that read one path must have read the same version, of the same entry. Another

@@ -7,12 +7,13 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::absence;
 use super::consent::{self, Consumer};
-use super::desired::{Deletion, Desired, ImmutableTargets, Into, Reference, Wanted};
+use super::desired::{Deletion, Desired, ImmutableTargets};
 use super::found;
 use super::ownership::{Whose, check_owner, is_intact, whose};
 use super::refusal::Refusal;
 use super::removals::{only_left_over, removals};
 use super::versions::versions;
+use super::wanted::{Into, Reference, Wanted};
 use crate::api::external_secret::NullBytePolicy;
 use crate::api::path_status::PulledPath;
 use crate::api::{StoreRef, names};

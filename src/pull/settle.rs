@@ -12,7 +12,7 @@ use super::absence::{self, Absence, Sought};
 use super::apply::{self, Applied};
 use super::bound::Halt;
 use super::consent::{self, Consumer};
-use super::desired::{Desired, Reference, Refresh};
+use super::desired::{Desired, Refresh};
 use super::find::Folders;
 use super::found;
 use super::observe::{self, Located, ObserveError, OpenStores, Past, ReadPaths};
@@ -22,6 +22,7 @@ use super::records::Record;
 use super::refusal::Refusal;
 use super::report::Failure;
 use super::settled::{is_synced, until_synced};
+use super::wanted::Reference;
 use crate::api::ExternalSecret;
 use crate::api::{names, wish};
 use crate::cluster::ClusterError;
@@ -110,7 +111,7 @@ impl<S: Stores> Pull<S> {
             let is_used = |located: &Located| versions.iter().any(|used| used.path == located.path().to_string());
             let located = located.iter().filter(|located| located.leads_from(&wanted.from));
             for located in located.filter(|located| is_used(located)) {
-                let found = convention.judge_read(located.path(), wanted.property.as_deref());
+                let found = convention.judge_read(located.path(), wanted.of_data().map(String::as_str));
                 warnings.extend(found.iter().map(ToString::to_string));
             }
         }

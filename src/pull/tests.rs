@@ -2,6 +2,7 @@
 
 mod consents;
 mod extracts;
+mod fetched;
 mod folders;
 mod found;
 mod large_paths;
@@ -98,7 +99,7 @@ fn live_entry(version: u64, json: &str) -> EntryState {
 }
 
 fn observed(desired: &Desired, state: EntryState, target: TargetState) -> Observed {
-    let entry = Arc::new(Entry { state, created: None, custom_metadata: BTreeMap::new() });
+    let entry = Arc::new(Entry { state, ..Entry::absent() });
     let presence = if entry.data().is_some() { Presence::Live } else { Presence::Missing };
     let (path, owned) = ("secret/platform-data/redis/db".into(), BTreeSet::new());
     let snapshot = Snapshot { path, entry, presence, before: None, owned };
@@ -169,7 +170,6 @@ fn what_is_wrong_in_a_spec_is_named() {
         ),
         (spec_with("/target", json!({"creationPolicy": "Merge"})), Reason::Unsupported, "creationPolicy Merge"),
         (spec_with("/target", json!({"deletionPolicy": "Merge"})), Reason::Unsupported, "deletionPolicy Merge"),
-        (spec_with("/data/0/remoteRef/metadataPolicy", json!("Fetch")), Reason::Unsupported, "metadataPolicy"),
     ];
     for (spec, reason, part) in cases {
         let error = Desired::parse(&object(spec)).unwrap_err();
@@ -350,7 +350,7 @@ fn a_path_into_a_property_that_its_owner_still_claims_is_no_loss() {
     let custom_metadata = labels.into_iter().map(|key| (key, claim::MARKER_VALUE.to_owned())).collect();
     let (_, snapshot) = &mut found.snapshots[0];
     let state = live_entry(2, r#"{"other": "1"}"#);
-    snapshot.entry = Arc::new(Entry { state, created: None, custom_metadata });
+    snapshot.entry = Arc::new(Entry { state, custom_metadata, ..Entry::absent() });
     assert_eq!(plan(&desired, found).err().map(|refusal| refusal.reason()), Some(Reason::PropertyNotFound));
 }
 
@@ -364,7 +364,7 @@ fn without_b(labels: &[String], properties: &[&str], has_key: bool) -> Result<St
     let custom_metadata = labels.iter().map(|key| (key.clone(), claim::MARKER_VALUE.to_owned())).collect();
     let mut found = observed(&desired, live_entry(2, r#"{"a": "1"}"#), TargetState::Absent);
     let (_, snapshot) = &mut found.snapshots[0];
-    snapshot.entry = Arc::new(Entry { state: live_entry(2, r#"{"a": "1"}"#), created: None, custom_metadata });
+    snapshot.entry = Arc::new(Entry { state: live_entry(2, r#"{"a": "1"}"#), custom_metadata, ..Entry::absent() });
     snapshot.before = Some(PulledPath {
         properties: properties.iter().map(|property| (*property).to_owned()).collect(),
         ..PulledPath::default()

@@ -21,14 +21,14 @@ pub fn versions(desired: &Desired, observed: &Observed) -> Vec<PathVersion> {
         let (entry, presence) = (&snapshot.entry, snapshot.presence);
         let key = (store_name(&wanted.from), snapshot.path.clone(), entry.cas(), entry.created, presence);
         let (properties, owned) = versions.entry(key).or_insert_with(|| (Some(BTreeSet::new()), BTreeSet::new()));
-        match (&wanted.property, properties.as_mut()) {
+        match (wanted.of_data(), properties.as_mut()) {
             (Some(property), Some(properties)) => {
                 properties.insert(property.clone());
             }
             (None, _) => *properties = None,
             (Some(_), None) => {}
         }
-        owned.extend(wanted.property.iter().filter(|property| absence::is_owned(property, snapshot)).cloned());
+        owned.extend(wanted.of_data().into_iter().filter(|property| absence::is_owned(property, snapshot)).cloned());
     }
     versions
         .into_iter()

@@ -108,6 +108,10 @@ impl StoreClient for Counted<'_> {
         self.noted(self.client.metadata(path)).await
     }
 
+    async fn describe(&self, path: &RemotePath) -> Result<Entry, StoreError> {
+        self.noted(self.client.describe(path)).await
+    }
+
     async fn purge(&self, path: &RemotePath) -> Result<(), StoreError> {
         self.noted(self.client.purge(path)).await
     }

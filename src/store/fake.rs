@@ -379,7 +379,18 @@ impl Content {
             None if latest == 0 => EntryState::Empty,
             None => EntryState::Deleted { version: asked },
         };
-        Entry { state, created: stored.created_at(asked), custom_metadata: stored.custom_metadata.clone() }
+        let created = stored.created_at(asked);
+        Entry { state, created, custom_metadata: stored.custom_metadata.clone(), settings: None }
+    }
+
+    fn described(&self, path: &RemotePath) -> Entry {
+        let entry = self.entry(path, None);
+        let Some(stored) = self.entries.get(path) else { return entry };
+        let state = match entry.state {
+            EntryState::Live { version, .. } => EntryState::Live { version, data: RemoteData::new() },
+            state => state,
+        };
+        Entry { state, settings: Some(Box::new(stored.settings())), ..entry }
     }
 
     /// The entry, as far as a login with these rights sees it.
@@ -557,6 +568,13 @@ impl StoreClient for FakeStore {
 
     async fn metadata(&self, path: &RemotePath) -> Result<Option<Metadata>, StoreError> {
         self.serve(Operation::Metadata, path, |content| Ok(content.entries.get(path).map(Stored::metadata))).await
+    }
+
+    async fn describe(&self, path: &RemotePath) -> Result<Entry, StoreError> {
+        if self.sight == Sight::DataAlone {
+            return Err(StoreError::Forbidden { operation: "read", path: path.metadata_url() });
+        }
+        self.serve(Operation::Describe, path, |content| Ok(content.described(path))).await
     }
 
     async fn purge(&self, path: &RemotePath) -> Result<(), StoreError> {

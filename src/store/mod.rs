@@ -159,6 +159,9 @@ pub struct Latest {
     pub created: Option<Timestamp>,
     /// A digest of the entry's consents ([`crate::domain::consent::digest`]).
     pub consents: u64,
+    /// A digest of what consumers may read of the metadata
+    /// ([`crate::domain::description::digest`]).
+    pub metadata: u64,
 }
 
 /// The result of a check-and-set change of custom metadata.
@@ -192,7 +195,7 @@ pub enum Detail {
     /// Which entries there are.
     Names,
     /// Their custom metadata too. Where a server does not list it, each entry's is read.
-    Labels,
+    CustomMetadata,
 }
 
 /// The entries below a folder at any depth, by path below the mount, with their custom metadata if
@@ -286,6 +289,11 @@ pub trait StoreClient: Send + Sync {
     /// Reads only the metadata; `None` if the entry does not exist. [`StoreError::Forbidden`] if
     /// the login may not see it.
     async fn metadata(&self, path: &RemotePath) -> Result<Option<Metadata>, StoreError>;
+
+    /// Reads only the metadata of an entry that is to be shown ([`crate::domain::description`]): the
+    /// entry with its settings, without properties. [`StoreError::Forbidden`] if the login may not see
+    /// it.
+    async fn describe(&self, path: &RemotePath) -> Result<Entry, StoreError>;
 
     /// Removes the whole entry, with every version and its metadata, whatever its state: no server
     /// accepts a precondition.

@@ -192,7 +192,6 @@ async fn what_a_pull_asks_for_in_vain_is_named() -> anyhow::Result<()> {
         }
         json!({ "data": [entry] })
     };
-    let fetch = json!({ "key": stage.path(), "metadataPolicy": "Fetch" });
     let asked = [
         (
             "windows",
@@ -206,7 +205,6 @@ async fn what_a_pull_asks_for_in_vain_is_named() -> anyhow::Result<()> {
         ),
         ("merge", json!({ "target": { "creationPolicy": "Merge" } }), "spec.target.creationPolicy Merge"),
         ("generator", data(json!({ "sourceRef": { "generatorRef": generator } })), "sourceRef.generatorRef"),
-        ("fetch", data(json!({ "remoteRef": fetch })), "metadataPolicy Fetch"),
     ];
     for (name, spec, field) in asked {
         stage.pull(name, &[("PASSWORD", "password")], spec).await?;

@@ -37,6 +37,7 @@ mod eso_markers;
 mod events;
 mod fan_out;
 mod fan_out_faults;
+mod fetch;
 mod find;
 mod gitops;
 mod guide;

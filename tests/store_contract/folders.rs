@@ -23,11 +23,11 @@ pub async fn contract(store: &dyn StoreClient) {
     let names = ["platform-data/contract-f/a", deep, "platform-data/contract-f/empty"].map(str::to_owned);
     let listed = store.list(&folder("platform-data/contract-f"), Detail::Names).await.unwrap();
     assert_eq!(listed, names.iter().map(|name| (name.clone(), BTreeMap::new())).collect::<Entries>());
-    let labelled = store.list(&folder("platform-data/contract-f"), Detail::Labels).await.unwrap();
+    let labelled = store.list(&folder("platform-data/contract-f"), Detail::CustomMetadata).await.unwrap();
     assert!(labelled.keys().eq(&names), "{labelled:?}");
     assert_eq!(labelled[deep], BTreeMap::from([("team".to_owned(), "shop".to_owned())]));
     assert_eq!(labelled[below], BTreeMap::new());
-    let nothing = store.list(&folder("platform-data/contract-g"), Detail::Labels).await.unwrap();
+    let nothing = store.list(&folder("platform-data/contract-g"), Detail::CustomMetadata).await.unwrap();
     assert_eq!(nothing, Entries::new());
     let elsewhere = RemoteFolder::parse(Some("nowhere"), None).unwrap();
     let error = store.list(&elsewhere, Detail::Names).await.unwrap_err();

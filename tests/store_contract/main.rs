@@ -12,6 +12,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Api;
 use kube::api::PostParams;
@@ -23,6 +24,7 @@ use waypost::api::store_spec::Capabilities;
 use waypost::api::{ClusterSecretStore, ConditionStatus, Reason};
 use waypost::check;
 use waypost::cluster::Cluster;
+use waypost::domain::description;
 use waypost::domain::path::RemotePath;
 use waypost::domain::remote::{Entry, EntryState, RemoteData, RemoteValue};
 use waypost::store::admit::{Class, Unclassified};
@@ -80,6 +82,7 @@ async fn contract(store: &dyn StoreClient) {
     store.destroy_versions(&path, &[1]).await.unwrap();
     store.purge(&path).await.unwrap();
     assert_eq!(store.metadata(&path).await.unwrap(), None);
+    assert!(matches!(store.describe(&path).await.unwrap().state, EntryState::Absent));
 
     store.create_entry(&path).await.unwrap();
     assert!(matches!(store.read(&path, None).await.unwrap().state, EntryState::Empty));
@@ -143,6 +146,7 @@ async fn contract(store: &dyn StoreClient) {
     assert_eq!((metadata.latest, metadata.kept), (3, vec![1, 2]), "a deleted version can be undeleted");
     assert_eq!(metadata.custom_metadata, destroyed.custom_metadata);
     assert!(first.created == written.created && first.created < created(store, &path).await);
+    describes(store, &path).await;
     listings(store).await;
     store.purge(&path).await.unwrap();
     assert!(matches!(store.read(&path, None).await.unwrap().state, EntryState::Absent));
@@ -162,6 +166,25 @@ async fn contract(store: &dyn StoreClient) {
     ] {
         assert!(matches!(error, Some(StoreError::MountMissing { .. })), "a missing mount is no absent entry");
     }
+}
+
+/// The metadata alone, with settings and labels, whatever became of the versions.
+async fn describes(store: &dyn StoreClient, path: &RemotePath) {
+    let entry = store.describe(path).await.unwrap();
+    assert!(matches!(entry.state, EntryState::Deleted { version: 3 }) && entry.created.is_some());
+    let described = description::of(&entry);
+    let shown: BTreeMap<&str, String> = described
+        .data()
+        .unwrap()
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.rendered().expose_utf8().unwrap().to_owned()))
+        .collect();
+    assert_eq!(
+        shown.keys().copied().collect::<Vec<_>>(),
+        ["b", "created_time", "current_version", "delete_version_after"]
+    );
+    assert_eq!((&*shown["b"], &*shown["current_version"], &*shown["delete_version_after"]), ("3", "3", "0s"));
+    assert!(shown["created_time"].parse::<Timestamp>().unwrap() < entry.created.unwrap(), "that of the entry");
 }
 
 /// Everything below a folder is listed, an entry beside it is not, and no more is read than was

@@ -138,7 +138,7 @@ async fn transfer(
         if changes.is_empty() {
             return Ok(handover.fates(&metadata));
         }
-        let seen = Entry { state: EntryState::Empty, created: None, custom_metadata: metadata.clone() };
+        let seen = Entry { state: EntryState::Empty, custom_metadata: metadata.clone(), ..Entry::absent() };
         match client.exchange_metadata(path, &seen, &changes).await? {
             Exchange::Done | Exchange::Crossed => {}
             Exchange::Unavailable => announced(client, path, handover, &metadata).await?,

@@ -193,19 +193,13 @@ fn without_in_entry(spec: &mut ExternalSecretSpec, field: &str) -> Option<()> {
             let entry = spec.data.get_mut(index)?;
             match name {
                 "sourceRef.generatorRef" => entry.source_ref = some_store(),
-                "remoteRef.metadataPolicy" => entry.remote_ref.metadata_policy = None,
                 _unknown => return None,
             }
         }
+        // What is generated is not supported.
         Entry::DataFrom(index) => {
-            let entry = spec.data_from.get_mut(index)?;
-            match (name, &mut entry.extract) {
-                ("extract.metadataPolicy", Some(extract)) => extract.metadata_policy = None,
-                // What is found is not supported, nor what is generated.
-                _ => {
-                    *entry = DataFrom { extract: Some(some_secret()), source_ref: some_store(), ..DataFrom::default() }
-                }
-            }
+            *spec.data_from.get_mut(index)? =
+                DataFrom { extract: Some(some_secret()), source_ref: some_store(), ..DataFrom::default() };
         }
     }
     Some(())

@@ -16,11 +16,12 @@ use crate::domain::secret_template::{self, Makes, SecretTemplate};
 use crate::domain::template_spec::{PartSpec, Texts};
 use crate::manifest::{LABEL_NAME, Located, Node, Object, Problem, span_of, template_fault};
 use crate::pull::consent::{self, Consumer};
-use crate::pull::desired::{Desired, Find, Into, Reference, SpecError, Wanted};
+use crate::pull::desired::{Desired, SpecError};
 use crate::pull::find;
 use crate::pull::found;
 use crate::pull::plan::{self, Observed, Presence, Snapshot, Step, TargetState};
 use crate::pull::refusal::Refusal;
+use crate::pull::wanted::{Find, Into, Reference, Wanted};
 
 /// Everything that keeps an object from being rendered.
 pub type Refused = Vec<Located>;
@@ -189,7 +190,7 @@ async fn read(desired: &Desired, from: &Reference, world: &World<'_>) -> Result<
     let entry = match &world.values {
         Values::Samples(samples) => samples.entry(mount, &path),
         Values::Live(servers) => {
-            let entry = servers.entry(&path, from.version).await;
+            let entry = servers.entry(&path, from.version, from.what).await;
             Some(Arc::new(entry.map_err(|error| servers.in_its_words(&error))?))
         }
     };

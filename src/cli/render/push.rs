@@ -9,6 +9,7 @@ use super::{holders, texts};
 use crate::api::PushSecret;
 use crate::api::selector::StoreKind;
 use crate::domain::convention::{Convention, Mode};
+use crate::domain::description::What;
 use crate::domain::secret::SecretMap;
 use crate::domain::secret_template::{self, TemplateFault};
 use crate::domain::source::{Source, SourceKind};
@@ -213,7 +214,7 @@ fn properties(wanted: &Wanted, sources: &[Source]) -> Result<SecretMap, (String,
 /// What stands at the path now, of what is pushed there: other properties are others'.
 async fn beside(entry_ref: &EntryRef, pushed: &SecretMap, world: &World<'_>) -> Beside {
     let Values::Live(servers) = &world.values else { return Beside::Nothing };
-    match servers.entry(&entry_ref.path, None).await {
+    match servers.entry(&entry_ref.path, None, What::Data).await {
         Ok(entry) => match entry.data() {
             Some(data) => {
                 let ours = data.iter().filter(|(property, _)| pushed.contains_key(*property));

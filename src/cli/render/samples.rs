@@ -1,6 +1,5 @@
 //! Sample values: a YAML or JSON map from remote key to the properties that stand there.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -64,7 +63,7 @@ impl Samples {
                 let data = properties.iter().map(|field| Ok((name_of(&source, field), value(&source, &field.node)?)));
                 let data: RemoteData = data.collect::<Result<_, NoSamples>>()?;
                 let state = EntryState::Live { version: 1, data };
-                let entry = Arc::new(Entry { state, created: None, custom_metadata: BTreeMap::new() });
+                let entry = Arc::new(Entry { state, ..Entry::absent() });
                 samples.push(Sample { key: name.clone(), entry });
             }
         }

@@ -13,6 +13,7 @@ use crate::cli::server::{NoClient, Server};
 use crate::cluster::client::connect;
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::ClusterChoice;
+use crate::domain::description::{self, What};
 use crate::domain::folder::RemoteFolder;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::Entry;
@@ -72,9 +73,12 @@ impl Servers {
         of_context.unwrap_or_else(|_no_cluster| "default".to_owned())
     }
 
-    /// What stands at a path.
-    pub async fn entry(&self, path: &RemotePath, version: Option<u64>) -> Result<Entry, StoreError> {
-        self.vault.read(path, version).await
+    /// The data of a path, or its metadata as if that were its data.
+    pub async fn entry(&self, path: &RemotePath, version: Option<u64>, what: What) -> Result<Entry, StoreError> {
+        match what {
+            What::Data => self.vault.read(path, version).await,
+            What::Metadata => self.vault.describe(path).await.map(|entry| description::of(&entry)),
+        }
     }
 
     /// What is below a folder.

@@ -96,9 +96,9 @@ async fn whatever_a_push_does_there_is_followed_also_at_another_address() {
     let mut bench = Bench::new();
     let path = bench.put("platform-data/redis/a");
     let elsewhere = bench.store.with_address("elsewhere");
-    let source = bench.source(&elsewhere, "", Detail::Labels).await;
+    let source = bench.source(&elsewhere, "", Detail::CustomMetadata).await;
     let [name] = bench.look(1, &source).await.try_into().unwrap();
-    for pushed in [Pushed::Purge, Pushed::Labels] {
+    for pushed in [Pushed::Purge, Pushed::CustomMetadata] {
         bench.announce(&path, pushed).await;
         assert_eq!(bench.woken().len(), 1, "{pushed}");
         bench.take(&name, &source).await;
@@ -111,7 +111,7 @@ async fn whatever_a_push_does_there_is_followed_also_at_another_address() {
     let other = Name::new("team", "other");
     bench.feed.look_into(&other, vec![names.clone(), names.clone()], Follow::Every(HOUR));
     bench.take(&other, &names).await;
-    bench.announce(&path, Pushed::Labels).await;
+    bench.announce(&path, Pushed::CustomMetadata).await;
     assert_eq!(bench.woken(), [name].into(), "names alone have no labels");
 }
 
@@ -120,7 +120,7 @@ async fn a_check_finds_what_nobody_announced_and_is_silent_otherwise() {
     let mut bench = Bench::new();
     let path = bench.put("platform-data/redis/a");
     let (named, labelled) =
-        (bench.names("platform-data").await, bench.source(&bench.store, "platform-data", Detail::Labels).await);
+        (bench.names("platform-data").await, bench.source(&bench.store, "platform-data", Detail::CustomMetadata).await);
     let [name] = bench.look(1, &named).await.try_into().unwrap();
     let other = Name::new("team", "other");
     bench.feed.look_into(&other, vec![labelled.clone()], Follow::Every(HOUR));

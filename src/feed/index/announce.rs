@@ -62,8 +62,7 @@ impl Index {
             }
             Pushed::Consent => self.announce_consent(site, now),
             Pushed::Release => self.announce_release(site, now),
-            // No value and no consent of the path changed.
-            Pushed::Labels => Vec::new(),
+            Pushed::CustomMetadata => self.announce_metadata(site, now),
         }
     }
 
@@ -74,7 +73,7 @@ impl Index {
             Pushed::Version(version, _) | Pushed::Removal(version) => (version, false),
             Pushed::Purge => (0, false),
             Pushed::Consent | Pushed::Release => (0, true),
-            Pushed::Labels => return Vec::new(),
+            Pushed::CustomMetadata => return self.announce_metadata(site, now),
         };
         let in_vain = path.hint.and_then(|hint| hint.in_vain);
         path.hint = Some(Hint { version, at: now, in_vain });
@@ -130,7 +129,7 @@ impl Index {
         self.wake_announced(behind, now)
     }
 
-    fn wake_announced(&mut self, names: BTreeSet<Name>, now: Instant) -> Vec<Name> {
+    pub(super) fn wake_announced(&mut self, names: BTreeSet<Name>, now: Instant) -> Vec<Name> {
         for name in &names {
             if let Some(consumer) = self.consumers.get_mut(name) {
                 consumer.announced.get_or_insert(now);

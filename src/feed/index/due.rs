@@ -114,9 +114,9 @@ impl Index {
         let paths: BTreeMap<Site, Due> = there.chain(due).map(|path| (path.site.clone(), path)).collect();
         for (site, path) in paths {
             match entries.get(&*site.place.path) {
-                Some(&Latest { version, live, consents, created }) => {
+                Some(&Latest { version, live, consents, created, metadata }) => {
                     let seen = Seen { version, live, consents: Some(consents), created };
-                    woken.extend(self.checked(&site, &folder.tree.identity, seen, begun, now));
+                    woken.extend(self.checked(&site, &folder.tree.identity, seen, Some(metadata), begun, now));
                 }
                 None => unlisted.push(path),
             }

@@ -28,7 +28,16 @@ pub(in crate::feed) enum Progress {
 impl Index {
     /// Applies a check of the path with `identity`, begun at `begun`. Wakes the followers that have
     /// another version or could not read until now, and all consumers if the consents changed.
-    pub fn checked(&mut self, site: &Site, identity: &Identity, seen: Seen, begun: Instant, now: Instant) -> Vec<Name> {
+    /// `metadata` is the digest of the custom metadata, if the check shows it.
+    pub fn checked(
+        &mut self,
+        site: &Site,
+        identity: &Identity,
+        seen: Seen,
+        metadata: Option<u64>,
+        begun: Instant,
+        now: Instant,
+    ) -> Vec<Name> {
         let Some(path) = self.paths.get_mut(site) else { return Vec::new() };
         path.answered(begun);
         let recovered = path.failing.remove(identity);
@@ -47,6 +56,7 @@ impl Index {
         }
         if !lagging && !overtaken {
             self.number_anew(site, seen, now);
+            metadata.into_iter().for_each(|digest| self.check_metadata(site, digest, begun));
             woken.extend(self.wake_behind(site, seen, now));
         }
         if lacks_consents {
@@ -82,7 +92,7 @@ impl Index {
         // The login works again; the next failed check is news.
         path.failing.remove(&key.identity);
         // A push changed the path during the read: the reply may be from before or after.
-        if path.is_disturbed_after(begun) {
+        if path.is_disturbed_after(begun) || path.shown.is_outdated(key.what, begun) {
             return Progress::Behind;
         }
         let awaits_consents = path.awaits_consents(seen, now);
@@ -136,6 +146,7 @@ impl Index {
     pub fn is_current(&self, key: &ReadKey, seen: Seen, begun: Instant) -> bool {
         self.paths.get(&key.site).is_none_or(|path| {
             !path.has_news_since(begun)
+                && !path.shown.is_outdated(key.what, begun)
                 && !path.failing.contains(&key.identity)
                 && match key.version {
                     Some(_) => seen.live || path.known.is_none_or(|known| known.at <= begun),

@@ -83,7 +83,10 @@ impl Index {
     pub(super) fn behind(&self, site: &Site, seen: Seen) -> BTreeSet<Name> {
         let Some(path) = self.paths.get(site) else { return BTreeSet::new() };
         self.heeding(path, site)
-            .filter(|(_, held)| held.taken.is_none_or(|taken| taken.seen.differs(seen)))
+            .filter(|(_, held)| {
+                let lacks_metadata = |begun| path.shown.is_outdated(held.source.what, begun);
+                held.taken.is_none_or(|taken| taken.seen.differs(seen) || lacks_metadata(taken.begun))
+            })
             .map(|(name, _)| name.clone())
             .collect()
     }

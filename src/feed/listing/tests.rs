@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::index::Check;
 use super::*;
 use crate::api::StoreKind;
+use crate::domain::description::What;
 use crate::domain::path::RemotePath;
 use crate::store::fake::FakeStore;
 use crate::store::{PathKey, StoreClient};
@@ -19,7 +20,7 @@ fn due_for(identity: &str, path: &str, window: Duration) -> Due {
     let client: Arc<dyn StoreClient> = Arc::new(FakeStore::new().with_identity(identity));
     let key = PathKey { server: "fake".into(), mount: "kv".into(), path: path.into() };
     let path = RemotePath::parse(Some("secret"), path).unwrap();
-    let source = Source { client, kind: StoreKind::SecretStore, key, path, version: None };
+    let source = Source { client, kind: StoreKind::SecretStore, key, path, version: None, what: What::Data };
     Due { site: source.site(), logins: vec![Check { source, failing: false }], window, asked: None }
 }
 

@@ -133,7 +133,7 @@ async fn a_standby_that_lags_brings_no_removed_entry_back() {
         let now = Instant::now();
         let at = |seconds| now + Duration::from_secs(seconds);
         let judged = |seen, seconds| feed.index().judge(&consumer(0), &key, seen, false, at(seconds), at(seconds));
-        let checked = |seen, seconds| feed.index().checked(&site, &key.identity, seen, at(seconds), at(seconds));
+        let checked = |seen, seconds| feed.index().checked(&site, &key.identity, seen, None, at(seconds), at(seconds));
         let current = || {
             let latest = store.peek(&source.path);
             Seen { consents: Some(consent::digest(&latest.custom_metadata)), ..Seen::of(&latest) }

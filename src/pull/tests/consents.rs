@@ -41,7 +41,7 @@ fn judged(
     silence: Silence,
 ) -> Result<Step, Refusal> {
     let mut found = observed(desired, EntryState::Absent, TargetState::Absent);
-    found.snapshots[0].1.entry = Arc::new(Entry { state, created: None, custom_metadata });
+    found.snapshots[0].1.entry = Arc::new(Entry { state, custom_metadata, ..Entry::absent() });
     found.consumer.silence = silence;
     plan(desired, found).map(|plan| plan.step)
 }

@@ -19,7 +19,10 @@ fn all(path: &str) -> serde_json::Value {
 fn reading(desired: &Desired, states: Vec<EntryState>, target: TargetState) -> Observed {
     let mut snapshots = Vec::new();
     for wanted in &desired.entries {
-        if !snapshots.iter().any(|(reference, _): &(super::desired::Reference, Snapshot)| *reference == wanted.from) {
+        if !snapshots
+            .iter()
+            .any(|(reference, _): &(crate::pull::wanted::Reference, Snapshot)| *reference == wanted.from)
+        {
             let mut one = observed(desired, EntryState::Absent, TargetState::Absent).snapshots.remove(0);
             one.0 = wanted.from.clone();
             one.1.path = format!("secret/{}", wanted.from.key);
@@ -29,7 +32,7 @@ fn reading(desired: &Desired, states: Vec<EntryState>, target: TargetState) -> O
     assert_eq!(snapshots.len(), states.len());
     for ((_, snapshot), state) in snapshots.iter_mut().zip(states) {
         snapshot.presence = if matches!(state, EntryState::Live { .. }) { Presence::Live } else { Presence::Missing };
-        snapshot.entry = Arc::new(Entry { state, created: None, custom_metadata: BTreeMap::new() });
+        snapshot.entry = Arc::new(Entry { state, ..Entry::absent() });
     }
     Observed { snapshots, target, consumer: Consumer::default(), texts: Default::default() }
 }
@@ -117,7 +120,6 @@ fn what_is_wrong_in_an_entry_is_named_by_its_field() {
     for (entry, words) in [
         (json!({ "find": { "name": { "regexp": "(" } } }), "spec.dataFrom[0].find.name.regexp: \"(\" is not a valid"),
         (json!({ "extract": { "key": "a", "version": "x" } }), "spec.dataFrom[0].extract.version is not a version"),
-        (json!({ "extract": { "key": "a", "metadataPolicy": "Fetch" } }), "spec.dataFrom[0].extract.metadataPolicy"),
     ] {
         let spec = json!({ "secretStoreRef": { "name": "vault" }, "dataFrom": [entry] });
         let error = Desired::parse(&object(spec)).unwrap_err().to_string();

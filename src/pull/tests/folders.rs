@@ -159,7 +159,7 @@ impl Folder {
                 self.labels[at] = set;
                 self.describe(at);
                 if said {
-                    self.say(at, Pushed::Labels).await;
+                    self.say(at, Pushed::CustomMetadata).await;
                 }
             }
             Event::Consent { at, given } if self.is_there(at) => {

@@ -19,7 +19,7 @@ fn reading(stores: usize, late: impl Fn(usize) -> (Operation, Duration)) -> (Des
         json!({ "secretKey": format!("k-{number}"), "remoteRef": { "key": "secret/db" }, "sourceRef": store })
     };
     let desired = desired(spec_with("/data", (0..stores).map(entry).collect()));
-    let open = |(number, wanted): (usize, &desired::Wanted)| {
+    let open = |(number, wanted): (usize, &crate::pull::wanted::Wanted)| {
         let store = FakeStore::new().with_identity(&number.to_string()).with_address(&format!("https://s-{number:04}"));
         let (operation, pause) = late(number);
         store.slow(operation, pause);

@@ -142,7 +142,9 @@ async fn an_entry_that_is_created_again_under_its_number_is_announced_whatever_r
             News::Pushed(Pushed::Version(version, created)) | News::Found(version, created) => {
                 version == entry.cas() && created == entry.created
             }
-            News::Pushed(Pushed::Removal(_) | Pushed::Purge | Pushed::Consent | Pushed::Release | Pushed::Labels)
+            News::Pushed(
+                Pushed::Removal(_) | Pushed::Purge | Pushed::Consent | Pushed::Release | Pushed::CustomMetadata,
+            )
             | News::Uncertain => false,
         });
         assert!(told, "{fault:?} at {stop}: {:?}", bench.announced.lock());
@@ -420,7 +422,7 @@ async fn a_stop_at_any_request_is_repaired() {
             let written = announced.into_iter().filter_map(|pushed| match pushed {
                 News::Pushed(Pushed::Version(version, _)) | News::Found(version, _) => Some(version),
                 News::Pushed(
-                    Pushed::Removal(_) | Pushed::Purge | Pushed::Consent | Pushed::Release | Pushed::Labels,
+                    Pushed::Removal(_) | Pushed::Purge | Pushed::Consent | Pushed::Release | Pushed::CustomMetadata,
                 )
                 | News::Uncertain => None,
             });

@@ -41,7 +41,7 @@ impl Content {
         let below = self.entries.iter().filter(|(path, _)| folder.has(path) && !self.hidden.contains(*path));
         let metadata = |stored: &Stored| match detail {
             Detail::Names => BTreeMap::new(),
-            Detail::Labels => stored.custom_metadata.clone(),
+            Detail::CustomMetadata => stored.custom_metadata.clone(),
         };
         below.map(|(path, stored)| (path.path.to_string(), metadata(stored))).collect()
     }

@@ -58,6 +58,8 @@ pub enum Operation {
     DestroyVersions,
     /// `metadata`.
     Metadata,
+    /// `describe`.
+    Describe,
     /// `purge`.
     Purge,
 }
@@ -71,7 +73,8 @@ impl Operation {
             | Operation::Head
             | Operation::Heads
             | Operation::List
-            | Operation::Metadata => false,
+            | Operation::Metadata
+            | Operation::Describe => false,
             Operation::CreateEntry
             | Operation::PatchMetadata
             | Operation::ExchangeMetadata

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use jiff::Timestamp;
 
 use crate::domain::consent;
+use crate::domain::description::{self, Settings};
 use crate::domain::remote::RemoteData;
 use crate::store::{Latest, Metadata};
 
@@ -32,13 +33,19 @@ impl Stored {
     pub(super) fn head(&self) -> Latest {
         let version = self.latest();
         let (live, created) = (self.at(version).is_some(), self.created_at(version));
-        Latest { version, live, created, consents: consent::digest(&self.custom_metadata) }
+        let (consents, metadata) = (consent::digest(&self.custom_metadata), description::digest(&self.custom_metadata));
+        Latest { version, live, created, consents, metadata }
     }
 
     pub(super) fn metadata(&self) -> Metadata {
         let kept = (1..=self.latest()).filter(|version| !self.destroyed.contains(version)).collect();
         let custom_metadata = self.custom_metadata.clone();
         Metadata { latest: self.latest(), kept, custom_metadata }
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        let created = self.created_at(1).unwrap_or_default();
+        Settings { created_time: created.to_string(), delete_version_after: "0s".into() }
     }
 
     pub(super) fn at(&self, version: u64) -> Option<&RemoteData> {

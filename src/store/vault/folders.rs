@@ -64,7 +64,7 @@ impl VaultClient {
         let names = self.walk(folder).await?;
         match detail {
             Detail::Names => Ok(names.into_iter().map(|name| (name, CustomMetadata::new())).collect()),
-            Detail::Labels => self.labelled(folder, names).await,
+            Detail::CustomMetadata => self.labelled(folder, names).await,
         }
     }
 
@@ -164,7 +164,7 @@ fn scanned(reply: &Reply, folder: &RemoteFolder, detail: Detail) -> Result<Entri
     }
     let metadata = |entry: ListedEntry| match detail {
         Detail::Names => CustomMetadata::new(),
-        Detail::Labels => entry.custom_metadata.unwrap_or_default(),
+        Detail::CustomMetadata => entry.custom_metadata.unwrap_or_default(),
     };
     Ok(key_info.into_iter().map(|(name, entry)| (folder.below(&name), metadata(entry))).collect())
 }

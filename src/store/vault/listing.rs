@@ -8,8 +8,8 @@ use super::reply::{self, Data, ListedEntry, Listing};
 use super::transport::{Outgoing, Reply};
 use super::{VaultClient, kv};
 use crate::domain::claim::CustomMetadata;
-use crate::domain::consent;
 use crate::domain::path::{Mount, RemotePath};
+use crate::domain::{consent, description};
 use crate::store::meter::Call;
 use crate::store::{Latest, StoreError};
 
@@ -88,14 +88,14 @@ pub fn listed(reply: &Reply, folder: &RemotePath) -> Result<HashMap<String, Late
 }
 
 fn latest(entry: &ListedEntry) -> Latest {
+    let none = CustomMetadata::new();
+    let custom_metadata = entry.custom_metadata.as_ref().unwrap_or(&none);
     Latest {
         version: entry.current_version,
         live: kv::is_live(entry.current_version, &entry.versions),
         created: kv::created(entry.current_version, &entry.versions),
-        consents: entry
-            .custom_metadata
-            .as_ref()
-            .map_or_else(|| consent::digest(&CustomMetadata::new()), consent::digest),
+        consents: consent::digest(custom_metadata),
+        metadata: description::digest(custom_metadata),
     }
 }
 
@@ -125,8 +125,9 @@ mod tests {
             }}}"#,
         )
         .unwrap();
-        let consents = consent::digest(&CustomMetadata::new());
-        let latest = |version, live| Some(Latest { version, live, created: None, consents });
+        let none = CustomMetadata::new();
+        let (consents, metadata) = (consent::digest(&none), description::digest(&none));
+        let latest = |version, live| Some(Latest { version, live, created: None, consents, metadata });
         let found = |path: &str| entries.get(&format!("platform-data/postgres/{path}")).copied();
         assert_eq!(entries.len(), 4);
         let created = "2020-01-02T00:00:00.5Z".parse().ok();

@@ -437,6 +437,23 @@ impl StoreClient for VaultClient {
         }
     }
 
+    async fn describe(&self, path: &RemotePath) -> Result<Entry, StoreError> {
+        self.confirm(&path.mount, Certainty::Known).await?;
+        let mut reply = self.authed(kv::read_metadata(path)?).await?;
+        if reply.status == StatusCode::NOT_FOUND {
+            // A missing entry is about to be believed.
+            self.confirm(&path.mount, Certainty::Fresh).await?;
+            reply = self.authed(kv::read_metadata(path)?).await?;
+        }
+        match reply.status {
+            status if status.is_success() => kv::described(&reply, path),
+            status => match self.judge(&reply, "read", &path.metadata_url(), &path.mount, 0) {
+                StoreError::Rejected { .. } if status == StatusCode::NOT_FOUND => Ok(Entry::absent()),
+                error => Err(error),
+            },
+        }
+    }
+
     async fn purge(&self, path: &RemotePath) -> Result<(), StoreError> {
         self.confirm(&path.mount, Certainty::Known).await?;
         self.demand(kv::purge(path)?, "purge", path).await.map(|_done| ())

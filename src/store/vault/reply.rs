@@ -48,6 +48,12 @@ pub struct Metadata {
     /// The version of the metadata; only OpenBao has it.
     #[serde(default)]
     pub current_metadata_version: Option<u64>,
+    /// When the entry was created, in RFC 3339.
+    #[serde(default)]
+    pub created_time: String,
+    /// A duration as Go spells it; `0s` is never.
+    #[serde(default)]
+    pub delete_version_after: String,
     #[serde(default)]
     pub custom_metadata: Option<BTreeMap<String, String>>,
     #[serde(default)]

@@ -1,0 +1,149 @@
+//! Consumers that read metadata, which changes at the same version.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+
+const AT: &str = "platform-data/redis/a";
+const SECOND: Duration = Duration::from_secs(1);
+
+fn team(name: &str) -> BTreeMap<String, Option<String>> {
+    BTreeMap::from([("team".to_owned(), Some(name.to_owned()))])
+}
+
+/// A path with a consumer of its metadata, and one of its data.
+struct Described {
+    feed: Arc<Feed>,
+    store: FakeStore,
+    metadata: (Name, Source),
+    data: (Name, Source),
+    wakeups: mpsc::UnboundedReceiver<Name>,
+}
+
+impl Described {
+    async fn new() -> Self {
+        let (feed, store) = (Feed::new(), FakeStore::new());
+        store.put(&path(AT), data("1"));
+        store.patch_metadata(&path(AT), &team("one")).await.unwrap();
+        let source = source(&store, AT).await;
+        let metadata = (consumer(0), Source { what: What::Metadata, ..source.clone() });
+        let described =
+            Described { wakeups: feed.wakeups().unwrap(), feed, store, metadata, data: (consumer(1), source) };
+        for (name, source) in [&described.metadata, &described.data] {
+            described.feed.subscribe(name, vec![source.clone()], Follow::Every(HOUR));
+            described.feed.read(name, source, Freshness::Shared).await.unwrap();
+        }
+        described
+    }
+
+    /// Whom something woke.
+    fn woken(&mut self) -> Vec<Name> {
+        let woken = drained(&mut self.wakeups);
+        for name in &woken {
+            assert!(self.feed.is_behind(name), "it is woken for something");
+        }
+        woken
+    }
+
+    /// The team that the consumer of metadata has read.
+    async fn read(&self) -> String {
+        let (name, source) = &self.metadata;
+        self.feed.is_behind(name);
+        let entry = self.feed.read(name, source, Freshness::Shared).await.unwrap();
+        entry.custom_metadata["team"].clone()
+    }
+}
+
+#[tokio::test]
+async fn what_a_push_changed_reaches_those_who_read_metadata_and_nobody_else() {
+    let mut described = Described::new().await;
+    described.store.patch_metadata(&path(AT), &team("two")).await.unwrap();
+    for address in [None, Some("https://elsewhere:8200")] {
+        let site = match address {
+            None => described.data.1.site(),
+            Some(address) => Site { address: address.into(), ..described.data.1.site() },
+        };
+        described.feed.announce(&site, Pushed::CustomMetadata);
+        assert_eq!(described.woken(), [described.metadata.0.clone()], "{address:?}");
+        assert_eq!(described.read().await, "two");
+        assert!(!described.feed.is_behind(&described.metadata.0));
+    }
+    assert!(!described.feed.is_behind(&described.data.0));
+}
+
+#[tokio::test]
+async fn a_push_of_another_version_reaches_those_who_read_metadata_too() {
+    let mut described = Described::new().await;
+    let version = described.store.put(&path(AT), data("2"));
+    described.feed.announce(&described.data.1.site(), Pushed::Version(version, None));
+    assert_eq!(described.woken().len(), 2);
+    let (name, source) = &described.metadata;
+    assert_eq!(described.feed.read(name, source, Freshness::Shared).await.unwrap().cas(), version);
+}
+
+#[tokio::test]
+async fn what_a_person_changed_is_found_by_the_next_check() {
+    let mut described = Described::new().await;
+    described.store.patch_metadata(&path(AT), &team("two")).await.unwrap();
+    described.feed.clone().check_all().await;
+    assert_eq!(described.woken(), [described.metadata.0.clone()]);
+    assert_eq!(described.read().await, "two");
+    described.feed.clone().check_all().await;
+    assert_eq!(described.woken(), [], "it has it");
+    // Claims and consents are not shown.
+    let consent = BTreeMap::from([(consent::key("other"), Some("{}".to_owned()))]);
+    described.store.patch_metadata(&path(AT), &consent).await.unwrap();
+    let (name, source) = described.metadata.clone();
+    described.feed.clone().check_all().await;
+    described.woken();
+    described.feed.read(&name, &source, Freshness::Shared).await.unwrap();
+    assert_eq!(described.store.count(Operation::Read), 1, "data is read by the consumer of data alone");
+}
+
+/// The standby shows the former metadata as if it were the present one.
+#[tokio::test]
+async fn a_standby_that_lags_is_asked_again_when_it_cannot_lag_any_more() {
+    let mut described = Described::new().await;
+    let lags = Arc::new(AtomicBool::new(true));
+    let still = lags.clone();
+    described.store.before_each(move |store, _| {
+        let name = if still.load(Ordering::Relaxed) { "one" } else { "two" };
+        store.put_metadata(&path(AT), BTreeMap::from([("team".to_owned(), name.to_owned())]));
+        None
+    });
+    described.feed.announce(&described.data.1.site(), Pushed::CustomMetadata);
+    assert_eq!(described.woken().len(), 1);
+    assert_eq!(described.read().await, "one");
+    lags.store(false, Ordering::Relaxed);
+    described.feed.clone().check_due(Instant::now() + 11 * SECOND, exactly).await;
+    assert_eq!(described.woken(), [described.metadata.0.clone()], "long before the interval ends");
+    assert_eq!(described.read().await, "two");
+}
+
+/// What a read that began before the announcement shows may be of before.
+#[tokio::test]
+async fn a_read_that_a_change_overtakes_is_repeated() {
+    let described = Described::new().await;
+    let (feed, site, mut announced) = (described.feed.clone(), described.data.1.site(), false);
+    described.store.after_each(move |store, request| {
+        if request.operation == Operation::Describe && !std::mem::replace(&mut announced, true) {
+            store.put_metadata(&path(AT), BTreeMap::from([("team".to_owned(), "two".to_owned())]));
+            feed.announce(&site, Pushed::CustomMetadata);
+        }
+    });
+    described.feed.announce(&described.data.1.site(), Pushed::CustomMetadata);
+    assert_eq!(described.read().await, "two");
+    assert!(!described.feed.is_behind(&described.metadata.0));
+}
+
+#[tokio::test]
+async fn another_reader_is_told_what_one_read_shows() {
+    let mut described = Described::new().await;
+    let (other, source) = (consumer(2), described.metadata.1.clone());
+    described.feed.subscribe(&other, vec![source.clone()], Follow::Every(HOUR));
+    described.feed.read(&other, &source, Freshness::Since(Instant::now())).await.unwrap();
+    described.store.patch_metadata(&path(AT), &team("two")).await.unwrap();
+    described.feed.read(&other, &source, Freshness::Since(Instant::now())).await.unwrap();
+    assert_eq!(described.woken(), [described.metadata.0.clone()]);
+    assert_eq!(described.read().await, "two");
+}
