@@ -289,8 +289,8 @@ pub struct RemoteRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = 64))]
     pub version: Option<String>,
-    /// Whether the secret's custom metadata is read instead of its data (Fetch) or not (None, the
-    /// default).
+    /// Whether the secret's metadata is read instead of its data (Fetch) or not (None, the default). It
+    /// is custom metadata, `created_time`, `current_version` and `delete_version_after`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata_policy: Option<MetadataPolicy>,
     /// How to replace characters that a key must not have.
@@ -311,7 +311,7 @@ pub enum MetadataPolicy {
     /// Data is read.
     #[default]
     None,
-    /// Custom metadata is read.
+    /// Metadata is read.
     Fetch,
 }
 

@@ -5,6 +5,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::domain::description::What;
+
 /// The maximum number of paths in a status. A resource with more shows the first ones, ordered by
 /// store and path.
 pub const MAX_PATHS: usize = 100;
@@ -133,7 +135,11 @@ pub struct PulledPath {
     /// so a lower number that was created later is no older version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<MicroTime>,
-    /// The properties that the target has from the path; empty means all. As many as a spec may name.
+    /// Whether the target has metadata of the path, and none of its properties.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub metadata: bool,
+    /// The properties that the target has from the path; empty means all, unless it has metadata. As
+    /// many as a spec may name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000), inner(length(max = 1024)))]
     pub properties: Vec<String>,
@@ -152,6 +158,22 @@ pub struct PulledPath {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub message: Option<String>,
+}
+
+impl PulledPath {
+    /// What of the path the target has.
+    pub fn what(&self) -> What {
+        if self.metadata { What::Metadata } else { What::Data }
+    }
+
+    /// Whether it is about this part of this path.
+    pub fn is(&self, store: &str, path: &str, what: What) -> bool {
+        self.store == store && self.path == path && self.what() == what
+    }
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 #[cfg(test)]

@@ -218,6 +218,12 @@ pub fn all(labels: &CustomMetadata) -> impl Iterator<Item = (&str, Consent)> {
     consents.map(|(property, text)| (property, serde_json::from_str(text).unwrap_or_default()))
 }
 
+/// The claimed properties without a consent, by what the keys of their claims say of them.
+pub fn unspoken(metadata: &CustomMetadata) -> impl Iterator<Item = &str> {
+    let claimed = claim::claims(metadata).map(|(property, _)| property);
+    claimed.filter(|property| !metadata.contains_key(&format!("{PREFIX}{property}")))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -24,7 +24,7 @@ pub enum What {
 }
 
 /// What the metadata says of an entry as a whole, beside its custom metadata.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// When the entry was created, as the server spells it; empty if it does not say so.
     pub created_time: String,
@@ -57,9 +57,10 @@ pub fn of(entry: &Entry) -> Entry {
     Entry { state, created: entry.created, custom_metadata: entry.custom_metadata.clone(), settings: None }
 }
 
-/// A digest of what of custom metadata is shown, which tells one state of it from another.
-pub fn digest(custom_metadata: &CustomMetadata) -> u64 {
+/// A digest of what is shown beside the version, which tells one state of it from another.
+pub fn digest(custom_metadata: &CustomMetadata, settings: &Settings) -> u64 {
     let mut hasher = DefaultHasher::new();
+    settings.hash(&mut hasher);
     shown(custom_metadata).for_each(|pair| pair.hash(&mut hasher));
     hasher.finish()
 }
@@ -114,15 +115,18 @@ mod tests {
     fn what_is_waypost_s_own_is_neither_shown_nor_a_change() {
         let ours = [(claim::claim_key("password"), "x".to_owned()), (consent::key("password"), "{}".to_owned())];
         let mut custom = CustomMetadata::from([("team".to_owned(), "billing".to_owned())]);
-        let before = digest(&custom);
+        let settings = Settings::default();
+        let before = digest(&custom, &settings);
         custom.extend(ours);
-        assert_eq!(digest(&custom), before);
+        assert_eq!(digest(&custom, &settings), before);
+        let expires = Settings { delete_version_after: "1h0m0s".into(), ..settings.clone() };
+        assert_ne!(digest(&custom, &expires), before);
         let described =
             of(&Entry { custom_metadata: custom.clone(), ..entry(EntryState::Deleted { version: 1 }, &[]) });
         let names: Vec<&str> = described.data().unwrap().keys().map(String::as_str).collect();
         assert_eq!(names, [CREATED_TIME, CURRENT_VERSION, DELETE_VERSION_AFTER, "team"]);
         assert_eq!(described.custom_metadata, custom, "consents still count");
         custom.insert("team".to_owned(), "payments".to_owned());
-        assert_ne!(digest(&custom), before);
+        assert_ne!(digest(&custom, &settings), before);
     }
 }

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::index::{Check, Due};
 use super::listing::{Folder, Listing, Plan};
 use super::{Feed, Seen, Source};
+use crate::domain::consent;
 use crate::domain::path::{LogicalPath, RemotePath};
-use crate::domain::{consent, description};
 use crate::store::error::Family;
 use crate::store::{Heads, Identity, Latest, Site, StoreError};
 
@@ -271,8 +271,7 @@ impl Feed {
                     (is_answered, is_decided) = (true, true);
                     let consents = head.custom_metadata.as_ref().map(consent::digest);
                     let seen = Seen { version: head.version, live: head.live, consents, created: head.created };
-                    let metadata = head.custom_metadata.as_ref().map(description::digest);
-                    let woken = self.index().checked(&site, identity, seen, metadata, begun, Instant::now());
+                    let woken = self.index().checked(&site, identity, seen, head.metadata, begun, Instant::now());
                     self.wake(woken);
                 }
                 Err(error) => {

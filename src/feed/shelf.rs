@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::index::{Index, Progress};
 use super::{Freshness, ReadError, ReadKey, Seen, Source, lock, schedule};
-use crate::domain::description::{self, What};
+use crate::domain::description;
 use crate::domain::object_name::Name;
 use crate::domain::remote::Entry;
 use crate::store::{StoreClient, StoreError};
@@ -181,8 +181,8 @@ impl Shelf {
             let entry = source.request().await.map_err(ReadError::Store)?;
             let seen = Seen::of(&entry);
             let progress = lock(index).judge(name, key, seen, confirmed, *begun, Instant::now());
-            if source.what == What::Metadata && progress != Progress::Behind {
-                let digest = description::digest(&entry.custom_metadata);
+            if let (Some(settings), false) = (&entry.settings, progress == Progress::Behind) {
+                let digest = description::digest(&entry.custom_metadata, settings);
                 lock(index).heed_metadata(&key.site, digest, *begun);
             }
             match (progress, pauses.next()) {

@@ -56,6 +56,7 @@ pub struct Read<'o> {
     pub mount: Option<&'o str>,
     /// The remote key, as written.
     pub key: &'o Node,
+    /// The property of the data, if one is named.
     pub property: Option<&'o str>,
 }
 
@@ -69,7 +70,9 @@ pub fn reads<'o>(object: &'o Object<'_>, stores: &'o Stores) -> Vec<Read<'o>> {
     let read = |(entry, reference): (&'o Node, &str)| {
         let remote = entry.get(reference)?;
         let mounts = mounts(object, spec, entry, stores);
-        let (key, property) = (remote.get("key")?, remote.text_at("property"));
+        let fetches = remote.text_at("metadataPolicy") == Some("Fetch");
+        let property = remote.text_at("property").filter(|_| !fetches);
+        let key = remote.get("key")?;
         Some(mounts.into_iter().map(move |mount| Read { mount, key, property }))
     };
     entries.filter_map(read).flatten().collect()

@@ -85,15 +85,19 @@ pub fn by_store(sought: Vec<Sought<'_>>, former: &BTreeMap<String, Live>) -> BTr
 /// A property is removed together with its owner's claim (RP4). If it is claimed but missing,
 /// somebody else removed it, and its owner restores it.
 pub fn of(desired: &Desired, wanted: &Wanted, snapshot: &Snapshot, target: &TargetState) -> Option<Presence> {
+    if wanted.from.what == What::Metadata {
+        // No push says that it gave up custom metadata.
+        let there = snapshot
+            .entry
+            .data()
+            .filter(|data| wanted.property.as_ref().is_none_or(|property| property::is_there(data, property)));
+        return there.map(|_| Presence::Live);
+    }
     let (EntryState::Live { data, .. }, Some(property)) = (&snapshot.entry.state, &wanted.property) else {
         return Some(snapshot.presence).filter(|_| !is_to_come(wanted, snapshot));
     };
     if property::is_there(data, property) {
         return Some(Presence::Live);
-    }
-    if wanted.from.what == What::Metadata {
-        // No push says that it gave up a label.
-        return None;
     }
     let was_taken = snapshot.before.as_ref().is_some_and(|before| before.properties.contains(property));
     let metadata = &snapshot.entry.custom_metadata;

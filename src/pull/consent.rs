@@ -14,9 +14,6 @@ use crate::domain::description::What;
 use crate::domain::property::{self, Reach};
 use crate::domain::remote::Entry;
 
-/// What of an entry is named where nobody may read its metadata.
-const METADATA: &str = "custom_metadata";
-
 /// The namespace that reads.
 #[derive(Clone, Debug, Default)]
 pub struct Consumer {
@@ -29,7 +26,11 @@ pub struct Consumer {
 /// Why a property may not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "{store}: {producer} does not let namespace {namespace} read property {property:?} of {path}: ask the producer to add it to that mapping's metadata.spec.consumers; the target {}",
+    "{store}: {producer} does not let namespace {namespace} read property {property:?} of {path}{}: ask the producer to add it to that mapping's metadata.spec.consumers; the target {}",
+    match what {
+        What::Data => "",
+        What::Metadata => ", so it may not read the metadata either",
+    },
     match on_withdrawal {
         OnWithdrawal::Retain => "is not updated, and keeps its data",
         OnWithdrawal::Delete => "is deleted, as the producer asks",
@@ -41,6 +42,8 @@ pub struct Denial {
     /// `mount/path`.
     pub path: String,
     pub property: String,
+    /// What of the path is wanted.
+    pub what: What,
     /// The resource's namespace.
     pub namespace: String,
     /// The producer, who can change that.
@@ -106,6 +109,7 @@ fn denials_of(desired: &Desired, wanted: &Wanted, snapshot: &Snapshot, consumer:
         path: snapshot.path.clone(),
         producer: claim::owner(metadata, &property).map_or("its producer".to_owned(), |owner| owner.to_string()),
         property,
+        what: wanted.from.what,
         namespace: desired.namespace.clone(),
         on_withdrawal,
     };
@@ -134,11 +138,8 @@ fn objections(wanted: &Wanted, entry: &Entry, namespace: &str, consumer: &Consum
     let told =
         || consent::all(metadata).filter_map(|(property, consent)| Some((property.to_owned(), spoken(consent)?)));
     if wanted.from.what == What::Metadata {
-        // It is of the whole entry, and no value that a producer takes back. Where nobody says who may
-        // read the entry, silence means what it does for a property.
-        let is_silent = consent::all(metadata).next().is_none() && entry.data().is_some();
-        let forbids = is_silent && consumer.silence == Silence::Forbids;
-        let objecting = told().map(|(property, _)| property).chain(forbids.then(|| METADATA.to_owned()));
+        // It is of the whole entry, and no value that a producer takes back.
+        let objecting = told().map(|(property, _)| property).chain(silenced(entry, consumer.silence));
         return objecting.map(|property| (property, OnWithdrawal::Retain)).collect();
     }
     match wanted.property.as_ref().map_or(Reach::All, |name| decisive(entry, name)) {
@@ -147,6 +148,20 @@ fn objections(wanted: &Wanted, entry: &Entry, namespace: &str, consumer: &Consum
             let there = entry.data().into_iter().flat_map(|data| data.keys().cloned());
             there.filter_map(judged).chain(told()).collect()
         }
+    }
+}
+
+/// The properties of which nobody says who may read them, if that forbids it: those of producers, or
+/// all of an entry that has none.
+fn silenced(entry: &Entry, silence: Silence) -> Vec<String> {
+    let metadata = &entry.custom_metadata;
+    if silence == Silence::Permits || entry.data().is_none() {
+        return Vec::new();
+    }
+    let unspoken: Vec<String> = consent::unspoken(metadata).map(str::to_owned).collect();
+    match unspoken.is_empty() && consent::all(metadata).next().is_none() {
+        true => vec!["*".to_owned()],
+        false => unspoken,
     }
 }
 

@@ -21,7 +21,6 @@ use super::wanted::{Into, Reference, Wanted};
 use crate::api::external_secret::NullBytePolicy;
 use crate::api::path_status::PulledPath;
 use crate::api::{ExternalSecret, StoreKind, StoreRef};
-use crate::domain::description::What;
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
 use crate::domain::property::Decoding;
@@ -111,7 +110,7 @@ fn held(path: &PulledPath) -> Option<impl Iterator<Item = Wanted>> {
     path.version?;
     let (kind, name) = path.store.split_once('/')?;
     let store = StoreRef { name: Some(name.to_owned()), kind: Some(StoreKind::from_word(kind)?) };
-    let from = Reference { store, key: path.path.clone(), version: None, what: What::Data };
+    let from = Reference { store, key: path.path.clone(), version: None, what: path.what() };
     let whole = path.properties.is_empty().then_some(None);
     let properties = path.properties.iter().cloned().map(Some).chain(whole);
     Some(properties.map(move |property| Wanted {

@@ -87,7 +87,7 @@ pub fn read_before(
     mount: Option<&str>,
     folder: &RemoteFolder,
 ) -> Vec<PulledPath> {
-    let of_status = status.iter().filter(|past| past.store == store).cloned();
+    let of_status = status.iter().filter(|past| past.store == store && !past.metadata).cloned();
     let of_origin = origin.iter().filter(|(of, _)| of == store);
     let of_origin =
         of_origin.map(|(store, path)| PulledPath { store: store.clone(), path: path.clone(), ..PulledPath::default() });

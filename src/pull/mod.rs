@@ -38,7 +38,7 @@ mod tests;
 mod unjudged;
 #[cfg(test)]
 mod unjudged_tests;
-mod versions;
+pub mod versions;
 pub mod wanted;
 #[cfg(test)]
 mod went_back_tests;

@@ -273,7 +273,7 @@ pub fn recall(feed: &Feed, desired: &Desired, located: &[Located], past: Past<'_
             continue;
         }
         let (store, path) = (super::plan::store_name(reference), source.path.to_string());
-        let of_path = past.paths.iter().filter(|past| past.store == store && past.path == path);
+        let of_path = past.paths.iter().filter(|past| past.is(&store, &path, source.what));
         let versions = of_path.filter_map(|past| {
             // Without the time, an entry that was created again would look like an older version.
             Some((u64::try_from(past.version?).ok()?, past.created_at.as_ref()?.0))
@@ -358,7 +358,7 @@ pub async fn read(
                 What::Metadata => Arc::new(description::of(entries.get(&place(located))?)),
             };
             let (store, path) = (super::plan::store_name(&located.reference), located.source.path.to_string());
-            let before = past.paths.iter().find(|before| before.store == store && before.path == path).cloned();
+            let before = past.paths.iter().find(|before| before.is(&store, &path, located.source.what)).cloned();
             let presence = presence(feed, &located.source, &entry, before.as_ref());
             let owned = past.owned(&store, &path);
             Some((located.reference.clone(), Snapshot { path, entry, presence, before, owned }))

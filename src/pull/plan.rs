@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::jiff::Timestamp;
-
 use super::absence;
 use super::consent::{self, Consumer};
 use super::desired::{Deletion, Desired, ImmutableTargets};
@@ -12,11 +10,12 @@ use super::found;
 use super::ownership::{Whose, check_owner, is_intact, whose};
 use super::refusal::Refusal;
 use super::removals::{only_left_over, removals};
-use super::versions::versions;
+use super::versions::{PathVersion, versions};
 use super::wanted::{Into, Reference, Wanted};
 use crate::api::external_secret::NullBytePolicy;
 use crate::api::path_status::PulledPath;
 use crate::api::{StoreRef, names};
+use crate::domain::description::What;
 use crate::domain::extract::ExtractFault;
 use crate::domain::fingerprint;
 use crate::domain::json_path::PathFault;
@@ -138,25 +137,6 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// Whether something is left out that the namespace may not read.
     pub leaves_out: bool,
-}
-
-/// One path that the target is rendered from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PathVersion {
-    /// `Kind/name` of the store.
-    pub store: String,
-    /// `mount/path`.
-    pub path: String,
-    /// The version; 0 if there is no data.
-    pub version: u64,
-    /// When the server created it, if that is known.
-    pub created: Option<Timestamp>,
-    /// Its state.
-    pub presence: Presence,
-    /// The properties that are used; empty means all.
-    pub properties: BTreeSet<String>,
-    /// Those that had an owner when they were last there.
-    pub owned: BTreeSet<String>,
 }
 
 /// Decides.
@@ -321,6 +301,9 @@ fn decoded(wanted: &Wanted, key: String, value: SecretBytes) -> Result<SecretByt
 fn not_found(wanted: &Wanted, snapshot: &Snapshot) -> Refusal {
     let (store, path) = (store_name(&wanted.from), snapshot.path.clone());
     match (&snapshot.entry.state, &wanted.property, wanted.from.version) {
+        (EntryState::Live { .. }, Some(name), _) if wanted.from.what == What::Metadata => {
+            Refusal::MetadataNotFound { store, path, name: name.clone() }
+        }
         (EntryState::Live { version, .. }, Some(property), _) => {
             Refusal::PropertyNotFound { store, path, version: *version, property: property.clone() }
         }

@@ -10,9 +10,10 @@ use parking_lot::{Mutex, MutexGuard};
 use super::apply::Applied;
 use super::desired::{Deletion, Desired};
 use super::inputs::{Identities, Inputs, Paths, Resource, Sessions, Texts};
-use super::plan::{PathVersion, Written};
+use super::plan::Written;
 use super::report::{Failure, Permission};
 use super::settle::Rendered;
+use super::versions::PathVersion;
 use crate::controller::watch::OwnWrites;
 use crate::domain::object_name::Name;
 

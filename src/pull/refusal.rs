@@ -34,6 +34,18 @@ pub enum Refusal {
         version: u64,
         property: String,
     },
+    /// The metadata does not have it.
+    #[error(
+        "{store}: the metadata of {path} has no {name:?}: set it as custom metadata, or correct the property of the spec"
+    )]
+    MetadataNotFound {
+        /// `Kind/name`.
+        store: String,
+        /// `mount/path`.
+        path: String,
+        /// Its name.
+        name: String,
+    },
     /// The latest version is deleted, which can be undone.
     #[error(
         "{store}: version {version} of {path} is deleted: push it again, undelete it (kv undelete -versions={version}), or, if a push emptied it, restore an earlier version (kv rollback)"
@@ -177,9 +189,10 @@ impl Refusal {
         match self {
             Refusal::PathNotFound { .. } | Refusal::VersionDeleted { .. } => Reason::PathNotFound,
             Refusal::Query { .. } => Reason::Unsupported,
-            Refusal::PropertyNotFound { .. } | Refusal::NoKeys | Refusal::NothingFound { .. } => {
-                Reason::PropertyNotFound
-            }
+            Refusal::PropertyNotFound { .. }
+            | Refusal::MetadataNotFound { .. }
+            | Refusal::NoKeys
+            | Refusal::NothingFound { .. } => Reason::PropertyNotFound,
             Refusal::NotPermitted(_) => Reason::NotPermitted,
             Refusal::Template(fault) if fault.is_missing() => Reason::SourceNotFound,
             Refusal::Template(_)
@@ -202,6 +215,7 @@ impl Refusal {
             Refusal::PathNotFound { .. }
             | Refusal::VersionDeleted { .. }
             | Refusal::PropertyNotFound { .. }
+            | Refusal::MetadataNotFound { .. }
             | Refusal::Query { .. }
             | Refusal::NoKeys
             | Refusal::NothingFound { .. }

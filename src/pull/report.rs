@@ -10,15 +10,17 @@ use super::bound::Halt;
 use super::desired::{Desired, Refresh, SpecError};
 use super::earlier::Holding;
 use super::observe::ObserveError;
-use super::plan::{PathVersion, Presence};
+use super::plan::Presence;
 use super::refusal::Refusal;
 use super::settled::is_frozen;
+use super::versions::PathVersion;
 use crate::api::ExternalSecret;
 use crate::api::condition::{self, Condition, ConditionStatus, READY, Reason};
 use crate::api::external_secret::{Binding, ExternalSecretStatus, RefreshPolicy};
 use crate::api::path_status::{MAX_PATHS, PathState, PulledPath};
 use crate::cluster::ClusterError;
 use crate::controller::report::{Report, Requeue, StatusChange, Verdict};
+use crate::domain::description::What;
 use crate::feed::ReadError;
 use crate::store::{StoreError, StoreRefusal};
 
@@ -398,6 +400,9 @@ fn message(desired: &Desired, reason: Reason, versions: &[PathVersion], warnings
     let sources: Vec<String> = versions
         .iter()
         .map(|path| match path.presence {
+            Presence::Live if path.what == What::Metadata => {
+                format!("metadata of {} at version {}", path.path, path.version)
+            }
             Presence::Live => format!("{} version {}", path.path, path.version),
             Presence::Removed | Presence::Missing => format!("{} (gone)", path.path),
         })
@@ -435,10 +440,12 @@ fn pulled(before: &[PulledPath], path: PathVersion, moment: &Moment) -> PulledPa
     let version = i64::try_from(path.version).ok().filter(|_| state == PathState::Synced);
     // As precise as the API server keeps it, or the status would differ from what is read back.
     let created = path.created.and_then(|at| Timestamp::from_microsecond(at.as_microsecond()).ok());
-    let old = before.iter().find(|old| old.store == path.store && old.path == path.path && old.version == version);
+    let is_same = |old: &&PulledPath| old.is(&path.store, &path.path, path.what) && old.version == version;
+    let old = before.iter().find(is_same);
     PulledPath {
         store: path.store,
         path: path.path,
+        metadata: path.what == What::Metadata,
         version,
         created_at: created.filter(|_| version.is_some()).map(MicroTime),
         properties: path.properties.into_iter().collect(),

@@ -8,9 +8,10 @@ use super::apply::Applied;
 use super::desired::{Desired, Refresh};
 use super::former;
 use super::inputs::Inputs;
-use super::plan::{PathVersion, Presence};
+use super::plan::Presence;
 use super::records::{Outcome, Record};
 use super::report::Failure;
+use super::versions::PathVersion;
 use crate::api::ExternalSecret;
 use crate::api::condition::{self, ConditionStatus, READY};
 use crate::api::path_status::MAX_PATHS;
@@ -99,8 +100,7 @@ pub(super) fn is_synced(
     let read = status.map(|status| status.paths.as_slice()).unwrap_or_default();
     // Other controllers' CRDs keep no paths, and ours the first ones.
     let is_cut_off = status.is_some() && (read.is_empty() || read.len() >= MAX_PATHS);
-    let had =
-        |path: &PathVersion| is_cut_off || read.iter().any(|read| read.store == path.store && read.path == path.path);
+    let had = |path: &PathVersion| is_cut_off || read.iter().any(|read| read.is(&path.store, &path.path, path.what));
     match (desired.refresh, applied) {
         (Refresh::Follow(_), _) => true,
         (Refresh::OnChange | Refresh::Once, Applied::Deleted | Applied::Absent) => false,

@@ -23,8 +23,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// The property of the data that is wanted; `None` is all of the data, or the metadata, which is of
-    /// all of it.
+    /// The property of the data that is wanted; `None` if that is all of the data, or the metadata.
     pub fn of_data(&self) -> Option<&String> {
         self.property.as_ref().filter(|_| self.from.what == What::Data)
     }

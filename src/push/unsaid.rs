@@ -23,8 +23,8 @@ impl<'a> Unsaid<'a> {
     /// What to announce of these changes of custom metadata.
     pub fn of(announce: Announce<'a>, changes: &MetadataChanges) -> Self {
         let changes_consents = changes.keys().any(|key| consent::is_consent(key)).then_some(Pushed::Consent);
-        let changes_labels = changes.keys().any(|key| !claim::is_ours(key)).then_some(Pushed::CustomMetadata);
-        Unsaid::new(announce, changes_consents.or(changes_labels).map(News::from))
+        let changes_others = changes.keys().any(|key| !claim::is_ours(key)).then_some(Pushed::CustomMetadata);
+        Unsaid::new(announce, changes_consents.or(changes_others).map(News::from))
     }
 
     /// Announces nothing: the request was not carried out.

@@ -244,6 +244,11 @@ impl FakeStore {
         self.content().stored(path).custom_metadata = metadata;
     }
 
+    /// Another writer's setting of the entry's `delete_version_after`.
+    pub fn expire_versions_after(&self, path: &RemotePath, duration: &str) {
+        self.content().stored(path).delete_version_after = Some(duration.to_owned());
+    }
+
     /// Another writer's soft delete of the latest version.
     pub fn soft_delete(&self, path: &RemotePath) {
         if let Some(latest) = self.content().stored(path).versions.last_mut() {
@@ -383,6 +388,11 @@ impl Content {
         Entry { state, created, custom_metadata: stored.custom_metadata.clone(), settings: None }
     }
 
+    fn head(&self, path: &RemotePath, sight: Sight) -> Head {
+        let stored = self.entries.get(path).filter(|_| sight == Sight::All);
+        Head { metadata: stored.map(|stored| stored.head().metadata), ..Head::of(self.seen(path, None, sight)) }
+    }
+
     fn described(&self, path: &RemotePath) -> Entry {
         let entry = self.entry(path, None);
         let Some(stored) = self.entries.get(path) else { return entry };
@@ -469,7 +479,7 @@ impl StoreClient for FakeStore {
         if self.world.hangs.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
-        self.serve(Operation::Head, path, |content| Ok(Head::of(content.seen(path, None, self.sight)))).await
+        self.serve(Operation::Head, path, |content| Ok(content.head(path, self.sight))).await
     }
 
     async fn heads(&self, folder: &RemotePath, limit: usize) -> Result<Heads, StoreError> {

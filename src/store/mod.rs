@@ -119,10 +119,14 @@ pub struct Head {
     pub created: Option<Timestamp>,
     /// The entry's custom metadata; `None` if this login may not see it.
     pub custom_metadata: Option<BTreeMap<String, String>>,
+    /// A digest of what consumers may read of the metadata
+    /// ([`description::digest`](crate::domain::description::digest)); `None` if this login may not see
+    /// it.
+    pub metadata: Option<u64>,
 }
 
 impl Head {
-    /// What a read of the data shows of it.
+    /// What a read of the data shows of it; without the digest.
     pub fn of(entry: Entry) -> Self {
         let (version, live, created) = (entry.cas(), entry.data().is_some(), entry.created);
         let (exists, custom_metadata) = match entry.state {
@@ -132,7 +136,7 @@ impl Head {
                 (true, Some(entry.custom_metadata))
             }
         };
-        Head { exists, version, live, created, custom_metadata }
+        Head { exists, version, live, created, custom_metadata, metadata: None }
     }
 }
 
@@ -160,7 +164,7 @@ pub struct Latest {
     /// A digest of the entry's consents ([`crate::domain::consent::digest`]).
     pub consents: u64,
     /// A digest of what consumers may read of the metadata
-    /// ([`crate::domain::description::digest`]).
+    /// ([`description::digest`](crate::domain::description::digest)).
     pub metadata: u64,
 }
 
@@ -290,9 +294,8 @@ pub trait StoreClient: Send + Sync {
     /// the login may not see it.
     async fn metadata(&self, path: &RemotePath) -> Result<Option<Metadata>, StoreError>;
 
-    /// Reads only the metadata of an entry that is to be shown ([`crate::domain::description`]): the
-    /// entry with its settings, without properties. [`StoreError::Forbidden`] if the login may not see
-    /// it.
+    /// Reads only the metadata: the entry with its settings and without properties, as
+    /// [`crate::domain::description`] needs it. [`StoreError::Forbidden`] if the login may not see it.
     async fn describe(&self, path: &RemotePath) -> Result<Entry, StoreError>;
 
     /// Removes the whole entry, with every version and its metadata, whatever its state: no server

@@ -33,7 +33,7 @@ async fn custom_metadata_and_the_version_of_a_path_reach_the_target_at_once() ->
     stage.secret(&stage.producer, "source", &[("password", "one")]).await?;
     push(&stage, of_team("billing")).await?;
     let data = [fetched(&stage, "team", "team"), fetched(&stage, "version", "current_version")];
-    stage.pull("metadata", &[], json!({ "data": data })).await?;
+    stage.pull("metadata", &[], json!({ "data": data, "target": { "deletionPolicy": "Delete" } })).await?;
     stage.holds(&stage.consumer, "metadata", &[("team", "billing"), ("version", "1")]).await?;
 
     push(&stage, of_team("payments")).await?;
@@ -51,8 +51,19 @@ async fn custom_metadata_and_the_version_of_a_path_reach_the_target_at_once() ->
     // The values are gone, and the metadata is there until somebody purges the entry.
     stage.delete::<PushSecret>(&stage.producer, "push").await?;
     stage.vault.delete_latest("secret", &stage.path()).await?;
-    stage.holds(&stage.consumer, "metadata", &[("team", "payments"), ("version", "2")]).await?;
-    Ok(())
+    let kept = [("team", "payments"), ("version", "2")];
+    stage.holds(&stage.consumer, "metadata", &kept).await?;
+    stage.vault.delete_metadata("secret", &stage.path()).await?;
+    stage
+        .pull(
+            "metadata",
+            &[],
+            json!({ "data": data, "refreshInterval": "1s", "target": { "deletionPolicy": "Delete" } }),
+        )
+        .await?;
+    let told = stage.ready::<ExternalSecret>(&stage.consumer, "metadata", "False", "PathNotFound").await?;
+    ensure!(told.contains("keeps its data"), "{told}");
+    stage.holds(&stage.consumer, "metadata", &kept).await.map(drop)
 }
 
 #[tokio::test]
@@ -62,8 +73,14 @@ async fn what_a_person_changes_reaches_the_target_within_the_interval() -> anyho
     stage.vault.write_custom_metadata("secret", &stage.path(), &json!({ "team": "billing" })).await?;
     stage.pull("metadata", &[], json!({ "data": [fetched(&stage, "team", "team")], "refreshInterval": "1s" })).await?;
     stage.holds(&stage.consumer, "metadata", &[("team", "billing")]).await?;
+    let expiry = json!({ "data": [fetched(&stage, "expiry", "delete_version_after")], "refreshInterval": "1s" });
+    stage.pull("expiry", &[], expiry).await?;
+    stage.holds(&stage.consumer, "expiry", &[("expiry", "0s")]).await?;
     stage.vault.write_custom_metadata("secret", &stage.path(), &json!({ "team": "payments" })).await?;
     stage.holds(&stage.consumer, "metadata", &[("team", "payments")]).await?;
+
+    stage.vault.post(&format!("secret/metadata/{}", stage.path()), &json!({ "delete_version_after": "1h" })).await?;
+    stage.holds(&stage.consumer, "expiry", &[("expiry", "1h0m0s")]).await?;
 
     stage.vault.write_custom_metadata("secret", &stage.path(), &json!({ "owner": "somebody" })).await?;
     let told = stage.ready::<ExternalSecret>(&stage.consumer, "metadata", "False", "PropertyNotFound").await?;

@@ -8,6 +8,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use waypost::api::PushSecret;
 use waypost_e2e::lab::Lab;
+use waypost_e2e::turns::heavy;
 use waypost_e2e::wait;
 
 use crate::stage::{LATER, SOON, Stage, mapping};
@@ -266,6 +267,7 @@ async fn a_config_map_is_a_source_like_any_other() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn i9_more_sources_than_the_bound_are_refused_by_their_count_and_nothing_is_lost() -> anyhow::Result<()> {
+    let _turn = heavy().await?;
     let stage = Stage::new("manysources").await?;
     stage.labelled("orders", json!({ PUBLISHED: "yes" }), "one").await?;
     stage.push_labelled(BY_NAME, json!({})).await?;

@@ -255,7 +255,7 @@ impl Stage {
             bail!("its condition is {ready}")
         })
         .await;
-        result.with_context(|| self.log_end(name))
+        self.explained(result, name)
     }
 
     /// Waits until a Secret holds exactly this data.
@@ -284,7 +284,7 @@ impl Stage {
             bail!("it holds {:?}, or other values", keys.keys())
         })
         .await;
-        result.with_context(|| self.log_end(&self.word))
+        self.explained(result, &self.word)
     }
 
     /// The words of the Event that names what a PushSecret left in a store.
@@ -310,11 +310,16 @@ impl Stage {
         Ok(metadata.and_then(|metadata| metadata["current_version"].as_u64()).unwrap_or(0))
     }
 
-    /// What the controller's log says last of a word, for the context of a failure.
-    pub fn log_end(&self, word: &str) -> String {
-        let log = self.controller.log().unwrap_or_default();
-        let lines: Vec<&str> = log.lines().filter(|line| line.contains(word)).collect();
-        format!("the controller's log ends with\n{}", lines[lines.len().saturating_sub(15)..].join("\n"))
+    /// A failure with what the controller's log says last of this stage and a word. What was waited for
+    /// comes first: whoever cuts the text off leaves that.
+    pub fn explained<T>(&self, result: anyhow::Result<T>, word: &str) -> anyhow::Result<T> {
+        result.map_err(|failure| {
+            let log = self.controller.log().unwrap_or_default();
+            let lines: Vec<&str> =
+                log.lines().filter(|line| line.contains(&self.word) && line.contains(word)).collect();
+            let last = lines[lines.len().saturating_sub(15)..].join("\n");
+            anyhow::anyhow!("{failure:#}\nthe controller's log ends with\n{last}")
+        })
     }
 }
 

@@ -168,7 +168,7 @@ async fn contract(store: &dyn StoreClient) {
     }
 }
 
-/// The metadata alone, with settings and labels, whatever became of the versions.
+/// The metadata alone, whatever became of the versions.
 async fn describes(store: &dyn StoreClient, path: &RemotePath) {
     let entry = store.describe(path).await.unwrap();
     assert!(matches!(entry.state, EntryState::Deleted { version: 3 }) && entry.created.is_some());

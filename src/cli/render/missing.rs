@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::samples::Samples;
+use super::samples::{self, Samples};
 use crate::manifest::{Located, Object, Problem, span_of};
 use crate::pull::desired::Desired;
 
@@ -24,7 +24,7 @@ pub fn paths(object: &Object<'_>, desired: &Desired, samples: &Samples, lacking:
 fn advice(desired: &Desired, samples: &Samples, lacking: &[(String, String)]) -> String {
     let mut wanted: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (_, key) in lacking {
-        let of_key = desired.entries.iter().filter(|wanted| wanted.from.key == *key);
+        let of_key = desired.entries.iter().filter(|wanted| samples::key_of(&wanted.from) == *key);
         let names = of_key.map(|wanted| wanted.property.as_deref().unwrap_or("some-property"));
         wanted.entry(key).or_default().extend(names);
     }

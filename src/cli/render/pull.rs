@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::content::{Beside, Content, Made, Part};
 use super::world::{Values, World};
-use super::{missing, texts};
+use super::{missing, samples, texts};
 use crate::api::{ExternalSecret, StoreRef};
 use crate::cli::lint;
 use crate::domain::convention::Severity;
+use crate::domain::description::What;
 use crate::domain::folder::RemoteFolder;
 use crate::domain::path::{PathError, RemotePath};
 use crate::domain::remote::Entry;
@@ -171,7 +172,7 @@ async fn snapshots(
         let key = format!("{}.key", field(desired, index));
         match read(desired, from, world).await {
             Ok(Some(snapshot)) => snapshots.push((from.clone(), snapshot)),
-            Ok(None) => lacking.push((key, from.key.clone())),
+            Ok(None) => lacking.push((key, samples::key_of(from))),
             Err(cause) => {
                 let span = span_of(&object.node, &key);
                 problems.push(object.located(Problem::error("value", span, format!("{key}: {cause}"), None)));
@@ -188,7 +189,7 @@ async fn snapshots(
 async fn read(desired: &Desired, from: &Reference, world: &World<'_>) -> Result<Option<Snapshot>, String> {
     let (mount, path) = place(desired, from, world).map_err(|error| error.to_string())?;
     let entry = match &world.values {
-        Values::Samples(samples) => samples.entry(mount, &path),
+        Values::Samples(samples) => samples.entry(mount, &path, from.what),
         Values::Live(servers) => {
             let entry = servers.entry(&path, from.version, from.what).await;
             Some(Arc::new(entry.map_err(|error| servers.in_its_words(&error))?))
@@ -278,14 +279,19 @@ fn refused(object: &Object<'_>, desired: &Desired, world: &World<'_>, refusal: &
     {
         return template_fault(object, &rule, &fault.field, cause);
     }
-    if let (Refusal::PropertyNotFound { path, property, .. }, Values::Samples(samples)) = (refusal, &world.values) {
+    if let (
+        Refusal::PropertyNotFound { path, property, .. } | Refusal::MetadataNotFound { path, name: property, .. },
+        Values::Samples(samples),
+    ) = (refusal, &world.values)
+    {
         let is_it = |wanted: &&Wanted| {
             let leads = place(desired, &wanted.from, world).is_ok_and(|(_, place)| place.to_string() == *path);
-            leads && wanted.property.as_ref() == Some(property)
+            let what = if matches!(refusal, Refusal::MetadataNotFound { .. }) { What::Metadata } else { What::Data };
+            leads && wanted.from.what == what && wanted.property.as_ref() == Some(property)
         };
         let names = desired.entries.iter().find(is_it).and_then(|wanted| {
             let (mount, path) = place(desired, &wanted.from, world).ok()?;
-            let entry = samples.entry(mount, &path)?;
+            let entry = samples.entry(mount, &path, wanted.from.what)?;
             Some(entry.data()?.keys().cloned().collect::<Vec<_>>())
         });
         let index = desired.entries.iter().position(|wanted| is_it(&wanted)).unwrap_or_default();
@@ -304,7 +310,9 @@ fn refused(object: &Object<'_>, desired: &Desired, world: &World<'_>, refusal: &
         Refusal::Template(fault) => Some(fault.field.clone()),
         Refusal::Keys { field, .. } | Refusal::NothingFound { field, .. } => Some(field.clone()),
         Refusal::Undecodable { key } | Refusal::NullByte { key } => of_key(key),
-        Refusal::PropertyNotFound { property, .. } | Refusal::Query { property, .. } => of_property(property),
+        Refusal::PropertyNotFound { property, .. }
+        | Refusal::MetadataNotFound { name: property, .. }
+        | Refusal::Query { property, .. } => of_property(property),
         Refusal::PathNotFound { .. }
         | Refusal::VersionDeleted { .. }
         | Refusal::NoKeys

@@ -8,15 +8,19 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::domain::claim::CustomMetadata;
+use crate::domain::description::What;
 use crate::domain::folder::RemoteFolder;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteData, RemoteValue};
 use crate::manifest::{self, Entry as Field, Located, Node, Problem, ReadError, Source, Value};
+use crate::pull::wanted::Reference;
 use crate::store::Entries;
 
 /// How a file of sample values looks.
 const SHAPE: &str =
     "write a map from each remote key to its properties, such as:\n  team/db: {username: app, password: secret}";
+/// What a key begins with whose values are metadata.
+const METADATA: &str = "metadata:";
 
 /// The sample values of a run. They have no `Debug`: somebody may try real ones.
 pub struct Samples {
@@ -70,15 +74,19 @@ impl Samples {
         Ok(Samples { source: Some(source), samples })
     }
 
-    /// What stands at a path of a store with this mount, however its key is spelled.
-    pub fn entry(&self, mount: Option<&str>, path: &RemotePath) -> Option<Arc<Entry>> {
-        let is_there = |sample: &&Sample| RemotePath::parse_read(mount, &sample.key).is_ok_and(|key| key == *path);
+    /// What is read of a path of a store with this mount, however its key is spelled.
+    pub fn entry(&self, mount: Option<&str>, path: &RemotePath, what: What) -> Option<Arc<Entry>> {
+        let is_there = |sample: &&Sample| {
+            let (of, key) = parted(&sample.key);
+            of == what && RemotePath::parse_read(mount, key).is_ok_and(|key| key == *path)
+        };
         self.samples.iter().rev().find(is_there).map(|sample| sample.entry.clone())
     }
 
     /// The samples below a folder. Each has these labels, since samples say nothing of theirs.
     pub fn below(&self, mount: Option<&str>, folder: &RemoteFolder, labels: &CustomMetadata) -> Entries {
-        let paths = self.samples.iter().filter_map(|sample| RemotePath::parse_read(mount, &sample.key).ok());
+        let values = self.samples.iter().filter(|sample| parted(&sample.key).0 == What::Data);
+        let paths = values.filter_map(|sample| RemotePath::parse_read(mount, &sample.key).ok());
         paths.filter(|path| folder.has(path)).map(|path| (path.path.to_string(), labels.clone())).collect()
     }
 
@@ -91,6 +99,19 @@ impl Samples {
     pub fn file(&self) -> Option<&str> {
         self.source.as_ref().map(|source| source.name.as_str())
     }
+}
+
+/// The key of the sample values for a reference.
+pub fn key_of(from: &Reference) -> String {
+    match from.what {
+        What::Data => from.key.clone(),
+        What::Metadata => format!("{METADATA}{}", from.key),
+    }
+}
+
+/// What a key of sample values is about, and the key of the path.
+fn parted(key: &str) -> (What, &str) {
+    key.strip_prefix(METADATA).map_or((What::Data, key), |key| (What::Metadata, key))
 }
 
 fn fields<'n>(source: &Source, node: &'n Node, what: &str) -> Result<&'n [Field], NoSamples> {
@@ -162,7 +183,7 @@ mod tests {
     #[test]
     fn values_are_those_that_a_store_would_have() {
         let text = "a/b:\n  n: 12345678901234567890\n  f: 1.50\n  z: 007\n  y: yes\n  t: true\n  q: \"1\"\n  none:\n  o: {x: [1, on]}\n";
-        let entry = samples(text).unwrap().entry(Some("secret"), &path("a/b")).unwrap();
+        let entry = samples(text).unwrap().entry(Some("secret"), &path("a/b"), What::Data).unwrap();
         let shown = |name: &str| entry.data().unwrap()[name].expose_json().to_owned();
         let all = ["n", "f", "z", "y", "t", "q", "none", "o"].map(shown);
         let expected =
@@ -174,10 +195,10 @@ mod tests {
     fn a_key_is_found_however_it_is_spelled_and_the_last_one_counts() {
         let samples = samples("secret/data/a/b: {x: 1}\n---\na/b: {x: 2}\nc/d: {}\n").unwrap();
         for spelled in ["a/b", "secret/a/b", "secret/data/a/b"] {
-            let entry = samples.entry(Some("secret"), &path(spelled)).unwrap();
+            let entry = samples.entry(Some("secret"), &path(spelled), What::Data).unwrap();
             assert_eq!(entry.data().unwrap()["x"].expose_json(), "2", "{spelled}");
         }
-        assert!(samples.entry(Some("secret"), &path("a/x")).is_none());
+        assert!(samples.entry(Some("secret"), &path("a/x"), What::Data).is_none());
         assert_eq!(samples.nearest("a/bb").as_deref(), Some("a/b"));
     }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::store::fake::Sight;
 
 const AT: &str = "platform-data/redis/a";
 const SECOND: Duration = Duration::from_secs(1);
@@ -145,5 +146,54 @@ async fn another_reader_is_told_what_one_read_shows() {
     described.store.patch_metadata(&path(AT), &team("two")).await.unwrap();
     described.feed.read(&other, &source, Freshness::Since(Instant::now())).await.unwrap();
     assert_eq!(described.woken(), [described.metadata.0.clone()]);
+    assert_eq!(described.read().await, "two");
+}
+
+#[tokio::test]
+async fn a_setting_that_a_person_changed_is_found_by_the_next_check_too() {
+    let mut described = Described::new().await;
+    described.store.expire_versions_after(&path(AT), "1h0m0s");
+    described.feed.clone().check_all().await;
+    assert_eq!(described.woken(), [described.metadata.0.clone()]);
+    let (name, source) = &described.metadata;
+    let entry = described.feed.read(name, source, Freshness::Shared).await.unwrap();
+    assert_eq!(entry.settings.as_ref().unwrap().delete_version_after, "1h0m0s");
+    described.feed.clone().check_all().await;
+    assert_eq!(described.woken(), [], "it has it");
+}
+
+/// A login that may not see metadata checks the path as well. It shows nothing of it, and is no news.
+#[tokio::test]
+async fn a_check_by_a_login_that_sees_data_alone_says_nothing_of_metadata() {
+    let mut described = Described::new().await;
+    let blind = described.store.with_identity("blind").with_sight(Sight::DataAlone);
+    let source = Source { client: Arc::new(blind), ..described.data.1.clone() };
+    described.feed.subscribe(&consumer(3), vec![source.clone()], Follow::Every(HOUR));
+    described.feed.read(&consumer(3), &source, Freshness::Shared).await.unwrap();
+    for _ in 0..3 {
+        described.feed.clone().check_all().await;
+    }
+    assert_eq!(described.woken(), []);
+}
+
+/// A check shows what a person changed, and the read that it causes is answered by a standby that
+/// lags. No push announced anything, and the interval is an hour.
+#[tokio::test]
+async fn what_a_standby_hid_after_a_persons_change_is_read_when_none_can_lag_any_more() {
+    let mut described = Described::new().await;
+    described.store.before_each(|store, request| {
+        let name = if request.operation == Operation::Head { "two" } else { "one" };
+        store.put_metadata(&path(AT), BTreeMap::from([("team".to_owned(), name.to_owned())]));
+        None
+    });
+    described.feed.clone().check_all().await;
+    assert_eq!(described.woken(), [described.metadata.0.clone()]);
+    assert_eq!(described.read().await, "one");
+    described.store.before_each(|store, _| {
+        store.put_metadata(&path(AT), BTreeMap::from([("team".to_owned(), "two".to_owned())]));
+        None
+    });
+    described.feed.clone().check_due(Instant::now() + 11 * SECOND, exactly).await;
+    assert_eq!(described.woken(), [described.metadata.0.clone()], "long before the interval ends");
     assert_eq!(described.read().await, "two");
 }

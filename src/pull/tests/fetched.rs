@@ -113,7 +113,59 @@ fn i4_metadata_is_read_by_those_whom_every_consent_permits() {
     let team = consent("user", r#"{"namespaces":["team"]}"#);
     assert_eq!(refused(&[], Silence::Permits), None);
     assert_eq!(refused(std::slice::from_ref(&team), Silence::Forbids), None);
-    let told = refused(&[team, consent("password", r#"{"onWithdrawal":"Delete"}"#)], Silence::Permits).unwrap();
+    let told = refused(&[team.clone(), consent("password", r#"{"onWithdrawal":"Delete"}"#)], Silence::Permits).unwrap();
     assert!(told.contains("read property \"password\"") && told.contains("keeps its data"), "{told}");
     assert!(refused(&[], Silence::Forbids).is_some());
+    let claimed = |property: &str| (claim::claim_key(property), "its owner".to_owned());
+    assert_eq!(refused(&[team.clone(), claimed("user")], Silence::Forbids), None);
+    let told = refused(&[team, claimed("user"), claimed("password")], Silence::Forbids).unwrap();
+    assert!(told.contains("property \"password\"") && told.contains("so it may not read the metadata"), "{told}");
+}
+
+/// It is gone with the whole entry, and is no value that a push could have removed.
+#[test]
+fn an_entry_that_is_gone_takes_no_metadata_from_a_target() {
+    for presence in [Presence::Missing, Presence::Removed] {
+        let desired = fetching("team", "Delete");
+        let standing = standing(&super::desired(spec()), live_entry(1, ONE));
+        let mut observed = reading(&desired, EntryState::Absent, custom(&[]), TargetState::Present(standing));
+        observed.snapshots[0].1.presence = presence;
+        let sought = super::super::absence::find(&desired, &observed.snapshots, &observed.target);
+        assert!(!sought.iter().any(|sought| sought.is_missing()), "it counts for no bound");
+        let refusal = plan(&desired, observed).err().unwrap();
+        assert_eq!((refusal.reason(), refusal.keeps_data()), (Reason::PathNotFound, true), "{presence:?}");
+    }
+}
+
+/// An edit of the spec is judged by what the status says of the target.
+#[test]
+fn the_status_tells_metadata_from_the_data_of_one_path() {
+    let mut spec = spec();
+    let fetched =
+        json!({ "secretKey": "team", "remoteRef": { "key": KEY, "property": "team", "metadataPolicy": "Fetch" } });
+    spec["data"].as_array_mut().unwrap().push(fetched);
+    let both = desired(spec.clone());
+    let mut observed = observed(&both, live_entry(3, ONE), TargetState::Absent);
+    let mut described =
+        reading(&both, EntryState::Deleted { version: 3 }, custom(&[("team", "a")]), TargetState::Absent);
+    described.snapshots[0].0 = both.entries[1].from.clone();
+    observed.snapshots.append(&mut described.snapshots);
+    let planned = plan(&both, observed).unwrap();
+    let Step::Create(target) = planned.step else { panic!("an absent target is created") };
+    let applied = Applied::Wrote(written(&target, Stamp { uid: "s".into(), resource_version: "1".into() }));
+    let synced = Synced::Done { applied, versions: planned.versions, warnings: Vec::new(), is_synced: true };
+    let mut object = object(spec);
+    let Report::Verdict { status, verdict, .. } = report(&object, &both, Ok(synced), &moment(1)) else {
+        panic!("a sync has a verdict");
+    };
+    let both_parts = "secret/platform-data/redis/db version 3, metadata of secret/platform-data/redis/db at version 3";
+    assert!(verdict.message.contains(both_parts), "{}", verdict.message);
+    let status = status.after;
+    let told: Vec<(bool, Vec<String>)> =
+        status.paths.iter().map(|path| (path.metadata, path.properties.clone())).collect();
+    assert_eq!(told, [(false, vec!["password".to_owned()]), (true, vec![])]);
+    object.status = Some(status);
+    let earlier = super::super::earlier::spec(&object).unwrap();
+    let wanted: Vec<_> = earlier.entries.iter().map(|wanted| (wanted.from.what, wanted.property.clone())).collect();
+    assert_eq!(wanted, [(What::Data, Some("password".to_owned())), (What::Metadata, None)]);
 }

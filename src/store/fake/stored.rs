@@ -23,6 +23,7 @@ pub(super) struct Stored {
     /// The destroyed versions.
     pub(super) destroyed: BTreeSet<u64>,
     pub(super) custom_metadata: BTreeMap<String, String>,
+    pub(super) delete_version_after: Option<String>,
 }
 
 impl Stored {
@@ -33,7 +34,8 @@ impl Stored {
     pub(super) fn head(&self) -> Latest {
         let version = self.latest();
         let (live, created) = (self.at(version).is_some(), self.created_at(version));
-        let (consents, metadata) = (consent::digest(&self.custom_metadata), description::digest(&self.custom_metadata));
+        let consents = consent::digest(&self.custom_metadata);
+        let metadata = description::digest(&self.custom_metadata, &self.settings());
         Latest { version, live, created, consents, metadata }
     }
 
@@ -44,8 +46,9 @@ impl Stored {
     }
 
     pub(super) fn settings(&self) -> Settings {
-        let created = self.created_at(1).unwrap_or_default();
-        Settings { created_time: created.to_string(), delete_version_after: "0s".into() }
+        let created_time = self.created_at(1).unwrap_or_default().to_string();
+        let delete_version_after = self.delete_version_after.clone().unwrap_or_else(|| "0s".to_owned());
+        Settings { created_time, delete_version_after }
     }
 
     pub(super) fn at(&self, version: u64) -> Option<&RemoteData> {

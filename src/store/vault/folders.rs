@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::answers::Certainty;
 use super::listing::{self, Scanned};
-use super::reply::{self, Data, ListedEntry, Listing, Names};
+use super::reply::{self, Data, Listing, Metadata, Names};
 use super::transport::{Outgoing, Reply, largest};
 use super::{VaultClient, kv};
 use crate::domain::claim::CustomMetadata;
@@ -162,7 +162,7 @@ fn scanned(reply: &Reply, folder: &RemoteFolder, detail: Detail) -> Result<Entri
     if key_info.len() > MOST_ENTRIES {
         return Err(too_large(folder, MOST_ENTRIES, "entries"));
     }
-    let metadata = |entry: ListedEntry| match detail {
+    let metadata = |entry: Metadata| match detail {
         Detail::Names => CustomMetadata::new(),
         Detail::CustomMetadata => entry.custom_metadata.unwrap_or_default(),
     };

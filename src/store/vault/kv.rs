@@ -14,7 +14,6 @@ use zeroize::Zeroizing;
 use super::auth::outgoing;
 use super::reply::{self, Data, Metadata, Version, VersionMetadata, VersionState};
 use super::transport::{Outgoing, Payload, Reply, largest};
-use crate::domain::description::Settings;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteData, RemoteValue};
 use crate::store::meter::Call;
@@ -129,8 +128,9 @@ pub fn head(reply: &Reply, path: &RemotePath) -> Result<Head, StoreError> {
     let metadata = metadata(reply, path)?;
     let live = is_live(metadata.current_version, &metadata.versions);
     let created = created(metadata.current_version, &metadata.versions);
+    let (version, digest) = (metadata.current_version, metadata.digest());
     let custom_metadata = Some(metadata.custom_metadata.unwrap_or_default());
-    Ok(Head { exists: true, version: metadata.current_version, live, created, custom_metadata })
+    Ok(Head { exists: true, version, live, created, custom_metadata, metadata: Some(digest) })
 }
 
 /// Parses a successful reply to [`read_metadata`].
@@ -163,8 +163,9 @@ pub fn without_data(reply: &Reply, path: &RemotePath, asked: Option<u64>) -> Res
 
 /// Parses a successful reply to [`read_metadata`] into an entry with settings and without properties.
 pub fn described(reply: &Reply, path: &RemotePath) -> Result<Entry, StoreError> {
-    let Metadata { current_version: version, custom_metadata, versions, created_time, delete_version_after, .. } =
-        metadata(reply, path)?;
+    let metadata = metadata(reply, path)?;
+    let settings = metadata.settings();
+    let Metadata { current_version: version, custom_metadata, versions, .. } = metadata;
     let state = match version {
         0 => EntryState::Empty,
         version if is_live(version, &versions) => EntryState::Live { version, data: RemoteData::new() },
@@ -174,7 +175,7 @@ pub fn described(reply: &Reply, path: &RemotePath) -> Result<Entry, StoreError> 
         state,
         created: created(version, &versions),
         custom_metadata: custom_metadata.unwrap_or_default(),
-        settings: Some(Box::new(Settings { created_time, delete_version_after })),
+        settings: Some(Box::new(settings)),
     })
 }
 

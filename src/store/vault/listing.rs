@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use reqwest::{Method, StatusCode};
 
-use super::reply::{self, Data, ListedEntry, Listing};
+use super::reply::{self, Data, Listing, Metadata};
 use super::transport::{Outgoing, Reply};
 use super::{VaultClient, kv};
 use crate::domain::claim::CustomMetadata;
+use crate::domain::consent;
 use crate::domain::path::{Mount, RemotePath};
-use crate::domain::{consent, description};
 use crate::store::meter::Call;
 use crate::store::{Latest, StoreError};
 
@@ -87,7 +87,7 @@ pub fn listed(reply: &Reply, folder: &RemotePath) -> Result<HashMap<String, Late
     Ok(key_info.into_iter().map(|(name, entry)| (format!("{}/{name}", folder.path), latest(&entry))).collect())
 }
 
-fn latest(entry: &ListedEntry) -> Latest {
+fn latest(entry: &Metadata) -> Latest {
     let none = CustomMetadata::new();
     let custom_metadata = entry.custom_metadata.as_ref().unwrap_or(&none);
     Latest {
@@ -95,7 +95,7 @@ fn latest(entry: &ListedEntry) -> Latest {
         live: kv::is_live(entry.current_version, &entry.versions),
         created: kv::created(entry.current_version, &entry.versions),
         consents: consent::digest(custom_metadata),
-        metadata: description::digest(custom_metadata),
+        metadata: entry.digest(),
     }
 }
 
@@ -104,6 +104,7 @@ mod tests {
     use zeroize::Zeroizing;
 
     use super::*;
+    use crate::domain::description;
 
     fn folder() -> RemotePath {
         RemotePath::parse(Some("secret"), "platform-data/postgres").unwrap()
@@ -126,7 +127,8 @@ mod tests {
         )
         .unwrap();
         let none = CustomMetadata::new();
-        let (consents, metadata) = (consent::digest(&none), description::digest(&none));
+        let (consents, metadata) =
+            (consent::digest(&none), description::digest(&none, &description::Settings::default()));
         let latest = |version, live| Some(Latest { version, live, created: None, consents, metadata });
         let found = |path: &str| entries.get(&format!("platform-data/postgres/{path}")).copied();
         assert_eq!(entries.len(), 4);

@@ -9,6 +9,9 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 
+use crate::domain::claim::CustomMetadata;
+use crate::domain::description::{self, Settings};
+
 /// A longer lease counts as this long. A server may name any number, and a moment that far ahead
 /// cannot be computed.
 const LONGEST_LEASE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -41,7 +44,7 @@ pub struct VersionMetadata {
     pub custom_metadata: Option<BTreeMap<String, String>>,
 }
 
-/// `GET <mount>/metadata/<path>`.
+/// `GET <mount>/metadata/<path>`, and an entry of a listing.
 #[derive(Deserialize)]
 pub struct Metadata {
     pub current_version: u64,
@@ -60,12 +63,25 @@ pub struct Metadata {
     pub versions: BTreeMap<String, VersionState>,
 }
 
+impl Metadata {
+    /// What it says of the entry as a whole.
+    pub fn settings(&self) -> Settings {
+        Settings { created_time: self.created_time.clone(), delete_version_after: self.delete_version_after.clone() }
+    }
+
+    /// A digest of what consumers may read of it beside the version.
+    pub fn digest(&self) -> u64 {
+        let none = CustomMetadata::new();
+        description::digest(self.custom_metadata.as_ref().unwrap_or(&none), &self.settings())
+    }
+}
+
 /// `SCAN <mount>/detailed-metadata/<folder>/`: entries by path below the folder. An empty folder
 /// has no list.
 #[derive(Deserialize)]
 pub struct Listing {
     #[serde(default)]
-    pub key_info: HashMap<String, ListedEntry>,
+    pub key_info: HashMap<String, Metadata>,
 }
 
 /// `LIST <mount>/metadata/<folder>/`: what is directly in the folder; names of folders end with a
@@ -73,16 +89,6 @@ pub struct Listing {
 #[derive(Deserialize)]
 pub struct Names {
     pub keys: Vec<String>,
-}
-
-/// The metadata of an entry in a listing.
-#[derive(Deserialize)]
-pub struct ListedEntry {
-    pub current_version: u64,
-    #[serde(default)]
-    pub versions: BTreeMap<String, VersionState>,
-    #[serde(default)]
-    pub custom_metadata: Option<BTreeMap<String, String>>,
 }
 
 /// One version in the metadata.
