@@ -6,6 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::claim::{self, CustomMetadata};
 use super::remote::{Entry, EntryState, RemoteData, RemoteValue};
 
+/// The digest of an entry that does not exist.
+const ABSENT: u64 = 0;
 /// When the entry was created.
 const CREATED_TIME: &str = "created_time";
 /// The number of its latest version.
@@ -63,6 +65,14 @@ pub fn digest(custom_metadata: &CustomMetadata, settings: &Settings) -> u64 {
     settings.hash(&mut hasher);
     shown(custom_metadata).for_each(|pair| pair.hash(&mut hasher));
     hasher.finish()
+}
+
+/// The digest of an entry whose metadata was read; of one that does not exist too.
+pub fn digest_of(entry: &Entry) -> Option<u64> {
+    match (&entry.state, &entry.settings) {
+        (EntryState::Absent, _) => Some(ABSENT),
+        (_, settings) => settings.as_ref().map(|settings| digest(&entry.custom_metadata, settings)),
+    }
 }
 
 /// Custom metadata without claims and consents. The mark of managed entries stays, because ESO's users

@@ -261,6 +261,8 @@ impl Feed {
     async fn check(&self, due: Due) -> Answer {
         let Due { site, logins, .. } = due;
         let (mut is_answered, mut is_decided, mut answer) = (false, false, Answer::Given);
+        // A login may see data alone.
+        let shows_metadata = self.index().shows_metadata(&site);
         for Check { source, .. } in logins {
             if is_decided {
                 break;
@@ -268,7 +270,7 @@ impl Feed {
             let (identity, begun) = (source.client.identity(), Instant::now());
             match source.client.head(&source.path).await {
                 Ok(head) => {
-                    (is_answered, is_decided) = (true, true);
+                    (is_answered, is_decided) = (true, !shows_metadata || head.metadata.is_some());
                     let consents = head.custom_metadata.as_ref().map(consent::digest);
                     let seen = Seen { version: head.version, live: head.live, consents, created: head.created };
                     let woken = self.index().checked(&site, identity, seen, head.metadata, begun, Instant::now());

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::index::{Index, Progress};
 use super::{Freshness, ReadError, ReadKey, Seen, Source, lock, schedule};
-use crate::domain::description;
+use crate::domain::description::{self, What};
 use crate::domain::object_name::Name;
 use crate::domain::remote::Entry;
 use crate::store::{StoreClient, StoreError};
@@ -154,8 +154,9 @@ impl Shelf {
         let outcome = self.fetch_current(index, name, key, source, freshness, &mut begun).await;
         let ended = Instant::now();
         match &outcome {
-            Ok(_) if key.version.is_none() => lock(index).postpone(&key.site, begun, ended, schedule::jittered),
-            // An earlier version shows nothing of the latest one.
+            Ok(_) if shows_all(&lock(index), key) => {
+                lock(index).postpone(&key.site, begun, ended, schedule::jittered);
+            }
             Ok(_) => {}
             Err(error) => tracing::debug!(path = %source.path, %error, "read failed"),
         }
@@ -181,8 +182,7 @@ impl Shelf {
             let entry = source.request().await.map_err(ReadError::Store)?;
             let seen = Seen::of(&entry);
             let progress = lock(index).judge(name, key, seen, confirmed, *begun, Instant::now());
-            if let (Some(settings), false) = (&entry.settings, progress == Progress::Behind) {
-                let digest = description::digest(&entry.custom_metadata, settings);
+            if let (Some(digest), false) = (description::digest_of(&entry), progress == Progress::Behind) {
                 lock(index).heed_metadata(&key.site, digest, *begun);
             }
             match (progress, pauses.next()) {
@@ -267,6 +267,12 @@ fn serves(read: &Read, index: &Index, name: &Name, key: &ReadKey, freshness: Fre
             fresh && index.is_current(key, seen, read.begun) && !index.had_later(name, key, seen)
         }
     }
+}
+
+/// Whether a read shows what a check would: an earlier version shows nothing of the latest one, and
+/// data nothing of the metadata that somebody else reads.
+fn shows_all(index: &Index, key: &ReadKey) -> bool {
+    key.version.is_none() && (key.what == What::Metadata || !index.shows_metadata(&key.site))
 }
 
 fn stale(source: &Source) -> StoreError {

@@ -155,7 +155,8 @@ fn objections(wanted: &Wanted, entry: &Entry, namespace: &str, consumer: &Consum
 /// all of an entry that has none.
 fn silenced(entry: &Entry, silence: Silence) -> Vec<String> {
     let metadata = &entry.custom_metadata;
-    if silence == Silence::Permits || entry.data().is_none() {
+    let is_there = entry.data().is_some() && (entry.cas() > 0 || !metadata.is_empty());
+    if silence == Silence::Permits || !is_there {
         return Vec::new();
     }
     let unspoken: Vec<String> = consent::unspoken(metadata).map(str::to_owned).collect();

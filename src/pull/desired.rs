@@ -319,6 +319,13 @@ pub fn finds(spec: &ExternalSecretSpec) -> bool {
     spec.data_from.iter().any(|from| from.find.is_some())
 }
 
+/// Whether a spec names metadata alone: when that is gone, it takes nothing along.
+pub fn reads_metadata_alone(spec: &ExternalSecretSpec) -> bool {
+    let extracts = spec.data_from.iter().filter_map(|from| from.extract.as_ref());
+    let mut references = spec.data.iter().map(|entry| &entry.remote_ref).chain(extracts).peekable();
+    references.peek().is_some() && references.all(|reference| reference.metadata_policy == Some(MetadataPolicy::Fetch))
+}
+
 /// `status.syncedResourceVersion` once this state of the object is synced.
 pub fn synced_resource_version(object: &ExternalSecret) -> String {
     let (labels, annotations) = metadata(object);

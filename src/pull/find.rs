@@ -13,6 +13,7 @@ use super::plan::{self, TargetState, shown};
 use super::wanted::Find;
 use crate::api::path_status::PulledPath;
 use crate::cluster::{Cluster, ClusterError};
+use crate::domain::description::What;
 use crate::domain::folder::RemoteFolder;
 use crate::domain::object_name::Name;
 use crate::domain::path::RemotePath;
@@ -52,7 +53,7 @@ impl<'d> Folders<'d> {
         for (find, source) in &folders {
             let before = found::read_before(past, &origin, &shown(&find.store), source.client.mount(), &source.folder);
             for past in before {
-                if !all.iter().any(|known| known.store == past.store && known.path == past.path) {
+                if !all.iter().any(|known| known.is(&past.store, &past.path, What::Data)) {
                     all.push(past);
                 }
             }
@@ -82,7 +83,7 @@ impl<'d> Folders<'d> {
             let asked = async { feed.entries_below(name, source, freshness).await.map_err(ReadError::Store) };
             let entries = observe::in_time(&find.store, source.client.as_ref(), deadline, asked).await?;
             let store = shown(&find.store);
-            let before = self.past.iter().filter(|past| past.store == store);
+            let before = self.past.iter().filter(|past| past.store == store && !past.metadata);
             let before = before.filter_map(|past| RemotePath::shown(source.client.mount(), &past.path));
             found::selected(find, &source.folder, &entries, before)
                 .map_err(|cause| ObserveError::NotFound { store, cause })

@@ -430,21 +430,30 @@ fn origin(versions: &[PathVersion]) -> String {
     let origins: Vec<_> = versions
         .iter()
         .filter(|path| path.presence == Presence::Live)
-        .map(|path| json!({"store": path.store, "path": path.path, "version": path.version}))
+        .map(|path| {
+            let mut origin = json!({"store": path.store, "path": path.path, "version": path.version});
+            if path.what == What::Metadata {
+                origin["metadata"] = json!(true);
+            }
+            origin
+        })
         .collect();
     serde_json::Value::Array(origins).to_string()
 }
 
-/// The stores and paths that the data of a target is from, by its annotations; `None` if they do
-/// not tell. Each of our writes sets them with the data.
+/// The stores and paths whose values the data of a target is from, by its annotations; `None` if they
+/// do not tell. Each of our writes sets them with the data.
 pub fn places(annotations: &BTreeMap<String, String>) -> Option<BTreeSet<(String, String)>> {
     #[derive(Deserialize)]
     struct Origin {
         store: String,
         path: String,
+        #[serde(default)]
+        metadata: bool,
     }
     let origins: Vec<Origin> = serde_json::from_str(annotations.get(names::ANNOTATION_ORIGIN)?).ok()?;
-    Some(origins.into_iter().map(|origin| (origin.store, origin.path)).collect())
+    let of_values = origins.into_iter().filter(|origin| !origin.metadata);
+    Some(of_values.map(|origin| (origin.store, origin.path)).collect())
 }
 
 fn write(desired: &Desired, target: Target, state: TargetState) -> Result<Step, Refusal> {

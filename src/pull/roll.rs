@@ -41,7 +41,8 @@ pub enum Past {
 
 /// The stores that it reads, if its target loses what is gone from them.
 pub fn member(object: &ExternalSecret) -> Option<(Member, BTreeSet<StoreName>)> {
-    let loses = desired::finds(&object.spec) || object.spec.target.deletion_policy == DeletionPolicy::Delete;
+    let loses = desired::finds(&object.spec)
+        || object.spec.target.deletion_policy == DeletionPolicy::Delete && !desired::reads_metadata_alone(&object.spec);
     if !loses || object.metadata.deletion_timestamp.is_some() {
         return None;
     }

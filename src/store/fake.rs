@@ -389,8 +389,9 @@ impl Content {
     }
 
     fn head(&self, path: &RemotePath, sight: Sight) -> Head {
+        let head = Head::of(self.seen(path, None, sight));
         let stored = self.entries.get(path).filter(|_| sight == Sight::All);
-        Head { metadata: stored.map(|stored| stored.head().metadata), ..Head::of(self.seen(path, None, sight)) }
+        Head { metadata: stored.map(|stored| stored.head().metadata).or(head.metadata), ..head }
     }
 
     fn described(&self, path: &RemotePath) -> Entry {

@@ -35,6 +35,7 @@ use jiff::Timestamp;
 
 use crate::api::store_location::StoreLocation;
 use crate::domain::claim::CustomMetadata;
+use crate::domain::description;
 use crate::domain::folder::RemoteFolder;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteData};
@@ -120,15 +121,15 @@ pub struct Head {
     /// The entry's custom metadata; `None` if this login may not see it.
     pub custom_metadata: Option<BTreeMap<String, String>>,
     /// A digest of what consumers may read of the metadata
-    /// ([`description::digest`](crate::domain::description::digest)); `None` if this login may not see
-    /// it.
+    /// ([`description::digest`]); `None` if this login may not see it.
     pub metadata: Option<u64>,
 }
 
 impl Head {
-    /// What a read of the data shows of it; without the digest.
+    /// What a read of the data shows of it: no digest of an entry that exists.
     pub fn of(entry: Entry) -> Self {
         let (version, live, created) = (entry.cas(), entry.data().is_some(), entry.created);
+        let metadata = description::digest_of(&entry);
         let (exists, custom_metadata) = match entry.state {
             EntryState::Unseen => (false, None),
             EntryState::Absent => (false, Some(entry.custom_metadata)),
@@ -136,7 +137,7 @@ impl Head {
                 (true, Some(entry.custom_metadata))
             }
         };
-        Head { exists, version, live, created, custom_metadata, metadata: None }
+        Head { exists, version, live, created, custom_metadata, metadata }
     }
 }
 
@@ -164,7 +165,7 @@ pub struct Latest {
     /// A digest of the entry's consents ([`crate::domain::consent::digest`]).
     pub consents: u64,
     /// A digest of what consumers may read of the metadata
-    /// ([`description::digest`](crate::domain::description::digest)).
+    /// ([`description::digest`]).
     pub metadata: u64,
 }
 

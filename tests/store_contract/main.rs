@@ -32,7 +32,8 @@ use waypost::store::error::Transport as Cause;
 use waypost::store::fake::{Counting, FakeStore};
 use waypost::store::meter::NoMeter;
 use waypost::store::{
-    Heads, Registry, RegistrySettings, StoreChange, StoreClient, StoreError, StoreName, StoreObject, StoreRefusal,
+    Heads, Latest, Registry, RegistrySettings, StoreChange, StoreClient, StoreError, StoreName, StoreObject,
+    StoreRefusal,
 };
 use waypost_e2e::lab::{AuditLog, Bao, CONTROLLER_ACCOUNT, Lab, MOUNT, Mark, Transport, ca_bundle, repository};
 use waypost_e2e::wait;
@@ -172,6 +173,9 @@ async fn contract(store: &dyn StoreClient) {
 async fn describes(store: &dyn StoreClient, path: &RemotePath) {
     let entry = store.describe(path).await.unwrap();
     assert!(matches!(entry.state, EntryState::Deleted { version: 3 }) && entry.created.is_some());
+    let head = store.head(path).await.unwrap();
+    assert_eq!(head.metadata, description::digest_of(&entry), "or checks and reads would differ for ever");
+    assert_eq!(listed_whole(store, path).await.map(|latest| latest.metadata), head.metadata);
     let described = description::of(&entry);
     let shown: BTreeMap<&str, String> = described
         .data()
@@ -215,8 +219,12 @@ async fn created(store: &dyn StoreClient, entry: &RemotePath) -> Option<jiff::Ti
 
 /// What the listing of `platform-data/contract` says of an entry.
 async fn listed(store: &dyn StoreClient, entry: &RemotePath) -> Option<(u64, bool)> {
+    listed_whole(store, entry).await.map(|latest| (latest.version, latest.live))
+}
+
+async fn listed_whole(store: &dyn StoreClient, entry: &RemotePath) -> Option<Latest> {
     match store.heads(&path("platform-data/contract"), LISTING).await.unwrap() {
-        Heads::Listed(entries) => entries.get(entry.path.as_str()).map(|latest| (latest.version, latest.live)),
+        Heads::Listed(entries) => entries.get(entry.path.as_str()).copied(),
         Heads::TooLarge | Heads::Unavailable => panic!("the folder is not listed"),
     }
 }

@@ -16,27 +16,60 @@ pub(super) struct Shown(Option<Box<State>>);
 
 #[derive(Default)]
 struct State {
-    /// The digest that was last seen.
+    /// The digest that was last seen since the last announcement.
     seen: Option<u64>,
     /// When it last changed: reads begun before may lack that.
     changed: Option<Instant>,
+    /// Whether a read showed another one so shortly after a change that a standby may lag.
+    is_doubted: bool,
+}
+
+/// What a read of the metadata says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    /// It is as before.
+    Known,
+    /// It changed.
+    News,
+    /// It changed a moment ago, and one of two servers lags.
+    Doubt,
 }
 
 impl Shown {
     /// Whether a read that was begun then may lack the last change.
     pub(super) fn is_outdated(&self, what: What, begun: Instant) -> bool {
-        let changed = self.0.as_deref().and_then(|state| state.changed);
-        what == What::Metadata && changed.is_some_and(|at| begun < at)
+        what == What::Metadata && self.0.as_deref().is_some_and(|state| state.changed_after(begun))
+    }
+}
+
+impl State {
+    fn changed_after(&self, begun: Instant) -> bool {
+        self.changed.is_some_and(|at| begun < at)
     }
 
-    /// Records a digest, and returns whether it is news. A push may have changed the metadata after the
-    /// request: its announcement takes precedence.
-    fn learn(&mut self, digest: u64, begun: Instant) -> bool {
-        let state = self.0.get_or_insert_default();
-        let is_overtaken = state.changed.is_some_and(|at| begun < at);
-        let is_news = !is_overtaken && state.seen.replace(digest).is_some_and(|before| before != digest);
+    fn read(&mut self, digest: u64, begun: Instant) -> Word {
+        let seen = *self.seen.get_or_insert(digest);
+        // A push may have changed the metadata after the request: its announcement takes precedence.
+        if seen == digest || self.changed_after(begun) {
+            return Word::Known;
+        }
+        if self.changed.is_some_and(|at| begun.duration_since(at) < LONGEST_LAG) {
+            self.is_doubted = true;
+            return Word::Doubt;
+        }
+        (self.seen, self.changed) = (Some(digest), Some(begun));
+        Word::News
+    }
+
+    /// Whether that is news.
+    fn checked(&mut self, digest: u64, begun: Instant) -> bool {
+        if self.changed_after(begun) {
+            return false;
+        }
+        let was_doubted = std::mem::take(&mut self.is_doubted);
+        let is_news = self.seen.replace(digest).is_some_and(|before| before != digest) || was_doubted;
         if is_news {
-            state.changed = Some(begun);
+            self.changed = Some(begun);
         }
         is_news
     }
@@ -49,28 +82,36 @@ impl Index {
         if readers.is_empty() {
             return Vec::new();
         }
-        self.path(site).shown.0.get_or_insert_default().changed = Some(now);
+        let state = State { seen: None, changed: Some(now), is_doubted: false };
+        self.path(site).shown = Shown(Some(Box::new(state)));
         self.check_metadata_later(site, now);
         self.wake_announced(readers, now)
     }
 
     /// Applies what a read of the metadata shows. Whoever shares the read has it, and the others are
-    /// told after the last of them.
+    /// told after the last of them. Two servers of which one lags would have their readers wake each
+    /// other, so a check decides where one may.
     pub fn heed_metadata(&mut self, site: &Site, digest: u64, begun: Instant) {
         let Some(path) = self.paths.get_mut(site) else { return };
-        if path.shown.learn(digest, begun) {
-            path.untold = true;
-            self.check_metadata_later(site, begun);
+        match path.shown.0.get_or_insert_default().read(digest, begun) {
+            Word::Known => return,
+            Word::News => path.untold = true,
+            Word::Doubt => {}
         }
+        self.check_metadata_later(site, begun);
     }
 
     /// Applies what a check shows, if anybody reads the metadata.
     pub(super) fn check_metadata(&mut self, site: &Site, digest: u64, begun: Instant) {
-        let Some(path) = self.paths.get(site) else { return };
-        let is_read = self.following(path, site).any(|(_, held)| held.source.what == What::Metadata);
-        if is_read && self.path(site).shown.learn(digest, begun) {
+        if self.shows_metadata(site) && self.path(site).shown.0.get_or_insert_default().checked(digest, begun) {
             self.check_metadata_later(site, begun);
         }
+    }
+
+    /// Whether anybody follows the metadata of a path, which a read of its data does not show.
+    pub fn shows_metadata(&self, site: &Site) -> bool {
+        let path = self.paths.get(site).into_iter();
+        path.flat_map(|path| self.following(path, site)).any(|(_, held)| held.source.what == What::Metadata)
     }
 
     /// A standby that lags shows the former metadata as if it were the present one. So the path is

@@ -197,3 +197,76 @@ async fn what_a_standby_hid_after_a_persons_change_is_read_when_none_can_lag_any
     assert_eq!(described.woken(), [described.metadata.0.clone()], "long before the interval ends");
     assert_eq!(described.read().await, "two");
 }
+
+/// The login that sees data alone is asked first, and its answer does not end the check.
+#[tokio::test]
+async fn a_check_asks_until_a_login_shows_the_metadata() {
+    let mut described = Described::new().await;
+    let blind = described.store.with_identity("a login that comes first").with_sight(Sight::DataAlone);
+    let source = Source { client: Arc::new(blind), ..described.data.1.clone() };
+    described.feed.subscribe(&consumer(1), vec![source.clone()], Follow::Every(HOUR));
+    described.feed.read(&consumer(1), &source, Freshness::Shared).await.unwrap();
+    described.store.patch_metadata(&path(AT), &team("two")).await.unwrap();
+    described.feed.clone().check_all().await;
+    assert_eq!(described.woken(), [described.metadata.0.clone()]);
+}
+
+/// Whoever reads data again and again postpones no check of the metadata.
+#[tokio::test]
+async fn a_read_of_data_is_no_check_of_metadata() {
+    let described = Described::new().await;
+    let due = described.feed.index().last_due();
+    let (name, source) = &described.data;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    described.feed.read(name, source, Freshness::Since(Instant::now())).await.unwrap();
+    assert_eq!(described.feed.index().last_due(), due);
+    let (name, source) = &described.metadata;
+    described.feed.read(name, source, Freshness::Since(Instant::now())).await.unwrap();
+    assert!(described.feed.index().last_due() != due);
+}
+
+/// One of two logins is served by a standby that lags. Their readers do not wake each other.
+#[tokio::test]
+async fn readers_of_two_servers_of_which_one_lags_come_to_rest_and_then_agree() {
+    let mut described = Described::new().await;
+    let other = (
+        consumer(5),
+        Source { client: Arc::new(described.store.with_identity("other")), ..described.metadata.1.clone() },
+    );
+    described.feed.subscribe(&other.0, vec![other.1.clone()], Follow::Every(HOUR));
+    described.feed.read(&other.0, &other.1, Freshness::Shared).await.unwrap();
+    let mut number = 0;
+    described.store.before_each(move |store, request| {
+        number += usize::from(request.operation == Operation::Describe);
+        let name = if number % 2 == 0 { "one" } else { "two" };
+        store.put_metadata(&path(AT), BTreeMap::from([("team".to_owned(), name.to_owned())]));
+        None
+    });
+    described.feed.announce(&described.data.1.site(), Pushed::CustomMetadata);
+    assert_eq!(described.woken().len(), 2);
+    for (name, source) in [&other, &described.metadata] {
+        described.feed.read(name, source, Freshness::Since(Instant::now())).await.unwrap();
+    }
+    assert_eq!(described.woken(), [], "nobody knows who lags");
+    described.store.before_each(|store, _| {
+        store.put_metadata(&path(AT), BTreeMap::from([("team".to_owned(), "two".to_owned())]));
+        None
+    });
+    described.feed.clone().check_due(Instant::now() + 11 * SECOND, exactly).await;
+    assert!(described.woken().contains(&described.metadata.0), "it has read the former one");
+    assert_eq!(described.read().await, "two");
+}
+
+/// An entry without versions is gone, and nothing but its metadata showed that it was there.
+#[tokio::test]
+async fn an_entry_without_versions_that_is_gone_is_noticed() {
+    let (feed, store) = (Feed::new(), FakeStore::new());
+    store.put_metadata(&path(AT), BTreeMap::from([("team".to_owned(), "one".to_owned())]));
+    let (name, source) = (consumer(0), Source { what: What::Metadata, ..source(&store, AT).await });
+    feed.subscribe(&name, vec![source.clone()], Follow::Every(HOUR));
+    feed.read(&name, &source, Freshness::Shared).await.unwrap();
+    let mut wakeups = feed.wakeups().unwrap();
+    store.purge(&path(AT));
+    feed.clone().check_all().await;
+    assert_eq!(drained(&mut wakeups), [name]);
+}

@@ -169,3 +169,24 @@ fn the_status_tells_metadata_from_the_data_of_one_path() {
     let wanted: Vec<_> = earlier.entries.iter().map(|wanted| (wanted.from.what, wanted.property.clone())).collect();
     assert_eq!(wanted, [(What::Data, Some("password".to_owned())), (What::Metadata, None)]);
 }
+
+/// Who takes a value back deletes no target that has metadata of its path alone. And what cannot lose
+/// anything does not count among those that can.
+#[test]
+fn a_target_of_metadata_alone_is_from_no_value() {
+    let desired = fetching("team", "Delete");
+    let observed = reading(&desired, EntryState::Deleted { version: 3 }, custom(&[("team", "a")]), TargetState::Absent);
+    let Step::Create(target) = plan(&desired, observed).unwrap().step else { panic!("an absent target is created") };
+    assert_eq!(super::super::plan::places(&target.annotations), Some(BTreeSet::new()));
+    assert!(target.annotations[names::ANNOTATION_ORIGIN].contains(r#""metadata":true"#));
+    let deleting = |policy: serde_json::Value| {
+        let reference = json!({ "key": KEY, "property": "team", "metadataPolicy": policy });
+        object(json!({
+            "secretStoreRef": { "name": "vault" },
+            "target": { "deletionPolicy": "Delete" },
+            "data": [{ "secretKey": "x", "remoteRef": reference }],
+        }))
+    };
+    assert!(super::super::roll::member(&deleting(json!("Fetch"))).is_none());
+    assert!(super::super::roll::member(&deleting(json!("None"))).is_some());
+}
