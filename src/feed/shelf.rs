@@ -182,7 +182,8 @@ impl Shelf {
             let entry = source.request().await.map_err(ReadError::Store)?;
             let seen = Seen::of(&entry);
             let progress = lock(index).judge(name, key, seen, confirmed, *begun, Instant::now());
-            if let (Some(digest), false) = (description::digest_of(&entry), progress == Progress::Behind) {
+            let shows_metadata = source.what == What::Metadata && progress != Progress::Behind;
+            if let Some(digest) = description::digest_of(&entry).filter(|_| shows_metadata) {
                 lock(index).heed_metadata(&key.site, digest, *begun);
             }
             match (progress, pauses.next()) {

@@ -120,8 +120,8 @@ pub struct Head {
     pub created: Option<Timestamp>,
     /// The entry's custom metadata; `None` if this login may not see it.
     pub custom_metadata: Option<BTreeMap<String, String>>,
-    /// A digest of what consumers may read of the metadata
-    /// ([`description::digest`]); `None` if this login may not see it.
+    /// A digest of what consumers may read of the metadata ([`description::digest`]); `None` if this
+    /// login may not see it.
     pub metadata: Option<u64>,
 }
 
@@ -164,8 +164,7 @@ pub struct Latest {
     pub created: Option<Timestamp>,
     /// A digest of the entry's consents ([`crate::domain::consent::digest`]).
     pub consents: u64,
-    /// A digest of what consumers may read of the metadata
-    /// ([`description::digest`]).
+    /// A digest of what consumers may read of the metadata ([`description::digest`]).
     pub metadata: u64,
 }
 

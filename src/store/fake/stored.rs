@@ -35,7 +35,8 @@ impl Stored {
         let version = self.latest();
         let (live, created) = (self.at(version).is_some(), self.created_at(version));
         let consents = consent::digest(&self.custom_metadata);
-        let metadata = description::digest(&self.custom_metadata, &self.settings());
+        let Settings { created_time, delete_version_after } = self.settings();
+        let metadata = description::digest(&self.custom_metadata, &created_time, &delete_version_after);
         Latest { version, live, created, consents, metadata }
     }
 

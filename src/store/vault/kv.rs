@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::auth::outgoing;
 use super::reply::{self, Data, Metadata, Version, VersionMetadata, VersionState};
 use super::transport::{Outgoing, Payload, Reply, largest};
+use crate::domain::description::Settings;
 use crate::domain::path::RemotePath;
 use crate::domain::remote::{Entry, EntryState, RemoteData, RemoteValue};
 use crate::store::meter::Call;
@@ -163,9 +164,8 @@ pub fn without_data(reply: &Reply, path: &RemotePath, asked: Option<u64>) -> Res
 
 /// Parses a successful reply to [`read_metadata`] into an entry with settings and without properties.
 pub fn described(reply: &Reply, path: &RemotePath) -> Result<Entry, StoreError> {
-    let metadata = metadata(reply, path)?;
-    let settings = metadata.settings();
-    let Metadata { current_version: version, custom_metadata, versions, .. } = metadata;
+    let Metadata { current_version: version, custom_metadata, versions, created_time, delete_version_after, .. } =
+        metadata(reply, path)?;
     let state = match version {
         0 => EntryState::Empty,
         version if is_live(version, &versions) => EntryState::Live { version, data: RemoteData::new() },
@@ -175,7 +175,7 @@ pub fn described(reply: &Reply, path: &RemotePath) -> Result<Entry, StoreError> 
         state,
         created: created(version, &versions),
         custom_metadata: custom_metadata.unwrap_or_default(),
-        settings: Some(Box::new(settings)),
+        settings: Some(Box::new(Settings { created_time, delete_version_after })),
     })
 }
 

@@ -127,8 +127,7 @@ mod tests {
         )
         .unwrap();
         let none = CustomMetadata::new();
-        let (consents, metadata) =
-            (consent::digest(&none), description::digest(&none, &description::Settings::default()));
+        let (consents, metadata) = (consent::digest(&none), description::digest(&none, "", ""));
         let latest = |version, live| Some(Latest { version, live, created: None, consents, metadata });
         let found = |path: &str| entries.get(&format!("platform-data/postgres/{path}")).copied();
         assert_eq!(entries.len(), 4);

@@ -10,7 +10,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::domain::claim::CustomMetadata;
-use crate::domain::description::{self, Settings};
+use crate::domain::description;
 
 /// A longer lease counts as this long. A server may name any number, and a moment that far ahead
 /// cannot be computed.
@@ -64,15 +64,11 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// What it says of the entry as a whole.
-    pub fn settings(&self) -> Settings {
-        Settings { created_time: self.created_time.clone(), delete_version_after: self.delete_version_after.clone() }
-    }
-
     /// A digest of what consumers may read of it beside the version.
     pub fn digest(&self) -> u64 {
         let none = CustomMetadata::new();
-        description::digest(self.custom_metadata.as_ref().unwrap_or(&none), &self.settings())
+        let custom_metadata = self.custom_metadata.as_ref().unwrap_or(&none);
+        description::digest(custom_metadata, &self.created_time, &self.delete_version_after)
     }
 }
 
