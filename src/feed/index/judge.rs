@@ -28,7 +28,7 @@ pub(in crate::feed) enum Progress {
 impl Index {
     /// Applies a check of the path with `identity`, begun at `begun`. Wakes the followers that have
     /// another version or could not read until now, and all consumers if the consents changed.
-    /// `metadata` is the digest of the custom metadata, if the check shows it.
+    /// `metadata` is the digest of what consumers may read of it, if the check shows that.
     pub fn checked(
         &mut self,
         site: &Site,

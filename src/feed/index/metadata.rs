@@ -78,7 +78,7 @@ impl State {
 impl Index {
     /// A push changed custom metadata.
     pub(super) fn announce_metadata(&mut self, site: &Site, now: Instant) -> Vec<Name> {
-        let readers = self.metadata_readers(site);
+        let readers: BTreeSet<Name> = self.metadata_readers(site).cloned().collect();
         if readers.is_empty() {
             return Vec::new();
         }
@@ -110,8 +110,7 @@ impl Index {
 
     /// Whether anybody follows the metadata of a path, which a read of its data does not show.
     pub fn shows_metadata(&self, site: &Site) -> bool {
-        let path = self.paths.get(site).into_iter();
-        path.flat_map(|path| self.following(path, site)).any(|(_, held)| held.source.what == What::Metadata)
+        self.metadata_readers(site).next().is_some()
     }
 
     /// A standby that lags shows the former metadata as if it were the present one. So the path is
@@ -121,9 +120,9 @@ impl Index {
     }
 
     /// The consumers that follow the metadata of a path.
-    fn metadata_readers(&self, site: &Site) -> BTreeSet<Name> {
-        let Some(path) = self.paths.get(site) else { return BTreeSet::new() };
-        let metadata = self.following(path, site).filter(|(_, held)| held.source.what == What::Metadata);
-        metadata.map(|(name, _)| name.clone()).collect()
+    fn metadata_readers<'a>(&'a self, site: &'a Site) -> impl Iterator<Item = &'a Name> {
+        let path = self.paths.get(site).into_iter();
+        let followed = path.flat_map(move |path| self.following(path, site));
+        followed.filter(|(_, held)| held.source.what == What::Metadata).map(|(name, _)| name)
     }
 }
